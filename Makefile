@@ -1,0 +1,191 @@
+# Two commands for a newcomer: `make run` and `make test`. Each installs what is missing, builds, and does nothing
+# twice. `make help` lists the rest.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+HOST ?= 127.0.0.1
+PORT ?= 8000
+STRESS_SECONDS ?= 60
+FUZZ_SECONDS ?= 60
+
+BIN := .venv/bin
+DEV := build/dev
+PIP := $(BIN)/pip install -q --disable-pip-version-check --no-deps
+CONFIGURE := cmake -S . -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCARILLON_WERROR=ON \
+             -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
+BUILD := NINJA_STATUS="      [%f/%t %es] " cmake --build
+CTEST := ctest -j$(shell nproc) --progress --output-on-failure --no-tests=error --test-dir
+
+# One ccache for every checkout and build folder of this machine.
+export CCACHE_BASEDIR := $(CURDIR)
+export CCACHE_NOHASHDIR := 1
+
+# What the goal needs of the system, and how many steps it counts.
+NEEDS := run
+STEPS := 4
+ifneq ($(filter test build-tests lint,$(MAKECMDGOALS)),)
+NEEDS := test
+STEPS := 6
+endif
+ifneq ($(filter test-sanitized test-tsan test-asan test-fuzz,$(MAKECMDGOALS)),)
+NEEDS := sanitized
+STEPS := 7
+endif
+
+.PHONY: help
+help: ## list these targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed -E 's/:.*## /\t/' | expand -t 18
+
+# --- set-up ------------------------------------------------------------------------------------------------------
+
+.PHONY: system
+system:
+	@echo "[1/$(STEPS)] system packages"
+	@PYTHON=$(PYTHON) tools/setup.sh $(NEEDS)
+
+.venv/.stamp-run: requirements/build.txt requirements/run.txt | system
+	@echo "[2/$(STEPS)] Python environment in .venv (the first time it fetches about 40 MB)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(PIP) --require-hashes -r requirements/build.txt -r requirements/run.txt
+	@touch $@
+
+.venv/.stamp-test: requirements/test.txt .venv/.stamp-run
+	@echo "      Python packages of the tests"
+	@$(PIP) -r requirements/test.txt
+	@touch $@
+
+.venv/.stamp-dev: requirements/dev.txt .venv/.stamp-test
+	@echo "      Python packages of lint and packaging"
+	@$(PIP) -r requirements/dev.txt
+	@touch $@
+
+# Brings the command, the entry points and a path to python/, where CMake puts the extension.
+.venv/.stamp-editable: pyproject.toml python/carillon/_version.py .venv/.stamp-run
+	@$(PIP) --no-build-isolation --config-settings=wheel.cmake=false --config-settings=editable.mode=inplace -e .
+	@touch $@
+
+tests/clients/node_modules/.stamp: tests/clients/package.json tests/clients/package-lock.json | system
+	@echo "[4/$(STEPS)] packages of the JavaScript client"
+	@if command -v npm >/dev/null; then \
+	  npm ci --prefix tests/clients --no-audit --no-fund --silent && touch $@; \
+	else \
+	  echo "      npm is missing: the tests of the JavaScript client are skipped"; \
+	fi
+
+# --- build -------------------------------------------------------------------------------------------------------
+
+$(DEV)/build.ninja: .venv/.stamp-run
+	@mkdir -p build
+	@$(CONFIGURE) -B $(DEV) -DCARILLON_IN_PLACE=ON >$(DEV).log 2>&1 || { cat $(DEV).log; exit 1; }
+	@touch $@
+
+$(DEV)/.stamp-tests: $(DEV)/build.ninja
+	@$(CONFIGURE) -B $(DEV) -DCARILLON_TESTS=ON >$(DEV).log 2>&1 || { cat $(DEV).log; exit 1; }
+	@touch $@ $<
+	@touch $@
+
+.PHONY: build build-tests
+build: system $(DEV)/build.ninja .venv/.stamp-editable ## build the extension into python/carillon (build/dev)
+	@echo "[3/$(STEPS)] build"
+	@$(BUILD) $(DEV) --target _core
+
+build-tests: system $(DEV)/.stamp-tests .venv/.stamp-editable ## build the extension and the C++ tests
+	@echo "[3/$(STEPS)] build, with the C++ tests"
+	@$(BUILD) $(DEV) --target _core carillon_tests
+
+.PHONY: run
+run: build ## set up, build, and serve the demo page on 127.0.0.1:8000
+	@echo "[4/$(STEPS)] http://$(HOST):$(PORT)/ (Ctrl-C stops it)"
+	@exec $(BIN)/carillon serve --host $(HOST) --port $(PORT)
+
+# --- tests -------------------------------------------------------------------------------------------------------
+
+PYTESTS := $(wildcard tests/python tests/clients tests/browser notebooks)
+
+.PHONY: test
+test: build-tests .venv/.stamp-test tests/clients/node_modules/.stamp ## set up, build, and run every test: C++, Python, clients, browser, notebooks
+	@echo "[5/$(STEPS)] C++ tests"
+	@CARILLON_STRESS_SECONDS=$${CARILLON_STRESS_SECONDS:-3} $(CTEST) $(DEV)
+	@echo "[6/$(STEPS)] Python, clients, browser, notebooks"
+	@$(BIN)/pytest --nbmake $(PYTESTS)
+
+# ThreadSanitizer of gcc 12 cannot cope with the address randomness of newer kernels.
+FIXED_ADDRESSES := $(shell setarch $$(uname -m) -R true 2>/dev/null && echo setarch $$(uname -m) -R)
+# The interpreter is not instrumented, so the run-time library has to come first, and leaks of Python are not ours.
+ASAN_PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libstdc++.so)
+ASAN_PYTHON = LD_PRELOAD="$(ASAN_PRELOAD)" ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/asan/python
+
+.PHONY: test-sanitized test-tsan test-asan test-fuzz
+test-sanitized: test-tsan test-asan test-fuzz ## run the tests under TSan, ASan and UBSan, and fuzz for a minute
+
+test-tsan: system .venv/.stamp-test
+	@echo "[3/$(STEPS)] build with ThreadSanitizer"
+	@mkdir -p build
+	@$(CONFIGURE) -B build/tsan -DCARILLON_SANITIZE=thread -DCARILLON_PYTHON=OFF -DCARILLON_TESTS=ON >build/tsan.log
+	@$(BUILD) build/tsan --target carillon_tests
+	@echo "[4/$(STEPS)] C++ tests under ThreadSanitizer ($(STRESS_SECONDS) s of real threads)"
+	@CARILLON_STRESS_SECONDS=$(STRESS_SECONDS) TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" \
+	  $(FIXED_ADDRESSES) $(CTEST) build/tsan
+
+test-asan: system .venv/.stamp-test .venv/.stamp-editable
+	@echo "[5/$(STEPS)] build with AddressSanitizer and UndefinedBehaviorSanitizer"
+	@mkdir -p build
+	@$(CONFIGURE) -B build/asan -DCARILLON_SANITIZE=address,undefined -DCARILLON_TESTS=ON >build/asan.log
+	@$(BUILD) build/asan --target carillon_tests _core
+	@echo "[6/$(STEPS)] C++ tests, then the Python tests marked 'wire', under both"
+	@CARILLON_STRESS_SECONDS=3 UBSAN_OPTIONS=print_stacktrace=1 $(CTEST) build/asan
+	@cd python && find carillon -type f ! -name '*.so' ! -name '*.pyc' -exec cp --parents -t ../build/asan/python {} +
+	@$(ASAN_PYTHON) $(BIN)/pytest -p no:cacheprovider --timeout=240 -m wire $(wildcard tests/python)
+
+test-fuzz: system .venv/.stamp-run
+	@echo "[7/$(STEPS)] fuzz targets, $(FUZZ_SECONDS) s each"
+	@tools/fuzz.sh $(CURDIR)/$(BIN)/python $(FUZZ_SECONDS)
+
+# --- the rest ----------------------------------------------------------------------------------------------------
+
+CXX_FILES = $(shell find cpp tests bench -name '*.cpp' -o -name '*.hpp' | sort)
+TIDY_FILES = $(shell find cpp -name '*.cpp' ! -name '*_impl.cpp' | sort)
+
+.PHONY: lint
+lint: build-tests .venv/.stamp-dev ## formats, include directions, clang-tidy, ruff, mypy, stubs
+	$(BIN)/python tools/check_includes.py
+	$(BIN)/clang-format --dry-run -Werror $(CXX_FILES)
+	$(BIN)/ruff check --quiet
+	$(BIN)/ruff format --check --quiet
+	$(BIN)/mypy
+	MYPYPATH=python $(BIN)/stubtest carillon._core
+	printf '%s\n' $(TIDY_FILES) | xargs -P$$(nproc) -n1 $(BIN)/clang-tidy --quiet -p $(DEV)
+
+.PHONY: format
+format: .venv/.stamp-dev ## rewrite the sources in the project's format
+	$(BIN)/clang-format -i $(CXX_FILES)
+	$(BIN)/ruff check --quiet --fix
+	$(BIN)/ruff format --quiet
+
+.PHONY: wheel
+wheel: .venv/.stamp-dev ## build sdist and wheel (dist/), and the wheel repaired by auditwheel (dist/repaired/)
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist
+	PATH="$(CURDIR)/$(BIN):$$PATH" auditwheel repair dist/*.whl -w dist/repaired
+
+.PHONY: slowest
+slowest: ## print the slowest translation units of the last build
+	@$(PYTHON) tools/slowest.py $(DEV)/.ninja_log
+
+.PHONY: pins
+pins: .venv/.stamp-dev ## pin the newest versions that requirements/*.in allow
+	cd requirements && for set in build run test dev; do \
+	  hashes=; case $$set in build|run) hashes=--generate-hashes;; esac; \
+	  ../$(BIN)/pip-compile -q --upgrade $$hashes --allow-unsafe --strip-extras --no-header --annotation-style line \
+	    --no-emit-index-url --no-emit-trusted-host --no-emit-find-links $$set.in -o $$set.txt; \
+	done
+
+.PHONY: clean
+clean: ## remove everything that was built or installed here
+	rm -rf build dist .venv tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -f python/carillon/_core*.so
+	find python tests -name __pycache__ -type d -exec rm -rf {} +

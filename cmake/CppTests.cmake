@@ -1,0 +1,35 @@
+# tests/cpp/<folder>/*.cpp -> one executable carillon_test_<folder> (few links), each TEST one test of ctest.
+find_package(GTest CONFIG QUIET)
+if(NOT GTest_FOUND)
+  message(FATAL_ERROR "GoogleTest was not found. Install libgtest-dev (Debian, Ubuntu) or gtest-devel (Fedora).")
+endif()
+include(GoogleTest)
+
+set(test_root "${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp")
+set(links_protocol carillon_protocol)
+set(links_hub carillon_hub)
+set(links_store carillon_hub)
+set(links_session carillon_session)
+set(links_gateway carillon_gateway carillon_asio) # the only tests that may open sockets through Asio
+set(links_server carillon_server)
+
+add_custom_target(carillon_tests)
+file(GLOB folders CONFIGURE_DEPENDS LIST_DIRECTORIES true "${test_root}/*")
+foreach(folder IN LISTS folders)
+  file(GLOB sources CONFIGURE_DEPENDS "${folder}/*.cpp")
+  cmake_path(GET folder FILENAME name)
+  if(NOT IS_DIRECTORY "${folder}" OR NOT sources)
+    continue()
+  endif()
+  if(NOT DEFINED links_${name})
+    set(links_${name} carillon_server)
+  endif()
+  set(target carillon_test_${name})
+  add_executable(${target} ${sources})
+  target_include_directories(${target} PRIVATE "${test_root}")
+  target_link_libraries(${target} PRIVATE ${links_${name}} carillon_json carillon_warnings GTest::gtest_main)
+  # PRE_TEST: tests are listed when ctest starts, not in the middle of the build.
+  gtest_discover_tests(${target} TEST_PREFIX "${name}/" DISCOVERY_MODE PRE_TEST DISCOVERY_TIMEOUT 60
+    PROPERTIES TIMEOUT 600)
+  add_dependencies(carillon_tests ${target})
+endforeach()

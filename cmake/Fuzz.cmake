@@ -1,0 +1,21 @@
+# tests/fuzz/<name>_fuzz.cpp -> carillon_fuzz_<name>, a libFuzzer executable with ASan and UBSan.
+if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
+  message(FATAL_ERROR "Fuzz targets need clang with libFuzzer. Install clang-16 and libclang-rt-16-dev (Debian), "
+                      "and pass -DCMAKE_CXX_COMPILER=clang++-16.")
+endif()
+foreach(layer carillon_protocol carillon_hub carillon_session)
+  target_compile_options(${layer} PRIVATE -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+    -fsanitize=fuzzer-no-link,address,undefined)
+endforeach()
+
+file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz/*_fuzz.cpp")
+foreach(source IN LISTS sources)
+  cmake_path(GET source STEM name)
+  string(REGEX REPLACE "_fuzz$" "" name "${name}")
+  set(target carillon_fuzz_${name})
+  add_executable(${target} "${source}")
+  target_compile_options(${target} PRIVATE -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+    -fsanitize=fuzzer,address,undefined)
+  target_link_options(${target} PRIVATE -fsanitize=fuzzer,address,undefined)
+  target_link_libraries(${target} PRIVATE carillon_session carillon_json carillon_warnings)
+endforeach()

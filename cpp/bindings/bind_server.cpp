@@ -1,0 +1,309 @@
+#include "bindings/bind_server.hpp"
+
+#include <pybind11/stl.h>
+#include <unistd.h>
+
+#include <condition_variable>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "bindings/bridge.hpp"
+#include "server/server.hpp"
+
+namespace py = pybind11;
+
+namespace carillon {
+
+namespace {
+
+/// A publication that Python holds: it shares the entry with the log.
+struct PyPublication {
+  EntryRef entry;
+  std::shared_ptr<const std::string> channel;
+  Epoch epoch;
+};
+
+/// The server as Python holds it. In a forked child its threads do not exist: it is leaked there rather than joined.
+class PyServer {
+ public:
+  PyServer(const std::string& config_json, const std::map<std::string, std::pair<std::string, py::bytes>>& pages)
+      : pid_(::getpid()) {
+    std::map<std::string, Page> served;
+    for (const auto& [path, page] : pages) served[path] = {page.first, std::string(page.second)};
+    server_ = std::make_unique<Server>(parse_config(config_json), std::move(served), CARILLON_VERSION);
+  }
+  ~PyServer() {
+    if (pid_ != ::getpid()) {
+      [[maybe_unused]] Server* leaked = server_.release();
+      return;
+    }
+    const py::gil_scoped_release release;
+    server_.reset();
+  }
+  PyServer(const PyServer&) = delete;
+  PyServer& operator=(const PyServer&) = delete;
+
+  [[nodiscard]] Server& get() { return *server_; }
+
+ private:
+  std::unique_ptr<Server> server_;
+  const pid_t pid_;
+};
+
+std::string bytes_of(const py::buffer& data) {
+  Py_buffer view;
+  if (PyObject_GetBuffer(data.ptr(), &view, PyBUF_SIMPLE) != 0) throw py::error_already_set();
+  std::string bytes(static_cast<const char*>(view.buf), static_cast<std::size_t>(view.len));
+  PyBuffer_Release(&view);
+  return bytes;
+}
+
+Publication publication_of(const py::buffer& data, bool is_json, const std::optional<std::map<std::string, std::string>>& tags,
+                           std::string key) {
+  Publication publication;
+  publication.data = bytes_of(data);
+  publication.content = is_json ? ContentType::json : ContentType::binary;
+  publication.key = std::move(key);
+  if (tags) publication.tags.assign(tags->begin(), tags->end());
+  return publication;
+}
+
+/// An answer that usually is there at once (memory store), and is else awaited without the GIL.
+template <typename Result>
+class Answer {
+ public:
+  [[nodiscard]] auto receiver() {
+    return [state = state_](const Result& result) {
+      const std::lock_guard lock(state->mutex);
+      state->result = result;
+      state->is_there = true;
+      state->there.notify_one();
+    };
+  }
+  Result wait() {
+    std::unique_lock lock(state_->mutex);
+    if (!state_->is_there) {
+      lock.unlock();
+      const py::gil_scoped_release release;
+      lock.lock();
+      state_->there.wait(lock, [this] { return state_->is_there; });
+      lock.unlock();
+    }
+    return std::move(state_->result);
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::condition_variable there;
+    Result result;
+    bool is_there = false;
+  };
+  std::shared_ptr<State> state_ = std::make_shared<State>();
+};
+
+std::pair<Offset, std::string> position_of(const AppendResult& result) {
+  if (result.error != StoreError::none) throw StoreFailure("the store is not available; publish again");
+  return {result.position.offset, std::string(result.position.epoch.text())};
+}
+
+py::tuple to_python(BridgeItem& item) {
+  if (item.is_completion) {
+    if (item.result.error != StoreError::none) {
+      return py::make_tuple("error", item.completion, "the store is not available; publish again");
+    }
+    return py::make_tuple("completion", item.completion, item.result.position.offset,
+                          item.result.position.epoch.text());
+  }
+  ReaderItem& reader = item.reader;
+  switch (reader.kind) {
+    case ReaderItem::Kind::publication:
+      return py::make_tuple("publication", reader.subscription,
+                            PyPublication{std::move(reader.entry), std::move(reader.channel), reader.epoch});
+    case ReaderItem::Kind::status:
+      return py::make_tuple("status", reader.subscription, reader.is_recovered, reader.epoch.text(), reader.offset);
+    case ReaderItem::Kind::gap:
+      return py::make_tuple("gap", reader.subscription, reader.epoch.text(), reader.lost_from, reader.lost_to);
+    case ReaderItem::Kind::closed:
+      return py::make_tuple("closed", reader.subscription);
+    case ReaderItem::Kind::failed:
+      return py::make_tuple("error", reader.subscription, "the store is not available; subscribe again");
+  }
+  return py::tuple();
+}
+
+std::optional<Since> since_of(const std::optional<std::string>& epoch, Offset offset) {
+  if (!epoch) return std::nullopt;
+  return Since::from(*epoch, offset);
+}
+
+std::tuple<std::vector<PyPublication>, Offset, std::string> history_of(PyServer& self, const std::string& channel,
+                                                                       std::int64_t limit,
+                                                                       const std::optional<std::string>& epoch,
+                                                                       Offset offset, bool is_reverse) {
+  self.get().check_channel(channel);
+  Answer<HistoryResult> answer;
+  self.get().hub().history(channel, {limit, since_of(epoch, offset), is_reverse}, answer.receiver());
+  const HistoryResult found = answer.wait();
+  if (found.error == HistoryError::unavailable) throw StoreFailure("the store is not available; try again");
+  if (found.error == HistoryError::epoch_differs) {
+    throw PositionError("since: epoch '" + epoch.value_or("") + "' is not the channel's epoch '" +
+                        std::string(found.top.epoch.text()) + "': what it counted is gone; start again without since");
+  }
+  const auto name = std::make_shared<const std::string>(channel);
+  std::vector<PyPublication> publications;
+  publications.reserve(found.entries.size());
+  for (const EntryRef& entry : found.entries) publications.push_back({entry, name, found.top.epoch});
+  return {std::move(publications), found.top.offset, std::string(found.top.epoch.text())};
+}
+
+std::map<std::string, std::pair<std::string, std::string>> presence_of(PyServer& self, const std::string& channel) {
+  self.get().check_channel(channel);
+  Answer<PresenceResult> answer;
+  self.get().hub().presence(channel, answer.receiver());
+  std::map<std::string, std::pair<std::string, std::string>> members;
+  for (const PresenceMember& member : answer.wait().members) {
+    members[member.client] = {member.user, member.conn_info_json};
+  }
+  return members;
+}
+
+void bind_publication(py::module_& m) {
+  py::class_<PyPublication>(m, "Publication", py::buffer_protocol())
+      .def_property_readonly("channel", [](const PyPublication& self) { return *self.channel; })
+      .def_property_readonly("offset", [](const PyPublication& self) { return self.entry->offset; })
+      .def_property_readonly("epoch", [](const PyPublication& self) { return std::string(self.epoch.text()); })
+      .def_property_readonly("data", [](const PyPublication& self) { return py::bytes(self.entry->publication.data); })
+      .def_property_readonly("is_json",
+                             [](const PyPublication& self) { return self.entry->publication.content == ContentType::json; })
+      .def_property_readonly("tags",
+                             [](const PyPublication& self) {
+                               return std::map<std::string, std::string>(self.entry->publication.tags.begin(),
+                                                                         self.entry->publication.tags.end());
+                             })
+      .def_property_readonly("key", [](const PyPublication& self) { return self.entry->publication.key; })
+      .def_property_readonly("time_ms", [](const PyPublication& self) { return self.entry->wall_ms; })
+      .def_buffer([](const PyPublication& self) {
+        const std::string& data = self.entry->publication.data;
+        return py::buffer_info(reinterpret_cast<const unsigned char*>(data.data()), static_cast<py::ssize_t>(data.size()),
+                               true);
+      });
+}
+
+void bind_bridge(py::module_& m) {
+  py::class_<Bridge, std::shared_ptr<Bridge>>(m, "Bridge")
+      .def(py::init<std::size_t>(), py::arg("capacity"))
+      .def("fileno", &Bridge::descriptor)
+      .def(
+          "drain",
+          [](Bridge& self, std::size_t items_max) {
+            std::vector<BridgeItem> items = self.take(items_max);
+            py::list list(items.size());
+            for (std::size_t i = 0; i < items.size(); ++i) list[i] = to_python(items[i]);
+            return list;
+          },
+          py::arg("max_items"))
+      .def("close", &Bridge::close);
+}
+
+}  // namespace
+
+void bind_server(py::module_& m) {
+  using Tags = std::optional<std::map<std::string, std::string>>;
+  bind_publication(m);
+  bind_bridge(m);
+  py::class_<PyServer>(m, "Server")
+      .def(py::init<const std::string&, const std::map<std::string, std::pair<std::string, py::bytes>>&>(),
+           py::arg("config_json"), py::arg("pages"))
+      .def("start", [](PyServer& self) { self.get().start(); }, py::call_guard<py::gil_scoped_release>())
+      .def("stop", [](PyServer& self) { self.get().stop(); }, py::call_guard<py::gil_scoped_release>())
+      .def(
+          "drain", [](PyServer& self, Millis deadline_ms) { return self.get().drain(deadline_ms); },
+          py::arg("deadline_ms"), py::call_guard<py::gil_scoped_release>())
+      .def_property_readonly("port", [](PyServer& self) { return self.get().port(); })
+      .def_property_readonly("is_running", [](PyServer& self) { return self.get().is_running(); })
+      .def(
+          "publish",
+          [](PyServer& self, const std::string& channel, const py::buffer& data, bool is_json, const Tags& tags,
+             std::string key, const std::string& idempotency_key, bool skip_history) {
+            Answer<AppendResult> answer;
+            self.get().publish(channel, publication_of(data, is_json, tags, std::move(key)),
+                               {idempotency_key, skip_history}, answer.receiver());
+            return position_of(answer.wait());
+          },
+          py::arg("channel"), py::arg("data"), py::arg("is_json"), py::arg("tags"), py::arg("key"),
+          py::arg("idempotency_key"), py::arg("skip_history"))
+      .def(
+          "publish_many",
+          [](PyServer& self, const std::vector<std::tuple<std::string, py::buffer, bool>>& items) {
+            std::vector<Answer<AppendResult>> answers(items.size());
+            for (std::size_t i = 0; i < items.size(); ++i) {
+              const auto& [channel, data, is_json] = items[i];
+              self.get().publish(channel, publication_of(data, is_json, std::nullopt, {}), {}, answers[i].receiver());
+            }
+            std::vector<std::pair<Offset, std::string>> positions;
+            positions.reserve(items.size());
+            for (auto& answer : answers) positions.push_back(position_of(answer.wait()));
+            return positions;
+          },
+          py::arg("items"))
+      .def(
+          "publish_start",
+          [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t completion_id,
+             const std::string& channel, const py::buffer& data, bool is_json, const Tags& tags, std::string key,
+             const std::string& idempotency_key, bool skip_history) {
+            self.get().publish(channel, publication_of(data, is_json, tags, std::move(key)),
+                               {idempotency_key, skip_history},
+                               [bridge, completion_id](const AppendResult& result) {
+                                 bridge->push_completion(completion_id, result);
+                               });
+          },
+          py::arg("bridge"), py::arg("completion_id"), py::arg("channel"), py::arg("data"), py::arg("is_json"),
+          py::arg("tags"), py::arg("key"), py::arg("idempotency_key"), py::arg("skip_history"))
+      .def(
+          "subscribe",
+          [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id,
+             const std::string& channel, const std::optional<std::string>& epoch, Offset offset) {
+            self.get().check_channel(channel);
+            self.get().open_reader(bridge, subscription_id, channel, since_of(epoch, offset));
+          },
+          py::arg("bridge"), py::arg("subscription_id"), py::arg("channel"), py::arg("epoch"), py::arg("offset"))
+      .def(
+          "unsubscribe",
+          [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id) {
+            self.get().close_reader(bridge.get(), subscription_id);
+          },
+          py::arg("bridge"), py::arg("subscription_id"))
+      .def("history", &history_of, py::arg("channel"), py::arg("limit"), py::arg("epoch"), py::arg("offset"),
+           py::arg("is_reverse"))
+      .def(
+          "history_remove",
+          [](PyServer& self, const std::string& channel) {
+            self.get().check_channel(channel);
+            self.get().hub().remove_history(channel);
+          },
+          py::arg("channel"))
+      .def("presence", &presence_of, py::arg("channel"))
+      .def(
+          "channels", [](PyServer& self, const std::string& pattern) { return self.get().hub().channels(pattern); },
+          py::arg("pattern"))
+      .def("stats", [](PyServer& self) { return self.get().stats(); }, py::call_guard<py::gil_scoped_release>())
+      .def("ledger", [](PyServer& self) { return self.get().ledger(); }, py::call_guard<py::gil_scoped_release>())
+      .def(
+          "connections", [](PyServer& self) { return self.get().connections(); },
+          py::call_guard<py::gil_scoped_release>())
+      .def(
+          "disconnect",
+          [](PyServer& self, const std::string& client, std::uint16_t code, const std::string& reason) {
+            return self.get().disconnect(client, code, reason);
+          },
+          py::arg("client"), py::arg("code"), py::arg("reason"), py::call_guard<py::gil_scoped_release>());
+}
+
+}  // namespace carillon

@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "server/reader.hpp"
+#include "store/store.hpp"
+
+namespace carillon {
+
+/// One item for Python: of a reader, or the answer to a publish.
+struct BridgeItem {
+  ReaderItem reader;
+  bool is_completion = false;
+  std::uint64_t completion = 0;
+  AppendResult result;
+};
+
+/// Carries items from the shards to one Python event loop: a bounded queue, and an eventfd that is readable while
+/// something waits. No shard ever takes the GIL. push(), room() and when_room() from any thread; take() from the loop's.
+class Bridge final : public ReaderQueue {
+ public:
+  explicit Bridge(std::size_t capacity);
+  ~Bridge() override;
+  Bridge(const Bridge&) = delete;
+  Bridge& operator=(const Bridge&) = delete;
+
+  [[nodiscard]] int descriptor() const { return event_; }
+  /// Up to `items_max` items, oldest first. The eventfd is reset once nothing is left.
+  std::vector<BridgeItem> take(std::size_t items_max);
+  void push_completion(std::uint64_t completion, const AppendResult& result);
+  /// Drops what waits; later pushes are dropped, too.
+  void close();
+
+  [[nodiscard]] std::size_t room() const override;
+  void push(ReaderItem item) override;
+  void when_room(std::function<void()> resume) override;
+
+ private:
+  void add(BridgeItem item);
+
+  const std::size_t capacity_;
+  const int event_;
+  mutable std::mutex mutex_;
+  std::vector<BridgeItem> incoming_;
+  std::vector<BridgeItem> outgoing_;   // taken from by the loop; only its thread touches it
+  std::size_t next_ = 0;               // in outgoing_
+  std::size_t waiting_ = 0;            // items in both
+  std::vector<std::function<void()>> resumes_;
+  bool is_closed_ = false;
+};
+
+}  // namespace carillon

@@ -1,0 +1,54 @@
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <system_error>
+#include <tuple>
+#include <vector>
+
+#include "bindings/bind_server.hpp"
+#include "gateway/build_info.hpp"
+#include "server/config.hpp"
+#include "server/server.hpp"
+#include "session/limits.hpp"
+
+namespace py = pybind11;
+
+namespace {
+
+std::vector<std::tuple<std::string, std::int64_t, std::string, std::string>> limits() {
+  const carillon::Limits defaults;
+  std::vector<std::tuple<std::string, std::int64_t, std::string, std::string>> rows;
+  for (const carillon::LimitRow& row : carillon::kLimitRows) {
+    rows.emplace_back(row.name, defaults.*(row.field), row.unit, row.effect);
+  }
+  return rows;
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
+  m.doc() = "The native module: the hub, its shards and sockets. Use it through `carillon.Server`, not directly.";
+  py::register_exception<carillon::ConfigError>(m, "ConfigError", PyExc_ValueError);
+  py::register_exception<carillon::PayloadTooLarge>(m, "PayloadTooLarge", PyExc_ValueError);
+  py::register_exception<carillon::StoreFailure>(m, "StoreError", PyExc_RuntimeError);
+  py::register_exception<carillon::PositionError>(m, "PositionError", PyExc_ValueError);
+  py::register_exception_translator([](std::exception_ptr pending) {
+    try {
+      if (pending) std::rethrow_exception(pending);
+    } catch (const std::system_error& error) {  // becomes the subclass of OSError that belongs to the errno
+      const py::tuple arguments = py::make_tuple(error.code().value(), error.what());
+      PyErr_SetObject(PyExc_OSError, arguments.ptr());
+    }
+  });
+
+  m.def("version", [] { return std::string(CARILLON_VERSION); });
+  m.def("build_info", &carillon::build_info);
+  m.def("limits", &limits);
+  m.def("config_schema", &carillon::config_schema);
+  m.def(
+      "config_check",
+      [](const std::string& config_json) { return carillon::config_to_json(carillon::parse_config(config_json)); },
+      py::arg("config_json"));
+  carillon::bind_server(m);
+}

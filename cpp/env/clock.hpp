@@ -1,0 +1,37 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+
+namespace carillon {
+
+/// Milliseconds: of a clock's own zero (monotonic) unless a name says wall.
+using Millis = std::int64_t;
+
+/// Where time comes from. The hub and the sessions never ask the machine, so that tests and the
+/// simulator can. Thread-safe.
+class Clock {
+ public:
+  virtual ~Clock() = default;
+  /// Monotonic time, ms.
+  [[nodiscard]] virtual Millis now_ms() const = 0;
+  /// Time of day, ms since 1970-01-01 UTC.
+  [[nodiscard]] virtual Millis wall_ms() const = 0;
+};
+
+/// The machine's clocks.
+class SystemClock final : public Clock {
+ public:
+  [[nodiscard]] Millis now_ms() const override {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+  }
+  [[nodiscard]] Millis wall_ms() const override {
+    return std::chrono::duration_cast<std::chrono::milliseconds>(
+               std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  }
+};
+
+}  // namespace carillon

@@ -1,0 +1,16 @@
+#pragma once
+
+#include "session/http_message.hpp"
+
+namespace carillon {
+
+/// HTTP by Beast: its parser reads requests, its WebSocket handshake answers upgrades. Thread-safe.
+class BeastHttp final : public HttpLibrary {
+ public:
+  [[nodiscard]] std::unique_ptr<HttpReader> make_reader(std::size_t header_bytes_max,
+                                                        std::size_t body_bytes_max) const override;
+  [[nodiscard]] bool is_websocket_upgrade(const HttpRequest& request) const override;
+  [[nodiscard]] Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol) const override;
+};
+
+}  // namespace carillon

@@ -1,0 +1,11 @@
+#pragma once
+
+#include <map>
+#include <string>
+
+namespace carillon {
+
+/// What this binary was built with, for bug reports: compiler, Boost, JSON library.
+[[nodiscard]] std::map<std::string, std::string> build_info();
+
+}  // namespace carillon

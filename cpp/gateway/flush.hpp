@@ -1,0 +1,39 @@
+#pragma once
+
+#include <vector>
+
+#include "env/clock.hpp"
+#include "session/outgoing.hpp"
+
+namespace carillon {
+
+/// What became of the outlets of a flush, beyond those that simply sent everything.
+struct FlushReport {
+  std::vector<Outlet*> emptied;  ///< sent everything, and asked to be told
+  std::vector<Outlet*> clogged;  ///< sent a part: from now on clogged
+  std::vector<Outlet*> broken;   ///< the connection is gone
+  void clear() {
+    emptied.clear();
+    clogged.clear();
+    broken.clear();
+  }
+};
+
+/// Sends what a turn has laid out. One object per shard, on its thread.
+class Flush {
+ public:
+  virtual ~Flush() = default;
+  /// Sends every outlet's slices, accounts for them in `output`, and adds to `report`.
+  virtual void flush(TurnOutput& output, Millis now_ms, FlushReport& report) = 0;
+  /// Sends what an earlier turn left over. True: nothing is left, and the outlet is not clogged any more.
+  virtual bool flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) = 0;
+};
+
+/// One non-blocking `send` (or `sendmsg`, for several slices) per connection and turn.
+class SendFlush final : public Flush {
+ public:
+  void flush(TurnOutput& output, Millis now_ms, FlushReport& report) override;
+  bool flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) override;
+};
+
+}  // namespace carillon

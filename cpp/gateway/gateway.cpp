@@ -1,0 +1,105 @@
+#include "gateway/gateway.hpp"
+
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+namespace carillon {
+
+namespace {
+
+/// Descriptors that the process keeps for other things than connections.
+constexpr std::size_t kReservedDescriptors = 64;
+/// Connections over the limit that are still read, to be refused in their own protocol.
+constexpr std::size_t kRefusalsAtOnce = 32;
+
+std::size_t connections_by_descriptors() {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1'000;
+  const auto soft = static_cast<std::size_t>(std::min<rlim_t>(limit.rlim_cur, 100'000'000));
+  return soft > 2 * kReservedDescriptors ? soft - kReservedDescriptors - kRefusalsAtOnce : soft / 2;
+}
+
+}  // namespace
+
+Gateway::Gateway(GatewayShared& shared, const GatewayOptions& options) : shared_(shared), options_(options) {
+  TurnLimits turn_limits;
+  turn_limits.deliveries_per_turn = static_cast<std::size_t>(shared.limits.deliveries_per_turn);
+  turn_limits.batch_bytes = static_cast<std::size_t>(shared.limits.batch_bytes);
+  std::vector<Shard*> hub_shards;
+  for (std::size_t i = 0; i < options.threads; ++i) {
+    shards_.push_back(std::make_unique<GatewayShard>(static_cast<std::uint32_t>(i), shared, turn_limits));
+    hub_shards.push_back(&shards_.back()->shard());
+  }
+  shared.hub.set_shards(std::move(hub_shards));
+}
+
+Gateway::~Gateway() { stop(); }
+
+void Gateway::start() {
+  listener_ = std::make_unique<Listener>(
+      Listener::Options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes, shared_.limits.stall_timeout_ms},
+      [this](int descriptor) { accepted(descriptor); });
+  port_ = listener_->port();
+  connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
+                                                    : connections_by_descriptors();
+  for (const auto& shard : shards_) shard->start();
+  listener_->start();
+  is_running_ = true;
+}
+
+void Gateway::accepted(int descriptor) {
+  const std::size_t open = connections();
+  if (open >= connections_max_ + kRefusalsAtOnce) {
+    ::close(descriptor);
+    return;
+  }
+  const std::size_t shard = next_shard_.fetch_add(1, std::memory_order_relaxed) % shards_.size();
+  shards_[shard]->adopt(descriptor, open >= connections_max_);
+}
+
+void Gateway::stop() {
+  if (!is_running_) return;
+  is_running_ = false;
+  listener_->stop();
+  for (const auto& shard : shards_) shard->stop();
+}
+
+bool Gateway::drain(Millis deadline_ms) {
+  using Time = std::chrono::steady_clock;
+  shared_.is_draining.store(true);
+  if (listener_) listener_->stop();
+  const auto until = Time::now() + std::chrono::milliseconds(deadline_ms);
+  for (const auto& shard : shards_) shard->drain(deadline_ms / 2);
+  while (connections() > 0 && Time::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  return connections() == 0;
+}
+
+void Gateway::for_each_session(const std::function<void(Session&)>& visit) {
+  std::mutex mutex;
+  std::condition_variable all_done;
+  std::size_t missing = shards_.size();
+  for (const auto& shard : shards_) {
+    shard->for_each_session(visit, [&] {
+      const std::lock_guard lock(mutex);
+      --missing;
+      all_done.notify_one();
+    });
+  }
+  std::unique_lock lock(mutex);
+  all_done.wait(lock, [&] { return missing == 0; });
+}
+
+std::string Gateway::failure() const {
+  for (const auto& shard : shards_) {
+    if (std::string text = shard->failure(); !text.empty()) return text;
+  }
+  return {};
+}
+
+}  // namespace carillon

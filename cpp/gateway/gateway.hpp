@@ -1,0 +1,56 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gateway/gateway_shard.hpp"
+#include "gateway/listener.hpp"
+
+namespace carillon {
+
+struct GatewayOptions {
+  std::string host = "127.0.0.1";
+  std::uint16_t port = 8000;
+  std::size_t threads = 1;
+};
+
+/// The sockets of a server: a listener, and shards that carry the connections.
+class Gateway {
+ public:
+  Gateway(GatewayShared& shared, const GatewayOptions& options);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  /// Throws std::system_error when the address cannot be had.
+  void start();
+  void stop();
+  /// Accepts nothing more, asks every client to go over the first half of `deadline_ms`, waits for them until it ends.
+  /// True: all have left. Blocks.
+  bool drain(Millis deadline_ms);
+
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+  [[nodiscard]] std::size_t connections() const { return shared_.connections.load(); }
+  [[nodiscard]] const std::vector<std::unique_ptr<GatewayShard>>& shards() const { return shards_; }
+  /// Runs `visit` for each session on its shard's thread and waits for all. Not from a shard's thread.
+  void for_each_session(const std::function<void(Session&)>& visit);
+  [[nodiscard]] std::string failure() const;
+
+ private:
+  void accepted(int descriptor);
+
+  GatewayShared& shared_;
+  const GatewayOptions options_;
+  std::vector<std::unique_ptr<GatewayShard>> shards_;
+  std::unique_ptr<Listener> listener_;
+  std::atomic<std::size_t> next_shard_{0};
+  std::uint16_t port_ = 0;
+  std::size_t connections_max_ = 0;
+  bool is_running_ = false;
+};
+
+}  // namespace carillon

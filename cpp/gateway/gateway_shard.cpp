@@ -1,0 +1,414 @@
+#include "gateway/gateway_shard.hpp"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <mutex>
+#include <system_error>
+
+#include "session/http_session.hpp"
+
+namespace carillon {
+
+namespace asio = boost::asio;
+
+namespace {
+constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr int kEventsPerCall = 512;
+
+Connection& connection_of(Outlet& outlet) {
+  // The outlet is the connection's first member.
+  static_assert(offsetof(Connection, outlet) == 0);
+  return *reinterpret_cast<Connection*>(&outlet);
+}
+}  // namespace
+
+/// Connections stand in an epoll set of the shard's own, and Asio watches that set as one descriptor: an idle connection
+/// costs no pending operation, and one turn takes the events of many.
+struct GatewayShard::Io {
+  asio::io_context context{1};
+  asio::posix::stream_descriptor events{context};
+  asio::steady_timer tick{context};
+  mutable std::mutex failure_mutex;
+  std::string failure;
+};
+
+GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits)
+    : shared_(shared),
+      io_(std::make_unique<Io>()),
+      shard_(index, clock_, turn_limits, [this] { asio::post(io_->context, [this] { turn(); }); }),
+      output_(shard_),
+      context_{shared.hub,   shard_,        output_,          *this,     shared.access,
+               shared.origins, shared.handler, shared.http,   clock_,    shared.random,
+               shared.limits, shared.heartbeat, counters_,    shared.is_draining, shared.version},
+      wheel_(clock_.now_ms()),
+      buffer_(kReadBytes) {
+  const int set = ::epoll_create1(EPOLL_CLOEXEC);
+  if (set < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
+  io_->events.assign(set);
+}
+
+GatewayShard::~GatewayShard() { stop(); }
+
+void GatewayShard::start() {
+  thread_ = std::thread([this] {
+    shard_.bind_to_this_thread();
+    try {
+      wait_for_events();
+      wait_for_tick();
+      io_->context.run();
+    } catch (const std::exception& error) {
+      const std::lock_guard lock(io_->failure_mutex);
+      io_->failure = error.what();
+    }
+    Shard::unbind_this_thread();
+  });
+}
+
+void GatewayShard::stop() {
+  if (!thread_.joinable()) return;
+  shard_.post([this] {
+    is_stopping_ = true;
+    for (const auto& connection : connections_) {
+      if (!connection->is_gone) connection->session->on_closed();
+    }
+    io_->context.stop();
+  });
+  thread_.join();
+  replaced_.clear();
+  for (const auto& connection : connections_) ::close(connection->outlet.descriptor);
+  shared_.connections.fetch_sub(connections_.size());
+  connections_.clear();
+}
+
+std::string GatewayShard::failure() const {
+  const std::lock_guard lock(io_->failure_mutex);
+  return io_->failure;
+}
+
+void GatewayShard::adopt(int descriptor, bool is_over_limit) {
+  shared_.connections.fetch_add(1);
+  shard_.post([this, descriptor, is_over_limit] {
+    auto connection = std::make_unique<Connection>();
+    Connection& place = *connection;
+    place.outlet.descriptor = descriptor;
+    place.index = static_cast<std::uint32_t>(connections_.size());
+    place.session = std::make_unique<HttpSession>(context_, place.outlet, is_over_limit);
+    place.outlet.session = place.session.get();
+    connections_.push_back(std::move(connection));
+    // Edge-triggered for both directions from the start: a connection that clogs needs no further call.
+    epoll_event event{};
+    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+    event.data.ptr = &place;
+    if (::epoll_ctl(io_->events.native_handle(), EPOLL_CTL_ADD, descriptor, &event) != 0) return drop(place);
+    wheel_.schedule(place, deadline_of(place));
+  });
+}
+
+void GatewayShard::for_each_session(std::function<void(Session&)> visit, std::function<void()> done) {
+  shard_.run([this, visit = std::move(visit), done = std::move(done)] {
+    for (const auto& connection : connections_) {
+      if (!connection->is_gone && !connection->is_lingering) visit(*connection->outlet.session);
+    }
+    done();
+  });
+}
+
+// ---- events -------------------------------------------------------------------------------------------------------
+
+void GatewayShard::wait_for_events() {
+  io_->events.async_wait(asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& error) {
+    if (error) return;
+    take_events();
+    wait_for_events();
+  });
+}
+
+void GatewayShard::take_events() {
+  clock_.refresh();
+  std::array<epoll_event, kEventsPerCall> events;
+  const int count = ::epoll_wait(io_->events.native_handle(), events.data(), kEventsPerCall, 0);
+  for (int i = 0; i < count; ++i) {
+    on_event(*static_cast<Connection*>(events[static_cast<std::size_t>(i)].data.ptr),
+             events[static_cast<std::size_t>(i)].events);
+  }
+  end_turn();
+}
+
+void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
+  if (connection.is_gone) return;
+  Outlet& outlet = connection.outlet;
+  if ((events & EPOLLOUT) != 0 && outlet.is_clogged) {
+    if (flush_.flush_rest(outlet, clock_.now_ms(), report_)) {
+      outlet.wants_empty_notice = false;
+      outlet.session->on_outlet_empty();
+      if (connection.is_close_wanted) settle_later(connection);
+    }
+  }
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) return drop(connection);
+  if ((events & EPOLLRDHUP) != 0) connection.has_hangup = true;
+  if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) {
+    if (connection.is_reading_paused) {
+      connection.has_unread = true;
+      if ((events & EPOLLRDHUP) != 0) return drop(connection);
+    } else {
+      read(connection);
+    }
+  }
+}
+
+void GatewayShard::read(Connection& connection) {
+  const ssize_t count = ::recv(connection.outlet.descriptor, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
+  if (count < 0) {
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) drop(connection);
+    return;
+  }
+  if (count == 0) {
+    connection.has_peer_closed = true;
+    // What is already on its way to the peer still leaves; then nobody is there any more.
+    connection.is_close_wanted = true;
+    return settle_later(connection);
+  }
+  if (!connection.is_lingering && !connection.is_close_wanted) {
+    connection.outlet.session->on_bytes({buffer_.data(), static_cast<std::size_t>(count)});
+  }
+  // A full buffer was not all there is, and behind a hang-up stands the end: it is asked again, after the others.
+  const bool has_more = connection.has_hangup || static_cast<std::size_t>(count) == buffer_.size();
+  if (has_more && !connection.is_read_queued && !connection.is_gone) {
+    connection.is_read_queued = true;
+    read_queue_.push_back(&connection);
+  }
+}
+
+void GatewayShard::read_queued() {
+  std::vector<Connection*> queue;
+  queue.swap(read_queue_);
+  for (Connection* connection : queue) {
+    connection->is_read_queued = false;
+    if (connection->is_gone) continue;
+    if (connection->is_reading_paused) {
+      connection->has_unread = true;
+    } else {
+      read(*connection);
+    }
+  }
+}
+
+// ---- time ---------------------------------------------------------------------------------------------------------
+
+void GatewayShard::wait_for_tick() {
+  io_->tick.expires_after(std::chrono::milliseconds(TimerWheel::kTickMs));
+  io_->tick.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    clock_.refresh();
+    on_tick();
+    wait_for_tick();
+  });
+}
+
+Millis GatewayShard::deadline_of(const Connection& connection) const {
+  if (connection.is_lingering) return connection.linger_until_ms;
+  Millis deadline = connection.outlet.session->deadline();
+  if (connection.outlet.is_clogged) {
+    deadline = std::min(deadline, connection.outlet.progress_ms + shared_.limits.stall_timeout_ms);
+  }
+  return deadline;
+}
+
+void GatewayShard::on_tick() {
+  due_.clear();
+  wheel_.advance(clock_.now_ms(), due_);
+  const Millis now = clock_.now_ms();
+  bool is_anything_due = false;
+  for (Connection* connection : due_) {
+    if (connection->is_gone) continue;
+    if (deadline_of(*connection) <= now) {
+      is_anything_due = true;
+      const Outlet& outlet = connection->outlet;
+      if (connection->is_lingering) {
+        drop(*connection);
+      } else if (outlet.is_clogged && outlet.progress_ms + shared_.limits.stall_timeout_ms <= now) {
+        counters_.slow.fetch_add(1, std::memory_order_relaxed);
+        drop(*connection);
+      } else {
+        outlet.session->on_deadline(now);
+      }
+    }
+    if (!connection->is_gone) wheel_.schedule(*connection, deadline_of(*connection));
+  }
+  if (drain_per_tick_ > 0) drain_some();
+  if (is_anything_due || drain_per_tick_ > 0) end_turn();
+}
+
+void GatewayShard::drain(Millis pace_ms) {
+  shard_.post([this, pace_ms] {
+    const std::size_t ticks = static_cast<std::size_t>(std::max<Millis>(1, pace_ms / TimerWheel::kTickMs));
+    drain_per_tick_ = std::max<std::size_t>(1, (connections_.size() + ticks - 1) / ticks);
+  });
+}
+
+void GatewayShard::drain_some() {
+  std::size_t asked = 0;
+  // Backwards: a connection that goes is replaced by the last one.
+  for (std::size_t i = connections_.size(); i > 0 && asked < drain_per_tick_; --i) {
+    Connection& connection = *connections_[i - 1];
+    if (connection.is_drained || connection.is_gone) continue;
+    connection.is_drained = true;
+    ++asked;
+    if (!connection.is_lingering) connection.outlet.session->drain();
+  }
+}
+
+// ---- a turn -------------------------------------------------------------------------------------------------------
+
+void GatewayShard::turn() {
+  is_turn_posted_ = false;
+  clock_.refresh();
+  end_turn();
+}
+
+void GatewayShard::post_turn() {
+  if (std::exchange(is_turn_posted_, true)) return;
+  asio::post(io_->context, [this] { turn(); });
+}
+
+void GatewayShard::end_turn() {
+  read_queued();
+  shard_.turn();
+  finishing_.swap(output_.finishing());
+  for (std::size_t i = 0; i < finishing_.size(); ++i) {
+    if (finishing_[i] != nullptr) finishing_[i]->finish_turn();
+  }
+  finishing_.clear();
+  flush();
+  settle();
+  if (is_stopping_) return;
+  if (shard_.has_work() || !read_queue_.empty() || !output_.finishing().empty() || !output_.outlets().empty()) {
+    post_turn();
+  }
+}
+
+void GatewayShard::flush() {
+  // Sessions that are told of an empty outlet may write again; a third round waits for the next turn.
+  for (int round = 0; round < 2 && !output_.outlets().empty(); ++round) {
+    flush_.flush(output_, clock_.now_ms(), report_);
+    output_.clear();
+    FlushReport report;
+    std::swap(report, report_);
+    for (Outlet* outlet : report.broken) drop(connection_of(*outlet));
+    for (Outlet* outlet : report.clogged) {
+      Connection& connection = connection_of(*outlet);
+      if (!connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
+    }
+    for (Outlet* outlet : report.emptied) {
+      if (connection_of(*outlet).is_gone) continue;
+      outlet->wants_empty_notice = false;
+      outlet->session->on_outlet_empty();
+    }
+    report.clear();
+    if (report_.broken.empty()) std::swap(report, report_);  // keeps the vectors' memory
+  }
+  for (Outlet* outlet : report_.broken) drop(connection_of(*outlet));
+  report_.clear();
+}
+
+// ---- what sessions ask for ----------------------------------------------------------------------------------------
+
+void GatewayShard::close(Outlet& outlet) {
+  Connection& connection = connection_of(outlet);
+  connection.is_close_wanted = true;
+  settle_later(connection);
+}
+
+void GatewayShard::replace(Outlet& outlet, std::unique_ptr<Session> successor) {
+  Connection& connection = connection_of(outlet);
+  outlet.session = successor.get();
+  replaced_.push_back(std::move(connection.session));
+  connection.session = std::move(successor);
+  wheel_.schedule(connection, deadline_of(connection));
+}
+
+void GatewayShard::pause_reading(Outlet& outlet, bool is_paused) {
+  Connection& connection = connection_of(outlet);
+  connection.is_reading_paused = is_paused;
+  if (is_paused || !std::exchange(connection.has_unread, false) || connection.is_read_queued) return;
+  connection.is_read_queued = true;
+  read_queue_.push_back(&connection);
+}
+
+void GatewayShard::reschedule(Outlet& outlet) {
+  Connection& connection = connection_of(outlet);
+  // A session under construction is not in its place yet; it is scheduled when it is.
+  if (outlet.session != nullptr && !connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
+}
+
+void GatewayShard::settle_later(Connection& connection) {
+  if (connection.is_settling) return;
+  connection.is_settling = true;
+  settling_.push_back(&connection);
+}
+
+void GatewayShard::settle() {
+  for (std::size_t i = 0; i < settling_.size(); ++i) {
+    Connection& connection = *settling_[i];
+    connection.is_settling = false;
+    if (connection.is_gone || !connection.is_close_wanted) continue;
+    if (connection.outlet.is_clogged || connection.outlet.first_slice >= 0) continue;  // settled once that has left
+    if (connection.has_peer_closed) {
+      drop(connection);
+    } else if (!connection.is_lingering) {
+      begin_linger(connection);
+    }
+  }
+  settling_.clear();
+  replaced_.clear();
+  for (const auto& connection : graveyard_) ::close(connection->outlet.descriptor);
+  graveyard_.clear();
+}
+
+void GatewayShard::begin_linger(Connection& connection) {
+  // Closing while the peer still sends would reset the connection and take our last words with it.
+  connection.session->on_closed();
+  connection.is_lingering = true;
+  connection.is_reading_paused = false;
+  connection.outlet.is_closing = true;
+  connection.linger_until_ms = clock_.now_ms() + std::min<Millis>(2'000, shared_.limits.close_timeout_ms);
+  ::shutdown(connection.outlet.descriptor, SHUT_WR);
+  wheel_.schedule(connection, connection.linger_until_ms);
+  if (connection.has_unread && !connection.is_read_queued) {
+    connection.is_read_queued = true;
+    read_queue_.push_back(&connection);
+  }
+}
+
+void GatewayShard::drop(Connection& connection) {
+  if (connection.is_gone) return;
+  connection.is_gone = true;
+  if (!connection.is_lingering) connection.session->on_closed();
+  wheel_.remove(connection);
+  std::erase(read_queue_, &connection);
+  // The descriptor stays open until the turn is over: its number must not be given to another connection before.
+  const std::uint32_t index = connection.index;
+  graveyard_.push_back(std::move(connections_[index]));
+  if (index + 1 < connections_.size()) {
+    connections_[index] = std::move(connections_.back());
+    connections_[index]->index = index;
+  }
+  connections_.pop_back();
+  shared_.connections.fetch_sub(1);
+}
+
+}  // namespace carillon

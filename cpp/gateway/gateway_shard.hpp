@@ -1,0 +1,122 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "env/clock.hpp"
+#include "gateway/connection.hpp"
+#include "gateway/flush.hpp"
+#include "gateway/timer_wheel.hpp"
+#include "hub/hub.hpp"
+#include "session/session.hpp"
+
+namespace carillon {
+
+/// What all shards of a gateway share.
+struct GatewayShared {
+  Hub& hub;
+  const Access& access;
+  const OriginPolicy& origins;
+  HttpHandler& handler;
+  const HttpLibrary& http;
+  RandomSource& random;
+  const Limits& limits;
+  const Heartbeat& heartbeat;
+  std::string version;
+  std::atomic<bool> is_draining{false};
+  std::atomic<std::size_t> connections{0};
+};
+
+/// Time as of the current turn: asked of the machine once, not once per delivery.
+class TurnClock final : public Clock {
+ public:
+  [[nodiscard]] Millis now_ms() const override { return now_ms_; }
+  [[nodiscard]] Millis wall_ms() const override { return machine_.wall_ms(); }
+  void refresh() { now_ms_ = machine_.now_ms(); }
+
+ private:
+  SystemClock machine_;
+  Millis now_ms_ = machine_.now_ms();
+};
+
+/// A thread with its connections: reads what has come, lets the hub's shard pump, sends everything in one flush.
+/// One turn after another; nothing blocks but the wait for the next event.
+class GatewayShard final : private ConnectionHost {
+ public:
+  GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits);
+  ~GatewayShard() override;
+  GatewayShard(const GatewayShard&) = delete;
+  GatewayShard& operator=(const GatewayShard&) = delete;
+
+  [[nodiscard]] Shard& shard() { return shard_; }
+  [[nodiscard]] const SessionCounters& counters() const { return counters_; }
+
+  void start();
+  /// Closes every connection and ends the thread. Any other thread.
+  void stop();
+  /// Takes over an accepted socket. Any thread.
+  void adopt(int descriptor, bool is_over_limit);
+  /// Asks every client to go, spread over `pace_ms`. Any thread.
+  void drain(Millis pace_ms);
+  /// Runs `visit` for each session, on the shard's thread. Any thread.
+  void for_each_session(std::function<void(Session&)> visit, std::function<void()> done);
+  /// The first failure of the thread, or empty.
+  [[nodiscard]] std::string failure() const;
+
+ private:
+  struct Io;  // Asio stays in the source file
+
+  void close(Outlet& outlet) override;
+  void replace(Outlet& outlet, std::unique_ptr<Session> successor) override;
+  void pause_reading(Outlet& outlet, bool is_paused) override;
+  void reschedule(Outlet& outlet) override;
+
+  void wait_for_events();
+  void wait_for_tick();
+  void take_events();
+  void on_event(Connection& connection, std::uint32_t events);
+  void read(Connection& connection);
+  void read_queued();
+  void on_tick();
+  void turn();
+  void end_turn();
+  void post_turn();
+  void flush();
+  void settle_later(Connection& connection);
+  void settle();
+  void begin_linger(Connection& connection);
+  void drop(Connection& connection);
+  [[nodiscard]] Millis deadline_of(const Connection& connection) const;
+  void drain_some();
+
+  GatewayShared& shared_;
+  TurnClock clock_;
+  SessionCounters counters_;
+  std::unique_ptr<Io> io_;
+  Shard shard_;
+  TurnOutput output_;
+  SessionContext context_;
+  SendFlush flush_;
+  TimerWheel wheel_;
+  std::vector<char> buffer_;                        // lent to whichever socket is read
+  std::vector<std::unique_ptr<Connection>> connections_;
+  std::vector<std::unique_ptr<Connection>> graveyard_;   // dropped in this turn
+  std::vector<std::unique_ptr<Session>> replaced_;
+  std::vector<Connection*> settling_;
+  std::vector<Connection*> read_queue_;
+  std::vector<Connection*> due_;
+  std::vector<Session*> finishing_;
+  FlushReport report_;
+  std::size_t drain_per_tick_ = 0;
+  bool is_turn_posted_ = false;
+  bool is_stopping_ = false;
+  std::thread thread_;
+};
+
+}  // namespace carillon

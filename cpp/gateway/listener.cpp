@@ -1,0 +1,122 @@
+#include "gateway/listener.hpp"
+
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/address.hpp>
+#include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <chrono>
+#include <thread>
+
+namespace carillon {
+
+namespace asio = boost::asio;
+using asio::ip::tcp;
+
+namespace {
+constexpr int kAcceptsPerEvent = 256;
+constexpr auto kPauseWithoutDescriptors = std::chrono::milliseconds(50);
+}  // namespace
+
+struct Listener::Io {
+  asio::io_context context{1};
+  tcp::acceptor acceptor{context};
+  asio::steady_timer pause{context};
+  int spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);  // given up to refuse a connection when descriptors run out
+  std::thread thread;
+  ~Io() {
+    if (spare >= 0) ::close(spare);
+  }
+};
+
+Listener::Listener(const Options& options, Accepted accepted)
+    : options_(options), accepted_(std::move(accepted)), io_(std::make_unique<Io>()) {
+  tcp::resolver resolver(io_->context);
+  boost::system::error_code error;
+  const auto found = resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
+  if (error || found.empty()) {
+    throw std::system_error(std::make_error_code(std::errc::address_not_available),
+                            "host: '" + options.host + "' is no address of this machine");
+  }
+  const tcp::endpoint endpoint = found.begin()->endpoint();
+  tcp::acceptor& acceptor = io_->acceptor;
+  const auto check = [&](const char* what) {
+    if (error) throw std::system_error(error.value(), std::generic_category(), what);
+  };
+  acceptor.open(endpoint.protocol(), error);
+  check("socket");
+  acceptor.set_option(tcp::acceptor::reuse_address(true), error);
+  check("SO_REUSEADDR");
+  // Accepted sockets inherit these, which saves calls per connection.
+  acceptor.set_option(tcp::no_delay(true), error);
+  if (options.kernel_backlog_bytes > 0) {
+    acceptor.set_option(asio::socket_base::send_buffer_size(static_cast<int>(options.kernel_backlog_bytes)), error);
+  }
+  const auto timeout = static_cast<unsigned>(options.stall_timeout_ms);
+  ::setsockopt(acceptor.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+  acceptor.bind(endpoint, error);
+  check("bind");
+  acceptor.listen(4'096, error);
+  check("listen");
+  acceptor.non_blocking(true, error);
+  check("non_blocking");
+  port_ = acceptor.local_endpoint(error).port();
+  check("getsockname");
+}
+
+Listener::~Listener() { stop(); }
+
+void Listener::start() {
+  io_->thread = std::thread([this] {
+    wait();
+    io_->context.run();
+  });
+}
+
+void Listener::stop() {
+  if (!io_->thread.joinable()) return;
+  io_->context.stop();
+  io_->thread.join();
+  boost::system::error_code ignored;
+  io_->acceptor.close(ignored);
+}
+
+void Listener::wait() {
+  io_->acceptor.async_wait(tcp::acceptor::wait_read, [this](const boost::system::error_code& error) {
+    if (error) return;
+    accept_waiting();
+  });
+}
+
+void Listener::accept_waiting() {
+  const int socket = io_->acceptor.native_handle();
+  for (int i = 0; i < kAcceptsPerEvent; ++i) {
+    const int descriptor = ::accept4(socket, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (descriptor >= 0) {
+      accepted_(descriptor);
+      continue;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      // Nobody waits for an answer that cannot come: one is taken off the queue and closed, then there is a pause.
+      if (io_->spare >= 0) ::close(io_->spare);
+      const int refused = ::accept4(socket, nullptr, nullptr, SOCK_CLOEXEC);
+      if (refused >= 0) ::close(refused);
+      io_->spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+      io_->pause.expires_after(kPauseWithoutDescriptors);
+      io_->pause.async_wait([this](const boost::system::error_code& error) {
+        if (!error) wait();
+      });
+      return;
+    }
+    if (errno == EAGAIN || errno == EWOULDBLOCK) break;
+  }
+  wait();
+}
+
+}  // namespace carillon

@@ -1,0 +1,44 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <system_error>
+
+namespace carillon {
+
+/// Accepts connections on one listening socket, in a thread of its own.
+class Listener {
+ public:
+  struct Options {
+    std::string host = "127.0.0.1";
+    std::uint16_t port = 0;                 ///< 0: the system picks one
+    std::int64_t kernel_backlog_bytes = 0;  ///< unsent bytes that the kernel takes for a connection
+    std::int64_t stall_timeout_ms = 0;      ///< unacknowledged for so long: the peer is gone
+  };
+  using Accepted = std::function<void(int descriptor)>;
+
+  /// Binds and listens; throws std::system_error.
+  Listener(const Options& options, Accepted accepted);
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  [[nodiscard]] std::uint16_t port() const { return port_; }
+  void start();
+  /// Accepts nothing more and closes the socket.
+  void stop();
+
+ private:
+  struct Io;
+  void wait();
+  void accept_waiting();
+
+  const Options options_;
+  const Accepted accepted_;
+  std::unique_ptr<Io> io_;
+  std::uint16_t port_ = 0;
+};
+
+}  // namespace carillon

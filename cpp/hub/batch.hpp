@@ -1,0 +1,78 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hub/channel_log.hpp"
+#include "store/entry.hpp"
+
+namespace carillon {
+
+/// A way to encode entries for the wire. One object for the whole process and form; `slot` below Entry::kForms.
+/// Encodes the same bytes for every connection, so that they are made once. Thread-safe.
+class Form {
+ public:
+  explicit Form(std::size_t form_slot) : slot(form_slot) {}
+  virtual ~Form() = default;
+  /// Empty bytes: this form has nothing to say of this entry (the entry is then filtered).
+  [[nodiscard]] virtual EncodedForm encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const = 0;
+  const std::size_t slot;
+};
+
+/// Entries of a batch in one form, laid one after another.
+struct EncodedBatch {
+  std::string_view bytes;
+  std::uint32_t frames = 0;          ///< entries that have bytes
+  std::uint32_t filtered = 0;        ///< entries that have none
+  std::vector<std::uint32_t> ends;   ///< end of entry i in `bytes`; empty for a batch of one entry
+  bool is_made = false;
+  std::string storage;               ///< the bytes, unless they are one entry's own
+};
+
+/// Consecutive entries of a channel, on their way to the cursors that stand before them. Encoded at most once per
+/// form. Belongs to one shard.
+class Batch {
+ public:
+  Batch(std::string_view channel, const Epoch& epoch, Seq begin, Offset offset_before)
+      : channel_(channel), epoch_(epoch), begin_(begin), offset_before_(offset_before) {}
+
+  void add(EntryRef entry) { entries_.push_back(std::move(entry)); }
+
+  [[nodiscard]] std::string_view channel() const { return channel_; }
+  [[nodiscard]] const Epoch& epoch() const { return epoch_; }
+  [[nodiscard]] const std::vector<EntryRef>& entries() const { return entries_; }
+  [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(entries_.size()); }
+  [[nodiscard]] Seq begin() const { return begin_; }
+  [[nodiscard]] Seq end() const { return begin_ + entries_.size(); }
+  /// Newest offset below the entry at `index`, in [0, size()].
+  [[nodiscard]] Offset offset_before(std::uint32_t index) const {
+    for (std::uint32_t i = index; i > 0; --i) {
+      if (entries_[i - 1]->is_stored()) return entries_[i - 1]->offset;
+    }
+    return offset_before_;
+  }
+
+  [[nodiscard]] const EncodedForm& encoded_entry(const Form& form, const Entry& entry) const {
+    return entry.form(form.slot, [&] { return form.encode(channel_, epoch_, entry); });
+  }
+  [[nodiscard]] const EncodedBatch& encoded(const Form& form) const {
+    EncodedBatch& known = encoded_[form.slot];
+    if (!known.is_made) lay_out(form, known);
+    return known;
+  }
+
+ private:
+  void lay_out(const Form& form, EncodedBatch& out) const;
+
+  std::string_view channel_;
+  Epoch epoch_;
+  Seq begin_;
+  Offset offset_before_;
+  std::vector<EntryRef> entries_;
+  mutable std::array<EncodedBatch, Entry::kForms> encoded_;
+};
+
+}  // namespace carillon

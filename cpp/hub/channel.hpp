@@ -1,0 +1,73 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "hub/channel_log.hpp"
+#include "hub/channel_options.hpp"
+#include "hub/ledger.hpp"
+#include "store/position.hpp"
+
+namespace carillon {
+
+class Shard;
+
+/// A channel that is in use: it has entries, subscribers, or somebody who waits for it. A dormant channel is only
+/// remembered by the store. Plain state behind its own lock; decisions are the hub's and the shards'.
+struct Channel {
+  Channel(std::string channel_name, const ChannelOptions& channel_options)
+      : name(std::move(channel_name)), options(channel_options) {}
+
+  /// A shard that has subscribers here.
+  struct Link {
+    Shard* shard = nullptr;
+    Seq taken = 0;            ///< the shard's group has taken everything below
+    std::uint32_t cursors = 0;
+    bool is_woken = false;    ///< stands in the shard's mailbox already
+  };
+
+  const std::string name;
+  const ChannelOptions& options;
+
+  std::mutex mutex;
+  // All below is guarded by the mutex.
+  ChannelLog log;
+  Epoch epoch;
+  bool is_open = false;        ///< the store has told epoch and top
+  bool is_opening = false;
+  bool is_held = false;        ///< the store was asked to keep it, and must be told of the release
+  bool is_filling = false;     ///< a hole is being read from the store
+  std::uint32_t resets = 0;    ///< how often the log lost its continuity
+  std::int64_t announced = 0;  ///< entries that came into the log, ever
+  std::uint64_t unbalanced = 0;
+  Account ended;               ///< of subscriptions that have ended
+  std::vector<Link> links;
+  std::map<Offset, EntryRef> held_back;          ///< announced beyond a hole
+  std::vector<std::function<void()>> on_open;    ///< waits for the store's answer; run without the lock
+  std::vector<std::function<void()>> on_announced_once;  ///< waits for the log to come closer to the store's top; likewise
+
+  [[nodiscard]] Link* link_of(const Shard& shard) {
+    for (Link& link : links) {
+      if (link.shard == &shard) return &link;
+    }
+    return nullptr;
+  }
+  /// Everything below has been taken by the groups of all shards.
+  [[nodiscard]] Seq taken() const {
+    Seq lowest = log.end_seq();
+    for (const Link& link : links) lowest = link.taken < lowest ? link.taken : lowest;
+    return lowest;
+  }
+  [[nodiscard]] std::uint64_t subscriptions() const {
+    std::uint64_t sum = 0;
+    for (const Link& link : links) sum += link.cursors;
+    return sum;
+  }
+};
+
+}  // namespace carillon

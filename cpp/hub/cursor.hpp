@@ -1,0 +1,88 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+
+#include "hub/channel_log.hpp"
+#include "hub/ledger.hpp"
+
+namespace carillon {
+
+class Batch;
+class Cursor;
+class ShardChannel;
+
+/// What a cursor is told when publications had left the history before it could take them.
+struct Gap {
+  Offset lost_from = 0;
+  Offset lost_to = 0;
+  Position position;  ///< where the cursor goes on: after this
+};
+
+/// Where a cursor's entries go: a connection's session, a reader in memory, a test. Lives on one shard and is called
+/// on its thread only.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  /// Takes the whole batch, or none of it (false): the cursor then lags until Shard::resume. The cursor has already
+  /// moved past the batch; what turns out undeliverable later is given back with Shard::rewind.
+  virtual bool stage(Cursor& cursor, const Batch& batch) = 0;
+  /// Publications were lost for this cursor. It may be closed in here.
+  virtual void on_gap(Cursor& cursor, const Gap& gap) = 0;
+};
+
+/// A position in a channel and a sink: everything that reads is one. Owned by whoever subscribes, which must
+/// unsubscribe it before it dies. Stays at one address; all calls on its shard's thread.
+class Cursor {
+ public:
+  explicit Cursor(Sink& sink, std::uint32_t tag = 0) : tag_(tag), sink_(&sink) {}
+  Cursor(const Cursor&) = delete;
+  Cursor& operator=(const Cursor&) = delete;
+  ~Cursor() { cancel(); }
+
+  /// Forgets a subscribe whose answer is still to come.
+  void cancel() {
+    if (ticket_) *ticket_ = nullptr;
+    ticket_.reset();
+  }
+
+  /// The sink's own mark, for a sink with several cursors.
+  [[nodiscard]] std::uint32_t tag() const { return tag_; }
+  [[nodiscard]] bool is_open() const { return place_ != Place::closed; }
+  /// Is it in the group at the top: nothing but new entries will come?
+  [[nodiscard]] bool is_at_top() const { return place_ == Place::top; }
+  /// Newest offset that has been taken from the log for it.
+  [[nodiscard]] Offset offset() const { return offset_; }
+
+  /// Counted by the sink at the moment when it knows.
+  void count_delivered(std::uint32_t entries) { delivered_ += entries; }
+  void count_dropped(DropReason reason, std::uint32_t entries) { dropped_[static_cast<std::size_t>(reason)] += entries; }
+  /// Entries taken from the log whose last byte has not left yet.
+  void set_under_way(std::uint32_t entries) { under_way_ = entries; }
+  [[nodiscard]] std::uint32_t under_way() const { return under_way_; }
+
+ private:
+  friend class Hub;
+  friend class Shard;
+  friend class ShardChannel;
+  enum class Place : std::uint8_t { closed, top, lagging };
+
+  Place place_ = Place::closed;
+  bool is_queued_ = false;       // stands in the shard's list of those to be pumped
+  std::uint32_t index_ = 0;      // in the group at the top, or in the list of those to be pumped
+  std::uint32_t all_index_ = 0;  // among all cursors of the channel on this shard
+  std::uint32_t resets_ = 0;     // the channel's, when its position was last right
+  std::uint32_t tag_;
+  std::uint32_t under_way_ = 0;
+  Sink* sink_;
+  ShardChannel* home_ = nullptr;
+  std::shared_ptr<Cursor*> ticket_;  // leads a pending subscribe back here, or to nobody
+  Seq seq_ = 0;
+  Offset offset_ = 0;
+  std::uint64_t delivered_ = 0;
+  std::int64_t announced_at_start_ = 0;
+  std::array<std::uint64_t, kDropReasons> dropped_{};
+};
+
+}  // namespace carillon

@@ -1,0 +1,164 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "env/clock.hpp"
+#include "hub/channel.hpp"
+#include "hub/channel_options.hpp"
+#include "hub/ledger.hpp"
+#include "hub/shard.hpp"
+#include "store/store.hpp"
+
+namespace carillon {
+
+/// Where a subscriber or a history call wants to go on: after `offset` of `epoch`.
+struct Since {
+  Epoch epoch;
+  bool is_any_epoch = false;  ///< the caller named none: it is not compared (protocol.md section 6)
+  Offset offset = 0;
+
+  /// A text that is no epoch of ours matches none.
+  static Since from(std::string_view epoch_text, Offset offset) {
+    return {Epoch::parse(epoch_text).value_or(Epoch{}), epoch_text.empty(), offset};
+  }
+  [[nodiscard]] bool accepts(const Epoch& other) const { return is_any_epoch || epoch == other; }
+};
+
+struct PublishOptions {
+  std::string_view idempotency_key;
+  bool skip_history = false;
+};
+
+struct SubscribeOutcome {
+  StoreError error = StoreError::none;
+  bool was_recovering = false;
+  bool is_recovered = false;  ///< everything after the wanted position follows
+  bool has_history = false;   ///< the channel has positions
+  Position start;             ///< what follows comes after this
+  Offset top = 0;             ///< newest offset when the subscription began
+};
+
+struct HistoryQuery {
+  std::int64_t limit = 0;       ///< 0: only the position; negative: all
+  std::optional<Since> since;
+  bool is_reverse = false;
+};
+
+enum class HistoryError : std::uint8_t { none, unavailable, epoch_differs, no_history };
+struct HistoryResult {
+  HistoryError error = HistoryError::none;
+  std::vector<EntryRef> entries;
+  Position top;
+};
+
+struct HubLimits {
+  std::int64_t history_bytes_total = 1LL << 30;  ///< of all entries and their encoded forms in the process
+  std::size_t held_back_entries = 4'096;         ///< announced beyond a hole, per channel; past it the hole is told as a gap
+};
+
+
+/// Channels, publish, subscribe, history and presence above a store. Thread-safe but for subscribe(), which belongs to
+/// the shard. Every answer comes by continuation: at once when the store answers at once.
+class Hub final : public StoreListener {
+ public:
+  using PublishDone = std::function<void(const AppendResult&)>;
+  using SubscribeDone = std::function<void(const SubscribeOutcome&)>;
+  using HistoryDone = std::function<void(const HistoryResult&)>;
+
+  Hub(const Clock& clock, Store& store, ChannelRules rules, HubLimits limits);
+  ~Hub() override;
+
+  /// Once, before the first subscription.
+  void set_shards(std::vector<Shard*> shards) { shards_ = std::move(shards); }
+  [[nodiscard]] const std::vector<Shard*>& shards() const { return shards_; }
+  [[nodiscard]] const ChannelOptions& options_for(std::string_view channel) const { return rules_.options_for(channel); }
+
+  /// Asks the store for an append. `done` runs on whatever thread the store answers.
+  void publish(std::string_view channel, Publication publication, const PublishOptions& options, PublishDone done);
+  /// Join and leave: entries without an offset on the same pump.
+  void announce(std::string_view channel, EntryKind kind, std::string info_json);
+
+  /// Opens `cursor` on `shard`, whose thread this is: after `since` when given, else live from now. `done` runs on the
+  /// shard's thread, before the cursor's first entry; not at all after Cursor::cancel().
+  void subscribe(Shard& shard, Cursor& cursor, std::string_view channel, const std::optional<Since>& since,
+                 SubscribeDone done);
+  void history(std::string_view channel, const HistoryQuery& query, HistoryDone done);
+  void remove_history(std::string_view channel);
+
+  void add_presence(std::string_view channel, const PresenceMember& member) { store_.add_presence(channel, member); }
+  void remove_presence(std::string_view channel, std::string_view client) { store_.remove_presence(channel, client); }
+  void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) {
+    store_.presence(channel, std::move(done));
+  }
+  /// Channels with subscribers whose name matches `pattern`, and how many they have.
+  [[nodiscard]] std::map<std::string, std::uint64_t> channels(std::string_view pattern);
+
+  /// Collects every subscription's account; exact, even while publications are under way. `done` runs on the thread of
+  /// the last shard to answer.
+  void ledger(std::function<void(Ledger)> done);
+
+  /// Bounded upkeep: trims by age, lets unused channels go dormant. From time to time, from one thread.
+  void keep_house();
+
+  void on_announced(const Announcement& announcement) override;
+
+  [[nodiscard]] std::uint64_t published() const { return published_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::int64_t history_bytes() const { return gauge_->load(std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t channels_in_use() const;
+
+ private:
+  struct PendingSubscribe;
+  struct NameHash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
+  };
+  struct Stripe {
+    mutable std::mutex mutex;
+    std::unordered_map<std::string, std::shared_ptr<Channel>, NameHash, std::equal_to<>> channels;
+    std::size_t next_bucket = 0;  // where keep_house goes on
+  };
+  static constexpr std::size_t kStripes = 16;
+
+  Stripe& stripe_of(std::string_view name) { return stripes_[NameHash{}(name) % kStripes]; }
+  std::shared_ptr<Channel> find_or_add(std::string_view name);
+  std::shared_ptr<Channel> open_channel(std::string_view name);
+  void open(const std::shared_ptr<Channel>& channel);
+  void when_open(const std::shared_ptr<Channel>& channel, std::function<void()> then);
+  void accept(Channel& channel, const Epoch& epoch, const EntryRef& entry);
+  void append_to_log(Channel& channel, const EntryRef& entry);
+  void drain_held_back(Channel& channel);
+  void reset(Channel& channel, const Epoch& epoch, Offset top);
+  void fill_hole(const std::shared_ptr<Channel>& channel);
+  void on_filled(const std::shared_ptr<Channel>& channel, const ReadResult& result);
+  static void wake_shards(Channel& channel);
+  void try_start(const std::shared_ptr<PendingSubscribe>& pending);
+  void relieve_pressure();
+  bool retire(Stripe& stripe, Channel& channel);
+  void answer_history(Channel& channel, const HistoryQuery& query, const std::vector<EntryRef>& older,
+                      const HistoryDone& done);
+
+  const Clock& clock_;
+  Store& store_;
+  const ChannelRules rules_;
+  const HubLimits limits_;
+  std::vector<Shard*> shards_;
+  std::shared_ptr<BytesGauge> gauge_ = std::make_shared<BytesGauge>(0);
+  std::atomic<std::uint64_t> published_{0};
+  std::array<Stripe, kStripes> stripes_;
+  std::mutex forgotten_mutex_;
+  LedgerRow forgotten_;           // accounts of channels that went dormant
+  std::atomic<bool> is_relieving_{false};
+};
+
+}  // namespace carillon

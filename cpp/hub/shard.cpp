@@ -1,0 +1,386 @@
+#include "hub/shard.hpp"
+
+#include <algorithm>
+#include <cassert>
+#include <optional>
+#include <utility>
+
+namespace carillon {
+
+namespace {
+thread_local const Shard* t_current = nullptr;
+}  // namespace
+
+void ShardChannel::join(Cursor& cursor) {
+  cursor.place_ = Cursor::Place::top;
+  top_.push_back(&cursor);
+  std::size_t place = top_.size() - 1;
+  if (batch_) {  // it stands behind the batch under way: among those that have it
+    std::swap(top_[place], top_[progress_]);
+    top_[place]->index_ = static_cast<std::uint32_t>(place);
+    place = progress_++;
+  }
+  cursor.index_ = static_cast<std::uint32_t>(place);
+}
+
+void ShardChannel::leave(Cursor& cursor) {
+  std::size_t hole = cursor.index_;
+  if (hole < progress_) {  // the last of those that have the batch moves here, and its place is the hole
+    --progress_;
+    top_[hole] = top_[progress_];
+    top_[hole]->index_ = static_cast<std::uint32_t>(hole);
+    hole = progress_;
+  }
+  top_[hole] = top_.back();
+  top_[hole]->index_ = static_cast<std::uint32_t>(hole);
+  top_.pop_back();
+  cursor.place_ = Cursor::Place::lagging;
+}
+
+Shard::Shard(std::uint32_t index, const Clock& clock, TurnLimits limits, std::function<void()> wake)
+    : index_(index), clock_(clock), limits_(limits), wake_(std::move(wake)) {}
+
+Shard::~Shard() {
+  if (is_current()) unbind_this_thread();
+}
+
+void Shard::bind_to_this_thread() { t_current = this; }
+void Shard::unbind_this_thread() { t_current = nullptr; }
+bool Shard::is_current() const { return t_current == this; }
+
+void Shard::post(Task task) {
+  bool was_empty = false;
+  {
+    const std::lock_guard lock(mailbox_mutex_);
+    was_empty = woken_.empty() && tasks_.empty();
+    tasks_.push_back(std::move(task));
+  }
+  if (was_empty && !is_current()) wake_();
+}
+
+void Shard::run(Task task) {
+  if (is_current()) {
+    task();
+  } else {
+    post(std::move(task));
+  }
+}
+
+void Shard::wake(Channel* channel) {
+  bool was_empty = false;
+  {
+    const std::lock_guard lock(mailbox_mutex_);
+    was_empty = woken_.empty() && tasks_.empty();
+    woken_.push_back(channel);
+  }
+  if (was_empty && !is_current()) wake_();
+}
+
+void Shard::take_mailbox() {
+  {
+    const std::lock_guard lock(mailbox_mutex_);
+    woken_now_.swap(woken_);
+    tasks_now_.swap(tasks_);
+  }
+  for (Task& task : tasks_now_) task();
+  tasks_now_.clear();
+  for (Channel* channel : woken_now_) {
+    const auto found = channels_.find(channel);
+    if (found == channels_.end() || found->second->is_touched_) continue;
+    found->second->is_touched_ = true;
+    touched_.push_back(found->second.get());
+  }
+  woken_now_.clear();
+}
+
+bool Shard::turn() {
+  spent_.clear();
+  for (ShardChannel* home : idle_) {
+    home->is_idle_ = false;
+    if (home->all_.empty() && !home->is_touched_) channels_.erase(home->channel.get());
+  }
+  idle_.clear();
+  take_mailbox();
+
+  std::size_t budget = limits_.deliveries_per_turn;
+  while (budget > 0 && !touched_.empty()) {
+    ShardChannel* home = touched_.front();
+    touched_.pop_front();
+    home->is_touched_ = false;
+    step(*home, budget);
+    if ((home->batch_ || home->has_more_) && !home->is_touched_) {  // round robin: the others come first
+      home->is_touched_ = true;
+      touched_.push_back(home);
+    }
+  }
+
+  // Those that lag have a quantum of their own, so that neither starves the other.
+  budget = limits_.deliveries_per_turn;
+  const std::size_t waiting = ready_.size();
+  std::size_t next = 0;
+  for (; next < waiting && budget > 0; ++next) {
+    Cursor* cursor = std::exchange(ready_[next], nullptr);
+    if (cursor == nullptr) continue;
+    cursor->is_queued_ = false;
+    pump(*cursor, budget);
+  }
+  std::size_t kept = 0;
+  for (; next < ready_.size(); ++next) {
+    if (ready_[next] == nullptr) continue;
+    ready_[next]->index_ = static_cast<std::uint32_t>(kept);
+    ready_[kept++] = ready_[next];
+  }
+  ready_.resize(kept);
+
+  return has_work();
+}
+
+bool Shard::has_work() {
+  if (!touched_.empty() || !ready_.empty()) return true;
+  const std::lock_guard lock(mailbox_mutex_);
+  return !woken_.empty() || !tasks_.empty();
+}
+
+std::unique_ptr<Batch> Shard::batch_of(Channel& channel, Seq begin, Seq end, std::size_t entries_max,
+                                       std::size_t bytes_max) {
+  auto batch = std::make_unique<Batch>(channel.name, channel.epoch, begin, channel.log.offset_before(begin));
+  std::size_t bytes = 0;
+  for (Seq seq = begin; seq < end && batch->size() < entries_max; ++seq) {
+    const EntryRef& entry = channel.log.at(seq);
+    bytes += entry->publication.data.size();
+    if (bytes > bytes_max && batch->size() > 0) break;
+    batch->add(entry);
+  }
+  return batch;
+}
+
+bool Shard::take_batch(ShardChannel& home) {
+  Channel& channel = *home.channel;
+  const std::lock_guard lock(channel.mutex);
+  home.has_more_ = false;
+  Channel::Link* link = channel.link_of(*this);
+  if (link == nullptr) return false;
+  link->is_woken = false;
+  const Seq end = channel.log.end_seq();
+  if (home.resets_ != channel.resets || home.top_seq_ < channel.log.begin_seq()) {
+    // The group has lost something: each of its cursors finds out for itself.
+    while (!home.top_.empty()) {
+      Cursor& cursor = *home.top_.back();
+      home.leave(cursor);
+      queue(cursor);
+    }
+  }
+  if (home.top_.empty()) {
+    sync_top(home, *link);
+    return false;
+  }
+  if (home.top_seq_ == end) return false;
+  home.batch_ = batch_of(channel, home.top_seq_, end, limits_.batch_entries, limits_.batch_bytes);
+  home.progress_ = 0;
+  home.top_seq_ = link->taken = home.batch_->end();
+  home.has_more_ = home.top_seq_ < end;
+  return true;
+}
+
+void Shard::sync_top(ShardChannel& home, Channel::Link& link) {
+  home.top_seq_ = link.taken = home.channel->log.end_seq();
+  home.resets_ = home.channel->resets;
+}
+
+void Shard::step(ShardChannel& home, std::size_t& budget) {
+  if (!home.batch_ && !take_batch(home)) return;
+  const Batch& batch = *home.batch_;
+  const Seq end = batch.end();
+  const Offset offset = batch.offset_before(batch.size());
+  while (home.progress_ < home.top_.size()) {
+    if (budget == 0) return;
+    --budget;
+    Cursor& cursor = *home.top_[home.progress_];
+    cursor.seq_ = end;
+    cursor.offset_ = offset;
+    if (cursor.sink_->stage(cursor, batch)) {
+      ++home.progress_;
+    } else {
+      rewind(cursor, batch.begin(), batch.offset_before(0));
+    }
+  }
+  spent_.push_back(std::move(home.batch_));
+  home.progress_ = 0;
+}
+
+void Shard::pump(Cursor& cursor, std::size_t& budget) {
+  ShardChannel& home = *cursor.home_;
+  Channel& channel = *home.channel;
+  std::unique_ptr<Batch> batch;
+  std::optional<Gap> gap;
+  {
+    const std::lock_guard lock(channel.mutex);
+    if (home.top_.empty() && !home.batch_) sync_top(home, *channel.link_of(*this));
+    if (cursor.seq_ < channel.log.begin_seq() || cursor.resets_ != channel.resets) gap = skip_gap(cursor, channel);
+    // Never past the group: a cursor that overtook it could not join it any more.
+    const Seq end = std::min(channel.log.end_seq(), home.top_seq_);
+    if (cursor.seq_ < end) batch = batch_of(channel, cursor.seq_, end, limits_.batch_entries, limits_.batch_bytes);
+  }
+  if (gap) {
+    cursor.sink_->on_gap(cursor, *gap);
+    if (!cursor.is_open()) return;
+  }
+  if (batch) {
+    --budget;
+    cursor.seq_ = batch->end();
+    cursor.offset_ = batch->offset_before(batch->size());
+    const bool is_staged = cursor.sink_->stage(cursor, *batch);
+    if (!is_staged) rewind(cursor, batch->begin(), batch->offset_before(0));
+    spent_.push_back(std::move(batch));
+    if (!is_staged) return;
+  }
+  if (cursor.seq_ == home.top_seq_) {
+    home.join(cursor);
+  } else {
+    queue(cursor);
+  }
+}
+
+std::optional<Gap> Shard::skip_gap(Cursor& cursor, const Channel& channel) {
+  const Seq begin = std::max(channel.log.begin_seq(), cursor.seq_);
+  const Offset offset = channel.log.offset_before(begin);
+  const auto lost = static_cast<std::uint32_t>(begin - cursor.seq_);
+  const bool is_reset = cursor.resets_ != channel.resets;
+  const Offset lost_publications = offset > cursor.offset_ ? offset - cursor.offset_ : 0;
+  const auto trimmed =
+      is_reset ? lost : static_cast<std::uint32_t>(std::min<Offset>(lost, lost_publications));
+  cursor.count_dropped(DropReason::trimmed, trimmed);
+  cursor.count_dropped(DropReason::ephemeral, lost - trimmed);
+  const Gap gap{cursor.offset_ + 1, offset, {channel.epoch, offset}};
+  cursor.seq_ = begin;
+  cursor.offset_ = offset;
+  cursor.resets_ = channel.resets;
+  if (!is_reset && lost_publications == 0) return std::nullopt;  // ephemeral entries are no part of a stream
+  return gap;
+}
+
+void Shard::queue(Cursor& cursor) {
+  if (cursor.is_queued_) return;
+  cursor.is_queued_ = true;
+  cursor.index_ = static_cast<std::uint32_t>(ready_.size());
+  ready_.push_back(&cursor);
+}
+
+void Shard::unqueue(Cursor& cursor) {
+  if (!cursor.is_queued_) return;
+  cursor.is_queued_ = false;
+  ready_[cursor.index_] = nullptr;
+}
+
+void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq seq, Offset offset) {
+  assert(is_current() && !cursor.is_open());
+  std::unique_ptr<ShardChannel>& home = channels_[channel.get()];
+  if (!home) home = std::make_unique<ShardChannel>(channel);
+  Channel::Link* link = channel->link_of(*this);
+  if (link == nullptr) {
+    channel->links.push_back({this, channel->log.end_seq(), 0, false});
+    link = &channel->links.back();
+  }
+  if (home->top_.empty() && !home->batch_) sync_top(*home, *link);
+  ++link->cursors;
+  cursor.home_ = home.get();
+  cursor.seq_ = seq;
+  cursor.offset_ = offset;
+  cursor.resets_ = channel->resets;
+  cursor.announced_at_start_ = channel->announced - static_cast<std::int64_t>(channel->log.end_seq() - seq);
+  cursor.delivered_ = 0;
+  cursor.under_way_ = 0;
+  cursor.dropped_ = {};
+  cursor.all_index_ = static_cast<std::uint32_t>(home->all_.size());
+  home->all_.push_back(&cursor);
+  if (seq == home->top_seq_ && home->resets_ == channel->resets) {
+    home->join(cursor);
+  } else {
+    cursor.place_ = Cursor::Place::lagging;
+    queue(cursor);
+  }
+}
+
+std::unique_ptr<Batch> Shard::take_page(Cursor& cursor, std::size_t entries_max, std::size_t bytes_max) {
+  if (cursor.place_ != Cursor::Place::lagging) return nullptr;
+  ShardChannel& home = *cursor.home_;
+  Channel& channel = *home.channel;
+  const std::lock_guard lock(channel.mutex);
+  const Seq end = std::min(channel.log.end_seq(), home.top_seq_);
+  if (cursor.seq_ < channel.log.begin_seq() || cursor.resets_ != channel.resets || cursor.seq_ >= end) return nullptr;
+  auto batch = batch_of(channel, cursor.seq_, end, entries_max, bytes_max);
+  cursor.seq_ = batch->end();
+  cursor.offset_ = batch->offset_before(batch->size());
+  return batch;
+}
+
+void Shard::unsubscribe(Cursor& cursor) {
+  if (!cursor.is_open()) return;
+  assert(is_current());
+  ShardChannel& home = *cursor.home_;
+  if (cursor.is_at_top()) home.leave(cursor);
+  unqueue(cursor);
+  cursor.place_ = Cursor::Place::closed;
+  home.all_[cursor.all_index_] = home.all_.back();
+  home.all_[cursor.all_index_]->all_index_ = cursor.all_index_;
+  home.all_.pop_back();
+
+  Channel& channel = *home.channel;
+  const std::lock_guard lock(channel.mutex);
+  Account account = account_of(cursor, channel);
+  if (!account.is_balanced()) ++channel.unbalanced;
+  account.returned += std::exchange(account.pending, 0);
+  channel.ended += account;
+  Channel::Link* link = channel.link_of(*this);
+  if (--link->cursors > 0) return;
+  channel.links.erase(channel.links.begin() + (link - channel.links.data()));
+  if (!home.is_idle_) {
+    home.is_idle_ = true;
+    idle_.push_back(&home);
+  }
+}
+
+void Shard::rewind(Cursor& cursor, Seq seq, Offset offset) {
+  if (!cursor.is_open()) return;
+  if (cursor.is_at_top()) cursor.home_->leave(cursor);
+  unqueue(cursor);
+  cursor.seq_ = seq;
+  cursor.offset_ = offset;
+}
+
+void Shard::resume(Cursor& cursor) {
+  if (cursor.place_ == Cursor::Place::lagging) queue(cursor);
+}
+
+Account Shard::account_of(const Cursor& cursor, const Channel& channel) {
+  Account account;
+  account.published = channel.announced - cursor.announced_at_start_;
+  account.delivered = static_cast<std::int64_t>(cursor.delivered_);
+  for (std::size_t i = 0; i < kDropReasons; ++i) account.dropped[i] = static_cast<std::int64_t>(cursor.dropped_[i]);
+  account.pending = static_cast<std::int64_t>(channel.log.end_seq() - cursor.seq_) + cursor.under_way_;
+  return account;
+}
+
+void Shard::add_to_ledger(std::unordered_map<std::string, LedgerRow>& rows) {
+  for (const auto& [channel, home] : channels_) {
+    if (home->all_.empty()) continue;
+    const std::lock_guard lock(channel->mutex);
+    LedgerRow& row = rows[channel->name];
+    for (const Cursor* cursor : home->all_) {
+      const Account account = account_of(*cursor, *channel);
+      if (!account.is_balanced()) ++row.unbalanced;
+      row.account += account;
+      ++row.subscriptions;
+    }
+  }
+}
+
+Position Shard::position_of(const Cursor& cursor) {
+  Channel& channel = *cursor.home_->channel;
+  const std::lock_guard lock(channel.mutex);
+  return {channel.epoch, cursor.offset_};
+}
+
+std::string_view Shard::channel_of(const Cursor& cursor) { return cursor.home_->channel->name; }
+
+}  // namespace carillon

@@ -1,0 +1,140 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "env/clock.hpp"
+#include "hub/batch.hpp"
+#include "hub/channel.hpp"
+#include "hub/cursor.hpp"
+
+namespace carillon {
+
+/// Bounds of one turn and one batch.
+struct TurnLimits {
+  std::size_t deliveries_per_turn = 2'048;   ///< entries × cursors count once per batch and cursor
+  std::size_t batch_entries = 256;
+  std::size_t batch_bytes = 128 * 1024;      ///< of entries; a batch always takes one
+};
+
+/// A channel as one shard sees it: the group of cursors that stand together at the top, and those that lag.
+class ShardChannel {
+ public:
+  explicit ShardChannel(std::shared_ptr<Channel> shared_channel) : channel(std::move(shared_channel)) {}
+
+ private:
+  friend class Shard;
+  void join(Cursor& cursor);
+  void leave(Cursor& cursor);
+
+  const std::shared_ptr<Channel> channel;
+  std::vector<Cursor*> top_;          // [0, progress_) have the batch under way already
+  std::vector<Cursor*> all_;          // every open cursor, for the ledger; its index is Cursor::all_index_
+  std::unique_ptr<Batch> batch_;      // under way: the turn's quantum may end in its middle
+  std::size_t progress_ = 0;
+  Seq top_seq_ = 0;                   // where the group stands once the batch is through
+  std::uint32_t resets_ = 0;
+  bool has_more_ = false;             // the batch could not hold all that was new
+  bool is_touched_ = false;
+  bool is_idle_ = false;
+};
+
+/// The cursors of one thread. Publishers on any thread leave the channel in its mailbox; turn() takes all that
+/// waits and pumps. No locks between shards, no work beyond the turn's quantum. Everything but post() and wake() is
+/// for the shard's own thread.
+class Shard {
+ public:
+  using Task = std::function<void()>;
+
+  /// `wake` is called from any thread when the mailbox turns from empty to not empty; it must lead to turn().
+  Shard(std::uint32_t index, const Clock& clock, TurnLimits limits, std::function<void()> wake);
+  ~Shard();
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+
+  [[nodiscard]] std::uint32_t index() const { return index_; }
+
+  /// Names the shard whose thread this is. While it is named, its own mailbox needs no wake-up: its thread must end
+  /// whatever it does with turn().
+  void bind_to_this_thread();
+  static void unbind_this_thread();
+  [[nodiscard]] bool is_current() const;
+
+  /// Runs `task` on the shard's thread in its next turn. Any thread.
+  void post(Task task);
+  /// Runs it at once when this is the shard's thread, else posts it. Any thread.
+  void run(Task task);
+  /// The channel has new entries. Any thread, the channel's lock held.
+  void wake(Channel* channel);
+
+  /// Takes what waits in the mailbox and moves cursors. True: more waits, turn again soon.
+  bool turn();
+  /// Would turn() find something to do?
+  [[nodiscard]] bool has_work();
+
+  /// Puts a cursor into the channel at (seq, offset). The channel's lock is held.
+  void attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq seq, Offset offset);
+  /// Takes what the cursor has missed, up to a bound, for a sink that wants it now (a reply); the cursor moves past it.
+  /// Null: nothing is there, or only more than may be taken before the group has.
+  std::unique_ptr<Batch> take_page(Cursor& cursor, std::size_t entries_max, std::size_t bytes_max);
+  /// Ends a subscription: its account is closed, what it has not taken is returned. Does nothing to a closed cursor.
+  void unsubscribe(Cursor& cursor);
+  /// The sink could not take everything after all: the cursor stands again at (seq, offset) and lags until resume().
+  void rewind(Cursor& cursor, Seq seq, Offset offset);
+  /// The same, unless the cursor stands before `seq` already.
+  void rewind_to(Cursor& cursor, Seq seq, Offset offset) {
+    if (cursor.seq_ > seq) rewind(cursor, seq, offset);
+  }
+  /// Has the cursor not taken everything below `seq`?
+  [[nodiscard]] static bool stands_before(const Cursor& cursor, Seq seq) { return cursor.seq_ < seq; }
+  /// The sink wants nothing more for now: the cursor stays where it is until resume().
+  void park(Cursor& cursor) { rewind(cursor, cursor.seq_, cursor.offset_); }
+  /// The sink can take again.
+  void resume(Cursor& cursor);
+
+  /// Adds the accounts of this shard's open subscriptions to `rows`, by channel name.
+  void add_to_ledger(std::unordered_map<std::string, LedgerRow>& rows);
+  /// Position of the cursor: everything up to it has been taken from the log.
+  [[nodiscard]] static Position position_of(const Cursor& cursor);
+  [[nodiscard]] static std::string_view channel_of(const Cursor& cursor);
+
+ private:
+  void take_mailbox();
+  void step(ShardChannel& home, std::size_t& budget);
+  void pump(Cursor& cursor, std::size_t& budget);
+  bool take_batch(ShardChannel& home);
+  void sync_top(ShardChannel& home, Channel::Link& link);
+  static std::optional<Gap> skip_gap(Cursor& cursor, const Channel& channel);
+  void queue(Cursor& cursor);
+  void unqueue(Cursor& cursor);
+  static std::unique_ptr<Batch> batch_of(Channel& channel, Seq begin, Seq end, std::size_t entries_max,
+                                         std::size_t bytes_max);
+  static Account account_of(const Cursor& cursor, const Channel& channel);
+
+  const std::uint32_t index_;
+  const Clock& clock_;
+  const TurnLimits limits_;
+  const std::function<void()> wake_;
+
+  std::mutex mailbox_mutex_;
+  std::vector<Channel*> woken_;   // only keys: a channel may be gone by the time
+  std::vector<Task> tasks_;
+
+  std::unordered_map<Channel*, std::unique_ptr<ShardChannel>> channels_;
+  std::deque<ShardChannel*> touched_;
+  std::vector<Cursor*> ready_;    // lagging cursors whose sink can take; null where one has left
+  std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
+  std::vector<ShardChannel*> idle_;
+  std::vector<Channel*> woken_now_;
+  std::vector<Task> tasks_now_;
+};
+
+}  // namespace carillon

@@ -1,0 +1,305 @@
+#include "protocol/api_request.hpp"
+
+#include <array>
+
+#include "protocol/centrifuge_json.hpp"
+#include "protocol/json_span.hpp"
+#include "protocol/json_writer.hpp"
+
+namespace carillon {
+namespace {
+
+struct MethodName {
+  std::string_view name;
+  ApiMethod method;
+};
+
+constexpr std::array<MethodName, 7> kMethodNames{{
+    {"publish", ApiMethod::publish},
+    {"broadcast", ApiMethod::broadcast},
+    {"history", ApiMethod::history},
+    {"presence", ApiMethod::presence},
+    {"presence_stats", ApiMethod::presence_stats},
+    {"channels", ApiMethod::channels},
+    {"info", ApiMethod::info},
+}};
+
+// Reads one body; scratch is reserved once, so that several decoded strings can be viewed in it.
+class BodyReader {
+ public:
+  BodyReader(ApiMethod method, std::string_view body, ApiRequest& request, std::string& scratch)
+      : method_(method), scanner_(body), request_(request), scratch_(scratch) {
+    scratch_.clear();
+    if (body.find('\\') != std::string_view::npos || body.find("\"b64data\"") != std::string_view::npos) {
+      scratch_.reserve(2 * body.size());  // an escaped base64 text is in it before and after it is decoded
+    }
+  }
+
+  ApiDecode read();
+
+ private:
+  // Each reads one field's value and says whether it is well-formed and of the right type.
+  bool read_field(std::string_view key);
+  bool read_publish_field(std::string_view key);
+  bool read_history_field(std::string_view key);
+  bool read_tags();
+  bool read_channels();
+  bool read_since();
+  bool read_base64();
+  bool read_text(std::string_view& text);
+  bool ignore_value();
+
+  // `null` leaves the target as it is.
+  template <class Value, class Decode>
+  bool read_value(Value& target, Decode decode) {
+    std::string_view raw;
+    if (!scanner_.take_value(raw)) return false;
+    if (is_json_null(raw)) return true;
+    const auto value = decode(raw);
+    if (value) target = *value;
+    return value.has_value();
+  }
+
+  bool is_publishing() const { return method_ == ApiMethod::publish || method_ == ApiMethod::broadcast; }
+  bool has_channel() const {
+    return method_ == ApiMethod::publish || method_ == ApiMethod::history || method_ == ApiMethod::presence ||
+           method_ == ApiMethod::presence_stats;
+  }
+  bool is_complete() const;
+
+  ApiMethod method_;
+  JsonScanner scanner_;
+  ApiRequest& request_;
+  std::string& scratch_;
+  std::optional<std::string_view> bytes_;  // of `b64data`
+  bool is_base64_valid_ = true;
+};
+
+ApiDecode BodyReader::read() {
+  if (!scanner_.open_object()) return ApiDecode::malformed;
+  std::string_view key;
+  JsonStep step;
+  while ((step = scanner_.next_field(key)) == JsonStep::field) {
+    if (!read_field(key)) return ApiDecode::malformed;
+  }
+  if (step == JsonStep::malformed || !scanner_.is_at_end()) return ApiDecode::malformed;
+  if (bytes_) {
+    request_.data = *bytes_;
+    request_.is_json = false;
+  }
+  return is_complete() ? ApiDecode::ok : ApiDecode::bad_request;
+}
+
+bool BodyReader::is_complete() const {
+  if (has_channel() && request_.channel.empty()) return false;
+  if (method_ == ApiMethod::broadcast && request_.channels.empty()) return false;
+  return !is_publishing() || (is_base64_valid_ && !request_.data.empty());
+}
+
+bool BodyReader::read_field(std::string_view key) {
+  if (key == "channel" && has_channel()) return read_text(request_.channel);
+  if (key == "channels" && method_ == ApiMethod::broadcast) return read_channels();
+  if (key == "pattern" && method_ == ApiMethod::channels) return read_text(request_.pattern);
+  if (is_publishing()) return read_publish_field(key);
+  if (method_ == ApiMethod::history) return read_history_field(key);
+  return ignore_value();
+}
+
+bool BodyReader::read_publish_field(std::string_view key) {
+  if (key == "data") {
+    return read_value(request_.data, [](std::string_view raw) { return std::optional(raw); });
+  }
+  if (key == "b64data") return read_base64();
+  if (key == "skip_history") return read_value(request_.is_history_skipped, json_bool);
+  if (key == "tags") return read_tags();
+  if (key == "idempotency_key") return read_text(request_.idempotency_key);
+  if (key == "key") return read_text(request_.key);
+  if (key == "version") return read_value(request_.version, json_uint64);
+  if (key == "version_epoch") return read_text(request_.version_epoch);
+  return ignore_value();
+}
+
+bool BodyReader::read_history_field(std::string_view key) {
+  if (key == "limit") return read_value(request_.limit, json_int64);
+  if (key == "reverse") return read_value(request_.is_reverse, json_bool);
+  if (key == "since") return read_since();
+  return ignore_value();
+}
+
+bool BodyReader::read_text(std::string_view& text) {
+  return read_value(text, [this](std::string_view raw) { return json_string(raw, scratch_); });
+}
+
+bool BodyReader::ignore_value() {
+  std::string_view raw;
+  return scanner_.take_value(raw);
+}
+
+bool BodyReader::read_base64() {
+  std::string_view text;
+  if (!read_text(text)) return false;
+  if (text.empty()) return true;
+  const std::size_t begin = scratch_.size();
+  is_base64_valid_ = append_from_base64(scratch_, text);
+  bytes_ = std::string_view(scratch_).substr(begin);
+  return true;
+}
+
+bool BodyReader::read_tags() {
+  if (scanner_.peek() == 'n') return ignore_value();
+  request_.tags.clear();
+  if (!scanner_.open_object()) return false;
+  std::string_view raw_key;
+  JsonStep step;
+  while ((step = scanner_.next_field(raw_key)) == JsonStep::field) {
+    const auto key = json_key(raw_key, scratch_);
+    std::string_view value;
+    if (!key || !read_text(value)) return false;
+    request_.tags.emplace_back(*key, value);
+  }
+  return step == JsonStep::end;
+}
+
+bool BodyReader::read_channels() {
+  if (scanner_.peek() == 'n') return ignore_value();
+  request_.channels.clear();
+  if (!scanner_.open_array()) return false;
+  JsonStep step;
+  while ((step = scanner_.next_item()) == JsonStep::field) {
+    if (!read_text(request_.channels.emplace_back())) return false;
+  }
+  return step == JsonStep::end;
+}
+
+bool BodyReader::read_since() {
+  if (scanner_.peek() == 'n') return ignore_value();
+  request_.has_since = true;
+  if (!scanner_.open_object()) return false;
+  std::string_view key;
+  JsonStep step;
+  while ((step = scanner_.next_field(key)) == JsonStep::field) {
+    const bool is_read = key == "offset"  ? read_value(request_.offset, json_uint64)
+                         : key == "epoch" ? read_text(request_.epoch)
+                                          : ignore_value();
+    if (!is_read) return false;
+  }
+  return step == JsonStep::end;
+}
+
+// `{"result":{` … `}}`
+class ResultWriter {
+ public:
+  explicit ResultWriter(std::string& out) : answer_(out), result_(answer_.open("result")) {}
+  JsonObjectWriter* operator->() { return &result_; }
+  void close() {
+    result_.close();
+    answer_.close();
+  }
+
+ private:
+  JsonObjectWriter answer_;
+  JsonObjectWriter result_;
+};
+
+}  // namespace
+
+std::optional<ApiMethod> find_api_method(std::string_view name) {
+  for (const MethodName& row : kMethodNames) {
+    if (row.name == name) return row.method;
+  }
+  return std::nullopt;
+}
+
+ApiDecode decode_api_request(ApiMethod method, std::string_view body, ApiRequest& out, std::string& scratch) {
+  out = ApiRequest{};
+  return BodyReader(method, body.empty() ? "{}" : body, out, scratch).read();
+}
+
+void append_api_error(std::string& out, std::uint32_t code, std::string_view message) {
+  JsonObjectWriter answer(out);
+  JsonObjectWriter error(answer.open("error"));
+  error.number("code", code);
+  error.text("message", message);
+  error.close();
+  answer.close();
+}
+
+void append_api_publish_result(std::string& out, std::uint64_t offset, std::string_view epoch) {
+  ResultWriter result(out);
+  if (offset != 0) {
+    result->number("offset", offset);
+    result->text("epoch", epoch);
+  }
+  result.close();
+}
+
+void append_api_broadcast_result(std::string& out, std::string_view responses_joined) {
+  ResultWriter result(out);
+  result->list("responses", responses_joined);
+  result.close();
+}
+
+void append_api_history_result(std::string& out, std::string_view publications_joined, std::uint64_t offset,
+                               std::string_view epoch) {
+  ResultWriter result(out);
+  result->list("publications", publications_joined);
+  result->text("epoch", epoch);
+  result->number("offset", offset);
+  result.close();
+}
+
+void append_api_presence_result(std::string& out, std::span<const ClientInfoView> clients) {
+  ResultWriter result(out);
+  append_presence_map(result->open("presence"), clients);
+  result.close();
+}
+
+void append_api_presence_stats_result(std::string& out, std::uint64_t clients, std::uint64_t users) {
+  ResultWriter result(out);
+  result->number("num_clients", clients);
+  result->number("num_users", users);
+  result.close();
+}
+
+void append_api_channels_result(std::string& out,
+                                std::span<const std::pair<std::string_view, std::uint64_t>> channels) {
+  ResultWriter result(out);
+  char before = '{';
+  std::string& map = result->open("channels");
+  if (channels.empty()) map.push_back('{');
+  for (const auto& [name, clients] : channels) {
+    map.push_back(before);
+    append_json_string(map, name);
+    map.append(":{\"num_clients\":");
+    append_uint(map, clients);
+    map.push_back('}');
+    before = ',';
+  }
+  map.push_back('}');
+  result.close();
+}
+
+void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes) {
+  ResultWriter result(out);
+  std::string& list = result->open("nodes");
+  char before = '[';
+  if (nodes.empty()) list.push_back('[');
+  for (const ApiNodeInfo& node : nodes) {
+    list.push_back(before);
+    before = ',';
+    JsonObjectWriter object(list);
+    object.text("uid", node.uid);
+    object.text("name", node.name);
+    object.text("version", node.version);
+    object.number("num_clients", node.clients);
+    object.number("num_users", node.users);
+    object.number("num_subs", node.subscriptions);
+    object.number("num_channels", node.channels);
+    object.number("uptime", node.uptime_s);
+    object.close();
+  }
+  list.push_back(']');
+  result.close();
+}
+
+}  // namespace carillon

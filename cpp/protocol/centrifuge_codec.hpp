@@ -1,0 +1,161 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "protocol/centrifuge_codes.hpp"
+#include "protocol/publication_view.hpp"
+
+namespace carillon {
+
+// The Centrifuge client protocol (protocol.md sections 1 to 10), whatever its encoding: commands and results
+// as plain structs, and the codec that reads and writes them. JSON is centrifuge_json.hpp.
+
+/// `pong` is the empty command with id 0; the others are named after the request field.
+enum class CommandKind : std::uint8_t {
+  pong,
+  connect,
+  subscribe,
+  unsubscribe,
+  publish,
+  presence,
+  presence_stats,
+  history,
+  ping,
+  send,
+  rpc,
+  refresh,
+  sub_refresh
+};
+
+/// One decoded command. Views point into the frame or into the scratch of the decode call and live until the
+/// next decode with that scratch or the end of the frame's buffer. Fields that the command does not have are
+/// zero.
+struct Command {
+  std::uint32_t id = 0;  ///< 0 only for pong and send
+  CommandKind kind = CommandKind::pong;
+
+  std::string_view channel = {};  ///< all channel commands; empty is a bad request, which the session judges
+  std::string_view data = {};  ///< payload: connect, subscribe, publish, rpc, send (JSON: validated raw text)
+  std::string_view token = {};    ///< connect, subscribe, refresh, sub_refresh
+  std::string_view name = {};     ///< connect: client name, for statistics
+  std::string_view version = {};  ///< connect: client version, for statistics
+  std::string_view method = {};   ///< rpc
+  std::string_view delta = {};    ///< subscribe: wished delta format
+
+  // subscribe: what to recover from. history: `since`.
+  std::string_view epoch = {};
+  std::uint64_t offset = 0;
+
+  bool is_recover = false;       ///< subscribe: recover from (offset, epoch)
+  bool is_positioned = false;    ///< subscribe: wish
+  bool is_recoverable = false;   ///< subscribe: wish
+  bool is_join_leave = false;    ///< subscribe: wish
+  bool has_tags_filter = false;  ///< subscribe: `tf` is there
+  std::uint64_t flag = 0;        ///< connect, subscribe: bit mask (2: error 112 instead of recovered = false)
+  std::int64_t type = 0;         ///< subscribe, publish, sub_refresh: 0 is the normal stream
+
+  std::int64_t limit = 0;   ///< history: 0 only the position, negative all
+  bool is_reverse = false;  ///< history
+  bool has_since = false;   ///< history: offset and epoch are set
+
+  // connect: still encoded maps, empty if absent.
+  std::string_view subs = {};
+  std::string_view headers = {};
+};
+
+enum class DecodeStep : std::uint8_t { command, end, malformed };
+
+struct ConnectResult {
+  std::string_view client = {};
+  std::string_view version = {};
+  std::uint32_t ping_s = 0;  ///< seconds between the server's pings, 0 none
+  bool is_pong_expected = false;
+  std::string_view data = {};     ///< payload or empty
+  std::string_view session = {};  ///< emulation and unidirectional transports only
+  std::string_view node = {};
+};
+
+struct SubscribeResult {
+  bool is_recoverable = false;
+  std::string_view epoch = {};
+  std::uint64_t offset = 0;
+  bool is_positioned = false;
+  bool was_recovering = false;
+  bool is_recovered = false;
+  std::string_view publications = {};  ///< a list made by append_listed(), oldest first
+  std::string_view data = {};          ///< payload or empty
+};
+
+/// Where some bytes lie in the string that an encoder appended to.
+struct ByteRange {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+};
+
+/// An encoding of the protocol. Stateless: one object serves all connections and threads.
+/// Every encode_* appends one complete reply (no WebSocket header) to `out`, unless it says otherwise;
+/// several replies in one WebSocket message are joined by separator(). Text is valid UTF-8, `data`,
+/// `info_json`, `conn_info` and `chan_info` are valid in the codec's encoding.
+class CentrifugeCodec {
+ public:
+  virtual ~CentrifugeCodec() = default;
+
+  /// True if frames go as WebSocket text messages.
+  virtual bool is_text() const = 0;
+  /// What stands between two replies, or two commands, in one message.
+  virtual std::string_view separator() const = 0;
+
+  /// Takes one command off the front of `frame`. `end`: nothing left (at once for an empty frame, which the
+  /// session refuses). After `malformed` the rest of the frame must not be read. Clears `scratch`, which
+  /// holds decoded text.
+  virtual DecodeStep decode(std::string_view& frame, Command& out, std::string& scratch) const = 0;
+
+  virtual void encode_error(std::string& out, std::uint32_t id, std::uint32_t code, std::string_view message,
+                            bool is_temporary) const = 0;
+  void encode_error(std::string& out, std::uint32_t id, const ErrorCode& error) const {
+    encode_error(out, id, error.code, error.message, error.is_temporary);
+  }
+  virtual void encode_connect(std::string& out, std::uint32_t id, const ConnectResult& result) const = 0;
+  virtual void encode_subscribe(std::string& out, std::uint32_t id, const SubscribeResult& result) const = 0;
+  virtual void encode_unsubscribe(std::string& out, std::uint32_t id) const = 0;
+  virtual void encode_publish(std::string& out, std::uint32_t id) const = 0;
+  virtual void encode_presence(std::string& out, std::uint32_t id,
+                               std::span<const ClientInfoView> clients) const = 0;
+  virtual void encode_presence_stats(std::string& out, std::uint32_t id, std::uint64_t clients,
+                                     std::uint64_t users) const = 0;
+  /// `publications`: a list made by append_listed(); `epoch` and `offset`: the top of the stream.
+  virtual void encode_history(std::string& out, std::uint32_t id, std::string_view publications,
+                              std::string_view epoch, std::uint64_t offset) const = 0;
+  virtual void encode_ping_reply(std::string& out, std::uint32_t id) const = 0;
+  virtual void encode_rpc(std::string& out, std::uint32_t id, std::string_view data) const = 0;
+
+  /// The server's ping, an empty reply.
+  virtual void encode_heartbeat(std::string& out) const = 0;
+
+  /// The publication alone, not a reply: to be listed in a subscribe or history result.
+  virtual void encode_publication(std::string& out, const PublicationView& publication) const = 0;
+  /// Adds one encoded publication to a list of them. The list only makes sense to the same codec.
+  virtual void append_listed(std::string& list, std::string_view publication) const = 0;
+  /// `{"user":…,"client":…,…}` alone, not a reply: for PublicationView::info_json and the join and leave
+  /// pushes.
+  virtual void encode_client_info(std::string& out, const ClientInfoView& info) const = 0;
+
+  /// The result tells where in `out` the publication object lies, equal to what encode_publication() writes,
+  /// so that a recovery can list the bytes of a cached push.
+  virtual ByteRange encode_push_publication(std::string& out, std::string_view channel,
+                                            const PublicationView& publication) const = 0;
+  /// `info`: what encode_client_info() wrote.
+  virtual void encode_push_join(std::string& out, std::string_view channel, std::string_view info) const = 0;
+  virtual void encode_push_leave(std::string& out, std::string_view channel, std::string_view info) const = 0;
+  virtual void encode_push_unsubscribe(std::string& out, std::string_view channel, std::uint32_t code,
+                                       std::string_view reason) const = 0;
+  /// Only for emulated and unidirectional transports: on a WebSocket the close frame says it.
+  virtual void encode_push_disconnect(std::string& out, std::uint32_t code,
+                                      std::string_view reason) const = 0;
+};
+
+}  // namespace carillon

@@ -1,0 +1,62 @@
+#pragma once
+
+#include "protocol/centrifuge_codec.hpp"
+
+namespace carillon {
+
+/// The JSON encoding of the Centrifuge protocol.
+///
+/// Commands are joined by LF; an empty line between them is malformed, one LF at the end is fine. Unknown
+/// fields are ignored, a null field counts as absent, a known field of the wrong type is malformed. Duplicate
+/// keys: the last one that is not null wins (in a repeated request object, field by field). Several request
+/// fields in one command: the first in the order connect, subscribe, unsubscribe, publish, presence,
+/// presence_stats, history, rpc, send, refresh, sub_refresh, ping wins. A command without one is a pong if
+/// its id is 0 (whatever else it holds, but for `send`), else malformed.
+///
+/// A binary publication is written as "data":{"b64":"…"}. Newlines in raw JSON are dropped.
+class CentrifugeJsonCodec final : public CentrifugeCodec {
+ public:
+  using CentrifugeCodec::encode_error;
+
+  bool is_text() const override { return true; }
+  std::string_view separator() const override { return "\n"; }
+
+  DecodeStep decode(std::string_view& frame, Command& out, std::string& scratch) const override;
+
+  void encode_error(std::string& out, std::uint32_t id, std::uint32_t code, std::string_view message,
+                    bool is_temporary) const override;
+  void encode_connect(std::string& out, std::uint32_t id, const ConnectResult& result) const override;
+  void encode_subscribe(std::string& out, std::uint32_t id, const SubscribeResult& result) const override;
+  void encode_unsubscribe(std::string& out, std::uint32_t id) const override;
+  void encode_publish(std::string& out, std::uint32_t id) const override;
+  void encode_presence(std::string& out, std::uint32_t id,
+                       std::span<const ClientInfoView> clients) const override;
+  void encode_presence_stats(std::string& out, std::uint32_t id, std::uint64_t clients,
+                             std::uint64_t users) const override;
+  void encode_history(std::string& out, std::uint32_t id, std::string_view publications,
+                      std::string_view epoch, std::uint64_t offset) const override;
+  void encode_ping_reply(std::string& out, std::uint32_t id) const override;
+  void encode_rpc(std::string& out, std::uint32_t id, std::string_view data) const override;
+  void encode_heartbeat(std::string& out) const override;
+
+  void encode_publication(std::string& out, const PublicationView& publication) const override;
+  void append_listed(std::string& list, std::string_view publication) const override;
+  void encode_client_info(std::string& out, const ClientInfoView& info) const override;
+
+  ByteRange encode_push_publication(std::string& out, std::string_view channel,
+                                    const PublicationView& publication) const override;
+  void encode_push_join(std::string& out, std::string_view channel, std::string_view info) const override;
+  void encode_push_leave(std::string& out, std::string_view channel, std::string_view info) const override;
+  void encode_push_unsubscribe(std::string& out, std::string_view channel, std::uint32_t code,
+                               std::string_view reason) const override;
+  void encode_push_disconnect(std::string& out, std::uint32_t code, std::string_view reason) const override;
+};
+
+/// The one object, shared by all.
+const CentrifugeJsonCodec& centrifuge_json_codec();
+
+/// `{"<client>":{"user":…,"client":…},…}`, as presence results of the client protocol and of the server API
+/// have it.
+void append_presence_map(std::string& out, std::span<const ClientInfoView> clients);
+
+}  // namespace carillon

@@ -1,0 +1,42 @@
+#include "protocol/poll_reply.hpp"
+
+#include "protocol/json_writer.hpp"
+
+namespace carillon {
+
+void append_publication_object(std::string& out, std::string_view channel,
+                               const PublicationView& publication) {
+  JsonObjectWriter object(out);
+  object.text("channel", channel);
+  object.number_unless_zero("offset", publication.offset);
+  if (publication.is_json) {
+    object.json("data", publication.data.empty() ? "null" : publication.data);
+  } else {
+    object.open("b64").push_back('"');
+    append_base64(out, publication.data);
+    out.push_back('"');
+  }
+  object.text_map_unless_empty("tags", publication.tags);
+  object.close();
+}
+
+void append_status_object(std::string& out, std::string_view channel, bool is_recovered,
+                          std::string_view epoch, std::uint64_t offset) {
+  JsonObjectWriter object(out);
+  object.text("channel", channel);
+  object.boolean("recovered", is_recovered);
+  object.text("epoch", epoch);
+  object.number("offset", offset);
+  object.close();
+}
+
+void append_poll_reply(std::string& out, std::string_view publications_joined, std::string_view since_token,
+                       std::string_view statuses_joined) {
+  JsonObjectWriter object(out);
+  object.list("publications", publications_joined);
+  object.text("since", since_token);
+  object.list("status", statuses_joined);
+  object.close();
+}
+
+}  // namespace carillon

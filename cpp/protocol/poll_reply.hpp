@@ -1,0 +1,28 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "protocol/publication_view.hpp"
+
+namespace carillon {
+
+// The JSON of the plain transports (design.md section 5), shared by SSE and long-poll. Nothing here writes a
+// newline.
+
+/// `{"channel":…,"offset":…,"data":… or "b64":"…","tags":{…}}`; offset is absent when 0, tags when there are
+/// none.
+void append_publication_object(std::string& out, std::string_view channel,
+                               const PublicationView& publication);
+
+/// `{"channel":…,"recovered":…,"epoch":…,"offset":…}`, all always present.
+void append_status_object(std::string& out, std::string_view channel, bool is_recovered,
+                          std::string_view epoch, std::uint64_t offset);
+
+/// The body of a poll's 200: `{"publications":[…],"since":"…","status":[…]}`. Both lists are objects joined
+/// by ',' or empty; `since` is a position token.
+void append_poll_reply(std::string& out, std::string_view publications_joined, std::string_view since_token,
+                       std::string_view statuses_joined);
+
+}  // namespace carillon

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace carillon {
+
+using Tag = std::pair<std::string, std::string>;
+
+/// What the encoders need to know of a publication; owns nothing. All text is valid UTF-8.
+struct PublicationView {
+  std::string_view data = {};       ///< JSON text, or any bytes when !is_json
+  bool is_json = true;              ///< fixed at publish
+  std::string_view info_json = {};  ///< the publisher as encode_client_info() writes it; empty for the server
+  std::span<const Tag> tags = {};
+  std::uint64_t offset = 0;     ///< 0: an entry without an offset
+  std::string_view epoch = {};  ///< only written on offset 1, for the Centrifuge protocol
+};
+
+/// Who a connection is, as others see it. `conn_info` and `chan_info` are JSON or empty.
+struct ClientInfoView {
+  std::string_view user = {};
+  std::string_view client = {};
+  std::string_view conn_info = {};
+  std::string_view chan_info = {};
+};
+
+}  // namespace carillon

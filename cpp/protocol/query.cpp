@@ -1,0 +1,80 @@
+#include "protocol/query.hpp"
+
+#include <algorithm>
+
+#include "protocol/utf8.hpp"
+
+namespace carillon {
+namespace {
+
+enum class Plus : bool { literal, space };
+
+int hex_value(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
+
+bool decode_percent(std::string_view text, Plus plus, std::string& out) {
+  out.reserve(text.size());
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    char c = text[i];
+    if (c == '+' && plus == Plus::space) c = ' ';
+    if (c == '%') {
+      const int high = i + 2 < text.size() ? hex_value(text[i + 1]) : -1;
+      const int low = high < 0 ? -1 : hex_value(text[i + 2]);
+      if (low < 0) return false;
+      c = static_cast<char>(high << 4 | low);
+      i += 2;
+    }
+    if (is_control(c)) return false;
+    out.push_back(c);
+  }
+  return is_utf8(out);
+}
+
+// Takes the text up to `separator`, and the separator itself, off the front of `rest`.
+std::string_view take_until(std::string_view& rest, char separator) {
+  const std::size_t stop = rest.find(separator);
+  const std::string_view taken = rest.substr(0, stop);
+  rest.remove_prefix(stop == std::string_view::npos ? rest.size() : stop + 1);
+  return taken;
+}
+
+}  // namespace
+
+std::optional<std::string_view> HttpTarget::find(std::string_view name) const {
+  const auto found = std::find_if(parameters.begin(), parameters.end(),
+                                  [name](const auto& parameter) { return parameter.first == name; });
+  if (found == parameters.end()) return std::nullopt;
+  return found->second;
+}
+
+std::vector<std::string_view> HttpTarget::find_all(std::string_view name) const {
+  std::vector<std::string_view> values;
+  for (const auto& [key, value] : parameters) {
+    if (key == name) values.push_back(value);
+  }
+  return values;
+}
+
+std::optional<HttpTarget> parse_http_target(std::string_view target) {
+  if (!target.starts_with('/') || target.find('#') != std::string_view::npos) return std::nullopt;
+  HttpTarget result;
+  if (!decode_percent(take_until(target, '?'), Plus::literal, result.path)) return std::nullopt;
+  while (!target.empty()) {
+    std::string_view value = take_until(target, '&');
+    if (value.empty()) continue;
+    if (result.parameters.size() == kQueryParametersMax) return std::nullopt;
+    const std::string_view name = take_until(value, '=');
+    auto& [decoded_name, decoded_value] = result.parameters.emplace_back();
+    if (!decode_percent(name, Plus::space, decoded_name)) return std::nullopt;
+    if (!decode_percent(value, Plus::space, decoded_value)) return std::nullopt;
+  }
+  return result;
+}
+
+}  // namespace carillon

@@ -1,0 +1,37 @@
+#include "protocol/sse_event.hpp"
+
+#include "protocol/json_span.hpp"
+#include "protocol/poll_reply.hpp"
+
+namespace carillon {
+
+// One `data:` line is always enough: the objects hold no newline.
+
+void append_sse_retry(std::string& out, std::uint64_t retry_ms) {
+  out.append("retry: ");
+  append_uint(out, retry_ms);
+  out.append("\n\n");
+}
+
+void append_sse_status(std::string& out, std::string_view channel, bool is_recovered, std::string_view epoch,
+                       std::uint64_t offset) {
+  out.append("event: status\ndata: ");
+  append_status_object(out, channel, is_recovered, epoch, offset);
+  out.append("\n\n");
+}
+
+void append_sse_data(std::string& out, std::string_view channel, const PublicationView& publication) {
+  out.append("data: ");
+  append_publication_object(out, channel, publication);
+  out.append("\n\n");
+}
+
+void append_sse_id(std::string& out, std::string_view token) {
+  out.append("id: ");
+  out.append(token);
+  out.push_back('\n');
+}
+
+void append_sse_comment(std::string& out) { out.append(":\n\n"); }
+
+}  // namespace carillon

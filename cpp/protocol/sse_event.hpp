@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "protocol/publication_view.hpp"
+
+namespace carillon {
+
+// Pieces of a text/event-stream (WHATWG HTML section 9.2; design.md section 5). An event is [id line] + one
+// of the blocks below; a block ends with the empty line. Write an event in one piece, never split into two.
+
+/// `retry: <ms>` as a block of its own, without event.
+void append_sse_retry(std::string& out, std::uint64_t retry_ms);
+
+/// Block `event: status` with the status object of poll_reply.hpp. Preceded by an id line it gives a client
+/// that has received nothing yet a position to come back with.
+void append_sse_status(std::string& out, std::string_view channel, bool is_recovered, std::string_view epoch,
+                       std::uint64_t offset);
+
+/// Block `data: {…}` with the publication object of poll_reply.hpp; the same bytes for all streams.
+void append_sse_data(std::string& out, std::string_view channel, const PublicationView& publication);
+
+/// `id: <token>` and one LF: the first line of an event, to be followed by a block. `token` is a position
+/// token.
+void append_sse_id(std::string& out, std::string_view token);
+
+/// An empty comment, the heartbeat.
+void append_sse_comment(std::string& out);
+
+}  // namespace carillon

@@ -1,0 +1,278 @@
+#include "server/api.hpp"
+
+#include <mutex>
+#include <set>
+#include <utility>
+#include <vector>
+
+#include "protocol/centrifuge_codes.hpp"
+#include "protocol/centrifuge_json.hpp"
+#include "protocol/json_writer.hpp"
+#include "protocol/query.hpp"
+#include "session/forms.hpp"
+#include "session/session.hpp"
+
+namespace carillon {
+
+namespace {
+
+HttpResponse plain(int status, std::string body) {
+  HttpResponse response;
+  response.status = status;
+  response.content_type = "text/plain; charset=utf-8";
+  response.body = std::move(body);
+  return response;
+}
+
+HttpResponse error(const ErrorCode& code, std::string_view message = {}) {
+  HttpResponse response;
+  append_api_error(response.body, code.code, message.empty() ? code.message : message);
+  return response;
+}
+
+/// Compares in a time that does not tell how much was right.
+bool is_same_key(std::string_view given, std::string_view wanted) {
+  if (given.size() != wanted.size()) return false;
+  unsigned difference = 0;
+  for (std::size_t i = 0; i < given.size(); ++i) {
+    difference |= static_cast<unsigned>(static_cast<unsigned char>(given[i]) ^ static_cast<unsigned char>(wanted[i]));
+  }
+  return difference == 0;
+}
+
+Publication publication_of(const ApiRequest& request) {
+  Publication publication;
+  publication.data = request.data;
+  publication.content = request.is_json ? ContentType::json : ContentType::binary;
+  publication.tags = request.tags;
+  publication.key = request.key;
+  return publication;
+}
+
+}  // namespace
+
+Api::Api(Hub& hub, const Limits& limits, const Clock& clock, const std::atomic<bool>& is_draining, Options options,
+         std::map<std::string, Page> pages)
+    : hub_(hub),
+      limits_(limits),
+      clock_(clock),
+      is_draining_(is_draining),
+      options_(std::move(options)),
+      pages_(std::move(pages)),
+      started_ms_(clock.now_ms()) {}
+
+void Api::handle(const HttpRequest& request, std::string_view path, Respond respond) {
+  if (path == "/health") {
+    if (is_draining_.load(std::memory_order_relaxed)) {
+      HttpResponse response;
+      response.status = 503;
+      response.body = R"({"draining":true})";
+      return respond(std::move(response));
+    }
+    HttpResponse response;
+    response.body = "{}";
+    return respond(std::move(response));
+  }
+  if (path.starts_with("/api/")) {
+    const std::optional<ApiMethod> method = find_api_method(path.substr(5));
+    if (!method) return respond(plain(404, "no such API method\n"));
+    if (request.method != "POST") return respond(plain(405, "the API takes POST\n"));
+    if (!is_authorized(request)) return respond(plain(401, ""));
+    return call(*method, request.body, std::move(respond));
+  }
+  const auto page = pages_.find(std::string(path));
+  if (page == pages_.end()) return respond(plain(404, "nothing is here\n"));
+  if (request.method != "GET" && request.method != "HEAD") return respond(plain(405, "this page takes GET\n"));
+  HttpResponse response;
+  response.content_type = page->second.content_type;
+  response.body = page->second.body;
+  respond(std::move(response));
+}
+
+bool Api::is_authorized(const HttpRequest& request) const {
+  if (options_.key.empty()) return options_.is_insecure;
+  if (is_same_key(request.header("x-api-key"), options_.key)) return true;
+  const std::string_view authorization = request.header("authorization");
+  static constexpr std::string_view kScheme = "apikey ";
+  if (authorization.starts_with(kScheme) && is_same_key(authorization.substr(kScheme.size()), options_.key)) return true;
+  const std::optional<HttpTarget> target = parse_http_target(request.target);
+  return target && is_same_key(target->find("api_key").value_or(""), options_.key);
+}
+
+void Api::call(ApiMethod method, const std::string& body, Respond respond) {
+  ApiRequest request;
+  std::string scratch;
+  switch (decode_api_request(method, body, request, scratch)) {
+    case ApiDecode::malformed:
+      return respond(plain(400, "the body is not a valid JSON request of this method\n"));
+    case ApiDecode::bad_request:
+      return respond(error(kErrorBadRequest));
+    case ApiDecode::ok:
+      break;
+  }
+  switch (method) {
+    case ApiMethod::publish:
+      return publish(request, std::move(respond));
+    case ApiMethod::broadcast:
+      return broadcast(request, std::move(respond));
+    case ApiMethod::history:
+      return history(request, std::move(respond));
+    case ApiMethod::presence:
+      return presence(request, false, std::move(respond));
+    case ApiMethod::presence_stats:
+      return presence(request, true, std::move(respond));
+    case ApiMethod::channels:
+      return channels(request, respond);
+    case ApiMethod::info:
+      return info(std::move(respond));
+  }
+}
+
+std::string_view Api::refusal_of(std::string_view channel, const ApiRequest& request) const {
+  if (!is_channel_name(channel, limits_)) return "bad request: channel is empty, too long, or no plain UTF-8";
+  if (request.data.size() > static_cast<std::size_t>(limits_.publication_bytes)) {
+    return "bad request: data is longer than the limit publication_bytes";
+  }
+  return {};
+}
+
+void Api::publish(const ApiRequest& request, Respond respond) {
+  if (const std::string_view refusal = refusal_of(request.channel, request); !refusal.empty()) {
+    return respond(error(kErrorBadRequest, refusal));
+  }
+  hub_.publish(request.channel, publication_of(request), {request.idempotency_key, request.is_history_skipped},
+               [respond = std::move(respond)](const AppendResult& result) {
+                 if (result.error != StoreError::none) return respond(error(kErrorInternal));
+                 HttpResponse response;
+                 append_api_publish_result(response.body, result.position.offset, result.position.epoch.text());
+                 respond(std::move(response));
+               });
+}
+
+void Api::broadcast(const ApiRequest& request, Respond respond) {
+  if (request.channels.size() > static_cast<std::size_t>(limits_.broadcast_channels)) {
+    return respond(error(kErrorBadRequest, "bad request: more channels than the limit broadcast_channels"));
+  }
+  struct Collection {
+    std::mutex mutex;
+    std::vector<std::string> answers;
+    std::size_t missing;
+    Respond respond;
+  };
+  auto collection = std::make_shared<Collection>();
+  collection->answers.resize(request.channels.size());
+  collection->missing = request.channels.size();
+  collection->respond = std::move(respond);
+  const auto answer = [](const std::shared_ptr<Collection>& all, std::size_t index, std::string text) {
+    {
+      const std::lock_guard lock(all->mutex);
+      all->answers[index] = std::move(text);
+      if (--all->missing > 0) return;
+    }
+    std::string joined;
+    for (const std::string& each : all->answers) append_list_item(joined, each);
+    HttpResponse response;
+    append_api_broadcast_result(response.body, joined);
+    all->respond(std::move(response));
+  };
+  for (std::size_t i = 0; i < request.channels.size(); ++i) {
+    std::string text;
+    if (const std::string_view refusal = refusal_of(request.channels[i], request); !refusal.empty()) {
+      append_api_error(text, kErrorBadRequest.code, refusal);
+      answer(collection, i, std::move(text));
+      continue;
+    }
+    hub_.publish(request.channels[i], publication_of(request),
+                 {request.idempotency_key, request.is_history_skipped},
+                 [collection, answer, i](const AppendResult& result) {
+                   std::string one;
+                   if (result.error != StoreError::none) {
+                     append_api_error(one, kErrorInternal.code, kErrorInternal.message);
+                   } else {
+                     append_api_publish_result(one, result.position.offset, result.position.epoch.text());
+                   }
+                   answer(collection, i, std::move(one));
+                 });
+  }
+}
+
+void Api::history(const ApiRequest& request, Respond respond) {
+  if (!is_channel_name(request.channel, limits_)) return respond(error(kErrorBadRequest));
+  HistoryQuery query;
+  query.limit = request.limit;
+  query.is_reverse = request.is_reverse;
+  if (request.has_since) query.since = Since::from(request.epoch, request.offset);
+  if (query.is_reverse && query.since && query.since->offset == 0) return respond(error(kErrorBadRequest));
+  hub_.history(request.channel, query, [respond = std::move(respond)](const HistoryResult& found) {
+    switch (found.error) {
+      case HistoryError::unavailable:
+        return respond(error(kErrorInternal));
+      case HistoryError::epoch_differs:
+        return respond(error(kErrorUnrecoverablePosition));
+      case HistoryError::no_history:
+        return respond(error(kErrorNotAvailable));
+      case HistoryError::none:
+        break;
+    }
+    std::string list;
+    for (const EntryRef& entry : found.entries) {
+      std::string object;
+      centrifuge_json_codec().encode_publication(object, view_of(*entry, found.top.epoch));
+      append_list_item(list, object);
+    }
+    HttpResponse response;
+    append_api_history_result(response.body, list, found.top.offset, found.top.epoch.text());
+    respond(std::move(response));
+  });
+}
+
+void Api::presence(const ApiRequest& request, bool is_stats, Respond respond) {
+  if (!is_channel_name(request.channel, limits_)) return respond(error(kErrorBadRequest));
+  if (!hub_.options_for(request.channel).presence) return respond(error(kErrorNotAvailable));
+  hub_.presence(request.channel, [respond = std::move(respond), is_stats](const PresenceResult& found) {
+    if (found.error != StoreError::none) return respond(error(kErrorInternal));
+    std::vector<ClientInfoView> clients;
+    std::set<std::string_view> users;
+    for (const PresenceMember& member : found.members) {
+      clients.push_back({member.user, member.client, member.conn_info_json, {}});
+      users.insert(member.user);
+    }
+    HttpResponse response;
+    if (is_stats) {
+      append_api_presence_stats_result(response.body, clients.size(), users.size());
+    } else {
+      append_api_presence_result(response.body, clients);
+    }
+    respond(std::move(response));
+  });
+}
+
+void Api::channels(const ApiRequest& request, const Respond& respond) {
+  const auto found = hub_.channels(request.pattern.empty() ? "*" : request.pattern);
+  std::vector<std::pair<std::string_view, std::uint64_t>> list;
+  for (const auto& [name, subscribers] : found) list.emplace_back(name, subscribers);
+  HttpResponse response;
+  append_api_channels_result(response.body, list);
+  respond(std::move(response));
+}
+
+void Api::info(Respond respond) {
+  collect_node_([this, respond = std::move(respond)](const NodeState& state) {
+    ApiNodeInfo node;
+    node.uid = options_.node_id;
+    node.name = "carillon";
+    node.version = options_.version;
+    node.clients = state.clients;
+    node.users = state.users.size();
+    for (const auto& [name, subscribers] : hub_.channels("*")) {
+      node.subscriptions += subscribers;
+      ++node.channels;
+    }
+    node.uptime_s = static_cast<std::uint64_t>((clock_.now_ms() - started_ms_) / 1000);
+    HttpResponse response;
+    append_api_info_result(response.body, {&node, 1});
+    respond(std::move(response));
+  });
+}
+
+}  // namespace carillon

@@ -1,0 +1,71 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+
+#include "hub/hub.hpp"
+#include "protocol/api_request.hpp"
+#include "session/http_message.hpp"
+#include "session/limits.hpp"
+
+namespace carillon {
+
+/// A page or file that is served as it is.
+struct Page {
+  std::string content_type;
+  std::string body;
+};
+
+/// What `info` tells of this gateway.
+struct NodeState {
+  std::uint64_t clients = 0;
+  std::uint64_t subscriptions = 0;
+  std::set<std::string> users;
+};
+
+/// The server API (protocol.md section 21), `/health` and the static pages. Thread-safe.
+class Api final : public HttpHandler {
+ public:
+  struct Options {
+    std::string key;
+    bool is_insecure = false;
+    std::string version;
+    std::string node_id;
+  };
+  /// Collects the state of the gateway and hands it on, on any thread.
+  using CollectNode = std::function<void(std::function<void(NodeState)>)>;
+
+  Api(Hub& hub, const Limits& limits, const Clock& clock, const std::atomic<bool>& is_draining, Options options,
+      std::map<std::string, Page> pages);
+  void set_collect_node(CollectNode collect) { collect_node_ = std::move(collect); }
+
+  void handle(const HttpRequest& request, std::string_view path, Respond respond) override;
+
+ private:
+  [[nodiscard]] bool is_authorized(const HttpRequest& request) const;
+  void call(ApiMethod method, const std::string& body, Respond respond);
+  void publish(const ApiRequest& request, Respond respond);
+  void broadcast(const ApiRequest& request, Respond respond);
+  void history(const ApiRequest& request, Respond respond);
+  void presence(const ApiRequest& request, bool is_stats, Respond respond);
+  void channels(const ApiRequest& request, const Respond& respond);
+  void info(Respond respond);
+  /// What is wrong with a publish, or empty.
+  [[nodiscard]] std::string_view refusal_of(std::string_view channel, const ApiRequest& request) const;
+
+  Hub& hub_;
+  const Limits& limits_;
+  const Clock& clock_;
+  const std::atomic<bool>& is_draining_;
+  const Options options_;
+  const std::map<std::string, Page> pages_;
+  const Millis started_ms_;
+  CollectNode collect_node_;
+};
+
+}  // namespace carillon

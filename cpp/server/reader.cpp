@@ -1,0 +1,90 @@
+#include "server/reader.hpp"
+
+#include <utility>
+
+namespace carillon {
+
+Reader::Reader(Hub& hub, Shard& shard, std::shared_ptr<ReaderQueue> queue, std::uint64_t subscription,
+               std::string channel)
+    : hub_(hub),
+      shard_(shard),
+      queue_(std::move(queue)),
+      subscription_(subscription),
+      channel_(std::make_shared<const std::string>(std::move(channel))),
+      cursor_(*this) {}
+
+Reader::~Reader() = default;
+
+void Reader::push(ReaderItem::Kind kind, ReaderItem item) {
+  item.kind = kind;
+  item.subscription = subscription_;
+  queue_->push(std::move(item));
+}
+
+void Reader::open(const std::optional<Since>& since) {
+  shard_.run([me = shared_from_this(), since] {
+    if (me->is_closed_) return;
+    me->hub_.subscribe(me->shard_, me->cursor_, *me->channel_, since, [me](const SubscribeOutcome& outcome) {
+      ReaderItem status;
+      if (outcome.error != StoreError::none) return me->push(ReaderItem::Kind::failed);
+      status.is_recovered = outcome.is_recovered;
+      if (outcome.has_history) {
+        status.epoch = outcome.start.epoch;
+        status.offset = outcome.start.offset;
+      }
+      me->push(ReaderItem::Kind::status, std::move(status));
+    });
+  });
+}
+
+void Reader::close() {
+  shard_.run([me = shared_from_this()] {
+    if (std::exchange(me->is_closed_, true)) return;
+    me->cursor_.cancel();
+    me->shard_.unsubscribe(me->cursor_);
+    me->push(ReaderItem::Kind::closed);
+  });
+}
+
+bool Reader::stage(Cursor& cursor, const Batch& batch) {
+  if (is_waiting_) return false;
+  if (queue_->room() < batch.size()) {
+    wait_for_room();
+    return false;
+  }
+  for (const EntryRef& entry : batch.entries()) {
+    if (entry->kind != EntryKind::publication) {
+      cursor.count_dropped(DropReason::filtered, 1);
+      continue;
+    }
+    ReaderItem item;
+    item.entry = entry;
+    item.channel = channel_;
+    item.epoch = batch.epoch();
+    push(ReaderItem::Kind::publication, std::move(item));
+    cursor.count_delivered(1);
+  }
+  return true;
+}
+
+void Reader::wait_for_room() {
+  is_waiting_ = true;
+  queue_->when_room([weak = weak_from_this()] {
+    if (const auto me = weak.lock()) {
+      me->shard_.post([me] {
+        me->is_waiting_ = false;
+        me->shard_.resume(me->cursor_);
+      });
+    }
+  });
+}
+
+void Reader::on_gap(Cursor& /*cursor*/, const Gap& gap) {
+  ReaderItem item;
+  item.epoch = gap.position.epoch;
+  item.lost_from = gap.lost_from;
+  item.lost_to = gap.lost_to;
+  push(ReaderItem::Kind::gap, std::move(item));
+}
+
+}  // namespace carillon

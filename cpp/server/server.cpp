@@ -1,0 +1,313 @@
+#include "server/server.hpp"
+
+#include <algorithm>
+#include <chrono>
+#include <future>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <utility>
+
+#include "gateway/beast_http.hpp"
+#include "gateway/gateway.hpp"
+#include "protocol/json_span.hpp"
+#include "session/access.hpp"
+#include "session/origin.hpp"
+
+namespace carillon {
+
+using nlohmann::json;
+
+namespace {
+
+constexpr auto kHouseInterval = std::chrono::milliseconds(250);
+
+std::size_t threads_of(const ServerConfig& config) {
+  if (config.threads > 0) return static_cast<std::size_t>(config.threads);
+  return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 4);
+}
+
+MemoryStoreLimits store_limits(const Limits& limits) {
+  return {static_cast<std::size_t>(limits.dormant_channels), limits.channel_lifetime_ms,
+          static_cast<std::size_t>(limits.idempotency_keys), limits.idempotency_window_ms};
+}
+
+}  // namespace
+
+struct Server::Network {
+  Network(const ServerConfig& config, Hub& hub, const Clock& clock, RandomSource& random, const std::string& version,
+          std::map<std::string, Page> pages)
+      : rules(config.channels),
+        access(rules, config.insecure),
+        origins(config.allowed_origins, config.insecure),
+        api(hub, config.limits, clock, shared.is_draining,
+            {config.api_key, config.insecure, version, make_client_id(random)}, std::move(pages)),
+        shared{.hub = hub,
+               .access = access,
+               .origins = origins,
+               .handler = api,
+               .http = http,
+               .random = random,
+               .limits = config.limits,
+               .heartbeat = config.heartbeat,
+               .version = version},
+        gateway(shared, {config.host, static_cast<std::uint16_t>(config.port), threads_of(config)}) {}
+
+  ChannelRules rules;
+  RulesAccess access;
+  OriginPolicy origins;
+  BeastHttp http;
+  Api api;
+  GatewayShared shared;
+  Gateway gateway;
+};
+
+Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::string version)
+    : config_(std::move(config)),
+      version_(std::move(version)),
+      store_(std::make_unique<MemoryStore>(clock_, random_, store_limits(config_.limits))),
+      hub_(std::make_unique<Hub>(clock_, *store_, ChannelRules(config_.channels),
+                                 HubLimits{config_.limits.history_bytes_total,
+                                           static_cast<std::size_t>(config_.limits.held_back_entries)})),
+      network_(std::make_unique<Network>(config_, *hub_, clock_, random_, version_, std::move(pages))),
+      started_ms_(clock_.now_ms()) {
+  network_->api.set_collect_node([this](std::function<void(NodeState)> done) {
+    struct Collection {
+      std::mutex mutex;
+      NodeState state;
+      std::size_t missing;
+      std::function<void(NodeState)> done;
+    };
+    auto collection = std::make_shared<Collection>();
+    collection->missing = network_->gateway.shards().size();
+    collection->done = std::move(done);
+    for (const auto& shard : network_->gateway.shards()) {
+      shard->for_each_session(
+          [collection](Session& session) {
+            if (session.client_id().empty()) return;
+            const std::lock_guard lock(collection->mutex);
+            ++collection->state.clients;
+            collection->state.users.emplace(session.user());
+          },
+          [collection] {
+            {
+              const std::lock_guard lock(collection->mutex);
+              if (--collection->missing > 0) return;
+            }
+            collection->done(std::move(collection->state));
+          });
+    }
+  });
+}
+
+Server::~Server() { stop(); }
+
+void Server::start() {
+  const std::lock_guard lifecycle(lifecycle_mutex_);
+  if (is_running_ || has_stopped_) return;
+  network_->gateway.start();
+  house_ = std::thread([this] { keep_house(); });
+  is_running_ = true;
+}
+
+void Server::keep_house() {
+  std::unique_lock lock(house_mutex_);
+  while (!house_wake_.wait_for(lock, kHouseInterval, [this] { return is_house_closed_; })) {
+    lock.unlock();
+    hub_->keep_house();
+    lock.lock();
+  }
+}
+
+void Server::stop() {
+  const std::lock_guard lifecycle(lifecycle_mutex_);
+  if (!is_running_) return;
+  close_all_readers();
+  {
+    const std::lock_guard lock(house_mutex_);
+    is_house_closed_ = true;
+  }
+  house_wake_.notify_all();
+  house_.join();
+  network_->gateway.stop();
+  hub_->set_shards({});  // their accounts are closed: the ledger needs no thread any more
+  has_stopped_ = true;
+  is_running_ = false;
+}
+
+bool Server::drain(Millis deadline_ms) {
+  if (!is_running_) return true;
+  return network_->gateway.drain(deadline_ms);
+}
+
+std::uint16_t Server::port() const { return network_->gateway.port(); }
+
+// ---- publish ------------------------------------------------------------------------------------------------------
+
+void Server::check_channel(std::string_view channel) const {
+  if (is_channel_name(channel, config_.limits)) return;
+  throw std::invalid_argument("channel: '" + std::string(channel.substr(0, 64)) + "' is no channel name; one has 1 to " +
+                              std::to_string(config_.limits.channel_name_bytes) +
+                              " bytes of UTF-8 without control characters");
+}
+
+void Server::publish(std::string_view channel, Publication publication, const PublishOptions& options,
+                     Hub::PublishDone done) {
+  check_channel(channel);
+  if (publication.data.size() > static_cast<std::size_t>(config_.limits.publication_bytes)) {
+    throw PayloadTooLarge("data: " + std::to_string(publication.data.size()) +
+                          " bytes are more than the limit publication_bytes (" +
+                          std::to_string(config_.limits.publication_bytes) + "); raise it or send a reference instead");
+  }
+  if (publication.content == ContentType::json && !is_json(publication.data)) {
+    throw std::invalid_argument("data: is not valid JSON; pass bytes without json=True to send them as they are");
+  }
+  if (has_stopped_) throw StoreFailure("the server has been stopped");
+  hub_->publish(channel, std::move(publication), options, std::move(done));
+}
+
+// ---- readers ------------------------------------------------------------------------------------------------------
+
+void Server::open_reader(const std::shared_ptr<ReaderQueue>& queue, std::uint64_t subscription, std::string channel,
+                         const std::optional<Since>& since) {
+  std::shared_ptr<Reader> reader;
+  {
+    const std::lock_guard lock(readers_mutex_);
+    const std::vector<Shard*>& shards = hub_->shards();
+    if (shards.empty() || has_stopped_) {
+      ReaderItem closed;
+      closed.kind = ReaderItem::Kind::closed;
+      closed.subscription = subscription;
+      return queue->push(std::move(closed));
+    }
+    Shard& shard = *shards[next_shard_++ % shards.size()];
+    reader = std::make_shared<Reader>(*hub_, shard, queue, subscription, std::move(channel));
+    readers_[{queue.get(), subscription}] = reader;
+  }
+  reader->open(since);
+}
+
+void Server::close_reader(const ReaderQueue* queue, std::uint64_t subscription) {
+  std::shared_ptr<Reader> reader;
+  {
+    const std::lock_guard lock(readers_mutex_);
+    const auto found = readers_.find({queue, subscription});
+    if (found == readers_.end()) return;
+    reader = std::move(found->second);
+    readers_.erase(found);
+  }
+  reader->close();
+}
+
+void Server::close_all_readers() {
+  std::map<ReaderKey, std::shared_ptr<Reader>> readers;
+  {
+    const std::lock_guard lock(readers_mutex_);
+    readers.swap(readers_);
+    has_stopped_ = true;
+  }
+  for (const auto& [key, reader] : readers) reader->close();
+}
+
+// ---- what can be asked --------------------------------------------------------------------------------------------
+
+std::vector<std::string> Server::connections() {
+  std::vector<std::string> ids;
+  if (!is_running_) return ids;
+  std::mutex mutex;
+  network_->gateway.for_each_session([&](Session& session) {
+    const std::lock_guard lock(mutex);
+    if (!session.client_id().empty()) ids.emplace_back(session.client_id());
+  });
+  std::sort(ids.begin(), ids.end());
+  return ids;
+}
+
+bool Server::disconnect(const std::string& client, std::uint16_t code, const std::string& reason) {
+  if (!is_running_) return false;
+  std::atomic<bool> is_found{false};
+  network_->gateway.for_each_session([&](Session& session) {
+    if (session.client_id() != client) return;
+    is_found = true;
+    session.disconnect(code, reason);
+  });
+  return is_found;
+}
+
+std::string Server::stats() {
+  std::uint64_t websocket = 0;
+  std::uint64_t sse = 0;
+  std::uint64_t polls = 0;
+  std::uint64_t requests = 0;
+  std::uint64_t commands = 0;
+  std::uint64_t refused = 0;
+  std::uint64_t slow = 0;
+  std::uint64_t no_pong = 0;
+  for (const auto& shard : network_->gateway.shards()) {
+    const SessionCounters& counters = shard->counters();
+    websocket += counters.websocket;
+    sse += counters.sse;
+    polls += counters.polls;
+    requests += counters.requests;
+    commands += counters.commands;
+    refused += counters.refused;
+    slow += counters.slow;
+    no_pong += counters.no_pong;
+  }
+  std::uint64_t subscriptions = 0;
+  const auto channels = hub_->channels("*");
+  for (const auto& [name, count] : channels) subscriptions += count;
+  const json document = {
+      {"version", version_},
+      {"uptime_ms", clock_.now_ms() - started_ms_},
+      {"threads", network_->gateway.shards().size()},
+      {"is_running", is_running_.load()},
+      {"is_draining", network_->shared.is_draining.load()},
+      {"connections", network_->gateway.connections()},
+      {"websocket", websocket},
+      {"sse", sse},
+      {"polls", polls},
+      {"subscriptions", subscriptions},
+      {"channels", channels.size()},
+      {"channels_in_memory", hub_->channels_in_use()},
+      {"channels_known", store_->channels_known()},
+      {"published", hub_->published()},
+      {"history_bytes", hub_->history_bytes()},
+      {"requests", requests},
+      {"commands", commands},
+      {"refused", refused},
+      {"slow", slow},
+      {"no_pong", no_pong},
+      {"last_error", network_->gateway.failure()},
+  };
+  return document.dump();
+}
+
+std::string Server::ledger() {
+  auto promise = std::make_shared<std::promise<Ledger>>();
+  std::future<Ledger> future = promise->get_future();
+  Ledger ledger;
+  {
+    // Not while stop() takes the shards away.
+    const std::lock_guard lifecycle(lifecycle_mutex_);
+    hub_->ledger([promise](Ledger result) { promise->set_value(std::move(result)); });
+    if (is_running_ || has_stopped_) ledger = future.get();
+  }
+  json rows = json::array();
+  for (const LedgerRow& row : ledger.rows) {
+    json dropped = json::object();
+    for (std::size_t i = 0; i < kDropReasons; ++i) dropped[kDropReasonNames[i]] = row.account.dropped[i];
+    rows.push_back({{"channel", row.channel},
+                    {"subscriptions", row.subscriptions},
+                    {"published", row.account.published},
+                    {"delivered", row.account.delivered},
+                    {"conflated", row.account.conflated},
+                    {"dropped", dropped},
+                    {"returned", row.account.returned},
+                    {"pending", row.account.pending},
+                    {"unbalanced", row.unbalanced},
+                    {"is_balanced", row.unbalanced == 0 && row.account.is_balanced()}});
+  }
+  return json{{"channels", rows}, {"is_balanced", ledger.is_balanced()}}.dump();
+}
+
+}  // namespace carillon

@@ -1,0 +1,110 @@
+#pragma once
+
+#include <condition_variable>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <unordered_map>
+
+#include "env/clock.hpp"
+#include "env/random.hpp"
+#include "hub/hub.hpp"
+#include "server/api.hpp"
+#include "server/config.hpp"
+#include "server/reader.hpp"
+#include "store/memory_store.hpp"
+
+namespace carillon {
+
+/// A payload is longer than the limit publication_bytes.
+class PayloadTooLarge : public std::length_error {
+ public:
+  using std::length_error::length_error;
+};
+/// The store could not take or give what was asked.
+class StoreFailure : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+/// A position belongs to another epoch than the channel has now.
+class PositionError : public std::invalid_argument {
+ public:
+  using std::invalid_argument::invalid_argument;
+};
+
+/// A whole server: store, hub, gateway, API. Thread-safe after construction; start and stop once.
+class Server {
+ public:
+  /// Throws ConfigError (see parse_config).
+  Server(ServerConfig config, std::map<std::string, Page> pages, std::string version);
+  ~Server();
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  /// Throws std::system_error when the address cannot be had.
+  void start();
+  /// Idempotent. Readers get their last item, connections are closed. stats() and ledger() stay readable.
+  void stop();
+  /// Asks every client to go; true: all went within `deadline_ms`. Blocks.
+  bool drain(Millis deadline_ms);
+
+  [[nodiscard]] bool is_running() const { return is_running_; }
+  [[nodiscard]] std::uint16_t port() const;
+  [[nodiscard]] Hub& hub() { return *hub_; }
+  [[nodiscard]] const ServerConfig& config() const { return config_; }
+
+  /// Throws std::invalid_argument when this is no channel name.
+  void check_channel(std::string_view channel) const;
+  /// Checks, then publishes. Throws std::invalid_argument (channel name, data that is not the JSON it claims to be),
+  /// PayloadTooLarge, StoreFailure (stopped).
+  void publish(std::string_view channel, Publication publication, const PublishOptions& options,
+               Hub::PublishDone done);
+
+  /// Opens a subscription without a socket; its items go to `queue` under `subscription`, a number of the caller's.
+  void open_reader(const std::shared_ptr<ReaderQueue>& queue, std::uint64_t subscription, std::string channel,
+                   const std::optional<Since>& since);
+  void close_reader(const ReaderQueue* queue, std::uint64_t subscription);
+
+  /// Ids of the connected clients. Not from a shard's thread.
+  [[nodiscard]] std::vector<std::string> connections();
+  /// False: no such client. Not from a shard's thread.
+  bool disconnect(const std::string& client, std::uint16_t code, const std::string& reason);
+
+  /// JSON; see the Python documentation of `Server.stats` and `Server.ledger`. Not from a shard's thread.
+  [[nodiscard]] std::string stats();
+  [[nodiscard]] std::string ledger();
+
+ private:
+  struct Network;  // gateway and what it shares: keeps sockets out of this header
+  using ReaderKey = std::pair<const ReaderQueue*, std::uint64_t>;
+
+  void keep_house();
+  void close_all_readers();
+
+  const ServerConfig config_;
+  const std::string version_;
+  SystemClock clock_;
+  SystemRandom random_;
+  std::unique_ptr<MemoryStore> store_;
+  std::unique_ptr<Hub> hub_;
+  std::unique_ptr<Network> network_;
+  const Millis started_ms_;
+  std::mutex readers_mutex_;
+  std::map<ReaderKey, std::shared_ptr<Reader>> readers_;
+  std::size_t next_shard_ = 0;
+  std::mutex house_mutex_;
+  std::condition_variable house_wake_;
+  bool is_house_closed_ = false;
+  std::thread house_;
+  std::mutex lifecycle_mutex_;
+  std::atomic<bool> is_running_{false};
+  std::atomic<bool> has_stopped_{false};
+};
+
+}  // namespace carillon

@@ -1,0 +1,297 @@
+#include "session/http_session.hpp"
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "protocol/centrifuge_json.hpp"
+#include "session/sse_session.hpp"
+#include "session/websocket_session.hpp"
+
+namespace carillon {
+
+namespace {
+
+constexpr Millis kDefaultPollTimeoutMs = 25'000;
+
+HttpResponse text(int status, std::string_view message) {
+  HttpResponse response;
+  response.status = status;
+  response.content_type = "text/plain; charset=utf-8";
+  response.body = std::string(message) + "\n";
+  return response;
+}
+
+}  // namespace
+
+HttpSession::HttpSession(SessionContext& context, Outlet& outlet, bool is_over_limit)
+    : Session(context, outlet),
+      is_over_limit_(is_over_limit),
+      due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms) {}
+
+HttpSession::~HttpSession() = default;
+
+// ---- reading ------------------------------------------------------------------------------------------------------
+
+void HttpSession::on_bytes(std::span<char> bytes) {
+  if (state_ == State::ending) return;
+  const std::string_view text(bytes.data(), bytes.size());
+  state_ == State::reading ? read(text) : on_bytes_ahead(text);
+}
+
+void HttpSession::read(std::string_view bytes) {
+  is_in_read_ = true;
+  while (!bytes.empty() && state_ == State::reading) {
+    if (!reader_) {
+      reader_ = context_.http.make_reader(static_cast<std::size_t>(context_.limits.header_bytes),
+                                          static_cast<std::size_t>(context_.limits.body_bytes));
+      due_ms_ = std::min(due_ms_, context_.clock.now_ms() + context_.limits.handshake_timeout_ms);
+      context_.host.reschedule(outlet_);
+    }
+    const HttpReader::Result result = reader_->read(bytes);
+    bytes.remove_prefix(result.consumed);
+    if (result.step == HttpReader::Step::need_more) break;
+    if (result.step == HttpReader::Step::refused) {
+      refuse(result.refusal_status, result.refusal_reason, true);
+      break;
+    }
+    HttpRequest request = reader_->take();
+    reader_.reset();
+    due_ms_ = kNoDeadline;
+    state_ = State::answering;
+    unread_ = bytes;
+    context_.counters.requests.fetch_add(1, std::memory_order_relaxed);
+    handle(std::move(request));
+  }
+  is_in_read_ = false;
+  if (state_ == State::answering && !bytes.empty()) on_bytes_ahead(bytes);
+}
+
+void HttpSession::on_bytes_ahead(std::string_view bytes) {
+  if (!ahead_) ahead_ = std::make_unique<std::string>();
+  ahead_->append(bytes);
+  if (ahead_->size() >= static_cast<std::size_t>(context_.limits.pipelined_bytes) && !is_reading_paused_) {
+    is_reading_paused_ = true;
+    context_.host.pause_reading(outlet_, true);
+  }
+}
+
+void HttpSession::read_on() {
+  const std::unique_ptr<std::string> ahead = std::move(ahead_);
+  if (ahead) read(*ahead);
+  if (is_reading_paused_ && state_ == State::reading) {
+    is_reading_paused_ = false;
+    context_.host.pause_reading(outlet_, false);
+  }
+}
+
+void HttpSession::handle(HttpRequest request) {
+  ++request_number_;
+  is_keep_alive_ = request.is_keep_alive;
+  is_head_ = request.method == "HEAD";
+  cors_.clear();
+  const std::string_view origin = request.header("origin");
+  const std::string_view host = request.header("host");
+  const std::optional<HttpTarget> target = parse_http_target(request.target);
+  if (!target) return refuse(400, "the request's target is not a valid path and query", false);
+
+  const bool is_sse = target->path == "/sse";
+  if (is_over_limit_) {
+    context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    is_keep_alive_ = false;
+    if (!is_sse) return respond(unavailable());
+  }
+  if (!context_.origins.accepts_host(host)) {
+    return refuse(421, "in insecure mode only a loopback Host is served, such as localhost or 127.0.0.1", false);
+  }
+  if (!context_.origins.accepts_origin(origin, host)) {
+    return refuse(403, "Origin: this web page's origin is not in allowed_origins", false);
+  }
+  if (!origin.empty()) {
+    cors_.append("Access-Control-Allow-Origin: ").append(origin);
+    cors_.append("\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n");
+  }
+  if (is_sse && (is_over_limit_ || context_.is_draining.load(std::memory_order_relaxed))) {
+    std::string goodbye;
+    append_sse_come_back(goodbye, context_, cors_);
+    return end(goodbye);
+  }
+  if (request.method == "OPTIONS") return preflight(request);
+
+  const bool is_transport = is_sse || target->path == "/poll" || target->path == "/connection/websocket";
+  if (is_transport && request.method != "GET") return refuse(405, "this path takes GET", false);
+  if (is_transport && context_.is_draining.load(std::memory_order_relaxed)) return respond(unavailable());
+  if (is_sse) return handle_sse(request, *target);
+  if (target->path == "/poll") return handle_poll(*target);
+  if (target->path == "/connection/websocket") return handle_upgrade(request, *target);
+
+  context_.handler.handle(request, target->path,
+                          [shard = &context_.shard, me = self(), number = request_number_](HttpResponse response) {
+                            shard->run([me, number, response = std::move(response)]() mutable {
+                              if (*me == nullptr) return;
+                              auto& session = static_cast<HttpSession&>(**me);
+                              if (session.request_number_ == number) session.respond(std::move(response));
+                            });
+                          });
+}
+
+// ---- transports ---------------------------------------------------------------------------------------------------
+
+void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& target) {
+  if (!context_.http.is_websocket_upgrade(request)) {
+    return refuse(400, "this path takes a WebSocket handshake (RFC 6455): Connection: Upgrade, Upgrade: websocket", false);
+  }
+  std::string_view subprotocol;
+  if (request.header("sec-websocket-protocol").find("centrifuge-json") != std::string_view::npos) {
+    subprotocol = "centrifuge-json";
+  }
+  const HttpLibrary::Upgrade upgrade = context_.http.upgrade(request, subprotocol);
+  if (!upgrade.is_accepted) return end(upgrade.response);
+  context_.output.add(outlet_, upgrade.response);
+  WebSocketSession::Settings settings;
+  settings.user = target.find("user").value_or("");
+  settings.has_native_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
+  auto successor =
+      std::make_unique<WebSocketSession>(context_, outlet_, centrifuge_json_codec(), std::move(settings));
+  state_ = State::ending;
+  Session& next = *successor;
+  context_.host.replace(outlet_, std::move(successor));
+  std::string unread(unread_);
+  if (!unread.empty()) next.on_bytes(unread);
+}
+
+void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& target) {
+  PlainRefusal refusal;
+  // The header is what EventSource sends by itself when it comes back; the URL still holds where it first began.
+  std::string_view position = request.header("last-event-id");
+  if (position.empty()) position = target.find("since").value_or("");
+  std::optional<PlainRequest> wanted = read_plain_request(target, position, Transport::sse, context_, refusal);
+  if (!wanted) return refuse(refusal.status, refusal.reason, false);
+  state_ = State::ending;
+  context_.host.replace(outlet_, std::make_unique<SseSession>(context_, outlet_, std::move(*wanted), cors_));
+}
+
+void HttpSession::handle_poll(const HttpTarget& target) {
+  PlainRefusal refusal;
+  std::optional<PlainRequest> wanted =
+      read_plain_request(target, target.find("since").value_or(""), Transport::poll, context_, refusal);
+  if (!wanted) return refuse(refusal.status, refusal.reason, false);
+  Millis timeout_ms = kDefaultPollTimeoutMs;
+  if (const auto given = target.find("timeout")) {
+    double seconds = 0;
+    const auto [end, error] = std::from_chars(given->data(), given->data() + given->size(), seconds);
+    if (error != std::errc() || end != given->data() + given->size() || !(seconds >= 0) || seconds > 1e9) {
+      return refuse(400, "timeout: a number of seconds, such as 25", false);
+    }
+    timeout_ms = static_cast<Millis>(seconds * 1000);
+  }
+  timeout_ms = std::min(timeout_ms, context_.limits.poll_timeout_ms);
+  PollExchange::Owner owner;
+  owner.ready_soon = [this] { context_.output.finish_later(*this); };
+  owner.answer = [this](std::string body) {
+    outlet_.wants_empty_notice = true;
+    HttpResponse response;
+    response.body = std::move(body);
+    response.headers.emplace_back("X-Accel-Buffering", "no");
+    respond(std::move(response));
+  };
+  owner.fail = [this] {
+    outlet_.wants_empty_notice = true;
+    respond(unavailable());
+  };
+  poll_ = std::make_unique<PollExchange>(context_, std::move(*wanted), context_.clock.now_ms() + timeout_ms,
+                                         std::move(owner));
+  if (poll_ && poll_->deadline() <= context_.clock.now_ms()) context_.output.finish_later(*this);
+  context_.host.reschedule(outlet_);
+}
+
+void HttpSession::finish_turn() {
+  if (!poll_) return;
+  poll_->finish_turn();
+  if (poll_ && !poll_->is_answered() && poll_->deadline() <= context_.clock.now_ms()) poll_->expire();
+}
+
+void HttpSession::preflight(const HttpRequest& request) {
+  HttpResponse response;
+  response.status = 204;
+  response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
+  if (const std::string_view wanted = request.header("access-control-request-headers"); !wanted.empty()) {
+    response.headers.emplace_back("Access-Control-Allow-Headers", wanted);
+  }
+  response.headers.emplace_back("Access-Control-Max-Age", "300");
+  respond(std::move(response));
+}
+
+HttpResponse HttpSession::unavailable() const {
+  HttpResponse response = text(503, "not available now, come back soon");
+  const std::int64_t retry_s = 1 + static_cast<std::int64_t>(context_.random.below(3));
+  response.headers.emplace_back("Retry-After", std::to_string(retry_s));
+  return response;
+}
+
+// ---- answering ----------------------------------------------------------------------------------------------------
+
+void HttpSession::respond(HttpResponse response) {
+  if (state_ != State::answering) return;
+  if (context_.is_draining.load(std::memory_order_relaxed)) is_keep_alive_ = false;
+  std::string bytes;
+  append_http_response(bytes, response, is_keep_alive_, cors_);
+  if (is_head_) bytes.resize(bytes.find("\r\n\r\n") + 4);
+  if (!is_keep_alive_) return end(bytes);
+  context_.output.add(outlet_, bytes);
+  if (!outlet_.wants_empty_notice) answered();  // a poll is over when its answer has left
+}
+
+void HttpSession::refuse(int status, std::string_view message, bool is_final) {
+  if (state_ == State::reading) state_ = State::answering;
+  if (is_final) is_keep_alive_ = false;
+  respond(text(status, message));
+}
+
+void HttpSession::end(std::string_view bytes) {
+  context_.output.add(outlet_, bytes);
+  state_ = State::ending;
+  context_.host.close(outlet_);
+}
+
+void HttpSession::answered() {
+  state_ = State::reading;
+  due_ms_ = context_.clock.now_ms() + context_.limits.keepalive_timeout_ms;
+  context_.host.reschedule(outlet_);
+  if (!is_in_read_) read_on();  // within read() the loop goes on by itself
+}
+
+void HttpSession::on_outlet_empty() {
+  if (!poll_ || !poll_->is_answered()) return;
+  poll_->on_sent();
+  poll_.reset();
+  if (state_ == State::answering) answered();
+}
+
+Millis HttpSession::deadline() const {
+  if (poll_) return poll_->deadline();
+  return state_ == State::ending ? kNoDeadline : due_ms_;
+}
+
+void HttpSession::on_deadline(Millis now_ms) {
+  if (poll_ && poll_->deadline() <= now_ms) return poll_->expire();
+  if (due_ms_ > now_ms || state_ != State::reading) return;
+  due_ms_ = kNoDeadline;
+  if (!reader_ && request_number_ > 0) return end({});  // idle between requests
+  refuse(408, "the request was not complete in time", true);
+}
+
+void HttpSession::on_closed() {
+  state_ = State::ending;
+  poll_.reset();
+}
+
+void HttpSession::drain() {
+  is_keep_alive_ = false;
+  if (poll_) return poll_->expire();
+  if (state_ == State::reading && !reader_) end({});
+}
+
+void HttpSession::disconnect(std::uint16_t /*code*/, std::string_view /*reason*/) { end({}); }
+
+}  // namespace carillon

@@ -1,0 +1,64 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "protocol/query.hpp"
+#include "session/poll_exchange.hpp"
+#include "session/session.hpp"
+
+namespace carillon {
+
+/// An HTTP connection: reads requests one after another and answers them in order. Streams take the connection over;
+/// polls are held here.
+class HttpSession final : public Session {
+ public:
+  /// `is_over_limit`: one connection too many; its first request is refused.
+  HttpSession(SessionContext& context, Outlet& outlet, bool is_over_limit);
+  ~HttpSession() override;
+
+  void on_bytes(std::span<char> bytes) override;
+  void on_outlet_empty() override;
+  void finish_turn() override;
+  [[nodiscard]] Millis deadline() const override;
+  void on_deadline(Millis now_ms) override;
+  void on_closed() override;
+  void drain() override;
+  void disconnect(std::uint16_t code, std::string_view reason) override;
+
+  bool stage(Cursor& /*cursor*/, const Batch& /*batch*/) override { return false; }
+  void on_gap(Cursor& /*cursor*/, const Gap& /*gap*/) override {}
+
+ private:
+  enum class State : std::uint8_t { reading, answering, ending };
+
+  void read(std::string_view bytes);
+  void handle(HttpRequest request);
+  void handle_upgrade(const HttpRequest& request, const HttpTarget& target);
+  void handle_sse(const HttpRequest& request, const HttpTarget& target);
+  void handle_poll(const HttpTarget& target);
+  void preflight(const HttpRequest& request);
+  void respond(HttpResponse response);
+  void refuse(int status, std::string_view text, bool is_final);
+  void end(std::string_view bytes);
+  void answered();
+  void read_on();
+  void on_bytes_ahead(std::string_view bytes);
+  [[nodiscard]] HttpResponse unavailable() const;
+
+  std::unique_ptr<HttpReader> reader_;       // only while a request is partly there
+  std::unique_ptr<std::string> ahead_;       // read while a request is unanswered
+  std::unique_ptr<PollExchange> poll_;
+  std::string cors_;                         // header lines of the request under way
+  State state_ = State::reading;
+  bool is_keep_alive_ = true;
+  bool is_head_ = false;
+  bool is_reading_paused_ = false;
+  bool is_in_read_ = false;
+  std::string_view unread_;                  // behind the request that is being handled
+  const bool is_over_limit_;
+  Millis due_ms_;                            // the request must be complete, or the next one must come
+  std::uint32_t request_number_ = 0;
+};
+
+}  // namespace carillon

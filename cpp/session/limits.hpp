@@ -1,0 +1,118 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string_view>
+
+namespace carillon {
+
+/// Every limit of the gateway, with its default. Times in ms, sizes in bytes.
+struct Limits {
+  std::int64_t connections = 0;
+  std::int64_t handshake_timeout_ms = 10'000;
+  std::int64_t keepalive_timeout_ms = 60'000;
+  std::int64_t stall_timeout_ms = 30'000;
+  std::int64_t close_timeout_ms = 5'000;
+  std::int64_t header_bytes = 8'192;
+  std::int64_t body_bytes = 1'048'576;
+  std::int64_t pipelined_bytes = 65'536;
+  std::int64_t message_bytes = 65'536;
+  std::int64_t publication_bytes = 1'048'576;
+  std::int64_t channel_name_bytes = 255;
+  std::int64_t channels_per_connection = 128;
+  std::int64_t backlog_bytes = 1'048'576;
+  std::int64_t history_publications = 300;
+  std::int64_t recovery_bytes = 65'536;
+  std::int64_t poll_publications = 1'000;
+  std::int64_t poll_bytes = 1'048'576;
+  std::int64_t poll_timeout_ms = 60'000;
+  std::int64_t broadcast_channels = 10'000;
+  std::int64_t kernel_backlog_bytes = 131'072;
+  std::int64_t deliveries_per_turn = 2'048;
+  std::int64_t batch_bytes = 131'072;
+  std::int64_t history_bytes_total = 1'073'741'824;
+  std::int64_t held_back_entries = 4'096;
+  std::int64_t dormant_channels = 1'000'000;
+  std::int64_t channel_lifetime_ms = 720LL * 3'600 * 1'000;
+  std::int64_t idempotency_keys = 100'000;
+  std::int64_t idempotency_window_ms = 300'000;
+  std::int64_t bridge_items = 65'536;
+};
+
+/// A row of the table of limits: what it is called in the config, and what happens at it.
+struct LimitRow {
+  std::string_view name;
+  std::int64_t Limits::*field;
+  std::string_view unit;
+  std::int64_t least;         ///< smallest value that makes sense
+  std::string_view effect;    ///< what the client (or the publisher) sees
+};
+
+inline constexpr std::array kLimitRows{
+    LimitRow{"connections", &Limits::connections, "connections", 0,
+             "one more is refused: /sse 200 with a retry and an end, everything else 503 with Retry-After; "
+             "0: as many as the descriptors allow"},
+    LimitRow{"handshake_timeout_ms", &Limits::handshake_timeout_ms, "ms", 10,
+             "a request that is not complete by then is closed with 408; a WebSocket without a connect command with 3502"},
+    LimitRow{"keepalive_timeout_ms", &Limits::keepalive_timeout_ms, "ms", 10,
+             "an HTTP connection that is idle for so long is closed"},
+    LimitRow{"stall_timeout_ms", &Limits::stall_timeout_ms, "ms", 10,
+             "a connection that takes no byte of what waits for it, or whose peer vanished, is dropped"},
+    LimitRow{"close_timeout_ms", &Limits::close_timeout_ms, "ms", 10,
+             "the peer's end of a closing handshake is awaited for so long, then the connection is dropped"},
+    LimitRow{"header_bytes", &Limits::header_bytes, "bytes", 256, "a longer request head is answered with 431"},
+    LimitRow{"body_bytes", &Limits::body_bytes, "bytes", 1, "a longer request body is answered with 413"},
+    LimitRow{"pipelined_bytes", &Limits::pipelined_bytes, "bytes", 256,
+             "while a request is unanswered, no more than this is read ahead: the rest waits in the network"},
+    LimitRow{"message_bytes", &Limits::message_bytes, "bytes", 64,
+             "a longer WebSocket message is closed with 1009 at its header"},
+    LimitRow{"publication_bytes", &Limits::publication_bytes, "bytes", 1,
+             "a longer payload is refused: error 107, API error 107, PayloadTooLarge in Python"},
+    LimitRow{"channel_name_bytes", &Limits::channel_name_bytes, "bytes", 1,
+             "a longer name is refused: error 107, HTTP 400, ValueError in Python"},
+    LimitRow{"channels_per_connection", &Limits::channels_per_connection, "channels", 1,
+             "one more is refused: error 106, HTTP 400"},
+    LimitRow{"backlog_bytes", &Limits::backlog_bytes, "bytes", 1'024,
+             "while more replies wait for a client that does not read them, no further command of it is read "
+             "(publications never queue: they wait in the log)"},
+    LimitRow{"history_publications", &Limits::history_publications, "publications", 1,
+             "a client's history call, and the recovered publications inside one subscribe reply, hold no more; "
+             "further recovered ones follow as pushes"},
+    LimitRow{"recovery_bytes", &Limits::recovery_bytes, "bytes", 1,
+             "recovered publications inside one subscribe reply hold no more; further ones follow as pushes"},
+    LimitRow{"poll_publications", &Limits::poll_publications, "publications", 1,
+             "a poll's answer holds no more; the next poll gets the rest"},
+    LimitRow{"poll_bytes", &Limits::poll_bytes, "bytes", 1,
+             "a poll's answer takes no further publication beyond this; the next poll gets the rest"},
+    LimitRow{"poll_timeout_ms", &Limits::poll_timeout_ms, "ms", 1, "a longer timeout= is cut to this"},
+    LimitRow{"broadcast_channels", &Limits::broadcast_channels, "channels", 1,
+             "a broadcast to more is refused: API error 107"},
+    LimitRow{"kernel_backlog_bytes", &Limits::kernel_backlog_bytes, "bytes", 4'096,
+             "unsent bytes that the kernel takes for one connection; beyond it a subscriber lags in the log"},
+    LimitRow{"deliveries_per_turn", &Limits::deliveries_per_turn, "deliveries", 1,
+             "work of one turn; a larger fan-out goes on in the next one, others come in between"},
+    LimitRow{"batch_bytes", &Limits::batch_bytes, "bytes", 1'024, "publications that leave in one piece"},
+    LimitRow{"history_bytes_total", &Limits::history_bytes_total, "bytes", 65'536,
+             "beyond it every channel gives up the older half of its history: a resume from there is told recovered: false"},
+    LimitRow{"held_back_entries", &Limits::held_back_entries, "publications", 1,
+             "announced beyond a hole in the store's order; past it the hole is told as a gap"},
+    LimitRow{"dormant_channels", &Limits::dormant_channels, "channels", 16,
+             "past it the oldest dormant channel is forgotten: clients see a new epoch"},
+    LimitRow{"channel_lifetime_ms", &Limits::channel_lifetime_ms, "ms", 1'000,
+             "a dormant channel untouched for so long is forgotten: clients see a new epoch"},
+    LimitRow{"idempotency_keys", &Limits::idempotency_keys, "keys", 16, "past it the oldest key is forgotten"},
+    LimitRow{"idempotency_window_ms", &Limits::idempotency_window_ms, "ms", 1,
+             "a publish retried later than this is a new publication"},
+    LimitRow{"bridge_items", &Limits::bridge_items, "items", 16,
+             "publications that wait for a Python event loop; beyond it the subscription lags in the log"},
+};
+
+/// Heartbeats, as both sides see them. 0 switches a timer off.
+struct Heartbeat {
+  std::int64_t ping_interval_ms = 25'000;     ///< WebSocket: `{}` to the client
+  std::int64_t pong_timeout_ms = 8'000;       ///< no answer to a ping: closed with 3012
+  std::int64_t comment_interval_ms = 15'000;  ///< SSE: a comment when nothing else was written
+  std::int64_t sse_retry_ms = 2'000;          ///< reconnection time that EventSource is told
+};
+
+}  // namespace carillon

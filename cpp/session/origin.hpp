@@ -1,0 +1,29 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace carillon {
+
+/// Which web pages may talk to the server. A request without an `Origin` comes from no page of another site and
+/// passes. A page of the same host and port passes. Any other must match one of the allowed patterns (`*` in a pattern
+/// stands for any text). In insecure mode the `Host` itself must be a loopback name, or a page could reach the server by
+/// letting its own name resolve to 127.0.0.1. Immutable: any thread.
+class OriginPolicy {
+ public:
+  OriginPolicy(std::vector<std::string> allowed, bool is_insecure)
+      : allowed_(std::move(allowed)), is_insecure_(is_insecure) {}
+
+  [[nodiscard]] bool accepts_host(std::string_view host) const;
+  [[nodiscard]] bool accepts_origin(std::string_view origin, std::string_view host) const;
+
+ private:
+  const std::vector<std::string> allowed_;
+  const bool is_insecure_;
+};
+
+/// Is `host` (a name or address, without port) the machine itself?
+[[nodiscard]] bool is_loopback_host(std::string_view host);
+
+}  // namespace carillon

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hub/hub.hpp"
+#include "protocol/query.hpp"
+#include "session/session.hpp"
+
+namespace carillon {
+
+/// What `/sse` and `/poll` ask for (design.md section 5): the channels, and where to go on in each.
+struct PlainRequest {
+  struct Wanted {
+    std::string channel;
+    std::optional<Since> since;  ///< nothing: live from now
+  };
+  std::vector<Wanted> channels;
+  Identity identity;
+};
+
+/// Why such a request is refused.
+struct PlainRefusal {
+  int status = 400;
+  std::string reason;
+};
+
+/// Reads `channel` parameters and the position token (`position` empty: none). Nothing: see `refusal`.
+[[nodiscard]] std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::string_view position,
+                                                             Transport transport, const SessionContext& context,
+                                                             PlainRefusal& refusal);
+
+}  // namespace carillon

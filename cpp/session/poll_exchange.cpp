@@ -1,0 +1,150 @@
+#include "session/poll_exchange.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/json_writer.hpp"
+#include "protocol/poll_reply.hpp"
+#include "protocol/position_token.hpp"
+#include "session/forms.hpp"
+
+namespace carillon {
+
+struct PollExchange::Subscription {
+  Subscription(PollExchange& exchange, std::string name, std::uint32_t index)
+      : channel(std::move(name)), cursor(exchange, index) {}
+  const std::string channel;
+  Cursor cursor;
+  Epoch epoch;
+  bool has_history = false;
+  bool was_asked = false;           // a position was given
+  std::uint32_t in_answer = 0;
+  Seq give_back_seq = 0;            // from here on the answer had no room; 0: it had
+  Offset give_back_offset = 0;
+};
+
+PollExchange::PollExchange(SessionContext& context, PlainRequest request, Millis deadline_ms, Owner owner)
+    : context_(context), owner_(std::move(owner)), deadline_ms_(deadline_ms), missing_(request.channels.size()) {
+  context_.counters.polls.fetch_add(1, std::memory_order_relaxed);
+  for (const PlainRequest::Wanted& wanted : request.channels) {
+    subscriptions_.push_back(std::make_unique<Subscription>(*this, wanted.channel,
+                                                            static_cast<std::uint32_t>(subscriptions_.size())));
+    subscriptions_.back()->was_asked = wanted.since.has_value();
+  }
+  for (std::size_t i = 0; i < subscriptions_.size(); ++i) {
+    Subscription& subscription = *subscriptions_[i];
+    context_.hub.subscribe(
+        context_.shard, subscription.cursor, subscription.channel, request.channels[i].since,
+        [this, &subscription](const SubscribeOutcome& outcome) { on_subscribed(subscription, outcome); });
+  }
+}
+
+PollExchange::~PollExchange() {
+  for (const auto& subscription : subscriptions_) {
+    subscription->cursor.cancel();
+    context_.shard.unsubscribe(subscription->cursor);
+  }
+  context_.counters.polls.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void PollExchange::on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome) {
+  --missing_;
+  if (is_answered_) return;
+  if (outcome.error != StoreError::none) {
+    is_answered_ = true;
+    return owner_.fail();
+  }
+  subscription.epoch = outcome.start.epoch;
+  subscription.has_history = outcome.has_history;
+  if (subscription.was_asked) {
+    add_status(subscription, outcome.is_recovered, outcome.start.offset);
+    if (!outcome.is_recovered) has_news_ = true;  // a gap is told at once
+  }
+  if (has_news_) owner_.ready_soon();
+}
+
+void PollExchange::add_status(const Subscription& subscription, bool is_recovered, Offset offset) {
+  std::string object;
+  append_status_object(object, subscription.channel, is_recovered, subscription.epoch.text(), offset);
+  append_list_item(statuses_, object);
+}
+
+bool PollExchange::is_full() const {
+  return taken_ >= context_.limits.poll_publications ||
+         publications_.size() >= static_cast<std::size_t>(context_.limits.poll_bytes);
+}
+
+bool PollExchange::stage(Cursor& cursor, const Batch& batch) {
+  if (is_answered_ || is_full()) return false;
+  Subscription& subscription = *subscriptions_[cursor.tag()];
+  std::uint32_t next = 0;
+  for (; next < batch.size() && !is_full(); ++next) {
+    const std::string& object = batch.encoded_entry(poll_object_form(), *batch.entries()[next]).bytes;
+    if (object.empty()) {
+      cursor.count_dropped(DropReason::filtered, 1);
+      continue;
+    }
+    append_list_item(publications_, object);
+    ++taken_;
+    ++subscription.in_answer;
+    has_news_ = true;
+  }
+  cursor.set_under_way(subscription.in_answer);
+  if (next < batch.size()) {
+    subscription.give_back_seq = batch.begin() + next;
+    subscription.give_back_offset = batch.offset_before(next);
+  }
+  if (has_news_) owner_.ready_soon();
+  return true;
+}
+
+void PollExchange::on_gap(Cursor& cursor, const Gap& gap) {
+  Subscription& subscription = *subscriptions_[cursor.tag()];
+  subscription.epoch = gap.position.epoch;
+  has_news_ = true;
+  add_status(subscription, false, gap.position.offset);
+  owner_.ready_soon();
+}
+
+void PollExchange::finish_turn() {
+  if (is_answered_) return;
+  for (const auto& subscription : subscriptions_) {  // what did not fit waits for the next poll
+    if (subscription->give_back_seq == 0) continue;
+    context_.shard.rewind_to(subscription->cursor, subscription->give_back_seq, subscription->give_back_offset);
+    subscription->give_back_seq = 0;
+  }
+  const bool is_all_there =
+      missing_ == 0 && std::all_of(subscriptions_.begin(), subscriptions_.end(),
+                                   [](const auto& subscription) { return subscription->cursor.is_at_top(); });
+  if (is_all_there || is_full()) return answer();
+  owner_.ready_soon();  // the next turn brings more
+}
+
+void PollExchange::expire() {
+  if (!is_answered_) answer();
+}
+
+void PollExchange::answer() {
+  is_answered_ = true;
+  std::string token;
+  for (const auto& subscription : subscriptions_) {
+    const bool has_position = subscription->epoch.is_set() && subscription->has_history;
+    append_position_token(
+        token, {has_position ? subscription->epoch.text() : std::string_view(), subscription->cursor.offset()},
+        subscription == subscriptions_.front());
+    if (subscription->cursor.is_open()) context_.shard.park(subscription->cursor);
+  }
+  std::string body;
+  append_poll_reply(body, publications_, token, statuses_);
+  publications_ = {};
+  owner_.answer(std::move(body));
+}
+
+void PollExchange::on_sent() {
+  for (const auto& subscription : subscriptions_) {
+    subscription->cursor.count_delivered(std::exchange(subscription->in_answer, 0));
+    subscription->cursor.set_under_way(0);
+  }
+}
+
+}  // namespace carillon

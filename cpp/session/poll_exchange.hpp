@@ -1,0 +1,55 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "session/plain_request.hpp"
+#include "session/session.hpp"
+
+namespace carillon {
+
+/// One `GET /poll`, from the request to the last byte of its answer: cursors that wait until something is new
+/// (design.md section 5). The cursor is in the request, so that any gateway can answer any poll.
+class PollExchange final : public Sink {
+ public:
+  struct Owner {
+    std::function<void()> ready_soon;           ///< call finish_turn() before this turn's flush
+    std::function<void(std::string)> answer;    ///< the body; once
+    std::function<void()> fail;                 ///< the store is not available
+  };
+  PollExchange(SessionContext& context, PlainRequest request, Millis deadline_ms, Owner owner);
+  ~PollExchange() override;
+
+  [[nodiscard]] Millis deadline() const { return is_answered_ ? kNoDeadline : deadline_ms_; }
+  [[nodiscard]] bool is_answered() const { return is_answered_; }
+  /// Time is up: answers with what there is.
+  void expire();
+  void finish_turn();
+  /// The kernel has taken the answer's last byte.
+  void on_sent();
+
+  bool stage(Cursor& cursor, const Batch& batch) override;
+  void on_gap(Cursor& cursor, const Gap& gap) override;
+
+ private:
+  struct Subscription;
+  void on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
+  void add_status(const Subscription& subscription, bool is_recovered, Offset offset);
+  void answer();
+  [[nodiscard]] bool is_full() const;
+
+  SessionContext& context_;
+  Owner owner_;
+  const Millis deadline_ms_;
+  std::vector<std::unique_ptr<Subscription>> subscriptions_;
+  std::string publications_;
+  std::string statuses_;
+  std::int64_t taken_ = 0;
+  std::size_t missing_ = 0;       // subscriptions that the store has not answered yet
+  bool has_news_ = false;
+  bool is_answered_ = false;
+};
+
+}  // namespace carillon

@@ -1,0 +1,120 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "env/clock.hpp"
+#include "env/random.hpp"
+#include "hub/hub.hpp"
+#include "hub/shard.hpp"
+#include "session/access.hpp"
+#include "session/http_message.hpp"
+#include "session/limits.hpp"
+#include "session/origin.hpp"
+#include "session/outgoing.hpp"
+
+namespace carillon {
+
+inline constexpr Millis kNoDeadline = std::numeric_limits<Millis>::max();
+
+/// What a session asks of whoever holds its connection. Nothing happens before the session's call has returned.
+class ConnectionHost {
+ public:
+  virtual ~ConnectionHost() = default;
+  /// Sends what the outlet holds, then ends the connection.
+  virtual void close(Outlet& outlet) = 0;
+  /// `successor` takes the connection over, and the bytes that the old session has not read.
+  virtual void replace(Outlet& outlet, std::unique_ptr<Session> successor) = 0;
+  /// Reading stops, and goes on.
+  virtual void pause_reading(Outlet& outlet, bool is_paused) = 0;
+  /// Session::deadline() has changed.
+  virtual void reschedule(Outlet& outlet) = 0;
+};
+
+/// Counters of a shard's sessions; read from any thread.
+struct SessionCounters {
+  std::atomic<std::uint64_t> websocket{0};   ///< open now
+  std::atomic<std::uint64_t> sse{0};         ///< open now
+  std::atomic<std::uint64_t> polls{0};       ///< held or being answered now
+  std::atomic<std::uint64_t> requests{0};    ///< HTTP requests read, ever
+  std::atomic<std::uint64_t> commands{0};    ///< Centrifuge commands read, ever
+  std::atomic<std::uint64_t> refused{0};     ///< over the limit of connections, ever
+  std::atomic<std::uint64_t> slow{0};        ///< closed with 3008, ever
+  std::atomic<std::uint64_t> no_pong{0};     ///< closed with 3012, ever
+};
+
+/// Everything that the sessions of one shard share.
+struct SessionContext {
+  Hub& hub;
+  Shard& shard;
+  TurnOutput& output;
+  ConnectionHost& host;
+  const Access& access;
+  const OriginPolicy& origins;
+  HttpHandler& handler;
+  const HttpLibrary& http;
+  const Clock& clock;
+  RandomSource& random;
+  const Limits& limits;
+  const Heartbeat& heartbeat;
+  SessionCounters& counters;
+  const std::atomic<bool>& is_draining;
+  std::string_view version;
+};
+
+/// What a connection decides, as a machine without I/O: bytes, time and entries in, slices out. Lives on its shard's
+/// thread.
+class Session : public Sink {
+ public:
+  Session(SessionContext& context, Outlet& outlet) : context_(context), outlet_(outlet) {}
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session() override {
+    if (self_) *self_ = nullptr;
+    context_.output.forget(*this);
+  }
+
+  /// Bytes from the peer; may be changed in place. They live for the call.
+  virtual void on_bytes(std::span<char> bytes) = 0;
+  /// The outlet has sent everything, after it was clogged or because wants_empty_notice was set.
+  virtual void on_outlet_empty() = 0;
+  /// Asked for with TurnOutput::finish_later: all batches of the turn are staged, the flush is next.
+  virtual void finish_turn() {}
+  /// When on_deadline is due, ms of the clock.
+  [[nodiscard]] virtual Millis deadline() const = 0;
+  virtual void on_deadline(Millis now_ms) = 0;
+  /// The connection is gone: let go of everything. The session is destroyed next.
+  virtual void on_closed() = 0;
+  /// The server is leaving: tell the client in the way that makes it come back elsewhere.
+  virtual void drain() = 0;
+  /// Closes with a Centrifuge disconnect code where the transport can say it.
+  virtual void disconnect(std::uint16_t code, std::string_view reason) = 0;
+  /// Id of the client, or empty.
+  [[nodiscard]] virtual std::string_view client_id() const { return {}; }
+  [[nodiscard]] virtual std::string_view user() const { return {}; }
+
+ protected:
+  /// Leads a continuation back to this session, or to nobody when it has gone. Only on the shard's thread.
+  [[nodiscard]] std::shared_ptr<Session*> self() {
+    if (!self_) self_ = std::make_shared<Session*>(this);
+    return self_;
+  }
+
+  SessionContext& context_;
+  Outlet& outlet_;
+
+ private:
+  std::shared_ptr<Session*> self_;
+};
+
+/// Is this a name that a channel can have: not empty, within the limit, UTF-8 without control characters?
+[[nodiscard]] bool is_channel_name(std::string_view name, const Limits& limits);
+/// A version 4 UUID.
+[[nodiscard]] std::string make_client_id(RandomSource& random);
+
+}  // namespace carillon

@@ -1,0 +1,185 @@
+#include "session/sse_session.hpp"
+
+#include <utility>
+
+#include "protocol/position_token.hpp"
+#include "protocol/sse_event.hpp"
+#include "session/forms.hpp"
+
+namespace carillon {
+
+namespace {
+
+void append_head(std::string& out, std::string_view extra_headers) {
+  // Closed by the end of the connection: chunks would put bytes of their own between shared events.
+  out.append(
+      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
+      "Connection: close\r\n");
+  out.append(extra_headers).append("\r\n");
+}
+
+/// Between one and two times the reconnection time, so that clients do not all come back at once.
+std::uint64_t jittered_retry_ms(SessionContext& context) {
+  const auto retry = static_cast<std::uint64_t>(context.heartbeat.sse_retry_ms);
+  return retry + context.random.below(retry + 1);
+}
+
+}  // namespace
+
+void append_sse_come_back(std::string& out, SessionContext& context, std::string_view extra_headers) {
+  append_head(out, extra_headers);
+  append_sse_retry(out, jittered_retry_ms(context));
+}
+
+struct SseSession::Subscription {
+  Subscription(SseSession& session, std::string name, std::uint32_t index)
+      : channel(std::move(name)), cursor(session, index) {}
+  const std::string channel;
+  Cursor cursor;
+  Epoch epoch;
+  bool has_history = false;
+  bool has_presence = false;
+};
+
+SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest request, std::string_view extra_headers)
+    : Session(context, outlet), identity_(std::move(request.identity)), client_(make_client_id(context.random)) {
+  context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
+  std::string head;
+  append_head(head, extra_headers);
+  append_sse_retry(head, static_cast<std::uint64_t>(context_.heartbeat.sse_retry_ms));
+  context_.output.add(outlet_, head);
+  wrote();
+  for (const PlainRequest::Wanted& wanted : request.channels) {
+    subscriptions_.push_back(std::make_unique<Subscription>(*this, wanted.channel,
+                                                            static_cast<std::uint32_t>(subscriptions_.size())));
+  }
+  for (std::size_t i = 0; i < request.channels.size(); ++i) {
+    Subscription& subscription = *subscriptions_[i];
+    context_.hub.subscribe(context_.shard, subscription.cursor, subscription.channel, request.channels[i].since,
+                           [this, &subscription](const SubscribeOutcome& outcome) {
+                             on_subscribed(subscription, outcome);
+                           });
+  }
+}
+
+SseSession::~SseSession() { context_.counters.sse.fetch_sub(1, std::memory_order_relaxed); }
+
+void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome) {
+  if (outcome.error != StoreError::none) return drain();  // EventSource comes back by itself
+  subscription.epoch = outcome.start.epoch;
+  subscription.has_history = outcome.has_history;
+  write_status(subscription, outcome.is_recovered, outcome.start.offset);
+  if (context_.hub.options_for(subscription.channel).presence) {
+    subscription.has_presence = true;
+    context_.hub.add_presence(subscription.channel, {client_, identity_.user, {}});
+  }
+}
+
+void SseSession::write_status(const Subscription& subscription, bool is_recovered, Offset offset) {
+  std::string event;
+  std::string token;
+  append_token(token, &subscription.cursor, offset);
+  append_sse_id(event, token);  // a client that has received nothing yet can come back, too
+  append_sse_status(event, subscription.channel, is_recovered, subscription.epoch.text(), offset);
+  context_.output.add(outlet_, event);
+  wrote();
+}
+
+void SseSession::append_token(std::string& out, const Cursor* moving, Offset moving_offset) const {
+  for (const auto& subscription : subscriptions_) {
+    const bool is_first = subscription == subscriptions_.front();
+    const bool has_position = subscription->epoch.is_set() && subscription->has_history;
+    const Offset offset = &subscription->cursor == moving ? moving_offset : subscription->cursor.offset();
+    append_position_token(out, {has_position ? subscription->epoch.text() : std::string_view(), offset}, is_first);
+  }
+}
+
+bool SseSession::stage(Cursor& cursor, const Batch& batch) {
+  if (outlet_.is_clogged || is_ending_) return false;
+  if (subscriptions_.size() == 1) {
+    context_.output.add(outlet_, cursor, batch, batch.encoded(sse_event_form()));
+  } else {
+    stage_with_ids(cursor, batch);
+  }
+  wrote();
+  return true;
+}
+
+void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
+  EncodedBatch& own = context_.output.own_batch();
+  std::string token;
+  Offset offset = batch.offset_before(0);
+  for (const EntryRef& entry : batch.entries()) {
+    const std::string& data = batch.encoded_entry(sse_data_form(), *entry).bytes;
+    if (entry->is_stored()) offset = entry->offset;
+    if (data.empty()) {
+      ++own.filtered;
+    } else {
+      token.clear();
+      append_token(token, &cursor, offset);
+      append_sse_id(own.storage, token);
+      own.storage.append(data);
+      ++own.frames;
+    }
+    own.ends.push_back(static_cast<std::uint32_t>(own.storage.size()));
+  }
+  own.bytes = own.storage;
+  own.is_made = true;
+  context_.output.add(outlet_, cursor, batch, own);
+}
+
+void SseSession::on_gap(Cursor& cursor, const Gap& gap) {
+  Subscription& subscription = *subscriptions_[cursor.tag()];
+  subscription.epoch = gap.position.epoch;
+  write_status(subscription, false, gap.position.offset);
+}
+
+void SseSession::on_outlet_empty() {
+  for (const auto& subscription : subscriptions_) {
+    Cursor& cursor = subscription->cursor;
+    if (cursor.under_way() > 0) {
+      cursor.count_delivered(cursor.under_way());
+      cursor.set_under_way(0);
+    }
+    context_.shard.resume(cursor);
+  }
+}
+
+Millis SseSession::next_comment_ms() const {
+  const Millis interval = context_.heartbeat.comment_interval_ms;
+  return interval > 0 ? context_.clock.now_ms() + interval : kNoDeadline;
+}
+
+void SseSession::on_deadline(Millis now_ms) {
+  if (comment_due_ms_ > now_ms) return;
+  wrote();
+  if (outlet_.is_clogged || is_ending_) return;
+  std::string comment;
+  append_sse_comment(comment);
+  context_.output.add(outlet_, comment);
+}
+
+void SseSession::on_closed() {
+  is_ending_ = true;
+  for (const auto& subscription : subscriptions_) {
+    subscription->cursor.cancel();
+    context_.shard.unsubscribe(subscription->cursor);
+    if (subscription->has_presence) context_.hub.remove_presence(subscription->channel, client_);
+  }
+  subscriptions_.clear();
+}
+
+void SseSession::drain() {
+  if (std::exchange(is_ending_, true)) return;
+  std::string goodbye;
+  append_sse_retry(goodbye, jittered_retry_ms(context_));
+  context_.output.add(outlet_, goodbye);
+  context_.host.close(outlet_);
+}
+
+void SseSession::disconnect(std::uint16_t /*code*/, std::string_view /*reason*/) {
+  if (std::exchange(is_ending_, true)) return;
+  context_.host.close(outlet_);
+}
+
+}  // namespace carillon

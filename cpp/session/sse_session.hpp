@@ -1,0 +1,52 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "session/plain_request.hpp"
+#include "session/session.hpp"
+
+namespace carillon {
+
+/// A `GET /sse` stream: plain EventSource on one or several channels (design.md section 5).
+class SseSession final : public Session {
+ public:
+  /// `extra_headers`: whole lines with CRLF.
+  SseSession(SessionContext& context, Outlet& outlet, PlainRequest request, std::string_view extra_headers);
+  ~SseSession() override;
+
+  void on_bytes(std::span<char> /*bytes*/) override {}
+  void on_outlet_empty() override;
+  [[nodiscard]] Millis deadline() const override { return comment_due_ms_; }
+  void on_deadline(Millis now_ms) override;
+  void on_closed() override;
+  void drain() override;
+  void disconnect(std::uint16_t code, std::string_view reason) override;
+  [[nodiscard]] std::string_view client_id() const override { return client_; }
+  [[nodiscard]] std::string_view user() const override { return identity_.user; }
+
+  bool stage(Cursor& cursor, const Batch& batch) override;
+  void on_gap(Cursor& cursor, const Gap& gap) override;
+
+ private:
+  struct Subscription;
+  void on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
+  void stage_with_ids(Cursor& cursor, const Batch& batch);
+  void write_status(const Subscription& subscription, bool is_recovered, Offset offset);
+  void append_token(std::string& out, const Cursor* moving, Offset moving_offset) const;
+  void wrote() { comment_due_ms_ = next_comment_ms(); }
+  [[nodiscard]] Millis next_comment_ms() const;
+
+  Identity identity_;
+  std::string client_;
+  std::vector<std::unique_ptr<Subscription>> subscriptions_;
+  Millis comment_due_ms_ = kNoDeadline;
+  bool is_ending_ = false;
+};
+
+/// The answer to a stream that cannot be served now: 200 with a jittered `retry:` and an end, since EventSource gives up
+/// for good on any other status.
+void append_sse_come_back(std::string& out, SessionContext& context, std::string_view extra_headers);
+
+}  // namespace carillon

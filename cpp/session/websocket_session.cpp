@@ -1,0 +1,581 @@
+#include "session/websocket_session.hpp"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "session/forms.hpp"
+
+namespace carillon {
+
+struct WebSocketSession::Subscription {
+  /// The cursor's tag: does it take join and leave?
+  Subscription(WebSocketSession& session, std::string_view name, const ChannelOptions& options)
+      : channel(name), cursor(session, options.join_leave ? 1 : 0), has_notices(options.join_leave),
+        has_presence(options.presence) {}
+  const std::string channel;
+  Cursor cursor;
+  bool is_started = false;      // its reply has been written
+  bool is_leaving = false;      // ends when what is under way has left
+  bool has_notices;             // join and leave
+  bool has_presence;
+};
+
+struct WebSocketSession::Held {
+  std::string commands;  // rest of a message
+  std::string input;     // rest of what was read
+};
+
+WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec,
+                                   Settings settings)
+    : Session(context, outlet),
+      codec_(codec),
+      parser_(static_cast<std::size_t>(context.limits.message_bytes)),
+      has_native_pings_(settings.has_native_pings),
+      phase_due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms),
+      user_(std::move(settings.user)) {
+  context_.counters.websocket.fetch_add(1, std::memory_order_relaxed);
+}
+
+WebSocketSession::~WebSocketSession() { context_.counters.websocket.fetch_sub(1, std::memory_order_relaxed); }
+
+// ---- input --------------------------------------------------------------------------------------------------------
+
+void WebSocketSession::on_bytes(std::span<char> bytes) {
+  if (held_) {
+    held_->input.append(bytes.data(), bytes.size());
+    return;
+  }
+  read_frames(bytes);
+}
+
+void WebSocketSession::read_frames(std::span<char> bytes) {
+  while (phase_ != Phase::closed) {
+    if (held_) {
+      held_->input.assign(bytes.data(), bytes.size());
+      break;
+    }
+    const WsEvent event = parser_.next(bytes);
+    if (event.kind == WsEventKind::need_more) break;
+    switch (event.kind) {
+      case WsEventKind::message:
+        if (phase_ != Phase::closing) read_commands(event.payload, true);
+        break;
+      case WsEventKind::ping:
+        pong_ = std::make_unique<std::string>(event.payload);  // only the newest is answered
+        break;
+      case WsEventKind::pong:
+        pong_due_ms_ = kNoDeadline;
+        context_.host.reschedule(outlet_);
+        break;
+      case WsEventKind::close:
+        if (phase_ != Phase::closing) {
+          reply_close(event.close_code);
+        }
+        phase_ = Phase::closed;
+        context_.host.close(outlet_);
+        break;
+      case WsEventKind::error:
+        disconnect(event.close_code, event.error);
+        break;
+      case WsEventKind::need_more:
+        break;
+    }
+  }
+  if (pong_) send_pong();
+}
+
+void WebSocketSession::read_commands(std::string_view frame, bool is_new_frame) {
+  Command command;
+  std::string scratch;
+  bool is_first = is_new_frame;
+  while (true) {
+    switch (codec_.decode(frame, command, scratch)) {
+      case DecodeStep::end:
+        if (is_first) disconnect_with(kDisconnectBadRequest);
+        return;
+      case DecodeStep::malformed:
+        disconnect_with(kDisconnectBadRequest);
+        return;
+      case DecodeStep::command:
+        break;
+    }
+    is_first = false;
+    context_.counters.commands.fetch_add(1, std::memory_order_relaxed);
+    if (!handle(command)) return;
+    if (is_over_backlog()) {  // the client must read first
+      held_ = std::make_unique<Held>();
+      held_->commands = frame;
+      outlet_.wants_empty_notice = true;
+      context_.host.pause_reading(outlet_, true);
+      return;
+    }
+  }
+}
+
+bool WebSocketSession::is_over_backlog() const {
+  return outlet_.pending_bytes() > static_cast<std::size_t>(context_.limits.backlog_bytes);
+}
+
+void WebSocketSession::on_outlet_empty() {
+  settle_under_way();
+  if (phase_ == Phase::closing || phase_ == Phase::closed) return;
+  if (pong_) send_pong();
+  if (std::exchange(is_ping_due_, false)) send_ping();
+  for (const auto& subscription : subscriptions_) context_.shard.resume(subscription->cursor);
+  if (!held_) return;
+  const std::unique_ptr<Held> held = std::move(held_);
+  if (!held->commands.empty()) read_commands(held->commands, false);
+  if (held_) {
+    held_->input = held->input;
+  } else if (phase_ == Phase::connected || phase_ == Phase::waiting) {
+    read_frames(held->input);
+    if (!held_) context_.host.pause_reading(outlet_, false);
+  }
+}
+
+void WebSocketSession::settle_under_way() {
+  for (const auto& subscription : subscriptions_) {
+    Cursor& cursor = subscription->cursor;
+    if (cursor.under_way() == 0) continue;
+    cursor.count_delivered(cursor.under_way());
+    cursor.set_under_way(0);
+  }
+  std::erase_if(subscriptions_, [this](const std::unique_ptr<Subscription>& subscription) {
+    if (!subscription->is_leaving) return false;
+    context_.shard.unsubscribe(subscription->cursor);
+    return true;
+  });
+}
+
+// ---- output -------------------------------------------------------------------------------------------------------
+
+template <typename Encode>
+void WebSocketSession::reply(Encode&& encode) {
+  if (phase_ == Phase::closing || phase_ == Phase::closed) return;
+  std::string& payload = context_.output.scratch();
+  payload.clear();
+  std::forward<Encode>(encode)(payload);
+  std::string header;
+  append_ws_header(header, codec_.is_text() ? WsOpcode::text : WsOpcode::binary, payload.size());
+  payload.insert(0, header);
+  context_.output.add(outlet_, payload);
+}
+
+void WebSocketSession::reply_error(std::uint32_t id, const ErrorCode& error) {
+  reply([&](std::string& out) { codec_.encode_error(out, id, error); });
+}
+
+void WebSocketSession::reply_close(std::uint16_t code) {
+  std::string frame;
+  append_ws_close(frame, code, "");
+  context_.output.add(outlet_, frame);
+}
+
+void WebSocketSession::send_pong() {
+  if (outlet_.is_clogged || phase_ == Phase::closing || phase_ == Phase::closed) return;
+  std::string frame;
+  append_ws_frame(frame, WsOpcode::pong, *pong_);
+  pong_.reset();
+  context_.output.add(outlet_, frame);
+}
+
+void WebSocketSession::send_ping() {
+  if (outlet_.is_clogged) {  // a client that cannot read would look dead
+    is_ping_due_ = true;
+    return;
+  }
+  const Millis now = context_.clock.now_ms();
+  next_ping_ms_ = now + context_.heartbeat.ping_interval_ms;
+  if (context_.heartbeat.pong_timeout_ms > 0) pong_due_ms_ = now + context_.heartbeat.pong_timeout_ms;
+  if (has_native_pings_) {
+    std::string frame;
+    append_ws_frame(frame, WsOpcode::ping, "");
+    context_.output.add(outlet_, frame);
+  } else {
+    reply([this](std::string& out) { codec_.encode_heartbeat(out); });
+  }
+  context_.host.reschedule(outlet_);
+}
+
+bool WebSocketSession::disconnect_with(const DisconnectCode& code) {
+  disconnect(code.code, code.reason);
+  return false;
+}
+
+void WebSocketSession::disconnect(std::uint16_t code, std::string_view reason) {
+  if (phase_ == Phase::closing || phase_ == Phase::closed) return;
+  std::string frame;
+  append_ws_close(frame, code, reason);
+  context_.output.add(outlet_, frame);
+  phase_ = Phase::closing;
+  phase_due_ms_ = context_.clock.now_ms() + context_.limits.close_timeout_ms;
+  next_ping_ms_ = pong_due_ms_ = kNoDeadline;
+  for (const auto& subscription : subscriptions_) {
+    if (subscription->cursor.is_open()) context_.shard.park(subscription->cursor);
+  }
+  if (held_) {
+    held_.reset();
+    context_.host.pause_reading(outlet_, false);
+  }
+  context_.host.reschedule(outlet_);
+}
+
+// ---- time ---------------------------------------------------------------------------------------------------------
+
+Millis WebSocketSession::deadline() const { return std::min({next_ping_ms_, pong_due_ms_, phase_due_ms_}); }
+
+void WebSocketSession::on_deadline(Millis now_ms) {
+  if (phase_due_ms_ <= now_ms) {
+    if (phase_ == Phase::closing) {
+      phase_ = Phase::closed;
+      context_.host.close(outlet_);
+      return;
+    }
+    disconnect_with(kDisconnectStale);
+    return;
+  }
+  if (pong_due_ms_ <= now_ms) {
+    pong_due_ms_ = kNoDeadline;
+    context_.counters.no_pong.fetch_add(1, std::memory_order_relaxed);
+    disconnect_with(kDisconnectNoPong);
+    return;
+  }
+  if (next_ping_ms_ <= now_ms) {
+    next_ping_ms_ = now_ms + context_.heartbeat.ping_interval_ms;
+    send_ping();
+  }
+}
+
+void WebSocketSession::on_closed() {
+  phase_ = Phase::closed;
+  for (const auto& subscription : subscriptions_) end_subscription(*subscription);
+  subscriptions_.clear();
+}
+
+// ---- entries ------------------------------------------------------------------------------------------------------
+
+bool WebSocketSession::stage(Cursor& cursor, const Batch& batch) {
+  if (outlet_.is_clogged || phase_ != Phase::connected) return false;
+  context_.output.add(outlet_, cursor, batch,
+                      batch.encoded(cursor.tag() != 0 ? ws_json_notices_form() : ws_json_form()));
+  return true;
+}
+
+void WebSocketSession::on_gap(Cursor& cursor, const Gap& /*gap*/) {
+  // Told as "insufficient state": the SDK subscribes again with its position and learns that it is not recovered.
+  for (const auto& subscription : subscriptions_) {
+    if (&subscription->cursor != &cursor) continue;
+    reply([&](std::string& out) {
+      codec_.encode_push_unsubscribe(out, subscription->channel, kUnsubscribeInsufficientState.code,
+                                     kUnsubscribeInsufficientState.reason);
+    });
+    leave(*subscription);
+    context_.shard.unsubscribe(cursor);
+    subscription->is_leaving = true;  // the pump still looks at the cursor: it goes with the next notice
+    outlet_.wants_empty_notice = true;
+    return;
+  }
+}
+
+// ---- commands -----------------------------------------------------------------------------------------------------
+
+bool WebSocketSession::handle(const Command& command) {
+  if (command.kind == CommandKind::pong) {
+    pong_due_ms_ = kNoDeadline;  // one that nobody asked for does no harm
+    context_.host.reschedule(outlet_);
+    return true;
+  }
+  if (command.kind == CommandKind::connect) return handle_connect(command);
+  if (phase_ != Phase::connected) return disconnect_with(kDisconnectBadRequest);
+  switch (command.kind) {
+    case CommandKind::subscribe:
+      return handle_subscribe(command);
+    case CommandKind::unsubscribe:
+      return handle_unsubscribe(command);
+    case CommandKind::publish:
+      return handle_publish(command);
+    case CommandKind::presence:
+    case CommandKind::presence_stats:
+      return handle_presence(command);
+    case CommandKind::history:
+      return handle_history(command);
+    case CommandKind::ping:
+      reply([&](std::string& out) { codec_.encode_ping_reply(out, command.id); });
+      return true;
+    case CommandKind::send:
+      return disconnect_with(kDisconnectNotAvailable);
+    case CommandKind::rpc:
+    case CommandKind::refresh:
+    case CommandKind::sub_refresh:
+      reply_error(command.id, kErrorNotAvailable);
+      return true;
+    case CommandKind::pong:
+    case CommandKind::connect:
+      break;
+  }
+  return true;
+}
+
+bool WebSocketSession::handle_connect(const Command& command) {
+  if (phase_ != Phase::waiting) return disconnect_with(kDisconnectBadRequest);
+  const std::optional<Identity> identity =
+      context_.access.identify({.transport = Transport::websocket, .token = command.token, .user = user_});
+  if (!identity) return disconnect_with(kDisconnectInvalidToken);
+  phase_ = Phase::connected;
+  phase_due_ms_ = kNoDeadline;
+  user_ = identity->user;
+  client_ = make_client_id(context_.random);
+  const Millis interval = context_.heartbeat.ping_interval_ms;
+  if (interval > 0) {  // the first one after a random part, so that a storm of connects makes no storm of pings
+    next_ping_ms_ = context_.clock.now_ms() + interval / 2 +
+                    static_cast<Millis>(context_.random.below(static_cast<std::uint64_t>(interval - interval / 2)));
+  }
+  ConnectResult result;
+  result.client = client_;
+  result.version = context_.version;
+  if (!has_native_pings_ && interval > 0) {
+    result.ping_s = static_cast<std::uint32_t>(std::max<Millis>(1, (interval + 999) / 1000));
+    result.is_pong_expected = context_.heartbeat.pong_timeout_ms > 0;
+  }
+  reply([&](std::string& out) { codec_.encode_connect(out, command.id, result); });
+  context_.host.reschedule(outlet_);
+  return true;
+}
+
+bool WebSocketSession::check_channel(const Command& command, Operation operation, bool is_available) {
+  if (!is_channel_name(command.channel, context_.limits)) {
+    reply_error(command.id, kErrorBadRequest);
+    return false;
+  }
+  if (!is_available) {
+    reply_error(command.id, kErrorNotAvailable);
+    return false;
+  }
+  if (!context_.access.allows({user_, {}}, operation, command.channel)) {
+    reply_error(command.id, kErrorPermissionDenied);
+    return false;
+  }
+  return true;
+}
+
+bool WebSocketSession::handle_subscribe(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (find(command.channel) != nullptr) {
+    reply_error(command.id, kErrorAlreadySubscribed);
+    return true;
+  }
+  if (subscriptions_.size() >= static_cast<std::size_t>(context_.limits.channels_per_connection)) {
+    reply_error(command.id, kErrorLimitExceeded);
+    return true;
+  }
+  if (command.type != 0 || command.has_tags_filter) {
+    reply_error(command.id, command.type != 0 ? kErrorPermissionDenied : kErrorBadRequest);
+    return true;
+  }
+  if (!check_channel(command, Operation::subscribe, true)) return true;
+
+  Subscription& subscription = *subscriptions_.emplace_back(
+      std::make_unique<Subscription>(*this, command.channel, context_.hub.options_for(command.channel)));
+  std::optional<Since> since;
+  if (command.is_recover) since = Since::from(command.epoch, command.offset);
+  context_.hub.subscribe(context_.shard, subscription.cursor, subscription.channel, since,
+                         [this, id = command.id, &subscription, must_recover = (command.flag & 2U) != 0](
+                             const SubscribeOutcome& outcome) {
+                           on_subscribed(id, subscription, outcome, must_recover);
+                         });
+  return true;
+}
+
+void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome,
+                                     bool must_recover) {
+  const auto refuse = [&](const ErrorCode& error) {
+    reply_error(id, error);
+    subscription.has_presence = subscription.has_notices = false;
+    end_subscription(subscription);
+    erase(subscription);
+  };
+  if (outcome.error != StoreError::none) return refuse(kErrorInternal);
+  if (must_recover && outcome.was_recovering && !outcome.is_recovered) return refuse(kErrorUnrecoverablePosition);
+
+  SubscribeResult result;
+  std::string publications;
+  if (outcome.has_history) {
+    result.is_recoverable = result.is_positioned = true;
+    result.epoch = outcome.start.epoch.text();
+    result.offset = outcome.start.offset;
+    result.is_recovered = outcome.is_recovered;
+    if (outcome.is_recovered && outcome.start.offset < outcome.top && !outlet_.is_clogged) {
+      // The first page of what was missed stands in the reply, as SDKs of this family know it; the pump brings the rest.
+      publications = take_page(subscription);
+      result.publications = publications;
+    }
+  }
+  result.was_recovering = outcome.was_recovering;
+  subscription.is_started = true;
+  reply([&](std::string& out) { codec_.encode_subscribe(out, id, result); });
+
+  if (subscription.has_presence) context_.hub.add_presence(subscription.channel, {client_, user_, {}});
+  if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
+}
+
+std::string WebSocketSession::take_page(Subscription& subscription) {
+  std::string page;
+  const std::unique_ptr<Batch> batch =
+      context_.shard.take_page(subscription.cursor, static_cast<std::size_t>(context_.limits.history_publications),
+                               static_cast<std::size_t>(context_.limits.recovery_bytes));
+  if (!batch) return page;
+  std::uint32_t listed = 0;
+  std::string object;
+  for (const EntryRef& entry : batch->entries()) {
+    if (entry->kind != EntryKind::publication) {
+      subscription.cursor.count_dropped(DropReason::filtered, 1);
+      continue;
+    }
+    object.clear();
+    codec_.encode_publication(object, view_of(*entry, batch->epoch()));
+    codec_.append_listed(page, object);
+    ++listed;
+  }
+  subscription.cursor.set_under_way(subscription.cursor.under_way() + listed);
+  outlet_.wants_empty_notice = true;
+  return page;
+}
+
+bool WebSocketSession::handle_unsubscribe(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (Subscription* subscription = find(command.channel); subscription != nullptr) {
+    if (subscription->cursor.under_way() > 0) {  // a cut frame of it still has to leave
+      leave(*subscription);
+      context_.shard.park(subscription->cursor);
+      subscription->is_leaving = true;
+    } else {
+      end_subscription(*subscription);
+      erase(*subscription);
+    }
+  }
+  reply([&](std::string& out) { codec_.encode_unsubscribe(out, command.id); });
+  return true;
+}
+
+bool WebSocketSession::handle_publish(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (command.data.empty() || command.type != 0 ||
+      command.data.size() > static_cast<std::size_t>(context_.limits.publication_bytes)) {
+    reply_error(command.id, kErrorBadRequest);
+    return true;
+  }
+  if (!check_channel(command, Operation::publish, true)) return true;
+  Publication publication;
+  publication.data = command.data;
+  publication.info_json = info_json();
+  context_.hub.publish(command.channel, std::move(publication), {},
+                       [shard = &context_.shard, me = self(), id = command.id](const AppendResult& result) {
+                         shard->run([me, id, error = result.error] {
+                           if (*me == nullptr) return;
+                           auto& session = static_cast<WebSocketSession&>(**me);
+                           if (error != StoreError::none) return session.reply_error(id, kErrorInternal);
+                           session.reply([&](std::string& out) { session.codec_.encode_publish(out, id); });
+                         });
+                       });
+  return true;
+}
+
+bool WebSocketSession::handle_presence(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (!check_channel(command, Operation::presence, context_.hub.options_for(command.channel).presence)) return true;
+  const bool is_stats = command.kind == CommandKind::presence_stats;
+  context_.hub.presence(command.channel, [shard = &context_.shard, me = self(), id = command.id,
+                                          is_stats](const PresenceResult& found) {
+    shard->run([me, id, is_stats, found] {
+      if (*me == nullptr) return;
+      auto& session = static_cast<WebSocketSession&>(**me);
+      if (found.error != StoreError::none) return session.reply_error(id, kErrorInternal);
+      std::vector<ClientInfoView> clients;
+      std::set<std::string_view> users;
+      for (const PresenceMember& member : found.members) {
+        clients.push_back({member.user, member.client, member.conn_info_json, {}});
+        users.insert(member.user);
+      }
+      session.reply([&](std::string& out) {
+        if (is_stats) {
+          session.codec_.encode_presence_stats(out, id, clients.size(), users.size());
+        } else {
+          session.codec_.encode_presence(out, id, clients);
+        }
+      });
+    });
+  });
+  return true;
+}
+
+bool WebSocketSession::handle_history(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (!check_channel(command, Operation::history, context_.hub.options_for(command.channel).has_history())) return true;
+  HistoryQuery query;
+  query.limit = command.limit < 0 ? context_.limits.history_publications
+                                  : std::min(command.limit, context_.limits.history_publications);
+  if (command.has_since) query.since = Since::from(command.epoch, command.offset);
+  query.is_reverse = command.is_reverse;
+  if (query.is_reverse && query.since && query.since->offset == 0) {
+    reply_error(command.id, kErrorBadRequest);
+    return true;
+  }
+  context_.hub.history(command.channel, query, [shard = &context_.shard, me = self(),
+                                                id = command.id](const HistoryResult& found) {
+    shard->run([me, id, found] {
+      if (*me == nullptr) return;
+      auto& session = static_cast<WebSocketSession&>(**me);
+      if (found.error == HistoryError::epoch_differs) return session.reply_error(id, kErrorUnrecoverablePosition);
+      if (found.error != HistoryError::none) return session.reply_error(id, kErrorInternal);
+      std::string list;
+      std::string object;
+      for (const EntryRef& entry : found.entries) {
+        object.clear();
+        session.codec_.encode_publication(object, view_of(*entry, found.top.epoch));
+        // One reply stays below what may wait for a client; it pages on from the last offset that it got.
+        if (!list.empty() &&
+            list.size() + object.size() > static_cast<std::size_t>(session.context_.limits.backlog_bytes) / 2) {
+          break;
+        }
+        session.codec_.append_listed(list, object);
+      }
+      session.reply([&](std::string& out) {
+        session.codec_.encode_history(out, id, list, found.top.epoch.text(), found.top.offset);
+      });
+    });
+  });
+  return true;
+}
+
+// ---- subscriptions ------------------------------------------------------------------------------------------------
+
+WebSocketSession::Subscription* WebSocketSession::find(std::string_view channel) {
+  for (const auto& subscription : subscriptions_) {
+    if (!subscription->is_leaving && subscription->channel == channel) return subscription.get();
+  }
+  return nullptr;
+}
+
+void WebSocketSession::leave(const Subscription& subscription) {
+  if (!subscription.is_started || subscription.is_leaving) return;
+  if (subscription.has_presence) context_.hub.remove_presence(subscription.channel, client_);
+  if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::leave, info_json());
+}
+
+void WebSocketSession::end_subscription(Subscription& subscription) {
+  subscription.cursor.cancel();
+  context_.shard.unsubscribe(subscription.cursor);
+  leave(subscription);
+}
+
+void WebSocketSession::erase(const Subscription& subscription) {
+  std::erase_if(subscriptions_, [&](const std::unique_ptr<Subscription>& each) { return each.get() == &subscription; });
+}
+
+const std::string& WebSocketSession::info_json() {
+  if (info_json_.empty()) codec_.encode_client_info(info_json_, {user_, client_, {}, {}});
+  return info_json_;
+}
+
+}  // namespace carillon

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "protocol/centrifuge_codec.hpp"
+#include "protocol/ws_frame.hpp"
+#include "session/session.hpp"
+
+namespace carillon {
+
+/// A WebSocket connection after its handshake, speaking the Centrifuge client protocol (protocol.md sections 1 to 12).
+class WebSocketSession final : public Session {
+ public:
+  struct Settings {
+    std::string user;                 ///< the query's `user`, for Access
+    bool has_native_pings = false;    ///< `cf_ws_frame_ping_pong=true`: WebSocket pings instead of `{}`
+  };
+  WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec, Settings settings);
+  ~WebSocketSession() override;
+
+  void on_bytes(std::span<char> bytes) override;
+  void on_outlet_empty() override;
+  [[nodiscard]] Millis deadline() const override;
+  void on_deadline(Millis now_ms) override;
+  void on_closed() override;
+  void drain() override { disconnect(kDisconnectShutdown.code, kDisconnectShutdown.reason); }
+  void disconnect(std::uint16_t code, std::string_view reason) override;
+  [[nodiscard]] std::string_view client_id() const override { return client_; }
+  [[nodiscard]] std::string_view user() const override { return user_; }
+
+  bool stage(Cursor& cursor, const Batch& batch) override;
+  void on_gap(Cursor& cursor, const Gap& gap) override;
+
+ private:
+  enum class Phase : std::uint8_t { waiting, connected, closing, closed };
+  struct Subscription;
+  struct Held;
+
+  void read_frames(std::span<char> bytes);
+  void read_commands(std::string_view frame, bool is_new_frame);
+  bool handle(const Command& command);
+  bool handle_connect(const Command& command);
+  bool handle_subscribe(const Command& command);
+  void on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome, bool must_recover);
+  std::string take_page(Subscription& subscription);
+  bool handle_unsubscribe(const Command& command);
+  bool handle_publish(const Command& command);
+  bool handle_presence(const Command& command);
+  bool handle_history(const Command& command);
+  /// False: a bad channel, answered or disconnected already.
+  bool check_channel(const Command& command, Operation operation, bool is_available);
+
+  Subscription* find(std::string_view channel);
+  void leave(const Subscription& subscription);
+  void end_subscription(Subscription& subscription);
+  void erase(const Subscription& subscription);
+  void settle_under_way();
+
+  [[nodiscard]] bool is_over_backlog() const;
+  void reply_error(std::uint32_t id, const ErrorCode& error);
+  template <typename Encode>
+  void reply(Encode&& encode);
+  void reply_close(std::uint16_t code);
+  void send_ping();
+  void send_pong();
+  bool disconnect_with(const DisconnectCode& code);
+  const std::string& info_json();
+
+  const CentrifugeCodec& codec_;
+  WsParser parser_;
+  Phase phase_ = Phase::waiting;
+  const bool has_native_pings_;
+  bool is_ping_due_ = false;       // waits for a clogged outlet
+  Millis next_ping_ms_ = kNoDeadline;
+  Millis pong_due_ms_ = kNoDeadline;
+  Millis phase_due_ms_ = kNoDeadline;  // connect command, or the end of the closing handshake
+  std::string user_;
+  std::string client_;
+  std::string info_json_;
+  std::unique_ptr<std::string> pong_;  // payload of the newest ping that is to be answered
+  std::unique_ptr<Held> held_;         // input that waits until replies have left
+  std::vector<std::unique_ptr<Subscription>> subscriptions_;
+};
+
+}  // namespace carillon

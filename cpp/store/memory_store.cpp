@@ -1,0 +1,182 @@
+#include "store/memory_store.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <utility>
+
+namespace carillon {
+
+namespace {
+std::string idempotency_id(std::string_view channel, std::string_view key) {
+  std::string id(channel);
+  id.push_back('\0');  // no channel name holds a NUL
+  id.append(key);
+  return id;
+}
+}  // namespace
+
+MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits)
+    : clock_(clock), random_(random), limits_(limits) {}
+
+MemoryStore::Stripe& MemoryStore::stripe_of(std::string_view channel) {
+  return stripes_[std::hash<std::string_view>{}(channel) % kStripes];
+}
+
+MemoryStore::Streams::value_type& MemoryStore::touch(Stripe& stripe, std::string_view channel) {
+  const auto [found, is_new] = stripe.streams.try_emplace(std::string(channel));
+  Stream& stream = found->second;
+  if (is_new) stream.epoch = Epoch::from_bits(random_.next());
+  stream.touched_ms = clock_.now_ms();
+  if (stream.is_dormant) unlink(stripe, *found);
+  if (stream.holds == 0) link_newest(stripe, *found);
+  return *found;
+}
+
+void MemoryStore::link_newest(Stripe& stripe, Streams::value_type& node) {
+  node.second.is_dormant = true;
+  node.second.newer = nullptr;
+  node.second.older = stripe.newest;
+  (stripe.newest != nullptr ? stripe.newest->second.newer : stripe.oldest) = &node;
+  stripe.newest = &node;
+  ++stripe.dormant;
+}
+
+void MemoryStore::unlink(Stripe& stripe, Streams::value_type& node) {
+  Stream& stream = node.second;
+  (stream.older != nullptr ? stream.older->second.newer : stripe.oldest) = stream.newer;
+  (stream.newer != nullptr ? stream.newer->second.older : stripe.newest) = stream.older;
+  stream.is_dormant = false;
+  --stripe.dormant;
+}
+
+void MemoryStore::forget_beyond(Stripe& stripe, std::size_t dormant_max) {
+  while (stripe.dormant > dormant_max) {
+    Streams::value_type& node = *stripe.oldest;
+    unlink(stripe, node);
+    stripe.streams.erase(stripe.streams.find(node.first));
+  }
+}
+
+void MemoryStore::remember(Stripe& stripe, std::string key, Position position) {
+  while (stripe.keys.size() >= std::max<std::size_t>(1, limits_.idempotency_keys / kStripes)) {
+    stripe.keys.erase(stripe.keys_by_age.front());
+    stripe.keys_by_age.pop_front();
+  }
+  const auto [known, is_new] = stripe.keys.insert_or_assign(
+      std::move(key), Remembered{position, clock_.now_ms() + limits_.idempotency_window_ms});
+  if (is_new) stripe.keys_by_age.push_back(known->first);
+}
+
+void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
+                         std::function<void(const AppendResult&)> done) {
+  AppendResult result;
+  {
+    Stripe& stripe = stripe_of(channel);
+    const std::lock_guard lock(stripe.mutex);
+    std::string key;
+    if (!options.idempotency_key.empty()) {
+      key = idempotency_id(channel, options.idempotency_key);
+      const auto known = stripe.keys.find(key);
+      if (known != stripe.keys.end() && known->second.until_ms > clock_.now_ms()) {
+        result.position = known->second.position;
+        result.is_duplicate = true;
+      }
+    }
+    if (!result.is_duplicate) {
+      Stream& stream = touch(stripe, channel).second;
+      result.position.epoch = stream.epoch;
+      if (!options.is_ephemeral) result.position.offset = entry->offset = ++stream.top;
+      listener_->on_announced({channel, stream.epoch, std::move(entry)});
+      if (!key.empty()) remember(stripe, std::move(key), result.position);
+      forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
+    }
+  }
+  done(result);
+}
+
+void MemoryStore::open(std::string_view channel, std::function<void(const OpenResult&)> done) {
+  OpenResult result;
+  {
+    Stripe& stripe = stripe_of(channel);
+    const std::lock_guard lock(stripe.mutex);
+    Streams::value_type& node = touch(stripe, channel);
+    if (node.second.is_dormant) unlink(stripe, node);
+    ++node.second.holds;
+    result.top = {node.second.epoch, node.second.top};
+  }
+  done(result);
+}
+
+void MemoryStore::release(std::string_view channel) {
+  Stripe& stripe = stripe_of(channel);
+  const std::lock_guard lock(stripe.mutex);
+  const auto found = stripe.streams.find(std::string(channel));
+  if (found == stripe.streams.end() || found->second.holds == 0) return;
+  if (--found->second.holds > 0) return;
+  found->second.touched_ms = clock_.now_ms();
+  link_newest(stripe, *found);
+  forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
+}
+
+void MemoryStore::read(std::string_view /*channel*/, Offset /*first*/, Offset /*last*/,
+                       std::function<void(const ReadResult&)> done) {
+  done({StoreError::not_held, {}});
+}
+
+void MemoryStore::remove_history(std::string_view /*channel*/) {}
+
+void MemoryStore::add_presence(std::string_view channel, const PresenceMember& member) {
+  Stripe& stripe = stripe_of(channel);
+  const std::lock_guard lock(stripe.mutex);
+  stripe.presence[std::string(channel)].insert_or_assign(member.client, member);
+}
+
+void MemoryStore::remove_presence(std::string_view channel, std::string_view client) {
+  Stripe& stripe = stripe_of(channel);
+  const std::lock_guard lock(stripe.mutex);
+  const auto found = stripe.presence.find(std::string(channel));
+  if (found == stripe.presence.end()) return;
+  const auto member = found->second.find(client);
+  if (member != found->second.end()) found->second.erase(member);
+  if (found->second.empty()) stripe.presence.erase(found);
+}
+
+void MemoryStore::presence(std::string_view channel, std::function<void(const PresenceResult&)> done) {
+  PresenceResult result;
+  {
+    Stripe& stripe = stripe_of(channel);
+    const std::lock_guard lock(stripe.mutex);
+    const auto found = stripe.presence.find(std::string(channel));
+    if (found != stripe.presence.end()) {
+      for (const auto& [client, member] : found->second) result.members.push_back(member);
+    }
+  }
+  done(result);
+}
+
+void MemoryStore::keep_house() {
+  const Millis now = clock_.now_ms();
+  for (Stripe& stripe : stripes_) {
+    const std::lock_guard lock(stripe.mutex);
+    while (stripe.oldest != nullptr && stripe.oldest->second.touched_ms + limits_.channel_lifetime_ms <= now) {
+      forget_beyond(stripe, stripe.dormant - 1);
+    }
+    while (!stripe.keys_by_age.empty()) {
+      const auto oldest = stripe.keys.find(stripe.keys_by_age.front());
+      if (oldest->second.until_ms > now) break;
+      stripe.keys.erase(oldest);
+      stripe.keys_by_age.pop_front();
+    }
+  }
+}
+
+std::size_t MemoryStore::channels_known() const {
+  std::size_t known = 0;
+  for (const Stripe& stripe : stripes_) {
+    const std::lock_guard lock(stripe.mutex);
+    known += stripe.streams.size();
+  }
+  return known;
+}
+
+}  // namespace carillon

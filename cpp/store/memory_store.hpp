@@ -1,0 +1,92 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <list>
+#include <map>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+
+#include "env/clock.hpp"
+#include "env/random.hpp"
+#include "store/store.hpp"
+
+namespace carillon {
+
+struct MemoryStoreLimits {
+  std::size_t dormant_channels = 1'000'000;             ///< past it the oldest dormant channel is forgotten
+  Millis channel_lifetime_ms = 720LL * 3600 * 1000;     ///< a dormant channel untouched for so long is forgotten
+  std::size_t idempotency_keys = 100'000;               ///< past it the oldest key is forgotten
+  Millis idempotency_window_ms = 300'000;
+};
+
+/// The store of a hub that stands alone: numbers entries, remembers every channel's epoch and top offset,
+/// idempotency keys and presence. The entries themselves are kept by the hub's logs and nowhere else.
+/// Announces inside append(), under the lock of the channel's stripe: so announcements come in order.
+class MemoryStore final : public Store {
+ public:
+  MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits);
+
+  void set_listener(StoreListener* listener) override { listener_ = listener; }
+  void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
+              std::function<void(const AppendResult&)> done) override;
+  void open(std::string_view channel, std::function<void(const OpenResult&)> done) override;
+  void release(std::string_view channel) override;
+  void read(std::string_view channel, Offset first, Offset last,
+            std::function<void(const ReadResult&)> done) override;
+  void remove_history(std::string_view channel) override;
+  void add_presence(std::string_view channel, const PresenceMember& member) override;
+  void remove_presence(std::string_view channel, std::string_view client) override;
+  void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) override;
+  void keep_house() override;
+
+  /// Channels remembered, dormant or not.
+  [[nodiscard]] std::size_t channels_known() const;
+
+ private:
+  struct Stream;
+  using Streams = std::unordered_map<std::string, Stream>;
+  /// All that is remembered of a channel. While it is dormant it stands in its stripe's list, oldest first,
+  /// linked through the map's own nodes: 200 bytes beside the name would not hold a second key.
+  struct Stream {
+    Epoch epoch;
+    Offset top = 0;
+    Millis touched_ms = 0;
+    Streams::value_type* older = nullptr;
+    Streams::value_type* newer = nullptr;
+    std::uint32_t holds = 0;
+    bool is_dormant = false;
+  };
+  struct Remembered {
+    Position position;
+    Millis until_ms;
+  };
+  using Keys = std::unordered_map<std::string, Remembered>;
+  struct Stripe {
+    mutable std::mutex mutex;
+    Streams streams;
+    Streams::value_type* oldest = nullptr;
+    Streams::value_type* newest = nullptr;
+    std::size_t dormant = 0;
+    Keys keys;
+    std::list<std::string> keys_by_age;
+    std::unordered_map<std::string, std::map<std::string, PresenceMember, std::less<>>> presence;
+  };
+  static constexpr std::size_t kStripes = 16;
+
+  Stripe& stripe_of(std::string_view channel);
+  Streams::value_type& touch(Stripe& stripe, std::string_view channel);
+  static void link_newest(Stripe& stripe, Streams::value_type& node);
+  static void unlink(Stripe& stripe, Streams::value_type& node);
+  void forget_beyond(Stripe& stripe, std::size_t dormant_max);
+  void remember(Stripe& stripe, std::string key, Position position);
+
+  const Clock& clock_;
+  RandomSource& random_;
+  const MemoryStoreLimits limits_;
+  StoreListener* listener_ = nullptr;
+  std::array<Stripe, kStripes> stripes_;
+};
+
+}  // namespace carillon

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "store/entry.hpp"
+#include "store/position.hpp"
+
+namespace carillon {
+
+enum class StoreError : std::uint8_t { none, unavailable, not_held };
+
+/// An entry that has its place: what the hub delivers. An ephemeral entry has offset 0.
+struct Announcement {
+  std::string_view channel;
+  Epoch epoch;
+  EntryRef entry;
+};
+
+/// Who hears the announcements: the hub. Called from any thread, for a channel in any order.
+class StoreListener {
+ public:
+  virtual ~StoreListener() = default;
+  virtual void on_announced(const Announcement& announcement) = 0;
+};
+
+struct AppendOptions {
+  bool is_ephemeral = false;         ///< gets no offset, is never read again
+  std::string_view idempotency_key;  ///< empty: none
+};
+
+struct AppendResult {
+  StoreError error = StoreError::none;
+  Position position;          ///< offset 0 for an ephemeral entry
+  bool is_duplicate = false;  ///< an earlier append had the same idempotency key; position is that one's
+};
+
+struct OpenResult {
+  StoreError error = StoreError::none;
+  Position top;
+};
+
+struct ReadResult {
+  StoreError error = StoreError::none;  ///< not_held: the range, or its start, is gone
+  std::vector<EntryRef> entries;        ///< consecutive offsets
+};
+
+struct PresenceMember {
+  std::string client;
+  std::string user;
+  std::string conn_info_json;
+};
+
+struct PresenceResult {
+  StoreError error = StoreError::none;
+  std::vector<PresenceMember> members;  ///< by client id
+};
+
+/// Gives offsets and epochs, and keeps what a second gateway must see (design.md section 6).
+/// Everything is answered by continuation: memory answers in the same call, others later and from any
+/// thread. No call blocks; all are thread-safe. A continuation is called exactly once.
+class Store {
+ public:
+  virtual ~Store() = default;
+
+  /// Once, before anything else.
+  virtual void set_listener(StoreListener* listener) = 0;
+
+  /// Gives `entry` its offset and announces it; then `done`. `channel` is valid only during the call.
+  virtual void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
+                      std::function<void(const AppendResult&)> done) = 0;
+
+  /// Touches the channel (makes its epoch), keeps it from being forgotten until release(), tells its top.
+  virtual void open(std::string_view channel, std::function<void(const OpenResult&)> done) = 0;
+  /// The hub no longer holds the channel: from now on it is dormant and may be forgotten.
+  virtual void release(std::string_view channel) = 0;
+
+  /// Reads the stored entries with offsets in [first, last]. Memory keeps none beside the hub's log.
+  virtual void read(std::string_view channel, Offset first, Offset last,
+                    std::function<void(const ReadResult&)> done) = 0;
+  /// Forgets the history; offset and epoch stay.
+  virtual void remove_history(std::string_view channel) = 0;
+
+  virtual void add_presence(std::string_view channel, const PresenceMember& member) = 0;
+  virtual void remove_presence(std::string_view channel, std::string_view client) = 0;
+  virtual void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) = 0;
+
+  /// Bounded upkeep: forgets what is past its lifetime. From time to time, from one thread.
+  virtual void keep_house() = 0;
+};
+
+}  // namespace carillon

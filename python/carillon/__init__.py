@@ -1,0 +1,108 @@
+"""Carillon: a real-time messaging hub with a C++ core, driven from Python.
+
+Names are loaded when they are first used, so that importing the package (as the pytest plugin does in every
+run) costs next to nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from typing import TYPE_CHECKING, Any
+
+from ._version import __version__
+
+if TYPE_CHECKING:
+    from . import errors, sync, testing
+    from .channel import Channel
+    from .client import Client, Subscription, connect
+    from .cursor import Cursor
+    from .errors import (
+        AddressInUse,
+        CarillonError,
+        ConfigError,
+        ConnectError,
+        ConnectionClosed,
+        ForkedError,
+        GapError,
+        PayloadTooLarge,
+        PositionError,
+        ServerStopped,
+        StoreError,
+        SubscribeDenied,
+    )
+    from .items import ClientInfo, Gap, History, Message
+    from .position import Position
+    from .server import Server
+
+_HOMES = {
+    "channel": ("Channel",),
+    "client": ("Client", "Subscription", "connect"),
+    "cursor": ("Cursor",),
+    "errors": (
+        "AddressInUse",
+        "CarillonError",
+        "ConfigError",
+        "ConnectError",
+        "ConnectionClosed",
+        "ForkedError",
+        "GapError",
+        "PayloadTooLarge",
+        "PositionError",
+        "ServerStopped",
+        "StoreError",
+        "SubscribeDenied",
+    ),
+    "items": ("ClientInfo", "Gap", "History", "Message"),
+    "position": ("Position",),
+    "server": ("Server",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_MODULES = ("errors", "sync", "testing")
+
+__all__ = [
+    "AddressInUse",
+    "CarillonError",
+    "Channel",
+    "Client",
+    "ClientInfo",
+    "ConfigError",
+    "ConnectError",
+    "ConnectionClosed",
+    "Cursor",
+    "ForkedError",
+    "Gap",
+    "GapError",
+    "History",
+    "Message",
+    "PayloadTooLarge",
+    "Position",
+    "PositionError",
+    "Server",
+    "ServerStopped",
+    "StoreError",
+    "SubscribeDenied",
+    "Subscription",
+    "__version__",
+    "connect",
+    "errors",
+    "sync",
+    "testing",
+]
+
+logging.getLogger("carillon").addHandler(logging.NullHandler())
+
+
+def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f".{home}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,5 @@
+"""`python -m carillon`."""
+
+from .cli import main
+
+main(prog_name="carillon")

@@ -1,0 +1,41 @@
+"""Settings of the channels that a pattern covers."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Channel:
+    """Settings for the channels of one pattern; what is None keeps the server's default.
+
+    Attributes:
+        history_size: Publications kept; 0 keeps none, and publications then have no offset.
+        history_ttl_ms: How long they are kept, milliseconds.
+        history_bytes: Payload bytes kept.
+        presence: Whether the server knows who is on the channel.
+        join_leave: Whether subscribers are told who comes and goes.
+        live_window_entries: Entries kept for delivery even where `history_size` is 0.
+        live_window_bytes: The same in bytes.
+        allow_subscribe: Clients may subscribe.
+        allow_publish: Clients may publish.
+        allow_presence: Clients may ask who is there.
+        allow_history: Clients may read the history and resume.
+    """
+
+    history_size: int | None = None
+    history_ttl_ms: int | None = None
+    history_bytes: int | None = None
+    presence: bool | None = None
+    join_leave: bool | None = None
+    live_window_entries: int | None = None
+    live_window_bytes: int | None = None
+    allow_subscribe: bool | None = None
+    allow_publish: bool | None = None
+    allow_presence: bool | None = None
+    allow_history: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields that are set, named as in the configuration file."""
+        return {name: value for name, value in asdict(self).items() if value is not None}

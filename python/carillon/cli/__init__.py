@@ -1,0 +1,27 @@
+"""The `carillon` command."""
+
+from __future__ import annotations
+
+import click
+
+from .._version import __version__
+from .config_command import config_group
+from .doctor import doctor
+from .pub import pub
+from .serve import serve
+from .sub import sub
+
+__all__ = ["main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="Carillon")
+def main() -> None:
+    """Carillon: a real-time messaging hub.
+
+    Options are taken from the command line, else from CARILLON_... variables, else from the file.
+    """
+
+
+for _command in (serve, pub, sub, doctor, config_group):
+    main.add_command(_command)

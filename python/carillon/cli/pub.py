@@ -1,0 +1,49 @@
+"""`carillon pub`: publish from the shell."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .failure import told_in_a_sentence
+from .options import API_KEY, URL
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@click.command()
+@click.argument("channel")
+@click.argument("data")
+@URL
+@API_KEY
+def pub(channel: str, data: str, url: str, api_key: str | None) -> None:
+    """Publishes DATA to CHANNEL. With "-", publishes each line of standard input.
+
+    Valid JSON is sent byte for byte, anything else as a JSON string.
+    """
+    from .. import sync
+
+    with told_in_a_sentence(), sync.connect(url, api_key=api_key) as client:
+        lines: Iterable[str] = sys.stdin if data == "-" else (data,)
+        for line in lines:
+            payload, is_json = payload_of(line.rstrip("\n"))
+            position = client.publish(channel, payload, json=is_json)
+            if position is not None and position.offset:
+                click.echo(str(position))
+
+
+def payload_of(text: str) -> tuple[Any, bool]:
+    """What a text from the shell means: JSON text in a buffer, or a string."""
+    try:
+        json.loads(text, parse_constant=_refuse)
+    except ValueError:
+        return text, False
+    return text.encode(), True
+
+
+def _refuse(name: str) -> None:
+    raise ValueError(f"{name} is not JSON")

@@ -1,0 +1,93 @@
+"""`carillon sub`: follow a channel in the shell."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from .failure import told_in_a_sentence
+from .options import API_KEY, URL
+
+if TYPE_CHECKING:
+    from ..client import TransportName
+    from ..items import Gap, Message
+
+
+@click.command()
+@click.argument("channel")
+@click.option("--since", metavar="EPOCH:OFFSET", help="First print what came after this position.")
+@click.option(
+    "--transport",
+    type=click.Choice(["ws", "sse", "poll"]),
+    default="ws",
+    show_default=True,
+    help="How to connect.",
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with offset and epoch.")
+@click.option("--count", type=click.IntRange(1), help="End after this many messages.")
+@URL
+@API_KEY
+def sub(
+    channel: str,
+    since: str | None,
+    transport: TransportName,
+    as_json: bool,
+    count: int | None,
+    url: str,
+    api_key: str | None,
+) -> None:
+    """Prints what is published to CHANNEL, until Ctrl-C. Comes back by itself after a cut, without a gap.
+
+    Gaps and, at the end, the position to go on from are told on standard error.
+    """
+    from .. import sync
+    from ..items import Gap
+    from ..position import Position
+
+    if since is not None:
+        try:
+            Position.parse(since)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--since") from None
+    with told_in_a_sentence(), sync.connect(url, transport=transport, api_key=api_key) as client:
+        subscription = client.subscribe(channel, since)
+        seen = 0
+        try:
+            for item in subscription.open():
+                if isinstance(item, Gap):
+                    click.echo(_told(item), err=True)
+                    continue
+                click.echo(line_of(item, as_json))
+                sys.stdout.flush()
+                seen += 1
+                if seen == count:
+                    break
+        except KeyboardInterrupt:
+            pass
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to flush at exit
+        if subscription.position is not None:
+            click.echo(f"position {subscription.position}", err=True)
+
+
+def line_of(message: Message, as_json: bool) -> str:
+    """One line of output."""
+    if not as_json:
+        return message.data.decode() if message.is_json else base64.b64encode(message.data).decode()
+    fields: dict[str, object] = {"channel": message.channel, "offset": message.offset, "epoch": message.epoch}
+    if message.tags:
+        fields["tags"] = dict(message.tags)
+    head = json.dumps(fields)[:-1]
+    if message.is_json:
+        return f'{head}, "data": {message.data.decode()}}}'
+    return f'{head}, "b64": "{base64.b64encode(message.data).decode()}"}}'
+
+
+def _told(gap: Gap) -> str:
+    lost = f"{gap.lost_from} to {gap.lost_to} are" if gap.lost_from is not None else "some are"
+    return f"gap: publications are no longer kept ({lost} lost)"

@@ -1,0 +1,112 @@
+"""Every exception that Carillon raises on purpose. All of them are `CarillonError`."""
+
+from __future__ import annotations
+
+
+class CarillonError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigError(CarillonError, ValueError):
+    """A configuration is refused. The message names the field, its value and the remedy."""
+
+
+class AddressInUse(CarillonError, OSError):  # noqa: N818
+    """The address a server should listen on is taken. `errno` is set."""
+
+
+class ConnectError(CarillonError, ConnectionError):
+    """The first attempt to reach a server failed, or the server refused it for good."""
+
+
+class ConnectionClosed(CarillonError):  # noqa: N818
+    """The connection has ended and will not come back by itself.
+
+    Attributes:
+        code: Close code (protocol range 3000-4999), or 0 if this side closed it.
+        reason: What the server said.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"connection closed: {reason} (code {code})" if code else reason)
+        self.code = code
+        self.reason = reason
+
+
+class SubscribeDenied(CarillonError):  # noqa: N818
+    """A subscription was refused, or ended by the server.
+
+    Attributes:
+        code: Error or unsubscribe code of the server, or an HTTP status.
+        reason: What the server said.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"subscription refused: {reason} (code {code})")
+        self.code = code
+        self.reason = reason
+
+
+class CommandError(CarillonError):
+    """The server answered a command (publish, history, presence) with an error.
+
+    Attributes:
+        code: Error code of the server, or an HTTP status.
+        reason: What the server said.
+    """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"the server refused the command: {reason} (code {code})")
+        self.code = code
+        self.reason = reason
+
+
+class GapError(CarillonError):
+    """Raised by `Gap.raise_()` for those who cannot go on after a gap.
+
+    Attributes:
+        lost_from: First offset that is lost, None if the log is another one now.
+        lost_to: Last offset that is lost.
+    """
+
+    def __init__(self, lost_from: int | None, lost_to: int) -> None:
+        span = f"offsets {lost_from} to {lost_to} are" if lost_from is not None else f"all up to {lost_to} is"
+        super().__init__(f"{span} no longer kept")
+        self.lost_from = lost_from
+        self.lost_to = lost_to
+
+
+class PayloadTooLarge(CarillonError, ValueError):  # noqa: N818
+    """A publication is larger than the limit of the server."""
+
+
+class PositionError(CarillonError, ValueError):
+    """A position cannot be read, or belongs to another epoch than the log has now."""
+
+
+class StoreError(CarillonError, RuntimeError):
+    """The store could not take or give what was asked."""
+
+
+class ServerStopped(CarillonError, RuntimeError):  # noqa: N818
+    """A server, or something that belongs to it, is used before it was started or after it was stopped."""
+
+
+class ForkedError(CarillonError, RuntimeError):
+    """A server is used in a process that was forked from the one that made it: its threads are not here."""
+
+
+_BY_CORE_NAME: dict[str, type[CarillonError]] = {
+    "ConfigError": ConfigError,
+    "PayloadTooLarge": PayloadTooLarge,
+    "PositionError": PositionError,
+    "StoreError": StoreError,
+}
+
+
+def from_core(error: Exception) -> Exception:
+    """The public form of an exception that came out of the native module; others pass unchanged."""
+    if isinstance(error, CarillonError):
+        return error
+    public = _BY_CORE_NAME.get(type(error).__name__)
+    return public(str(error)) if public else error

@@ -1,0 +1,153 @@
+"""The queue of one subscription between whoever delivers and the `async for` that reads. No I/O.
+
+It keeps the order honest: what comes twice is dropped, what is missing becomes a `Gap`. It is bounded: a
+reader that is slower than its channel costs a position, not memory. When the queue is full the source pauses,
+and goes on from `received` when the reader has caught up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from typing import TYPE_CHECKING
+
+from .items import Gap, Message
+from .position import Position
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Feed:
+    """Items of one subscription, in order. Belongs to one event loop; not thread-safe.
+
+    Attributes:
+        channel: Its channel.
+        received: Behind the last item that came in: where the source resumes.
+        taken: Behind the last item that the reader took: where a later subscription would go on.
+        is_recovered: What the server said the last time a position was given; None before that.
+    """
+
+    def __init__(self, channel: str, since: Position | None, capacity: int) -> None:
+        self.channel = channel
+        self.received = since
+        self.taken = since
+        self.is_recovered: bool | None = None
+        self.on_room: Callable[[], None] = lambda: None
+        self._capacity = capacity
+        self._items: deque[Message | Gap] = deque()
+        self._error: Exception | None = None
+        self._is_ended = False
+        self._is_started = False
+        self._is_paused = False
+        self._has_news = asyncio.Event()
+        self._has_begun = asyncio.Event()
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether the source must hold back. Becomes false by `on_room()`."""
+        return self._is_paused
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more can come in."""
+        return self._is_ended
+
+    # The source's side.
+
+    def begin(self, position: Position | None, is_recovered: bool | None) -> None:
+        """Delivery starts, for the first time or again.
+
+        Args:
+            position: Behind which delivery starts; None where the channel has no log.
+            is_recovered: The server's word on the position that it was given; None if none was.
+        """
+        asked = self.received
+        if is_recovered is not None:
+            self.is_recovered = is_recovered
+        if not is_recovered:
+            if asked is not None or self._is_started:
+                self._add_gap(asked, position)
+            else:
+                self.taken = position
+            self.received = position
+        self._is_started = True
+        self._has_begun.set()
+
+    def push(self, message: Message) -> None:
+        """A publication came in."""
+        if self._is_ended or self._is_paused:
+            return
+        here = self.received
+        if message.offset and here is not None:
+            if here.epoch == message.epoch and message.offset <= here.offset:
+                return
+            if here.epoch != message.epoch or message.offset > here.offset + 1:
+                self._add_gap(here, Position(message.offset - 1, message.epoch))
+        if message.offset:
+            self.received = Position(message.offset, message.epoch)
+        self._add(message)
+
+    def gap(self, epoch: str, lost_from: int, lost_to: int) -> None:
+        """The server says that publications are lost to this subscription."""
+        if self._is_ended or self._is_paused:
+            return
+        self.received = Position(lost_to, epoch)
+        self._add(Gap(self.channel, epoch, lost_from, lost_to))
+
+    def fail(self, error: Exception) -> None:
+        """Nothing more comes, for this reason. What is queued is still read first."""
+        self._error = self._error or error
+        self.end()
+
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._is_ended = True
+        self._has_begun.set()
+        self._has_news.set()
+
+    # The reader's side.
+
+    async def begun(self) -> None:
+        """Waits for the first `begin`.
+
+        Raises:
+            CarillonError: The subscription failed before it began.
+        """
+        await self._has_begun.wait()
+        if self._error is not None and not self._is_started:
+            raise self._error
+
+    async def next(self) -> Message | Gap:
+        """The next item.
+
+        Raises:
+            StopAsyncIteration: The subscription was closed on this side.
+            CarillonError: It ended for another reason.
+        """
+        while not self._items:
+            if self._is_ended:
+                if self._error is not None:
+                    raise self._error
+                raise StopAsyncIteration
+            self._has_news.clear()
+            await self._has_news.wait()
+        item = self._items.popleft()
+        self.taken = item.position or self.taken
+        if self._is_paused and len(self._items) <= self._capacity // 2:
+            self._is_paused = False
+            self.on_room()
+        return item
+
+    def _add_gap(self, lost_behind: Position | None, goes_on: Position | None) -> None:
+        epoch, lost_to = (goes_on.epoch, goes_on.offset) if goes_on else ("", 0)
+        is_same_log = lost_behind is not None and lost_behind.epoch == epoch and lost_behind.offset < lost_to
+        self._add(
+            Gap(self.channel, epoch, lost_behind.offset + 1 if lost_behind and is_same_log else None, lost_to)
+        )
+
+    def _add(self, item: Message | Gap) -> None:
+        self._items.append(item)
+        self._has_news.set()
+        if len(self._items) >= self._capacity:
+            self._is_paused = True

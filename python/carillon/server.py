@@ -1,0 +1,541 @@
+"""A Carillon server inside this process."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import contextlib
+import errno
+import itertools
+import json as _json
+import logging
+import os
+import threading
+import warnings
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Self
+
+from . import _core, card
+from . import config as configuration
+from .bridge import LoopBridge
+from .cursor import Cursor
+from .demo import pages as demo_pages
+from .errors import AddressInUse, ForkedError, ServerStopped, StoreError, from_core
+from .items import ClientInfo, History, Message
+from .payload import encode
+from .position import Position
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
+
+    from typing_extensions import Buffer
+
+    from .channel import Channel
+
+_log = logging.getLogger("carillon.server")
+
+_LEAVE_S = 1.0  # what a context manager gives clients to leave
+_SLICE_S = 0.1  # how long a wait may hold back a signal
+
+
+class Server:
+    """A hub with its listening socket. Its threads are native: no event loop is needed to run it.
+
+    All methods may be called from any thread. A stopped server stays stopped (its `ledger` and `stats` can
+    still be read); make a new one to start again.
+
+    Args:
+        host: Address to listen on, by default that of `config`, else 127.0.0.1.
+        port: Port, 0 picks a free one. By default that of `config`, else 0.
+        threads: Shard threads, 0 is one per core (at most 4).
+        store: `memory` (default) or the name of another store.
+        channels: Settings per channel pattern (`*` matches anything, the longest pattern wins).
+        api_key: Key of the HTTP API.
+        insecure: Everybody may do everything. Left out, it is on if the host is loopback and neither `config`
+            nor
+            `api_key` is given; the core refuses it on any other address.
+        allowed_origins: Web origins that browsers may come from, with `*` as glob.
+        limits: Limits by name, as in the `limits` table of a configuration file.
+        heartbeat: The `heartbeat` table of a configuration file.
+        demo: Serve the demo page at `/`.
+        config: A TOML or JSON file, or the same as a dict. Arguments override it.
+
+    Raises:
+        ConfigError: A setting is wrong; the message names it, its value and the remedy.
+    """
+
+    def __init__(
+        self,
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        threads: int | None = None,
+        store: str | None = None,
+        channels: Mapping[str, Channel | Mapping[str, Any]] | None = None,
+        api_key: str | None = None,
+        insecure: bool | None = None,
+        allowed_origins: Sequence[str] | None = None,
+        limits: Mapping[str, int] | None = None,
+        heartbeat: Mapping[str, int] | None = None,
+        demo: bool | None = None,
+        config: str | Path | Mapping[str, Any] | None = None,
+    ) -> None:
+        self._state_lock = threading.Lock()
+        self._is_forked = False
+        self._was_started = False
+        self._has_ended = threading.Event()
+        self._nowait_bridge: _core.Bridge | None = None
+        self._nowait_ids = itertools.count(1)
+        given = {
+            "host": host,
+            "port": port,
+            "threads": threads,
+            "store": store,
+            "channels": configuration.channel_table(channels) if channels else None,
+            "api_key": api_key,
+            "insecure": insecure,
+            "allowed_origins": list(allowed_origins) if allowed_origins else None,
+            "limits": dict(limits) if limits else None,
+            "heartbeat": dict(heartbeat) if heartbeat else None,
+            "demo": demo,
+        }
+        self._settings = _settings(
+            {name: value for name, value in given.items() if value is not None}, config
+        )
+        pages = demo_pages() if self._settings.get("demo") else {}
+        try:
+            self._core = _core.Server(_json.dumps(self._settings), pages)
+        except Exception as error:
+            raise from_core(error) from None
+
+    # Life.
+
+    def start(self) -> Self:
+        """Listens and serves. Returns the server itself, so that `Server().start()` is one expression.
+
+        Raises:
+            AddressInUse: The address is taken.
+            OSError: The address cannot be used.
+            ServerStopped: It was stopped before.
+        """
+        core = self._whole()
+        with self._state_lock:
+            if self._has_ended.is_set():
+                raise ServerStopped(
+                    "this server was stopped, and its log with it: make a new Server to start again"
+                )
+            if self._was_started:
+                return self
+            try:
+                core.start()
+            except OSError as error:
+                raise self._address_error(error) from None
+            except Exception as error:
+                raise from_core(error) from None
+            self._was_started = True
+        _live.add(self)
+        return self
+
+    def stop(self) -> None:
+        """Closes every connection and ends the threads. Idempotent."""
+        if self._is_forked:
+            return
+        with self._state_lock:
+            self._has_ended.set()
+            _live.discard(self)
+            if self._was_started:
+                self._core.stop()
+            if self._nowait_bridge is not None:
+                self._nowait_bridge.close()
+                self._nowait_bridge = None
+
+    def drain(self, deadline: float = 10.0) -> bool:
+        """Asks all clients to go, takes no new ones, and waits for them. The server still runs afterwards.
+
+        Args:
+            deadline: Seconds to wait at most.
+
+        Returns:
+            Whether all left in time.
+        """
+        return self._running().drain(int(deadline * 1000))
+
+    def wait(self) -> None:
+        """Waits until the server is stopped. Signals (Ctrl-C) are seen within 100 ms."""
+        self._running()
+        while not self._has_ended.wait(_SLICE_S) and self._core.is_running:
+            pass
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave()
+
+    async def __aenter__(self) -> Self:
+        return self.start()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await asyncio.to_thread(self._leave)  # clients on this loop need it to leave
+
+    def __del__(self) -> None:
+        if getattr(self, "_was_started", False) and not self._has_ended.is_set() and not self._is_forked:
+            warnings.warn(f"{self!r} was never stopped", ResourceWarning, source=self, stacklevel=2)
+            self.stop()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it serves."""
+        return (
+            self._was_started
+            and not self._has_ended.is_set()
+            and not self._is_forked
+            and self._core.is_running
+        )
+
+    @property
+    def host(self) -> str:
+        """The address it listens on."""
+        return str(self._settings["host"])
+
+    @property
+    def port(self) -> int:
+        """The port it listens on (the one that was picked, if 0 was asked for)."""
+        return int(self._whole().port)
+
+    @property
+    def url(self) -> str:
+        """Where clients reach it, `http://host:port`."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The configuration in force, defaults included (a copy)."""
+        copy: dict[str, Any] = _json.loads(_json.dumps(self._settings))
+        return copy
+
+    # Publications.
+
+    def publish(
+        self,
+        channel: str,
+        data: Any,
+        *,
+        json: bool = False,
+        tags: Mapping[str, str] | None = None,
+        key: str = "",
+        idempotency_key: str = "",
+        skip_history: bool = False,
+    ) -> Position:
+        """Publishes, and waits (without the GIL) if the store makes it wait.
+
+        Args:
+            channel: Where.
+            data: dict, list, str, number, bool or None (sent as JSON), or any buffer (sent as binary).
+            json: The buffer is JSON text: it is validated and passed on byte for byte.
+            tags: Short texts that travel with the publication.
+            key: Conflation key: of publications with one key, only the newest matters.
+            idempotency_key: A second publish with this key returns the position of the first.
+            skip_history: Deliver to those who are there, keep nothing.
+
+        Returns:
+            The place in the channel's log (offset 0 if it keeps none).
+
+        Raises:
+            PayloadTooLarge: Larger than the limit.
+            ValueError: The payload or the channel name is not valid.
+            TypeError: The payload is of a type that has no meaning here.
+            StoreError: The store refused.
+        """
+        core = self._running()
+        payload, is_json = encode(data, json=json)
+        try:
+            offset, epoch = core.publish(
+                channel, payload, is_json, _tags(tags), key, idempotency_key, skip_history
+            )
+        except Exception as error:
+            raise from_core(error) from None
+        return Position(offset, epoch)
+
+    async def publish_async(
+        self,
+        channel: str,
+        data: Any,
+        *,
+        json: bool = False,
+        tags: Mapping[str, str] | None = None,
+        key: str = "",
+        idempotency_key: str = "",
+        skip_history: bool = False,
+    ) -> Position:
+        """As `publish`, without ever blocking the running loop."""
+        core = self._running()
+        payload, is_json = encode(data, json=json)
+        bridge = LoopBridge.of_running_loop()
+        done: asyncio.Future[Position] = bridge.loop.create_future()
+
+        def on_event(event: tuple[Any, ...]) -> None:
+            if not done.done():
+                if event[0] == "completion":
+                    done.set_result(Position(event[2], event[3]))
+                else:
+                    done.set_exception(
+                        StoreError(event[2] if event[0] == "error" else "the server was stopped")
+                    )
+
+        number = bridge.register(on_event)
+        try:
+            core.publish_start(
+                bridge.core,
+                number,
+                channel,
+                payload,
+                is_json,
+                _tags(tags),
+                key,
+                idempotency_key,
+                skip_history,
+            )
+            return await done
+        except Exception as error:
+            raise from_core(error) from None
+        finally:
+            bridge.release(number)
+
+    def publish_nowait(
+        self,
+        channel: str,
+        data: Any,
+        *,
+        json: bool = False,
+        tags: Mapping[str, str] | None = None,
+        key: str = "",
+        idempotency_key: str = "",
+        skip_history: bool = False,
+    ) -> None:
+        """Publishes without waiting for the store. What it refuses later is logged to `carillon.server`."""
+        core = self._running()
+        payload, is_json = encode(data, json=json)
+        with self._state_lock:
+            if self._nowait_bridge is None:
+                self._nowait_bridge = _core.Bridge(4096)
+            bridge = self._nowait_bridge
+        for event in bridge.drain(4096):
+            if event[0] == "error":
+                _log.error("a publication was refused by the store: %s", event[2])
+        try:
+            core.publish_start(
+                bridge,
+                next(self._nowait_ids),
+                channel,
+                payload,
+                is_json,
+                _tags(tags),
+                key,
+                idempotency_key,
+                skip_history,
+            )
+        except Exception as error:
+            raise from_core(error) from None
+
+    def publish_many(self, items: Iterable[tuple[str, Any]]) -> list[Position]:
+        """Publishes many (channel, data) pairs and enters the native code once.
+
+        Returns:
+            Their positions, in the order given.
+        """
+        core = self._running()
+        batch = [(channel, bytes(payload), is_json) for channel, (payload, is_json) in _encoded(items)]
+        try:
+            return [Position(offset, epoch) for offset, epoch in core.publish_many(batch)]
+        except Exception as error:
+            raise from_core(error) from None
+
+    # Reading.
+
+    def subscribe(self, channel: str, since: Position | str | None = None) -> Cursor:
+        """A cursor on the channel's log, for `async for` and `async with`; it needs no socket.
+
+        Args:
+            channel: Which.
+            since: Yield what came after this position first. None starts now.
+        """
+        return Cursor(self._running(), channel, Position.of(since))
+
+    def history(
+        self, channel: str, limit: int = 100, since: Position | str | None = None, reverse: bool = False
+    ) -> History:
+        """What the log holds.
+
+        Args:
+            channel: Which.
+            limit: Messages at most; 0 asks for the position only, -1 for all.
+            since: Only what came after (with `reverse`: before) this position.
+            reverse: Newest first.
+
+        Raises:
+            PositionError: `since` belongs to an earlier epoch.
+        """
+        position = Position.of(since)
+        try:
+            publications, offset, epoch = self._running().history(
+                channel,
+                limit,
+                position.epoch if position else None,
+                position.offset if position else 0,
+                reverse,
+            )
+        except ServerStopped:
+            raise
+        except Exception as error:
+            raise from_core(error) from None
+        return History([Message.of(publication) for publication in publications], Position(offset, epoch))
+
+    def history_remove(self, channel: str) -> None:
+        """Empties the log of a channel. Offset and epoch go on."""
+        self._running().history_remove(channel)
+
+    def presence(self, channel: str) -> dict[str, ClientInfo]:
+        """Who is on a channel now, by connection id."""
+        return {
+            client: ClientInfo(client, user, _json.loads(info) if info else None)
+            for client, (user, info) in self._running().presence(channel).items()
+        }
+
+    def channels(self, pattern: str = "*") -> dict[str, int]:
+        """Channels that are in use, with their number of subscribers."""
+        return self._running().channels(pattern)
+
+    def connections(self) -> list[str]:
+        """Ids of the connections that are open now."""
+        return self._running().connections()
+
+    def disconnect(self, client: str, code: int = 3503, reason: str = "force disconnect") -> bool:
+        """Closes a connection.
+
+        Args:
+            client: Its id.
+            code: Close code, 3000-4999; those from 3500 to 3999 tell clients to stay away.
+            reason: For the client, at most 123 bytes.
+
+        Returns:
+            Whether it was there.
+        """
+        return self._running().disconnect(client, code, reason)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters of the server. Readable after it was stopped."""
+        counters: dict[str, Any] = _json.loads(self._whole().stats())
+        return counters
+
+    def ledger(self) -> dict[str, Any]:
+        """For each channel: published against delivered, conflated, dropped, returned and pending.
+
+        `is_balanced` says that no publication is unaccounted for. Readable after the server was stopped.
+        """
+        ledger: dict[str, Any] = _json.loads(self._whole().ledger())
+        return ledger
+
+    def __repr__(self) -> str:
+        if getattr(self, "_is_forked", False):
+            return "<carillon.Server of another process>"
+        if self.is_running:
+            return f"<carillon.Server running on {self.url}>"
+        return f"<carillon.Server {'stopped' if self._was_started else 'not started'}>"
+
+    def _repr_html_(self) -> str:
+        is_running = self.is_running
+        rows: dict[str, object] = {
+            "state": "running" if is_running else "stopped" if self._was_started else "new"
+        }
+        if is_running:
+            channels = self.channels()
+            rows["clients"] = len(self.connections())
+            rows["channels"] = f"{len(channels)}, {sum(channels.values())} subscriptions"
+            rows["ledger"] = "balances" if self.ledger()["is_balanced"] else "does not balance"
+            rows["mode"] = (
+                "insecure: everybody may do everything" if self._settings["insecure"] else "keys required"
+            )
+        return card.render("Carillon", self.url if is_running else None, rows)
+
+    def _whole(self) -> _core.Server:
+        if self._is_forked:
+            raise ForkedError(
+                "this server belongs to the parent process: its threads were not forked with it. "
+                "Start one in the child, or start workers by spawn"
+            )
+        return self._core
+
+    def _running(self) -> _core.Server:
+        core = self._whole()
+        if self._has_ended.is_set():
+            raise ServerStopped("the server was stopped: make a new Server")
+        if not self._was_started:
+            raise ServerStopped("the server is not started: call start(), or use it in a with block")
+        return core
+
+    def _leave(self) -> None:
+        if self.is_running:
+            with contextlib.suppress(ServerStopped):
+                self.drain(_LEAVE_S)
+        self.stop()
+
+    def _address_error(self, error: OSError) -> OSError:
+        if error.errno != errno.EADDRINUSE:
+            return error
+        address = f"{self.host}:{self._settings['port']}"
+        ours = next(
+            (one for one in list(_live) if one.is_running and one.port == self._settings["port"]), None
+        )
+        cause = f"by {ours!r} of this very process: stop() it" if ours else "by another process: end it"
+        return AddressInUse(
+            errno.EADDRINUSE, f"{address} is taken {cause}, choose another port, or port 0 for any"
+        )
+
+
+def _settings(given: dict[str, Any], source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
+    base = (
+        {} if source is None else dict(source) if isinstance(source, Mapping) else configuration.load(source)
+    )
+    document = configuration.merge(base, given)
+    if source is None:
+        document.setdefault("port", 0)
+        host = document.get("host", "127.0.0.1")
+        if "insecure" not in document and "api_key" not in document and configuration.is_loopback(str(host)):
+            document["insecure"] = True
+    return configuration.normalise(document)
+
+
+def _tags(tags: Mapping[str, str] | None) -> dict[str, str] | None:
+    return dict(tags) if tags else None
+
+
+def _encoded(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, tuple[Buffer, bool]]]:
+    for channel, data in items:
+        yield channel, encode(data)
+
+
+_live: weakref.WeakSet[Server] = weakref.WeakSet()
+_parents_cores: list[_core.Server] = []
+
+
+def _stop_all() -> None:
+    for server in list(_live):
+        server.stop()
+
+
+def _mark_forked() -> None:
+    for server in list(_live):
+        server._is_forked = True
+        _parents_cores.append(server._core)  # never destroyed in the child: its threads are not there to join
+
+
+atexit.register(_stop_all)
+os.register_at_fork(after_in_child=_mark_forked)

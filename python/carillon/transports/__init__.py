@@ -1,0 +1,1 @@
+"""How the network client speaks to a server: one module per transport."""

@@ -1,0 +1,133 @@
+"""Commands over the server's HTTP API (`POST /api/<method>`)."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import TYPE_CHECKING, Any
+
+import httpx
+
+from ..errors import CommandError, ConnectError, PositionError
+from ..items import ClientInfo, History
+from ..position import Position
+from . import raw_json
+from .http_source import http_client
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from typing_extensions import Buffer
+
+    from .settings import Settings
+
+
+class HttpApi:
+    """Publishes and asks with the key of the API. Belongs to one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._http = http_client(settings)
+
+    async def close(self) -> None:
+        """Closes the pool of connections."""
+        await self._http.aclose()
+
+    async def publish(
+        self,
+        channel: str,
+        data: Buffer,
+        is_json: bool,
+        *,
+        tags: Mapping[str, str] | None = None,
+        key: str = "",
+        idempotency_key: str = "",
+        skip_history: bool = False,
+    ) -> Position:
+        """Publishes. JSON text goes out byte for byte."""
+        fields: dict[str, Any] = {"channel": channel}
+        if tags:
+            fields["tags"] = dict(tags)
+        if key:
+            fields["key"] = key
+        if idempotency_key:
+            fields["idempotency_key"] = idempotency_key
+        if skip_history:
+            fields["skip_history"] = True
+        head = json.dumps(fields)[:-1].encode()
+        payload = bytes(data)
+        body = b',"data":' + payload if is_json else b',"b64data":"' + base64.b64encode(payload) + b'"'
+        text, start = await self._call("publish", head + body + b"}")
+        result = {name: value for name, value, _, _ in raw_json.members(text, start)}
+        return Position(result.get("offset", 0), result.get("epoch", ""))
+
+    async def history(self, channel: str, limit: int, since: Position | None, reverse: bool) -> History:
+        """Reads the log."""
+        text, start = await self._call("history", history_request(channel, limit, since, reverse).encode())
+        return history_result(text, start, channel)
+
+    async def presence(self, channel: str) -> dict[str, ClientInfo]:
+        """Asks who is there."""
+        text, start = await self._call("presence", json.dumps({"channel": channel}).encode())
+        return presence_result({name: value for name, value, _, _ in raw_json.members(text, start)})
+
+    async def _call(self, method: str, body: bytes) -> tuple[str, int]:
+        headers = {"Content-Type": "application/json"}
+        if self._settings.api_key:
+            headers["X-API-Key"] = self._settings.api_key
+        try:
+            response = await self._http.post(
+                f"{self._settings.base_url}/api/{method}", content=body, headers=headers
+            )
+        except httpx.HTTPError as error:
+            reason = str(error) or type(error).__name__
+            raise ConnectError(f"cannot reach {self._settings.base_url}: {reason}") from None
+        if response.status_code == 401:
+            raise CommandError(401, "the HTTP API wants its key: give api_key")
+        if response.status_code != 200:
+            raise CommandError(response.status_code, response.text.strip() or response.reason_phrase)
+        for name, value, start, _ in raw_json.members(response.text):
+            if name == "error":
+                raise command_error(value)
+            if name == "result":
+                return response.text, start
+        raise CommandError(200, "the answer holds neither a result nor an error")
+
+
+def command_error(error: Mapping[str, Any]) -> CommandError | PositionError:
+    """The exception for an error that the server answered with."""
+    code, reason = int(error.get("code", 0)), str(error.get("message", "unknown error"))
+    if code == 112:
+        return PositionError("the position belongs to an earlier epoch: its log is gone")
+    return CommandError(code, reason)
+
+
+def history_request(channel: str, limit: int, since: Position | None, reverse: bool) -> str:
+    """The JSON text of a history request, the same over every connection."""
+    fields: dict[str, Any] = {"channel": channel, "limit": limit}
+    if since is not None:
+        fields["since"] = {"offset": since.offset, "epoch": since.epoch}
+    if reverse:
+        fields["reverse"] = True
+    return json.dumps(fields)
+
+
+def history_result(text: str, start: int, channel: str) -> History:
+    """Reads a history result that begins at `start`."""
+    fields = {name: (value, at) for name, value, at, _ in raw_json.members(text, start)}
+    epoch = str(fields["epoch"][0]) if "epoch" in fields else ""
+    at = fields["publications"][1] if "publications" in fields and fields["publications"][0] else None
+    messages = (
+        [raw_json.message(text, begin, channel, epoch) for _, begin, _ in raw_json.elements(text, at)]
+        if at is not None
+        else []
+    )
+    return History(messages, Position(int(fields["offset"][0]) if "offset" in fields else 0, epoch))
+
+
+def presence_result(result: Mapping[str, Any]) -> dict[str, ClientInfo]:
+    """Reads a presence result."""
+    return {
+        client: ClientInfo(client, info.get("user", ""), info.get("conn_info"))
+        for client, info in (result.get("presence") or {}).items()
+    }

@@ -1,0 +1,149 @@
+#include "protocol/api_request.hpp"
+
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+
+namespace carillon {
+namespace {
+
+using Json = nlohmann::json;
+
+struct Decoded {
+  Decoded(ApiMethod method, std::string text) : body(std::move(text)) {
+    result = decode_api_request(method, body, request, scratch);
+  }
+  Decoded(const Decoded&) = delete;
+
+  std::string body;
+  std::string scratch;
+  ApiRequest request;
+  ApiDecode result;
+};
+
+ApiDecode result_of(ApiMethod method, const char* body) { return Decoded(method, body).result; }
+
+TEST(ApiRequest, KnowsItsMethods) {
+  EXPECT_EQ(find_api_method("publish"), ApiMethod::publish);
+  EXPECT_EQ(find_api_method("presence_stats"), ApiMethod::presence_stats);
+  EXPECT_EQ(find_api_method("Publish"), std::nullopt);
+  EXPECT_EQ(find_api_method(""), std::nullopt);
+}
+
+TEST(ApiRequest, ReadsPublish) {
+  const Decoded decoded(
+      ApiMethod::publish,
+      R"({"channel":"news","data":{ "t":"hello"},"skip_history":true,"tags":{"la\u006eg":"en","q":"\""},)"
+      R"("idempotency_key":"a1","key":"k","version":7,"version_epoch":"v","delta":true})");
+  const ApiRequest& request = decoded.request;
+  ASSERT_EQ(decoded.result, ApiDecode::ok);
+  EXPECT_EQ(request.channel, "news");
+  EXPECT_EQ(request.data, R"({ "t":"hello"})");
+  EXPECT_TRUE(request.is_json && request.is_history_skipped);
+  EXPECT_EQ(request.tags, (std::vector<Tag>{{"lang", "en"}, {"q", "\""}}));
+  EXPECT_EQ(request.idempotency_key, "a1");
+  EXPECT_EQ(request.key, "k");
+  EXPECT_EQ(request.version, 7u);
+  EXPECT_EQ(request.version_epoch, "v");
+}
+
+TEST(ApiRequest, ReadsBinaryPublish) {
+  const Decoded decoded(ApiMethod::publish, R"({"data":1,"b64data":"AP\/\/\/\/\/\/","channel":"caf\u00e9"})");
+  ASSERT_EQ(decoded.result, ApiDecode::ok);
+  EXPECT_FALSE(decoded.request.is_json);
+  EXPECT_EQ(decoded.request.data, std::string_view("\x00\xff\xff\xff\xff\xff", 6));
+  EXPECT_EQ(decoded.request.channel, "caf\xC3\xA9");
+  EXPECT_EQ(result_of(ApiMethod::publish, R"({"channel":"a","b64data":"A"})"), ApiDecode::bad_request);
+  EXPECT_EQ(result_of(ApiMethod::publish, R"({"channel":"a","b64data":1})"), ApiDecode::malformed);
+}
+
+TEST(ApiRequest, ReadsBroadcast) {
+  const Decoded decoded(ApiMethod::broadcast, R"({"channels":["a","b\n",""],"data":null,"data":"x"})");
+  ASSERT_EQ(decoded.result, ApiDecode::ok);
+  EXPECT_EQ(decoded.request.channels, (std::vector<std::string_view>{"a", "b\n", ""}));
+  EXPECT_EQ(decoded.request.data, "\"x\"");
+  EXPECT_EQ(result_of(ApiMethod::broadcast, R"({"channels":[],"data":1})"), ApiDecode::bad_request);
+  EXPECT_EQ(result_of(ApiMethod::broadcast, R"({"channels":"a","data":1})"), ApiDecode::malformed);
+  EXPECT_EQ(result_of(ApiMethod::broadcast, R"({"channels":[1],"data":1})"), ApiDecode::malformed);
+}
+
+TEST(ApiRequest, ReadsHistory) {
+  const Decoded decoded(ApiMethod::history,
+                        R"({"channel":"c","limit":-1,"reverse":true,"since":{"offset":5,"epoch":"e"}})");
+  ASSERT_EQ(decoded.result, ApiDecode::ok);
+  EXPECT_EQ(decoded.request.limit, -1);
+  EXPECT_TRUE(decoded.request.is_reverse && decoded.request.has_since);
+  EXPECT_EQ(decoded.request.offset, 5u);
+  EXPECT_EQ(decoded.request.epoch, "e");
+  EXPECT_FALSE(Decoded(ApiMethod::history, R"({"channel":"c","since":null})").request.has_since);
+  EXPECT_EQ(result_of(ApiMethod::history, R"({"channel":"c","since":1})"), ApiDecode::malformed);
+}
+
+TEST(ApiRequest, ReadsTheOthers) {
+  EXPECT_EQ(Decoded(ApiMethod::presence, R"({"channel":"c"})").request.channel, "c");
+  EXPECT_EQ(Decoded(ApiMethod::presence_stats, R"({"channel":"c"})").request.channel, "c");
+  EXPECT_EQ(Decoded(ApiMethod::channels, R"({"pattern":"a*"})").request.pattern, "a*");
+  EXPECT_EQ(result_of(ApiMethod::channels, ""), ApiDecode::ok);
+  EXPECT_EQ(result_of(ApiMethod::info, "{\"channel\":1}"), ApiDecode::ok);
+}
+
+TEST(ApiRequest, TellsMissingFromMalformed) {
+  for (const char* body : {"", "{}", R"({"channel":"a"})", R"({"channel":"","data":1})", R"({"data":1})",
+                           R"({"channel":null,"data":1})", R"({"channel":"a","data":null})",
+                           R"({"channel":"a","b64data":""})"}) {
+    EXPECT_EQ(result_of(ApiMethod::publish, body), ApiDecode::bad_request) << body;
+  }
+  for (const char* body :
+       {"{", "[]", "null", "x", R"({"channel":1,"data":1})", R"({"channel":"a","data":1}})",
+        R"({"channel":"a","data":{"a":}})", R"({"channel":"a","data":1,"tags":[]})",
+        R"({"channel":"a","data":1,"tags":{"a":1}})", R"({"channel":"a","data":1,"version":-1})",
+        R"({"channel":"a","data":1,"skip_history":0})", R"({"channel":"a","data":1,"tags":nul})"}) {
+    EXPECT_EQ(result_of(ApiMethod::publish, body), ApiDecode::malformed) << body;
+  }
+  EXPECT_EQ(result_of(ApiMethod::presence, "{}"), ApiDecode::bad_request);
+  EXPECT_EQ(result_of(ApiMethod::info, "["), ApiDecode::malformed);
+}
+
+template <class Append>
+Json written(Append append) {
+  std::string out;
+  append(out);
+  return Json::parse(out);
+}
+
+TEST(ApiAnswer, HasTheShapesOfTheProtocol) {
+  EXPECT_EQ(written([](auto& out) { append_api_error(out, 102, "unknown channel"); }),
+            Json::parse(R"({"error":{"code":102,"message":"unknown channel"}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_publish_result(out, 12, "ep"); }),
+            Json::parse(R"({"result":{"offset":12,"epoch":"ep"}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_publish_result(out, 0, ""); }),
+            Json::parse(R"({"result":{}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_broadcast_result(out, R"({"result":{}},{"error":{}})"); }),
+            Json::parse(R"({"result":{"responses":[{"result":{}},{"error":{}}]}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_history_result(out, "", 0, ""); }),
+            Json::parse(R"({"result":{"publications":[],"offset":0,"epoch":""}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_presence_stats_result(out, 0, 0); }),
+            Json::parse(R"({"result":{"num_clients":0,"num_users":0}})"));
+}
+
+TEST(ApiAnswer, WritesMapsAndLists) {
+  const std::vector<ClientInfoView> clients{{"u", "c", "", ""}};
+  EXPECT_EQ(written([&](auto& out) { append_api_presence_result(out, clients); }),
+            Json::parse(R"({"result":{"presence":{"c":{"user":"u","client":"c"}}}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_presence_result(out, {}); }),
+            Json::parse(R"({"result":{"presence":{}}})"));
+  const std::vector<std::pair<std::string_view, std::uint64_t>> channels{{"a\"", 1}, {"b", 0}};
+  EXPECT_EQ(written([&](auto& out) { append_api_channels_result(out, channels); }),
+            Json::parse(R"({"result":{"channels":{"a\"":{"num_clients":1},"b":{"num_clients":0}}}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_channels_result(out, {}); }),
+            Json::parse(R"({"result":{"channels":{}}})"));
+  const std::vector<ApiNodeInfo> nodes{{"u1", "n", "1.0", 1, 2, 3, 4, 5}, {}};
+  EXPECT_EQ(written([&](auto& out) { append_api_info_result(out, nodes); })["result"]["nodes"][0],
+            Json::parse(R"({"uid":"u1","name":"n","version":"1.0","num_clients":1,"num_users":2,"num_subs":3,
+                            "num_channels":4,"uptime":5})"));
+  EXPECT_EQ(written([](auto& out) { append_api_info_result(out, {}); }),
+            Json::parse(R"({"result":{"nodes":[]}})"));
+}
+
+}  // namespace
+}  // namespace carillon

@@ -1,0 +1,167 @@
+"""The `carillon` command, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import carillon
+import pytest
+from carillon import Server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.wire
+
+COMMAND = [sys.executable, "-m", "carillon"]
+
+
+def run(*arguments: str, stdin: str | None = None, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *arguments],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, **environment},
+    )
+
+
+class Serving:
+    """A `carillon serve` and what it has said."""
+
+    def __init__(self, *arguments: str) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "serve", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.line = self.process.stdout.readline()
+        self.url = next((word for word in self.line.split() if word.startswith("http://")), "")
+
+    def end(self, *signals: int) -> tuple[int, str]:
+        for number in signals:
+            self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=20)
+        return self.process.returncode, errors
+
+
+@pytest.fixture
+def serving() -> Iterator[Serving]:
+    serving = Serving("--port", "0")
+    yield serving
+    if serving.process.poll() is None:
+        serving.end(signal.SIGTERM)
+
+
+def test_serve_says_where_and_that_it_is_insecure(serving: Serving) -> None:
+    assert "Carillon" in serving.line
+    assert "(Press CTRL+C to quit)" in serving.line
+    code, errors = serving.end(signal.SIGTERM)
+    assert code == 0
+    assert "INSECURE DEMO" in errors
+    assert "Traceback" not in errors
+
+
+def test_serve_ends_cleanly_with_ctrl_c_and_a_client(serving: Serving) -> None:
+    with carillon.sync.connect(serving.url) as client, client.subscribe("c"):
+        assert serving.end(signal.SIGINT)[0] == 0
+
+
+def test_serve_publishes_the_load_of_the_machine(serving: Serving) -> None:
+    with carillon.sync.connect(serving.url) as client, client.subscribe("machine") as subscription:
+        for _ in range(3):
+            item = subscription.next(timeout=5)
+            assert isinstance(item, carillon.Message)
+            assert 0 <= item.json()["cpu"] <= 100
+            assert 0 < item.json()["memory"] <= 100
+
+
+def test_serve_tells_that_the_address_is_taken() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = run("serve", "--port", str(taken.getsockname()[1]))
+    assert result.returncode == 98
+    assert "is taken" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_serve_refuses_a_demo_that_others_can_reach() -> None:
+    result = run("serve", "--host", "0.0.0.0", "--port", "0")
+    assert result.returncode == 3
+    assert "Traceback" not in result.stderr
+
+
+def test_options_come_from_the_line_then_the_environment_then_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "carillon.toml"
+    file.write_text("port = 1\nthreads = 1\ninsecure = true\n")
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        result = run("serve", "--config", str(file), CARILLON_PORT=port)
+        assert f":{port} is taken" in result.stderr
+        result = run("serve", "--config", str(file), "--port", port, CARILLON_PORT="2")
+        assert f":{port} is taken" in result.stderr
+
+
+def test_pub_and_sub_meet(carillon_server: Server) -> None:
+    since = str(carillon_server.publish("c", 0))
+    url = carillon_server.url
+    assert run("pub", "c", '{"n": 1.10}', "--url", url).returncode == 0
+    assert run("pub", "c", "-", "--url", url, stdin="hello\nNaN\n").returncode == 0
+    for transport in ("ws", "sse", "poll"):
+        result = run("sub", "c", "--since", since, "--count", "3", "--transport", transport, CARILLON_URL=url)
+        assert result.stdout.splitlines() == ['{"n": 1.10}', '"hello"', '"NaN"'], result.stderr
+        assert f"position {since.split(':')[0]}:4" in result.stderr
+    result = run("sub", "c", "--since", since, "--count", "1", "--json", "--url", url)
+    assert json.loads(result.stdout) == {
+        "channel": "c",
+        "offset": 2,
+        "epoch": since.split(":")[0],
+        "data": {"n": 1.1},
+    }
+
+
+def test_pub_with_a_key_tells_the_position(carillon_server: Server) -> None:
+    result = run("pub", "c", "1", "--url", carillon_server.url, "--api-key", "k")
+    assert result.stdout.strip() == str(carillon_server.history("c").position)
+
+
+@pytest.mark.parametrize("arguments", [("sub", "c"), ("pub", "c", "1"), ("sub", "c", "--transport", "sse")])
+def test_a_server_that_is_not_there_is_told_in_a_sentence(arguments: tuple[str, ...]) -> None:
+    result = run(*arguments, "--url", "http://127.0.0.1:1")
+    assert result.returncode == 1
+    assert "cannot reach http://127.0.0.1:1" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_usage_errors_have_their_code() -> None:
+    assert run("sub", "c", "--since", "nonsense").returncode == 2
+    assert run("serve", "--port", "x").returncode == 2
+
+
+def test_config_check_show_and_schema(tmp_path: Path) -> None:
+    good, bad, broken = tmp_path / "good.toml", tmp_path / "bad.json", tmp_path / "broken.toml"
+    good.write_text('port = 9000\napi_key = "secret"\n')
+    bad.write_text('{"prot": 1}')
+    broken.write_text("port =")
+    assert run("config", "check", str(good)).returncode == 0
+    shown = run("config", "show", str(good)).stdout
+    assert json.loads(shown)["port"] == 9000
+    assert "secret" not in shown
+    assert json.loads(run("config", "show").stdout)["host"] == "127.0.0.1"
+    for file, word in ((bad, "prot"), (broken, "not valid TOML"), (tmp_path / "none.toml", "cannot read")):
+        result = run("config", "check", str(file))
+        assert (result.returncode, word in result.stderr) == (3, True), result.stderr
+    assert "host" in run("config", "schema").stdout
+
+
+def test_doctor_prints_what_a_bug_report_needs() -> None:
+    result = run("doctor")
+    assert result.returncode == 0, result.stderr
+    for word in ("carillon", "python", "open files", "boost"):
+        assert word in result.stdout

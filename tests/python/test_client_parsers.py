@@ -1,0 +1,74 @@
+"""Server-sent events and JSON envelopes, read from bytes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from carillon.transports import raw_json
+from carillon.transports.backoff import Backoff
+from carillon.transports.sse_parser import Event, EventParser
+
+STREAM = (
+    "\ufeffretry: 2000\r\n\r\n: heartbeat\n\nid: e:1\nevent: pub\ndata: a\ndata:  b\n\n"
+    "data\n\nid: bad\0id\nretry: 1x\nother\ndata:é\r\rid\ndata: z\n\ndata: cut off"
+).encode()
+EVENTS = [
+    Event("pub", "a\n b", "e:1"),
+    Event("message", "", "e:1"),
+    Event("message", "é", "e:1"),
+    Event("message", "z", ""),
+]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
+def test_events_are_the_same_however_the_bytes_are_cut(size: int) -> None:
+    parser = EventParser()
+    pieces = [STREAM[at : at + size] for at in range(0, len(STREAM), size)]
+    assert [event for piece in pieces for event in parser.feed(piece)] == EVENTS
+    assert parser.retry_ms == 2000
+
+
+def test_an_event_without_end_is_refused() -> None:
+    parser = EventParser(max_event_chars=100)
+    with pytest.raises(ValueError, match="larger"):
+        list(parser.feed(b"data: " + b"x" * 200))
+
+
+@pytest.mark.parametrize(
+    "text", ['{"n":1.10,"e":1e2, "s":"\\u00e9"}', "12345678901234567890.0", '" \\n"', "[ ]", "null"]
+)
+def test_a_payload_is_cut_out_byte_for_byte(text: str) -> None:
+    envelope = f' {{ "push" : {{"channel":"c", "pub":{{"data" : {text} ,"offset":7}}}} }}'
+    (_, value, start, _) = next(raw_json.members(envelope))
+    assert value == json.loads(envelope)["push"]
+    at = next(begin for name, _, begin, _ in raw_json.members(envelope, start) if name == "pub")
+    message = raw_json.message(envelope, at, "c", "e")
+    assert (message.data, message.is_json, message.offset, message.epoch) == (text.encode(), True, 7, "e")
+
+
+def test_binary_comes_as_base64() -> None:
+    assert raw_json.message('{"b64":"AAE=","offset":1}', 0, "c", "e").data == b"\x00\x01"
+    of_websocket = raw_json.message('{"data":{"b64":"AAE="}}', 0, "c", "e")
+    assert (of_websocket.data, of_websocket.is_json, of_websocket.epoch) == (b"\x00\x01", False, "")
+
+
+def test_elements_of_an_array() -> None:
+    text = ' [ 1 , {"a":2},[3] ]'
+    assert [text[start:end] for _, start, end in raw_json.elements(text)] == ["1", '{"a":2}', "[3]"]
+    assert list(raw_json.elements("[]")) == []
+
+
+@pytest.mark.parametrize("text", ["", "[", '{"a"', '{"a":1', '{"a":1,}', "{1:2}", '{"a":1 "b":2}'])
+def test_what_is_no_object_is_refused(text: str) -> None:
+    with pytest.raises(ValueError):  # noqa: PT011
+        list(raw_json.members(text))
+
+
+def test_delays_are_spread_over_a_limit_that_grows() -> None:
+    backoff = Backoff(1.0, 8.0)
+    limits = [1, 2, 4, 8, 8]
+    assert all(0 <= backoff.next_delay() <= limit for limit in limits)
+    assert backoff.next_delay(at_least=30.0) >= 30.0
+    backoff.reset()
+    assert backoff.next_delay() <= 1.0

@@ -1,0 +1,71 @@
+"""The blocking twin of the client, and the fault proxy."""
+
+from __future__ import annotations
+
+import threading
+
+import carillon
+import pytest
+from carillon import Message, Server, sync
+from carillon.testing import FaultProxy, wait_until
+
+pytestmark = pytest.mark.wire
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+def test_a_script_without_a_loop_follows_a_channel(carillon_server: Server, transport: str) -> None:
+    first = carillon_server.publish("c", 1)
+    carillon_server.publish("c", 2)
+    with sync.connect(carillon_server.url, transport=transport) as client:
+        with client.subscribe("c", since=first) as subscription:
+            item = subscription.next(timeout=5)
+            assert isinstance(item, Message)
+            assert item.json() == 2
+            with pytest.raises(TimeoutError):
+                subscription.next(timeout=0.05)
+            client.publish("c", 3)
+            assert [item.offset for _, item in zip(range(1), subscription, strict=False)] == [3]  # type: ignore[union-attr]
+        assert len(client.history("c").messages) == 3
+        assert isinstance(client.presence("c"), dict)
+    client.close()
+    with pytest.raises(carillon.CarillonError, match="closed"):
+        client.subscribe("c")
+
+
+def test_no_thread_is_left_behind(carillon_server: Server) -> None:
+    before = threading.active_count()
+    with sync.connect(carillon_server.url) as client:
+        client.subscribe("c").open()
+    assert threading.active_count() == before
+
+
+def test_a_client_that_cannot_connect_leaves_no_thread() -> None:
+    before = threading.active_count()
+    with pytest.raises(carillon.ConnectError):
+        sync.connect("http://127.0.0.1:1").open()
+    assert threading.active_count() == before
+
+
+def test_the_proxy_holds_back_and_lets_go(carillon_server: Server) -> None:
+    with (
+        FaultProxy(carillon_server) as proxy,
+        sync.connect(proxy.url) as client,
+        client.subscribe("c") as subscription,
+    ):
+        proxy.pause_reads()
+        carillon_server.publish("c", 1)
+        with pytest.raises(TimeoutError):
+            subscription.next(timeout=0.2)
+        proxy.resume()
+        assert isinstance(subscription.next(timeout=5), Message)
+        assert proxy.connections == 1
+        assert proxy.cut() == 1
+        wait_until(lambda: proxy.accepted == 2)
+
+
+def test_waiting_in_vain_names_the_condition() -> None:
+    def never() -> bool:
+        return False
+
+    with pytest.raises(TimeoutError, match="never did not become true"):
+        wait_until(never, timeout=0.05)

@@ -1,0 +1,288 @@
+"""`carillon.Server` in this process: its life, publishing, cursors, and handles that outlive it."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import carillon
+import pytest
+from carillon import Position, Server
+from carillon.testing import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.wire
+
+
+def test_a_server_serves_from_start_to_stop() -> None:
+    server = Server()
+    assert not server.is_running
+    with server:
+        assert server.is_running
+        assert server.port > 0
+        assert server.url == f"http://127.0.0.1:{server.port}"
+        assert server.start() is server
+    assert not server.is_running
+    server.stop()
+    assert server.ledger()["is_balanced"]
+
+
+def test_a_stopped_server_says_so() -> None:
+    server = Server().start()
+    server.stop()
+    with pytest.raises(carillon.ServerStopped, match="make a new Server"):
+        server.start()
+    with pytest.raises(carillon.ServerStopped, match="stopped"):
+        server.publish("c", 1)
+
+
+def test_a_server_that_was_never_started_says_so() -> None:
+    with pytest.raises(carillon.ServerStopped, match="start"):
+        Server().publish("c", 1)
+
+
+def test_an_address_taken_by_ourselves_names_the_server_that_has_it(carillon_server: Server) -> None:
+    with pytest.raises(carillon.AddressInUse, match=f"{carillon_server.url}.*of this very process"):
+        Server(port=carillon_server.port).start()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"port": "x"}, {"config": {"hots": "127.0.0.1"}}, {"host": "0.0.0.0", "insecure": True}]
+)
+def test_a_wrong_setting_is_refused_at_once(settings: dict[str, object]) -> None:
+    with pytest.raises(carillon.ConfigError):
+        Server(**settings)  # type: ignore[arg-type]
+
+
+def test_arguments_override_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "carillon.toml"
+    file.write_text('port = 1234\nthreads = 1\n[channels."a*"]\nhistory_size = 5\n')
+    server = Server(port=0, config=file, channels={"b": carillon.Channel(history_size=7)})
+    assert server.settings["port"] == 0
+    assert server.settings["threads"] == 1
+    sizes = {name: row["history_size"] for name, row in server.settings["channels"].items()}
+    assert sizes.items() >= {"a*": 5, "b": 7}.items()
+    assert server.settings["insecure"] is False
+
+
+def test_only_a_bare_server_on_this_machine_is_insecure_by_itself() -> None:
+    assert Server().settings["insecure"] is True
+    assert Server(api_key="k").settings["insecure"] is False
+    assert Server(config={}).settings["insecure"] is False
+
+
+def test_publications_are_numbered_from_one(carillon_server: Server) -> None:
+    first = carillon_server.publish("c", {"n": 1})
+    assert first.offset == 1
+    assert carillon_server.publish("c", b"raw") == Position(2, first.epoch)
+    assert carillon_server.publish_many([("c", 3), ("d", "x")])[0] == Position(3, first.epoch)
+    carillon_server.publish_nowait("c", 4)
+    history = carillon_server.history("c")
+    assert [(m.offset, m.data, m.is_json) for m in history.messages] == [
+        (1, b'{"n":1}', True),
+        (2, b"raw", False),
+        (3, b"3", True),
+        (4, b"4", True),
+    ]
+    assert history.position == Position(4, first.epoch)
+    assert [m.offset for m in carillon_server.history("c", limit=2, since=first).messages] == [2, 3]
+    assert [m.offset for m in carillon_server.history("c", limit=2, reverse=True).messages] == [4, 3]
+    with pytest.raises(carillon.PositionError):
+        carillon_server.history("c", since="zzzzzzzz:1")
+
+
+def test_json_text_is_passed_on_byte_for_byte(carillon_server: Server) -> None:
+    carillon_server.publish("c", b'{"n": 1.10}', json=True)
+    assert carillon_server.history("c").messages[0].data == b'{"n": 1.10}'
+    with pytest.raises(ValueError):  # noqa: PT011
+        carillon_server.publish("c", b'{"n":', json=True)
+
+
+def test_an_idempotency_key_makes_two_publishes_one(carillon_server: Server) -> None:
+    first = carillon_server.publish("c", 1, idempotency_key="k", tags={"lang": "en"}, key="s")
+    assert carillon_server.publish("c", 1, idempotency_key="k") == first
+    (message,) = carillon_server.history("c").messages
+    assert (dict(message.tags), message.key) == ({"lang": "en"}, "s")
+
+
+async def test_publish_async_returns_the_position(carillon_server: Server) -> None:
+    positions = await asyncio.gather(*(carillon_server.publish_async("c", n) for n in range(100)))
+    assert sorted(position.offset for position in positions) == list(range(1, 101))
+
+
+async def test_a_cursor_yields_what_is_published_and_resumes(carillon_server: Server) -> None:
+    async with carillon_server.subscribe("c") as cursor:
+        for n in range(3):
+            carillon_server.publish("c", n)
+        assert [(await cursor.next(5)).json() for _ in range(3)] == [0, 1, 2]  # type: ignore[union-attr]
+        position = cursor.position
+    carillon_server.publish("c", 3)
+    async with carillon_server.subscribe("c", since=position) as cursor:
+        assert cursor.is_recovered is True
+        carillon_server.publish("c", 4)
+        assert [(await cursor.next(5)).json() for _ in range(2)] == [3, 4]  # type: ignore[union-attr]
+
+
+async def test_a_cursor_slower_than_its_channel_misses_nothing(
+    carillon_server_factory: Callable[..., Server],
+) -> None:
+    server = carillon_server_factory(
+        channels={"c": carillon.Channel(history_size=20000, history_bytes=1 << 26)}
+    )
+    async with server.subscribe("c") as cursor:
+        for n in range(10000):
+            server.publish("c", n)
+            if n % 500 == 0:
+                await asyncio.sleep(0)
+        assert [(await cursor.next(5)).offset for _ in range(10000)] == list(range(1, 10001))  # type: ignore[union-attr]
+
+
+async def test_a_position_that_is_gone_is_told_as_a_gap(
+    carillon_server_factory: Callable[..., Server],
+) -> None:
+    server = carillon_server_factory(channels={"c": carillon.Channel(history_size=3)})
+    first = server.publish("c", 1)
+    for n in range(2, 11):
+        server.publish("c", n)
+    async with server.subscribe("c", since=first) as cursor:
+        gap = await cursor.next(5)
+        assert isinstance(gap, carillon.Gap)
+        assert (gap.lost_from, cursor.is_recovered) == (2, False)
+        with pytest.raises(carillon.GapError):
+            gap.raise_()
+        last = server.publish("c", 11)
+        while (await cursor.next(5)).position != last:
+            pass
+
+
+async def test_a_cursor_without_history_is_live(carillon_server_factory: Callable[..., Server]) -> None:
+    server = carillon_server_factory(channels={"c": carillon.Channel(history_size=0)})
+    async with server.subscribe("c") as cursor:
+        server.publish("c", 1)
+        item = await cursor.next(5)
+        assert isinstance(item, carillon.Message)
+        assert (item.offset, item.position, item.json()) == (0, None, 1)
+
+
+async def test_handles_that_outlive_the_server_raise() -> None:
+    server = Server().start()
+    cursor = server.subscribe("c")
+    await cursor.open()
+    server.stop()
+    with pytest.raises(carillon.ServerStopped):
+        await cursor.next(5)
+    await cursor.aclose()
+    with pytest.raises(carillon.ServerStopped):
+        server.subscribe("c")
+    with pytest.raises(carillon.ServerStopped):
+        await server.publish_async("c", 1)
+
+
+async def test_a_cursor_that_is_let_go_leaves_its_channel(carillon_server: Server) -> None:
+    async for item in _first(carillon_server):
+        assert item
+        break
+    gc.collect()
+    await asyncio.to_thread(wait_until, lambda: not carillon_server.channels().get("c"))
+
+
+async def _first(server: Server):  # type: ignore[no-untyped-def]
+    cursor = server.subscribe("c")
+    await cursor.open()
+    server.publish("c", 1)
+    yield await cursor.next(5)
+
+
+async def test_an_async_context_starts_and_stops() -> None:
+    async with Server() as server, carillon.connect(server.url) as client:
+        assert server.is_running
+        assert await client.presence("c") == {}
+    assert not server.is_running
+
+
+def test_a_server_that_is_never_stopped_warns() -> None:
+    server: Server | None = Server().start()
+    assert server is not None
+    with pytest.warns(ResourceWarning, match="never stopped"):
+        server = None
+
+
+def test_waiting_ends_when_the_server_is_stopped(carillon_server: Server) -> None:
+    threading.Timer(0.1, carillon_server.stop).start()
+    carillon_server.wait()
+    assert not carillon_server.is_running
+
+
+def test_the_card_of_a_notebook(carillon_server: Server) -> None:
+    card = carillon_server._repr_html_()
+    assert carillon_server.url in card
+    assert "<script" not in card
+
+
+def test_a_forked_child_is_told(carillon_server: Server) -> None:
+    read, write = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            carillon_server.publish("c", 1)
+        except carillon.ForkedError:
+            os.write(write, b"told")
+        finally:
+            os._exit(0)
+    os.close(write)
+    assert os.read(read, 10) == b"told"
+    os.close(read)
+    assert os.waitpid(child, 0)[1] == 0
+    assert carillon_server.publish("c", 1).offset == 1
+
+
+def test_the_interpreter_exits_with_a_live_server() -> None:
+    code = "import carillon; s = carillon.Server().start(); s.publish('c', 1); print(s.url)"
+    started = time.monotonic()
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert result.returncode == 0, result.stderr
+    assert time.monotonic() - started < 10
+
+
+def test_ctrl_c_ends_a_wait() -> None:
+    code = "import carillon; s = carillon.Server().start(); print('up', flush=True); s.wait()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "up\n"
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert "KeyboardInterrupt" in errors
+
+
+def test_start_and_stop_leave_nothing_behind() -> None:
+    def resources() -> tuple[int, int]:
+        return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
+
+    async def use(server: Server) -> None:
+        async with server.subscribe("c") as cursor:
+            await server.publish_async("c", 1)
+            await cursor.next(5)
+
+    def cycle() -> None:
+        with Server(threads=1) as server, asyncio.Runner() as runner:
+            runner.run(use(server))
+
+    cycle()
+    gc.collect()
+    files, threads = resources()
+    for _ in range(100):
+        cycle()
+    # A joined thread stays in /proc for a moment; what earlier tests left may be gone by now.
+    wait_until(lambda: resources()[0] <= files and resources()[1] <= threads)

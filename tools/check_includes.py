@@ -1,0 +1,91 @@
+"""Checks the rules that compilers do not: who may include whom, and how files are named.
+
+Arrows of docs/design.md point down only: bindings -> server -> gateway -> session -> protocol, hub -> store.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+CPP = ROOT / "cpp"
+
+CORE = {"env", "store", "hub"}
+MAY_INCLUDE = {
+    "protocol": {"protocol"},
+    "env": {"env"},
+    "store": {"store", "env"},
+    "hub": CORE,
+    "session": {"session", "protocol"} | CORE,
+    "sim": {"sim", "session", "protocol"} | CORE,
+    "gateway": {"gateway", "session", "protocol"} | CORE,
+    "server": {"server", "gateway", "session", "protocol"} | CORE,
+    "bindings": {"bindings", "server", "gateway", "session", "protocol"} | CORE,
+}
+
+# What a header from outside is called, the layers that may include it, and whether only in a .cpp file.
+EXTERNAL = [
+    (re.compile(r"boost/(asio|beast)\.hpp"), set(), False),  # the umbrella headers cost seconds per unit
+    (re.compile(r"boost/"), {"gateway"}, False),
+    (re.compile(r"(pybind11/|Python\.h)"), {"bindings"}, False),
+    (re.compile(r"nlohmann/json_fwd\.hpp"), {"protocol", "session", "server", "bindings"}, False),
+    (re.compile(r"nlohmann/"), {"protocol", "session", "server", "bindings"}, True),
+    (re.compile(r"(sys/(socket|epoll|uio|un|eventfd)\.h|netinet/|arpa/|netdb\.h|poll\.h|liburing)"),
+     {"gateway", "server", "bindings"}, False),
+    (re.compile(r"openssl/"), {"gateway", "server"}, False),
+    (re.compile(r"(immintrin|emmintrin|arm_neon)\.h"), {"protocol"}, True),
+]  # fmt: skip
+PURE = {"protocol", "env"}  # beside what is above, only the standard library: <vector>, never <unistd.h>
+
+INCLUDE = re.compile(r'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)')
+FORBIDDEN_NAME = re.compile(r"(^|_)(utils?|misc|common|managers?|helpers?)(_|\.|$)", re.IGNORECASE)
+
+
+def complaint_about(layer: str, file: Path, own: str | None, external: str) -> str | None:
+    if own is not None:
+        target = own.split("/")[0]
+        if "/" not in own or target not in MAY_INCLUDE:
+            return f'"{own}" is no path from cpp/, as "hub/cursor.hpp" is'
+        if not (CPP / own).exists():
+            return f'"{own}" does not exist'
+        return None if target in MAY_INCLUDE[layer] else f"{layer} must not include {target}: {own}"
+    for pattern, layers, only_cpp in EXTERNAL:
+        if pattern.match(external):
+            if layer not in layers:
+                return f"<{external}> is not for {layer}"
+            if only_cpp and file.suffix != ".cpp":
+                return f"<{external}> belongs into a .cpp file"
+            return None
+    if layer in PURE and ("/" in external or external.endswith((".h", ".hpp"))):
+        return f"<{external}> is not of the standard library, and {layer} uses nothing else"
+    return None
+
+
+def check(file: Path) -> list[str]:
+    where = file.relative_to(ROOT)
+    found = []
+    layer = file.relative_to(CPP).parts[0]
+    if layer not in MAY_INCLUDE:
+        return [f"{where}: {layer} is no layer that tools/check_includes.py knows"]
+    lines = file.read_text(encoding="utf-8").splitlines()
+    if file.suffix == ".hpp" and "#pragma once" not in lines:
+        found.append(f"{where}: no #pragma once")
+    for number, line in enumerate(lines, 1):
+        match = INCLUDE.match(line)
+        if match and (text := complaint_about(layer, file, match[1], match[2])):
+            found.append(f"{where}:{number}: {text}")
+    return found
+
+
+def main() -> int:
+    found = [text for file in sorted(CPP.rglob("*.[ch]pp")) for text in check(file)]
+    for folder in ("cpp", "python", "tests", "bench", "tools"):
+        for file in sorted((ROOT / folder).rglob("*")):
+            if file.is_file() and "node_modules" not in file.parts and FORBIDDEN_NAME.search(file.stem):
+                found.append(f"{file.relative_to(ROOT)}: a name that says nothing")
+    print("\n".join(found) if found else "includes: in order")
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# Installs the system packages that are missing: tools/setup.sh run|test|sanitized
+# Looks for commands and headers rather than for package names, so that a machine which has them from elsewhere
+# is left alone. With root, or sudo without a password, apt does the work; else the exact line to type is printed.
+set -euo pipefail
+purpose=${1:?usage: tools/setup.sh run|test|sanitized}
+python=${PYTHON:-python3}
+packages=()
+optional=()
+
+need() { # need PACKAGE command...: PACKAGE is missing when the command fails
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || packages+=("$package")
+}
+want() { # the same, for what only makes tests skip
+  local package=$1
+  shift
+  "$@" >/dev/null 2>&1 || optional+=("$package")
+}
+header() { printf '#include <%s>\n' "$1" | g++ -x c++ -E -; }
+python_header() { test -f "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"; }
+
+if ! "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+  if [[ $python != python3 ]] || command -v python3 >/dev/null; then
+    echo "$python is missing or older than Python 3.11: name a newer one, as in 'make PYTHON=python3.12 …'" >&2
+    exit 1
+  fi
+  packages+=(python3 python3-venv python3-dev)
+else
+  need python3-venv "$python" -c 'import ensurepip, venv'
+  need python3-dev python_header
+fi
+need g++ command -v g++
+need cmake command -v cmake
+need ninja-build command -v ninja
+need ccache command -v ccache
+need libssl-dev header openssl/ssl.h
+if [[ $purpose != run ]]; then
+  need libgtest-dev header gtest/gtest.h
+  want curl command -v curl
+  want chromium command -v chromium
+  want chromium-driver command -v chromedriver
+  command -v npm >/dev/null || optional+=(nodejs npm)
+fi
+if [[ $purpose == sanitized ]]; then
+  need clang-16 command -v clang++-16
+  need libclang-rt-16-dev test -e /usr/lib/llvm-16/lib/clang/16/lib/linux/libclang_rt.fuzzer-x86_64.a -o \
+    -e /usr/lib/llvm-16/lib/clang/16/lib/linux/libclang_rt.fuzzer-aarch64.a
+fi
+
+if [[ ${#packages[@]} -eq 0 && ${#optional[@]} -eq 0 ]]; then
+  exit 0
+fi
+
+as_root=()
+if [[ $(id -u) -ne 0 ]]; then
+  as_root=(sudo)
+fi
+typed() { echo "sudo apt-get install -y --no-install-recommends $*"; }
+install() {
+  echo "      installing: $*"
+  if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
+    -o DPkg::Lock::Timeout=120 "$@" >"$log" 2>&1; then
+    tail -n 20 "$log" >&2
+    echo "apt could not install all of that; the line was: $(typed "$@")" >&2
+    return 1
+  fi
+}
+
+if command -v apt-get >/dev/null && { [[ $(id -u) -eq 0 ]] || sudo -n true 2>/dev/null; }; then
+  log=$(mktemp)
+  trap 'rm -f "$log"' EXIT
+  # A package list that cannot be refreshed is no error yet: the install tells.
+  "${as_root[@]}" apt-get update -qq >"$log" 2>&1 || true
+  if [[ ${#packages[@]} -gt 0 ]]; then
+    install "${packages[@]}"
+  fi
+  if [[ ${#optional[@]} -gt 0 ]]; then
+    install "${optional[@]}" || [[ ${CI:-} != true ]]
+  fi
+elif [[ ${#packages[@]} -gt 0 ]]; then
+  echo "System packages are missing, and this user may not install them. Type this, then call make again:" >&2
+  echo "  sudo apt-get update && $(typed "${packages[@]}" "${optional[@]}")" >&2
+  echo "(Where there is no apt, install what is named so there.)" >&2
+  exit 1
+else
+  echo "      missing, so that some tests are skipped: ${optional[*]} ($(typed "${optional[@]}"))"
+fi
