@@ -66,7 +66,7 @@ void Gateway::accepted(int descriptor) {
 void Gateway::stop() {
   if (!is_running_) return;
   is_running_ = false;
-  listener_->stop();
+  listener_.reset();
   for (const auto& shard : shards_) shard->stop();
 }
 

@@ -42,14 +42,15 @@ struct GatewayShard::Io {
   asio::io_context context{1};
   asio::posix::stream_descriptor events{context};
   asio::steady_timer tick{context};
-  mutable std::mutex failure_mutex;
-  std::string failure;
 };
 
 GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits)
     : shared_(shared),
-      io_(std::make_unique<Io>()),
-      shard_(index, clock_, turn_limits, [this] { asio::post(io_->context, [this] { turn(); }); }),
+      io_(std::make_shared<Io>()),
+      shard_(index, clock_, turn_limits,
+             [this, weak = std::weak_ptr<Io>(io_)] {
+               if (const auto io = weak.lock()) asio::post(io->context, [this] { turn(); });
+             }),
       output_(shard_),
       context_{shared.hub,   shard_,        output_,          *this,     shared.access,
                shared.origins, shared.handler, shared.http,   clock_,    shared.random,
@@ -71,8 +72,8 @@ void GatewayShard::start() {
       wait_for_tick();
       io_->context.run();
     } catch (const std::exception& error) {
-      const std::lock_guard lock(io_->failure_mutex);
-      io_->failure = error.what();
+      const std::lock_guard lock(failure_mutex_);
+      failure_ = error.what();
     }
     Shard::unbind_this_thread();
   });
@@ -92,11 +93,12 @@ void GatewayShard::stop() {
   for (const auto& connection : connections_) ::close(connection->outlet.descriptor);
   shared_.connections.fetch_sub(connections_.size());
   connections_.clear();
+  io_.reset();
 }
 
 std::string GatewayShard::failure() const {
-  const std::lock_guard lock(io_->failure_mutex);
-  return io_->failure;
+  const std::lock_guard lock(failure_mutex_);
+  return failure_;
 }
 
 void GatewayShard::adopt(int descriptor, bool is_over_limit) {

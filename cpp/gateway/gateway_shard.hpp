@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -98,7 +99,7 @@ class GatewayShard final : private ConnectionHost {
   GatewayShared& shared_;
   TurnClock clock_;
   SessionCounters counters_;
-  std::unique_ptr<Io> io_;
+  std::shared_ptr<Io> io_;  // gone once stopped; a late wake-up then finds nobody
   Shard shard_;
   TurnOutput output_;
   SessionContext context_;
@@ -116,6 +117,8 @@ class GatewayShard final : private ConnectionHost {
   std::size_t drain_per_tick_ = 0;
   bool is_turn_posted_ = false;
   bool is_stopping_ = false;
+  mutable std::mutex failure_mutex_;
+  std::string failure_;
   std::thread thread_;
 };
 

@@ -212,6 +212,7 @@ void Server::close_all_readers() {
 
 std::vector<std::string> Server::connections() {
   std::vector<std::string> ids;
+  const std::lock_guard lifecycle(lifecycle_mutex_);
   if (!is_running_) return ids;
   std::mutex mutex;
   network_->gateway.for_each_session([&](Session& session) {
@@ -223,6 +224,7 @@ std::vector<std::string> Server::connections() {
 }
 
 bool Server::disconnect(const std::string& client, std::uint16_t code, const std::string& reason) {
+  const std::lock_guard lifecycle(lifecycle_mutex_);
   if (!is_running_) return false;
   std::atomic<bool> is_found{false};
   network_->gateway.for_each_session([&](Session& session) {
