@@ -29,10 +29,12 @@ struct PyPublication {
   Epoch epoch;
 };
 
-/// The server as Python holds it. In a forked child its threads do not exist: it is leaked there rather than joined.
+/// The server as Python holds it. In a forked child its threads do not exist: it is leaked there rather than
+/// joined.
 class PyServer {
  public:
-  PyServer(const std::string& config_json, const std::map<std::string, std::pair<std::string, py::bytes>>& pages)
+  PyServer(const std::string& config_json,
+           const std::map<std::string, std::pair<std::string, py::bytes>>& pages)
       : pid_(::getpid()) {
     std::map<std::string, Page> served;
     for (const auto& [path, page] : pages) served[path] = {page.first, std::string(page.second)};
@@ -64,8 +66,8 @@ std::string bytes_of(const py::buffer& data) {
   return bytes;
 }
 
-Publication publication_of(const py::buffer& data, bool is_json, const std::optional<std::map<std::string, std::string>>& tags,
-                           std::string key) {
+Publication publication_of(const py::buffer& data, bool is_json,
+                           const std::optional<std::map<std::string, std::string>>& tags, std::string key) {
   Publication publication;
   publication.data = bytes_of(data);
   publication.content = is_json ? ContentType::json : ContentType::binary;
@@ -127,9 +129,11 @@ py::tuple to_python(BridgeItem& item) {
       return py::make_tuple("publication", reader.subscription,
                             PyPublication{std::move(reader.entry), std::move(reader.channel), reader.epoch});
     case ReaderItem::Kind::status:
-      return py::make_tuple("status", reader.subscription, reader.is_recovered, reader.epoch.text(), reader.offset);
+      return py::make_tuple("status", reader.subscription, reader.is_recovered, reader.epoch.text(),
+                            reader.offset);
     case ReaderItem::Kind::gap:
-      return py::make_tuple("gap", reader.subscription, reader.epoch.text(), reader.lost_from, reader.lost_to);
+      return py::make_tuple("gap", reader.subscription, reader.epoch.text(), reader.lost_from,
+                            reader.lost_to);
     case ReaderItem::Kind::closed:
       return py::make_tuple("closed", reader.subscription);
     case ReaderItem::Kind::failed:
@@ -143,10 +147,9 @@ std::optional<Since> since_of(const std::optional<std::string>& epoch, Offset of
   return Since::from(*epoch, offset);
 }
 
-std::tuple<std::vector<PyPublication>, Offset, std::string> history_of(PyServer& self, const std::string& channel,
-                                                                       std::int64_t limit,
-                                                                       const std::optional<std::string>& epoch,
-                                                                       Offset offset, bool is_reverse) {
+std::tuple<std::vector<PyPublication>, Offset, std::string> history_of(
+    PyServer& self, const std::string& channel, std::int64_t limit, const std::optional<std::string>& epoch,
+    Offset offset, bool is_reverse) {
   self.get().check_channel(channel);
   Answer<HistoryResult> answer;
   self.get().hub().history(channel, {limit, since_of(epoch, offset), is_reverse}, answer.receiver());
@@ -154,7 +157,8 @@ std::tuple<std::vector<PyPublication>, Offset, std::string> history_of(PyServer&
   if (found.error == HistoryError::unavailable) throw StoreFailure("the store is not available; try again");
   if (found.error == HistoryError::epoch_differs) {
     throw PositionError("since: epoch '" + epoch.value_or("") + "' is not the channel's epoch '" +
-                        std::string(found.top.epoch.text()) + "': what it counted is gone; start again without since");
+                        std::string(found.top.epoch.text()) +
+                        "': what it counted is gone; start again without since");
   }
   const auto name = std::make_shared<const std::string>(channel);
   std::vector<PyPublication> publications;
@@ -163,7 +167,8 @@ std::tuple<std::vector<PyPublication>, Offset, std::string> history_of(PyServer&
   return {std::move(publications), found.top.offset, std::string(found.top.epoch.text())};
 }
 
-std::map<std::string, std::pair<std::string, std::string>> presence_of(PyServer& self, const std::string& channel) {
+std::map<std::string, std::pair<std::string, std::string>> presence_of(PyServer& self,
+                                                                       const std::string& channel) {
   self.get().check_channel(channel);
   Answer<PresenceResult> answer;
   self.get().hub().presence(channel, answer.receiver());
@@ -178,10 +183,13 @@ void bind_publication(py::module_& m) {
   py::class_<PyPublication>(m, "Publication", py::buffer_protocol())
       .def_property_readonly("channel", [](const PyPublication& self) { return *self.channel; })
       .def_property_readonly("offset", [](const PyPublication& self) { return self.entry->offset; })
-      .def_property_readonly("epoch", [](const PyPublication& self) { return std::string(self.epoch.text()); })
-      .def_property_readonly("data", [](const PyPublication& self) { return py::bytes(self.entry->publication.data); })
-      .def_property_readonly("is_json",
-                             [](const PyPublication& self) { return self.entry->publication.content == ContentType::json; })
+      .def_property_readonly("epoch",
+                             [](const PyPublication& self) { return std::string(self.epoch.text()); })
+      .def_property_readonly(
+          "data", [](const PyPublication& self) { return py::bytes(self.entry->publication.data); })
+      .def_property_readonly(
+          "is_json",
+          [](const PyPublication& self) { return self.entry->publication.content == ContentType::json; })
       .def_property_readonly("tags",
                              [](const PyPublication& self) {
                                return std::map<std::string, std::string>(self.entry->publication.tags.begin(),
@@ -191,8 +199,8 @@ void bind_publication(py::module_& m) {
       .def_property_readonly("time_ms", [](const PyPublication& self) { return self.entry->wall_ms; })
       .def_buffer([](const PyPublication& self) {
         const std::string& data = self.entry->publication.data;
-        return py::buffer_info(reinterpret_cast<const unsigned char*>(data.data()), static_cast<py::ssize_t>(data.size()),
-                               true);
+        return py::buffer_info(reinterpret_cast<const unsigned char*>(data.data()),
+                               static_cast<py::ssize_t>(data.size()), true);
       });
 }
 
@@ -221,8 +229,10 @@ void bind_server(py::module_& m) {
   py::class_<PyServer>(m, "Server")
       .def(py::init<const std::string&, const std::map<std::string, std::pair<std::string, py::bytes>>&>(),
            py::arg("config_json"), py::arg("pages"))
-      .def("start", [](PyServer& self) { self.get().start(); }, py::call_guard<py::gil_scoped_release>())
-      .def("stop", [](PyServer& self) { self.get().stop(); }, py::call_guard<py::gil_scoped_release>())
+      .def(
+          "start", [](PyServer& self) { self.get().start(); }, py::call_guard<py::gil_scoped_release>())
+      .def(
+          "stop", [](PyServer& self) { self.get().stop(); }, py::call_guard<py::gil_scoped_release>())
       .def(
           "drain", [](PyServer& self, Millis deadline_ms) { return self.get().drain(deadline_ms); },
           py::arg("deadline_ms"), py::call_guard<py::gil_scoped_release>())
@@ -230,8 +240,8 @@ void bind_server(py::module_& m) {
       .def_property_readonly("is_running", [](PyServer& self) { return self.get().is_running(); })
       .def(
           "publish",
-          [](PyServer& self, const std::string& channel, const py::buffer& data, bool is_json, const Tags& tags,
-             std::string key, const std::string& idempotency_key, bool skip_history) {
+          [](PyServer& self, const std::string& channel, const py::buffer& data, bool is_json,
+             const Tags& tags, std::string key, const std::string& idempotency_key, bool skip_history) {
             Answer<AppendResult> answer;
             self.get().publish(channel, publication_of(data, is_json, tags, std::move(key)),
                                {idempotency_key, skip_history}, answer.receiver());
@@ -245,7 +255,8 @@ void bind_server(py::module_& m) {
             std::vector<Answer<AppendResult>> answers(items.size());
             for (std::size_t i = 0; i < items.size(); ++i) {
               const auto& [channel, data, is_json] = items[i];
-              self.get().publish(channel, publication_of(data, is_json, std::nullopt, {}), {}, answers[i].receiver());
+              self.get().publish(channel, publication_of(data, is_json, std::nullopt, {}), {},
+                                 answers[i].receiver());
             }
             std::vector<std::pair<Offset, std::string>> positions;
             positions.reserve(items.size());
@@ -256,16 +267,17 @@ void bind_server(py::module_& m) {
       .def(
           "publish_start",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t completion_id,
-             const std::string& channel, const py::buffer& data, bool is_json, const Tags& tags, std::string key,
-             const std::string& idempotency_key, bool skip_history) {
+             const std::string& channel, const py::buffer& data, bool is_json, const Tags& tags,
+             std::string key, const std::string& idempotency_key, bool skip_history) {
             self.get().publish(channel, publication_of(data, is_json, tags, std::move(key)),
                                {idempotency_key, skip_history},
                                [bridge, completion_id](const AppendResult& result) {
                                  bridge->push_completion(completion_id, result);
                                });
           },
-          py::arg("bridge"), py::arg("completion_id"), py::arg("channel"), py::arg("data"), py::arg("is_json"),
-          py::arg("tags"), py::arg("key"), py::arg("idempotency_key"), py::arg("skip_history"))
+          py::arg("bridge"), py::arg("completion_id"), py::arg("channel"), py::arg("data"),
+          py::arg("is_json"), py::arg("tags"), py::arg("key"), py::arg("idempotency_key"),
+          py::arg("skip_history"))
       .def(
           "subscribe",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id,
@@ -273,7 +285,8 @@ void bind_server(py::module_& m) {
             self.get().check_channel(channel);
             self.get().open_reader(bridge, subscription_id, channel, since_of(epoch, offset));
           },
-          py::arg("bridge"), py::arg("subscription_id"), py::arg("channel"), py::arg("epoch"), py::arg("offset"))
+          py::arg("bridge"), py::arg("subscription_id"), py::arg("channel"), py::arg("epoch"),
+          py::arg("offset"))
       .def(
           "unsubscribe",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id) {
@@ -291,10 +304,15 @@ void bind_server(py::module_& m) {
           py::arg("channel"))
       .def("presence", &presence_of, py::arg("channel"))
       .def(
-          "channels", [](PyServer& self, const std::string& pattern) { return self.get().hub().channels(pattern); },
+          "channels",
+          [](PyServer& self, const std::string& pattern) { return self.get().hub().channels(pattern); },
           py::arg("pattern"))
-      .def("stats", [](PyServer& self) { return self.get().stats(); }, py::call_guard<py::gil_scoped_release>())
-      .def("ledger", [](PyServer& self) { return self.get().ledger(); }, py::call_guard<py::gil_scoped_release>())
+      .def(
+          "stats", [](PyServer& self) { return self.get().stats(); },
+          py::call_guard<py::gil_scoped_release>())
+      .def(
+          "ledger", [](PyServer& self) { return self.get().ledger(); },
+          py::call_guard<py::gil_scoped_release>())
       .def(
           "connections", [](PyServer& self) { return self.get().connections(); },
           py::call_guard<py::gil_scoped_release>())

@@ -63,7 +63,8 @@ std::vector<BridgeItem> Bridge::take(std::size_t items_max) {
     }
     const std::size_t count = std::min(items_max, outgoing_.size() - next_);
     const auto begin = outgoing_.begin() + static_cast<std::ptrdiff_t>(next_);
-    taken.assign(std::make_move_iterator(begin), std::make_move_iterator(begin + static_cast<std::ptrdiff_t>(count)));
+    taken.assign(std::make_move_iterator(begin),
+                 std::make_move_iterator(begin + static_cast<std::ptrdiff_t>(count)));
     next_ += count;
     waiting_ -= count;
     if (waiting_ == 0) {  // under the lock, so that no push comes in between

@@ -19,8 +19,9 @@ struct BridgeItem {
   AppendResult result;
 };
 
-/// Carries items from the shards to one Python event loop: a bounded queue, and an eventfd that is readable while
-/// something waits. No shard ever takes the GIL. push(), room() and when_room() from any thread; take() from the loop's.
+/// Carries items from the shards to one Python event loop: a bounded queue, and an eventfd that is readable
+/// while something waits. No shard ever takes the GIL. push(), room() and when_room() from any thread; take()
+/// from the loop's.
 class Bridge final : public ReaderQueue {
  public:
   explicit Bridge(std::size_t capacity);
@@ -46,9 +47,9 @@ class Bridge final : public ReaderQueue {
   const int event_;
   mutable std::mutex mutex_;
   std::vector<BridgeItem> incoming_;
-  std::vector<BridgeItem> outgoing_;   // taken from by the loop; only its thread touches it
-  std::size_t next_ = 0;               // in outgoing_
-  std::size_t waiting_ = 0;            // items in both
+  std::vector<BridgeItem> outgoing_;  // taken from by the loop; only its thread touches it
+  std::size_t next_ = 0;              // in outgoing_
+  std::size_t waiting_ = 0;           // items in both
   std::vector<std::function<void()>> resumes_;
   bool is_closed_ = false;
 };

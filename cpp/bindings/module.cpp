@@ -28,11 +28,13 @@ std::vector<std::tuple<std::string, std::int64_t, std::string, std::string>> lim
 }  // namespace
 
 PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
-  m.doc() = "The native module: the hub, its shards and sockets. Use it through `carillon.Server`, not directly.";
+  m.doc() =
+      "The native module: the hub, its shards and sockets. Use it through `carillon.Server`, not directly.";
   py::register_exception<carillon::ConfigError>(m, "ConfigError", PyExc_ValueError);
   py::register_exception<carillon::PayloadTooLarge>(m, "PayloadTooLarge", PyExc_ValueError);
   py::register_exception<carillon::StoreFailure>(m, "StoreError", PyExc_RuntimeError);
   py::register_exception<carillon::PositionError>(m, "PositionError", PyExc_ValueError);
+  // NOLINTNEXTLINE(performance-unnecessary-value-param): the signature is pybind11's
   py::register_exception_translator([](std::exception_ptr pending) {
     try {
       if (pending) std::rethrow_exception(pending);
@@ -48,7 +50,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("config_schema", &carillon::config_schema);
   m.def(
       "config_check",
-      [](const std::string& config_json) { return carillon::config_to_json(carillon::parse_config(config_json)); },
+      [](const std::string& config_json) {
+        return carillon::config_to_json(carillon::parse_config(config_json));
+      },
       py::arg("config_json"));
   carillon::bind_server(m);
 }

@@ -98,7 +98,8 @@ class BeastReader final : public HttpReader {
   [[nodiscard]] bool has_two_lengths() const {
     if (!parser_.is_header_done()) return false;
     const auto& message = parser_.get();
-    return message.count(http::field::content_length) > 0 && message.count(http::field::transfer_encoding) > 0;
+    return message.count(http::field::content_length) > 0 &&
+           message.count(http::field::transfer_encoding) > 0;
   }
 
   http::request_parser<http::string_body> parser_;
@@ -107,7 +108,8 @@ class BeastReader final : public HttpReader {
 
 }  // namespace
 
-std::unique_ptr<HttpReader> BeastHttp::make_reader(std::size_t header_bytes_max, std::size_t body_bytes_max) const {
+std::unique_ptr<HttpReader> BeastHttp::make_reader(std::size_t header_bytes_max,
+                                                   std::size_t body_bytes_max) const {
   return std::make_unique<BeastReader>(header_bytes_max, body_bytes_max);
 }
 

@@ -35,7 +35,8 @@ class Capture {
   template <typename Buffers>
   std::size_t write_some(const Buffers& buffers) {
     std::size_t bytes = 0;
-    for (auto it = boost::asio::buffer_sequence_begin(buffers); it != boost::asio::buffer_sequence_end(buffers); ++it) {
+    for (auto it = boost::asio::buffer_sequence_begin(buffers);
+         it != boost::asio::buffer_sequence_end(buffers); ++it) {
       const boost::asio::const_buffer piece(*it);
       written.append(static_cast<const char*>(piece.data()), piece.size());
       bytes += piece.size();

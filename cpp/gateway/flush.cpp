@@ -13,7 +13,9 @@ namespace {
 constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
 constexpr std::size_t kSlicesPerCall = 64;
 
-bool is_broken(int error) { return error != EAGAIN && error != EWOULDBLOCK && error != EINTR && error != ENOBUFS; }
+bool is_broken(int error) {
+  return error != EAGAIN && error != EWOULDBLOCK && error != EINTR && error != ENOBUFS;
+}
 
 /// Sends the outlet's list of slices; `total` tells how many bytes there were. Negative: broken.
 std::int64_t send_list(const TurnOutput& output, const Outlet& outlet, std::size_t& total) {

@@ -43,7 +43,8 @@ Gateway::~Gateway() { stop(); }
 
 void Gateway::start() {
   listener_ = std::make_unique<Listener>(
-      Listener::Options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes, shared_.limits.stall_timeout_ms},
+      Listener::Options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes,
+                        shared_.limits.stall_timeout_ms},
       [this](int descriptor) { accepted(descriptor); });
   port_ = listener_->port();
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)

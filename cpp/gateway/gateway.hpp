@@ -29,8 +29,8 @@ class Gateway {
   /// Throws std::system_error when the address cannot be had.
   void start();
   void stop();
-  /// Accepts nothing more, asks every client to go over the first half of `deadline_ms`, waits for them until it ends.
-  /// True: all have left. Blocks.
+  /// Accepts nothing more, asks every client to go over the first half of `deadline_ms`, waits for them until
+  /// it ends. True: all have left. Blocks.
   bool drain(Millis deadline_ms);
 
   [[nodiscard]] std::uint16_t port() const { return port_; }

@@ -36,8 +36,8 @@ Connection& connection_of(Outlet& outlet) {
 }
 }  // namespace
 
-/// Connections stand in an epoll set of the shard's own, and Asio watches that set as one descriptor: an idle connection
-/// costs no pending operation, and one turn takes the events of many.
+/// Connections stand in an epoll set of the shard's own, and Asio watches that set as one descriptor: an idle
+/// connection costs no pending operation, and one turn takes the events of many.
 struct GatewayShard::Io {
   asio::io_context context{1};
   asio::posix::stream_descriptor events{context};
@@ -52,9 +52,14 @@ GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimit
                if (const auto io = weak.lock()) asio::post(io->context, [this] { turn(); });
              }),
       output_(shard_),
-      context_{shared.hub,   shard_,        output_,          *this,     shared.access,
-               shared.origins, shared.handler, shared.http,   clock_,    shared.random,
-               shared.limits, shared.heartbeat, counters_,    shared.is_draining, shared.version},
+      context_{shared.hub,     shard_,
+               output_,        *this,
+               shared.access,  shared.origins,
+               shared.handler, shared.http,
+               clock_,         shared.random,
+               shared.limits,  shared.heartbeat,
+               counters_,      shared.is_draining,
+               shared.version},
       wheel_(clock_.now_ms()),
       buffer_(kReadBytes) {
   const int set = ::epoll_create1(EPOLL_CLOEXEC);
@@ -129,14 +134,16 @@ void GatewayShard::for_each_session(std::function<void(Session&)> visit, std::fu
   });
 }
 
-// ---- events -------------------------------------------------------------------------------------------------------
+// ---- events
+// -------------------------------------------------------------------------------------------------------
 
 void GatewayShard::wait_for_events() {
-  io_->events.async_wait(asio::posix::descriptor_base::wait_read, [this](const boost::system::error_code& error) {
-    if (error) return;
-    take_events();
-    wait_for_events();
-  });
+  io_->events.async_wait(asio::posix::descriptor_base::wait_read,
+                         [this](const boost::system::error_code& error) {
+                           if (error) return;
+                           take_events();
+                           wait_for_events();
+                         });
 }
 
 void GatewayShard::take_events() {
@@ -187,7 +194,8 @@ void GatewayShard::read(Connection& connection) {
   if (!connection.is_lingering && !connection.is_close_wanted) {
     connection.outlet.session->on_bytes({buffer_.data(), static_cast<std::size_t>(count)});
   }
-  // A full buffer was not all there is, and behind a hang-up stands the end: it is asked again, after the others.
+  // A full buffer was not all there is, and behind a hang-up stands the end: it is asked again, after the
+  // others.
   const bool has_more = connection.has_hangup || static_cast<std::size_t>(count) == buffer_.size();
   if (has_more && !connection.is_read_queued && !connection.is_gone) {
     connection.is_read_queued = true;
@@ -209,7 +217,8 @@ void GatewayShard::read_queued() {
   }
 }
 
-// ---- time ---------------------------------------------------------------------------------------------------------
+// ---- time
+// ---------------------------------------------------------------------------------------------------------
 
 void GatewayShard::wait_for_tick() {
   io_->tick.expires_after(std::chrono::milliseconds(TimerWheel::kTickMs));
@@ -274,7 +283,8 @@ void GatewayShard::drain_some() {
   }
 }
 
-// ---- a turn -------------------------------------------------------------------------------------------------------
+// ---- a turn
+// -------------------------------------------------------------------------------------------------------
 
 void GatewayShard::turn() {
   is_turn_posted_ = false;
@@ -298,7 +308,8 @@ void GatewayShard::end_turn() {
   flush();
   settle();
   if (is_stopping_) return;
-  if (shard_.has_work() || !read_queue_.empty() || !output_.finishing().empty() || !output_.outlets().empty()) {
+  if (shard_.has_work() || !read_queue_.empty() || !output_.finishing().empty() ||
+      !output_.outlets().empty()) {
     post_turn();
   }
 }
@@ -327,7 +338,8 @@ void GatewayShard::flush() {
   report_.clear();
 }
 
-// ---- what sessions ask for ----------------------------------------------------------------------------------------
+// ---- what sessions ask for
+// ----------------------------------------------------------------------------------------
 
 void GatewayShard::close(Outlet& outlet) {
   Connection& connection = connection_of(outlet);
@@ -368,7 +380,8 @@ void GatewayShard::settle() {
     Connection& connection = *settling_[i];
     connection.is_settling = false;
     if (connection.is_gone || !connection.is_close_wanted) continue;
-    if (connection.outlet.is_clogged || connection.outlet.first_slice >= 0) continue;  // settled once that has left
+    if (connection.outlet.is_clogged || connection.outlet.first_slice >= 0)
+      continue;  // settled once that has left
     if (connection.has_peer_closed) {
       drop(connection);
     } else if (!connection.is_lingering) {
@@ -402,7 +415,8 @@ void GatewayShard::drop(Connection& connection) {
   if (!connection.is_lingering) connection.session->on_closed();
   wheel_.remove(connection);
   std::erase(read_queue_, &connection);
-  // The descriptor stays open until the turn is over: its number must not be given to another connection before.
+  // The descriptor stays open until the turn is over: its number must not be given to another connection
+  // before.
   const std::uint32_t index = connection.index;
   graveyard_.push_back(std::move(connections_[index]));
   if (index + 1 < connections_.size()) {

@@ -46,8 +46,8 @@ class TurnClock final : public Clock {
   Millis now_ms_ = machine_.now_ms();
 };
 
-/// A thread with its connections: reads what has come, lets the hub's shard pump, sends everything in one flush.
-/// One turn after another; nothing blocks but the wait for the next event.
+/// A thread with its connections: reads what has come, lets the hub's shard pump, sends everything in one
+/// flush. One turn after another; nothing blocks but the wait for the next event.
 class GatewayShard final : private ConnectionHost {
  public:
   GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits);
@@ -105,9 +105,9 @@ class GatewayShard final : private ConnectionHost {
   SessionContext context_;
   SendFlush flush_;
   TimerWheel wheel_;
-  std::vector<char> buffer_;                        // lent to whichever socket is read
+  std::vector<char> buffer_;  // lent to whichever socket is read
   std::vector<std::unique_ptr<Connection>> connections_;
-  std::vector<std::unique_ptr<Connection>> graveyard_;   // dropped in this turn
+  std::vector<std::unique_ptr<Connection>> graveyard_;  // dropped in this turn
   std::vector<std::unique_ptr<Session>> replaced_;
   std::vector<Connection*> settling_;
   std::vector<Connection*> read_queue_;

@@ -28,7 +28,8 @@ struct Listener::Io {
   asio::io_context context{1};
   tcp::acceptor acceptor{context};
   asio::steady_timer pause{context};
-  int spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);  // given up to refuse a connection when descriptors run out
+  int spare =
+      ::open("/dev/null", O_RDONLY | O_CLOEXEC);  // given up to refuse a connection when descriptors run out
   std::thread thread;
   ~Io() {
     if (spare >= 0) ::close(spare);
@@ -39,7 +40,8 @@ Listener::Listener(const Options& options, Accepted accepted)
     : options_(options), accepted_(std::move(accepted)), io_(std::make_unique<Io>()) {
   tcp::resolver resolver(io_->context);
   boost::system::error_code error;
-  const auto found = resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
+  const auto found =
+      resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
   if (error || found.empty()) {
     throw std::system_error(std::make_error_code(std::errc::address_not_available),
                             "host: '" + options.host + "' is no address of this machine");
@@ -56,7 +58,8 @@ Listener::Listener(const Options& options, Accepted accepted)
   // Accepted sockets inherit these, which saves calls per connection.
   acceptor.set_option(tcp::no_delay(true), error);
   if (options.kernel_backlog_bytes > 0) {
-    acceptor.set_option(asio::socket_base::send_buffer_size(static_cast<int>(options.kernel_backlog_bytes)), error);
+    const auto backlog = static_cast<unsigned>(options.kernel_backlog_bytes);
+    ::setsockopt(acceptor.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &backlog, sizeof backlog);
   }
   const auto timeout = static_cast<unsigned>(options.stall_timeout_ms);
   ::setsockopt(acceptor.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
@@ -103,7 +106,8 @@ void Listener::accept_waiting() {
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      // Nobody waits for an answer that cannot come: one is taken off the queue and closed, then there is a pause.
+      // Nobody waits for an answer that cannot come: one is taken off the queue and closed, then there is a
+      // pause.
       if (io_->spare >= 0) ::close(io_->spare);
       const int refused = ::accept4(socket, nullptr, nullptr, SOCK_CLOEXEC);
       if (refused >= 0) ::close(refused);

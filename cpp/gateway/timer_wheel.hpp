@@ -7,8 +7,9 @@
 
 namespace carillon {
 
-/// Deadlines of a shard's connections, rounded up to ticks: a slot is a list linked through the connections, so that a
-/// timer costs no allocation. A deadline beyond the horizon is looked at again when its slot comes round.
+/// Deadlines of a shard's connections, rounded up to ticks: a slot is a list linked through the connections,
+/// so that a timer costs no allocation. A deadline beyond the horizon is looked at again when its slot comes
+/// round.
 class TimerWheel {
  public:
   static constexpr Millis kTickMs = 50;
@@ -19,7 +20,8 @@ class TimerWheel {
   /// Looks at the connection at `deadline_ms`, unless it will be looked at earlier anyway.
   void schedule(Connection& connection, Millis deadline_ms);
   void remove(Connection& connection);
-  /// Unlinks and returns every connection whose tick has come; the caller checks deadlines and schedules again.
+  /// Unlinks and returns every connection whose tick has come; the caller checks deadlines and schedules
+  /// again.
   void advance(Millis now_ms, std::vector<Connection*>& due);
 
  private:

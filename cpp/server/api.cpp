@@ -35,7 +35,8 @@ bool is_same_key(std::string_view given, std::string_view wanted) {
   if (given.size() != wanted.size()) return false;
   unsigned difference = 0;
   for (std::size_t i = 0; i < given.size(); ++i) {
-    difference |= static_cast<unsigned>(static_cast<unsigned char>(given[i]) ^ static_cast<unsigned char>(wanted[i]));
+    difference |=
+        static_cast<unsigned>(static_cast<unsigned char>(given[i]) ^ static_cast<unsigned char>(wanted[i]));
   }
   return difference == 0;
 }
@@ -51,8 +52,8 @@ Publication publication_of(const ApiRequest& request) {
 
 }  // namespace
 
-Api::Api(Hub& hub, const Limits& limits, const Clock& clock, const std::atomic<bool>& is_draining, Options options,
-         std::map<std::string, Page> pages)
+Api::Api(Hub& hub, const Limits& limits, const Clock& clock, const std::atomic<bool>& is_draining,
+         Options options, std::map<std::string, Page> pages)
     : hub_(hub),
       limits_(limits),
       clock_(clock),
@@ -82,7 +83,8 @@ void Api::handle(const HttpRequest& request, std::string_view path, Respond resp
   }
   const auto page = pages_.find(std::string(path));
   if (page == pages_.end()) return respond(plain(404, "nothing is here\n"));
-  if (request.method != "GET" && request.method != "HEAD") return respond(plain(405, "this page takes GET\n"));
+  if (request.method != "GET" && request.method != "HEAD")
+    return respond(plain(405, "this page takes GET\n"));
   HttpResponse response;
   response.content_type = page->second.content_type;
   response.body = page->second.body;
@@ -94,7 +96,8 @@ bool Api::is_authorized(const HttpRequest& request) const {
   if (is_same_key(request.header("x-api-key"), options_.key)) return true;
   const std::string_view authorization = request.header("authorization");
   static constexpr std::string_view kScheme = "apikey ";
-  if (authorization.starts_with(kScheme) && is_same_key(authorization.substr(kScheme.size()), options_.key)) return true;
+  if (authorization.starts_with(kScheme) && is_same_key(authorization.substr(kScheme.size()), options_.key))
+    return true;
   const std::optional<HttpTarget> target = parse_http_target(request.target);
   return target && is_same_key(target->find("api_key").value_or(""), options_.key);
 }
@@ -140,13 +143,14 @@ void Api::publish(const ApiRequest& request, Respond respond) {
   if (const std::string_view refusal = refusal_of(request.channel, request); !refusal.empty()) {
     return respond(error(kErrorBadRequest, refusal));
   }
-  hub_.publish(request.channel, publication_of(request), {request.idempotency_key, request.is_history_skipped},
-               [respond = std::move(respond)](const AppendResult& result) {
-                 if (result.error != StoreError::none) return respond(error(kErrorInternal));
-                 HttpResponse response;
-                 append_api_publish_result(response.body, result.position.offset, result.position.epoch.text());
-                 respond(std::move(response));
-               });
+  hub_.publish(
+      request.channel, publication_of(request), {request.idempotency_key, request.is_history_skipped},
+      [respond = std::move(respond)](const AppendResult& result) {
+        if (result.error != StoreError::none) return respond(error(kErrorInternal));
+        HttpResponse response;
+        append_api_publish_result(response.body, result.position.offset, result.position.epoch.text());
+        respond(std::move(response));
+      });
 }
 
 void Api::broadcast(const ApiRequest& request, Respond respond) {

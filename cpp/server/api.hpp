@@ -40,8 +40,8 @@ class Api final : public HttpHandler {
   /// Collects the state of the gateway and hands it on, on any thread.
   using CollectNode = std::function<void(std::function<void(NodeState)>)>;
 
-  Api(Hub& hub, const Limits& limits, const Clock& clock, const std::atomic<bool>& is_draining, Options options,
-      std::map<std::string, Page> pages);
+  Api(Hub& hub, const Limits& limits, const Clock& clock, const std::atomic<bool>& is_draining,
+      Options options, std::map<std::string, Page> pages);
   void set_collect_node(CollectNode collect) { collect_node_ = std::move(collect); }
 
   void handle(const HttpRequest& request, std::string_view path, Respond respond) override;

@@ -14,12 +14,12 @@ struct ReaderItem {
   enum class Kind : std::uint8_t { publication, status, gap, closed, failed };
   Kind kind = Kind::publication;
   std::uint64_t subscription = 0;
-  EntryRef entry;                             ///< publication
-  std::shared_ptr<const std::string> channel; ///< publication
-  Epoch epoch;                                ///< publication, status (unset: the channel has no positions), gap
-  bool is_recovered = false;                  ///< status
-  Offset offset = 0;                          ///< status: it starts after this
-  Offset lost_from = 0;                       ///< gap
+  EntryRef entry;                              ///< publication
+  std::shared_ptr<const std::string> channel;  ///< publication
+  Epoch epoch;                ///< publication, status (unset: the channel has no positions), gap
+  bool is_recovered = false;  ///< status
+  Offset offset = 0;          ///< status: it starts after this
+  Offset lost_from = 0;       ///< gap
   Offset lost_to = 0;
 };
 
@@ -34,11 +34,12 @@ class ReaderQueue {
   virtual void when_room(std::function<void()> resume) = 0;
 };
 
-/// A subscription without a socket: a cursor whose entries go into a queue in memory. Owned by shared_ptr; everything
-/// happens on its shard's thread.
+/// A subscription without a socket: a cursor whose entries go into a queue in memory. Owned by shared_ptr;
+/// everything happens on its shard's thread.
 class Reader final : public Sink, public std::enable_shared_from_this<Reader> {
  public:
-  Reader(Hub& hub, Shard& shard, std::shared_ptr<ReaderQueue> queue, std::uint64_t subscription, std::string channel);
+  Reader(Hub& hub, Shard& shard, std::shared_ptr<ReaderQueue> queue, std::uint64_t subscription,
+         std::string channel);
   ~Reader() override;
 
   /// Opens the cursor. Any thread.

@@ -34,8 +34,8 @@ MemoryStoreLimits store_limits(const Limits& limits) {
 }  // namespace
 
 struct Server::Network {
-  Network(const ServerConfig& config, Hub& hub, const Clock& clock, RandomSource& random, const std::string& version,
-          std::map<std::string, Page> pages)
+  Network(const ServerConfig& config, Hub& hub, const Clock& clock, RandomSource& random,
+          const std::string& version, std::map<std::string, Page> pages)
       : rules(config.channels),
         access(rules, config.insecure),
         origins(config.allowed_origins, config.insecure),
@@ -141,13 +141,14 @@ bool Server::drain(Millis deadline_ms) {
 
 std::uint16_t Server::port() const { return network_->gateway.port(); }
 
-// ---- publish ------------------------------------------------------------------------------------------------------
+// ---- publish
+// ------------------------------------------------------------------------------------------------------
 
 void Server::check_channel(std::string_view channel) const {
   if (is_channel_name(channel, config_.limits)) return;
-  throw std::invalid_argument("channel: '" + std::string(channel.substr(0, 64)) + "' is no channel name; one has 1 to " +
-                              std::to_string(config_.limits.channel_name_bytes) +
-                              " bytes of UTF-8 without control characters");
+  throw std::invalid_argument(
+      "channel: '" + std::string(channel.substr(0, 64)) + "' is no channel name; one has 1 to " +
+      std::to_string(config_.limits.channel_name_bytes) + " bytes of UTF-8 without control characters");
 }
 
 void Server::publish(std::string_view channel, Publication publication, const PublishOptions& options,
@@ -156,19 +157,22 @@ void Server::publish(std::string_view channel, Publication publication, const Pu
   if (publication.data.size() > static_cast<std::size_t>(config_.limits.publication_bytes)) {
     throw PayloadTooLarge("data: " + std::to_string(publication.data.size()) +
                           " bytes are more than the limit publication_bytes (" +
-                          std::to_string(config_.limits.publication_bytes) + "); raise it or send a reference instead");
+                          std::to_string(config_.limits.publication_bytes) +
+                          "); raise it or send a reference instead");
   }
   if (publication.content == ContentType::json && !is_json(publication.data)) {
-    throw std::invalid_argument("data: is not valid JSON; pass bytes without json=True to send them as they are");
+    throw std::invalid_argument(
+        "data: is not valid JSON; pass bytes without json=True to send them as they are");
   }
   if (has_stopped_) throw StoreFailure("the server has been stopped");
   hub_->publish(channel, std::move(publication), options, std::move(done));
 }
 
-// ---- readers ------------------------------------------------------------------------------------------------------
+// ---- readers
+// ------------------------------------------------------------------------------------------------------
 
-void Server::open_reader(const std::shared_ptr<ReaderQueue>& queue, std::uint64_t subscription, std::string channel,
-                         const std::optional<Since>& since) {
+void Server::open_reader(const std::shared_ptr<ReaderQueue>& queue, std::uint64_t subscription,
+                         std::string channel, const std::optional<Since>& since) {
   std::shared_ptr<Reader> reader;
   {
     const std::lock_guard lock(readers_mutex_);
@@ -208,7 +212,8 @@ void Server::close_all_readers() {
   for (const auto& [key, reader] : readers) reader->close();
 }
 
-// ---- what can be asked --------------------------------------------------------------------------------------------
+// ---- what can be asked
+// --------------------------------------------------------------------------------------------
 
 std::vector<std::string> Server::connections() {
   std::vector<std::string> ids;

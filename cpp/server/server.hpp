@@ -61,12 +61,13 @@ class Server {
 
   /// Throws std::invalid_argument when this is no channel name.
   void check_channel(std::string_view channel) const;
-  /// Checks, then publishes. Throws std::invalid_argument (channel name, data that is not the JSON it claims to be),
-  /// PayloadTooLarge, StoreFailure (stopped).
+  /// Checks, then publishes. Throws std::invalid_argument (channel name, data that is not the JSON it claims
+  /// to be), PayloadTooLarge, StoreFailure (stopped).
   void publish(std::string_view channel, Publication publication, const PublishOptions& options,
                Hub::PublishDone done);
 
-  /// Opens a subscription without a socket; its items go to `queue` under `subscription`, a number of the caller's.
+  /// Opens a subscription without a socket; its items go to `queue` under `subscription`, a number of the
+  /// caller's.
   void open_reader(const std::shared_ptr<ReaderQueue>& queue, std::uint64_t subscription, std::string channel,
                    const std::optional<Since>& since);
   void close_reader(const ReaderQueue* queue, std::uint64_t subscription);
