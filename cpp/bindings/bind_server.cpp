@@ -283,6 +283,7 @@ void bind_server(py::module_& m) {
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id,
              const std::string& channel, const std::optional<std::string>& epoch, Offset offset) {
             self.get().check_channel(channel);
+            bridge->limit(static_cast<std::size_t>(self.get().config().limits.bridge_items));
             self.get().open_reader(bridge, subscription_id, channel, since_of(epoch, offset));
           },
           py::arg("bridge"), py::arg("subscription_id"), py::arg("channel"), py::arg("epoch"),

@@ -19,28 +19,24 @@ int make_event() {
 }
 }  // namespace
 
-Bridge::Bridge(std::size_t capacity) : capacity_(std::max<std::size_t>(1, capacity)), event_(make_event()) {}
+Bridge::Bridge(std::size_t capacity) : event_(make_event()), capacity_(std::max<std::size_t>(1, capacity)) {}
 
-Bridge::~Bridge() { ::close(event_); }
+Bridge::~Bridge() { close(); }
 
-void Bridge::add(BridgeItem item) {
-  bool was_empty = false;
-  {
-    const std::lock_guard lock(mutex_);
-    if (is_closed_) return;
-    was_empty = waiting_++ == 0;
-    incoming_.push_back(std::move(item));
-  }
-  if (was_empty) {
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t written = ::write(event_, &one, sizeof one);
-  }
+bool Bridge::add(BridgeItem item) {
+  const std::lock_guard lock(mutex_);
+  if (is_closed_) return false;
+  incoming_.push_back(std::move(item));
+  if (waiting_++ > 0) return true;
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t written = ::write(event_, &one, sizeof one);
+  return true;
 }
 
-void Bridge::push(ReaderItem item) {
+bool Bridge::push(ReaderItem item) {
   BridgeItem bridged;
   bridged.reader = std::move(item);
-  add(std::move(bridged));
+  return add(std::move(bridged));
 }
 
 void Bridge::push_completion(std::uint64_t completion, const AppendResult& result) {
@@ -51,11 +47,17 @@ void Bridge::push_completion(std::uint64_t completion, const AppendResult& resul
   add(std::move(bridged));
 }
 
+void Bridge::limit(std::size_t items_max) {
+  const std::lock_guard lock(mutex_);
+  capacity_ = std::min(capacity_, std::max<std::size_t>(1, items_max));
+}
+
 std::vector<BridgeItem> Bridge::take(std::size_t items_max) {
   std::vector<BridgeItem> taken;
   std::vector<std::function<void()>> resumes;
   {
     const std::lock_guard lock(mutex_);
+    if (is_closed_) return taken;
     if (next_ == outgoing_.size()) {
       outgoing_.clear();
       next_ = 0;
@@ -96,13 +98,13 @@ void Bridge::when_room(std::function<void()> resume) {
 }
 
 void Bridge::close() {
-  std::vector<std::function<void()>> resumes;
   const std::lock_guard lock(mutex_);
-  is_closed_ = true;
+  if (std::exchange(is_closed_, true)) return;
   incoming_.clear();
   outgoing_.clear();
   next_ = waiting_ = 0;
   resumes_.clear();
+  ::close(event_);
 }
 
 }  // namespace carillon

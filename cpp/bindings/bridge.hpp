@@ -33,19 +33,21 @@ class Bridge final : public ReaderQueue {
   /// Up to `items_max` items, oldest first. The eventfd is reset once nothing is left.
   std::vector<BridgeItem> take(std::size_t items_max);
   void push_completion(std::uint64_t completion, const AppendResult& result);
-  /// Drops what waits; later pushes are dropped, too.
+  /// At most `items_max` publications wait from now on; of several servers on a loop, the least limit holds.
+  void limit(std::size_t items_max);
+  /// Drops what waits and gives the eventfd back, which the loop must have let go of; later pushes are dropped, too.
   void close();
 
   [[nodiscard]] std::size_t room() const override;
-  void push(ReaderItem item) override;
+  bool push(ReaderItem item) override;
   void when_room(std::function<void()> resume) override;
 
  private:
-  void add(BridgeItem item);
+  bool add(BridgeItem item);
 
-  const std::size_t capacity_;
   const int event_;
   mutable std::mutex mutex_;
+  std::size_t capacity_;
   std::vector<BridgeItem> incoming_;
   std::vector<BridgeItem> outgoing_;  // taken from by the loop; only its thread touches it
   std::size_t next_ = 0;              // in outgoing_

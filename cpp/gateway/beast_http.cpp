@@ -23,9 +23,6 @@ HttpReader::Result refusal_of(const boost::beast::error_code& error) {
   } else if (error == http::error::body_limit) {
     result.refusal_status = 413;
     result.refusal_reason = "the request's body is longer than the limit body_bytes";
-  } else if (error == http::error::bad_transfer_encoding) {
-    result.refusal_status = 501;
-    result.refusal_reason = "this Transfer-Encoding is not understood";
   } else {
     result.refusal_status = 400;
     result.refusal_reason = "not a valid HTTP request: " + error.message();

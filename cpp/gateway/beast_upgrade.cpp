@@ -67,7 +67,7 @@ bool BeastHttp::is_websocket_upgrade(const HttpRequest& request) const {
 HttpLibrary::Upgrade BeastHttp::upgrade(const HttpRequest& request, std::string_view subprotocol) const {
   websocket::stream<Capture, false> stream{Capture{}};
   stream.set_option(websocket::stream_base::decorator([subprotocol](websocket::response_type& response) {
-    response.erase(http::field::server);
+    response.set(http::field::server, "carillon");  // else it would name its own version
     if (!subprotocol.empty()) response.set(http::field::sec_websocket_protocol, subprotocol);
   }));
   boost::beast::error_code error;

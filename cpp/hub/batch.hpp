@@ -32,7 +32,7 @@ struct EncodedBatch {
   std::string storage;               ///< the bytes, unless they are one entry's own
 };
 
-/// Consecutive entries of a channel, on their way to the cursors that stand before them. Encoded at most once per
+/// Entries of a channel with consecutive seqs, on their way to the cursors that stand before them. Encoded at most once per
 /// form. Belongs to one shard.
 class Batch {
  public:
@@ -45,6 +45,12 @@ class Batch {
   [[nodiscard]] const Epoch& epoch() const { return epoch_; }
   [[nodiscard]] const std::vector<EntryRef>& entries() const { return entries_; }
   [[nodiscard]] std::uint32_t size() const { return static_cast<std::uint32_t>(entries_.size()); }
+  /// Of the entries' data.
+  [[nodiscard]] std::size_t data_bytes() const {
+    std::size_t bytes = 0;
+    for (const EntryRef& entry : entries_) bytes += entry->publication.data.size();
+    return bytes;
+  }
   [[nodiscard]] Seq begin() const { return begin_; }
   [[nodiscard]] Seq end() const { return begin_ + entries_.size(); }
   /// Newest offset below the entry at `index`, in [0, size()].

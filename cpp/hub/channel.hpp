@@ -12,6 +12,7 @@
 #include "hub/channel_options.hpp"
 #include "hub/ledger.hpp"
 #include "store/position.hpp"
+#include "store/store.hpp"
 
 namespace carillon {
 
@@ -31,6 +32,13 @@ struct Channel {
     bool is_woken = false;    ///< stands in the shard's mailbox already
   };
 
+  /// A range on its way from the store, and all who wait for it; called without the lock.
+  struct RangeRead {
+    Offset first = 0;
+    Offset last = 0;
+    std::vector<std::function<void(const ReadResult&)>> waiting;
+  };
+
   const std::string name;
   const ChannelOptions& options;
 
@@ -43,19 +51,24 @@ struct Channel {
   bool is_held = false;        ///< the store was asked to keep it, and must be told of the release
   bool is_filling = false;     ///< a hole is being read from the store
   std::uint32_t resets = 0;    ///< how often the log lost its continuity
+  std::uint32_t epoch_resets = 0;  ///< `resets` when the epoch began
   std::int64_t announced = 0;  ///< entries that came into the log, ever
   std::uint64_t unbalanced = 0;
   Account ended;               ///< of subscriptions that have ended
   std::vector<Link> links;
   std::map<Offset, EntryRef> held_back;          ///< announced beyond a hole
   std::vector<std::function<void()>> on_open;    ///< waits for the store's answer; run without the lock
-  std::vector<std::function<void()>> on_announced_once;  ///< waits for the log to come closer to the store's top; likewise
+  std::vector<std::shared_ptr<RangeRead>> reads;  ///< ranges that the store is being asked for
 
   [[nodiscard]] Link* link_of(const Shard& shard) {
     for (Link& link : links) {
       if (link.shard == &shard) return &link;
     }
     return nullptr;
+  }
+  /// Nobody reads it, nothing is in it or on its way to it: it may go dormant.
+  [[nodiscard]] bool is_unused() const {
+    return links.empty() && log.is_empty() && held_back.empty() && reads.empty() && !is_opening;
   }
   /// Everything below has been taken by the groups of all shards.
   [[nodiscard]] Seq taken() const {

@@ -1,7 +1,6 @@
 #include "hub/channel_log.hpp"
 
 #include <algorithm>
-#include <bit>
 #include <cassert>
 #include <utility>
 
@@ -10,7 +9,7 @@ namespace carillon {
 void ChannelLog::reserve_one() {
   if (size_ < ring_.size()) return;
   std::vector<Slot> wider(std::max<std::size_t>(4, ring_.size() * 2));
-  for (std::size_t i = 0; i < size_; ++i) wider[i] = std::move(ring_[(head_ + i) & (ring_.size() - 1)]);
+  for (std::size_t i = 0; i < size_; ++i) wider[i] = std::move(slot(i));
   ring_ = std::move(wider);
   head_ = 0;
 }
@@ -19,107 +18,183 @@ void ChannelLog::append(EntryRef entry, Millis now_ms, const ChannelOptions& opt
   assert(!entry->is_stored() || entry->offset == top_ + 1);
   reserve_one();
   const std::size_t cost = entry->cost_bytes();
-  Slot& place = ring_[(head_ + size_) & (ring_.size() - 1)];
+  Slot& place = slot(size_);
+  place.seq = end_seq_++;
   place.offset_before = top_;
   place.announced_ms = now_ms;
   if (entry->is_stored()) {
     top_ = entry->offset;
     history_bytes_ += cost;
+  } else {
+    ++loose_;
+    loose_bytes_ += cost;
   }
   place.entry = std::move(entry);
   bytes_ += cost;
   ++size_;
+  ++dense_;
   trim(now_ms, options, taken);
 }
 
-bool ChannelLog::prepend(const std::vector<EntryRef>& entries, Millis now_ms, const ChannelOptions& options) {
-  if (entries.empty()) return false;
-  const Offset next = size_ > 0 ? offset_before(begin_seq_) + 1 : top_ + 1;
-  if (entries.back()->offset + 1 != next || history_from_ > next || begin_seq_ <= entries.size()) return false;
-  for (auto it = entries.rbegin(); it != entries.rend(); ++it) {
+bool ChannelLog::prepend(const std::vector<EntryRef>& entries, Millis now_ms, const ChannelOptions& options,
+                         Seq taken) {
+  const Offset next = offset_before(begin_seq()) + 1;
+  auto it = entries.rbegin();
+  while (it != entries.rend() && (*it)->offset >= next) ++it;
+  if (it == entries.rend() || (*it)->offset + 1 != next || history_from_ > next) return false;
+  if (begin_seq() <= entries.size()) return false;
+  for (; it != entries.rend(); ++it) {
+    const Seq seq = begin_seq() - 1;
     reserve_one();
     head_ = (head_ + ring_.size() - 1) & (ring_.size() - 1);
-    ring_[head_] = Slot{*it, (*it)->offset - 1, now_ms};
+    ring_[head_] = Slot{*it, seq, (*it)->offset - 1, now_ms};
     bytes_ += (*it)->cost_bytes();
     history_bytes_ += (*it)->cost_bytes();
+    if (dense_ == size_) ++dense_;
     ++size_;
-    --begin_seq_;
   }
   history_from_ = entries.front()->offset;
-  history_seq_ = begin_seq_;
-  trim(now_ms, options, end_seq());
+  outside_ = 0;
+  trim(now_ms, options, taken);
   return true;
 }
 
 void ChannelLog::trim(Millis now_ms, const ChannelOptions& options, Seq taken) {
-  // First the history's start moves up, then whatever lies below it and outside of the live window goes.
+  // First the history's start moves up, then whatever lies before it and outside of the live window goes.
   if (!options.has_history()) history_from_ = top_ + 1;
-  const Seq end = end_seq();
-  history_seq_ = std::max(history_seq_, begin_seq_);
-  while (history_seq_ < end) {
-    const Slot& oldest = slot(history_seq_);
+  while (outside_ < size_) {
+    const Slot& oldest = slot(outside_);
     if (oldest.entry->is_stored()) {
-      const bool is_over = oldest.entry->offset < history_from_ || top_ - oldest.entry->offset >= options.history_size ||
+      const bool is_over = oldest.entry->offset < history_from_ ||
+                           top_ - oldest.entry->offset >= options.history_size ||
                            history_bytes_ > options.history_bytes ||
-                           oldest.announced_ms + options.history_ttl_ms <= now_ms;
+                           now_ms - oldest.announced_ms >= options.history_ttl_ms;
       if (!is_over) break;
       history_bytes_ -= oldest.entry->cost_bytes();
       history_from_ = std::max(history_from_, oldest.entry->offset + 1);
     }
-    ++history_seq_;
+    ++outside_;
   }
-  while (begin_seq_ < history_seq_) {
+  while (outside_ > 0) {
+    const Slot& oldest = slot(0);
     const bool is_over = size_ > options.live_window_entries || bytes_ > options.live_window_bytes ||
-                         slot(begin_seq_).announced_ms + kLiveWindowMs <= now_ms;
-    const bool is_burst = begin_seq_ >= taken && size_ <= kBurstEntries && bytes_ <= kBurstBytes;
+                         now_ms - oldest.announced_ms >= kLiveWindowMs;
+    // The newest entry waits for its readers whatever its size.
+    const bool is_burst =
+        oldest.seq >= taken && (size_ == 1 || (size_ <= kBurstEntries && bytes_ <= kBurstBytes));
     if (!is_over || is_burst) break;
     drop_front();
   }
+  thin_out(options, taken);
   if (size_ == 0 && !ring_.empty()) {
     ring_ = {};
     head_ = 0;
   }
 }
 
+void ChannelLog::thin_out(const ChannelOptions& options, Seq taken) {
+  // Ephemeral entries between publications that stay: they go in strokes, so that each costs a constant on average.
+  const bool is_due = loose_ > 2 * options.live_window_entries + (size_ - loose_) / 4 + loose_kept_ ||
+                      loose_bytes_ > 2 * options.live_window_bytes + loose_kept_bytes_;
+  if (!is_due || outside_ == size_) return;
+  std::size_t window = size_;  // index where the live window begins, or what a shard has not seen
+  std::size_t window_bytes = 0;
+  for (; window > outside_; --window) {
+    const Slot& next = slot(window - 1);
+    const std::size_t entries = size_ - window + 1;
+    window_bytes += next.entry->cost_bytes();
+    const bool is_live = entries <= options.live_window_entries && window_bytes <= options.live_window_bytes;
+    const bool is_burst =
+        next.seq >= taken && (entries == 1 || (entries <= kBurstEntries && window_bytes <= kBurstBytes));
+    if (!is_live && !is_burst) break;
+  }
+  std::size_t kept = outside_;
+  for (std::size_t i = outside_; i < size_; ++i) {
+    Slot& each = slot(i);
+    if (i < window && !each.entry->is_stored()) {
+      const std::size_t cost = each.entry->cost_bytes();
+      bytes_ -= cost;
+      loose_bytes_ -= cost;
+      --loose_;
+      each.entry.reset();
+    } else {
+      if (kept != i) slot(kept) = std::exchange(each, Slot{});
+      ++kept;
+    }
+  }
+  size_ = kept;
+  loose_kept_ = loose_;
+  loose_kept_bytes_ = loose_bytes_;
+  dense_ = 0;
+  while (dense_ < size_ && slot(size_ - 1 - dense_).seq == end_seq_ - 1 - dense_) ++dense_;
+}
+
 void ChannelLog::drop_front() {
   Slot& front = ring_[head_];
-  bytes_ -= front.entry->cost_bytes();
+  const std::size_t cost = front.entry->cost_bytes();
+  bytes_ -= cost;
+  if (!front.entry->is_stored()) {
+    --loose_;
+    loose_bytes_ -= cost;
+  }
   front.entry.reset();
   head_ = (head_ + 1) & (ring_.size() - 1);
   --size_;
-  ++begin_seq_;
+  --outside_;
+  dense_ = std::min(dense_, size_);
 }
 
 void ChannelLog::reset(Offset top) {
-  begin_seq_ = end_seq();
-  history_seq_ = begin_seq_;
   ring_ = {};
-  head_ = size_ = bytes_ = history_bytes_ = 0;
-  top_ = top;
-  history_from_ = top + 1;
+  head_ = size_ = dense_ = outside_ = 0;
+  bytes_ = history_bytes_ = 0;
+  loose_ = loose_bytes_ = loose_kept_ = loose_kept_bytes_ = 0;
+  start_after(top);
 }
 
-Offset ChannelLog::offset_before(Seq seq) const { return seq >= end_seq() ? top_ : slot(seq).offset_before; }
+std::size_t ChannelLog::index_of(Seq seq) const {
+  if (seq >= end_seq_) return size_;
+  if (end_seq_ - seq <= dense_) return size_ - static_cast<std::size_t>(end_seq_ - seq);
+  std::size_t low = 0;
+  std::size_t high = size_ - dense_;
+  while (low < high) {
+    const std::size_t middle = low + (high - low) / 2;
+    if (slot(middle).seq < seq) {
+      low = middle + 1;
+    } else {
+      high = middle;
+    }
+  }
+  return low;
+}
+
+Seq ChannelLog::next_seq(Seq seq) const {
+  const std::size_t index = index_of(seq);
+  return index < size_ ? slot(index).seq : end_seq_;
+}
+
+Offset ChannelLog::offset_before(Seq seq) const {
+  const std::size_t index = index_of(seq);
+  return index < size_ ? slot(index).offset_before : top_;
+}
 
 std::optional<Seq> ChannelLog::seq_after(Offset offset) const {
   if (offset > top_) return std::nullopt;
-  if (offset == top_) {
-    // Ephemeral entries behind the newest stored one are no part of a resume.
-    return end_seq();
-  }
-  if (offset + 1 < history_from_ || size_ == 0 || offset < slot(begin_seq_).offset_before) return std::nullopt;
-  // The first entry after which the newest stored offset is at least offset + 1: it is that publication.
-  Seq low = begin_seq_;
-  Seq high = end_seq();
+  if (offset == top_) return end_seq_;  // ephemeral entries behind the newest stored one are no part of a resume
+  if (offset + 1 < history_from_) return std::nullopt;
+  // The first slot behind which the newest stored offset is more than `offset`: it holds publication offset + 1.
+  std::size_t low = outside_;
+  std::size_t high = size_;
   while (low < high) {
-    const Seq middle = low + (high - low) / 2;
-    if (offset_before(middle + 1) > offset) {
+    const std::size_t middle = low + (high - low) / 2;
+    const Offset with_it = middle + 1 < size_ ? slot(middle + 1).offset_before : top_;
+    if (with_it > offset) {
       high = middle;
     } else {
       low = middle + 1;
     }
   }
-  return low;
+  return slot(low).seq;
 }
 
 }  // namespace carillon

@@ -13,7 +13,8 @@ class Batch;
 class Cursor;
 class ShardChannel;
 
-/// What a cursor is told when publications had left the history before it could take them.
+/// What a cursor is told when publications had left the history before it could take them, or when the channel has a
+/// new epoch (offsets of the two do not compare then: lost_from may be above lost_to).
 struct Gap {
   Offset lost_from = 0;
   Offset lost_to = 0;
@@ -26,9 +27,11 @@ class Sink {
  public:
   virtual ~Sink() = default;
   /// Takes the whole batch, or none of it (false): the cursor then lags until Shard::resume. The cursor has already
-  /// moved past the batch; what turns out undeliverable later is given back with Shard::rewind.
+  /// moved past the batch; what turns out undeliverable later is given back with Shard::rewind. It may be parked or
+  /// closed in here (once the batch is counted or given back), not destroyed.
   virtual bool stage(Cursor& cursor, const Batch& batch) = 0;
-  /// Publications were lost for this cursor. It may be closed in here.
+  /// Publications were lost for this cursor. Never in a turn in which something has been staged for it before. It may
+  /// be parked or closed in here, not destroyed.
   virtual void on_gap(Cursor& cursor, const Gap& gap) = 0;
 };
 

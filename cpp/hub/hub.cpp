@@ -14,15 +14,27 @@ struct Hub::PendingSubscribe {
   std::optional<Since> since;
   SubscribeDone done;
   bool has_asked_top = false;
-  bool has_asked_range = false;
+  std::optional<std::uint32_t> asked_range_at;  // the channel's resets then: another one may have moved the range
 };
 
 Hub::Hub(const Clock& clock, Store& store, ChannelRules rules, HubLimits limits)
-    : clock_(clock), store_(store), rules_(std::move(rules)), limits_(limits) {
+    : clock_(clock),
+      store_(store),
+      rules_(std::move(rules)),
+      limits_(limits),
+      relieve_above_(limits.history_bytes_total) {
   store_.set_listener(this);
 }
 
-Hub::~Hub() = default;
+Hub::~Hub() {
+  // Whoever still waits for the store holds the channel that holds him.
+  for (Stripe& stripe : stripes_) {
+    for (const auto& [name, channel] : stripe.channels) {
+      channel->on_open.clear();
+      for (const auto& range : channel->reads) range->waiting.clear();
+    }
+  }
+}
 
 // ---- channels -----------------------------------------------------------------------------------------------------
 
@@ -87,7 +99,7 @@ void Hub::publish(std::string_view name, Publication publication, const PublishO
   append.is_ephemeral = options.skip_history || !channel->options.has_history();
   append.idempotency_key = options.idempotency_key;
   store_.append(name, std::move(entry), append, std::move(done));
-  if (history_bytes() > limits_.history_bytes_total) relieve_pressure();
+  if (history_bytes() > relieve_above_.load(std::memory_order_relaxed)) relieve_pressure();
 }
 
 void Hub::announce(std::string_view name, EntryKind kind, std::string info_json) {
@@ -102,22 +114,21 @@ void Hub::announce(std::string_view name, EntryKind kind, std::string info_json)
 void Hub::on_announced(const Announcement& announcement) {
   const auto channel = find_or_add(announcement.channel);
   bool is_hole = false;
-  std::vector<std::function<void()>> waiting;
   {
     const std::lock_guard lock(channel->mutex);
     accept(*channel, announcement.epoch, announcement.entry);
     is_hole = !channel->held_back.empty() && !channel->is_filling;
     if (is_hole) channel->is_filling = true;
-    waiting.swap(channel->on_announced_once);
   }
   if (is_hole) fill_hole(channel);
-  for (auto& then : waiting) then();
 }
 
 void Hub::accept(Channel& channel, const Epoch& epoch, const EntryRef& entry) {
   if (!channel.epoch.is_set()) {
+    // Nobody can listen before the channel is open, and only a stored entry tells where its offsets stand.
+    if (!entry->is_stored()) return;
     channel.epoch = epoch;
-    if (entry->is_stored()) channel.log.start_after(entry->offset - 1);
+    channel.log.start_after(entry->offset - 1);
   } else if (channel.epoch != epoch) {
     reset(channel, epoch, entry->is_stored() ? entry->offset - 1 : 0);
   }
@@ -150,10 +161,13 @@ void Hub::drain_held_back(Channel& channel) {
 }
 
 void Hub::reset(Channel& channel, const Epoch& epoch, Offset top) {
-  if (channel.epoch != epoch) channel.held_back.clear();
-  channel.epoch = epoch;
-  channel.log.reset(top);
   ++channel.resets;
+  if (channel.epoch != epoch) {
+    channel.held_back.clear();
+    channel.epoch = epoch;
+    channel.epoch_resets = channel.resets;
+  }
+  channel.log.reset(top);
 }
 
 void Hub::wake_shards(Channel& channel) {
@@ -176,27 +190,52 @@ void Hub::fill_hole(const std::shared_ptr<Channel>& channel) {
     first = channel->log.top() + 1;
     last = channel->held_back.begin()->first - 1;
   }
-  store_.read(channel->name, first, last,
-              [this, channel](const ReadResult& result) { on_filled(channel, result); });
+  read(channel, first, last, [this, channel, last](const ReadResult& result) { on_filled(channel, last, result); });
 }
 
-void Hub::on_filled(const std::shared_ptr<Channel>& channel, const ReadResult& result) {
-  std::vector<std::function<void()>> waiting;
+void Hub::on_filled(const std::shared_ptr<Channel>& channel, Offset last, const ReadResult& result) {
   {
-  const std::lock_guard lock(channel->mutex);
-  channel->is_filling = false;
-  for (const EntryRef& entry : result.entries) accept(*channel, channel->epoch, entry);
-  // What the store no longer holds nobody can deliver: the hole becomes a gap that every cursor is told of. An
-  // unavailable store is asked again by keep_house.
-  if (result.error == StoreError::not_held && !channel->held_back.empty() &&
-      channel->held_back.begin()->first > channel->log.top() + 1) {
-    reset(*channel, channel->epoch, channel->held_back.begin()->first - 1);
-    drain_held_back(*channel);
+    const std::lock_guard lock(channel->mutex);
+    channel->is_filling = false;
+    if (result.error == StoreError::unavailable) return;  // keep_house asks again
+    accept_read(*channel, result);
+    if (channel->log.top() < last && !channel->held_back.empty()) {
+      // What the store no longer holds nobody can deliver: the hole becomes a gap that every cursor is told of.
+      reset(*channel, channel->epoch, channel->held_back.begin()->first - 1);
+      drain_held_back(*channel);
+      wake_shards(*channel);
+    }
+    if (channel->held_back.empty()) return;
+    channel->is_filling = true;
   }
-  wake_shards(*channel);
-  waiting.swap(channel->on_announced_once);
+  fill_hole(channel);
+}
+
+void Hub::read(const std::shared_ptr<Channel>& channel, Offset first, Offset last,
+               std::function<void(const ReadResult&)> then) {
+  auto range = std::make_shared<Channel::RangeRead>(Channel::RangeRead{first, last, {}});
+  {
+    const std::lock_guard lock(channel->mutex);
+    for (const auto& known : channel->reads) {
+      if (known->first > first || known->last != last) continue;
+      known->waiting.push_back(std::move(then));
+      return;
+    }
+    range->waiting.push_back(std::move(then));
+    channel->reads.push_back(range);
   }
-  for (auto& then : waiting) then();
+  store_.read(channel->name, first, last, [channel, range](const ReadResult& result) {
+    {
+      const std::lock_guard lock(channel->mutex);
+      std::erase(channel->reads, range);
+    }
+    for (const auto& each : range->waiting) each(result);
+  });
+}
+
+void Hub::accept_read(Channel& channel, const ReadResult& result) {
+  if (result.epoch != channel.epoch) return;
+  for (const EntryRef& entry : result.entries) accept(channel, channel.epoch, entry);
 }
 
 // ---- subscribe ----------------------------------------------------------------------------------------------------
@@ -213,17 +252,6 @@ void Hub::subscribe(Shard& shard, Cursor& cursor, std::string_view name, const s
 
 void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
   if (*pending->cursor == nullptr) return;
-  const auto again = [this, pending](StoreError error) {
-    pending->shard.run([this, pending, error] {
-      if (error != StoreError::unavailable) return try_start(pending);
-      if (Cursor* cursor = *pending->cursor; cursor != nullptr) {
-        cursor->ticket_.reset();
-        SubscribeOutcome failed;
-        failed.error = error;
-        pending->done(failed);
-      }
-    });
-  };
   enum class Next : std::uint8_t { start, ask_top, ask_range, fail } next = Next::start;
   Offset range_first = 0;
   Offset range_last = 0;
@@ -247,8 +275,9 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
           result.is_recovered = true;
         } else if (wanted > channel.log.top() && !pending->has_asked_top) {
           next = Next::ask_top;  // the hub may be behind the store: announcements are under way
-        } else if (wanted < channel.log.top() && !pending->has_asked_range) {
+        } else if (wanted < channel.log.top() && pending->asked_range_at != channel.resets) {
           next = Next::ask_range;
+          pending->asked_range_at = channel.resets;
           range_first = wanted + 1;
           range_last = channel.log.history_from() - 1;
         }
@@ -266,37 +295,60 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
     case Next::start:
       return pending->done(result);
     case Next::fail:
-      return again(StoreError::unavailable);
+      return try_start_again(pending, StoreError::unavailable);
     case Next::ask_top:
-      pending->has_asked_top = true;
-      return store_.open(pending->channel->name, [this, pending, again](const OpenResult& top) {
-        store_.release(pending->channel->name);
-        if (top.error != StoreError::none) return again(top.error);
-        {
-          const std::lock_guard lock(pending->channel->mutex);
-          Channel& channel = *pending->channel;
-          if (top.top.epoch == channel.epoch && top.top.offset >= pending->since->offset &&
-              channel.log.top() < pending->since->offset) {
-            pending->has_asked_top = false;  // it will come: look again when more has been announced
-            // Posted: an announcement may come while the store holds a lock of its own.
-            channel.on_announced_once.push_back([this, pending] { pending->shard.post([this, pending] { try_start(pending); }); });
-            return;
-          }
-        }
-        again(StoreError::none);
-      });
+      return ask_top(pending);
     case Next::ask_range:
-      pending->has_asked_range = true;
-      return store_.read(pending->channel->name, range_first, range_last,
-                         [this, pending, again](const ReadResult& range) {
-                           if (range.error == StoreError::none) {
-                             Channel& channel = *pending->channel;
-                             const std::lock_guard lock(channel.mutex);
-                             channel.log.prepend(range.entries, clock_.now_ms(), channel.options);
-                           }
-                           again(range.error);
-                         });
+      return ask_range(pending, range_first, range_last);
   }
+}
+
+void Hub::try_start_again(const std::shared_ptr<PendingSubscribe>& pending, StoreError error) {
+  pending->shard.run([this, pending, error] {
+    if (error != StoreError::unavailable) return try_start(pending);
+    if (Cursor* cursor = *pending->cursor; cursor != nullptr) {
+      cursor->ticket_.reset();
+      SubscribeOutcome failed;
+      failed.error = error;
+      pending->done(failed);
+    }
+  });
+}
+
+void Hub::ask_top(const std::shared_ptr<PendingSubscribe>& pending) {
+  pending->has_asked_top = true;
+  store_.open(pending->channel->name, [this, pending](const OpenResult& top) {
+    if (top.error != StoreError::none) return try_start_again(pending, top.error);
+    store_.release(pending->channel->name);
+    Offset first = 0;
+    {
+      const std::lock_guard lock(pending->channel->mutex);
+      if (top.top.epoch == pending->channel->epoch) first = pending->channel->log.top() + 1;
+    }
+    if (first == 0 || top.top.offset < first || top.top.offset < pending->since->offset) {
+      return try_start_again(pending, StoreError::none);  // it is there by now, or never was
+    }
+    read(pending->channel, first, top.top.offset, [this, pending](const ReadResult& range) {
+      {
+        const std::lock_guard lock(pending->channel->mutex);
+        if (range.error == StoreError::none) accept_read(*pending->channel, range);
+      }
+      try_start_again(pending, range.error);
+    });
+  });
+}
+
+void Hub::ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset first, Offset last) {
+  read(pending->channel, first, last, [this, pending](const ReadResult& range) {
+    {
+      Channel& channel = *pending->channel;
+      const std::lock_guard lock(channel.mutex);
+      if (range.epoch == channel.epoch) {
+        channel.log.prepend(range.entries, clock_.now_ms(), channel.options, channel.taken());
+      }
+    }
+    try_start_again(pending, range.error);
+  });
 }
 
 // ---- history, presence, ledger ------------------------------------------------------------------------------------
@@ -304,27 +356,27 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
 void Hub::history(std::string_view name, const HistoryQuery& query, HistoryDone done) {
   const auto channel = open_channel(name);
   when_open(channel, [this, channel, query, done = std::move(done)] {
-    Offset missing_last = 0;
+    bool is_open = false;
+    const Offset first = query.since && !query.is_reverse ? query.since->offset + 1 : 1;
+    Offset last = 0;
     {
       const std::lock_guard lock(channel->mutex);
-      if (!channel->is_open) return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
+      is_open = channel->is_open;
       channel->log.trim(clock_.now_ms(), channel->options, channel->taken());
-      const Offset from = query.since && !query.is_reverse ? query.since->offset + 1 : 1;
-      const bool is_reading = channel->options.has_history() && query.limit != 0;
-      if (is_reading && from < channel->log.history_from()) missing_last = channel->log.history_from() - 1;
+      if (channel->options.has_history() && query.limit != 0) last = channel->log.history_from() - 1;
     }
-    if (missing_last == 0) return answer_history(*channel, query, {}, done);
-    const Offset first = query.since && !query.is_reverse ? query.since->offset + 1 : 1;
-    store_.read(channel->name, first, missing_last, [this, channel, query, done](const ReadResult& range) {
+    if (!is_open) return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
+    if (last < first) return answer_history(*channel, query, {}, done);
+    read(channel, first, last, [this, channel, query, done](const ReadResult& range) {
       if (range.error == StoreError::unavailable) {
         return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
       }
-      answer_history(*channel, query, range.entries, done);
+      answer_history(*channel, query, range, done);
     });
   });
 }
 
-void Hub::answer_history(Channel& channel, const HistoryQuery& query, const std::vector<EntryRef>& older,
+void Hub::answer_history(Channel& channel, const HistoryQuery& query, const ReadResult& older,
                          const HistoryDone& done) {
   HistoryResult result;
   {
@@ -345,16 +397,25 @@ void Hub::answer_history(Channel& channel, const HistoryQuery& query, const std:
         }
         result.entries.push_back(entry);
       };
+      // What was read joins what is here, or it is left out: a list has no hole.
+      const Offset here = channel.log.history_from();
+      std::vector<EntryRef> before;
+      if (older.epoch == channel.epoch && !older.entries.empty() && older.entries.back()->offset + 1 >= here) {
+        for (const EntryRef& entry : older.entries) {
+          if (entry->offset < here) before.push_back(entry);
+        }
+      }
       const Seq end = channel.log.end_seq();
-      const Seq begin = channel.log.seq_after(channel.log.history_from() - 1).value_or(end);
+      Seq seq = channel.log.seq_after(here - 1).value_or(end);
       if (query.is_reverse) {
-        for (Seq seq = end; seq > begin && result.entries.size() < limit; --seq) keep(channel.log.at(seq - 1));
-        for (auto it = older.rbegin(); it != older.rend() && result.entries.size() < limit; ++it) keep(*it);
+        for (; seq < end; seq = channel.log.next_seq(seq + 1)) before.push_back(channel.log.at(seq));
+        for (auto it = before.rbegin(); it != before.rend() && result.entries.size() < limit; ++it) keep(*it);
       } else {
-        for (auto it = older.begin(); it != older.end() && result.entries.size() < limit; ++it) keep(*it);
-        Seq seq = begin;
-        if (query.since) seq = std::max(seq, channel.log.seq_after(query.since->offset).value_or(begin));
-        for (; seq < end && result.entries.size() < limit; ++seq) keep(channel.log.at(seq));
+        for (auto it = before.begin(); it != before.end() && result.entries.size() < limit; ++it) keep(*it);
+        if (query.since) seq = std::max(seq, channel.log.seq_after(query.since->offset).value_or(seq));
+        for (; seq < end && result.entries.size() < limit; seq = channel.log.next_seq(seq + 1)) {
+          keep(channel.log.at(seq));
+        }
       }
     }
   }
@@ -432,15 +493,22 @@ void Hub::ledger(std::function<void(Ledger)> done) {
 
 // ---- upkeep -------------------------------------------------------------------------------------------------------
 
-bool Hub::retire(Stripe& stripe, Channel& channel) {
+bool Hub::retire(Stripe& stripe, const std::string& name) {
+  const auto found = stripe.channels.find(name);
   // Only the table holds it: nobody can come to it but through the table, whose lock is held.
-  const auto found = stripe.channels.find(channel.name);
   if (found->second.use_count() > 1) return false;
-  const std::lock_guard lock(forgotten_mutex_);
-  forgotten_.account += channel.ended;
-  forgotten_.unbalanced += channel.unbalanced;
+  bool is_held = false;
+  {
+    const Channel& channel = *found->second;
+    const std::lock_guard lock(found->second->mutex);
+    if (!channel.is_unused()) return false;
+    is_held = channel.is_held;
+    const std::lock_guard forgotten_lock(forgotten_mutex_);
+    forgotten_.account += channel.ended;
+    forgotten_.unbalanced += channel.unbalanced;
+  }
   stripe.channels.erase(found);
-  return true;
+  return is_held;
 }
 
 void Hub::keep_house() {
@@ -451,7 +519,7 @@ void Hub::keep_house() {
     std::vector<std::shared_ptr<Channel>> holes;
     {
       const std::lock_guard lock(stripe.mutex);
-      std::vector<Channel*> unused;
+      std::vector<std::string> unused;
       const std::size_t buckets = stripe.channels.bucket_count();
       for (std::size_t visited = 0; visited < std::min(buckets, kBucketsPerStripe); ++visited) {
         stripe.next_bucket = (stripe.next_bucket + 1) % buckets;
@@ -463,38 +531,41 @@ void Hub::keep_house() {
             channel.is_filling = true;
             holes.push_back(it->second);
           }
-          if (channel.links.empty() && channel.log.is_empty() && channel.held_back.empty() && !channel.is_opening &&
-              channel.on_announced_once.empty()) {
-            unused.push_back(&channel);
-          }
+          if (channel.is_unused()) unused.push_back(channel.name);
         }
       }
-      for (Channel* channel : unused) {
-        const bool is_held = channel->is_held;
-        std::string name = channel->name;
-        if (retire(stripe, *channel) && is_held) released.push_back(std::move(name));
+      for (std::string& name : unused) {
+        if (retire(stripe, name)) released.push_back(std::move(name));
       }
     }
     for (const std::string& name : released) store_.release(name);
     for (const auto& channel : holes) fill_hole(channel);
   }
   store_.keep_house();
+  relieve_above_.store(limits_.history_bytes_total, std::memory_order_relaxed);
 }
 
 void Hub::relieve_pressure() {
-  if (is_relieving_.exchange(true)) return;  // one thread at a time is enough
-  // Every channel gives up the older half of its history until the process is well below its limit.
+  if (is_relieving_.exchange(true, std::memory_order_acquire)) return;  // one thread at a time is enough
+  // Channels give up the older half of their history, and what all have seen, until the process is well below its limit.
   const std::int64_t goal = limits_.history_bytes_total - limits_.history_bytes_total / 8;
-  for (Stripe& stripe : stripes_) {
+  const std::size_t first = relieved_first_++;
+  for (std::size_t i = 0; i < kStripes; ++i) {
+    Stripe& stripe = stripes_[(first + i) % kStripes];
     const std::lock_guard lock(stripe.mutex);
     for (const auto& [name, channel] : stripe.channels) {
       if (history_bytes() <= goal) break;
       const std::lock_guard channel_lock(channel->mutex);
+      ChannelOptions tight = channel->options;
+      tight.live_window_entries = 0;
       channel->log.remove_older_half();
-      channel->log.trim(clock_.now_ms(), channel->options, channel->taken());
+      channel->log.trim(clock_.now_ms(), tight, channel->taken());
     }
   }
-  is_relieving_.store(false);
+  // What is left is in use: asking every channel again for every publication would only make it worse.
+  relieve_above_.store(std::max(limits_.history_bytes_total, history_bytes() + limits_.history_bytes_total / 8),
+                       std::memory_order_relaxed);
+  is_relieving_.store(false, std::memory_order_release);
 }
 
 std::size_t Hub::channels_in_use() const {

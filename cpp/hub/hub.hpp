@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "env/clock.hpp"
+#include "env/name_hash.hpp"
 #include "hub/channel.hpp"
 #include "hub/channel_options.hpp"
 #include "hub/ledger.hpp"
@@ -67,7 +68,6 @@ struct HubLimits {
   std::size_t held_back_entries = 4'096;         ///< announced beyond a hole, per channel; past it the hole is told as a gap
 };
 
-
 /// Channels, publish, subscribe, history and presence above a store. Thread-safe but for subscribe(), which belongs to
 /// the shard. Every answer comes by continuation: at once when the store answers at once.
 class Hub final : public StoreListener {
@@ -104,8 +104,8 @@ class Hub final : public StoreListener {
   /// Channels with subscribers whose name matches `pattern`, and how many they have.
   [[nodiscard]] std::map<std::string, std::uint64_t> channels(std::string_view pattern);
 
-  /// Collects every subscription's account; exact, even while publications are under way. `done` runs on the thread of
-  /// the last shard to answer.
+  /// Collects every subscription's account; each is exact, even while publications are under way (one that ends
+  /// meanwhile may stand in the sum as open and as ended). `done` runs on the thread of the last shard to answer.
   void ledger(std::function<void(Ledger)> done);
 
   /// Bounded upkeep: trims by age, lets unused channels go dormant. From time to time, from one thread.
@@ -119,10 +119,6 @@ class Hub final : public StoreListener {
 
  private:
   struct PendingSubscribe;
-  struct NameHash {
-    using is_transparent = void;
-    std::size_t operator()(std::string_view name) const { return std::hash<std::string_view>{}(name); }
-  };
   struct Stripe {
     mutable std::mutex mutex;
     std::unordered_map<std::string, std::shared_ptr<Channel>, NameHash, std::equal_to<>> channels;
@@ -140,13 +136,18 @@ class Hub final : public StoreListener {
   void drain_held_back(Channel& channel);
   void reset(Channel& channel, const Epoch& epoch, Offset top);
   void fill_hole(const std::shared_ptr<Channel>& channel);
-  void on_filled(const std::shared_ptr<Channel>& channel, const ReadResult& result);
+  void on_filled(const std::shared_ptr<Channel>& channel, Offset last, const ReadResult& result);
+  void read(const std::shared_ptr<Channel>& channel, Offset first, Offset last,
+            std::function<void(const ReadResult&)> then);
+  void accept_read(Channel& channel, const ReadResult& result);
   static void wake_shards(Channel& channel);
   void try_start(const std::shared_ptr<PendingSubscribe>& pending);
+  void try_start_again(const std::shared_ptr<PendingSubscribe>& pending, StoreError error);
+  void ask_top(const std::shared_ptr<PendingSubscribe>& pending);
+  void ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset first, Offset last);
   void relieve_pressure();
-  bool retire(Stripe& stripe, Channel& channel);
-  void answer_history(Channel& channel, const HistoryQuery& query, const std::vector<EntryRef>& older,
-                      const HistoryDone& done);
+  bool retire(Stripe& stripe, const std::string& name);
+  void answer_history(Channel& channel, const HistoryQuery& query, const ReadResult& older, const HistoryDone& done);
 
   const Clock& clock_;
   Store& store_;
@@ -159,6 +160,8 @@ class Hub final : public StoreListener {
   std::mutex forgotten_mutex_;
   LedgerRow forgotten_;           // accounts of channels that went dormant
   std::atomic<bool> is_relieving_{false};
+  std::atomic<std::int64_t> relieve_above_;  // entries and forms in bytes; above the limit while more cannot be given up
+  std::size_t relieved_first_ = 0;           // the stripe that pays first; guarded by is_relieving_
 };
 
 }  // namespace carillon

@@ -31,8 +31,10 @@ void ShardChannel::leave(Cursor& cursor) {
     top_[hole]->index_ = static_cast<std::uint32_t>(hole);
     hole = progress_;
   }
-  top_[hole] = top_.back();
-  top_[hole]->index_ = static_cast<std::uint32_t>(hole);
+  if (hole + 1 < top_.size()) {  // else the last one has moved already
+    top_[hole] = top_.back();
+    top_[hole]->index_ = static_cast<std::uint32_t>(hole);
+  }
   top_.pop_back();
   cursor.place_ = Cursor::Place::lagging;
 }
@@ -86,7 +88,9 @@ void Shard::take_mailbox() {
   tasks_now_.clear();
   for (Channel* channel : woken_now_) {
     const auto found = channels_.find(channel);
-    if (found == channels_.end() || found->second->is_touched_) continue;
+    if (found == channels_.end()) continue;
+    found->second->has_more_ = true;  // the batch under way, if any, was made before
+    if (found->second->is_touched_) continue;
     found->second->is_touched_ = true;
     touched_.push_back(found->second.get());
   }
@@ -95,13 +99,15 @@ void Shard::take_mailbox() {
 
 bool Shard::turn() {
   spent_.clear();
-  for (ShardChannel* home : idle_) {
+  std::erase_if(idle_, [this](ShardChannel* home) {
+    if (home->is_touched_) return false;  // its turn is still to come
     home->is_idle_ = false;
-    if (home->all_.empty() && !home->is_touched_) channels_.erase(home->channel.get());
-  }
-  idle_.clear();
+    if (home->all_.empty()) channels_.erase(home->channel.get());
+    return true;
+  });
   take_mailbox();
 
+  const std::size_t waiting = ready_.size();  // whoever loses the group in this turn is told in the next, after the flush
   std::size_t budget = limits_.deliveries_per_turn;
   while (budget > 0 && !touched_.empty()) {
     ShardChannel* home = touched_.front();
@@ -116,13 +122,13 @@ bool Shard::turn() {
 
   // Those that lag have a quantum of their own, so that neither starves the other.
   budget = limits_.deliveries_per_turn;
-  const std::size_t waiting = ready_.size();
+  std::size_t bytes = 0;
   std::size_t next = 0;
-  for (; next < waiting && budget > 0; ++next) {
+  for (; next < waiting && budget > 0 && bytes < limits_.lagging_bytes_per_turn; ++next) {
     Cursor* cursor = std::exchange(ready_[next], nullptr);
     if (cursor == nullptr) continue;
     cursor->is_queued_ = false;
-    pump(*cursor, budget);
+    pump(*cursor, budget, bytes);
   }
   std::size_t kept = 0;
   for (; next < ready_.size(); ++next) {
@@ -136,7 +142,7 @@ bool Shard::turn() {
 }
 
 bool Shard::has_work() {
-  if (!touched_.empty() || !ready_.empty()) return true;
+  if (!touched_.empty() || !ready_.empty() || !idle_.empty()) return true;
   const std::lock_guard lock(mailbox_mutex_);
   return !woken_.empty() || !tasks_.empty();
 }
@@ -145,7 +151,7 @@ std::unique_ptr<Batch> Shard::batch_of(Channel& channel, Seq begin, Seq end, std
                                        std::size_t bytes_max) {
   auto batch = std::make_unique<Batch>(channel.name, channel.epoch, begin, channel.log.offset_before(begin));
   std::size_t bytes = 0;
-  for (Seq seq = begin; seq < end && batch->size() < entries_max; ++seq) {
+  for (Seq seq = begin; seq < end && batch->size() < entries_max && channel.log.next_seq(seq) == seq; ++seq) {
     const EntryRef& entry = channel.log.at(seq);
     bytes += entry->publication.data.size();
     if (bytes > bytes_max && batch->size() > 0) break;
@@ -162,7 +168,7 @@ bool Shard::take_batch(ShardChannel& home) {
   if (link == nullptr) return false;
   link->is_woken = false;
   const Seq end = channel.log.end_seq();
-  if (home.resets_ != channel.resets || home.top_seq_ < channel.log.begin_seq()) {
+  if (has_gap(channel, home.top_seq_, home.top_offset_, home.resets_)) {
     // The group has lost something: each of its cursors finds out for itself.
     while (!home.top_.empty()) {
       Cursor& cursor = *home.top_.back();
@@ -178,12 +184,14 @@ bool Shard::take_batch(ShardChannel& home) {
   home.batch_ = batch_of(channel, home.top_seq_, end, limits_.batch_entries, limits_.batch_bytes);
   home.progress_ = 0;
   home.top_seq_ = link->taken = home.batch_->end();
+  home.top_offset_ = home.batch_->offset_before(home.batch_->size());
   home.has_more_ = home.top_seq_ < end;
   return true;
 }
 
 void Shard::sync_top(ShardChannel& home, Channel::Link& link) {
   home.top_seq_ = link.taken = home.channel->log.end_seq();
+  home.top_offset_ = home.channel->log.top();
   home.resets_ = home.channel->resets;
 }
 
@@ -198,42 +206,45 @@ void Shard::step(ShardChannel& home, std::size_t& budget) {
     Cursor& cursor = *home.top_[home.progress_];
     cursor.seq_ = end;
     cursor.offset_ = offset;
-    if (cursor.sink_->stage(cursor, batch)) {
-      ++home.progress_;
-    } else {
+    const bool is_staged = cursor.sink_->stage(cursor, batch);
+    if (!is_staged) {
       rewind(cursor, batch.begin(), batch.offset_before(0));
+    } else if (home.progress_ < home.top_.size() && home.top_[home.progress_] == &cursor) {
+      ++home.progress_;  // else it has been parked or closed, and another stands in its place
     }
   }
   spent_.push_back(std::move(home.batch_));
   home.progress_ = 0;
 }
 
-void Shard::pump(Cursor& cursor, std::size_t& budget) {
+void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
   ShardChannel& home = *cursor.home_;
   Channel& channel = *home.channel;
   std::unique_ptr<Batch> batch;
   std::optional<Gap> gap;
+  pumped_ = &cursor;
   {
     const std::lock_guard lock(channel.mutex);
     if (home.top_.empty() && !home.batch_) sync_top(home, *channel.link_of(*this));
-    if (cursor.seq_ < channel.log.begin_seq() || cursor.resets_ != channel.resets) gap = skip_gap(cursor, channel);
+    if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_)) gap = skip_gap(cursor, channel);
     // Never past the group: a cursor that overtook it could not join it any more.
     const Seq end = std::min(channel.log.end_seq(), home.top_seq_);
     if (cursor.seq_ < end) batch = batch_of(channel, cursor.seq_, end, limits_.batch_entries, limits_.batch_bytes);
   }
   if (gap) {
     cursor.sink_->on_gap(cursor, *gap);
-    if (!cursor.is_open()) return;
+    if (pumped_ == nullptr) return;
   }
   if (batch) {
     --budget;
+    bytes += batch->data_bytes();
     cursor.seq_ = batch->end();
     cursor.offset_ = batch->offset_before(batch->size());
-    const bool is_staged = cursor.sink_->stage(cursor, *batch);
-    if (!is_staged) rewind(cursor, batch->begin(), batch->offset_before(0));
+    if (!cursor.sink_->stage(cursor, *batch)) rewind(cursor, batch->begin(), batch->offset_before(0));
     spent_.push_back(std::move(batch));
-    if (!is_staged) return;
+    if (pumped_ == nullptr) return;
   }
+  unqueue(cursor);
   if (cursor.seq_ == home.top_seq_) {
     home.join(cursor);
   } else {
@@ -241,21 +252,28 @@ void Shard::pump(Cursor& cursor, std::size_t& budget) {
   }
 }
 
+bool Shard::has_gap(const Channel& channel, Seq seq, Offset offset, std::uint32_t resets) {
+  return resets != channel.resets || channel.log.next_seq(seq) != seq || channel.log.offset_before(seq) != offset;
+}
+
 std::optional<Gap> Shard::skip_gap(Cursor& cursor, const Channel& channel) {
-  const Seq begin = std::max(channel.log.begin_seq(), cursor.seq_);
-  const Offset offset = channel.log.offset_before(begin);
-  const auto lost = static_cast<std::uint32_t>(begin - cursor.seq_);
+  const ChannelLog& log = channel.log;
   const bool is_reset = cursor.resets_ != channel.resets;
-  const Offset lost_publications = offset > cursor.offset_ ? offset - cursor.offset_ : 0;
-  const auto trimmed =
-      is_reset ? lost : static_cast<std::uint32_t>(std::min<Offset>(lost, lost_publications));
+  const bool is_new_epoch = cursor.resets_ < channel.epoch_resets;
+  Seq next = log.next_seq(cursor.seq_);
+  // Older publications may have been put in front, where what it has missed was.
+  while (!is_new_epoch && log.offset_before(next) < cursor.offset_) next = log.next_seq(next + 1);
+  const Offset offset = log.offset_before(next);
+  const auto lost = static_cast<std::uint32_t>(next - cursor.seq_);
+  const Offset lost_publications = is_new_epoch || offset < cursor.offset_ ? 0 : offset - cursor.offset_;
+  const auto trimmed = is_reset ? lost : static_cast<std::uint32_t>(std::min<Offset>(lost, lost_publications));
   cursor.count_dropped(DropReason::trimmed, trimmed);
   cursor.count_dropped(DropReason::ephemeral, lost - trimmed);
   const Gap gap{cursor.offset_ + 1, offset, {channel.epoch, offset}};
-  cursor.seq_ = begin;
+  cursor.seq_ = next;
   cursor.offset_ = offset;
   cursor.resets_ = channel.resets;
-  if (!is_reset && lost_publications == 0) return std::nullopt;  // ephemeral entries are no part of a stream
+  if (!is_new_epoch && lost_publications == 0) return std::nullopt;  // ephemeral entries are no part of a stream
   return gap;
 }
 
@@ -307,7 +325,7 @@ std::unique_ptr<Batch> Shard::take_page(Cursor& cursor, std::size_t entries_max,
   Channel& channel = *home.channel;
   const std::lock_guard lock(channel.mutex);
   const Seq end = std::min(channel.log.end_seq(), home.top_seq_);
-  if (cursor.seq_ < channel.log.begin_seq() || cursor.resets_ != channel.resets || cursor.seq_ >= end) return nullptr;
+  if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_) || cursor.seq_ >= end) return nullptr;
   auto batch = batch_of(channel, cursor.seq_, end, entries_max, bytes_max);
   cursor.seq_ = batch->end();
   cursor.offset_ = batch->offset_before(batch->size());
@@ -320,7 +338,9 @@ void Shard::unsubscribe(Cursor& cursor) {
   ShardChannel& home = *cursor.home_;
   if (cursor.is_at_top()) home.leave(cursor);
   unqueue(cursor);
+  if (pumped_ == &cursor) pumped_ = nullptr;
   cursor.place_ = Cursor::Place::closed;
+  cursor.home_ = nullptr;
   home.all_[cursor.all_index_] = home.all_.back();
   home.all_[cursor.all_index_]->all_index_ = cursor.all_index_;
   home.all_.pop_back();
@@ -344,6 +364,7 @@ void Shard::rewind(Cursor& cursor, Seq seq, Offset offset) {
   if (!cursor.is_open()) return;
   if (cursor.is_at_top()) cursor.home_->leave(cursor);
   unqueue(cursor);
+  if (pumped_ == &cursor) pumped_ = nullptr;
   cursor.seq_ = seq;
   cursor.offset_ = offset;
 }

@@ -23,6 +23,7 @@ struct TurnLimits {
   std::size_t deliveries_per_turn = 2'048;   ///< entries × cursors count once per batch and cursor
   std::size_t batch_entries = 256;
   std::size_t batch_bytes = 128 * 1024;      ///< of entries; a batch always takes one
+  std::size_t lagging_bytes_per_turn = 8 * 1024 * 1024;  ///< of entries: each cursor that lags has a batch of its own
 };
 
 /// A channel as one shard sees it: the group of cursors that stand together at the top, and those that lag.
@@ -41,8 +42,9 @@ class ShardChannel {
   std::unique_ptr<Batch> batch_;      // under way: the turn's quantum may end in its middle
   std::size_t progress_ = 0;
   Seq top_seq_ = 0;                   // where the group stands once the batch is through
+  Offset top_offset_ = 0;             // newest offset below
   std::uint32_t resets_ = 0;
-  bool has_more_ = false;             // the batch could not hold all that was new
+  bool has_more_ = false;             // more is new than the batch holds
   bool is_touched_ = false;
   bool is_idle_ = false;
 };
@@ -109,9 +111,11 @@ class Shard {
  private:
   void take_mailbox();
   void step(ShardChannel& home, std::size_t& budget);
-  void pump(Cursor& cursor, std::size_t& budget);
+  void pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes);
   bool take_batch(ShardChannel& home);
   void sync_top(ShardChannel& home, Channel::Link& link);
+  /// Is the log no longer what it was where somebody stands at (seq, offset)?
+  static bool has_gap(const Channel& channel, Seq seq, Offset offset, std::uint32_t resets);
   static std::optional<Gap> skip_gap(Cursor& cursor, const Channel& channel);
   void queue(Cursor& cursor);
   void unqueue(Cursor& cursor);
@@ -133,6 +137,7 @@ class Shard {
   std::vector<Cursor*> ready_;    // lagging cursors whose sink can take; null where one has left
   std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
   std::vector<ShardChannel*> idle_;
+  Cursor* pumped_ = nullptr;      // under the pump; null again when its sink has parked or closed it
   std::vector<Channel*> woken_now_;
   std::vector<Task> tasks_now_;
 };

@@ -15,10 +15,10 @@ Reader::Reader(Hub& hub, Shard& shard, std::shared_ptr<ReaderQueue> queue, std::
 
 Reader::~Reader() = default;
 
-void Reader::push(ReaderItem::Kind kind, ReaderItem item) {
+bool Reader::push(ReaderItem::Kind kind, ReaderItem item) {
   item.kind = kind;
   item.subscription = subscription_;
-  queue_->push(std::move(item));
+  return queue_->push(std::move(item));
 }
 
 void Reader::open(const std::optional<Since>& since) {
@@ -26,7 +26,10 @@ void Reader::open(const std::optional<Since>& since) {
     if (me->is_closed_) return;
     me->hub_.subscribe(me->shard_, me->cursor_, *me->channel_, since, [me](const SubscribeOutcome& outcome) {
       ReaderItem status;
-      if (outcome.error != StoreError::none) return me->push(ReaderItem::Kind::failed);
+      if (outcome.error != StoreError::none) {
+        me->push(ReaderItem::Kind::failed);
+        return;
+      }
       status.is_recovered = outcome.is_recovered;
       if (outcome.has_history) {
         status.epoch = outcome.start.epoch;
@@ -61,9 +64,13 @@ bool Reader::stage(Cursor& cursor, const Batch& batch) {
     item.entry = entry;
     item.channel = channel_;
     item.epoch = batch.epoch();
-    push(ReaderItem::Kind::publication, std::move(item));
-    cursor.count_delivered(1);
+    if (push(ReaderItem::Kind::publication, std::move(item))) {
+      cursor.count_delivered(1);
+    } else {
+      cursor.set_under_way(cursor.under_way() + 1);  // nobody is there any more: returned when it closes
+    }
   }
+  if (cursor.under_way() > 0) shard_.post([me = shared_from_this()] { me->close(); });
   return true;
 }
 

@@ -29,7 +29,8 @@ class ReaderQueue {
   virtual ~ReaderQueue() = default;
   /// How many more publications fit. A reader that found too little room is resumed when there is some again.
   [[nodiscard]] virtual std::size_t room() const = 0;
-  virtual void push(ReaderItem item) = 0;
+  /// False: the queue is closed, nobody will take it.
+  virtual bool push(ReaderItem item) = 0;
   /// `resume` is called once, from any thread, when there is room again.
   virtual void when_room(std::function<void()> resume) = 0;
 };
@@ -51,7 +52,7 @@ class Reader final : public Sink, public std::enable_shared_from_this<Reader> {
   void on_gap(Cursor& cursor, const Gap& gap) override;
 
  private:
-  void push(ReaderItem::Kind kind, ReaderItem item = {});
+  bool push(ReaderItem::Kind kind, ReaderItem item = {});
   void wait_for_room();
 
   Hub& hub_;

@@ -181,7 +181,8 @@ void Server::open_reader(const std::shared_ptr<ReaderQueue>& queue, std::uint64_
       ReaderItem closed;
       closed.kind = ReaderItem::Kind::closed;
       closed.subscription = subscription;
-      return queue->push(std::move(closed));
+      queue->push(std::move(closed));
+      return;
     }
     Shard& shard = *shards[next_shard_++ % shards.size()];
     reader = std::make_shared<Reader>(*hub_, shard, queue, subscription, std::move(channel));

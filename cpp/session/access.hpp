@@ -31,7 +31,8 @@ class Access {
   virtual ~Access() = default;
   /// Nothing: this client is nobody and must go.
   [[nodiscard]] virtual std::optional<Identity> identify(const Credentials& credentials) const = 0;
-  [[nodiscard]] virtual bool allows(const Identity& identity, Operation operation, std::string_view channel) const = 0;
+  [[nodiscard]] virtual bool allows(const Identity& identity, Operation operation,
+                                    std::string_view channel) const = 0;
 };
 
 /// Access by the channel rules of the config; in insecure mode everybody may do everything.
@@ -39,7 +40,8 @@ class RulesAccess final : public Access {
  public:
   RulesAccess(const ChannelRules& rules, bool is_insecure) : rules_(rules), is_insecure_(is_insecure) {}
   [[nodiscard]] std::optional<Identity> identify(const Credentials& credentials) const override;
-  [[nodiscard]] bool allows(const Identity& identity, Operation operation, std::string_view channel) const override;
+  [[nodiscard]] bool allows(const Identity& identity, Operation operation,
+                            std::string_view channel) const override;
 
  private:
   const ChannelRules& rules_;

@@ -27,7 +27,8 @@ class WsJsonForm final : public Form {
   WsJsonForm(FormSlot form_slot, bool has_notices)
       : Form(static_cast<std::size_t>(form_slot)), has_notices_(has_notices) {}
 
-  [[nodiscard]] EncodedForm encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const override {
+  [[nodiscard]] EncodedForm encode(std::string_view channel, const Epoch& epoch,
+                                   const Entry& entry) const override {
     EncodedForm form;
     std::string payload;
     ByteRange object;
@@ -58,7 +59,8 @@ class PlainForm final : public Form {
  public:
   explicit PlainForm(FormSlot form_slot) : Form(static_cast<std::size_t>(form_slot)), slot_(form_slot) {}
 
-  [[nodiscard]] EncodedForm encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const override {
+  [[nodiscard]] EncodedForm encode(std::string_view channel, const Epoch& epoch,
+                                   const Entry& entry) const override {
     EncodedForm form;
     if (entry.kind != EntryKind::publication) return form;
     const PublicationView view = view_of(entry, epoch);

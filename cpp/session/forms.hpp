@@ -9,7 +9,13 @@
 namespace carillon {
 
 /// Slots of the cached forms of an entry (Entry::kForms bounds them).
-enum class FormSlot : std::size_t { ws_json = 0, ws_json_notices = 1, sse_event = 2, sse_data = 3, poll_object = 4 };
+enum class FormSlot : std::size_t {
+  ws_json = 0,
+  ws_json_notices = 1,
+  sse_event = 2,
+  sse_data = 3,
+  poll_object = 4
+};
 
 /// What the encoders need of an entry.
 [[nodiscard]] PublicationView view_of(const Entry& entry, const Epoch& epoch);

@@ -42,8 +42,8 @@ class HttpReader {
   enum class Step : std::uint8_t { need_more, request, refused };
   struct Result {
     Step step = Step::need_more;
-    std::size_t consumed = 0;   ///< bytes read off the front of the input
-    int refusal_status = 0;     ///< refused: 400, 413, 431 …; the connection is not usable any more
+    std::size_t consumed = 0;  ///< bytes read off the front of the input
+    int refusal_status = 0;    ///< refused: 400, 413, 431 …; the connection is not usable any more
     std::string refusal_reason;
   };
   /// Reads on from where it stands. After `request` take it, then go on with the next.
@@ -68,8 +68,8 @@ class HttpLibrary {
   [[nodiscard]] virtual Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol) const = 0;
 };
 
-/// Answers what is neither a transport nor a stream: API, health, pages. `respond` may be called later, from any thread,
-/// once.
+/// Answers what is neither a transport nor a stream: API, health, pages. `respond` may be called later, from
+/// any thread, once.
 class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
@@ -78,7 +78,8 @@ class HttpHandler {
 };
 
 /// Appends status line, headers and body. `extra` are whole header lines, each with its CRLF.
-void append_http_response(std::string& out, const HttpResponse& response, bool is_keep_alive, std::string_view extra);
+void append_http_response(std::string& out, const HttpResponse& response, bool is_keep_alive,
+                          std::string_view extra);
 [[nodiscard]] std::string_view http_reason(int status);
 
 }  // namespace carillon

@@ -14,6 +14,18 @@ namespace {
 
 constexpr Millis kDefaultPollTimeoutMs = 25'000;
 
+/// Does the header's list, joined by commas, hold the token?
+bool lists_token(std::string_view list, std::string_view token) {
+  while (!list.empty()) {
+    std::string_view item = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(list.size(), item.size() + 1));
+    while (!item.empty() && (item.front() == ' ' || item.front() == '\t')) item.remove_prefix(1);
+    while (!item.empty() && (item.back() == ' ' || item.back() == '\t')) item.remove_suffix(1);
+    if (item == token) return true;
+  }
+  return false;
+}
+
 HttpResponse text(int status, std::string_view message) {
   HttpResponse response;
   response.status = status;
@@ -31,7 +43,8 @@ HttpSession::HttpSession(SessionContext& context, Outlet& outlet, bool is_over_l
 
 HttpSession::~HttpSession() = default;
 
-// ---- reading ------------------------------------------------------------------------------------------------------
+// ---- reading
+// ------------------------------------------------------------------------------------------------------
 
 void HttpSession::on_bytes(std::span<char> bytes) {
   if (state_ == State::ending) return;
@@ -45,8 +58,10 @@ void HttpSession::read(std::string_view bytes) {
     if (!reader_) {
       reader_ = context_.http.make_reader(static_cast<std::size_t>(context_.limits.header_bytes),
                                           static_cast<std::size_t>(context_.limits.body_bytes));
-      due_ms_ = std::min(due_ms_, context_.clock.now_ms() + context_.limits.handshake_timeout_ms);
-      context_.host.reschedule(outlet_);
+      if (request_number_ > 0) {  // the first one's time began with the connection
+        due_ms_ = context_.clock.now_ms() + context_.limits.handshake_timeout_ms;
+        context_.host.reschedule(outlet_);
+      }
     }
     const HttpReader::Result result = reader_->read(bytes);
     bytes.remove_prefix(result.consumed);
@@ -96,13 +111,9 @@ void HttpSession::handle(HttpRequest request) {
   if (!target) return refuse(400, "the request's target is not a valid path and query", false);
 
   const bool is_sse = target->path == "/sse";
-  if (is_over_limit_) {
-    context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
-    is_keep_alive_ = false;
-    if (!is_sse) return respond(unavailable());
-  }
   if (!context_.origins.accepts_host(host)) {
-    return refuse(421, "in insecure mode only a loopback Host is served, such as localhost or 127.0.0.1", false);
+    return refuse(421, "in insecure mode only a loopback Host is served, such as localhost or 127.0.0.1",
+                  false);
   }
   if (!context_.origins.accepts_origin(origin, host)) {
     return refuse(403, "Origin: this web page's origin is not in allowed_origins", false);
@@ -110,6 +121,11 @@ void HttpSession::handle(HttpRequest request) {
   if (!origin.empty()) {
     cors_.append("Access-Control-Allow-Origin: ").append(origin);
     cors_.append("\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n");
+  }
+  if (is_over_limit_) {
+    context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    is_keep_alive_ = false;
+    if (!is_sse) return respond(unavailable());
   }
   if (is_sse && (is_over_limit_ || context_.is_draining.load(std::memory_order_relaxed))) {
     std::string goodbye;
@@ -125,26 +141,29 @@ void HttpSession::handle(HttpRequest request) {
   if (target->path == "/poll") return handle_poll(*target);
   if (target->path == "/connection/websocket") return handle_upgrade(request, *target);
 
-  context_.handler.handle(request, target->path,
-                          [shard = &context_.shard, me = self(), number = request_number_](HttpResponse response) {
-                            shard->run([me, number, response = std::move(response)]() mutable {
-                              if (*me == nullptr) return;
-                              auto& session = static_cast<HttpSession&>(**me);
-                              if (session.request_number_ == number) session.respond(std::move(response));
-                            });
-                          });
+  context_.handler.handle(
+      request, target->path,
+      [shard = &context_.shard, me = self(), number = request_number_](HttpResponse response) {
+        shard->run([me, number, response = std::move(response)]() mutable {
+          if (*me == nullptr) return;
+          auto& session = static_cast<HttpSession&>(**me);
+          if (session.request_number_ == number) session.respond(std::move(response));
+        });
+      });
 }
 
-// ---- transports ---------------------------------------------------------------------------------------------------
+// ---- transports
+// ---------------------------------------------------------------------------------------------------
 
 void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& target) {
   if (!context_.http.is_websocket_upgrade(request)) {
-    return refuse(400, "this path takes a WebSocket handshake (RFC 6455): Connection: Upgrade, Upgrade: websocket", false);
+    return refuse(400,
+                  "this path takes a WebSocket handshake (RFC 6455): Connection: Upgrade, Upgrade: websocket",
+                  false);
   }
-  std::string_view subprotocol;
-  if (request.header("sec-websocket-protocol").find("centrifuge-json") != std::string_view::npos) {
-    subprotocol = "centrifuge-json";
-  }
+  static constexpr std::string_view kSubprotocol = "centrifuge-json";
+  const bool is_offered = lists_token(request.header("sec-websocket-protocol"), kSubprotocol);
+  const std::string_view subprotocol = is_offered ? kSubprotocol : std::string_view();
   const HttpLibrary::Upgrade upgrade = context_.http.upgrade(request, subprotocol);
   if (!upgrade.is_accepted) return end(upgrade.response);
   context_.output.add(outlet_, upgrade.response);
@@ -153,22 +172,28 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
   settings.has_native_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
   auto successor =
       std::make_unique<WebSocketSession>(context_, outlet_, centrifuge_json_codec(), std::move(settings));
-  state_ = State::ending;
   Session& next = *successor;
-  context_.host.replace(outlet_, std::move(successor));
+  hand_over(std::move(successor));
   std::string unread(unread_);
   if (!unread.empty()) next.on_bytes(unread);
 }
 
 void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& target) {
   PlainRefusal refusal;
-  // The header is what EventSource sends by itself when it comes back; the URL still holds where it first began.
+  // The header is what EventSource sends by itself when it comes back; the URL still holds where it first
+  // began.
   std::string_view position = request.header("last-event-id");
   if (position.empty()) position = target.find("since").value_or("");
-  std::optional<PlainRequest> wanted = read_plain_request(target, position, Transport::sse, context_, refusal);
+  std::optional<PlainRequest> wanted =
+      read_plain_request(target, position, Transport::sse, context_, refusal);
   if (!wanted) return refuse(refusal.status, refusal.reason, false);
+  hand_over(std::make_unique<SseSession>(context_, outlet_, std::move(*wanted), cors_));
+}
+
+void HttpSession::hand_over(std::unique_ptr<Session> successor) {
   state_ = State::ending;
-  context_.host.replace(outlet_, std::make_unique<SseSession>(context_, outlet_, std::move(*wanted), cors_));
+  if (std::exchange(is_reading_paused_, false)) context_.host.pause_reading(outlet_, false);
+  context_.host.replace(outlet_, std::move(successor));
 }
 
 void HttpSession::handle_poll(const HttpTarget& target) {
@@ -189,26 +214,24 @@ void HttpSession::handle_poll(const HttpTarget& target) {
   PollExchange::Owner owner;
   owner.ready_soon = [this] { context_.output.finish_later(*this); };
   owner.answer = [this](std::string body) {
-    outlet_.wants_empty_notice = true;
+    await_departure();  // a poll is over when its answer has left
     HttpResponse response;
     response.body = std::move(body);
     response.headers.emplace_back("X-Accel-Buffering", "no");
     respond(std::move(response));
   };
   owner.fail = [this] {
-    outlet_.wants_empty_notice = true;
+    await_departure();
     respond(unavailable());
   };
   poll_ = std::make_unique<PollExchange>(context_, std::move(*wanted), context_.clock.now_ms() + timeout_ms,
                                          std::move(owner));
-  if (poll_ && poll_->deadline() <= context_.clock.now_ms()) context_.output.finish_later(*this);
+  if (timeout_ms <= 0 && !poll_->is_answered()) poll_->answer_soon();
   context_.host.reschedule(outlet_);
 }
 
 void HttpSession::finish_turn() {
-  if (!poll_) return;
-  poll_->finish_turn();
-  if (poll_ && !poll_->is_answered() && poll_->deadline() <= context_.clock.now_ms()) poll_->expire();
+  if (poll_) poll_->finish_turn();
 }
 
 void HttpSession::preflight(const HttpRequest& request) {
@@ -229,7 +252,8 @@ HttpResponse HttpSession::unavailable() const {
   return response;
 }
 
-// ---- answering ----------------------------------------------------------------------------------------------------
+// ---- answering
+// ----------------------------------------------------------------------------------------------------
 
 void HttpSession::respond(HttpResponse response) {
   if (state_ != State::answering) return;
@@ -239,12 +263,22 @@ void HttpSession::respond(HttpResponse response) {
   if (is_head_) bytes.resize(bytes.find("\r\n\r\n") + 4);
   if (!is_keep_alive_) return end(bytes);
   context_.output.add(outlet_, bytes);
-  if (!outlet_.wants_empty_notice) answered();  // a poll is over when its answer has left
+  // A client that asks on and on must read first.
+  if (outlet_.pending_bytes() > static_cast<std::size_t>(context_.limits.backlog_bytes)) await_departure();
+  if (!is_answer_leaving_) answered();
+}
+
+void HttpSession::await_departure() {
+  is_answer_leaving_ = true;
+  outlet_.wants_empty_notice = true;
 }
 
 void HttpSession::refuse(int status, std::string_view message, bool is_final) {
   if (state_ == State::reading) state_ = State::answering;
-  if (is_final) is_keep_alive_ = false;
+  if (is_final) {  // no request could be read: nothing is known of it
+    is_keep_alive_ = is_head_ = false;
+    cors_.clear();
+  }
   respond(text(status, message));
 }
 
@@ -262,8 +296,8 @@ void HttpSession::answered() {
 }
 
 void HttpSession::on_outlet_empty() {
-  if (!poll_ || !poll_->is_answered()) return;
-  poll_->on_sent();
+  if (!std::exchange(is_answer_leaving_, false)) return;
+  if (poll_) poll_->on_sent();
   poll_.reset();
   if (state_ == State::answering) answered();
 }

@@ -9,8 +9,8 @@
 
 namespace carillon {
 
-/// An HTTP connection: reads requests one after another and answers them in order. Streams take the connection over;
-/// polls are held here.
+/// An HTTP connection: reads requests one after another and answers them in order. Streams take the
+/// connection over; polls are held here.
 class HttpSession final : public Session {
  public:
   /// `is_over_limit`: one connection too many; its first request is refused.
@@ -39,6 +39,8 @@ class HttpSession final : public Session {
   void handle_poll(const HttpTarget& target);
   void preflight(const HttpRequest& request);
   void respond(HttpResponse response);
+  void await_departure();
+  void hand_over(std::unique_ptr<Session> successor);
   void refuse(int status, std::string_view text, bool is_final);
   void end(std::string_view bytes);
   void answered();
@@ -46,18 +48,19 @@ class HttpSession final : public Session {
   void on_bytes_ahead(std::string_view bytes);
   [[nodiscard]] HttpResponse unavailable() const;
 
-  std::unique_ptr<HttpReader> reader_;       // only while a request is partly there
-  std::unique_ptr<std::string> ahead_;       // read while a request is unanswered
+  std::unique_ptr<HttpReader> reader_;  // only while a request is partly there
+  std::unique_ptr<std::string> ahead_;  // read while a request is unanswered
   std::unique_ptr<PollExchange> poll_;
-  std::string cors_;                         // header lines of the request under way
+  std::string cors_;  // header lines of the request under way
   State state_ = State::reading;
   bool is_keep_alive_ = true;
   bool is_head_ = false;
   bool is_reading_paused_ = false;
   bool is_in_read_ = false;
-  std::string_view unread_;                  // behind the request that is being handled
+  bool is_answer_leaving_ = false;  // the next request waits until it has left
+  std::string_view unread_;         // behind the request that is being handled
   const bool is_over_limit_;
-  Millis due_ms_;                            // the request must be complete, or the next one must come
+  Millis due_ms_;  // the request must be complete, or the next one must come
   std::uint32_t request_number_ = 0;
 };
 

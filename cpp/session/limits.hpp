@@ -42,10 +42,10 @@ struct Limits {
 /// A row of the table of limits: what it is called in the config, and what happens at it.
 struct LimitRow {
   std::string_view name;
-  std::int64_t Limits::*field;
+  std::int64_t Limits::* field;
   std::string_view unit;
-  std::int64_t least;         ///< smallest value that makes sense
-  std::string_view effect;    ///< what the client (or the publisher) sees
+  std::int64_t least;       ///< smallest value that makes sense
+  std::string_view effect;  ///< what the client (or the publisher) sees
 };
 
 inline constexpr std::array kLimitRows{
@@ -53,14 +53,16 @@ inline constexpr std::array kLimitRows{
              "one more is refused: /sse 200 with a retry and an end, everything else 503 with Retry-After; "
              "0: as many as the descriptors allow"},
     LimitRow{"handshake_timeout_ms", &Limits::handshake_timeout_ms, "ms", 10,
-             "a request that is not complete by then is closed with 408; a WebSocket without a connect command with 3502"},
+             "a request that is not complete by then is closed with 408; a WebSocket without a connect "
+             "command with 3502"},
     LimitRow{"keepalive_timeout_ms", &Limits::keepalive_timeout_ms, "ms", 10,
              "an HTTP connection that is idle for so long is closed"},
     LimitRow{"stall_timeout_ms", &Limits::stall_timeout_ms, "ms", 10,
              "a connection that takes no byte of what waits for it, or whose peer vanished, is dropped"},
     LimitRow{"close_timeout_ms", &Limits::close_timeout_ms, "ms", 10,
              "the peer's end of a closing handshake is awaited for so long, then the connection is dropped"},
-    LimitRow{"header_bytes", &Limits::header_bytes, "bytes", 256, "a longer request head is answered with 431"},
+    LimitRow{"header_bytes", &Limits::header_bytes, "bytes", 256,
+             "a longer request head is answered with 431"},
     LimitRow{"body_bytes", &Limits::body_bytes, "bytes", 1, "a longer request body is answered with 413"},
     LimitRow{"pipelined_bytes", &Limits::pipelined_bytes, "bytes", 256,
              "while a request is unanswered, no more than this is read ahead: the rest waits in the network"},
@@ -75,9 +77,10 @@ inline constexpr std::array kLimitRows{
     LimitRow{"backlog_bytes", &Limits::backlog_bytes, "bytes", 1'024,
              "while more replies wait for a client that does not read them, no further command of it is read "
              "(publications never queue: they wait in the log)"},
-    LimitRow{"history_publications", &Limits::history_publications, "publications", 1,
-             "a client's history call, and the recovered publications inside one subscribe reply, hold no more; "
-             "further recovered ones follow as pushes"},
+    LimitRow{
+        "history_publications", &Limits::history_publications, "publications", 1,
+        "a client's history call, and the recovered publications inside one subscribe reply, hold no more; "
+        "further recovered ones follow as pushes"},
     LimitRow{"recovery_bytes", &Limits::recovery_bytes, "bytes", 1,
              "recovered publications inside one subscribe reply hold no more; further ones follow as pushes"},
     LimitRow{"poll_publications", &Limits::poll_publications, "publications", 1,
@@ -93,14 +96,16 @@ inline constexpr std::array kLimitRows{
              "work of one turn; a larger fan-out goes on in the next one, others come in between"},
     LimitRow{"batch_bytes", &Limits::batch_bytes, "bytes", 1'024, "publications that leave in one piece"},
     LimitRow{"history_bytes_total", &Limits::history_bytes_total, "bytes", 65'536,
-             "beyond it every channel gives up the older half of its history: a resume from there is told recovered: false"},
+             "beyond it every channel gives up the older half of its history: a resume from there is told "
+             "recovered: false"},
     LimitRow{"held_back_entries", &Limits::held_back_entries, "publications", 1,
              "announced beyond a hole in the store's order; past it the hole is told as a gap"},
     LimitRow{"dormant_channels", &Limits::dormant_channels, "channels", 16,
              "past it the oldest dormant channel is forgotten: clients see a new epoch"},
     LimitRow{"channel_lifetime_ms", &Limits::channel_lifetime_ms, "ms", 1'000,
              "a dormant channel untouched for so long is forgotten: clients see a new epoch"},
-    LimitRow{"idempotency_keys", &Limits::idempotency_keys, "keys", 16, "past it the oldest key is forgotten"},
+    LimitRow{"idempotency_keys", &Limits::idempotency_keys, "keys", 16,
+             "past it the oldest key is forgotten"},
     LimitRow{"idempotency_window_ms", &Limits::idempotency_window_ms, "ms", 1,
              "a publish retried later than this is a new publication"},
     LimitRow{"bridge_items", &Limits::bridge_items, "items", 16,

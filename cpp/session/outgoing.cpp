@@ -53,7 +53,8 @@ EncodedBatch& TurnOutput::own_batch() {
 }
 
 void TurnOutput::forget(const Session& session) {
-  std::replace(finishing_.begin(), finishing_.end(), const_cast<Session*>(&session), static_cast<Session*>(nullptr));
+  std::replace(finishing_.begin(), finishing_.end(), const_cast<Session*>(&session),
+               static_cast<Session*>(nullptr));
 }
 
 void TurnOutput::account_part(Outlet& outlet, std::size_t taken, Millis now_ms) {
@@ -79,7 +80,8 @@ void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t tak
     if (taken < slice.bytes) keep({slice.data + taken, slice.bytes - taken});
     return;
   }
-  if (Shard::stands_before(*slice.cursor, slice.batch->end())) return;  // an earlier slice gave this one back already
+  if (Shard::stands_before(*slice.cursor, slice.batch->end()))
+    return;  // an earlier slice gave this one back already
   const std::uint32_t entries = slice.batch->size();
   std::uint32_t begin = 0;
   std::uint32_t next = 0;  // first entry that stays with the cursor

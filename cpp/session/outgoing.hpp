@@ -20,25 +20,26 @@ class Session;
 struct Slice {
   const char* data = nullptr;
   std::uint32_t bytes = 0;
-  std::int32_t next = -1;                  ///< the next slice of the same outlet
-  Cursor* cursor = nullptr;                ///< whose entries these are; null: replies, control frames
+  std::int32_t next = -1;    ///< the next slice of the same outlet
+  Cursor* cursor = nullptr;  ///< whose entries these are; null: replies, control frames
   const Batch* batch = nullptr;
-  const EncodedBatch* encoded = nullptr;   ///< where the entries end in `data`
+  const EncodedBatch* encoded = nullptr;  ///< where the entries end in `data`
 };
 
 /// The sending end of one connection: what leaves in this turn, and what an earlier one left over.
 struct Outlet {
   Session* session = nullptr;
-  int descriptor = -1;               ///< opaque to sessions
+  int descriptor = -1;  ///< opaque to sessions
   std::int32_t first_slice = -1;
   std::int32_t last_slice = -1;
-  bool is_clogged = false;           ///< waits until the socket can be written to; nothing is staged meanwhile
-  bool wants_empty_notice = false;   ///< Session::on_outlet_empty after a flush that took everything
-  bool is_closing = false;           ///< no further slices; closed once empty
+  bool is_clogged = false;          ///< waits until the socket can be written to; nothing is staged meanwhile
+  bool wants_empty_notice = false;  ///< Session::on_outlet_empty after a flush that took everything
+  bool is_closing = false;          ///< no further slices; closed once empty
   std::uint32_t rest_sent = 0;
-  std::size_t own_bytes = 0;         ///< the session's own bytes in this turn
-  Millis progress_ms = 0;            ///< when the kernel last took something while clogged
-  std::unique_ptr<std::string> rest; ///< the end of a cut frame, and replies behind it: leaves before anything else
+  std::size_t own_bytes = 0;  ///< the session's own bytes in this turn
+  Millis progress_ms = 0;     ///< when the kernel last took something while clogged
+  std::unique_ptr<std::string>
+      rest;  ///< the end of a cut frame, and replies behind it: leaves before anything else
 
   /// The session's own bytes that have not left yet.
   [[nodiscard]] std::size_t pending_bytes() const { return own_bytes + rest_view().size(); }
@@ -47,15 +48,17 @@ struct Outlet {
   }
 };
 
-/// Everything that one shard sends in one turn: per connection a short list of slices that leaves in one system call.
-/// Belongs to the shard's thread. No I/O here: a flush reads the slices and reports what the kernel took.
+/// Everything that one shard sends in one turn: per connection a short list of slices that leaves in one
+/// system call. Belongs to the shard's thread. No I/O here: a flush reads the slices and reports what the
+/// kernel took.
 class TurnOutput {
  public:
   explicit TurnOutput(Shard& shard) : shard_(shard) {}
 
   /// A batch in the shared form. The outlet is not clogged.
   void add(Outlet& outlet, Cursor& cursor, const Batch& batch, const EncodedBatch& encoded) {
-    append(outlet, {encoded.bytes.data(), static_cast<std::uint32_t>(encoded.bytes.size()), -1, &cursor, &batch, &encoded});
+    append(outlet, {encoded.bytes.data(), static_cast<std::uint32_t>(encoded.bytes.size()), -1, &cursor,
+                    &batch, &encoded});
   }
   /// The session's own bytes: copied. While the outlet is clogged they queue behind its rest.
   void add(Outlet& outlet, std::string_view bytes);
@@ -68,7 +71,9 @@ class TurnOutput {
   [[nodiscard]] std::vector<Session*>& finishing() { return finishing_; }
 
   [[nodiscard]] std::span<Outlet* const> outlets() const { return outlets_; }
-  [[nodiscard]] const Slice& slice(std::int32_t index) const { return slices_[static_cast<std::size_t>(index)]; }
+  [[nodiscard]] const Slice& slice(std::int32_t index) const {
+    return slices_[static_cast<std::size_t>(index)];
+  }
 
   /// All slices of the outlet have left: the fast path.
   void account_all(Outlet& outlet) {
@@ -76,15 +81,16 @@ class TurnOutput {
       const Slice& sent = slices_[static_cast<std::size_t>(i)];
       if (sent.cursor != nullptr) {
         sent.cursor->count_delivered(sent.encoded->frames);
-        if (sent.encoded->filtered > 0) sent.cursor->count_dropped(DropReason::filtered, sent.encoded->filtered);
+        if (sent.encoded->filtered > 0)
+          sent.cursor->count_dropped(DropReason::filtered, sent.encoded->filtered);
       }
       i = sent.next;
     }
     outlet.first_slice = outlet.last_slice = -1;
     outlet.own_bytes = 0;
   }
-  /// Only `taken` bytes have left. Entries that were not reached go back to their cursors; the end of a cut frame and
-  /// the session's own bytes become the outlet's rest, which is clogged from now on.
+  /// Only `taken` bytes have left. Entries that were not reached go back to their cursors; the end of a cut
+  /// frame and the session's own bytes become the outlet's rest, which is clogged from now on.
   void account_part(Outlet& outlet, std::size_t taken, Millis now_ms);
 
   /// After the flush: forgets the turn.
@@ -100,7 +106,7 @@ class TurnOutput {
   std::vector<Slice> slices_;
   std::vector<Outlet*> outlets_;
   std::vector<Session*> finishing_;
-  std::vector<std::unique_ptr<char[]>> blocks_;   // the sessions' own bytes
+  std::vector<std::unique_ptr<char[]>> blocks_;  // the sessions' own bytes
   std::size_t block_used_ = 0;
   std::size_t block_bytes_ = 0;
   std::vector<std::unique_ptr<EncodedBatch>> own_batches_;

@@ -6,8 +6,9 @@
 
 namespace carillon {
 
-std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::string_view position, Transport transport,
-                                               const SessionContext& context, PlainRefusal& refusal) {
+std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::string_view position,
+                                               Transport transport, const SessionContext& context,
+                                               PlainRefusal& refusal) {
   const auto refuse = [&](int status, std::string reason) {
     refusal = {status, std::move(reason)};
     return std::nullopt;
@@ -21,16 +22,18 @@ std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::st
   std::vector<TokenPart> parts;
   if (!position.empty()) {
     if (!parse_position_token(position, parts)) {
-      return refuse(400, "since: not a position token; it is <epoch>:<offset> for each channel, joined by ','");
+      return refuse(400,
+                    "since: not a position token; it is <epoch>:<offset> for each channel, joined by ','");
     }
     if (parts.size() != names.size()) {
-      return refuse(400, "since: " + std::to_string(parts.size()) + " positions for " + std::to_string(names.size()) +
+      return refuse(400, "since: " + std::to_string(parts.size()) + " positions for " +
+                             std::to_string(names.size()) +
                              " channels; give one for each, in their order ('-' for none)");
     }
   }
   PlainRequest request;
-  const std::optional<Identity> identity =
-      context.access.identify({.transport = transport, .token = {}, .user = target.find("user").value_or("")});
+  const std::optional<Identity> identity = context.access.identify(
+      {.transport = transport, .token = {}, .user = target.find("user").value_or("")});
   if (!identity) return refuse(401, "not authenticated");
   request.identity = *identity;
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -38,14 +41,16 @@ std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::st
       return refuse(400, "channel: a name is 1 to " + std::to_string(context.limits.channel_name_bytes) +
                              " bytes of UTF-8 without control characters");
     }
-    const bool is_repeated = std::any_of(request.channels.begin(), request.channels.end(),
-                                         [&](const PlainRequest::Wanted& known) { return known.channel == names[i]; });
+    const bool is_repeated =
+        std::any_of(request.channels.begin(), request.channels.end(),
+                    [&](const PlainRequest::Wanted& known) { return known.channel == names[i]; });
     if (is_repeated) return refuse(400, "channel: '" + std::string(names[i]) + "' is named twice");
     if (!context.access.allows(*identity, Operation::subscribe, names[i])) {
       return refuse(403, "channel: no permission to subscribe to '" + std::string(names[i]) + "'");
     }
     PlainRequest::Wanted wanted{std::string(names[i]), std::nullopt};
-    if (!parts.empty() && parts[i].has_position()) wanted.since = Since::from(parts[i].epoch, parts[i].offset);
+    if (!parts.empty() && parts[i].has_position())
+      wanted.since = Since::from(parts[i].epoch, parts[i].offset);
     request.channels.push_back(std::move(wanted));
   }
   return request;

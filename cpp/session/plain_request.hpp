@@ -27,8 +27,9 @@ struct PlainRefusal {
 };
 
 /// Reads `channel` parameters and the position token (`position` empty: none). Nothing: see `refusal`.
-[[nodiscard]] std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::string_view position,
-                                                             Transport transport, const SessionContext& context,
+[[nodiscard]] std::optional<PlainRequest> read_plain_request(const HttpTarget& target,
+                                                             std::string_view position, Transport transport,
+                                                             const SessionContext& context,
                                                              PlainRefusal& refusal);
 
 }  // namespace carillon

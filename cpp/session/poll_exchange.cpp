@@ -16,19 +16,23 @@ struct PollExchange::Subscription {
   const std::string channel;
   Cursor cursor;
   Epoch epoch;
+  std::optional<Offset> ends_at;  // behind it came a gap: the answer stops here
   bool has_history = false;
-  bool was_asked = false;           // a position was given
+  bool was_asked = false;  // a position was given
   std::uint32_t in_answer = 0;
-  Seq give_back_seq = 0;            // from here on the answer had no room; 0: it had
+  Seq give_back_seq = 0;  // from here on the answer had no room; 0: it had
   Offset give_back_offset = 0;
 };
 
 PollExchange::PollExchange(SessionContext& context, PlainRequest request, Millis deadline_ms, Owner owner)
-    : context_(context), owner_(std::move(owner)), deadline_ms_(deadline_ms), missing_(request.channels.size()) {
+    : context_(context),
+      owner_(std::move(owner)),
+      deadline_ms_(deadline_ms),
+      missing_(request.channels.size()) {
   context_.counters.polls.fetch_add(1, std::memory_order_relaxed);
   for (const PlainRequest::Wanted& wanted : request.channels) {
-    subscriptions_.push_back(std::make_unique<Subscription>(*this, wanted.channel,
-                                                            static_cast<std::uint32_t>(subscriptions_.size())));
+    subscriptions_.push_back(std::make_unique<Subscription>(
+        *this, wanted.channel, static_cast<std::uint32_t>(subscriptions_.size())));
     subscriptions_.back()->was_asked = wanted.since.has_value();
   }
   for (std::size_t i = 0; i < subscriptions_.size(); ++i) {
@@ -51,7 +55,7 @@ void PollExchange::on_subscribed(Subscription& subscription, const SubscribeOutc
   --missing_;
   if (is_answered_) return;
   if (outcome.error != StoreError::none) {
-    is_answered_ = true;
+    is_answered_ = has_failed_ = true;
     return owner_.fail();
   }
   subscription.epoch = outcome.start.epoch;
@@ -77,6 +81,7 @@ bool PollExchange::is_full() const {
 bool PollExchange::stage(Cursor& cursor, const Batch& batch) {
   if (is_answered_ || is_full()) return false;
   Subscription& subscription = *subscriptions_[cursor.tag()];
+  if (subscription.ends_at) return false;
   std::uint32_t next = 0;
   for (; next < batch.size() && !is_full(); ++next) {
     const std::string& object = batch.encoded_entry(poll_object_form(), *batch.entries()[next]).bytes;
@@ -100,28 +105,43 @@ bool PollExchange::stage(Cursor& cursor, const Batch& batch) {
 
 void PollExchange::on_gap(Cursor& cursor, const Gap& gap) {
   Subscription& subscription = *subscriptions_[cursor.tag()];
-  subscription.epoch = gap.position.epoch;
   has_news_ = true;
-  add_status(subscription, false, gap.position.offset);
   owner_.ready_soon();
+  if (subscription.in_answer > 0) {
+    // A status stands before the publications: the next poll comes with the place before the gap, and is
+    // told.
+    subscription.ends_at = gap.lost_from - 1;
+    return;
+  }
+  subscription.epoch = gap.position.epoch;
+  add_status(subscription, false, gap.position.offset);
 }
 
 void PollExchange::finish_turn() {
   if (is_answered_) return;
   for (const auto& subscription : subscriptions_) {  // what did not fit waits for the next poll
     if (subscription->give_back_seq == 0) continue;
-    context_.shard.rewind_to(subscription->cursor, subscription->give_back_seq, subscription->give_back_offset);
+    context_.shard.rewind_to(subscription->cursor, subscription->give_back_seq,
+                             subscription->give_back_offset);
     subscription->give_back_seq = 0;
   }
-  const bool is_all_there =
-      missing_ == 0 && std::all_of(subscriptions_.begin(), subscriptions_.end(),
-                                   [](const auto& subscription) { return subscription->cursor.is_at_top(); });
-  if (is_all_there || is_full()) return answer();
-  owner_.ready_soon();  // the next turn brings more
+  const bool is_all_there = std::all_of(
+      subscriptions_.begin(), subscriptions_.end(),
+      [](const auto& subscription) { return subscription->cursor.is_at_top() || subscription->ends_at; });
+  if (missing_ == 0 && (is_all_there || is_full())) return answer();
+  if (missing_ == 0) owner_.ready_soon();  // the next turn brings more
+}
+
+void PollExchange::answer_soon() {
+  has_news_ = true;
+  owner_.ready_soon();
 }
 
 void PollExchange::expire() {
-  if (!is_answered_) answer();
+  if (is_answered_) return;
+  if (missing_ == 0) return answer();
+  // Without the store's answer there is no position to give back: it is awaited.
+  is_late_ = has_news_ = true;
 }
 
 void PollExchange::answer() {
@@ -129,9 +149,9 @@ void PollExchange::answer() {
   std::string token;
   for (const auto& subscription : subscriptions_) {
     const bool has_position = subscription->epoch.is_set() && subscription->has_history;
-    append_position_token(
-        token, {has_position ? subscription->epoch.text() : std::string_view(), subscription->cursor.offset()},
-        subscription == subscriptions_.front());
+    const Offset offset = subscription->ends_at.value_or(subscription->cursor.offset());
+    append_position_token(token, {has_position ? subscription->epoch.text() : std::string_view(), offset},
+                          subscription == subscriptions_.front());
     if (subscription->cursor.is_open()) context_.shard.park(subscription->cursor);
   }
   std::string body;
@@ -141,6 +161,7 @@ void PollExchange::answer() {
 }
 
 void PollExchange::on_sent() {
+  if (has_failed_) return;  // what was gathered has not been sent: it is returned with the cursors
   for (const auto& subscription : subscriptions_) {
     subscription->cursor.count_delivered(std::exchange(subscription->in_answer, 0));
     subscription->cursor.set_under_way(0);

@@ -15,15 +15,17 @@ namespace carillon {
 class PollExchange final : public Sink {
  public:
   struct Owner {
-    std::function<void()> ready_soon;           ///< call finish_turn() before this turn's flush
-    std::function<void(std::string)> answer;    ///< the body; once
-    std::function<void()> fail;                 ///< the store is not available
+    std::function<void()> ready_soon;         ///< call finish_turn() before this turn's flush
+    std::function<void(std::string)> answer;  ///< the body; once
+    std::function<void()> fail;               ///< the store is not available
   };
   PollExchange(SessionContext& context, PlainRequest request, Millis deadline_ms, Owner owner);
   ~PollExchange() override;
 
-  [[nodiscard]] Millis deadline() const { return is_answered_ ? kNoDeadline : deadline_ms_; }
+  [[nodiscard]] Millis deadline() const { return is_answered_ || is_late_ ? kNoDeadline : deadline_ms_; }
   [[nodiscard]] bool is_answered() const { return is_answered_; }
+  /// Answers, with or without news, when everything that is there has been gathered.
+  void answer_soon();
   /// Time is up: answers with what there is.
   void expire();
   void finish_turn();
@@ -47,9 +49,11 @@ class PollExchange final : public Sink {
   std::string publications_;
   std::string statuses_;
   std::int64_t taken_ = 0;
-  std::size_t missing_ = 0;       // subscriptions that the store has not answered yet
+  std::size_t missing_ = 0;  // subscriptions that the store has not answered yet
   bool has_news_ = false;
   bool is_answered_ = false;
+  bool is_late_ = false;  // time is up, but the store has not answered
+  bool has_failed_ = false;
 };
 
 }  // namespace carillon

@@ -9,17 +9,16 @@ namespace carillon {
 
 bool is_channel_name(std::string_view name, const Limits& limits) {
   if (name.empty() || name.size() > static_cast<std::size_t>(limits.channel_name_bytes)) return false;
-  const bool has_control = std::any_of(name.begin(), name.end(), [](char c) {
-    return static_cast<unsigned char>(c) < 0x20 || c == 0x7f;
-  });
+  const bool has_control = std::any_of(
+      name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
   return !has_control && is_utf8(name);
 }
 
 std::string make_client_id(RandomSource& random) {
   static constexpr std::string_view kHex = "0123456789abcdef";
   std::array<std::uint64_t, 2> bits{random.next(), random.next()};
-  bits[0] = (bits[0] & ~0xf000ULL) | 0x4000ULL;                             // version 4
-  bits[1] = (bits[1] & 0x3fffffffffffffffULL) | 0x8000000000000000ULL;      // variant 1
+  bits[0] = (bits[0] & ~0xf000ULL) | 0x4000ULL;                         // version 4
+  bits[1] = (bits[1] & 0x3fffffffffffffffULL) | 0x8000000000000000ULL;  // variant 1
   std::string id;
   id.reserve(36);
   for (std::size_t digit = 0; digit < 32; ++digit) {

@@ -22,7 +22,8 @@ namespace carillon {
 
 inline constexpr Millis kNoDeadline = std::numeric_limits<Millis>::max();
 
-/// What a session asks of whoever holds its connection. Nothing happens before the session's call has returned.
+/// What a session asks of whoever holds its connection. Nothing happens before the session's call has
+/// returned.
 class ConnectionHost {
  public:
   virtual ~ConnectionHost() = default;
@@ -38,14 +39,14 @@ class ConnectionHost {
 
 /// Counters of a shard's sessions; read from any thread.
 struct SessionCounters {
-  std::atomic<std::uint64_t> websocket{0};   ///< open now
-  std::atomic<std::uint64_t> sse{0};         ///< open now
-  std::atomic<std::uint64_t> polls{0};       ///< held or being answered now
-  std::atomic<std::uint64_t> requests{0};    ///< HTTP requests read, ever
-  std::atomic<std::uint64_t> commands{0};    ///< Centrifuge commands read, ever
-  std::atomic<std::uint64_t> refused{0};     ///< over the limit of connections, ever
-  std::atomic<std::uint64_t> slow{0};        ///< closed with 3008, ever
-  std::atomic<std::uint64_t> no_pong{0};     ///< closed with 3012, ever
+  std::atomic<std::uint64_t> websocket{0};  ///< open now
+  std::atomic<std::uint64_t> sse{0};        ///< open now
+  std::atomic<std::uint64_t> polls{0};      ///< held or being answered now
+  std::atomic<std::uint64_t> requests{0};   ///< HTTP requests read, ever
+  std::atomic<std::uint64_t> commands{0};   ///< Centrifuge commands read, ever
+  std::atomic<std::uint64_t> refused{0};    ///< over the limit of connections, ever
+  std::atomic<std::uint64_t> slow{0};       ///< closed with 3008, ever
+  std::atomic<std::uint64_t> no_pong{0};    ///< closed with 3012, ever
 };
 
 /// Everything that the sessions of one shard share.
@@ -67,8 +68,8 @@ struct SessionContext {
   std::string_view version;
 };
 
-/// What a connection decides, as a machine without I/O: bytes, time and entries in, slices out. Lives on its shard's
-/// thread.
+/// What a connection decides, as a machine without I/O: bytes, time and entries in, slices out. Lives on its
+/// shard's thread.
 class Session : public Sink {
  public:
   Session(SessionContext& context, Outlet& outlet) : context_(context), outlet_(outlet) {}

@@ -13,10 +13,14 @@ namespace {
 void append_head(std::string& out, std::string_view extra_headers) {
   // Closed by the end of the connection: chunks would put bytes of their own between shared events.
   out.append(
-      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: no\r\n"
+      "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\nX-Accel-Buffering: "
+      "no\r\n"
       "Connection: close\r\n");
   out.append(extra_headers).append("\r\n");
 }
+
+/// Stands for an epoch that was asked for and cannot be ours: it matches none.
+constexpr std::string_view kUnknownEpoch = "unknown";
 
 /// Between one and two times the reconnection time, so that clients do not all come back at once.
 std::uint64_t jittered_retry_ms(SessionContext& context) {
@@ -37,12 +41,16 @@ struct SseSession::Subscription {
   const std::string channel;
   Cursor cursor;
   Epoch epoch;
+  std::optional<Since> asked;  // until the store has answered
   bool has_history = false;
   bool has_presence = false;
 };
 
-SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest request, std::string_view extra_headers)
-    : Session(context, outlet), identity_(std::move(request.identity)), client_(make_client_id(context.random)) {
+SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest request,
+                       std::string_view extra_headers)
+    : Session(context, outlet),
+      identity_(std::move(request.identity)),
+      client_(make_client_id(context.random)) {
   context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
   std::string head;
   append_head(head, extra_headers);
@@ -50,15 +58,15 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest req
   context_.output.add(outlet_, head);
   wrote();
   for (const PlainRequest::Wanted& wanted : request.channels) {
-    subscriptions_.push_back(std::make_unique<Subscription>(*this, wanted.channel,
-                                                            static_cast<std::uint32_t>(subscriptions_.size())));
+    subscriptions_.push_back(std::make_unique<Subscription>(
+        *this, wanted.channel, static_cast<std::uint32_t>(subscriptions_.size())));
+    subscriptions_.back()->asked = wanted.since;
   }
   for (std::size_t i = 0; i < request.channels.size(); ++i) {
     Subscription& subscription = *subscriptions_[i];
-    context_.hub.subscribe(context_.shard, subscription.cursor, subscription.channel, request.channels[i].since,
-                           [this, &subscription](const SubscribeOutcome& outcome) {
-                             on_subscribed(subscription, outcome);
-                           });
+    context_.hub.subscribe(
+        context_.shard, subscription.cursor, subscription.channel, request.channels[i].since,
+        [this, &subscription](const SubscribeOutcome& outcome) { on_subscribed(subscription, outcome); });
   }
 }
 
@@ -66,20 +74,24 @@ SseSession::~SseSession() { context_.counters.sse.fetch_sub(1, std::memory_order
 
 void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome) {
   if (outcome.error != StoreError::none) return drain();  // EventSource comes back by itself
+  subscription.asked.reset();
   subscription.epoch = outcome.start.epoch;
   subscription.has_history = outcome.has_history;
-  write_status(subscription, outcome.is_recovered, outcome.start.offset);
+  write_status(subscription, outcome.is_recovered, outcome.start.offset, true);
   if (context_.hub.options_for(subscription.channel).presence) {
     subscription.has_presence = true;
     context_.hub.add_presence(subscription.channel, {client_, identity_.user, {}});
   }
 }
 
-void SseSession::write_status(const Subscription& subscription, bool is_recovered, Offset offset) {
+void SseSession::write_status(const Subscription& subscription, bool is_recovered, Offset offset,
+                              bool has_id) {
   std::string event;
-  std::string token;
-  append_token(token, &subscription.cursor, offset);
-  append_sse_id(event, token);  // a client that has received nothing yet can come back, too
+  if (has_id) {  // a client that has received nothing yet can come back, too
+    std::string token;
+    append_token(token, &subscription.cursor, offset);
+    append_sse_id(event, token);
+  }
   append_sse_status(event, subscription.channel, is_recovered, subscription.epoch.text(), offset);
   context_.output.add(outlet_, event);
   wrote();
@@ -88,9 +100,15 @@ void SseSession::write_status(const Subscription& subscription, bool is_recovere
 void SseSession::append_token(std::string& out, const Cursor* moving, Offset moving_offset) const {
   for (const auto& subscription : subscriptions_) {
     const bool is_first = subscription == subscriptions_.front();
+    if (const auto& asked = subscription->asked) {  // it comes back with what it came with
+      append_position_token(out, {asked->epoch.is_set() ? asked->epoch.text() : kUnknownEpoch, asked->offset},
+                            is_first);
+      continue;
+    }
     const bool has_position = subscription->epoch.is_set() && subscription->has_history;
     const Offset offset = &subscription->cursor == moving ? moving_offset : subscription->cursor.offset();
-    append_position_token(out, {has_position ? subscription->epoch.text() : std::string_view(), offset}, is_first);
+    append_position_token(out, {has_position ? subscription->epoch.text() : std::string_view(), offset},
+                          is_first);
   }
 }
 
@@ -131,7 +149,9 @@ void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
 void SseSession::on_gap(Cursor& cursor, const Gap& gap) {
   Subscription& subscription = *subscriptions_[cursor.tag()];
   subscription.epoch = gap.position.epoch;
-  write_status(subscription, false, gap.position.offset);
+  // Without an id where there are several channels: entries of the others may stand before this event in the
+  // turn and go back to their cursors if the kernel does not take them, while this event stays.
+  write_status(subscription, false, gap.position.offset, subscriptions_.size() == 1);
 }
 
 void SseSession::on_outlet_empty() {

@@ -33,7 +33,7 @@ class SseSession final : public Session {
   struct Subscription;
   void on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
   void stage_with_ids(Cursor& cursor, const Batch& batch);
-  void write_status(const Subscription& subscription, bool is_recovered, Offset offset);
+  void write_status(const Subscription& subscription, bool is_recovered, Offset offset, bool has_id);
   void append_token(std::string& out, const Cursor* moving, Offset moving_offset) const;
   void wrote() { comment_due_ms_ = next_comment_ms(); }
   [[nodiscard]] Millis next_comment_ms() const;
@@ -45,8 +45,8 @@ class SseSession final : public Session {
   bool is_ending_ = false;
 };
 
-/// The answer to a stream that cannot be served now: 200 with a jittered `retry:` and an end, since EventSource gives up
-/// for good on any other status.
+/// The answer to a stream that cannot be served now: 200 with a jittered `retry:` and an end, since
+/// EventSource gives up for good on any other status.
 void append_sse_come_back(std::string& out, SessionContext& context, std::string_view extra_headers);
 
 }  // namespace carillon

@@ -11,13 +11,16 @@ namespace carillon {
 struct WebSocketSession::Subscription {
   /// The cursor's tag: does it take join and leave?
   Subscription(WebSocketSession& session, std::string_view name, const ChannelOptions& options)
-      : channel(name), cursor(session, options.join_leave ? 1 : 0), has_notices(options.join_leave),
+      : channel(name),
+        cursor(session, options.join_leave ? 1 : 0),
+        has_notices(options.join_leave),
         has_presence(options.presence) {}
   const std::string channel;
   Cursor cursor;
-  bool is_started = false;      // its reply has been written
-  bool is_leaving = false;      // ends when what is under way has left
-  bool has_notices;             // join and leave
+  bool is_started = false;           // its reply has been written
+  bool is_leaving = false;           // ends when what is under way has left
+  std::uint32_t unsubscribe_id = 0;  // an unsubscribe that came before the store had answered the subscribe
+  bool has_notices;                  // join and leave
   bool has_presence;
 };
 
@@ -39,7 +42,8 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
 
 WebSocketSession::~WebSocketSession() { context_.counters.websocket.fetch_sub(1, std::memory_order_relaxed); }
 
-// ---- input --------------------------------------------------------------------------------------------------------
+// ---- input
+// --------------------------------------------------------------------------------------------------------
 
 void WebSocketSession::on_bytes(std::span<char> bytes) {
   if (held_) {
@@ -72,11 +76,12 @@ void WebSocketSession::read_frames(std::span<char> bytes) {
         if (phase_ != Phase::closing) {
           reply_close(event.close_code);
         }
-        phase_ = Phase::closed;
-        context_.host.close(outlet_);
+        end_connection();
         break;
       case WsEventKind::error:
+        // Nothing that comes behind it can be read, not even the peer's close: there is nothing to wait for.
         disconnect(event.close_code, event.error);
+        end_connection();
         break;
       case WsEventKind::need_more:
         break;
@@ -128,10 +133,10 @@ void WebSocketSession::on_outlet_empty() {
   if (!held->commands.empty()) read_commands(held->commands, false);
   if (held_) {
     held_->input = held->input;
-  } else if (phase_ == Phase::connected || phase_ == Phase::waiting) {
-    read_frames(held->input);
-    if (!held_) context_.host.pause_reading(outlet_, false);
+    return;
   }
+  read_frames(held->input);  // also while closing: the peer's close may be in there
+  if (!held_) context_.host.pause_reading(outlet_, false);
 }
 
 void WebSocketSession::settle_under_way() {
@@ -144,11 +149,13 @@ void WebSocketSession::settle_under_way() {
   std::erase_if(subscriptions_, [this](const std::unique_ptr<Subscription>& subscription) {
     if (!subscription->is_leaving) return false;
     context_.shard.unsubscribe(subscription->cursor);
+    --leaving_;
     return true;
   });
 }
 
-// ---- output -------------------------------------------------------------------------------------------------------
+// ---- output
+// -------------------------------------------------------------------------------------------------------
 
 template <typename Encode>
 void WebSocketSession::reply(Encode&& encode) {
@@ -214,26 +221,34 @@ void WebSocketSession::disconnect(std::uint16_t code, std::string_view reason) {
   for (const auto& subscription : subscriptions_) {
     if (subscription->cursor.is_open()) context_.shard.park(subscription->cursor);
   }
-  if (held_) {
-    held_.reset();
-    context_.host.pause_reading(outlet_, false);
-  }
   context_.host.reschedule(outlet_);
+  if (const std::unique_ptr<Held> held = std::move(held_)) {  // its commands are void, but a close counts
+    context_.host.pause_reading(outlet_, false);
+    read_frames(held->input);
+  }
 }
 
-// ---- time ---------------------------------------------------------------------------------------------------------
+void WebSocketSession::end_connection() {
+  phase_ = Phase::closed;
+  next_ping_ms_ = pong_due_ms_ = phase_due_ms_ = kNoDeadline;
+  context_.host.close(outlet_);
+}
+
+// ---- time
+// ---------------------------------------------------------------------------------------------------------
 
 Millis WebSocketSession::deadline() const { return std::min({next_ping_ms_, pong_due_ms_, phase_due_ms_}); }
 
 void WebSocketSession::on_deadline(Millis now_ms) {
   if (phase_due_ms_ <= now_ms) {
-    if (phase_ == Phase::closing) {
-      phase_ = Phase::closed;
-      context_.host.close(outlet_);
-      return;
-    }
+    if (phase_ == Phase::closing) return end_connection();
     disconnect_with(kDisconnectStale);
     return;
+  }
+  if (pong_due_ms_ <= now_ms && outlet_.is_clogged) {
+    // The ping may still wait here, or the pong behind commands that are not read: who is dead takes no byte,
+    // and that has a limit of its own.
+    pong_due_ms_ = now_ms + context_.heartbeat.pong_timeout_ms;
   }
   if (pong_due_ms_ <= now_ms) {
     pong_due_ms_ = kNoDeadline;
@@ -251,9 +266,11 @@ void WebSocketSession::on_closed() {
   phase_ = Phase::closed;
   for (const auto& subscription : subscriptions_) end_subscription(*subscription);
   subscriptions_.clear();
+  leaving_ = 0;
 }
 
-// ---- entries ------------------------------------------------------------------------------------------------------
+// ---- entries
+// ------------------------------------------------------------------------------------------------------
 
 bool WebSocketSession::stage(Cursor& cursor, const Batch& batch) {
   if (outlet_.is_clogged || phase_ != Phase::connected) return false;
@@ -263,22 +280,22 @@ bool WebSocketSession::stage(Cursor& cursor, const Batch& batch) {
 }
 
 void WebSocketSession::on_gap(Cursor& cursor, const Gap& /*gap*/) {
-  // Told as "insufficient state": the SDK subscribes again with its position and learns that it is not recovered.
+  // Told as "insufficient state": the SDK subscribes again with its position and learns that it is not
+  // recovered.
   for (const auto& subscription : subscriptions_) {
     if (&subscription->cursor != &cursor) continue;
     reply([&](std::string& out) {
       codec_.encode_push_unsubscribe(out, subscription->channel, kUnsubscribeInsufficientState.code,
                                      kUnsubscribeInsufficientState.reason);
     });
-    leave(*subscription);
-    context_.shard.unsubscribe(cursor);
-    subscription->is_leaving = true;  // the pump still looks at the cursor: it goes with the next notice
+    leave_later(*subscription);  // the pump still looks at the cursor, and a page of it may be on its way
     outlet_.wants_empty_notice = true;
     return;
   }
 }
 
-// ---- commands -----------------------------------------------------------------------------------------------------
+// ---- commands
+// -----------------------------------------------------------------------------------------------------
 
 bool WebSocketSession::handle(const Command& command) {
   if (command.kind == CommandKind::pong) {
@@ -327,9 +344,11 @@ bool WebSocketSession::handle_connect(const Command& command) {
   user_ = identity->user;
   client_ = make_client_id(context_.random);
   const Millis interval = context_.heartbeat.ping_interval_ms;
-  if (interval > 0) {  // the first one after a random part, so that a storm of connects makes no storm of pings
-    next_ping_ms_ = context_.clock.now_ms() + interval / 2 +
-                    static_cast<Millis>(context_.random.below(static_cast<std::uint64_t>(interval - interval / 2)));
+  if (interval >
+      0) {  // the first one after a random part, so that a storm of connects makes no storm of pings
+    next_ping_ms_ =
+        context_.clock.now_ms() + interval / 2 +
+        static_cast<Millis>(context_.random.below(static_cast<std::uint64_t>(interval - interval / 2)));
   }
   ConnectResult result;
   result.client = client_;
@@ -361,11 +380,16 @@ bool WebSocketSession::check_channel(const Command& command, Operation operation
 
 bool WebSocketSession::handle_subscribe(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (!command.delta.empty() && command.delta != "fossil") return disconnect_with(kDisconnectBadRequest);
+  if (!is_channel_name(command.channel, context_.limits)) {
+    reply_error(command.id, kErrorBadRequest);
+    return true;
+  }
   if (find(command.channel) != nullptr) {
     reply_error(command.id, kErrorAlreadySubscribed);
     return true;
   }
-  if (subscriptions_.size() >= static_cast<std::size_t>(context_.limits.channels_per_connection)) {
+  if (subscriptions_.size() - leaving_ >= static_cast<std::size_t>(context_.limits.channels_per_connection)) {
     reply_error(command.id, kErrorLimitExceeded);
     return true;
   }
@@ -379,24 +403,27 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
       std::make_unique<Subscription>(*this, command.channel, context_.hub.options_for(command.channel)));
   std::optional<Since> since;
   if (command.is_recover) since = Since::from(command.epoch, command.offset);
-  context_.hub.subscribe(context_.shard, subscription.cursor, subscription.channel, since,
-                         [this, id = command.id, &subscription, must_recover = (command.flag & 2U) != 0](
-                             const SubscribeOutcome& outcome) {
-                           on_subscribed(id, subscription, outcome, must_recover);
-                         });
+  context_.hub.subscribe(
+      context_.shard, subscription.cursor, subscription.channel, since,
+      [this, id = command.id, &subscription, must_recover = (command.flag & 2U) != 0](
+          const SubscribeOutcome& outcome) { on_subscribed(id, subscription, outcome, must_recover); });
   return true;
 }
 
-void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome,
-                                     bool must_recover) {
+void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscription,
+                                     const SubscribeOutcome& outcome, bool must_recover) {
   const auto refuse = [&](const ErrorCode& error) {
     reply_error(id, error);
+    if (subscription.unsubscribe_id != 0) {
+      reply([&](std::string& out) { codec_.encode_unsubscribe(out, subscription.unsubscribe_id); });
+    }
     subscription.has_presence = subscription.has_notices = false;
     end_subscription(subscription);
     erase(subscription);
   };
   if (outcome.error != StoreError::none) return refuse(kErrorInternal);
-  if (must_recover && outcome.was_recovering && !outcome.is_recovered) return refuse(kErrorUnrecoverablePosition);
+  if (must_recover && outcome.was_recovering && !outcome.is_recovered)
+    return refuse(kErrorUnrecoverablePosition);
 
   SubscribeResult result;
   std::string publications;
@@ -406,7 +433,8 @@ void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscriptio
     result.offset = outcome.start.offset;
     result.is_recovered = outcome.is_recovered;
     if (outcome.is_recovered && outcome.start.offset < outcome.top && !outlet_.is_clogged) {
-      // The first page of what was missed stands in the reply, as SDKs of this family know it; the pump brings the rest.
+      // The first page of what was missed stands in the reply, as SDKs of this family know it; the pump
+      // brings the rest.
       publications = take_page(subscription);
       result.publications = publications;
     }
@@ -417,13 +445,14 @@ void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscriptio
 
   if (subscription.has_presence) context_.hub.add_presence(subscription.channel, {client_, user_, {}});
   if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
+  if (subscription.unsubscribe_id != 0) unsubscribe(subscription, subscription.unsubscribe_id);
 }
 
 std::string WebSocketSession::take_page(Subscription& subscription) {
   std::string page;
-  const std::unique_ptr<Batch> batch =
-      context_.shard.take_page(subscription.cursor, static_cast<std::size_t>(context_.limits.history_publications),
-                               static_cast<std::size_t>(context_.limits.recovery_bytes));
+  const std::unique_ptr<Batch> batch = context_.shard.take_page(
+      subscription.cursor, static_cast<std::size_t>(context_.limits.history_publications),
+      static_cast<std::size_t>(context_.limits.recovery_bytes));
   if (!batch) return page;
   std::uint32_t listed = 0;
   std::string object;
@@ -444,18 +473,28 @@ std::string WebSocketSession::take_page(Subscription& subscription) {
 
 bool WebSocketSession::handle_unsubscribe(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
-  if (Subscription* subscription = find(command.channel); subscription != nullptr) {
-    if (subscription->cursor.under_way() > 0) {  // a cut frame of it still has to leave
-      leave(*subscription);
-      context_.shard.park(subscription->cursor);
-      subscription->is_leaving = true;
-    } else {
-      end_subscription(*subscription);
-      erase(*subscription);
+  Subscription* subscription = find(command.channel);
+  if (subscription == nullptr) {
+    reply([&](std::string& out) { codec_.encode_unsubscribe(out, command.id); });
+  } else if (subscription->is_started) {
+    unsubscribe(*subscription, command.id);
+  } else {  // answered behind the subscribe's own reply, which the client waits for too
+    if (subscription->unsubscribe_id != 0) {
+      reply([&](std::string& out) { codec_.encode_unsubscribe(out, subscription->unsubscribe_id); });
     }
+    subscription->unsubscribe_id = command.id;
   }
-  reply([&](std::string& out) { codec_.encode_unsubscribe(out, command.id); });
   return true;
+}
+
+void WebSocketSession::unsubscribe(Subscription& subscription, std::uint32_t id) {
+  if (subscription.cursor.under_way() > 0) {  // a page or a cut frame of it still has to leave
+    leave_later(subscription);
+  } else {
+    end_subscription(subscription);
+    erase(subscription);
+  }
+  reply([&](std::string& out) { codec_.encode_unsubscribe(out, id); });
 }
 
 bool WebSocketSession::handle_publish(const Command& command) {
@@ -483,7 +522,8 @@ bool WebSocketSession::handle_publish(const Command& command) {
 
 bool WebSocketSession::handle_presence(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
-  if (!check_channel(command, Operation::presence, context_.hub.options_for(command.channel).presence)) return true;
+  if (!check_channel(command, Operation::presence, context_.hub.options_for(command.channel).presence))
+    return true;
   const bool is_stats = command.kind == CommandKind::presence_stats;
   context_.hub.presence(command.channel, [shard = &context_.shard, me = self(), id = command.id,
                                           is_stats](const PresenceResult& found) {
@@ -511,7 +551,8 @@ bool WebSocketSession::handle_presence(const Command& command) {
 
 bool WebSocketSession::handle_history(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
-  if (!check_channel(command, Operation::history, context_.hub.options_for(command.channel).has_history())) return true;
+  if (!check_channel(command, Operation::history, context_.hub.options_for(command.channel).has_history()))
+    return true;
   HistoryQuery query;
   query.limit = command.limit < 0 ? context_.limits.history_publications
                                   : std::min(command.limit, context_.limits.history_publications);
@@ -521,34 +562,37 @@ bool WebSocketSession::handle_history(const Command& command) {
     reply_error(command.id, kErrorBadRequest);
     return true;
   }
-  context_.hub.history(command.channel, query, [shard = &context_.shard, me = self(),
-                                                id = command.id](const HistoryResult& found) {
-    shard->run([me, id, found] {
-      if (*me == nullptr) return;
-      auto& session = static_cast<WebSocketSession&>(**me);
-      if (found.error == HistoryError::epoch_differs) return session.reply_error(id, kErrorUnrecoverablePosition);
-      if (found.error != HistoryError::none) return session.reply_error(id, kErrorInternal);
-      std::string list;
-      std::string object;
-      for (const EntryRef& entry : found.entries) {
-        object.clear();
-        session.codec_.encode_publication(object, view_of(*entry, found.top.epoch));
-        // One reply stays below what may wait for a client; it pages on from the last offset that it got.
-        if (!list.empty() &&
-            list.size() + object.size() > static_cast<std::size_t>(session.context_.limits.backlog_bytes) / 2) {
-          break;
-        }
-        session.codec_.append_listed(list, object);
-      }
-      session.reply([&](std::string& out) {
-        session.codec_.encode_history(out, id, list, found.top.epoch.text(), found.top.offset);
+  context_.hub.history(
+      command.channel, query,
+      [shard = &context_.shard, me = self(), id = command.id](const HistoryResult& found) {
+        shard->run([me, id, found] {
+          if (*me == nullptr) return;
+          auto& session = static_cast<WebSocketSession&>(**me);
+          if (found.error == HistoryError::epoch_differs)
+            return session.reply_error(id, kErrorUnrecoverablePosition);
+          if (found.error != HistoryError::none) return session.reply_error(id, kErrorInternal);
+          std::string list;
+          std::string object;
+          for (const EntryRef& entry : found.entries) {
+            object.clear();
+            session.codec_.encode_publication(object, view_of(*entry, found.top.epoch));
+            // One reply stays below what may wait for a client; it pages on from the last offset that it got.
+            if (!list.empty() && list.size() + object.size() >
+                                     static_cast<std::size_t>(session.context_.limits.backlog_bytes) / 2) {
+              break;
+            }
+            session.codec_.append_listed(list, object);
+          }
+          session.reply([&](std::string& out) {
+            session.codec_.encode_history(out, id, list, found.top.epoch.text(), found.top.offset);
+          });
+        });
       });
-    });
-  });
   return true;
 }
 
-// ---- subscriptions ------------------------------------------------------------------------------------------------
+// ---- subscriptions
+// ------------------------------------------------------------------------------------------------
 
 WebSocketSession::Subscription* WebSocketSession::find(std::string_view channel) {
   for (const auto& subscription : subscriptions_) {
@@ -563,6 +607,13 @@ void WebSocketSession::leave(const Subscription& subscription) {
   if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::leave, info_json());
 }
 
+void WebSocketSession::leave_later(Subscription& subscription) {
+  leave(subscription);
+  context_.shard.park(subscription.cursor);
+  subscription.is_leaving = true;
+  ++leaving_;
+}
+
 void WebSocketSession::end_subscription(Subscription& subscription) {
   subscription.cursor.cancel();
   context_.shard.unsubscribe(subscription.cursor);
@@ -570,7 +621,8 @@ void WebSocketSession::end_subscription(Subscription& subscription) {
 }
 
 void WebSocketSession::erase(const Subscription& subscription) {
-  std::erase_if(subscriptions_, [&](const std::unique_ptr<Subscription>& each) { return each.get() == &subscription; });
+  std::erase_if(subscriptions_,
+                [&](const std::unique_ptr<Subscription>& each) { return each.get() == &subscription; });
 }
 
 const std::string& WebSocketSession::info_json() {

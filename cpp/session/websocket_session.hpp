@@ -13,12 +13,13 @@
 
 namespace carillon {
 
-/// A WebSocket connection after its handshake, speaking the Centrifuge client protocol (protocol.md sections 1 to 12).
+/// A WebSocket connection after its handshake, speaking the Centrifuge client protocol (protocol.md sections
+/// 1 to 12).
 class WebSocketSession final : public Session {
  public:
   struct Settings {
-    std::string user;                 ///< the query's `user`, for Access
-    bool has_native_pings = false;    ///< `cf_ws_frame_ping_pong=true`: WebSocket pings instead of `{}`
+    std::string user;               ///< the query's `user`, for Access
+    bool has_native_pings = false;  ///< `cf_ws_frame_ping_pong=true`: WebSocket pings instead of `{}`
   };
   WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec, Settings settings);
   ~WebSocketSession() override;
@@ -46,7 +47,8 @@ class WebSocketSession final : public Session {
   bool handle(const Command& command);
   bool handle_connect(const Command& command);
   bool handle_subscribe(const Command& command);
-  void on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome, bool must_recover);
+  void on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome,
+                     bool must_recover);
   std::string take_page(Subscription& subscription);
   bool handle_unsubscribe(const Command& command);
   bool handle_publish(const Command& command);
@@ -56,7 +58,9 @@ class WebSocketSession final : public Session {
   bool check_channel(const Command& command, Operation operation, bool is_available);
 
   Subscription* find(std::string_view channel);
+  void unsubscribe(Subscription& subscription, std::uint32_t id);
   void leave(const Subscription& subscription);
+  void leave_later(Subscription& subscription);
   void end_subscription(Subscription& subscription);
   void erase(const Subscription& subscription);
   void settle_under_way();
@@ -69,13 +73,14 @@ class WebSocketSession final : public Session {
   void send_ping();
   void send_pong();
   bool disconnect_with(const DisconnectCode& code);
+  void end_connection();
   const std::string& info_json();
 
   const CentrifugeCodec& codec_;
   WsParser parser_;
   Phase phase_ = Phase::waiting;
   const bool has_native_pings_;
-  bool is_ping_due_ = false;       // waits for a clogged outlet
+  bool is_ping_due_ = false;  // waits for a clogged outlet
   Millis next_ping_ms_ = kNoDeadline;
   Millis pong_due_ms_ = kNoDeadline;
   Millis phase_due_ms_ = kNoDeadline;  // connect command, or the end of the closing handshake
@@ -85,6 +90,7 @@ class WebSocketSession final : public Session {
   std::unique_ptr<std::string> pong_;  // payload of the newest ping that is to be answered
   std::unique_ptr<Held> held_;         // input that waits until replies have left
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
+  std::uint32_t leaving_ = 0;  // of the subscriptions
 };
 
 }  // namespace carillon

@@ -19,13 +19,16 @@ MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLi
     : clock_(clock), random_(random), limits_(limits) {}
 
 MemoryStore::Stripe& MemoryStore::stripe_of(std::string_view channel) {
-  return stripes_[std::hash<std::string_view>{}(channel) % kStripes];
+  return stripes_[NameHash{}(channel) % kStripes];
 }
 
 MemoryStore::Streams::value_type& MemoryStore::touch(Stripe& stripe, std::string_view channel) {
-  const auto [found, is_new] = stripe.streams.try_emplace(std::string(channel));
+  auto found = stripe.streams.find(channel);
+  if (found == stripe.streams.end()) {
+    found = stripe.streams.try_emplace(std::string(channel)).first;
+    found->second.epoch = Epoch::from_bits(random_.next());
+  }
   Stream& stream = found->second;
-  if (is_new) stream.epoch = Epoch::from_bits(random_.next());
   stream.touched_ms = clock_.now_ms();
   if (stream.is_dormant) unlink(stripe, *found);
   if (stream.holds == 0) link_newest(stripe, *found);
@@ -58,13 +61,17 @@ void MemoryStore::forget_beyond(Stripe& stripe, std::size_t dormant_max) {
 }
 
 void MemoryStore::remember(Stripe& stripe, std::string key, Position position) {
-  while (stripe.keys.size() >= std::max<std::size_t>(1, limits_.idempotency_keys / kStripes)) {
-    stripe.keys.erase(stripe.keys_by_age.front());
-    stripe.keys_by_age.pop_front();
-  }
-  const auto [known, is_new] = stripe.keys.insert_or_assign(
-      std::move(key), Remembered{position, clock_.now_ms() + limits_.idempotency_window_ms});
-  if (is_new) stripe.keys_by_age.push_back(known->first);
+  const auto [known, is_new] = stripe.keys.try_emplace(std::move(key));
+  if (!is_new) stripe.keys_by_age.erase(known->second.age);  // it had expired
+  known->second = {position, clock_.now_ms() + limits_.idempotency_window_ms,
+                   stripe.keys_by_age.insert(stripe.keys_by_age.end(), known->first)};
+  if (stripe.keys.size() > std::max<std::size_t>(1, limits_.idempotency_keys / kStripes)) forget_oldest_key(stripe);
+}
+
+void MemoryStore::forget_oldest_key(Stripe& stripe) {
+  const std::string_view oldest = stripe.keys_by_age.front();
+  stripe.keys_by_age.pop_front();
+  stripe.keys.erase(stripe.keys.find(oldest));
 }
 
 void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
@@ -110,7 +117,7 @@ void MemoryStore::open(std::string_view channel, std::function<void(const OpenRe
 void MemoryStore::release(std::string_view channel) {
   Stripe& stripe = stripe_of(channel);
   const std::lock_guard lock(stripe.mutex);
-  const auto found = stripe.streams.find(std::string(channel));
+  const auto found = stripe.streams.find(channel);
   if (found == stripe.streams.end() || found->second.holds == 0) return;
   if (--found->second.holds > 0) return;
   found->second.touched_ms = clock_.now_ms();
@@ -120,7 +127,7 @@ void MemoryStore::release(std::string_view channel) {
 
 void MemoryStore::read(std::string_view /*channel*/, Offset /*first*/, Offset /*last*/,
                        std::function<void(const ReadResult&)> done) {
-  done({StoreError::not_held, {}});
+  done({StoreError::not_held, {}, {}});
 }
 
 void MemoryStore::remove_history(std::string_view /*channel*/) {}
@@ -128,13 +135,15 @@ void MemoryStore::remove_history(std::string_view /*channel*/) {}
 void MemoryStore::add_presence(std::string_view channel, const PresenceMember& member) {
   Stripe& stripe = stripe_of(channel);
   const std::lock_guard lock(stripe.mutex);
-  stripe.presence[std::string(channel)].insert_or_assign(member.client, member);
+  auto found = stripe.presence.find(channel);
+  if (found == stripe.presence.end()) found = stripe.presence.try_emplace(std::string(channel)).first;
+  found->second.insert_or_assign(member.client, member);
 }
 
 void MemoryStore::remove_presence(std::string_view channel, std::string_view client) {
   Stripe& stripe = stripe_of(channel);
   const std::lock_guard lock(stripe.mutex);
-  const auto found = stripe.presence.find(std::string(channel));
+  const auto found = stripe.presence.find(channel);
   if (found == stripe.presence.end()) return;
   const auto member = found->second.find(client);
   if (member != found->second.end()) found->second.erase(member);
@@ -146,7 +155,7 @@ void MemoryStore::presence(std::string_view channel, std::function<void(const Pr
   {
     Stripe& stripe = stripe_of(channel);
     const std::lock_guard lock(stripe.mutex);
-    const auto found = stripe.presence.find(std::string(channel));
+    const auto found = stripe.presence.find(channel);
     if (found != stripe.presence.end()) {
       for (const auto& [client, member] : found->second) result.members.push_back(member);
     }
@@ -158,14 +167,12 @@ void MemoryStore::keep_house() {
   const Millis now = clock_.now_ms();
   for (Stripe& stripe : stripes_) {
     const std::lock_guard lock(stripe.mutex);
-    while (stripe.oldest != nullptr && stripe.oldest->second.touched_ms + limits_.channel_lifetime_ms <= now) {
+    while (stripe.oldest != nullptr && now - stripe.oldest->second.touched_ms >= limits_.channel_lifetime_ms) {
       forget_beyond(stripe, stripe.dormant - 1);
     }
     while (!stripe.keys_by_age.empty()) {
-      const auto oldest = stripe.keys.find(stripe.keys_by_age.front());
-      if (oldest->second.until_ms > now) break;
-      stripe.keys.erase(oldest);
-      stripe.keys_by_age.pop_front();
+      if (stripe.keys.find(stripe.keys_by_age.front())->second.until_ms > now) break;
+      forget_oldest_key(stripe);
     }
   }
 }

@@ -2,13 +2,16 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <list>
 #include <map>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 
 #include "env/clock.hpp"
+#include "env/name_hash.hpp"
 #include "env/random.hpp"
 #include "store/store.hpp"
 
@@ -46,7 +49,7 @@ class MemoryStore final : public Store {
 
  private:
   struct Stream;
-  using Streams = std::unordered_map<std::string, Stream>;
+  using Streams = std::unordered_map<std::string, Stream, NameHash, std::equal_to<>>;
   /// All that is remembered of a channel. While it is dormant it stands in its stripe's list, oldest first,
   /// linked through the map's own nodes: 200 bytes beside the name would not hold a second key.
   struct Stream {
@@ -58,11 +61,13 @@ class MemoryStore final : public Store {
     std::uint32_t holds = 0;
     bool is_dormant = false;
   };
+  using Ages = std::list<std::string_view>;
   struct Remembered {
     Position position;
-    Millis until_ms;
+    Millis until_ms = 0;
+    Ages::iterator age;
   };
-  using Keys = std::unordered_map<std::string, Remembered>;
+  using Keys = std::unordered_map<std::string, Remembered, NameHash, std::equal_to<>>;
   struct Stripe {
     mutable std::mutex mutex;
     Streams streams;
@@ -70,8 +75,9 @@ class MemoryStore final : public Store {
     Streams::value_type* newest = nullptr;
     std::size_t dormant = 0;
     Keys keys;
-    std::list<std::string> keys_by_age;
-    std::unordered_map<std::string, std::map<std::string, PresenceMember, std::less<>>> presence;
+    Ages keys_by_age;  // oldest first
+    std::unordered_map<std::string, std::map<std::string, PresenceMember, std::less<>>, NameHash, std::equal_to<>>
+        presence;
   };
   static constexpr std::size_t kStripes = 16;
 
@@ -81,6 +87,7 @@ class MemoryStore final : public Store {
   static void unlink(Stripe& stripe, Streams::value_type& node);
   void forget_beyond(Stripe& stripe, std::size_t dormant_max);
   void remember(Stripe& stripe, std::string key, Position position);
+  static void forget_oldest_key(Stripe& stripe);
 
   const Clock& clock_;
   RandomSource& random_;

@@ -16,7 +16,7 @@ from . import _core
 
 Handler = Callable[[tuple[Any, ...]], None]
 
-_CAPACITY = 8192
+_CAPACITY = 1 << 16
 _BATCH = 1024  # events handled per turn of the loop, so that others get their turns
 _LINGER_S = 1.0  # an idle bridge is kept this long: publishers come back
 

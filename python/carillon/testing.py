@@ -137,6 +137,7 @@ class FaultProxy:
     async def _stop(self) -> None:
         assert self._listener is not None
         self._listener.close()
+        await self._set_reading(True)
         await self._cut()
 
     async def _cut(self) -> int:

@@ -1,0 +1,61 @@
+// The npm package `centrifuge`, driven from outside: one JSON command per line in, answers and events out.
+// sdk.py starts it, and says what the commands are; centrifuge_py.py is the same for the Python package.
+import { createInterface } from "node:readline";
+import { Centrifuge } from "centrifuge";
+import WebSocket from "ws";
+
+const say = line => process.stdout.write(JSON.stringify(line) + "\n");
+let client;
+
+const people = clients => Object.fromEntries(Object.entries(clients).map(([id, info]) => [id, info.user]));
+const publications = result => ({
+  publications: result.publications.map(one => ({ offset: one.offset, data: one.data })),
+  offset: result.offset,
+  epoch: result.epoch,
+});
+
+const commands = {
+  connect({ url, pingSlackMs = 10000 }) {
+    client = new Centrifuge(url, {
+      websocket: WebSocket, minReconnectDelay: 10, maxReconnectDelay: 100, maxServerPingDelay: pingSlackMs,
+    });
+    client.on("connected", ({ client: id }) => say({ event: "connected", client: id }));
+    client.on("connecting", ({ code, reason }) => say({ event: "connecting", code, reason }));
+    client.on("disconnected", ({ code, reason }) => say({ event: "disconnected", code, reason }));
+    client.connect();
+    return client.ready();
+  },
+  subscribe({ channel, joinLeave = false }) {
+    const known = client.getSubscription(channel);
+    const subscription = known || client.newSubscription(channel, {
+      positioned: true, recoverable: true, joinLeave, minResubscribeDelay: 10, maxResubscribeDelay: 100,
+    });
+    if (!known) {
+      subscription.on("subscribed", ({ wasRecovering, recovered, streamPosition }) =>
+        say({ event: "subscribed", channel, wasRecovering, recovered, epoch: streamPosition?.epoch }));
+      subscription.on("unsubscribed", ({ code, reason }) => say({ event: "unsubscribed", channel, code, reason }));
+      subscription.on("publication", ({ data, offset, info, tags }) =>
+        say({ event: "publication", channel, data, offset, publisher: info?.client ?? null, tags: tags ?? {} }));
+      subscription.on("join", ({ info }) => say({ event: "join", channel, client: info.client }));
+      subscription.on("leave", ({ info }) => say({ event: "leave", channel, client: info.client }));
+    }
+    subscription.subscribe();
+  },
+  unsubscribe({ channel }) { client.getSubscription(channel).unsubscribe(); },
+  publish: ({ channel, data }) => client.publish(channel, data).then(() => null),
+  history: ({ channel, limit, since, reverse }) =>
+    client.history(channel, { limit, since, reverse }).then(publications),
+  presence: ({ channel }) => client.presence(channel).then(result => people(result.clients)),
+  presenceStats: ({ channel }) =>
+    client.presenceStats(channel).then(result => ({ clients: result.numClients, users: result.numUsers })),
+  disconnect() { client.disconnect(); },
+};
+
+for await (const line of createInterface({ input: process.stdin })) {
+  const { id, command, ...options } = JSON.parse(line);
+  Promise.resolve(options)
+    .then(commands[command])
+    .then(result => say({ id, result: result ?? null }))
+    .catch(error => say({ id, error: error.code ?? String(error) }));
+}
+process.exit();

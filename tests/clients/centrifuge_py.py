@@ -1,0 +1,150 @@
+"""The PyPI package `centrifuge-python`, driven from outside: see centrifuge_js.mjs, its twin."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from typing import Any
+
+from centrifuge import (
+    Client,
+    ClientEventHandler,
+    ReplyError,
+    StreamPosition,
+    Subscription,
+    SubscriptionEventHandler,
+)
+
+
+def say(**line: Any) -> None:
+    print(json.dumps(line), flush=True)
+
+
+class ClientEvents(ClientEventHandler):
+    async def on_connected(self, ctx: Any) -> None:
+        say(event="connected", client=ctx.client)
+
+    async def on_connecting(self, ctx: Any) -> None:
+        say(event="connecting", code=ctx.code, reason=ctx.reason)
+
+    async def on_disconnected(self, ctx: Any) -> None:
+        say(event="disconnected", code=ctx.code, reason=ctx.reason)
+
+
+class Events(SubscriptionEventHandler):
+    def __init__(self, channel: str) -> None:
+        self.channel = channel
+
+    async def on_subscribed(self, ctx: Any) -> None:
+        say(
+            event="subscribed",
+            channel=self.channel,
+            wasRecovering=ctx.was_recovering,
+            recovered=ctx.recovered,
+            epoch=ctx.stream_position.epoch if ctx.stream_position else None,
+        )
+
+    async def on_unsubscribed(self, ctx: Any) -> None:
+        say(event="unsubscribed", channel=self.channel, code=ctx.code, reason=ctx.reason)
+
+    async def on_publication(self, ctx: Any) -> None:
+        pub = ctx.pub
+        say(
+            event="publication",
+            channel=self.channel,
+            data=pub.data,
+            offset=pub.offset,
+            publisher=pub.info.client if pub.info else None,
+            tags=pub.tags or {},
+        )
+
+    async def on_join(self, ctx: Any) -> None:
+        say(event="join", channel=self.channel, client=ctx.info.client)
+
+    async def on_leave(self, ctx: Any) -> None:
+        say(event="leave", channel=self.channel, client=ctx.info.client)
+
+
+class Commands:
+    client: Client
+
+    async def connect(self, url: str, pingSlackMs: int = 10000) -> None:  # noqa: N803
+        self.client = Client(
+            url,
+            events=ClientEvents(),
+            min_reconnect_delay=0.01,
+            max_reconnect_delay=0.1,
+            max_server_ping_delay=pingSlackMs / 1000,
+            proxy=None,
+        )
+        await self.client.connect()
+        await self.client.ready()
+
+    async def subscribe(self, channel: str, joinLeave: bool = False) -> None:  # noqa: N803
+        subscription: Subscription | None = self.client.get_subscription(channel)
+        if subscription is None:
+            subscription = self.client.new_subscription(
+                channel,
+                events=Events(channel),
+                positioned=True,
+                recoverable=True,
+                join_leave=joinLeave,
+                min_resubscribe_delay=0.01,
+                max_resubscribe_delay=0.1,
+            )
+        await subscription.subscribe()
+
+    async def unsubscribe(self, channel: str) -> None:
+        await self.client.get_subscription(channel).unsubscribe()
+
+    async def publish(self, channel: str, data: Any) -> None:
+        await self.client.publish(channel, data)
+
+    async def history(
+        self, channel: str, limit: int, since: dict[str, Any] | None = None, reverse: bool = False
+    ) -> dict[str, Any]:
+        position = StreamPosition(**since) if since else None
+        result = await self.client.history(channel, limit=limit, since=position, reverse=reverse)
+        return {
+            "publications": [{"offset": one.offset, "data": one.data} for one in result.publications],
+            "offset": result.offset,
+            "epoch": result.epoch,
+        }
+
+    async def presence(self, channel: str) -> dict[str, str]:
+        result = await self.client.presence(channel)
+        return {client: info.user for client, info in result.clients.items()}
+
+    async def presenceStats(self, channel: str) -> dict[str, int]:  # noqa: N802
+        result = await self.client.presence_stats(channel)
+        return {"clients": result.num_clients, "users": result.num_users}
+
+    async def disconnect(self) -> None:
+        await self.client.disconnect()
+
+
+async def answer(commands: Commands, line: bytes) -> None:
+    options = json.loads(line)
+    number, command = options.pop("id"), options.pop("command")
+    try:
+        say(id=number, result=await getattr(commands, command)(**options))
+    except ReplyError as error:
+        say(id=number, error=error.code)
+    except Exception as error:
+        say(id=number, error=repr(error))
+
+
+async def main() -> None:
+    commands = Commands()
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(
+        lambda: asyncio.StreamReaderProtocol(reader), sys.stdin
+    )
+    async with asyncio.TaskGroup() as tasks:
+        async for line in reader:
+            tasks.create_task(answer(commands, line))
+    await commands.disconnect()
+
+
+asyncio.run(main())

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "hub/batch.hpp"
+#include "hub/cursor.hpp"
+#include "hub/shard.hpp"
+#include "store/entry.hpp"
+
+namespace carillon {
+
+inline Publication publication_of(std::string data) {
+  Publication publication;
+  publication.data = std::move(data);
+  return publication;
+}
+
+/// An entry as a store would announce it; offset 0 is ephemeral.
+inline std::shared_ptr<Entry> make_entry(Offset offset, std::string data = "x",
+                                         EntryKind kind = EntryKind::publication) {
+  auto entry = std::make_shared<Entry>(kind, publication_of(std::move(data)), 0);
+  entry->offset = offset;
+  return entry;
+}
+
+/// A subscriber in memory that takes what it can and writes down what it is told.
+class PlainReader final : public Sink {
+ public:
+  explicit PlainReader(Shard& home) : shard(home), cursor(*this) {}
+  ~PlainReader() override {
+    if (!cursor.is_open()) return;
+    shard.bind_to_this_thread();
+    shard.unsubscribe(cursor);
+    Shard::unbind_this_thread();
+  }
+
+  bool stage(Cursor& /*staged*/, const Batch& batch) override {
+    ++stages;
+    if (on_stage) on_stage();
+    if (is_full) return false;
+    for (const EntryRef& entry : batch.entries()) taken.push_back(entry->publication.data);
+    cursor.count_delivered(batch.size());
+    batches.push_back(batch.size());
+    return true;
+  }
+  void on_gap(Cursor& /*lost*/, const Gap& gap) override {
+    gaps.push_back(gap);
+    if (closes_on_gap) shard.unsubscribe(cursor);
+  }
+
+  Shard& shard;
+  Cursor cursor;
+  bool is_full = false;
+  bool closes_on_gap = false;
+  std::function<void()> on_stage;
+  std::size_t stages = 0;
+  std::vector<std::string> taken;
+  std::vector<std::uint32_t> batches;
+  std::vector<Gap> gaps;
+};
+
+using Taken = std::vector<std::string>;
+
+}  // namespace carillon

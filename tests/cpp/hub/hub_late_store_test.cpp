@@ -1,0 +1,350 @@
+// What the hub makes of a store that answers later, in another order, or not at all.
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "hub/entries.hpp"
+#include "hub/hub.hpp"
+#include "hub/late_store.hpp"
+#include "hub/virtual_clock.hpp"
+
+namespace carillon {
+namespace {
+
+struct LateHubTest : testing::Test {
+  explicit LateHubTest(HubLimits limits = {}) : hub(clock, store, {}, limits) { hub.set_shards({&shard}); }
+
+  void announce(Offset offset, const std::string& data) {
+    auto entry = make_entry(offset, data);
+    hub.on_announced({"a", epoch, entry});
+  }
+  /// Until nothing waits. The answer is nothing when none came.
+  std::optional<SubscribeOutcome> subscribe(PlainReader& reader, std::optional<Since> since = std::nullopt) {
+    auto answer = std::make_shared<std::optional<SubscribeOutcome>>();
+    start_subscribe(reader, since, answer);
+    settle();
+    return *answer;
+  }
+  void start_subscribe(PlainReader& reader, std::optional<Since> since,
+                       const std::shared_ptr<std::optional<SubscribeOutcome>>& answer) {
+    shard.bind_to_this_thread();
+    hub.subscribe(shard, reader.cursor, "a", since, [answer](const SubscribeOutcome& outcome) { *answer = outcome; });
+    Shard::unbind_this_thread();
+  }
+  void turn() {
+    shard.bind_to_this_thread();
+    while (shard.turn()) {
+    }
+    Shard::unbind_this_thread();
+  }
+  void settle() {
+    do {
+      while (store.run_one()) {
+      }
+      turn();
+    } while (store.waiting() > 0);
+  }
+  void publish(const std::string& data) {
+    hub.publish("a", publication_of(data), {}, [](const AppendResult&) {});
+  }
+  /// Entries that only the store has: as after a restart.
+  void fill_store(int count) {
+    HubWithoutEars ears;
+    store.set_listener(&ears);
+    for (int i = 1; i <= count; ++i) {
+      store.append("a", make_entry(0, std::to_string(i)), {}, [](const AppendResult&) {});
+      while (store.run_one()) {
+      }
+    }
+    store.set_listener(&hub);
+    epoch = store.top("a").epoch;
+  }
+  struct HubWithoutEars final : StoreListener {
+    void on_announced(const Announcement& /*announcement*/) override {}
+  };
+
+  VirtualClock clock;
+  SeededRandom random{1};
+  LateStore store{random, {}};
+  Hub hub;
+  Shard shard{0, clock, {}, [] {}};
+  Epoch epoch;
+};
+
+struct ImpatientHubTest : LateHubTest {
+  ImpatientHubTest() : LateHubTest({.held_back_entries = 3}) {}
+};
+
+TEST_F(LateHubTest, ASubscribeWaitsForTheStoreAndIsThenLive) {
+  PlainReader reader(shard);
+  auto answer = std::make_shared<std::optional<SubscribeOutcome>>();
+  start_subscribe(reader, std::nullopt, answer);
+  turn();
+  EXPECT_FALSE(*answer);
+  settle();
+  ASSERT_TRUE(*answer);
+  EXPECT_EQ((*answer)->error, StoreError::none);
+  publish("1");
+  EXPECT_TRUE(reader.taken.empty());
+  settle();
+  EXPECT_EQ(reader.taken, (Taken{"1"}));
+}
+
+TEST_F(LateHubTest, WhenTheStoreDoesNotOpenTheSubscribeFailsAndTheNextOneTriesAgain) {
+  store.set_faults({.open_fails = 100});
+  PlainReader reader(shard);
+  auto answer = subscribe(reader);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->error, StoreError::unavailable);
+  EXPECT_FALSE(reader.cursor.is_open());
+  store.set_faults({});
+  answer = subscribe(reader);
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->error, StoreError::none);
+}
+
+TEST_F(LateHubTest, AnnouncementsOutOfOrderAreDeliveredInOrder) {
+  fill_store(4);
+  store.renew("a");
+  epoch = store.top("a").epoch;
+  PlainReader reader(shard);
+  subscribe(reader);
+  announce(2, "2");
+  announce(3, "3");
+  turn();
+  EXPECT_TRUE(reader.taken.empty());
+  announce(1, "1");
+  announce(2, "2");
+  turn();
+  EXPECT_EQ(reader.taken, (Taken{"1", "2", "3"}));
+  EXPECT_TRUE(reader.gaps.empty());
+}
+
+TEST_F(LateHubTest, AHoleIsReadOnceAndFilled) {
+  PlainReader reader(shard);
+  subscribe(reader);
+  store.set_faults({.announcement_is_lost = 100});
+  publish("1");
+  publish("2");
+  settle();
+  EXPECT_TRUE(reader.taken.empty());
+  store.set_faults({});
+  publish("3");
+  publish("4");
+  settle();
+  EXPECT_EQ(reader.taken.size(), 4U);
+  EXPECT_TRUE(reader.gaps.empty());
+  for (const auto& [range, times] : store.reads()) EXPECT_EQ(times, 1U) << range;
+}
+
+TEST_F(LateHubTest, AHoleThatTheStoreCannotFillIsToldAsAGap) {
+  PlainReader reader(shard);
+  subscribe(reader);
+  store.set_faults({.announcement_is_lost = 100});
+  publish("1");
+  settle();
+  store.set_faults({.read_is_not_held = 100});
+  publish("2");
+  settle();
+  ASSERT_EQ(reader.gaps.size(), 1U);
+  EXPECT_EQ(reader.gaps[0].lost_from, 1U);
+  EXPECT_EQ(reader.gaps[0].lost_to, 1U);
+  EXPECT_EQ(reader.taken, (Taken{"2"}));
+}
+
+TEST_F(LateHubTest, AHoleWaitsWhileTheStoreIsAwayAndIsAskedForAgain) {
+  PlainReader reader(shard);
+  subscribe(reader);
+  store.set_faults({.announcement_is_lost = 100});
+  publish("1");
+  settle();
+  store.set_faults({.read_fails = 100});
+  publish("2");
+  settle();
+  hub.keep_house();
+  settle();
+  EXPECT_TRUE(reader.taken.empty());
+  store.set_faults({});
+  hub.keep_house();
+  settle();
+  EXPECT_EQ(reader.taken, (Taken{"1", "2"}));
+  EXPECT_TRUE(reader.gaps.empty());
+}
+
+TEST_F(ImpatientHubTest, TooManyEntriesBehindAHoleTurnItIntoAGap) {
+  PlainReader reader(shard);
+  subscribe(reader);
+  epoch = store.top("a").epoch;
+  for (Offset offset = 2; offset <= 5; ++offset) announce(offset, std::to_string(offset));
+  turn();
+  ASSERT_EQ(reader.gaps.size(), 1U);
+  EXPECT_EQ(reader.gaps[0].lost_to, 1U);
+  EXPECT_EQ(reader.taken, (Taken{"2", "3", "4", "5"}));
+}
+
+TEST_F(LateHubTest, AJoinThatIsAnnouncedBeforeTheChannelIsOpenDoesNotHideItsOffsets) {
+  fill_store(5);
+  PlainReader reader(shard);
+  auto answer = std::make_shared<std::optional<SubscribeOutcome>>();
+  start_subscribe(reader, std::nullopt, answer);
+  hub.on_announced({"a", epoch, make_entry(0, "join", EntryKind::join)});  // faster than the answer to open
+  settle();
+  ASSERT_TRUE(*answer);
+  EXPECT_EQ((*answer)->start.offset, 5U);
+  publish("6");
+  settle();
+  EXPECT_EQ(reader.taken, (Taken{"6"}));
+  EXPECT_TRUE(reader.gaps.empty());
+}
+
+TEST_F(LateHubTest, AResumeReadsWhatTheHubDoesNotHaveAndManyShareOneRead) {
+  fill_store(20);
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 50; ++i) {
+    auto answer = std::make_shared<std::optional<SubscribeOutcome>>();
+    start_subscribe(readers.emplace_back(shard), Since{epoch, false, 5}, answer);
+  }
+  settle();
+  for (const PlainReader& reader : readers) {
+    EXPECT_EQ(reader.taken.size(), 15U);
+    EXPECT_EQ(reader.taken.front(), "6");
+  }
+  EXPECT_EQ(store.reads(), (std::map<std::string, std::uint64_t>{{"a 6 20", 1}}));
+}
+
+TEST_F(LateHubTest, AResumeThatTheStoreCannotServeIsToldAndOneThatItCannotAnswerFails) {
+  fill_store(20);
+  store.set_faults({.read_is_not_held = 100});
+  PlainReader reader(shard);
+  auto answer = subscribe(reader, Since{epoch, false, 5});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->error, StoreError::none);
+  EXPECT_FALSE(answer->is_recovered);
+  EXPECT_EQ(answer->start.offset, 20U);
+  store.set_faults({.read_fails = 100});
+  PlainReader other(shard);
+  answer = subscribe(other, Since{epoch, false, 5});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->error, StoreError::unavailable);
+  EXPECT_FALSE(other.cursor.is_open());
+}
+
+TEST_F(LateHubTest, AClientThatIsAheadOfThisHubIsRecoveredOnceTheHubHasCaughtUp) {
+  PlainReader first(shard), ahead(shard);
+  subscribe(first);
+  store.set_faults({.announcement_is_lost = 100});  // another gateway has delivered them to the client already
+  publish("1");
+  publish("2");
+  publish("3");
+  settle();
+  const auto answer = subscribe(ahead, Since{store.top("a").epoch, false, 2});
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->is_recovered);
+  EXPECT_EQ(ahead.taken.size(), 1U);
+  EXPECT_EQ(first.taken.size(), 3U);
+  EXPECT_TRUE(first.gaps.empty());
+  EXPECT_EQ(store.holds(), 1) << "asking for the top holds nothing";
+}
+
+TEST_F(LateHubTest, AClientFromTheFutureIsTold) {
+  fill_store(3);
+  PlainReader reader(shard);
+  const auto answer = subscribe(reader, Since{epoch, false, 9});
+  ASSERT_TRUE(answer);
+  EXPECT_FALSE(answer->is_recovered);
+  EXPECT_EQ(answer->start.offset, 3U);
+}
+
+TEST_F(LateHubTest, WhenTheStoreFailsToTellItsTopTheSubscribeFailsAndHoldsNothingTwice) {
+  PlainReader first(shard), ahead(shard);
+  subscribe(first);
+  epoch = store.top("a").epoch;
+  store.set_faults({.open_fails = 100});
+  const auto answer = subscribe(ahead, Since{epoch, false, 2});
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->error, StoreError::unavailable);
+  EXPECT_EQ(store.holds(), 1);
+}
+
+TEST_F(LateHubTest, ANewEpochIsToldAndTheStreamGoesOnInIt) {
+  PlainReader reader(shard);
+  subscribe(reader);
+  publish("old");
+  settle();
+  store.renew("a");
+  publish("new");
+  settle();
+  ASSERT_EQ(reader.gaps.size(), 1U);
+  EXPECT_EQ(reader.gaps[0].position.epoch, store.top("a").epoch);
+  EXPECT_EQ(reader.gaps[0].position.offset, 0U);
+  EXPECT_EQ(reader.taken, (Taken{"old", "new"}));
+}
+
+TEST_F(LateHubTest, HistoryIsContinuousOverWhatTheStoreHasAndWhatIsHere) {
+  fill_store(5);
+  PlainReader reader(shard);
+  subscribe(reader);
+  publish("6");
+  publish("7");
+  settle();
+  Taken forward, backward;
+  hub.history("a", {-1, std::nullopt, false}, [&](const HistoryResult& result) {
+    for (const EntryRef& entry : result.entries) forward.push_back(std::to_string(entry->offset));
+  });
+  hub.history("a", {-1, std::nullopt, true}, [&](const HistoryResult& result) {
+    for (const EntryRef& entry : result.entries) backward.push_back(std::to_string(entry->offset));
+  });
+  settle();
+  EXPECT_EQ(forward, (Taken{"1", "2", "3", "4", "5", "6", "7"}));
+  EXPECT_EQ(backward, (Taken{"7", "6", "5", "4", "3", "2", "1"}));
+}
+
+TEST_F(LateHubTest, HistoryOfAStoreThatIsAwayIsUnavailable) {
+  fill_store(5);
+  store.set_faults({.open_fails = 100});
+  std::optional<HistoryError> error;
+  hub.history("a", {-1, std::nullopt, false}, [&](const HistoryResult& result) { error = result.error; });
+  settle();
+  EXPECT_EQ(error, HistoryError::unavailable);
+  store.set_faults({.read_fails = 100});
+  hub.history("a", {-1, std::nullopt, false}, [&](const HistoryResult& result) { error = result.error; });
+  settle();
+  EXPECT_EQ(error, HistoryError::unavailable);
+}
+
+// The seqs of what was trimmed are used again by what a store puts in front; who stood there must not notice.
+TEST_F(LateHubTest, ALaggingCursorSeesNothingTwiceWhenOlderEntriesComeInFront) {
+  PlainReader lagging(shard);
+  subscribe(lagging);
+  epoch = store.top("a").epoch;
+  for (int i = 1; i <= 6; ++i) publish(std::to_string(i));
+  settle();
+  ASSERT_EQ(lagging.taken.size(), 6U);
+  lagging.is_full = true;
+  for (int i = 0; i < 4; ++i) hub.announce("a", EntryKind::join, {});
+  publish("7");
+  settle();
+  hub.remove_history("a");
+  clock.advance(400'000);
+  hub.keep_house();  // nothing is left here; the store keeps everything but what was removed
+  for (int i = 8; i <= 9; ++i) publish(std::to_string(i));
+  settle();
+  clock.advance(400'000);
+  hub.keep_house();
+  PlainReader resumed(shard);
+  ASSERT_TRUE(subscribe(resumed, Since{epoch, false, 7})->is_recovered);
+  EXPECT_EQ(resumed.taken.size(), 2U);
+  lagging.is_full = false;
+  shard.resume(lagging.cursor);
+  settle();
+  EXPECT_EQ(lagging.taken.size(), 8U) << "six, and the two that were put in front";
+  ASSERT_EQ(lagging.gaps.size(), 1U);
+  EXPECT_EQ(lagging.gaps[0].lost_from, 7U);
+  EXPECT_EQ(lagging.gaps[0].lost_to, 7U);
+}
+
+}  // namespace
+}  // namespace carillon

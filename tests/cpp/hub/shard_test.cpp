@@ -1,0 +1,506 @@
+#include "hub/shard.hpp"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+
+#include "hub/hub_fixture.hpp"
+
+namespace carillon {
+namespace {
+
+struct ShardTest : HubFixture {
+  using HubFixture::HubFixture;
+  Shard& shard() { return *shards[0]; }
+  void resume(PlainReader& reader) {
+    reader.is_full = false;
+    reader.shard.resume(reader.cursor);
+  }
+};
+
+/// Four deliveries a turn, two entries a batch: a group of ten takes several turns.
+struct SmallQuantumTest : ShardTest {
+  SmallQuantumTest() : ShardTest(1, {.deliveries_per_turn = 4, .batch_entries = 2}) {}
+};
+
+TEST_F(ShardTest, ALiveSubscriberStandsAtTheTopAndSeesEachEntryOnce) {
+  PlainReader reader(shard());
+  publish("a", "before");
+  subscribe(reader, "a");
+  EXPECT_TRUE(reader.cursor.is_at_top());
+  publish_numbers("a", 1, 3);
+  settle();
+  EXPECT_EQ(reader.taken, numbers(1, 3));
+  EXPECT_EQ(reader.batches, (std::vector<std::uint32_t>{3})) << "what waits leaves as one batch";
+  EXPECT_TRUE(reader.cursor.is_at_top());
+  EXPECT_EQ(reader.cursor.offset(), 4U);
+}
+
+TEST_F(ShardTest, AShardIsWokenOnceUntilItHasLooked) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  settle();
+  const int before = wakes[0];
+  publish_numbers("a", 1, 50);
+  EXPECT_EQ(wakes[0], before + 1);
+  EXPECT_EQ(wakes[1], 0) << "nobody is there";
+  settle();
+  publish("a", "51");
+  EXPECT_EQ(wakes[0], before + 2);
+}
+
+TEST_F(ShardTest, ItsOwnThreadIsNotWoken) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  settle();
+  const int before = wakes[0];
+  shard().bind_to_this_thread();
+  publish("a", "1");
+  Shard::unbind_this_thread();
+  EXPECT_EQ(wakes[0], before);
+  EXPECT_TRUE(shard().has_work());
+  settle();
+  EXPECT_EQ(reader.taken, numbers(1, 1));
+}
+
+TEST_F(ShardTest, TasksRunOnTheNextTurnOrAtOnceOnTheShardsOwnThread) {
+  int runs = 0;
+  shard().post([&] { ++runs; });
+  EXPECT_EQ(wakes[0], 1);
+  shard().run([&] { ++runs; });
+  EXPECT_EQ(wakes[0], 1) << "it has been woken already";
+  EXPECT_EQ(runs, 0);
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(runs, 2);
+  shard().bind_to_this_thread();
+  shard().run([&] { ++runs; });
+  Shard::unbind_this_thread();
+  EXPECT_EQ(runs, 3);
+}
+
+TEST_F(ShardTest, ATaskThatPostsIsFollowedByAnotherTurn) {
+  int runs = 0;
+  shard().post([&] { shard().post([&] { ++runs; }); });
+  EXPECT_TRUE(turn());
+  EXPECT_FALSE(turn());
+  EXPECT_EQ(runs, 1);
+}
+
+TEST_F(ShardTest, ABatchIsCutAtItsBytesButTakesAtLeastOneEntry) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  publish("a", std::string(100'000, 'x'));
+  publish("a", std::string(100'000, 'x'));
+  publish("a", std::string(200'000, 'x'));
+  publish("a", "small");
+  settle();
+  EXPECT_EQ(reader.batches, (std::vector<std::uint32_t>{1, 1, 1, 1}));
+}
+
+TEST_F(ShardTest, ASinkThatRefusesLagsAndComesBackWithEverything) {
+  PlainReader slow(shard()), quick(shard());
+  subscribe(slow, "a");
+  subscribe(quick, "a");
+  slow.is_full = true;
+  publish_numbers("a", 1, 2);
+  settle();
+  publish_numbers("a", 3, 4);
+  settle();
+  EXPECT_EQ(quick.taken, numbers(1, 4));
+  EXPECT_EQ(slow.stages, 1U) << "a sink that is full is left in peace";
+  EXPECT_FALSE(slow.cursor.is_at_top());
+  EXPECT_EQ(slow.cursor.offset(), 0U);
+  resume(slow);
+  settle();
+  EXPECT_EQ(slow.taken, numbers(1, 4));
+  EXPECT_TRUE(slow.cursor.is_at_top());
+}
+
+TEST_F(ShardTest, AFlushThatGivesPartBackRewindsToTheEntry) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  publish_numbers("a", 1, 4);
+  settle();
+  // As a flush does: two of four have left.
+  const Offset offset = 2;
+  shard().rewind_to(reader.cursor, ChannelLog::kFirstSeq + 2, offset);
+  EXPECT_FALSE(reader.cursor.is_at_top());
+  EXPECT_TRUE(Shard::stands_before(reader.cursor, ChannelLog::kFirstSeq + 3));
+  EXPECT_FALSE(Shard::stands_before(reader.cursor, ChannelLog::kFirstSeq + 2));
+  shard().rewind_to(reader.cursor, ChannelLog::kFirstSeq + 3, 3);
+  EXPECT_EQ(reader.cursor.offset(), offset) << "a later slice of the same turn gives back less than the first";
+  resume(reader);
+  settle();
+  EXPECT_EQ(reader.taken, (Taken{"1", "2", "3", "4", "3", "4"}));
+  EXPECT_TRUE(reader.cursor.is_at_top());
+}
+
+TEST_F(ShardTest, AParkedCursorGetsNothingUntilItResumes) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  shard().park(reader.cursor);
+  publish("a", "1");
+  settle();
+  EXPECT_TRUE(reader.taken.empty());
+  resume(reader);
+  resume(reader);
+  settle();
+  EXPECT_EQ(reader.taken, numbers(1, 1));
+}
+
+TEST_F(ShardTest, ResumeDoesNothingToACursorAtTheTop) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  resume(reader);
+  EXPECT_TRUE(reader.cursor.is_at_top());
+  publish("a", "1");
+  settle();
+  EXPECT_EQ(reader.taken, numbers(1, 1));
+}
+
+TEST_F(ShardTest, ASinkMayParkItselfWhileItTakes) {
+  PlainReader first(shard()), second(shard()), third(shard());
+  for (PlainReader* reader : {&first, &second, &third}) subscribe(*reader, "a");
+  first.on_stage = [&] { shard().park(first.cursor); };
+  publish("a", "1");
+  settle();
+  EXPECT_EQ(second.taken, numbers(1, 1)) << "another takes its place in the group, and must not be passed over";
+  EXPECT_EQ(third.taken, numbers(1, 1));
+  publish("a", "2");
+  settle();
+  EXPECT_EQ(first.taken, numbers(1, 1));
+  resume(first);  // parks itself again with each batch, also when it lags
+  settle();
+  EXPECT_EQ(first.taken, numbers(1, 2));
+  EXPECT_FALSE(first.cursor.is_at_top());
+}
+
+TEST_F(ShardTest, ASinkMayCloseItselfOnAGap) {
+  PlainReader reader(shard());
+  subscribe(reader, "tiny");
+  reader.is_full = true;
+  publish_numbers("tiny", 1, 9);
+  settle();
+  publish("tiny", "10");
+  settle();
+  reader.closes_on_gap = true;
+  resume(reader);
+  settle();
+  ASSERT_EQ(reader.gaps.size(), 1U);
+  EXPECT_TRUE(reader.taken.empty());
+  EXPECT_FALSE(reader.cursor.is_open());
+  EXPECT_TRUE(ledger().is_balanced());
+}
+
+TEST_F(ShardTest, AGapIsToldWithItsRangeAndTheRestFollows) {
+  PlainReader reader(shard());
+  subscribe(reader, "tiny");
+  reader.is_full = true;
+  publish_numbers("tiny", 1, 9);
+  settle();
+  publish("tiny", "10");
+  resume(reader);
+  settle();
+  ASSERT_EQ(reader.gaps.size(), 1U);
+  EXPECT_EQ(reader.gaps[0].lost_from, 1U);
+  EXPECT_EQ(reader.gaps[0].lost_to, 7U);
+  EXPECT_EQ(reader.gaps[0].position.offset, 7U);
+  EXPECT_EQ(reader.taken, numbers(8, 10));
+  const Ledger found = ledger();
+  ASSERT_EQ(found.rows.size(), 1U);
+  EXPECT_EQ(found.rows[0].account.published, 10);
+  EXPECT_EQ(found.rows[0].account.delivered, 3);
+  EXPECT_EQ(found.rows[0].account.dropped[static_cast<std::size_t>(DropReason::trimmed)], 7);
+  EXPECT_EQ(found.rows[0].account.dropped[static_cast<std::size_t>(DropReason::ephemeral)], 0);
+}
+
+TEST_F(ShardTest, LostEphemeralEntriesAreCountedAndNotTold) {
+  PlainReader reader(shard());
+  subscribe(reader, "live");
+  reader.is_full = true;
+  publish_numbers("live", 1, 9);
+  settle();
+  publish("live", "10");
+  resume(reader);
+  settle();
+  EXPECT_TRUE(reader.gaps.empty());
+  EXPECT_EQ(reader.taken, numbers(7, 10));
+  const Ledger found = ledger();
+  EXPECT_EQ(found.rows[0].account.dropped[static_cast<std::size_t>(DropReason::ephemeral)], 6);
+  EXPECT_TRUE(found.is_balanced());
+}
+
+TEST_F(ShardTest, EphemeralEntriesThatWereThinnedOutAreNoGap) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  publish("a", "1");
+  settle();
+  reader.is_full = true;
+  for (int i = 0; i < 2'000; ++i) hub.announce("a", EntryKind::join, {});
+  publish("a", "2");
+  settle();  // the shard has seen them: they may go
+  for (int i = 0; i < 2'000; ++i) hub.announce("a", EntryKind::join, {});
+  publish("a", "3");
+  settle();
+  resume(reader);
+  settle();
+  EXPECT_TRUE(reader.gaps.empty());
+  Taken publications;
+  for (const std::string& data : reader.taken) {
+    if (!data.empty()) publications.push_back(data);
+  }
+  EXPECT_EQ(publications, numbers(1, 3));
+  EXPECT_TRUE(ledger().is_balanced());
+}
+
+TEST_F(SmallQuantumTest, AGroupIsServedOverSeveralTurnsAndNobodyTwice) {
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 10; ++i) subscribe(readers.emplace_back(shard()), "a");
+  publish_numbers("a", 1, 3);
+  EXPECT_TRUE(turn());
+  std::size_t served = 0;
+  for (const PlainReader& reader : readers) served += reader.stages;
+  EXPECT_EQ(served, 4U) << "one quantum";
+  settle();
+  for (const PlainReader& reader : readers) {
+    EXPECT_EQ(reader.taken, numbers(1, 3));
+    EXPECT_EQ(reader.batches, (std::vector<std::uint32_t>{2, 1}));
+  }
+}
+
+TEST_F(SmallQuantumTest, WhatIsPublishedWhileABatchIsUnderWayIsNotForgotten) {
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 6; ++i) subscribe(readers.emplace_back(shard()), "a");
+  publish("a", "1");
+  EXPECT_TRUE(turn());
+  publish("a", "2");  // the wake-up comes while the first batch has not reached everybody
+  EXPECT_TRUE(turn());
+  settle();
+  for (const PlainReader& reader : readers) EXPECT_EQ(reader.taken, numbers(1, 2));
+}
+
+TEST_F(SmallQuantumTest, WhoJoinsInMidBatchGetsOnlyWhatComesAfterIt) {
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 6; ++i) subscribe(readers.emplace_back(shard()), "a");
+  publish("a", "1");
+  turn();
+  PlainReader late(shard());
+  subscribe(late, "a");
+  EXPECT_TRUE(late.cursor.is_at_top());
+  publish("a", "2");
+  settle();
+  EXPECT_EQ(late.taken, numbers(2, 2));
+  for (const PlainReader& reader : readers) EXPECT_EQ(reader.taken, numbers(1, 2));
+}
+
+TEST_F(SmallQuantumTest, WhoComesWhileTheGroupIsBehindWaitsForItAndMissesNothing) {
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 6; ++i) subscribe(readers.emplace_back(shard()), "a");
+  publish("a", "1");
+  turn();
+  publish("a", "2");
+  PlainReader late(shard());
+  subscribe(late, "a");
+  EXPECT_FALSE(late.cursor.is_at_top());
+  publish("a", "3");
+  settle();
+  EXPECT_EQ(late.taken, numbers(3, 3));
+  EXPECT_TRUE(late.cursor.is_at_top());
+}
+
+// Whoever leaves in mid batch, had it or had it not: everybody else gets it exactly once.
+TEST_F(SmallQuantumTest, LeaversInMidBatchCostNobodyAnything) {
+  for (std::size_t first = 0; first < 6; ++first) {
+    for (std::size_t second = 0; second < 6; ++second) {
+      SCOPED_TRACE(std::to_string(first) + " and " + std::to_string(second));
+      std::deque<PlainReader> readers;
+      for (int i = 0; i < 6; ++i) subscribe(readers.emplace_back(shard()), "a");
+      publish("a", "1");
+      turn();
+      unsubscribe(readers[first]);
+      unsubscribe(readers[second]);
+      publish("a", "2");
+      settle();
+      for (std::size_t i = 0; i < 6; ++i) {
+        if (i == first || i == second) continue;
+        EXPECT_EQ(readers[i].taken, numbers(1, 2)) << i;
+      }
+      EXPECT_TRUE(ledger().is_balanced());
+    }
+  }
+}
+
+TEST_F(SmallQuantumTest, WhenAllWhoLackTheBatchHaveLeftTheRestMayLeaveToo) {
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 6; ++i) subscribe(readers.emplace_back(shard()), "a");
+  publish("a", "1");
+  turn();
+  for (PlainReader& reader : readers) {
+    if (reader.stages == 0) unsubscribe(reader);
+  }
+  // Now every cursor of the group has the batch, which still counts as under way.
+  std::vector<PlainReader*> left;
+  for (PlainReader& reader : readers) {
+    if (reader.cursor.is_open()) left.push_back(&reader);
+  }
+  ASSERT_EQ(left.size(), 4U);
+  unsubscribe(*left[0]);
+  publish("a", "2");
+  settle();
+  for (std::size_t i = 1; i < left.size(); ++i) EXPECT_EQ(left[i]->taken, numbers(1, 2)) << i;
+}
+
+TEST_F(SmallQuantumTest, AChannelWithManySubscribersDoesNotHoldUpOneWithASingle) {
+  std::deque<PlainReader> crowd;
+  for (int i = 0; i < 50; ++i) subscribe(crowd.emplace_back(shard()), "crowd");
+  PlainReader alone(shard());
+  subscribe(alone, "alone");
+  settle();
+  publish_numbers("crowd", 1, 10);
+  publish("alone", "1");
+  turn();
+  turn();
+  EXPECT_EQ(alone.taken, numbers(1, 1));
+}
+
+TEST_F(SmallQuantumTest, ThoseThatLagAndTheGroupDoNotStarveEachOther) {
+  PlainReader lagging(shard());
+  const Position start = publish("a", "1").position;
+  publish_numbers("a", 2, 100);
+  std::deque<PlainReader> group;
+  for (int i = 0; i < 20; ++i) subscribe(group.emplace_back(shard()), "a");
+  subscribe(lagging, "a", Since{start.epoch, false, 0});
+  for (int i = 0; i < 5; ++i) {
+    publish("a", "more");
+    turn();
+  }
+  EXPECT_GE(lagging.taken.size(), 10U);
+  settle();
+  EXPECT_EQ(lagging.taken.size(), 105U);
+  for (const PlainReader& reader : group) EXPECT_EQ(reader.taken.size(), 5U);
+}
+
+TEST_F(ShardTest, BytesOfThoseThatLagAreBoundedPerTurn) {
+  Shard small(7, clock, {.lagging_bytes_per_turn = 1'000}, [] {});
+  hub.set_shards({&small});
+  for (int i = 0; i < 5; ++i) publish("a", std::string(600, 'x'));
+  const Position top = history("a", 0).top;
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 10; ++i) subscribe(readers.emplace_back(small), "a", Since{top.epoch, false, 0});
+  small.bind_to_this_thread();
+  EXPECT_TRUE(small.turn());
+  std::size_t served = 0;
+  for (const PlainReader& reader : readers) served += reader.stages;
+  EXPECT_EQ(served, 1U);
+  while (small.turn()) {
+  }
+  Shard::unbind_this_thread();
+  for (const PlainReader& reader : readers) EXPECT_EQ(reader.taken.size(), 5U);
+}
+
+TEST_F(ShardTest, APageIsTakenOnceAndThePumpBringsTheRest) {
+  publish_numbers("a", 1, 10);
+  const Position top = history("a", 0).top;
+  PlainReader reader(shard());
+  subscribe(reader, "a", Since{top.epoch, false, 2});
+  shard().bind_to_this_thread();
+  const auto page = shard().take_page(reader.cursor, 3, 1'000'000);
+  Shard::unbind_this_thread();
+  ASSERT_NE(page, nullptr);
+  EXPECT_EQ(page->size(), 3U);
+  EXPECT_EQ(page->offset_before(0), 2U);
+  EXPECT_EQ(page->offset_before(3), 5U);
+  reader.cursor.count_delivered(page->size());
+  settle();
+  EXPECT_EQ(reader.taken, numbers(6, 10));
+  EXPECT_TRUE(ledger().is_balanced());
+  shard().bind_to_this_thread();
+  EXPECT_EQ(shard().take_page(reader.cursor, 3, 1'000'000), nullptr) << "it is at the top";
+  Shard::unbind_this_thread();
+}
+
+TEST_F(ShardTest, APageIsBoundedByBytes) {
+  for (int i = 0; i < 5; ++i) publish("a", std::string(400, 'x'));
+  const Position top = history("a", 0).top;
+  PlainReader reader(shard());
+  subscribe(reader, "a", Since{top.epoch, false, 0});
+  shard().bind_to_this_thread();
+  const auto page = shard().take_page(reader.cursor, 100, 1'000);
+  Shard::unbind_this_thread();
+  ASSERT_NE(page, nullptr);
+  EXPECT_EQ(page->size(), 2U);
+  reader.cursor.count_delivered(page->size());
+}
+
+TEST_F(ShardTest, WhatACursorHasNotTakenWhenItEndsIsReturned) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  publish("a", "1");
+  settle();
+  publish_numbers("a", 2, 4);
+  unsubscribe(reader);
+  publish("a", "5");
+  const Ledger found = ledger();
+  ASSERT_EQ(found.rows.size(), 1U);
+  EXPECT_EQ(found.rows[0].account.published, 4);
+  EXPECT_EQ(found.rows[0].account.delivered, 1);
+  EXPECT_EQ(found.rows[0].account.returned, 3);
+  EXPECT_EQ(found.rows[0].account.pending, 0);
+  EXPECT_EQ(found.rows[0].subscriptions, 0U);
+  EXPECT_TRUE(found.is_balanced());
+}
+
+TEST_F(ShardTest, AFrameThatHasNotQuiteLeftIsPendingAndThenReturned) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  reader.is_full = true;
+  publish_numbers("a", 1, 2);
+  settle();
+  // As a flush does with a frame that was cut: the cursor is past it, its last byte has not left.
+  shard().bind_to_this_thread();
+  const auto page = shard().take_page(reader.cursor, 1, 1'000);
+  Shard::unbind_this_thread();
+  ASSERT_NE(page, nullptr);
+  reader.cursor.set_under_way(1);
+  Ledger found = ledger();
+  EXPECT_EQ(found.rows[0].account.pending, 2);
+  EXPECT_TRUE(found.is_balanced());
+  unsubscribe(reader);
+  found = ledger();
+  EXPECT_EQ(found.rows[0].account.returned, 2);
+  EXPECT_TRUE(found.is_balanced());
+}
+
+TEST_F(ShardTest, ADeliveryThatIsNotCountedShowsInTheLedger) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  publish("a", "1");
+  settle();
+  reader.cursor.count_delivered(1);  // once too often
+  EXPECT_FALSE(ledger().is_balanced());
+  unsubscribe(reader);
+  EXPECT_FALSE(ledger().is_balanced()) << "also after it has ended";
+}
+
+TEST_F(ShardTest, AChannelIsLetGoThoughItsLastSubscriberLeftInMidBatch) {
+  Shard small(7, clock, {.deliveries_per_turn = 1}, [] {});
+  hub.set_shards({&small});
+  {
+    PlainReader first(small), second(small);
+    subscribe(first, "live");
+    subscribe(second, "live");
+    publish("live", "1");
+    small.bind_to_this_thread();
+    EXPECT_TRUE(small.turn());
+    small.unsubscribe(first.cursor);
+    small.unsubscribe(second.cursor);
+    while (small.turn()) {
+    }
+    Shard::unbind_this_thread();
+  }
+  sleep();
+  EXPECT_EQ(hub.channels_in_use(), 0U);
+}
+
+}  // namespace
+}  // namespace carillon

@@ -1,0 +1,39 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "env/clock.hpp"
+#include "env/random.hpp"
+
+namespace carillon {
+
+/// Time that stands still until a test moves it.
+class VirtualClock final : public Clock {
+ public:
+  [[nodiscard]] Millis now_ms() const override { return now_ms_.load(std::memory_order_relaxed); }
+  [[nodiscard]] Millis wall_ms() const override { return 1'700'000'000'000 + now_ms(); }
+  void advance(Millis by_ms) { now_ms_.fetch_add(by_ms, std::memory_order_relaxed); }
+
+ private:
+  std::atomic<Millis> now_ms_{1'000};
+};
+
+/// Chance that repeats itself: a function of the seed alone, on every platform.
+class SeededRandom final : public RandomSource {
+ public:
+  explicit SeededRandom(std::uint64_t seed) : state_(seed) {}
+  [[nodiscard]] std::uint64_t next() override {
+    std::uint64_t z = state_.fetch_add(0x9e3779b97f4a7c15ULL, std::memory_order_relaxed) + 0x9e3779b97f4a7c15ULL;
+    z = (z ^ (z >> 30U)) * 0xbf58476d1ce4e5b9ULL;
+    z = (z ^ (z >> 27U)) * 0x94d049bb133111ebULL;
+    return z ^ (z >> 31U);
+  }
+  /// True in `percent` of all cases.
+  [[nodiscard]] bool chance(std::uint64_t percent) { return below(100) < percent; }
+
+ private:
+  std::atomic<std::uint64_t> state_;
+};
+
+}  // namespace carillon

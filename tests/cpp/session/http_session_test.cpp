@@ -1,0 +1,441 @@
+#include <gtest/gtest.h>
+
+#include <set>
+
+#include "session/session_world.hpp"
+
+namespace carillon::testing {
+namespace {
+
+constexpr std::string_view kGet = " HTTP/1.1\r\nHost: localhost:8000\r\n\r\n";
+
+std::string get_text(std::string_view target) { return "GET " + std::string(target) + std::string(kGet); }
+
+TEST(Http, KeepsTheConnectionAndAnswersEachRequest) {
+  World world;
+  HttpClient client(world);
+  EXPECT_EQ(client.get("/now").status, 200);
+  EXPECT_EQ(client.get("/now?2").body, "\"/now?2\"");
+  EXPECT_FALSE(client.responses.back().headers.contains("connection"));
+  EXPECT_EQ(client.get("/nowhere").status, 404);
+  EXPECT_TRUE(client.is_open());
+  EXPECT_EQ(client.get("/now", "Connection: close\r\n").header("connection"), "close");
+  EXPECT_TRUE(client.is_ended);
+  EXPECT_EQ(client.responses.size(), 4U);
+  EXPECT_EQ(world.lanes[0]->counters.requests.load(), 4U);
+}
+
+TEST(Http, PipelinedRequestsAreAnsweredInOrder) {
+  for (const std::size_t piece : {Kernel::kAll, std::size_t{1}, std::size_t{13}}) {
+    World world;
+    HttpClient client(world);
+    client.write(get_text("/now?1") + get_text("/later") + get_text("/now?3") + get_text("/later?4") +
+                     get_text("/now?5"),
+                 piece);
+    world.run();
+    EXPECT_EQ(client.responses.size(), 1U);
+    ASSERT_EQ(world.handler.waiting.size(), 1U);
+    world.handler.waiting[0].second({.body = "\"late\""});
+    world.run();
+    ASSERT_EQ(world.handler.waiting.size(), 2U);
+    EXPECT_EQ(client.responses.size(), 3U);
+    world.handler.waiting[1].second({.body = "\"late\""});
+    world.run();
+    ASSERT_EQ(client.responses.size(), 5U);
+    EXPECT_EQ(client.responses[0].body, "\"/now?1\"");
+    EXPECT_EQ(client.responses[1].body, "\"late\"");
+    EXPECT_EQ(client.responses[2].body, "\"/now?3\"");
+    EXPECT_EQ(client.responses[4].body, "\"/now?5\"");
+  }
+}
+
+TEST(Http, APollHoldsThePipelineBehindIt) {
+  World world;
+  HttpClient client(world);
+  client.write(get_text("/poll?channel=a") + get_text("/now?2"));
+  world.run();
+  EXPECT_TRUE(client.responses.empty());
+  world.publish("a", "1");
+  world.run();
+  ASSERT_EQ(client.responses.size(), 2U);
+  EXPECT_EQ(client.responses[1].body, "\"/now?2\"");
+}
+
+TEST(Http, WhatIsReadAheadIsBoundedAndReadingGoesOn) {
+  WorldOptions options;
+  options.limits.pipelined_bytes = 300;
+  World world(options);
+  HttpClient client(world);
+  client.write(get_text("/later"));
+  std::size_t sent = 0;
+  for (int i = 0; i < 50; ++i) {
+    client.write(get_text("/now?" + std::to_string(i)), 10);
+    sent += client.connection->is_reading_paused ? 0 : 1;
+  }
+  EXPECT_TRUE(client.connection->is_reading_paused);
+  EXPECT_LT(sent, 10U);
+  world.handler.waiting[0].second({});
+  world.run();
+  ASSERT_EQ(client.responses.size(), 51U);
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(client.responses[static_cast<std::size_t>(i) + 1].body, "\"/now?" + std::to_string(i) + "\"");
+  }
+  EXPECT_FALSE(client.connection->is_reading_paused);
+}
+
+TEST(Http, AWebSocketBehindAPausedPipelineReads) {
+  WorldOptions options;
+  options.limits.pipelined_bytes = 256;
+  World world(options);
+  WsClient client(world);
+  client.write(get_text("/later"));
+  client.open("?padding=" + std::string(300, 'x'));
+  ASSERT_TRUE(client.connection->is_reading_paused);
+  world.handler.waiting[0].second({.status = 204});
+  world.run();
+  EXPECT_EQ(client.head->status, 204);
+  client.head.reset();
+  client.on_bytes({});  // the next head: that of the handshake
+  client.send(R"({"id":1,"connect":{}})");
+  world.run();
+  EXPECT_FALSE(client.connection->is_reading_paused);
+  EXPECT_EQ(client.replies.size(), 1U);
+}
+
+TEST(Http, WhoAsksOnAndOnMustReadItsAnswers) {
+  WorldOptions options;
+  options.limits.backlog_bytes = 200'000;
+  World world(options);
+  HttpClient client(world);
+  client.kernel().room = 0;
+  for (int i = 0; i < 500; ++i) client.write(get_text("/big"));
+  world.run();
+  EXPECT_LT(client.connection->outlet.pending_bytes(), 350'000U);
+  client.kernel().room = Kernel::kAll;
+  world.run();
+  EXPECT_EQ(client.responses.size(), 500U);
+  EXPECT_EQ(client.get("/now").status, 200);
+}
+
+TEST(Http, HeadHasTheHeadersAndNoBody) {
+  World world;
+  HttpClient client(world);
+  const Response response = client.exchange("HEAD", "/now");
+  EXPECT_EQ(response.status, 200);
+  EXPECT_EQ(response.header("content-length"), "6");
+  EXPECT_EQ(response.body, "");
+  EXPECT_EQ(client.get("/now").body, "\"/now\"");
+  client.exchange("HEAD", "/now");
+  client.write("bad\r\n\r\n");
+  world.run();
+  EXPECT_EQ(client.responses.back().status, 400);
+  EXPECT_NE(client.responses.back().body, "") << "a request that could not be read was no HEAD";
+}
+
+TEST(Http, OptionsAnswersThePreflightForAllowedOriginsOnly) {
+  WorldOptions options;
+  options.allowed_origins = {"https://*.example.com"};
+  World world(options);
+  HttpClient client(world);
+  const Response good =
+      client.exchange("OPTIONS", "/api/publish",
+                      "Origin: https://app.example.com\r\nAccess-Control-Request-Method: POST\r\n"
+                      "Access-Control-Request-Headers: x-api-key, content-type\r\n");
+  EXPECT_EQ(good.status, 204);
+  EXPECT_EQ(good.header("access-control-allow-origin"), "https://app.example.com");
+  EXPECT_EQ(good.header("access-control-allow-headers"), "x-api-key, content-type");
+  EXPECT_EQ(good.header("access-control-allow-credentials"), "true");
+  EXPECT_NE(good.header("access-control-allow-methods").find("POST"), std::string::npos);
+  EXPECT_EQ(good.header("vary"), "Origin");
+  EXPECT_FALSE(good.headers.contains("content-length"));
+  EXPECT_EQ(client.exchange("OPTIONS", "/now", "Origin: https://evil.example\r\n").status, 403);
+  EXPECT_EQ(client.get("/now", "Origin: https://app.example.com\r\n").header("access-control-allow-origin"),
+            "https://app.example.com");
+  EXPECT_FALSE(client.get("/now").headers.contains("access-control-allow-origin"));
+}
+
+TEST(Http, OriginsOfOtherSitesAreRefusedOnEveryTransport) {
+  World world;
+  for (const std::string& target : {std::string("/now"), std::string("/poll?channel=a"),
+                                    std::string("/sse?channel=a"), std::string("/connection/websocket")}) {
+    HttpClient client(world);
+    const Response refused = client.get(target, "Origin: https://evil.example\r\n");
+    EXPECT_EQ(refused.status, 403) << target;
+    EXPECT_NE(refused.body.find("Origin"), std::string::npos);
+    EXPECT_FALSE(refused.headers.contains("access-control-allow-origin"));
+  }
+  HttpClient same(world);
+  EXPECT_EQ(same.get("/now", "Origin: http://localhost:8000\r\n").status, 200);
+  EXPECT_EQ(same.get("/now", "Origin: http://localhost:9000\r\n").status, 403);
+  EXPECT_EQ(same.get("/now", "Origin: null\r\n").status, 403);
+}
+
+TEST(Http, InsecureModeServesLoopbackHostsOnly) {
+  World world;
+  HttpClient client(world);
+  const auto status = [&](const std::string& host) {
+    client.write("GET /now HTTP/1.1\r\nHost: " + host + "\r\n\r\n");
+    world.run();
+    return client.responses.back().status;
+  };
+  for (const char* host :
+       {"localhost", "LOCALHOST:8000", "127.0.0.1:8000", "127.9.9.9", "[::1]:8000", "app.localhost", ""}) {
+    EXPECT_EQ(status(host), 200) << host;
+  }
+  for (const char* host :
+       {"example.com", "127.0.0.1.example.com", "localhost.example.com:8000", "[::2]", "10.0.0.1"}) {
+    EXPECT_EQ(status(host), 421) << host;
+  }
+  WorldOptions options;
+  options.is_insecure = false;
+  World secure(options);
+  HttpClient elsewhere(secure);
+  elsewhere.write("GET /now HTTP/1.1\r\nHost: example.com\r\n\r\n");
+  secure.run();
+  EXPECT_EQ(elsewhere.responses.back().status, 200);
+}
+
+TEST(Http, TransportsTakeGetOnly) {
+  World world;
+  for (const std::string& target : {std::string("/poll?channel=a"), std::string("/sse?channel=a"),
+                                    std::string("/connection/websocket")}) {
+    HttpClient client(world);
+    for (const char* method : {"POST", "PUT", "DELETE"}) {
+      const Response refused = client.exchange(method, target);
+      EXPECT_EQ(refused.status, 405) << method << target;
+      EXPECT_EQ(refused.body, "this path takes GET\n");
+    }
+  }
+}
+
+TEST(Http, BadRequestsOfThePlainTransportsSayWhatIsWrong) {
+  WorldOptions options;
+  options.limits.channels_per_connection = 2;
+  World world(options);
+  HttpClient client(world);
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "channel: name at least one"},
+      {"?channel=", "a name is 1 to 255 bytes"},
+      {"?channel=" + std::string(256, 'a'), "a name is 1 to 255 bytes"},
+      {"?channel=a&channel=a", "named twice"},
+      {"?channel=a&channel=b&channel=c", "channels_per_connection (2)"},
+      {"?channel=a&since=x", "not a position token"},
+      {"?channel=a&since=x:1,y:2", "2 positions for 1 channels"},
+      {"?channel=a%0a", "not a valid path"},
+      {"?channel=%ff", "not a valid path"},
+  };
+  for (const std::string path : {"/poll", "/sse"}) {
+    for (const auto& [query, text] : cases) {
+      const Response refused = client.get(path + query);
+      EXPECT_EQ(refused.status, 400) << path << query;
+      EXPECT_NE(refused.body.find(text), std::string::npos) << path << query << ": " << refused.body;
+      EXPECT_EQ(refused.header("content-type"), "text/plain; charset=utf-8");
+    }
+  }
+  EXPECT_EQ(client.get("/sse?channel=a", "Last-Event-ID: x\r\n").status, 400);
+  EXPECT_EQ(client.get("/connection/websocket").status, 400);
+  EXPECT_NE(client.responses.back().body.find("RFC 6455"), std::string::npos);
+  HttpClient odd(world);
+  EXPECT_EQ(odd.get("/connection/websocket", "Upgrade: websocket\r\nSec-WebSocket-Version: 8\r\n").status,
+            426);
+  EXPECT_TRUE(odd.is_ended);
+}
+
+TEST(Http, ChannelsWithoutPermissionAreForbidden) {
+  WorldOptions options;
+  options.is_insecure = false;
+  ChannelOptions open;
+  open.allow_subscribe = true;
+  options.rules = {{"open", open}};
+  World world(options);
+  HttpClient client(world);
+  EXPECT_EQ(client.get("/poll?channel=open&channel=closed").status, 403);
+  EXPECT_EQ(client.get("/sse?channel=closed").status, 403);
+  EXPECT_EQ(client.get("/poll?channel=open&timeout=0").status, 200);
+}
+
+TEST(Http, TheSubprotocolIsEchoedWhenItIsOurs) {
+  World world;
+  const auto echoed = [&](const std::string& offer) {
+    WsClient client(world);
+    client.write(
+        "GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: "
+        "websocket\r\nSec-WebSocket-Version: 13\r\n" +
+        offer + "\r\n");
+    world.run();
+    EXPECT_EQ(client.head->status, 101);
+    return client.head->header("sec-websocket-protocol");
+  };
+  EXPECT_EQ(echoed(""), "");
+  EXPECT_EQ(echoed("Sec-WebSocket-Protocol: \r\n"), "");
+  EXPECT_EQ(echoed("Sec-WebSocket-Protocol: other\r\n"), "");
+  EXPECT_EQ(echoed("Sec-WebSocket-Protocol: other, centrifuge-json\r\n"), "centrifuge-json");
+}
+
+TEST(HttpLimits, OneConnectionTooManyIsRefusedSoThatTheClientComesBack) {
+  World world;
+  HttpClient client(world, 0, true);
+  const Response refused = client.get("/now");
+  EXPECT_EQ(refused.status, 503);
+  EXPECT_GE(std::stoi(refused.header("retry-after")), 1);
+  EXPECT_TRUE(client.is_ended);
+  WsClient socket(world, 0, true);
+  socket.open();
+  world.run();
+  EXPECT_EQ(socket.head->status, 503);
+  SseClient stream(world, 0, true);
+  stream.open("channel=a", "Origin: http://localhost:8000\r\n");
+  world.run();
+  EXPECT_EQ(stream.head->status, 200);
+  EXPECT_EQ(stream.head->header("content-type"), "text/event-stream");
+  EXPECT_EQ(stream.head->header("access-control-allow-origin"), "http://localhost:8000");
+  ASSERT_EQ(stream.blocks.size(), 1U);
+  EXPECT_GE(*stream.blocks[0].retry, 2'000U);
+  EXPECT_TRUE(stream.is_ended);
+  HttpClient page(world, 0, true);
+  EXPECT_EQ(page.get("/now", "Origin: http://localhost:8000\r\n").header("access-control-allow-origin"),
+            "http://localhost:8000");
+  EXPECT_EQ(world.lanes[0]->counters.refused.load(), 4U);
+  EXPECT_TRUE(world.hub.channels("*").empty());
+}
+
+TEST(HttpLimits, WhileDrainingTransportsAreRefusedAndOtherAnswersEndTheConnection) {
+  World world;
+  HttpClient idle(world);
+  EXPECT_EQ(idle.get("/now").status, 200);
+  HttpClient busy(world);
+  busy.request("GET", "/later");
+  world.is_draining = true;
+  SseClient stream(world);
+  stream.open("channel=a");
+  HttpClient poll(world);
+  EXPECT_EQ(poll.get("/poll?channel=a").status, 503);
+  EXPECT_FALSE(poll.responses.back().header("retry-after").empty());
+  EXPECT_TRUE(poll.is_ended);
+  WsClient socket(world);
+  socket.open();
+  HttpClient health(world);
+  EXPECT_EQ(health.get("/now").status, 200);
+  EXPECT_TRUE(health.is_ended);
+  world.lanes[0]->shard.bind_to_this_thread();
+  idle.connection->session->drain();
+  busy.connection->session->drain();
+  world.run();
+  EXPECT_EQ(socket.head->status, 503);
+  EXPECT_EQ(stream.head->status, 200);
+  EXPECT_EQ(stream.blocks.size(), 1U);
+  EXPECT_TRUE(stream.is_ended);
+  EXPECT_TRUE(idle.is_ended);
+  EXPECT_TRUE(busy.is_open());
+  world.handler.waiting[0].second({});
+  world.run();
+  EXPECT_EQ(busy.responses.size(), 1U);
+  EXPECT_TRUE(busy.is_ended);
+}
+
+TEST(HttpLimits, ARequestThatIsNotCompleteInTimeIsTold) {
+  World world;
+  HttpClient client(world);
+  client.write("GET /now HTTP/1.1\r\nHo");
+  world.advance(5'000);
+  client.write("st: local");  // a drop now and then does not help
+  world.advance(4'999);
+  EXPECT_TRUE(client.responses.empty());
+  world.advance(1);
+  EXPECT_EQ(client.responses.at(0).status, 408);
+  EXPECT_TRUE(client.is_ended);
+  HttpClient silent(world);
+  world.advance(10'000);
+  EXPECT_EQ(silent.responses.at(0).status, 408);
+}
+
+TEST(HttpLimits, AnIdleConnectionIsClosedAndTheNextRequestHasItsOwnTime) {
+  World world;
+  HttpClient client(world);
+  client.get("/now");
+  world.advance(59'999);
+  EXPECT_TRUE(client.is_open());
+  client.write("GET /now HTTP/1.1\r\n");
+  world.advance(9'999);
+  EXPECT_TRUE(client.is_open());
+  client.write("\r\n");
+  world.run();
+  EXPECT_EQ(client.responses.size(), 2U);
+  HttpClient other(world);
+  other.get("/now");
+  world.advance(30'000);
+  other.write("GET /now HTTP/1.1\r\n");
+  world.advance(9'999);
+  EXPECT_TRUE(other.is_open());
+  world.advance(1);
+  EXPECT_EQ(other.responses.back().status, 408);
+  HttpClient idle(world);
+  idle.get("/now");
+  world.advance(60'000);
+  EXPECT_TRUE(idle.is_ended);
+  EXPECT_EQ(idle.responses.size(), 1U) << "closed without a word";
+}
+
+TEST(HttpLimits, AnAnswerThatIsAwaitedHasNoDeadline) {
+  World world;
+  HttpClient client(world);
+  client.request("GET", "/later");
+  world.advance(600'000);
+  EXPECT_TRUE(client.is_open());
+  world.handler.waiting[0].second({});
+  world.handler.waiting[0].second({.status = 404});  // a second answer is nobody's
+  world.run();
+  EXPECT_EQ(client.responses.size(), 1U);
+}
+
+TEST(HttpLimits, HeadsAndBodiesOverTheLimitAreRefused) {
+  World world;
+  HttpClient head(world);
+  head.write("GET /now HTTP/1.1\r\nX: " + std::string(9'000, 'x'), 100);
+  world.run();
+  EXPECT_EQ(head.responses.at(0).status, 431);
+  EXPECT_TRUE(head.is_ended);
+  HttpClient body(world);
+  body.write("POST /echo HTTP/1.1\r\nContent-Length: 1048577\r\n\r\n");
+  world.run();
+  EXPECT_EQ(body.responses.at(0).status, 413);
+  EXPECT_TRUE(body.is_ended);
+}
+
+TEST(HttpLimits, ADisconnectedClientsLateAnswerGoesNowhere) {
+  World world;
+  auto client = std::make_unique<HttpClient>(world);
+  client->request("GET", "/later");
+  client->cut();
+  client.reset();
+  world.handler.waiting[0].second({});
+  world.run();
+  WsClient upgraded(world);  // a session that was replaced is not answered either
+  upgraded.connect();
+  EXPECT_TRUE(upgraded.is_open());
+}
+
+TEST(Table, EveryLimitHasARowAndSensibleDefaults) {
+  const Limits limits;
+  std::set<std::string_view> names;
+  for (const LimitRow& row : kLimitRows) {
+    EXPECT_TRUE(names.insert(row.name).second) << row.name;
+    EXPECT_GE(limits.*row.field, row.least) << row.name;
+    EXPECT_FALSE(row.effect.empty());
+  }
+  EXPECT_EQ(kLimitRows.size() * sizeof(std::int64_t), sizeof(Limits)) << "a limit without a row";
+}
+
+TEST(ClientId, IsAVersion4Uuid) {
+  SeededRandom random(3);
+  for (int i = 0; i < 100; ++i) {
+    const std::string id = make_client_id(random);
+    ASSERT_EQ(id.size(), 36U);
+    EXPECT_EQ(id[14], '4');
+    EXPECT_NE(std::string("89ab").find(id[19]), std::string::npos);
+    for (const std::size_t dash : {8U, 13U, 18U, 23U}) EXPECT_EQ(id[dash], '-');
+  }
+}
+
+}  // namespace
+}  // namespace carillon::testing

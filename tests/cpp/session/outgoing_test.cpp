@@ -1,0 +1,159 @@
+#include "session/outgoing.hpp"
+
+#include <gtest/gtest.h>
+
+#include "session/session_world.hpp"
+
+namespace carillon::testing {
+namespace {
+
+/// Data of each entry between brackets; nothing for data that starts with '-'.
+class BracketForm final : public Form {
+ public:
+  BracketForm() : Form(0) {}
+  [[nodiscard]] EncodedForm encode(std::string_view, const Epoch&, const Entry& entry) const override {
+    EncodedForm form;
+    if (!entry.publication.data.starts_with('-')) form.bytes = "[" + entry.publication.data + "]";
+    return form;
+  }
+};
+
+/// An outlet with cursors in channels a and b, and no session.
+class Taker final : public Sink {
+ public:
+  explicit Taker(World& world) : world_(world), a(*this), b(*this) {
+    lane().shard.bind_to_this_thread();
+    world.hub.subscribe(lane().shard, a, "a", std::nullopt, [](const SubscribeOutcome&) {});
+    world.hub.subscribe(lane().shard, b, "b", std::nullopt, [](const SubscribeOutcome&) {});
+  }
+  ~Taker() override {
+    lane().shard.unsubscribe(a);
+    lane().shard.unsubscribe(b);
+    Shard::unbind_this_thread();
+  }
+  bool stage(Cursor& cursor, const Batch& batch) override {
+    static const BracketForm form;
+    if (outlet.is_clogged) return false;
+    lane().output.add(outlet, cursor, batch, batch.encoded(form));
+    if (&cursor == &a) lane().output.add(outlet, "<own>");
+    return true;
+  }
+  void on_gap(Cursor& /*cursor*/, const Gap& /*gap*/) override { ADD_FAILURE() << "a gap"; }
+
+  /// What would leave in this turn.
+  std::string laid_out() {
+    std::string bytes;
+    for (std::int32_t i = outlet.first_slice; i >= 0; i = lane().output.slice(i).next) {
+      bytes.append(lane().output.slice(i).data, lane().output.slice(i).bytes);
+    }
+    return bytes;
+  }
+  Lane& lane() { return *world_.lanes[0]; }
+
+ private:
+  World& world_;
+
+ public:
+  Outlet outlet;
+  Cursor a;
+  Cursor b;
+};
+
+Account account_of(World& world, std::string_view channel) {
+  Account account;
+  world.hub.ledger([&](const Ledger& ledger) {
+    EXPECT_TRUE(ledger.is_balanced());
+    for (const LedgerRow& row : ledger.rows) {
+      if (row.channel == channel) account = row.account;
+    }
+  });
+  return account;
+}
+
+TEST(Outgoing, WhereverTheKernelCutsEveryByteLeavesOnceAndEveryEntryCountsWhenItsLastByteHasLeft) {
+  const std::string whole = "[one][two][three]<own>[1][22]";
+  for (std::size_t taken = 0; taken < whole.size(); ++taken) {
+    World world;
+    Taker taker(world);
+    TurnOutput& output = taker.lane().output;
+    for (const char* data : {"one", "-", "two", "three"}) world.publish("a", data);
+    for (const char* data : {"1", "22"}) world.publish("b", data);
+    taker.lane().shard.turn();
+    ASSERT_EQ(taker.laid_out(), whole);
+    output.account_part(taker.outlet, taken, 77);
+    output.clear();
+
+    std::int64_t a = 0;
+    for (const std::size_t end : {5U, 10U, 17U}) a += end <= taken ? 1 : 0;
+    std::int64_t b = 0;
+    for (const std::size_t end : {25U, 29U}) b += end <= taken ? 1 : 0;
+    EXPECT_EQ(account_of(world, "a").delivered, a) << taken;
+    EXPECT_EQ(account_of(world, "b").delivered, b) << taken;
+    EXPECT_TRUE(taker.outlet.is_clogged);
+    EXPECT_EQ(taker.outlet.progress_ms, 77);
+
+    std::string arrived = whole.substr(0, taken) + std::string(taker.outlet.rest_view());
+    taker.outlet.rest.reset();
+    taker.outlet.is_clogged = false;
+    for (Cursor* cursor : {&taker.a, &taker.b}) {
+      cursor->count_delivered(cursor->under_way());
+      cursor->set_under_way(0);
+      taker.lane().shard.resume(*cursor);
+    }
+    taker.lane().shard.turn();
+    for (const char* piece : {"[one]", "[two]", "[three]", "[1]", "[22]"}) {
+      const std::string all = arrived + taker.laid_out();
+      const std::size_t place = all.find(piece);
+      ASSERT_NE(place, std::string::npos) << taken;
+      EXPECT_EQ(all.find(piece, place + 1), std::string::npos) << taken << ": twice";
+    }
+    EXPECT_NE(arrived.find("<own>"), std::string::npos) << taken << ": own bytes stay with the connection";
+    output.account_all(taker.outlet);
+    output.clear();
+    EXPECT_EQ(account_of(world, "a").delivered, 3) << taken;
+    EXPECT_EQ(account_of(world, "a").dropped[static_cast<std::size_t>(DropReason::filtered)], 1) << taken;
+    EXPECT_EQ(account_of(world, "b").delivered, 2) << taken;
+    EXPECT_EQ(account_of(world, "a").pending, 0);
+  }
+}
+
+TEST(Outgoing, RepliesThatFollowOneAnotherAreOneSlice) {
+  World world;
+  Taker taker(world);
+  TurnOutput& output = taker.lane().output;
+  for (int i = 0; i < 100; ++i) output.add(taker.outlet, "reply");
+  EXPECT_EQ(taker.outlet.first_slice, taker.outlet.last_slice);
+  EXPECT_EQ(taker.outlet.pending_bytes(), 500U);
+  output.add(taker.outlet, std::string(200'000, 'x'));
+  output.add(taker.outlet, "end");
+  EXPECT_EQ(taker.laid_out().size(), 200'503U);
+  EXPECT_EQ(taker.laid_out().substr(200'500), "end");
+  output.account_all(taker.outlet);
+  output.clear();
+  EXPECT_EQ(taker.outlet.pending_bytes(), 0U);
+  output.add(taker.outlet, "next turn");
+  EXPECT_EQ(taker.laid_out(), "next turn");
+  output.account_all(taker.outlet);
+  output.clear();
+}
+
+TEST(Outgoing, OwnBytesOfACloggedOutletQueueBehindItsRestAndNoneComeOnceItCloses) {
+  World world;
+  Taker taker(world);
+  TurnOutput& output = taker.lane().output;
+  output.add(taker.outlet, "abc");
+  output.account_part(taker.outlet, 1, 5);
+  output.clear();
+  output.add(taker.outlet, "def");
+  EXPECT_TRUE(output.outlets().empty());
+  EXPECT_EQ(taker.outlet.rest_view(), "bcdef");
+  EXPECT_EQ(taker.outlet.pending_bytes(), 5U);
+  output.account_part(taker.outlet, 0, 9);
+  EXPECT_EQ(taker.outlet.progress_ms, 5) << "nothing was taken";
+  taker.outlet.is_closing = true;
+  output.add(taker.outlet, "ghi");
+  EXPECT_EQ(taker.outlet.rest_view(), "bcdef");
+}
+
+}  // namespace
+}  // namespace carillon::testing

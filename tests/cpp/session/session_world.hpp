@@ -1,0 +1,315 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include "hub/hub.hpp"
+#include "session/session.hpp"
+#include "store/memory_store.hpp"
+
+// A deterministic world for the sessions: virtual clock, seeded chance, the real store, hub, shards and turn
+// output, and in place of sockets a kernel per connection that takes as little as a test wants. A turn goes
+// as the gateway's does. What the kernel took has arrived: the clients below parse it byte by byte.
+
+namespace carillon::testing {
+
+using Json = nlohmann::json;
+
+class ManualClock final : public Clock {
+ public:
+  [[nodiscard]] Millis now_ms() const override { return now; }
+  [[nodiscard]] Millis wall_ms() const override { return 1'700'000'000'000 + now; }
+  Millis now = 1'000'000;
+};
+
+class SeededRandom final : public RandomSource {
+ public:
+  explicit SeededRandom(std::uint64_t seed) : engine_(seed) {}
+  [[nodiscard]] std::uint64_t next() override { return engine_(); }
+  [[nodiscard]] bool one_in(std::uint64_t n) { return below(n) == 0; }
+
+ private:
+  std::mt19937_64 engine_;
+};
+
+/// The memory store, whose answers (not its announcements) can be held back, or be errors.
+class LateStore final : public Store {
+ public:
+  LateStore(const Clock& clock, RandomSource& random) : store_(clock, random, {}) {}
+  bool is_late = false;
+  bool is_unavailable = false;
+  /// Gives the answers held back so far.
+  void answer();
+
+  void set_listener(StoreListener* listener) override { store_.set_listener(listener); }
+  void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
+              std::function<void(const AppendResult&)> done) override;
+  void open(std::string_view channel, std::function<void(const OpenResult&)> done) override;
+  void release(std::string_view channel) override { store_.release(channel); }
+  void read(std::string_view channel, Offset first, Offset last,
+            std::function<void(const ReadResult&)> done) override {
+    store_.read(channel, first, last, std::move(done));
+  }
+  void remove_history(std::string_view channel) override { store_.remove_history(channel); }
+  void add_presence(std::string_view channel, const PresenceMember& member) override {
+    store_.add_presence(channel, member);
+  }
+  void remove_presence(std::string_view channel, std::string_view client) override {
+    store_.remove_presence(channel, client);
+  }
+  void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) override {
+    store_.presence(channel, std::move(done));
+  }
+  void keep_house() override { store_.keep_house(); }
+
+ private:
+  MemoryStore store_;
+  std::vector<std::function<void()>> held_back_;
+};
+
+/// A small HTTP reader, so that the sessions' tests need no library: heads end with an empty line, bodies
+/// have a Content-Length. Anything whose first line has not three words is refused.
+class PlainHttp final : public HttpLibrary {
+ public:
+  [[nodiscard]] std::unique_ptr<HttpReader> make_reader(std::size_t header_bytes_max,
+                                                        std::size_t body_bytes_max) const override;
+  [[nodiscard]] bool is_websocket_upgrade(const HttpRequest& request) const override;
+  [[nodiscard]] Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol) const override;
+};
+
+/// Answers `/now` at once, `/later` when released, `/big` with a large body, anything else with 404.
+class TestHandler final : public HttpHandler {
+ public:
+  void handle(const HttpRequest& request, std::string_view path, Respond respond) override;
+  std::vector<std::pair<std::string, Respond>> waiting;  ///< path with query, and how to answer
+  std::size_t big_bytes = 100'000;
+};
+
+class World;
+class Client;
+struct Lane;
+
+/// What the operating system does for one connection.
+struct Kernel {
+  static constexpr std::size_t kAll = static_cast<std::size_t>(-1);
+  std::size_t room = kAll;  ///< takes so many bytes, then no more until there is room again
+  std::size_t most = kAll;  ///< takes a random number of bytes in [0, most] per call
+  bool is_broken = false;   ///< the next call fails
+};
+
+struct TestConnection {
+  Outlet outlet;  // first: the host finds the connection by it
+  std::unique_ptr<Session> session;
+  Lane* lane = nullptr;
+  Client* client = nullptr;
+  Kernel kernel;
+  std::string unread;  // waits while reading is paused
+  bool is_reading_paused = false;
+  bool is_close_wanted = false;
+  bool is_gone = false;
+};
+
+/// One shard with its connections.
+struct Lane {
+  Lane(World& world, std::uint32_t index);
+  SessionCounters counters;
+  Shard shard;
+  TurnOutput output;
+  std::unique_ptr<SessionContext> context;
+  std::vector<std::unique_ptr<TestConnection>> connections;
+  std::vector<std::unique_ptr<TestConnection>> graveyard;
+  std::vector<std::unique_ptr<Session>> replaced;
+};
+
+struct WorldOptions {
+  std::uint64_t seed = 1;
+  std::size_t shards = 1;
+  std::vector<ChannelRules::Rule> rules;
+  std::vector<std::string> allowed_origins;
+  bool is_insecure = true;
+  Limits limits;
+  Heartbeat heartbeat;
+};
+
+class World final : private ConnectionHost {
+ public:
+  explicit World(WorldOptions world_options = {});
+  ~World() override;
+
+  // ---- what stands around the sessions
+  const WorldOptions options;
+  ManualClock clock;
+  SeededRandom random;
+  LateStore store;
+  const ChannelRules rules;
+  Hub hub;
+  RulesAccess access;
+  OriginPolicy origins;
+  TestHandler handler;
+  PlainHttp http;
+  std::atomic<bool> is_draining{false};
+  std::vector<std::unique_ptr<Lane>> lanes;
+  /// Called for every slice with entries that leaves whole; true: the bytes are lost on the way, yet claimed
+  /// as sent.
+  std::function<bool(const Slice&)> loses;
+  std::size_t lost = 0;  ///< how often
+
+  // ---- acts
+  void attach(Client& client, std::size_t lane, bool is_over_limit);
+  /// Bytes from the client, in pieces of at most `piece` bytes.
+  void deliver(TestConnection& connection, std::string_view bytes, std::size_t piece = Kernel::kAll);
+  /// The connection breaks, without a word.
+  void cut(TestConnection& connection);
+  /// One turn of every shard.
+  void turn();
+  /// Turns until nothing moves any more.
+  void run();
+  /// Lets time pass; every deadline on the way is met.
+  void advance(Millis ms);
+  Position publish(std::string_view channel, std::string data, PublishOptions publish_options = {},
+                   ContentType content = ContentType::json);
+  [[nodiscard]] Ledger ledger();
+  [[nodiscard]] LedgerRow ledger_of(std::string_view channel);
+  [[nodiscard]] std::size_t present(std::string_view channel);
+
+ private:
+  friend struct Lane;
+  void close(Outlet& outlet) override;
+  void replace(Outlet& outlet, std::unique_ptr<Session> successor) override;
+  void pause_reading(Outlet& outlet, bool is_paused) override;
+  void reschedule(Outlet& outlet) override;
+
+  bool turn(Lane& lane);
+  bool flush_rest(TestConnection& connection);
+  void flush(Lane& lane);
+  std::size_t take(TestConnection& connection, std::size_t offered);
+  void settle(Lane& lane);
+  void drop(TestConnection& connection);
+  [[nodiscard]] Millis deadline_of(const TestConnection& connection) const;
+};
+
+// ---- clients
+// --------------------------------------------------------------------------------------------------------
+
+/// The far end of a connection.
+class Client {
+ public:
+  explicit Client(World& world, std::size_t lane = 0, bool is_over_limit = false);
+  virtual ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  /// Sends, without a turn.
+  void write(std::string_view bytes, std::size_t piece = Kernel::kAll);
+  /// Breaks the connection.
+  void cut();
+  [[nodiscard]] bool is_open() const { return connection != nullptr; }
+  [[nodiscard]] bool is_clogged() const { return connection != nullptr && connection->outlet.is_clogged; }
+  [[nodiscard]] Kernel& kernel() const { return connection->kernel; }
+  virtual void on_bytes(std::string_view bytes) = 0;
+
+  World& world;
+  TestConnection* connection = nullptr;  // null once it is gone
+  bool is_ended = false;                 // the server has closed its end
+};
+
+struct Response {
+  int status = 0;
+  std::map<std::string, std::string> headers;  // names in lower case
+  std::string body;
+  [[nodiscard]] std::string header(const std::string& name) const {
+    const auto found = headers.find(name);
+    return found == headers.end() ? "" : found->second;
+  }
+};
+
+/// Takes a response's head off the front of `bytes`; nothing while it is not whole.
+[[nodiscard]] std::optional<Response> take_head(std::string& bytes);
+
+class HttpClient : public Client {
+ public:
+  using Client::Client;
+  /// A request without a body; `headers` are whole lines.
+  void request(std::string_view method, std::string_view target, std::string_view headers = {});
+  /// The same, then turns; the newest response.
+  Response get(std::string_view target, std::string_view headers = {});
+  Response exchange(std::string_view method, std::string_view target, std::string_view headers = {});
+  void on_bytes(std::string_view bytes) override;
+
+  std::deque<Response> responses;
+
+ private:
+  std::string pending_;
+  std::deque<bool> is_head_;
+};
+
+struct SseBlock {
+  std::string event;
+  std::optional<Json> data;
+  std::optional<std::string> id;
+  std::optional<std::uint64_t> retry;
+  bool is_comment = false;
+};
+
+class SseClient : public Client {
+ public:
+  using Client::Client;
+  void open(std::string_view query, std::string_view headers = {});
+  void on_bytes(std::string_view bytes) override;
+
+  std::function<void(const SseBlock&)> on_block;
+  std::optional<Response> head;
+  std::vector<SseBlock> blocks;
+  std::string last_id;
+  [[nodiscard]] std::vector<SseBlock> events(std::string_view event) const;
+
+ private:
+  void take_block(std::string_view text);
+  std::string pending_;
+};
+
+class WsClient : public Client {
+ public:
+  using Client::Client;
+  /// Handshake, without a turn.
+  void open(std::string_view query = {});
+  /// Handshake and connect command, then turns.
+  void connect(std::string_view query = {});
+  /// One text frame.
+  void send(std::string_view text);
+  void send_frame(std::uint8_t opcode, std::string_view payload);
+  /// A command with the next id, then turns; its reply, or null.
+  Json command(std::string_view name, Json body);
+  Json subscribe(const std::string& channel, Json body = Json::object());
+  void on_bytes(std::string_view bytes) override;
+
+  std::function<void(const Json&)> on_reply;  ///< replies and pushes, as they come
+  std::optional<Response> head;
+  std::vector<Json> replies;  ///< of commands, in order
+  std::vector<Json> pushes;
+  std::size_t heartbeats = 0;  ///< `{}`
+  bool answers_heartbeats = true;
+  std::vector<std::string> pings;  ///< native
+  std::vector<std::string> pongs;
+  std::optional<std::uint16_t> close_code;  ///< 0: a close frame without one
+  std::string close_reason;
+  std::uint32_t next_id = 1;
+  [[nodiscard]] std::vector<Json> pushes_of(std::string_view channel, std::string_view kind) const;
+
+ private:
+  std::string pending_;
+};
+
+}  // namespace carillon::testing

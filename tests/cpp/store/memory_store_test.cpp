@@ -1,0 +1,240 @@
+#include "store/memory_store.hpp"
+
+#include <gtest/gtest.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "hub/virtual_clock.hpp"
+
+namespace carillon {
+namespace {
+
+struct MemoryStoreTest : testing::Test, StoreListener {
+  explicit MemoryStoreTest(MemoryStoreLimits limits = {}) : store(clock, random, limits) { store.set_listener(this); }
+
+  void on_announced(const Announcement& announcement) override {
+    announced.push_back(std::string(announcement.channel) + ':' + std::to_string(announcement.entry->offset));
+    announced_epoch = announcement.epoch;
+  }
+  AppendResult append(const std::string& channel, const AppendOptions& options = {}) {
+    std::optional<AppendResult> answer;
+    store.append(channel, std::make_shared<Entry>(EntryKind::publication, Publication{}, 0), options,
+                 [&](const AppendResult& result) { answer = result; });
+    EXPECT_TRUE(answer);
+    return answer.value_or(AppendResult{});
+  }
+  Position open(const std::string& channel) {
+    Position top;
+    store.open(channel, [&](const OpenResult& result) { top = result.top; });
+    return top;
+  }
+  std::vector<std::string> presence(const std::string& channel) {
+    std::vector<std::string> clients;
+    store.presence(channel, [&](const PresenceResult& result) {
+      for (const PresenceMember& member : result.members) clients.push_back(member.client + '=' + member.user);
+    });
+    return clients;
+  }
+
+  VirtualClock clock;
+  SeededRandom random{1};
+  MemoryStore store;
+  std::vector<std::string> announced;
+  Epoch announced_epoch;
+};
+
+struct ForgetfulStoreTest : MemoryStoreTest {
+  ForgetfulStoreTest()
+      : MemoryStoreTest({.dormant_channels = 160,
+                         .channel_lifetime_ms = 1'000,
+                         .idempotency_keys = 160,
+                         .idempotency_window_ms = 100}) {}
+};
+using Strings = std::vector<std::string>;
+
+TEST_F(MemoryStoreTest, AnAppendIsAnnouncedWithItsOffsetBeforeItIsAnswered) {
+  std::size_t announced_before = 0;
+  store.append("a", std::make_shared<Entry>(EntryKind::publication, Publication{}, 0), {},
+               [&](const AppendResult&) { announced_before = announced.size(); });
+  EXPECT_EQ(announced_before, 1U);
+  const AppendResult second = append("a");
+  EXPECT_EQ(second.position.offset, 2U);
+  EXPECT_EQ(second.position.epoch, announced_epoch);
+  append("b");
+  EXPECT_EQ(announced, (Strings{"a:1", "a:2", "b:1"}));
+}
+
+TEST_F(MemoryStoreTest, AnEphemeralEntryGetsNoOffsetAndUsesNoneUp) {
+  append("a");
+  const AppendResult ephemeral = append("a", {.is_ephemeral = true});
+  EXPECT_EQ(ephemeral.position.offset, 0U);
+  EXPECT_TRUE(ephemeral.position.epoch.is_set());
+  EXPECT_EQ(append("a").position.offset, 2U);
+  EXPECT_EQ(announced, (Strings{"a:1", "a:0", "a:2"}));
+}
+
+TEST_F(MemoryStoreTest, OpenMakesTheEpochAndTellsTheTop) {
+  const Position empty = open("a");
+  EXPECT_TRUE(empty.epoch.is_set());
+  EXPECT_EQ(empty.offset, 0U);
+  EXPECT_EQ(append("a").position, (Position{empty.epoch, 1}));
+  EXPECT_EQ(open("a"), (Position{empty.epoch, 1}));
+}
+
+TEST_F(MemoryStoreTest, EpochsDiffer) {
+  EXPECT_NE(open("a").epoch, open("b").epoch);
+  EXPECT_EQ(open("a").epoch.text().size(), 8U);
+}
+
+TEST_F(MemoryStoreTest, NothingIsKeptBesideTheHubsLog) {
+  append("a");
+  std::optional<StoreError> error;
+  store.read("a", 1, 1, [&](const ReadResult& result) { error = result.error; });
+  EXPECT_EQ(error, StoreError::not_held);
+}
+
+TEST_F(MemoryStoreTest, ADuplicateKeyGetsTheFirstPositionAndIsNotAnnounced) {
+  const AppendResult first = append("a", {.idempotency_key = "k"});
+  append("a");
+  const AppendResult again = append("a", {.idempotency_key = "k"});
+  EXPECT_TRUE(again.is_duplicate);
+  EXPECT_EQ(again.position, first.position);
+  EXPECT_EQ(announced.size(), 2U);
+  EXPECT_FALSE(append("ak", {.idempotency_key = ""}).is_duplicate);
+}
+
+TEST_F(MemoryStoreTest, KeysAndChannelsDoNotRunIntoEachOther) {
+  append("ab", {.idempotency_key = "c"});
+  EXPECT_FALSE(append("a", {.idempotency_key = "bc"}).is_duplicate);
+}
+
+TEST_F(ForgetfulStoreTest, AKeyIsForgottenAfterItsWindowToTheMillisecond) {
+  append("a", {.idempotency_key = "k"});
+  clock.advance(99);
+  EXPECT_TRUE(append("a", {.idempotency_key = "k"}).is_duplicate);
+  clock.advance(1);
+  EXPECT_FALSE(append("a", {.idempotency_key = "k"}).is_duplicate);
+}
+
+TEST_F(ForgetfulStoreTest, AKeyThatIsUsedAgainAfterItsWindowIsYoungAgain) {
+  append("a", {.idempotency_key = "k"});
+  for (int i = 0; i < 8; ++i) append("a", {.idempotency_key = std::to_string(i)});
+  clock.advance(100);
+  const AppendResult again = append("a", {.idempotency_key = "k"});
+  EXPECT_FALSE(again.is_duplicate);
+  for (int i = 0; i < 2; ++i) append("a", {.idempotency_key = "new" + std::to_string(i)});
+  EXPECT_TRUE(append("a", {.idempotency_key = "k"}).is_duplicate) << "older keys had to go first";
+  EXPECT_EQ(append("a", {.idempotency_key = "k"}).position, again.position);
+}
+
+TEST_F(ForgetfulStoreTest, KeysAreBoundedAndTheOldestGoesFirst) {
+  append("a", {.idempotency_key = "first"});
+  for (int i = 0; i < 9; ++i) append("a", {.idempotency_key = std::to_string(i)});
+  EXPECT_TRUE(append("a", {.idempotency_key = "first"}).is_duplicate);
+  append("a", {.idempotency_key = "one too many"});
+  EXPECT_TRUE(append("a", {.idempotency_key = "0"}).is_duplicate);
+  EXPECT_FALSE(append("a", {.idempotency_key = "first"}).is_duplicate);
+}
+
+TEST_F(ForgetfulStoreTest, HousekeepingForgetsExpiredKeysOnly) {
+  append("a", {.idempotency_key = "k"});
+  clock.advance(50);
+  append("a", {.idempotency_key = "l"});
+  clock.advance(50);
+  store.keep_house();
+  EXPECT_FALSE(append("a", {.idempotency_key = "k"}).is_duplicate);
+  EXPECT_TRUE(append("a", {.idempotency_key = "l"}).is_duplicate);
+}
+
+TEST_F(ForgetfulStoreTest, BeyondTheLimitTheChannelUntouchedForLongestIsForgotten) {
+  const Epoch old = append("old").position.epoch;
+  for (int i = 0; i < 1'000; ++i) {
+    append("c" + std::to_string(i));
+    EXPECT_LE(store.channels_known(), 160U);
+  }
+  const Position reborn = append("old").position;
+  EXPECT_NE(reborn.epoch, old);
+  EXPECT_EQ(reborn.offset, 1U);
+}
+
+TEST_F(ForgetfulStoreTest, TouchingAChannelMakesItYoung) {
+  const Epoch epoch = append("mine").position.epoch;
+  for (int i = 0; i < 1'000; ++i) {
+    append("c" + std::to_string(i));
+    if (i % 5 == 0) append("mine");
+  }
+  EXPECT_EQ(append("mine").position.epoch, epoch);
+}
+
+TEST_F(ForgetfulStoreTest, AnOpenChannelIsNeverForgottenAndAReleasedOneIs) {
+  const Epoch epoch = open("mine").epoch;
+  open("mine");
+  for (int i = 0; i < 1'000; ++i) append("c" + std::to_string(i));
+  clock.advance(10'000);
+  store.keep_house();
+  EXPECT_EQ(store.channels_known(), 1U);
+  EXPECT_EQ(append("mine").position.epoch, epoch);
+  store.release("mine");
+  clock.advance(10'000);
+  store.keep_house();
+  EXPECT_EQ(append("mine").position.epoch, epoch) << "it was opened twice";
+  store.release("mine");
+  clock.advance(10'000);
+  store.keep_house();
+  EXPECT_EQ(store.channels_known(), 0U);
+  EXPECT_NE(append("mine").position.epoch, epoch);
+}
+
+TEST_F(ForgetfulStoreTest, AReleaseTooManyDoesNoHarm) {
+  store.release("never");
+  open("a");
+  store.release("a");
+  store.release("a");
+  EXPECT_TRUE(open("a").epoch.is_set());
+  clock.advance(10'000);
+  store.keep_house();
+  EXPECT_EQ(store.channels_known(), 1U);
+}
+
+TEST_F(ForgetfulStoreTest, ADormantChannelIsForgottenAtItsLifetimeCountedFromTheLastTouch) {
+  append("a");
+  clock.advance(500);
+  append("a");
+  clock.advance(999);
+  store.keep_house();
+  EXPECT_EQ(store.channels_known(), 1U);
+  clock.advance(1);
+  store.keep_house();
+  EXPECT_EQ(store.channels_known(), 0U);
+}
+
+TEST_F(MemoryStoreTest, PresenceIsListedByClientAndForgetsWhoLeft) {
+  store.add_presence("a", {"c2", "bob", ""});
+  store.add_presence("a", {"c1", "ann", ""});
+  store.add_presence("b", {"c3", "eve", ""});
+  EXPECT_EQ(presence("a"), (Strings{"c1=ann", "c2=bob"}));
+  store.add_presence("a", {"c1", "anna", ""});
+  EXPECT_EQ(presence("a"), (Strings{"c1=anna", "c2=bob"}));
+  store.remove_presence("a", "c2");
+  store.remove_presence("a", "nobody");
+  store.remove_presence("nowhere", "c1");
+  EXPECT_EQ(presence("a"), (Strings{"c1=anna"}));
+  store.remove_presence("a", "c1");
+  EXPECT_EQ(presence("a"), Strings{});
+  EXPECT_EQ(presence("b"), (Strings{"c3=eve"}));
+}
+
+TEST(Epoch, IsEightLettersAndParsesBack) {
+  const Epoch epoch = Epoch::from_bits(0x0123456789abcdefULL);
+  EXPECT_EQ(epoch.text().size(), 8U);
+  EXPECT_EQ(Epoch::parse(epoch.text()), epoch);
+  EXPECT_EQ(Epoch::parse("short"), std::nullopt);
+  EXPECT_EQ(Epoch::parse(""), std::nullopt);
+  EXPECT_FALSE(Epoch().is_set());
+  EXPECT_EQ(Epoch().text(), "");
+}
+
+}  // namespace
+}  // namespace carillon

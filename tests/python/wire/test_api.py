@@ -1,0 +1,253 @@
+"""The server API over HTTP (protocol.md section 21), with `httpx` and with `curl`."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from wire_clients import assert_delivered, open_http, open_sse, open_tcp, open_ws, until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import httpx
+    from carillon import Server
+
+pytestmark = pytest.mark.wire
+
+METHODS = ["publish", "broadcast", "history", "presence", "presence_stats", "channels", "info"]
+
+
+async def call(client: httpx.AsyncClient, method: str, **fields: Any) -> dict[str, Any]:
+    response = await client.post(f"/api/{method}", json=fields)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/json"
+    answer: dict[str, Any] = response.json()
+    assert len(answer) == 1
+    return answer
+
+
+async def result(client: httpx.AsyncClient, method: str, **fields: Any) -> dict[str, Any]:
+    answer: dict[str, Any] = (await call(client, method, **fields))["result"]
+    return answer
+
+
+async def error_code(client: httpx.AsyncClient, method: str, **fields: Any) -> int:
+    error = (await call(client, method, **fields))["error"]
+    assert error["message"]
+    return int(error["code"])
+
+
+async def test_publish(serve: Callable[..., Server]) -> None:
+    server = serve(channels={"live": {"history_size": 0}})
+    async with open_http(server) as client, open_ws(server) as ws:
+        epoch = (await ws.subscribe("c"))["epoch"]
+        assert await result(client, "publish", channel="c", data={"t": "hé"}) == {"offset": 1, "epoch": epoch}
+        assert await result(client, "publish", channel="c", b64data="AAH/", tags={"a": "b"}) == {
+            "offset": 2,
+            "epoch": epoch,
+        }
+        assert await result(client, "publish", channel="c", data="gone", skip_history=True) == {}
+        assert await result(client, "publish", channel="live", data=1) == {}
+        raw = '{"channel":"c","data":{"big":12345678901234567890,\n"x":1.10},"unknown":[1]}'
+        assert (await client.post("/api/publish", content=raw)).json()["result"]["offset"] == 3
+        pushes = await ws.publications(3)
+        assert pushes[0]["data"] == {"t": "hé"}
+        assert pushes[1] == {"data": {"b64": "AAH/"}, "offset": 2, "tags": {"a": "b"}}
+        assert pushes[2] == {"data": "gone"}
+        last = await asyncio.wait_for(ws.socket.recv(), 5)
+        assert last == (
+            '{"push":{"channel":"c","pub":{"data":{"big":12345678901234567890,"x":1.10},"offset":3}}}'
+        )
+        assert [each.offset for each in server.history("c").messages] == [1, 2, 3]
+        assert server.history("c").messages[1].data == b"\x00\x01\xff"
+        await assert_delivered(server, "c", 4)
+
+
+async def test_broadcast(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"channel_name_bytes": 10})
+    async with open_http(server) as client, open_sse(server, "a", "b") as sse:
+        await sse.status()
+        await sse.status()
+        responses = (await result(client, "broadcast", channels=["a", "x" * 11, "b"], data=1))["responses"]
+        assert [each["result"]["offset"] for each in (responses[0], responses[2])] == [1, 1]
+        assert responses[1]["error"]["code"] == 107
+        assert sorted(each["channel"] for each in await sse.publications(2)) == ["a", "b"]
+        twice = [
+            await result(client, "broadcast", channels=["a", "b"], data=2, idempotency_key="k")
+            for _ in range(2)
+        ]
+        assert twice[0] == twice[1]
+        assert [each["data"] for each in await sse.publications(2)] == [2, 2]
+        await assert_delivered(server, "a", 2)
+
+
+async def test_history(server: Server) -> None:
+    for n in range(1, 6):
+        position = server.publish("c", n)
+    since = {"offset": 2, "epoch": position.epoch}
+    async with open_http(server) as client:
+
+        async def offsets(**fields: Any) -> list[int]:
+            found = await result(client, "history", channel="c", **fields)
+            assert (found["offset"], found["epoch"]) == (5, position.epoch)
+            return [each["offset"] for each in found["publications"]]
+
+        assert await offsets() == []
+        assert await offsets(limit=-1) == [1, 2, 3, 4, 5]
+        assert await offsets(limit=2, since=since) == [3, 4]
+        assert await offsets(limit=-1, reverse=True, since={**since, "offset": 4}) == [3, 2, 1]
+        wrong = {"channel": "c", "limit": 1, "since": {"offset": 2, "epoch": "other"}}
+        assert await error_code(client, "history", **wrong) == 112
+
+
+async def test_presence_channels_and_info(serve: Callable[..., Server]) -> None:
+    server = serve(channels={"dark:*": {"presence": False}})
+    async with open_http(server) as client, open_ws(server, "?user=ann") as ws:
+        await ws.subscribe("c")
+        await ws.subscribe("dark:1")
+        async with open_sse(server, "c", user="bob") as sse:
+            await sse.status()
+            presence = (await result(client, "presence", channel="c"))["presence"]
+            assert sorted(each["user"] for each in presence.values()) == ["ann", "bob"]
+            assert all(each["client"] == name for name, each in presence.items())
+            assert await result(client, "presence_stats", channel="c") == {"num_clients": 2, "num_users": 2}
+            assert await result(client, "channels") == {
+                "channels": {"c": {"num_clients": 2}, "dark:1": {"num_clients": 1}}
+            }
+            only = await result(client, "channels", pattern="dark:*")
+            assert list(only["channels"]) == ["dark:1"]
+            (node,) = (await result(client, "info"))["nodes"]
+            assert node["uid"]
+            assert node["name"]
+            assert (node["num_subs"], node["num_channels"]) == (3, 2)
+            assert node["num_clients"] >= 1
+            assert {"version", "num_users", "uptime"} <= set(node)
+        assert await error_code(client, "presence", channel="dark:1") == 108
+        assert await error_code(client, "presence_stats", channel="dark:1") == 108
+        assert await result(client, "presence", channel="nobody") == {"presence": {}}
+
+
+async def test_requests_that_are_wrong(serve: Callable[..., Server]) -> None:
+    server = serve(channels={"live": {"history_size": 0}})
+    async with open_http(server) as client:
+        assert await error_code(client, "publish", data=1) == 107
+        assert await error_code(client, "publish", channel="", data=1) == 107
+        assert await error_code(client, "publish", channel="c") == 107
+        assert await error_code(client, "publish", channel="c", b64data="not base64!") == 107
+        assert await error_code(client, "publish", channel="a\nb", data=1) == 107
+        assert await error_code(client, "broadcast", channels=[], data=1) == 107
+        assert await error_code(client, "history", channel="live") == 108
+        for body in ("{", "[]", "nope", '{"channel":1,"data":1}', '{"channel":"c","data":1}x', '{"data":{]}'):
+            response = await client.post("/api/publish", content=body)
+            assert response.status_code == 400, body
+            assert response.headers["content-type"].startswith("text/plain")
+        assert (await client.post("/api/nothing", json={})).status_code == 404
+        assert (await client.get("/api/nothing")).status_code == 404
+        assert (await client.get("/api/publish")).status_code == 405
+        assert (await client.put("/api/publish", json={})).status_code == 405
+        assert (await client.get("/nothing/here")).status_code == 404
+        assert server.history("c").messages == []
+
+
+async def test_who_may_call_it(serve: Callable[..., Server]) -> None:
+    server = serve(api_key="open sesame")
+    async with open_http(server) as client:
+
+        async def status(headers: dict[str, str] | None = None, query: str = "", name: str = "info") -> int:
+            response = await client.post(f"/api/{name}{query}", json={}, headers=headers)
+            if response.status_code == 401:
+                assert response.content == b""
+            return response.status_code
+
+        assert await status({"X-API-Key": "open sesame"}) == 200
+        assert await status({"Authorization": "apikey open sesame"}) == 200
+        assert await status(query="?api_key=open%20sesame") == 200
+        for name in METHODS:
+            assert await status(name=name) == 401
+        for wrong in ("closed", "open", "open sesamE", "open sesame2"):
+            assert await status({"X-API-Key": wrong}) == 401
+            assert await status({"Authorization": f"apikey {wrong}"}) == 401
+        assert await status({"Authorization": "Bearer open sesame"}) == 401
+        assert await status(query="?api_key=open") == 401
+        assert (await client.get("/health")).json() == {}
+    closed = serve(insecure=False)  # without a key nobody may
+    async with open_http(closed) as client:
+        assert (await client.post("/api/info", headers={"X-API-Key": ""})).status_code == 401
+
+
+async def test_health_says_that_it_drains(server: Server) -> None:
+    async with open_tcp(server) as tcp:
+        await tcp.get("/health")
+        assert (await tcp.read_response())[0] == 200
+        # A poll holds the connection's answer back; the request behind it is read while the server drains.
+        await tcp.get("/poll?channel=c&timeout=50")
+        await until(lambda: server.stats()["polls"] == 1)
+        draining = asyncio.create_task(asyncio.to_thread(server.drain, 5.0))
+        assert (await tcp.read_response())[1]["connection"] == "close"
+        tcp.cut()
+        assert await draining
+    assert server.stats()["is_draining"]
+
+
+# curl, as in the README.
+
+
+async def curl(path: str, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        path,
+        *("--silent", "--show-error", "--noproxy", "*", *arguments),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def output_of(process: asyncio.subprocess.Process) -> str:
+    out, errors = await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 0, errors
+    return out.decode()
+
+
+async def test_curl_publishes(server: Server, require_tool: Callable[..., str]) -> None:
+    path = require_tool("curl")
+    body = '{"channel":"news","data":{"text":"ding"}}'
+    answer = json.loads(await output_of(await curl(path, "-d", body, f"{server.url}/api/publish")))
+    assert answer["result"] == {"offset": 1, "epoch": server.history("news", limit=0).position.epoch}
+    assert server.history("news").messages[0].data == b'{"text":"ding"}'
+
+
+async def test_curl_polls(server: Server, require_tool: Callable[..., str]) -> None:
+    path = require_tool("curl")
+    polling = await curl(path, f"{server.url}/poll?channel=news&timeout=20")
+    await until(lambda: server.stats()["polls"] == 1)
+    server.publish("news", "ding")
+    answer = json.loads(await output_of(polling))
+    assert answer["publications"] == [{"channel": "news", "offset": 1, "data": "ding"}]
+    await assert_delivered(server, "news", 1)
+
+
+async def test_curl_streams(server: Server, require_tool: Callable[..., str]) -> None:
+    path = require_tool("curl")
+    streaming = await curl(path, "--no-buffer", f"{server.url}/sse?channel=news")
+    assert streaming.stdout is not None
+
+    async def lines(count: int) -> list[str]:
+        assert streaming.stdout is not None
+        async with asyncio.timeout(10):
+            return [(await streaming.stdout.readline()).decode() for _ in range(count)]
+
+    assert (await lines(2)) == ["retry: 2000\n", "\n"]
+    assert (await lines(4))[1] == "event: status\n"
+    position = server.publish("news", "ding")
+    assert await lines(3) == [
+        f"id: {position}\n",
+        'data: {"channel":"news","offset":1,"data":"ding"}\n',
+        "\n",
+    ]
+    streaming.kill()
+    await streaming.wait()
+    await streaming.stdout.read()
+    await until(lambda: server.stats()["sse"] == 0)
+    await assert_delivered(server, "news", 1)

@@ -1,0 +1,45 @@
+"""The table of limits as a whole: each row can be set, has an effect in words, and a test that reaches it."""
+
+from __future__ import annotations
+
+import json
+
+import carillon
+import pytest
+import test_limits_connections
+import test_limits_messages
+from carillon import _core
+
+pytestmark = pytest.mark.wire
+
+ROWS = {name: (default, unit, effect) for name, default, unit, effect in _core.limits()}
+REACHED = {
+    name.removeprefix("test_")
+    for module in (test_limits_connections, test_limits_messages)
+    for name in vars(module)
+    if name.startswith("test_")
+}
+
+
+def test_every_row_has_a_test_and_every_test_a_row() -> None:
+    assert set(ROWS) == REACHED
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_row_is_documented_and_can_be_set(name: str) -> None:
+    default, unit, effect = ROWS[name]
+    assert carillon.Server().settings["limits"][name] == default
+    assert len(effect) > 20
+    assert unit in {"ms", "bytes"} or not name.endswith(("_ms", "_bytes"))
+    (field,) = [each for each in json.loads(_core.config_schema()) if each["name"] == f"limits.{name}"]
+    assert (field["default"], field["doc"]) == (default, effect)
+    larger = max(default, 1) * 2
+    assert carillon.Server(limits={name: larger}).settings["limits"][name] == larger
+    for wrong in (-1, "many", 1.5, None, True):
+        with pytest.raises(carillon.ConfigError, match=name):
+            carillon.Server(config={"limits": {name: wrong}})
+
+
+def test_an_unknown_row_is_refused_with_the_nearest_name() -> None:
+    with pytest.raises(carillon.ConfigError, match="header_bytes"):
+        carillon.Server(limits={"header_byte": 1})

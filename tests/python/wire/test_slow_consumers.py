@@ -1,0 +1,196 @@
+"""Clients that stop reading: they cost a position, not memory, and nobody else waits for them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from carillon.testing import wait_until
+from wire_clients import Tcp, assert_delivered, open_sse, open_tcp, open_ws, row_of, until
+from wire_frames import TEXT, frame, open_raw_ws, read_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from carillon import Server
+
+pytestmark = pytest.mark.wire
+
+MEGABYTE = 1 << 20
+PAYLOAD = "x" * 100_000
+SUBSCRIBE = '{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"c"}}'
+
+
+def resident_bytes() -> int:
+    """Memory of this process, the server's with it."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
+
+
+async def stall_ws(server: Server, stack: AsyncExitStack) -> Tcp:
+    """Subscribes to c over WebSocket and stops reading."""
+    tcp = await stack.enter_async_context(open_raw_ws(server, receive_bytes=65_536))
+    await tcp.write(frame(TEXT, SUBSCRIBE))
+    await read_frame(tcp)
+    assert b'"subscribe"' in (await read_frame(tcp)).payload
+    tcp.stop_reading()
+    return tcp
+
+
+async def stall_sse(server: Server, stack: AsyncExitStack) -> Tcp:
+    """The same over SSE."""
+    tcp = await stack.enter_async_context(open_tcp(server, receive_bytes=65_536))
+    await tcp.get("/sse?channel=c")
+    await tcp.read_until(b"event: status\n")
+    await tcp.read_until(b"\n\n")
+    tcp.stop_reading()
+    return tcp
+
+
+async def ws_message(tcp: Tcp) -> dict[str, Any]:
+    """The next push that is no heartbeat."""
+    while not (message := json.loads((await read_frame(tcp)).payload)):
+        pass
+    push: dict[str, Any] = message["push"]
+    return push
+
+
+async def sse_event(tcp: Tcp) -> dict[str, Any]:
+    """Fields of the next event that is no comment."""
+    while (text := (await tcp.read_until(b"\n\n")).decode()).startswith(":"):
+        pass
+    return dict(line.split(": ", 1) for line in text.splitlines() if line)
+
+
+class Publisher(threading.Thread):
+    """Publishes `count` payloads on c, at most 20 (2 MB) ahead of `taken`, which its reader counts."""
+
+    def __init__(self, server: Server, count: int) -> None:
+        super().__init__()
+        self.taken = 0
+        self.history_bytes_max = 0
+        self._server = server
+        self._count = count
+
+    def run(self) -> None:
+        for n in range(self._count):
+            wait_until(lambda limit=n - 20: self.taken >= limit)  # type: ignore[misc]
+            self._server.publish("c", PAYLOAD)
+            self.history_bytes_max = max(self.history_bytes_max, self._server.stats()["history_bytes"])
+
+
+@pytest.mark.slow
+async def test_fifty_megabytes_past_clients_that_do_not_read(serve: Callable[..., Server]) -> None:
+    server = serve(heartbeat={"ping_interval_ms": 0, "pong_timeout_ms": 0, "comment_interval_ms": 0})
+    count = 500
+    async with AsyncExitStack() as stack:
+        sockets = [await stall_ws(server, stack) for _ in range(5)]
+        streams = [await stall_sse(server, stack) for _ in range(5)]
+        good = await stack.enter_async_context(open_ws(server))
+        result = await good.subscribe("c")
+        publisher = Publisher(server, count)
+        before = resident_bytes()
+        publisher.start()
+        for n in range(count):
+            (publication,) = await good.publications(1)
+            assert publication["offset"] == n + 1
+            publisher.taken = n + 1
+        await asyncio.to_thread(publisher.join)
+        # Ten queues of copies would be 500 MB. Here is one history of 4 MB, encoded once for each transport.
+        assert publisher.history_bytes_max < 16 * MEGABYTE
+        if "asan" not in os.environ.get("LD_PRELOAD", ""):  # it keeps what is freed for a while
+            assert resident_bytes() - before < 32 * MEGABYTE
+        stalled = row_of(server, "c")
+        assert stalled["pending"] > 0
+        assert server.stats()["connections"] == 11
+
+        # WebSocket: what was on its way comes whole and in order, then it is told; it comes back from there.
+        seen = count
+        for tcp in sockets:
+            tcp.go_on_reading()
+            offset = 0
+            while (push := await ws_message(tcp)).get("pub"):
+                assert push["pub"]["offset"] == offset + 1
+                offset += 1
+            seen += offset
+            assert push["unsubscribe"] == {"code": 2500, "reason": "insufficient state"}
+            again = {"channel": "c", "recover": True, "offset": offset, "epoch": result["epoch"]}
+            await tcp.write(frame(TEXT, json.dumps({"id": 3, "subscribe": again})))
+            reply = json.loads((await read_frame(tcp)).payload)
+            assert reply["subscribe"]["was_recovering"]
+            assert "recovered" not in reply["subscribe"]
+            assert reply["subscribe"]["offset"] == count
+        # SSE: the same, told in the stream, which goes on by itself with what is still there.
+        for tcp in streams:
+            tcp.go_on_reading()
+            offset = 0
+            while (event := await sse_event(tcp)).get("event") != "status":
+                assert json.loads(event["data"])["offset"] == offset + 1
+                offset += 1
+            told = json.loads(event["data"])
+            assert told["recovered"] is False
+            assert offset < told["offset"] < count
+            for n in range(told["offset"] + 1, count + 1):
+                assert json.loads((await sse_event(tcp))["data"])["offset"] == n
+            seen += offset + count - told["offset"]
+        server.publish("c", "live again")
+        for tcp in sockets:
+            assert (await ws_message(tcp))["pub"]["data"] == "live again"
+        for tcp in streams:
+            assert json.loads((await sse_event(tcp))["data"])["data"] == "live again"
+        assert row_of(server, "c")["dropped"]["trimmed"] > 0
+        await assert_delivered(server, "c", seen + 11)
+
+
+async def test_within_the_history_a_late_reader_gets_everything(serve: Callable[..., Server]) -> None:
+    server = serve(channels={"*": {"history_bytes": 16 * MEGABYTE}})
+    async with AsyncExitStack() as stack:
+        socket = await stall_ws(server, stack)
+        stream = await stall_sse(server, stack)
+        for _ in range(100):
+            server.publish("c", PAYLOAD)
+        await until(lambda: row_of(server, "c")["pending"] > 0)
+        socket.go_on_reading()
+        stream.go_on_reading()
+        for n in range(1, 101):
+            assert (await ws_message(socket))["pub"]["offset"] == n
+            assert json.loads((await sse_event(stream))["data"])["offset"] == n
+        await until(lambda: row_of(server, "c")["delivered"] == 200)
+
+
+async def test_who_stands_too_long_is_dropped_and_accounted_for(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"stall_timeout_ms": 300}, channels={"*": {"history_bytes": 16 * MEGABYTE}})
+    async with AsyncExitStack() as stack:
+        await stall_ws(server, stack)
+        await stall_sse(server, stack)
+        good = await stack.enter_async_context(open_ws(server))
+        await good.subscribe("c")
+        for _ in range(100):
+            server.publish("c", PAYLOAD)
+        assert len(await good.publications(100)) == 100
+        await until(lambda: server.stats()["slow"] == 2)
+        await until(lambda: server.stats()["connections"] == 1)
+        assert len(server.presence("c")) == 1
+        server.publish("c", "last")
+        assert (await good.publications(1))[0]["data"] == "last"
+    row = row_of(server, "c")
+    assert row["returned"] > 0
+    assert row["published"] == 301
+
+
+async def test_a_slow_client_of_one_channel_does_not_hold_up_another(serve: Callable[..., Server]) -> None:
+    server = serve()
+    async with AsyncExitStack() as stack:
+        stalled = [await stall_ws(server, stack) for _ in range(3)]
+        sse = await stack.enter_async_context(open_sse(server, "other"))
+        await sse.status()
+        for n in range(200):
+            server.publish("c", PAYLOAD)
+            server.publish("other", n)
+        assert [each["data"] for each in await sse.publications(200)] == list(range(200))
+        assert len(stalled) == 3
