@@ -115,7 +115,29 @@ std::pair<Offset, std::string> position_of(const AppendResult& result) {
   return {result.position.offset, std::string(result.position.epoch.text())};
 }
 
+py::tuple question_to_python(const HookQuestion& question) {
+  return py::make_tuple("question", question.id, name_of(question.operation), question.client, question.user,
+                        question.channel, py::bytes(question.data), name_of(question.transport),
+                        question.token);
+}
+
+py::tuple line_to_python(const LogLine& line) {
+  py::dict fields;
+  if (line.is_connection) {
+    fields["event"] = line.is_close ? "close" : "connect";
+    fields["client"] = line.client;
+    fields["user"] = line.user;
+    fields["transport"] = name_of(line.transport);
+    fields["code"] = line.code;
+    fields["reason"] = line.reason;
+    fields["duration_ms"] = line.duration_ms;
+  }
+  return py::make_tuple("log", line.logger, line.level, line.message, fields);
+}
+
 py::tuple to_python(BridgeItem& item) {
+  if (item.question) return question_to_python(*item.question);
+  if (item.line) return line_to_python(*item.line);
   if (item.is_completion) {
     if (item.result.error != StoreError::none) {
       return py::make_tuple("error", item.completion, "the store is not available; publish again");
@@ -140,6 +162,13 @@ py::tuple to_python(BridgeItem& item) {
       return py::make_tuple("error", reader.subscription, "the store is not available; subscribe again");
   }
   return py::tuple();
+}
+
+Operation operation_of(const std::string& name) {
+  for (const Operation operation : {Operation::connect, Operation::subscribe, Operation::publish}) {
+    if (name_of(operation) == name) return operation;
+  }
+  throw std::invalid_argument("operation: '" + name + "' is none of connect, subscribe, publish");
 }
 
 std::optional<Since> since_of(const std::optional<std::string>& epoch, Offset offset) {
@@ -308,6 +337,35 @@ void bind_server(py::module_& m) {
           "channels",
           [](PyServer& self, const std::string& pattern) { return self.get().hub().channels(pattern); },
           py::arg("pattern"))
+      .def(
+          "set_events",
+          [](PyServer& self, const std::shared_ptr<Bridge>& bridge) { self.get().set_events(bridge); },
+          py::arg("bridge"))
+      .def(
+          "set_hooks",
+          [](PyServer& self, const std::string& operation, std::vector<std::string> patterns,
+             Millis deadline_ms) {
+            self.get().set_hook(operation_of(operation), std::move(patterns), deadline_ms);
+          },
+          py::arg("operation"), py::arg("patterns"), py::arg("deadline_ms"))
+      .def(
+          "resolve",
+          [](PyServer& self, std::uint64_t question_id, bool is_allowed, std::string user,
+             std::string info_json, const std::optional<py::bytes>& data, std::uint32_t code,
+             std::string reason) {
+            Verdict verdict;
+            verdict.is_allowed = is_allowed;
+            verdict.identity = {std::move(user), std::move(info_json)};
+            if (data) verdict.data = std::string(*data);
+            verdict.code = code;
+            verdict.reason = std::move(reason);
+            return self.get().resolve(question_id, std::move(verdict));
+          },
+          py::arg("question_id"), py::arg("is_allowed"), py::arg("user"), py::arg("info_json"),
+          py::arg("data"), py::arg("code"), py::arg("reason"))
+      .def(
+          "cut", [](PyServer& self, const std::string& client) { return self.get().cut(client); },
+          py::arg("client"), py::call_guard<py::gil_scoped_release>())
       .def(
           "stats", [](PyServer& self) { return self.get().stats(); },
           py::call_guard<py::gil_scoped_release>())

@@ -39,6 +39,19 @@ bool Bridge::push(ReaderItem item) {
   return add(std::move(bridged));
 }
 
+bool Bridge::push(HookQuestion question) {
+  BridgeItem bridged;
+  bridged.question = std::make_unique<HookQuestion>(std::move(question));
+  return add(std::move(bridged));
+}
+
+bool Bridge::push(LogLine line) {
+  if (room() == 0) return false;
+  BridgeItem bridged;
+  bridged.line = std::make_unique<LogLine>(std::move(line));
+  return add(std::move(bridged));
+}
+
 void Bridge::push_completion(std::uint64_t completion, const AppendResult& result) {
   BridgeItem bridged;
   bridged.is_completion = true;

@@ -2,10 +2,12 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
+#include "server/hooks.hpp"
 #include "server/reader.hpp"
 #include "store/store.hpp"
 
@@ -14,6 +16,8 @@ namespace carillon {
 /// One item for Python: of a reader, or the answer to a publish.
 struct BridgeItem {
   ReaderItem reader;
+  std::unique_ptr<HookQuestion> question;
+  std::unique_ptr<LogLine> line;
   bool is_completion = false;
   std::uint64_t completion = 0;
   AppendResult result;
@@ -22,7 +26,7 @@ struct BridgeItem {
 /// Carries items from the shards to one Python event loop: a bounded queue, and an eventfd that is readable
 /// while something waits. No shard ever takes the GIL. push(), room() and when_room() from any thread; take()
 /// from the loop's.
-class Bridge final : public ReaderQueue {
+class Bridge final : public ReaderQueue, public EventQueue {
  public:
   explicit Bridge(std::size_t capacity);
   ~Bridge() override;
@@ -35,11 +39,15 @@ class Bridge final : public ReaderQueue {
   void push_completion(std::uint64_t completion, const AppendResult& result);
   /// At most `items_max` publications wait from now on; of several servers on a loop, the least limit holds.
   void limit(std::size_t items_max);
-  /// Drops what waits and gives the eventfd back, which the loop must have let go of; later pushes are dropped, too.
+  /// Drops what waits and gives the eventfd back, which the loop must have let go of; later pushes are
+  /// dropped, too.
   void close();
 
   [[nodiscard]] std::size_t room() const override;
   bool push(ReaderItem item) override;
+  bool push(HookQuestion question) override;
+  /// False also when the bridge is full: the log gives way first.
+  bool push(LogLine line) override;
   void when_room(std::function<void()> resume) override;
 
  private:

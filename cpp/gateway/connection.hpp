@@ -26,6 +26,7 @@ struct Connection {
   bool has_peer_closed = false;  // and has been read
   bool is_drained = false;       // was asked to go
   bool is_close_wanted = false;
+  bool is_cut = false;  // ended without a word
   bool is_lingering = false;
   bool is_settling = false;  // stands in the list of those to be settled
   bool is_gone = false;

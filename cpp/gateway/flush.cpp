@@ -15,7 +15,8 @@ namespace {
 constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
 constexpr std::size_t kSlicesPerCall = 64;
 
-/// send() is a cancellation point, which in a process with threads costs three times the instructions of this.
+/// send() is a cancellation point, which in a process with threads costs three times the instructions of
+/// this.
 std::int64_t send_now(int descriptor, const char* data, std::size_t bytes) {
   return ::syscall(SYS_sendto, descriptor, data, bytes, kFlags, nullptr, 0);
 }

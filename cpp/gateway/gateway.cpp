@@ -81,6 +81,24 @@ bool Gateway::drain(Millis deadline_ms) {
   return connections() == 0;
 }
 
+bool Gateway::cut(const std::string& client) {
+  std::mutex mutex;
+  std::condition_variable all_done;
+  std::size_t missing = shards_.size();
+  bool is_found = false;
+  for (const auto& shard : shards_) {
+    shard->cut(client, [&](bool is_here) {
+      const std::lock_guard lock(mutex);
+      is_found = is_found || is_here;
+      --missing;
+      all_done.notify_one();
+    });
+  }
+  std::unique_lock lock(mutex);
+  all_done.wait(lock, [&] { return missing == 0; });
+  return is_found;
+}
+
 void Gateway::for_each_session(const std::function<void(Session&)>& visit) {
   std::mutex mutex;
   std::condition_variable all_done;

@@ -36,6 +36,8 @@ class Gateway {
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::size_t connections() const { return shared_.connections.load(); }
   [[nodiscard]] const std::vector<std::unique_ptr<GatewayShard>>& shards() const { return shards_; }
+  /// Ends the client's connection at once; false: no such client. Not from a shard's thread.
+  bool cut(const std::string& client);
   /// Runs `visit` for each session on its shard's thread and waits for all. Not from a shard's thread.
   void for_each_session(const std::function<void(Session&)>& visit);
   [[nodiscard]] std::string failure() const;

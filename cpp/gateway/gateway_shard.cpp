@@ -19,6 +19,7 @@
 #include <mutex>
 #include <system_error>
 
+#include "protocol/centrifuge_codes.hpp"
 #include "session/http_session.hpp"
 
 namespace carillon {
@@ -59,7 +60,7 @@ GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimit
                clock_,         shared.random,
                shared.limits,  shared.heartbeat,
                counters_,      shared.is_draining,
-               shared.version},
+               shared.version, shared.log},
       wheel_(clock_.now_ms()),
       buffer_(kReadBytes) {
   const int set = ::epoll_create1(EPOLL_CLOEXEC);
@@ -89,7 +90,9 @@ void GatewayShard::stop() {
   shard_.post([this] {
     is_stopping_ = true;
     for (const auto& connection : connections_) {
-      if (!connection->is_gone) connection->session->on_closed();
+      if (connection->is_gone) continue;
+      connection->session->note_end(0, "the server stopped");
+      connection->session->on_closed();
     }
     io_->context.stop();
   });
@@ -125,6 +128,19 @@ void GatewayShard::adopt(int descriptor, bool is_over_limit) {
   });
 }
 
+void GatewayShard::cut(std::string client, std::function<void(bool)> done) {
+  shard_.run([this, client = std::move(client), done = std::move(done)] {
+    bool is_here = false;
+    for (const auto& connection : connections_) {
+      if (connection->is_gone || connection->outlet.session->client_id() != client) continue;
+      is_here = connection->is_cut = true;
+      connection->session->note_end(0, "cut by the server");
+      settle_later(*connection);
+    }
+    done(is_here);
+  });
+}
+
 void GatewayShard::for_each_session(std::function<void(Session&)> visit, std::function<void()> done) {
   shard_.run([this, visit = std::move(visit), done = std::move(done)] {
     for (const auto& connection : connections_) {
@@ -135,7 +151,6 @@ void GatewayShard::for_each_session(std::function<void(Session&)> visit, std::fu
 }
 
 // ---- events
-// -------------------------------------------------------------------------------------------------------
 
 void GatewayShard::wait_for_events() {
   io_->events.async_wait(asio::posix::descriptor_base::wait_read,
@@ -167,12 +182,18 @@ void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
       if (connection.is_close_wanted) settle_later(connection);
     }
   }
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0) return drop(connection);
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
+    connection.session->note_end(0, "the connection was lost");
+    return drop(connection);
+  }
   if ((events & EPOLLRDHUP) != 0) connection.has_hangup = true;
   if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) {
     if (connection.is_reading_paused) {
       connection.has_unread = true;
-      if ((events & EPOLLRDHUP) != 0) return drop(connection);
+      if ((events & EPOLLRDHUP) != 0) {  // what is unsent leaves first, then nobody is there any more
+        connection.has_peer_closed = connection.is_close_wanted = true;
+        settle_later(connection);
+      }
     } else {
       read(connection);
     }
@@ -218,7 +239,6 @@ void GatewayShard::read_queued() {
 }
 
 // ---- time
-// ---------------------------------------------------------------------------------------------------------
 
 void GatewayShard::wait_for_tick() {
   io_->tick.expires_after(std::chrono::milliseconds(TimerWheel::kTickMs));
@@ -253,6 +273,7 @@ void GatewayShard::on_tick() {
         drop(*connection);
       } else if (outlet.is_clogged && outlet.progress_ms + shared_.limits.stall_timeout_ms <= now) {
         counters_.slow.fetch_add(1, std::memory_order_relaxed);
+        connection->session->note_end(kDisconnectSlow.code, "slow: took nothing of what waited for it");
         drop(*connection);
       } else {
         outlet.session->on_deadline(now);
@@ -284,7 +305,6 @@ void GatewayShard::drain_some() {
 }
 
 // ---- a turn
-// -------------------------------------------------------------------------------------------------------
 
 void GatewayShard::turn() {
   is_turn_posted_ = false;
@@ -339,7 +359,6 @@ void GatewayShard::flush() {
 }
 
 // ---- what sessions ask for
-// ----------------------------------------------------------------------------------------
 
 void GatewayShard::close(Outlet& outlet) {
   Connection& connection = connection_of(outlet);
@@ -376,19 +395,23 @@ void GatewayShard::settle_later(Connection& connection) {
 }
 
 void GatewayShard::settle() {
+  std::size_t kept = 0;
   for (std::size_t i = 0; i < settling_.size(); ++i) {
     Connection& connection = *settling_[i];
+    if (connection.is_cut) drop(connection);
+    if (!connection.is_gone && connection.outlet.first_slice >= 0) {  // the next flush comes first
+      settling_[kept++] = &connection;
+      continue;
+    }
     connection.is_settling = false;
-    if (connection.is_gone || !connection.is_close_wanted) continue;
-    if (connection.outlet.is_clogged || connection.outlet.first_slice >= 0)
-      continue;  // settled once that has left
+    if (connection.is_gone || !connection.is_close_wanted || connection.outlet.is_clogged) continue;
     if (connection.has_peer_closed) {
       drop(connection);
     } else if (!connection.is_lingering) {
       begin_linger(connection);
     }
   }
-  settling_.clear();
+  settling_.resize(kept);
   replaced_.clear();
   for (const auto& connection : graveyard_) ::close(connection->outlet.descriptor);
   graveyard_.clear();

@@ -22,7 +22,7 @@ namespace carillon {
 /// What all shards of a gateway share.
 struct GatewayShared {
   Hub& hub;
-  const Access& access;
+  Access& access;
   const OriginPolicy& origins;
   HttpHandler& handler;
   const HttpLibrary& http;
@@ -30,6 +30,7 @@ struct GatewayShared {
   const Limits& limits;
   const Heartbeat& heartbeat;
   std::string version;
+  ConnectionLog* log = nullptr;
   std::atomic<bool> is_draining{false};
   std::atomic<std::size_t> connections{0};
 };
@@ -65,6 +66,8 @@ class GatewayShard final : private ConnectionHost {
   void adopt(int descriptor, bool is_over_limit);
   /// Asks every client to go, spread over `pace_ms`. Any thread.
   void drain(Millis pace_ms);
+  /// Ends the client's connection at once, without a word. Any thread; `done` tells whether it was here.
+  void cut(std::string client, std::function<void(bool)> done);
   /// Runs `visit` for each session, on the shard's thread. Any thread.
   void for_each_session(std::function<void(Session&)> visit, std::function<void()> done);
   /// The first failure of the thread, or empty.

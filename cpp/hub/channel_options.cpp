@@ -1,19 +1,50 @@
 #include "hub/channel_options.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace carillon {
 
+namespace {
+
+bool has_namespace(std::string_view channel) { return channel.find(':') != std::string_view::npos; }
+
+bool covers(const ChannelRules::Rule& rule, std::string_view channel) {
+  switch (rule.scope) {
+    case ChannelRules::Scope::pattern:
+      return matches_pattern(rule.pattern, channel);
+    case ChannelRules::Scope::by_namespace:
+      return matches_pattern(rule.pattern, channel.substr(channel.starts_with('$') ? 1 : 0));
+    case ChannelRules::Scope::without_namespace:
+      return !has_namespace(channel);
+  }
+  return false;
+}
+
+}  // namespace
+
 ChannelRules::ChannelRules(std::vector<Rule> rules) : rules_(std::move(rules)) {
-  std::stable_sort(rules_.begin(), rules_.end(),
-                   [](const Rule& a, const Rule& b) { return a.pattern.size() > b.pattern.size(); });
+  // Of two as long, that for the names without a namespace is more exact than the pattern `*`.
+  std::stable_sort(rules_.begin(), rules_.end(), [](const Rule& a, const Rule& b) {
+    return std::pair(a.pattern.size(), a.scope) > std::pair(b.pattern.size(), b.scope);
+  });
+  has_namespaces_ = std::any_of(rules_.begin(), rules_.end(),
+                                [](const Rule& rule) { return rule.scope == Scope::by_namespace; });
+}
+
+const ChannelRules::Rule* ChannelRules::find(std::string_view channel) const {
+  const auto rule =
+      std::find_if(rules_.begin(), rules_.end(), [&](const Rule& each) { return covers(each, channel); });
+  return rule == rules_.end() ? nullptr : &*rule;
 }
 
 const ChannelOptions& ChannelRules::options_for(std::string_view channel) const {
-  for (const Rule& rule : rules_) {
-    if (matches_pattern(rule.pattern, channel)) return rule.options;
-  }
-  return default_;
+  const Rule* rule = find(channel);
+  return rule != nullptr ? rule->options : default_;
+}
+
+bool ChannelRules::is_known(std::string_view channel) const {
+  return !has_namespaces_ || !has_namespace(channel) || find(channel) != nullptr;
 }
 
 bool matches_pattern(std::string_view pattern, std::string_view text) {

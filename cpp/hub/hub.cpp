@@ -36,7 +36,7 @@ Hub::~Hub() {
   }
 }
 
-// ---- channels -----------------------------------------------------------------------------------------------------
+// ---- channels
 
 std::shared_ptr<Channel> Hub::find_or_add(std::string_view name) {
   Stripe& stripe = stripe_of(name);
@@ -89,7 +89,7 @@ void Hub::when_open(const std::shared_ptr<Channel>& channel, std::function<void(
   then();
 }
 
-// ---- publish ------------------------------------------------------------------------------------------------------
+// ---- publish
 
 void Hub::publish(std::string_view name, Publication publication, const PublishOptions& options, PublishDone done) {
   const auto channel = open_channel(name);
@@ -238,7 +238,7 @@ void Hub::accept_read(Channel& channel, const ReadResult& result) {
   for (const EntryRef& entry : result.entries) accept(channel, channel.epoch, entry);
 }
 
-// ---- subscribe ----------------------------------------------------------------------------------------------------
+// ---- subscribe
 
 void Hub::subscribe(Shard& shard, Cursor& cursor, std::string_view name, const std::optional<Since>& since,
                     SubscribeDone done) {
@@ -351,7 +351,7 @@ void Hub::ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset fir
   });
 }
 
-// ---- history, presence, ledger ------------------------------------------------------------------------------------
+// ---- history, presence, ledger
 
 void Hub::history(std::string_view name, const HistoryQuery& query, HistoryDone done) {
   const auto channel = open_channel(name);
@@ -491,7 +491,7 @@ void Hub::ledger(std::function<void(Ledger)> done) {
   }
 }
 
-// ---- upkeep -------------------------------------------------------------------------------------------------------
+// ---- upkeep
 
 bool Hub::retire(Stripe& stripe, const std::string& name) {
   const auto found = stripe.channels.find(name);

@@ -1,11 +1,12 @@
 #include "server/config.hpp"
 
 #include <algorithm>
-#include <array>
-#include <limits>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "server/config_options.hpp"
+#include "server/duration.hpp"
 #include "session/origin.hpp"
 
 namespace carillon {
@@ -14,153 +15,287 @@ using nlohmann::json;
 
 namespace {
 
-struct ChannelField {
-  std::string_view name;
-  std::int64_t least;
-  std::string_view doc;
-  std::int64_t (*get)(const ChannelOptions&);
-  void (*set)(ChannelOptions&, std::int64_t);
-};
+constexpr std::string_view kNamespaces = "channel.namespaces";
+constexpr std::string_view kWithoutNamespace = "channel.without_namespace";
+constexpr std::string_view kPatterns = "channels";
+constexpr std::int64_t kMostNumber = INT64_MAX / 4;
 
-template <auto Member>
-constexpr ChannelField number(std::string_view name, std::int64_t least, std::string_view doc) {
-  return {name, least, doc,
-          [](const ChannelOptions& options) { return static_cast<std::int64_t>(options.*Member); },
-          [](ChannelOptions& options, std::int64_t value) {
-            options.*Member = static_cast<std::remove_reference_t<decltype(options.*Member)>>(value);
-          }};
+[[noreturn]] void refuse(const std::string& path, const std::string& problem) {
+  throw ConfigError(path + ": " + problem);
 }
 
-constexpr std::array kChannelNumbers{
-    number<&ChannelOptions::history_size>("history_size", 0,
-                                          "publications that can be read again; 0: no history, no offsets"),
-    number<&ChannelOptions::history_ttl_ms>("history_ttl_ms", 0,
-                                            "age at which a publication leaves the history; 0: no history"),
-    number<&ChannelOptions::history_bytes>("history_bytes", 0, "bytes of the publications kept"),
-    number<&ChannelOptions::live_window_entries>("live_window_entries", 1,
-                                                 "entries kept for live subscribers even without history"),
-    number<&ChannelOptions::live_window_bytes>("live_window_bytes", 1'024, "bytes of them"),
-};
-
-struct ChannelFlag {
-  std::string_view name;
-  bool ChannelOptions::* field;
-  std::string_view doc;
-};
-constexpr std::array kChannelFlags{
-    ChannelFlag{"presence", &ChannelOptions::presence, "who is subscribed can be asked"},
-    ChannelFlag{"join_leave", &ChannelOptions::join_leave, "subscribers are told who comes and goes"},
-    ChannelFlag{"allow_subscribe", &ChannelOptions::allow_subscribe, "clients may subscribe"},
-    ChannelFlag{"allow_publish", &ChannelOptions::allow_publish, "clients may publish"},
-    ChannelFlag{"allow_presence", &ChannelOptions::allow_presence, "clients may ask who is subscribed"},
-    ChannelFlag{"allow_history", &ChannelOptions::allow_history, "clients may read the history"},
-};
-
-struct HeartbeatField {
-  std::string_view name;
-  std::int64_t Heartbeat::* field;
-  std::string_view doc;
-};
-constexpr std::array kHeartbeatFields{
-    HeartbeatField{"ping_interval_ms", &Heartbeat::ping_interval_ms, "WebSocket: a ping so often; 0: never"},
-    HeartbeatField{"pong_timeout_ms", &Heartbeat::pong_timeout_ms,
-                   "a ping unanswered for so long closes with 3012; 0: never"},
-    HeartbeatField{"comment_interval_ms", &Heartbeat::comment_interval_ms,
-                   "SSE: a comment when nothing else was written; 0: never"},
-    HeartbeatField{"sse_retry_ms", &Heartbeat::sse_retry_ms, "reconnection time that EventSource is told"},
-};
-
-constexpr std::array<std::string_view, 11> kTopFields{"host",      "port",   "threads", "store",
-                                                      "insecure",  "demo",   "api_key", "allowed_origins",
-                                                      "heartbeat", "limits", "channels"};
-
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
-
-[[noreturn]] void refuse(const std::string& field, const std::string& problem) {
-  throw ConfigError(field + ": " + problem);
-}
-
-template <typename Names>
-[[noreturn]] void unknown(const std::string& prefix, std::string_view name, const Names& names) {
-  std::string_view nearest;
-  std::size_t best = std::numeric_limits<std::size_t>::max();
-  for (const std::string_view known : names) {
-    if (const std::size_t d = distance(name, known); d < best) {
-      best = d;
-      nearest = known;
-    }
-  }
-  std::string text = "unknown option";
-  if (best <= std::max<std::size_t>(2, name.size() / 3))
-    text += "; did you mean '" + std::string(nearest) + "'?";
-  else
-    text += "; 'carillon config schema' lists them all";
-  refuse(prefix + std::string(name), text);
-}
-
-std::int64_t read_number(const std::string& field, const json& value, std::int64_t least, std::int64_t most) {
-  if (!value.is_number_integer()) refuse(field, value.dump() + " is no whole number");
-  const std::int64_t number = value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX
-                                  ? INT64_MAX
-                                  : value.get<std::int64_t>();
-  if (number < least) refuse(field, value.dump() + " is too small; the least is " + std::to_string(least));
-  if (number > most) refuse(field, value.dump() + " is too large; the most is " + std::to_string(most));
+std::int64_t in_bounds(const std::string& path, const json& value, std::int64_t number, std::int64_t least,
+                       std::int64_t most, bool is_duration) {
+  const auto text = [&](std::int64_t bound) {
+    return is_duration ? format_duration(bound) : std::to_string(bound);
+  };
+  if (number < least) refuse(path, value.dump() + " is too small; the least is " + text(least));
+  if (number > most) refuse(path, value.dump() + " is too large; the most is " + text(most));
   return number;
 }
 
-bool read_flag(const std::string& field, const json& value) {
-  if (!value.is_boolean()) refuse(field, value.dump() + " is neither true nor false");
+std::int64_t read_number(const std::string& path, const json& value, std::int64_t least, std::int64_t most) {
+  if (!value.is_number_integer()) refuse(path, value.dump() + " is no whole number");
+  const bool is_huge = value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX;
+  return in_bounds(path, value, is_huge ? INT64_MAX : value.get<std::int64_t>(), least, most, false);
+}
+
+std::int64_t read_duration(const std::string& path, const json& value, std::int64_t least,
+                           std::int64_t most) {
+  if (value.is_number())
+    refuse(path, value.dump() + " has no unit; write it as \"25s\", \"100ms\" or \"2h\"");
+  const auto duration = value.is_string() ? parse_duration_ms(value.get<std::string>()) : std::nullopt;
+  if (!duration) refuse(path, value.dump() + " is no duration; write it as \"25s\", \"100ms\" or \"2h\"");
+  return in_bounds(path, value, *duration, least, most, true);
+}
+
+bool read_flag(const std::string& path, const json& value) {
+  if (!value.is_boolean()) refuse(path, value.dump() + " is neither true nor false");
   return value.get<bool>();
 }
 
-std::string read_text(const std::string& field, const json& value) {
-  if (!value.is_string()) refuse(field, value.dump() + " is no text; put it in quotes");
+std::string read_text(const std::string& path, const json& value) {
+  if (!value.is_string()) refuse(path, value.dump() + " is no text; put it in quotes");
   return value.get<std::string>();
 }
 
-void check_table(const std::string& field, const json& value) {
-  if (!value.is_object()) refuse(field, value.dump() + " is no table; write it as [" + field + "]");
+std::vector<std::string> read_texts(const std::string& path, const json& value) {
+  if (!value.is_array()) refuse(path, value.dump() + " is no list of texts");
+  std::vector<std::string> texts;
+  for (const json& text : value) texts.push_back(read_text(path, text));
+  return texts;
 }
 
-template <typename Rows>
-std::vector<std::string_view> names_of(const Rows& rows) {
-  std::vector<std::string_view> names;
-  for (const auto& row : rows) names.push_back(row.name);
-  return names;
+void check_table(const std::string& path, const json& value) {
+  if (!value.is_object()) refuse(path, value.dump() + " is no table; write it as [" + path + "]");
 }
 
-ChannelOptions read_channel(const std::string& field, const json& table) {
-  ChannelOptions options;
-  check_table(field, table);
-  for (const auto& [name, value] : table.items()) {
-    const std::string where = field + "." + name;
-    const auto number = std::find_if(kChannelNumbers.begin(), kChannelNumbers.end(),
-                                     [&](const auto& row) { return row.name == name; });
-    const auto flag = std::find_if(kChannelFlags.begin(), kChannelFlags.end(),
-                                   [&](const auto& row) { return row.name == name; });
-    if (number != kChannelNumbers.end()) {
-      number->set(options, read_number(where, value, number->least, INT64_MAX));
-    } else if (flag != kChannelFlags.end()) {
-      options.*(flag->field) = read_flag(where, value);
-    } else {
-      std::vector<std::string_view> names = names_of(kChannelNumbers);
-      for (const auto& row : kChannelFlags) names.push_back(row.name);
-      unknown(field + ".", name, names);
+[[noreturn]] void refuse_unknown(const std::string& path, const std::vector<std::string_view>& siblings) {
+  const std::string nearest = nearest_path(path, siblings);
+  refuse(path, nearest.empty() ? "unknown option; 'carillon config schema' lists them all"
+                               : "unknown option; did you mean '" + nearest + "'?");
+}
+
+class Reader {
+ public:
+  ServerConfig read(const json& document) {
+    if (!document.is_object()) throw ConfigError("configuration: a table is wanted at the top");
+    read_table("", document);
+    check_as_a_whole();
+    return std::move(config_);
+  }
+
+ private:
+  void read_table(const std::string& table, const json& value) {
+    for (const auto& [name, inner] : value.items()) {
+      const std::string path = table.empty() ? name : table + "." + name;
+      if (name.find('.') != std::string::npos)
+        refuse(path, "an option's name holds no dot; write '" + path + "' as tables, one in the other");
+      read_entry(path, inner);
     }
   }
-  return options;
+
+  void read_entry(const std::string& path, const json& value) {
+    if (path == kPatterns) return read_patterns(value);
+    if (path == kNamespaces) return read_namespaces(value);
+    if (path == kWithoutNamespace) {
+      add_rule(path, "*", read_channel(path, value), ChannelRules::Scope::without_namespace);
+      return;
+    }
+    for (const ConfigOption& option : config_options()) {
+      if (option.path == path || option.alias == path) return read_option(option, path, value);
+    }
+    if (is_table(path)) {
+      check_table(path, value);
+      return read_table(path, value);
+    }
+    refuse_absent(path, path, value, absent_feature);
+    refuse_unknown(path, names_in(path.substr(0, path.rfind('.') + 1)));
+  }
+
+  void read_option(const ConfigOption& option, const std::string& path, const json& value) {
+    const bool is_duration = option.is_duration && path == option.path;
+    visit_place(config_, option.place, [&]<typename T>(T& place) {
+      T read{};
+      if constexpr (std::is_same_v<T, std::string>)
+        read = read_text(path, value);
+      else if constexpr (std::is_same_v<T, bool>)
+        read = read_flag(path, value);
+      else if constexpr (std::is_same_v<T, std::int64_t>)
+        read = is_duration ? read_duration(path, value, option.least, option.most)
+                           : read_number(path, value, option.least, option.most);
+      else
+        read = read_texts(path, value);
+      const auto [first, is_first] = given_.try_emplace(&option, path + " = " + value.dump());
+      if (!is_first && read != place)
+        refuse(path, value.dump() + " contradicts " + first->second +
+                         ", which is the same thing; give one of them");
+      place = std::move(read);
+    });
+  }
+
+  // A feature that is not there: names the option, not the table that holds it.
+  static void refuse_absent(const std::string& path, const std::string& name, const json& value,
+                            std::string_view (*absent)(std::string_view)) {
+    const std::string_view what = absent(name);
+    if (what.empty()) return;
+    if (value.is_object() && !value.empty()) {
+      const auto first = value.items().begin();
+      refuse_absent(path + "." + first.key(), name + "." + first.key(), first.value(), absent);
+    }
+    refuse(path, std::string(what));
+  }
+
+  static bool is_table(const std::string& path) {
+    const auto& options = config_options();
+    return path == "limits" || std::any_of(options.begin(), options.end(), [&](const ConfigOption& option) {
+             return option.path.starts_with(path + ".");
+           });
+  }
+
+  // What may stand in a table, given as the beginning of a path: "" or "client.".
+  static std::vector<std::string_view> names_in(const std::string& table) {
+    std::vector<std::string_view> names;
+    const auto add = [&](std::string_view path) {
+      if (!path.starts_with(table) || path.size() == table.size()) return;
+      const std::string_view rest = path.substr(table.size());
+      names.push_back(rest.substr(0, rest.find('.')));
+    };
+    for (const ConfigOption& option : config_options()) {
+      add(option.path);
+      add(option.alias);
+    }
+    for (const std::string_view path : {kNamespaces, kWithoutNamespace, kPatterns}) add(path);
+    return names;
+  }
+
+  static ChannelOptions read_channel(const std::string& path, const json& table, bool has_name = false) {
+    check_table(path, table);
+    ChannelOptions options;
+    for (const auto& [name, value] : table.items()) {
+      if (has_name && name == "name") continue;
+      read_channel_option(options, path + "." + name, name, table, value);
+    }
+    return options;
+  }
+
+  static void read_channel_option(ChannelOptions& options, const std::string& path, const std::string& name,
+                                  const json& table, const json& value) {
+    for (const ChannelNumber& row : channel_numbers()) {
+      if (row.name == name) {
+        row.set(options, row.is_duration ? read_duration(path, value, row.least, kMostNumber)
+                                         : read_number(path, value, row.least, kMostNumber));
+        return;
+      }
+      if (row.is_duration && std::string(row.name) + "_ms" == name) {
+        const std::int64_t duration_ms = read_number(path, value, row.least, kMostNumber);
+        row.set(options, duration_ms);
+        const auto twin = table.find(row.name);
+        if (twin != table.end() && read_duration(path, *twin, row.least, kMostNumber) != duration_ms)
+          refuse(path, value.dump() + " contradicts " + std::string(row.name) + " = " + twin->dump() +
+                           ", which is the same thing; give one of them");
+        return;
+      }
+    }
+    for (const ChannelFlag& row : channel_flags()) {
+      if (row.name == name) {
+        options.*(row.field) = read_flag(path, value);
+        return;
+      }
+    }
+    refuse_absent(path, name, value, absent_channel_feature);
+    const std::vector<std::string_view> names = channel_option_names();
+    refuse_unknown(path, names);
+  }
+
+  void read_patterns(const json& value) {
+    check_table(std::string(kPatterns), value);
+    for (const auto& [pattern, table] : value.items()) {
+      const std::string path = std::string(kPatterns) + ".\"" + pattern + "\"";
+      if (pattern.empty()) refuse(path, "a pattern cannot be empty; \"*\" stands for all channels");
+      add_rule(path, pattern, read_channel(path, table), ChannelRules::Scope::pattern);
+    }
+  }
+
+  void read_namespaces(const json& value) {
+    const std::string list(kNamespaces);
+    if (!value.is_array())
+      refuse(list, value.dump() + " is no list of tables; write each as [[" + list + "]]");
+    for (const json& table : value) {
+      const std::string index = list + "[" + std::to_string(&table - &value.front()) + "]";
+      check_table(index, table);
+      if (!table.contains("name")) refuse(index, "has no name");
+      const std::string name = read_text(index + ".name", table["name"]);
+      if (name.size() < 2 || name.find_first_not_of("-_0123456789abcdefghijklmnopqrstuvwxyz"
+                                                    "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string::npos)
+        refuse(index + ".name",
+               table["name"].dump() + " is no name: two or more of letters, digits, - and _");
+      const std::string path = list + "[" + name + "]";
+      add_rule(path, name + ":*", read_channel(path, table, true), ChannelRules::Scope::by_namespace);
+    }
+  }
+
+  void add_rule(const std::string& path, const std::string& pattern, const ChannelOptions& options,
+                ChannelRules::Scope scope) {
+    // Names without a namespace and the pattern "*" are two things, but "chat:*" is all of the namespace
+    // "chat".
+    const bool is_whole = scope == ChannelRules::Scope::without_namespace;
+    if (!is_whole && !patterns_.emplace(pattern, path).second)
+      refuse(path, "the same channels are set by " + patterns_[pattern] + "; do it in one place");
+    config_.channels.push_back({pattern, options, scope});
+  }
+
+  void check_as_a_whole() const {
+    const Heartbeat& heartbeat = config_.heartbeat;
+    if (config_.host.empty())
+      refuse("http_server.address", "is empty; 127.0.0.1 is this machine only, 0.0.0.0 every address");
+    if (config_.store != "memory")
+      refuse("store", "'" + config_.store + "' is not available; this version has \"memory\"");
+    if (heartbeat.ping_interval_ms > 0 && heartbeat.pong_timeout_ms >= heartbeat.ping_interval_ms)
+      refuse("client.pong_timeout", format_duration(heartbeat.pong_timeout_ms) +
+                                        " must be below client.ping_interval (" +
+                                        format_duration(heartbeat.ping_interval_ms) + ")");
+    if (config_.api_insecure && !config_.api_key.empty())
+      refuse("http_api.insecure", "true makes http_api.key useless; give one of them");
+    const std::string reach = "true is refused on http_server.address '" + config_.host +
+                              "', which other machines can reach; set it to false, give an http_api.key";
+    if (config_.insecure && !is_loopback_host(config_.host))
+      refuse("client.insecure",
+             reach + " and the channels' allow_…_for_client options, or listen on 127.0.0.1");
+    if (config_.api_insecure && !is_loopback_host(config_.host))
+      refuse("http_api.insecure", reach + ", or listen on 127.0.0.1");
+  }
+
+  ServerConfig config_;
+  std::map<const ConfigOption*, std::string> given_;  // under which name, and what
+  std::map<std::string, std::string> patterns_;       // and where they stand
+};
+
+json::json_pointer pointer_to(std::string path) {
+  std::replace(path.begin(), path.end(), '.', '/');
+  return json::json_pointer("/" + path);
+}
+
+json value_of(const ServerConfig& config, const ConfigOption& option) {
+  json value;
+  visit_place(config, option.place, [&]<typename T>(const T& place) {
+    if constexpr (std::is_same_v<T, std::int64_t>)
+      value = option.is_duration ? json(format_duration(place)) : json(place);
+    else
+      value = place;
+  });
+  return value;
+}
+
+json value_of(const ChannelOptions& options, const ChannelNumber& row) {
+  return row.is_duration ? json(format_duration(row.get(options))) : json(row.get(options));
+}
+
+json channel_to_json(const ChannelOptions& options) {
+  json table;
+  for (const ChannelNumber& row : channel_numbers()) table[row.name] = value_of(options, row);
+  for (const ChannelFlag& row : channel_flags()) table[row.name] = options.*(row.field);
+  return table;
 }
 
 }  // namespace
@@ -168,119 +303,56 @@ ChannelOptions read_channel(const std::string& field, const json& table) {
 ServerConfig parse_config(std::string_view text) {
   const json document = json::parse(text, nullptr, false);
   if (document.is_discarded()) throw ConfigError("configuration: not valid JSON");
-  if (!document.is_object()) throw ConfigError("configuration: a table is wanted at the top");
-  ServerConfig config;
-  for (const auto& [name, value] : document.items()) {
-    if (name == "host") {
-      config.host = read_text(name, value);
-      if (config.host.empty())
-        refuse(name, "is empty; 127.0.0.1 is this machine only, 0.0.0.0 every address");
-    } else if (name == "port") {
-      config.port = read_number(name, value, 0, 65'535);
-    } else if (name == "threads") {
-      config.threads = read_number(name, value, 0, 64);
-    } else if (name == "store") {
-      config.store = read_text(name, value);
-      if (config.store != "memory") {
-        refuse(name, "'" + config.store + "' is not available; this version has \"memory\"");
-      }
-    } else if (name == "insecure") {
-      config.insecure = read_flag(name, value);
-    } else if (name == "demo") {
-      config.demo = read_flag(name, value);
-    } else if (name == "api_key") {
-      config.api_key = read_text(name, value);
-    } else if (name == "allowed_origins") {
-      if (!value.is_array()) refuse(name, value.dump() + " is no list of texts");
-      for (const json& origin : value) config.allowed_origins.push_back(read_text(name, origin));
-    } else if (name == "heartbeat") {
-      check_table(name, value);
-      for (const auto& [key, number] : value.items()) {
-        const auto row = std::find_if(kHeartbeatFields.begin(), kHeartbeatFields.end(),
-                                      [&](const auto& each) { return each.name == key; });
-        if (row == kHeartbeatFields.end()) unknown("heartbeat.", key, names_of(kHeartbeatFields));
-        config.heartbeat.*(row->field) = read_number("heartbeat." + key, number, 0, 86'400'000);
-      }
-    } else if (name == "limits") {
-      check_table(name, value);
-      for (const auto& [key, number] : value.items()) {
-        const auto row = std::find_if(kLimitRows.begin(), kLimitRows.end(),
-                                      [&](const auto& each) { return each.name == key; });
-        if (row == kLimitRows.end()) unknown("limits.", key, names_of(kLimitRows));
-        config.limits.*(row->field) = read_number("limits." + key, number, row->least, INT64_MAX / 4);
-      }
-    } else if (name == "channels") {
-      check_table(name, value);
-      for (const auto& [pattern, table] : value.items()) {
-        const std::string field = "channels.\"" + pattern + "\"";
-        if (pattern.empty()) refuse(field, "a pattern cannot be empty; \"*\" stands for all channels");
-        config.channels.push_back({pattern, read_channel(field, table)});
-      }
-    } else {
-      unknown("", name, kTopFields);
-    }
-  }
-  const Heartbeat& heartbeat = config.heartbeat;
-  if (heartbeat.ping_interval_ms > 0 && heartbeat.pong_timeout_ms >= heartbeat.ping_interval_ms) {
-    refuse("heartbeat.pong_timeout_ms", std::to_string(heartbeat.pong_timeout_ms) +
-                                            " must be below ping_interval_ms (" +
-                                            std::to_string(heartbeat.ping_interval_ms) + ")");
-  }
-  if (config.insecure && !is_loopback_host(config.host)) {
-    refuse("insecure",
-           "true is refused on host '" + config.host +
-               "', which other machines can reach; set insecure = false, an api_key and the channels' "
-               "allow_… options, or listen on 127.0.0.1");
-  }
-  return config;
+  return Reader().read(document);
 }
 
 std::string config_to_json(const ServerConfig& config) {
-  json document = {{"host", config.host},         {"port", config.port},
-                   {"threads", config.threads},   {"store", config.store},
-                   {"insecure", config.insecure}, {"demo", config.demo},
-                   {"api_key", config.api_key},   {"allowed_origins", config.allowed_origins}};
-  for (const auto& row : kHeartbeatFields) document["heartbeat"][row.name] = config.heartbeat.*(row.field);
-  for (const auto& row : kLimitRows) document["limits"][row.name] = config.limits.*(row.field);
-  document["channels"] = json::object();
-  for (const auto& rule : config.channels) {
-    json& table = document["channels"][rule.pattern];
-    for (const auto& row : kChannelNumbers) table[row.name] = row.get(rule.options);
-    for (const auto& row : kChannelFlags) table[row.name] = rule.options.*(row.field);
+  json document;
+  for (const ConfigOption& option : config_options())
+    document[pointer_to(option.path)] = value_of(config, option);
+  document["channel"]["namespaces"] = json::array();
+  document[kPatterns] = json::object();
+  for (const ChannelRules::Rule& rule : config.channels) {
+    json table = channel_to_json(rule.options);
+    switch (rule.scope) {
+      case ChannelRules::Scope::pattern:
+        document[kPatterns][rule.pattern] = std::move(table);
+        break;
+      case ChannelRules::Scope::by_namespace:
+        table["name"] = rule.pattern.substr(0, rule.pattern.size() - 2);
+        document["channel"]["namespaces"].push_back(std::move(table));
+        break;
+      case ChannelRules::Scope::without_namespace:
+        document["channel"]["without_namespace"] = std::move(table);
+        break;
+    }
   }
   return document.dump();
 }
 
 std::string config_schema() {
-  const ServerConfig defaults;
   json list = json::array();
-  const auto add = [&](const std::string& name, std::string_view type, const json& value,
-                       std::string_view doc) {
-    list.push_back({{"name", name}, {"type", type}, {"default", value}, {"doc", doc}});
+  const auto add = [&](const std::string& name, const std::string& alias, std::string_view type,
+                       const json& value, std::string_view doc) {
+    list.push_back({{"name", name}, {"alias", alias}, {"type", type}, {"default", value}, {"doc", doc}});
   };
-  add("host", "text", defaults.host, "address to listen on");
-  add("port", "number", defaults.port, "port to listen on; 0: the system picks one");
-  add("threads", "number", defaults.threads, "shard threads; 0: one per core, at most 4");
-  add("store", "text", defaults.store, "where epochs and offsets live: memory");
-  add("insecure", "flag", defaults.insecure,
-      "everybody may do everything; refused on addresses that others can reach");
-  add("demo", "flag", defaults.demo, "serve the demo page at /");
-  add("api_key", "text", defaults.api_key,
-      "key of the server API (X-API-Key); without one the API is closed, in insecure mode open");
-  add("allowed_origins", "list", json::array(),
-      "web origins that may connect, besides the server's own; * in a pattern stands for any text");
-  const Heartbeat heartbeat;
-  for (const auto& row : kHeartbeatFields)
-    add("heartbeat." + std::string(row.name), "number", heartbeat.*(row.field), row.doc);
-  const Limits limits;
-  for (const auto& row : kLimitRows)
-    add("limits." + std::string(row.name), "number", limits.*(row.field), row.effect);
+  const ServerConfig defaults;
+  for (const ConfigOption& option : config_options())
+    add(option.path, option.alias, option.type(), value_of(defaults, option), option.doc);
   const ChannelOptions options;
-  const std::string prefix = "channels.\"<pattern>\".";
-  for (const auto& row : kChannelNumbers)
-    add(prefix + std::string(row.name), "number", row.get(options), row.doc);
-  for (const auto& row : kChannelFlags)
-    add(prefix + std::string(row.name), "flag", options.*(row.field), row.doc);
+  const std::string prefix = std::string(kWithoutNamespace) + ".";
+  for (const ChannelNumber& row : channel_numbers()) {
+    const std::string name = prefix + std::string(row.name);
+    add(name, row.is_duration ? name + "_ms" : "", row.is_duration ? "duration" : "number",
+        value_of(options, row), row.doc);
+  }
+  for (const ChannelFlag& row : channel_flags())
+    add(prefix + std::string(row.name), "", "flag", options.*(row.field), row.doc);
+  add(std::string(kNamespaces), "", "table", json::array(),
+      "a list of tables: a name, and options as of without_namespace for the channels 'name:…'; "
+      "with it, channels of other namespaces are unknown");
+  add(std::string(kPatterns) + ".\"<pattern>\"", "", "table", json::object(),
+      "the same options for channels that match; * stands for any text, and the longest pattern wins");
   return list.dump();
 }
 

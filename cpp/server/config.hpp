@@ -18,16 +18,19 @@ class ConfigError : public std::runtime_error {
 };
 
 /// Everything that can be set. This is the only schema: files, environment and keyword arguments all become
-/// one JSON document that is read here.
+/// one JSON document that is read here. Its names are those of the Centrifuge family where the thing is the
+/// same (protocol.md, sections 14 and 23), see config_options.hpp.
 struct ServerConfig {
   std::string host = "127.0.0.1";
   std::int64_t port = 8000;  ///< 0: the system picks one
   std::int64_t threads = 0;  ///< 0: one per core, at most 4
   std::string store = "memory";
-  bool insecure = false;  ///< everybody may do everything; loopback only
-  bool demo = false;      ///< the demo page at `/`
-  std::string api_key;    ///< of the server API; empty: the API is closed, but in insecure mode open
+  bool demo = false;          ///< the demo page at `/`
+  bool insecure = false;      ///< everybody may do everything; loopback only
+  bool api_insecure = false;  ///< the server API needs no key; loopback only
+  std::string api_key;        ///< of the server API; empty: the API is closed, but in insecure mode open
   std::vector<std::string> allowed_origins;
+  std::int64_t shutdown_timeout_ms = 10'000;  ///< what clients are given to leave
   Heartbeat heartbeat;
   Limits limits;
   std::vector<ChannelRules::Rule> channels;
@@ -35,9 +38,10 @@ struct ServerConfig {
 
 /// Reads and checks a JSON document. Throws ConfigError.
 [[nodiscard]] ServerConfig parse_config(std::string_view json);
-/// The whole configuration, defaults included, as JSON.
+/// The whole configuration, defaults included, as JSON in its one normal form, which parse_config reads back.
 [[nodiscard]] std::string config_to_json(const ServerConfig& config);
-/// JSON list of {"name","type","default","doc"} of every option.
+/// JSON list of {"name","alias","type","default","doc"} of every option. Type: text, number, flag, duration
+/// (as "25s"), list (of texts) or table. Alias: the other name that is understood, or "".
 [[nodiscard]] std::string config_schema();
 
 }  // namespace carillon

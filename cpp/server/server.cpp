@@ -37,10 +37,11 @@ struct Server::Network {
   Network(const ServerConfig& config, Hub& hub, const Clock& clock, RandomSource& random,
           const std::string& version, std::map<std::string, Page> pages)
       : rules(config.channels),
-        access(rules, config.insecure),
-        origins(config.allowed_origins, config.insecure),
+        rules_access(rules, config.insecure),
+        access(rules_access, clock),
+        origins(config.allowed_origins, config.insecure || config.api_insecure),
         api(hub, config.limits, clock, shared.is_draining,
-            {config.api_key, config.insecure, version, make_client_id(random)}, std::move(pages)),
+            {config.api_key, config.insecure || config.api_insecure, version, make_client_id(random)}, std::move(pages)),
         shared{.hub = hub,
                .access = access,
                .origins = origins,
@@ -49,11 +50,14 @@ struct Server::Network {
                .random = random,
                .limits = config.limits,
                .heartbeat = config.heartbeat,
-               .version = version},
+               .version = version,
+               .log = &log},
         gateway(shared, {config.host, static_cast<std::uint16_t>(config.port), threads_of(config)}) {}
 
   ChannelRules rules;
-  RulesAccess access;
+  RulesAccess rules_access;
+  HookAccess access;
+  EventLog log;
   OriginPolicy origins;
   BeastHttp http;
   Api api;
@@ -114,6 +118,7 @@ void Server::keep_house() {
   while (!house_wake_.wait_for(lock, kHouseInterval, [this] { return is_house_closed_; })) {
     lock.unlock();
     hub_->keep_house();
+    network_->access.expire();
     lock.lock();
   }
 }
@@ -129,6 +134,7 @@ void Server::stop() {
   house_wake_.notify_all();
   house_.join();
   network_->gateway.stop();
+  network_->access.clear();
   hub_->set_shards({});  // their accounts are closed: the ledger needs no thread any more
   has_stopped_ = true;
   is_running_ = false;
@@ -142,7 +148,6 @@ bool Server::drain(Millis deadline_ms) {
 std::uint16_t Server::port() const { return network_->gateway.port(); }
 
 // ---- publish
-// ------------------------------------------------------------------------------------------------------
 
 void Server::check_channel(std::string_view channel) const {
   if (is_channel_name(channel, config_.limits)) return;
@@ -169,7 +174,6 @@ void Server::publish(std::string_view channel, Publication publication, const Pu
 }
 
 // ---- readers
-// ------------------------------------------------------------------------------------------------------
 
 void Server::open_reader(const std::shared_ptr<ReaderQueue>& queue, std::uint64_t subscription,
                          std::string channel, const std::optional<Since>& since) {
@@ -214,7 +218,6 @@ void Server::close_all_readers() {
 }
 
 // ---- what can be asked
-// --------------------------------------------------------------------------------------------
 
 std::vector<std::string> Server::connections() {
   std::vector<std::string> ids;
@@ -239,6 +242,27 @@ bool Server::disconnect(const std::string& client, std::uint16_t code, const std
     session.disconnect(code, reason);
   });
   return is_found;
+}
+
+bool Server::cut(const std::string& client) {
+  const std::lock_guard lifecycle(lifecycle_mutex_);
+  return is_running_ && network_->gateway.cut(client);
+}
+
+void Server::set_events(const std::shared_ptr<EventQueue>& queue) {
+  network_->access.set_queue(queue);
+  network_->log.set_queue(queue);
+}
+
+void Server::set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms) {
+  network_->access.set_hook(operation, std::move(patterns), deadline_ms);
+}
+
+bool Server::resolve(std::uint64_t question, Verdict verdict) {
+  if (verdict.is_allowed && verdict.data && !is_json(*verdict.data)) {
+    throw std::invalid_argument("data: is not valid JSON");
+  }
+  return network_->access.resolve(question, std::move(verdict));
 }
 
 std::string Server::stats() {

@@ -17,6 +17,7 @@
 #include "hub/hub.hpp"
 #include "server/api.hpp"
 #include "server/config.hpp"
+#include "server/hooks.hpp"
 #include "server/reader.hpp"
 #include "store/memory_store.hpp"
 
@@ -76,6 +77,17 @@ class Server {
   [[nodiscard]] std::vector<std::string> connections();
   /// False: no such client. Not from a shard's thread.
   bool disconnect(const std::string& client, std::uint16_t code, const std::string& reason);
+
+  /// Drops the client's connection without a close frame. False: no such client. Not from a shard's thread.
+  bool cut(const std::string& client);
+
+  /// Where hooks' questions and log lines go. Before start().
+  void set_events(const std::shared_ptr<EventQueue>& queue);
+  /// From now on the application decides on `operation` (connect, subscribe, publish) for channels that
+  /// match. Before start().
+  void set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms);
+  /// The application's answer. False: too late.
+  bool resolve(std::uint64_t question, Verdict verdict);
 
   /// JSON; see the Python documentation of `Server.stats` and `Server.ledger`. Not from a shard's thread.
   [[nodiscard]] std::string stats();

@@ -2,26 +2,60 @@
 
 namespace carillon {
 
-std::optional<Identity> RulesAccess::identify(const Credentials& credentials) const {
-  Identity identity;
-  if (is_insecure_) identity.user = credentials.user;
-  return identity;
+std::string_view name_of(Transport transport) {
+  switch (transport) {
+    case Transport::websocket:
+      return "websocket";
+    case Transport::sse:
+      return "sse";
+    case Transport::poll:
+      return "poll";
+  }
+  return "";
 }
 
-bool RulesAccess::allows(const Identity& /*identity*/, Operation operation, std::string_view channel) const {
-  if (is_insecure_) return true;
-  const ChannelOptions& options = rules_.options_for(channel);
+std::string_view name_of(Operation operation) {
   switch (operation) {
+    case Operation::connect:
+      return "connect";
     case Operation::subscribe:
-      return options.allow_subscribe;
+      return "subscribe";
     case Operation::publish:
-      return options.allow_publish;
+      return "publish";
     case Operation::presence:
-      return options.allow_presence;
+      return "presence";
     case Operation::history:
-      return options.allow_history;
+      return "history";
   }
-  return false;
+  return "";
+}
+
+std::optional<Verdict> RulesAccess::answer(const Question& question) const {
+  Verdict verdict;
+  if (question.operation == Operation::connect) {
+    verdict.is_allowed = true;
+    if (is_insecure_) verdict.identity.user = question.user;
+    return verdict;
+  }
+  const ChannelOptions& options = rules_.options_for(question.channel);
+  switch (question.operation) {
+    case Operation::subscribe:
+      verdict.is_allowed = options.allow_subscribe;
+      break;
+    case Operation::publish:
+      verdict.is_allowed = options.allow_publish;
+      break;
+    case Operation::presence:
+      verdict.is_allowed = options.allow_presence;
+      break;
+    case Operation::history:
+      verdict.is_allowed = options.allow_history;
+      break;
+    case Operation::connect:
+      break;
+  }
+  verdict.is_allowed = verdict.is_allowed || is_insecure_;
+  return verdict;
 }
 
 }  // namespace carillon

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -9,39 +10,55 @@
 
 namespace carillon {
 
-enum class Transport : std::uint8_t { websocket, sse, poll, http };
-enum class Operation : std::uint8_t { subscribe, publish, presence, history };
+enum class Transport : std::uint8_t { websocket, sse, poll };
+enum class Operation : std::uint8_t { connect, subscribe, publish, presence, history };
 
-/// What a client shows when it arrives, on any transport. Views live for the call.
-struct Credentials {
-  Transport transport = Transport::websocket;
-  std::string_view token;  ///< of the connect command
-  std::string_view user;   ///< query parameter `user`: believed in insecure mode only
-};
+[[nodiscard]] std::string_view name_of(Transport transport);
+[[nodiscard]] std::string_view name_of(Operation operation);
 
 /// Who a client is. An empty user is anonymous.
 struct Identity {
   std::string user;
-  std::string info_json;
+  std::string info_json;  ///< for presence and publications; empty: none
 };
 
-/// The one seam through which every transport passes: who is it, and may they. Thread-safe.
+/// Who is it (connect), or may they (everything else)? Views live for the call.
+struct Question {
+  Operation operation = Operation::connect;
+  Transport transport = Transport::websocket;
+  std::string_view client;   ///< connection id; empty at connect and for the plain transports
+  std::string_view user;     ///< connect: the query parameter `user`, believed in insecure mode only
+  std::string_view channel;  ///< not at connect
+  std::string_view data;     ///< connect, publish
+  std::string_view token;    ///< connect
+};
+
+/// The answer. Denied: `code` and `reason` say how, 0 means the usual way.
+struct Verdict {
+  bool is_allowed = false;
+  Identity identity;                ///< connect
+  std::optional<std::string> data;  ///< publish: goes out in place of the client's
+  std::uint32_t code = 0;           ///< 100 to 1999: error of the reply; 3000 to 4999: disconnect
+  std::string reason;
+};
+
+/// The one seam through which every transport passes. Thread-safe.
 class Access {
  public:
   virtual ~Access() = default;
-  /// Nothing: this client is nobody and must go.
-  [[nodiscard]] virtual std::optional<Identity> identify(const Credentials& credentials) const = 0;
-  [[nodiscard]] virtual bool allows(const Identity& identity, Operation operation,
-                                    std::string_view channel) const = 0;
+  /// Nothing: the answer takes time, ask().
+  [[nodiscard]] virtual std::optional<Verdict> answer(const Question& question) const = 0;
+  /// `then` is called once, from any thread, within a deadline.
+  virtual void ask(const Question& question, std::function<void(Verdict)> then) = 0;
 };
 
-/// Access by the channel rules of the config; in insecure mode everybody may do everything.
+/// Access by the channel rules of the config; in insecure mode everybody may do everything. Knows every
+/// answer at once.
 class RulesAccess final : public Access {
  public:
   RulesAccess(const ChannelRules& rules, bool is_insecure) : rules_(rules), is_insecure_(is_insecure) {}
-  [[nodiscard]] std::optional<Identity> identify(const Credentials& credentials) const override;
-  [[nodiscard]] bool allows(const Identity& identity, Operation operation,
-                            std::string_view channel) const override;
+  [[nodiscard]] std::optional<Verdict> answer(const Question& question) const override;
+  void ask(const Question& question, std::function<void(Verdict)> then) override { then(*answer(question)); }
 
  private:
   const ChannelRules& rules_;

@@ -44,7 +44,6 @@ HttpSession::HttpSession(SessionContext& context, Outlet& outlet, bool is_over_l
 HttpSession::~HttpSession() = default;
 
 // ---- reading
-// ------------------------------------------------------------------------------------------------------
 
 void HttpSession::on_bytes(std::span<char> bytes) {
   if (state_ == State::ending) return;
@@ -153,7 +152,6 @@ void HttpSession::handle(HttpRequest request) {
 }
 
 // ---- transports
-// ---------------------------------------------------------------------------------------------------
 
 void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& target) {
   if (!context_.http.is_websocket_upgrade(request)) {
@@ -184,10 +182,58 @@ void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& targe
   // began.
   std::string_view position = request.header("last-event-id");
   if (position.empty()) position = target.find("since").value_or("");
-  std::optional<PlainRequest> wanted =
-      read_plain_request(target, position, Transport::sse, context_, refusal);
+  std::optional<PlainRequest> wanted = read_plain_request(target, position, context_, refusal);
   if (!wanted) return refuse(refusal.status, refusal.reason, false);
-  hand_over(std::make_unique<SseSession>(context_, outlet_, std::move(*wanted), cors_));
+  admit(Transport::sse, std::move(*wanted), [this](PlainRequest admitted) {
+    hand_over(std::make_unique<SseSession>(context_, outlet_, std::move(admitted), cors_));
+  });
+}
+
+void HttpSession::admit(Transport transport, PlainRequest request, std::function<void(PlainRequest)> then) {
+  admission_ = std::make_unique<Admission>(Admission{transport, std::move(request), std::move(then)});
+  ask_next();
+}
+
+void HttpSession::ask_next() {
+  // First who it is, then each channel; hooks may take their time over any of these.
+  while (admission_) {
+    const PlainRequest& request = admission_->request;
+    if (admission_->asked > request.channels.size()) {
+      const std::unique_ptr<Admission> admitted = std::move(admission_);
+      return admitted->then(std::move(admitted->request));
+    }
+    Question question;
+    question.transport = admission_->transport;
+    question.user = request.identity.user;
+    if (admission_->asked > 0) {
+      question.operation = Operation::subscribe;
+      question.channel = request.channels[admission_->asked - 1].channel;
+    }
+    if (const auto verdict = context_.access.answer(question)) {
+      on_verdict(*verdict);
+      continue;
+    }
+    return ask(question, [this, number = request_number_](const Verdict& verdict) {
+      if (number != request_number_) return;
+      on_verdict(verdict);
+      ask_next();
+    });
+  }
+}
+
+void HttpSession::on_verdict(const Verdict& verdict) {
+  if (!admission_) return;
+  PlainRequest& request = admission_->request;
+  const std::size_t asked = admission_->asked++;
+  if (verdict.is_allowed) {
+    if (asked == 0) request.identity = verdict.identity;
+    return;
+  }
+  const std::string reason =
+      asked == 0 ? "not authenticated"
+                 : "channel: no permission to subscribe to '" + request.channels[asked - 1].channel + "'";
+  admission_.reset();
+  refuse(asked == 0 ? 401 : 403, verdict.reason.empty() ? reason : verdict.reason, false);
 }
 
 void HttpSession::hand_over(std::unique_ptr<Session> successor) {
@@ -199,7 +245,7 @@ void HttpSession::hand_over(std::unique_ptr<Session> successor) {
 void HttpSession::handle_poll(const HttpTarget& target) {
   PlainRefusal refusal;
   std::optional<PlainRequest> wanted =
-      read_plain_request(target, target.find("since").value_or(""), Transport::poll, context_, refusal);
+      read_plain_request(target, target.find("since").value_or(""), context_, refusal);
   if (!wanted) return refuse(refusal.status, refusal.reason, false);
   Millis timeout_ms = kDefaultPollTimeoutMs;
   if (const auto given = target.find("timeout")) {
@@ -211,6 +257,11 @@ void HttpSession::handle_poll(const HttpTarget& target) {
     timeout_ms = static_cast<Millis>(seconds * 1000);
   }
   timeout_ms = std::min(timeout_ms, context_.limits.poll_timeout_ms);
+  admit(Transport::poll, std::move(*wanted),
+        [this, timeout_ms](PlainRequest admitted) { begin_poll(std::move(admitted), timeout_ms); });
+}
+
+void HttpSession::begin_poll(PlainRequest request, Millis timeout_ms) {
   PollExchange::Owner owner;
   owner.ready_soon = [this] { context_.output.finish_later(*this); };
   owner.answer = [this](std::string body) {
@@ -224,7 +275,7 @@ void HttpSession::handle_poll(const HttpTarget& target) {
     await_departure();
     respond(unavailable());
   };
-  poll_ = std::make_unique<PollExchange>(context_, std::move(*wanted), context_.clock.now_ms() + timeout_ms,
+  poll_ = std::make_unique<PollExchange>(context_, std::move(request), context_.clock.now_ms() + timeout_ms,
                                          std::move(owner));
   if (timeout_ms <= 0 && !poll_->is_answered()) poll_->answer_soon();
   context_.host.reschedule(outlet_);
@@ -253,7 +304,6 @@ HttpResponse HttpSession::unavailable() const {
 }
 
 // ---- answering
-// ----------------------------------------------------------------------------------------------------
 
 void HttpSession::respond(HttpResponse response) {
   if (state_ != State::answering) return;

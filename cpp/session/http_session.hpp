@@ -1,5 +1,6 @@
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -37,6 +38,12 @@ class HttpSession final : public Session {
   void handle_upgrade(const HttpRequest& request, const HttpTarget& target);
   void handle_sse(const HttpRequest& request, const HttpTarget& target);
   void handle_poll(const HttpTarget& target);
+  void begin_poll(PlainRequest request, Millis timeout_ms);
+  /// Asks the seam for everything that `request` wants; `then` goes on with who it is, or the request is
+  /// refused.
+  void admit(Transport transport, PlainRequest request, std::function<void(PlainRequest)> then);
+  void ask_next();
+  void on_verdict(const Verdict& verdict);
   void preflight(const HttpRequest& request);
   void respond(HttpResponse response);
   void await_departure();
@@ -48,6 +55,15 @@ class HttpSession final : public Session {
   void on_bytes_ahead(std::string_view bytes);
   [[nodiscard]] HttpResponse unavailable() const;
 
+  /// A plain request on its way through the seam.
+  struct Admission {
+    Transport transport;
+    PlainRequest request;
+    std::function<void(PlainRequest)> then;
+    std::size_t asked = 0;  ///< who it is, then each channel
+  };
+
+  std::unique_ptr<Admission> admission_;
   std::unique_ptr<HttpReader> reader_;  // only while a request is partly there
   std::unique_ptr<std::string> ahead_;  // read while a request is unanswered
   std::unique_ptr<PollExchange> poll_;

@@ -26,9 +26,10 @@ struct PlainRefusal {
   std::string reason;
 };
 
-/// Reads `channel` parameters and the position token (`position` empty: none). Nothing: see `refusal`.
+/// Reads `user`, `channel` parameters and the position token (`position` empty: none). Nothing: see
+/// `refusal`. Whether the client may is not asked here.
 [[nodiscard]] std::optional<PlainRequest> read_plain_request(const HttpTarget& target,
-                                                             std::string_view position, Transport transport,
+                                                             std::string_view position,
                                                              const SessionContext& context,
                                                              PlainRefusal& refusal);
 

@@ -14,6 +14,23 @@ bool is_channel_name(std::string_view name, const Limits& limits) {
   return !has_control && is_utf8(name);
 }
 
+void Session::log_connect(Transport transport) {
+  connected_ms_ = context_.clock.now_ms();
+  if (context_.log != nullptr) {
+    context_.log->write({.transport = transport, .client = client_id(), .user = user(), .reason = {}});
+  }
+}
+
+void Session::log_close(Transport transport) {
+  if (connected_ms_ == 0) return;
+  note_end(0, "the client left");
+  if (context_.log != nullptr) {
+    context_.log->write({true, transport, client_id(), user(), end_->code, end_->reason,
+                         context_.clock.now_ms() - connected_ms_});
+  }
+  connected_ms_ = 0;
+}
+
 std::string make_client_id(RandomSource& random) {
   static constexpr std::string_view kHex = "0123456789abcdef";
   std::array<std::uint64_t, 2> bits{random.next(), random.next()};

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <memory>
 #include <span>
@@ -37,6 +38,24 @@ class ConnectionHost {
   virtual void reschedule(Outlet& outlet) = 0;
 };
 
+/// A client has come, or has gone.
+struct ConnectionRecord {
+  bool is_close = false;
+  Transport transport = Transport::websocket;
+  std::string_view client;
+  std::string_view user;
+  std::uint16_t code = 0;   ///< close: disconnect code, 0 when there was none
+  std::string_view reason;  ///< close
+  Millis duration_ms = 0;   ///< close
+};
+
+/// Hears of every client that comes and goes. Thread-safe, must not block.
+class ConnectionLog {
+ public:
+  virtual ~ConnectionLog() = default;
+  virtual void write(const ConnectionRecord& record) = 0;
+};
+
 /// Counters of a shard's sessions; read from any thread.
 struct SessionCounters {
   std::atomic<std::uint64_t> websocket{0};  ///< open now
@@ -55,7 +74,7 @@ struct SessionContext {
   Shard& shard;
   TurnOutput& output;
   ConnectionHost& host;
-  const Access& access;
+  Access& access;
   const OriginPolicy& origins;
   HttpHandler& handler;
   const HttpLibrary& http;
@@ -66,6 +85,7 @@ struct SessionContext {
   SessionCounters& counters;
   const std::atomic<bool>& is_draining;
   std::string_view version;
+  ConnectionLog* log = nullptr;  ///< null: nobody listens
 };
 
 /// What a connection decides, as a machine without I/O: bytes, time and entries in, slices out. Lives on its
@@ -98,6 +118,10 @@ class Session : public Sink {
   /// Id of the client, or empty.
   [[nodiscard]] virtual std::string_view client_id() const { return {}; }
   [[nodiscard]] virtual std::string_view user() const { return {}; }
+  /// Why the connection ends, for its record; the first reason counts.
+  void note_end(std::uint16_t code, std::string_view reason) {
+    if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason)});
+  }
 
  protected:
   /// Leads a continuation back to this session, or to nobody when it has gone. Only on the shard's thread.
@@ -106,11 +130,32 @@ class Session : public Sink {
     return self_;
   }
 
+  /// Asks the seam when the answer is not known at once. `then` must own what it needs: it runs on the
+  /// shard's thread later, unless the session has gone by then.
+  void ask(const Question& question, std::function<void(const Verdict&)> then) {
+    context_.access.ask(question,
+                        [shard = &context_.shard, me = self(), then = std::move(then)](Verdict verdict) {
+                          shard->run([me, then, verdict = std::move(verdict)] {
+                            if (*me != nullptr) then(verdict);
+                          });
+                        });
+  }
+  /// The client is known from now on.
+  void log_connect(Transport transport);
+  /// The client has gone; nothing unless it was known.
+  void log_close(Transport transport);
+
   SessionContext& context_;
   Outlet& outlet_;
 
  private:
+  struct End {
+    std::uint16_t code;
+    std::string reason;
+  };
   std::shared_ptr<Session*> self_;
+  std::unique_ptr<End> end_;
+  Millis connected_ms_ = 0;  // 0: not known, or gone
 };
 
 /// Is this a name that a channel can have: not empty, within the limit, UTF-8 without control characters?

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "protocol/centrifuge_codes.hpp"
 #include "protocol/position_token.hpp"
 #include "protocol/sse_event.hpp"
 #include "session/forms.hpp"
@@ -51,6 +52,7 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest req
     : Session(context, outlet),
       identity_(std::move(request.identity)),
       client_(make_client_id(context.random)) {
+  log_connect(Transport::sse);
   context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
   std::string head;
   append_head(head, extra_headers);
@@ -80,7 +82,7 @@ void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcom
   write_status(subscription, outcome.is_recovered, outcome.start.offset, true);
   if (context_.hub.options_for(subscription.channel).presence) {
     subscription.has_presence = true;
-    context_.hub.add_presence(subscription.channel, {client_, identity_.user, {}});
+    context_.hub.add_presence(subscription.channel, {client_, identity_.user, identity_.info_json});
   }
 }
 
@@ -187,18 +189,21 @@ void SseSession::on_closed() {
     if (subscription->has_presence) context_.hub.remove_presence(subscription->channel, client_);
   }
   subscriptions_.clear();
+  log_close(Transport::sse);
 }
 
 void SseSession::drain() {
   if (std::exchange(is_ending_, true)) return;
+  note_end(kDisconnectShutdown.code, kDisconnectShutdown.reason);
   std::string goodbye;
   append_sse_retry(goodbye, jittered_retry_ms(context_));
   context_.output.add(outlet_, goodbye);
   context_.host.close(outlet_);
 }
 
-void SseSession::disconnect(std::uint16_t /*code*/, std::string_view /*reason*/) {
+void SseSession::disconnect(std::uint16_t code, std::string_view reason) {
   if (std::exchange(is_ending_, true)) return;
+  note_end(code, reason);
   context_.host.close(outlet_);
 }
 

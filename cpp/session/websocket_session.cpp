@@ -10,9 +10,10 @@ namespace carillon {
 
 struct WebSocketSession::Subscription {
   /// The cursor's tag: does it take join and leave?
-  Subscription(WebSocketSession& session, std::string_view name, const ChannelOptions& options)
+  Subscription(WebSocketSession& session, std::string_view name, const ChannelOptions& options,
+               bool wants_notices)
       : channel(name),
-        cursor(session, options.join_leave ? 1 : 0),
+        cursor(session, options.join_leave && wants_notices ? 1 : 0),
         has_notices(options.join_leave),
         has_presence(options.presence) {}
   const std::string channel;
@@ -20,7 +21,7 @@ struct WebSocketSession::Subscription {
   bool is_started = false;           // its reply has been written
   bool is_leaving = false;           // ends when what is under way has left
   std::uint32_t unsubscribe_id = 0;  // an unsubscribe that came before the store had answered the subscribe
-  bool has_notices;                  // join and leave
+  bool has_notices;                  // its coming and going is announced
   bool has_presence;
 };
 
@@ -43,7 +44,6 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
 WebSocketSession::~WebSocketSession() { context_.counters.websocket.fetch_sub(1, std::memory_order_relaxed); }
 
 // ---- input
-// --------------------------------------------------------------------------------------------------------
 
 void WebSocketSession::on_bytes(std::span<char> bytes) {
   if (held_) {
@@ -108,14 +108,18 @@ void WebSocketSession::read_commands(std::string_view frame, bool is_new_frame) 
     is_first = false;
     context_.counters.commands.fetch_add(1, std::memory_order_relaxed);
     if (!handle(command)) return;
-    if (is_over_backlog()) {  // the client must read first
-      held_ = std::make_unique<Held>();
-      held_->commands = frame;
+    if (phase_ == Phase::connecting) return hold(frame);  // nothing is looked at before it is known who asks
+    if (is_over_backlog()) {                              // the client must read first
       outlet_.wants_empty_notice = true;
-      context_.host.pause_reading(outlet_, true);
-      return;
+      return hold(frame);
     }
   }
+}
+
+void WebSocketSession::hold(std::string_view commands) {
+  held_ = std::make_unique<Held>();
+  held_->commands = commands;
+  context_.host.pause_reading(outlet_, true);
 }
 
 bool WebSocketSession::is_over_backlog() const {
@@ -128,6 +132,10 @@ void WebSocketSession::on_outlet_empty() {
   if (pong_) send_pong();
   if (std::exchange(is_ping_due_, false)) send_ping();
   for (const auto& subscription : subscriptions_) context_.shard.resume(subscription->cursor);
+  if (phase_ != Phase::connecting) go_on();
+}
+
+void WebSocketSession::go_on() {
   if (!held_) return;
   const std::unique_ptr<Held> held = std::move(held_);
   if (!held->commands.empty()) read_commands(held->commands, false);
@@ -155,7 +163,6 @@ void WebSocketSession::settle_under_way() {
 }
 
 // ---- output
-// -------------------------------------------------------------------------------------------------------
 
 template <typename Encode>
 void WebSocketSession::reply(Encode&& encode) {
@@ -215,6 +222,7 @@ void WebSocketSession::disconnect(std::uint16_t code, std::string_view reason) {
   std::string frame;
   append_ws_close(frame, code, reason);
   context_.output.add(outlet_, frame);
+  note_end(code, reason);
   phase_ = Phase::closing;
   phase_due_ms_ = context_.clock.now_ms() + context_.limits.close_timeout_ms;
   next_ping_ms_ = pong_due_ms_ = kNoDeadline;
@@ -235,7 +243,6 @@ void WebSocketSession::end_connection() {
 }
 
 // ---- time
-// ---------------------------------------------------------------------------------------------------------
 
 Millis WebSocketSession::deadline() const { return std::min({next_ping_ms_, pong_due_ms_, phase_due_ms_}); }
 
@@ -254,7 +261,7 @@ void WebSocketSession::on_deadline(Millis now_ms) {
     pong_due_ms_ = kNoDeadline;
     context_.counters.no_pong.fetch_add(1, std::memory_order_relaxed);
     disconnect_with(kDisconnectNoPong);
-    return;
+    return end_connection();  // it does not answer: its close is not waited for
   }
   if (next_ping_ms_ <= now_ms) {
     next_ping_ms_ = now_ms + context_.heartbeat.ping_interval_ms;
@@ -267,10 +274,10 @@ void WebSocketSession::on_closed() {
   for (const auto& subscription : subscriptions_) end_subscription(*subscription);
   subscriptions_.clear();
   leaving_ = 0;
+  log_close(Transport::websocket);
 }
 
 // ---- entries
-// ------------------------------------------------------------------------------------------------------
 
 bool WebSocketSession::stage(Cursor& cursor, const Batch& batch) {
   if (outlet_.is_clogged || phase_ != Phase::connected) return false;
@@ -295,7 +302,6 @@ void WebSocketSession::on_gap(Cursor& cursor, const Gap& /*gap*/) {
 }
 
 // ---- commands
-// -----------------------------------------------------------------------------------------------------
 
 bool WebSocketSession::handle(const Command& command) {
   if (command.kind == CommandKind::pong) {
@@ -336,13 +342,34 @@ bool WebSocketSession::handle(const Command& command) {
 
 bool WebSocketSession::handle_connect(const Command& command) {
   if (phase_ != Phase::waiting) return disconnect_with(kDisconnectBadRequest);
-  const std::optional<Identity> identity =
-      context_.access.identify({.transport = Transport::websocket, .token = command.token, .user = user_});
-  if (!identity) return disconnect_with(kDisconnectInvalidToken);
+  Question asked = question(Operation::connect, {}, command.data);
+  asked.token = command.token;
+  if (const auto verdict = context_.access.answer(asked)) {
+    on_identified(command.id, *verdict);
+    return phase_ == Phase::connected;
+  }
+  phase_ = Phase::connecting;
+  ask(asked, [this, id = command.id](const Verdict& verdict) {
+    if (phase_ != Phase::connecting) return;
+    on_identified(id, verdict);
+    go_on();
+  });
+  return true;
+}
+
+void WebSocketSession::on_identified(std::uint32_t id, const Verdict& verdict) {
+  if (!verdict.is_allowed) {
+    phase_ = Phase::waiting;
+    if (verdict.code != 0) return deny(id, verdict);
+    disconnect_with(kDisconnectPermissionDenied);
+    return;
+  }
   phase_ = Phase::connected;
   phase_due_ms_ = kNoDeadline;
-  user_ = identity->user;
+  user_ = verdict.identity.user;
+  conn_info_json_ = verdict.identity.info_json;
   client_ = make_client_id(context_.random);
+  log_connect(Transport::websocket);
   const Millis interval = context_.heartbeat.ping_interval_ms;
   if (interval >
       0) {  // the first one after a random part, so that a storm of connects makes no storm of pings
@@ -357,22 +384,32 @@ bool WebSocketSession::handle_connect(const Command& command) {
     result.ping_s = static_cast<std::uint32_t>(std::max<Millis>(1, (interval + 999) / 1000));
     result.is_pong_expected = context_.heartbeat.pong_timeout_ms > 0;
   }
-  reply([&](std::string& out) { codec_.encode_connect(out, command.id, result); });
+  reply([&](std::string& out) { codec_.encode_connect(out, id, result); });
   context_.host.reschedule(outlet_);
-  return true;
 }
 
-bool WebSocketSession::check_channel(const Command& command, Operation operation, bool is_available) {
+Question WebSocketSession::question(Operation operation, std::string_view channel,
+                                    std::string_view data) const {
+  return {operation, Transport::websocket, client_, user_, channel, data, {}};
+}
+
+void WebSocketSession::deny(std::uint32_t id, const Verdict& verdict) {
+  if (verdict.code >= 3000) {
+    disconnect(static_cast<std::uint16_t>(verdict.code), verdict.reason);
+  } else if (verdict.code != 0) {
+    reply_error(id, {verdict.code, verdict.reason, false});
+  } else {
+    reply_error(id, kErrorPermissionDenied);
+  }
+}
+
+bool WebSocketSession::check_channel(const Command& command, bool is_available) {
   if (!is_channel_name(command.channel, context_.limits)) {
     reply_error(command.id, kErrorBadRequest);
     return false;
   }
   if (!is_available) {
     reply_error(command.id, kErrorNotAvailable);
-    return false;
-  }
-  if (!context_.access.allows({user_, {}}, operation, command.channel)) {
-    reply_error(command.id, kErrorPermissionDenied);
     return false;
   }
   return true;
@@ -397,29 +434,54 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
     reply_error(command.id, command.type != 0 ? kErrorPermissionDenied : kErrorBadRequest);
     return true;
   }
-  if (!check_channel(command, Operation::subscribe, true)) return true;
-
-  Subscription& subscription = *subscriptions_.emplace_back(
-      std::make_unique<Subscription>(*this, command.channel, context_.hub.options_for(command.channel)));
   std::optional<Since> since;
   if (command.is_recover) since = Since::from(command.epoch, command.offset);
-  context_.hub.subscribe(
-      context_.shard, subscription.cursor, subscription.channel, since,
-      [this, id = command.id, &subscription, must_recover = (command.flag & 2U) != 0](
-          const SubscribeOutcome& outcome) { on_subscribed(id, subscription, outcome, must_recover); });
+  const bool must_recover = (command.flag & 2U) != 0;
+  const Question asked = question(Operation::subscribe, command.channel);
+  const std::optional<Verdict> verdict = context_.access.answer(asked);
+  if (verdict && !verdict->is_allowed) {
+    deny(command.id, *verdict);
+    return phase_ == Phase::connected;
+  }
+  Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(
+      *this, command.channel, context_.hub.options_for(command.channel), command.is_join_leave));
+  if (verdict) {
+    open_subscription(command.id, subscription, since, must_recover);
+    return true;
+  }
+  ask(asked,
+      [this, id = command.id, channel = subscription.channel, since, must_recover](const Verdict& later) {
+        Subscription* waiting = find(channel);
+        if (waiting == nullptr || waiting->is_started) return;
+        if (later.is_allowed) return open_subscription(id, *waiting, since, must_recover);
+        deny(id, later);
+        forget(*waiting);
+      });
   return true;
+}
+
+void WebSocketSession::open_subscription(std::uint32_t id, Subscription& subscription,
+                                         const std::optional<Since>& since, bool must_recover) {
+  context_.hub.subscribe(context_.shard, subscription.cursor, subscription.channel, since,
+                         [this, id, &subscription, must_recover](const SubscribeOutcome& outcome) {
+                           on_subscribed(id, subscription, outcome, must_recover);
+                         });
+}
+
+void WebSocketSession::forget(Subscription& subscription) {
+  if (subscription.unsubscribe_id != 0) {
+    reply([&](std::string& out) { codec_.encode_unsubscribe(out, subscription.unsubscribe_id); });
+  }
+  subscription.has_presence = subscription.has_notices = false;
+  end_subscription(subscription);
+  erase(subscription);
 }
 
 void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscription,
                                      const SubscribeOutcome& outcome, bool must_recover) {
   const auto refuse = [&](const ErrorCode& error) {
     reply_error(id, error);
-    if (subscription.unsubscribe_id != 0) {
-      reply([&](std::string& out) { codec_.encode_unsubscribe(out, subscription.unsubscribe_id); });
-    }
-    subscription.has_presence = subscription.has_notices = false;
-    end_subscription(subscription);
-    erase(subscription);
+    forget(subscription);
   };
   if (outcome.error != StoreError::none) return refuse(kErrorInternal);
   if (must_recover && outcome.was_recovering && !outcome.is_recovered)
@@ -443,7 +505,8 @@ void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscriptio
   subscription.is_started = true;
   reply([&](std::string& out) { codec_.encode_subscribe(out, id, result); });
 
-  if (subscription.has_presence) context_.hub.add_presence(subscription.channel, {client_, user_, {}});
+  if (subscription.has_presence)
+    context_.hub.add_presence(subscription.channel, {client_, user_, conn_info_json_});
   if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
   if (subscription.unsubscribe_id != 0) unsubscribe(subscription, subscription.unsubscribe_id);
 }
@@ -504,12 +567,27 @@ bool WebSocketSession::handle_publish(const Command& command) {
     reply_error(command.id, kErrorBadRequest);
     return true;
   }
-  if (!check_channel(command, Operation::publish, true)) return true;
+  if (!check_channel(command, true)) return true;
+  const Question asked = question(Operation::publish, command.channel, command.data);
+  if (const auto verdict = context_.access.answer(asked)) {
+    publish(command.id, command.channel, command.data, *verdict);
+    return phase_ == Phase::connected;
+  }
+  ask(asked,
+      [this, id = command.id, channel = std::string(command.channel),
+       data = std::string(command.data)](const Verdict& verdict) { publish(id, channel, data, verdict); });
+  return true;
+}
+
+void WebSocketSession::publish(std::uint32_t id, std::string_view channel, std::string_view data,
+                               const Verdict& verdict) {
+  if (phase_ != Phase::connected) return;
+  if (!verdict.is_allowed) return deny(id, verdict);
   Publication publication;
-  publication.data = command.data;
+  publication.data = verdict.data ? *verdict.data : data;
   publication.info_json = info_json();
-  context_.hub.publish(command.channel, std::move(publication), {},
-                       [shard = &context_.shard, me = self(), id = command.id](const AppendResult& result) {
+  context_.hub.publish(channel, std::move(publication), {},
+                       [shard = &context_.shard, me = self(), id](const AppendResult& result) {
                          shard->run([me, id, error = result.error] {
                            if (*me == nullptr) return;
                            auto& session = static_cast<WebSocketSession&>(**me);
@@ -517,13 +595,20 @@ bool WebSocketSession::handle_publish(const Command& command) {
                            session.reply([&](std::string& out) { session.codec_.encode_publish(out, id); });
                          });
                        });
-  return true;
+}
+
+bool WebSocketSession::is_allowed(const Command& command, Operation operation) {
+  // No hook decides on these: the rules know at once.
+  const std::optional<Verdict> verdict = context_.access.answer(question(operation, command.channel));
+  if (verdict && verdict->is_allowed) return true;
+  deny(command.id, verdict.value_or(Verdict{}));
+  return false;
 }
 
 bool WebSocketSession::handle_presence(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
-  if (!check_channel(command, Operation::presence, context_.hub.options_for(command.channel).presence))
-    return true;
+  if (!check_channel(command, context_.hub.options_for(command.channel).presence)) return true;
+  if (!is_allowed(command, Operation::presence)) return true;
   const bool is_stats = command.kind == CommandKind::presence_stats;
   context_.hub.presence(command.channel, [shard = &context_.shard, me = self(), id = command.id,
                                           is_stats](const PresenceResult& found) {
@@ -551,8 +636,8 @@ bool WebSocketSession::handle_presence(const Command& command) {
 
 bool WebSocketSession::handle_history(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
-  if (!check_channel(command, Operation::history, context_.hub.options_for(command.channel).has_history()))
-    return true;
+  if (!check_channel(command, context_.hub.options_for(command.channel).has_history())) return true;
+  if (!is_allowed(command, Operation::history)) return true;
   HistoryQuery query;
   query.limit = command.limit < 0 ? context_.limits.history_publications
                                   : std::min(command.limit, context_.limits.history_publications);
@@ -592,7 +677,6 @@ bool WebSocketSession::handle_history(const Command& command) {
 }
 
 // ---- subscriptions
-// ------------------------------------------------------------------------------------------------
 
 WebSocketSession::Subscription* WebSocketSession::find(std::string_view channel) {
   for (const auto& subscription : subscriptions_) {
@@ -626,7 +710,7 @@ void WebSocketSession::erase(const Subscription& subscription) {
 }
 
 const std::string& WebSocketSession::info_json() {
-  if (info_json_.empty()) codec_.encode_client_info(info_json_, {user_, client_, {}, {}});
+  if (info_json_.empty()) codec_.encode_client_info(info_json_, {user_, client_, conn_info_json_, {}});
   return info_json_;
 }
 

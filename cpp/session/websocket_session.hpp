@@ -38,7 +38,7 @@ class WebSocketSession final : public Session {
   void on_gap(Cursor& cursor, const Gap& gap) override;
 
  private:
-  enum class Phase : std::uint8_t { waiting, connected, closing, closed };
+  enum class Phase : std::uint8_t { waiting, connecting, connected, closing, closed };
   struct Subscription;
   struct Held;
 
@@ -46,22 +46,34 @@ class WebSocketSession final : public Session {
   void read_commands(std::string_view frame, bool is_new_frame);
   bool handle(const Command& command);
   bool handle_connect(const Command& command);
+  void on_identified(std::uint32_t id, const Verdict& verdict);
   bool handle_subscribe(const Command& command);
+  void open_subscription(std::uint32_t id, Subscription& subscription, const std::optional<Since>& since,
+                         bool must_recover);
   void on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome,
                      bool must_recover);
   std::string take_page(Subscription& subscription);
   bool handle_unsubscribe(const Command& command);
   bool handle_publish(const Command& command);
+  void publish(std::uint32_t id, std::string_view channel, std::string_view data, const Verdict& verdict);
+  /// False: denied, and answered.
+  bool is_allowed(const Command& command, Operation operation);
   bool handle_presence(const Command& command);
   bool handle_history(const Command& command);
-  /// False: a bad channel, answered or disconnected already.
-  bool check_channel(const Command& command, Operation operation, bool is_available);
+  /// False: a bad channel, or not available; answered already.
+  bool check_channel(const Command& command, bool is_available);
+  void deny(std::uint32_t id, const Verdict& verdict);
+  [[nodiscard]] Question question(Operation operation, std::string_view channel,
+                                  std::string_view data = {}) const;
+  void hold(std::string_view commands);
+  void go_on();
 
   Subscription* find(std::string_view channel);
   void unsubscribe(Subscription& subscription, std::uint32_t id);
   void leave(const Subscription& subscription);
   void leave_later(Subscription& subscription);
   void end_subscription(Subscription& subscription);
+  void forget(Subscription& subscription);
   void erase(const Subscription& subscription);
   void settle_under_way();
 
@@ -86,6 +98,7 @@ class WebSocketSession final : public Session {
   Millis phase_due_ms_ = kNoDeadline;  // connect command, or the end of the closing handshake
   std::string user_;
   std::string client_;
+  std::string conn_info_json_;  // what the hook says of the client
   std::string info_json_;
   std::unique_ptr<std::string> pong_;  // payload of the newest ping that is to be answered
   std::unique_ptr<Held> held_;         // input that waits until replies have left

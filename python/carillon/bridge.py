@@ -7,12 +7,16 @@ file descriptor. The queue is bounded; where it is full, the cursor that feeds i
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
+import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from . import _core
+
+_log = logging.getLogger("carillon.server")
 
 Handler = Callable[[tuple[Any, ...]], None]
 
@@ -87,3 +91,70 @@ class LoopBridge:
             _bridges.pop(self.loop, None)
         self.loop.remove_reader(self.core.fileno())
         self.core.close()
+
+
+class EventThread:
+    """Hands the events of one bridge to a handler, on an event loop with a thread of its own.
+
+    The thread never keeps the interpreter alive. All methods may be called from any thread.
+
+    Args:
+        name: Of the thread.
+        core: The bridge; it is closed when the thread ends.
+        handle: Gets each event, on the loop. What it raises is logged.
+
+    Attributes:
+        loop: Its loop, for others to run coroutines on.
+    """
+
+    def __init__(self, name: str, core: _core.Bridge, handle: Handler) -> None:
+        self.loop = asyncio.new_event_loop()
+        self._core = core
+        self._handle = handle
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread.start()
+
+    def close(self, patience_s: float) -> None:
+        """Handles what waits in the bridge, cancels what runs on the loop, and ends the thread. Idempotent.
+
+        Args:
+            patience_s: Seconds to wait for the end. From the thread itself there is no wait.
+        """
+        with contextlib.suppress(RuntimeError):  # closed already
+            self.loop.call_soon_threadsafe(self.loop.stop)
+        if self._thread is threading.current_thread():
+            return
+        self._thread.join(patience_s)
+        if self._thread.is_alive():
+            _log.warning("a hook blocks the thread %s: it is left behind", self._thread.name)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self.loop)
+        self.loop.add_reader(self._core.fileno(), self._drain)
+        try:
+            self.loop.run_forever()
+            self.loop.remove_reader(self._core.fileno())
+            while self._drain():
+                pass
+            self.loop.run_until_complete(_cancel_others())
+            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        finally:
+            self._core.close()
+            self.loop.close()
+
+    def _drain(self) -> int:
+        events = self._core.drain(_BATCH)
+        for event in events:
+            try:
+                self._handle(event)
+            except Exception:
+                _log.exception("an event of the core could not be handled: %r", event[:3])
+        return len(events)
+
+
+async def _cancel_others() -> None:
+    await asyncio.sleep(0)  # what was asked for from outside begins first: it would be lost, unawaited
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

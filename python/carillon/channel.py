@@ -10,6 +10,8 @@ from typing import Any
 class Channel:
     """Settings for the channels of one pattern; what is None keeps the server's default.
 
+    Named as in a configuration file, where `history_ttl = "300s"` is the same as `history_ttl_ms = 300_000`.
+
     Attributes:
         history_size: Publications kept; 0 keeps none, and publications then have no offset.
         history_ttl_ms: How long they are kept, milliseconds.
@@ -18,10 +20,10 @@ class Channel:
         join_leave: Whether subscribers are told who comes and goes.
         live_window_entries: Entries kept for delivery even where `history_size` is 0.
         live_window_bytes: The same in bytes.
-        allow_subscribe: Clients may subscribe.
-        allow_publish: Clients may publish.
-        allow_presence: Clients may ask who is there.
-        allow_history: Clients may read the history and resume.
+        allow_subscribe_for_client: Clients may subscribe.
+        allow_publish_for_client: Clients may publish.
+        allow_presence_for_client: Clients may ask who is there.
+        allow_history_for_client: Clients may read the history and resume.
     """
 
     history_size: int | None = None
@@ -31,10 +33,10 @@ class Channel:
     join_leave: bool | None = None
     live_window_entries: int | None = None
     live_window_bytes: int | None = None
-    allow_subscribe: bool | None = None
-    allow_publish: bool | None = None
-    allow_presence: bool | None = None
-    allow_history: bool | None = None
+    allow_subscribe_for_client: bool | None = None
+    allow_publish_for_client: bool | None = None
+    allow_presence_for_client: bool | None = None
+    allow_history_for_client: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The fields that are set, named as in the configuration file."""

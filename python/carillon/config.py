@@ -1,12 +1,15 @@
-"""From keyword arguments and a file to the one JSON document that the core validates.
+"""From keyword arguments, the environment and a file to the one JSON document that the core validates.
 
 The core is the only schema: this module reads and merges, it never decides what is valid.
 """
 
 from __future__ import annotations
 
+import copy
+import functools
 import ipaddress
 import json
+import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +18,17 @@ from typing import Any
 from . import _core
 from .channel import Channel
 from .errors import ConfigError, from_core
+
+# Where the document has what `carillon.Server` takes under a shorter name.
+_PLACES = {
+    "host": "http_server.address",
+    "port": "http_server.port",
+    "api_key": "http_api.key",
+    "insecure": "client.insecure",
+    "allowed_origins": "client.allowed_origins",
+}
+_HEARTBEATS = {"ping_interval_ms": "client.ping_interval", "pong_timeout_ms": "client.pong_timeout"}
+_SECONDS = {"h": 3600.0, "s": 1.0, "ms": 0.001}
 
 
 def load(path: str | Path) -> dict[str, Any]:
@@ -37,27 +51,122 @@ def load(path: str | Path) -> dict[str, Any]:
     return document
 
 
+@functools.cache
+def schema() -> tuple[dict[str, Any], ...]:
+    """Every option: its `name` (the dotted path), `alias`, `type`, `default` and `doc`."""
+    return tuple(json.loads(_core.config_schema()))
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The options that the environment sets: CARILLON_ and the path, CARILLON_HTTP_SERVER_PORT=9000.
+
+    A list is its texts with spaces between them.
+
+    Raises:
+        ConfigError: A value is not of the option's type; the message names the variable.
+    """
+    document: dict[str, Any] = {}
+    for option in schema():
+        for path in filter(None, (option["name"], option["alias"])):
+            variable = environment_variable(path)
+            if option["type"] != "table" and variable in environment:
+                kind = "number" if path.endswith("_ms") else option["type"]
+                put(document, path, _parsed(variable, environment[variable], kind))
+    return document
+
+
+def environment_variable(path: str) -> str:
+    """The variable that sets the option at `path`."""
+    return "CARILLON_" + path.upper().replace(".", "_")
+
+
+def from_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The document that says what arguments of `carillon.Server` say; those that are None say nothing."""
+    document: dict[str, Any] = {}
+    for name, value in arguments.items():
+        if value is None:
+            continue
+        if name == "heartbeat":
+            for row, number in value.items():
+                is_number = isinstance(number, int) and not isinstance(number, bool)
+                path = _HEARTBEATS.get(row)
+                put(document, path or f"heartbeat.{row}", f"{number}ms" if path and is_number else number)
+        elif name == "channels":
+            document["channels"] = channel_table(value)
+        else:
+            put(document, _PLACES.get(name, name), list(value) if name == "allowed_origins" else value)
+    return document
+
+
+def settings_of_server(
+    arguments: Mapping[str, Any], source: str | Path | Mapping[str, Any] | None
+) -> dict[str, Any]:
+    """What holds for a `carillon.Server` with these arguments over this configuration, defaults included.
+
+    Without a configuration the system picks the port, and a server that only this machine can reach, and that
+    has no key, is insecure.
+
+    Raises:
+        ConfigError: See `normalise`.
+    """
+    given = from_arguments(arguments)
+    if source is not None:
+        return normalise(merge(dict(source) if isinstance(source, Mapping) else load(source), given))
+    is_ours = is_loopback(str(get(given, "http_server.address", "127.0.0.1")))
+    if is_ours and get(given, "client.insecure") is None and get(given, "http_api.key") is None:
+        put(given, "client.insecure", True)
+    return normalise(merge({"http_server": {"port": 0}}, given))
+
+
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`: tables are merged, everything else is replaced."""
-    merged = dict(base)
-    for name, value in over.items():
-        old = merged.get(name)
-        merged[name] = merge(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
+    """`base` with the values of `over`: tables are merged, everything else is replaced.
+
+    An option that `over` sets under its other name is replaced as well.
+    """
+    cleared = copy.deepcopy(dict(base))
+    for option in schema():
+        for set_here, set_there in ((option["name"], option["alias"]), (option["alias"], option["name"])):
+            if set_here and set_there and get(over, set_here) is not None:
+                _drop(cleared, set_there)
+    return _merged(cleared, over)
 
 
 def normalise(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document with all defaults, checked by the core.
 
     Raises:
-        ConfigError: A field is unknown or wrong; the message names it, its value and the remedy.
+        ConfigError: An option is unknown or wrong; the message names it, its value and the remedy.
     """
     try:
-        checked = _core.config_check(json.dumps(document))
+        checked = _core.config_check(json.dumps(document, default=str))
     except Exception as error:
         raise from_core(error) from None
     result: dict[str, Any] = json.loads(checked)
     return result
+
+
+def get(document: Mapping[str, Any], path: str, default: Any = None) -> Any:
+    """What the document has at a dotted path."""
+    value: Any = document
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return default
+        value = value[name]
+    return value
+
+
+def put(document: dict[str, Any], path: str, value: Any) -> None:
+    """Sets what the document has at a dotted path."""
+    *tables, name = path.split(".")
+    for table in tables:
+        document = document.setdefault(table, {})
+    document[name] = value
+
+
+def seconds(duration: str) -> float:
+    """A duration as `normalise` writes it ("25s", "100ms", "2h"), in seconds."""
+    number = duration.rstrip("hms")
+    return float(number) * _SECONDS[duration[len(number) :]]
 
 
 def channel_table(channels: Mapping[str, Channel | Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -76,3 +185,35 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for name, value in over.items():
+        merged.pop(name.removesuffix("_ms") if name.endswith("_ms") else f"{name}_ms", None)
+        old = merged.get(name)
+        both = isinstance(old, Mapping) and isinstance(value, Mapping)
+        merged[name] = _merged(old, value) if both else value  # type: ignore[arg-type]
+    return merged
+
+
+def _drop(document: dict[str, Any], path: str) -> None:
+    *tables, name = path.split(".")
+    table = get(document, ".".join(tables)) if tables else document
+    if isinstance(table, dict):
+        table.pop(name, None)
+
+
+def _parsed(variable: str, text: str, kind: str) -> Any:
+    if kind == "list":
+        return text.split()
+    if kind == "flag":
+        if text.lower() not in {"true", "false"}:
+            raise ConfigError(f"{variable}: '{text}' is neither true nor false")
+        return text.lower() == "true"
+    if kind == "number":
+        try:
+            return int(text)
+        except ValueError:
+            raise ConfigError(f"{variable}: '{text}' is no whole number") from None
+    return text

@@ -92,6 +92,10 @@ class ServerStopped(CarillonError, RuntimeError):  # noqa: N818
     """A server, or something that belongs to it, is used before it was started or after it was stopped."""
 
 
+class HookError(CarillonError, RuntimeError):
+    """A hook comes too late, or is the second one for the same thing."""
+
+
 class ForkedError(CarillonError, RuntimeError):
     """A server is used in a process that was forked from the one that made it: its threads are not here."""
 

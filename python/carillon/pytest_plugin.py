@@ -15,18 +15,25 @@ if TYPE_CHECKING:
 
     from .client import Client
     from .server import Server
+    from .testing import Identified
 
 
 @pytest.fixture
 def carillon_server_factory() -> Iterator[Callable[..., Server]]:
-    """Makes started servers; takes the arguments of `carillon.Server`. They are stopped after the test."""
+    """Makes started servers; takes the arguments of `carillon.Server`. They are stopped after the test.
+
+    `before_start=` is a function that gets the server before it starts: the place to register hooks.
+    """
     from .server import Server
     from .testing import assert_ledger_balances
 
     servers: list[Server] = []
 
-    def make(**settings: Any) -> Server:
-        server = Server(**settings).start()
+    def make(*, before_start: Callable[[Server], object] | None = None, **settings: Any) -> Server:
+        server = Server(**settings)
+        if before_start is not None:
+            before_start(server)
+        server.start()
         servers.append(server)
         return server
 
@@ -63,3 +70,11 @@ def carillon_client(carillon_url: str) -> Callable[..., Client]:
         return connect(carillon_url, **{"min_reconnect_delay": 0.02, "max_reconnect_delay": 0.2, **options})
 
     return make
+
+
+@pytest.fixture
+def carillon_cut(carillon_server: Server) -> Callable[[str | Identified], None]:
+    """Cuts a connection of `carillon_server`: `carillon_cut(client)`. See `carillon.testing.cut`."""
+    from .testing import cut
+
+    return lambda connection: cut(carillon_server, connection)

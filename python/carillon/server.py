@@ -13,20 +13,21 @@ import os
 import threading
 import warnings
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self
 
-from . import _core, card
+from . import _core, access_log, card
 from . import config as configuration
-from .bridge import LoopBridge
+from .bridge import EventThread, Handler, LoopBridge
 from .cursor import Cursor
 from .demo import pages as demo_pages
 from .errors import AddressInUse, ForkedError, ServerStopped, StoreError, from_core
+from .hooks import HookDecorators, HookTable
 from .items import ClientInfo, History, Message
 from .payload import encode
 from .position import Position
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -38,9 +39,11 @@ _log = logging.getLogger("carillon.server")
 
 _LEAVE_S = 1.0  # what a context manager gives clients to leave
 _SLICE_S = 0.1  # how long a wait may hold back a signal
+_HOOKS_S = 2.0  # what a hook that still runs may hold up a stop
+_EVENTS = 1 << 16  # questions and log records that may wait for Python
 
 
-class Server:
+class Server(HookDecorators):
     """A hub with its listening socket. Its threads are native: no event loop is needed to run it.
 
     All methods may be called from any thread. A stopped server stays stopped (its `ledger` and `stats` can
@@ -54,12 +57,14 @@ class Server:
         channels: Settings per channel pattern (`*` matches anything, the longest pattern wins).
         api_key: Key of the HTTP API.
         insecure: Everybody may do everything. Left out, it is on if the host is loopback and neither `config`
-            nor
-            `api_key` is given; the core refuses it on any other address.
+            nor `api_key` is given; the core refuses it on any other address.
         allowed_origins: Web origins that browsers may come from, with `*` as glob.
         limits: Limits by name, as in the `limits` table of a configuration file.
-        heartbeat: The `heartbeat` table of a configuration file.
+        heartbeat: `ping_interval_ms` and `pong_timeout_ms` (`client.ping_interval` and `client.pong_timeout`
+            of a configuration file), `comment_interval_ms` and `sse_retry_ms`.
         demo: Serve the demo page at `/`.
+        loop: The event loop that hooks run on, from whatever thread it runs. By default the server has one
+            for them, on a thread of its own.
         config: A TOML or JSON file, or the same as a dict. Arguments override it.
 
     Raises:
@@ -80,6 +85,7 @@ class Server:
         limits: Mapping[str, int] | None = None,
         heartbeat: Mapping[str, int] | None = None,
         demo: bool | None = None,
+        loop: asyncio.AbstractEventLoop | None = None,
         config: str | Path | Mapping[str, Any] | None = None,
     ) -> None:
         self._state_lock = threading.Lock()
@@ -88,22 +94,23 @@ class Server:
         self._has_ended = threading.Event()
         self._nowait_bridge: _core.Bridge | None = None
         self._nowait_ids = itertools.count(1)
-        given = {
+        self._hooks = HookTable()
+        self._loop = loop
+        self._events: EventThread | None = None
+        arguments = {
             "host": host,
             "port": port,
             "threads": threads,
             "store": store,
-            "channels": configuration.channel_table(channels) if channels else None,
+            "channels": channels,
             "api_key": api_key,
             "insecure": insecure,
-            "allowed_origins": list(allowed_origins) if allowed_origins else None,
-            "limits": dict(limits) if limits else None,
-            "heartbeat": dict(heartbeat) if heartbeat else None,
+            "allowed_origins": allowed_origins,
+            "limits": limits,
+            "heartbeat": heartbeat,
             "demo": demo,
         }
-        self._settings = _settings(
-            {name: value for name, value in given.items() if value is not None}, config
-        )
+        self._settings = configuration.settings_of_server(arguments, config)
         pages = demo_pages() if self._settings.get("demo") else {}
         try:
             self._core = _core.Server(_json.dumps(self._settings), pages)
@@ -128,12 +135,18 @@ class Server:
                 )
             if self._was_started:
                 return self
+            events = _core.Bridge(_EVENTS)
             try:
+                core.set_events(events)
+                self._hooks.install(core)
                 core.start()
-            except OSError as error:
-                raise self._address_error(error) from None
             except Exception as error:
+                events.close()
+                if isinstance(error, OSError):
+                    raise self._address_error(error) from None
                 raise from_core(error) from None
+            handle = _event_handler(core, self._hooks, self._loop)
+            self._events = EventThread(f"carillon-events-{core.port}", events, handle)
             self._was_started = True
         _live.add(self)
         return self
@@ -150,6 +163,10 @@ class Server:
             if self._nowait_bridge is not None:
                 self._nowait_bridge.close()
                 self._nowait_bridge = None
+            events, self._events = self._events, None
+        if events is not None:  # outside of the lock: a hook may be in stop(), too
+            self._hooks.close()
+            events.close(_HOOKS_S)
 
     def drain(self, deadline: float = 10.0) -> bool:
         """Asks all clients to go, takes no new ones, and waits for them. The server still runs afterwards.
@@ -202,7 +219,7 @@ class Server:
     @property
     def host(self) -> str:
         """The address it listens on."""
-        return str(self._settings["host"])
+        return str(self._settings["http_server"]["address"])
 
     @property
     def port(self) -> int:
@@ -430,6 +447,17 @@ class Server:
         """
         return self._running().disconnect(client, code, reason)
 
+    def cut(self, client: str) -> bool:
+        """Drops the TCP connection of a client at once, without a goodbye: for tests of what comes after.
+
+        Args:
+            client: Id of the connection, one of `connections()`.
+
+        Returns:
+            Whether it was there.
+        """
+        return self._running().cut(client)
+
     def stats(self) -> dict[str, Any]:
         """Counters of the server. Readable after it was stopped."""
         counters: dict[str, Any] = _json.loads(self._whole().stats())
@@ -460,9 +488,8 @@ class Server:
             rows["clients"] = len(self.connections())
             rows["channels"] = f"{len(channels)}, {sum(channels.values())} subscriptions"
             rows["ledger"] = "balances" if self.ledger()["is_balanced"] else "does not balance"
-            rows["mode"] = (
-                "insecure: everybody may do everything" if self._settings["insecure"] else "keys required"
-            )
+            is_insecure = self._settings["client"]["insecure"]
+            rows["mode"] = "insecure: everybody may do everything" if is_insecure else "keys required"
         return card.render("Carillon", self.url if is_running else None, rows)
 
     def _whole(self) -> _core.Server:
@@ -490,27 +517,13 @@ class Server:
     def _address_error(self, error: OSError) -> OSError:
         if error.errno != errno.EADDRINUSE:
             return error
-        address = f"{self.host}:{self._settings['port']}"
-        ours = next(
-            (one for one in list(_live) if one.is_running and one.port == self._settings["port"]), None
-        )
+        port = self._settings["http_server"]["port"]
+        address = f"{self.host}:{port}"
+        ours = next((one for one in list(_live) if one.is_running and one.port == port), None)
         cause = f"by {ours!r} of this very process: stop() it" if ours else "by another process: end it"
         return AddressInUse(
             errno.EADDRINUSE, f"{address} is taken {cause}, choose another port, or port 0 for any"
         )
-
-
-def _settings(given: dict[str, Any], source: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
-    base = (
-        {} if source is None else dict(source) if isinstance(source, Mapping) else configuration.load(source)
-    )
-    document = configuration.merge(base, given)
-    if source is None:
-        document.setdefault("port", 0)
-        host = document.get("host", "127.0.0.1")
-        if "insecure" not in document and "api_key" not in document and configuration.is_loopback(str(host)):
-            document["insecure"] = True
-    return configuration.normalise(document)
 
 
 def _tags(tags: Mapping[str, str] | None) -> dict[str, str] | None:
@@ -522,8 +535,20 @@ def _encoded(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, tuple[Buff
         yield channel, encode(data)
 
 
+def _event_handler(core: _core.Server, hooks: HookTable, loop: asyncio.AbstractEventLoop | None) -> Handler:
+    """What the event thread does. It holds no server: one that is let go must be seen to be."""
+
+    def handle(event: tuple[Any, ...]) -> None:
+        if event[0] == "question":
+            hooks.ask(core, loop, event)
+        else:
+            access_log.emit(event)
+
+    return handle
+
+
 _live: weakref.WeakSet[Server] = weakref.WeakSet()
-_parents_cores: list[_core.Server] = []
+_parents_parts: list[object] = []
 
 
 def _stop_all() -> None:
@@ -534,7 +559,8 @@ def _stop_all() -> None:
 def _mark_forked() -> None:
     for server in list(_live):
         server._is_forked = True
-        _parents_cores.append(server._core)  # never destroyed in the child: its threads are not there to join
+        # Never destroyed in the child: their threads are not there to join.
+        _parents_parts.extend((server._core, server._events))
 
 
 atexit.register(_stop_all)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
 from urllib.parse import urlsplit
 
 from .background_loop import BackgroundLoop
@@ -47,6 +47,33 @@ def assert_ledger_balances(server: Server, timeout: float = 5.0) -> None:
     with contextlib.suppress(TimeoutError):
         wait_until(lambda: server.ledger()["is_balanced"], timeout)
     assert server.ledger()["is_balanced"], f"the ledger does not balance: {server.ledger()}"
+
+
+class Identified(Protocol):
+    """Whatever knows the id of its connection: a WebSocket client of `carillon` or `carillon.sync`."""
+
+    @property
+    def client_id(self) -> str | None:
+        """The id that the server gave it; None while it is not connected, and over SSE and long-poll."""
+
+
+def cut(server: Server, connection: str | Identified) -> None:
+    """Drops one TCP connection of a server at once, without a goodbye, as a network does.
+
+    A client of this package comes back by itself, and its subscriptions go on where they were.
+
+    Args:
+        server: A server of this process.
+        connection: The id of a connection (one of `server.connections()`, or what a hook or a record of the
+            access log calls `client`), or a connected WebSocket client. For the streams of an SSE client,
+            which do not know their ids, and for polls: `FaultProxy.cut`.
+
+    Raises:
+        ValueError: It is not there.
+    """
+    client = connection if isinstance(connection, str) else connection.client_id
+    if not client or not server.cut(client):
+        raise ValueError(f"cannot cut {connection!r}: the server has no such connection now")
 
 
 class FaultProxy:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import carillon
 import pytest
-from carillon import Server
+from carillon import Server, config
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -99,12 +99,12 @@ def test_serve_refuses_a_demo_that_others_can_reach() -> None:
 
 def test_options_come_from_the_line_then_the_environment_then_the_file(tmp_path: Path) -> None:
     file = tmp_path / "carillon.toml"
-    file.write_text("port = 1\nthreads = 1\ninsecure = true\n")
+    file.write_text("threads = 1\n[http_server]\nport = 1\n[client]\ninsecure = true\n")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        result = run("serve", "--config", str(file), CARILLON_PORT=port)
+        result = run("serve", "--config", str(file), CARILLON_HTTP_SERVER_PORT=port)
         assert f":{port} is taken" in result.stderr
-        result = run("serve", "--config", str(file), "--port", port, CARILLON_PORT="2")
+        result = run("serve", "--config", str(file), "--port", port, CARILLON_HTTP_SERVER_PORT="2")
         assert f":{port} is taken" in result.stderr
 
 
@@ -146,18 +146,80 @@ def test_usage_errors_have_their_code() -> None:
 
 def test_config_check_show_and_schema(tmp_path: Path) -> None:
     good, bad, broken = tmp_path / "good.toml", tmp_path / "bad.json", tmp_path / "broken.toml"
-    good.write_text('port = 9000\napi_key = "secret"\n')
-    bad.write_text('{"prot": 1}')
+    good.write_text('[http_server]\nport = 9000\n[http_api]\nkey = "secret"\n')
+    bad.write_text('{"http_server": {"prot": 1}}')
     broken.write_text("port =")
     assert run("config", "check", str(good)).returncode == 0
     shown = run("config", "show", str(good)).stdout
-    assert json.loads(shown)["port"] == 9000
+    assert json.loads(shown)["http_server"]["port"] == 9000
     assert "secret" not in shown
-    assert json.loads(run("config", "show").stdout)["host"] == "127.0.0.1"
-    for file, word in ((bad, "prot"), (broken, "not valid TOML"), (tmp_path / "none.toml", "cannot read")):
+    assert json.loads(run("config", "show").stdout)["http_server"]["address"] == "127.0.0.1"
+    for file, word in (
+        (bad, "http_server.prot: unknown option; did you mean 'http_server.port'?"),
+        (broken, "not valid TOML"),
+        (tmp_path / "none.toml", "cannot read"),
+    ):
         result = run("config", "check", str(file))
         assert (result.returncode, word in result.stderr) == (3, True), result.stderr
-    assert "host" in run("config", "schema").stdout
+    assert "client.allowed_origins" in run("config", "schema").stdout
+
+
+FAMILY = """
+[client]
+ping_interval = "20s"
+channel_limit = 64
+[channel.without_namespace]
+history_size = 10
+[[channel.namespaces]]
+name = "chat"
+history_ttl = "10m"
+allow_subscribe_for_client = true
+"""
+
+
+def test_what_config_show_prints_is_a_configuration(tmp_path: Path) -> None:
+    file, again = tmp_path / "carillon.toml", tmp_path / "again.json"
+    file.write_text(FAMILY)
+    shown = run("config", "show", str(file)).stdout
+    again.write_text(shown)
+    assert run("config", "show", str(again)).stdout == shown
+    (chat,) = json.loads(shown)["channel"]["namespaces"]
+    assert (chat["name"], chat["history_ttl"]) == ("chat", "600s")
+
+
+def test_every_single_value_can_come_from_the_environment() -> None:
+    values = {"text": "memory", "flag": "true", "number": "1", "duration": "10s", "list": "a b"}
+    names = {
+        option["name"]: config.environment_variable(option["name"])
+        for option in config.schema()
+        if option["type"] != "table"
+    }
+    assert len(set(names.values())) == len(names)
+    for option in config.schema():
+        if option["type"] != "table":
+            document = config.from_environment({names[option["name"]]: values[option["type"]]})
+            assert config.get(document, option["name"]) is not None, option["name"]
+    shown = run(
+        "config",
+        "show",
+        CARILLON_CLIENT_INSECURE="true",
+        CARILLON_CLIENT_ALLOWED_ORIGINS="https://a.test https://b.test",
+        CARILLON_CHANNEL_WITHOUT_NAMESPACE_HISTORY_TTL="7s",
+        CARILLON_LIMITS_MESSAGE_BYTES="1000",
+        CARILLON_SHUTDOWN_TIMEOUT="3s",
+    )
+    settings = json.loads(shown.stdout)
+    assert settings["client"]["insecure"] is True
+    assert settings["client"]["allowed_origins"] == ["https://a.test", "https://b.test"]
+    assert settings["channel"]["without_namespace"]["history_ttl"] == "7s"
+    assert settings["websocket"]["message_size_limit"] == 1000
+    assert settings["shutdown"]["timeout"] == "3s"
+
+
+def test_a_wrong_value_in_the_environment_names_its_variable() -> None:
+    for name, value in (("CARILLON_HTTP_SERVER_PORT", "http"), ("CARILLON_CLIENT_INSECURE", "maybe")):
+        result = run("config", "show", **{name: value})
+        assert (result.returncode, name in result.stderr, value in result.stderr) == (3, True, True)
 
 
 def test_doctor_prints_what_a_bug_report_needs() -> None:

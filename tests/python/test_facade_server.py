@@ -57,7 +57,12 @@ def test_an_address_taken_by_ourselves_names_the_server_that_has_it(carillon_ser
 
 
 @pytest.mark.parametrize(
-    "settings", [{"port": "x"}, {"config": {"hots": "127.0.0.1"}}, {"host": "0.0.0.0", "insecure": True}]
+    "settings",
+    [
+        {"port": "x"},
+        {"config": {"http_server": {"adress": "127.0.0.1"}}},
+        {"host": "0.0.0.0", "insecure": True},
+    ],
 )
 def test_a_wrong_setting_is_refused_at_once(settings: dict[str, object]) -> None:
     with pytest.raises(carillon.ConfigError):
@@ -66,19 +71,32 @@ def test_a_wrong_setting_is_refused_at_once(settings: dict[str, object]) -> None
 
 def test_arguments_override_the_file(tmp_path: Path) -> None:
     file = tmp_path / "carillon.toml"
-    file.write_text('port = 1234\nthreads = 1\n[channels."a*"]\nhistory_size = 5\n')
+    file.write_text('threads = 1\n[http_server]\nport = 1234\n[channels."a*"]\nhistory_size = 5\n')
     server = Server(port=0, config=file, channels={"b": carillon.Channel(history_size=7)})
-    assert server.settings["port"] == 0
+    assert server.settings["http_server"]["port"] == 0
     assert server.settings["threads"] == 1
     sizes = {name: row["history_size"] for name, row in server.settings["channels"].items()}
     assert sizes.items() >= {"a*": 5, "b": 7}.items()
-    assert server.settings["insecure"] is False
+    assert server.settings["client"]["insecure"] is False
+
+
+def test_an_argument_replaces_the_option_under_its_other_name() -> None:
+    config = {"client": {"channel_limit": 5}, "channels": {"a": {"history_ttl": "9s", "history_size": 3}}}
+    ttl = carillon.Channel(history_ttl_ms=1_500)
+    settings = Server(config=config, limits={"channels_per_connection": 7}, channels={"a": ttl}).settings
+    assert settings["client"]["channel_limit"] == 7
+    assert settings["channels"]["a"]["history_ttl"] == "1500ms"
+    assert settings["channels"]["a"]["history_size"] == 3
+    assert config["client"] == {"channel_limit": 5}
+    settings = Server(heartbeat={"ping_interval_ms": 400, "pong_timeout_ms": 90, "sse_retry_ms": 5}).settings
+    assert (settings["client"]["ping_interval"], settings["client"]["pong_timeout"]) == ("400ms", "90ms")
+    assert settings["heartbeat"]["sse_retry_ms"] == 5
 
 
 def test_only_a_bare_server_on_this_machine_is_insecure_by_itself() -> None:
-    assert Server().settings["insecure"] is True
-    assert Server(api_key="k").settings["insecure"] is False
-    assert Server(config={}).settings["insecure"] is False
+    assert Server().settings["client"]["insecure"] is True
+    assert Server(api_key="k").settings["client"]["insecure"] is False
+    assert Server(config={}).settings["client"]["insecure"] is False
 
 
 def test_publications_are_numbered_from_one(carillon_server: Server) -> None:

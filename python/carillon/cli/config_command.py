@@ -31,23 +31,29 @@ def check(file: Path) -> None:
 @config_group.command()
 @_FILE
 def show(file: Path | None) -> None:
-    """Prints the configuration in force with FILE, or without one, as JSON with all defaults."""
+    """Prints the configuration in force with FILE and the environment, as JSON with all defaults."""
     from .. import config
 
     with told_in_a_sentence():
-        settings = config.normalise(config.load(file) if file else {})
-    if settings.get("api_key"):
-        settings["api_key"] = "(set)"
+        settings = config.normalise(
+            config.merge(config.load(file) if file else {}, config.from_environment())
+        )
+    if settings["http_api"]["key"]:
+        settings["http_api"]["key"] = "(set)"
     click.echo(json.dumps(settings, indent=2))
 
 
 @config_group.command()
 def schema() -> None:
-    """Prints every field with its type, default and meaning."""
-    from .. import _core
+    """Prints every option with its type, default and meaning.
 
-    fields = json.loads(_core.config_schema())
-    width = max(len(field["name"]) for field in fields)
-    for field in fields:
-        default = json.dumps(field["default"])
-        click.echo(f"{field['name']:<{width}}  {field['type']:<7}  {default:<14}  {field['doc']}")
+    CARILLON_HTTP_SERVER_PORT and the like set the same from the environment.
+    """
+    from .. import config
+
+    options = config.schema()
+    width = max(len(option["name"]) for option in options)
+    for option in options:
+        default = json.dumps(option["default"])
+        alias = f" (or {option['alias']})" if option["alias"] else ""
+        click.echo(f"{option['name']:<{width}}  {option['type']:<8}  {default:<14}  {option['doc']}{alias}")

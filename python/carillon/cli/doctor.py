@@ -26,11 +26,13 @@ def doctor() -> None:
     """Prints versions, limits of this machine and of the server. Paste it into bug reports."""
     for name, value in _facts():
         click.echo(f"{name:<24}{value}")
-    click.echo("\nlimits of the server     default             what a client sees beyond it")
-    from .. import _core
+    click.echo("\nlimits of the server                     default             what a client sees beyond it")
+    from .. import _core, config
 
+    options = {option["alias"] or option["name"]: option["name"] for option in config.schema()}
     for name, default, unit, effect in _core.limits():
-        click.echo(f"  {name:<22} {f'{default} {unit}':<19} {effect}")
+        option = options[f"limits.{name}"]
+        click.echo(f"  {option:<38} {f'{default} {unit}':<19} {effect}")
 
 
 def _facts() -> Iterator[tuple[str, str]]:

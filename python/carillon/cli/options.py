@@ -11,4 +11,4 @@ URL = click.option(
     envvar="CARILLON_URL",
     help="The server's address.",
 )
-API_KEY = click.option("--api-key", envvar="CARILLON_API_KEY", help="Key of the server's HTTP API.")
+API_KEY = click.option("--api-key", envvar="CARILLON_HTTP_API_KEY", help="Key of the server's HTTP API.")

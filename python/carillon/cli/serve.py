@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import resource
 import signal
 import threading
@@ -13,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .._version import __version__
+from ..access_log import set_up
 from .failure import told_in_a_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
+    from ..access_log import Format
     from ..server import Server
 
 _SLICE_S = 0.1
@@ -32,19 +33,36 @@ _SLICE_S = 0.1
     envvar="CARILLON_CONFIG",
     help="TOML or JSON. Without one: the demo page, on this machine only.",
 )
-@click.option("--host", envvar="CARILLON_HOST", help="Address to listen on.")
-@click.option("--port", type=click.IntRange(0, 65535), envvar="CARILLON_PORT", help="Port, 0 for any.")
+@click.option("--host", help="Address to listen on (http_server.address).")
+@click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for any (http_server.port).")
+@click.option("--threads", type=click.IntRange(0), help="Shard threads, 0 for one per core.")
+@click.option("--store", help="Where logs are kept: memory.")
 @click.option(
-    "--threads", type=click.IntRange(0), envvar="CARILLON_THREADS", help="Shard threads, 0 for one per core."
+    "--shutdown-timeout",
+    metavar="DURATION",
+    help="What clients are given to leave at the end, as 10s (shutdown.timeout).",
 )
-@click.option("--store", envvar="CARILLON_STORE", help="Where logs are kept: memory.")
 @click.option(
-    "--drain-timeout",
-    type=click.FloatRange(0),
-    default=10.0,
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
+    default="info",
     show_default=True,
-    envvar="CARILLON_DRAIN_TIMEOUT",
-    help="Seconds that clients have to leave at the end.",
+    envvar="CARILLON_LOG_LEVEL",
+    help="Least level of what is logged.",
+)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    envvar="CARILLON_LOG_FORMAT",
+    help="A line of text per record, or a JSON object.",
+)
+@click.option(
+    "--access-log/--no-access-log",
+    default=True,
+    envvar="CARILLON_ACCESS_LOG",
+    help="A record per connect and per close, with its reason.",
 )
 def serve(
     file: Path | None,
@@ -52,22 +70,31 @@ def serve(
     port: int | None,
     threads: int | None,
     store: str | None,
-    drain_timeout: float,
+    shutdown_timeout: str | None,
+    log_level: str,
+    log_format: Format,
+    access_log: bool,
 ) -> None:
-    """Runs a server until Ctrl-C or SIGTERM, which asks clients to leave; a second one stops at once."""
+    """Runs a server until Ctrl-C or SIGTERM, which asks clients to leave; a second one stops at once.
+
+    CARILLON_HTTP_SERVER_PORT and the like set options of the configuration; 'carillon config schema' lists
+    them.
+    """
+    from .. import config
     from ..demo.machine import MachineFeed
     from ..server import Server
 
-    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", level=logging.INFO)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    set_up(log_format, log_level, access_log)
     given: dict[str, Any] = {"host": host, "port": port, "threads": threads, "store": store}
-    given = {name: value for name, value in given.items() if value is not None}
-    if file is None:
-        given = {"port": 8000, "demo": True, "insecure": True} | given
     _raise_descriptor_limit()
     with told_in_a_sentence(), _signals() as stop_requests:
-        server = Server(config=file, **given).start()
-        is_demo = bool(server.settings.get("demo"))
+        document = config.merge(config.load(file) if file else {}, config.from_environment())
+        if file is None and config.get(document, "http_api.key") is None:
+            document = config.merge({"demo": True, "client": {"insecure": True}}, document)
+        if shutdown_timeout is not None:
+            config.put(document, "shutdown.timeout", shutdown_timeout)
+        server = Server(config=document, **given).start()
+        is_demo = bool(server.settings["demo"])
         with contextlib.ExitStack() as running:
             running.callback(server.stop)
             if is_demo:
@@ -75,11 +102,12 @@ def serve(
             _greet(server)
             _wait_for(stop_requests, 1)
             click.echo("Asking clients to leave (press CTRL+C to stop at once)", err=True)
-            _drain(server, drain_timeout, stop_requests)
+            timeout_s = config.seconds(server.settings["shutdown"]["timeout"])
+            _drain(server, timeout_s, stop_requests)
 
 
 def _greet(server: Server) -> None:
-    if server.settings.get("insecure"):
+    if server.settings["client"]["insecure"]:
         click.secho(
             "INSECURE DEMO: everybody who reaches this server may publish, read and ask anything. "
             "Give a configuration before others can reach it.",

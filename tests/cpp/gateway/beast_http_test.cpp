@@ -158,7 +158,6 @@ TEST(BeastReader, KeepsAHeadWithoutABodyAndAnEmptyValue) {
 }
 
 // ---- upgrade
-// --------------------------------------------------------------------------------------------------------
 
 HttpRequest handshake(std::string_view extra = {}, std::string_view version = "13") {
   std::string text =

@@ -24,7 +24,7 @@ struct SmallHubTest : HubTest {
   SmallHubTest() : HubTest(2, {}, {.history_bytes_total = 100'000}) {}
 };
 
-// ---- epoch and offset ---------------------------------------------------------------------------------------------
+// ---- epoch and offset
 
 TEST_F(HubTest, TheEpochIsMadeByWhateverTouchesTheChannelFirst) {
   PlainReader reader(*shards[0]);
@@ -105,7 +105,7 @@ TEST_F(ForgetfulHubTest, AChannelInUseIsNeverForgotten) {
   EXPECT_EQ(publish("a", "1").position, (Position{start.epoch, 1}));
 }
 
-// ---- resume -------------------------------------------------------------------------------------------------------
+// ---- resume
 
 TEST_F(HubTest, AResumeAtEveryOffsetIsCompleteOrTold) {
   publish_numbers("tiny", 1, 10);  // the history holds 8, 9 and 10
@@ -185,7 +185,7 @@ TEST_F(HubTest, ACancelledSubscribeIsNotAnswered) {
   EXPECT_FALSE(reader.cursor.is_open());
 }
 
-// ---- publish ------------------------------------------------------------------------------------------------------
+// ---- publish
 
 TEST_F(HubTest, ARetriedPublishIsOnePublication) {
   const AppendResult first = publish("a", "1", {.idempotency_key = "k"});
@@ -247,7 +247,7 @@ TEST_F(HubTest, EveryShardSeesTheSameOrder) {
   EXPECT_EQ(second.taken, numbers(1, 40));
 }
 
-// ---- history ------------------------------------------------------------------------------------------------------
+// ---- history
 
 TEST_F(HubTest, HistoryWithoutALimitIsOnlyThePosition) {
   publish_numbers("a", 1, 3);
@@ -309,7 +309,7 @@ TEST_F(HubTest, AHistoryAnswerMayAskTheHubAgain) {
   EXPECT_EQ(inner, numbers(1, 1));
 }
 
-// ---- upkeep -------------------------------------------------------------------------------------------------------
+// ---- upkeep
 
 TEST_F(SmallHubTest, TheProcessKeepsWithinItsBytes) {
   for (int i = 0; i < 2'000; ++i) {

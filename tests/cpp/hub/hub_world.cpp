@@ -147,7 +147,7 @@ bool HubWorld::must_recover(const Truth& truth, const Since& since) {
          since.epoch == top.epoch && since.offset <= top.offset;
 }
 
-// ---- steps --------------------------------------------------------------------------------------------------------
+// ---- steps
 
 void HubWorld::run(std::size_t steps) {
   for (std::size_t i = 0; i < steps && !testing::Test::HasFailure(); ++i) step();
@@ -355,7 +355,7 @@ void HubWorld::check_ledger() {
   });
 }
 
-// ---- the end ------------------------------------------------------------------------------------------------------
+// ---- the end
 
 void HubWorld::settle() {
   for (int round = 0; round < 50'000; ++round) {

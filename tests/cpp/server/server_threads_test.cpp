@@ -27,7 +27,7 @@ std::chrono::milliseconds stress_time() {
 }
 
 ServerConfig busy_config() {
-  return parse_config(R"({"port": 0, "threads": 4, "insecure": true,
+  return parse_config(R"({"http_server": {"port": 0}, "threads": 4, "client": {"insecure": true},
                           "channels": {"*": {"history_size": 100000, "history_bytes": 100000000}}})");
 }
 

@@ -91,7 +91,6 @@ class PlainReader final : public HttpReader {
 }  // namespace
 
 // ---- store and HTTP
-// -------------------------------------------------------------------------------------------------
 
 void LateStore::answer() {
   std::vector<std::function<void()>> answers;
@@ -153,7 +152,6 @@ void TestHandler::handle(const HttpRequest& request, std::string_view path, Resp
 }
 
 // ---- world
-// ----------------------------------------------------------------------------------------------------------
 
 Lane::Lane(World& world, std::uint32_t index)
     : shard(index, world.clock,
@@ -172,7 +170,8 @@ World::World(WorldOptions world_options)
       store(clock, random),
       rules(options.rules),
       hub(clock, store, rules, HubLimits{}),
-      access(rules, options.is_insecure),
+      rules_access(rules, options.is_insecure),
+      access(rules_access),
       origins(options.allowed_origins, options.is_insecure) {
   std::vector<Shard*> shards;
   for (std::size_t i = 0; i < options.shards; ++i) {
@@ -452,7 +451,6 @@ std::size_t World::present(std::string_view channel) {
 }
 
 // ---- clients
-// --------------------------------------------------------------------------------------------------------
 
 Client::Client(World& its_world, std::size_t lane, bool is_over_limit) : world(its_world) {
   world.attach(*this, lane, is_over_limit);

@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -121,6 +123,35 @@ struct TestConnection {
   bool is_gone = false;
 };
 
+/// Access that can take its time, as hooks do.
+class SlowAccess final : public Access {
+ public:
+  explicit SlowAccess(Access& rules) : rules_(rules) {}
+  [[nodiscard]] std::optional<Verdict> answer(const Question& question) const override {
+    if (slow.contains(question.operation)) return std::nullopt;
+    return rules_.answer(question);
+  }
+  void ask(const Question& question, std::function<void(Verdict)> then) override {
+    asked.push_back(std::string(name_of(question.operation)) + " " + std::string(question.user) +
+                    std::string(question.channel));
+    waiting.push_back(std::move(then));
+  }
+  /// Answers the oldest question.
+  void decide(Verdict verdict) {
+    if (waiting.empty()) throw std::logic_error("nothing is asked");
+    const auto then = std::move(waiting.front());
+    waiting.pop_front();
+    then(std::move(verdict));
+  }
+
+  std::set<Operation> slow;
+  std::vector<std::string> asked;
+  std::deque<std::function<void(Verdict)>> waiting;
+
+ private:
+  Access& rules_;
+};
+
 /// One shard with its connections.
 struct Lane {
   Lane(World& world, std::uint32_t index);
@@ -155,7 +186,8 @@ class World final : private ConnectionHost {
   LateStore store;
   const ChannelRules rules;
   Hub hub;
-  RulesAccess access;
+  RulesAccess rules_access;
+  SlowAccess access;
   OriginPolicy origins;
   TestHandler handler;
   PlainHttp http;
@@ -201,7 +233,6 @@ class World final : private ConnectionHost {
 };
 
 // ---- clients
-// --------------------------------------------------------------------------------------------------------
 
 /// The far end of a connection.
 class Client {

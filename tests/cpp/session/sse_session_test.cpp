@@ -324,7 +324,7 @@ TEST(Sse, JoinAndLeaveAreNotForPlainStreams) {
   world.run();
   WsClient member(world);
   member.connect();
-  member.subscribe("a");
+  member.subscribe("a", {{"join_leave", true}});
   world.publish("a", "1");
   member.cut();
   world.run();

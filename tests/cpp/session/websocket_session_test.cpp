@@ -43,7 +43,6 @@ std::vector<Offset> range(Offset first, Offset last) {
 }
 
 // ---- connect
-// --------------------------------------------------------------------------------------------------------
 
 TEST(WebSocketConnect, AnswersWithIdVersionAndPing) {
   World world;
@@ -131,7 +130,6 @@ TEST(WebSocketConnect, WithoutOneInTimeTheConnectionIsStale) {
 }
 
 // ---- frames
-// ---------------------------------------------------------------------------------------------------------
 
 TEST(WebSocketFrames, EmptyAndMalformedOnesAreBadRequests) {
   for (const std::string text :
@@ -191,7 +189,6 @@ TEST(WebSocketFrames, SendIsNotAvailableAndRpcAndRefreshAreAnsweredSo) {
 }
 
 // ---- heartbeat
-// ------------------------------------------------------------------------------------------------------
 
 TEST(WebSocketHeartbeat, TheFirstPingComesInTheSecondHalfOfTheInterval) {
   std::set<Millis> seen;
@@ -360,7 +357,6 @@ TEST(WebSocketHeartbeat, WhoTakesNothingIsDropped) {
 }
 
 // ---- subscribe
-// ------------------------------------------------------------------------------------------------------
 
 TEST(WebSocketSubscribe, TellsEpochAndTopOfAnEmptyAndAFullChannel) {
   World world;
@@ -527,7 +523,6 @@ TEST(WebSocketSubscribe, AConnectionThatBreaksWhileTheStoreThinksIsForgotten) {
 }
 
 // ---- recovery
-// -------------------------------------------------------------------------------------------------------
 
 TEST(WebSocketRecovery, WhatWasMissedStandsInTheReply) {
   World world;
@@ -702,7 +697,6 @@ TEST(WebSocketRecovery, AGapIsToldAsInsufficientStateAndTheClientMayComeBackAtOn
 }
 
 // ---- publish, presence, history
-// -------------------------------------------------------------------------------------
 
 TEST(WebSocketPublish, ReplyStandsBeforeTheOwnPublicationAndDataIsPassedOnAsItCame) {
   World world;
@@ -807,14 +801,17 @@ TEST(WebSocketNotices, JoinComesToTheJoinerToo) {
   World world(options);
   WsClient first(world);
   first.connect("?user=first");
-  first.subscribe("a");
+  first.subscribe("a", {{"join_leave", true}});
   WsClient second(world);
   second.connect("?user=second");
-  second.subscribe("a");
+  second.subscribe("a", {{"join_leave", true}});
+  WsClient third(world);  // does not wish for notices
+  third.connect("?user=third");
+  third.subscribe("a");
   world.publish("a", "1");
   second.command("unsubscribe", {{"channel", "a"}});
-  first.subscribe("b");
-  second.subscribe("b");
+  first.subscribe("b", {{"join_leave", true}});
+  second.subscribe("b", {{"join_leave", true}});
   second.cut();
   world.run();
   const auto who = [](const std::vector<Json>& notices) {
@@ -822,8 +819,8 @@ TEST(WebSocketNotices, JoinComesToTheJoinerToo) {
     for (const Json& each : notices) users.push_back(each["info"]["user"]);
     return users;
   };
-  EXPECT_EQ(who(first.pushes_of("a", "join")), (std::vector<std::string>{"first", "second"}));
-  EXPECT_EQ(who(second.pushes_of("a", "join")), (std::vector<std::string>{"second"}));
+  EXPECT_EQ(who(first.pushes_of("a", "join")), (std::vector<std::string>{"first", "second", "third"}));
+  EXPECT_EQ(who(second.pushes_of("a", "join")), (std::vector<std::string>{"second", "third"}));
   EXPECT_EQ(who(first.pushes_of("a", "leave")), (std::vector<std::string>{"second"}));
   EXPECT_TRUE(second.pushes_of("a", "leave").empty());
   EXPECT_EQ(who(first.pushes_of("b", "leave")), (std::vector<std::string>{"second"}));
@@ -834,7 +831,8 @@ TEST(WebSocketNotices, JoinComesToTheJoinerToo) {
       if (push.contains(kind)) order.emplace_back(kind);
     }
   }
-  EXPECT_EQ(order, (std::vector<std::string>{"join", "join", "pub", "leave"}));
+  EXPECT_TRUE(third.pushes_of("a", "join").empty() && third.pushes_of("a", "leave").empty());
+  EXPECT_EQ(order, (std::vector<std::string>{"join", "join", "join", "pub", "leave"}));
 }
 
 TEST(WebSocketHistory, LimitsSinceAndReverse) {
@@ -873,7 +871,6 @@ TEST(WebSocketHistory, LimitsSinceAndReverse) {
 }
 
 // ---- backlog
-// --------------------------------------------------------------------------------------------------------
 
 TEST(WebSocketBacklog, NoCommandIsReadWhileRepliesWaitAndNoneIsLost) {
   WorldOptions options;
@@ -970,7 +967,6 @@ TEST(WebSocketBacklog, PublicationsDoNotQueueForASlowReader) {
 }
 
 // ---- the end
-// --------------------------------------------------------------------------------------------------------
 
 TEST(WebSocketEnd, TheClientsCloseIsAnsweredWithItsCode) {
   World world;

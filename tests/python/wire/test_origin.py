@@ -170,4 +170,4 @@ def test_insecure_mode_on_every_address_is_refused() -> None:
     for host in ("0.0.0.0", "::", "192.0.2.1", "bells.example.com"):
         with pytest.raises(carillon.ConfigError, match="insecure"):
             carillon.Server(host=host, insecure=True)
-    assert carillon.Server(host="0.0.0.0").settings["insecure"] is False
+    assert carillon.Server(host="0.0.0.0").settings["client"]["insecure"] is False

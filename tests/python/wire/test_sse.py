@@ -168,7 +168,7 @@ async def test_a_client_that_leaves_is_noticed(server: Server) -> None:
 
 
 async def test_refusals(serve: Callable[..., Server]) -> None:
-    server = serve(insecure=False, channels={"open": {"allow_subscribe": True}})
+    server = serve(insecure=False, channels={"open": {"allow_subscribe_for_client": True}})
     async with open_http(server) as client:
         for target, code in {
             "/sse": 400,

@@ -196,15 +196,15 @@ async def test_presence_and_its_statistics(serve: Callable[..., Server]) -> None
 async def test_join_and_leave(serve: Callable[..., Server]) -> None:
     server = serve(channels={"*": {"join_leave": True}})
     async with open_ws(server, "?user=ann") as ann:
-        await ann.subscribe("c")
+        await ann.subscribe("c", join_leave=True)
         own = (await ann.push())["join"]["info"]
         assert own["user"] == "ann"
         async with open_ws(server, "?user=bob") as bob:
-            await bob.subscribe("c")
+            await bob.subscribe("c", join_leave=True)
             assert (await ann.push())["join"]["info"]["user"] == "bob"
             await bob.command(unsubscribe={"channel": "c"})
             assert (await ann.push())["leave"]["info"]["user"] == "bob"
-            await bob.subscribe("c")
+            await bob.subscribe("c", join_leave=True)
             assert "join" in await ann.push()
         assert (await ann.push())["leave"]["info"]["user"] == "bob"
     await until(lambda: row_of(server, "c")["subscriptions"] == 0)
@@ -216,7 +216,7 @@ async def refused(ws: Ws, code: int, message: str, **command: Any) -> None:
 
 
 async def test_error_codes(serve: Callable[..., Server]) -> None:
-    server = serve(insecure=False, api_key="k", channels={"open": {"allow_subscribe": True}})
+    server = serve(insecure=False, api_key="k", channels={"open": {"allow_subscribe_for_client": True}})
     async with open_ws(server) as ws:
         await refused(ws, 103, "permission denied", subscribe={"channel": "closed"})
         for name in ("publish", "history", "presence", "presence_stats"):

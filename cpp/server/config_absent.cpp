@@ -1,0 +1,145 @@
+// The options of the Centrifuge family that this version knows by name only.
+#include <algorithm>
+#include <array>
+
+#include "server/config_options.hpp"
+
+namespace carillon {
+
+namespace {
+
+struct Absent {
+  std::string_view pattern;  ///< `*` stands for any text; what is beneath the path is covered as well
+  std::string_view what;
+};
+
+constexpr std::string_view kTokens =
+    "this version has no tokens yet; who may do what is said by client.insecure and the channels' "
+    "allow_…_for_client";
+constexpr std::string_view kAnonymous =
+    "this version has no tokens yet: everybody connects, as an anonymous user, and may do what the channels' "
+    "allow_…_for_client say";
+constexpr std::string_view kProxies = "this version asks no backend over HTTP or gRPC yet";
+constexpr std::string_view kEmulation =
+    "this version has no two-way fallback over HTTP yet; plain SSE at /sse and long-polling at /poll are "
+    "always on";
+constexpr std::string_view kUnidirectional =
+    "this version has no unidirectional endpoints yet; plain SSE at /sse needs no protocol either";
+constexpr std::string_view kOneNode = "this version is a single node, its log in memory; no broker yet";
+constexpr std::string_view kTls = "this version speaks no TLS and HTTP/1.1 only; put a proxy in front";
+constexpr std::string_view kOnePort = "this version has one port for everything";
+constexpr std::string_view kPaths = "the paths of this version are fixed";
+constexpr std::string_view kMetrics = "this version exports no metrics yet; Server.stats() has the counters";
+constexpr std::string_view kRecoveryLimit =
+    "recovery is bounded by the channel's history alone, so there is no such limit; what one reply holds is "
+    "client.history_max_publication_limit and limits.recovery_bytes, the rest follows as pushes";
+constexpr std::string_view kPersonal = "this version has no server-side subscriptions yet";
+constexpr std::string_view kUserLimit = "this version does not limit the connections of a user yet";
+constexpr std::string_view kNotYet = "this option of the Centrifuge family is not there yet";
+
+constexpr std::array kAbsent{
+    Absent{"client.token", kTokens},
+    Absent{"client.subscription_token", kTokens},
+    Absent{"client.insecure_skip_token_signature_verify", kTokens},
+    Absent{"client.expired_close_delay", kTokens},
+    Absent{"client.expired_sub_close_delay", kTokens},
+    Absent{"client.user_id_*", kTokens},
+    Absent{"client.allow_anonymous_connect_without_token", kAnonymous},
+    Absent{"client.disallow_anonymous_connection_tokens", kAnonymous},
+    Absent{"client.proxy", kProxies},
+    Absent{"client.subscribe_to_user_personal_channel", kPersonal},
+    Absent{"client.user_connection_limit", kUserLimit},
+    Absent{"client.recovery_max_publication_limit", kRecoveryLimit},
+    Absent{"client.connection_rate_limit", kNotYet},
+    Absent{"client.concurrency", "this version answers the commands of a connection one after the other"},
+    Absent{"client.connect_include_server_time", kNotYet},
+    Absent{"client.connect_code_to_unidirectional_disconnect", kUnidirectional},
+    Absent{"client.queue_initial_cap", "this version has no queue per client: publications wait in the log"},
+    Absent{"client.presence_update_interval", "presence of this version is kept in memory, without updates"},
+    Absent{"client.channel_position_*", kOneNode},
+    Absent{"channel.proxy", kProxies},
+    Absent{"channel.private_prefix", kTokens},
+    Absent{"channel.namespace_boundary", "this version knows ':' only"},
+    Absent{"channel.user_boundary", kTokens},
+    Absent{"channel.user_separator", kTokens},
+    Absent{"rpc", "this version has no remote procedure calls yet"},
+    Absent{"proxies", kProxies},
+    Absent{"consumers", "this version reads from no queue or database yet"},
+    Absent{"engine", kOneNode},
+    Absent{"broker", kOneNode},
+    Absent{"presence_manager", kOneNode},
+    Absent{"redis", kOneNode},
+    Absent{"nats", kOneNode},
+    Absent{"node", kOneNode},
+    Absent{"http_server.internal_*", kOnePort},
+    Absent{"http_server.tls", kTls},
+    Absent{"http_server.http3", kTls},
+    Absent{"tls", kTls},
+    Absent{"http_api.error_mode", "this version answers errors of the API with HTTP 200"},
+    Absent{"http_api.external", kOnePort},
+    Absent{"http_api.handler_prefix", kPaths},
+    Absent{"grpc_api", "this version has no gRPC yet; the HTTP API is always on"},
+    Absent{"websocket.compression*", "this version does not compress yet"},
+    Absent{"websocket.write_timeout", "the nearest option here is limits.stall_timeout_ms"},
+    Absent{"websocket.handler_prefix", kPaths},
+    Absent{"websocket.disabled", "this version serves WebSocket always"},
+    Absent{"websocket.read_buffer_size", kNotYet},
+    Absent{"websocket.write_buffer_size", kNotYet},
+    Absent{"websocket.use_write_buffer_pool", kNotYet},
+    Absent{"webtransport", "this version has no WebTransport"},
+    Absent{"sse", kEmulation},
+    Absent{"http_stream", kEmulation},
+    Absent{"emulation", kEmulation},
+    Absent{"uni_*", kUnidirectional},
+    Absent{"admin", "this version has no admin page yet"},
+    Absent{"prometheus", kMetrics},
+    Absent{"graphite", kMetrics},
+    Absent{"opentelemetry", kMetrics},
+    Absent{"health", "this version serves /health always"},
+    Absent{"swagger", kNotYet},
+    Absent{"debug", kNotYet},
+    Absent{"log", "logs go through Python's logging; 'carillon serve' writes them to standard error"},
+    Absent{"pid_file", kNotYet},
+    Absent{"usage_stats", "this version sends no usage statistics"},
+};
+
+constexpr std::array kAbsentOfChannels{
+    Absent{"allow_*_for_anonymous", kAnonymous},
+    Absent{"allow_*_for_subscriber", "this version grants to all clients only: allow_…_for_client"},
+    Absent{"allow_user_limited_channels", kTokens},
+    Absent{"*_proxy_*", kProxies},
+    Absent{"history_meta_ttl", "one value holds for all channels: channel.history_meta_ttl"},
+    Absent{"force_recovery", "this version recovers where a client asks for it; forcing is not there yet"},
+    Absent{"force_positioning",
+           "this version positions where a client asks for it; forcing is not there yet"},
+    Absent{"force_recovery_mode", "this version has the recovery mode \"stream\" only"},
+    Absent{"auto_cache_recover", "this version has the recovery mode \"stream\" only"},
+    Absent{"allow_recovery", "this version recovers wherever there is a history"},
+    Absent{"allow_positioning", "this version positions wherever there is a history"},
+    Absent{"force_push_join_leave", "join_leave is what this version has"},
+    Absent{"allowed_delta_types", "this version has no delta compression yet"},
+    Absent{"delta_publish", "this version has no delta compression yet"},
+    Absent{"allow_tags_filter", "this version has no filters by tags yet"},
+    Absent{"channel_regex", "this version takes any name within channel.max_length"},
+    Absent{"publication_data_format", kNotYet},
+    Absent{"subscription_type", "this version has stream subscriptions only"},
+    Absent{"map", "this version has stream subscriptions only"},
+    Absent{"shared_poll", "this version has stream subscriptions only"},
+};
+
+template <typename Rows>
+std::string_view find_absent(const Rows& rows, std::string_view name) {
+  const auto row = std::find_if(rows.begin(), rows.end(), [&](const Absent& each) {
+    return matches_pattern(each.pattern, name) || matches_pattern(std::string(each.pattern) + ".*", name);
+  });
+  return row == rows.end() ? std::string_view() : row->what;
+}
+
+}  // namespace
+
+std::string_view absent_feature(std::string_view path) { return find_absent(kAbsent, path); }
+std::string_view absent_channel_feature(std::string_view name) {
+  return find_absent(kAbsentOfChannels, name);
+}
+
+}  // namespace carillon

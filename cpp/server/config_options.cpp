@@ -1,0 +1,177 @@
+#include "server/config_options.hpp"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+#include <type_traits>
+#include <utility>
+
+namespace carillon {
+
+namespace {
+
+constexpr std::int64_t kDayMs = 86'400'000;
+
+struct FamilyLimit {
+  std::string_view row;
+  std::string_view path;
+};
+// Rows of the table of limits that the family has a name for. The family's durations are texts.
+constexpr std::array kFamilyLimits{
+    FamilyLimit{"connections", "client.connection_limit"},
+    FamilyLimit{"handshake_timeout_ms", "client.stale_close_delay"},
+    FamilyLimit{"channels_per_connection", "client.channel_limit"},
+    FamilyLimit{"backlog_bytes", "client.queue_max_size"},
+    FamilyLimit{"history_publications", "client.history_max_publication_limit"},
+    FamilyLimit{"message_bytes", "websocket.message_size_limit"},
+    FamilyLimit{"channel_name_bytes", "channel.max_length"},
+    FamilyLimit{"channel_lifetime_ms", "channel.history_meta_ttl"},
+};
+
+ConfigOption option_of_limit(const LimitRow& row) {
+  ConfigOption option{"limits." + std::string(row.name), "", row.field, row.effect, row.least};
+  const auto family = std::find_if(kFamilyLimits.begin(), kFamilyLimits.end(),
+                                   [&](const FamilyLimit& each) { return each.row == row.name; });
+  if (family != kFamilyLimits.end()) {
+    option.alias = std::exchange(option.path, std::string(family->path));
+    option.is_duration = row.unit == "ms";
+  }
+  return option;
+}
+
+std::vector<ConfigOption> make_options() {
+  std::vector<ConfigOption> options{
+      {"http_server.address", "", &ServerConfig::host, "address to listen on"},
+      {"http_server.port", "", &ServerConfig::port, "port to listen on; 0: the system picks one", 0, 65'535},
+      {"threads", "", &ServerConfig::threads, "shard threads; 0: one per core, at most 4", 0, 64},
+      {"store", "", &ServerConfig::store, "where epochs and offsets live: memory"},
+      {"demo", "", &ServerConfig::demo, "serve the demo page at /"},
+      {"client.insecure", "", &ServerConfig::insecure,
+       "everybody may do everything; refused on addresses that others can reach"},
+      {"client.allowed_origins", "", &ServerConfig::allowed_origins,
+       "web origins that may connect, besides the server's own; * in a pattern stands for any text"},
+      {"client.ping_interval", "", &Heartbeat::ping_interval_ms, "WebSocket: a ping so often; 0s: never", 0,
+       kDayMs, true},
+      {"client.pong_timeout", "", &Heartbeat::pong_timeout_ms,
+       "a ping unanswered for so long closes with 3012; 0s: never", 0, kDayMs, true},
+      {"http_api.key", "", &ServerConfig::api_key,
+       "key of the server API (X-API-Key); without one the API is closed, in insecure mode open"},
+      {"http_api.insecure", "", &ServerConfig::api_insecure,
+       "the server API needs no key; refused on addresses that others can reach"},
+      {"shutdown.timeout", "", &ServerConfig::shutdown_timeout_ms,
+       "what clients are given to leave when 'carillon serve' ends", 0, kDayMs, true},
+      {"heartbeat.comment_interval_ms", "", &Heartbeat::comment_interval_ms,
+       "SSE: a comment when nothing else was written; 0: never", 0, kDayMs},
+      {"heartbeat.sse_retry_ms", "", &Heartbeat::sse_retry_ms, "reconnection time that EventSource is told",
+       0, kDayMs},
+  };
+  std::transform(kLimitRows.begin(), kLimitRows.end(), std::back_inserter(options), option_of_limit);
+  return options;
+}
+
+template <auto Member>
+constexpr ChannelNumber number(std::string_view name, std::int64_t least, std::string_view doc,
+                               bool is_duration = false) {
+  return {name,
+          least,
+          doc,
+          [](const ChannelOptions& options) { return static_cast<std::int64_t>(options.*Member); },
+          [](ChannelOptions& options, std::int64_t value) {
+            options.*Member = static_cast<std::remove_reference_t<decltype(options.*Member)>>(value);
+          },
+          is_duration};
+}
+
+constexpr std::array kChannelNumbers{
+    number<&ChannelOptions::history_size>("history_size", 0,
+                                          "publications that can be read again; 0: no history, no offsets"),
+    number<&ChannelOptions::history_ttl_ms>(
+        "history_ttl", 0, "age at which a publication leaves the history; 0s: no history", true),
+    number<&ChannelOptions::history_bytes>("history_bytes", 0, "bytes of the publications kept"),
+    number<&ChannelOptions::live_window_entries>("live_window_entries", 1,
+                                                 "entries kept for live subscribers even without history"),
+    number<&ChannelOptions::live_window_bytes>("live_window_bytes", 1'024, "bytes of them"),
+};
+
+constexpr std::array kChannelFlags{
+    ChannelFlag{"presence", &ChannelOptions::presence, "who is subscribed can be asked"},
+    ChannelFlag{"join_leave", &ChannelOptions::join_leave, "subscribers are told who comes and goes"},
+    ChannelFlag{"allow_subscribe_for_client", &ChannelOptions::allow_subscribe, "clients may subscribe"},
+    ChannelFlag{"allow_publish_for_client", &ChannelOptions::allow_publish, "clients may publish"},
+    ChannelFlag{"allow_presence_for_client", &ChannelOptions::allow_presence,
+                "clients may ask who is subscribed"},
+    ChannelFlag{"allow_history_for_client", &ChannelOptions::allow_history, "clients may read the history"},
+};
+
+// Edits that make one text of the other.
+std::size_t distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = std::exchange(row[0], i);
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t above = row[j];
+      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
+      diagonal = above;
+    }
+  }
+  return row[b.size()];
+}
+
+std::string_view leaf_of(std::string_view path) { return path.substr(path.rfind('.') + 1); }
+
+// Is `part` the beginning or the end of `name`, by whole words? "api_key" is that of "http_api.key".
+bool is_part(std::string_view part, std::string_view name) {
+  std::string words(name);
+  std::replace(words.begin(), words.end(), '.', '_');
+  return words.starts_with(std::string(part) + "_") || words.ends_with("_" + std::string(part));
+}
+
+}  // namespace
+
+std::string_view ConfigOption::type() const {
+  if (is_duration) return "duration";
+  if (std::holds_alternative<std::string ServerConfig::*>(place)) return "text";
+  if (std::holds_alternative<bool ServerConfig::*>(place)) return "flag";
+  return std::holds_alternative<std::vector<std::string> ServerConfig::*>(place) ? "list" : "number";
+}
+
+const std::vector<ConfigOption>& config_options() {
+  static const std::vector<ConfigOption> options = make_options();
+  return options;
+}
+
+std::span<const ChannelNumber> channel_numbers() { return kChannelNumbers; }
+std::span<const ChannelFlag> channel_flags() { return kChannelFlags; }
+
+std::vector<std::string_view> channel_option_names() {
+  std::vector<std::string_view> names;
+  for (const auto& row : kChannelNumbers) names.push_back(row.name);
+  for (const auto& row : kChannelFlags) names.push_back(row.name);
+  names.emplace_back("history_ttl_ms");
+  return names;
+}
+
+std::string nearest_path(std::string_view path, std::span<const std::string_view> siblings) {
+  const std::string_view name = leaf_of(path);
+  const std::string table(path.substr(0, path.size() - name.size()));
+  const std::size_t near = std::max<std::size_t>(2, name.size() / 3);
+  const auto nearest = std::min_element(siblings.begin(), siblings.end(), [&](auto a, auto b) {
+    return distance(name, a) < distance(name, b);
+  });
+  if (nearest != siblings.end() && distance(name, *nearest) <= near) return table + std::string(*nearest);
+  for (const std::string_view sibling : siblings)
+    if (is_part(name, sibling)) return table + std::string(sibling);
+  if (name == "host") return "http_server.address";
+  // The right name at a wrong place, or a part of a longer one.
+  for (const ConfigOption& option : config_options()) {
+    if (leaf_of(option.path) == name) return option.path;
+    if (!option.alias.empty() && leaf_of(option.alias) == name) return option.path;
+  }
+  for (const ConfigOption& option : config_options())
+    if (is_part(name, option.path) || distance(name, leaf_of(option.path)) <= name.size() / 4)
+      return option.path;
+  return "";
+}
+
+}  // namespace carillon

@@ -1,0 +1,78 @@
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <variant>
+#include <vector>
+
+#include "server/config.hpp"
+
+namespace carillon {
+
+/// One option of the configuration, by the dotted path of its place in the document.
+struct ConfigOption {
+  using Place = std::variant<std::string ServerConfig::*, bool ServerConfig::*, std::int64_t ServerConfig::*,
+                             std::vector<std::string> ServerConfig::*, std::int64_t Heartbeat::*,
+                             std::int64_t Limits::*>;
+  std::string path;
+  std::string alias;  ///< `limits.<row>` where the family's name is the path; else empty
+  Place place;
+  std::string_view doc;
+  std::int64_t least = 0;
+  std::int64_t most = INT64_MAX / 4;
+  bool is_duration = false;  ///< the path takes "25s"; an alias takes milliseconds
+
+  [[nodiscard]] std::string_view type() const;
+};
+
+/// Every option outside the tables of channels, in the order in which they are shown.
+[[nodiscard]] const std::vector<ConfigOption>& config_options();
+
+/// Calls `visitor` with a reference to where the option's value is.
+template <typename Config, typename Visitor>
+void visit_place(Config& config, const ConfigOption::Place& place, Visitor visitor) {
+  std::visit(
+      [&](auto member) {
+        if constexpr (std::is_same_v<decltype(member), std::int64_t Heartbeat::*>)
+          visitor(config.heartbeat.*member);
+        else if constexpr (std::is_same_v<decltype(member), std::int64_t Limits::*>)
+          visitor(config.limits.*member);
+        else
+          visitor(config.*member);
+      },
+      place);
+}
+
+/// A number among the options of a channel. A duration is `history_ttl = "300s"` or `history_ttl_ms =
+/// 300000`.
+struct ChannelNumber {
+  std::string_view name;
+  std::int64_t least;
+  std::string_view doc;
+  std::int64_t (*get)(const ChannelOptions&);
+  void (*set)(ChannelOptions&, std::int64_t);
+  bool is_duration = false;
+};
+struct ChannelFlag {
+  std::string_view name;
+  bool ChannelOptions::* field;
+  std::string_view doc;
+};
+[[nodiscard]] std::span<const ChannelNumber> channel_numbers();
+[[nodiscard]] std::span<const ChannelFlag> channel_flags();
+/// The names of both, that in milliseconds included.
+[[nodiscard]] std::vector<std::string_view> channel_option_names();
+
+/// What is missing, if `path` belongs to the Centrifuge family but not to this version; else empty.
+[[nodiscard]] std::string_view absent_feature(std::string_view path);
+/// The same for an option of a channel.
+[[nodiscard]] std::string_view absent_channel_feature(std::string_view name);
+
+/// What somebody who wrote the unknown `path` may have meant; empty: nothing comes near. `siblings` are the
+/// names of the same table.
+[[nodiscard]] std::string nearest_path(std::string_view path, std::span<const std::string_view> siblings);
+
+}  // namespace carillon

@@ -1,0 +1,61 @@
+"""Log records of the core, handed to `logging`; and the two forms in which the command line prints them.
+
+Loggers: `carillon.access` has one record per connect and one per close, with its reason; `carillon.server`
+has what the operator should know. A record carries `client`, `user`, `transport`, `event`, `code`, `reason`
+and `duration_ms` as attributes, so that a filter or a formatter need not read its text.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import logging
+from typing import Any, Literal
+
+Format = Literal["text", "json"]
+
+_LOGGERS = {name: logging.getLogger(f"carillon.{name}") for name in ("access", "server")}
+_LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_FIELDS = ("client", "user", "transport", "event", "code", "reason", "duration_ms")
+
+
+def emit(event: tuple[Any, ...]) -> None:
+    """Logs a `("log", logger, level, message, fields)` of the core."""
+    _, logger, level, message, fields = event
+    target, number = _LOGGERS[logger], _LEVELS[level]
+    if target.isEnabledFor(number):
+        target.log(number, "%s", message, extra={name: fields[name] for name in _FIELDS if name in fields})
+
+
+def set_up(form: Format, level: str, has_access: bool) -> None:
+    """Prints the records of this package to standard error; of others, warnings only. For the command line.
+
+    Args:
+        form: One line of text per record, or one JSON object.
+        level: Least level, by its name.
+        has_access: Whether connects and closes are among them.
+    """
+    handler = logging.StreamHandler()
+    text = logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s")
+    handler.setFormatter(JsonFormatter() if form == "json" else text)
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    logging.getLogger("carillon").setLevel(level.upper())
+    _LOGGERS["access"].disabled = not has_access
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object per record: `time` (UTC), `level`, `logger`, `message`, and the fields it carries."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line."""
+        when = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
+        line: dict[str, Any] = {
+            "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)

@@ -1,0 +1,302 @@
+#include "server/config.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+
+namespace carillon {
+namespace {
+
+using nlohmann::json;
+
+// What is said against the document; empty: nothing.
+std::string refusal(const std::string& document) {
+  try {
+    (void)parse_config(document);
+    return "";
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+}
+
+testing::AssertionResult is_refused(const std::string& document, const std::vector<std::string>& words) {
+  const std::string text = refusal(document);
+  if (text.empty()) return testing::AssertionFailure() << document << " is accepted";
+  for (const std::string& word : words) {
+    if (text.find(word) == std::string::npos)
+      return testing::AssertionFailure() << document << " is refused with: " << text << "\nwithout: " << word;
+  }
+  return testing::AssertionSuccess();
+}
+
+json normal(const std::string& document) { return json::parse(config_to_json(parse_config(document))); }
+
+ChannelRules rules_of(const std::string& document) { return ChannelRules(parse_config(document).channels); }
+
+TEST(Config, AnEmptyDocumentIsTheDefaults) {
+  const ServerConfig config = parse_config("{}");
+  EXPECT_EQ(config.host, "127.0.0.1");
+  EXPECT_EQ(config.port, 8'000);
+  EXPECT_FALSE(config.insecure);
+  EXPECT_EQ(config.heartbeat.ping_interval_ms, 25'000);
+  EXPECT_EQ(config.limits.channels_per_connection, 128);
+  EXPECT_TRUE(config.channels.empty());
+}
+
+TEST(Config, EveryNameOfTheFamilyIsUnderstood) {
+  const ServerConfig config = parse_config(R"({
+    "http_server": {"address": "127.0.0.2", "port": 9000},
+    "client": {"insecure": true, "allowed_origins": ["https://a.test"], "ping_interval": "20s", "pong_timeout": "5s",
+               "stale_close_delay": "3s", "channel_limit": 7, "queue_max_size": 4096, "connection_limit": 99,
+               "history_max_publication_limit": 12},
+    "channel": {"max_length": 100, "history_meta_ttl": "48h"},
+    "http_api": {"key": "k"},
+    "websocket": {"message_size_limit": 1000},
+    "shutdown": {"timeout": "1m"}})");
+  EXPECT_EQ(config.host, "127.0.0.2");
+  EXPECT_EQ(config.port, 9'000);
+  EXPECT_TRUE(config.insecure);
+  EXPECT_EQ(config.allowed_origins, std::vector<std::string>{"https://a.test"});
+  EXPECT_EQ(config.heartbeat.ping_interval_ms, 20'000);
+  EXPECT_EQ(config.heartbeat.pong_timeout_ms, 5'000);
+  EXPECT_EQ(config.limits.handshake_timeout_ms, 3'000);
+  EXPECT_EQ(config.limits.channels_per_connection, 7);
+  EXPECT_EQ(config.limits.backlog_bytes, 4'096);
+  EXPECT_EQ(config.limits.connections, 99);
+  EXPECT_EQ(config.limits.history_publications, 12);
+  EXPECT_EQ(config.limits.channel_name_bytes, 100);
+  EXPECT_EQ(config.limits.channel_lifetime_ms, 48LL * 3'600'000);
+  EXPECT_EQ(config.limits.message_bytes, 1'000);
+  EXPECT_EQ(config.api_key, "k");
+  EXPECT_EQ(config.shutdown_timeout_ms, 60'000);
+  EXPECT_TRUE(parse_config(R"({"http_api": {"insecure": true}})").api_insecure);
+}
+
+TEST(Config, EveryOptionOfANamespaceIsUnderstood) {
+  const ChannelRules rules = rules_of(R"({"channel": {
+    "without_namespace": {"history_size": 3, "allow_history_for_client": true},
+    "namespaces": [{"name": "chat", "history_size": 5, "history_ttl": "10m", "history_bytes": 6000,
+                    "live_window_entries": 7, "live_window_bytes": 8000, "presence": false, "join_leave": true,
+                    "allow_subscribe_for_client": true, "allow_publish_for_client": true,
+                    "allow_presence_for_client": true}]}})");
+  const ChannelOptions& chat = rules.options_for("chat:room");
+  EXPECT_EQ(chat.history_size, 5U);
+  EXPECT_EQ(chat.history_ttl_ms, 600'000);
+  EXPECT_EQ(chat.history_bytes, 6'000U);
+  EXPECT_EQ(chat.live_window_entries, 7U);
+  EXPECT_EQ(chat.live_window_bytes, 8'000U);
+  EXPECT_FALSE(chat.presence);
+  EXPECT_TRUE(chat.join_leave && chat.allow_subscribe && chat.allow_publish && chat.allow_presence);
+  EXPECT_FALSE(chat.allow_history);
+  EXPECT_EQ(rules.options_for("news").history_size, 3U);
+  EXPECT_TRUE(rules.options_for("chat").allow_history);
+}
+
+TEST(Config, AChannelOfAnUnknownNamespaceIsUnknownOnceThereAreNamespaces) {
+  const ChannelRules rules = rules_of(
+      R"({"channel": {"namespaces": [{"name": "chat"}]}, "channels": {"game:*": {"history_size": 1}}})");
+  for (const char* name : {"news", "chat:a", "chat:a:b", "$chat:a", "game:1", "chat"})
+    EXPECT_TRUE(rules.is_known(name)) << name;
+  for (const char* name : {"other:a", "chatter:a", ":", "$other:a"})
+    EXPECT_FALSE(rules.is_known(name)) << name;
+  EXPECT_TRUE(rules_of("{}").is_known("other:a"));
+  EXPECT_TRUE(rules_of(R"({"channel": {"without_namespace": {}}})").is_known("other:a"));
+}
+
+TEST(Config, NamesWithoutANamespaceAreTheirsBeforeTheyAreThoseOfAStar) {
+  const ChannelRules rules = rules_of(R"({"channels": {"*": {"history_size": 1}, "ne*": {"history_size": 2}},
+                                          "channel": {"without_namespace": {"history_size": 3}}})");
+  EXPECT_EQ(rules.options_for("a:b").history_size, 1U);
+  EXPECT_EQ(rules.options_for("news").history_size, 2U);
+  EXPECT_EQ(rules.options_for("chat").history_size, 3U);
+}
+
+TEST(Config, OurOwnNamesKeepTheirPlace) {
+  const ServerConfig config = parse_config(R"({
+    "threads": 2, "store": "memory", "demo": true, "heartbeat": {"comment_interval_ms": 5, "sse_retry_ms": 6},
+    "limits": {"body_bytes": 10}, "channels": {"a*": {"history_ttl_ms": 1500}, "b*": {"history_ttl": "2s"}}})");
+  EXPECT_EQ(config.threads, 2);
+  EXPECT_TRUE(config.demo);
+  EXPECT_EQ(config.heartbeat.comment_interval_ms, 5);
+  EXPECT_EQ(config.heartbeat.sse_retry_ms, 6);
+  EXPECT_EQ(config.limits.body_bytes, 10);
+  EXPECT_EQ(ChannelRules(config.channels).options_for("ab").history_ttl_ms, 1'500);
+  EXPECT_EQ(ChannelRules(config.channels).options_for("b").history_ttl_ms, 2'000);
+}
+
+TEST(Config, EveryRowOfTheLimitsCanBeSetByItsName) {
+  for (const LimitRow& row : kLimitRows) {
+    const std::int64_t wanted = std::max<std::int64_t>(Limits{}.*(row.field), 1) * 2;
+    const json document = {{"limits", {{row.name, wanted}}}};
+    EXPECT_EQ(parse_config(document.dump()).limits.*(row.field), wanted) << row.name;
+    EXPECT_TRUE(is_refused(json{{"limits", {{row.name, row.least - 1}}}}.dump(), {std::string(row.name)}));
+  }
+}
+
+TEST(Config, TwoNamesOfOneThingMayNotContradictEachOther) {
+  EXPECT_TRUE(is_refused(R"({"client": {"channel_limit": 5}, "limits": {"channels_per_connection": 6}})",
+                         {"client.channel_limit", "5", "limits.channels_per_connection", "6", "same thing"}));
+  EXPECT_TRUE(
+      is_refused(R"({"client": {"stale_close_delay": "5s"}, "limits": {"handshake_timeout_ms": 6000}})",
+                 {"client.stale_close_delay", "limits.handshake_timeout_ms"}));
+  EXPECT_TRUE(is_refused(R"({"channels": {"a": {"history_ttl": "5s", "history_ttl_ms": 6000}}})",
+                         {"history_ttl_ms", "history_ttl = \"5s\""}));
+  EXPECT_EQ(refusal(R"({"client": {"stale_close_delay": "5s"}, "limits": {"handshake_timeout_ms": 5000}})"),
+            "");
+  EXPECT_EQ(refusal(R"({"channels": {"a": {"history_ttl": "5s", "history_ttl_ms": 5000}}})"), "");
+  EXPECT_TRUE(is_refused(R"({"channel": {"namespaces": [{"name": "chat"}]}, "channels": {"chat:*": {}}})",
+                         {"channels.\"chat:*\"", "channel.namespaces[chat]"}));
+  EXPECT_TRUE(is_refused(R"({"channel": {"namespaces": [{"name": "chat"}, {"name": "chat"}]}})", {"[chat]"}));
+  EXPECT_TRUE(
+      is_refused(R"({"http_api": {"insecure": true, "key": "k"}})", {"http_api.insecure", "http_api.key"}));
+}
+
+TEST(Config, AMistakeIsAnsweredWithTheNearestName) {
+  const std::vector<std::pair<const char*, const char*>> mistakes = {
+      {R"({"http_server": {"prot": 1}})", "'http_server.port'"},
+      {R"({"htp_server": {"port": 1}})", "'http_server'"},
+      {R"({"client": {"allowed_origin": []}})", "'client.allowed_origins'"},
+      {R"({"limits": {"header_byte": 1}})", "'limits.header_bytes'"},
+      {R"({"heartbeat": {"sse_retry": 1}})", "'heartbeat.sse_retry_ms'"},
+      {R"({"heartbeat": {"ping_interval_ms": 1}})", "'client.ping_interval'"},
+      {R"({"channel": {"namespace": []}})", "'channel.namespaces'"},
+      {R"({"channel": {"namespaces": [{"name": "ab", "history_sise": 1}]}})", ".history_size'"},
+      {R"({"channels": {"a": {"allow_subscribe": true}}})", ".allow_subscribe_for_client'"},
+      {R"({"host": "127.0.0.1"})", "'http_server.address'"},
+      {R"({"port": 1})", "'http_server.port'"},
+      {R"({"api_key": "k"})", "'http_api.key'"},
+      {R"({"insecure": true})", "'client.insecure'"},
+      {R"({"allowed_origins": []})", "'client.allowed_origins'"},
+      {R"({"message_bytes": 1})", "'websocket.message_size_limit'"},
+      {R"({"http_api": {"keys": "k"}})", "'http_api.key'"},
+  };
+  for (const auto& [document, nearest] : mistakes)
+    EXPECT_TRUE(is_refused(document, {"unknown option; did you mean", nearest}));
+  EXPECT_TRUE(is_refused(R"({"xylophone": 1})", {"xylophone", "carillon config schema"}));
+  EXPECT_TRUE(is_refused(R"({"client.insecure": true})", {"holds no dot"}));
+}
+
+TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
+  const std::vector<std::pair<const char*, std::vector<std::string>>> missing = {
+      {R"({"client": {"token": {"hmac_secret_key": "s"}}})",
+       {"client.token.hmac_secret_key: ", "no tokens yet"}},
+      {R"({"client": {"subscription_token": {"enabled": true}}})", {"client.subscription_token.enabled: "}},
+      {R"({"client": {"proxy": {"connect": {"enabled": true}}}})",
+       {"client.proxy.connect.enabled: ", "backend"}},
+      {R"({"client": {"concurrency": 8}})", {"client.concurrency: "}},
+      {R"({"client": {"allow_anonymous_connect_without_token": true}})", {"anonymous"}},
+      {R"({"client": {"recovery_max_publication_limit": 1}})", {"history_max_publication_limit"}},
+      {R"({"sse": {"enabled": true}})", {"sse.enabled: ", "/sse"}},
+      {R"({"http_stream": {"enabled": true}})", {"http_stream.enabled: "}},
+      {R"({"uni_sse": {"enabled": true}})", {"uni_sse.enabled: ", "unidirectional"}},
+      {R"({"engine": {"type": "redis"}})", {"engine.type: ", "memory"}},
+      {R"({"broker": {"enabled": true}})", {"broker.enabled: "}},
+      {R"({"admin": {"enabled": true}})", {"admin.enabled: "}},
+      {R"({"prometheus": {"enabled": true}})", {"prometheus.enabled: ", "metrics"}},
+      {R"({"http_server": {"tls": {"enabled": true}}})", {"http_server.tls.enabled: ", "TLS"}},
+      {R"({"grpc_api": {"enabled": true}})", {"grpc_api.enabled: ", "gRPC"}},
+      {R"({"rpc": {"namespaces": []}})", {"rpc.namespaces: "}},
+      {R"({"proxies": [{"name": "a"}]})", {"proxies: "}},
+      {R"({"websocket": {"compression": true}})", {"websocket.compression: "}},
+      {R"({"log": {"level": "debug"}})", {"log.level: ", "logging"}},
+  };
+  for (const auto& [document, words] : missing) {
+    EXPECT_TRUE(is_refused(document, words));
+    EXPECT_EQ(refusal(document).find("did you mean"), std::string::npos) << document;
+  }
+  for (const char* option :
+       {"force_recovery", "force_positioning", "allow_recovery", "allowed_delta_types", "delta_publish",
+        "subscribe_proxy_enabled", "publish_proxy_name", "allow_publish_for_subscriber", "allow_tags_filter",
+        "allow_subscribe_for_anonymous", "force_push_join_leave", "history_meta_ttl", "channel_regex",
+        "allow_user_limited_channels", "subscription_type", "shared_poll"}) {
+    const json options = {{option, true}};
+    const json named = {{"name", "ab"}, {option, true}};
+    EXPECT_TRUE(is_refused(json{{"channel", {{"without_namespace", options}}}}.dump(),
+                           {"channel.without_namespace." + std::string(option) + ": "}));
+    EXPECT_TRUE(is_refused(json{{"channel", {{"namespaces", {named}}}}}.dump(),
+                           {"channel.namespaces[ab]." + std::string(option) + ": "}));
+  }
+}
+
+TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
+  const std::vector<std::pair<const char*, std::vector<std::string>>> wrong = {
+      {"[]", {"table"}},
+      {"{", {"JSON"}},
+      {R"({"http_server": {"port": "x"}})", {"http_server.port", "\"x\"", "whole number"}},
+      {R"({"http_server": {"port": 65536}})", {"65535"}},
+      {R"({"http_server": {"port": -1}})", {"least is 0"}},
+      {R"({"http_server": 5})", {"[http_server]"}},
+      {R"({"limits": 5})", {"[limits]"}},
+      {R"({"http_server": {"address": ""}})", {"127.0.0.1"}},
+      {R"({"client": {"insecure": 1}})", {"client.insecure", "true nor false"}},
+      {R"({"client": {"allowed_origins": "*"}})", {"list"}},
+      {R"({"client": {"ping_interval": 25}})", {"client.ping_interval", "no unit", "\"25s\""}},
+      {R"({"client": {"ping_interval": "often"}})", {"no duration"}},
+      {R"({"client": {"ping_interval": "25h"}})", {"24h"}},
+      {R"({"client": {"stale_close_delay": "1ms"}})", {"least is 10ms"}},
+      {R"({"limits": {"handshake_timeout_ms": "10s"}})", {"whole number"}},
+      {R"({"limits": {"body_bytes": 18446744073709551615}})", {"too large"}},
+      {R"({"client": {"pong_timeout": "30s"}})",
+       {"client.pong_timeout", "30s", "client.ping_interval", "25s"}},
+      {R"({"store": "redis"})", {"memory"}},
+      {R"({"channels": {"": {}}})", {"empty"}},
+      {R"({"channels": {"a": 1}})", {"table"}},
+      {R"({"channel": {"namespaces": {}}})", {"[[channel.namespaces]]"}},
+      {R"({"channel": {"namespaces": [{}]}})", {"channel.namespaces[0]", "name"}},
+      {R"({"channel": {"namespaces": [{"name": "ab"}, {"name": "a:b"}]}})",
+       {"channel.namespaces[1]", "\"a:b\""}},
+      {R"({"channel": {"namespaces": [{"name": "a"}]}})", {"two or more"}},
+  };
+  for (const auto& [document, words] : wrong) EXPECT_TRUE(is_refused(document, words));
+}
+
+TEST(Config, InsecureIsForThisMachineOnly) {
+  EXPECT_TRUE(is_refused(R"({"http_server": {"address": "0.0.0.0"}, "client": {"insecure": true}})",
+                         {"client.insecure", "0.0.0.0", "http_api.key"}));
+  EXPECT_TRUE(is_refused(R"({"http_server": {"address": "::"}, "http_api": {"insecure": true}})",
+                         {"http_api.insecure", "::"}));
+  EXPECT_EQ(refusal(R"({"http_server": {"address": "::1"}, "client": {"insecure": true}})"), "");
+}
+
+TEST(Config, TheNormalFormIsReadBackAsItself) {
+  for (const char* document : {
+           "{}",
+           R"({"http_server": {"port": 0}, "client": {"insecure": true, "ping_interval": "1500ms"},
+               "limits": {"channels_per_connection": 5, "body_bytes": 7, "channel_lifetime_ms": 90000},
+               "channels": {"a.b:*": {"history_ttl_ms": 1}, "*": {"history_size": 0}}})",
+           R"({"channel": {"without_namespace": {"presence": false},
+                           "namespaces": [{"name": "zz", "join_leave": true}, {"name": "aa"}]}})",
+       }) {
+    const json first = normal(document);
+    EXPECT_EQ(normal(first.dump()), first);
+  }
+  const json shown = normal(R"({"limits": {"channels_per_connection": 5}})");
+  EXPECT_EQ(shown["client"]["channel_limit"], 5);
+  EXPECT_FALSE(shown["limits"].contains("channels_per_connection"));
+  EXPECT_EQ(shown["client"]["ping_interval"], "25s");
+  EXPECT_EQ(shown["channel"]["history_meta_ttl"], "720h");
+}
+
+TEST(Config, TheSchemaListsEveryOptionOnceWithItsDefault) {
+  const json schema = json::parse(config_schema());
+  std::set<std::string> names;
+  const json defaults = normal("{}");
+  for (const json& option : schema) {
+    const std::string name = option["name"];
+    EXPECT_TRUE(names.insert(name).second) << name;
+    EXPECT_FALSE(option["doc"].get<std::string>().empty()) << name;
+    if (option["type"] == "table" || name.starts_with("channel.without_namespace.")) continue;
+    std::string pointer = "/" + name;
+    std::replace(pointer.begin(), pointer.end(), '.', '/');
+    EXPECT_EQ(defaults.at(json::json_pointer(pointer)), option["default"]) << name;
+  }
+  for (const char* name :
+       {"http_server.port", "client.channel_limit", "limits.body_bytes", "http_api.key",
+        "channel.without_namespace.history_ttl", "channel.namespaces", "channels.\"<pattern>\""})
+    EXPECT_TRUE(names.contains(name)) << name;
+}
+
+}  // namespace
+}  // namespace carillon

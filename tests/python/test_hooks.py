@@ -1,0 +1,574 @@
+"""Hooks: who may connect, subscribe and publish, as seen by clients that know nothing of them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import json
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+import carillon
+import httpx
+import pytest
+from carillon import ConnectContext, Deny, HookError, PublishContext, Server, SubscribeContext, User
+from carillon.testing import wait_until
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.wire
+
+Json = dict[str, Any]
+
+PERMISSION_DENIED = 103
+
+
+class Wire:
+    """A WebSocket that speaks the Centrifuge JSON protocol, one command after the other."""
+
+    def __init__(self, socket: ClientConnection) -> None:
+        self.socket = socket
+        self.last_id = 0
+
+    def command(self, **fields: Any) -> Json:
+        """The reply to a command; pings and pushes in between are passed over."""
+        self.send(**fields)
+        while True:
+            for line in str(self.socket.recv(timeout=10)).splitlines():
+                reply: Json = json.loads(line)
+                if reply.get("id") == self.last_id:
+                    return reply
+
+    def send(self, **fields: Any) -> None:
+        self.last_id += 1
+        self.socket.send(json.dumps({"id": self.last_id, **fields}))
+
+    def closed_with(self) -> tuple[int, str]:
+        """Reads to the end of the connection."""
+        try:
+            while True:
+                self.socket.recv(timeout=10)
+        except ConnectionClosed as end:
+            return (end.rcvd.code, end.rcvd.reason) if end.rcvd else (1006, "")
+
+
+@pytest.fixture
+def wire() -> Iterator[Callable[..., Wire]]:
+    with contextlib.ExitStack() as open_sockets:
+
+        def open_wire(server: Server, user: str = "") -> Wire:
+            url = f"{server.url.replace('http', 'ws', 1)}/connection/websocket?user={user}"
+            return Wire(open_sockets.enter_context(connect(url)))
+
+        yield open_wire
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """Not started: hooks come first."""
+    server = Server(threads=2)
+    yield server
+    server.stop()
+    assert server.ledger()["is_balanced"]
+
+
+def error_of(reply: Json) -> tuple[int, str]:
+    return reply["error"]["code"], reply["error"]["message"]
+
+
+# Who is it.
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_connect_hook_names_the_user(server: Server, wire: Callable[..., Wire], is_async: bool) -> None:
+    seen: list[ConnectContext] = []
+
+    def decide(ctx: ConnectContext) -> str:
+        seen.append(ctx)
+        return f"user-of-{ctx.token}"
+
+    async def decide_later(ctx: ConnectContext) -> str:
+        await asyncio.sleep(0.01)
+        return decide(ctx)
+
+    server.on_connect(decide_later if is_async else decide)
+    server.start()
+    client = wire(server, user="claimed")
+    hello = client.command(connect={"token": "t1", "data": {"room": 7}})
+    client.command(subscribe={"channel": "c"})
+    (info,) = server.presence("c").values()
+    assert (info.client, info.user, info.conn_info) == (hello["connect"]["client"], "user-of-t1", None)
+    (ctx,) = seen
+    assert (ctx.token, ctx.user, ctx.transport, ctx.json()) == ("t1", "claimed", "websocket", {"room": 7})
+    assert "t1" not in repr(ctx), "tokens do not belong into logs"
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        ctx.user = "x"  # type: ignore[misc]
+
+
+def test_a_connect_hook_tells_others_about_the_user(server: Server, wire: Callable[..., Wire]) -> None:
+    @server.on_connect(deadline=2)
+    def decide(ctx: ConnectContext) -> User:
+        return User("ann", {"name": "Ann Ö"})
+
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    client.command(subscribe={"channel": "c"})
+    (info,) = server.presence("c").values()
+    assert (info.user, info.conn_info) == ("ann", {"name": "Ann Ö"})
+
+
+def test_true_lets_a_client_in_as_whom_the_server_takes_it_for(
+    server: Server, wire: Callable[..., Wire]
+) -> None:
+    server.on_connect(lambda ctx: True)
+    server.start()
+    client = wire(server, user="bob")
+    client.command(connect={})
+    client.command(subscribe={"channel": "c"})
+    assert [info.user for info in server.presence("c").values()] == ["bob"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "reason"),
+    [
+        (Deny(4501, "no such token"), 4501, "no such token"),
+        (Deny(3000, "later"), 3000, "later"),
+        (False, None, None),
+        (None, None, None),
+        ("", None, None),
+        (7, None, None),
+    ],
+)
+def test_a_connect_that_is_denied_ends_the_connection(
+    server: Server, wire: Callable[..., Wire], answer: Any, code: int | None, reason: str | None
+) -> None:
+    server.on_connect(lambda ctx: answer)
+    server.start()
+    client = wire(server)
+    client.send(connect={})
+    end = client.closed_with()
+    if code is None:
+        assert 3500 <= end[0] < 4000, "clients must not come back by themselves"
+    else:
+        assert end == (code, reason)
+    assert server.connections() == []
+
+
+def test_a_connect_may_be_denied_by_an_error(server: Server, wire: Callable[..., Wire]) -> None:
+    server.on_connect(lambda ctx: Deny(109, "token expired"))
+    server.start()
+    assert error_of(wire(server).command(connect={})) == (109, "token expired")
+
+
+@pytest.mark.parametrize("path", ["/sse", "/poll"])
+def test_the_plain_transports_ask_the_connect_hook(server: Server, path: str) -> None:
+    seen: list[ConnectContext] = []
+
+    @server.on_connect
+    def decide(ctx: ConnectContext) -> bool:
+        seen.append(ctx)
+        return ctx.user == "ann"
+
+    server.start()
+    query = {"channel": "c", "timeout": "0"}
+    assert httpx.get(f"{server.url}{path}", params=query | {"user": "bob"}).status_code == 401
+    with httpx.stream("GET", f"{server.url}{path}", params=query | {"user": "ann"}) as response:
+        assert response.status_code == 200
+    assert [(ctx.user, ctx.transport) for ctx in seen] == [("bob", path[1:]), ("ann", path[1:])]
+
+
+# May they.
+
+
+def test_the_longest_pattern_decides_on_a_subscribe(server: Server, wire: Callable[..., Wire]) -> None:
+    seen: list[SubscribeContext] = []
+
+    @server.on_subscribe("chat:*")
+    def chat(ctx: SubscribeContext) -> bool:
+        seen.append(ctx)
+        return True
+
+    @server.on_subscribe("chat:secret:*")
+    async def secret(ctx: SubscribeContext) -> Deny:
+        return Deny(403, "members only")
+
+    @server.on_subscribe("*.[a]")
+    def literal(ctx: SubscribeContext) -> bool:
+        return False
+
+    server.start()
+    client = wire(server, user="ann")
+    hello = client.command(connect={})
+    assert "subscribe" in client.command(subscribe={"channel": "chat:lobby"})
+    assert error_of(client.command(subscribe={"channel": "chat:secret:1"})) == (403, "members only")
+    assert error_of(client.command(subscribe={"channel": "x.[a]"}))[0] == PERMISSION_DENIED
+    assert "subscribe" in client.command(subscribe={"channel": "x.a"}), "where no pattern matches: the rules"
+    (ctx,) = seen
+    assert (ctx.client, ctx.user, ctx.channel, ctx.transport) == (
+        hello["connect"]["client"],
+        "ann",
+        "chat:lobby",
+        "websocket",
+    )
+    assert set(server.channels()) == {"chat:lobby", "x.a"}
+
+
+def test_a_subscribe_may_close_the_connection(server: Server, wire: Callable[..., Wire]) -> None:
+    server.on_subscribe("c")(lambda ctx: Deny(4600, "stay away"))
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    client.send(subscribe={"channel": "c"})
+    assert client.closed_with() == (4600, "stay away")
+
+
+@pytest.mark.parametrize("path", ["/sse", "/poll"])
+def test_the_plain_transports_ask_the_subscribe_hook_for_each_channel(server: Server, path: str) -> None:
+    @server.on_subscribe("*")
+    async def decide(ctx: SubscribeContext) -> bool:
+        await asyncio.sleep(0)
+        return ctx.channel != "secret" and ctx.transport == path[1:]
+
+    server.start()
+
+    def status(*channels: str) -> int:
+        query: list[tuple[str, str | int]] = [("channel", channel) for channel in channels]
+        with httpx.stream("GET", f"{server.url}{path}", params=[*query, ("timeout", 0)]) as response:
+            return response.status_code
+
+    assert (status("a"), status("a", "b"), status("secret"), status("a", "secret")) == (200, 200, 403, 403)
+
+
+def test_a_publish_hook_passes_changes_or_refuses(server: Server, wire: Callable[..., Wire]) -> None:
+    answers: list[Any] = [
+        True,
+        {"clean": "ü"},
+        b'{"n": 1.10}',
+        b"[1,\n2]",
+        "text",
+        7,
+        False,
+        Deny(400, "too rude"),
+        b"{",
+        b"[NaN]",
+        float("nan"),
+        object(),
+        None,
+    ]
+    seen: list[PublishContext] = []
+
+    @server.on_publish("c")
+    def decide(ctx: PublishContext) -> Any:
+        seen.append(ctx)
+        return answers[len(seen) - 1]
+
+    server.start()
+    client = wire(server, user="ann")
+    client.command(connect={})
+    replies = [client.command(publish={"channel": "c", "data": {"n": n}}) for n in range(len(answers))]
+    assert [error_of(reply)[0] if "error" in reply else 0 for reply in replies] == [
+        *[0] * 6,
+        PERMISSION_DENIED,
+        400,
+        *[PERMISSION_DENIED] * 5,
+    ]
+    assert [message.json() for message in server.history("c").messages] == [
+        {"n": 0},
+        {"clean": "ü"},
+        {"n": 1.1},
+        [1, 2],
+        "text",
+        7,
+    ]
+    assert server.history("c").messages[2].data == b'{"n": 1.10}'
+    assert (seen[0].user, seen[0].channel, seen[0].json()) == ("ann", "c", {"n": 0})
+
+
+def test_replaced_payloads_reach_the_subscribers(server: Server, wire: Callable[..., Wire]) -> None:
+    server.on_publish("*")(lambda ctx: {"by": ctx.user})
+    server.start()
+    with carillon.sync.connect(server.url) as reader, reader.subscribe("c") as subscription:
+        client = wire(server, user="ann")
+        client.command(connect={})
+        client.command(publish={"channel": "c", "data": 1})
+        item = subscription.next(timeout=5)
+        assert isinstance(item, carillon.Message)
+        assert item.json() == {"by": "ann"}
+
+
+def test_the_application_itself_is_not_asked(server: Server) -> None:
+    server.on_publish("*")(lambda ctx: False)
+    server.on_subscribe("*")(lambda ctx: False)
+    server.start()
+    assert server.publish("c", 1).offset == 1
+    reply = httpx.post(f"{server.url}/api/publish", json={"channel": "c", "data": 2})
+    assert reply.json()["result"]["offset"] == 2
+
+
+# What goes wrong.
+
+
+def test_a_hook_that_fails_denies_is_logged_and_stops_nothing(
+    server: Server, wire: Callable[..., Wire], caplog: pytest.LogCaptureFixture
+) -> None:
+    @server.on_subscribe("*")
+    def decide(ctx: SubscribeContext) -> bool:
+        if ctx.channel == "exit":
+            raise SystemExit(1)
+        return {"a": True}[ctx.channel]
+
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    for channel in ("b", "exit"):
+        assert error_of(client.command(subscribe={"channel": channel}))[0] == PERMISSION_DENIED
+    assert "subscribe" in client.command(subscribe={"channel": "a"})
+    failed = [record for record in caplog.records if record.name == "carillon.server"]
+    assert [(record.levelname, record.exc_info[0]) for record in failed if record.exc_info] == [
+        ("ERROR", KeyError),
+        ("ERROR", SystemExit),
+    ]
+    assert "on_subscribe('*')" in failed[0].getMessage()
+
+
+def test_none_denies_and_the_log_says_why(
+    server: Server, wire: Callable[..., Wire], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.on_subscribe("*")(lambda ctx: None)
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    assert error_of(client.command(subscribe={"channel": "a"}))[0] == PERMISSION_DENIED
+    assert "only True allows" in caplog.text
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_a_hook_past_its_deadline_denies(
+    server: Server, wire: Callable[..., Wire], is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    def block(ctx: SubscribeContext) -> bool:
+        time.sleep(2.0)
+        return True
+
+    async def hang(ctx: SubscribeContext) -> bool:
+        await asyncio.sleep(60)
+        return True
+
+    server.on_subscribe("slow", deadline=0.2)(hang if is_async else block)
+    server.on_subscribe("quick")(lambda ctx: True)
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    began = time.monotonic()
+    assert error_of(client.command(subscribe={"channel": "slow"}))[0] == PERMISSION_DENIED
+    assert 0.15 < time.monotonic() - began < 7
+    assert "subscribe" in client.command(subscribe={"channel": "quick"})
+    wait_until(lambda: "on_subscribe('slow')" in caplog.text)
+    assert server.channels() == {"quick": 1}
+
+
+def test_a_client_that_leaves_before_its_answer_harms_nobody(
+    server: Server, wire: Callable[..., Wire]
+) -> None:
+    may_answer = threading.Event()
+    asked = threading.Event()
+
+    @server.on_subscribe("*")
+    async def decide(ctx: SubscribeContext) -> bool:
+        asked.set()
+        await asyncio.to_thread(may_answer.wait)
+        return True
+
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    client.send(subscribe={"channel": "c"})
+    assert asked.wait(5)
+    client.socket.close()
+    wait_until(lambda: not server.connections())
+    may_answer.set()
+    other = wire(server)
+    other.command(connect={})
+    assert "subscribe" in other.command(subscribe={"channel": "c"})
+    assert server.channels() == {"c": 1}
+
+
+# Where they run, and what they may do.
+
+
+def test_hooks_run_side_by_side(server: Server) -> None:
+    running = most = 0
+
+    @server.on_subscribe("*")
+    async def decide(ctx: SubscribeContext) -> bool:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.05)
+        running -= 1
+        return True
+
+    server.start()
+
+    async def client(number: int) -> None:
+        async with carillon.connect(server.url) as client, client.subscribe(f"c{number}"):
+            pass
+
+    async def main() -> None:
+        await asyncio.gather(*(client(number) for number in range(30)))
+
+    asyncio.run(main())
+    assert most > 5
+
+
+def test_a_hook_may_use_the_server(server: Server, wire: Callable[..., Wire]) -> None:
+    threads: set[str] = set()
+
+    @server.on_subscribe("*")
+    async def decide(ctx: SubscribeContext) -> bool:
+        threads.add(threading.current_thread().name)
+        server.publish("audit", {"who": ctx.client})
+        await server.publish_async("audit", 2)
+        server.publish_nowait("audit", 3)
+        assert server.connections() == [ctx.client]
+        assert server.ledger()["is_balanced"]
+        async with server.subscribe("audit", since=f"{server.history('audit').position.epoch}:0") as cursor:
+            return [(await cursor.next(5)).offset for _ in range(3)] == [1, 2, 3]  # type: ignore[union-attr]
+
+    @server.on_publish("*")
+    def kick(ctx: PublishContext) -> bool:
+        return server.disconnect(ctx.client, 4500, "enough")
+
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    assert "subscribe" in client.command(subscribe={"channel": "c"})
+    (name,) = threads
+    assert name.startswith("carillon-events")
+    client.send(publish={"channel": "c", "data": 1})
+    assert client.closed_with() == (4500, "enough")
+
+
+def test_a_hook_may_stop_the_server(server: Server, wire: Callable[..., Wire]) -> None:
+    @server.on_subscribe("*")
+    def decide(ctx: SubscribeContext) -> bool:
+        server.stop()
+        return True
+
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    client.send(subscribe={"channel": "c"})
+    client.closed_with()
+    wait_until(lambda: not server.is_running)
+
+
+def test_stopping_does_not_wait_for_hooks(server: Server, wire: Callable[..., Wire]) -> None:
+    asked = threading.Event()
+    was_cancelled = threading.Event()
+
+    @server.on_subscribe("*")
+    async def decide(ctx: SubscribeContext) -> bool:
+        asked.set()
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            was_cancelled.set()
+            raise
+        return True
+
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    client.send(subscribe={"channel": "c"})
+    assert asked.wait(5)
+    began = time.monotonic()
+    server.stop()
+    assert time.monotonic() - began < 1.5
+    assert was_cancelled.is_set()
+
+
+async def test_hooks_run_on_the_loop_that_is_given(carillon_server_factory: Callable[..., Server]) -> None:
+    loops: list[object] = []
+
+    def register(server: Server) -> None:
+        @server.on_subscribe("*")
+        async def decide(ctx: SubscribeContext) -> bool:
+            loops.append(asyncio.get_running_loop())
+            return True
+
+        @server.on_publish("*")
+        def pass_on(ctx: PublishContext) -> bool:
+            loops.append(asyncio.get_running_loop())
+            return True
+
+    here = asyncio.get_running_loop()
+    server = carillon_server_factory(loop=here, before_start=register)
+    async with carillon.connect(server.url) as client, client.subscribe("c") as subscription:
+        await subscription.publish(1)
+        await subscription.next(5)
+    assert loops == [here, here]
+
+
+def test_a_loop_that_is_closed_denies(wire: Callable[..., Wire], caplog: pytest.LogCaptureFixture) -> None:
+    loop = asyncio.new_event_loop()
+    loop.close()
+    server = Server(loop=loop)
+    server.on_subscribe("*")(lambda ctx: True)
+    with server:
+        client = wire(server)
+        client.command(connect={})
+        assert error_of(client.command(subscribe={"channel": "c"}))[0] == PERMISSION_DENIED
+        assert "loop" in caplog.text
+
+
+# Registering.
+
+
+def test_hooks_are_registered_before_the_start(server: Server) -> None:
+    server.start()
+    for register in (server.on_connect(), server.on_subscribe("c"), server.on_publish("c")):
+        with pytest.raises(HookError, match=r"before start\(\)"):
+            register(lambda ctx: True)
+    server.stop()
+    with pytest.raises(HookError, match=r"before start\(\)"):
+        server.on_connect(lambda ctx: True)
+
+
+def test_a_pattern_has_one_hook(server: Server) -> None:
+    def decide(ctx: Any) -> bool:
+        return True
+
+    assert server.on_connect(decide) is decide
+    assert server.on_subscribe("a")(decide) is decide
+    server.on_subscribe("b")(decide)
+    server.on_publish("a")(decide)
+    with pytest.raises(HookError, match="on_subscribe hook for 'a'"):
+        server.on_subscribe("a")(decide)
+    with pytest.raises(HookError, match="on_connect"):
+        server.on_connect(decide)
+
+
+def test_what_is_no_hook_is_refused(server: Server) -> None:
+    with pytest.raises(TypeError, match=r'@server.on_subscribe\("\*"\)'):
+        server.on_subscribe(lambda ctx: True)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="function"):
+        server.on_publish("c")("no function")  # type: ignore[type-var]
+    with pytest.raises(ValueError, match="empty"):
+        server.on_subscribe("")(lambda ctx: True)
+    with pytest.raises(ValueError, match="deadline"):
+        server.on_connect(deadline=0)(lambda ctx: True)
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"), [(1, ""), (99, ""), (2000, ""), (2999, ""), (5000, ""), (0, "x" * 124)]
+)
+def test_a_denial_that_no_client_could_be_told_is_refused(code: int, reason: str) -> None:
+    with pytest.raises(ValueError, match="Deny"):
+        Deny(code, reason)

@@ -1,0 +1,226 @@
+"""Log records: one per connect, one per close with its reason, and what `carillon serve` makes of them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import signal
+import subprocess
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import carillon
+import httpx
+import pytest
+from carillon import Server
+from carillon.access_log import JsonFormatter
+from carillon.testing import cut, wait_until
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import ClientConnection, connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.wire
+
+Records = list[Any]
+
+
+@pytest.fixture
+def access(caplog: pytest.LogCaptureFixture) -> Callable[[], Records]:
+    """The access records so far. Typed loosely: their fields are attributes that logging does not know."""
+    caplog.set_level(logging.INFO, "carillon.access")
+    return lambda: [record for record in list(caplog.records) if record.name == "carillon.access"]
+
+
+@contextlib.contextmanager
+def client_of(server: Server, user: str = "") -> Iterator[tuple[ClientConnection, str]]:
+    """A connected WebSocket and the id that the server gave it."""
+    with connect(f"{server.url.replace('http', 'ws', 1)}/connection/websocket?user={user}") as socket:
+        socket.send('{"id":1,"connect":{}}')
+        yield socket, json.loads(socket.recv(timeout=5))["connect"]["client"]
+
+
+def read_to_the_end(socket: ClientConnection) -> int:
+    """The code that the connection was closed with; 1006 if it was not closed but lost."""
+    try:
+        while True:
+            socket.recv(timeout=5)
+    except ConnectionClosed as end:
+        return end.rcvd.code if end.rcvd else 1006
+
+
+def test_a_connect_and_a_close_have_a_record_each(
+    carillon_server: Server, access: Callable[[], Records]
+) -> None:
+    with client_of(carillon_server, "ann") as (_, client):
+        wait_until(lambda: len(access()) == 1)
+        (came,) = access()
+        assert (came.event, came.client, came.user, came.transport) == ("connect", client, "ann", "websocket")
+        assert came.levelname == "INFO"
+        assert client in came.getMessage()
+        assert "ann" in came.getMessage()
+    wait_until(lambda: len(access()) == 2)
+    went = access()[1]
+    assert (went.event, went.client, went.user, went.transport) == ("close", client, "ann", "websocket")
+    assert went.reason
+    assert went.reason in went.getMessage()
+    assert went.duration_ms >= 0
+
+
+def test_a_close_says_why(carillon_server: Server, access: Callable[[], Records]) -> None:
+    ends: dict[str, Callable[[ClientConnection, str], object]] = {
+        "left": lambda socket, client: socket.close(),
+        "told to go": lambda socket, client: carillon_server.disconnect(client, 4500, "enough"),
+        "cut": lambda socket, client: cut(carillon_server, client),
+        "broke the protocol": lambda socket, client: socket.send("nonsense"),
+    }
+    reasons: dict[str, tuple[int, str]] = {}
+    for name, end in ends.items():
+        seen = len(access())
+        with client_of(carillon_server) as (socket, client):
+            end(socket, client)
+            read_to_the_end(socket)
+        wait_until(lambda seen=seen: len(access()) == seen + 2)  # type: ignore[misc]
+        reasons[name] = access()[-1].code, access()[-1].reason
+    assert reasons["told to go"] == (4500, "enough")
+    assert reasons["broke the protocol"] == (3501, "bad request")
+    assert "cut" in reasons["cut"][1]
+    assert "left" in reasons["left"][1]
+
+
+def test_a_stream_has_records_too(carillon_server: Server, access: Callable[[], Records]) -> None:
+    with httpx.stream("GET", f"{carillon_server.url}/sse", params={"channel": "c", "user": "bob"}):
+        pass
+    wait_until(lambda: len(access()) == 2)
+    came, went = access()
+    assert (came.event, came.user, came.transport) == ("connect", "bob", "sse")
+    assert (went.event, went.client, went.transport) == ("close", came.client, "sse")
+
+
+def test_at_the_end_every_connect_has_its_close(access: Callable[[], Records]) -> None:
+    server = Server(threads=2).start()
+    with contextlib.ExitStack() as stack:
+        clients = {stack.enter_context(client_of(server))[1] for _ in range(20)}
+        server.stop()
+        events = [(record.event, record.client) for record in access()]
+    assert sorted(events) == sorted((event, one) for event in ("connect", "close") for one in clients)
+    assert all(record.reason for record in access() if record.event == "close")
+
+
+def test_a_cut_is_no_close(carillon_server: Server) -> None:
+    with client_of(carillon_server) as (socket, client):
+        assert carillon_server.cut(client)
+        assert read_to_the_end(socket) == 1006
+        wait_until(lambda: not carillon_server.connections())
+        assert not carillon_server.cut(client)
+        with pytest.raises(ValueError, match="no such connection"):
+            cut(carillon_server, client)
+
+
+async def test_a_client_that_was_cut_goes_on_where_it_was(
+    carillon_server: Server, carillon_client: Callable[..., carillon.Client]
+) -> None:
+    async with carillon_client() as client, client.subscribe("c") as subscription:
+        for n in range(10):
+            carillon_server.publish("c", n)
+            if n == 5:
+                (connection,) = carillon_server.connections()
+                cut(carillon_server, connection)
+        items = [await subscription.next(5) for _ in range(10)]
+        assert [item.json() for item in items if isinstance(item, carillon.Message)] == list(range(10))
+
+
+def test_the_thread_of_the_log_ends_with_the_server() -> None:
+    def threads() -> list[str]:
+        return [one.name for one in threading.enumerate() if one.name.startswith("carillon-events")]
+
+    others = len(threads())
+    server = Server(threads=1).start()
+    assert len(threads()) == others + 1
+    server.stop()
+    assert len(threads()) == others
+
+
+def test_a_library_prints_nothing_by_itself() -> None:
+    code = (
+        "import carillon\n"
+        "with carillon.Server() as server, carillon.sync.connect(server.url) as client:\n"
+        "    server.on_connect\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+
+
+def test_a_record_as_json() -> None:
+    record = logging.makeLogRecord(
+        {
+            "name": "carillon.access",
+            "levelno": logging.INFO,
+            "levelname": "INFO",
+            "msg": "%s",
+            "args": ("Grüße\n",),
+            "created": 1.5,
+            "client": "c1",
+            "code": 0,
+        }
+    )
+    line = JsonFormatter().format(record)
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": "1970-01-01T00:00:01.500Z",
+        "level": "info",
+        "logger": "carillon.access",
+        "message": "Grüße\n",
+        "client": "c1",
+        "code": 0,
+    }
+    try:
+        raise RuntimeError("why")
+    except RuntimeError:
+        record.exc_info = sys.exc_info()
+    assert "RuntimeError: why" in json.loads(JsonFormatter().format(record))["exception"]
+
+
+# The command line.
+
+
+def logged_by_serve(*options: str) -> list[str]:
+    """What `carillon serve` writes to standard error while one client comes and goes."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "carillon", "serve", "--port", "0", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    url = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
+    with carillon.sync.connect(url, user="ann") as client, client.subscribe("c"):
+        pass
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0, errors
+    return errors.splitlines()
+
+
+def test_serve_shows_who_comes_and_goes() -> None:
+    lines = [line for line in logged_by_serve() if "carillon.access" in line]
+    assert len(lines) == 2
+    assert "connect" in lines[0]
+    assert "close" in lines[1]
+    assert all("ann" in line and "INFO" in line for line in lines)
+
+
+@pytest.mark.parametrize("option", ["--no-access-log", "--log-level=warning"])
+def test_serve_can_be_quieter(option: str) -> None:
+    assert not [line for line in logged_by_serve(option) if "ann" in line]
+
+
+def test_serve_logs_json_for_machines() -> None:
+    records = [json.loads(line) for line in logged_by_serve("--log-format", "json") if line.startswith("{")]
+    access = [record for record in records if record["logger"] == "carillon.access"]
+    assert [record["event"] for record in access] == ["connect", "close"]
+    assert {record["user"] for record in access} == {"ann"}
+    assert access[1]["reason"]
