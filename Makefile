@@ -33,7 +33,7 @@ STEPS := 6
 endif
 ifneq ($(filter test-sanitized test-tsan test-asan test-fuzz,$(MAKECMDGOALS)),)
 NEEDS := sanitized
-STEPS := 7
+STEPS := 8
 endif
 
 .PHONY: help
@@ -66,6 +66,8 @@ system:
 # Brings the command, the entry points and a path to python/, where CMake puts the extension.
 .venv/.stamp-editable: pyproject.toml python/carillon/_version.py .venv/.stamp-run
 	@$(PIP) --no-build-isolation --config-settings=wheel.cmake=false --config-settings=editable.mode=inplace -e .
+	@# Only the path stays: an import hook would win over PYTHONPATH, by which sanitized builds are tested.
+	@sed -i '/^import /d' .venv/lib/python3*/site-packages/_editable_skbc_carillon_hub.pth
 	@touch $@
 
 tests/clients/node_modules/.stamp: tests/clients/package.json tests/clients/package-lock.json | system
@@ -119,8 +121,8 @@ FIXED_ADDRESSES := $(shell setarch $$(uname -m) -R true 2>/dev/null && echo seta
 ASAN_PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libstdc++.so)
 ASAN_PYTHON = LD_PRELOAD="$(ASAN_PRELOAD)" ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/asan/python
 
-.PHONY: test-sanitized test-tsan test-asan test-fuzz
-test-sanitized: test-tsan test-asan test-fuzz ## run the tests under TSan, ASan and UBSan, and fuzz for a minute
+.PHONY: test-sanitized test-tsan test-asan test-fuzz test-fault
+test-sanitized: test-tsan test-asan test-fuzz test-fault ## run the tests under TSan, ASan and UBSan, fuzz for a minute, prove that a lost frame is noticed
 
 test-tsan: system .venv/.stamp-test
 	@echo "[3/$(STEPS)] build with ThreadSanitizer"
@@ -144,6 +146,17 @@ test-asan: system .venv/.stamp-test .venv/.stamp-editable
 test-fuzz: system .venv/.stamp-run
 	@echo "[7/$(STEPS)] fuzz targets, $(FUZZ_SECONDS) s each"
 	@tools/fuzz.sh $(CURDIR)/$(BIN)/python $(FUZZ_SECONDS)
+
+test-fault: system .venv/.stamp-test .venv/.stamp-editable
+	@echo "[8/$(STEPS)] a build that loses a frame in the flush: the tests must fail"
+	@mkdir -p build
+	@$(CONFIGURE) -B build/fault -DCARILLON_FAULT=lose_frame >build/fault.log
+	@$(BUILD) build/fault --target _core
+	@cd python && find carillon -type f ! -name '*.so' ! -name '*.pyc' -exec cp --parents -t ../build/fault/python {} +
+	@if PYTHONPATH=build/fault/python $(BIN)/pytest -q -p no:cacheprovider -x tests/python/wire/test_transport_change.py \
+	  >build/fault-tests.log 2>&1; then echo "fault: the lost frames went unnoticed"; exit 1; fi
+	@grep -qE '^[0-9]+ failed' build/fault-tests.log || { cat build/fault-tests.log; exit 1; }
+	@echo "fault: noticed, $$(tail -1 build/fault-tests.log)"
 
 # --- the rest ----------------------------------------------------------------------------------------------------
 

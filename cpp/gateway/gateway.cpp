@@ -18,6 +18,9 @@ constexpr std::size_t kReservedDescriptors = 64;
 /// Connections over the limit that are still read, to be refused in their own protocol.
 constexpr std::size_t kRefusalsAtOnce = 32;
 
+/// After the last client has gone, answers to others still leave.
+constexpr auto kLastWords = std::chrono::milliseconds(500);
+
 std::size_t connections_by_descriptors() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1'000;
@@ -71,14 +74,30 @@ void Gateway::stop() {
   for (const auto& shard : shards_) shard->stop();
 }
 
+std::size_t Gateway::clients() const {
+  std::size_t sum = 0;
+  for (const auto& shard : shards_) {
+    const SessionCounters& counters = shard->counters();
+    sum += counters.websocket + counters.sse + counters.polls;
+  }
+  return sum;
+}
+
 bool Gateway::drain(Millis deadline_ms) {
   using Time = std::chrono::steady_clock;
+  const auto wait_until = [](Time::time_point until, const auto& is_done) {
+    while (!is_done() && Time::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    return is_done();
+  };
   shared_.is_draining.store(true);
-  if (listener_) listener_->stop();
   const auto until = Time::now() + std::chrono::milliseconds(deadline_ms);
   for (const auto& shard : shards_) shard->drain(deadline_ms / 2);
-  while (connections() > 0 && Time::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  return connections() == 0;
+  // The listener goes on: who comes now is told to come back elsewhere, and /health that this server is
+  // leaving.
+  const bool have_left = wait_until(until, [this] { return clients() == 0; });
+  if (listener_) listener_->stop();
+  wait_until(std::min(until, Time::now() + kLastWords), [this] { return connections() == 0; });
+  return have_left;
 }
 
 bool Gateway::cut(const std::string& client) {

@@ -29,12 +29,15 @@ class Gateway {
   /// Throws std::system_error when the address cannot be had.
   void start();
   void stop();
-  /// Accepts nothing more, asks every client to go over the first half of `deadline_ms`, waits for them until
-  /// it ends. True: all have left. Blocks.
+  /// Asks every client to go over the first half of `deadline_ms` and waits for them until it ends; who comes
+  /// meanwhile is told to come back elsewhere. Then accepts nothing more. True: all clients have left.
+  /// Blocks.
   bool drain(Millis deadline_ms);
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::size_t connections() const { return shared_.connections.load(); }
+  /// Connections that are clients now: WebSocket, streams, held polls.
+  [[nodiscard]] std::size_t clients() const;
   [[nodiscard]] const std::vector<std::unique_ptr<GatewayShard>>& shards() const { return shards_; }
   /// Ends the client's connection at once; false: no such client. Not from a shard's thread.
   bool cut(const std::string& client);

@@ -11,29 +11,30 @@
 
 namespace carillon {
 
-/// A way to encode entries for the wire. One object for the whole process and form; `slot` below Entry::kForms.
-/// Encodes the same bytes for every connection, so that they are made once. Thread-safe.
+/// A way to encode entries for the wire. One object for the whole process and form; `slot` below
+/// Entry::kForms. Encodes the same bytes for every connection, so that they are made once. Thread-safe.
 class Form {
  public:
   explicit Form(std::size_t form_slot) : slot(form_slot) {}
   virtual ~Form() = default;
   /// Empty bytes: this form has nothing to say of this entry (the entry is then filtered).
-  [[nodiscard]] virtual EncodedForm encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const = 0;
+  [[nodiscard]] virtual EncodedForm encode(std::string_view channel, const Epoch& epoch,
+                                           const Entry& entry) const = 0;
   const std::size_t slot;
 };
 
 /// Entries of a batch in one form, laid one after another.
 struct EncodedBatch {
   std::string_view bytes;
-  std::uint32_t frames = 0;          ///< entries that have bytes
-  std::uint32_t filtered = 0;        ///< entries that have none
-  std::vector<std::uint32_t> ends;   ///< end of entry i in `bytes`; empty for a batch of one entry
+  std::uint32_t frames = 0;         ///< entries that have bytes
+  std::uint32_t filtered = 0;       ///< entries that have none
+  std::vector<std::uint32_t> ends;  ///< end of entry i in `bytes`; empty for a batch of one entry
   bool is_made = false;
-  std::string storage;               ///< the bytes, unless they are one entry's own
+  std::string storage;  ///< the bytes, unless they are one entry's own
 };
 
-/// Entries of a channel with consecutive seqs, on their way to the cursors that stand before them. Encoded at most once per
-/// form. Belongs to one shard.
+/// Entries of a channel with consecutive seqs, on their way to the cursors that stand before them. Encoded at
+/// most once per form. Belongs to one shard.
 class Batch {
  public:
   Batch(std::string_view channel, const Epoch& epoch, Seq begin, Offset offset_before)

@@ -18,8 +18,8 @@ namespace carillon {
 
 class Shard;
 
-/// A channel that is in use: it has entries, subscribers, or somebody who waits for it. A dormant channel is only
-/// remembered by the store. Plain state behind its own lock; decisions are the hub's and the shards'.
+/// A channel that is in use: it has entries, subscribers, or somebody who waits for it. A dormant channel is
+/// only remembered by the store. Plain state behind its own lock; decisions are the hub's and the shards'.
 struct Channel {
   Channel(std::string channel_name, const ChannelOptions& channel_options)
       : name(std::move(channel_name)), options(channel_options) {}
@@ -27,9 +27,9 @@ struct Channel {
   /// A shard that has subscribers here.
   struct Link {
     Shard* shard = nullptr;
-    Seq taken = 0;            ///< the shard's group has taken everything below
+    Seq taken = 0;  ///< the shard's group has taken everything below
     std::uint32_t cursors = 0;
-    bool is_woken = false;    ///< stands in the shard's mailbox already
+    bool is_woken = false;  ///< stands in the shard's mailbox already
   };
 
   /// A range on its way from the store, and all who wait for it; called without the lock.
@@ -46,18 +46,18 @@ struct Channel {
   // All below is guarded by the mutex.
   ChannelLog log;
   Epoch epoch;
-  bool is_open = false;        ///< the store has told epoch and top
+  bool is_open = false;  ///< the store has told epoch and top
   bool is_opening = false;
-  bool is_held = false;        ///< the store was asked to keep it, and must be told of the release
-  bool is_filling = false;     ///< a hole is being read from the store
-  std::uint32_t resets = 0;    ///< how often the log lost its continuity
+  bool is_held = false;            ///< the store was asked to keep it, and must be told of the release
+  bool is_filling = false;         ///< a hole is being read from the store
+  std::uint32_t resets = 0;        ///< how often the log lost its continuity
   std::uint32_t epoch_resets = 0;  ///< `resets` when the epoch began
-  std::int64_t announced = 0;  ///< entries that came into the log, ever
+  std::int64_t announced = 0;      ///< entries that came into the log, ever
   std::uint64_t unbalanced = 0;
-  Account ended;               ///< of subscriptions that have ended
+  Account ended;  ///< of subscriptions that have ended
   std::vector<Link> links;
-  std::map<Offset, EntryRef> held_back;          ///< announced beyond a hole
-  std::vector<std::function<void()>> on_open;    ///< waits for the store's answer; run without the lock
+  std::map<Offset, EntryRef> held_back;           ///< announced beyond a hole
+  std::vector<std::function<void()>> on_open;     ///< waits for the store's answer; run without the lock
   std::vector<std::shared_ptr<RangeRead>> reads;  ///< ranges that the store is being asked for
 
   [[nodiscard]] Link* link_of(const Shard& shard) {

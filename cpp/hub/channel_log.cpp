@@ -65,10 +65,9 @@ void ChannelLog::trim(Millis now_ms, const ChannelOptions& options, Seq taken) {
   while (outside_ < size_) {
     const Slot& oldest = slot(outside_);
     if (oldest.entry->is_stored()) {
-      const bool is_over = oldest.entry->offset < history_from_ ||
-                           top_ - oldest.entry->offset >= options.history_size ||
-                           history_bytes_ > options.history_bytes ||
-                           now_ms - oldest.announced_ms >= options.history_ttl_ms;
+      const bool is_over =
+          oldest.entry->offset < history_from_ || top_ - oldest.entry->offset >= options.history_size ||
+          history_bytes_ > options.history_bytes || now_ms - oldest.announced_ms >= options.history_ttl_ms;
       if (!is_over) break;
       history_bytes_ -= oldest.entry->cost_bytes();
       history_from_ = std::max(history_from_, oldest.entry->offset + 1);
@@ -93,7 +92,8 @@ void ChannelLog::trim(Millis now_ms, const ChannelOptions& options, Seq taken) {
 }
 
 void ChannelLog::thin_out(const ChannelOptions& options, Seq taken) {
-  // Ephemeral entries between publications that stay: they go in strokes, so that each costs a constant on average.
+  // Ephemeral entries between publications that stay: they go in strokes, so that each costs a constant on
+  // average.
   const bool is_due = loose_ > 2 * options.live_window_entries + (size_ - loose_) / 4 + loose_kept_ ||
                       loose_bytes_ > 2 * options.live_window_bytes + loose_kept_bytes_;
   if (!is_due || outside_ == size_) return;
@@ -180,9 +180,11 @@ Offset ChannelLog::offset_before(Seq seq) const {
 
 std::optional<Seq> ChannelLog::seq_after(Offset offset) const {
   if (offset > top_) return std::nullopt;
-  if (offset == top_) return end_seq_;  // ephemeral entries behind the newest stored one are no part of a resume
+  if (offset == top_)
+    return end_seq_;  // ephemeral entries behind the newest stored one are no part of a resume
   if (offset + 1 < history_from_) return std::nullopt;
-  // The first slot behind which the newest stored offset is more than `offset`: it holds publication offset + 1.
+  // The first slot behind which the newest stored offset is more than `offset`: it holds publication offset
+  // + 1.
   std::size_t low = outside_;
   std::size_t high = size_;
   while (low < high) {

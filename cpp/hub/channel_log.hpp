@@ -10,13 +10,14 @@
 
 namespace carillon {
 
-/// Place of an entry in the hub's own log of a channel; stored and ephemeral entries alike. Cursors stand on it.
+/// Place of an entry in the hub's own log of a channel; stored and ephemeral entries alike. Cursors stand on
+/// it.
 using Seq = std::uint64_t;
 
-/// The ring of a channel's entries. It keeps the history (bounded by count, bytes and age) and, for live cursors, a
-/// small window that also holds ephemeral entries: those leave it even from between publications that stay, so that
-/// seqs may have holes. What the ring still holds beyond the history's bounds is never shown to a resume or a history
-/// call. Not thread-safe: the channel locks.
+/// The ring of a channel's entries. It keeps the history (bounded by count, bytes and age) and, for live
+/// cursors, a small window that also holds ephemeral entries: those leave it even from between publications
+/// that stay, so that seqs may have holes. What the ring still holds beyond the history's bounds is never
+/// shown to a resume or a history call. Not thread-safe: the channel locks.
 class ChannelLog {
  public:
   /// Leaves room below for entries that are read from a store later and put in front.
@@ -24,7 +25,8 @@ class ChannelLog {
 
   static constexpr std::size_t kBurstEntries = 4'096;
   static constexpr std::size_t kBurstBytes = 4 * 1024 * 1024;
-  /// An entry outside of the history leaves the live window at this age: no cursor that moves is so far behind.
+  /// An entry outside of the history leaves the live window at this age: no cursor that moves is so far
+  /// behind.
   static constexpr Millis kLiveWindowMs = 30'000;
 
   /// Offsets go on after `top`. Only before the first entry.
@@ -35,12 +37,13 @@ class ChannelLog {
 
   /// Appends; a stored entry must have offset top() + 1. `taken` as in trim().
   void append(EntryRef entry, Millis now_ms, const ChannelOptions& options, Seq taken);
-  /// Puts stored entries that end right before the oldest kept one in front (what is there already is passed over).
-  /// A seq may then name another entry than before it was trimmed: a cursor tells by its offset. False: they do not
-  /// fit there.
+  /// Puts stored entries that end right before the oldest kept one in front (what is there already is passed
+  /// over). A seq may then name another entry than before it was trimmed: a cursor tells by its offset.
+  /// False: they do not fit there.
   bool prepend(const std::vector<EntryRef>& entries, Millis now_ms, const ChannelOptions& options, Seq taken);
-  /// Drops what the bounds no longer allow. Entries from `taken` on have not been seen yet by some shard: a burst
-  /// inside one turn may overshoot the live window up to kBurst…, or publishers would outrun every reader.
+  /// Drops what the bounds no longer allow. Entries from `taken` on have not been seen yet by some shard: a
+  /// burst inside one turn may overshoot the live window up to kBurst…, or publishers would outrun every
+  /// reader.
   void trim(Millis now_ms, const ChannelOptions& options, Seq taken);
   /// Forgets the history; seq and offset go on. The live window stays, for cursors under way.
   void remove_history() { history_from_ = top_ + 1; }
@@ -64,8 +67,8 @@ class ChannelLog {
   [[nodiscard]] const EntryRef& at(Seq seq) const { return slot(index_of(seq)).entry; }
   /// Offset of the newest stored entry below `seq`, in [begin_seq, end_seq].
   [[nodiscard]] Offset offset_before(Seq seq) const;
-  /// Where a cursor stands that has seen everything up to and with `offset`. Nothing: that is no longer in the history
-  /// (or not yet).
+  /// Where a cursor stands that has seen everything up to and with `offset`. Nothing: that is no longer in
+  /// the history (or not yet).
   [[nodiscard]] std::optional<Seq> seq_after(Offset offset) const;
 
  private:
@@ -75,7 +78,9 @@ class ChannelLog {
     Offset offset_before = 0;
     Millis announced_ms = 0;
   };
-  [[nodiscard]] const Slot& slot(std::size_t index) const { return ring_[(head_ + index) & (ring_.size() - 1)]; }
+  [[nodiscard]] const Slot& slot(std::size_t index) const {
+    return ring_[(head_ + index) & (ring_.size() - 1)];
+  }
   [[nodiscard]] Slot& slot(std::size_t index) { return ring_[(head_ + index) & (ring_.size() - 1)]; }
   [[nodiscard]] std::size_t index_of(Seq seq) const;
   void reserve_one();
@@ -85,13 +90,13 @@ class ChannelLog {
   std::vector<Slot> ring_;  // size is a power of two; seqs ascend
   std::size_t head_ = 0;
   std::size_t size_ = 0;
-  std::size_t dense_ = 0;          // so many slots at the end have consecutive seqs up to end_seq_
-  std::size_t outside_ = 0;        // so many slots at the front are not part of the history
+  std::size_t dense_ = 0;    // so many slots at the end have consecutive seqs up to end_seq_
+  std::size_t outside_ = 0;  // so many slots at the front are not part of the history
   std::size_t bytes_ = 0;
   std::size_t history_bytes_ = 0;  // of the stored entries from outside_ on
   std::size_t loose_ = 0;          // ephemeral entries, anywhere
   std::size_t loose_bytes_ = 0;
-  std::size_t loose_kept_ = 0;     // those that the last thinning had to leave
+  std::size_t loose_kept_ = 0;  // those that the last thinning had to leave
   std::size_t loose_kept_bytes_ = 0;
   Seq end_seq_ = kFirstSeq;
   Offset top_ = 0;

@@ -12,10 +12,10 @@ namespace carillon {
 
 /// What holds for a channel. Defaults are those of a hub without a config.
 struct ChannelOptions {
-  std::size_t history_size = 1'000;               ///< publications that can be read again; 0: none, and no offsets
-  Millis history_ttl_ms = 300'000;                ///< age at which a publication leaves the history
-  std::size_t history_bytes = 4 * 1024 * 1024;    ///< of the publications kept
-  std::size_t live_window_entries = 64;           ///< kept for live cursors even where there is no history
+  std::size_t history_size = 1'000;  ///< publications that can be read again; 0: none, and no offsets
+  Millis history_ttl_ms = 300'000;   ///< age at which a publication leaves the history
+  std::size_t history_bytes = 4 * 1024 * 1024;  ///< of the publications kept
+  std::size_t live_window_entries = 64;         ///< kept for live cursors even where there is no history
   std::size_t live_window_bytes = 256 * 1024;
   bool presence = true;
   bool join_leave = false;
@@ -28,8 +28,8 @@ struct ChannelOptions {
 };
 
 /// Options by channel pattern: `*` stands for any text; the longest pattern that matches wins.
-/// The namespace of a channel is the text before its first `:`, without a leading `$` (protocol.md, section 14).
-/// Immutable after construction, so it may be read from any thread.
+/// The namespace of a channel is the text before its first `:`, without a leading `$` (protocol.md, section
+/// 14). Immutable after construction, so it may be read from any thread.
 class ChannelRules {
  public:
   /// Which channels a rule is for.
@@ -47,8 +47,8 @@ class ChannelRules {
   explicit ChannelRules(std::vector<Rule> rules);
   /// Those of the rule that wins, else the defaults.
   [[nodiscard]] const ChannelOptions& options_for(std::string_view channel) const;
-  /// False where there are namespaces, the channel's is none of them, and no pattern covers it: clients and the
-  /// server API are told error 102, unknown channel.
+  /// False where there are namespaces, the channel's is none of them, and no pattern covers it: clients and
+  /// the server API are told error 102, unknown channel.
   [[nodiscard]] bool is_known(std::string_view channel) const;
 
  private:

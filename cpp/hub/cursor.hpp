@@ -13,25 +13,25 @@ class Batch;
 class Cursor;
 class ShardChannel;
 
-/// What a cursor is told when publications had left the history before it could take them, or when the channel has a
-/// new epoch (offsets of the two do not compare then: lost_from may be above lost_to).
+/// What a cursor is told when publications had left the history before it could take them, or when the
+/// channel has a new epoch (offsets of the two do not compare then: lost_from may be above lost_to).
 struct Gap {
   Offset lost_from = 0;
   Offset lost_to = 0;
   Position position;  ///< where the cursor goes on: after this
 };
 
-/// Where a cursor's entries go: a connection's session, a reader in memory, a test. Lives on one shard and is called
-/// on its thread only.
+/// Where a cursor's entries go: a connection's session, a reader in memory, a test. Lives on one shard and is
+/// called on its thread only.
 class Sink {
  public:
   virtual ~Sink() = default;
-  /// Takes the whole batch, or none of it (false): the cursor then lags until Shard::resume. The cursor has already
-  /// moved past the batch; what turns out undeliverable later is given back with Shard::rewind. It may be parked or
-  /// closed in here (once the batch is counted or given back), not destroyed.
+  /// Takes the whole batch, or none of it (false): the cursor then lags until Shard::resume. The cursor has
+  /// already moved past the batch; what turns out undeliverable later is given back with Shard::rewind. It
+  /// may be parked or closed in here (once the batch is counted or given back), not destroyed.
   virtual bool stage(Cursor& cursor, const Batch& batch) = 0;
-  /// Publications were lost for this cursor. Never in a turn in which something has been staged for it before. It may
-  /// be parked or closed in here, not destroyed.
+  /// Publications were lost for this cursor. Never in a turn in which something has been staged for it
+  /// before. It may be parked or closed in here, not destroyed.
   virtual void on_gap(Cursor& cursor, const Gap& gap) = 0;
 };
 
@@ -60,7 +60,9 @@ class Cursor {
 
   /// Counted by the sink at the moment when it knows.
   void count_delivered(std::uint32_t entries) { delivered_ += entries; }
-  void count_dropped(DropReason reason, std::uint32_t entries) { dropped_[static_cast<std::size_t>(reason)] += entries; }
+  void count_dropped(DropReason reason, std::uint32_t entries) {
+    dropped_[static_cast<std::size_t>(reason)] += entries;
+  }
   /// Entries taken from the log whose last byte has not left yet.
   void set_under_way(std::uint32_t entries) { under_way_ = entries; }
   [[nodiscard]] std::uint32_t under_way() const { return under_way_; }

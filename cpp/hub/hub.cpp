@@ -14,7 +14,8 @@ struct Hub::PendingSubscribe {
   std::optional<Since> since;
   SubscribeDone done;
   bool has_asked_top = false;
-  std::optional<std::uint32_t> asked_range_at;  // the channel's resets then: another one may have moved the range
+  std::optional<std::uint32_t>
+      asked_range_at;  // the channel's resets then: another one may have moved the range
 };
 
 Hub::Hub(const Clock& clock, Store& store, ChannelRules rules, HubLimits limits)
@@ -91,7 +92,8 @@ void Hub::when_open(const std::shared_ptr<Channel>& channel, std::function<void(
 
 // ---- publish
 
-void Hub::publish(std::string_view name, Publication publication, const PublishOptions& options, PublishDone done) {
+void Hub::publish(std::string_view name, Publication publication, const PublishOptions& options,
+                  PublishDone done) {
   const auto channel = open_channel(name);
   auto entry = std::make_shared<Entry>(EntryKind::publication, std::move(publication), clock_.wall_ms());
   entry->count_into(gauge_);
@@ -190,7 +192,8 @@ void Hub::fill_hole(const std::shared_ptr<Channel>& channel) {
     first = channel->log.top() + 1;
     last = channel->held_back.begin()->first - 1;
   }
-  read(channel, first, last, [this, channel, last](const ReadResult& result) { on_filled(channel, last, result); });
+  read(channel, first, last,
+       [this, channel, last](const ReadResult& result) { on_filled(channel, last, result); });
 }
 
 void Hub::on_filled(const std::shared_ptr<Channel>& channel, Offset last, const ReadResult& result) {
@@ -200,7 +203,8 @@ void Hub::on_filled(const std::shared_ptr<Channel>& channel, Offset last, const 
     if (result.error == StoreError::unavailable) return;  // keep_house asks again
     accept_read(*channel, result);
     if (channel->log.top() < last && !channel->held_back.empty()) {
-      // What the store no longer holds nobody can deliver: the hole becomes a gap that every cursor is told of.
+      // What the store no longer holds nobody can deliver: the hole becomes a gap that every cursor is told
+      // of.
       reset(*channel, channel->epoch, channel->held_back.begin()->first - 1);
       drain_held_back(*channel);
       wake_shards(*channel);
@@ -387,8 +391,8 @@ void Hub::answer_history(Channel& channel, const HistoryQuery& query, const Read
     } else if (query.since && !query.since->accepts(channel.epoch)) {
       result.error = HistoryError::epoch_differs;
     } else if (query.limit != 0) {
-      const std::size_t limit = query.limit < 0 ? std::numeric_limits<std::size_t>::max()
-                                                : static_cast<std::size_t>(query.limit);
+      const std::size_t limit =
+          query.limit < 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(query.limit);
       const auto keep = [&](const EntryRef& entry) {
         if (!entry->is_stored()) return;
         if (query.since && (query.is_reverse ? entry->offset >= query.since->offset
@@ -400,7 +404,8 @@ void Hub::answer_history(Channel& channel, const HistoryQuery& query, const Read
       // What was read joins what is here, or it is left out: a list has no hole.
       const Offset here = channel.log.history_from();
       std::vector<EntryRef> before;
-      if (older.epoch == channel.epoch && !older.entries.empty() && older.entries.back()->offset + 1 >= here) {
+      if (older.epoch == channel.epoch && !older.entries.empty() &&
+          older.entries.back()->offset + 1 >= here) {
         for (const EntryRef& entry : older.entries) {
           if (entry->offset < here) before.push_back(entry);
         }
@@ -437,7 +442,8 @@ std::map<std::string, std::uint64_t> Hub::channels(std::string_view pattern) {
     for (const auto& [name, channel] : stripe.channels) {
       if (!matches_pattern(pattern, name)) continue;
       const std::lock_guard channel_lock(channel->mutex);
-      if (const std::uint64_t subscriptions = channel->subscriptions(); subscriptions > 0) result[name] = subscriptions;
+      if (const std::uint64_t subscriptions = channel->subscriptions(); subscriptions > 0)
+        result[name] = subscriptions;
     }
   }
   return result;
@@ -523,7 +529,8 @@ void Hub::keep_house() {
       const std::size_t buckets = stripe.channels.bucket_count();
       for (std::size_t visited = 0; visited < std::min(buckets, kBucketsPerStripe); ++visited) {
         stripe.next_bucket = (stripe.next_bucket + 1) % buckets;
-        for (auto it = stripe.channels.begin(stripe.next_bucket); it != stripe.channels.end(stripe.next_bucket); ++it) {
+        for (auto it = stripe.channels.begin(stripe.next_bucket);
+             it != stripe.channels.end(stripe.next_bucket); ++it) {
           Channel& channel = *it->second;
           const std::lock_guard channel_lock(channel.mutex);
           channel.log.trim(now, channel.options, channel.taken());
@@ -547,7 +554,8 @@ void Hub::keep_house() {
 
 void Hub::relieve_pressure() {
   if (is_relieving_.exchange(true, std::memory_order_acquire)) return;  // one thread at a time is enough
-  // Channels give up the older half of their history, and what all have seen, until the process is well below its limit.
+  // Channels give up the older half of their history, and what all have seen, until the process is well below
+  // its limit.
   const std::int64_t goal = limits_.history_bytes_total - limits_.history_bytes_total / 8;
   const std::size_t first = relieved_first_++;
   for (std::size_t i = 0; i < kStripes; ++i) {
@@ -563,8 +571,9 @@ void Hub::relieve_pressure() {
     }
   }
   // What is left is in use: asking every channel again for every publication would only make it worse.
-  relieve_above_.store(std::max(limits_.history_bytes_total, history_bytes() + limits_.history_bytes_total / 8),
-                       std::memory_order_relaxed);
+  relieve_above_.store(
+      std::max(limits_.history_bytes_total, history_bytes() + limits_.history_bytes_total / 8),
+      std::memory_order_relaxed);
   is_relieving_.store(false, std::memory_order_release);
 }
 

@@ -51,7 +51,7 @@ struct SubscribeOutcome {
 };
 
 struct HistoryQuery {
-  std::int64_t limit = 0;       ///< 0: only the position; negative: all
+  std::int64_t limit = 0;  ///< 0: only the position; negative: all
   std::optional<Since> since;
   bool is_reverse = false;
 };
@@ -65,11 +65,12 @@ struct HistoryResult {
 
 struct HubLimits {
   std::int64_t history_bytes_total = 1LL << 30;  ///< of all entries and their encoded forms in the process
-  std::size_t held_back_entries = 4'096;         ///< announced beyond a hole, per channel; past it the hole is told as a gap
+  std::size_t held_back_entries =
+      4'096;  ///< announced beyond a hole, per channel; past it the hole is told as a gap
 };
 
-/// Channels, publish, subscribe, history and presence above a store. Thread-safe but for subscribe(), which belongs to
-/// the shard. Every answer comes by continuation: at once when the store answers at once.
+/// Channels, publish, subscribe, history and presence above a store. Thread-safe but for subscribe(), which
+/// belongs to the shard. Every answer comes by continuation: at once when the store answers at once.
 class Hub final : public StoreListener {
  public:
   using PublishDone = std::function<void(const AppendResult&)>;
@@ -82,30 +83,41 @@ class Hub final : public StoreListener {
   /// Once, before the first subscription.
   void set_shards(std::vector<Shard*> shards) { shards_ = std::move(shards); }
   [[nodiscard]] const std::vector<Shard*>& shards() const { return shards_; }
-  [[nodiscard]] const ChannelOptions& options_for(std::string_view channel) const { return rules_.options_for(channel); }
+  [[nodiscard]] const ChannelOptions& options_for(std::string_view channel) const {
+    return rules_.options_for(channel);
+  }
+
+  /// False: the name's namespace is none of the configured ones.
+  [[nodiscard]] bool is_known(std::string_view channel) const { return rules_.is_known(channel); }
 
   /// Asks the store for an append. `done` runs on whatever thread the store answers.
-  void publish(std::string_view channel, Publication publication, const PublishOptions& options, PublishDone done);
+  void publish(std::string_view channel, Publication publication, const PublishOptions& options,
+               PublishDone done);
   /// Join and leave: entries without an offset on the same pump.
   void announce(std::string_view channel, EntryKind kind, std::string info_json);
 
-  /// Opens `cursor` on `shard`, whose thread this is: after `since` when given, else live from now. `done` runs on the
-  /// shard's thread, before the cursor's first entry; not at all after Cursor::cancel().
+  /// Opens `cursor` on `shard`, whose thread this is: after `since` when given, else live from now. `done`
+  /// runs on the shard's thread, before the cursor's first entry; not at all after Cursor::cancel().
   void subscribe(Shard& shard, Cursor& cursor, std::string_view channel, const std::optional<Since>& since,
                  SubscribeDone done);
   void history(std::string_view channel, const HistoryQuery& query, HistoryDone done);
   void remove_history(std::string_view channel);
 
-  void add_presence(std::string_view channel, const PresenceMember& member) { store_.add_presence(channel, member); }
-  void remove_presence(std::string_view channel, std::string_view client) { store_.remove_presence(channel, client); }
+  void add_presence(std::string_view channel, const PresenceMember& member) {
+    store_.add_presence(channel, member);
+  }
+  void remove_presence(std::string_view channel, std::string_view client) {
+    store_.remove_presence(channel, client);
+  }
   void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) {
     store_.presence(channel, std::move(done));
   }
   /// Channels with subscribers whose name matches `pattern`, and how many they have.
   [[nodiscard]] std::map<std::string, std::uint64_t> channels(std::string_view pattern);
 
-  /// Collects every subscription's account; each is exact, even while publications are under way (one that ends
-  /// meanwhile may stand in the sum as open and as ended). `done` runs on the thread of the last shard to answer.
+  /// Collects every subscription's account; each is exact, even while publications are under way (one that
+  /// ends meanwhile may stand in the sum as open and as ended). `done` runs on the thread of the last shard
+  /// to answer.
   void ledger(std::function<void(Ledger)> done);
 
   /// Bounded upkeep: trims by age, lets unused channels go dormant. From time to time, from one thread.
@@ -147,7 +159,8 @@ class Hub final : public StoreListener {
   void ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset first, Offset last);
   void relieve_pressure();
   bool retire(Stripe& stripe, const std::string& name);
-  void answer_history(Channel& channel, const HistoryQuery& query, const ReadResult& older, const HistoryDone& done);
+  void answer_history(Channel& channel, const HistoryQuery& query, const ReadResult& older,
+                      const HistoryDone& done);
 
   const Clock& clock_;
   Store& store_;
@@ -158,10 +171,11 @@ class Hub final : public StoreListener {
   std::atomic<std::uint64_t> published_{0};
   std::array<Stripe, kStripes> stripes_;
   std::mutex forgotten_mutex_;
-  LedgerRow forgotten_;           // accounts of channels that went dormant
+  LedgerRow forgotten_;  // accounts of channels that went dormant
   std::atomic<bool> is_relieving_{false};
-  std::atomic<std::int64_t> relieve_above_;  // entries and forms in bytes; above the limit while more cannot be given up
-  std::size_t relieved_first_ = 0;           // the stripe that pays first; guarded by is_relieving_
+  std::atomic<std::int64_t>
+      relieve_above_;  // entries and forms in bytes; above the limit while more cannot be given up
+  std::size_t relieved_first_ = 0;  // the stripe that pays first; guarded by is_relieving_
 };
 
 }  // namespace carillon

@@ -15,11 +15,13 @@ enum class DropReason : std::uint8_t {
   filtered,   ///< the subscriber's transport or wish does not take this kind (join, leave)
 };
 inline constexpr std::size_t kDropReasons = 3;
-inline constexpr std::array<std::string_view, kDropReasons> kDropReasonNames{"trimmed", "ephemeral", "filtered"};
+inline constexpr std::array<std::string_view, kDropReasons> kDropReasonNames{"trimmed", "ephemeral",
+                                                                             "filtered"};
 
 /// What became of everything that was announced to a subscription, from its start to its end position. Every
-/// term is counted where it happens: published at the announcement, delivered when the kernel (or the reader in
-/// memory) took the last byte, dropped at the decision, returned when the subscription ends, pending by position.
+/// term is counted where it happens: published at the announcement, delivered when the kernel (or the reader
+/// in memory) took the last byte, dropped at the decision, returned when the subscription ends, pending by
+/// position.
 struct Account {
   std::int64_t published = 0;
   std::int64_t delivered = 0;

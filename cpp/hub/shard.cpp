@@ -107,7 +107,8 @@ bool Shard::turn() {
   });
   take_mailbox();
 
-  const std::size_t waiting = ready_.size();  // whoever loses the group in this turn is told in the next, after the flush
+  const std::size_t waiting =
+      ready_.size();  // whoever loses the group in this turn is told in the next, after the flush
   std::size_t budget = limits_.deliveries_per_turn;
   while (budget > 0 && !touched_.empty()) {
     ShardChannel* home = touched_.front();
@@ -229,7 +230,8 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
     if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_)) gap = skip_gap(cursor, channel);
     // Never past the group: a cursor that overtook it could not join it any more.
     const Seq end = std::min(channel.log.end_seq(), home.top_seq_);
-    if (cursor.seq_ < end) batch = batch_of(channel, cursor.seq_, end, limits_.batch_entries, limits_.batch_bytes);
+    if (cursor.seq_ < end)
+      batch = batch_of(channel, cursor.seq_, end, limits_.batch_entries, limits_.batch_bytes);
   }
   if (gap) {
     cursor.sink_->on_gap(cursor, *gap);
@@ -253,7 +255,8 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
 }
 
 bool Shard::has_gap(const Channel& channel, Seq seq, Offset offset, std::uint32_t resets) {
-  return resets != channel.resets || channel.log.next_seq(seq) != seq || channel.log.offset_before(seq) != offset;
+  return resets != channel.resets || channel.log.next_seq(seq) != seq ||
+         channel.log.offset_before(seq) != offset;
 }
 
 std::optional<Gap> Shard::skip_gap(Cursor& cursor, const Channel& channel) {
@@ -266,14 +269,16 @@ std::optional<Gap> Shard::skip_gap(Cursor& cursor, const Channel& channel) {
   const Offset offset = log.offset_before(next);
   const auto lost = static_cast<std::uint32_t>(next - cursor.seq_);
   const Offset lost_publications = is_new_epoch || offset < cursor.offset_ ? 0 : offset - cursor.offset_;
-  const auto trimmed = is_reset ? lost : static_cast<std::uint32_t>(std::min<Offset>(lost, lost_publications));
+  const auto trimmed =
+      is_reset ? lost : static_cast<std::uint32_t>(std::min<Offset>(lost, lost_publications));
   cursor.count_dropped(DropReason::trimmed, trimmed);
   cursor.count_dropped(DropReason::ephemeral, lost - trimmed);
   const Gap gap{cursor.offset_ + 1, offset, {channel.epoch, offset}};
   cursor.seq_ = next;
   cursor.offset_ = offset;
   cursor.resets_ = channel.resets;
-  if (!is_new_epoch && lost_publications == 0) return std::nullopt;  // ephemeral entries are no part of a stream
+  if (!is_new_epoch && lost_publications == 0)
+    return std::nullopt;  // ephemeral entries are no part of a stream
   return gap;
 }
 
@@ -311,7 +316,7 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   cursor.dropped_ = {};
   cursor.all_index_ = static_cast<std::uint32_t>(home->all_.size());
   home->all_.push_back(&cursor);
-  if (seq == home->top_seq_ && home->resets_ == channel->resets) {
+  if (seq == home->top_seq_) {
     home->join(cursor);
   } else {
     cursor.place_ = Cursor::Place::lagging;
@@ -377,7 +382,8 @@ Account Shard::account_of(const Cursor& cursor, const Channel& channel) {
   Account account;
   account.published = channel.announced - cursor.announced_at_start_;
   account.delivered = static_cast<std::int64_t>(cursor.delivered_);
-  for (std::size_t i = 0; i < kDropReasons; ++i) account.dropped[i] = static_cast<std::int64_t>(cursor.dropped_[i]);
+  for (std::size_t i = 0; i < kDropReasons; ++i)
+    account.dropped[i] = static_cast<std::int64_t>(cursor.dropped_[i]);
   account.pending = static_cast<std::int64_t>(channel.log.end_seq() - cursor.seq_) + cursor.under_way_;
   return account;
 }

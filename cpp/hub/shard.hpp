@@ -20,10 +20,11 @@ namespace carillon {
 
 /// Bounds of one turn and one batch.
 struct TurnLimits {
-  std::size_t deliveries_per_turn = 2'048;   ///< entries × cursors count once per batch and cursor
+  std::size_t deliveries_per_turn = 2'048;  ///< entries × cursors count once per batch and cursor
   std::size_t batch_entries = 256;
-  std::size_t batch_bytes = 128 * 1024;      ///< of entries; a batch always takes one
-  std::size_t lagging_bytes_per_turn = 8 * 1024 * 1024;  ///< of entries: each cursor that lags has a batch of its own
+  std::size_t batch_bytes = 128 * 1024;  ///< of entries; a batch always takes one
+  std::size_t lagging_bytes_per_turn =
+      8 * 1024 * 1024;  ///< of entries: each cursor that lags has a batch of its own
 };
 
 /// A channel as one shard sees it: the group of cursors that stand together at the top, and those that lag.
@@ -37,21 +38,21 @@ class ShardChannel {
   void leave(Cursor& cursor);
 
   const std::shared_ptr<Channel> channel;
-  std::vector<Cursor*> top_;          // [0, progress_) have the batch under way already
-  std::vector<Cursor*> all_;          // every open cursor, for the ledger; its index is Cursor::all_index_
-  std::unique_ptr<Batch> batch_;      // under way: the turn's quantum may end in its middle
+  std::vector<Cursor*> top_;      // [0, progress_) have the batch under way already
+  std::vector<Cursor*> all_;      // every open cursor, for the ledger; its index is Cursor::all_index_
+  std::unique_ptr<Batch> batch_;  // under way: the turn's quantum may end in its middle
   std::size_t progress_ = 0;
-  Seq top_seq_ = 0;                   // where the group stands once the batch is through
-  Offset top_offset_ = 0;             // newest offset below
+  Seq top_seq_ = 0;        // where the group stands once the batch is through
+  Offset top_offset_ = 0;  // newest offset below
   std::uint32_t resets_ = 0;
-  bool has_more_ = false;             // more is new than the batch holds
+  bool has_more_ = false;  // more is new than the batch holds
   bool is_touched_ = false;
   bool is_idle_ = false;
 };
 
-/// The cursors of one thread. Publishers on any thread leave the channel in its mailbox; turn() takes all that
-/// waits and pumps. No locks between shards, no work beyond the turn's quantum. Everything but post() and wake() is
-/// for the shard's own thread.
+/// The cursors of one thread. Publishers on any thread leave the channel in its mailbox; turn() takes all
+/// that waits and pumps. No locks between shards, no work beyond the turn's quantum. Everything but post()
+/// and wake() is for the shard's own thread.
 class Shard {
  public:
   using Task = std::function<void()>;
@@ -64,8 +65,8 @@ class Shard {
 
   [[nodiscard]] std::uint32_t index() const { return index_; }
 
-  /// Names the shard whose thread this is. While it is named, its own mailbox needs no wake-up: its thread must end
-  /// whatever it does with turn().
+  /// Names the shard whose thread this is. While it is named, its own mailbox needs no wake-up: its thread
+  /// must end whatever it does with turn().
   void bind_to_this_thread();
   static void unbind_this_thread();
   [[nodiscard]] bool is_current() const;
@@ -84,12 +85,14 @@ class Shard {
 
   /// Puts a cursor into the channel at (seq, offset). The channel's lock is held.
   void attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq seq, Offset offset);
-  /// Takes what the cursor has missed, up to a bound, for a sink that wants it now (a reply); the cursor moves past it.
-  /// Null: nothing is there, or only more than may be taken before the group has.
+  /// Takes what the cursor has missed, up to a bound, for a sink that wants it now (a reply); the cursor
+  /// moves past it. Null: nothing is there, or only more than may be taken before the group has.
   std::unique_ptr<Batch> take_page(Cursor& cursor, std::size_t entries_max, std::size_t bytes_max);
-  /// Ends a subscription: its account is closed, what it has not taken is returned. Does nothing to a closed cursor.
+  /// Ends a subscription: its account is closed, what it has not taken is returned. Does nothing to a closed
+  /// cursor.
   void unsubscribe(Cursor& cursor);
-  /// The sink could not take everything after all: the cursor stands again at (seq, offset) and lags until resume().
+  /// The sink could not take everything after all: the cursor stands again at (seq, offset) and lags until
+  /// resume().
   void rewind(Cursor& cursor, Seq seq, Offset offset);
   /// The same, unless the cursor stands before `seq` already.
   void rewind_to(Cursor& cursor, Seq seq, Offset offset) {
@@ -129,15 +132,15 @@ class Shard {
   const std::function<void()> wake_;
 
   std::mutex mailbox_mutex_;
-  std::vector<Channel*> woken_;   // only keys: a channel may be gone by the time
+  std::vector<Channel*> woken_;  // only keys: a channel may be gone by the time
   std::vector<Task> tasks_;
 
   std::unordered_map<Channel*, std::unique_ptr<ShardChannel>> channels_;
   std::deque<ShardChannel*> touched_;
-  std::vector<Cursor*> ready_;    // lagging cursors whose sink can take; null where one has left
+  std::vector<Cursor*> ready_;                 // lagging cursors whose sink can take; null where one has left
   std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
   std::vector<ShardChannel*> idle_;
-  Cursor* pumped_ = nullptr;      // under the pump; null again when its sink has parked or closed it
+  Cursor* pumped_ = nullptr;  // under the pump; null again when its sink has parked or closed it
   std::vector<Channel*> woken_now_;
   std::vector<Task> tasks_now_;
 };

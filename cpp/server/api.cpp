@@ -131,18 +131,19 @@ void Api::call(ApiMethod method, const std::string& body, Respond respond) {
   }
 }
 
-std::string_view Api::refusal_of(std::string_view channel, const ApiRequest& request) const {
-  if (!is_channel_name(channel, limits_)) return "bad request: channel is empty, too long, or no plain UTF-8";
+std::optional<ErrorCode> Api::refusal_of(std::string_view channel, const ApiRequest& request) const {
+  const auto bad = [](std::string_view message) { return ErrorCode{kErrorBadRequest.code, message}; };
+  if (!is_channel_name(channel, limits_))
+    return bad("bad request: channel is empty, too long, or no plain UTF-8");
+  if (!hub_.is_known(channel)) return kErrorUnknownChannel;
   if (request.data.size() > static_cast<std::size_t>(limits_.publication_bytes)) {
-    return "bad request: data is longer than the limit publication_bytes";
+    return bad("bad request: data is longer than the limit publication_bytes");
   }
-  return {};
+  return std::nullopt;
 }
 
 void Api::publish(const ApiRequest& request, Respond respond) {
-  if (const std::string_view refusal = refusal_of(request.channel, request); !refusal.empty()) {
-    return respond(error(kErrorBadRequest, refusal));
-  }
+  if (const auto refusal = refusal_of(request.channel, request)) return respond(error(*refusal));
   hub_.publish(
       request.channel, publication_of(request), {request.idempotency_key, request.is_history_skipped},
       [respond = std::move(respond)](const AppendResult& result) {
@@ -181,8 +182,8 @@ void Api::broadcast(const ApiRequest& request, Respond respond) {
   };
   for (std::size_t i = 0; i < request.channels.size(); ++i) {
     std::string text;
-    if (const std::string_view refusal = refusal_of(request.channels[i], request); !refusal.empty()) {
-      append_api_error(text, kErrorBadRequest.code, refusal);
+    if (const auto refusal = refusal_of(request.channels[i], request)) {
+      append_api_error(text, refusal->code, refusal->message);
       answer(collection, i, std::move(text));
       continue;
     }
@@ -202,6 +203,7 @@ void Api::broadcast(const ApiRequest& request, Respond respond) {
 
 void Api::history(const ApiRequest& request, Respond respond) {
   if (!is_channel_name(request.channel, limits_)) return respond(error(kErrorBadRequest));
+  if (!hub_.is_known(request.channel)) return respond(error(kErrorUnknownChannel));
   HistoryQuery query;
   query.limit = request.limit;
   query.is_reverse = request.is_reverse;
@@ -232,6 +234,7 @@ void Api::history(const ApiRequest& request, Respond respond) {
 
 void Api::presence(const ApiRequest& request, bool is_stats, Respond respond) {
   if (!is_channel_name(request.channel, limits_)) return respond(error(kErrorBadRequest));
+  if (!hub_.is_known(request.channel)) return respond(error(kErrorUnknownChannel));
   if (!hub_.options_for(request.channel).presence) return respond(error(kErrorNotAvailable));
   hub_.presence(request.channel, [respond = std::move(respond), is_stats](const PresenceResult& found) {
     if (found.error != StoreError::none) return respond(error(kErrorInternal));

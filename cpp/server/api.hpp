@@ -4,12 +4,14 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
 
 #include "hub/hub.hpp"
 #include "protocol/api_request.hpp"
+#include "protocol/centrifuge_codes.hpp"
 #include "session/http_message.hpp"
 #include "session/limits.hpp"
 
@@ -55,8 +57,9 @@ class Api final : public HttpHandler {
   void presence(const ApiRequest& request, bool is_stats, Respond respond);
   void channels(const ApiRequest& request, const Respond& respond);
   void info(Respond respond);
-  /// What is wrong with a publish, or empty.
-  [[nodiscard]] std::string_view refusal_of(std::string_view channel, const ApiRequest& request) const;
+  /// What is wrong with a publish.
+  [[nodiscard]] std::optional<ErrorCode> refusal_of(std::string_view channel,
+                                                    const ApiRequest& request) const;
 
   Hub& hub_;
   const Limits& limits_;

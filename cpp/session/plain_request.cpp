@@ -41,6 +41,9 @@ std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::st
         std::any_of(request.channels.begin(), request.channels.end(),
                     [&](const PlainRequest::Wanted& known) { return known.channel == names[i]; });
     if (is_repeated) return refuse(400, "channel: '" + std::string(names[i]) + "' is named twice");
+    if (!context.hub.is_known(names[i])) {
+      return refuse(400, "channel: '" + std::string(names[i]) + "' belongs to no configured namespace");
+    }
     PlainRequest::Wanted wanted{std::string(names[i]), std::nullopt};
     if (!parts.empty() && parts[i].has_position())
       wanted.since = Since::from(parts[i].epoch, parts[i].offset);

@@ -408,6 +408,10 @@ bool WebSocketSession::check_channel(const Command& command, bool is_available) 
     reply_error(command.id, kErrorBadRequest);
     return false;
   }
+  if (!context_.hub.is_known(command.channel)) {
+    reply_error(command.id, kErrorUnknownChannel);
+    return false;
+  }
   if (!is_available) {
     reply_error(command.id, kErrorNotAvailable);
     return false;
@@ -430,6 +434,7 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
     reply_error(command.id, kErrorLimitExceeded);
     return true;
   }
+  if (!check_channel(command, true)) return true;
   if (command.type != 0 || command.has_tags_filter) {
     reply_error(command.id, command.type != 0 ? kErrorPermissionDenied : kErrorBadRequest);
     return true;

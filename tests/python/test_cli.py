@@ -37,9 +37,13 @@ def run(*arguments: str, stdin: str | None = None, **environment: str) -> subpro
 class Serving:
     """A `carillon serve` and what it has said."""
 
-    def __init__(self, *arguments: str) -> None:
+    def __init__(self, *arguments: str, **environment: str) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, "serve", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [*COMMAND, "serve", *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **environment},
         )
         assert self.process.stdout is not None
         self.line = self.process.stdout.readline()
@@ -95,6 +99,17 @@ def test_serve_refuses_a_demo_that_others_can_reach() -> None:
     result = run("serve", "--host", "0.0.0.0", "--port", "0")
     assert result.returncode == 3
     assert "Traceback" not in result.stderr
+
+
+def test_with_a_key_in_the_environment_there_is_no_demo() -> None:
+    serving = Serving("--port", "0", CARILLON_HTTP_API_KEY="k", CARILLON_SHUTDOWN_TIMEOUT="1s")
+    try:
+        assert run("pub", "c", "1", "--url", serving.url).returncode == 1
+        assert run("pub", "c", "1", "--url", serving.url, CARILLON_HTTP_API_KEY="k").returncode == 0
+    finally:
+        code, errors = serving.end(signal.SIGTERM)
+    assert code == 0
+    assert "INSECURE" not in errors
 
 
 def test_options_come_from_the_line_then_the_environment_then_the_file(tmp_path: Path) -> None:

@@ -148,7 +148,7 @@ def test_a_library_prints_nothing_by_itself() -> None:
     code = (
         "import carillon\n"
         "with carillon.Server() as server, carillon.sync.connect(server.url) as client:\n"
-        "    server.on_connect\n"
+        "    client.publish('c', 1)\n"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")

@@ -263,7 +263,7 @@ TEST(Config, InsecureIsForThisMachineOnly) {
 TEST(Config, TheNormalFormIsReadBackAsItself) {
   for (const char* document : {
            "{}",
-           R"({"http_server": {"port": 0}, "client": {"insecure": true, "ping_interval": "1500ms"},
+           R"({"http_server": {"port": 0}, "client": {"insecure": true, "pong_timeout": "1500ms"},
                "limits": {"channels_per_connection": 5, "body_bytes": 7, "channel_lifetime_ms": 90000},
                "channels": {"a.b:*": {"history_ttl_ms": 1}, "*": {"history_size": 0}}})",
            R"({"channel": {"without_namespace": {"presence": false},

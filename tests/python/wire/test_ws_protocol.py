@@ -6,6 +6,7 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+import httpx
 import pytest
 from wire_clients import Ws, assert_delivered, open_ws, row_of, until
 
@@ -276,3 +277,18 @@ async def test_unknown_fields_are_ignored_and_ids_are_echoed(server: Server) -> 
         assert (await ws.reply(4294967295))["connect"]["client"]
         await ws.socket.send(json.dumps({"id": 7, "ping": {}}))
         assert (await ws.reply(7))["ping"] == {}
+
+
+async def test_a_channel_of_no_configured_namespace_is_unknown(serve: Callable[..., Server]) -> None:
+    server = serve(config={"client": {"insecure": True}, "channel": {"namespaces": [{"name": "chat"}]}})
+    async with open_ws(server) as ws:
+        for command in ("subscribe", "history", "presence"):
+            assert (await ws.command(**{command: {"channel": "other:x"}}))["error"]["code"] == 102
+        reply = await ws.command(publish={"channel": "other:x", "data": 1})
+        assert reply["error"]["code"] == 102
+        await ws.subscribe("chat:x")
+        await ws.subscribe("plain")
+    async with httpx.AsyncClient(base_url=server.url) as api:
+        answer = (await api.post("/api/publish", json={"channel": "other:x", "data": 1})).json()
+        assert answer["error"]["code"] == 102
+        assert (await api.get("/poll", params={"channel": "other:x"})).status_code == 400
