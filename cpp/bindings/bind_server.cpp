@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "bindings/bridge.hpp"
+#include "bindings/without_gil.hpp"
 #include "server/server.hpp"
 
 namespace py = pybind11;
@@ -45,8 +46,7 @@ class PyServer {
       [[maybe_unused]] Server* leaked = server_.release();
       return;
     }
-    const py::gil_scoped_release release;
-    server_.reset();
+    server_.reset();  // with the GIL, which no thread of the core ever wants: this may be the interpreter's end
   }
   PyServer(const PyServer&) = delete;
   PyServer& operator=(const PyServer&) = delete;
@@ -92,7 +92,7 @@ class Answer {
     std::unique_lock lock(state_->mutex);
     if (!state_->is_there) {
       lock.unlock();
-      const py::gil_scoped_release release;
+      const WithoutGil release;
       lock.lock();
       state_->there.wait(lock, [this] { return state_->is_there; });
       lock.unlock();
@@ -259,12 +259,12 @@ void bind_server(py::module_& m) {
       .def(py::init<const std::string&, const std::map<std::string, std::pair<std::string, py::bytes>>&>(),
            py::arg("config_json"), py::arg("pages"))
       .def(
-          "start", [](PyServer& self) { self.get().start(); }, py::call_guard<py::gil_scoped_release>())
+          "start", [](PyServer& self) { self.get().start(); }, py::call_guard<WithoutGil>())
       .def(
-          "stop", [](PyServer& self) { self.get().stop(); }, py::call_guard<py::gil_scoped_release>())
+          "stop", [](PyServer& self) { self.get().stop(); }, py::call_guard<WithoutGil>())
       .def(
           "drain", [](PyServer& self, Millis deadline_ms) { return self.get().drain(deadline_ms); },
-          py::arg("deadline_ms"), py::call_guard<py::gil_scoped_release>())
+          py::arg("deadline_ms"), py::call_guard<WithoutGil>())
       .def_property_readonly("port", [](PyServer& self) { return self.get().port(); })
       .def_property_readonly("is_running", [](PyServer& self) { return self.get().is_running(); })
       .def(
@@ -365,22 +365,20 @@ void bind_server(py::module_& m) {
           py::arg("data"), py::arg("code"), py::arg("reason"))
       .def(
           "cut", [](PyServer& self, const std::string& client) { return self.get().cut(client); },
-          py::arg("client"), py::call_guard<py::gil_scoped_release>())
+          py::arg("client"), py::call_guard<WithoutGil>())
       .def(
-          "stats", [](PyServer& self) { return self.get().stats(); },
-          py::call_guard<py::gil_scoped_release>())
+          "stats", [](PyServer& self) { return self.get().stats(); }, py::call_guard<WithoutGil>())
       .def(
-          "ledger", [](PyServer& self) { return self.get().ledger(); },
-          py::call_guard<py::gil_scoped_release>())
+          "ledger", [](PyServer& self) { return self.get().ledger(); }, py::call_guard<WithoutGil>())
       .def(
           "connections", [](PyServer& self) { return self.get().connections(); },
-          py::call_guard<py::gil_scoped_release>())
+          py::call_guard<WithoutGil>())
       .def(
           "disconnect",
           [](PyServer& self, const std::string& client, std::uint16_t code, const std::string& reason) {
             return self.get().disconnect(client, code, reason);
           },
-          py::arg("client"), py::arg("code"), py::arg("reason"), py::call_guard<py::gil_scoped_release>());
+          py::arg("client"), py::arg("code"), py::arg("reason"), py::call_guard<WithoutGil>());
 }
 
 }  // namespace carillon

@@ -1,3 +1,4 @@
+#include <boost/asio/io_context.hpp>
 #include <boost/beast/core/error.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/websocket/rfc6455.hpp>
@@ -15,8 +16,12 @@ namespace {
 /// A stream that only remembers what is written to it: Beast's handshake answers into it, without I/O.
 class Capture {
  public:
-  using executor_type = boost::asio::system_executor;
-  executor_type get_executor() { return {}; }
+  using executor_type = boost::asio::io_context::executor_type;
+  /// Nothing ever runs on it. The system's executor would start threads of its own for the whole process.
+  executor_type get_executor() {
+    thread_local boost::asio::io_context idle;
+    return idle.get_executor();
+  }
 
   template <typename Buffers>
   std::size_t read_some(const Buffers& /*buffers*/, boost::beast::error_code& error) {

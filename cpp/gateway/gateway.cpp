@@ -70,6 +70,8 @@ void Gateway::accepted(int descriptor) {
 void Gateway::stop() {
   if (!is_running_) return;
   is_running_ = false;
+  is_stopping_ = true;
+  const std::lock_guard drained(drain_mutex_);
   listener_.reset();
   for (const auto& shard : shards_) shard->stop();
 }
@@ -85,8 +87,10 @@ std::size_t Gateway::clients() const {
 
 bool Gateway::drain(Millis deadline_ms) {
   using Time = std::chrono::steady_clock;
-  const auto wait_until = [](Time::time_point until, const auto& is_done) {
-    while (!is_done() && Time::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  const std::lock_guard lock(drain_mutex_);
+  if (is_stopping_) return clients() == 0;
+  const auto wait_until = [this](Time::time_point until, const auto& is_done) {
+    while (!is_done() && !is_stopping_ && Time::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(10));
     return is_done();
   };
   shared_.is_draining.store(true);

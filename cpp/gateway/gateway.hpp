@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -56,6 +57,8 @@ class Gateway {
   std::uint16_t port_ = 0;
   std::size_t connections_max_ = 0;
   bool is_running_ = false;
+  std::mutex drain_mutex_;                // held while drain() runs
+  std::atomic<bool> is_stopping_{false};  // ends a drain early
 };
 
 }  // namespace carillon

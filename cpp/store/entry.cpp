@@ -12,7 +12,8 @@ Entry::~Entry() {
 }
 
 std::size_t Entry::cost_bytes() const {
-  std::size_t bytes = kOverheadBytes + publication.data.size() + publication.info_json.size() + publication.key.size();
+  std::size_t bytes =
+      kOverheadBytes + publication.data.size() + publication.info_json.size() + publication.key.size();
   for (const Tag& tag : publication.tags) bytes += sizeof(Tag) + tag.first.size() + tag.second.size();
   return bytes;
 }

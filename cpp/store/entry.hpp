@@ -61,7 +61,8 @@ class Entry {
   /// Size in memory without forms, bytes.
   [[nodiscard]] std::size_t cost_bytes() const;
 
-  /// Counts this entry, and the forms it will cache, into `gauge`, which must outlive it. Once, before sharing.
+  /// Counts this entry, and the forms it will cache, into `gauge`, which must outlive it. Once, before
+  /// sharing.
   void count_into(std::shared_ptr<BytesGauge> gauge);
 
   /// The form in `slot`; made by `make()` at first need. When two shards race, one result is kept.

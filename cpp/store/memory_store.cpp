@@ -65,7 +65,8 @@ void MemoryStore::remember(Stripe& stripe, std::string key, Position position) {
   if (!is_new) stripe.keys_by_age.erase(known->second.age);  // it had expired
   known->second = {position, clock_.now_ms() + limits_.idempotency_window_ms,
                    stripe.keys_by_age.insert(stripe.keys_by_age.end(), known->first)};
-  if (stripe.keys.size() > std::max<std::size_t>(1, limits_.idempotency_keys / kStripes)) forget_oldest_key(stripe);
+  if (stripe.keys.size() > std::max<std::size_t>(1, limits_.idempotency_keys / kStripes))
+    forget_oldest_key(stripe);
 }
 
 void MemoryStore::forget_oldest_key(Stripe& stripe) {
@@ -167,7 +168,8 @@ void MemoryStore::keep_house() {
   const Millis now = clock_.now_ms();
   for (Stripe& stripe : stripes_) {
     const std::lock_guard lock(stripe.mutex);
-    while (stripe.oldest != nullptr && now - stripe.oldest->second.touched_ms >= limits_.channel_lifetime_ms) {
+    while (stripe.oldest != nullptr &&
+           now - stripe.oldest->second.touched_ms >= limits_.channel_lifetime_ms) {
       forget_beyond(stripe, stripe.dormant - 1);
     }
     while (!stripe.keys_by_age.empty()) {

@@ -18,9 +18,9 @@
 namespace carillon {
 
 struct MemoryStoreLimits {
-  std::size_t dormant_channels = 1'000'000;             ///< past it the oldest dormant channel is forgotten
-  Millis channel_lifetime_ms = 720LL * 3600 * 1000;     ///< a dormant channel untouched for so long is forgotten
-  std::size_t idempotency_keys = 100'000;               ///< past it the oldest key is forgotten
+  std::size_t dormant_channels = 1'000'000;          ///< past it the oldest dormant channel is forgotten
+  Millis channel_lifetime_ms = 720LL * 3600 * 1000;  ///< a dormant channel untouched for so long is forgotten
+  std::size_t idempotency_keys = 100'000;            ///< past it the oldest key is forgotten
   Millis idempotency_window_ms = 300'000;
 };
 
@@ -76,7 +76,8 @@ class MemoryStore final : public Store {
     std::size_t dormant = 0;
     Keys keys;
     Ages keys_by_age;  // oldest first
-    std::unordered_map<std::string, std::map<std::string, PresenceMember, std::less<>>, NameHash, std::equal_to<>>
+    std::unordered_map<std::string, std::map<std::string, PresenceMember, std::less<>>, NameHash,
+                       std::equal_to<>>
         presence;
   };
   static constexpr std::size_t kStripes = 16;

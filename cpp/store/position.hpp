@@ -21,8 +21,7 @@ class Epoch {
 
   /// Makes an epoch out of random bits.
   static Epoch from_bits(std::uint64_t bits) {
-    static constexpr std::string_view kAlphabet =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+    static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     Epoch epoch;
     for (char& letter : epoch.letters_) {
       letter = kAlphabet[bits % kAlphabet.size()];
@@ -39,7 +38,9 @@ class Epoch {
     return epoch;
   }
 
-  [[nodiscard]] std::string_view text() const { return is_set() ? std::string_view(letters_.data(), kLetters) : ""; }
+  [[nodiscard]] std::string_view text() const {
+    return is_set() ? std::string_view(letters_.data(), kLetters) : "";
+  }
   [[nodiscard]] bool is_set() const { return letters_[0] != '\0'; }
   friend bool operator==(const Epoch&, const Epoch&) = default;
 

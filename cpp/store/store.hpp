@@ -21,8 +21,8 @@ struct Announcement {
   EntryRef entry;
 };
 
-/// Who hears the announcements: the hub. Called from any thread, for a channel in any order. It may call read() of the
-/// store from inside.
+/// Who hears the announcements: the hub. Called from any thread, for a channel in any order. It may call
+/// read() of the store from inside.
 class StoreListener {
  public:
   virtual ~StoreListener() = default;
@@ -48,7 +48,8 @@ struct OpenResult {
 struct ReadResult {
   StoreError error = StoreError::none;  ///< not_held: the range, or its start, is gone
   Epoch epoch;                          ///< that the entries belong to
-  std::vector<EntryRef> entries;        ///< consecutive offsets up to the range's last; with not_held what is left of it
+  std::vector<EntryRef>
+      entries;  ///< consecutive offsets up to the range's last; with not_held what is left of it
 };
 
 struct PresenceMember {

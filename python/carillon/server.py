@@ -39,7 +39,7 @@ _log = logging.getLogger("carillon.server")
 
 _LEAVE_S = 1.0  # what a context manager gives clients to leave
 _SLICE_S = 0.1  # how long a wait may hold back a signal
-_HOOKS_S = 2.0  # what a hook that still runs may hold up a stop
+_HOOKS_S = 1.0  # what a hook that still runs may hold up a stop
 _EVENTS = 1 << 16  # questions and log records that may wait for Python
 
 

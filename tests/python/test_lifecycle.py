@@ -57,12 +57,12 @@ WAITING = """
     server.on_subscribe("*")(lambda ctx: True)
     server.start()
     print(server.url, flush=True)
-    {wait}
+    server.wait()
 """
 
 
 def test_ctrl_c_ends_a_wait() -> None:
-    program = Program(WAITING.format(wait="server.wait()"))
+    program = Program(WAITING)
     with carillon.sync.connect(program.first_line) as client, client.subscribe("c"):
         code, _, errors = program.end(signal.SIGINT)
     assert code == -signal.SIGINT  # as Python ends after any unhandled KeyboardInterrupt
@@ -70,13 +70,15 @@ def test_ctrl_c_ends_a_wait() -> None:
 
 
 def test_a_wait_that_catches_ctrl_c_goes_on_with_a_server_that_runs() -> None:
-    wait = """
-    try:
-        server.wait()
-    except KeyboardInterrupt:
-        print(server.publish("c", 1).offset, server.is_running)
-    """
-    program = Program(WAITING.format(wait=wait))
+    program = Program("""
+        import carillon
+        server = carillon.Server().start()
+        try:
+            print(server.url, flush=True)
+            server.wait()
+        except KeyboardInterrupt:
+            print(server.publish("c", 1).offset, server.is_running)
+        """)
     code, output, errors = program.end(signal.SIGINT)
     assert (code, output.split(), errors) == (0, ["1", "True"], "")
 
@@ -115,7 +117,7 @@ def test_a_second_signal_does_not_wait_for_clients() -> None:
 # The end of the interpreter.
 
 LIVE = """
-    import sys, threading
+    import asyncio, sys, threading, time
     import carillon
 
     server = carillon.Server(threads=2)
@@ -139,32 +141,39 @@ LIVE = """
         threading.excepthook = lambda args: None  # they end with ServerStopped
         for n in range(3):
             threading.Thread(target=publish_for_ever, args=(n,), daemon=True).start()
-    if "hook" in sys.argv:
-        import time
-        server_with_a_stuck_hook = carillon.Server()
-        asked = threading.Event()
+    if "watchers" in sys.argv:
+        for call in (server.ledger, server.stats, server.connections):
+            threading.Thread(target=lambda call=call: [None for _ in iter(call, None)], daemon=True).start()
+    if "hooks" in sys.argv:
+        # One that waits, and one that blocks its loop.
+        asked = [threading.Event(), threading.Event()]
+        hooked = carillon.Server()
 
-        @server_with_a_stuck_hook.on_subscribe("*")
-        async def hang(ctx):
-            asked.set()
-            while True:
-                try:
-                    await __import__("asyncio").sleep(60)
-                except BaseException:
-                    raise
+        @hooked.on_subscribe("waits")
+        async def wait(ctx):
+            asked[0].set()
+            await asyncio.sleep(60)
 
-        server_with_a_stuck_hook.start()
-        client = carillon.sync.connect(server_with_a_stuck_hook.url).open()
-        threading.Thread(target=lambda: client.subscribe("c").open(), daemon=True).start()
-        asked.wait()
+        @hooked.on_subscribe("blocks")
+        def block(ctx):
+            asked[1].set()
+            time.sleep(60)
+
+        hooked.start()
+        client = carillon.sync.connect(hooked.url).open()
+        for channel, event in zip(("waits", "blocks"), asked):
+            threading.Thread(target=client.subscribe(channel).open, daemon=True).start()
+            event.wait()
     print("ready", flush=True)
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("what", [(), ("clients",), ("clients", "publishers"), ("hook",)], ids=" ".join)
+@pytest.mark.parametrize(
+    "what", [(), ("clients",), ("clients", "publishers"), ("watchers",), ("hooks",)], ids=" ".join
+)
 def test_the_interpreter_exits_with_a_live_server(what: tuple[str, ...]) -> None:
-    for _ in range(RUNS if what else 5):
+    for _ in range(3 if "hooks" in what else RUNS):
         program = Program(LIVE, *what)
         assert program.first_line == "ready"
         code, _, errors = program.end()
@@ -211,7 +220,7 @@ async def test_every_call_on_a_stopped_server_raises_or_answers() -> None:
         with pytest.raises(carillon.ServerStopped):
             await waiting
     with pytest.raises(carillon.ServerStopped):
-        async for _ in server.subscribe("c") if server.is_running else unopened:
+        async for _ in unopened:
             pass
     assert server.ledger()["is_balanced"]
     assert server.stats()
@@ -222,11 +231,14 @@ async def test_every_call_on_a_stopped_server_raises_or_answers() -> None:
 
 
 async def test_a_closed_subscription_says_so(carillon_server: Server) -> None:
-    async with carillon_server.subscribe("c") as cursor, carillon.connect(carillon_server.url) as client:
-        async with client.subscribe("c") as subscription:
-            carillon_server.publish("c", 1)
-            await cursor.next(5)
-            await subscription.next(5)
+    async with (
+        carillon_server.subscribe("c") as cursor,
+        carillon.connect(carillon_server.url) as client,
+        client.subscribe("c") as subscription,
+    ):
+        carillon_server.publish("c", 1)
+        await cursor.next(5)
+        await subscription.next(5)
     for closed in (cursor, subscription):
         with pytest.raises(carillon.ConnectionClosed):
             await closed.next(5)
@@ -379,7 +391,7 @@ async def test_all_of_it_works_in_a_cell_of_a_notebook() -> None:
 
     assert server.start() is server
     position = server.publish("c", 0)
-    async with carillon.connect(server.url) as client, client.subscribe("c", since=position) as subscription:
+    async with carillon.connect(server.url) as client, client.subscribe("c", position) as subscription:
         server.publish("c", 1)
         async for item in subscription:
             assert isinstance(item, carillon.Message)

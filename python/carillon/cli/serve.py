@@ -153,6 +153,8 @@ def _drain(server: Server, timeout: float, requests: _StopRequests) -> None:
     draining.start()
     while draining.is_alive() and requests.count < 2:
         draining.join(_SLICE_S)
+    server.stop()  # which ends a drain that still waits
+    draining.join()  # no thread may be in the native code when the interpreter ends
 
 
 def _drain_quietly(server: Server, timeout: float) -> None:

@@ -225,7 +225,7 @@ TEST_F(LogTest, TheOlderHalfIsRoundedUpSoThatTheLastOneGoesToo) {
 
 TEST_F(LogTest, AResumeStandsBeforeItsPublicationAndPassesOverNoStoredEntry) {
   notice();
-  publish();   // 1
+  publish();  // 1
   notice(2);
   publish(2);  // 2, 3
   notice();
@@ -233,10 +233,14 @@ TEST_F(LogTest, AResumeStandsBeforeItsPublicationAndPassesOverNoStoredEntry) {
   EXPECT_EQ(log.seq_after(0), begin + 1);
   EXPECT_EQ(log.seq_after(1), begin + 4);
   EXPECT_EQ(log.seq_after(2), begin + 5);
-  EXPECT_EQ(log.seq_after(3), log.end_seq()) << "the notice behind the newest publication is no part of a resume";
+  EXPECT_EQ(log.seq_after(3), log.end_seq())
+      << "the notice behind the newest publication is no part of a resume";
   EXPECT_EQ(log.seq_after(4), std::nullopt);
   for (Seq seq = begin; seq <= log.end_seq(); ++seq) {
-    EXPECT_EQ(log.offset_before(seq), seq <= begin + 1 ? 0U : seq <= begin + 4 ? 1U : seq == begin + 5 ? 2U : 3U);
+    EXPECT_EQ(log.offset_before(seq), seq <= begin + 1   ? 0U
+                                      : seq <= begin + 4 ? 1U
+                                      : seq == begin + 5 ? 2U
+                                                         : 3U);
   }
 }
 
@@ -250,7 +254,8 @@ TEST_F(LogTest, EphemeralEntriesLeaveFromBetweenPublicationsThatStay) {
   }
   publish();
   EXPECT_EQ(log.seq_after(0), ChannelLog::kFirstSeq);
-  EXPECT_EQ(log.end_seq(), ChannelLog::kFirstSeq + 100'002) << "a seq is counted whether its entry stays or not";
+  EXPECT_EQ(log.end_seq(), ChannelLog::kFirstSeq + 100'002)
+      << "a seq is counted whether its entry stays or not";
   EXPECT_EQ(log.at(*log.seq_after(1))->offset, 2U);
 }
 

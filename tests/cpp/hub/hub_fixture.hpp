@@ -39,7 +39,8 @@ struct HubFixture : testing::Test {
     return ChannelRules({{"live*", live}, {"tiny*", tiny}, {"brief*", brief}});
   }
 
-  AppendResult publish(const std::string& channel, const std::string& data, const PublishOptions& options = {}) {
+  AppendResult publish(const std::string& channel, const std::string& data,
+                       const PublishOptions& options = {}) {
     AppendResult answer;
     hub.publish(channel, publication_of(data), options, [&](const AppendResult& result) { answer = result; });
     return answer;
@@ -88,8 +89,8 @@ struct HubFixture : testing::Test {
     EXPECT_TRUE(answer);
     return answer.value_or(Ledger{});
   }
-  HistoryResult history(const std::string& channel, std::int64_t limit, std::optional<Since> since = std::nullopt,
-                        bool is_reverse = false) {
+  HistoryResult history(const std::string& channel, std::int64_t limit,
+                        std::optional<Since> since = std::nullopt, bool is_reverse = false) {
     HistoryResult answer;
     hub.history(channel, {limit, since, is_reverse}, [&](const HistoryResult& result) { answer = result; });
     return answer;

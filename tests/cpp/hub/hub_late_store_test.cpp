@@ -31,7 +31,8 @@ struct LateHubTest : testing::Test {
   void start_subscribe(PlainReader& reader, std::optional<Since> since,
                        const std::shared_ptr<std::optional<SubscribeOutcome>>& answer) {
     shard.bind_to_this_thread();
-    hub.subscribe(shard, reader.cursor, "a", since, [answer](const SubscribeOutcome& outcome) { *answer = outcome; });
+    hub.subscribe(shard, reader.cursor, "a", since,
+                  [answer](const SubscribeOutcome& outcome) { *answer = outcome; });
     Shard::unbind_this_thread();
   }
   void turn() {
@@ -215,6 +216,19 @@ TEST_F(LateHubTest, AResumeReadsWhatTheHubDoesNotHaveAndManyShareOneRead) {
   EXPECT_EQ(store.reads(), (std::map<std::string, std::uint64_t>{{"a 6 20", 1}}));
 }
 
+TEST_F(LateHubTest, AResumeFromFurtherBackDoesNotMakeDoWithTheReadOfAnother) {
+  fill_store(20);
+  PlainReader near(shard), far(shard), nearest(shard);
+  for (const auto& [reader, offset] : {std::pair(&near, 10), {&far, 5}, {&nearest, 15}}) {
+    start_subscribe(*reader, Since{epoch, false, static_cast<Offset>(offset)},
+                    std::make_shared<std::optional<SubscribeOutcome>>());
+  }
+  settle();
+  EXPECT_EQ(near.taken.size(), 10U);
+  EXPECT_EQ(far.taken.size(), 15U);
+  EXPECT_EQ(nearest.taken.size(), 5U);
+}
+
 TEST_F(LateHubTest, AResumeThatTheStoreCannotServeIsToldAndOneThatItCannotAnswerFails) {
   fill_store(20);
   store.set_faults({.read_is_not_held = 100});
@@ -235,7 +249,8 @@ TEST_F(LateHubTest, AResumeThatTheStoreCannotServeIsToldAndOneThatItCannotAnswer
 TEST_F(LateHubTest, AClientThatIsAheadOfThisHubIsRecoveredOnceTheHubHasCaughtUp) {
   PlainReader first(shard), ahead(shard);
   subscribe(first);
-  store.set_faults({.announcement_is_lost = 100});  // another gateway has delivered them to the client already
+  store.set_faults(
+      {.announcement_is_lost = 100});  // another gateway has delivered them to the client already
   publish("1");
   publish("2");
   publish("3");

@@ -1,5 +1,5 @@
-// Random interleavings of everything that can happen to a hub, under a virtual clock. Whatever happens is a function
-// of the seed: CARILLON_SEED=n replays one, CARILLON_SEEDS sets how many are tried.
+// Random interleavings of everything that can happen to a hub, under a virtual clock. Whatever happens is a
+// function of the seed: CARILLON_SEED=n replays one, CARILLON_SEEDS sets how many are tried.
 #include <gtest/gtest.h>
 
 #include <cstdint>

@@ -34,7 +34,8 @@ std::chrono::milliseconds stress_time() {
 class StressShard {
  public:
   StressShard(std::uint32_t index, const Clock& clock)
-      : shard(index, clock, {.deliveries_per_turn = 50, .batch_entries = 32}, [this] { wake(); }), random_(index + 1) {}
+      : shard(index, clock, {.deliveries_per_turn = 50, .batch_entries = 32}, [this] { wake(); }),
+        random_(index + 1) {}
   ~StressShard() { stop(); }
 
   void start() {
@@ -145,7 +146,8 @@ void run_stress(Store& store, const Clock& clock, std::chrono::milliseconds dura
                 const StoreHands& hands) {
   StressFailures failures;
   std::vector<std::unique_ptr<SharedTruth>> truths;
-  for (const char* name : {"plain", "tiny", "live", "brief"}) truths.push_back(std::make_unique<SharedTruth>(name));
+  for (const char* name : {"plain", "tiny", "live", "brief"})
+    truths.push_back(std::make_unique<SharedTruth>(name));
   Hub hub(clock, store, stress_rules(), {});
   std::vector<std::unique_ptr<StressShard>> shards;
   std::vector<Shard*> hub_shards;
@@ -161,11 +163,13 @@ void run_stress(Store& store, const Clock& clock, std::chrono::milliseconds dura
 
   std::atomic<bool> is_over{false};
   const auto publish = [&](SharedTruth& truth, std::uint64_t id, const PublishOptions& options) {
-    hub.publish(truth.name, publication_of(std::to_string(id)), options, [&truth, &failures, id](const AppendResult& result) {
-      if (result.error == StoreError::none && result.position.offset != 0 && !truth.agrees(result.position.offset, id)) {
-        ++failures.disagreement;
-      }
-    });
+    hub.publish(truth.name, publication_of(std::to_string(id)), options,
+                [&truth, &failures, id](const AppendResult& result) {
+                  if (result.error == StoreError::none && result.position.offset != 0 &&
+                      !truth.agrees(result.position.offset, id)) {
+                    ++failures.disagreement;
+                  }
+                });
   };
   std::vector<std::thread> publishers;
   for (std::uint64_t p = 1; p <= kPublishers; ++p) {
@@ -208,11 +212,12 @@ void run_stress(Store& store, const Clock& clock, std::chrono::milliseconds dura
   std::mutex tops_mutex;
   std::condition_variable has_top;
   for (const auto& truth : truths) {
-    hub.publish(truth->name, publication_of(std::to_string(stress_id(7, 1))), {}, [&](const AppendResult& result) {
-      const std::lock_guard lock(tops_mutex);
-      tops.emplace_back(truth.get(), result.position.offset);
-      has_top.notify_one();
-    });
+    hub.publish(truth->name, publication_of(std::to_string(stress_id(7, 1))), {},
+                [&](const AppendResult& result) {
+                  const std::lock_guard lock(tops_mutex);
+                  tops.emplace_back(truth.get(), result.position.offset);
+                  has_top.notify_one();
+                });
   }
   {
     std::unique_lock lock(tops_mutex);

@@ -12,7 +12,9 @@ namespace {
 
 struct HubTest : HubFixture {
   using HubFixture::HubFixture;
-  Since since(const std::string& channel, Offset offset) { return {history(channel, 0).top.epoch, false, offset}; }
+  Since since(const std::string& channel, Offset offset) {
+    return {history(channel, 0).top.epoch, false, offset};
+  }
 };
 
 /// Room for one dormant channel per stripe of the store.
@@ -178,7 +180,8 @@ TEST_F(HubTest, ACancelledSubscribeIsNotAnswered) {
   PlainReader reader(*shards[0]);
   bool is_answered = false;
   // From another thread's view: the answer has to be posted.
-  hub.subscribe(*shards[0], reader.cursor, "a", std::nullopt, [&](const SubscribeOutcome&) { is_answered = true; });
+  hub.subscribe(*shards[0], reader.cursor, "a", std::nullopt,
+                [&](const SubscribeOutcome&) { is_answered = true; });
   reader.cursor.cancel();
   settle();
   EXPECT_FALSE(is_answered);

@@ -72,7 +72,8 @@ TurnLimits some_turn_limits(SeededRandom& random) {
 }  // namespace
 
 HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
-  const bool is_crowded = random_.chance(40);  // all on one channel and one shard, where they get in each other's way
+  const bool is_crowded =
+      random_.chance(40);  // all on one channel and one shard, where they get in each other's way
   const std::size_t channels = is_crowded ? 1 : 1 + random_.below(5);
   HubLimits limits;
   if (random_.chance(10)) limits.history_bytes_total = 20'000;
@@ -106,8 +107,8 @@ HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
   wants_turn_.resize(shards);
   std::vector<Shard*> hub_shards;
   for (std::size_t i = 0; i < shards; ++i) {
-    shards_.push_back(std::make_unique<Shard>(static_cast<std::uint32_t>(i), clock_, some_turn_limits(random_),
-                                              [this, i] { wants_turn_[i] = 1; }));
+    shards_.push_back(std::make_unique<Shard>(static_cast<std::uint32_t>(i), clock_,
+                                              some_turn_limits(random_), [this, i] { wants_turn_[i] = 1; }));
     hub_shards.push_back(shards_.back().get());
   }
   hub_->set_shards(hub_shards);
@@ -212,7 +213,8 @@ void HubWorld::publish() {
 void HubWorld::publish_to(Truth& truth, bool is_whimsical) {
   std::string data = truth.name + ':' + std::to_string(++published_) + ' ';
   if (is_whimsical && random_.chance(15)) {
-    return hub_->announce(truth.name, random_.chance(50) ? EntryKind::join : EntryKind::leave, std::move(data));
+    return hub_->announce(truth.name, random_.chance(50) ? EntryKind::join : EntryKind::leave,
+                          std::move(data));
   }
   data.append(random_.chance(5) ? random_.below(3'000) : random_.below(20), 'x');
   PublishOptions options;
@@ -333,7 +335,8 @@ void HubWorld::expect_history(Truth& truth, const HistoryQuery& query, const His
   const Offset from = truth.history_from(clock_.now_ms());
   for (const Truth::Line& line : truth.lines) {
     if (is_new_life || line.offset == 0 || line.offset < from) continue;
-    if (query.since && (query.is_reverse ? line.offset >= query.since->offset : line.offset <= query.since->offset)) {
+    if (query.since &&
+        (query.is_reverse ? line.offset >= query.since->offset : line.offset <= query.since->offset)) {
       continue;
     }
     expected.push_back(line.data);

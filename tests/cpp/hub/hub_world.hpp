@@ -50,12 +50,12 @@ class WhimsicalReader final : public Sink {
   bool is_waiting_ = false;  // for the answer to a subscribe
   bool is_clogged_ = false;
   std::vector<const Batch*> staged_;
-  EntryRef half_;            // a frame of which a part has left
+  EntryRef half_;  // a frame of which a part has left
   std::uint64_t delivered_ = 0;
 };
 
-/// A hub with its shards, store, publishers and subscribers under one clock and one seed: every step is a choice of
-/// the seed, and everything that is delivered is checked as it comes.
+/// A hub with its shards, store, publishers and subscribers under one clock and one seed: every step is a
+/// choice of the seed, and everything that is delivered is checked as it comes.
 class HubWorld final : public StoreListener {
  public:
   enum class Kind : std::uint8_t { memory, late };
@@ -63,8 +63,8 @@ class HubWorld final : public StoreListener {
   ~HubWorld() override;
 
   void run(std::size_t steps);
-  /// Lets everything come to rest and checks that nothing is missing, that the books balance, and that all memory
-  /// comes back.
+  /// Lets everything come to rest and checks that nothing is missing, that the books balance, and that all
+  /// memory comes back.
   void finish();
 
   void on_announced(const Announcement& announcement) override;
@@ -83,8 +83,8 @@ class HubWorld final : public StoreListener {
   void step();
   void publish();
   void publish_to(Truth& truth, bool is_whimsical);
-  void expect_published(Truth& truth, const std::string& data, const AppendResult& result, const std::string& key,
-                        bool is_stored);
+  void expect_published(Truth& truth, const std::string& data, const AppendResult& result,
+                        const std::string& key, bool is_stored);
   void subscribe_somebody();
   void check_history();
   void check_ledger();

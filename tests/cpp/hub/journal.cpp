@@ -26,7 +26,8 @@ void Truth::expect_same(const Epoch& of, const Entry& entry) {
   if (!entry.is_stored()) return;
   const auto [known, is_new] =
       stored_.try_emplace({std::string(of.text()), entry.offset}, entry.publication.data);
-  EXPECT_EQ(known->second, entry.publication.data) << name << " has two publications at offset " << entry.offset;
+  EXPECT_EQ(known->second, entry.publication.data)
+      << name << " has two publications at offset " << entry.offset;
 }
 
 std::size_t Truth::index_after(Offset offset) const {
@@ -94,14 +95,16 @@ void Journal::start(const SubscribeOutcome& outcome, const std::optional<Since>&
 
 void Journal::pass_over(const Truth::Line& line) {
   if (line.offset == 0) return;
-  EXPECT_LE(line.offset, told_to_) << truth_.name << ": publication " << line.offset << " is missing, and nobody said so";
+  EXPECT_LE(line.offset, told_to_) << truth_.name << ": publication " << line.offset
+                                   << " is missing, and nobody said so";
 }
 
 void Journal::take(const Entry& entry) {
   const std::string data = entry.publication.data + entry.publication.info_json;
   truth_.expect_same(epoch_, entry);
   if (entry.is_stored()) {
-    EXPECT_EQ(entry.offset, std::max(offset_, told_to_) + 1) << truth_.name << ": gap, duplicate or reorder at " << data;
+    EXPECT_EQ(entry.offset, std::max(offset_, told_to_) + 1)
+        << truth_.name << ": gap, duplicate or reorder at " << data;
     offset_ = entry.offset;
   } else {
     EXPECT_EQ(++ephemeral_seen_[data], 1U) << truth_.name << ": twice " << data;

@@ -32,10 +32,10 @@ class Truth {
   /// Otherwise only the stored ones have an order, by offset.
   bool is_exact = true;
   Epoch epoch;
-  std::vector<Line> lines;  ///< of this epoch, in the order of announcement
+  std::vector<Line> lines;       ///< of this epoch, in the order of announcement
   bool may_be_relieved = false;  ///< histories may be shorter than their bounds say
   Offset top = 0;
-  Offset removed_to = 0;    ///< by remove_history
+  Offset removed_to = 0;  ///< by remove_history
   bool was_removed = false;
 
   void on_announced(const Epoch& of, const Entry& entry, Millis now_ms);
@@ -52,7 +52,8 @@ class Truth {
   std::map<std::pair<std::string, Offset>, std::string> stored_;
 };
 
-/// What one subscription has seen, checked entry by entry: no gap, no duplicate, no reorder, unless it was told.
+/// What one subscription has seen, checked entry by entry: no gap, no duplicate, no reorder, unless it was
+/// told.
 class Journal {
  public:
   explicit Journal(Truth& truth) : truth_(truth) {}
@@ -74,9 +75,9 @@ class Journal {
   Truth& truth_;
   Epoch epoch_;
   Offset offset_ = 0;
-  Offset told_to_ = 0;         // stored entries up to here may be missing: it has been told
-  std::size_t start_ = 0;      // exact truth: line of its start
-  std::size_t next_ = 0;       // exact truth: line that comes next
+  Offset told_to_ = 0;     // stored entries up to here may be missing: it has been told
+  std::size_t start_ = 0;  // exact truth: line of its start
+  std::size_t next_ = 0;   // exact truth: line that comes next
   std::map<std::string, std::uint64_t> ephemeral_seen_;
 };
 

@@ -15,7 +15,7 @@ namespace carillon {
 
 /// How a LateStore misbehaves, in percent.
 struct StoreFaults {
-  std::uint64_t append_fails = 0;          ///< unavailable; half of them have taken place all the same
+  std::uint64_t append_fails = 0;  ///< unavailable; half of them have taken place all the same
   std::uint64_t open_fails = 0;
   std::uint64_t read_fails = 0;
   std::uint64_t read_is_not_held = 0;
@@ -23,8 +23,8 @@ struct StoreFaults {
   std::uint64_t announcement_repeats = 0;
 };
 
-/// A store whose answers and announcements come when run_one() is called, in an order that chance decides. It keeps
-/// every stored entry. Thread-safe; callbacks run on the thread that calls run_one(), without a lock.
+/// A store whose answers and announcements come when run_one() is called, in an order that chance decides. It
+/// keeps every stored entry. Thread-safe; callbacks run on the thread that calls run_one(), without a lock.
 class LateStore final : public Store {
  public:
   LateStore(RandomSource& random, StoreFaults faults) : random_(random), faults_(faults) {}
@@ -39,7 +39,9 @@ class LateStore final : public Store {
   void remove_history(std::string_view channel) override;
   void add_presence(std::string_view /*channel*/, const PresenceMember& /*member*/) override {}
   void remove_presence(std::string_view /*channel*/, std::string_view /*client*/) override {}
-  void presence(std::string_view /*channel*/, std::function<void(const PresenceResult&)> done) override { done({}); }
+  void presence(std::string_view /*channel*/, std::function<void(const PresenceResult&)> done) override {
+    done({});
+  }
   void keep_house() override {}
 
   /// Lets one thing happen that waits. False: nothing waits.

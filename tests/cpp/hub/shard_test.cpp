@@ -128,7 +128,8 @@ TEST_F(ShardTest, AFlushThatGivesPartBackRewindsToTheEntry) {
   EXPECT_TRUE(Shard::stands_before(reader.cursor, ChannelLog::kFirstSeq + 3));
   EXPECT_FALSE(Shard::stands_before(reader.cursor, ChannelLog::kFirstSeq + 2));
   shard().rewind_to(reader.cursor, ChannelLog::kFirstSeq + 3, 3);
-  EXPECT_EQ(reader.cursor.offset(), offset) << "a later slice of the same turn gives back less than the first";
+  EXPECT_EQ(reader.cursor.offset(), offset)
+      << "a later slice of the same turn gives back less than the first";
   resume(reader);
   settle();
   EXPECT_EQ(reader.taken, (Taken{"1", "2", "3", "4", "3", "4"}));
@@ -164,7 +165,8 @@ TEST_F(ShardTest, ASinkMayParkItselfWhileItTakes) {
   first.on_stage = [&] { shard().park(first.cursor); };
   publish("a", "1");
   settle();
-  EXPECT_EQ(second.taken, numbers(1, 1)) << "another takes its place in the group, and must not be passed over";
+  EXPECT_EQ(second.taken, numbers(1, 1))
+      << "another takes its place in the group, and must not be passed over";
   EXPECT_EQ(third.taken, numbers(1, 1));
   publish("a", "2");
   settle();
@@ -345,9 +347,11 @@ TEST_F(SmallQuantumTest, WhenAllWhoLackTheBatchHaveLeftTheRestMayLeaveToo) {
   }
   ASSERT_EQ(left.size(), 4U);
   unsubscribe(*left[0]);
+  unsubscribe(*left[3]);  // has taken the first one's place
   publish("a", "2");
   settle();
-  for (std::size_t i = 1; i < left.size(); ++i) EXPECT_EQ(left[i]->taken, numbers(1, 2)) << i;
+  EXPECT_EQ(left[1]->taken, numbers(1, 2));
+  EXPECT_EQ(left[2]->taken, numbers(1, 2));
 }
 
 TEST_F(SmallQuantumTest, AChannelWithManySubscribersDoesNotHoldUpOneWithASingle) {
@@ -430,56 +434,6 @@ TEST_F(ShardTest, APageIsBoundedByBytes) {
   ASSERT_NE(page, nullptr);
   EXPECT_EQ(page->size(), 2U);
   reader.cursor.count_delivered(page->size());
-}
-
-TEST_F(ShardTest, WhatACursorHasNotTakenWhenItEndsIsReturned) {
-  PlainReader reader(shard());
-  subscribe(reader, "a");
-  publish("a", "1");
-  settle();
-  publish_numbers("a", 2, 4);
-  unsubscribe(reader);
-  publish("a", "5");
-  const Ledger found = ledger();
-  ASSERT_EQ(found.rows.size(), 1U);
-  EXPECT_EQ(found.rows[0].account.published, 4);
-  EXPECT_EQ(found.rows[0].account.delivered, 1);
-  EXPECT_EQ(found.rows[0].account.returned, 3);
-  EXPECT_EQ(found.rows[0].account.pending, 0);
-  EXPECT_EQ(found.rows[0].subscriptions, 0U);
-  EXPECT_TRUE(found.is_balanced());
-}
-
-TEST_F(ShardTest, AFrameThatHasNotQuiteLeftIsPendingAndThenReturned) {
-  PlainReader reader(shard());
-  subscribe(reader, "a");
-  reader.is_full = true;
-  publish_numbers("a", 1, 2);
-  settle();
-  // As a flush does with a frame that was cut: the cursor is past it, its last byte has not left.
-  shard().bind_to_this_thread();
-  const auto page = shard().take_page(reader.cursor, 1, 1'000);
-  Shard::unbind_this_thread();
-  ASSERT_NE(page, nullptr);
-  reader.cursor.set_under_way(1);
-  Ledger found = ledger();
-  EXPECT_EQ(found.rows[0].account.pending, 2);
-  EXPECT_TRUE(found.is_balanced());
-  unsubscribe(reader);
-  found = ledger();
-  EXPECT_EQ(found.rows[0].account.returned, 2);
-  EXPECT_TRUE(found.is_balanced());
-}
-
-TEST_F(ShardTest, ADeliveryThatIsNotCountedShowsInTheLedger) {
-  PlainReader reader(shard());
-  subscribe(reader, "a");
-  publish("a", "1");
-  settle();
-  reader.cursor.count_delivered(1);  // once too often
-  EXPECT_FALSE(ledger().is_balanced());
-  unsubscribe(reader);
-  EXPECT_FALSE(ledger().is_balanced()) << "also after it has ended";
 }
 
 TEST_F(ShardTest, AChannelIsLetGoThoughItsLastSubscriberLeftInMidBatch) {

@@ -13,8 +13,8 @@
 
 namespace carillon {
 
-/// What was published under which offset, told by whoever knows first: publishers and readers of all threads must
-/// agree. Lock-free, so that it hides no race.
+/// What was published under which offset, told by whoever knows first: publishers and readers of all threads
+/// must agree. Lock-free, so that it hides no race.
 class SharedTruth {
  public:
   static constexpr std::size_t kOffsets = 1U << 20U;
@@ -34,7 +34,7 @@ class SharedTruth {
 
 /// What went wrong on any thread, by kind.
 struct StressFailures {
-  std::atomic<std::uint64_t> order{0};        ///< gap, duplicate or reorder of stored publications
+  std::atomic<std::uint64_t> order{0};  ///< gap, duplicate or reorder of stored publications
   std::atomic<std::uint64_t> disagreement{0};
   std::atomic<std::uint64_t> publisher_order{0};
   std::atomic<std::uint64_t> wrong_gap{0};
@@ -65,7 +65,9 @@ class StressReader final : public Sink {
   void calm_down();
   void close();
 
-  [[nodiscard]] bool has_reached(Offset top) const { return cursor_.is_open() && offset_ >= top && !is_clogged_; }
+  [[nodiscard]] bool has_reached(Offset top) const {
+    return cursor_.is_open() && offset_ >= top && !is_clogged_;
+  }
   [[nodiscard]] const SharedTruth& truth() const { return truth_; }
   std::uint64_t delivered = 0;
   std::uint64_t recovered = 0;
@@ -94,6 +96,8 @@ class StressReader final : public Sink {
 };
 
 /// "publisher number" as one number, never 0.
-inline std::uint64_t stress_id(std::uint64_t publisher, std::uint64_t number) { return (publisher << 48U) | number; }
+inline std::uint64_t stress_id(std::uint64_t publisher, std::uint64_t number) {
+  return (publisher << 48U) | number;
+}
 
 }  // namespace carillon

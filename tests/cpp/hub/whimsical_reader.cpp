@@ -133,7 +133,8 @@ void WhimsicalReader::subscribe(const std::optional<Since>& since) {
                            }
                            ++(outcome.is_recovered ? world_.counts.recovered : world_.counts.told);
                            if (must_recover && since->accepts(outcome.start.epoch) &&
-                               world_.clock_.now_ms() < expired_ms && !world_.truths_[channel_]->was_removed) {
+                               world_.clock_.now_ms() < expired_ms &&
+                               !world_.truths_[channel_]->was_removed) {
                              EXPECT_TRUE(outcome.is_recovered) << "the store holds everything";
                            }
                            journal_.start(outcome, since, world_.clock_.now_ms());

@@ -45,7 +45,8 @@ namespace {
 constexpr std::int64_t kChannels = 50'000;
 constexpr std::int64_t kBytesMax = 200;  // beside the name
 
-// Publishes on many channels, lets them all go dormant, and tells what each has left in memory beside its name.
+// Publishes on many channels, lets them all go dormant, and tells what each has left in memory beside its
+// name.
 double bytes_per_dormant_channel(const std::string& prefix) {
   VirtualClock clock;
   SeededRandom random(1);

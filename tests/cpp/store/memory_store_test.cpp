@@ -12,7 +12,9 @@ namespace carillon {
 namespace {
 
 struct MemoryStoreTest : testing::Test, StoreListener {
-  explicit MemoryStoreTest(MemoryStoreLimits limits = {}) : store(clock, random, limits) { store.set_listener(this); }
+  explicit MemoryStoreTest(MemoryStoreLimits limits = {}) : store(clock, random, limits) {
+    store.set_listener(this);
+  }
 
   void on_announced(const Announcement& announcement) override {
     announced.push_back(std::string(announcement.channel) + ':' + std::to_string(announcement.entry->offset));
@@ -33,7 +35,8 @@ struct MemoryStoreTest : testing::Test, StoreListener {
   std::vector<std::string> presence(const std::string& channel) {
     std::vector<std::string> clients;
     store.presence(channel, [&](const PresenceResult& result) {
-      for (const PresenceMember& member : result.members) clients.push_back(member.client + '=' + member.user);
+      for (const PresenceMember& member : result.members)
+        clients.push_back(member.client + '=' + member.user);
     });
     return clients;
   }

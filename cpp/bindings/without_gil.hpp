@@ -1,0 +1,34 @@
+#pragma once
+
+#include <pybind11/pybind11.h>
+#include <unistd.h>
+
+namespace carillon {
+
+/// Lets other Python threads run while this one is in the core. Unlike pybind11's it survives the end of the
+/// interpreter: up to Python 3.13 a thread that takes the GIL then is ended by unwinding its stack, which a
+/// destructor that must not throw turns into std::terminate. Such a thread waits here for the process to end,
+/// as 3.14 does.
+class WithoutGil {
+ public:
+  WithoutGil() : state_(PyEval_SaveThread()) {}
+  WithoutGil(const WithoutGil&) = delete;
+  WithoutGil& operator=(const WithoutGil&) = delete;
+  ~WithoutGil() noexcept(false) {
+    while (is_finalizing()) ::pause();
+    PyEval_RestoreThread(state_);
+  }
+
+ private:
+  static bool is_finalizing() {
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing() != 0;
+#else
+    return _Py_IsFinalizing() != 0;
+#endif
+  }
+
+  PyThreadState* state_;
+};
+
+}  // namespace carillon

@@ -1,0 +1,133 @@
+// How a subscription begins: its channel is opened, what it has missed is looked for here and then in the
+// store, and its cursor starts where that leaves off.
+#include <optional>
+#include <utility>
+
+#include "hub/hub.hpp"
+
+namespace carillon {
+
+/// A subscription on its way: first the channel must be open, then what was missed must be in the log.
+struct Hub::PendingSubscribe {
+  Shard& shard;
+  std::shared_ptr<Cursor*> cursor;  // points to nothing once the cursor has gone
+  std::shared_ptr<Channel> channel;
+  std::optional<Since> since;
+  SubscribeDone done;
+  bool has_asked_top = false;
+  // The channel's resets when the range was asked for: another one may have moved it.
+  std::optional<std::uint32_t> asked_range_at = std::nullopt;
+};
+
+void Hub::subscribe(Shard& shard, Cursor& cursor, std::string_view name, const std::optional<Since>& since,
+                    SubscribeDone done) {
+  cursor.cancel();
+  cursor.ticket_ = std::make_shared<Cursor*>(&cursor);
+  auto pending = std::make_shared<PendingSubscribe>(
+      PendingSubscribe{shard, cursor.ticket_, open_channel(name), since, std::move(done)});
+  when_open(pending->channel,
+            [this, pending] { pending->shard.run([this, pending] { try_start(pending); }); });
+}
+
+void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
+  if (*pending->cursor == nullptr) return;
+  enum class Next : std::uint8_t { start, ask_top, ask_range, fail } next = Next::start;
+  Offset range_first = 0;
+  Offset range_last = 0;
+  SubscribeOutcome result;
+  {
+    Channel& channel = *pending->channel;
+    const std::lock_guard lock(channel.mutex);
+    if (!channel.is_open) {
+      next = Next::fail;
+    } else {
+      channel.log.trim(clock_.now_ms(), channel.options, channel.taken());
+      result.has_history = channel.options.has_history();
+      result.was_recovering = pending->since.has_value();
+      Seq seq = channel.log.end_seq();
+      Offset offset = channel.log.top();
+      if (pending->since && result.has_history && pending->since->accepts(channel.epoch)) {
+        const Offset wanted = pending->since->offset;
+        if (const auto found = channel.log.seq_after(wanted)) {
+          seq = *found;
+          offset = wanted;
+          result.is_recovered = true;
+        } else if (wanted > channel.log.top() && !pending->has_asked_top) {
+          next = Next::ask_top;  // the hub may be behind the store: announcements are under way
+        } else if (wanted < channel.log.top() && pending->asked_range_at != channel.resets) {
+          next = Next::ask_range;
+          pending->asked_range_at = channel.resets;
+          range_first = wanted + 1;
+          range_last = channel.log.history_from() - 1;
+        }
+      }
+      if (next == Next::start) {
+        result.start = {channel.epoch, offset};
+        result.top = channel.log.top();
+        Cursor& cursor = **pending->cursor;
+        cursor.ticket_.reset();
+        pending->shard.attach(cursor, pending->channel, seq, offset);
+      }
+    }
+  }
+  switch (next) {
+    case Next::start:
+      return pending->done(result);
+    case Next::fail:
+      return try_start_again(pending, StoreError::unavailable);
+    case Next::ask_top:
+      return ask_top(pending);
+    case Next::ask_range:
+      return ask_range(pending, range_first, range_last);
+  }
+}
+
+void Hub::try_start_again(const std::shared_ptr<PendingSubscribe>& pending, StoreError error) {
+  pending->shard.run([this, pending, error] {
+    if (error != StoreError::unavailable) return try_start(pending);
+    if (Cursor* cursor = *pending->cursor; cursor != nullptr) {
+      cursor->ticket_.reset();
+      SubscribeOutcome failed;
+      failed.error = error;
+      pending->done(failed);
+    }
+  });
+}
+
+void Hub::ask_top(const std::shared_ptr<PendingSubscribe>& pending) {
+  pending->has_asked_top = true;
+  store_.open(pending->channel->name, [this, pending](const OpenResult& top) {
+    if (top.error != StoreError::none) return try_start_again(pending, top.error);
+    store_.release(pending->channel->name);
+    Offset first = 0;
+    {
+      const std::lock_guard lock(pending->channel->mutex);
+      if (top.top.epoch == pending->channel->epoch) first = pending->channel->log.top() + 1;
+    }
+    if (first == 0 || top.top.offset < first || top.top.offset < pending->since->offset) {
+      return try_start_again(pending, StoreError::none);  // it is there by now, or never was
+    }
+    read(pending->channel, first, top.top.offset, [this, pending](const ReadResult& range) {
+      {
+        const std::lock_guard lock(pending->channel->mutex);
+        if (range.error == StoreError::none) accept_read(*pending->channel, range);
+      }
+      try_start_again(pending, range.error);
+    });
+  });
+}
+
+void Hub::ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset first, Offset last) {
+  read(pending->channel, first, last, [this, pending](const ReadResult& range) {
+    {
+      Channel& channel = *pending->channel;
+      const std::lock_guard lock(channel.mutex);
+      if (range.epoch == channel.epoch) {
+        channel.log.prepend(range.entries, clock_.now_ms(), channel.options, channel.taken());
+      }
+    }
+    try_start_again(pending, range.error);
+  });
+}
+
+}  // namespace carillon
