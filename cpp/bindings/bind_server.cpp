@@ -46,7 +46,8 @@ class PyServer {
       [[maybe_unused]] Server* leaked = server_.release();
       return;
     }
-    server_.reset();  // with the GIL, which no thread of the core ever wants: this may be the interpreter's end
+    server_
+        .reset();  // with the GIL, which no thread of the core ever wants: this may be the interpreter's end
   }
   PyServer(const PyServer&) = delete;
   PyServer& operator=(const PyServer&) = delete;

@@ -14,8 +14,8 @@ class WithoutGil {
   WithoutGil() : state_(PyEval_SaveThread()) {}
   WithoutGil(const WithoutGil&) = delete;
   WithoutGil& operator=(const WithoutGil&) = delete;
-  ~WithoutGil() noexcept(false) {
-    while (is_finalizing()) ::pause();
+  ~WithoutGil() noexcept(false) {  // NOLINT(bugprone-unsafe-to-allow-exceptions): the unwinding must pass
+    while (is_finalizing() && !was_finalizing_) ::pause();
     PyEval_RestoreThread(state_);
   }
 
@@ -28,6 +28,7 @@ class WithoutGil {
 #endif
   }
 
+  const bool was_finalizing_ = is_finalizing();  // then this is the thread that ends the interpreter
   PyThreadState* state_;
 };
 

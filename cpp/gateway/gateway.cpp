@@ -90,7 +90,8 @@ bool Gateway::drain(Millis deadline_ms) {
   const std::lock_guard lock(drain_mutex_);
   if (is_stopping_) return clients() == 0;
   const auto wait_until = [this](Time::time_point until, const auto& is_done) {
-    while (!is_done() && !is_stopping_ && Time::now() < until) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    while (!is_done() && !is_stopping_ && Time::now() < until)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
     return is_done();
   };
   shared_.is_draining.store(true);

@@ -320,6 +320,7 @@ void GatewayShard::post_turn() {
 void GatewayShard::end_turn() {
   read_queued();
   shard_.turn();
+  if (is_stopping_) return output_.clear();  // everything is closed: nothing may begin any more
   finishing_.swap(output_.finishing());
   for (std::size_t i = 0; i < finishing_.size(); ++i) {
     if (finishing_[i] != nullptr) finishing_[i]->finish_turn();
@@ -327,7 +328,6 @@ void GatewayShard::end_turn() {
   finishing_.clear();
   flush();
   settle();
-  if (is_stopping_) return;
   if (shard_.has_work() || !read_queue_.empty() || !output_.finishing().empty() ||
       !output_.outlets().empty()) {
     post_turn();

@@ -102,7 +102,7 @@ bool Shard::turn() {
   std::erase_if(idle_, [this](ShardChannel* home) {
     if (home->is_touched_) return false;  // its turn is still to come
     home->is_idle_ = false;
-    if (home->all_.empty()) channels_.erase(home->channel.get());
+    if (home->all_.empty()) channels_.erase(home->channel_.get());
     return true;
   });
   take_mailbox();
@@ -162,7 +162,7 @@ std::unique_ptr<Batch> Shard::batch_of(Channel& channel, Seq begin, Seq end, std
 }
 
 bool Shard::take_batch(ShardChannel& home) {
-  Channel& channel = *home.channel;
+  Channel& channel = *home.channel_;
   const std::lock_guard lock(channel.mutex);
   home.has_more_ = false;
   Channel::Link* link = channel.link_of(*this);
@@ -191,9 +191,9 @@ bool Shard::take_batch(ShardChannel& home) {
 }
 
 void Shard::sync_top(ShardChannel& home, Channel::Link& link) {
-  home.top_seq_ = link.taken = home.channel->log.end_seq();
-  home.top_offset_ = home.channel->log.top();
-  home.resets_ = home.channel->resets;
+  home.top_seq_ = link.taken = home.channel_->log.end_seq();
+  home.top_offset_ = home.channel_->log.top();
+  home.resets_ = home.channel_->resets;
 }
 
 void Shard::step(ShardChannel& home, std::size_t& budget) {
@@ -220,7 +220,7 @@ void Shard::step(ShardChannel& home, std::size_t& budget) {
 
 void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
   ShardChannel& home = *cursor.home_;
-  Channel& channel = *home.channel;
+  Channel& channel = *home.channel_;
   std::unique_ptr<Batch> batch;
   std::optional<Gap> gap;
   pumped_ = &cursor;
@@ -327,7 +327,7 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
 std::unique_ptr<Batch> Shard::take_page(Cursor& cursor, std::size_t entries_max, std::size_t bytes_max) {
   if (cursor.place_ != Cursor::Place::lagging) return nullptr;
   ShardChannel& home = *cursor.home_;
-  Channel& channel = *home.channel;
+  Channel& channel = *home.channel_;
   const std::lock_guard lock(channel.mutex);
   const Seq end = std::min(channel.log.end_seq(), home.top_seq_);
   if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_) || cursor.seq_ >= end) return nullptr;
@@ -350,7 +350,7 @@ void Shard::unsubscribe(Cursor& cursor) {
   home.all_[cursor.all_index_]->all_index_ = cursor.all_index_;
   home.all_.pop_back();
 
-  Channel& channel = *home.channel;
+  Channel& channel = *home.channel_;
   const std::lock_guard lock(channel.mutex);
   Account account = account_of(cursor, channel);
   if (!account.is_balanced()) ++channel.unbalanced;
@@ -403,11 +403,11 @@ void Shard::add_to_ledger(std::unordered_map<std::string, LedgerRow>& rows) {
 }
 
 Position Shard::position_of(const Cursor& cursor) {
-  Channel& channel = *cursor.home_->channel;
+  Channel& channel = *cursor.home_->channel_;
   const std::lock_guard lock(channel.mutex);
   return {channel.epoch, cursor.offset_};
 }
 
-std::string_view Shard::channel_of(const Cursor& cursor) { return cursor.home_->channel->name; }
+std::string_view Shard::channel_of(const Cursor& cursor) { return cursor.home_->channel_->name; }
 
 }  // namespace carillon

@@ -30,14 +30,14 @@ struct TurnLimits {
 /// A channel as one shard sees it: the group of cursors that stand together at the top, and those that lag.
 class ShardChannel {
  public:
-  explicit ShardChannel(std::shared_ptr<Channel> shared_channel) : channel(std::move(shared_channel)) {}
+  explicit ShardChannel(std::shared_ptr<Channel> channel) : channel_(std::move(channel)) {}
 
  private:
   friend class Shard;
   void join(Cursor& cursor);
   void leave(Cursor& cursor);
 
-  const std::shared_ptr<Channel> channel;
+  const std::shared_ptr<Channel> channel_;
   std::vector<Cursor*> top_;      // [0, progress_) have the batch under way already
   std::vector<Cursor*> all_;      // every open cursor, for the ledger; its index is Cursor::all_index_
   std::unique_ptr<Batch> batch_;  // under way: the turn's quantum may end in its middle

@@ -69,13 +69,13 @@ void HttpSession::read(std::string_view bytes) {
       refuse(result.refusal_status, result.refusal_reason, true);
       break;
     }
-    HttpRequest request = reader_->take();
+    const HttpRequest request = reader_->take();
     reader_.reset();
     due_ms_ = kNoDeadline;
     state_ = State::answering;
     unread_ = bytes;
     context_.counters.requests.fetch_add(1, std::memory_order_relaxed);
-    handle(std::move(request));
+    handle(request);
   }
   is_in_read_ = false;
   if (state_ == State::answering && !bytes.empty()) on_bytes_ahead(bytes);
@@ -99,7 +99,7 @@ void HttpSession::read_on() {
   }
 }
 
-void HttpSession::handle(HttpRequest request) {
+void HttpSession::handle(const HttpRequest& request) {
   ++request_number_;
   is_keep_alive_ = request.is_keep_alive;
   is_head_ = request.method == "HEAD";
@@ -146,7 +146,7 @@ void HttpSession::handle(HttpRequest request) {
         shard->run([me, number, response = std::move(response)]() mutable {
           if (*me == nullptr) return;
           auto& session = static_cast<HttpSession&>(**me);
-          if (session.request_number_ == number) session.respond(std::move(response));
+          if (session.request_number_ == number) session.respond(response);
         });
       });
 }
@@ -269,7 +269,7 @@ void HttpSession::begin_poll(PlainRequest request, Millis timeout_ms) {
     HttpResponse response;
     response.body = std::move(body);
     response.headers.emplace_back("X-Accel-Buffering", "no");
-    respond(std::move(response));
+    respond(response);
   };
   owner.fail = [this] {
     await_departure();
@@ -293,7 +293,7 @@ void HttpSession::preflight(const HttpRequest& request) {
     response.headers.emplace_back("Access-Control-Allow-Headers", wanted);
   }
   response.headers.emplace_back("Access-Control-Max-Age", "300");
-  respond(std::move(response));
+  respond(response);
 }
 
 HttpResponse HttpSession::unavailable() const {
@@ -305,7 +305,7 @@ HttpResponse HttpSession::unavailable() const {
 
 // ---- answering
 
-void HttpSession::respond(HttpResponse response) {
+void HttpSession::respond(const HttpResponse& response) {
   if (state_ != State::answering) return;
   if (context_.is_draining.load(std::memory_order_relaxed)) is_keep_alive_ = false;
   std::string bytes;

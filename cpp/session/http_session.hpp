@@ -34,7 +34,7 @@ class HttpSession final : public Session {
   enum class State : std::uint8_t { reading, answering, ending };
 
   void read(std::string_view bytes);
-  void handle(HttpRequest request);
+  void handle(const HttpRequest& request);
   void handle_upgrade(const HttpRequest& request, const HttpTarget& target);
   void handle_sse(const HttpRequest& request, const HttpTarget& target);
   void handle_poll(const HttpTarget& target);
@@ -45,7 +45,7 @@ class HttpSession final : public Session {
   void ask_next();
   void on_verdict(const Verdict& verdict);
   void preflight(const HttpRequest& request);
-  void respond(HttpResponse response);
+  void respond(const HttpResponse& response);
   void await_departure();
   void hand_over(std::unique_ptr<Session> successor);
   void refuse(int status, std::string_view text, bool is_final);

@@ -62,6 +62,11 @@ class Client:
         """The server's address."""
         return self._settings.base_url
 
+    @property
+    def client_id(self) -> str | None:
+        """The id that the server gave this connection; None while there is none, and over SSE and polls."""
+        return self._transport.client_id if isinstance(self._transport, WebSocketTransport) else None
+
     async def open(self) -> Self:
         """Connects (over WebSocket; the others connect when they subscribe). Idempotent.
 

@@ -98,6 +98,11 @@ class Client:
         """The server's address."""
         return self._inner.url
 
+    @property
+    def client_id(self) -> str | None:
+        """The id that the server gave this connection. See `carillon.Client.client_id`."""
+        return self._inner.client_id
+
     def open(self) -> Self:
         """Connects. Idempotent."""
         try:

@@ -38,9 +38,14 @@ OnReply = Callable[[str, Reply], None]
 
 
 class WebSocketTransport:
-    """One connection that comes back by itself. Belongs to one event loop. See `Transport`."""
+    """One connection that comes back by itself. Belongs to one event loop. See `Transport`.
+
+    Attributes:
+        client_id: The id that the server gave the connection; None while there is none.
+    """
 
     def __init__(self, settings: Settings) -> None:
+        self.client_id: str | None = None
         self._settings = settings
         self._sources: dict[str, _WebSocketSource] = {}
         self._task: asyncio.Task[None] | None = None
@@ -205,7 +210,7 @@ class WebSocketTransport:
 
     def _lost(self) -> None:
         """The connection is gone: what waited for an answer over it is told."""
-        self._socket = None
+        self._socket = self.client_id = None
         if self._error is None:
             self._is_ready.clear()
         for source in self._sources.values():
@@ -232,6 +237,7 @@ class WebSocketTransport:
                 raise Refused(0.0)
             raise ConnectError(f"the server refuses: {error.get('message')} (code {error.get('code')})")
         hello = reply["connect"][0]
+        self.client_id = hello.get("client")
         self._silence_s = hello["ping"] + _PING_SLACK_S if hello.get("ping") else None
         self._has_pongs = bool(hello.get("pong"))
         self._was_ready = True

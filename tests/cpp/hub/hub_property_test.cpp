@@ -16,10 +16,17 @@ std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise)
   return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
 }
 
-HubWorld::Counts run_seeds(HubWorld::Kind kind, std::uint64_t seeds_by_default) {
+// One thread has no races: there it is enough to see that nothing is reported.
+#ifdef __SANITIZE_THREAD__
+constexpr std::uint64_t kSeeds = 500;
+#else
+constexpr std::uint64_t kSeeds = 10'000;
+#endif
+
+HubWorld::Counts run_seeds(HubWorld::Kind kind) {
   const bool is_replay = std::getenv("CARILLON_SEED") != nullptr;
   const std::uint64_t first = number_from_environment("CARILLON_SEED", 1);
-  const std::uint64_t seeds = is_replay ? 1 : number_from_environment("CARILLON_SEEDS", seeds_by_default);
+  const std::uint64_t seeds = is_replay ? 1 : number_from_environment("CARILLON_SEEDS", kSeeds);
   HubWorld::Counts sum;
   for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
     SCOPED_TRACE("CARILLON_SEED=" + std::to_string(seed));
@@ -42,7 +49,7 @@ HubWorld::Counts run_seeds(HubWorld::Kind kind, std::uint64_t seeds_by_default) 
 }
 
 TEST(HubProperty, EverySubscriberSeesExactlyWhatWasPublishedOrIsTold) {
-  const auto sum = run_seeds(HubWorld::Kind::memory, 10'000);
+  const auto sum = run_seeds(HubWorld::Kind::memory);
   if (testing::Test::HasFailure() || std::getenv("CARILLON_SEED") != nullptr) return;
   // The test itself must not have gone quiet.
   EXPECT_GT(sum.delivered, 0U);
@@ -53,7 +60,7 @@ TEST(HubProperty, EverySubscriberSeesExactlyWhatWasPublishedOrIsTold) {
 }
 
 TEST(HubProperty, TheSameHoldsOverAStoreThatIsLateOutOfOrderAndSometimesFails) {
-  const auto sum = run_seeds(HubWorld::Kind::late, 10'000);
+  const auto sum = run_seeds(HubWorld::Kind::late);
   if (testing::Test::HasFailure() || std::getenv("CARILLON_SEED") != nullptr) return;
   EXPECT_GT(sum.delivered, 0U);
   EXPECT_GT(sum.recovered, 0U);
