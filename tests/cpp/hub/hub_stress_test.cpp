@@ -221,7 +221,9 @@ void run_stress(Store& store, const Clock& clock, std::chrono::milliseconds dura
   }
   {
     std::unique_lock lock(tops_mutex);
-    has_top.wait(lock, [&] { return tops.size() == truths.size(); });
+    EXPECT_TRUE(has_top.wait_for(lock, std::chrono::seconds(30), [&] {
+      return tops.size() == truths.size();
+    })) << "a publish was never answered";
   }
   for (const auto& shard : shards) shard->expect(tops);
   // A publication that nobody waits for, so that every shard looks once more at what it expects.
