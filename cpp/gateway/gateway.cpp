@@ -48,7 +48,8 @@ void Gateway::start() {
   listener_ = std::make_unique<Listener>(
       Listener::Options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes,
                         shared_.limits.stall_timeout_ms},
-      [this](int descriptor) { accepted(descriptor); });
+      [this](int descriptor) { accepted(descriptor); },
+      [this] { shared_.turned_away.fetch_add(1, std::memory_order_relaxed); });
   port_ = listener_->port();
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
                                                     : connections_by_descriptors();
@@ -61,6 +62,7 @@ void Gateway::accepted(int descriptor) {
   const std::size_t open = connections();
   if (open >= connections_max_ + kRefusalsAtOnce) {
     ::close(descriptor);
+    shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
     return;
   }
   const std::size_t shard = next_shard_.fetch_add(1, std::memory_order_relaxed) % shards_.size();

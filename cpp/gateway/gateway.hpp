@@ -45,6 +45,7 @@ class Gateway {
   /// Runs `visit` for each session on its shard's thread and waits for all. Not from a shard's thread.
   void for_each_session(const std::function<void(Session&)>& visit);
   [[nodiscard]] std::string failure() const;
+  [[nodiscard]] std::size_t connections_max() const { return connections_max_; }
 
  private:
   void accepted(int descriptor);

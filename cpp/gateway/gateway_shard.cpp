@@ -174,6 +174,9 @@ void GatewayShard::take_events() {
 
 void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
   if (connection.is_gone) return;
+  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {  // before anything is sent: send() would take the error away
+    return drop_broken(connection);
+  }
   Outlet& outlet = connection.outlet;
   if ((events & EPOLLOUT) != 0 && outlet.is_clogged) {
     if (flush_.flush_rest(outlet, clock_.now_ms(), report_)) {
@@ -181,10 +184,6 @@ void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
       outlet.session->on_outlet_empty();
       if (connection.is_close_wanted) settle_later(connection);
     }
-  }
-  if ((events & (EPOLLERR | EPOLLHUP)) != 0) {
-    connection.session->note_end(0, "the connection was lost");
-    return drop(connection);
   }
   if ((events & EPOLLRDHUP) != 0) connection.has_hangup = true;
   if ((events & (EPOLLIN | EPOLLRDHUP)) != 0) {
@@ -200,10 +199,31 @@ void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
   }
 }
 
+void GatewayShard::lost(Connection& connection) {
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(connection.outlet.descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
+  // TCP_USER_TIMEOUT: the kernel saw the stall first, on its own clock. Without bytes of ours that wait, too:
+  // those that it has taken were never acknowledged.
+  if (error == ETIMEDOUT) return slow(connection);
+  connection.session->note_end(0, "the connection was lost");
+}
+
+void GatewayShard::drop_broken(Connection& connection) {
+  if (connection.is_gone) return;
+  if (!connection.is_lingering) lost(connection);
+  drop(connection);
+}
+
+void GatewayShard::slow(Connection& connection) {
+  counters_.slow.fetch_add(1, std::memory_order_relaxed);
+  connection.session->note_end(kDisconnectSlow.code, "slow: took nothing of what waited for it");
+}
+
 void GatewayShard::read(Connection& connection) {
   const ssize_t count = ::recv(connection.outlet.descriptor, buffer_.data(), buffer_.size(), MSG_DONTWAIT);
   if (count < 0) {
-    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) drop(connection);
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) drop_broken(connection);
     return;
   }
   if (count == 0) {
@@ -272,8 +292,7 @@ void GatewayShard::on_tick() {
       if (connection->is_lingering) {
         drop(*connection);
       } else if (outlet.is_clogged && outlet.progress_ms + shared_.limits.stall_timeout_ms <= now) {
-        counters_.slow.fetch_add(1, std::memory_order_relaxed);
-        connection->session->note_end(kDisconnectSlow.code, "slow: took nothing of what waited for it");
+        slow(*connection);
         drop(*connection);
       } else {
         outlet.session->on_deadline(now);
@@ -341,7 +360,7 @@ void GatewayShard::flush() {
     output_.clear();
     FlushReport report;
     std::swap(report, report_);
-    for (Outlet* outlet : report.broken) drop(connection_of(*outlet));
+    for (Outlet* outlet : report.broken) drop_broken(connection_of(*outlet));
     for (Outlet* outlet : report.clogged) {
       Connection& connection = connection_of(*outlet);
       if (!connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
@@ -354,7 +373,7 @@ void GatewayShard::flush() {
     report.clear();
     if (report_.broken.empty()) std::swap(report, report_);  // keeps the vectors' memory
   }
-  for (Outlet* outlet : report_.broken) drop(connection_of(*outlet));
+  for (Outlet* outlet : report_.broken) drop_broken(connection_of(*outlet));
   report_.clear();
 }
 

@@ -33,6 +33,7 @@ struct GatewayShared {
   ConnectionLog* log = nullptr;
   std::atomic<bool> is_draining{false};
   std::atomic<std::size_t> connections{0};
+  std::atomic<std::uint64_t> turned_away{0};  ///< closed without a word: no place even to refuse them, ever
 };
 
 /// Time as of the current turn: asked of the machine once, not once per delivery.
@@ -85,6 +86,9 @@ class GatewayShard final : private ConnectionHost {
   void wait_for_tick();
   void take_events();
   void on_event(Connection& connection, std::uint32_t events);
+  void lost(Connection& connection);
+  void slow(Connection& connection);
+  void drop_broken(Connection& connection);
   void read(Connection& connection);
   void read_queued();
   void on_tick();

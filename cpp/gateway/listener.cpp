@@ -36,8 +36,11 @@ struct Listener::Io {
   }
 };
 
-Listener::Listener(const Options& options, Accepted accepted)
-    : options_(options), accepted_(std::move(accepted)), io_(std::make_unique<Io>()) {
+Listener::Listener(const Options& options, Accepted accepted, TurnedAway turned_away)
+    : options_(options),
+      accepted_(std::move(accepted)),
+      turned_away_(std::move(turned_away)),
+      io_(std::make_unique<Io>()) {
   tcp::resolver resolver(io_->context);
   boost::system::error_code error;
   const auto found =
@@ -110,7 +113,10 @@ void Listener::accept_waiting() {
       // pause.
       if (io_->spare >= 0) ::close(io_->spare);
       const int refused = ::accept4(socket, nullptr, nullptr, SOCK_CLOEXEC);
-      if (refused >= 0) ::close(refused);
+      if (refused >= 0) {
+        ::close(refused);
+        turned_away_();
+      }
       io_->spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
       io_->pause.expires_after(kPauseWithoutDescriptors);
       io_->pause.async_wait([this](const boost::system::error_code& error) {

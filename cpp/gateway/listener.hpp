@@ -18,9 +18,10 @@ class Listener {
     std::int64_t stall_timeout_ms = 0;      ///< unacknowledged for so long: the peer is gone
   };
   using Accepted = std::function<void(int descriptor)>;
+  using TurnedAway = std::function<void()>;  ///< one was closed unheard: no descriptor was left
 
   /// Binds and listens; throws std::system_error.
-  Listener(const Options& options, Accepted accepted);
+  Listener(const Options& options, Accepted accepted, TurnedAway turned_away);
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
@@ -37,6 +38,7 @@ class Listener {
 
   const Options options_;
   const Accepted accepted_;
+  const TurnedAway turned_away_;
   std::unique_ptr<Io> io_;
   std::uint16_t port_ = 0;
 };

@@ -13,6 +13,8 @@ namespace carillon {
 namespace {
 
 constexpr Millis kDefaultPollTimeoutMs = 25'000;
+/// There are few places for those to be refused: who says nothing must not hold one for long.
+constexpr Millis kRefusalTimeoutMs = 1'000;
 
 /// Does the header's list, joined by commas, hold the token?
 bool lists_token(std::string_view list, std::string_view token) {
@@ -39,7 +41,9 @@ HttpResponse text(int status, std::string_view message) {
 HttpSession::HttpSession(SessionContext& context, Outlet& outlet, bool is_over_limit)
     : Session(context, outlet),
       is_over_limit_(is_over_limit),
-      due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms) {}
+      due_ms_(context.clock.now_ms() + (is_over_limit
+                                            ? std::min(context.limits.handshake_timeout_ms, kRefusalTimeoutMs)
+                                            : context.limits.handshake_timeout_ms)) {}
 
 HttpSession::~HttpSession() = default;
 

@@ -20,7 +20,6 @@ from carillon.testing import cut
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-pytestmark = pytest.mark.wire
 
 EXIT_S = 3.0  # from the end of the program's own code to the end of its process
 RUNS = 20

@@ -9,12 +9,9 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
     from carillon import Server
 
-pytestmark = pytest.mark.wire
 
 README = (Path(__file__).parents[2] / "README.md").read_text()
 
