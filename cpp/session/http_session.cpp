@@ -125,9 +125,11 @@ void HttpSession::handle(const HttpRequest& request) {
     cors_.append("Access-Control-Allow-Origin: ").append(origin);
     cors_.append("\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n");
   }
-  if (is_over_limit_) {
+  // The operator is heard, and the application publishes, also when subscribers have taken every place.
+  const bool is_for_operator = target->path == "/health" || target->path.starts_with("/api/");
+  if (is_over_limit_) is_keep_alive_ = false;
+  if (is_over_limit_ && !is_for_operator) {
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
-    is_keep_alive_ = false;
     if (!is_sse) return respond(unavailable());
   }
   if (is_sse && (is_over_limit_ || context_.is_draining.load(std::memory_order_relaxed))) {

@@ -50,8 +50,8 @@ struct LimitRow {
 
 inline constexpr std::array kLimitRows{
     LimitRow{"connections", &Limits::connections, "connections", 0,
-             "one more is refused: /sse 200 with a retry and an end, everything else 503 with Retry-After; "
-             "0: as many as the descriptors allow"},
+             "one more is refused: /sse 200 with a retry and an end, everything else 503 with Retry-After, "
+             "but /health and the API are answered; 0: as many as the descriptors allow"},
     LimitRow{"handshake_timeout_ms", &Limits::handshake_timeout_ms, "ms", 10,
              "a request that is not complete by then is closed with 408; a WebSocket without a connect "
              "command with 3502"},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -201,6 +202,9 @@ async def curl(path: str, *arguments: str) -> asyncio.subprocess.Process:
         *("--silent", "--show-error", "--noproxy", "*", *arguments),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env={
+            name: value for name, value in os.environ.items() if name != "LD_PRELOAD"
+        },  # a sanitizer's is not curl's
     )
 
 
