@@ -92,7 +92,7 @@ void GatewayShard::stop() {
     for (const auto& connection : connections_) {
       if (connection->is_gone) continue;
       connection->session->note_end(0, "the server stopped");
-      connection->session->on_closed();
+      connection->session->let_go();
     }
     io_->context.stop();
   });
@@ -438,7 +438,7 @@ void GatewayShard::settle() {
 
 void GatewayShard::begin_linger(Connection& connection) {
   // Closing while the peer still sends would reset the connection and take our last words with it.
-  connection.session->on_closed();
+  connection.session->let_go();
   connection.is_lingering = true;
   connection.is_reading_paused = false;
   connection.outlet.is_closing = true;
@@ -454,7 +454,7 @@ void GatewayShard::begin_linger(Connection& connection) {
 void GatewayShard::drop(Connection& connection) {
   if (connection.is_gone) return;
   connection.is_gone = true;
-  if (!connection.is_lingering) connection.session->on_closed();
+  if (!connection.is_lingering) connection.session->let_go();
   wheel_.remove(connection);
   std::erase(read_queue_, &connection);
   // The descriptor stays open until the turn is over: its number must not be given to another connection

@@ -23,7 +23,6 @@ class HttpSession final : public Session {
   void finish_turn() override;
   [[nodiscard]] Millis deadline() const override;
   void on_deadline(Millis now_ms) override;
-  void on_closed() override;
   void drain() override;
   void disconnect(std::uint16_t code, std::string_view reason) override;
 
@@ -31,6 +30,7 @@ class HttpSession final : public Session {
   void on_gap(Cursor& /*cursor*/, const Gap& /*gap*/) override {}
 
  private:
+  void on_closed() override;
   enum class State : std::uint8_t { reading, answering, ending };
 
   void read(std::string_view bytes);

@@ -109,8 +109,12 @@ class Session : public Sink {
   /// When on_deadline is due, ms of the clock.
   [[nodiscard]] virtual Millis deadline() const = 0;
   virtual void on_deadline(Millis now_ms) = 0;
-  /// The connection is gone: let go of everything. The session is destroyed next.
-  virtual void on_closed() = 0;
+  /// The connection is gone: the session lets go of everything, and no answer under way comes back to it. It
+  /// may live on for a while, without effect.
+  void let_go() {
+    if (self_) *self_ = nullptr;
+    on_closed();
+  }
   /// The server is leaving: tell the client in the way that makes it come back elsewhere.
   virtual void drain() = 0;
   /// Closes with a Centrifuge disconnect code where the transport can say it.
@@ -124,6 +128,8 @@ class Session : public Sink {
   }
 
  protected:
+  /// Asked for by let_go(): ends what the session holds.
+  virtual void on_closed() = 0;
   /// Leads a continuation back to this session, or to nobody when it has gone. Only on the shard's thread.
   [[nodiscard]] std::shared_ptr<Session*> self() {
     if (!self_) self_ = std::make_shared<Session*>(this);

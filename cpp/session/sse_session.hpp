@@ -20,7 +20,6 @@ class SseSession final : public Session {
   void on_outlet_empty() override;
   [[nodiscard]] Millis deadline() const override { return comment_due_ms_; }
   void on_deadline(Millis now_ms) override;
-  void on_closed() override;
   void drain() override;
   void disconnect(std::uint16_t code, std::string_view reason) override;
   [[nodiscard]] std::string_view client_id() const override { return client_; }
@@ -30,6 +29,7 @@ class SseSession final : public Session {
   void on_gap(Cursor& cursor, const Gap& gap) override;
 
  private:
+  void on_closed() override;
   struct Subscription;
   void on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
   void stage_with_ids(Cursor& cursor, const Batch& batch);

@@ -28,7 +28,6 @@ class WebSocketSession final : public Session {
   void on_outlet_empty() override;
   [[nodiscard]] Millis deadline() const override;
   void on_deadline(Millis now_ms) override;
-  void on_closed() override;
   void drain() override { disconnect(kDisconnectShutdown.code, kDisconnectShutdown.reason); }
   void disconnect(std::uint16_t code, std::string_view reason) override;
   [[nodiscard]] std::string_view client_id() const override { return client_; }
@@ -38,6 +37,7 @@ class WebSocketSession final : public Session {
   void on_gap(Cursor& cursor, const Gap& gap) override;
 
  private:
+  void on_closed() override;
   enum class Phase : std::uint8_t { waiting, connecting, connected, closing, closed };
   struct Subscription;
   struct Held;

@@ -126,6 +126,29 @@ TEST(Access, AnAnswerForAClientThatHasGoneIsForNobody) {
   EXPECT_EQ(world.hub.published(), 0U);
 }
 
+TEST(Access, AnAnswerThatComesWhileAClosedSessionStillLivesIsForNobody) {
+  World world;
+  WsClient socket(world);
+  socket.connect();
+  world.access.slow = {Operation::subscribe};
+  socket.command("subscribe", {{"channel", "a"}});
+  SseClient stream(world);
+  stream.open("channel=a");
+  HttpClient poller(world);
+  poller.request("GET", "/poll?channel=a&timeout=20");
+  world.run();
+  for (Client* client : {static_cast<Client*>(&socket), static_cast<Client*>(&stream),
+                         static_cast<Client*>(&poller)}) {
+    client->cut();
+    world.access.decide(allowed());  // no turn in between: the session is closed and not yet destroyed
+    world.run();
+    EXPECT_EQ(world.present("a"), 0U);
+    EXPECT_TRUE(world.hub.channels("a").empty());
+  }
+  EXPECT_EQ(world.lanes[0]->counters.sse, 0U);
+  EXPECT_EQ(world.lanes[0]->counters.polls, 0U);
+}
+
 TEST(Access, PlainTransportsPassTheSameSeam) {
   World world;
   world.access.slow = {Operation::connect, Operation::subscribe};

@@ -219,10 +219,8 @@ void World::deliver(TestConnection& connection, std::string_view bytes, std::siz
 }
 
 void World::cut(TestConnection& connection) {
-  Lane& lane = *connection.lane;
-  lane.shard.bind_to_this_thread();
-  drop(connection);
-  settle(lane);
+  connection.lane->shard.bind_to_this_thread();
+  drop(connection);  // the session lives on until the end of the next turn, as it does in a gateway
   Shard::unbind_this_thread();
 }
 
@@ -244,7 +242,7 @@ void World::reschedule(Outlet& /*outlet*/) {}  // deadlines are asked, not kept
 void World::drop(TestConnection& connection) {
   if (connection.is_gone) return;
   connection.is_gone = true;
-  connection.session->on_closed();
+  connection.session->let_go();
   if (connection.client != nullptr) connection.client->connection = nullptr;
   Lane& lane = *connection.lane;
   const auto place = std::find_if(lane.connections.begin(), lane.connections.end(),
