@@ -32,6 +32,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       "The native module: the hub, its shards and sockets. Use it through `carillon.Server`, not directly.";
   py::register_exception<carillon::ConfigError>(m, "ConfigError", PyExc_ValueError);
   py::register_exception<carillon::PayloadTooLarge>(m, "PayloadTooLarge", PyExc_ValueError);
+  py::register_exception<carillon::ServerStopped>(m, "ServerStopped", PyExc_RuntimeError);
   py::register_exception<carillon::StoreFailure>(m, "StoreError", PyExc_RuntimeError);
   py::register_exception<carillon::PositionError>(m, "PositionError", PyExc_ValueError);
   // NOLINTNEXTLINE(performance-unnecessary-value-param): the signature is pybind11's

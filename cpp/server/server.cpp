@@ -170,7 +170,7 @@ void Server::publish(std::string_view channel, Publication publication, const Pu
     throw std::invalid_argument(
         "data: is not valid JSON; pass bytes without json=True to send them as they are");
   }
-  if (has_stopped_) throw StoreFailure("the server has been stopped");
+  if (has_stopped_) throw ServerStopped("the server was stopped: make a new Server");
   hub_->publish(channel, std::move(publication), options, std::move(done));
 }
 

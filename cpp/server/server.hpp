@@ -28,6 +28,11 @@ class PayloadTooLarge : public std::length_error {
  public:
   using std::length_error::length_error;
 };
+/// The server has been stopped, and its log with it.
+class ServerStopped : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
 /// The store could not take or give what was asked.
 class StoreFailure : public std::runtime_error {
  public:
@@ -63,7 +68,7 @@ class Server {
   /// Throws std::invalid_argument when this is no channel name.
   void check_channel(std::string_view channel) const;
   /// Checks, then publishes. Throws std::invalid_argument (channel name, data that is not the JSON it claims
-  /// to be), PayloadTooLarge, StoreFailure (stopped).
+  /// to be), PayloadTooLarge, ServerStopped.
   void publish(std::string_view channel, Publication publication, const PublishOptions& options,
                Hub::PublishDone done);
 

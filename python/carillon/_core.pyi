@@ -17,6 +17,9 @@ class PayloadTooLarge(ValueError):  # noqa: N818
 class StoreError(RuntimeError):
     """The store could not take or give what was asked."""
 
+class ServerStopped(RuntimeError):  # noqa: N818
+    """A server is used after it was stopped."""
+
 class PositionError(ValueError):
     """A position belongs to another epoch than the log has now."""
 

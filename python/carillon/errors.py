@@ -105,6 +105,7 @@ _BY_CORE_NAME: dict[str, type[CarillonError]] = {
     "PayloadTooLarge": PayloadTooLarge,
     "PositionError": PositionError,
     "StoreError": StoreError,
+    "ServerStopped": ServerStopped,
 }
 
 

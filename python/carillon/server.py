@@ -302,10 +302,10 @@ class Server(HookDecorators):
             if not done.done():
                 if event[0] == "completion":
                     done.set_result(Position(event[2], event[3]))
+                elif event[0] == "error":
+                    done.set_exception(StoreError(event[2]))
                 else:
-                    done.set_exception(
-                        StoreError(event[2] if event[0] == "error" else "the server was stopped")
-                    )
+                    done.set_exception(ServerStopped("the server was stopped: make a new Server"))
 
         number = bridge.register(on_event)
         try:
