@@ -2,12 +2,14 @@
 
 namespace carillon {
 
-void Batch::lay_out(const Form& form, EncodedBatch& out) const {
-  out.is_made = true;
+const EncodedBatch& Batch::lay_out(const Form& form) const {
+  EncodedBatch& out = encoded_[form.slot];
+  if (out.batch != nullptr) return out;
+  out.batch = this;
   if (entries_.size() == 1) {
     out.bytes = encoded_entry(form, *entries_.front()).bytes;
     (out.bytes.empty() ? out.filtered : out.frames) = 1;
-    return;
+    return out;
   }
   std::size_t bytes = 0;
   for (const EntryRef& entry : entries_) bytes += encoded_entry(form, *entry).bytes.size();
@@ -20,6 +22,7 @@ void Batch::lay_out(const Form& form, EncodedBatch& out) const {
     ++(frame.empty() ? out.filtered : out.frames);
   }
   out.bytes = out.storage;
+  return out;
 }
 
 }  // namespace carillon

@@ -15,22 +15,26 @@ namespace carillon {
 /// Entry::kForms. Encodes the same bytes for every connection, so that they are made once. Thread-safe.
 class Form {
  public:
-  explicit Form(std::size_t form_slot) : slot(form_slot) {}
-  virtual ~Form() = default;
+  constexpr explicit Form(std::size_t form_slot) : slot(form_slot) {}
   /// Empty bytes: this form has nothing to say of this entry (the entry is then filtered).
   [[nodiscard]] virtual EncodedForm encode(std::string_view channel, const Epoch& epoch,
                                            const Entry& entry) const = 0;
   const std::size_t slot;
+
+ protected:
+  ~Form() = default;  // nobody owns one through this
 };
+
+class Batch;
 
 /// Entries of a batch in one form, laid one after another.
 struct EncodedBatch {
+  const Batch* batch = nullptr;  ///< null: not made yet
   std::string_view bytes;
   std::uint32_t frames = 0;         ///< entries that have bytes
   std::uint32_t filtered = 0;       ///< entries that have none
   std::vector<std::uint32_t> ends;  ///< end of entry i in `bytes`; empty for a batch of one entry
-  bool is_made = false;
-  std::string storage;  ///< the bytes, unless they are one entry's own
+  std::string storage;              ///< the bytes, unless they are one entry's own
 };
 
 /// Entries of a channel with consecutive seqs, on their way to the cursors that stand before them. Encoded at
@@ -65,15 +69,15 @@ class Batch {
   [[nodiscard]] const EncodedForm& encoded_entry(const Form& form, const Entry& entry) const {
     return entry.form(form.slot, [&] { return form.encode(channel_, epoch_, entry); });
   }
-  [[nodiscard]] const EncodedBatch& encoded(const Form& form) const {
-    EncodedBatch& known = encoded_[form.slot];
-    if (!known.is_made) lay_out(form, known);
-    return known;
+  /// All of it in one form, or null: nobody has laid it out yet.
+  [[nodiscard]] const EncodedBatch* encoded(const Form& form) const {
+    const EncodedBatch& known = encoded_[form.slot];
+    return known.batch != nullptr ? &known : nullptr;
   }
+  /// The same, laid out if it is not yet.
+  const EncodedBatch& lay_out(const Form& form) const;
 
  private:
-  void lay_out(const Form& form, EncodedBatch& out) const;
-
   std::string_view channel_;
   Epoch epoch_;
   Seq begin_;

@@ -204,15 +204,10 @@ void Shard::step(ShardChannel& home, std::size_t& budget) {
   while (home.progress_ < home.top_.size()) {
     if (budget == 0) return;
     --budget;
-    Cursor& cursor = *home.top_[home.progress_];
-    cursor.seq_ = end;
+    Cursor& cursor = *home.top_[home.progress_++];  // it has the batch: whoever parks or closes it in there
+    cursor.seq_ = end;                              // fills its place with another that has it
     cursor.offset_ = offset;
-    const bool is_staged = cursor.sink_->stage(cursor, batch);
-    if (!is_staged) {
-      rewind(cursor, batch.begin(), batch.offset_before(0));
-    } else if (home.progress_ < home.top_.size() && home.top_[home.progress_] == &cursor) {
-      ++home.progress_;  // else it has been parked or closed, and another stands in its place
-    }
+    if (!cursor.sink_->stage(cursor, batch)) rewind(cursor, batch.begin(), batch.offset_before(0));
   }
   spent_.push_back(std::move(home.batch_));
   home.progress_ = 0;

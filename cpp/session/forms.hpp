@@ -21,14 +21,37 @@ enum class FormSlot : std::size_t {
 [[nodiscard]] PublicationView view_of(const Entry& entry, const Epoch& epoch);
 
 /// A whole WebSocket text frame with the Centrifuge push.
-[[nodiscard]] const Form& ws_json_form();
-/// The same, and frames for join and leave.
-[[nodiscard]] const Form& ws_json_notices_form();
+class WsJsonForm final : public Form {
+ public:
+  constexpr WsJsonForm(FormSlot form_slot, bool has_notices)
+      : Form(static_cast<std::size_t>(form_slot)), has_notices_(has_notices) {}
+  [[nodiscard]] EncodedForm encode(std::string_view channel, const Epoch& epoch,
+                                   const Entry& entry) const override;
+
+ private:
+  bool has_notices_;
+};
+
+/// What the plain transports have of an entry: publications only.
+class PlainForm final : public Form {
+ public:
+  constexpr explicit PlainForm(FormSlot form_slot)
+      : Form(static_cast<std::size_t>(form_slot)), slot_(form_slot) {}
+  [[nodiscard]] EncodedForm encode(std::string_view channel, const Epoch& epoch,
+                                   const Entry& entry) const override;
+
+ private:
+  FormSlot slot_;
+};
+
+inline constexpr WsJsonForm kWsJsonForm(FormSlot::ws_json, false);
+/// With frames for join and leave.
+inline constexpr WsJsonForm kWsJsonNoticesForm(FormSlot::ws_json_notices, true);
 /// A whole event of a one-channel stream, with its id.
-[[nodiscard]] const Form& sse_event_form();
+inline constexpr PlainForm kSseEventForm(FormSlot::sse_event);
 /// The data block of an event; each stream of several channels writes its own id line before it.
-[[nodiscard]] const Form& sse_data_form();
+inline constexpr PlainForm kSseDataForm(FormSlot::sse_data);
 /// The publication object of a poll's answer.
-[[nodiscard]] const Form& poll_object_form();
+inline constexpr PlainForm kPollObjectForm(FormSlot::poll_object);
 
 }  // namespace carillon

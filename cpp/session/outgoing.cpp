@@ -7,18 +7,16 @@ namespace carillon {
 
 namespace {
 constexpr std::size_t kBlockBytes = 64 * 1024;
+constexpr std::size_t kFirstSlices = 256;
 }  // namespace
 
-void TurnOutput::append(Outlet& outlet, const Slice& slice) {
-  const auto index = static_cast<std::int32_t>(slices_.size());
-  slices_.push_back(slice);
-  if (outlet.first_slice < 0) {
-    outlet.first_slice = index;
-    outlets_.push_back(&outlet);
-  } else {
-    slices_[static_cast<std::size_t>(outlet.last_slice)].next = index;
-  }
-  outlet.last_slice = index;
+void TurnOutput::add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
+  add(outlet, cursor, batch.lay_out(form));
+}
+
+void TurnOutput::grow() {
+  slices_.resize(std::max(kFirstSlices, 2 * slices_.size()));
+  outlets_.resize(slices_.size());
 }
 
 void TurnOutput::add(Outlet& outlet, std::string_view bytes) {
@@ -44,7 +42,8 @@ void TurnOutput::add(Outlet& outlet, std::string_view bytes) {
       return;
     }
   }
-  append(outlet, {place, static_cast<std::uint32_t>(bytes.size()), -1, nullptr, nullptr, nullptr});
+  if (slice_count_ == slices_.size()) grow();
+  append(outlet, {place, static_cast<std::uint32_t>(bytes.size()), -1, nullptr, nullptr});
 }
 
 EncodedBatch& TurnOutput::own_batch() {
@@ -80,9 +79,10 @@ void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t tak
     if (taken < slice.bytes) keep({slice.data + taken, slice.bytes - taken});
     return;
   }
-  if (Shard::stands_before(*slice.cursor, slice.batch->end()))
+  const Batch& batch = *slice.encoded->batch;
+  if (Shard::stands_before(*slice.cursor, batch.end()))
     return;  // an earlier slice gave this one back already
-  const std::uint32_t entries = slice.batch->size();
+  const std::uint32_t entries = batch.size();
   std::uint32_t begin = 0;
   std::uint32_t next = 0;  // first entry that stays with the cursor
   for (; next < entries; ++next) {
@@ -102,13 +102,12 @@ void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t tak
     begin = end;
   }
   if (next < entries) {
-    shard_.rewind_to(*slice.cursor, slice.batch->begin() + next, slice.batch->offset_before(next));
+    shard_.rewind_to(*slice.cursor, batch.begin() + next, batch.offset_before(next));
   }
 }
 
 void TurnOutput::clear() {
-  slices_.clear();
-  outlets_.clear();
+  slice_count_ = outlet_count_ = 0;
   own_batches_.clear();
   if (blocks_.size() > 1) {  // one block stays for the next turn, unless it was made for something large
     blocks_.resize(1);

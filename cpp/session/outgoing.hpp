@@ -20,10 +20,9 @@ class Session;
 struct Slice {
   const char* data = nullptr;
   std::uint32_t bytes = 0;
-  std::int32_t next = -1;    ///< the next slice of the same outlet
-  Cursor* cursor = nullptr;  ///< whose entries these are; null: replies, control frames
-  const Batch* batch = nullptr;
-  const EncodedBatch* encoded = nullptr;  ///< where the entries end in `data`
+  std::int32_t next = -1;                 ///< the next slice of the same outlet
+  Cursor* cursor = nullptr;               ///< whose entries these are; null: replies, control frames
+  const EncodedBatch* encoded = nullptr;  ///< null exactly where `cursor` is
 };
 
 /// The sending end of one connection: what leaves in this turn, and what an earlier one left over.
@@ -55,10 +54,20 @@ class TurnOutput {
  public:
   explicit TurnOutput(Shard& shard) : shard_(shard) {}
 
-  /// A batch in the shared form. The outlet is not clogged.
-  void add(Outlet& outlet, Cursor& cursor, const Batch& batch, const EncodedBatch& encoded) {
-    append(outlet, {encoded.bytes.data(), static_cast<std::uint32_t>(encoded.bytes.size()), -1, &cursor,
-                    &batch, &encoded});
+  /// A batch in a shared form. The outlet is not clogged.
+  void add(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
+    const EncodedBatch* encoded = batch.encoded(form);
+    // One call, the last thing that is done: without it nothing needs to be saved on the way here.
+    if (encoded == nullptr || slice_count_ == slices_.size()) [[unlikely]]
+      return add_slowly(outlet, cursor, batch, form);
+    append(outlet,
+           {encoded->bytes.data(), static_cast<std::uint32_t>(encoded->bytes.size()), -1, &cursor, encoded});
+  }
+  /// A batch that the connection has laid out for itself.
+  void add(Outlet& outlet, Cursor& cursor, const EncodedBatch& encoded) {
+    if (slice_count_ == slices_.size()) grow();
+    append(outlet,
+           {encoded.bytes.data(), static_cast<std::uint32_t>(encoded.bytes.size()), -1, &cursor, &encoded});
   }
   /// The session's own bytes: copied. While the outlet is clogged they queue behind its rest.
   void add(Outlet& outlet, std::string_view bytes);
@@ -70,7 +79,7 @@ class TurnOutput {
   void forget(const Session& session);
   [[nodiscard]] std::vector<Session*>& finishing() { return finishing_; }
 
-  [[nodiscard]] std::span<Outlet* const> outlets() const { return outlets_; }
+  [[nodiscard]] std::span<Outlet* const> outlets() const { return {outlets_.data(), outlet_count_}; }
   [[nodiscard]] const Slice& slice(std::int32_t index) const {
     return slices_[static_cast<std::size_t>(index)];
   }
@@ -99,12 +108,27 @@ class TurnOutput {
   [[nodiscard]] std::string& scratch() { return scratch_; }
 
  private:
-  void append(Outlet& outlet, const Slice& slice);
+  /// There is room for it.
+  void append(Outlet& outlet, const Slice& slice) {
+    const auto index = static_cast<std::int32_t>(slice_count_);
+    slices_[slice_count_++] = slice;
+    if (outlet.first_slice < 0) {
+      outlet.first_slice = index;
+      outlets_[outlet_count_++] = &outlet;
+    } else {
+      slices_[static_cast<std::size_t>(outlet.last_slice)].next = index;
+    }
+    outlet.last_slice = index;
+  }
+  void add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form);
+  void grow();
   void account_cut(Outlet& outlet, const Slice& slice, std::size_t taken);
 
   Shard& shard_;
-  std::vector<Slice> slices_;
-  std::vector<Outlet*> outlets_;
+  std::vector<Slice> slices_;     // the first slice_count_ are this turn's
+  std::vector<Outlet*> outlets_;  // no fewer places than there are for slices
+  std::size_t slice_count_ = 0;
+  std::size_t outlet_count_ = 0;
   std::vector<Session*> finishing_;
   std::vector<std::unique_ptr<char[]>> blocks_;  // the sessions' own bytes
   std::size_t block_used_ = 0;

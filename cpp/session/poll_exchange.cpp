@@ -84,7 +84,7 @@ bool PollExchange::stage(Cursor& cursor, const Batch& batch) {
   if (subscription.ends_at) return false;
   std::uint32_t next = 0;
   for (; next < batch.size() && !is_full(); ++next) {
-    const std::string& object = batch.encoded_entry(poll_object_form(), *batch.entries()[next]).bytes;
+    const std::string& object = batch.encoded_entry(kPollObjectForm, *batch.entries()[next]).bytes;
     if (object.empty()) {
       cursor.count_dropped(DropReason::filtered, 1);
       continue;

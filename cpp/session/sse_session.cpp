@@ -117,7 +117,7 @@ void SseSession::append_token(std::string& out, const Cursor* moving, Offset mov
 bool SseSession::stage(Cursor& cursor, const Batch& batch) {
   if (outlet_.is_clogged || is_ending_) return false;
   if (subscriptions_.size() == 1) {
-    context_.output.add(outlet_, cursor, batch, batch.encoded(sse_event_form()));
+    context_.output.add(outlet_, cursor, batch, kSseEventForm);
   } else {
     stage_with_ids(cursor, batch);
   }
@@ -130,7 +130,7 @@ void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
   std::string token;
   Offset offset = batch.offset_before(0);
   for (const EntryRef& entry : batch.entries()) {
-    const std::string& data = batch.encoded_entry(sse_data_form(), *entry).bytes;
+    const std::string& data = batch.encoded_entry(kSseDataForm, *entry).bytes;
     if (entry->is_stored()) offset = entry->offset;
     if (data.empty()) {
       ++own.filtered;
@@ -144,8 +144,8 @@ void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
     own.ends.push_back(static_cast<std::uint32_t>(own.storage.size()));
   }
   own.bytes = own.storage;
-  own.is_made = true;
-  context_.output.add(outlet_, cursor, batch, own);
+  own.batch = &batch;
+  context_.output.add(outlet_, cursor, own);
 }
 
 void SseSession::on_gap(Cursor& cursor, const Gap& gap) {

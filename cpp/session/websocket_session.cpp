@@ -281,8 +281,11 @@ void WebSocketSession::on_closed() {
 
 bool WebSocketSession::stage(Cursor& cursor, const Batch& batch) {
   if (outlet_.is_clogged || phase_ != Phase::connected) return false;
-  context_.output.add(outlet_, cursor, batch,
-                      batch.encoded(cursor.tag() != 0 ? ws_json_notices_form() : ws_json_form()));
+  if (cursor.tag() == 0) {
+    context_.output.add(outlet_, cursor, batch, kWsJsonForm);
+  } else {
+    context_.output.add(outlet_, cursor, batch, kWsJsonNoticesForm);
+  }
   return true;
 }
 

@@ -53,7 +53,7 @@ class Reader final : public Sink {
   bool stage(Cursor& cursor, const Batch& batch) override {
     if (outlet.is_clogged) return false;
     static const PlainForm form;
-    output_.add(outlet, cursor, batch, batch.encoded(form));
+    output_.add(outlet, cursor, batch, form);
     return true;
   }
   void on_gap(Cursor& /*cursor*/, const Gap& /*gap*/) override { ADD_FAILURE() << "a gap"; }

@@ -34,7 +34,7 @@ class Taker final : public Sink {
   bool stage(Cursor& cursor, const Batch& batch) override {
     static const BracketForm form;
     if (outlet.is_clogged) return false;
-    lane().output.add(outlet, cursor, batch, batch.encoded(form));
+    lane().output.add(outlet, cursor, batch, form);
     if (&cursor == &a) lane().output.add(outlet, "<own>");
     return true;
   }
