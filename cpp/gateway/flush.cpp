@@ -30,7 +30,8 @@ bool is_broken(int error) {
   return error != EAGAIN && error != EWOULDBLOCK && error != EINTR && error != ENOBUFS;
 }
 
-/// Sends the outlet's list of slices; `total` tells how many bytes there were. Negative: broken.
+/// Sends the outlet's list of slices; `total` tells how many bytes there were. Negative: the errno of a
+/// broken connection.
 std::int64_t send_list(const TurnOutput& output, const Outlet& outlet, std::size_t& total) {
   std::int64_t taken = 0;
   bool is_full = false;
@@ -51,7 +52,7 @@ std::int64_t send_list(const TurnOutput& output, const Outlet& outlet, std::size
     message.msg_iov = vectors.data();
     message.msg_iovlen = count;
     const ssize_t sent = ::sendmsg(outlet.descriptor, &message, kFlags);
-    if (sent < 0 && is_broken(errno)) return -1;
+    if (sent < 0 && is_broken(errno)) return -errno;
     if (sent > 0) taken += sent;
     is_full = sent < static_cast<ssize_t>(bytes);
   }
@@ -61,28 +62,34 @@ std::int64_t send_list(const TurnOutput& output, const Outlet& outlet, std::size
 }  // namespace
 
 void SendFlush::flush(TurnOutput& output, Millis now_ms, FlushReport& report) {
-  for (Outlet* outlet : output.outlets()) {
-    const Slice& first = output.slice(outlet->first_slice);
-    std::size_t total = first.bytes;
-    std::int64_t taken = 0;
-    if (first.next < 0 && first.bytes > 0) {
-      taken = send_now(outlet->descriptor, first.data, first.bytes);
-      if (taken < 0) taken = is_broken(errno) ? -1 : 0;
-    } else {
-      total = 0;
-      taken = send_list(output, *outlet, total);
-    }
-    if (taken == static_cast<std::int64_t>(total)) {
-      output.account_all(*outlet);
-      if (outlet->wants_empty_notice) report.emptied.push_back(outlet);
-      continue;
-    }
-    output.account_part(*outlet, taken < 0 ? 0 : static_cast<std::size_t>(taken), now_ms);
-    (taken < 0 ? report.broken : report.clogged).push_back(outlet);
-  }
+  for (Outlet* outlet : output.outlets()) flush_one(output, *outlet, now_ms, report);
 }
 
-bool SendFlush::flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) {
+void Flush::flush_one(TurnOutput& output, Outlet& outlet, Millis now_ms, FlushReport& report) {
+  const Slice& first = output.slice(outlet.first_slice);
+  std::size_t total = first.bytes;
+  std::int64_t result = 0;
+  if (first.next < 0 && first.bytes > 0) {
+    result = send_now(outlet.descriptor, first.data, first.bytes);
+    if (result < 0) result = -errno;
+  } else {
+    total = 0;
+    result = send_list(output, outlet, total);
+  }
+  if (result != static_cast<std::int64_t>(total))
+    return account_short(output, outlet, result, now_ms, report);
+  output.account_all(outlet);
+  if (outlet.wants_empty_notice) report.emptied.push_back(&outlet);
+}
+
+void Flush::account_short(TurnOutput& output, Outlet& outlet, std::int64_t result, Millis now_ms,
+                          FlushReport& report) {
+  output.account_part(outlet, result < 0 ? 0 : static_cast<std::size_t>(result), now_ms);
+  const bool is_lost = result < 0 && is_broken(static_cast<int>(-result));
+  (is_lost ? report.broken : report.clogged).push_back(&outlet);
+}
+
+bool Flush::flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) {
   const std::string_view rest = outlet.rest_view();
   if (!rest.empty()) {
     const std::int64_t sent = send_now(outlet.descriptor, rest.data(), rest.size());

@@ -26,14 +26,20 @@ class Flush {
   /// Sends every outlet's slices, accounts for them in `output`, and adds to `report`.
   virtual void flush(TurnOutput& output, Millis now_ms, FlushReport& report) = 0;
   /// Sends what an earlier turn left over. True: nothing is left, and the outlet is not clogged any more.
-  virtual bool flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) = 0;
+  static bool flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report);
+
+ protected:
+  /// Sends one outlet's slices with a call of its own.
+  static void flush_one(TurnOutput& output, Outlet& outlet, Millis now_ms, FlushReport& report);
+  /// Accounts for an outlet whose send took less than all: `result` bytes, or the errno, negative.
+  static void account_short(TurnOutput& output, Outlet& outlet, std::int64_t result, Millis now_ms,
+                            FlushReport& report);
 };
 
 /// One non-blocking `send` (or `sendmsg`, for several slices) per connection and turn.
 class SendFlush final : public Flush {
  public:
   void flush(TurnOutput& output, Millis now_ms, FlushReport& report) override;
-  bool flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) override;
 };
 
 }  // namespace carillon

@@ -7,7 +7,11 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <string>
+#include <system_error>
 #include <thread>
+
+#include "gateway/uring_flush.hpp"
 
 namespace carillon {
 
@@ -45,6 +49,15 @@ Gateway::Gateway(GatewayShared& shared, const GatewayOptions& options) : shared_
 Gateway::~Gateway() { stop(); }
 
 void Gateway::start() {
+  if (options_.flush != FlushChoice::send) {
+    std::string why_not;
+    has_uring_ = UringFlush::make(why_not) != nullptr;
+    if (!has_uring_ && options_.flush == FlushChoice::io_uring) {
+      throw std::system_error(
+          std::make_error_code(std::errc::not_supported),
+          "flush: \"io_uring\" cannot be had (" + why_not + "); use \"auto\" or \"send\"");
+    }
+  }
   listener_ = std::make_unique<Listener>(
       Listener::Options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes,
                         shared_.limits.stall_timeout_ms},
@@ -53,7 +66,7 @@ void Gateway::start() {
   port_ = listener_->port();
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
                                                     : connections_by_descriptors();
-  for (const auto& shard : shards_) shard->start();
+  for (const auto& shard : shards_) shard->start(has_uring_);
   listener_->start();
   is_running_ = true;
 }

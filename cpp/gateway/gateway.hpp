@@ -13,10 +13,14 @@
 
 namespace carillon {
 
+/// How the bytes of a turn leave.
+enum class FlushChoice : std::uint8_t { automatic, io_uring, send };
+
 struct GatewayOptions {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8000;
   std::size_t threads = 1;
+  FlushChoice flush = FlushChoice::automatic;
 };
 
 /// The sockets of a server: a listener, and shards that carry the connections.
@@ -27,7 +31,7 @@ class Gateway {
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
-  /// Throws std::system_error when the address cannot be had.
+  /// Throws std::system_error when the address, or a flush that was asked for by name, cannot be had.
   void start();
   void stop();
   /// Asks every client to go over the first half of `deadline_ms` and waits for them until it ends; who comes
@@ -45,6 +49,8 @@ class Gateway {
   /// Runs `visit` for each session on its shard's thread and waits for all. Not from a shard's thread.
   void for_each_session(const std::function<void(Session&)>& visit);
   [[nodiscard]] std::string failure() const;
+  /// How bytes leave: "io_uring" or "send". Once start() has returned.
+  [[nodiscard]] std::string_view flush_name() const { return has_uring_ ? "io_uring" : "send"; }
   [[nodiscard]] std::size_t connections_max() const { return connections_max_; }
 
  private:
@@ -58,6 +64,7 @@ class Gateway {
   std::uint16_t port_ = 0;
   std::size_t connections_max_ = 0;
   bool is_running_ = false;
+  bool has_uring_ = false;
   std::mutex drain_mutex_;                // held while drain() runs
   std::atomic<bool> is_stopping_{false};  // ends a drain early
 };

@@ -19,6 +19,7 @@
 #include <mutex>
 #include <system_error>
 
+#include "gateway/uring_flush.hpp"
 #include "protocol/centrifuge_codes.hpp"
 #include "session/http_session.hpp"
 
@@ -70,10 +71,13 @@ GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimit
 
 GatewayShard::~GatewayShard() { stop(); }
 
-void GatewayShard::start() {
-  thread_ = std::thread([this] {
+void GatewayShard::start(bool with_uring) {
+  thread_ = std::thread([this, with_uring] {
     shard_.bind_to_this_thread();
     try {
+      std::string why_not;
+      if (with_uring) flush_ = UringFlush::make(why_not);  // a ring belongs to the thread that made it
+      if (!flush_) flush_ = std::make_unique<SendFlush>();
       wait_for_events();
       wait_for_tick();
       io_->context.run();
@@ -179,7 +183,7 @@ void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
   }
   Outlet& outlet = connection.outlet;
   if ((events & EPOLLOUT) != 0 && outlet.is_clogged) {
-    if (flush_.flush_rest(outlet, clock_.now_ms(), report_)) {
+    if (flush_->flush_rest(outlet, clock_.now_ms(), report_)) {
       outlet.wants_empty_notice = false;
       outlet.session->on_outlet_empty();
       if (connection.is_close_wanted) settle_later(connection);
@@ -356,7 +360,7 @@ void GatewayShard::end_turn() {
 void GatewayShard::flush() {
   // Sessions that are told of an empty outlet may write again; a third round waits for the next turn.
   for (int round = 0; round < 2 && !output_.outlets().empty(); ++round) {
-    flush_.flush(output_, clock_.now_ms(), report_);
+    flush_->flush(output_, clock_.now_ms(), report_);
     output_.clear();
     FlushReport report;
     std::swap(report, report_);

@@ -60,7 +60,8 @@ class GatewayShard final : private ConnectionHost {
   [[nodiscard]] Shard& shard() { return shard_; }
   [[nodiscard]] const SessionCounters& counters() const { return counters_; }
 
-  void start();
+  /// With io_uring, if the thread can have it after all.
+  void start(bool with_uring);
   /// Closes every connection and ends the thread. Any other thread.
   void stop();
   /// Takes over an accepted socket. Any thread.
@@ -110,7 +111,7 @@ class GatewayShard final : private ConnectionHost {
   Shard shard_;
   TurnOutput output_;
   SessionContext context_;
-  SendFlush flush_;
+  std::unique_ptr<Flush> flush_;
   TimerWheel wheel_;
   std::vector<char> buffer_;  // lent to whichever socket is read
   std::vector<std::unique_ptr<Connection>> connections_;

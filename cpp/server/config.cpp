@@ -249,6 +249,8 @@ class Reader {
     const Heartbeat& heartbeat = config_.heartbeat;
     if (config_.host.empty())
       refuse("http_server.address", "is empty; 127.0.0.1 is this machine only, 0.0.0.0 every address");
+    if (config_.flush != "auto" && config_.flush != "io_uring" && config_.flush != "send")
+      refuse("flush", "'" + config_.flush + "' is no way to send; use \"auto\", \"io_uring\" or \"send\"");
     if (config_.store != "memory")
       refuse("store", "'" + config_.store + "' is not available; this version has \"memory\"");
     if (heartbeat.ping_interval_ms > 0 && heartbeat.pong_timeout_ms >= heartbeat.ping_interval_ms)

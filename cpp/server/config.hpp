@@ -22,8 +22,9 @@ class ConfigError : public std::runtime_error {
 /// same (protocol.md, sections 14 and 23), see config_options.hpp.
 struct ServerConfig {
   std::string host = "127.0.0.1";
-  std::int64_t port = 8000;  ///< 0: the system picks one
-  std::int64_t threads = 0;  ///< 0: one per core, at most 4
+  std::int64_t port = 8000;    ///< 0: the system picks one
+  std::int64_t threads = 0;    ///< 0: one per core, at most 4
+  std::string flush = "auto";  ///< how a turn's bytes leave: auto, io_uring or send
   std::string store = "memory";
   bool demo = false;          ///< the demo page at `/`
   bool insecure = false;      ///< everybody may do everything; loopback only

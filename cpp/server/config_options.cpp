@@ -44,6 +44,9 @@ std::vector<ConfigOption> make_options() {
       {"http_server.address", "", &ServerConfig::host, "address to listen on"},
       {"http_server.port", "", &ServerConfig::port, "port to listen on; 0: the system picks one", 0, 65'535},
       {"threads", "", &ServerConfig::threads, "shard threads; 0: one per core, at most 4", 0, 64},
+      {"flush", "", &ServerConfig::flush,
+       "how bytes leave: io_uring (a batch per turn), send (a call per connection), or auto: the first that "
+       "works"},
       {"store", "", &ServerConfig::store, "where epochs and offsets live: memory"},
       {"demo", "", &ServerConfig::demo, "serve the demo page at /"},
       {"client.insecure", "", &ServerConfig::insecure,

@@ -26,6 +26,11 @@ std::size_t threads_of(const ServerConfig& config) {
   return std::clamp<std::size_t>(std::thread::hardware_concurrency(), 1, 4);
 }
 
+FlushChoice flush_of(const ServerConfig& config) {
+  if (config.flush == "io_uring") return FlushChoice::io_uring;
+  return config.flush == "send" ? FlushChoice::send : FlushChoice::automatic;
+}
+
 MemoryStoreLimits store_limits(const Limits& limits) {
   return {static_cast<std::size_t>(limits.dormant_channels), limits.channel_lifetime_ms,
           static_cast<std::size_t>(limits.idempotency_keys), limits.idempotency_window_ms};
@@ -53,7 +58,8 @@ struct Server::Network {
                .heartbeat = config.heartbeat,
                .version = version,
                .log = &log},
-        gateway(shared, {config.host, static_cast<std::uint16_t>(config.port), threads_of(config)}) {}
+        gateway(shared, {config.host, static_cast<std::uint16_t>(config.port), threads_of(config),
+                         flush_of(config)}) {}
 
   ChannelRules rules;
   RulesAccess rules_access;
@@ -312,6 +318,7 @@ std::string Server::stats() {
       {"turned_away", network_->shared.turned_away.load()},
       {"slow", slow},
       {"no_pong", no_pong},
+      {"flush", network_->gateway.flush_name()},
       {"last_error", network_->gateway.failure()},
   };
   return document.dump();

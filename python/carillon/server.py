@@ -53,6 +53,7 @@ class Server(HookDecorators):
         host: Address to listen on, by default that of `config`, else 127.0.0.1.
         port: Port, 0 picks a free one. By default that of `config`, else 0.
         threads: Shard threads, 0 is one per core (at most 4).
+        flush: How bytes leave: `io_uring`, `send`, or `auto` (default), the first of them that works.
         store: `memory` (default) or the name of another store.
         channels: Settings per channel pattern (`*` matches anything, the longest pattern wins).
         api_key: Key of the HTTP API.
@@ -77,6 +78,7 @@ class Server(HookDecorators):
         port: int | None = None,
         *,
         threads: int | None = None,
+        flush: str | None = None,
         store: str | None = None,
         channels: Mapping[str, Channel | Mapping[str, Any]] | None = None,
         api_key: str | None = None,
@@ -101,6 +103,7 @@ class Server(HookDecorators):
             "host": host,
             "port": port,
             "threads": threads,
+            "flush": flush,
             "store": store,
             "channels": channels,
             "api_key": api_key,

@@ -240,5 +240,5 @@ def test_a_wrong_value_in_the_environment_names_its_variable() -> None:
 def test_doctor_prints_what_a_bug_report_needs() -> None:
     result = run("doctor")
     assert result.returncode == 0, result.stderr
-    for word in ("carillon", "python", "open files", "boost"):
+    for word in ("carillon", "python", "open files", "boost", "io_uring"):
         assert word in result.stdout

@@ -1,6 +1,7 @@
 #include "gateway/flush.hpp"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -8,6 +9,7 @@
 #include <random>
 #include <thread>
 
+#include "gateway/uring_flush.hpp"
 #include "hub/hub.hpp"
 #include "store/memory_store.hpp"
 
@@ -81,11 +83,21 @@ class Reader final : public Sink {
   Cursor cursor_;
 };
 
-class FlushTest : public ::testing::Test {
+/// Every test runs over both ways to send.
+class FlushTest : public ::testing::TestWithParam<const char*> {
  protected:
   explicit FlushTest(TurnLimits limits = {}) : shard_(0, clock_, limits, [] {}) {
     hub_.set_shards({&shard_});
     shard_.bind_to_this_thread();
+  }
+  void SetUp() override {
+    if (GetParam() == std::string_view("send")) {
+      flush_ = std::make_unique<SendFlush>();
+      return;
+    }
+    std::string why_not;
+    flush_ = UringFlush::make(why_not);
+    if (!flush_) GTEST_SKIP() << "io_uring: " << why_not;
   }
   ~FlushTest() override { Shard::unbind_this_thread(); }
 
@@ -96,7 +108,7 @@ class FlushTest : public ::testing::Test {
   }
   void turn() {
     shard_.turn();
-    flush_.flush(output_, 2'000, report_);
+    flush_->flush(output_, 2'000, report_);
     output_.clear();
   }
   /// Lets the reader read everything, turn by turn.
@@ -104,7 +116,7 @@ class FlushTest : public ::testing::Test {
     for (int i = 0; i < 10'000; ++i) {
       turn();
       reader.read(100'000);
-      if (reader.outlet.is_clogged && flush_.flush_rest(reader.outlet, 3'000, report_)) reader.on_empty();
+      if (reader.outlet.is_clogged && flush_->flush_rest(reader.outlet, 3'000, report_)) reader.on_empty();
       if (!reader.outlet.is_clogged && !shard_.has_work() && reader.read(1) == 0) return;
     }
     ADD_FAILURE() << "never empty";
@@ -124,13 +136,13 @@ class FlushTest : public ::testing::Test {
   Hub hub_{clock_, store_, ChannelRules{}, HubLimits{}};
   Shard shard_;
   TurnOutput output_{shard_};
-  SendFlush flush_;
+  std::unique_ptr<Flush> flush_;
   FlushReport report_;
   std::string expected_;
   int published_ = 0;
 };
 
-TEST_F(FlushTest, SendsOwnBytesAndEntriesInTheOrderOfTheirSlices) {
+TEST_P(FlushTest, SendsOwnBytesAndEntriesInTheOrderOfTheirSlices) {
   Reader reader(hub_, shard_, output_);
   output_.add(reader.outlet, "hello ");
   output_.add(reader.outlet, "there ");
@@ -138,7 +150,7 @@ TEST_F(FlushTest, SendsOwnBytesAndEntriesInTheOrderOfTheirSlices) {
   publish("two");
   turn();
   output_.add(reader.outlet, "and bye");
-  flush_.flush(output_, 2'000, report_);
+  flush_->flush(output_, 2'000, report_);
   output_.clear();
   reader.read(1'000);
   EXPECT_EQ(reader.arrived, "hello there 1:one;2:two;and bye");
@@ -153,7 +165,26 @@ class ManySlicesTest : public FlushTest {
   ManySlicesTest() : FlushTest({.batch_entries = 1}) {}
 };
 
-TEST_F(ManySlicesTest, MoreThanOneCallTakesLeaveInOneTurn) {
+/// More connections than one batch of sends holds, and more slices than its messages do.
+TEST_P(ManySlicesTest, ATurnMayNeedSeveralBatches) {
+  rlimit descriptors{};
+  ::getrlimit(RLIMIT_NOFILE, &descriptors);
+  descriptors.rlim_cur = std::min<rlim_t>(descriptors.rlim_max, 4'096);
+  ::setrlimit(RLIMIT_NOFILE, &descriptors);
+  std::vector<std::unique_ptr<Reader>> readers;
+  for (int i = 0; i < 1'500; ++i) readers.push_back(std::make_unique<Reader>(hub_, shard_, output_));
+  publish("alone");
+  turn();
+  for (int i = 0; i < 5; ++i) publish(std::to_string(i));
+  while (shard_.has_work()) turn();
+  for (const auto& reader : readers) {
+    reader->read(1'000);
+    ASSERT_EQ(reader->arrived, expected_);
+  }
+  EXPECT_EQ(account().delivered, 6 * 1'500);
+}
+
+TEST_P(ManySlicesTest, MoreThanOneCallTakesLeaveInOneTurn) {
   Reader reader(hub_, shard_, output_);
   for (int i = 0; i < 200; ++i) publish(std::to_string(i % 10));
   turn();
@@ -163,7 +194,7 @@ TEST_F(ManySlicesTest, MoreThanOneCallTakesLeaveInOneTurn) {
   EXPECT_EQ(account().delivered, 200);
 }
 
-TEST_F(ManySlicesTest, NothingOvertakesWhatTheKernelHadNoRoomForWhileTheReaderReads) {
+TEST_P(ManySlicesTest, NothingOvertakesWhatTheKernelHadNoRoomForWhileTheReaderReads) {
   Reader reader(hub_, shard_, output_);
   std::string arrived;
   std::thread far([&] {
@@ -176,7 +207,7 @@ TEST_F(ManySlicesTest, NothingOvertakesWhatTheKernelHadNoRoomForWhileTheReaderRe
     for (int i = 0; i < 200; ++i) publish(std::string(static_cast<std::size_t>(1 + (round + i) % 90), 'x'));
     do {
       turn();
-      if (reader.outlet.is_clogged && flush_.flush_rest(reader.outlet, 3'000, report_)) reader.on_empty();
+      if (reader.outlet.is_clogged && flush_->flush_rest(reader.outlet, 3'000, report_)) reader.on_empty();
     } while (reader.outlet.is_clogged || shard_.has_work());
   }
   ::shutdown(reader.outlet.descriptor, SHUT_WR);
@@ -185,7 +216,7 @@ TEST_F(ManySlicesTest, NothingOvertakesWhatTheKernelHadNoRoomForWhileTheReaderRe
   EXPECT_EQ(account().delivered, published_);
 }
 
-TEST_F(FlushTest, TellsOfTheEmptyOutletOnlyWhoAskedForIt) {
+TEST_P(FlushTest, TellsOfTheEmptyOutletOnlyWhoAskedForIt) {
   Reader quiet(hub_, shard_, output_);
   Reader curious(hub_, shard_, output_);
   curious.outlet.wants_empty_notice = true;
@@ -194,7 +225,7 @@ TEST_F(FlushTest, TellsOfTheEmptyOutletOnlyWhoAskedForIt) {
   EXPECT_EQ(report_.emptied, std::vector<Outlet*>{&curious.outlet});
 }
 
-TEST_F(FlushTest, CountsEntriesWithoutBytesAsFiltered) {
+TEST_P(FlushTest, CountsEntriesWithoutBytesAsFiltered) {
   Reader reader(hub_, shard_, output_);
   publish("-nothing");
   turn();
@@ -208,7 +239,7 @@ TEST_F(FlushTest, CountsEntriesWithoutBytesAsFiltered) {
   EXPECT_EQ(account().dropped[static_cast<std::size_t>(DropReason::filtered)], 3);
 }
 
-TEST_F(FlushTest, IsExactToTheByteWithAReaderThatStops) {
+TEST_P(FlushTest, IsExactToTheByteWithAReaderThatStops) {
   for (std::uint64_t seed = 1; seed <= 60; ++seed) {
     std::mt19937_64 random(seed);
     expected_.clear();
@@ -227,7 +258,7 @@ TEST_F(FlushTest, IsExactToTheByteWithAReaderThatStops) {
       was_clogged |= reader.outlet.is_clogged;
       EXPECT_LE(reader.outlet.pending_bytes(), 9'200U) << "more than the rest of one frame";
       if (random() % 3 == 0) reader.read(random() % 4'000);
-      if (reader.outlet.is_clogged && flush_.flush_rest(reader.outlet, 3'000, report_)) reader.on_empty();
+      if (reader.outlet.is_clogged && flush_->flush_rest(reader.outlet, 3'000, report_)) reader.on_empty();
     }
     EXPECT_TRUE(was_clogged) << seed;
     drain(reader);
@@ -238,7 +269,7 @@ TEST_F(FlushTest, IsExactToTheByteWithAReaderThatStops) {
   EXPECT_TRUE(report_.broken.empty());
 }
 
-TEST_F(FlushTest, KeepsOwnBytesBehindACutFrame) {
+TEST_P(FlushTest, KeepsOwnBytesBehindACutFrame) {
   Reader reader(hub_, shard_, output_);
   publish(std::string(100'000, 'x'));
   publish("two");
@@ -254,20 +285,20 @@ TEST_F(FlushTest, KeepsOwnBytesBehindACutFrame) {
   EXPECT_EQ(account().delivered, 2);
 }
 
-TEST_F(FlushTest, ProgressIsTheTimeOfTheLastByteTaken) {
+TEST_P(FlushTest, ProgressIsTheTimeOfTheLastByteTaken) {
   Reader reader(hub_, shard_, output_);
   publish(std::string(100'000, 'x'));
   turn();
-  EXPECT_FALSE(flush_.flush_rest(reader.outlet, 2'500, report_));
+  EXPECT_FALSE(flush_->flush_rest(reader.outlet, 2'500, report_));
   EXPECT_EQ(reader.outlet.progress_ms, 2'000) << "nothing was taken";
   while (reader.read(10'000) > 0) {
   }
-  EXPECT_FALSE(flush_.flush_rest(reader.outlet, 2'600, report_));
+  EXPECT_FALSE(flush_->flush_rest(reader.outlet, 2'600, report_));
   EXPECT_EQ(reader.outlet.progress_ms, 2'600);
   EXPECT_TRUE(report_.broken.empty());
 }
 
-TEST_F(FlushTest, ABrokenPipeIsReportedAndNothingCountsAsSent) {
+TEST_P(FlushTest, ABrokenPipeIsReportedAndNothingCountsAsSent) {
   for (const bool has_several_slices : {false, true}) {
     Reader reader(hub_, shard_, output_);
     Reader healthy(hub_, shard_, output_);
@@ -285,17 +316,22 @@ TEST_F(FlushTest, ABrokenPipeIsReportedAndNothingCountsAsSent) {
   }
 }
 
-TEST_F(FlushTest, APipeThatBreaksBehindARestIsReported) {
+TEST_P(FlushTest, APipeThatBreaksBehindARestIsReported) {
   Reader reader(hub_, shard_, output_);
   publish(std::string(100'000, 'x'));
   turn();
   ASSERT_TRUE(reader.outlet.is_clogged);
   ::close(reader.far_end);
   reader.far_end = -1;
-  EXPECT_FALSE(flush_.flush_rest(reader.outlet, 3'000, report_));
+  EXPECT_FALSE(flush_->flush_rest(reader.outlet, 3'000, report_));
   EXPECT_EQ(report_.broken, std::vector<Outlet*>{&reader.outlet});
   EXPECT_EQ(account().delivered, 0);
 }
+
+const auto kWays = ::testing::Values("send", "io_uring");
+const auto kName = [](const auto& way) { return std::string(way.param); };
+INSTANTIATE_TEST_SUITE_P(By, FlushTest, kWays, kName);
+INSTANTIATE_TEST_SUITE_P(By, ManySlicesTest, kWays, kName);
 
 }  // namespace
 }  // namespace carillon

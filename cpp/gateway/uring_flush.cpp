@@ -1,0 +1,260 @@
+#include "gateway/uring_flush.hpp"
+
+#if __has_include(<linux/io_uring.h>)
+#include <linux/io_uring.h>
+#endif
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <system_error>
+#include <utility>
+
+namespace carillon {
+
+#ifdef IORING_SETUP_DEFER_TASKRUN
+
+namespace {
+
+constexpr unsigned kEntries = 1'024;
+constexpr std::size_t kVectors = 4'096;
+constexpr std::size_t kVectorsPerMessage = 64;
+constexpr int kRetries = 100;
+
+/// Without MSG_WAITALL a short send would be a success, and a success says nothing.
+constexpr std::uint32_t kFlags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
+
+class Mapping {
+ public:
+  Mapping(int descriptor, std::size_t bytes, std::uint64_t offset)
+      : address_(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, descriptor,
+                        static_cast<off_t>(offset))),
+        bytes_(bytes) {}
+  Mapping(const Mapping&) = delete;
+  Mapping& operator=(const Mapping&) = delete;
+  ~Mapping() {
+    if (is_there()) ::munmap(address_, bytes_);
+  }
+  [[nodiscard]] bool is_there() const { return address_ != MAP_FAILED; }
+  template <typename T>
+  [[nodiscard]] T* at(std::uint32_t offset) const {
+    return reinterpret_cast<T*>(static_cast<char*>(address_) + offset);
+  }
+
+ private:
+  void* address_;
+  std::size_t bytes_;
+};
+
+std::uint32_t load_acquire(std::uint32_t* place) {
+  return std::atomic_ref(*place).load(std::memory_order_acquire);
+}
+void store_release(std::uint32_t* place, std::uint32_t value) {
+  std::atomic_ref(*place).store(value, std::memory_order_release);
+}
+
+}  // namespace
+
+/// The kernel's two queues. Filled and emptied within one flush.
+class UringFlush::Ring {
+ public:
+  Ring(int descriptor, const io_uring_params& params)
+      : descriptor_(descriptor),
+        rings_(descriptor,
+               std::max(params.sq_off.array + params.sq_entries * sizeof(std::uint32_t),
+                        params.cq_off.cqes + params.cq_entries * sizeof(io_uring_cqe)),
+               IORING_OFF_SQ_RING),
+        places_(descriptor, params.sq_entries * sizeof(io_uring_sqe), IORING_OFF_SQES) {
+    if (!is_whole()) return;
+    sq_tail_ = rings_.at<std::uint32_t>(params.sq_off.tail);
+    cq_head_ = rings_.at<std::uint32_t>(params.cq_off.head);
+    cq_tail_ = rings_.at<std::uint32_t>(params.cq_off.tail);
+    cq_mask_ = *rings_.at<std::uint32_t>(params.cq_off.ring_mask);
+    completions_ = rings_.at<io_uring_cqe>(params.cq_off.cqes);
+    sends_ = places_.at<io_uring_sqe>(0);
+    size_ = params.sq_entries;
+    tail_ = begin_ = *sq_tail_;
+    auto* order = rings_.at<std::uint32_t>(params.sq_off.array);
+    for (std::uint32_t place = 0; place < size_; ++place) {
+      order[place] = place;
+      // What is the same for every send is written once: the kernel reads its places, it does not change
+      // them.
+      io_uring_sqe& send = sends_[place];
+      send = {};
+      send.flags = IOSQE_CQE_SKIP_SUCCESS;
+      send.msg_flags = kFlags;
+      send.user_data = place;
+    }
+    outlets_.resize(size_);
+    messages_.resize(size_);
+    vectors_.reserve(kVectors);
+  }
+  Ring(const Ring&) = delete;
+  Ring& operator=(const Ring&) = delete;
+  ~Ring() { ::close(descriptor_); }
+
+  [[nodiscard]] bool is_whole() const { return rings_.is_there() && places_.is_there(); }
+  [[nodiscard]] bool is_empty() const { return tail_ == begin_; }
+  [[nodiscard]] bool is_full() const { return tail_ - begin_ == size_; }
+  [[nodiscard]] bool has_room_for_message() const {
+    return !is_full() && vectors_.size() + kVectorsPerMessage <= kVectors;
+  }
+
+  void add(Outlet& outlet, std::uint8_t operation, const void* data, std::uint32_t length) {
+    const std::uint32_t place = tail_ & (size_ - 1);
+    io_uring_sqe& send = sends_[place];
+    send.opcode = operation;
+    send.fd = outlet.descriptor;
+    send.addr = reinterpret_cast<std::uintptr_t>(data);
+    send.len = length;
+    outlets_[place] = &outlet;
+    ++tail_;
+  }
+  /// Several slices in one send; there is room.
+  void add_message(Outlet& outlet, const TurnOutput& output) {
+    const std::size_t first = vectors_.size();
+    for (std::int32_t next = outlet.first_slice; next >= 0; next = output.slice(next).next) {
+      const Slice& slice = output.slice(next);
+      if (slice.bytes > 0) vectors_.push_back({const_cast<char*>(slice.data), slice.bytes});
+    }
+    msghdr& message = messages_[tail_ & (size_ - 1)];
+    message = {};
+    message.msg_iov = vectors_.data() + first;
+    message.msg_iovlen = vectors_.size() - first;
+    add(outlet, IORING_OP_SENDMSG, &message, 1);
+  }
+
+  /// Hands over what was added. Calls `failed(outlet, result)` for each send that was not a whole success,
+  /// then `sent(outlet)` for each that the kernel took on, and `left(outlet)` for each that it did not.
+  template <typename Failed, typename Sent, typename Left>
+  void submit(Failed&& failed, Sent&& sent, Left&& left) {
+    store_release(sq_tail_, tail_);
+    const std::uint32_t taken = begin_ + enter(tail_ - begin_);
+    std::uint32_t head = *cq_head_;
+    for (const std::uint32_t end = load_acquire(cq_tail_); head != end; ++head) {
+      const io_uring_cqe& completion = completions_[head & cq_mask_];
+      failed(*outlets_[completion.user_data], completion.res);
+    }
+    store_release(cq_head_, head);
+    for (std::uint32_t i = begin_; i != taken; ++i) sent(*outlets_[i & (size_ - 1)]);
+    for (std::uint32_t i = taken; i != tail_; ++i) left(*outlets_[i & (size_ - 1)]);
+    tail_ = begin_ = taken;
+    store_release(sq_tail_, tail_);
+    vectors_.clear();
+  }
+
+ private:
+  /// How many the kernel has taken on, in order.
+  [[nodiscard]] std::uint32_t enter(std::uint32_t count) const {
+    std::uint32_t taken = 0;
+    for (int tries = 0; taken < count && tries < kRetries; ++tries) {
+      const std::int64_t done =
+          ::syscall(SYS_io_uring_enter, descriptor_, count - taken, 0, IORING_ENTER_GETEVENTS, nullptr, 0);
+      if (done > 0) taken += static_cast<std::uint32_t>(done);
+      if (done < 0 && errno != EINTR && errno != EAGAIN && errno != EBUSY) break;
+    }
+    return taken;
+  }
+
+  int descriptor_;
+  Mapping rings_;
+  Mapping places_;
+  std::uint32_t* sq_tail_ = nullptr;
+  std::uint32_t* cq_head_ = nullptr;
+  std::uint32_t* cq_tail_ = nullptr;
+  io_uring_cqe* completions_ = nullptr;
+  io_uring_sqe* sends_ = nullptr;
+  std::uint32_t cq_mask_ = 0;
+  std::uint32_t size_ = 0;   // a power of two
+  std::uint32_t begin_ = 0;  // what stands in [begin_, tail_) is to be handed over
+  std::uint32_t tail_ = 0;
+  std::vector<Outlet*> outlets_;  // by place
+  std::vector<msghdr> messages_;  // by place
+  std::vector<iovec> vectors_;    // never grows: messages point into it
+};
+
+std::unique_ptr<UringFlush> UringFlush::make(std::string& why_not) {
+  io_uring_params params{};
+  params.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_SUBMIT_ALL;
+  const long descriptor = ::syscall(SYS_io_uring_setup, kEntries, &params);
+  if (descriptor < 0) {
+    why_not = "the kernel or a container forbids it: " + std::generic_category().message(errno);
+    return nullptr;
+  }
+  auto ring = std::make_unique<Ring>(static_cast<int>(descriptor), params);
+  constexpr std::uint32_t kNeeded =
+      IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_SUBMIT_STABLE | IORING_FEAT_CQE_SKIP;
+  if (!ring->is_whole() || (params.features & kNeeded) != kNeeded) {
+    why_not = "this kernel's io_uring lacks what is needed";
+    return nullptr;
+  }
+  return std::unique_ptr<UringFlush>(new UringFlush(std::move(ring)));
+}
+
+UringFlush::UringFlush(std::unique_ptr<Ring> ring) : ring_(std::move(ring)) {}
+
+UringFlush::~UringFlush() = default;
+
+void UringFlush::flush(TurnOutput& output, Millis now_ms, FlushReport& report) {
+  Ring& ring = *ring_;
+  for (Outlet* outlet : output.outlets()) {
+    const Slice& first = output.slice(outlet->first_slice);
+    if (first.next >= 0 || first.bytes == 0) {
+      add_several(output, *outlet, now_ms, report);
+      continue;
+    }
+    if (ring.is_full()) submit(output, now_ms, report);
+#ifdef CARILLON_FAULT_LOSE_FRAME  // as in flush.cpp
+    static std::atomic<std::uint32_t> sends{0};
+    ring.add(*outlet, IORING_OP_SEND, first.data, ++sends % 100 == 0 ? 0 : first.bytes);
+#else
+    ring.add(*outlet, IORING_OP_SEND, first.data, first.bytes);
+#endif
+  }
+  submit(output, now_ms, report);
+}
+
+void UringFlush::add_several(TurnOutput& output, Outlet& outlet, Millis now_ms, FlushReport& report) {
+  std::size_t pieces = 0;
+  for (std::int32_t next = outlet.first_slice; next >= 0; next = output.slice(next).next) {
+    pieces += output.slice(next).bytes > 0 ? 1 : 0;
+  }
+  if (pieces == 0 || pieces > kVectorsPerMessage) {
+    return flush_one(output, outlet, now_ms, report);
+  }
+  if (!ring_->has_room_for_message()) submit(output, now_ms, report);
+  ring_->add_message(outlet, output);
+}
+
+void UringFlush::submit(TurnOutput& output, Millis now_ms, FlushReport& report) {
+  if (ring_->is_empty()) return;
+  ring_->submit(
+      [&](Outlet& outlet, std::int32_t result) { account_short(output, outlet, result, now_ms, report); },
+      [&](Outlet& outlet) {
+        if (outlet.first_slice < 0) return;  // accounted for already: it was short
+        output.account_all(outlet);
+        if (outlet.wants_empty_notice) report.emptied.push_back(&outlet);
+      },
+      [&](Outlet& outlet) { flush_one(output, outlet, now_ms, report); });
+}
+
+#else  // no header of a kernel that can do it
+
+class UringFlush::Ring {};
+
+std::unique_ptr<UringFlush> UringFlush::make(std::string& why_not) {
+  why_not = "it was not compiled in: the kernel headers are older than Linux 6.1";
+  return nullptr;
+}
+UringFlush::~UringFlush() = default;
+void UringFlush::flush(TurnOutput& /*output*/, Millis /*now_ms*/, FlushReport& /*report*/) {}
+
+#endif
+
+}  // namespace carillon

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "gateway/flush.hpp"
+
+namespace carillon {
+
+/// All sends of a turn handed to the kernel in batches, through io_uring: one system call for up to 1,024
+/// connections. Only failures and short sends are looked at; nothing is under way when a call returns.
+/// Belongs to the thread that makes it.
+class UringFlush final : public Flush {
+ public:
+  /// Null where the kernel is older than Linux 6.1, a container forbids io_uring, or the build had no header
+  /// for it; `why_not` says which.
+  [[nodiscard]] static std::unique_ptr<UringFlush> make(std::string& why_not);
+  ~UringFlush() override;
+
+  void flush(TurnOutput& output, Millis now_ms, FlushReport& report) override;
+
+ private:
+  class Ring;
+  explicit UringFlush(std::unique_ptr<Ring> ring);
+  void add_several(TurnOutput& output, Outlet& outlet, Millis now_ms, FlushReport& report);
+  void submit(TurnOutput& output, Millis now_ms, FlushReport& report);
+
+  std::unique_ptr<Ring> ring_;
+};
+
+}  // namespace carillon
