@@ -101,11 +101,13 @@ class UringFlush::Ring {
 
   [[nodiscard]] bool is_whole() const { return rings_.is_there() && places_.is_there(); }
   [[nodiscard]] bool is_empty() const { return tail_ == begin_; }
-  [[nodiscard]] bool is_full() const { return tail_ - begin_ == size_; }
+  /// How many may still be added.
+  [[nodiscard]] std::uint32_t room() const { return size_ - (tail_ - begin_); }
   [[nodiscard]] bool has_room_for_message() const {
-    return !is_full() && vectors_.size() + kVectorsPerMessage <= kVectors;
+    return room() > 0 && vectors_.size() + kVectorsPerMessage <= kVectors;
   }
 
+  /// There is room.
   void add(Outlet& outlet, std::uint8_t operation, const void* data, std::uint32_t length) {
     const std::uint32_t place = tail_ & (size_ - 1);
     io_uring_sqe& send = sends_[place];
@@ -142,8 +144,10 @@ class UringFlush::Ring {
       failed(*outlets_[completion.user_data], completion.res);
     }
     store_release(cq_head_, head);
-    for (std::uint32_t i = begin_; i != taken; ++i) sent(*outlets_[i & (size_ - 1)]);
-    for (std::uint32_t i = taken; i != tail_; ++i) left(*outlets_[i & (size_ - 1)]);
+    const std::uint32_t mask = size_ - 1;
+    Outlet* const* const outlets = outlets_.data();
+    for (std::uint32_t i = begin_; i != taken; ++i) sent(*outlets[i & mask]);
+    for (std::uint32_t i = taken; i != tail_; ++i) left(*outlets[i & mask]);
     tail_ = begin_ = taken;
     store_release(sq_tail_, tail_);
     vectors_.clear();
@@ -209,7 +213,7 @@ void UringFlush::flush(TurnOutput& output, Millis now_ms, FlushReport& report) {
       add_several(output, *outlet, now_ms, report);
       continue;
     }
-    if (ring.is_full()) submit(output, now_ms, report);
+    if (ring.room() == 0) submit(output, now_ms, report);
 #ifdef CARILLON_FAULT_LOSE_FRAME  // as in flush.cpp
     static std::atomic<std::uint32_t> sends{0};
     ring.add(*outlet, IORING_OP_SEND, first.data, ++sends % 100 == 0 ? 0 : first.bytes);

@@ -60,14 +60,6 @@ void Shard::post(Task task) {
   if (was_empty && !is_current()) wake_();
 }
 
-void Shard::run(Task task) {
-  if (is_current()) {
-    task();
-  } else {
-    post(std::move(task));
-  }
-}
-
 void Shard::wake(Channel* channel) {
   bool was_empty = false;
   {

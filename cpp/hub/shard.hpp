@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "env/clock.hpp"
@@ -74,7 +75,14 @@ class Shard {
   /// Runs `task` on the shard's thread in its next turn. Any thread.
   void post(Task task);
   /// Runs it at once when this is the shard's thread, else posts it. Any thread.
-  void run(Task task);
+  template <typename AnyTask>
+  void run(AnyTask&& task) {
+    if (is_current()) {
+      task();
+    } else {
+      post(std::forward<AnyTask>(task));
+    }
+  }
   /// The channel has new entries. Any thread, the channel's lock held.
   void wake(Channel* channel);
 

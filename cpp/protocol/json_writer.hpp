@@ -20,9 +20,7 @@ class JsonObjectWriter {
 
   /// Writes the name; the caller appends the value to the string that it gets.
   std::string& open(std::string_view name) {
-    if (!is_first_) out_.push_back(',');
-    is_first_ = false;
-    out_.push_back('"');
+    out_.append(std::exchange(is_first_, false) ? std::string_view("\"") : std::string_view(",\""));
     out_.append(name);
     out_.append("\":");
     return out_;

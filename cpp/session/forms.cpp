@@ -20,9 +20,15 @@ PublicationView view_of(const Entry& entry, const Epoch& epoch) {
           .epoch = entry.offset == 1 ? epoch.text() : std::string_view()};
 }
 
+namespace {
+/// What surrounds most payloads: one allocation then is enough.
+constexpr std::size_t kEnvelopeBytes = 192;
+}  // namespace
+
 EncodedForm WsJsonForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
   EncodedForm form;
   std::string payload;
+  payload.reserve(channel.size() + entry.publication.data.size() + kEnvelopeBytes);
   ByteRange object;
   const CentrifugeCodec& codec = centrifuge_json_codec();
   if (entry.kind == EntryKind::publication) {

@@ -7,7 +7,7 @@ namespace carillon {
 
 namespace {
 constexpr std::size_t kBlockBytes = 64 * 1024;
-constexpr std::size_t kFirstSlices = 256;
+constexpr std::uint32_t kFirstSlices = 256;
 }  // namespace
 
 void TurnOutput::add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
@@ -15,8 +15,9 @@ void TurnOutput::add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, 
 }
 
 void TurnOutput::grow() {
-  slices_.resize(std::max(kFirstSlices, 2 * slices_.size()));
-  outlets_.resize(slices_.size());
+  room_ = std::max(kFirstSlices, 2 * room_);
+  slices_.resize(room_);
+  outlets_.resize(room_);
 }
 
 void TurnOutput::add(Outlet& outlet, std::string_view bytes) {
@@ -42,7 +43,7 @@ void TurnOutput::add(Outlet& outlet, std::string_view bytes) {
       return;
     }
   }
-  if (slice_count_ == slices_.size()) grow();
+  if (slice_count_ == room_) grow();
   append(outlet, {place, static_cast<std::uint32_t>(bytes.size()), -1, nullptr, nullptr});
 }
 

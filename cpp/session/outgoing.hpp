@@ -58,14 +58,14 @@ class TurnOutput {
   void add(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
     const EncodedBatch* encoded = batch.encoded(form);
     // One call, the last thing that is done: without it nothing needs to be saved on the way here.
-    if (encoded == nullptr || slice_count_ == slices_.size()) [[unlikely]]
+    if (encoded == nullptr || slice_count_ == room_) [[unlikely]]
       return add_slowly(outlet, cursor, batch, form);
     append(outlet,
            {encoded->bytes.data(), static_cast<std::uint32_t>(encoded->bytes.size()), -1, &cursor, encoded});
   }
   /// A batch that the connection has laid out for itself.
   void add(Outlet& outlet, Cursor& cursor, const EncodedBatch& encoded) {
-    if (slice_count_ == slices_.size()) grow();
+    if (slice_count_ == room_) grow();
     append(outlet,
            {encoded.bytes.data(), static_cast<std::uint32_t>(encoded.bytes.size()), -1, &cursor, &encoded});
   }
@@ -110,8 +110,8 @@ class TurnOutput {
  private:
   /// There is room for it.
   void append(Outlet& outlet, const Slice& slice) {
-    const auto index = static_cast<std::int32_t>(slice_count_);
-    slices_[slice_count_++] = slice;
+    const auto index = static_cast<std::int32_t>(slice_count_++);
+    slices_[static_cast<std::size_t>(index)] = slice;
     if (outlet.first_slice < 0) {
       outlet.first_slice = index;
       outlets_[outlet_count_++] = &outlet;
@@ -127,8 +127,9 @@ class TurnOutput {
   Shard& shard_;
   std::vector<Slice> slices_;     // the first slice_count_ are this turn's
   std::vector<Outlet*> outlets_;  // no fewer places than there are for slices
-  std::size_t slice_count_ = 0;
-  std::size_t outlet_count_ = 0;
+  std::uint32_t slice_count_ = 0;
+  std::uint32_t outlet_count_ = 0;
+  std::uint32_t room_ = 0;  // for slices
   std::vector<Session*> finishing_;
   std::vector<std::unique_ptr<char[]>> blocks_;  // the sessions' own bytes
   std::size_t block_used_ = 0;
