@@ -133,7 +133,7 @@ py::tuple line_to_python(const LogLine& line) {
     fields["reason"] = line.reason;
     fields["duration_ms"] = line.duration_ms;
   }
-  return py::make_tuple("log", line.logger, line.level, line.message, fields);
+  return py::make_tuple("log", line.logger, name_of(line.level), line.message, fields);
 }
 
 py::tuple to_python(BridgeItem& item) {
@@ -268,6 +268,7 @@ void bind_server(py::module_& m) {
           py::arg("deadline_ms"), py::call_guard<WithoutGil>())
       .def_property_readonly("port", [](PyServer& self) { return self.get().port(); })
       .def_property_readonly("is_running", [](PyServer& self) { return self.get().is_running(); })
+      .def_property_readonly("failure", [](PyServer& self) { return self.get().failure(); })
       .def(
           "publish",
           [](PyServer& self, const std::string& channel, const py::buffer& data, bool is_json,

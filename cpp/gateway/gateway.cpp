@@ -7,6 +7,8 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
+#include <string_view>
 #include <thread>
 
 namespace carillon {
@@ -36,7 +38,14 @@ Gateway::Gateway(GatewayShared& shared, const GatewayOptions& options) : shared_
   turn_limits.batch_bytes = static_cast<std::size_t>(shared.limits.batch_bytes);
   std::vector<Shard*> hub_shards;
   for (std::size_t i = 0; i < options.threads; ++i) {
-    shards_.push_back(std::make_unique<GatewayShard>(static_cast<std::uint32_t>(i), shared, turn_limits));
+    const auto failed = [this, i](GatewayShard& shard, const char* what) {
+      const std::size_t connections = shard.connections();
+      fail("shard " + std::to_string(i) + ", whose " + std::to_string(connections) + " connections it closed",
+           what);
+      if (shared_.on_shard_failed) shared_.on_shard_failed(shard.shard());
+    };
+    shards_.push_back(
+        std::make_unique<GatewayShard>(static_cast<std::uint32_t>(i), shared, turn_limits, failed));
     hub_shards.push_back(&shards_.back()->shard());
   }
   shared.hub.set_shards(std::move(hub_shards));
@@ -49,7 +58,8 @@ void Gateway::start() {
       Listener::Options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes,
                         shared_.limits.stall_timeout_ms},
       [this](int descriptor) { accepted(descriptor); },
-      [this] { shared_.turned_away.fetch_add(1, std::memory_order_relaxed); });
+      [this] { shared_.turned_away.fetch_add(1, std::memory_order_relaxed); },
+      [this](const char* what) { fail("the listener", what); });
   port_ = listener_->port();
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
                                                     : connections_by_descriptors();
@@ -74,8 +84,9 @@ void Gateway::stop() {
   is_running_ = false;
   is_stopping_ = true;
   const std::lock_guard drained(drain_mutex_);
-  listener_.reset();
+  listener_->stop();
   for (const auto& shard : shards_) shard->stop();
+  listener_.reset();  // no thread is left that could stop it
 }
 
 std::size_t Gateway::clients() const {
@@ -140,11 +151,27 @@ void Gateway::for_each_session(const std::function<void(Session&)>& visit) {
   all_done.wait(lock, [&] { return missing == 0; });
 }
 
-std::string Gateway::failure() const {
-  for (const auto& shard : shards_) {
-    if (std::string text = shard->failure(); !text.empty()) return text;
+void Gateway::fail(const std::string& thread, const char* what) {
+  listener_->stop_soon();
+  try {
+    std::string text = "a thread of the server died (" + thread + "): " + what;
+    {
+      const std::lock_guard lock(failure_mutex_);
+      if (failure_.empty()) failure_ = text;
+    }
+    text += "; nobody new is accepted: restart the server";
+    if (std::string_view(what).find("bad_alloc") != std::string_view::npos) {
+      text += ", with more memory or a lower limits.history_bytes_total";
+    }
+    if (shared_.operator_log != nullptr) shared_.operator_log->tell(LogLevel::error, std::move(text));
+  } catch (const std::bad_alloc&) {  // not even for this: is_running tells it all the same
   }
-  return {};
+  has_failed_ = true;
+}
+
+std::string Gateway::failure() const {
+  const std::lock_guard lock(failure_mutex_);
+  return failure_.empty() && has_failed_ ? "a thread of the server died" : failure_;
 }
 
 }  // namespace carillon

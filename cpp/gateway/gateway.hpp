@@ -42,8 +42,13 @@ class Gateway {
   [[nodiscard]] const std::vector<std::unique_ptr<GatewayShard>>& shards() const { return shards_; }
   /// Ends the client's connection at once; false: no such client. Not from a shard's thread.
   bool cut(const std::string& client);
-  /// Runs `visit` for each session on its shard's thread and waits for all. Not from a shard's thread.
+  /// Runs `visit` for each session on its shard's thread and waits for all; a shard that has failed has none
+  /// any more. Not from a shard's thread.
   void for_each_session(const std::function<void(Session&)>& visit);
+  /// A thread has met with an exception: nobody new is accepted, and it is told. Any thread.
+  void fail(const std::string& thread, const char* what);
+  [[nodiscard]] bool has_failed() const { return has_failed_; }
+  /// The first failure, or empty.
   [[nodiscard]] std::string failure() const;
   [[nodiscard]] std::size_t connections_max() const { return connections_max_; }
 
@@ -60,6 +65,9 @@ class Gateway {
   bool is_running_ = false;
   std::mutex drain_mutex_;                // held while drain() runs
   std::atomic<bool> is_stopping_{false};  // ends a drain early
+  std::atomic<bool> has_failed_{false};
+  mutable std::mutex failure_mutex_;
+  std::string failure_;
 };
 
 }  // namespace carillon

@@ -16,9 +16,9 @@
 #include <chrono>
 #include <cstddef>
 #include <exception>
-#include <mutex>
 #include <system_error>
 
+#include "hub/receipt.hpp"
 #include "protocol/centrifuge_codes.hpp"
 #include "session/http_session.hpp"
 
@@ -45,8 +45,25 @@ struct GatewayShard::Io {
   asio::steady_timer tick{context};
 };
 
-GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits)
+/// An accepted socket on its way to the shard: closed, unless a connection takes it.
+struct GatewayShard::Arrival {
+  Arrival(GatewayShared& gateway, int accepted) : shared(gateway), descriptor(accepted) {
+    shared.connections.fetch_add(1);
+  }
+  Arrival(const Arrival&) = delete;
+  Arrival& operator=(const Arrival&) = delete;
+  ~Arrival() {
+    if (descriptor < 0) return;
+    ::close(descriptor);
+    shared.connections.fetch_sub(1);
+  }
+  GatewayShared& shared;
+  int descriptor;
+};
+
+GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits, Failed failed)
     : shared_(shared),
+      failed_(std::move(failed)),
       io_(std::make_shared<Io>()),
       shard_(index, clock_, turn_limits,
              [this, weak = std::weak_ptr<Io>(io_)] {
@@ -78,11 +95,40 @@ void GatewayShard::start() {
       wait_for_tick();
       io_->context.run();
     } catch (const std::exception& error) {
-      const std::lock_guard lock(failure_mutex_);
-      failure_ = error.what();
+      fail(error.what());
+    } catch (...) {
+      fail("an unknown exception");
     }
     Shard::unbind_this_thread();
   });
+}
+
+void GatewayShard::fail(const char* what) {
+  // As far as it goes: memory may be short, and what was interrupted is not whole.
+  const auto try_to = [](const auto& step) {
+    try {
+      step();
+    } catch (const std::exception&) {  // the first failure is the one that is told
+    }
+  };
+  try_to([&] { failed_(*this, what); });
+  for (const auto& connection : connections_) {
+    try_to([&] {
+      connection->session->note_end(0, "the server failed");
+      connection->session->let_go();
+    });
+  }
+  shard_.close();
+  release_connections();
+}
+
+void GatewayShard::release_connections() {
+  replaced_.clear();
+  for (const auto& connection : graveyard_) ::close(connection->outlet.descriptor);
+  graveyard_.clear();
+  for (const auto& connection : connections_) ::close(connection->outlet.descriptor);
+  shared_.connections.fetch_sub(connections_.size());
+  connections_.clear();
 }
 
 void GatewayShard::stop() {
@@ -97,39 +143,33 @@ void GatewayShard::stop() {
     io_->context.stop();
   });
   thread_.join();
-  replaced_.clear();
-  for (const auto& connection : connections_) ::close(connection->outlet.descriptor);
-  shared_.connections.fetch_sub(connections_.size());
-  connections_.clear();
+  release_connections();
   io_.reset();
 }
 
-std::string GatewayShard::failure() const {
-  const std::lock_guard lock(failure_mutex_);
-  return failure_;
-}
-
 void GatewayShard::adopt(int descriptor, bool is_over_limit) {
-  shared_.connections.fetch_add(1);
-  shard_.post([this, descriptor, is_over_limit] {
+  shard_.post([this, arrival = std::make_shared<Arrival>(shared_, descriptor), is_over_limit] {
     auto connection = std::make_unique<Connection>();
     Connection& place = *connection;
-    place.outlet.descriptor = descriptor;
+    place.outlet.descriptor = arrival->descriptor;
     place.index = static_cast<std::uint32_t>(connections_.size());
     place.session = std::make_unique<HttpSession>(context_, place.outlet, is_over_limit);
     place.outlet.session = place.session.get();
     connections_.push_back(std::move(connection));
+    arrival->descriptor = -1;
     // Edge-triggered for both directions from the start: a connection that clogs needs no further call.
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     event.data.ptr = &place;
-    if (::epoll_ctl(io_->events.native_handle(), EPOLL_CTL_ADD, descriptor, &event) != 0) return drop(place);
+    if (::epoll_ctl(io_->events.native_handle(), EPOLL_CTL_ADD, place.outlet.descriptor, &event) != 0) {
+      return drop(place);
+    }
     wheel_.schedule(place, deadline_of(place));
   });
 }
 
 void GatewayShard::cut(std::string client, std::function<void(bool)> done) {
-  shard_.run([this, client = std::move(client), done = std::move(done)] {
+  shard_.run([this, client = std::move(client), receipt = std::make_shared<Receipt>(std::move(done))] {
     bool is_here = false;
     for (const auto& connection : connections_) {
       if (connection->is_gone || connection->outlet.session->client_id() != client) continue;
@@ -137,16 +177,17 @@ void GatewayShard::cut(std::string client, std::function<void(bool)> done) {
       connection->session->note_end(0, "cut by the server");
       settle_later(*connection);
     }
-    done(is_here);
+    receipt->give(is_here);
   });
 }
 
 void GatewayShard::for_each_session(std::function<void(Session&)> visit, std::function<void()> done) {
-  shard_.run([this, visit = std::move(visit), done = std::move(done)] {
+  auto receipt = std::make_shared<Receipt>([done = std::move(done)](bool /*has_run*/) { done(); });
+  shard_.run([this, visit = std::move(visit), receipt = std::move(receipt)] {
     for (const auto& connection : connections_) {
       if (!connection->is_gone && !connection->is_lingering) visit(*connection->outlet.session);
     }
-    done();
+    receipt->give(true);
   });
 }
 

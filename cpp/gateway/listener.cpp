@@ -12,6 +12,7 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <chrono>
+#include <exception>
 #include <thread>
 
 namespace carillon {
@@ -36,10 +37,11 @@ struct Listener::Io {
   }
 };
 
-Listener::Listener(const Options& options, Accepted accepted, TurnedAway turned_away)
+Listener::Listener(const Options& options, Accepted accepted, TurnedAway turned_away, Failed failed)
     : options_(options),
       accepted_(std::move(accepted)),
       turned_away_(std::move(turned_away)),
+      failed_(std::move(failed)),
       io_(std::make_unique<Io>()) {
   tcp::resolver resolver(io_->context);
   boost::system::error_code error;
@@ -80,17 +82,23 @@ Listener::~Listener() { stop(); }
 
 void Listener::start() {
   io_->thread = std::thread([this] {
-    wait();
-    io_->context.run();
+    try {
+      wait();
+      io_->context.run();
+    } catch (const std::exception& error) {
+      failed_(error.what());
+    }
+    boost::system::error_code ignored;
+    io_->acceptor.close(ignored);  // who comes now is refused, and does not wait in the backlog
   });
 }
 
+void Listener::stop_soon() { io_->context.stop(); }
+
 void Listener::stop() {
   if (!io_->thread.joinable()) return;
-  io_->context.stop();
+  stop_soon();
   io_->thread.join();
-  boost::system::error_code ignored;
-  io_->acceptor.close(ignored);
 }
 
 void Listener::wait() {

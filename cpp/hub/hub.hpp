@@ -117,7 +117,7 @@ class Hub final : public StoreListener {
 
   /// Collects every subscription's account; each is exact, even while publications are under way (one that
   /// ends meanwhile may stand in the sum as open and as ended). `done` runs on the thread of the last shard
-  /// to answer.
+  /// to answer; shards whose threads have died are only counted.
   void ledger(std::function<void(Ledger)> done);
 
   /// Bounded upkeep: trims by age, lets unused channels go dormant. From time to time, from one thread.

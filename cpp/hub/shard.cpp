@@ -54,6 +54,7 @@ void Shard::post(Task task) {
   bool was_empty = false;
   {
     const std::lock_guard lock(mailbox_mutex_);
+    if (is_closed_) return;
     was_empty = woken_.empty() && tasks_.empty();
     tasks_.push_back(std::move(task));
   }
@@ -72,10 +73,22 @@ void Shard::wake(Channel* channel) {
   bool was_empty = false;
   {
     const std::lock_guard lock(mailbox_mutex_);
+    if (is_closed_) return;
     was_empty = woken_.empty() && tasks_.empty();
     woken_.push_back(channel);
   }
   if (was_empty && !is_current()) wake_();
+}
+
+void Shard::close() {
+  std::vector<Task> dropped;  // without the lock: whoever hears of it may post again
+  {
+    const std::lock_guard lock(mailbox_mutex_);
+    is_closed_ = true;
+    dropped.swap(tasks_);
+    woken_.clear();
+  }
+  tasks_now_.clear();  // those of the turn that did not come to its end
 }
 
 void Shard::take_mailbox() {

@@ -77,6 +77,8 @@ class Shard {
   void run(Task task);
   /// The channel has new entries. Any thread, the channel's lock held.
   void wake(Channel* channel);
+  /// The shard's thread ends and turn() is not called again: tasks that wait, and later ones, are dropped.
+  void close();
 
   /// Takes what waits in the mailbox and moves cursors. True: more waits, turn again soon.
   bool turn();
@@ -134,6 +136,7 @@ class Shard {
   std::mutex mailbox_mutex_;
   std::vector<Channel*> woken_;  // only keys: a channel may be gone by the time
   std::vector<Task> tasks_;
+  bool is_closed_ = false;
 
   std::unordered_map<Channel*, std::unique_ptr<ShardChannel>> channels_;
   std::deque<ShardChannel*> touched_;

@@ -17,7 +17,6 @@ void EventLog::write(const ConnectionRecord& record) {
   if (!queue_) return;
   LogLine line;
   line.logger = "access";
-  line.level = "info";
   line.is_connection = true;
   line.is_close = record.is_close;
   line.transport = record.transport;
@@ -31,6 +30,15 @@ void EventLog::write(const ConnectionRecord& record) {
   if (record.is_close) {
     line.message += ": " + (line.code != 0 ? std::to_string(line.code) + " " : std::string()) + line.reason;
   }
+  queue_->push(std::move(line));
+}
+
+void EventLog::tell(LogLevel level, std::string message) {
+  if (!queue_) return;
+  LogLine line;
+  line.logger = "server";
+  line.level = level;
+  line.message = std::move(message);
   queue_->push(std::move(line));
 }
 

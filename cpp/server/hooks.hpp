@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "env/clock.hpp"
+#include "gateway/operator_log.hpp"
 #include "session/access.hpp"
 #include "session/session.hpp"
 
@@ -30,7 +31,7 @@ struct HookQuestion {
 /// A line of the log.
 struct LogLine {
   std::string logger;  ///< "access" or "server"
-  std::string level;   ///< "info", "warning", "error"
+  LogLevel level = LogLevel::info;
   std::string message;
   bool is_connection = false;  ///< the fields below are set
   bool is_close = false;
@@ -51,11 +52,12 @@ class EventQueue {
   virtual bool push(LogLine line) = 0;
 };
 
-/// Hands the records of connections to the queue, when there is one. Set it before the server starts.
-class EventLog final : public ConnectionLog {
+/// Hands what is logged to the queue, when there is one. Set it before the server starts.
+class EventLog final : public ConnectionLog, public OperatorLog {
  public:
   void set_queue(std::shared_ptr<EventQueue> queue) { queue_ = std::move(queue); }
   void write(const ConnectionRecord& record) override;
+  void tell(LogLevel level, std::string message) override;
 
  private:
   std::shared_ptr<EventQueue> queue_;

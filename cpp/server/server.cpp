@@ -52,7 +52,9 @@ struct Server::Network {
                .limits = config.limits,
                .heartbeat = config.heartbeat,
                .version = version,
-               .log = &log},
+               .log = &log,
+               .operator_log = &log,
+               .on_shard_failed = {}},
         gateway(shared, {config.host, static_cast<std::uint16_t>(config.port), threads_of(config)}) {}
 
   ChannelRules rules;
@@ -75,6 +77,7 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
                                            static_cast<std::size_t>(config_.limits.held_back_entries)})),
       network_(std::make_unique<Network>(config_, *hub_, clock_, random_, version_, std::move(pages))),
       started_ms_(clock_.now_ms()) {
+  network_->shared.on_shard_failed = [this](const Shard& shard) { close_readers_on(shard); };
   network_->api.set_collect_node([this](std::function<void(NodeState)> done) {
     struct Collection {
       std::mutex mutex;
@@ -118,8 +121,12 @@ void Server::keep_house() {
   std::unique_lock lock(house_mutex_);
   while (!house_wake_.wait_for(lock, kHouseInterval, [this] { return is_house_closed_; })) {
     lock.unlock();
-    hub_->keep_house();
-    network_->access.expire();
+    try {
+      hub_->keep_house();
+      network_->access.expire();
+    } catch (const std::exception& error) {
+      if (!network_->gateway.has_failed()) network_->gateway.fail("the upkeep", error.what());
+    }
     lock.lock();
   }
 }
@@ -146,6 +153,8 @@ bool Server::drain(Millis deadline_ms) {
   return network_->gateway.drain(deadline_ms);
 }
 
+bool Server::is_running() const { return is_running_ && !network_->gateway.has_failed(); }
+std::string Server::failure() const { return network_->gateway.failure(); }
 std::uint16_t Server::port() const { return network_->gateway.port(); }
 
 // ---- publish
@@ -182,7 +191,7 @@ void Server::open_reader(const std::shared_ptr<ReaderQueue>& queue, std::uint64_
   {
     const std::lock_guard lock(readers_mutex_);
     const std::vector<Shard*>& shards = hub_->shards();
-    if (shards.empty() || has_stopped_) {
+    if (shards.empty() || has_stopped_ || network_->gateway.has_failed()) {
       ReaderItem closed;
       closed.kind = ReaderItem::Kind::closed;
       closed.subscription = subscription;
@@ -206,6 +215,27 @@ void Server::close_reader(const ReaderQueue* queue, std::uint64_t subscription) 
     readers_.erase(found);
   }
   reader->close();
+}
+
+void Server::close_readers_on(const Shard& shard) {
+  std::vector<std::shared_ptr<Reader>> readers;
+  {
+    const std::lock_guard lock(readers_mutex_);
+    for (auto it = readers_.begin(); it != readers_.end();) {
+      if (&it->second->shard() != &shard) {
+        ++it;
+        continue;
+      }
+      readers.push_back(std::move(it->second));
+      it = readers_.erase(it);
+    }
+  }
+  for (const auto& reader : readers) {
+    try {
+      reader->close();
+    } catch (const std::exception&) {  // the others are to hear of it all the same
+    }
+  }
 }
 
 void Server::close_all_readers() {
@@ -293,7 +323,7 @@ std::string Server::stats() {
       {"version", version_},
       {"uptime_ms", clock_.now_ms() - started_ms_},
       {"threads", network_->gateway.shards().size()},
-      {"is_running", is_running_.load()},
+      {"is_running", is_running()},
       {"is_draining", network_->shared.is_draining.load()},
       {"connections", network_->gateway.connections()},
       {"websocket", websocket},
@@ -342,7 +372,9 @@ std::string Server::ledger() {
                     {"unbalanced", row.unbalanced},
                     {"is_balanced", row.unbalanced == 0 && row.account.is_balanced()}});
   }
-  return json{{"channels", rows}, {"is_balanced", ledger.is_balanced()}}.dump();
+  return json{
+      {"channels", rows}, {"is_balanced", ledger.is_balanced()}, {"missing_shards", ledger.missing_shards}}
+      .dump();
 }
 
 }  // namespace carillon

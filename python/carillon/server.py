@@ -20,7 +20,7 @@ from . import config as configuration
 from .bridge import EventThread, Handler, LoopBridge
 from .cursor import Cursor
 from .demo import pages as demo_pages
-from .errors import AddressInUse, ForkedError, ServerStopped, StoreError, from_core
+from .errors import AddressInUse, ForkedError, ServerFailed, ServerStopped, StoreError, from_core
 from .hooks import HookDecorators, HookTable
 from .items import ClientInfo, History, Message
 from .payload import encode
@@ -180,10 +180,16 @@ class Server(HookDecorators):
         return self._running().drain(int(deadline * 1000))
 
     def wait(self) -> None:
-        """Waits until the server is stopped. Signals (Ctrl-C) are seen within 100 ms."""
-        self._running()
-        while not self._has_ended.wait(_SLICE_S) and self._core.is_running:
+        """Waits until the server is stopped. Signals (Ctrl-C) are seen within 100 ms.
+
+        Raises:
+            ServerFailed: One of its threads has died; the log says more. `stop` is all that is left to do.
+        """
+        core = self._running()
+        while not self._has_ended.wait(_SLICE_S) and core.is_running:
             pass
+        if self.failure:
+            raise ServerFailed(self.failure)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -208,13 +214,18 @@ class Server(HookDecorators):
 
     @property
     def is_running(self) -> bool:
-        """Whether it serves."""
+        """Whether it serves. False also when one of its threads has died: see `wait` and the log."""
         return (
             self._was_started
             and not self._has_ended.is_set()
             and not self._is_forked
             and self._core.is_running
         )
+
+    @property
+    def failure(self) -> str:
+        """What one of its threads has died of; empty if none has. Readable after the server was stopped."""
+        return self._whole().failure
 
     @property
     def host(self) -> str:
@@ -431,7 +442,7 @@ class Server(HookDecorators):
         return self._running().channels(pattern)
 
     def connections(self) -> list[str]:
-        """Ids of the connections that are open now."""
+        """Ids of the connections that are open now. A thread that has died has none any more."""
         return self._running().connections()
 
     def disconnect(self, client: str, code: int = 3503, reason: str = "force disconnect") -> bool:
@@ -466,7 +477,8 @@ class Server(HookDecorators):
     def ledger(self) -> dict[str, Any]:
         """For each channel: published against delivered, conflated, dropped, returned and pending.
 
-        `is_balanced` says that no publication is unaccounted for. Readable after the server was stopped.
+        `is_balanced` says that no publication is unaccounted for, `missing_shards` how many threads have
+        died: subscriptions that were open there are not in the sums. Readable after the server was stopped.
         """
         ledger: dict[str, Any] = _json.loads(self._whole().ledger())
         return ledger

@@ -82,6 +82,7 @@ def serve(
     """
     from .. import config
     from ..demo.machine import MachineFeed
+    from ..errors import ServerFailed
     from ..server import Server
 
     set_up(log_format, log_level, access_log)
@@ -100,10 +101,13 @@ def serve(
             if is_demo:
                 running.enter_context(MachineFeed(server))
             _greet(server)
-            _wait_for(stop_requests, 1)
-            click.echo("Asking clients to leave (press CTRL+C to stop at once)", err=True)
-            timeout_s = config.seconds(server.settings["shutdown"]["timeout"])
-            _drain(server, timeout_s, stop_requests)
+            _wait_for(stop_requests, server)
+            if server.is_running:
+                click.echo("Asking clients to leave (press CTRL+C to stop at once)", err=True)
+                timeout_s = config.seconds(server.settings["shutdown"]["timeout"])
+                _drain(server, timeout_s, stop_requests)
+        if server.failure:
+            raise ServerFailed(server.failure)
 
 
 def _greet(server: Server) -> None:
@@ -139,9 +143,9 @@ def _signals() -> Iterator[_StopRequests]:
             signal.signal(number, handler)
 
 
-def _wait_for(requests: _StopRequests, count: int) -> None:
+def _wait_for(requests: _StopRequests, server: Server) -> None:
     never = threading.Event()
-    while requests.count < count:
+    while requests.count < 1 and server.is_running:
         never.wait(_SLICE_S)
 
 
