@@ -124,6 +124,8 @@ py::tuple question_to_python(const HookQuestion& question) {
 
 py::tuple line_to_python(const LogLine& line) {
   py::dict fields;
+  if (!line.event.empty()) fields["event"] = line.event;
+  for (const auto& [name, number] : line.numbers) fields[py::str(name)] = number;
   if (line.is_connection) {
     fields["event"] = line.is_close ? "close" : "connect";
     fields["client"] = line.client;

@@ -10,6 +10,7 @@
 #include <new>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 namespace carillon {
 
@@ -23,10 +24,14 @@ constexpr std::size_t kRefusalsAtOnce = 32;
 /// After the last client has gone, answers to others still leave.
 constexpr auto kLastWords = std::chrono::milliseconds(500);
 
-std::size_t connections_by_descriptors() {
+std::size_t descriptor_limit() {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1'000;
-  const auto soft = static_cast<std::size_t>(std::min<rlim_t>(limit.rlim_cur, 100'000'000));
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1'024;
+  return static_cast<std::size_t>(std::min<rlim_t>(limit.rlim_cur, 100'000'000));
+}
+
+std::size_t connections_by_descriptors() {
+  const std::size_t soft = descriptor_limit();
   return soft > 2 * kReservedDescriptors ? soft - kReservedDescriptors - kRefusalsAtOnce : soft / 2;
 }
 
@@ -58,7 +63,10 @@ void Gateway::start() {
       Listener::Options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes,
                         shared_.limits.stall_timeout_ms},
       [this](int descriptor) { accepted(descriptor); },
-      [this] { shared_.turned_away.fetch_add(1, std::memory_order_relaxed); },
+      [this] {
+        shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
+        without_descriptor_.fetch_add(1, std::memory_order_relaxed);
+      },
       [this](const char* what) { fail("the listener", what); });
   port_ = listener_->port();
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
@@ -151,6 +159,36 @@ void Gateway::for_each_session(const std::function<void(Session&)>& visit) {
   all_done.wait(lock, [&] { return missing == 0; });
 }
 
+void Gateway::tell(OperatorNote note) const {
+  if (shared_.operator_log != nullptr) shared_.operator_log->tell(std::move(note));
+}
+
+void Gateway::keep_house(Millis now_ms) {
+  using Kind = TurnAwayReport::News::Kind;
+  const auto [kind, count] = turn_away_report_.look(shared_.turned_away.load(), now_ms);
+  if (kind == Kind::none) return;
+  const std::uint64_t without_descriptor = without_descriptor_.load();
+  const bool is_out_of_descriptors =
+      std::exchange(told_without_descriptor_, without_descriptor) != without_descriptor;
+  const std::size_t limit = is_out_of_descriptors ? descriptor_limit() : connections_max_;
+  const auto number = [](auto value) { return static_cast<std::int64_t>(value); };
+  std::vector<std::pair<std::string_view, std::int64_t>> numbers{
+      {"connections", number(connections())}, {"limit", number(limit)}, {"turned_away", number(count)}};
+  const std::string those = std::to_string(connections()) + " connections, limit " + std::to_string(limit);
+  const std::string more = count == 0 ? "" : "; " + std::to_string(count) + " more had been turned away";
+  if (kind == Kind::over) {
+    return tell({LogLevel::info, "accepting", "connections are accepted again: " + std::to_string(connections()) +
+                                                  " connections" + more, std::move(numbers)});
+  }
+  const std::string turned_away = ": " + std::to_string(count) + " turned away; ";
+  tell({LogLevel::warning, "turned_away",
+        is_out_of_descriptors
+            ? "out of descriptors: " + those + turned_away + "raise ulimit -n (LimitNOFILE of systemd)"
+            : "out of places: " + those + turned_away +
+                  (shared_.limits.connections > 0 ? "raise limits.connections" : "raise ulimit -n"),
+        std::move(numbers)});
+}
+
 void Gateway::fail(const std::string& thread, const char* what) {
   listener_->stop_soon();
   try {
@@ -163,7 +201,7 @@ void Gateway::fail(const std::string& thread, const char* what) {
     if (std::string_view(what).find("bad_alloc") != std::string_view::npos) {
       text += ", with more memory or a lower limits.history_bytes_total";
     }
-    if (shared_.operator_log != nullptr) shared_.operator_log->tell(LogLevel::error, std::move(text));
+    tell({LogLevel::error, "failure", std::move(text)});
   } catch (const std::bad_alloc&) {  // not even for this: is_running tells it all the same
   }
   has_failed_ = true;

@@ -10,6 +10,7 @@
 
 #include "gateway/gateway_shard.hpp"
 #include "gateway/listener.hpp"
+#include "gateway/turn_away_report.hpp"
 
 namespace carillon {
 
@@ -45,6 +46,8 @@ class Gateway {
   /// Runs `visit` for each session on its shard's thread and waits for all; a shard that has failed has none
   /// any more. Not from a shard's thread.
   void for_each_session(const std::function<void(Session&)>& visit);
+  /// Tells the operator when connections are turned away. From time to time, from one thread.
+  void keep_house(Millis now_ms);
   /// A thread has met with an exception: nobody new is accepted, and it is told. Any thread.
   void fail(const std::string& thread, const char* what);
   [[nodiscard]] bool has_failed() const { return has_failed_; }
@@ -54,6 +57,7 @@ class Gateway {
 
  private:
   void accepted(int descriptor);
+  void tell(OperatorNote note) const;
 
   GatewayShared& shared_;
   const GatewayOptions options_;
@@ -68,6 +72,9 @@ class Gateway {
   std::atomic<bool> has_failed_{false};
   mutable std::mutex failure_mutex_;
   std::string failure_;
+  std::atomic<std::uint64_t> without_descriptor_{0};  // of those turned away
+  std::uint64_t told_without_descriptor_ = 0;
+  TurnAwayReport turn_away_report_;
 };
 
 }  // namespace carillon

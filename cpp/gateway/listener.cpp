@@ -14,6 +14,7 @@
 #include <chrono>
 #include <exception>
 #include <thread>
+#include <utility>
 
 namespace carillon {
 
@@ -23,6 +24,7 @@ using asio::ip::tcp;
 namespace {
 constexpr int kAcceptsPerEvent = 256;
 constexpr auto kPauseWithoutDescriptors = std::chrono::milliseconds(50);
+constexpr int kTurnedAwayPerPause = 1'024;
 }  // namespace
 
 struct Listener::Io {
@@ -117,15 +119,7 @@ void Listener::accept_waiting() {
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      // Nobody waits for an answer that cannot come: one is taken off the queue and closed, then there is a
-      // pause.
-      if (io_->spare >= 0) ::close(io_->spare);
-      const int refused = ::accept4(socket, nullptr, nullptr, SOCK_CLOEXEC);
-      if (refused >= 0) {
-        ::close(refused);
-        turned_away_();
-      }
-      io_->spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+      turn_away_waiting();
       io_->pause.expires_after(kPauseWithoutDescriptors);
       io_->pause.async_wait([this](const boost::system::error_code& error) {
         if (!error) wait();
@@ -135,6 +129,18 @@ void Listener::accept_waiting() {
     if (errno == EAGAIN || errno == EWOULDBLOCK) break;
   }
   wait();
+}
+
+void Listener::turn_away_waiting() {
+  // Nobody is to wait for an answer that cannot come: the descriptor kept for this serves one after the other.
+  if (io_->spare >= 0) ::close(std::exchange(io_->spare, -1));
+  for (int i = 0; i < kTurnedAwayPerPause; ++i) {
+    const int refused = ::accept4(io_->acceptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
+    if (refused < 0) break;
+    ::close(refused);
+    turned_away_();
+  }
+  io_->spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 }  // namespace carillon

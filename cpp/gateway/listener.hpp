@@ -38,6 +38,7 @@ class Listener {
   struct Io;
   void wait();
   void accept_waiting();
+  void turn_away_waiting();
 
   const Options options_;
   const Accepted accepted_;

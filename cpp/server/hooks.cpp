@@ -33,12 +33,14 @@ void EventLog::write(const ConnectionRecord& record) {
   queue_->push(std::move(line));
 }
 
-void EventLog::tell(LogLevel level, std::string message) {
+void EventLog::tell(OperatorNote note) {
   if (!queue_) return;
   LogLine line;
   line.logger = "server";
-  line.level = level;
-  line.message = std::move(message);
+  line.level = note.level;
+  line.event = note.event;
+  line.message = std::move(note.message);
+  line.numbers = std::move(note.numbers);
   queue_->push(std::move(line));
 }
 

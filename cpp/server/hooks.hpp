@@ -33,6 +33,8 @@ struct LogLine {
   std::string logger;  ///< "access" or "server"
   LogLevel level = LogLevel::info;
   std::string message;
+  std::string_view event;  ///< one word for machines; a literal
+  std::vector<std::pair<std::string_view, std::int64_t>> numbers;
   bool is_connection = false;  ///< the fields below are set
   bool is_close = false;
   Transport transport = Transport::websocket;
@@ -57,7 +59,7 @@ class EventLog final : public ConnectionLog, public OperatorLog {
  public:
   void set_queue(std::shared_ptr<EventQueue> queue) { queue_ = std::move(queue); }
   void write(const ConnectionRecord& record) override;
-  void tell(LogLevel level, std::string message) override;
+  void tell(OperatorNote note) override;
 
  private:
   std::shared_ptr<EventQueue> queue_;

@@ -124,6 +124,7 @@ void Server::keep_house() {
     try {
       hub_->keep_house();
       network_->access.expire();
+      network_->gateway.keep_house(clock_.now_ms());
     } catch (const std::exception& error) {
       if (!network_->gateway.has_failed()) network_->gateway.fail("the upkeep", error.what());
     }

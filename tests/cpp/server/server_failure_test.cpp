@@ -108,6 +108,7 @@ TEST(ServerFailure, ADeadShardIsToldAndNobodyWaitsForIt) {
     ASSERT_TRUE(comes_true([&] { return !lines->errors().empty(); }));
     const LogLine line = lines->errors().front();
     EXPECT_EQ(line.logger, "server");
+    EXPECT_EQ(line.event, "failure");
     EXPECT_NE(line.message.find("shard 0, whose 2 connections"), std::string::npos) << line.message;
     EXPECT_NE(line.message.find("bad_alloc"), std::string::npos) << line.message;
     EXPECT_NE(line.message.find("restart"), std::string::npos) << line.message;
