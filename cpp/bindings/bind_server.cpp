@@ -130,6 +130,7 @@ py::tuple line_to_python(const LogLine& line) {
     fields["event"] = line.is_close ? "close" : "connect";
     fields["client"] = line.client;
     fields["user"] = line.user;
+    fields["peer"] = line.peer;
     fields["transport"] = name_of(line.transport);
     fields["code"] = line.code;
     fields["reason"] = line.reason;

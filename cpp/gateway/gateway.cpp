@@ -78,6 +78,7 @@ void Gateway::start() {
 
 void Gateway::accepted(int descriptor) {
   const std::size_t open = connections();
+  shared_.accepted.fetch_add(1, std::memory_order_relaxed);
   if (open >= connections_max_ + kRefusalsAtOnce) {
     ::close(descriptor);
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
@@ -177,8 +178,9 @@ void Gateway::keep_house(Millis now_ms) {
   const std::string those = std::to_string(connections()) + " connections, limit " + std::to_string(limit);
   const std::string more = count == 0 ? "" : "; " + std::to_string(count) + " more had been turned away";
   if (kind == Kind::over) {
-    return tell({LogLevel::info, "accepting", "connections are accepted again: " + std::to_string(connections()) +
-                                                  " connections" + more, std::move(numbers)});
+    return tell({LogLevel::info, "accepting",
+                 "connections are accepted again: " + std::to_string(connections()) + " connections" + more,
+                 std::move(numbers)});
   }
   const std::string turned_away = ": " + std::to_string(count) + " turned away; ";
   tell({LogLevel::warning, "turned_away",

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -25,6 +26,7 @@
 namespace carillon {
 
 namespace asio = boost::asio;
+using asio::ip::tcp;
 
 namespace {
 constexpr std::size_t kReadBytes = 64 * 1024;
@@ -446,6 +448,24 @@ void GatewayShard::reschedule(Outlet& outlet) {
   Connection& connection = connection_of(outlet);
   // A session under construction is not in its place yet; it is scheduled when it is.
   if (outlet.session != nullptr && !connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
+}
+
+std::string GatewayShard::peer(const Outlet& outlet) const {
+  // Asked for when a record is written, so that an idle connection keeps nothing for it.
+  tcp::endpoint endpoint;
+  auto size = static_cast<socklen_t>(endpoint.capacity());
+  bool is_known = ::getpeername(outlet.descriptor, endpoint.data(), &size) == 0;
+#ifdef SO_PEERNAME
+  if (!is_known) {  // a connection that was reset: the kernel still remembers
+    size = static_cast<socklen_t>(endpoint.capacity());
+    is_known = ::getsockopt(outlet.descriptor, SOL_SOCKET, SO_PEERNAME, endpoint.data(), &size) == 0;
+  }
+#endif
+  if (!is_known) return {};
+  endpoint.resize(size);
+  const std::string port = ":" + std::to_string(endpoint.port());
+  const asio::ip::address address = endpoint.address();
+  return (address.is_v6() ? "[" + address.to_string() + "]" : address.to_string()) + port;
 }
 
 void GatewayShard::settle_later(Connection& connection) {

@@ -35,6 +35,7 @@ struct GatewayShared {
   std::function<void(Shard&)> on_shard_failed;  ///< on its thread, for others who have cursors there
   std::atomic<bool> is_draining{false};
   std::atomic<std::size_t> connections{0};
+  std::atomic<std::uint64_t> accepted{0};     ///< connections, ever
   std::atomic<std::uint64_t> turned_away{0};  ///< closed without a word: no place even to refuse them, ever
 };
 
@@ -88,6 +89,7 @@ class GatewayShard final : private ConnectionHost {
   void replace(Outlet& outlet, std::unique_ptr<Session> successor) override;
   void pause_reading(Outlet& outlet, bool is_paused) override;
   void reschedule(Outlet& outlet) override;
+  [[nodiscard]] std::string peer(const Outlet& outlet) const override;
 
   void wait_for_events();
   void wait_for_tick();

@@ -132,7 +132,8 @@ void Listener::accept_waiting() {
 }
 
 void Listener::turn_away_waiting() {
-  // Nobody is to wait for an answer that cannot come: the descriptor kept for this serves one after the other.
+  // Nobody is to wait for an answer that cannot come: the descriptor kept for this serves one after the
+  // other.
   if (io_->spare >= 0) ::close(std::exchange(io_->spare, -1));
   for (int i = 0; i < kTurnedAwayPerPause; ++i) {
     const int refused = ::accept4(io_->acceptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);

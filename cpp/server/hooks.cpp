@@ -22,10 +22,12 @@ void EventLog::write(const ConnectionRecord& record) {
   line.transport = record.transport;
   line.client = record.client;
   line.user = record.user;
+  line.peer = record.peer;
   line.code = record.code;
   line.reason = record.reason;
   line.duration_ms = record.duration_ms;
-  const std::string who = line.client + (line.user.empty() ? "" : " (" + line.user + ")");
+  std::string who = line.client + (line.user.empty() ? "" : " (" + line.user + ")");
+  if (!line.peer.empty()) who += " from " + line.peer;
   line.message = std::string(name_of(record.transport)) + (record.is_close ? " close " : " connect ") + who;
   if (record.is_close) {
     line.message += ": " + (line.code != 0 ? std::to_string(line.code) + " " : std::string()) + line.reason;

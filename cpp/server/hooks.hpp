@@ -40,6 +40,7 @@ struct LogLine {
   Transport transport = Transport::websocket;
   std::string client;
   std::string user;
+  std::string peer;
   std::uint16_t code = 0;
   std::string reason;
   Millis duration_ms = 0;

@@ -306,6 +306,8 @@ std::string Server::stats() {
   std::uint64_t refused = 0;
   std::uint64_t slow = 0;
   std::uint64_t no_pong = 0;
+  std::uint64_t handshake_timeouts = 0;
+  std::uint64_t bad_requests = 0;
   for (const auto& shard : network_->gateway.shards()) {
     const SessionCounters& counters = shard->counters();
     websocket += counters.websocket;
@@ -316,6 +318,8 @@ std::string Server::stats() {
     refused += counters.refused;
     slow += counters.slow;
     no_pong += counters.no_pong;
+    handshake_timeouts += counters.handshake_timeouts;
+    bad_requests += counters.bad_requests;
   }
   std::uint64_t subscriptions = 0;
   const auto channels = hub_->channels("*");
@@ -339,10 +343,13 @@ std::string Server::stats() {
       {"requests", requests},
       {"commands", commands},
       {"connections_max", network_->gateway.connections_max()},
+      {"accepted", network_->shared.accepted.load()},
       {"refused", refused},
       {"turned_away", network_->shared.turned_away.load()},
       {"slow", slow},
       {"no_pong", no_pong},
+      {"handshake_timeouts", handshake_timeouts},
+      {"bad_requests", bad_requests},
       {"last_error", network_->gateway.failure()},
   };
   return document.dump();

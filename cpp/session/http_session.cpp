@@ -28,6 +28,9 @@ bool lists_token(std::string_view list, std::string_view token) {
   return false;
 }
 
+/// The client's mistake, as opposed to something that it may not or that is not there.
+bool is_bad_request(int status) { return status == 400 || status == 405 || status == 413 || status == 431; }
+
 HttpResponse text(int status, std::string_view message) {
   HttpResponse response;
   response.status = status;
@@ -313,6 +316,7 @@ HttpResponse HttpSession::unavailable() const {
 
 void HttpSession::respond(const HttpResponse& response) {
   if (state_ != State::answering) return;
+  if (is_bad_request(response.status)) context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
   if (context_.is_draining.load(std::memory_order_relaxed)) is_keep_alive_ = false;
   std::string bytes;
   append_http_response(bytes, response, is_keep_alive_, cors_);
@@ -368,6 +372,7 @@ void HttpSession::on_deadline(Millis now_ms) {
   if (due_ms_ > now_ms || state_ != State::reading) return;
   due_ms_ = kNoDeadline;
   if (!reader_ && request_number_ > 0) return end({});  // idle between requests
+  context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
   refuse(408, "the request was not complete in time", true);
 }
 

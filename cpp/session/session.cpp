@@ -17,7 +17,11 @@ bool is_channel_name(std::string_view name, const Limits& limits) {
 void Session::log_connect(Transport transport) {
   connected_ms_ = context_.clock.now_ms();
   if (context_.log != nullptr) {
-    context_.log->write({.transport = transport, .client = client_id(), .user = user(), .reason = {}});
+    context_.log->write({.transport = transport,
+                         .client = client_id(),
+                         .user = user(),
+                         .peer = context_.host.peer(outlet_),
+                         .reason = {}});
   }
 }
 
@@ -25,8 +29,8 @@ void Session::log_close(Transport transport) {
   if (connected_ms_ == 0) return;
   note_end(0, "the client left");
   if (context_.log != nullptr) {
-    context_.log->write({true, transport, client_id(), user(), end_->code, end_->reason,
-                         context_.clock.now_ms() - connected_ms_});
+    context_.log->write({true, transport, client_id(), user(), context_.host.peer(outlet_), end_->code,
+                         end_->reason, context_.clock.now_ms() - connected_ms_});
   }
   connected_ms_ = 0;
 }

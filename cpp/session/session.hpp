@@ -36,6 +36,8 @@ class ConnectionHost {
   virtual void pause_reading(Outlet& outlet, bool is_paused) = 0;
   /// Session::deadline() has changed.
   virtual void reschedule(Outlet& outlet) = 0;
+  /// The other end's address as `ip:port`, for records. Empty: it is not known any more.
+  [[nodiscard]] virtual std::string peer(const Outlet& outlet) const = 0;
 };
 
 /// A client has come, or has gone.
@@ -44,6 +46,7 @@ struct ConnectionRecord {
   Transport transport = Transport::websocket;
   std::string_view client;
   std::string_view user;
+  std::string_view peer;    ///< its address, `ip:port`
   std::uint16_t code = 0;   ///< close: disconnect code, 0 when there was none
   std::string_view reason;  ///< close
   Millis duration_ms = 0;   ///< close
@@ -66,6 +69,10 @@ struct SessionCounters {
   std::atomic<std::uint64_t> refused{0};    ///< over the limit of connections, ever
   std::atomic<std::uint64_t> slow{0};       ///< closed with 3008, ever
   std::atomic<std::uint64_t> no_pong{0};    ///< closed with 3012, ever
+  /// No whole request (408) or no connect command (3502) in time, ever.
+  std::atomic<std::uint64_t> handshake_timeouts{0};
+  /// Requests answered with 400, 405, 413 or 431, WebSockets closed for what they sent, ever.
+  std::atomic<std::uint64_t> bad_requests{0};
 };
 
 /// Everything that the sessions of one shard share.

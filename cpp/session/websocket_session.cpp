@@ -80,6 +80,7 @@ void WebSocketSession::read_frames(std::span<char> bytes) {
         break;
       case WsEventKind::error:
         // Nothing that comes behind it can be read, not even the peer's close: there is nothing to wait for.
+        context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
         disconnect(event.close_code, event.error);
         end_connection();
         break;
@@ -213,6 +214,9 @@ void WebSocketSession::send_ping() {
 }
 
 bool WebSocketSession::disconnect_with(const DisconnectCode& code) {
+  if (code.code == kDisconnectBadRequest.code) {
+    context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
+  }
   disconnect(code.code, code.reason);
   return false;
 }
@@ -249,6 +253,7 @@ Millis WebSocketSession::deadline() const { return std::min({next_ping_ms_, pong
 void WebSocketSession::on_deadline(Millis now_ms) {
   if (phase_due_ms_ <= now_ms) {
     if (phase_ == Phase::closing) return end_connection();
+    context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
     disconnect_with(kDisconnectStale);
     return;
   }

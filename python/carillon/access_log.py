@@ -1,8 +1,8 @@
 """Log records of the core, handed to `logging`; and the two forms in which the command line prints them.
 
 Loggers: `carillon.access` has one record per connect and one per close, with its reason; `carillon.server`
-has what the operator should know. A record carries `client`, `user`, `transport`, `event`, `code`, `reason`,
-`duration_ms` and other numbers as attributes, so that a filter or a formatter need not read its text.
+has what the operator should know. A record carries `client`, `user`, `peer` (its address, `ip:port`),
+`transport`, `event`, `code`, `reason`, `duration_ms` and other numbers as attributes, so that a filter or a formatter need not read its text.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Format = Literal["text", "json"]
 _LOGGERS = {name: logging.getLogger(f"carillon.{name}") for name in ("access", "server")}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _FIELDS = (
-    *("client", "user", "transport", "event", "code", "reason", "duration_ms"),
+    *("client", "user", "peer", "transport", "event", "code", "reason", "duration_ms"),
     *("connections", "limit", "turned_away"),
 )
 
