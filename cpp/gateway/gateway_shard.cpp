@@ -128,7 +128,11 @@ void GatewayShard::release_connections() {
   replaced_.clear();
   for (const auto& connection : graveyard_) ::close(connection->outlet.descriptor);
   graveyard_.clear();
-  for (const auto& connection : connections_) ::close(connection->outlet.descriptor);
+  for (const auto& connection : connections_) {
+    ::close(connection->outlet.descriptor);
+    connection->is_gone = true;
+    count_clogged(*connection);
+  }
   shared_.connections.fetch_sub(connections_.size());
   connections_.clear();
 }
@@ -223,6 +227,7 @@ void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
   Outlet& outlet = connection.outlet;
   if ((events & EPOLLOUT) != 0 && outlet.is_clogged) {
     if (flush_.flush_rest(outlet, clock_.now_ms(), report_)) {
+      count_clogged(connection);
       outlet.wants_empty_notice = false;
       outlet.session->on_outlet_empty();
       if (connection.is_close_wanted) settle_later(connection);
@@ -239,6 +244,16 @@ void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
     } else {
       read(connection);
     }
+  }
+}
+
+void GatewayShard::count_clogged(Connection& connection) {
+  const bool is_clogged = connection.outlet.is_clogged && !connection.is_gone;
+  if (std::exchange(connection.is_counted_clogged, is_clogged) == is_clogged) return;
+  if (is_clogged) {
+    counters_.clogged.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    counters_.clogged.fetch_sub(1, std::memory_order_relaxed);
   }
 }
 
@@ -406,6 +421,7 @@ void GatewayShard::flush() {
     for (Outlet* outlet : report.broken) drop_broken(connection_of(*outlet));
     for (Outlet* outlet : report.clogged) {
       Connection& connection = connection_of(*outlet);
+      count_clogged(connection);
       if (!connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
     }
     for (Outlet* outlet : report.emptied) {
@@ -515,6 +531,7 @@ void GatewayShard::begin_linger(Connection& connection) {
 void GatewayShard::drop(Connection& connection) {
   if (connection.is_gone) return;
   connection.is_gone = true;
+  count_clogged(connection);
   if (!connection.is_lingering) connection.session->let_go();
   wheel_.remove(connection);
   std::erase(read_queue_, &connection);

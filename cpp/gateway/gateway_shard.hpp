@@ -95,6 +95,7 @@ class GatewayShard final : private ConnectionHost {
   void wait_for_tick();
   void take_events();
   void on_event(Connection& connection, std::uint32_t events);
+  void count_clogged(Connection& connection);
   void lost(Connection& connection);
   void slow(Connection& connection);
   void drop_broken(Connection& connection);

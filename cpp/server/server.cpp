@@ -306,6 +306,9 @@ std::string Server::stats() {
   std::uint64_t refused = 0;
   std::uint64_t slow = 0;
   std::uint64_t no_pong = 0;
+  std::uint64_t clogged = 0;
+  std::uint64_t lagging = 0;
+  std::uint64_t gaps_told = 0;
   std::uint64_t handshake_timeouts = 0;
   std::uint64_t bad_requests = 0;
   for (const auto& shard : network_->gateway.shards()) {
@@ -318,6 +321,9 @@ std::string Server::stats() {
     refused += counters.refused;
     slow += counters.slow;
     no_pong += counters.no_pong;
+    clogged += counters.clogged;
+    lagging += shard->shard().lagging();
+    gaps_told += shard->shard().gaps_told();
     handshake_timeouts += counters.handshake_timeouts;
     bad_requests += counters.bad_requests;
   }
@@ -338,7 +344,12 @@ std::string Server::stats() {
       {"channels", channels.size()},
       {"channels_in_memory", hub_->channels_in_use()},
       {"channels_known", store_->channels_known()},
+      {"clogged", clogged},
+      {"lagging", lagging},
       {"published", hub_->published()},
+      {"recovered", hub_->recovered()},
+      {"not_recovered", hub_->not_recovered()},
+      {"gaps_told", gaps_told},
       {"history_bytes", hub_->history_bytes()},
       {"requests", requests},
       {"commands", commands},
