@@ -117,14 +117,32 @@ bool Gateway::drain(Millis deadline_ms) {
     return is_done();
   };
   shared_.is_draining.store(true);
+  const std::size_t asked = clients();
   const auto until = Time::now() + std::chrono::milliseconds(deadline_ms);
   for (const auto& shard : shards_) shard->drain(deadline_ms / 2);
   // The listener goes on: who comes now is told to come back elsewhere, and /health that this server is
   // leaving.
   const bool have_left = wait_until(until, [this] { return clients() == 0; });
   if (listener_) listener_->stop();
+  const std::size_t cut_off = std::min(clients(), asked);
   wait_until(std::min(until, Time::now() + kLastWords), [this] { return connections() == 0; });
+  tell_drain(asked, cut_off);
   return have_left;
+}
+
+void Gateway::tell_drain(std::size_t asked, std::size_t cut_off) const {
+  const std::size_t left = asked - cut_off;
+  std::string text =
+      std::to_string(asked) + " clients were asked to leave: " + std::to_string(left) + " left";
+  if (cut_off > 0) {
+    text += ", " + std::to_string(cut_off) + " did not in time and are cut off when the server stops";
+  }
+  tell({cut_off > 0 ? LogLevel::warning : LogLevel::info,
+        "drain",
+        std::move(text),
+        {{"asked", static_cast<std::int64_t>(asked)},
+         {"left", static_cast<std::int64_t>(left)},
+         {"cut_off", static_cast<std::int64_t>(cut_off)}}});
 }
 
 bool Gateway::cut(const std::string& client) {

@@ -32,8 +32,8 @@ class Gateway {
   void start();
   void stop();
   /// Asks every client to go over the first half of `deadline_ms` and waits for them until it ends; who comes
-  /// meanwhile is told to come back elsewhere. Then accepts nothing more. True: all clients have left.
-  /// Blocks.
+  /// meanwhile is told to come back elsewhere. Then accepts nothing more, and tells the operator how it went.
+  /// True: all clients have left. Blocks.
   bool drain(Millis deadline_ms);
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
@@ -58,6 +58,7 @@ class Gateway {
  private:
   void accepted(int descriptor);
   void tell(OperatorNote note) const;
+  void tell_drain(std::size_t asked, std::size_t cut_off) const;
 
   GatewayShared& shared_;
   const GatewayOptions options_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 
 #include "protocol/utf8.hpp"
 
@@ -28,6 +29,10 @@ void Session::log_connect(Transport transport) {
 void Session::log_close(Transport transport) {
   if (connected_ms_ == 0) return;
   note_end(0, "the client left");
+  if (end_->is_goodbye && outlet_.pending_bytes() > 0) {  // it waits behind what the client does not take
+    end_->reason = "the goodbye was not delivered: " + std::to_string(end_->code) + " " + end_->reason;
+    end_->code = 0;
+  }
   if (context_.log != nullptr) {
     context_.log->write({true, transport, client_id(), user(), context_.host.peer(outlet_), end_->code,
                          end_->reason, context_.clock.now_ms() - connected_ms_});

@@ -47,7 +47,7 @@ struct ConnectionRecord {
   std::string_view client;
   std::string_view user;
   std::string_view peer;    ///< its address, `ip:port`
-  std::uint16_t code = 0;   ///< close: disconnect code, 0 when there was none
+  std::uint16_t code = 0;   ///< close: disconnect code, 0 when there was none or it did not leave
   std::string_view reason;  ///< close
   Millis duration_ms = 0;   ///< close
 };
@@ -132,7 +132,7 @@ class Session : public Sink {
   [[nodiscard]] virtual std::string_view user() const { return {}; }
   /// Why the connection ends, for its record; the first reason counts.
   void note_end(std::uint16_t code, std::string_view reason) {
-    if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason)});
+    if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason), false});
   }
 
  protected:
@@ -154,6 +154,10 @@ class Session : public Sink {
                           });
                         });
   }
+  /// note_end() of a goodbye that has just been written: it counts as told once all bytes have left.
+  void note_goodbye(std::uint16_t code, std::string_view reason) {
+    if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason), true});
+  }
   /// The client is known from now on.
   void log_connect(Transport transport);
   /// The client has gone; nothing unless it was known.
@@ -166,6 +170,7 @@ class Session : public Sink {
   struct End {
     std::uint16_t code;
     std::string reason;
+    bool is_goodbye;
   };
   std::shared_ptr<Session*> self_;
   std::unique_ptr<End> end_;

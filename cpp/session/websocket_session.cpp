@@ -226,7 +226,7 @@ void WebSocketSession::disconnect(std::uint16_t code, std::string_view reason) {
   std::string frame;
   append_ws_close(frame, code, reason);
   context_.output.add(outlet_, frame);
-  note_end(code, reason);
+  note_goodbye(code, reason);
   phase_ = Phase::closing;
   phase_due_ms_ = context_.clock.now_ms() + context_.limits.close_timeout_ms;
   next_ping_ms_ = pong_due_ms_ = kNoDeadline;

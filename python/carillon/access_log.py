@@ -18,7 +18,7 @@ _LOGGERS = {name: logging.getLogger(f"carillon.{name}") for name in ("access", "
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _FIELDS = (
     *("client", "user", "peer", "transport", "event", "code", "reason", "duration_ms"),
-    *("connections", "limit", "turned_away"),
+    *("connections", "limit", "turned_away", "asked", "left", "cut_off"),
 )
 
 
