@@ -78,6 +78,7 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
       network_(std::make_unique<Network>(config_, *hub_, clock_, random_, version_, std::move(pages))),
       started_ms_(clock_.now_ms()) {
   network_->shared.on_shard_failed = [this](const Shard& shard) { close_readers_on(shard); };
+  network_->api.set_stats([this] { return stats(); });
   network_->api.set_collect_node([this](std::function<void(NodeState)> done) {
     struct Collection {
       std::mutex mutex;
