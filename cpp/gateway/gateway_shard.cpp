@@ -19,6 +19,7 @@
 #include <exception>
 #include <system_error>
 
+#include "env/thread_name.hpp"
 #include "hub/receipt.hpp"
 #include "protocol/centrifuge_codes.hpp"
 #include "session/http_session.hpp"
@@ -91,6 +92,7 @@ GatewayShard::~GatewayShard() { stop(); }
 
 void GatewayShard::start() {
   thread_ = std::thread([this] {
+    name_this_thread("carillon-s" + std::to_string(shard_.index()));
     shard_.bind_to_this_thread();
     try {
       wait_for_events();

@@ -16,6 +16,8 @@
 #include <thread>
 #include <utility>
 
+#include "env/thread_name.hpp"
+
 namespace carillon {
 
 namespace asio = boost::asio;
@@ -84,6 +86,7 @@ Listener::~Listener() { stop(); }
 
 void Listener::start() {
   io_->thread = std::thread([this] {
+    name_this_thread("carillon-accept");
     try {
       wait();
       io_->context.run();

@@ -32,7 +32,11 @@ void EventLog::write(const ConnectionRecord& record) {
   if (record.is_close) {
     line.message += ": " + (line.code != 0 ? std::to_string(line.code) + " " : std::string()) + line.reason;
   }
-  queue_->push(std::move(line));
+  push(std::move(line));
+}
+
+void EventLog::push(LogLine line) {
+  if (!queue_->push(std::move(line))) lost_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void EventLog::tell(OperatorNote note) {
@@ -43,7 +47,7 @@ void EventLog::tell(OperatorNote note) {
   line.event = note.event;
   line.message = std::move(note.message);
   line.numbers = std::move(note.numbers);
-  queue_->push(std::move(line));
+  push(std::move(line));
 }
 
 void HookAccess::set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -61,9 +62,14 @@ class EventLog final : public ConnectionLog, public OperatorLog {
   void set_queue(std::shared_ptr<EventQueue> queue) { queue_ = std::move(queue); }
   void write(const ConnectionRecord& record) override;
   void tell(OperatorNote note) override;
+  /// Lines that the queue could not take, ever.
+  [[nodiscard]] std::uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
  private:
+  void push(LogLine line);
+
   std::shared_ptr<EventQueue> queue_;
+  std::atomic<std::uint64_t> lost_{0};
 };
 
 /// Access with the application's hooks: where a pattern matches, the hook decides, everywhere else the rules.

@@ -7,6 +7,7 @@
 #include <set>
 #include <utility>
 
+#include "env/thread_name.hpp"
 #include "gateway/beast_http.hpp"
 #include "gateway/gateway.hpp"
 #include "protocol/json_span.hpp"
@@ -119,6 +120,7 @@ void Server::start() {
 }
 
 void Server::keep_house() {
+  name_this_thread("carillon-house");
   std::unique_lock lock(house_mutex_);
   while (!house_wake_.wait_for(lock, kHouseInterval, [this] { return is_house_closed_; })) {
     lock.unlock();
@@ -362,6 +364,7 @@ std::string Server::stats() {
       {"no_pong", no_pong},
       {"handshake_timeouts", handshake_timeouts},
       {"bad_requests", bad_requests},
+      {"log_lines_lost", network_->log.lost()},
       {"last_error", network_->gateway.failure()},
   };
   return document.dump();
