@@ -31,7 +31,7 @@ using asio::ip::tcp;
 
 namespace {
 constexpr std::size_t kReadBytes = 64 * 1024;
-constexpr int kEventsPerCall = 512;
+constexpr std::size_t kEventsPerCall = 512;
 
 Connection& connection_of(Outlet& outlet) {
   // The outlet is the connection's first member.
@@ -206,6 +206,7 @@ void GatewayShard::wait_for_events() {
                          [this](const boost::system::error_code& error) {
                            if (error) return;
                            take_events();
+                           tick_if_all_is_seen();
                            wait_for_events();
                          });
 }
@@ -213,12 +214,15 @@ void GatewayShard::wait_for_events() {
 void GatewayShard::take_events() {
   clock_.refresh();
   std::array<epoll_event, kEventsPerCall> events;
-  const int count = ::epoll_wait(io_->events.native_handle(), events.data(), kEventsPerCall, 0);
+  const int count =
+      ::epoll_wait(io_->events.native_handle(), events.data(), static_cast<int>(kEventsPerCall), 0);
   for (int i = 0; i < count; ++i) {
     on_event(*static_cast<Connection*>(events[static_cast<std::size_t>(i)].data.ptr),
              events[static_cast<std::size_t>(i)].events);
   }
-  end_turn();
+  if (count > 0) end_turn();
+  const auto seen = static_cast<std::size_t>(std::max(count, 0));
+  unseen_ -= seen < kEventsPerCall ? unseen_ : std::min(unseen_, seen);
 }
 
 void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
@@ -324,10 +328,19 @@ void GatewayShard::wait_for_tick() {
   io_->tick.expires_after(std::chrono::milliseconds(TimerWheel::kTickMs));
   io_->tick.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    clock_.refresh();
-    on_tick();
+    if (!std::exchange(is_tick_waiting_, true)) unseen_ = connections_.size();
+    take_events();
+    tick_if_all_is_seen();
     wait_for_tick();
   });
+}
+
+void GatewayShard::tick_if_all_is_seen() {
+  // What came in time may wait in a socket behind more events than one turn takes: deadlines are judged when
+  // every connection that was ready at the tick has been read.
+  if (!is_tick_waiting_ || unseen_ > 0 || is_stopping_) return;
+  is_tick_waiting_ = false;
+  on_tick();
 }
 
 Millis GatewayShard::deadline_of(const Connection& connection) const {

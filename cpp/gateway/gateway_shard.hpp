@@ -94,6 +94,7 @@ class GatewayShard final : private ConnectionHost {
   void wait_for_events();
   void wait_for_tick();
   void take_events();
+  void tick_if_all_is_seen();
   void on_event(Connection& connection, std::uint32_t events);
   void count_clogged(Connection& connection);
   void lost(Connection& connection);
@@ -134,6 +135,8 @@ class GatewayShard final : private ConnectionHost {
   std::vector<Connection*> due_;
   std::vector<Session*> finishing_;
   FlushReport report_;
+  std::size_t unseen_ = 0;  // while a tick waits: so many connections may be ready and not looked at yet
+  bool is_tick_waiting_ = false;
   std::size_t drain_per_tick_ = 0;
   bool is_turn_posted_ = false;
   bool is_stopping_ = false;
