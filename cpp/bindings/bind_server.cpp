@@ -127,7 +127,7 @@ py::tuple line_to_python(const LogLine& line) {
   if (!line.event.empty()) fields["event"] = line.event;
   for (const auto& [name, number] : line.numbers) fields[py::str(name)] = number;
   if (line.is_connection) {
-    fields["event"] = line.is_close ? "close" : "connect";
+    fields["event"] = name_of(line.connection_event);
     fields["client"] = line.client;
     fields["user"] = line.user;
     fields["peer"] = line.peer;

@@ -18,7 +18,7 @@ void EventLog::write(const ConnectionRecord& record) {
   LogLine line;
   line.logger = "access";
   line.is_connection = true;
-  line.is_close = record.is_close;
+  line.connection_event = record.event;
   line.transport = record.transport;
   line.client = record.client;
   line.user = record.user;
@@ -26,10 +26,11 @@ void EventLog::write(const ConnectionRecord& record) {
   line.code = record.code;
   line.reason = record.reason;
   line.duration_ms = record.duration_ms;
-  std::string who = line.client + (line.user.empty() ? "" : " (" + line.user + ")");
-  if (!line.peer.empty()) who += " from " + line.peer;
-  line.message = std::string(name_of(record.transport)) + (record.is_close ? " close " : " connect ") + who;
-  if (record.is_close) {
+  line.message.append(name_of(record.transport)).append(" ").append(name_of(record.event));
+  if (!line.client.empty()) line.message.append(" ").append(line.client);
+  if (!line.user.empty()) line.message.append(" (").append(line.user).append(")");
+  if (!line.peer.empty()) line.message.append(" from ").append(line.peer);
+  if (record.event != ConnectionEvent::connect) {
     line.message += ": " + (line.code != 0 ? std::to_string(line.code) + " " : std::string()) + line.reason;
   }
   push(std::move(line));

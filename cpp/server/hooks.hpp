@@ -37,7 +37,7 @@ struct LogLine {
   std::string_view event;  ///< one word for machines; a literal
   std::vector<std::pair<std::string_view, std::int64_t>> numbers;
   bool is_connection = false;  ///< the fields below are set
-  bool is_close = false;
+  ConnectionEvent connection_event = ConnectionEvent::connect;
   Transport transport = Transport::websocket;
   std::string client;
   std::string user;

@@ -40,19 +40,25 @@ class ConnectionHost {
   [[nodiscard]] virtual std::string peer(const Outlet& outlet) const = 0;
 };
 
-/// A client has come, or has gone.
+enum class ConnectionEvent : std::uint8_t { connect, close, refuse };
+
+[[nodiscard]] std::string_view name_of(ConnectionEvent event);
+
+/// A client has come, has gone, or was not let in.
 struct ConnectionRecord {
-  bool is_close = false;
+  ConnectionEvent event = ConnectionEvent::connect;
   Transport transport = Transport::websocket;
-  std::string_view client;
-  std::string_view user;
+  std::string_view client;  ///< its id; refuse: it has none
+  std::string_view user;    ///< refuse: who it says it is
   std::string_view peer;    ///< its address, `ip:port`
-  std::uint16_t code = 0;   ///< close: disconnect code, 0 when there was none or it did not leave
-  std::string_view reason;  ///< close
+  std::uint16_t code = 0;   ///< close: disconnect code, 0 when there was none or it did not leave; refuse:
+                           ///< that, or the error's, or the HTTP status
+  std::string_view reason;  ///< close, refuse
   Millis duration_ms = 0;   ///< close
 };
 
-/// Hears of every client that comes and goes. Thread-safe, must not block.
+/// Hears of every client that comes and goes, but of polls only those that fail: there are too many of them.
+/// Thread-safe, must not block.
 class ConnectionLog {
  public:
   virtual ~ConnectionLog() = default;
@@ -162,6 +168,8 @@ class Session : public Sink {
   void log_connect(Transport transport);
   /// The client has gone; nothing unless it was known.
   void log_close(Transport transport);
+  /// The client was not let in, or its poll failed.
+  void log_refusal(Transport transport, std::string_view user, std::uint32_t code, std::string_view reason);
 
   SessionContext& context_;
   Outlet& outlet_;

@@ -365,6 +365,9 @@ bool WebSocketSession::handle_connect(const Command& command) {
 void WebSocketSession::on_identified(std::uint32_t id, const Verdict& verdict) {
   if (!verdict.is_allowed) {
     phase_ = Phase::waiting;
+    const bool is_plain = verdict.code == 0;
+    log_refusal(Transport::websocket, user_, is_plain ? kDisconnectPermissionDenied.code : verdict.code,
+                is_plain ? kDisconnectPermissionDenied.reason : std::string_view(verdict.reason));
     if (verdict.code != 0) return deny(id, verdict);
     disconnect_with(kDisconnectPermissionDenied);
     return;

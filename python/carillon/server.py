@@ -168,16 +168,21 @@ class Server(HookDecorators):
             self._hooks.close()
             events.close(_HOOKS_S)
 
-    def drain(self, deadline: float = 10.0) -> bool:
+    def drain(self, deadline: float | None = None) -> bool:
         """Asks all clients to go, takes no new ones, and waits for them. The server still runs afterwards.
 
+        How many were asked, left, and did not is logged.
+
         Args:
-            deadline: Seconds to wait at most.
+            deadline: Seconds to wait at most, by default `shutdown.timeout` of the configuration.
 
         Returns:
             Whether all left in time.
         """
-        return self._running().drain(int(deadline * 1000))
+        core = self._running()
+        if deadline is None:
+            deadline = configuration.seconds(self._settings["shutdown"]["timeout"])
+        return core.drain(int(deadline * 1000))
 
     def wait(self) -> None:
         """Waits until the server is stopped. Signals (Ctrl-C) are seen within 100 ms.
@@ -470,7 +475,19 @@ class Server(HookDecorators):
         return self._running().cut(client)
 
     def stats(self) -> dict[str, Any]:
-        """Counters of the server. Readable after it was stopped."""
+        """Gauges and counters of the server, also `POST /api/stats`. Readable after it was stopped.
+
+        Now: `connections` (of `connections_max`), `websocket`, `sse`, `polls`, `subscriptions`, `channels`,
+        `clogged` (connections whose kernel buffer is full), `lagging` (subscriptions that are behind),
+        `history_bytes`.
+
+        Ever: `accepted` connections, `turned_away` (closed unheard: out of descriptors or places), `refused`
+        (over the limit of connections), `handshake_timeouts` (no whole request, or no connect command, in
+        time), `bad_requests` (answered with 400, 405, 413 or 431; WebSockets closed for what they sent),
+        `requests`, `commands`, `published`, `recovered` and `not_recovered` (subscriptions that began with a
+        position, each poll counted), `gaps_told` (to subscriptions while they were open), `slow` (closed with
+        3008), `no_pong` (3012), `log_lines_lost` (the queue to `logging` was full).
+        """
         counters: dict[str, Any] = _json.loads(self._whole().stats())
         return counters
 

@@ -64,7 +64,8 @@ def test_those_without_a_descriptor_are_closed_at_once_and_the_operator_hears_of
     host, port = url.removeprefix("http://").split(":")
     with contextlib.ExitStack() as stack:
         clients = [
-            stack.enter_context(socket.create_connection((host, int(port)), timeout=5)) for _ in range(CLIENTS)
+            stack.enter_context(socket.create_connection((host, int(port)), timeout=5))
+            for _ in range(CLIENTS)
         ]
         until = time.monotonic() + 2
         closed = 0

@@ -42,8 +42,9 @@ class Lines final : public EventQueue {
   }
   std::size_t closes() {
     const std::lock_guard lock(mutex_);
-    return static_cast<std::size_t>(
-        std::count_if(lines_.begin(), lines_.end(), [](const LogLine& line) { return line.is_close; }));
+    return static_cast<std::size_t>(std::count_if(lines_.begin(), lines_.end(), [](const LogLine& line) {
+      return line.is_connection && line.connection_event == ConnectionEvent::close;
+    }));
   }
 
  private:
