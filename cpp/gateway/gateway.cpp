@@ -43,10 +43,8 @@ Gateway::Gateway(GatewayShared& shared, const GatewayOptions& options) : shared_
   turn_limits.batch_bytes = static_cast<std::size_t>(shared.limits.batch_bytes);
   std::vector<Shard*> hub_shards;
   for (std::size_t i = 0; i < options.threads; ++i) {
-    const auto failed = [this, i](GatewayShard& shard, const char* what) {
-      const std::size_t connections = shard.connections();
-      fail("shard " + std::to_string(i) + ", whose " + std::to_string(connections) + " connections it closed",
-           what);
+    const auto failed = [this, name = "shard " + std::to_string(i)](GatewayShard& shard, const char* what) {
+      fail(name, what, shard.connections());
       if (shared_.on_shard_failed) shared_.on_shard_failed(shard.shard());
     };
     shards_.push_back(
@@ -67,7 +65,7 @@ void Gateway::start() {
         shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
         without_descriptor_.fetch_add(1, std::memory_order_relaxed);
       },
-      [this](const char* what) { fail("the listener", what); });
+      [this](const char* what) { fail("the listener", what, 0); });
   port_ = listener_->port();
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
                                                     : connections_by_descriptors();
@@ -132,11 +130,8 @@ bool Gateway::drain(Millis deadline_ms) {
 
 void Gateway::tell_drain(std::size_t asked, std::size_t cut_off) const {
   const std::size_t left = asked - cut_off;
-  std::string text =
-      std::to_string(asked) + " clients were asked to leave: " + std::to_string(left) + " left";
-  if (cut_off > 0) {
-    text += ", " + std::to_string(cut_off) + " did not in time and are cut off when the server stops";
-  }
+  std::string text = "clients asked to leave: " + std::to_string(asked) + ", left: " + std::to_string(left);
+  if (cut_off > 0) text += ", still here and cut off when the server stops: " + std::to_string(cut_off);
   tell({cut_off > 0 ? LogLevel::warning : LogLevel::info,
         "drain",
         std::move(text),
@@ -209,10 +204,13 @@ void Gateway::keep_house(Millis now_ms) {
         std::move(numbers)});
 }
 
-void Gateway::fail(const std::string& thread, const char* what) {
+void Gateway::fail(std::string_view thread, const char* what, std::size_t connections) {
+  // First what needs no memory: the thread may have died for want of it.
   listener_->stop_soon();
+  shared_.is_draining = true;  // /health says so on connections that are open, and they take no new clients
   try {
-    std::string text = "a thread of the server died (" + thread + "): " + what;
+    std::string text = "a thread of the server died (" + std::string(thread) + "): " + what;
+    if (connections > 0) text += "; its " + std::to_string(connections) + " connections were closed";
     {
       const std::lock_guard lock(failure_mutex_);
       if (failure_.empty()) failure_ = text;
@@ -222,14 +220,16 @@ void Gateway::fail(const std::string& thread, const char* what) {
       text += ", with more memory or a lower limits.history_bytes_total";
     }
     tell({LogLevel::error, "failure", std::move(text)});
-  } catch (const std::bad_alloc&) {  // not even for this: is_running tells it all the same
+  } catch (const std::bad_alloc&) {
+    const std::lock_guard lock(failure_mutex_);
+    if (failure_.empty()) failure_ = "out of memory";  // so short that it needs none
   }
   has_failed_ = true;
 }
 
 std::string Gateway::failure() const {
   const std::lock_guard lock(failure_mutex_);
-  return failure_.empty() && has_failed_ ? "a thread of the server died" : failure_;
+  return failure_;
 }
 
 }  // namespace carillon

@@ -6,6 +6,7 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gateway/gateway_shard.hpp"
@@ -48,8 +49,8 @@ class Gateway {
   void for_each_session(const std::function<void(Session&)>& visit);
   /// Tells the operator when connections are turned away. From time to time, from one thread.
   void keep_house(Millis now_ms);
-  /// A thread has met with an exception: nobody new is accepted, and it is told. Any thread.
-  void fail(const std::string& thread, const char* what);
+  /// A thread, which had so many connections, has died: nobody new is accepted, and it is told. Any thread.
+  void fail(std::string_view thread, const char* what, std::size_t connections);
   [[nodiscard]] bool has_failed() const { return has_failed_; }
   /// The first failure, or empty.
   [[nodiscard]] std::string failure() const;

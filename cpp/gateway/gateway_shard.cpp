@@ -19,7 +19,7 @@
 #include <exception>
 #include <system_error>
 
-#include "env/thread_name.hpp"
+#include "gateway/thread_name.hpp"
 #include "hub/receipt.hpp"
 #include "protocol/centrifuge_codes.hpp"
 #include "session/http_session.hpp"
@@ -112,7 +112,8 @@ void GatewayShard::fail(const char* what) {
   const auto try_to = [](const auto& step) {
     try {
       step();
-    } catch (const std::exception&) {  // the first failure is the one that is told
+    } catch (const std::exception&) {
+      return;  // the first failure is the one that is told
     }
   };
   try_to([&] { failed_(*this, what); });
@@ -486,12 +487,12 @@ std::string GatewayShard::peer(const Outlet& outlet) const {
   tcp::endpoint endpoint;
   auto size = static_cast<socklen_t>(endpoint.capacity());
   bool is_known = ::getpeername(outlet.descriptor, endpoint.data(), &size) == 0;
-#ifdef SO_PEERNAME
-  if (!is_known) {  // a connection that was reset: the kernel still remembers
-    size = static_cast<socklen_t>(endpoint.capacity());
+  // A connection that was reset has no peer any more, but Linux remembers; it wants the exact size.
+  for (const std::size_t exact : {sizeof(sockaddr_in6), sizeof(sockaddr_in)}) {
+    if (is_known) break;
+    size = static_cast<socklen_t>(exact);
     is_known = ::getsockopt(outlet.descriptor, SOL_SOCKET, SO_PEERNAME, endpoint.data(), &size) == 0;
   }
-#endif
   if (!is_known) return {};
   endpoint.resize(size);
   const std::string port = ":" + std::to_string(endpoint.port());

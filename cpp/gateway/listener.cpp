@@ -16,7 +16,7 @@
 #include <thread>
 #include <utility>
 
-#include "env/thread_name.hpp"
+#include "gateway/thread_name.hpp"
 
 namespace carillon {
 

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 #include "env/clock.hpp"
 
@@ -35,7 +36,7 @@ class TurnAwayReport {
     }
     if (!is_going_on_ || now_ms - last_ms_ < kQuietMs) return {};
     is_going_on_ = false;
-    return {News::Kind::over, seen_ - told_};
+    return {News::Kind::over, seen_ - std::exchange(told_, seen_)};
   }
 
  private:

@@ -7,9 +7,9 @@
 #include <set>
 #include <utility>
 
-#include "env/thread_name.hpp"
 #include "gateway/beast_http.hpp"
 #include "gateway/gateway.hpp"
+#include "gateway/thread_name.hpp"
 #include "protocol/json_span.hpp"
 #include "session/access.hpp"
 #include "session/origin.hpp"
@@ -129,7 +129,7 @@ void Server::keep_house() {
       network_->access.expire();
       network_->gateway.keep_house(clock_.now_ms());
     } catch (const std::exception& error) {
-      if (!network_->gateway.has_failed()) network_->gateway.fail("the upkeep", error.what());
+      if (!network_->gateway.has_failed()) network_->gateway.fail("the upkeep", error.what(), 0);
     }
     lock.lock();
   }
@@ -237,7 +237,8 @@ void Server::close_readers_on(const Shard& shard) {
   for (const auto& reader : readers) {
     try {
       reader->close();
-    } catch (const std::exception&) {  // the others are to hear of it all the same
+    } catch (const std::exception&) {
+      continue;  // the others are to hear of it all the same
     }
   }
 }

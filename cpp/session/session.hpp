@@ -51,8 +51,8 @@ struct ConnectionRecord {
   std::string_view client;  ///< its id; refuse: it has none
   std::string_view user;    ///< refuse: who it says it is
   std::string_view peer;    ///< its address, `ip:port`
-  std::uint16_t code = 0;   ///< close: disconnect code, 0 when there was none or it did not leave; refuse:
-                           ///< that, or the error's, or the HTTP status
+  /// Close: the disconnect code, 0 if there was none or it did not leave; refuse: that, or the HTTP status.
+  std::uint16_t code = 0;
   std::string_view reason;  ///< close, refuse
   Millis duration_ms = 0;   ///< close
 };

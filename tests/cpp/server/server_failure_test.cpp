@@ -110,13 +110,15 @@ TEST(ServerFailure, ADeadShardIsToldAndNobodyWaitsForIt) {
     const LogLine line = lines->errors().front();
     EXPECT_EQ(line.logger, "server");
     EXPECT_EQ(line.event, "failure");
-    EXPECT_NE(line.message.find("shard 0, whose 2 connections"), std::string::npos) << line.message;
+    EXPECT_NE(line.message.find("(shard 0)"), std::string::npos) << line.message;
+    EXPECT_NE(line.message.find("its 2 connections were closed"), std::string::npos) << line.message;
     EXPECT_NE(line.message.find("bad_alloc"), std::string::npos) << line.message;
     EXPECT_NE(line.message.find("restart"), std::string::npos) << line.message;
     EXPECT_NE(server.failure().find("bad_alloc"), std::string::npos);
     const json stats = json::parse(server.stats());
     EXPECT_EQ(stats["last_error"], server.failure());
     EXPECT_FALSE(stats["is_running"].get<bool>());
+    EXPECT_TRUE(stats["is_draining"].get<bool>());
 
     // Its clients and readers hear of it, nobody new is accepted, the others go on.
     EXPECT_TRUE(comes_true([&] { return items->closed == 1 && lines->closes() == 2; }));
