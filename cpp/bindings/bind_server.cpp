@@ -124,16 +124,19 @@ py::tuple question_to_python(const HookQuestion& question) {
 
 py::tuple line_to_python(const LogLine& line) {
   py::dict fields;
+  if (!line.event.empty()) fields["event"] = line.event;
+  for (const auto& [name, number] : line.numbers) fields[py::str(name)] = number;
   if (line.is_connection) {
-    fields["event"] = line.is_close ? "close" : "connect";
+    fields["event"] = name_of(line.connection_event);
     fields["client"] = line.client;
     fields["user"] = line.user;
+    fields["peer"] = line.peer;
     fields["transport"] = name_of(line.transport);
     fields["code"] = line.code;
     fields["reason"] = line.reason;
     fields["duration_ms"] = line.duration_ms;
   }
-  return py::make_tuple("log", line.logger, line.level, line.message, fields);
+  return py::make_tuple("log", line.logger, name_of(line.level), line.message, fields);
 }
 
 py::tuple to_python(BridgeItem& item) {
@@ -268,6 +271,7 @@ void bind_server(py::module_& m) {
           py::arg("deadline_ms"), py::call_guard<WithoutGil>())
       .def_property_readonly("port", [](PyServer& self) { return self.get().port(); })
       .def_property_readonly("is_running", [](PyServer& self) { return self.get().is_running(); })
+      .def_property_readonly("failure", [](PyServer& self) { return self.get().failure(); })
       .def(
           "publish",
           [](PyServer& self, const std::string& channel, const py::buffer& data, bool is_json,

@@ -28,6 +28,7 @@ struct Connection {
   bool is_close_wanted = false;
   bool is_cut = false;  // ended without a word
   bool is_lingering = false;
+  bool is_counted_clogged = false;
   bool is_settling = false;  // stands in the list of those to be settled
   bool is_gone = false;
 };

@@ -7,9 +7,12 @@
 #include <chrono>
 #include <condition_variable>
 #include <mutex>
+#include <new>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
+#include <utility>
 
 #include "gateway/uring_flush.hpp"
 
@@ -25,10 +28,14 @@ constexpr std::size_t kRefusalsAtOnce = 32;
 /// After the last client has gone, answers to others still leave.
 constexpr auto kLastWords = std::chrono::milliseconds(500);
 
-std::size_t connections_by_descriptors() {
+std::size_t descriptor_limit() {
   rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1'000;
-  const auto soft = static_cast<std::size_t>(std::min<rlim_t>(limit.rlim_cur, 100'000'000));
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1'024;
+  return static_cast<std::size_t>(std::min<rlim_t>(limit.rlim_cur, 100'000'000));
+}
+
+std::size_t connections_by_descriptors() {
+  const std::size_t soft = descriptor_limit();
   return soft > 2 * kReservedDescriptors ? soft - kReservedDescriptors - kRefusalsAtOnce : soft / 2;
 }
 
@@ -40,7 +47,12 @@ Gateway::Gateway(GatewayShared& shared, const GatewayOptions& options) : shared_
   turn_limits.batch_bytes = static_cast<std::size_t>(shared.limits.batch_bytes);
   std::vector<Shard*> hub_shards;
   for (std::size_t i = 0; i < options.threads; ++i) {
-    shards_.push_back(std::make_unique<GatewayShard>(static_cast<std::uint32_t>(i), shared, turn_limits));
+    const auto failed = [this, name = "shard " + std::to_string(i)](GatewayShard& shard, const char* what) {
+      fail(name, what, shard.connections());
+      if (shared_.on_shard_failed) shared_.on_shard_failed(shard.shard());
+    };
+    shards_.push_back(
+        std::make_unique<GatewayShard>(static_cast<std::uint32_t>(i), shared, turn_limits, failed));
     hub_shards.push_back(&shards_.back()->shard());
   }
   shared.hub.set_shards(std::move(hub_shards));
@@ -62,7 +74,11 @@ void Gateway::start() {
       Listener::Options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes,
                         shared_.limits.stall_timeout_ms},
       [this](int descriptor) { accepted(descriptor); },
-      [this] { shared_.turned_away.fetch_add(1, std::memory_order_relaxed); });
+      [this] {
+        shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
+        without_descriptor_.fetch_add(1, std::memory_order_relaxed);
+      },
+      [this](const char* what) { fail("the listener", what, 0); });
   port_ = listener_->port();
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
                                                     : connections_by_descriptors();
@@ -73,6 +89,7 @@ void Gateway::start() {
 
 void Gateway::accepted(int descriptor) {
   const std::size_t open = connections();
+  shared_.accepted.fetch_add(1, std::memory_order_relaxed);
   if (open >= connections_max_ + kRefusalsAtOnce) {
     ::close(descriptor);
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
@@ -87,8 +104,9 @@ void Gateway::stop() {
   is_running_ = false;
   is_stopping_ = true;
   const std::lock_guard drained(drain_mutex_);
-  listener_.reset();
+  listener_->stop();
   for (const auto& shard : shards_) shard->stop();
+  listener_.reset();  // no thread is left that could stop it
 }
 
 std::size_t Gateway::clients() const {
@@ -110,14 +128,29 @@ bool Gateway::drain(Millis deadline_ms) {
     return is_done();
   };
   shared_.is_draining.store(true);
+  const std::size_t asked = clients();
   const auto until = Time::now() + std::chrono::milliseconds(deadline_ms);
   for (const auto& shard : shards_) shard->drain(deadline_ms / 2);
   // The listener goes on: who comes now is told to come back elsewhere, and /health that this server is
   // leaving.
   const bool have_left = wait_until(until, [this] { return clients() == 0; });
   if (listener_) listener_->stop();
+  const std::size_t cut_off = std::min(clients(), asked);
   wait_until(std::min(until, Time::now() + kLastWords), [this] { return connections() == 0; });
+  tell_drain(asked, cut_off);
   return have_left;
+}
+
+void Gateway::tell_drain(std::size_t asked, std::size_t cut_off) const {
+  const std::size_t left = asked - cut_off;
+  std::string text = "clients asked to leave: " + std::to_string(asked) + ", left: " + std::to_string(left);
+  if (cut_off > 0) text += ", still here and cut off when the server stops: " + std::to_string(cut_off);
+  tell({cut_off > 0 ? LogLevel::warning : LogLevel::info,
+        "drain",
+        std::move(text),
+        {{"asked", static_cast<std::int64_t>(asked)},
+         {"left", static_cast<std::int64_t>(left)},
+         {"cut_off", static_cast<std::int64_t>(cut_off)}}});
 }
 
 bool Gateway::cut(const std::string& client) {
@@ -153,11 +186,63 @@ void Gateway::for_each_session(const std::function<void(Session&)>& visit) {
   all_done.wait(lock, [&] { return missing == 0; });
 }
 
-std::string Gateway::failure() const {
-  for (const auto& shard : shards_) {
-    if (std::string text = shard->failure(); !text.empty()) return text;
+void Gateway::tell(OperatorNote note) const {
+  if (shared_.operator_log != nullptr) shared_.operator_log->tell(std::move(note));
+}
+
+void Gateway::keep_house(Millis now_ms) {
+  using Kind = TurnAwayReport::News::Kind;
+  const auto [kind, count] = turn_away_report_.look(shared_.turned_away.load(), now_ms);
+  if (kind == Kind::none) return;
+  const std::uint64_t without_descriptor = without_descriptor_.load();
+  const bool is_out_of_descriptors =
+      std::exchange(told_without_descriptor_, without_descriptor) != without_descriptor;
+  const std::size_t limit = is_out_of_descriptors ? descriptor_limit() : connections_max_;
+  const auto number = [](auto value) { return static_cast<std::int64_t>(value); };
+  std::vector<std::pair<std::string_view, std::int64_t>> numbers{
+      {"connections", number(connections())}, {"limit", number(limit)}, {"turned_away", number(count)}};
+  const std::string those = std::to_string(connections()) + " connections, limit " + std::to_string(limit);
+  const std::string more = count == 0 ? "" : "; " + std::to_string(count) + " more had been turned away";
+  if (kind == Kind::over) {
+    return tell({LogLevel::info, "accepting",
+                 "connections are accepted again: " + std::to_string(connections()) + " connections" + more,
+                 std::move(numbers)});
   }
-  return {};
+  const std::string turned_away = ": " + std::to_string(count) + " turned away; ";
+  tell({LogLevel::warning, "turned_away",
+        is_out_of_descriptors
+            ? "out of descriptors: " + those + turned_away + "raise ulimit -n (LimitNOFILE of systemd)"
+            : "out of places: " + those + turned_away +
+                  (shared_.limits.connections > 0 ? "raise limits.connections" : "raise ulimit -n"),
+        std::move(numbers)});
+}
+
+void Gateway::fail(std::string_view thread, const char* what, std::size_t connections) {
+  // First what needs no memory: the thread may have died for want of it.
+  listener_->stop_soon();
+  shared_.is_draining = true;  // /health says so on connections that are open, and they take no new clients
+  try {
+    std::string text = "a thread of the server died (" + std::string(thread) + "): " + what;
+    if (connections > 0) text += "; its " + std::to_string(connections) + " connections were closed";
+    {
+      const std::lock_guard lock(failure_mutex_);
+      if (failure_.empty()) failure_ = text;
+    }
+    text += "; nobody new is accepted: restart the server";
+    if (std::string_view(what).find("bad_alloc") != std::string_view::npos) {
+      text += ", with more memory or a lower limits.history_bytes_total";
+    }
+    tell({LogLevel::error, "failure", std::move(text)});
+  } catch (const std::bad_alloc&) {
+    const std::lock_guard lock(failure_mutex_);
+    if (failure_.empty()) failure_ = "out of memory";  // so short that it needs none
+  }
+  has_failed_ = true;
+}
+
+std::string Gateway::failure() const {
+  const std::lock_guard lock(failure_mutex_);
+  return failure_;
 }
 
 }  // namespace carillon

@@ -6,10 +6,12 @@
 #include <memory>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "gateway/gateway_shard.hpp"
 #include "gateway/listener.hpp"
+#include "gateway/turn_away_report.hpp"
 
 namespace carillon {
 
@@ -35,8 +37,8 @@ class Gateway {
   void start();
   void stop();
   /// Asks every client to go over the first half of `deadline_ms` and waits for them until it ends; who comes
-  /// meanwhile is told to come back elsewhere. Then accepts nothing more. True: all clients have left.
-  /// Blocks.
+  /// meanwhile is told to come back elsewhere. Then accepts nothing more, and tells the operator how it went.
+  /// True: all clients have left. Blocks.
   bool drain(Millis deadline_ms);
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
@@ -46,8 +48,15 @@ class Gateway {
   [[nodiscard]] const std::vector<std::unique_ptr<GatewayShard>>& shards() const { return shards_; }
   /// Ends the client's connection at once; false: no such client. Not from a shard's thread.
   bool cut(const std::string& client);
-  /// Runs `visit` for each session on its shard's thread and waits for all. Not from a shard's thread.
+  /// Runs `visit` for each session on its shard's thread and waits for all; a shard that has failed has none
+  /// any more. Not from a shard's thread.
   void for_each_session(const std::function<void(Session&)>& visit);
+  /// Tells the operator when connections are turned away. From time to time, from one thread.
+  void keep_house(Millis now_ms);
+  /// A thread, which had so many connections, has died: nobody new is accepted, and it is told. Any thread.
+  void fail(std::string_view thread, const char* what, std::size_t connections);
+  [[nodiscard]] bool has_failed() const { return has_failed_; }
+  /// The first failure, or empty.
   [[nodiscard]] std::string failure() const;
   /// How bytes leave: "io_uring" or "send". Once start() has returned.
   [[nodiscard]] std::string_view flush_name() const { return has_uring_ ? "io_uring" : "send"; }
@@ -55,6 +64,8 @@ class Gateway {
 
  private:
   void accepted(int descriptor);
+  void tell(OperatorNote note) const;
+  void tell_drain(std::size_t asked, std::size_t cut_off) const;
 
   GatewayShared& shared_;
   const GatewayOptions options_;
@@ -67,6 +78,12 @@ class Gateway {
   bool has_uring_ = false;
   std::mutex drain_mutex_;                // held while drain() runs
   std::atomic<bool> is_stopping_{false};  // ends a drain early
+  std::atomic<bool> has_failed_{false};
+  mutable std::mutex failure_mutex_;
+  std::string failure_;
+  std::atomic<std::uint64_t> without_descriptor_{0};  // of those turned away
+  std::uint64_t told_without_descriptor_ = 0;
+  TurnAwayReport turn_away_report_;
 };
 
 }  // namespace carillon

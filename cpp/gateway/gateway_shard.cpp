@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <array>
 #include <boost/asio/io_context.hpp>
+#include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -16,20 +17,22 @@
 #include <chrono>
 #include <cstddef>
 #include <exception>
-#include <mutex>
 #include <system_error>
 
+#include "gateway/thread_name.hpp"
 #include "gateway/uring_flush.hpp"
+#include "hub/receipt.hpp"
 #include "protocol/centrifuge_codes.hpp"
 #include "session/http_session.hpp"
 
 namespace carillon {
 
 namespace asio = boost::asio;
+using asio::ip::tcp;
 
 namespace {
 constexpr std::size_t kReadBytes = 64 * 1024;
-constexpr int kEventsPerCall = 512;
+constexpr std::size_t kEventsPerCall = 512;
 
 Connection& connection_of(Outlet& outlet) {
   // The outlet is the connection's first member.
@@ -46,8 +49,25 @@ struct GatewayShard::Io {
   asio::steady_timer tick{context};
 };
 
-GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits)
+/// An accepted socket on its way to the shard: closed, unless a connection takes it.
+struct GatewayShard::Arrival {
+  Arrival(GatewayShared& gateway, int accepted) : shared(gateway), descriptor(accepted) {
+    shared.connections.fetch_add(1);
+  }
+  Arrival(const Arrival&) = delete;
+  Arrival& operator=(const Arrival&) = delete;
+  ~Arrival() {
+    if (descriptor < 0) return;
+    ::close(descriptor);
+    shared.connections.fetch_sub(1);
+  }
+  GatewayShared& shared;
+  int descriptor;
+};
+
+GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits, Failed failed)
     : shared_(shared),
+      failed_(std::move(failed)),
       io_(std::make_shared<Io>()),
       shard_(index, clock_, turn_limits,
              [this, weak = std::weak_ptr<Io>(io_)] {
@@ -73,6 +93,7 @@ GatewayShard::~GatewayShard() { stop(); }
 
 void GatewayShard::start(bool with_uring) {
   thread_ = std::thread([this, with_uring] {
+    name_this_thread("carillon-s" + std::to_string(shard_.index()));
     shard_.bind_to_this_thread();
     try {
       std::string why_not;
@@ -82,11 +103,45 @@ void GatewayShard::start(bool with_uring) {
       wait_for_tick();
       io_->context.run();
     } catch (const std::exception& error) {
-      const std::lock_guard lock(failure_mutex_);
-      failure_ = error.what();
+      fail(error.what());
+    } catch (...) {
+      fail("an unknown exception");
     }
     Shard::unbind_this_thread();
   });
+}
+
+void GatewayShard::fail(const char* what) {
+  // As far as it goes: memory may be short, and what was interrupted is not whole.
+  const auto try_to = [](const auto& step) {
+    try {
+      step();
+    } catch (const std::exception&) {
+      return;  // the first failure is the one that is told
+    }
+  };
+  try_to([&] { failed_(*this, what); });
+  for (const auto& connection : connections_) {
+    try_to([&] {
+      connection->session->note_end(0, "the server failed");
+      connection->session->let_go();
+    });
+  }
+  shard_.close();
+  release_connections();
+}
+
+void GatewayShard::release_connections() {
+  replaced_.clear();
+  for (const auto& connection : graveyard_) ::close(connection->outlet.descriptor);
+  graveyard_.clear();
+  for (const auto& connection : connections_) {
+    ::close(connection->outlet.descriptor);
+    connection->is_gone = true;
+    count_clogged(*connection);
+  }
+  shared_.connections.fetch_sub(connections_.size());
+  connections_.clear();
 }
 
 void GatewayShard::stop() {
@@ -101,39 +156,33 @@ void GatewayShard::stop() {
     io_->context.stop();
   });
   thread_.join();
-  replaced_.clear();
-  for (const auto& connection : connections_) ::close(connection->outlet.descriptor);
-  shared_.connections.fetch_sub(connections_.size());
-  connections_.clear();
+  release_connections();
   io_.reset();
 }
 
-std::string GatewayShard::failure() const {
-  const std::lock_guard lock(failure_mutex_);
-  return failure_;
-}
-
 void GatewayShard::adopt(int descriptor, bool is_over_limit) {
-  shared_.connections.fetch_add(1);
-  shard_.post([this, descriptor, is_over_limit] {
+  shard_.post([this, arrival = std::make_shared<Arrival>(shared_, descriptor), is_over_limit] {
     auto connection = std::make_unique<Connection>();
     Connection& place = *connection;
-    place.outlet.descriptor = descriptor;
+    place.outlet.descriptor = arrival->descriptor;
     place.index = static_cast<std::uint32_t>(connections_.size());
     place.session = std::make_unique<HttpSession>(context_, place.outlet, is_over_limit);
     place.outlet.session = place.session.get();
     connections_.push_back(std::move(connection));
+    arrival->descriptor = -1;
     // Edge-triggered for both directions from the start: a connection that clogs needs no further call.
     epoll_event event{};
     event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
     event.data.ptr = &place;
-    if (::epoll_ctl(io_->events.native_handle(), EPOLL_CTL_ADD, descriptor, &event) != 0) return drop(place);
+    if (::epoll_ctl(io_->events.native_handle(), EPOLL_CTL_ADD, place.outlet.descriptor, &event) != 0) {
+      return drop(place);
+    }
     wheel_.schedule(place, deadline_of(place));
   });
 }
 
 void GatewayShard::cut(std::string client, std::function<void(bool)> done) {
-  shard_.run([this, client = std::move(client), done = std::move(done)] {
+  shard_.run([this, client = std::move(client), receipt = std::make_shared<Receipt>(std::move(done))] {
     bool is_here = false;
     for (const auto& connection : connections_) {
       if (connection->is_gone || connection->outlet.session->client_id() != client) continue;
@@ -141,16 +190,17 @@ void GatewayShard::cut(std::string client, std::function<void(bool)> done) {
       connection->session->note_end(0, "cut by the server");
       settle_later(*connection);
     }
-    done(is_here);
+    receipt->give(is_here);
   });
 }
 
 void GatewayShard::for_each_session(std::function<void(Session&)> visit, std::function<void()> done) {
-  shard_.run([this, visit = std::move(visit), done = std::move(done)] {
+  auto receipt = std::make_shared<Receipt>([done = std::move(done)](bool /*has_run*/) { done(); });
+  shard_.run([this, visit = std::move(visit), receipt = std::move(receipt)] {
     for (const auto& connection : connections_) {
       if (!connection->is_gone && !connection->is_lingering) visit(*connection->outlet.session);
     }
-    done();
+    receipt->give(true);
   });
 }
 
@@ -161,6 +211,7 @@ void GatewayShard::wait_for_events() {
                          [this](const boost::system::error_code& error) {
                            if (error) return;
                            take_events();
+                           tick_if_all_is_seen();
                            wait_for_events();
                          });
 }
@@ -168,12 +219,15 @@ void GatewayShard::wait_for_events() {
 void GatewayShard::take_events() {
   clock_.refresh();
   std::array<epoll_event, kEventsPerCall> events;
-  const int count = ::epoll_wait(io_->events.native_handle(), events.data(), kEventsPerCall, 0);
+  const int count =
+      ::epoll_wait(io_->events.native_handle(), events.data(), static_cast<int>(kEventsPerCall), 0);
   for (int i = 0; i < count; ++i) {
     on_event(*static_cast<Connection*>(events[static_cast<std::size_t>(i)].data.ptr),
              events[static_cast<std::size_t>(i)].events);
   }
-  end_turn();
+  if (count > 0) end_turn();
+  const auto seen = static_cast<std::size_t>(std::max(count, 0));
+  unseen_ -= seen < kEventsPerCall ? unseen_ : std::min(unseen_, seen);
 }
 
 void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
@@ -184,6 +238,7 @@ void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
   Outlet& outlet = connection.outlet;
   if ((events & EPOLLOUT) != 0 && outlet.is_clogged) {
     if (flush_->flush_rest(outlet, clock_.now_ms(), report_)) {
+      count_clogged(connection);
       outlet.wants_empty_notice = false;
       outlet.session->on_outlet_empty();
       if (connection.is_close_wanted) settle_later(connection);
@@ -200,6 +255,16 @@ void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
     } else {
       read(connection);
     }
+  }
+}
+
+void GatewayShard::count_clogged(Connection& connection) {
+  const bool is_clogged = connection.outlet.is_clogged && !connection.is_gone;
+  if (std::exchange(connection.is_counted_clogged, is_clogged) == is_clogged) return;
+  if (is_clogged) {
+    counters_.clogged.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    counters_.clogged.fetch_sub(1, std::memory_order_relaxed);
   }
 }
 
@@ -268,10 +333,19 @@ void GatewayShard::wait_for_tick() {
   io_->tick.expires_after(std::chrono::milliseconds(TimerWheel::kTickMs));
   io_->tick.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    clock_.refresh();
-    on_tick();
+    if (!std::exchange(is_tick_waiting_, true)) unseen_ = connections_.size();
+    take_events();
+    tick_if_all_is_seen();
     wait_for_tick();
   });
+}
+
+void GatewayShard::tick_if_all_is_seen() {
+  // What came in time may wait in a socket behind more events than one turn takes: deadlines are judged when
+  // every connection that was ready at the tick has been read.
+  if (!is_tick_waiting_ || unseen_ > 0 || is_stopping_) return;
+  is_tick_waiting_ = false;
+  on_tick();
 }
 
 Millis GatewayShard::deadline_of(const Connection& connection) const {
@@ -367,6 +441,7 @@ void GatewayShard::flush() {
     for (Outlet* outlet : report.broken) drop_broken(connection_of(*outlet));
     for (Outlet* outlet : report.clogged) {
       Connection& connection = connection_of(*outlet);
+      count_clogged(connection);
       if (!connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
     }
     for (Outlet* outlet : report.emptied) {
@@ -409,6 +484,24 @@ void GatewayShard::reschedule(Outlet& outlet) {
   Connection& connection = connection_of(outlet);
   // A session under construction is not in its place yet; it is scheduled when it is.
   if (outlet.session != nullptr && !connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
+}
+
+std::string GatewayShard::peer(const Outlet& outlet) const {
+  // Asked for when a record is written, so that an idle connection keeps nothing for it.
+  tcp::endpoint endpoint;
+  auto size = static_cast<socklen_t>(endpoint.capacity());
+  bool is_known = ::getpeername(outlet.descriptor, endpoint.data(), &size) == 0;
+  // A connection that was reset has no peer any more, but Linux remembers; it wants the exact size.
+  for (const std::size_t exact : {sizeof(sockaddr_in6), sizeof(sockaddr_in)}) {
+    if (is_known) break;
+    size = static_cast<socklen_t>(exact);
+    is_known = ::getsockopt(outlet.descriptor, SOL_SOCKET, SO_PEERNAME, endpoint.data(), &size) == 0;
+  }
+  if (!is_known) return {};
+  endpoint.resize(size);
+  const std::string port = ":" + std::to_string(endpoint.port());
+  const asio::ip::address address = endpoint.address();
+  return (address.is_v6() ? "[" + address.to_string() + "]" : address.to_string()) + port;
 }
 
 void GatewayShard::settle_later(Connection& connection) {
@@ -458,6 +551,7 @@ void GatewayShard::begin_linger(Connection& connection) {
 void GatewayShard::drop(Connection& connection) {
   if (connection.is_gone) return;
   connection.is_gone = true;
+  count_clogged(connection);
   if (!connection.is_lingering) connection.session->let_go();
   wheel_.remove(connection);
   std::erase(read_queue_, &connection);

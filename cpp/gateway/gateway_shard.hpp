@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -13,6 +12,7 @@
 #include "env/clock.hpp"
 #include "gateway/connection.hpp"
 #include "gateway/flush.hpp"
+#include "gateway/operator_log.hpp"
 #include "gateway/timer_wheel.hpp"
 #include "hub/hub.hpp"
 #include "session/session.hpp"
@@ -31,8 +31,11 @@ struct GatewayShared {
   const Heartbeat& heartbeat;
   std::string version;
   ConnectionLog* log = nullptr;
+  OperatorLog* operator_log = nullptr;
+  std::function<void(Shard&)> on_shard_failed;  ///< on its thread, for others who have cursors there
   std::atomic<bool> is_draining{false};
   std::atomic<std::size_t> connections{0};
+  std::atomic<std::uint64_t> accepted{0};     ///< connections, ever
   std::atomic<std::uint64_t> turned_away{0};  ///< closed without a word: no place even to refuse them, ever
 };
 
@@ -52,13 +55,18 @@ class TurnClock final : public Clock {
 /// flush. One turn after another; nothing blocks but the wait for the next event.
 class GatewayShard final : private ConnectionHost {
  public:
-  GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits);
+  /// An exception ends the thread: `failed` hears of it there, while the shard still has what it had.
+  using Failed = std::function<void(GatewayShard&, const char* what)>;
+
+  GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits, Failed failed);
   ~GatewayShard() override;
   GatewayShard(const GatewayShard&) = delete;
   GatewayShard& operator=(const GatewayShard&) = delete;
 
   [[nodiscard]] Shard& shard() { return shard_; }
   [[nodiscard]] const SessionCounters& counters() const { return counters_; }
+  /// On the shard's thread.
+  [[nodiscard]] std::size_t connections() const { return connections_.size(); }
 
   /// With io_uring, if the thread can have it after all.
   void start(bool with_uring);
@@ -68,25 +76,28 @@ class GatewayShard final : private ConnectionHost {
   void adopt(int descriptor, bool is_over_limit);
   /// Asks every client to go, spread over `pace_ms`. Any thread.
   void drain(Millis pace_ms);
-  /// Ends the client's connection at once, without a word. Any thread; `done` tells whether it was here.
+  /// Ends the client's connection at once, without a word. Any thread; `done` tells whether it was here, in
+  /// any case: a thread that has died has no clients.
   void cut(std::string client, std::function<void(bool)> done);
-  /// Runs `visit` for each session, on the shard's thread. Any thread.
+  /// Runs `visit` for each session, on the shard's thread, then `done`, in any case. Any thread.
   void for_each_session(std::function<void(Session&)> visit, std::function<void()> done);
-  /// The first failure of the thread, or empty.
-  [[nodiscard]] std::string failure() const;
 
  private:
   struct Io;  // Asio stays in the source file
+  struct Arrival;
 
   void close(Outlet& outlet) override;
   void replace(Outlet& outlet, std::unique_ptr<Session> successor) override;
   void pause_reading(Outlet& outlet, bool is_paused) override;
   void reschedule(Outlet& outlet) override;
+  [[nodiscard]] std::string peer(const Outlet& outlet) const override;
 
   void wait_for_events();
   void wait_for_tick();
   void take_events();
+  void tick_if_all_is_seen();
   void on_event(Connection& connection, std::uint32_t events);
+  void count_clogged(Connection& connection);
   void lost(Connection& connection);
   void slow(Connection& connection);
   void drop_broken(Connection& connection);
@@ -103,8 +114,11 @@ class GatewayShard final : private ConnectionHost {
   void drop(Connection& connection);
   [[nodiscard]] Millis deadline_of(const Connection& connection) const;
   void drain_some();
+  void fail(const char* what);
+  void release_connections();
 
   GatewayShared& shared_;
+  const Failed failed_;
   TurnClock clock_;
   SessionCounters counters_;
   std::shared_ptr<Io> io_;  // gone once stopped; a late wake-up then finds nobody
@@ -122,11 +136,11 @@ class GatewayShard final : private ConnectionHost {
   std::vector<Connection*> due_;
   std::vector<Session*> finishing_;
   FlushReport report_;
+  std::size_t unseen_ = 0;  // while a tick waits: so many connections may be ready and not looked at yet
+  bool is_tick_waiting_ = false;
   std::size_t drain_per_tick_ = 0;
   bool is_turn_posted_ = false;
   bool is_stopping_ = false;
-  mutable std::mutex failure_mutex_;
-  std::string failure_;
   std::thread thread_;
 };
 

@@ -12,7 +12,11 @@
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <chrono>
+#include <exception>
 #include <thread>
+#include <utility>
+
+#include "gateway/thread_name.hpp"
 
 namespace carillon {
 
@@ -22,6 +26,7 @@ using asio::ip::tcp;
 namespace {
 constexpr int kAcceptsPerEvent = 256;
 constexpr auto kPauseWithoutDescriptors = std::chrono::milliseconds(50);
+constexpr int kTurnedAwayPerPause = 1'024;
 }  // namespace
 
 struct Listener::Io {
@@ -36,10 +41,11 @@ struct Listener::Io {
   }
 };
 
-Listener::Listener(const Options& options, Accepted accepted, TurnedAway turned_away)
+Listener::Listener(const Options& options, Accepted accepted, TurnedAway turned_away, Failed failed)
     : options_(options),
       accepted_(std::move(accepted)),
       turned_away_(std::move(turned_away)),
+      failed_(std::move(failed)),
       io_(std::make_unique<Io>()) {
   tcp::resolver resolver(io_->context);
   boost::system::error_code error;
@@ -80,17 +86,24 @@ Listener::~Listener() { stop(); }
 
 void Listener::start() {
   io_->thread = std::thread([this] {
-    wait();
-    io_->context.run();
+    name_this_thread("carillon-accept");
+    try {
+      wait();
+      io_->context.run();
+    } catch (const std::exception& error) {
+      failed_(error.what());
+    }
+    boost::system::error_code ignored;
+    io_->acceptor.close(ignored);  // who comes now is refused, and does not wait in the backlog
   });
 }
 
+void Listener::stop_soon() { io_->context.stop(); }
+
 void Listener::stop() {
   if (!io_->thread.joinable()) return;
-  io_->context.stop();
+  stop_soon();
   io_->thread.join();
-  boost::system::error_code ignored;
-  io_->acceptor.close(ignored);
 }
 
 void Listener::wait() {
@@ -109,15 +122,7 @@ void Listener::accept_waiting() {
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      // Nobody waits for an answer that cannot come: one is taken off the queue and closed, then there is a
-      // pause.
-      if (io_->spare >= 0) ::close(io_->spare);
-      const int refused = ::accept4(socket, nullptr, nullptr, SOCK_CLOEXEC);
-      if (refused >= 0) {
-        ::close(refused);
-        turned_away_();
-      }
-      io_->spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+      turn_away_waiting();
       io_->pause.expires_after(kPauseWithoutDescriptors);
       io_->pause.async_wait([this](const boost::system::error_code& error) {
         if (!error) wait();
@@ -127,6 +132,19 @@ void Listener::accept_waiting() {
     if (errno == EAGAIN || errno == EWOULDBLOCK) break;
   }
   wait();
+}
+
+void Listener::turn_away_waiting() {
+  // Nobody is to wait for an answer that cannot come: the descriptor kept for this serves one after the
+  // other.
+  if (io_->spare >= 0) ::close(std::exchange(io_->spare, -1));
+  for (int i = 0; i < kTurnedAwayPerPause; ++i) {
+    const int refused = ::accept4(io_->acceptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
+    if (refused < 0) break;
+    ::close(refused);
+    turned_away_();
+  }
+  io_->spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
 }  // namespace carillon

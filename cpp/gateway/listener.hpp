@@ -18,10 +18,11 @@ class Listener {
     std::int64_t stall_timeout_ms = 0;      ///< unacknowledged for so long: the peer is gone
   };
   using Accepted = std::function<void(int descriptor)>;
-  using TurnedAway = std::function<void()>;  ///< one was closed unheard: no descriptor was left
+  using TurnedAway = std::function<void()>;              ///< one was closed unheard: no descriptor was left
+  using Failed = std::function<void(const char* what)>;  ///< an exception has ended the thread
 
   /// Binds and listens; throws std::system_error.
-  Listener(const Options& options, Accepted accepted, TurnedAway turned_away);
+  Listener(const Options& options, Accepted accepted, TurnedAway turned_away, Failed failed);
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
@@ -30,15 +31,19 @@ class Listener {
   void start();
   /// Accepts nothing more and closes the socket.
   void stop();
+  /// The same, but does not wait for it. Any thread.
+  void stop_soon();
 
  private:
   struct Io;
   void wait();
   void accept_waiting();
+  void turn_away_waiting();
 
   const Options options_;
   const Accepted accepted_;
   const TurnedAway turned_away_;
+  const Failed failed_;
   std::unique_ptr<Io> io_;
   std::uint16_t port_ = 0;
 };

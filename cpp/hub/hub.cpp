@@ -4,6 +4,8 @@
 #include <limits>
 #include <utility>
 
+#include "hub/receipt.hpp"
+
 namespace carillon {
 
 Hub::Hub(const Clock& clock, Store& store, ChannelRules rules, HubLimits limits)
@@ -329,6 +331,7 @@ void Hub::ledger(std::function<void(Ledger)> done) {
     std::mutex mutex;
     std::unordered_map<std::string, LedgerRow> rows;
     std::size_t missing = 0;
+    std::size_t missing_shards = 0;
     std::function<void(Ledger)> done;
   };
   auto collection = std::make_shared<Collection>();
@@ -346,6 +349,7 @@ void Hub::ledger(std::function<void(Ledger)> done) {
       }
     }
     Ledger ledger;
+    ledger.missing_shards = collection->missing_shards;
     {
       const std::lock_guard lock(forgotten_mutex_);
       if (forgotten_.account.published > 0 || forgotten_.unbalanced > 0) ledger.rows.push_back(forgotten_);
@@ -360,14 +364,21 @@ void Hub::ledger(std::function<void(Ledger)> done) {
   };
   if (shards_.empty()) return finish();
   for (Shard* shard : shards_) {
-    shard->run([shard, collection, finish] {
+    auto receipt = std::make_shared<Receipt>([collection, finish](bool has_run) {
       bool is_last = false;
       {
         const std::lock_guard lock(collection->mutex);
-        shard->add_to_ledger(collection->rows);
+        if (!has_run) ++collection->missing_shards;
         is_last = --collection->missing == 0;
       }
       if (is_last) finish();
+    });
+    shard->run([shard, collection, receipt = std::move(receipt)] {
+      {
+        const std::lock_guard lock(collection->mutex);
+        shard->add_to_ledger(collection->rows);
+      }
+      receipt->give(true);
     });
   }
 }

@@ -117,7 +117,7 @@ class Hub final : public StoreListener {
 
   /// Collects every subscription's account; each is exact, even while publications are under way (one that
   /// ends meanwhile may stand in the sum as open and as ended). `done` runs on the thread of the last shard
-  /// to answer.
+  /// to answer; shards whose threads have died are only counted.
   void ledger(std::function<void(Ledger)> done);
 
   /// Bounded upkeep: trims by age, lets unused channels go dormant. From time to time, from one thread.
@@ -126,6 +126,10 @@ class Hub final : public StoreListener {
   void on_announced(const Announcement& announcement) override;
 
   [[nodiscard]] std::uint64_t published() const { return published_.load(std::memory_order_relaxed); }
+  /// Subscriptions that began with a position, ever, and got everything behind it, or were told that they do
+  /// not.
+  [[nodiscard]] std::uint64_t recovered() const { return recovered_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t not_recovered() const { return not_recovered_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::int64_t history_bytes() const { return gauge_->load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t channels_in_use() const;
 
@@ -169,6 +173,8 @@ class Hub final : public StoreListener {
   std::vector<Shard*> shards_;
   std::shared_ptr<BytesGauge> gauge_ = std::make_shared<BytesGauge>(0);
   std::atomic<std::uint64_t> published_{0};
+  std::atomic<std::uint64_t> recovered_{0};
+  std::atomic<std::uint64_t> not_recovered_{0};
   std::array<Stripe, kStripes> stripes_;
   std::mutex forgotten_mutex_;
   LedgerRow forgotten_;  // accounts of channels that went dormant

@@ -72,6 +72,9 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
   }
   switch (next) {
     case Next::start:
+      if (result.was_recovering) {
+        (result.is_recovered ? recovered_ : not_recovered_).fetch_add(1, std::memory_order_relaxed);
+      }
       return pending->done(result);
     case Next::fail:
       return try_start_again(pending, StoreError::unavailable);

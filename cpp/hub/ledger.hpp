@@ -56,6 +56,7 @@ struct LedgerRow {
 
 struct Ledger {
   std::vector<LedgerRow> rows;  ///< by channel name; a row with an empty name sums channels already forgotten
+  std::size_t missing_shards = 0;  ///< their threads have died: subscriptions open there are not in the rows
   [[nodiscard]] bool is_balanced() const {
     for (const LedgerRow& row : rows) {
       if (row.unbalanced > 0 || !row.account.is_balanced()) return false;

@@ -54,6 +54,7 @@ void Shard::post(Task task) {
   bool was_empty = false;
   {
     const std::lock_guard lock(mailbox_mutex_);
+    if (is_closed_) return;
     was_empty = woken_.empty() && tasks_.empty();
     tasks_.push_back(std::move(task));
   }
@@ -64,10 +65,22 @@ void Shard::wake(Channel* channel) {
   bool was_empty = false;
   {
     const std::lock_guard lock(mailbox_mutex_);
+    if (is_closed_) return;
     was_empty = woken_.empty() && tasks_.empty();
     woken_.push_back(channel);
   }
   if (was_empty && !is_current()) wake_();
+}
+
+void Shard::close() {
+  std::vector<Task> dropped;  // without the lock: whoever hears of it may post again
+  {
+    const std::lock_guard lock(mailbox_mutex_);
+    is_closed_ = true;
+    dropped.swap(tasks_);
+    woken_.clear();
+  }
+  tasks_now_.clear();  // those of the turn that did not come to its end
 }
 
 void Shard::take_mailbox() {
@@ -165,7 +178,7 @@ bool Shard::take_batch(ShardChannel& home) {
     // The group has lost something: each of its cursors finds out for itself.
     while (!home.top_.empty()) {
       Cursor& cursor = *home.top_.back();
-      home.leave(cursor);
+      leave(home, cursor);
       queue(cursor);
     }
   }
@@ -221,6 +234,7 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
       batch = batch_of(channel, cursor.seq_, end, limits_.batch_entries, limits_.batch_bytes);
   }
   if (gap) {
+    gaps_told_.fetch_add(1, std::memory_order_relaxed);
     cursor.sink_->on_gap(cursor, *gap);
     if (pumped_ == nullptr) return;
   }
@@ -235,7 +249,7 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
   }
   unqueue(cursor);
   if (cursor.seq_ == home.top_seq_) {
-    home.join(cursor);
+    join(home, cursor);
   } else {
     queue(cursor);
   }
@@ -267,6 +281,16 @@ std::optional<Gap> Shard::skip_gap(Cursor& cursor, const Channel& channel) {
   if (!is_new_epoch && lost_publications == 0)
     return std::nullopt;  // ephemeral entries are no part of a stream
   return gap;
+}
+
+void Shard::join(ShardChannel& home, Cursor& cursor) {
+  home.join(cursor);
+  lagging_.fetch_sub(1, std::memory_order_relaxed);
+}
+
+void Shard::leave(ShardChannel& home, Cursor& cursor) {
+  home.leave(cursor);
+  lagging_.fetch_add(1, std::memory_order_relaxed);
 }
 
 void Shard::queue(Cursor& cursor) {
@@ -303,8 +327,9 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   cursor.dropped_ = {};
   cursor.all_index_ = static_cast<std::uint32_t>(home->all_.size());
   home->all_.push_back(&cursor);
+  lagging_.fetch_add(1, std::memory_order_relaxed);
   if (seq == home->top_seq_) {
-    home->join(cursor);
+    join(*home, cursor);
   } else {
     cursor.place_ = Cursor::Place::lagging;
     queue(cursor);
@@ -328,10 +353,11 @@ void Shard::unsubscribe(Cursor& cursor) {
   if (!cursor.is_open()) return;
   assert(is_current());
   ShardChannel& home = *cursor.home_;
-  if (cursor.is_at_top()) home.leave(cursor);
+  if (cursor.is_at_top()) leave(home, cursor);
   unqueue(cursor);
   if (pumped_ == &cursor) pumped_ = nullptr;
   cursor.place_ = Cursor::Place::closed;
+  lagging_.fetch_sub(1, std::memory_order_relaxed);
   cursor.home_ = nullptr;
   home.all_[cursor.all_index_] = home.all_.back();
   home.all_[cursor.all_index_]->all_index_ = cursor.all_index_;
@@ -354,7 +380,7 @@ void Shard::unsubscribe(Cursor& cursor) {
 
 void Shard::rewind(Cursor& cursor, Seq seq, Offset offset) {
   if (!cursor.is_open()) return;
-  if (cursor.is_at_top()) cursor.home_->leave(cursor);
+  if (cursor.is_at_top()) leave(*cursor.home_, cursor);
   unqueue(cursor);
   if (pumped_ == &cursor) pumped_ = nullptr;
   cursor.seq_ = seq;

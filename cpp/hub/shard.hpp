@@ -65,6 +65,10 @@ class Shard {
   Shard& operator=(const Shard&) = delete;
 
   [[nodiscard]] std::uint32_t index() const { return index_; }
+  /// Cursors that do not stand with the newest entry now. Any thread.
+  [[nodiscard]] std::uint64_t lagging() const { return lagging_.load(std::memory_order_relaxed); }
+  /// Gaps that cursors were told of, ever. Any thread.
+  [[nodiscard]] std::uint64_t gaps_told() const { return gaps_told_.load(std::memory_order_relaxed); }
 
   /// Names the shard whose thread this is. While it is named, its own mailbox needs no wake-up: its thread
   /// must end whatever it does with turn().
@@ -85,6 +89,8 @@ class Shard {
   }
   /// The channel has new entries. Any thread, the channel's lock held.
   void wake(Channel* channel);
+  /// The shard's thread ends and turn() is not called again: tasks that wait, and later ones, are dropped.
+  void close();
 
   /// Takes what waits in the mailbox and moves cursors. True: more waits, turn again soon.
   bool turn();
@@ -128,6 +134,8 @@ class Shard {
   /// Is the log no longer what it was where somebody stands at (seq, offset)?
   static bool has_gap(const Channel& channel, Seq seq, Offset offset, std::uint32_t resets);
   static std::optional<Gap> skip_gap(Cursor& cursor, const Channel& channel);
+  void join(ShardChannel& home, Cursor& cursor);
+  void leave(ShardChannel& home, Cursor& cursor);
   void queue(Cursor& cursor);
   void unqueue(Cursor& cursor);
   static std::unique_ptr<Batch> batch_of(Channel& channel, Seq begin, Seq end, std::size_t entries_max,
@@ -142,12 +150,15 @@ class Shard {
   std::mutex mailbox_mutex_;
   std::vector<Channel*> woken_;  // only keys: a channel may be gone by the time
   std::vector<Task> tasks_;
+  bool is_closed_ = false;
 
   std::unordered_map<Channel*, std::unique_ptr<ShardChannel>> channels_;
   std::deque<ShardChannel*> touched_;
   std::vector<Cursor*> ready_;                 // lagging cursors whose sink can take; null where one has left
   std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
   std::vector<ShardChannel*> idle_;
+  std::atomic<std::uint64_t> lagging_{0};
+  std::atomic<std::uint64_t> gaps_told_{0};
   Cursor* pumped_ = nullptr;  // under the pump; null again when its sink has parked or closed it
   std::vector<Channel*> woken_now_;
   std::vector<Task> tasks_now_;

@@ -14,7 +14,7 @@ struct MethodName {
   ApiMethod method;
 };
 
-constexpr std::array<MethodName, 7> kMethodNames{{
+constexpr std::array<MethodName, 8> kMethodNames{{
     {"publish", ApiMethod::publish},
     {"broadcast", ApiMethod::broadcast},
     {"history", ApiMethod::history},
@@ -22,6 +22,7 @@ constexpr std::array<MethodName, 7> kMethodNames{{
     {"presence_stats", ApiMethod::presence_stats},
     {"channels", ApiMethod::channels},
     {"info", ApiMethod::info},
+    {"stats", ApiMethod::stats},
 }};
 
 // Reads one body; scratch is reserved once, so that several decoded strings can be viewed in it.
@@ -300,6 +301,10 @@ void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes
   }
   list.push_back(']');
   result.close();
+}
+
+void append_api_result(std::string& out, std::string_view object) {
+  out.append("{\"result\":").append(object).append("}");
 }
 
 }  // namespace carillon

@@ -14,7 +14,16 @@ namespace carillon {
 
 // The server API, `POST /api/<method>` (protocol.md section 21): bodies read by spans, results written.
 
-enum class ApiMethod : std::uint8_t { publish, broadcast, history, presence, presence_stats, channels, info };
+enum class ApiMethod : std::uint8_t {
+  publish,
+  broadcast,
+  history,
+  presence,
+  presence_stats,
+  channels,
+  info,
+  stats  ///< ours: the counters of this server
+};
 
 /// The method of that name, nullopt if there is none (HTTP 404).
 std::optional<ApiMethod> find_api_method(std::string_view name);
@@ -94,5 +103,8 @@ struct ApiNodeInfo {
 
 /// `{"result":{"nodes":[{"uid":…,"name":…,"version":…,"num_clients":…,…,"uptime":…}]}}`
 void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes);
+
+/// `{"result":…}` of an object that is JSON already.
+void append_api_result(std::string& out, std::string_view object);
 
 }  // namespace carillon

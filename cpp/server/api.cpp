@@ -128,6 +128,8 @@ void Api::call(ApiMethod method, const std::string& body, Respond respond) {
       return channels(request, respond);
     case ApiMethod::info:
       return info(std::move(respond));
+    case ApiMethod::stats:
+      return stats(respond);
   }
 }
 
@@ -260,6 +262,12 @@ void Api::channels(const ApiRequest& request, const Respond& respond) {
   for (const auto& [name, subscribers] : found) list.emplace_back(name, subscribers);
   HttpResponse response;
   append_api_channels_result(response.body, list);
+  respond(std::move(response));
+}
+
+void Api::stats(const Respond& respond) const {
+  HttpResponse response;
+  append_api_result(response.body, stats_());
   respond(std::move(response));
 }
 

@@ -45,6 +45,8 @@ class Api final : public HttpHandler {
   Api(Hub& hub, const Limits& limits, const Clock& clock, const std::atomic<bool>& is_draining,
       Options options, std::map<std::string, Page> pages);
   void set_collect_node(CollectNode collect) { collect_node_ = std::move(collect); }
+  /// The counters of the server as a JSON object; from any thread.
+  void set_stats(std::function<std::string()> stats) { stats_ = std::move(stats); }
 
   void handle(const HttpRequest& request, std::string_view path, Respond respond) override;
 
@@ -57,6 +59,7 @@ class Api final : public HttpHandler {
   void presence(const ApiRequest& request, bool is_stats, Respond respond);
   void channels(const ApiRequest& request, const Respond& respond);
   void info(Respond respond);
+  void stats(const Respond& respond) const;
   /// What is wrong with a publish.
   [[nodiscard]] std::optional<ErrorCode> refusal_of(std::string_view channel,
                                                     const ApiRequest& request) const;
@@ -69,6 +72,7 @@ class Api final : public HttpHandler {
   const std::map<std::string, Page> pages_;
   const Millis started_ms_;
   CollectNode collect_node_;
+  std::function<std::string()> stats_;
 };
 
 }  // namespace carillon

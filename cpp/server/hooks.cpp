@@ -17,21 +17,38 @@ void EventLog::write(const ConnectionRecord& record) {
   if (!queue_) return;
   LogLine line;
   line.logger = "access";
-  line.level = "info";
   line.is_connection = true;
-  line.is_close = record.is_close;
+  line.connection_event = record.event;
   line.transport = record.transport;
   line.client = record.client;
   line.user = record.user;
+  line.peer = record.peer;
   line.code = record.code;
   line.reason = record.reason;
   line.duration_ms = record.duration_ms;
-  const std::string who = line.client + (line.user.empty() ? "" : " (" + line.user + ")");
-  line.message = std::string(name_of(record.transport)) + (record.is_close ? " close " : " connect ") + who;
-  if (record.is_close) {
+  line.message.append(name_of(record.transport)).append(" ").append(name_of(record.event));
+  if (!line.client.empty()) line.message.append(" ").append(line.client);
+  if (!line.user.empty()) line.message.append(" (").append(line.user).append(")");
+  if (!line.peer.empty()) line.message.append(" from ").append(line.peer);
+  if (record.event != ConnectionEvent::connect) {
     line.message += ": " + (line.code != 0 ? std::to_string(line.code) + " " : std::string()) + line.reason;
   }
-  queue_->push(std::move(line));
+  push(std::move(line));
+}
+
+void EventLog::push(LogLine line) {
+  if (!queue_->push(std::move(line))) lost_.fetch_add(1, std::memory_order_relaxed);
+}
+
+void EventLog::tell(OperatorNote note) {
+  if (!queue_) return;
+  LogLine line;
+  line.logger = "server";
+  line.level = note.level;
+  line.event = note.event;
+  line.message = std::move(note.message);
+  line.numbers = std::move(note.numbers);
+  push(std::move(line));
 }
 
 void HookAccess::set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include "env/clock.hpp"
+#include "gateway/operator_log.hpp"
 #include "session/access.hpp"
 #include "session/session.hpp"
 
@@ -30,13 +32,16 @@ struct HookQuestion {
 /// A line of the log.
 struct LogLine {
   std::string logger;  ///< "access" or "server"
-  std::string level;   ///< "info", "warning", "error"
+  LogLevel level = LogLevel::info;
   std::string message;
+  std::string_view event;  ///< one word for machines; a literal
+  std::vector<std::pair<std::string_view, std::int64_t>> numbers;
   bool is_connection = false;  ///< the fields below are set
-  bool is_close = false;
+  ConnectionEvent connection_event = ConnectionEvent::connect;
   Transport transport = Transport::websocket;
   std::string client;
   std::string user;
+  std::string peer;
   std::uint16_t code = 0;
   std::string reason;
   Millis duration_ms = 0;
@@ -51,14 +56,20 @@ class EventQueue {
   virtual bool push(LogLine line) = 0;
 };
 
-/// Hands the records of connections to the queue, when there is one. Set it before the server starts.
-class EventLog final : public ConnectionLog {
+/// Hands what is logged to the queue, when there is one. Set it before the server starts.
+class EventLog final : public ConnectionLog, public OperatorLog {
  public:
   void set_queue(std::shared_ptr<EventQueue> queue) { queue_ = std::move(queue); }
   void write(const ConnectionRecord& record) override;
+  void tell(OperatorNote note) override;
+  /// Lines that the queue could not take, ever.
+  [[nodiscard]] std::uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
  private:
+  void push(LogLine line);
+
   std::shared_ptr<EventQueue> queue_;
+  std::atomic<std::uint64_t> lost_{0};
 };
 
 /// Access with the application's hooks: where a pattern matches, the hook decides, everywhere else the rules.

@@ -45,6 +45,7 @@ class Reader final : public Sink, public std::enable_shared_from_this<Reader> {
 
   /// Opens the cursor. Any thread.
   void open(const std::optional<Since>& since);
+  [[nodiscard]] const Shard& shard() const { return shard_; }
   /// Ends the subscription; `closed` is the last item. Any thread.
   void close();
 

@@ -9,6 +9,7 @@
 
 #include "gateway/beast_http.hpp"
 #include "gateway/gateway.hpp"
+#include "gateway/thread_name.hpp"
 #include "protocol/json_span.hpp"
 #include "session/access.hpp"
 #include "session/origin.hpp"
@@ -57,7 +58,9 @@ struct Server::Network {
                .limits = config.limits,
                .heartbeat = config.heartbeat,
                .version = version,
-               .log = &log},
+               .log = &log,
+               .operator_log = &log,
+               .on_shard_failed = {}},
         gateway(shared, {config.host, static_cast<std::uint16_t>(config.port), threads_of(config),
                          flush_of(config)}) {}
 
@@ -81,6 +84,8 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
                                            static_cast<std::size_t>(config_.limits.held_back_entries)})),
       network_(std::make_unique<Network>(config_, *hub_, clock_, random_, version_, std::move(pages))),
       started_ms_(clock_.now_ms()) {
+  network_->shared.on_shard_failed = [this](const Shard& shard) { close_readers_on(shard); };
+  network_->api.set_stats([this] { return stats(); });
   network_->api.set_collect_node([this](std::function<void(NodeState)> done) {
     struct Collection {
       std::mutex mutex;
@@ -121,11 +126,17 @@ void Server::start() {
 }
 
 void Server::keep_house() {
+  name_this_thread("carillon-house");
   std::unique_lock lock(house_mutex_);
   while (!house_wake_.wait_for(lock, kHouseInterval, [this] { return is_house_closed_; })) {
     lock.unlock();
-    hub_->keep_house();
-    network_->access.expire();
+    try {
+      hub_->keep_house();
+      network_->access.expire();
+      network_->gateway.keep_house(clock_.now_ms());
+    } catch (const std::exception& error) {
+      if (!network_->gateway.has_failed()) network_->gateway.fail("the upkeep", error.what(), 0);
+    }
     lock.lock();
   }
 }
@@ -152,6 +163,8 @@ bool Server::drain(Millis deadline_ms) {
   return network_->gateway.drain(deadline_ms);
 }
 
+bool Server::is_running() const { return is_running_ && !network_->gateway.has_failed(); }
+std::string Server::failure() const { return network_->gateway.failure(); }
 std::uint16_t Server::port() const { return network_->gateway.port(); }
 
 // ---- publish
@@ -188,7 +201,7 @@ void Server::open_reader(const std::shared_ptr<ReaderQueue>& queue, std::uint64_
   {
     const std::lock_guard lock(readers_mutex_);
     const std::vector<Shard*>& shards = hub_->shards();
-    if (shards.empty() || has_stopped_) {
+    if (shards.empty() || has_stopped_ || network_->gateway.has_failed()) {
       ReaderItem closed;
       closed.kind = ReaderItem::Kind::closed;
       closed.subscription = subscription;
@@ -212,6 +225,28 @@ void Server::close_reader(const ReaderQueue* queue, std::uint64_t subscription) 
     readers_.erase(found);
   }
   reader->close();
+}
+
+void Server::close_readers_on(const Shard& shard) {
+  std::vector<std::shared_ptr<Reader>> readers;
+  {
+    const std::lock_guard lock(readers_mutex_);
+    for (auto it = readers_.begin(); it != readers_.end();) {
+      if (&it->second->shard() != &shard) {
+        ++it;
+        continue;
+      }
+      readers.push_back(std::move(it->second));
+      it = readers_.erase(it);
+    }
+  }
+  for (const auto& reader : readers) {
+    try {
+      reader->close();
+    } catch (const std::exception&) {
+      continue;  // the others are to hear of it all the same
+    }
+  }
 }
 
 void Server::close_all_readers() {
@@ -281,6 +316,11 @@ std::string Server::stats() {
   std::uint64_t refused = 0;
   std::uint64_t slow = 0;
   std::uint64_t no_pong = 0;
+  std::uint64_t clogged = 0;
+  std::uint64_t lagging = 0;
+  std::uint64_t gaps_told = 0;
+  std::uint64_t handshake_timeouts = 0;
+  std::uint64_t bad_requests = 0;
   for (const auto& shard : network_->gateway.shards()) {
     const SessionCounters& counters = shard->counters();
     websocket += counters.websocket;
@@ -291,6 +331,11 @@ std::string Server::stats() {
     refused += counters.refused;
     slow += counters.slow;
     no_pong += counters.no_pong;
+    clogged += counters.clogged;
+    lagging += shard->shard().lagging();
+    gaps_told += shard->shard().gaps_told();
+    handshake_timeouts += counters.handshake_timeouts;
+    bad_requests += counters.bad_requests;
   }
   std::uint64_t subscriptions = 0;
   const auto channels = hub_->channels("*");
@@ -299,7 +344,7 @@ std::string Server::stats() {
       {"version", version_},
       {"uptime_ms", clock_.now_ms() - started_ms_},
       {"threads", network_->gateway.shards().size()},
-      {"is_running", is_running_.load()},
+      {"is_running", is_running()},
       {"is_draining", network_->shared.is_draining.load()},
       {"connections", network_->gateway.connections()},
       {"websocket", websocket},
@@ -309,15 +354,24 @@ std::string Server::stats() {
       {"channels", channels.size()},
       {"channels_in_memory", hub_->channels_in_use()},
       {"channels_known", store_->channels_known()},
+      {"clogged", clogged},
+      {"lagging", lagging},
       {"published", hub_->published()},
+      {"recovered", hub_->recovered()},
+      {"not_recovered", hub_->not_recovered()},
+      {"gaps_told", gaps_told},
       {"history_bytes", hub_->history_bytes()},
       {"requests", requests},
       {"commands", commands},
       {"connections_max", network_->gateway.connections_max()},
+      {"accepted", network_->shared.accepted.load()},
       {"refused", refused},
       {"turned_away", network_->shared.turned_away.load()},
       {"slow", slow},
       {"no_pong", no_pong},
+      {"handshake_timeouts", handshake_timeouts},
+      {"bad_requests", bad_requests},
+      {"log_lines_lost", network_->log.lost()},
       {"flush", network_->gateway.flush_name()},
       {"last_error", network_->gateway.failure()},
   };
@@ -349,7 +403,9 @@ std::string Server::ledger() {
                     {"unbalanced", row.unbalanced},
                     {"is_balanced", row.unbalanced == 0 && row.account.is_balanced()}});
   }
-  return json{{"channels", rows}, {"is_balanced", ledger.is_balanced()}}.dump();
+  return json{
+      {"channels", rows}, {"is_balanced", ledger.is_balanced()}, {"missing_shards", ledger.missing_shards}}
+      .dump();
 }
 
 }  // namespace carillon

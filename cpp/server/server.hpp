@@ -60,7 +60,10 @@ class Server {
   /// Asks every client to go; true: all went within `deadline_ms`. Blocks.
   bool drain(Millis deadline_ms);
 
-  [[nodiscard]] bool is_running() const { return is_running_; }
+  /// False also when a thread has died: then stop() is all that is left to do.
+  [[nodiscard]] bool is_running() const;
+  /// What a thread has died of, or empty. Readable after stop().
+  [[nodiscard]] std::string failure() const;
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] Hub& hub() { return *hub_; }
   [[nodiscard]] const ServerConfig& config() const { return config_; }
@@ -78,13 +81,17 @@ class Server {
                    const std::optional<Since>& since);
   void close_reader(const ReaderQueue* queue, std::uint64_t subscription);
 
-  /// Ids of the connected clients. Not from a shard's thread.
-  [[nodiscard]] std::vector<std::string> connections();
-  /// False: no such client. Not from a shard's thread.
-  bool disconnect(const std::string& client, std::uint16_t code, const std::string& reason);
+  // The next four ask the shards, not from a shard's thread. One whose thread has died has no clients any
+  // more and is missing in the ledger, which says so.
 
-  /// Drops the client's connection without a close frame. False: no such client. Not from a shard's thread.
+  /// Ids of the connected clients.
+  [[nodiscard]] std::vector<std::string> connections();
+  /// False: no such client.
+  bool disconnect(const std::string& client, std::uint16_t code, const std::string& reason);
+  /// Drops the client's connection without a close frame. False: no such client.
   bool cut(const std::string& client);
+  /// JSON; see the Python documentation of `Server.ledger`.
+  [[nodiscard]] std::string ledger();
 
   /// Where hooks' questions and log lines go. Before start().
   void set_events(const std::shared_ptr<EventQueue>& queue);
@@ -94,15 +101,15 @@ class Server {
   /// The application's answer. False: too late.
   bool resolve(std::uint64_t question, Verdict verdict);
 
-  /// JSON; see the Python documentation of `Server.stats` and `Server.ledger`. Not from a shard's thread.
+  /// JSON; see the Python documentation of `Server.stats`. Any thread.
   [[nodiscard]] std::string stats();
-  [[nodiscard]] std::string ledger();
 
  private:
   struct Network;  // gateway and what it shares: keeps sockets out of this header
   using ReaderKey = std::pair<const ReaderQueue*, std::uint64_t>;
 
   void keep_house();
+  void close_readers_on(const Shard& shard);
   void close_all_readers();
 
   const ServerConfig config_;

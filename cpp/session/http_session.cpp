@@ -28,6 +28,16 @@ bool lists_token(std::string_view list, std::string_view token) {
   return false;
 }
 
+std::optional<Transport> transport_of(std::string_view path) {
+  if (path == "/connection/websocket") return Transport::websocket;
+  if (path == "/sse") return Transport::sse;
+  if (path == "/poll") return Transport::poll;
+  return std::nullopt;
+}
+
+/// The client's mistake, as opposed to something that it may not or that is not there.
+bool is_bad_request(int status) { return status == 400 || status == 405 || status == 413 || status == 431; }
+
 HttpResponse text(int status, std::string_view message) {
   HttpResponse response;
   response.status = status;
@@ -115,11 +125,11 @@ void HttpSession::handle(const HttpRequest& request) {
 
   const bool is_sse = target->path == "/sse";
   if (!context_.origins.accepts_host(host)) {
-    return refuse(421, "in insecure mode only a loopback Host is served, such as localhost or 127.0.0.1",
-                  false);
+    return refuse_page(*target, 421,
+                       "in insecure mode only a loopback Host is served, such as localhost or 127.0.0.1");
   }
   if (!context_.origins.accepts_origin(origin, host)) {
-    return refuse(403, "Origin: this web page's origin is not in allowed_origins", false);
+    return refuse_page(*target, 403, "Origin: this web page's origin is not in allowed_origins");
   }
   if (!origin.empty()) {
     cors_.append("Access-Control-Allow-Origin: ").append(origin);
@@ -139,7 +149,7 @@ void HttpSession::handle(const HttpRequest& request) {
   }
   if (request.method == "OPTIONS") return preflight(request);
 
-  const bool is_transport = is_sse || target->path == "/poll" || target->path == "/connection/websocket";
+  const bool is_transport = transport_of(target->path).has_value();
   if (is_transport && request.method != "GET") return refuse(405, "this path takes GET", false);
   if (is_transport && context_.is_draining.load(std::memory_order_relaxed)) return respond(unavailable());
   if (is_sse) return handle_sse(request, *target);
@@ -235,11 +245,16 @@ void HttpSession::on_verdict(const Verdict& verdict) {
     if (asked == 0) request.identity = verdict.identity;
     return;
   }
-  const std::string reason =
-      asked == 0 ? "not authenticated"
+  std::string reason = verdict.reason;
+  if (reason.empty()) {
+    reason = asked == 0
+                 ? "not authenticated"
                  : "channel: no permission to subscribe to '" + request.channels[asked - 1].channel + "'";
+  }
+  const int status = asked == 0 ? 401 : 403;
+  log_refusal(admission_->transport, request.identity.user, static_cast<std::uint32_t>(status), reason);
   admission_.reset();
-  refuse(asked == 0 ? 401 : 403, verdict.reason.empty() ? reason : verdict.reason, false);
+  refuse(status, reason, false);
 }
 
 void HttpSession::hand_over(std::unique_ptr<Session> successor) {
@@ -277,7 +292,8 @@ void HttpSession::begin_poll(PlainRequest request, Millis timeout_ms) {
     response.headers.emplace_back("X-Accel-Buffering", "no");
     respond(response);
   };
-  owner.fail = [this] {
+  owner.fail = [this, user = request.identity.user] {
+    log_refusal(Transport::poll, user, 503, "the store is not available");
     await_departure();
     respond(unavailable());
   };
@@ -313,6 +329,7 @@ HttpResponse HttpSession::unavailable() const {
 
 void HttpSession::respond(const HttpResponse& response) {
   if (state_ != State::answering) return;
+  if (is_bad_request(response.status)) context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
   if (context_.is_draining.load(std::memory_order_relaxed)) is_keep_alive_ = false;
   std::string bytes;
   append_http_response(bytes, response, is_keep_alive_, cors_);
@@ -336,6 +353,13 @@ void HttpSession::refuse(int status, std::string_view message, bool is_final) {
     cors_.clear();
   }
   respond(text(status, message));
+}
+
+void HttpSession::refuse_page(const HttpTarget& target, int status, std::string_view message) {
+  if (const auto transport = transport_of(target.path)) {
+    log_refusal(*transport, target.find("user").value_or(""), static_cast<std::uint32_t>(status), message);
+  }
+  refuse(status, message, false);
 }
 
 void HttpSession::end(std::string_view bytes) {
@@ -368,6 +392,7 @@ void HttpSession::on_deadline(Millis now_ms) {
   if (due_ms_ > now_ms || state_ != State::reading) return;
   due_ms_ = kNoDeadline;
   if (!reader_ && request_number_ > 0) return end({});  // idle between requests
+  context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
   refuse(408, "the request was not complete in time", true);
 }
 

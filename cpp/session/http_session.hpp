@@ -49,6 +49,8 @@ class HttpSession final : public Session {
   void await_departure();
   void hand_over(std::unique_ptr<Session> successor);
   void refuse(int status, std::string_view text, bool is_final);
+  /// The web page may not come here.
+  void refuse_page(const HttpTarget& target, int status, std::string_view message);
   void end(std::string_view bytes);
   void answered();
   void read_on();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <string>
 
 #include "protocol/utf8.hpp"
 
@@ -14,21 +15,53 @@ bool is_channel_name(std::string_view name, const Limits& limits) {
   return !has_control && is_utf8(name);
 }
 
+std::string_view name_of(ConnectionEvent event) {
+  switch (event) {
+    case ConnectionEvent::connect:
+      return "connect";
+    case ConnectionEvent::close:
+      return "close";
+    case ConnectionEvent::refuse:
+      return "refuse";
+  }
+  return "";
+}
+
 void Session::log_connect(Transport transport) {
   connected_ms_ = context_.clock.now_ms();
   if (context_.log != nullptr) {
-    context_.log->write({.transport = transport, .client = client_id(), .user = user(), .reason = {}});
+    context_.log->write({.transport = transport,
+                         .client = client_id(),
+                         .user = user(),
+                         .peer = context_.host.peer(outlet_),
+                         .reason = {}});
   }
 }
 
 void Session::log_close(Transport transport) {
   if (connected_ms_ == 0) return;
   note_end(0, "the client left");
+  if (end_->is_goodbye && outlet_.pending_bytes() > 0) {  // it waits behind what the client does not take
+    end_->reason = "the goodbye was not delivered: " + std::to_string(end_->code) + " " + end_->reason;
+    end_->code = 0;
+  }
   if (context_.log != nullptr) {
-    context_.log->write({true, transport, client_id(), user(), end_->code, end_->reason,
-                         context_.clock.now_ms() - connected_ms_});
+    context_.log->write({ConnectionEvent::close, transport, client_id(), user(), context_.host.peer(outlet_),
+                         end_->code, end_->reason, context_.clock.now_ms() - connected_ms_});
   }
   connected_ms_ = 0;
+}
+
+void Session::log_refusal(Transport transport, std::string_view user, std::uint32_t code,
+                          std::string_view reason) {
+  if (context_.log == nullptr) return;
+  context_.log->write({.event = ConnectionEvent::refuse,
+                       .transport = transport,
+                       .client = {},
+                       .user = user,
+                       .peer = context_.host.peer(outlet_),
+                       .code = static_cast<std::uint16_t>(code),
+                       .reason = reason});
 }
 
 std::string make_client_id(RandomSource& random) {

@@ -36,20 +36,29 @@ class ConnectionHost {
   virtual void pause_reading(Outlet& outlet, bool is_paused) = 0;
   /// Session::deadline() has changed.
   virtual void reschedule(Outlet& outlet) = 0;
+  /// The other end's address as `ip:port`, for records. Empty: it is not known any more.
+  [[nodiscard]] virtual std::string peer(const Outlet& outlet) const = 0;
 };
 
-/// A client has come, or has gone.
+enum class ConnectionEvent : std::uint8_t { connect, close, refuse };
+
+[[nodiscard]] std::string_view name_of(ConnectionEvent event);
+
+/// A client has come, has gone, or was not let in.
 struct ConnectionRecord {
-  bool is_close = false;
+  ConnectionEvent event = ConnectionEvent::connect;
   Transport transport = Transport::websocket;
-  std::string_view client;
-  std::string_view user;
-  std::uint16_t code = 0;   ///< close: disconnect code, 0 when there was none
-  std::string_view reason;  ///< close
+  std::string_view client;  ///< its id; refuse: it has none
+  std::string_view user;    ///< refuse: who it says it is
+  std::string_view peer;    ///< its address, `ip:port`
+  /// Close: the disconnect code, 0 if there was none or it did not leave; refuse: that, or the HTTP status.
+  std::uint16_t code = 0;
+  std::string_view reason;  ///< close, refuse
   Millis duration_ms = 0;   ///< close
 };
 
-/// Hears of every client that comes and goes. Thread-safe, must not block.
+/// Hears of every client that comes and goes, but of polls only those that fail: there are too many of them.
+/// Thread-safe, must not block.
 class ConnectionLog {
  public:
   virtual ~ConnectionLog() = default;
@@ -61,11 +70,16 @@ struct SessionCounters {
   std::atomic<std::uint64_t> websocket{0};  ///< open now
   std::atomic<std::uint64_t> sse{0};        ///< open now
   std::atomic<std::uint64_t> polls{0};      ///< held or being answered now
+  std::atomic<std::uint64_t> clogged{0};    ///< whose kernel buffer is full now
   std::atomic<std::uint64_t> requests{0};   ///< HTTP requests read, ever
   std::atomic<std::uint64_t> commands{0};   ///< Centrifuge commands read, ever
   std::atomic<std::uint64_t> refused{0};    ///< over the limit of connections, ever
   std::atomic<std::uint64_t> slow{0};       ///< closed with 3008, ever
   std::atomic<std::uint64_t> no_pong{0};    ///< closed with 3012, ever
+  /// No whole request (408) or no connect command (3502) in time, ever.
+  std::atomic<std::uint64_t> handshake_timeouts{0};
+  /// Requests answered with 400, 405, 413 or 431, WebSockets closed for what they sent, ever.
+  std::atomic<std::uint64_t> bad_requests{0};
 };
 
 /// Everything that the sessions of one shard share.
@@ -124,7 +138,7 @@ class Session : public Sink {
   [[nodiscard]] virtual std::string_view user() const { return {}; }
   /// Why the connection ends, for its record; the first reason counts.
   void note_end(std::uint16_t code, std::string_view reason) {
-    if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason)});
+    if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason), false});
   }
 
  protected:
@@ -146,10 +160,16 @@ class Session : public Sink {
                           });
                         });
   }
+  /// note_end() of a goodbye that has just been written: it counts as told once all bytes have left.
+  void note_goodbye(std::uint16_t code, std::string_view reason) {
+    if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason), true});
+  }
   /// The client is known from now on.
   void log_connect(Transport transport);
   /// The client has gone; nothing unless it was known.
   void log_close(Transport transport);
+  /// The client was not let in, or its poll failed.
+  void log_refusal(Transport transport, std::string_view user, std::uint32_t code, std::string_view reason);
 
   SessionContext& context_;
   Outlet& outlet_;
@@ -158,6 +178,7 @@ class Session : public Sink {
   struct End {
     std::uint16_t code;
     std::string reason;
+    bool is_goodbye;
   };
   std::shared_ptr<Session*> self_;
   std::unique_ptr<End> end_;

@@ -194,7 +194,7 @@ void SseSession::on_closed() {
 
 void SseSession::drain() {
   if (std::exchange(is_ending_, true)) return;
-  note_end(kDisconnectShutdown.code, kDisconnectShutdown.reason);
+  note_goodbye(kDisconnectShutdown.code, kDisconnectShutdown.reason);
   std::string goodbye;
   append_sse_retry(goodbye, jittered_retry_ms(context_));
   context_.output.add(outlet_, goodbye);

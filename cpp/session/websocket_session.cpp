@@ -80,6 +80,7 @@ void WebSocketSession::read_frames(std::span<char> bytes) {
         break;
       case WsEventKind::error:
         // Nothing that comes behind it can be read, not even the peer's close: there is nothing to wait for.
+        context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
         disconnect(event.close_code, event.error);
         end_connection();
         break;
@@ -213,6 +214,9 @@ void WebSocketSession::send_ping() {
 }
 
 bool WebSocketSession::disconnect_with(const DisconnectCode& code) {
+  if (code.code == kDisconnectBadRequest.code) {
+    context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
+  }
   disconnect(code.code, code.reason);
   return false;
 }
@@ -222,7 +226,7 @@ void WebSocketSession::disconnect(std::uint16_t code, std::string_view reason) {
   std::string frame;
   append_ws_close(frame, code, reason);
   context_.output.add(outlet_, frame);
-  note_end(code, reason);
+  note_goodbye(code, reason);
   phase_ = Phase::closing;
   phase_due_ms_ = context_.clock.now_ms() + context_.limits.close_timeout_ms;
   next_ping_ms_ = pong_due_ms_ = kNoDeadline;
@@ -249,6 +253,7 @@ Millis WebSocketSession::deadline() const { return std::min({next_ping_ms_, pong
 void WebSocketSession::on_deadline(Millis now_ms) {
   if (phase_due_ms_ <= now_ms) {
     if (phase_ == Phase::closing) return end_connection();
+    context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
     disconnect_with(kDisconnectStale);
     return;
   }
@@ -363,6 +368,9 @@ bool WebSocketSession::handle_connect(const Command& command) {
 void WebSocketSession::on_identified(std::uint32_t id, const Verdict& verdict) {
   if (!verdict.is_allowed) {
     phase_ = Phase::waiting;
+    const bool is_plain = verdict.code == 0;
+    log_refusal(Transport::websocket, user_, is_plain ? kDisconnectPermissionDenied.code : verdict.code,
+                is_plain ? kDisconnectPermissionDenied.reason : std::string_view(verdict.reason));
     if (verdict.code != 0) return deny(id, verdict);
     disconnect_with(kDisconnectPermissionDenied);
     return;

@@ -1,8 +1,10 @@
 """Log records of the core, handed to `logging`; and the two forms in which the command line prints them.
 
-Loggers: `carillon.access` has one record per connect and one per close, with its reason; `carillon.server`
-has what the operator should know. A record carries `client`, `user`, `transport`, `event`, `code`, `reason`
-and `duration_ms` as attributes, so that a filter or a formatter need not read its text.
+Loggers: `carillon.access` has one record per connect and one per close, with its reason, and one (`refuse`)
+per client that was denied; of polls only those that were denied or failed, which else would flood the log.
+`carillon.server` has what the operator should know. A record carries `client`, `user`, `peer` (its address,
+`ip:port`), `transport`, `event`, `code`, `reason`, `duration_ms` and other numbers as attributes, so that a
+filter or a formatter need not read its text.
 """
 
 from __future__ import annotations
@@ -16,7 +18,10 @@ Format = Literal["text", "json"]
 
 _LOGGERS = {name: logging.getLogger(f"carillon.{name}") for name in ("access", "server")}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_FIELDS = ("client", "user", "transport", "event", "code", "reason", "duration_ms")
+_FIELDS = (
+    *("client", "user", "peer", "transport", "event", "code", "reason", "duration_ms"),
+    *("connections", "limit", "turned_away", "asked", "left", "cut_off"),
+)
 
 
 def emit(event: tuple[Any, ...]) -> None:

@@ -6,9 +6,11 @@ The core is the only schema: this module reads and merges, it never decides what
 from __future__ import annotations
 
 import copy
+import difflib
 import functools
 import ipaddress
 import json
+import logging
 import os
 import tomllib
 from collections.abc import Mapping
@@ -19,6 +21,8 @@ from . import _core
 from .channel import Channel
 from .errors import ConfigError, from_core
 
+_log = logging.getLogger("carillon.server")
+
 # Where the document has what `carillon.Server` takes under a shorter name.
 _PLACES = {
     "host": "http_server.address",
@@ -28,6 +32,10 @@ _PLACES = {
     "allowed_origins": "client.allowed_origins",
 }
 _HEARTBEATS = {"ping_interval_ms": "client.ping_interval", "pong_timeout_ms": "client.pong_timeout"}
+_PREFIX = "CARILLON_"
+# What the command line reads beside the options of the document.
+_OTHERS = ("CONFIG", "URL", "LOG_LEVEL", "LOG_FORMAT", "ACCESS_LOG")
+_NEAR = 0.8  # of 1: a letter or two are wrong. Variables that Kubernetes sets for a service are further off.
 _SECONDS = {"h": 3600.0, "s": 1.0, "ms": 0.001}
 
 
@@ -60,12 +68,14 @@ def schema() -> tuple[dict[str, Any], ...]:
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """The options that the environment sets: CARILLON_ and the path, CARILLON_HTTP_SERVER_PORT=9000.
 
-    A list is its texts with spaces between them.
+    A list is its texts with spaces between them. A variable that is near one of these is taken for a mistake,
+    any other CARILLON_ variable is warned of: it may be somebody else's.
 
     Raises:
-        ConfigError: A value is not of the option's type; the message names the variable.
+        ConfigError: A value is not of the option's type, or a name is misspelt; the message names it.
     """
     document: dict[str, Any] = {}
+    _check_variables(environment)
     for option in schema():
         for path in filter(None, (option["name"], option["alias"])):
             variable = environment_variable(path)
@@ -75,9 +85,26 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     return document
 
 
+def _check_variables(environment: Mapping[str, str]) -> None:
+    known = {_PREFIX + name for name in _OTHERS}
+    for option in schema():
+        if option["type"] != "table":
+            known.update(environment_variable(path) for path in (option["name"], option["alias"]) if path)
+    unknown = sorted(name for name in environment if name.startswith(_PREFIX) and name not in known)
+    names = {name.removeprefix(_PREFIX): name for name in sorted(known)}
+    for variable in unknown:
+        for near in difflib.get_close_matches(variable.removeprefix(_PREFIX), names, 1, _NEAR):
+            raise ConfigError(f"{variable}: unknown variable; did you mean '{names[near]}'?")
+    if unknown:
+        _log.warning(
+            "%s: unknown, nothing is set by it; 'carillon config schema' lists the options",
+            ", ".join(unknown),
+        )
+
+
 def environment_variable(path: str) -> str:
     """The variable that sets the option at `path`."""
-    return "CARILLON_" + path.upper().replace(".", "_")
+    return _PREFIX + path.upper().replace(".", "_")
 
 
 def from_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

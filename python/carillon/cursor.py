@@ -6,7 +6,7 @@ import contextlib
 from typing import TYPE_CHECKING, Any
 
 from .bridge import LoopBridge
-from .errors import CarillonError, ServerStopped, StoreError, from_core
+from .errors import CarillonError, ServerFailed, ServerStopped, StoreError, from_core
 from .feed import Feed
 from .items import Message
 from .position import Position
@@ -88,7 +88,8 @@ class _CursorSource:
                 self.feed.fail(StoreError(message))
                 self._stop()
             case ("closed", _):
-                self.feed.fail(ServerStopped("the server was stopped"))
+                failure = self._core.failure
+                self.feed.fail(ServerFailed(failure) if failure else ServerStopped("the server was stopped"))
                 self._stop()
         if self.feed.is_paused:
             self._stop()  # the reader is behind: the cursor comes back at `received`

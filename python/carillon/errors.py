@@ -92,6 +92,10 @@ class ServerStopped(CarillonError, RuntimeError):  # noqa: N818
     """A server, or something that belongs to it, is used before it was started or after it was stopped."""
 
 
+class ServerFailed(ServerStopped):
+    """A thread of a server has died, for want of memory perhaps. Stop it and make a new one."""
+
+
 class HookError(CarillonError, RuntimeError):
     """A hook comes too late, or is the second one for the same thing."""
 

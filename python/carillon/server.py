@@ -20,7 +20,7 @@ from . import config as configuration
 from .bridge import EventThread, Handler, LoopBridge
 from .cursor import Cursor
 from .demo import pages as demo_pages
-from .errors import AddressInUse, ForkedError, ServerStopped, StoreError, from_core
+from .errors import AddressInUse, ForkedError, ServerFailed, ServerStopped, StoreError, from_core
 from .hooks import HookDecorators, HookTable
 from .items import ClientInfo, History, Message
 from .payload import encode
@@ -171,22 +171,33 @@ class Server(HookDecorators):
             self._hooks.close()
             events.close(_HOOKS_S)
 
-    def drain(self, deadline: float = 10.0) -> bool:
+    def drain(self, deadline: float | None = None) -> bool:
         """Asks all clients to go, takes no new ones, and waits for them. The server still runs afterwards.
 
+        How many were asked, left, and did not is logged.
+
         Args:
-            deadline: Seconds to wait at most.
+            deadline: Seconds to wait at most, by default `shutdown.timeout` of the configuration.
 
         Returns:
             Whether all left in time.
         """
-        return self._running().drain(int(deadline * 1000))
+        core = self._running()
+        if deadline is None:
+            deadline = configuration.seconds(self._settings["shutdown"]["timeout"])
+        return core.drain(int(deadline * 1000))
 
     def wait(self) -> None:
-        """Waits until the server is stopped. Signals (Ctrl-C) are seen within 100 ms."""
-        self._running()
-        while not self._has_ended.wait(_SLICE_S) and self._core.is_running:
+        """Waits until the server is stopped. Signals (Ctrl-C) are seen within 100 ms.
+
+        Raises:
+            ServerFailed: One of its threads has died; the log says more. `stop` is all that is left to do.
+        """
+        core = self._running()
+        while not self._has_ended.wait(_SLICE_S) and core.is_running:
             pass
+        if self.failure:
+            raise ServerFailed(self.failure)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -211,13 +222,18 @@ class Server(HookDecorators):
 
     @property
     def is_running(self) -> bool:
-        """Whether it serves."""
+        """Whether it serves. False also when one of its threads has died: see `wait` and the log."""
         return (
             self._was_started
             and not self._has_ended.is_set()
             and not self._is_forked
             and self._core.is_running
         )
+
+    @property
+    def failure(self) -> str:
+        """What one of its threads has died of; empty if none has. Readable after the server was stopped."""
+        return self._whole().failure
 
     @property
     def host(self) -> str:
@@ -434,7 +450,7 @@ class Server(HookDecorators):
         return self._running().channels(pattern)
 
     def connections(self) -> list[str]:
-        """Ids of the connections that are open now."""
+        """Ids of the connections that are open now. A thread that has died has none any more."""
         return self._running().connections()
 
     def disconnect(self, client: str, code: int = 3503, reason: str = "force disconnect") -> bool:
@@ -462,14 +478,27 @@ class Server(HookDecorators):
         return self._running().cut(client)
 
     def stats(self) -> dict[str, Any]:
-        """Counters of the server. Readable after it was stopped."""
+        """Gauges and counters of the server, also `POST /api/stats`. Readable after it was stopped.
+
+        Now: `connections` (of `connections_max`), `websocket`, `sse`, `polls`, `subscriptions`, `channels`,
+        `clogged` (connections whose kernel buffer is full), `lagging` (subscriptions that are behind),
+        `history_bytes`.
+
+        Ever: `accepted` connections, `turned_away` (closed unheard: out of descriptors or places), `refused`
+        (over the limit of connections), `handshake_timeouts` (no whole request, or no connect command, in
+        time), `bad_requests` (answered with 400, 405, 413 or 431; WebSockets closed for what they sent),
+        `requests`, `commands`, `published`, `recovered` and `not_recovered` (subscriptions that began with a
+        position, each poll counted), `gaps_told` (to subscriptions while they were open), `slow` (closed with
+        3008), `no_pong` (3012), `log_lines_lost` (the queue to `logging` was full).
+        """
         counters: dict[str, Any] = _json.loads(self._whole().stats())
         return counters
 
     def ledger(self) -> dict[str, Any]:
         """For each channel: published against delivered, conflated, dropped, returned and pending.
 
-        `is_balanced` says that no publication is unaccounted for. Readable after the server was stopped.
+        `is_balanced` says that no publication is unaccounted for, `missing_shards` how many threads have
+        died: subscriptions that were open there are not in the sums. Readable after the server was stopped.
         """
         ledger: dict[str, Any] = _json.loads(self._whole().ledger())
         return ledger

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import resource
 import signal
 import threading
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
     from ..access_log import Format
     from ..server import Server
+
+_log = logging.getLogger("carillon.server")
 
 _SLICE_S = 0.1
 
@@ -82,6 +85,7 @@ def serve(
     """
     from .. import config
     from ..demo.machine import MachineFeed
+    from ..errors import ServerFailed
     from ..server import Server
 
     set_up(log_format, log_level, access_log)
@@ -99,23 +103,32 @@ def serve(
             running.callback(server.stop)
             if is_demo:
                 running.enter_context(MachineFeed(server))
-            _greet(server)
-            _wait_for(stop_requests, 1)
-            click.echo("Asking clients to leave (press CTRL+C to stop at once)", err=True)
-            timeout_s = config.seconds(server.settings["shutdown"]["timeout"])
-            _drain(server, timeout_s, stop_requests)
+            _greet(server, log_format)
+            _wait_for(stop_requests, server)
+            if server.is_running:
+                _note("draining", "asking clients to leave (press CTRL+C to stop at once)")
+                _drain(server, stop_requests)
+        _note("stop", "stopped")
+        if server.failure:
+            raise ServerFailed(server.failure)
 
 
-def _greet(server: Server) -> None:
+def _greet(server: Server, log_format: Format) -> None:
     if server.settings["client"]["insecure"]:
-        click.secho(
+        warning = (
             "INSECURE DEMO: everybody who reaches this server may publish, read and ask anything. "
-            "Give a configuration before others can reach it.",
-            fg="yellow",
-            bold=True,
-            err=True,
+            "Give a configuration before others can reach it."
         )
+        if log_format == "json":  # standard error holds nothing but records then
+            _log.warning(warning, extra={"event": "insecure"})
+        else:
+            click.secho(warning, fg="yellow", bold=True, err=True)
     click.echo(f"Carillon {__version__} running on {server.url} (Press CTRL+C to quit)")
+    _note("start", "Carillon %s running on %s", __version__, server.url)
+
+
+def _note(event: str, text: str, *arguments: object) -> None:
+    _log.info(text, *arguments, extra={"event": event})
 
 
 class _StopRequests:
@@ -139,17 +152,15 @@ def _signals() -> Iterator[_StopRequests]:
             signal.signal(number, handler)
 
 
-def _wait_for(requests: _StopRequests, count: int) -> None:
+def _wait_for(requests: _StopRequests, server: Server) -> None:
     never = threading.Event()
-    while requests.count < count:
+    while requests.count < 1 and server.is_running:
         never.wait(_SLICE_S)
 
 
-def _drain(server: Server, timeout: float, requests: _StopRequests) -> None:
+def _drain(server: Server, requests: _StopRequests) -> None:
     """Drains on another thread, so that a second signal is seen here."""
-    draining = threading.Thread(
-        target=lambda: _drain_quietly(server, timeout), name="carillon-drain", daemon=True
-    )
+    draining = threading.Thread(target=lambda: _drain_quietly(server), name="carillon-drain", daemon=True)
     draining.start()
     while draining.is_alive() and requests.count < 2:
         draining.join(_SLICE_S)
@@ -157,12 +168,11 @@ def _drain(server: Server, timeout: float, requests: _StopRequests) -> None:
     draining.join()  # no thread may be in the native code when the interpreter ends
 
 
-def _drain_quietly(server: Server, timeout: float) -> None:
+def _drain_quietly(server: Server) -> None:
     from ..errors import CarillonError
 
     with contextlib.suppress(CarillonError):  # stopped in the meantime, by the second signal
-        if not server.drain(timeout):
-            click.echo("Some clients did not leave in time: their connections are closed", err=True)
+        server.drain()  # which logs how many have left
 
 
 def _raise_descriptor_limit() -> None:

@@ -26,6 +26,7 @@ ApiDecode result_of(ApiMethod method, const char* body) { return Decoded(method,
 TEST(ApiRequest, KnowsItsMethods) {
   EXPECT_EQ(find_api_method("publish"), ApiMethod::publish);
   EXPECT_EQ(find_api_method("presence_stats"), ApiMethod::presence_stats);
+  EXPECT_EQ(find_api_method("stats"), ApiMethod::stats);
   EXPECT_EQ(find_api_method("Publish"), std::nullopt);
   EXPECT_EQ(find_api_method(""), std::nullopt);
 }

@@ -222,6 +222,7 @@ class World final : private ConnectionHost {
   void replace(Outlet& outlet, std::unique_ptr<Session> successor) override;
   void pause_reading(Outlet& outlet, bool is_paused) override;
   void reschedule(Outlet& outlet) override;
+  [[nodiscard]] std::string peer(const Outlet& /*outlet*/) const override { return "192.0.2.1:1024"; }
 
   bool turn(Lane& lane);
   bool flush_rest(TestConnection& connection);

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.wire
 
-METHODS = ["publish", "broadcast", "history", "presence", "presence_stats", "channels", "info"]
+METHODS = ["publish", "broadcast", "history", "presence", "presence_stats", "channels", "info", "stats"]
 
 
 async def call(client: httpx.AsyncClient, method: str, **fields: Any) -> dict[str, Any]:

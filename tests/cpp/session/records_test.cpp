@@ -1,0 +1,180 @@
+// What the log hears of clients that come, go, or are not let in, and what the counters say.
+#include <gtest/gtest.h>
+
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "session/session_world.hpp"
+
+namespace carillon::testing {
+namespace {
+
+class Log final : public ConnectionLog {
+ public:
+  void write(const ConnectionRecord& record) override {
+    lines.push_back(std::string(name_of(record.transport)) + " " + std::string(name_of(record.event)) + " " +
+                    std::string(record.user) + " " + std::to_string(record.code) + " " +
+                    std::string(record.reason));
+    peers.emplace_back(record.peer);
+  }
+  std::vector<std::string> lines;
+  std::vector<std::string> peers;
+};
+
+struct Records : ::testing::Test {
+  explicit Records(WorldOptions options = {}) : world(std::move(options)) {
+    world.lanes[0]->context->log = &log;
+  }
+  [[nodiscard]] const SessionCounters& counters() const { return world.lanes[0]->counters; }
+  Log log;  // outlives the sessions
+  World world;
+};
+
+Verdict denied(std::uint32_t code = 0, std::string reason = {}) {
+  Verdict verdict;
+  verdict.code = code;
+  verdict.reason = std::move(reason);
+  return verdict;
+}
+
+// ---- goodbyes
+
+TEST_F(Records, AGoodbyeThatHasLeftIsToldByItsCode) {
+  WsClient client(world);
+  client.connect("?user=ann");
+  client.connection->session->drain();
+  world.run();
+  client.cut();
+  world.run();
+  EXPECT_EQ(log.lines,
+            (std::vector<std::string>{"websocket connect ann 0 ", "websocket close ann 3001 shutdown"}));
+  EXPECT_EQ(log.peers, (std::vector<std::string>{"192.0.2.1:1024", "192.0.2.1:1024"}));
+}
+
+TEST_F(Records, AGoodbyeThatWaitsBehindWhatIsNotTakenIsNotToldAsIfItHadLeft) {
+  WsClient socket(world);
+  socket.connect();
+  socket.subscribe("c");
+  SseClient stream(world);
+  stream.open("channel=c");
+  world.run();
+  for (Client* client : {static_cast<Client*>(&socket), static_cast<Client*>(&stream)}) {
+    client->kernel().room = 10;
+  }
+  world.publish("c", "\"" + std::string(1'000, 'x') + "\"");
+  world.run();
+  log.lines.clear();
+  for (Client* client : {static_cast<Client*>(&socket), static_cast<Client*>(&stream)}) {
+    ASSERT_TRUE(client->is_clogged());
+    client->connection->session->drain();
+    world.run();
+    client->cut();
+    world.run();
+  }
+  EXPECT_EQ(log.lines,
+            (std::vector<std::string>{"websocket close  0 the goodbye was not delivered: 3001 shutdown",
+                                      "sse close  0 the goodbye was not delivered: 3001 shutdown"}));
+}
+
+TEST_F(Records, AGoodbyeThatLeavesLateIsToldAfterAll) {
+  WsClient client(world);
+  client.connect();
+  client.subscribe("c");
+  client.kernel().room = 10;
+  world.publish("c", "\"" + std::string(1'000, 'x') + "\"");
+  world.run();
+  client.connection->session->disconnect(3503, "force disconnect");
+  world.run();
+  client.kernel().room = Kernel::kAll;
+  world.run();
+  client.cut();
+  world.run();
+  EXPECT_EQ(log.lines.back(), "websocket close  3503 force disconnect");
+}
+
+// ---- those who are not let in
+
+TEST_F(Records, ADeniedConnectLeavesARecord) {
+  world.access.slow = {Operation::connect};
+  WsClient plain(world);
+  plain.connect("?user=eve");
+  world.access.decide(denied());
+  world.run();
+  WsClient with_reason(world);
+  with_reason.connect("?user=eve");
+  world.access.decide(denied(4403, "banned"));
+  world.run();
+  SseClient stream(world);
+  stream.open("channel=c&user=eve");
+  world.run();
+  world.access.decide(denied(0, "not today"));
+  world.run();
+  EXPECT_EQ(log.lines,
+            (std::vector<std::string>{"websocket refuse eve 3507 permission denied",
+                                      "websocket refuse eve 4403 banned", "sse refuse eve 401 not today"}));
+}
+
+TEST_F(Records, OfPollsOnlyThoseThatFailLeaveARecord) {
+  HttpClient client(world);
+  EXPECT_EQ(client.get("/poll?channel=c&timeout=0&user=ann").status, 200);
+  EXPECT_TRUE(log.lines.empty());
+  world.access.slow = {Operation::subscribe};
+  client.request("GET", "/poll?channel=c&timeout=0&user=ann");
+  world.run();
+  world.access.decide(denied());
+  world.run();
+  EXPECT_EQ(client.responses.back().status, 403);
+  world.access.slow = {};
+  world.store.is_unavailable = true;
+  EXPECT_EQ(client.get("/poll?channel=new&timeout=0&user=ann").status, 503);
+  ASSERT_EQ(log.lines.size(), 2U);
+  EXPECT_EQ(log.lines[0], "poll refuse ann 403 channel: no permission to subscribe to 'c'");
+  EXPECT_EQ(log.lines[1], "poll refuse ann 503 the store is not available");
+}
+
+TEST_F(Records, AWebPageOfAnotherOriginLeavesARecordWhereItWantedToConnect) {
+  HttpClient client(world);
+  EXPECT_EQ(client.get("/now", "Origin: https://evil.test\r\n").status, 403);
+  EXPECT_TRUE(log.lines.empty());
+  EXPECT_EQ(client.get("/sse?channel=c&user=ann", "Origin: https://evil.test\r\n").status, 403);
+  ASSERT_EQ(log.lines.size(), 1U);
+  EXPECT_TRUE(log.lines[0].starts_with("sse refuse ann 403 Origin")) << log.lines[0];
+}
+
+// ---- counters
+
+TEST_F(Records, CountersTellHandshakesThatWereNotFinishedAndRequestsThatWereBad) {
+  HttpClient silent(world);
+  WsClient mute(world);
+  mute.open();
+  world.run();
+  world.advance(world.options.limits.handshake_timeout_ms + 100);
+  EXPECT_EQ(counters().handshake_timeouts, 2U);
+  EXPECT_EQ(counters().bad_requests, 0U);
+
+  HttpClient client(world);
+  EXPECT_EQ(client.get("/sse").status, 400);  // no channel
+  EXPECT_EQ(client.get("/now").status, 200);
+  EXPECT_EQ(counters().bad_requests, 1U);
+  EXPECT_EQ(client.exchange("POST", "/sse?channel=c").status, 405);
+  EXPECT_EQ(counters().bad_requests, 2U);
+  HttpClient noise(world);
+  noise.write("noise\r\n\r\n");
+  world.run();
+  EXPECT_EQ(counters().bad_requests, 3U);
+  WsClient socket(world);
+  socket.connect();
+  socket.send("no command");
+  world.run();
+  EXPECT_EQ(counters().bad_requests, 4U);
+  WsClient masked(world);
+  masked.connect();
+  masked.send_frame(0x3, "");  // no such opcode
+  world.run();
+  EXPECT_EQ(counters().bad_requests, 5U);
+  EXPECT_EQ(counters().handshake_timeouts, 2U);
+}
+
+}  // namespace
+}  // namespace carillon::testing
