@@ -49,7 +49,7 @@ struct GatewayShard::Io {
 GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits)
     : shared_(shared),
       io_(std::make_shared<Io>()),
-      shard_(index, clock_, turn_limits,
+      shard_(index, turn_limits,
              [this, weak = std::weak_ptr<Io>(io_)] {
                if (const auto io = weak.lock()) asio::post(io->context, [this] { turn(); });
              }),

@@ -154,7 +154,7 @@ void TestHandler::handle(const HttpRequest& request, std::string_view path, Resp
 // ---- world
 
 Lane::Lane(World& world, std::uint32_t index)
-    : shard(index, world.clock,
+    : shard(index,
             {.deliveries_per_turn = static_cast<std::size_t>(world.options.limits.deliveries_per_turn),
              .batch_bytes = static_cast<std::size_t>(world.options.limits.batch_bytes)},
             [] {}),
