@@ -140,7 +140,7 @@ TEST(ServerThreads, StopsUnderLoadWithoutWaitingForAnybody) {
       publishers.emplace_back([&] {
         try {
           while (!is_over) server.publish("room", numbered(1), {}, [](const AppendResult&) {});
-        } catch (const StoreFailure&) {  // stopped
+        } catch (const ServerStopped&) {
         }
       });
     }
