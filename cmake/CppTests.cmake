@@ -12,6 +12,8 @@ set(links_store carillon_hub)
 set(links_session carillon_session)
 set(links_gateway carillon_gateway carillon_asio) # the only tests that may open sockets through Asio
 set(links_server carillon_server)
+set(links_bindings carillon_server)
+set(sources_bindings cpp/bindings/bridge.cpp) # the part that knows no Python
 
 add_custom_target(carillon_tests)
 file(GLOB folders CONFIGURE_DEPENDS LIST_DIRECTORIES true "${test_root}/*")
@@ -25,7 +27,7 @@ foreach(folder IN LISTS folders)
     set(links_${name} carillon_server)
   endif()
   set(target carillon_test_${name})
-  add_executable(${target} ${sources})
+  add_executable(${target} ${sources} ${sources_${name}})
   target_include_directories(${target} PRIVATE "${test_root}")
   target_link_libraries(${target} PRIVATE ${links_${name}} carillon_json carillon_warnings GTest::gtest_main)
   # PRE_TEST: tests are listed when ctest starts, not in the middle of the build.

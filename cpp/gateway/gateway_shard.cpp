@@ -69,7 +69,7 @@ GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimit
     : shared_(shared),
       failed_(std::move(failed)),
       io_(std::make_shared<Io>()),
-      shard_(index, clock_, turn_limits,
+      shard_(index, turn_limits,
              [this, weak = std::weak_ptr<Io>(io_)] {
                if (const auto io = weak.lock()) asio::post(io->context, [this] { turn(); });
              }),

@@ -39,8 +39,8 @@ void ShardChannel::leave(Cursor& cursor) {
   cursor.place_ = Cursor::Place::lagging;
 }
 
-Shard::Shard(std::uint32_t index, const Clock& clock, TurnLimits limits, std::function<void()> wake)
-    : index_(index), clock_(clock), limits_(limits), wake_(std::move(wake)) {}
+Shard::Shard(std::uint32_t index, TurnLimits limits, std::function<void()> wake)
+    : index_(index), limits_(limits), wake_(std::move(wake)) {}
 
 Shard::~Shard() {
   if (is_current()) unbind_this_thread();

@@ -12,7 +12,6 @@
 #include <utility>
 #include <vector>
 
-#include "env/clock.hpp"
 #include "hub/batch.hpp"
 #include "hub/channel.hpp"
 #include "hub/cursor.hpp"
@@ -59,7 +58,7 @@ class Shard {
   using Task = std::function<void()>;
 
   /// `wake` is called from any thread when the mailbox turns from empty to not empty; it must lead to turn().
-  Shard(std::uint32_t index, const Clock& clock, TurnLimits limits, std::function<void()> wake);
+  Shard(std::uint32_t index, TurnLimits limits, std::function<void()> wake);
   ~Shard();
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
@@ -143,7 +142,6 @@ class Shard {
   static Account account_of(const Cursor& cursor, const Channel& channel);
 
   const std::uint32_t index_;
-  const Clock& clock_;
   const TurnLimits limits_;
   const std::function<void()> wake_;
 

@@ -33,7 +33,6 @@ class _CursorSource:
         self._id = 0
 
     async def open(self) -> None:
-        self._bridge = LoopBridge.of_running_loop()
         self.feed.on_room = self._start
         self._start()
         await self.feed.begun()
@@ -47,7 +46,7 @@ class _CursorSource:
                 self._bridge.loop.call_soon_threadsafe(self._close)
 
     def _start(self) -> None:
-        assert self._bridge is not None
+        self._bridge = LoopBridge.of_running_loop()  # the one of last time may be closed: it was idle
         since = self.feed.received
         self._id = self._bridge.register(self._on_event)
         try:

@@ -36,7 +36,7 @@ class ItemStream:
 
     Delivery starts on entering the context, or with the first item asked for. Whatever is not read stays a
     position: a slow reader is brought up from the log, and told by a `Gap` where the log no longer reaches
-        back.
+    back.
     """
 
     def __init__(self, source: Source) -> None:

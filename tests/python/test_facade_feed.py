@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
-from carillon.errors import ServerStopped
+from carillon.errors import ConnectionClosed, ServerStopped
 from carillon.feed import Feed
 from carillon.items import Gap, Message
 from carillon.position import Position
+from carillon.stream import ItemStream
 
 
 def message(offset: int, epoch: str = "e") -> Message:
@@ -30,8 +33,26 @@ async def test_what_comes_twice_is_dropped() -> None:
 async def test_what_is_missing_becomes_a_gap() -> None:
     feed = Feed("c", Position(3, "e"), 10)
     feed.begin(Position(3, "e"), True)
+    feed.push(message(5))
+    feed.push(message(8))
+    feed.push(message(2, "other"))
+    assert await offsets(feed, 5) == [(4, 4), 5, (6, 7), 8, (None, 1)]
+
+
+async def test_a_gap_that_is_told_is_told_once() -> None:
+    feed = Feed("c", Position(3, "e"), 10)
+    feed.begin(Position(3, "e"), True)
+    feed.gap("e", 4, 6)
     feed.push(message(7))
     assert await offsets(feed, 2) == [(4, 6), 7]
+
+
+async def test_what_has_no_offset_moves_no_position() -> None:
+    feed = Feed("c", Position(3, "e"), 10)
+    feed.begin(Position(3, "e"), True)
+    feed.push(message(0))
+    assert await offsets(feed, 1) == [0]
+    assert feed.taken == feed.received == Position(3, "e")
 
 
 async def test_a_refused_recovery_is_told_before_anything_else() -> None:
@@ -71,11 +92,15 @@ async def test_a_full_queue_pauses_its_source_and_asks_it_back_when_read() -> No
     feed.on_room = lambda: asked.append(feed.received)
     feed.begin(Position(0, "e"), True)
     for offset in range(1, 10):
+        assert feed.is_paused == (offset > 4)
         feed.push(message(offset))
+    feed.gap("e", 10, 12)
+    assert await offsets(feed, 1) == [1]
     assert feed.is_paused
-    assert await offsets(feed, 2) == [1, 2]
+    assert await offsets(feed, 1) == [2]
     assert not feed.is_paused
     assert asked == [Position(4, "e")]
+    assert await offsets(feed, 2) == [3, 4]
 
 
 async def test_what_is_queued_is_read_before_the_error() -> None:
@@ -83,6 +108,39 @@ async def test_what_is_queued_is_read_before_the_error() -> None:
     feed.begin(Position(0, "e"), True)
     feed.push(message(1))
     feed.fail(ServerStopped("gone"))
+    feed.fail(ConnectionClosed(0, "the first reason counts"))
+    feed.push(message(2))
+    await feed.begun()
     assert await offsets(feed, 1) == [1]
     with pytest.raises(ServerStopped):
         await feed.next()
+
+
+async def test_an_end_wakes_whoever_waits() -> None:
+    feed = Feed("c", None, 4)
+    waiting = [asyncio.create_task(feed.begun()), asyncio.create_task(feed.next())]
+    await asyncio.sleep(0)
+    feed.fail(ServerStopped("gone"))
+    async with asyncio.timeout(5):
+        for each in waiting:
+            with pytest.raises(ServerStopped):
+                await each
+
+
+async def test_a_stream_that_cannot_be_opened_is_closed() -> None:
+    class Broken:
+        feed = Feed("c", None, 4)
+        closed = 0
+
+        async def open(self) -> None:
+            raise ServerStopped("gone")
+
+        async def close(self) -> None:
+            self.closed += 1
+
+        def abandon(self) -> None: ...
+
+    source = Broken()
+    with pytest.raises(ServerStopped):
+        await ItemStream(source).open()
+    assert source.closed == 1

@@ -165,6 +165,19 @@ async def test_a_cursor_slower_than_its_channel_misses_nothing(
         assert [(await cursor.next(5)).offset for _ in range(10000)] == list(range(1, 10001))  # type: ignore[union-attr]
 
 
+async def test_a_cursor_that_is_left_alone_for_long_goes_on(
+    carillon_server_factory: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carillon.bridge, "_LINGER_S", 0.02)
+    server = carillon_server_factory(channels={"c": carillon.Channel(history_size=5000)})
+    async with server.subscribe("c") as cursor:
+        server.publish_many([("c", n) for n in range(3000)])
+        offsets = [(await cursor.next(5)).offset]  # type: ignore[union-attr]
+        await asyncio.sleep(0.2)  # its queue is full, and nobody else uses the bridge of this loop
+        offsets += [(await cursor.next(5)).offset for _ in range(2999)]  # type: ignore[union-attr]
+    assert offsets == list(range(1, 3001))
+
+
 async def test_a_position_that_is_gone_is_told_as_a_gap(
     carillon_server_factory: Callable[..., Server],
 ) -> None:

@@ -219,6 +219,14 @@ def test_the_longest_pattern_decides_on_a_subscribe(server: Server, wire: Callab
     assert set(server.channels()) == {"chat:lobby", "x.a"}
 
 
+def test_a_pattern_knows_no_sign_but_the_star(server: Server, wire: Callable[..., Wire]) -> None:
+    server.on_subscribe("a.[b]+*")(lambda ctx: True)
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    assert "subscribe" in client.command(subscribe={"channel": "a.[b]+c"})
+
+
 def test_a_subscribe_may_close_the_connection(server: Server, wire: Callable[..., Wire]) -> None:
     server.on_subscribe("c")(lambda ctx: Deny(4600, "stay away"))
     server.start()
@@ -321,18 +329,21 @@ def test_a_hook_that_fails_denies_is_logged_and_stops_nothing(
     def decide(ctx: SubscribeContext) -> bool:
         if ctx.channel == "exit":
             raise SystemExit(1)
+        if ctx.channel == "late":
+            raise TimeoutError  # its own, not the deadline's
         return {"a": True}[ctx.channel]
 
     server.start()
     client = wire(server)
     client.command(connect={})
-    for channel in ("b", "exit"):
+    for channel in ("b", "exit", "late"):
         assert error_of(client.command(subscribe={"channel": channel}))[0] == PERMISSION_DENIED
     assert "subscribe" in client.command(subscribe={"channel": "a"})
     failed = [record for record in caplog.records if record.name == "carillon.server"]
     assert [(record.levelname, record.exc_info[0]) for record in failed if record.exc_info] == [
         ("ERROR", KeyError),
         ("ERROR", SystemExit),
+        ("ERROR", TimeoutError),
     ]
     assert "on_subscribe('*')" in failed[0].getMessage()
 
@@ -516,6 +527,35 @@ async def test_hooks_run_on_the_loop_that_is_given(carillon_server_factory: Call
     assert loops == [here, here]
 
 
+async def test_a_stop_cancels_hooks_on_the_loop_that_is_given(
+    carillon_server_factory: Callable[..., Server],
+) -> None:
+    asked = asyncio.Event()
+    was_cancelled = asyncio.Event()
+
+    def register(server: Server) -> None:
+        @server.on_connect
+        async def decide(ctx: ConnectContext) -> bool:
+            asked.set()
+            try:
+                await asyncio.sleep(60)
+            except asyncio.CancelledError:
+                was_cancelled.set()
+                raise
+            return True
+
+    server = carillon_server_factory(loop=asyncio.get_running_loop(), before_start=register)
+    client = carillon.connect(server.url, open_timeout=5)
+    opening = asyncio.create_task(client.open())
+    async with asyncio.timeout(5):
+        await asked.wait()
+        await asyncio.to_thread(server.stop)
+        await was_cancelled.wait()
+    with pytest.raises(carillon.CarillonError):
+        await opening
+    await client.aclose()
+
+
 def test_a_loop_that_is_closed_denies(wire: Callable[..., Wire], caplog: pytest.LogCaptureFixture) -> None:
     loop = asyncio.new_event_loop()
     loop.close()
@@ -524,7 +564,9 @@ def test_a_loop_that_is_closed_denies(wire: Callable[..., Wire], caplog: pytest.
     with server:
         client = wire(server)
         client.command(connect={})
+        began = time.monotonic()
         assert error_of(client.command(subscribe={"channel": "c"}))[0] == PERMISSION_DENIED
+        assert time.monotonic() - began < 4, "it waited for the deadline"
         assert "loop" in caplog.text
 
 
@@ -567,7 +609,7 @@ def test_what_is_no_hook_is_refused(server: Server) -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [(1, ""), (99, ""), (2000, ""), (2999, ""), (5000, ""), (0, "x" * 124)]
+    ("code", "reason"), [(1, ""), (99, ""), (2000, ""), (2999, ""), (5000, ""), (0, "x" * 124), (0, "é" * 62)]
 )
 def test_a_denial_that_no_client_could_be_told_is_refused(code: int, reason: str) -> None:
     with pytest.raises(ValueError, match="Deny"):

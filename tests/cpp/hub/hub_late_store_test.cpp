@@ -71,7 +71,7 @@ struct LateHubTest : testing::Test {
   SeededRandom random{1};
   LateStore store{random, {}};
   Hub hub;
-  Shard shard{0, clock, {}, [] {}};
+  Shard shard{0, {}, [] {}};
   Epoch epoch;
 };
 

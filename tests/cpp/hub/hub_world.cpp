@@ -107,8 +107,8 @@ HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
   wants_turn_.resize(shards);
   std::vector<Shard*> hub_shards;
   for (std::size_t i = 0; i < shards; ++i) {
-    shards_.push_back(std::make_unique<Shard>(static_cast<std::uint32_t>(i), clock_,
-                                              some_turn_limits(random_), [this, i] { wants_turn_[i] = 1; }));
+    shards_.push_back(std::make_unique<Shard>(static_cast<std::uint32_t>(i), some_turn_limits(random_),
+                                              [this, i] { wants_turn_[i] = 1; }));
     hub_shards.push_back(shards_.back().get());
   }
   hub_->set_shards(hub_shards);

@@ -1,6 +1,6 @@
 #include <gtest/gtest.h>
 
-#include "session/session_world.hpp"
+#include "session/session_clients.hpp"
 
 namespace carillon::testing {
 namespace {
@@ -137,8 +137,8 @@ TEST(Access, AnAnswerThatComesWhileAClosedSessionStillLivesIsForNobody) {
   HttpClient poller(world);
   poller.request("GET", "/poll?channel=a&timeout=20");
   world.run();
-  for (Client* client : {static_cast<Client*>(&socket), static_cast<Client*>(&stream),
-                         static_cast<Client*>(&poller)}) {
+  for (Client* client :
+       {static_cast<Client*>(&socket), static_cast<Client*>(&stream), static_cast<Client*>(&poller)}) {
     client->cut();
     world.access.decide(allowed());  // no turn in between: the session is closed and not yet destroyed
     world.run();

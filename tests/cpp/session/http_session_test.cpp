@@ -2,7 +2,7 @@
 
 #include <set>
 
-#include "session/session_world.hpp"
+#include "session/session_clients.hpp"
 
 namespace carillon::testing {
 namespace {

@@ -5,7 +5,7 @@
 #include <set>
 
 #include "protocol/position_token.hpp"
-#include "session/session_world.hpp"
+#include "session/session_clients.hpp"
 
 // Random publishers, and subscribers that change between transports with nothing but their position, over
 // kernels that cut anywhere. Every subscriber keeps a journal, and the journals must agree with each other

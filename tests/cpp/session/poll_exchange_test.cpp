@@ -1,15 +1,9 @@
 #include <gtest/gtest.h>
 
-#include "session/session_world.hpp"
+#include "session/session_clients.hpp"
 
 namespace carillon::testing {
 namespace {
-
-ChannelRules::Rule rule(std::string pattern, const std::function<void(ChannelOptions&)>& change) {
-  ChannelOptions options;
-  change(options);
-  return {std::move(pattern), options};
-}
 
 Json body_of(const HttpClient& client) {
   EXPECT_FALSE(client.responses.empty());

@@ -3,94 +3,22 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cctype>
 
-#include "protocol/ws_frame.hpp"
 #include "session/http_session.hpp"
+#include "session/session_clients.hpp"
 
 namespace carillon::testing {
 
 namespace {
-
-std::string lower(std::string_view text) {
-  std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return result;
-}
 
 TestConnection& connection_of(Outlet& outlet) {
   static_assert(offsetof(TestConnection, outlet) == 0);
   return *reinterpret_cast<TestConnection*>(&outlet);
 }
 
-/// Header lines up to the empty one.
-std::vector<std::pair<std::string, std::string>> read_headers(std::string_view lines) {
-  std::vector<std::pair<std::string, std::string>> headers;
-  while (!lines.empty()) {
-    const std::size_t end = lines.find("\r\n");
-    const std::string_view line = lines.substr(0, end);
-    lines.remove_prefix(end == std::string_view::npos ? lines.size() : end + 2);
-    const std::size_t colon = line.find(':');
-    if (colon == std::string_view::npos) continue;
-    std::string_view value = line.substr(colon + 1);
-    while (value.starts_with(' ')) value.remove_prefix(1);
-    headers.emplace_back(lower(line.substr(0, colon)), value);
-  }
-  return headers;
-}
-
-class PlainReader final : public HttpReader {
- public:
-  PlainReader(std::size_t header_bytes_max, std::size_t body_bytes_max)
-      : header_bytes_max_(header_bytes_max), body_bytes_max_(body_bytes_max) {}
-
-  Result read(std::span<const char> bytes) override {
-    Result result;
-    const auto refuse = [&](int status, std::string reason) {
-      result.step = Step::refused;
-      result.refusal_status = status;
-      result.refusal_reason = std::move(reason);
-      return result;
-    };
-    const std::size_t kept = text_.size();
-    text_.append(bytes.data(), bytes.size());
-    const std::size_t end = text_.find("\r\n\r\n");
-    if (std::min(end, text_.size()) > header_bytes_max_) return refuse(431, "head too long");
-    result.consumed = bytes.size();
-    if (end == std::string::npos) return result;
-    request_ = {};
-    const std::string line = text_.substr(0, text_.find("\r\n"));
-    const std::size_t first = line.find(' ');
-    const std::size_t second = line.find(' ', first + 1);
-    if (first == std::string::npos || second == std::string::npos) return refuse(400, "no request line");
-    request_.method = line.substr(0, first);
-    request_.target = line.substr(first + 1, second - first - 1);
-    request_.headers = read_headers(std::string_view(text_).substr(line.size() + 2, end - line.size() - 2));
-    request_.is_keep_alive = lower(request_.header("connection")) != "close";
-    std::size_t body = 0;
-    if (const auto length = request_.header("content-length"); !length.empty())
-      body = std::stoul(std::string(length));
-    if (body > body_bytes_max_) return refuse(413, "body too long");
-    if (text_.size() < end + 4 + body) return result;
-    request_.body = text_.substr(end + 4, body);
-    result.step = Step::request;
-    result.consumed = end + 4 + body - kept;
-    return result;
-  }
-  [[nodiscard]] HttpRequest take() override { return std::move(request_); }
-  [[nodiscard]] bool has_partial() const override { return !text_.empty(); }
-
- private:
-  const std::size_t header_bytes_max_;
-  const std::size_t body_bytes_max_;
-  std::string text_;
-  HttpRequest request_;
-};
-
 }  // namespace
 
-// ---- store and HTTP
+// ---- store
 
 void LateStore::answer() {
   std::vector<std::function<void()>> answers;
@@ -120,41 +48,10 @@ void LateStore::open(std::string_view channel, std::function<void(const OpenResu
   });
 }
 
-std::unique_ptr<HttpReader> PlainHttp::make_reader(std::size_t header_bytes_max,
-                                                   std::size_t body_bytes_max) const {
-  return std::make_unique<PlainReader>(header_bytes_max, body_bytes_max);
-}
-
-bool PlainHttp::is_websocket_upgrade(const HttpRequest& request) const {
-  return lower(request.header("upgrade")) == "websocket";
-}
-
-HttpLibrary::Upgrade PlainHttp::upgrade(const HttpRequest& request, std::string_view subprotocol) const {
-  if (request.header("sec-websocket-version") != "13")
-    return {false, "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n"};
-  std::string response = "HTTP/1.1 101 Switching Protocols\r\n";
-  if (!subprotocol.empty()) response.append("Sec-WebSocket-Protocol: ").append(subprotocol).append("\r\n");
-  return {true, response + "\r\n"};
-}
-
-void TestHandler::handle(const HttpRequest& request, std::string_view path, Respond respond) {
-  HttpResponse response;
-  response.body = "{}";
-  if (path == "/later") {
-    waiting.emplace_back(request.target, std::move(respond));
-    return;
-  }
-  if (path == "/echo") response.body = request.body;
-  if (path == "/big") response.body.assign(big_bytes, 'x');
-  if (path == "/now") response.body = Json(request.target).dump();
-  if (path == "/nowhere") response.status = 404;
-  respond(std::move(response));
-}
-
 // ---- world
 
 Lane::Lane(World& world, std::uint32_t index)
-    : shard(index, world.clock,
+    : shard(index,
             {.deliveries_per_turn = static_cast<std::size_t>(world.options.limits.deliveries_per_turn),
              .batch_bytes = static_cast<std::size_t>(world.options.limits.batch_bytes)},
             [] {}),
@@ -446,240 +343,6 @@ std::size_t World::present(std::string_view channel) {
   std::size_t members = 0;
   hub.presence(channel, [&](const PresenceResult& found) { members = found.members.size(); });
   return members;
-}
-
-// ---- clients
-
-Client::Client(World& its_world, std::size_t lane, bool is_over_limit) : world(its_world) {
-  world.attach(*this, lane, is_over_limit);
-}
-
-Client::~Client() {
-  if (connection == nullptr) return;
-  connection->client = nullptr;
-  world.cut(*connection);
-}
-
-void Client::write(std::string_view bytes, std::size_t piece) {
-  if (connection != nullptr) world.deliver(*connection, bytes, piece);
-}
-
-void Client::cut() {
-  if (connection != nullptr) world.cut(*connection);
-}
-
-std::optional<Response> take_head(std::string& bytes) {
-  const std::size_t end = bytes.find("\r\n\r\n");
-  if (end == std::string::npos) return std::nullopt;
-  Response response;
-  const std::size_t line = bytes.find("\r\n");
-  EXPECT_EQ(bytes.substr(0, 9), "HTTP/1.1 ");
-  response.status = std::stoi(bytes.substr(9, 3));
-  if (line < end) {
-    for (auto& [name, value] : read_headers(std::string_view(bytes).substr(line + 2, end - line - 2))) {
-      EXPECT_TRUE(response.headers.emplace(name, value).second) << "twice: " << name;
-    }
-  }
-  bytes.erase(0, end + 4);
-  return response;
-}
-
-void HttpClient::request(std::string_view method, std::string_view target, std::string_view headers) {
-  is_head_.push_back(method == "HEAD");
-  std::string text;
-  text.append(method)
-      .append(" ")
-      .append(target)
-      .append(" HTTP/1.1\r\nHost: localhost:8000\r\n")
-      .append(headers)
-      .append("\r\n");
-  write(text);
-}
-
-Response HttpClient::exchange(std::string_view method, std::string_view target, std::string_view headers) {
-  request(method, target, headers);
-  world.run();
-  return responses.empty() ? Response{} : responses.back();
-}
-
-Response HttpClient::get(std::string_view target, std::string_view headers) {
-  return exchange("GET", target, headers);
-}
-
-void HttpClient::on_bytes(std::string_view bytes) {
-  pending_.append(bytes);
-  while (true) {
-    std::string rest = pending_;
-    std::optional<Response> response = take_head(rest);
-    if (!response) return;
-    const bool is_head = !is_head_.empty() && is_head_.front();
-    const std::string length = response->header("content-length");
-    const std::size_t body = is_head || length.empty() ? 0 : std::stoul(length);
-    if (rest.size() < body) return;
-    response->body = rest.substr(0, body);
-    pending_ = rest.substr(body);
-    if (!is_head_.empty()) is_head_.pop_front();
-    responses.push_back(std::move(*response));
-  }
-}
-
-void SseClient::open(std::string_view query, std::string_view headers) {
-  std::string text = "GET /sse?";
-  text.append(query).append(" HTTP/1.1\r\nHost: localhost:8000\r\n").append(headers).append("\r\n");
-  write(text);
-}
-
-void SseClient::on_bytes(std::string_view bytes) {
-  pending_.append(bytes);
-  if (!head) head = take_head(pending_);
-  if (!head) return;
-  for (std::size_t end = 0; (end = pending_.find("\n\n")) != std::string::npos;) {
-    const std::string text = pending_.substr(0, end + 1);
-    pending_.erase(0, end + 2);
-    take_block(text);
-  }
-}
-
-void SseClient::take_block(std::string_view text) {
-  SseBlock block;
-  while (!text.empty()) {
-    const std::string_view line = text.substr(0, text.find('\n'));
-    text.remove_prefix(line.size() + 1);
-    const std::size_t colon = line.find(':');
-    const std::string_view field = line.substr(0, colon);
-    std::string_view value = colon == std::string_view::npos ? std::string_view() : line.substr(colon + 1);
-    if (value.starts_with(' ')) value.remove_prefix(1);
-    if (colon == 0) {
-      block.is_comment = true;
-    } else if (field == "event") {
-      block.event = value;
-    } else if (field == "id") {
-      block.id = value;
-    } else if (field == "retry") {
-      block.retry = std::stoull(std::string(value));
-    } else if (field == "data") {
-      EXPECT_FALSE(block.data.has_value()) << "two data lines";
-      block.data = Json::parse(value);
-    } else {
-      ADD_FAILURE() << "unknown line: " << line;
-    }
-  }
-  if (block.id) last_id = *block.id;
-  blocks.push_back(block);
-  if (on_block) on_block(block);
-}
-
-std::vector<SseBlock> SseClient::events(std::string_view event) const {
-  std::vector<SseBlock> found;
-  for (const SseBlock& block : blocks) {
-    if (block.data && block.event == event) found.push_back(block);
-  }
-  return found;
-}
-
-void WsClient::open(std::string_view query) {
-  std::string text = "GET /connection/websocket";
-  text.append(query).append(
-      " HTTP/1.1\r\nHost: localhost:8000\r\nConnection: Upgrade\r\nUpgrade: "
-      "websocket\r\nSec-WebSocket-Version: 13\r\n"
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-  write(text);
-}
-
-void WsClient::connect(std::string_view query) {
-  open(query);
-  command("connect", Json::object());
-}
-
-void WsClient::send(std::string_view text) { send_frame(1, text); }
-
-void WsClient::send_frame(std::uint8_t opcode, std::string_view payload) {
-  std::string frame;
-  append_ws_client_frame(frame, WsOpcode{opcode}, true, 0x12345678, payload);
-  write(frame);
-}
-
-Json WsClient::command(std::string_view name, Json body) {
-  const std::uint32_t id = next_id++;
-  send(Json{{"id", id}, {name, std::move(body)}}.dump());
-  world.run();
-  for (const Json& reply : replies) {
-    if (reply["id"] == id) return reply;
-  }
-  return nullptr;
-}
-
-Json WsClient::subscribe(const std::string& channel, Json body) {
-  body["channel"] = channel;
-  return command("subscribe", std::move(body));
-}
-
-void WsClient::on_bytes(std::string_view bytes) {
-  pending_.append(bytes);
-  if (!head) head = take_head(pending_);
-  if (!head) return;
-  while (pending_.size() >= 2) {
-    const auto first = static_cast<std::uint8_t>(pending_[0]);
-    std::size_t length = static_cast<std::uint8_t>(pending_[1]);
-    std::size_t header = 2;
-    EXPECT_EQ(length & 0x80U, 0U) << "masked by the server";
-    if (length >= 126) {
-      const std::size_t width = length == 126 ? 2 : 8;
-      header += width;
-      if (pending_.size() < header) return;
-      length = 0;
-      for (std::size_t i = 2; i < header; ++i) length = length << 8U | static_cast<std::uint8_t>(pending_[i]);
-    }
-    if (pending_.size() < header + length) return;
-    const std::string payload = pending_.substr(header, length);
-    pending_.erase(0, header + length);
-    EXPECT_FALSE(close_code.has_value()) << "a frame behind the close";
-    EXPECT_EQ(first & 0xF0U, 0x80U) << "not final, or reserved bits";
-    switch (first & 0x0FU) {
-      case 1: {
-        const Json reply = Json::parse(payload);
-        if (reply.empty()) {
-          ++heartbeats;
-          EXPECT_EQ(payload, "{}");
-          if (answers_heartbeats && connection != nullptr) {  // the far end answers when it gets to it
-            std::string frame;
-            append_ws_client_frame(frame, WsOpcode::text, true, 7, "{}");
-            connection->unread.append(frame);
-          }
-        } else if (reply.contains("push")) {
-          pushes.push_back(reply["push"]);
-        } else {
-          replies.push_back(reply);
-        }
-        if (on_reply) on_reply(reply);
-        break;
-      }
-      case 8:
-        close_code = 0;
-        if (payload.size() >= 2) {
-          close_code = static_cast<std::uint16_t>(static_cast<std::uint8_t>(payload[0]) << 8 |
-                                                  static_cast<std::uint8_t>(payload[1]));
-          close_reason = payload.substr(2);
-        }
-        break;
-      case 9:
-        pings.push_back(payload);
-        break;
-      case 10:
-        pongs.push_back(payload);
-        break;
-      default:
-        ADD_FAILURE() << "opcode " << (first & 0x0FU);
-    }
-  }
-}
-
-std::vector<Json> WsClient::pushes_of(std::string_view channel, std::string_view kind) const {
-  std::vector<Json> found;
-  for (const Json& push : pushes) {
-    if (push.value("channel", "") == channel && push.contains(kind)) found.push_back(push[std::string(kind)]);
-  }
-  return found;
 }
 
 }  // namespace carillon::testing

@@ -1,10 +1,10 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
 #include <random>
@@ -15,19 +15,17 @@
 #include <utility>
 #include <vector>
 
-#include <nlohmann/json.hpp>
-
 #include "hub/hub.hpp"
+#include "session/plain_http.hpp"
 #include "session/session.hpp"
 #include "store/memory_store.hpp"
 
 // A deterministic world for the sessions: virtual clock, seeded chance, the real store, hub, shards and turn
 // output, and in place of sockets a kernel per connection that takes as little as a test wants. A turn goes
-// as the gateway's does. What the kernel took has arrived: the clients below parse it byte by byte.
+// as the gateway's does. What the kernel took has arrived: the clients (session_clients.hpp) parse it byte by
+// byte.
 
 namespace carillon::testing {
-
-using Json = nlohmann::json;
 
 class ManualClock final : public Clock {
  public:
@@ -79,24 +77,6 @@ class LateStore final : public Store {
  private:
   MemoryStore store_;
   std::vector<std::function<void()>> held_back_;
-};
-
-/// A small HTTP reader, so that the sessions' tests need no library: heads end with an empty line, bodies
-/// have a Content-Length. Anything whose first line has not three words is refused.
-class PlainHttp final : public HttpLibrary {
- public:
-  [[nodiscard]] std::unique_ptr<HttpReader> make_reader(std::size_t header_bytes_max,
-                                                        std::size_t body_bytes_max) const override;
-  [[nodiscard]] bool is_websocket_upgrade(const HttpRequest& request) const override;
-  [[nodiscard]] Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol) const override;
-};
-
-/// Answers `/now` at once, `/later` when released, `/big` with a large body, anything else with 404.
-class TestHandler final : public HttpHandler {
- public:
-  void handle(const HttpRequest& request, std::string_view path, Respond respond) override;
-  std::vector<std::pair<std::string, Respond>> waiting;  ///< path with query, and how to answer
-  std::size_t big_bytes = 100'000;
 };
 
 class World;
@@ -174,6 +154,13 @@ struct WorldOptions {
   Heartbeat heartbeat;
 };
 
+/// A rule for the world's channels: the defaults, but for what `change` changes.
+inline ChannelRules::Rule rule(std::string pattern, const std::function<void(ChannelOptions&)>& change) {
+  ChannelOptions options;
+  change(options);
+  return {std::move(pattern), options};
+}
+
 class World final : private ConnectionHost {
  public:
   explicit World(WorldOptions world_options = {});
@@ -231,117 +218,6 @@ class World final : private ConnectionHost {
   void settle(Lane& lane);
   void drop(TestConnection& connection);
   [[nodiscard]] Millis deadline_of(const TestConnection& connection) const;
-};
-
-// ---- clients
-
-/// The far end of a connection.
-class Client {
- public:
-  explicit Client(World& world, std::size_t lane = 0, bool is_over_limit = false);
-  virtual ~Client();
-  Client(const Client&) = delete;
-  Client& operator=(const Client&) = delete;
-
-  /// Sends, without a turn.
-  void write(std::string_view bytes, std::size_t piece = Kernel::kAll);
-  /// Breaks the connection.
-  void cut();
-  [[nodiscard]] bool is_open() const { return connection != nullptr; }
-  [[nodiscard]] bool is_clogged() const { return connection != nullptr && connection->outlet.is_clogged; }
-  [[nodiscard]] Kernel& kernel() const { return connection->kernel; }
-  virtual void on_bytes(std::string_view bytes) = 0;
-
-  World& world;
-  TestConnection* connection = nullptr;  // null once it is gone
-  bool is_ended = false;                 // the server has closed its end
-};
-
-struct Response {
-  int status = 0;
-  std::map<std::string, std::string> headers;  // names in lower case
-  std::string body;
-  [[nodiscard]] std::string header(const std::string& name) const {
-    const auto found = headers.find(name);
-    return found == headers.end() ? "" : found->second;
-  }
-};
-
-/// Takes a response's head off the front of `bytes`; nothing while it is not whole.
-[[nodiscard]] std::optional<Response> take_head(std::string& bytes);
-
-class HttpClient : public Client {
- public:
-  using Client::Client;
-  /// A request without a body; `headers` are whole lines.
-  void request(std::string_view method, std::string_view target, std::string_view headers = {});
-  /// The same, then turns; the newest response.
-  Response get(std::string_view target, std::string_view headers = {});
-  Response exchange(std::string_view method, std::string_view target, std::string_view headers = {});
-  void on_bytes(std::string_view bytes) override;
-
-  std::deque<Response> responses;
-
- private:
-  std::string pending_;
-  std::deque<bool> is_head_;
-};
-
-struct SseBlock {
-  std::string event;
-  std::optional<Json> data;
-  std::optional<std::string> id;
-  std::optional<std::uint64_t> retry;
-  bool is_comment = false;
-};
-
-class SseClient : public Client {
- public:
-  using Client::Client;
-  void open(std::string_view query, std::string_view headers = {});
-  void on_bytes(std::string_view bytes) override;
-
-  std::function<void(const SseBlock&)> on_block;
-  std::optional<Response> head;
-  std::vector<SseBlock> blocks;
-  std::string last_id;
-  [[nodiscard]] std::vector<SseBlock> events(std::string_view event) const;
-
- private:
-  void take_block(std::string_view text);
-  std::string pending_;
-};
-
-class WsClient : public Client {
- public:
-  using Client::Client;
-  /// Handshake, without a turn.
-  void open(std::string_view query = {});
-  /// Handshake and connect command, then turns.
-  void connect(std::string_view query = {});
-  /// One text frame.
-  void send(std::string_view text);
-  void send_frame(std::uint8_t opcode, std::string_view payload);
-  /// A command with the next id, then turns; its reply, or null.
-  Json command(std::string_view name, Json body);
-  Json subscribe(const std::string& channel, Json body = Json::object());
-  void on_bytes(std::string_view bytes) override;
-
-  std::function<void(const Json&)> on_reply;  ///< replies and pushes, as they come
-  std::optional<Response> head;
-  std::vector<Json> replies;  ///< of commands, in order
-  std::vector<Json> pushes;
-  std::size_t heartbeats = 0;  ///< `{}`
-  bool answers_heartbeats = true;
-  std::vector<std::string> pings;  ///< native
-  std::vector<std::string> pongs;
-  std::optional<std::uint16_t> close_code;  ///< 0: a close frame without one
-  std::string close_reason;
-  std::uint32_t next_id = 1;
-  [[nodiscard]] std::vector<Json> pushes_of(std::string_view channel, std::string_view kind) const;
-
- private:
-  std::string pending_;
 };
 
 }  // namespace carillon::testing

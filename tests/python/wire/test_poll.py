@@ -192,15 +192,14 @@ async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
 
 
 @pytest.mark.parametrize("leaves", ["with a reset", "with an end"])
-@pytest.mark.parametrize(
-    "ahead", [b"", b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n"], ids=["", "pipelined"]
-)
+@pytest.mark.parametrize("ahead", [0, 1, 100], ids=["", "pipelined", "more than is read ahead"])
 async def test_a_client_that_leaves_while_it_is_held_is_noticed(
-    server: Server, leaves: str, ahead: bytes
+    serve: Callable[..., Server], leaves: str, ahead: int
 ) -> None:
+    server = serve(limits={"pipelined_bytes": 1024})
     async with open_tcp(server) as tcp:
         await tcp.get("/poll?channel=c&channel=d&timeout=50")
-        await tcp.write(ahead)
+        await tcp.write(b"GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n" * ahead)
         await until(lambda: server.channels() == {"c": 1, "d": 1})
         if leaves == "with a reset":
             tcp.cut()

@@ -183,6 +183,22 @@ async def test_who_stands_too_long_is_dropped_and_accounted_for(serve: Callable[
     assert row["published"] == 301
 
 
+async def test_what_the_kernel_took_and_nobody_fetched_counts_as_slow_too(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve(limits={"stall_timeout_ms": 300})
+    async with AsyncExitStack() as stack:
+        tcp = await stack.enter_async_context(open_raw_ws(server, receive_bytes=4096))
+        await tcp.write(frame(TEXT, SUBSCRIBE))
+        await read_frame(tcp)
+        await read_frame(tcp)
+        tcp.stop_reading()
+        for _ in range(8):  # more than the peer's window, less than the kernel keeps for us: nothing clogs
+            server.publish("c", PAYLOAD[:10_000])
+        await until(lambda: server.stats()["connections"] == 0)
+        assert server.stats()["slow"] == 1
+
+
 async def test_a_slow_client_of_one_channel_does_not_hold_up_another(serve: Callable[..., Server]) -> None:
     server = serve()
     async with AsyncExitStack() as stack:

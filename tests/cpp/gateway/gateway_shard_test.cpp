@@ -1,0 +1,148 @@
+#include "gateway/gateway_shard.hpp"
+
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "gateway/beast_http.hpp"
+#include "session/access.hpp"
+#include "session/origin.hpp"
+#include "store/memory_store.hpp"
+
+namespace carillon {
+namespace {
+
+constexpr std::string_view kStream = "GET /sse?channel=c HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+class NoPages final : public HttpHandler {
+ public:
+  void handle(const HttpRequest& /*request*/, std::string_view /*path*/, Respond respond) override {
+    respond({.status = 404});
+  }
+};
+
+/// A shard on its thread. Its connections are socket pairs: what TCP does by itself does not help it here.
+struct GatewayShardTest : testing::Test {
+  GatewayShardTest() {
+    hub.set_shards({&gateway_shard.shard()});
+    gateway_shard.start();
+  }
+  ~GatewayShardTest() override {
+    gateway_shard.stop();
+    hub.set_shards({});
+    for (const int far_end : far_ends) ::close(far_end);
+  }
+  /// A client that sends a request and then reads nothing; `leaves` ends its side with it.
+  void connect(std::string_view request, bool leaves = false) {
+    int ends[2];
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    far_ends.push_back(ends[1]);
+    const timeval limit{10, 0};
+    ::setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
+    ASSERT_EQ(::send(ends[1], request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
+    if (leaves) ::shutdown(ends[1], SHUT_WR);
+    gateway_shard.adopt(ends[0], false);
+  }
+  /// Has the shard closed its side?
+  static bool is_ended(int far_end) {
+    pollfd watched{far_end, POLLRDHUP, 0};
+    return ::poll(&watched, 1, 0) == 1;
+  }
+  template <typename Condition>
+  static bool becomes(Condition condition) {
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (!condition() && std::chrono::steady_clock::now() < until) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    }
+    return condition();
+  }
+
+  SystemClock clock;
+  SystemRandom random;
+  MemoryStore store{clock, random, {}};
+  ChannelRules rules;
+  Hub hub{clock, store, rules, HubLimits{}};
+  RulesAccess access{rules, true};
+  OriginPolicy origins{{}, true};
+  NoPages pages;
+  BeastHttp http;
+  Limits limits;
+  Heartbeat heartbeat;
+  GatewayShared shared{.hub = hub,
+                       .access = access,
+                       .origins = origins,
+                       .handler = pages,
+                       .http = http,
+                       .random = random,
+                       .limits = limits,
+                       .heartbeat = heartbeat,
+                       .version = "test"};
+  GatewayShard gateway_shard{0, shared, {}};
+  std::vector<int> far_ends;
+};
+
+TEST_F(GatewayShardTest, WhoTakesNothingForTooLongIsDroppedAsSlow) {
+  limits.stall_timeout_ms = 200;  // before anything is connected
+  connect(kStream);
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
+  hub.publish("c", {.data = std::string(1'000'000, ' ')}, {}, [](const AppendResult&) {});
+  EXPECT_TRUE(becomes([this] { return shared.connections == 0; }));
+  EXPECT_EQ(gateway_shard.counters().slow, 1U);
+  EXPECT_EQ(gateway_shard.counters().sse, 0U);
+}
+
+TEST_F(GatewayShardTest, AnEndThatComesWithTheRequestIsSeen) {
+  connect(kStream, true);
+  EXPECT_TRUE(becomes([this] { return gateway_shard.counters().requests == 1 && shared.connections == 0; }));
+}
+
+TEST_F(GatewayShardTest, AStopTakesItsConnectionsOffTheCount) {
+  for (int i = 0; i < 3; ++i) connect(kStream);
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 3; }));
+  gateway_shard.stop();
+  EXPECT_EQ(shared.connections, 0U);
+  EXPECT_EQ(gateway_shard.counters().sse, 0U);
+}
+
+TEST_F(GatewayShardTest, ADrainIsSpreadOverItsTime) {
+  for (int i = 0; i < 10; ++i) connect(kStream);
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 10; }));
+  const auto began = std::chrono::steady_clock::now();
+  gateway_shard.drain(500);
+  EXPECT_TRUE(becomes([this] { return std::all_of(far_ends.begin(), far_ends.end(), is_ended); }));
+  EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(400));
+}
+
+TEST_F(GatewayShardTest, AnEndWaitsForTheRestOfACutFrame) {
+  connect(kStream);
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
+  hub.publish("c", {.data = std::string(1'000'000, ' ')}, {}, [](const AppendResult&) {});
+  // Cut in two, for the socket cannot hold it.
+  ASSERT_TRUE(becomes([this] {
+    int waiting = 0;
+    return ::ioctl(far_ends[0], FIONREAD, &waiting) == 0 && waiting > 10'000;
+  }));
+  gateway_shard.drain(1);
+  std::this_thread::sleep_for(std::chrono::milliseconds(150));  // three ticks, in which it must not end
+  std::array<char, 65'536> buffer;
+  std::size_t spaces = 0;
+  for (ssize_t count = 0; (count = ::recv(far_ends[0], buffer.data(), buffer.size(), 0)) > 0;) {
+    spaces += static_cast<std::size_t>(std::count(buffer.begin(), buffer.begin() + count, ' '));
+  }
+  EXPECT_GE(spaces, 1'000'000U);
+  EXPECT_TRUE(is_ended(far_ends[0])) << "and comes behind it";
+}
+
+}  // namespace
+}  // namespace carillon

@@ -1,0 +1,115 @@
+#include "session/plain_http.hpp"
+
+#include <algorithm>
+#include <cctype>
+#include <nlohmann/json.hpp>
+#include <span>
+
+namespace carillon::testing {
+
+namespace {
+
+std::string lower(std::string_view text) {
+  std::string result(text);
+  std::transform(result.begin(), result.end(), result.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return result;
+}
+
+class PlainReader final : public HttpReader {
+ public:
+  PlainReader(std::size_t header_bytes_max, std::size_t body_bytes_max)
+      : header_bytes_max_(header_bytes_max), body_bytes_max_(body_bytes_max) {}
+
+  Result read(std::span<const char> bytes) override {
+    Result result;
+    const auto refuse = [&](int status, std::string reason) {
+      result.step = Step::refused;
+      result.refusal_status = status;
+      result.refusal_reason = std::move(reason);
+      return result;
+    };
+    const std::size_t kept = text_.size();
+    text_.append(bytes.data(), bytes.size());
+    const std::size_t end = text_.find("\r\n\r\n");
+    if (std::min(end, text_.size()) > header_bytes_max_) return refuse(431, "head too long");
+    result.consumed = bytes.size();
+    if (end == std::string::npos) return result;
+    request_ = {};
+    const std::string line = text_.substr(0, text_.find("\r\n"));
+    const std::size_t first = line.find(' ');
+    const std::size_t second = line.find(' ', first + 1);
+    if (first == std::string::npos || second == std::string::npos) return refuse(400, "no request line");
+    request_.method = line.substr(0, first);
+    request_.target = line.substr(first + 1, second - first - 1);
+    request_.headers = read_headers(std::string_view(text_).substr(line.size() + 2, end - line.size() - 2));
+    request_.is_keep_alive = lower(request_.header("connection")) != "close";
+    std::size_t body = 0;
+    if (const auto length = request_.header("content-length"); !length.empty())
+      body = std::stoul(std::string(length));
+    if (body > body_bytes_max_) return refuse(413, "body too long");
+    if (text_.size() < end + 4 + body) return result;
+    request_.body = text_.substr(end + 4, body);
+    result.step = Step::request;
+    result.consumed = end + 4 + body - kept;
+    return result;
+  }
+  [[nodiscard]] HttpRequest take() override { return std::move(request_); }
+  [[nodiscard]] bool has_partial() const override { return !text_.empty(); }
+
+ private:
+  const std::size_t header_bytes_max_;
+  const std::size_t body_bytes_max_;
+  std::string text_;
+  HttpRequest request_;
+};
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> read_headers(std::string_view lines) {
+  std::vector<std::pair<std::string, std::string>> headers;
+  while (!lines.empty()) {
+    const std::size_t end = lines.find("\r\n");
+    const std::string_view line = lines.substr(0, end);
+    lines.remove_prefix(end == std::string_view::npos ? lines.size() : end + 2);
+    const std::size_t colon = line.find(':');
+    if (colon == std::string_view::npos) continue;
+    std::string_view value = line.substr(colon + 1);
+    while (value.starts_with(' ')) value.remove_prefix(1);
+    headers.emplace_back(lower(line.substr(0, colon)), value);
+  }
+  return headers;
+}
+
+std::unique_ptr<HttpReader> PlainHttp::make_reader(std::size_t header_bytes_max,
+                                                   std::size_t body_bytes_max) const {
+  return std::make_unique<PlainReader>(header_bytes_max, body_bytes_max);
+}
+
+bool PlainHttp::is_websocket_upgrade(const HttpRequest& request) const {
+  return lower(request.header("upgrade")) == "websocket";
+}
+
+HttpLibrary::Upgrade PlainHttp::upgrade(const HttpRequest& request, std::string_view subprotocol) const {
+  if (request.header("sec-websocket-version") != "13")
+    return {false, "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n"};
+  std::string response = "HTTP/1.1 101 Switching Protocols\r\n";
+  if (!subprotocol.empty()) response.append("Sec-WebSocket-Protocol: ").append(subprotocol).append("\r\n");
+  return {true, response + "\r\n"};
+}
+
+void TestHandler::handle(const HttpRequest& request, std::string_view path, Respond respond) {
+  HttpResponse response;
+  response.body = "{}";
+  if (path == "/later") {
+    waiting.emplace_back(request.target, std::move(respond));
+    return;
+  }
+  if (path == "/echo") response.body = request.body;
+  if (path == "/big") response.body.assign(big_bytes, 'x');
+  if (path == "/now") response.body = nlohmann::json(request.target).dump();
+  if (path == "/nowhere") response.status = 404;
+  respond(std::move(response));
+}
+
+}  // namespace carillon::testing
