@@ -36,7 +36,7 @@ class NoPages final : public HttpHandler {
 struct GatewayShardTest : testing::Test {
   GatewayShardTest() {
     hub.set_shards({&gateway_shard.shard()});
-    gateway_shard.start();
+    gateway_shard.start(true);
   }
   ~GatewayShardTest() override {
     gateway_shard.stop();
@@ -88,7 +88,7 @@ struct GatewayShardTest : testing::Test {
                        .limits = limits,
                        .heartbeat = heartbeat,
                        .version = "test"};
-  GatewayShard gateway_shard{0, shared, {}};
+  GatewayShard gateway_shard{0, shared, {}, [](GatewayShard&, const char* what) { ADD_FAILURE() << what; }};
   std::vector<int> far_ends;
 };
 

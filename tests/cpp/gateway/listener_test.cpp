@@ -80,7 +80,8 @@ class NoDescriptors {
 struct Gate {
   explicit Gate(Listener::Options options = {})
       : listener(
-            options, [this](int descriptor) { accepted.set_value(descriptor); }, [this] { ++turned_away; }) {
+            options, [this](int descriptor) { accepted.set_value(descriptor); }, [this] { ++turned_away; },
+            [](const char* what) { ADD_FAILURE() << what; }) {
     listener.start();
   }
   /// Connects, and takes the accepted end.

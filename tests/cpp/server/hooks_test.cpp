@@ -117,7 +117,7 @@ TEST(EventLog, PassesOnAllThatARecordHas) {
   log.write({});  // nobody reads yet
   log.set_queue(queue);
   ConnectionRecord record;
-  record.is_close = true;
+  record.event = ConnectionEvent::close;
   record.transport = Transport::sse;
   record.client = "id";
   record.user = "ann";

@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "session/session_clients.hpp"
 #include "session/session_world.hpp"
 
 namespace carillon::testing {
