@@ -157,6 +157,7 @@ void GatewayShard::stop() {
   });
   thread_.join();
   release_connections();
+  flush_.reset();  // a ring is a descriptor
   io_.reset();
 }
 

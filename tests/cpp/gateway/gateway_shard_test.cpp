@@ -32,11 +32,12 @@ class NoPages final : public HttpHandler {
   }
 };
 
-/// A shard on its thread. Its connections are socket pairs: what TCP does by itself does not help it here.
-struct GatewayShardTest : testing::Test {
+/// A shard on its thread, without io_uring and (where the machine has it) with it. Its connections are socket
+/// pairs: what TCP does by itself does not help it here.
+struct GatewayShardTest : testing::TestWithParam<bool> {
   GatewayShardTest() {
     hub.set_shards({&gateway_shard.shard()});
-    gateway_shard.start(true);
+    gateway_shard.start(GetParam());
   }
   ~GatewayShardTest() override {
     gateway_shard.stop();
@@ -92,7 +93,7 @@ struct GatewayShardTest : testing::Test {
   std::vector<int> far_ends;
 };
 
-TEST_F(GatewayShardTest, WhoTakesNothingForTooLongIsDroppedAsSlow) {
+TEST_P(GatewayShardTest, WhoTakesNothingForTooLongIsDroppedAsSlow) {
   limits.stall_timeout_ms = 200;  // before anything is connected
   connect(kStream);
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
@@ -102,12 +103,12 @@ TEST_F(GatewayShardTest, WhoTakesNothingForTooLongIsDroppedAsSlow) {
   EXPECT_EQ(gateway_shard.counters().sse, 0U);
 }
 
-TEST_F(GatewayShardTest, AnEndThatComesWithTheRequestIsSeen) {
+TEST_P(GatewayShardTest, AnEndThatComesWithTheRequestIsSeen) {
   connect(kStream, true);
   EXPECT_TRUE(becomes([this] { return gateway_shard.counters().requests == 1 && shared.connections == 0; }));
 }
 
-TEST_F(GatewayShardTest, AStopTakesItsConnectionsOffTheCount) {
+TEST_P(GatewayShardTest, AStopTakesItsConnectionsOffTheCount) {
   for (int i = 0; i < 3; ++i) connect(kStream);
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 3; }));
   gateway_shard.stop();
@@ -115,7 +116,7 @@ TEST_F(GatewayShardTest, AStopTakesItsConnectionsOffTheCount) {
   EXPECT_EQ(gateway_shard.counters().sse, 0U);
 }
 
-TEST_F(GatewayShardTest, ADrainIsSpreadOverItsTime) {
+TEST_P(GatewayShardTest, ADrainIsSpreadOverItsTime) {
   for (int i = 0; i < 10; ++i) connect(kStream);
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 10; }));
   const auto began = std::chrono::steady_clock::now();
@@ -124,7 +125,7 @@ TEST_F(GatewayShardTest, ADrainIsSpreadOverItsTime) {
   EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(400));
 }
 
-TEST_F(GatewayShardTest, AnEndWaitsForTheRestOfACutFrame) {
+TEST_P(GatewayShardTest, AnEndWaitsForTheRestOfACutFrame) {
   connect(kStream);
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
   hub.publish("c", {.data = std::string(1'000'000, ' ')}, {}, [](const AppendResult&) {});
@@ -143,6 +144,9 @@ TEST_F(GatewayShardTest, AnEndWaitsForTheRestOfACutFrame) {
   EXPECT_GE(spaces, 1'000'000U);
   EXPECT_TRUE(is_ended(far_ends[0])) << "and comes behind it";
 }
+
+INSTANTIATE_TEST_SUITE_P(Flush, GatewayShardTest, testing::Bool(),
+                         [](const auto& each) { return each.param ? "Uring" : "Send"; });
 
 }  // namespace
 }  // namespace carillon
