@@ -12,6 +12,7 @@ set(links_store carillon_hub)
 set(links_session carillon_session)
 set(links_gateway carillon_gateway carillon_asio) # the only tests that may open sockets through Asio
 set(links_server carillon_server)
+set(links_load carillon_load)
 
 add_custom_target(carillon_tests)
 file(GLOB folders CONFIGURE_DEPENDS LIST_DIRECTORIES true "${test_root}/*")
