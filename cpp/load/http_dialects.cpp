@@ -116,7 +116,7 @@ void NchanPollDialect::open(Line& line) {
 }
 
 void NchanPollDialect::poll(Line& line) {
-  std::string request = "GET /sub/" + list_channels(line, "", "") + " HTTP/1.1\r\n" + host_header();
+  std::string request = "GET /poll/" + list_channels(line, "", "") + " HTTP/1.1\r\n" + host_header();
   request.append(line.position).append("\r\n");
   events_.send(line, request);
 }

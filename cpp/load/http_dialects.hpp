@@ -28,8 +28,8 @@ class PollDialect final : public Dialect {
   void poll(Line& line, int timeout_s);
 };
 
-/// Polls of nchan: each goes on from the Last-Modified and Etag of the answer before. The channel must hold a
-/// message when the run begins, else the first poll is not answered.
+/// Polls of nchan at /poll/CHANNEL: each goes on from the Last-Modified and Etag of the answer before. The
+/// channel must hold a message when the run begins, else the first poll is not answered.
 class NchanPollDialect final : public Dialect {
  public:
   using Dialect::Dialect;

@@ -188,7 +188,7 @@ TEST_F(DialectTest, APollGoesOnWhereTheLastAnswerEnded) {
 
 TEST_F(DialectTest, APollOfNchanRepeatsWhatItsLastAnswerSaid) {
   start("poll", "nchan");
-  EXPECT_TRUE(take().starts_with("GET /sub/bench HTTP/1.1\r\n"));
+  EXPECT_TRUE(take().starts_with("GET /poll/bench HTTP/1.1\r\n"));
   receive("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nLast-Modified: Mon\r\nEtag: 3\r\n\r\nx");
   EXPECT_EQ(line.stage, Line::Stage::live);
   EXPECT_NE(take().find("If-Modified-Since: Mon\r\nIf-None-Match: 3\r\n\r\n"), std::string::npos);
