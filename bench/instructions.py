@@ -23,7 +23,16 @@ from typing import TYPE_CHECKING
 from carillon.load import LoadError
 
 from .loads import NamedLoad, parse_loads
-from .serving import Contestant, ServingError, bare_loops, carillon, machine, put_load, serving
+from .serving import (
+    Contestant,
+    ServingError,
+    bare_loops,
+    carillon,
+    end_on_sigterm,
+    machine,
+    put_load,
+    serving,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -168,6 +177,7 @@ def parse_messages(text: str) -> tuple[int, int]:
 
 def main() -> int:
     """Runs the command line; exit code 1 if a run failed, 2 if a tool is missing; with --small always 0."""
+    end_on_sigterm()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

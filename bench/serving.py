@@ -185,6 +185,11 @@ def put_load(server: Running, load: NamedLoad, *, core: int | None, **settings: 
     return run_load(Load(**everything), cores=() if core is None else (core,))
 
 
+def end_on_sigterm() -> None:
+    """Makes SIGTERM unwind this process as Ctrl-C does, so that no server stays behind."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+
+
 def machine() -> dict[str, str]:
     """What a figure must be quoted with: processor, cores, kernel, compiler, commit."""
 

@@ -24,6 +24,7 @@ from ..serving import (
     bare_loops,
     carillon,
     cores,
+    end_on_sigterm,
     machine,
     pinned,
     put_load,
@@ -95,6 +96,7 @@ def choose(contestants: list[Contestant], names: str | None) -> list[Contestant]
 
 def main() -> int:
     """Runs the command line."""
+    end_on_sigterm()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

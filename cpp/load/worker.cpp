@@ -17,7 +17,8 @@ namespace carillon::load {
 
 namespace {
 
-constexpr std::size_t kReadBytes = 256 * 1024;
+constexpr std::size_t kReadBytes = 256 * 1024;             // at a time
+constexpr std::size_t kMessageBytesMax = 2 * 1024 * 1024;  // a poll's answer is larger than a frame
 constexpr std::size_t kEventsMax = 512;
 constexpr std::size_t kConnectingAtOnce = 200;         // stays below every backlog
 constexpr std::uint64_t kConnectionsPerSource = 8192;  // an address has some 28,000 ports
@@ -55,7 +56,7 @@ Worker::Worker(Settings settings, Board& board)
       subscriber_dialect_(make_subscriber_dialect(settings_, *this)),
       publisher_dialect_(make_publisher_dialect(settings_, *this)),
       events_(kEventsMax),
-      read_buffer_(kReadBytes),
+      read_buffer_(kMessageBytesMax + kReadBytes),
       subscribers_(share_.size()),
       checker_(share_.size() * settings_.channels_per_connection),
       workers_needed_(settings_.channels),
@@ -90,12 +91,14 @@ Report Worker::run() {
   while (state_.connected_workers.load() < settings_.workers && !has_failed()) turn(kBoardWaitNs);
   report_.connect_s = static_cast<double>(clock_ns() - start_ns) / 1e9;
   if (settings_.worker == 0) report_.server_connected = server_.memory();
-  if (settings_.is_idle) {
-    hold();
-  } else if (is_publishing()) {
-    measure();
-  } else {
-    follow();
+  if (!has_failed()) {
+    if (settings_.is_idle) {
+      hold();
+    } else if (is_publishing()) {
+      measure();
+    } else {
+      follow();
+    }
   }
   finish();
   return std::move(report_);
@@ -225,9 +228,9 @@ void Worker::on_event(Line& line, std::uint32_t ready) {
 
 void Worker::read_from(Line& line) {
   const std::size_t kept = line.partial.size();
-  if (kept >= kReadBytes) return on_lost(line, "a message larger than 256 KiB");
+  if (kept >= kMessageBytesMax) return on_lost(line, "a message larger than 2 MiB");
   std::copy(line.partial.begin(), line.partial.end(), read_buffer_.begin());
-  const ssize_t got = recv(line.fd, read_buffer_.data() + kept, kReadBytes - kept, 0);
+  const ssize_t got = recv(line.fd, read_buffer_.data() + kept, kReadBytes, 0);
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) return on_lost(line, got == 0 ? "closed by the server" : std::strerror(errno));
   now_ns_ = clock_ns();

@@ -9,10 +9,12 @@ import resource
 import subprocess
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from carillon.load import Load, LoadError, Progress, run_load
+from carillon.testing import wait_until
 from websockets.sync.server import serve
 
 if TYPE_CHECKING:
@@ -24,9 +26,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.wire
 
 
+BENCH = (sys.executable, "-m", "carillon", "bench")
+
+
 def bench(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "carillon", "bench", *arguments],
+        [*BENCH, *arguments],
         capture_output=True,
         text=True,
         timeout=50,
@@ -111,6 +116,20 @@ def test_it_says_how_many_connections_it_can_hold() -> None:
     done = bench("--connections", str(hard))
     assert done.returncode == 2
     assert f"Give {hard - 101} or fewer" in done.stderr
+
+
+def test_sigterm_ends_its_server_and_workers_too() -> None:
+    process = subprocess.Popen([*BENCH, *TINY, "--seconds", "30"], stderr=subprocess.DEVNULL)
+    children: list[str] = []
+
+    def are_both_there() -> bool:
+        children[:] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return len(children) == 2  # the server and a worker
+
+    wait_until(are_both_there, 20)
+    process.terminate()
+    assert process.wait(20) == 1
+    assert not [pid for pid in children if Path(f"/proc/{pid}").exists()]
 
 
 # ---- the generator

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
@@ -129,6 +130,7 @@ def bench(
             f"{connections * channels_per_connection}",
             param_hint="--channels",
         )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C: its server and workers end with it
     plan = _plan(connections, threads, is_own_server=url is None)
     with told_in_a_sentence(), contextlib.ExitStack() as running:
         if url is None:
