@@ -185,6 +185,21 @@ wheel: .venv/.stamp-dev ## build sdist and wheel (dist/), and the wheel repaired
 	$(BIN)/python -m build --outdir dist
 	PATH="$(CURDIR)/$(BIN):$$PATH" auditwheel repair dist/*.whl -w dist/repaired
 
+# --- benchmarks --------------------------------------------------------------------------------------------------
+
+COMPARE ?=
+INSTRUCTIONS ?=
+
+.PHONY: compare compare-install instructions
+compare: build ## Carillon beside bare loops and installed peers (COMPARE="--loads A,E --rounds 5")
+	@$(BIN)/python -m bench.compare $(COMPARE)
+
+compare-install: build ## install the peers of the comparison outside the tree, at pinned versions
+	@$(BIN)/python -m bench.compare.install
+
+instructions: build ## user instructions and system calls per delivery and per publish (INSTRUCTIONS="--small")
+	@$(BIN)/python -m bench.instructions $(INSTRUCTIONS)
+
 .PHONY: slowest
 slowest: ## print the slowest translation units of the last build
 	@$(PYTHON) tools/slowest.py $(DEV)/.ninja_log

@@ -1,76 +1,170 @@
-"""User instructions and system calls per delivery: figures that no noise touches.
+"""User instructions and system calls per delivery, and user instructions per publish: what no noise touches.
 
-    python bench/instructions.py --server-cmd "{python} -m carillon serve --threads 1 --port {port}"
+    python -m bench.instructions
+    python -m bench.instructions --small      (what CI prints: it never fails)
 
-Every server runs twice under callgrind (and twice under strace) with two numbers of messages. The difference
-of the counts over the difference of the deliveries leaves start-up, handshakes and end out. Needs valgrind
-and strace; for a server inside Python give the interpreter itself ({python} does), not a script around it.
+Everything runs twice under callgrind (and twice under strace) with two numbers of messages. The difference of
+the counts over the difference of the deliveries leaves start-up, handshakes and end out. Needs valgrind and
+strace.
 """
+
+from __future__ import annotations
 
 import argparse
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from contestants import (
-    BUILD,
-    LOADS,
+from carillon.load import LoadError
+
+from .loads import NamedLoad, parse_loads
+from .serving import (
     Contestant,
-    LoadFailedError,
-    build,
+    ServingError,
+    bare_loops,
+    carillon,
+    end_on_sigterm,
     machine,
-    parse_loads,
-    run_load,
+    put_load,
     serving,
-    yardsticks,
 )
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 WARMUP_MESSAGES = 64
+ONE_SUBSCRIBER = NamedLoad("publish", "", {"connections": 1, "in_flight": 64})
+COUNTED = {"bare", "gathered"}
 
 
-def run_callgrind(contestant: Contestant, load: Path, options: list[str]) -> tuple[int, int]:
-    """Instructions of the server's whole life, and the deliveries in it."""
+@dataclass(frozen=True)
+class Run:
+    """One way to run a server under a tool that counts.
+
+    Attributes:
+        contestant: The server.
+        load: What is put on it.
+        messages: Of the measured window, which is the only difference between two runs.
+    """
+
+    contestant: Contestant
+    load: NamedLoad
+    messages: int
+
+    def put(self, prefix: list[str], *, is_child: bool = False) -> int:
+        """Runs it; returns the deliveries."""
+        with serving(self.contestant, self.load, prefix=prefix, is_child=is_child, timeout_s=180) as server:
+            result = put_load(
+                server,
+                self.load,
+                core=None,
+                messages=self.messages,
+                seconds=0.0,
+                warmup=WARMUP_MESSAGES,
+                timeout_s=120.0,
+            )
+        if not result.is_clean:
+            raise LoadError(f"{result.faults}: {result.first_fault}")
+        return result.deliveries
+
+
+def count_instructions(run: Run) -> tuple[int, int]:
+    """Instructions of the server's whole life, and the deliveries."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "callgrind.out"
-        prefix = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
-        with serving(contestant, prefix=prefix, timeout_s=180) as server:
-            report = run_load(load, server, options, core=None)
-        found = re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
-    if not found:
-        raise LoadFailedError(f"callgrind counted nothing for {contestant.name}")
-    return int(found[1]), int(report["deliveries"])
+        deliveries = run.put(callgrind(out))
+        return total_of(out), deliveries
 
 
-def run_strace(contestant: Contestant, load: Path, options: list[str]) -> tuple[int, int]:
-    """System calls of the server's whole life, and the deliveries in it."""
+def count_system_calls(run: Run) -> tuple[int, int]:
+    """System calls of the server's whole life, and the deliveries."""
     with tempfile.TemporaryDirectory() as scratch:
         out = Path(scratch) / "strace.out"
-        prefix = ["strace", "-c", "-f", "-o", str(out)]
-        with serving(contestant, prefix=prefix, is_child=True, timeout_s=180) as server:
-            report = run_load(load, server, options, core=None)
+        deliveries = run.put(["strace", "-c", "-f", "-o", str(out)], is_child=True)
         rows = [line.split() for line in out.read_text().splitlines() if line.endswith(" total")]
     if not rows:
-        raise LoadFailedError(f"strace counted nothing for {contestant.name}")
-    return int(rows[0][3]), int(report["deliveries"])
+        raise ServingError("strace counted nothing")
+    return int(rows[0][3]), deliveries
 
 
-def per_delivery(
-    run: Callable[[Contestant, Path, list[str]], tuple[int, int]],
-    contestant: Contestant,
-    load: Path,
-    name: str,
-    messages: tuple[int, int],
-) -> float:
+def callgrind(out: Path) -> list[str]:
+    """The prefix that counts the instructions of a command."""
+    return ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}"]
+
+
+def total_of(out: Path) -> int:
+    """What callgrind has counted."""
+    found = re.search(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
+    if not found:
+        raise ServingError("callgrind counted nothing")
+    return int(found[1])
+
+
+def per_delivery(count: Callable[[Run], tuple[int, int]], run: Run, messages: tuple[int, int]) -> float:
     """The difference of two runs' counts over the difference of their deliveries."""
+    (first, first_deliveries), (second, second_deliveries) = (
+        count(replace(run, messages=number)) for number in messages
+    )
+    return (second - first) / (second_deliveries - first_deliveries)
+
+
+def per_publish_from_python(how: str, messages: tuple[int, int]) -> float:
+    """Instructions of the whole process, interpreter and all, for one message without subscribers."""
     counts = []
     for number in messages:
-        options = [*LOADS[name], "--warmup", str(WARMUP_MESSAGES), "--messages", str(number)]
-        counts.append(run(contestant, load, [*options, "--sleep", "--timeout-s", "60"]))
-    (first, first_deliveries), (second, second_deliveries) = counts
-    return (second - first) / (second_deliveries - first_deliveries)
+        with tempfile.TemporaryDirectory() as scratch:
+            out = Path(scratch) / "callgrind.out"
+            command = [*callgrind(out), sys.executable, "-m", "bench.publish_loop", how, str(number)]
+            subprocess.run(command, check=True, capture_output=True, timeout=300)
+            counts.append(total_of(out))
+    return (counts[1] - counts[0]) / (messages[1] - messages[0])
+
+
+def servers(args: argparse.Namespace) -> list[Contestant]:
+    """The bare loop, the gathered loop, and Carillon with both ways to publish."""
+    ours = carillon(args.carillon)
+    both = [replace(ours, name=f"{ours.name} by {how}", publish_by=how) for how in ("post", "ws")]
+    everybody = [*(each for each in bare_loops() if each.name in COUNTED), *both]
+    return [each for each in everybody if args.only is None or each.name.startswith(args.only)]
+
+
+def print_deliveries(args: argparse.Namespace) -> None:
+    """A row per load and server."""
+    first, second = args.messages
+    print(f"\nper delivery, {args.connections} subscribers, from {first} to {second} messages")
+    print(f"{'load':<6}{'server':<20}{'user instructions':>18}{'system calls':>14}")
+    for load in args.loads:
+        sized = replace(load, settings={**load.settings, "connections": args.connections})
+        for each in servers(args):
+            run = Run(each, sized, 0)
+            row = (
+                f"{load.name:<6}{each.name:<20}{per_delivery(count_instructions, run, args.messages):>18.1f}"
+            )
+            if not args.no_strace:
+                row += f"{per_delivery(count_system_calls, run, args.messages):>14.4f}"
+            print(row, flush=True)
+
+
+def print_publishes(args: argparse.Namespace) -> None:
+    """A row per way to publish."""
+    print(
+        "\nuser instructions per publish (by POST and WebSocket: one subscriber, 64 in flight, its delivery"
+    )
+    print("included; from Python: no subscriber, the interpreter's own included)")
+    for each in servers(args):
+        if each.name not in COUNTED:
+            figure = per_delivery(count_instructions, Run(each, ONE_SUBSCRIBER, 0), args.publishes)
+            print(f"{each.name:<26}{figure:>18,.0f}", flush=True)
+    if args.only is None or "carillon".startswith(args.only):
+        for how in ("publish", "publish_many"):
+            print(
+                f"{f'carillon {how}':<26}{per_publish_from_python(how, args.publishes):>18,.0f}", flush=True
+            )
 
 
 def parse_messages(text: str) -> tuple[int, int]:
@@ -82,46 +176,43 @@ def parse_messages(text: str) -> tuple[int, int]:
 
 
 def main() -> int:
-    """Runs the command line; exit code 1 if a run failed, 2 if a tool is missing."""
+    """Runs the command line; exit code 1 if a run failed, 2 if a tool is missing; with --small always 0."""
+    end_on_sigterm()
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--server-cmd", help="command of Carillon's server; {port} and {python} are filled in"
+        "--carillon", default="", metavar="NAME=COMMAND", help="instead of this tree's server"
     )
-    parser.add_argument("--only", help="measure only the contestant of this name (bare, gathered, carillon)")
-    parser.add_argument("--loads", default="A,E,B", type=parse_loads, help="of A,E,B,C (default A,E,B)")
+    parser.add_argument("--only", help="only servers whose name begins so (bare, gathered, carillon)")
+    parser.add_argument("--loads", default="A,E,B", type=parse_loads, help="of A,E,B (default all)")
+    parser.add_argument("--connections", default=1000, type=int, help="subscribers (default 1000)")
     parser.add_argument(
         "--messages", default=(128, 1152), type=parse_messages, metavar="M1,M2", help="default 128,1152"
     )
+    parser.add_argument(
+        "--publishes", default=(1024, 11264), type=parse_messages, metavar="M1,M2", help="default 1024,11264"
+    )
     parser.add_argument("--no-strace", action="store_true", help="count instructions only")
-    parser.add_argument("--build-dir", default=BUILD, type=Path, help="where the native programs go")
+    parser.add_argument("--no-publishes", action="store_true", help="count deliveries only")
+    parser.add_argument("--small", action="store_true", help="100 subscribers, few messages, never fails")
     args = parser.parse_args()
+    if args.small:
+        args.connections, args.messages, args.publishes = 100, (64, 320), (512, 2560)
+        args.loads = parse_loads("A,E")
     for tool in ["valgrind"] if args.no_strace else ["valgrind", "strace"]:
         if shutil.which(tool) is None:
             print(f"{tool} is missing: apt-get install {tool}", file=sys.stderr)
-            return 2
+            return 0 if args.small else 2
 
-    load, bare_loop = build(args.build_dir)
-    contestants = [each for each in yardsticks(bare_loop) if each.name != "bare again"]
-    if args.server_cmd:
-        contestants.append(Contestant("carillon", args.server_cmd))
-    if args.only:
-        contestants = [each for each in contestants if each.name == args.only]
     print("; ".join(f"{name}: {value}" for name, value in machine().items()))
-    print(f"per delivery, from {args.messages[0]} to {args.messages[1]} messages")
-    print(f"{'load':<6}{'server':<12}{'user instructions':>18}{'system calls':>14}")
     try:
-        for name in args.loads:
-            for each in contestants:
-                instructions = per_delivery(run_callgrind, each, load, name, args.messages)
-                row = f"{name:<6}{each.name:<12}{instructions:>18.1f}"
-                if not args.no_strace:
-                    row += f"{per_delivery(run_strace, each, load, name, args.messages):>14.4f}"
-                print(row, flush=True)
-    except LoadFailedError as error:
+        print_deliveries(args)
+        if not args.no_publishes:
+            print_publishes(args)
+    except (LoadError, ServingError, subprocess.SubprocessError) as error:
         print(error, file=sys.stderr)
-        return 1
+        return 0 if args.small else 1
     return 0
 
 

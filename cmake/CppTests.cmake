@@ -14,6 +14,7 @@ set(links_gateway carillon_gateway carillon_asio) # the only tests that may open
 set(links_server carillon_server)
 set(links_bindings carillon_server)
 set(sources_bindings cpp/bindings/bridge.cpp) # the part that knows no Python
+set(links_load carillon_load)
 
 add_custom_target(carillon_tests)
 file(GLOB folders CONFIGURE_DEPENDS LIST_DIRECTORIES true "${test_root}/*")

@@ -32,7 +32,7 @@ def test_stats_say_what_is_at_work(
 
 
 def test_an_unknown_way_is_refused_with_the_ways_there_are() -> None:
-    with pytest.raises(carillon.ConfigError, match='flush: .*"auto", "io_uring" or "send"'):
+    with pytest.raises(carillon.ConfigError, match=r'flush: .*"auto", "io_uring" or "send"'):
         carillon.Server(flush="pigeon")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from .._version import __version__
+from .bench import bench
 from .config_command import config_group
 from .doctor import doctor
 from .pub import pub
@@ -23,5 +24,5 @@ def main() -> None:
     """
 
 
-for _command in (serve, pub, sub, doctor, config_group):
+for _command in (serve, pub, sub, bench, doctor, config_group):
     main.add_command(_command)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import resource
 import signal
 import threading
 from pathlib import Path
@@ -14,6 +13,7 @@ import click
 
 from .._version import __version__
 from ..access_log import set_up
+from ..descriptors import raise_limit
 from .failure import told_in_a_sentence
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ def serve(
 
     set_up(log_format, log_level, access_log)
     given: dict[str, Any] = {"host": host, "port": port, "threads": threads, "store": store}
-    _raise_descriptor_limit()
+    raise_limit()
     with told_in_a_sentence(), _signals() as stop_requests:
         document = config.merge(config.load(file) if file else {}, config.from_environment())
         if file is None and config.get(document, "http_api.key") is None:
@@ -173,10 +173,3 @@ def _drain_quietly(server: Server) -> None:
 
     with contextlib.suppress(CarillonError):  # stopped in the meantime, by the second signal
         server.drain()  # which logs how many have left
-
-
-def _raise_descriptor_limit() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -6,16 +6,16 @@
 #include <string>
 #include <string_view>
 
-// What the bare loop and the load generator both need of RFC 6455: data frames, one per message. Neither
-// includes anything of Carillon, so that a mistake in Carillon's codec cannot hide itself here.
-namespace carillon::bench {
+// What the load generator and the bare loop of bench/ need of RFC 6455: data frames, one per message. Nothing
+// of the product's own codec is used, so that a mistake in it cannot hide itself here.
+namespace carillon::load {
 
 constexpr std::uint8_t kTextFrame = 0x81;  // FIN and opcode in one byte: nobody here sends fragments
 constexpr std::uint8_t kCloseFrame = 0x88;
 constexpr std::uint8_t kPingFrame = 0x89;
 constexpr std::uint8_t kPongFrame = 0x8A;
 
-struct Frame {
+struct WebFrame {
   std::uint8_t head = 0;  // first byte as it stands on the wire: FIN, reserved bits, opcode
   std::string_view payload;
   std::size_t wire_bytes = 0;
@@ -36,7 +36,7 @@ inline void apply_mask(char* data, std::size_t size, const char key[4]) {
 }
 
 /// The frame at the start of `data`, unmasked in place, or nothing while it is incomplete.
-inline std::optional<Frame> read_frame(char* data, std::size_t size) {
+inline std::optional<WebFrame> read_frame(char* data, std::size_t size) {
   if (size < 2) return std::nullopt;
   const auto byte = [data](std::size_t at) { return static_cast<std::uint8_t>(data[at]); };
   const bool is_masked = (byte(1) & 0x80) != 0;
@@ -54,7 +54,7 @@ inline std::optional<Frame> read_frame(char* data, std::size_t size) {
   if (size < header_bytes || size - header_bytes < payload_bytes) return std::nullopt;
   char* payload = data + header_bytes;
   if (is_masked) apply_mask(payload, payload_bytes, payload - mask_bytes);
-  return Frame{byte(0), {payload, payload_bytes}, header_bytes + payload_bytes};
+  return WebFrame{byte(0), {payload, payload_bytes}, header_bytes + payload_bytes};
 }
 
 /// Appends one frame; with a `mask_key` as a client sends it, without as a server does.
@@ -80,4 +80,4 @@ inline void append_frame(std::string& out, std::uint8_t head, std::string_view p
   apply_mask(out.data() + out.size() - payload.size(), payload.size(), key);
 }
 
-}  // namespace carillon::bench
+}  // namespace carillon::load

@@ -34,11 +34,6 @@ class Options {
 
   bool has(const std::string& name) const { return given_.contains(name); }
 
-  std::string text(const std::string& name, std::string fallback) const {
-    const auto found = given_.find(name);
-    return found == given_.end() ? fallback : found->second;
-  }
-
   template <typename Number>
   Number number(const std::string& name, Number fallback) const {
     const auto found = given_.find(name);

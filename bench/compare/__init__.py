@@ -1,0 +1,1 @@
+"""Carillon beside bare loops and other servers: the same loads, in interleaved rounds, as ratios."""

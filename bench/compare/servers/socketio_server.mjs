@@ -1,0 +1,19 @@
+// npm `socket.io`: rooms are channels. Speaks as SocketIoDialect of cpp/load/web_dialects.hpp says.
+import { createServer } from 'node:http';
+import { Server } from 'socket.io';
+
+const http = createServer();
+const io = new Server(http, { transports: ['websocket'], perMessageDeflate: false, serveClient: false });
+io.on('connection', (socket) => {
+  socket.on('s', (...rooms) => {
+    const acknowledge = rooms.pop();
+    socket.join(rooms);
+    acknowledge();
+  });
+  socket.on('p', (room, data, acknowledge) => {
+    io.to(room).emit('m', data);
+    acknowledge();
+  });
+});
+http.listen({ host: '127.0.0.1', port: Number(process.argv[2]), backlog: 4096 });
+process.on('SIGTERM', () => process.exit(0));

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace carillon::load {
+
+/// One connection of the generator: a subscriber, or the publisher.
+struct Line {
+  enum class Stage : std::uint8_t { connecting, opening, joining, live };
+
+  int fd = -1;
+  std::uint32_t index = 0;  // among the subscribers of this worker
+  Stage stage = Stage::connecting;
+  bool is_publisher = false;
+  bool is_chunked = false;    // SSE: the answer comes in chunks
+  bool is_blocked = false;    // the socket is full: EPOLLOUT is awaited
+  std::uint32_t awaited = 0;  // answers until it is live
+  std::string partial;        // the bytes of an unfinished frame, event or answer
+  std::string outgoing;       // what the socket did not take
+  std::string position;       // long-poll: where the next poll goes on
+};
+
+/// What a dialect tells of the lines that it reads.
+class LineEvents {
+ public:
+  LineEvents() = default;
+  LineEvents(const LineEvents&) = delete;
+  LineEvents& operator=(const LineEvents&) = delete;
+  virtual ~LineEvents() = default;
+
+  virtual void send(Line& line, std::string_view bytes) = 0;
+  virtual void on_live(Line& line) = 0;
+  /// Counts and checks every message in the text; returns how many there were.
+  virtual std::size_t on_messages(Line& line, std::string_view text) = 0;
+  virtual void on_malformed(Line& line, std::string_view text) = 0;
+  virtual void on_refused(Line& line, std::string_view why) = 0;
+  virtual void on_lost(Line& line, std::string_view why) = 0;
+};
+
+}  // namespace carillon::load

@@ -1,0 +1,240 @@
+"""`carillon bench`: load on a server, with every delivery checked."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import click
+
+from .bench_report import ProgressBar, print_table
+from .failure import Failure, told_in_a_sentence
+from .options import API_KEY
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from ..load import PublishBy, Transport
+
+_START_TIMEOUT_S = 30
+
+
+@click.command()
+@click.argument("url", required=False)
+@click.option(
+    "--transport",
+    type=click.Choice(["ws", "sse", "poll"]),
+    default="ws",
+    show_default=True,
+    help="How subscribers connect.",
+)
+@click.option(
+    "--connections", type=click.IntRange(1), default=1000, show_default=True, help="Number of subscribers."
+)
+@click.option(
+    "--channels",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Channels in all; messages go to them in turn.",
+)
+@click.option(
+    "--channels-per-connection",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    help="Channels of each subscriber.",
+)
+@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Messages per second.")
+@click.option(
+    "--in-flight",
+    type=click.IntRange(1, 65536),
+    help="Instead of a rate: as many messages as can be, of which so many are not yet with every subscriber "
+    "(default 1).",
+)
+@click.option("--idle", is_flag=True, help="Publish nothing: only what idle connections cost.")
+@click.option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="How long."
+)
+@click.option(
+    "--payload",
+    type=click.IntRange(20, 60_000),
+    default=128,
+    show_default=True,
+    help="Bytes of a message.",
+)
+@click.option(
+    "--publish-by",
+    type=click.Choice(["ws", "post"]),
+    help="A WebSocket, or POST /api/publish (the default with --api-key).",
+)
+@click.option("--threads", type=click.IntRange(1), help="Shard threads, if no URL is given.")
+@click.option(
+    "--server-pid",
+    "server_pids",
+    type=click.IntRange(1),
+    multiple=True,
+    help="With a URL: the server's process, for its CPU time and memory. May be repeated.",
+)
+@click.option(
+    "--spin/--sleep",
+    "is_spinning",
+    default=None,
+    help="Whether the generator spins (the default where it has cores of its own): a sleeping receiver makes "
+    "the server pay for its wake-up.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@API_KEY
+def bench(
+    url: str | None,
+    transport: Transport,
+    connections: int,
+    channels: int,
+    channels_per_connection: int,
+    rate: float | None,
+    in_flight: int | None,
+    idle: bool,
+    seconds: float,
+    payload: int,
+    publish_by: PublishBy | None,
+    threads: int | None,
+    server_pids: tuple[int, ...],
+    is_spinning: bool | None,
+    as_json: bool,
+    api_key: str | None,
+) -> None:
+    """Puts load on the server at URL, or on one of its own, and checks every delivery.
+
+    Subscribers and one publisher, in as many processes as the connections need. Prints deliveries per second,
+    what a delivery costs the server, latencies and faults; exit code 1 if anything was missing, repeated,
+    reordered, changed, refused or lost.
+    """
+    if rate is not None and in_flight is not None:
+        raise click.UsageError("give --rate or --in-flight, not both")
+    if channels_per_connection > channels:
+        raise click.BadParameter(
+            f"{channels_per_connection}; there are {channels} channels (--channels)",
+            param_hint="--channels-per-connection",
+        )
+    if channels > connections * channels_per_connection:
+        raise click.BadParameter(
+            f"{channels}; {connections} connections on {channels_per_connection} each reach at most "
+            f"{connections * channels_per_connection}",
+            param_hint="--channels",
+        )
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C: its server and workers end with it
+    plan = _plan(connections, threads, is_own_server=url is None)
+    with told_in_a_sentence(), contextlib.ExitStack() as running:
+        if url is None:
+            address, server_pids = running.enter_context(_serving(plan))
+        else:
+            address = _address(url)
+        from ..load import Load, run_load
+
+        load = Load(
+            host=address[0],
+            port=address[1],
+            transport=transport,
+            publish_by=publish_by or ("post" if api_key else "ws"),
+            api_key=api_key or "",
+            channel=f"bench-{uuid.uuid4().hex[:8]}",
+            connections=connections,
+            channels=channels,
+            channels_per_connection=channels_per_connection,
+            payload_bytes=payload,
+            is_idle=idle,
+            in_flight=in_flight or 1,
+            rate_per_s=rate or 0.0,
+            seconds=seconds,
+            warmup=min(100, max(1, int(rate))) if rate else 100,
+            is_spinning=plan.has_own_cores if is_spinning is None else is_spinning,
+            server_pids=server_pids,
+        )
+        bar = running.enter_context(ProgressBar(load)) if sys.stderr.isatty() else None
+        result = run_load(load, cores=plan.generator_cores, on_progress=bar.show if bar else None)
+    if as_json:
+        click.echo(json.dumps(result.to_dict()))
+    elif result.window_s:  # else the run never came to its measured window
+        print_table(result)
+    if not result.is_clean:
+        raise Failure(f"{result.first_fault} (in all {result.faults})")
+
+
+@dataclass(frozen=True)
+class _Plan:
+    threads: int
+    server_cores: Sequence[int]
+    generator_cores: Sequence[int]
+    has_own_cores: bool
+
+
+def _plan(connections: int, threads: int | None, *, is_own_server: bool) -> _Plan:
+    from ..descriptors import connections_max
+    from ..load.run import workers_for
+
+    if is_own_server and connections + 1 > connections_max():  # one is the publisher's
+        raise click.BadParameter(
+            f"{connections} are more than one server of this machine can hold: a process may open "
+            f"{connections_max()} connections at most. Give {connections_max() - 1} or fewer, raise the hard "
+            "limit (ulimit -Hn), or start servers and give their URLs",
+            param_hint="--connections",
+        )
+    cores = sorted(os.sched_getaffinity(0))
+    workers = workers_for(connections)
+    if not is_own_server or len(cores) <= workers:
+        return _Plan(threads or max(1, len(cores) - 1), [], [], has_own_cores=False)
+    server_cores = cores[:-workers]
+    return _Plan(threads or len(server_cores), server_cores, cores[-workers:], has_own_cores=True)
+
+
+@contextlib.contextmanager
+def _serving(plan: _Plan) -> Iterator[tuple[tuple[str, int], tuple[int, ...]]]:
+    """A server in a process of its own, as a user would start it; its address and process ids."""
+
+    def pin() -> None:
+        if plan.server_cores:
+            os.sched_setaffinity(0, plan.server_cores)
+
+    command = [sys.executable, "-m", "carillon", "serve", "--port", "0", "--threads", str(plan.threads)]
+    process = subprocess.Popen(
+        [*command, "--no-access-log", "--log-level", "warning", "--shutdown-timeout", "0s"],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")},
+        preexec_fn=pin,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        url = next((word for word in line.split() if word.startswith("http://")), None)
+        if url is None:
+            raise Failure("the server did not start: try 'carillon serve --port 0'")
+        yield _address(url), (process.pid,)
+    finally:
+        process.terminate()
+        try:
+            process.wait(_START_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url if "://" in url else f"http://{url}")
+    if parts.scheme not in ("http", "ws") or not parts.hostname:
+        raise click.BadParameter(
+            f"{url!r}; give http://HOST:PORT (the generator does not speak TLS)", param_hint="URL"
+        )
+    return parts.hostname, parts.port or 80

@@ -1,0 +1,86 @@
+"""What `carillon bench` shows: a progress bar while it runs, then a table."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import TYPE_CHECKING, Any, Self
+
+import click
+
+if TYPE_CHECKING:
+    from ..load import Load, LoadResult, Progress
+
+_BAR_CELLS = 30
+
+
+class ProgressBar:
+    """One line on standard error, written over again and again, gone at the end of the block."""
+
+    def __init__(self, load: Load) -> None:
+        self._load = load
+        self._measuring_since_s: float | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+    def show(self, progress: Progress) -> None:
+        """Draws the line anew."""
+        if progress.live < self._load.connections:
+            share, text = progress.live / self._load.connections, f"{progress.live:,} connected"
+        elif not progress.is_measuring:
+            share, text = 0.0, "warming up"
+        else:
+            now = time.monotonic()
+            self._measuring_since_s = self._measuring_since_s or now
+            share = min(1.0, (now - self._measuring_since_s) / self._load.seconds)
+            text = f"{progress.deliveries:,} delivered"
+        filled = round(share * _BAR_CELLS)
+        sys.stderr.write(f"\r[{'#' * filled}{'.' * (_BAR_CELLS - filled)}] {share:4.0%} {text}\x1b[K")
+        sys.stderr.flush()
+
+
+def _times(of: str) -> str:
+    shares = {"p50": "p50", "p99": "p99", "p99.9": "p999", "max": "max"}
+    return ", ".join(f"{name} {{{of}_{key}_ms:.2f}} ms" for name, key in shares.items())
+
+
+_ROWS = {
+    "generator": "{generator_workers} process(es), {generator_waits}",
+    "connected in": "{connect_s:.2f} s",
+    "messages": "{messages:,} in {window_s:.2f} s",
+    "deliveries": "{deliveries:,} ({deliveries_per_s:,} per second)",
+    "latency": _times("latency"),
+    "last subscriber": _times("last_subscriber"),
+    "server CPU per delivery": "{server_us_per_delivery:.3f} µs (user {server_user_us_per_delivery:.3f}, "
+    "system {server_system_us_per_delivery:.3f})",
+    "server cores busy": "{server_cores_busy:.3f}",
+    "server memory": "{server_private_before_kib:,} KiB private before, {server_private_kib:,} KiB connected",
+    "memory per connection": "{memory_bytes_per_connection:,} bytes",
+}
+
+
+def print_table(result: LoadResult) -> None:
+    """Prints a line per figure; what this run has not measured has none."""
+    row = result.to_dict()
+    click.echo(f"{'load':<25}{_load_in_words(row)}")
+    for name, template in _ROWS.items():
+        try:
+            click.echo(f"{name:<25}{template.format_map(row)}")
+        except (KeyError, TypeError):
+            continue
+    click.echo(f"{'faults':<25}{result.faults}")
+
+
+def _load_in_words(row: dict[str, Any]) -> str:
+    pace = "idle"
+    if row["in_flight"]:
+        pace = "{in_flight} in flight, {payload_bytes} bytes"
+    elif row["rate_per_s"]:
+        pace = "{rate_per_s:g} messages per second, {payload_bytes} bytes"
+    on = " on {channels_per_connection} of {channels:,} channels" if row["channels"] > 1 else ""
+    return f"{{connections:,}} {{transport}} connections{on}, {pace}".format_map(row)

@@ -1,0 +1,182 @@
+"""What a load has shown."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from .. import _core
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .load import Load
+
+
+@dataclass(frozen=True)
+class Faults:
+    """Everything that must be zero.
+
+    Attributes:
+        missing: Deliveries that never came.
+        repeated: Deliveries that came again.
+        reordered: Deliveries that came behind a later one.
+        malformed: What is no message, or none that was published.
+        changed: Messages with other data than were published (looked at on one connection of each worker).
+        refused: Handshakes, subscriptions and publications that the server refused.
+        lost: Connections that failed or ended.
+        stalled: Workers that gave up for lack of progress.
+    """
+
+    missing: int = 0
+    repeated: int = 0
+    reordered: int = 0
+    malformed: int = 0
+    changed: int = 0
+    refused: int = 0
+    lost: int = 0
+    stalled: int = 0
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether all of them are zero."""
+        return not any(asdict(self).values())
+
+    def __str__(self) -> str:
+        """Those that are not zero."""
+        found = ", ".join(f"{count} {name}" for name, count in asdict(self).items() if count)
+        return found or "nothing missing, repeated, reordered, changed, refused or lost"
+
+
+class LoadResult:
+    """The reports of all workers of a run, that of the worker 0 first, as one.
+
+    Attributes:
+        load: What was asked for.
+        workers: Processes that made the load.
+        faults: Of all workers; with any, the figures say nothing.
+        first_fault: One of them, in words.
+        latency: Of every delivery, from when its message was due.
+        last_subscriber: Of every message, from when it was due until its last subscriber had it.
+    """
+
+    def __init__(self, load: Load, reports: Sequence[dict[str, Any]]) -> None:
+        self.load = load
+        self.workers = len(reports)
+        self._first = reports[0]
+        self._generator_us = sum(report["generator_us"] for report in reports)
+        self.faults = Faults(
+            **{each.name: sum(report["faults"][each.name] for report in reports) for each in fields(Faults)}
+        )
+        self.first_fault = next((report["first_fault"] for report in reports if report["first_fault"]), "")
+        self.latency = _merged(reports, "latency")
+        self.last_subscriber = _merged(reports, "last_subscriber")
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every delivery was right."""
+        return self.faults.is_clean
+
+    @property
+    def messages(self) -> int:
+        """Messages of the measured window that every subscriber has."""
+        return self.last_subscriber.count
+
+    @property
+    def deliveries(self) -> int:
+        """Deliveries of the measured window."""
+        return self.latency.count
+
+    @property
+    def window_s(self) -> float:
+        """Length of the measured window."""
+        return float(self._first["window_s"])
+
+    @property
+    def deliveries_per_s(self) -> float:
+        """Deliveries per second."""
+        return self.deliveries / self.window_s if self.window_s else 0.0
+
+    @property
+    def server_us_per_delivery(self) -> float | None:
+        """CPU time of the server; None if its processes are not known, or nothing was delivered."""
+        if not self.load.server_pids or not self.deliveries:
+            return None
+        return float(self._first["server_total_us"]) / self.deliveries
+
+    @property
+    def memory_bytes_per_connection(self) -> float | None:
+        """Private memory of the server that came with the second and all further subscribers."""
+        if not self.load.server_pids or self.load.connections < 2:
+            return None
+        grown = self._first["server_private_kib"] - self._first["server_private_before_kib"]
+        return float(grown) * 1024 / (self.load.connections - 1)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything, flat, for JSON. Names end in their unit."""
+        load = self.load
+        row: dict[str, Any] = {
+            "transport": load.transport,
+            "protocol": load.protocol,
+            "connections": load.connections,
+            "channels": load.channels,
+            "channels_per_connection": load.channels_per_connection,
+            "payload_bytes": load.payload_bytes,
+            "publish_by": None if load.is_idle else load.publish_by,
+            "in_flight": None if load.is_idle or load.rate_per_s else load.in_flight,
+            "rate_per_s": load.rate_per_s or None,
+            "generator_workers": self.workers,
+            "generator_waits": "spinning" if load.is_spinning else "sleeping",
+            "connect_s": round(self._first["connect_s"], 3),
+            "window_s": round(self.window_s, 3),
+        }
+        if not load.is_idle:
+            row |= {
+                "messages": self.messages,
+                "deliveries": self.deliveries,
+                "deliveries_per_s": round(self.deliveries_per_s),
+                **_percentiles("latency", self.latency),
+                **_percentiles("last_subscriber", self.last_subscriber),
+            }
+        row |= self._server()
+        if self.deliveries:
+            row["generator_us_per_delivery"] = round(self._generator_us / self.deliveries, 4)
+        row |= asdict(self.faults)
+        row["first_fault"] = self.first_fault or None
+        return row
+
+    def _server(self) -> dict[str, Any]:
+        if not self.load.server_pids:
+            return {}
+        row: dict[str, Any] = {}
+        total_us = float(self._first["server_total_us"])
+        if self.window_s:
+            row["server_cores_busy"] = round(total_us / 1e6 / self.window_s, 4)
+        if self.deliveries:
+            ticks = self._first["server_user_ms"] + self._first["server_system_ms"]
+            user_share = self._first["server_user_ms"] / ticks if ticks else 0.0
+            per_delivery = total_us / self.deliveries
+            row["server_us_per_delivery"] = round(per_delivery, 4)
+            row["server_user_us_per_delivery"] = round(per_delivery * user_share, 4)
+            row["server_system_us_per_delivery"] = round(per_delivery * (1 - user_share), 4)
+        row |= {name: self._first[name] for name in ("server_private_before_kib", "server_private_kib")}
+        row["server_resident_kib"] = self._first["server_resident_kib"]
+        memory = self.memory_bytes_per_connection
+        row["memory_bytes_per_connection"] = None if memory is None else round(memory)
+        return row
+
+
+def _merged(reports: Sequence[dict[str, Any]], name: str) -> _core.LoadHistogram:
+    merged = _core.LoadHistogram()
+    for report in reports:
+        part = report[name]
+        merged.merge(
+            _core.LoadHistogram.from_buckets([tuple(pair) for pair in part["buckets"]], part["max_ns"])
+        )
+    return merged
+
+
+def _percentiles(name: str, histogram: _core.LoadHistogram) -> dict[str, float]:
+    shares = (("p50", 0.5), ("p99", 0.99), ("p999", 0.999))
+    row = {f"{name}_{key}_ms": round(histogram.percentile_ns(share) / 1e6, 3) for key, share in shares}
+    return row | {f"{name}_max_ms": round(histogram.max_ns / 1e6, 3)}

@@ -1,0 +1,122 @@
+"""Runs a load in as many worker processes as its connections need."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .. import _core
+from ..descriptors import connections_max
+from .load import Load, LoadError
+from .result import LoadResult
+from .worker import board_path, report_path
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+WORKER_CONNECTIONS = 18_000
+"""Connections of one worker, where the descriptors allow that many."""
+
+_POLL_S = 0.05
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        live: Subscribers that are connected and subscribed.
+        published: Messages, those of the warm-up, too.
+        completed: Of them, those that every subscriber has.
+        deliveries: Deliveries, those of the warm-up, too.
+        is_measuring: The measured window has begun.
+        is_over: It has ended.
+    """
+
+    live: int
+    published: int
+    completed: int
+    deliveries: int
+    is_measuring: bool
+    is_over: bool
+
+
+def workers_for(connections: int) -> int:
+    """How many worker processes that many connections need on this machine."""
+    return math.ceil(connections / min(WORKER_CONNECTIONS, connections_max()))
+
+
+def run_load(
+    load: Load,
+    *,
+    cores: Sequence[int] = (),
+    on_progress: Callable[[Progress], None] | None = None,
+) -> LoadResult:
+    """Runs a load and returns what it has shown, faults of the server included.
+
+    Args:
+        load: What to run.
+        cores: The workers are pinned to these, one after another; none: wherever the system puts them.
+        on_progress: Called some 20 times a second.
+
+    Raises:
+        LoadError: A worker failed.
+    """
+    workers = workers_for(load.connections)
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        board = _core.LoadBoard(board_path(folder), is_new=True)
+        with contextlib.ExitStack() as running:
+            processes = []
+            for worker in range(workers):
+                core = cores[worker % len(cores)] if cores else None
+                processes.append(_start(folder, load, worker, workers, core))
+                running.callback(_end, processes[-1])
+            while _are_running(processes):
+                if on_progress is not None:
+                    on_progress(Progress(**board.progress()))
+                time.sleep(_POLL_S)
+            for process in processes:
+                if process.returncode:
+                    raise LoadError(f"a worker of the load generator failed: {_errors_of(process)}")
+        reports = [json.loads(report_path(folder, worker).read_text()) for worker in range(workers)]
+    return LoadResult(load, reports)
+
+
+def _start(folder: str, load: Load, worker: int, workers: int, core: int | None) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "carillon.load.worker", folder, str(worker), str(workers)]
+    return subprocess.Popen(
+        [*command, "" if core is None else str(core), json.dumps(asdict(load))],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _are_running(processes: Sequence[subprocess.Popen[str]]) -> bool:
+    """Whether to go on waiting: not once one of them has failed."""
+    codes = [process.poll() for process in processes]
+    return None in codes and not any(codes)
+
+
+def _errors_of(process: subprocess.Popen[str]) -> str:
+    """The last line on its standard error, which is what a traceback ends with."""
+    assert process.stderr is not None
+    lines = process.stderr.read().split("\n")
+    return next((line for line in reversed(lines) if line), f"exit code {process.returncode}")
+
+
+def _end(process: subprocess.Popen[str]) -> None:
+    process.kill()
+    process.wait()
+    assert process.stderr is not None
+    process.stderr.close()

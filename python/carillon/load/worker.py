@@ -1,0 +1,70 @@
+"""One worker process: `python -m carillon.load.worker FOLDER WORKER WORKERS CORE LOAD`, the last one as JSON.
+
+The board is in the folder, and the report is written there: it is too large for a pipe that nobody reads yet.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any
+
+from .. import _core
+from ..descriptors import raise_limit
+from .load import Load
+
+FAULTS = ("missing", "repeated", "reordered", "malformed", "changed", "refused", "lost", "stalled")
+
+
+def board_path(folder: str) -> str:
+    """Where the workers of a run have their board."""
+    return str(Path(folder) / "board")
+
+
+def report_path(folder: str, worker: int) -> Path:
+    """Where a worker writes its report."""
+    return Path(folder) / f"report-{worker}.json"
+
+
+def to_json(report: _core.LoadReport) -> dict[str, Any]:
+    """The report as what JSON can hold."""
+    return {
+        "latency": histogram_to_json(report.latency),
+        "last_subscriber": histogram_to_json(report.last_subscriber),
+        "faults": {name: getattr(report, name) for name in FAULTS},
+        "first_fault": report.first_fault,
+        "connect_s": report.connect_s,
+        "window_s": report.window_s,
+        "generator_us": report.generator_us,
+        "server_total_us": report.server_cpu.total_ns / 1000,
+        "server_user_ms": report.server_cpu.user_ms,
+        "server_system_ms": report.server_cpu.system_ms,
+        "server_private_before_kib": report.server_before.private_kib,
+        "server_private_kib": report.server_connected.private_kib,
+        "server_resident_kib": report.server_connected.resident_kib,
+    }
+
+
+def histogram_to_json(histogram: _core.LoadHistogram) -> dict[str, Any]:
+    """Buckets and maximum."""
+    return {"buckets": histogram.buckets(), "max_ns": histogram.max_ns}
+
+
+def main() -> int:
+    """Runs the worker."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
+    folder, worker, workers, core, load = sys.argv[1:]
+    if core:
+        os.sched_setaffinity(0, {int(core)})
+    raise_limit()
+    settings = Load(**json.loads(load)).native(int(worker), int(workers))
+    report = _core.run_load_worker(settings, _core.LoadBoard(board_path(folder), is_new=False))
+    report_path(folder, int(worker)).write_text(json.dumps(to_json(report)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,216 @@
+#include "load/dialect.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "load/web_frame.hpp"
+
+namespace carillon::load {
+namespace {
+
+/// Listens to one line, and plays the server by handing bytes over in pieces.
+class DialectTest : public testing::Test, public LineEvents {
+ protected:
+  void send(Line& /*line*/, std::string_view bytes) override { sent += bytes; }
+  void on_live(Line& joined) override { joined.stage = Line::Stage::live; }
+  std::size_t on_messages(Line& /*line*/, std::string_view text) override {
+    std::size_t count = 0;
+    for (std::uint64_t number = 0; next_mark(text, number); ++count) numbers.push_back(number);
+    return count;
+  }
+  void on_malformed(Line& /*line*/, std::string_view /*text*/) override { ++malformed; }
+  void on_refused(Line& /*line*/, std::string_view why) override { refused = why; }
+  void on_lost(Line& /*line*/, std::string_view why) override { lost = why; }
+
+  void start(const std::string& transport, const std::string& protocol = "centrifuge") {
+    settings.transport = transport;
+    settings.protocol = protocol;
+    dialect = make_subscriber_dialect(settings, *this);
+    dialect->open(line);
+  }
+
+  /// As sockets do: first all but the last byte, then the whole.
+  void receive(std::string bytes) {
+    std::size_t used = 0;
+    for (std::size_t size : {bytes.size() - 1, bytes.size()}) {
+      while (used < size) {
+        std::string piece = bytes.substr(used, size - used);  // a frame is unmasked in place
+        const std::size_t step = dialect->hear(line, piece.data(), piece.size());
+        if (step == 0) break;
+        used += step;
+      }
+    }
+    EXPECT_EQ(used, bytes.size());
+  }
+
+  void receive_text(std::string_view text) {
+    std::string frame;
+    append_frame(frame, kTextFrame, text);
+    receive(frame);
+  }
+
+  /// What was sent since the last call; of a WebSocket, the payload of its one frame.
+  std::string take() { return std::exchange(sent, {}); }
+  std::string take_text() {
+    std::string bytes = take();
+    const auto frame = read_frame(bytes.data(), bytes.size());
+    return frame ? std::string(frame->payload) : "no frame: " + bytes;
+  }
+
+  void upgrade() {
+    EXPECT_NE(take().find("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"), std::string::npos);
+    receive("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-ACCEPT: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+  }
+
+  static std::string data(std::uint64_t number) {
+    std::string text;
+    write_data(text, number, 40);
+    return text;
+  }
+
+  Settings settings;
+  std::unique_ptr<Dialect> dialect;
+  Line line;
+  std::string sent;
+  std::vector<std::uint64_t> numbers;
+  std::uint64_t malformed = 0;
+  std::string refused;
+  std::string lost;
+};
+
+TEST_F(DialectTest, CentrifugeSubscribesAnswersPingsAndHearsPushes) {
+  settings.channels = 3;
+  settings.channels_per_connection = 2;
+  line.index = 2;
+  start("ws");
+  upgrade();
+  EXPECT_EQ(take_text(),
+            "{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"bench-1\"}}\n"
+            "{\"id\":3,\"subscribe\":{\"channel\":\"bench-2\"}}");
+  receive_text("{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{}}");
+  EXPECT_NE(line.stage, Line::Stage::live);
+  receive_text(R"({"id":3,"subscribe":{}})");
+  EXPECT_EQ(line.stage, Line::Stage::live);
+  receive_text("{}");
+  EXPECT_EQ(take_text(), "{}");
+  receive_text(R"({"push":{"channel":"bench-1","pub":{"data":)" + data(4) + "}}}\n" +
+               R"({"push":{"channel":"bench-2","pub":{"data":)" + data(5) + "}}}");
+  EXPECT_EQ(numbers, (std::vector<std::uint64_t>{4, 5}));
+  receive_text(R"({"push":{"channel":"bench-1","pub":{"data":"not ours"}}})");
+  EXPECT_EQ(malformed, 1U);
+  receive_text(R"({"id":3,"error":{"code":103}})");
+  EXPECT_NE(refused.find("103"), std::string::npos);
+}
+
+TEST_F(DialectTest, AWebSocketAnswersPingFramesAndTellsOfTheEnd) {
+  start("ws", "raw");
+  upgrade();
+  EXPECT_EQ(take_text(), "s bench");
+  receive_text("ok");
+  EXPECT_EQ(line.stage, Line::Stage::live);
+  std::string ping;
+  append_frame(ping, kPingFrame, "are you there");
+  receive(ping);
+  std::string pong = take();
+  EXPECT_EQ(read_frame(pong.data(), pong.size())->head, kPongFrame);
+  receive_text(data(0));
+  EXPECT_EQ(numbers, std::vector<std::uint64_t>{0});
+  std::string goodbye;
+  append_frame(goodbye, kCloseFrame, "\x03\xe9going away");
+  receive(goodbye);
+  EXPECT_EQ(lost, "going away");
+}
+
+TEST_F(DialectTest, ARefusedHandshakeIsTold) {
+  start("ws");
+  receive("HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\n\r\n");
+  EXPECT_EQ(refused, "HTTP/1.1 503 Service Unavailable");
+}
+
+TEST_F(DialectTest, SocketIoJoinsRooms) {
+  start("ws", "socketio");
+  upgrade();
+  receive_text(R"(0{"sid":"a","pingInterval":25000})");
+  EXPECT_EQ(take_text(), "40");
+  receive_text(R"(40{"sid":"b"})");
+  EXPECT_EQ(take_text(), R"(420["s","bench"])");
+  receive_text("430[]");
+  EXPECT_EQ(line.stage, Line::Stage::live);
+  receive_text("2");
+  EXPECT_EQ(take_text(), "3");
+  receive_text("42[\"m\"," + data(1) + "]");
+  EXPECT_EQ(numbers, std::vector<std::uint64_t>{1});
+}
+
+TEST_F(DialectTest, SseIsLiveAtItsLastStatusAndHearsEvents) {
+  settings.channels = settings.channels_per_connection = 2;
+  start("sse");
+  EXPECT_TRUE(take().starts_with("GET /sse?channel=bench-0&channel=bench-1 HTTP/1.1\r\n"));
+  receive("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nretry: 2000\n\n");
+  receive("id: e:0\nevent: status\ndata: {}\n\n");
+  EXPECT_NE(line.stage, Line::Stage::live);
+  receive("event: status\ndata: {}\n\n:\n\nid: e:1\ndata: {\"data\":" + data(3) + "}\n\n");
+  EXPECT_EQ(line.stage, Line::Stage::live);
+  EXPECT_EQ(numbers, std::vector<std::uint64_t>{3});
+  EXPECT_EQ(malformed, 0U);
+  receive("event: status\ndata: {}\n\n");
+  EXPECT_EQ(malformed, 1U) << "a gap is told";
+}
+
+TEST_F(DialectTest, SseInChunks) {
+  start("sse");
+  receive("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n");
+  const std::string event = "data: " + data(9) + "\n\n";
+  char size[8];
+  std::snprintf(size, sizeof size, "%zx\r\n", event.size() * 2);
+  receive(size + event + event + "\r\n");
+  EXPECT_EQ(numbers, (std::vector<std::uint64_t>{9, 9}));
+}
+
+TEST_F(DialectTest, APollGoesOnWhereTheLastAnswerEnded) {
+  const auto answer = [](const std::string& body) {
+    return "HTTP/1.1 200 OK\r\nContent-Length: " + std::to_string(body.size()) + "\r\n\r\n" + body;
+  };
+  start("poll");
+  EXPECT_TRUE(take().starts_with("GET /poll?channel=bench&timeout=0 HTTP/1.1\r\n"));
+  receive(answer(R"({"publications":[],"since":"e:7","status":[]})"));
+  EXPECT_EQ(line.stage, Line::Stage::live);
+  EXPECT_TRUE(take().starts_with("GET /poll?channel=bench&since=e:7&timeout=25 HTTP/1.1\r\n"));
+  receive(answer(R"({"publications":[{"data":)" + data(0) + R"(},{"data":)" + data(1) +
+                 R"(}],"since":"e:9","status":[]})"));
+  EXPECT_EQ(numbers, (std::vector<std::uint64_t>{0, 1}));
+  EXPECT_TRUE(take().starts_with("GET /poll?channel=bench&since=e:9&timeout=25 HTTP/1.1\r\n"));
+  receive("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n");
+  EXPECT_EQ(refused, "HTTP/1.1 503 Service Unavailable");
+}
+
+TEST_F(DialectTest, APollOfNchanRepeatsWhatItsLastAnswerSaid) {
+  start("poll", "nchan");
+  EXPECT_TRUE(take().starts_with("GET /poll/bench HTTP/1.1\r\n"));
+  receive("HTTP/1.1 200 OK\r\nContent-Length: 1\r\nLast-Modified: Mon\r\nEtag: 3\r\n\r\nx");
+  EXPECT_EQ(line.stage, Line::Stage::live);
+  EXPECT_NE(take().find("If-Modified-Since: Mon\r\nIf-None-Match: 3\r\n\r\n"), std::string::npos);
+  receive("HTTP/1.1 200 OK\r\nContent-Length: 40\r\nLast-Modified: Mon\r\nEtag: 4\r\n\r\n" + data(0));
+  EXPECT_EQ(numbers, std::vector<std::uint64_t>{0});
+  EXPECT_NE(take().find("If-None-Match: 4\r\n"), std::string::npos);
+}
+
+TEST_F(DialectTest, PublishersWrapTheData) {
+  std::string out;
+  settings.publish_by = "post";
+  settings.api_key = "k";
+  dialect = make_publisher_dialect(settings, *this);
+  dialect->append_publish(out, "bench", "\"x\"", 0);
+  EXPECT_TRUE(out.starts_with("POST /api/publish HTTP/1.1\r\n"));
+  EXPECT_NE(out.find("X-API-Key: k\r\n"), std::string::npos);
+  EXPECT_TRUE(out.ends_with("Content-Length: 30\r\n\r\n{\"channel\":\"bench\",\"data\":\"x\"}")) << out;
+  receive("HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"result\":{}}");
+  EXPECT_EQ(refused, "");
+  receive("HTTP/1.1 200 OK\r\nContent-Length: 12\r\n\r\n{\"error\":{}}");
+  EXPECT_NE(refused, "");
+}
+
+}  // namespace
+}  // namespace carillon::load
