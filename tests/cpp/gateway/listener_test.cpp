@@ -113,6 +113,9 @@ TEST(Listener, AcceptedSocketsNeitherBlockNorWaitNorKeepThePeerForEver) {
 }
 
 TEST(Listener, WithoutDescriptorsWhoComesIsTurnedAwayAndCounted) {
+#ifdef __SANITIZE_ADDRESS__
+  GTEST_SKIP() << "UndefinedBehaviorSanitizer tries addresses by a pipe, which takes descriptors";
+#endif
   Gate gate;
   Socket first;
   Socket second;
