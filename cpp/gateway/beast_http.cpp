@@ -19,10 +19,10 @@ HttpReader::Result refusal_of(const boost::beast::error_code& error) {
   result.step = HttpReader::Step::refused;
   if (error == http::error::header_limit) {
     result.refusal_status = 431;
-    result.refusal_reason = "the request's head is longer than the limit header_bytes";
+    result.refusal_reason = "the request's head is longer than limits.header_bytes";
   } else if (error == http::error::body_limit) {
     result.refusal_status = 413;
-    result.refusal_reason = "the request's body is longer than the limit body_bytes";
+    result.refusal_reason = "the request's body is longer than limits.body_bytes";
   } else {
     result.refusal_status = 400;
     result.refusal_reason = "not a valid HTTP request: " + error.message();

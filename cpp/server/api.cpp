@@ -109,7 +109,9 @@ void Api::call(ApiMethod method, const std::string& body, Respond respond) {
     case ApiDecode::malformed:
       return respond(plain(400, "the body is not a valid JSON request of this method\n"));
     case ApiDecode::bad_request:
-      return respond(error(kErrorBadRequest));
+      return respond(
+          error(ErrorCode{kErrorBadRequest.code,
+                          "bad request: channel or data is missing or empty, or b64data is no base64"}));
     case ApiDecode::ok:
       break;
   }
@@ -139,7 +141,7 @@ std::optional<ErrorCode> Api::refusal_of(std::string_view channel, const ApiRequ
     return bad("bad request: channel is empty, too long, or no plain UTF-8");
   if (!hub_.is_known(channel)) return kErrorUnknownChannel;
   if (request.data.size() > static_cast<std::size_t>(limits_.publication_bytes)) {
-    return bad("bad request: data is longer than the limit publication_bytes");
+    return bad("bad request: data is longer than limits.publication_bytes");
   }
   return std::nullopt;
 }
@@ -158,7 +160,7 @@ void Api::publish(const ApiRequest& request, Respond respond) {
 
 void Api::broadcast(const ApiRequest& request, Respond respond) {
   if (request.channels.size() > static_cast<std::size_t>(limits_.broadcast_channels)) {
-    return respond(error(kErrorBadRequest, "bad request: more channels than the limit broadcast_channels"));
+    return respond(error(kErrorBadRequest, "bad request: more channels than limits.broadcast_channels"));
   }
   struct Collection {
     std::mutex mutex;

@@ -253,6 +253,11 @@ class Reader {
       refuse("flush", "'" + config_.flush + "' is no way to send; use \"auto\", \"io_uring\" or \"send\"");
     if (config_.store != "memory")
       refuse("store", "'" + config_.store + "' is not available; this version has \"memory\"");
+    for (const std::string& pattern : config_.allowed_origins)
+      if (!can_match_origin(pattern))
+        refuse(
+            "client.allowed_origins",
+            "'" + pattern + "' is no origin; write it as https://host or https://host:port, without a path");
     if (heartbeat.ping_interval_ms > 0 && heartbeat.pong_timeout_ms >= heartbeat.ping_interval_ms)
       refuse("client.pong_timeout", format_duration(heartbeat.pong_timeout_ms) +
                                         " must be below client.ping_interval (" +

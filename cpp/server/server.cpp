@@ -181,7 +181,7 @@ void Server::publish(std::string_view channel, Publication publication, const Pu
   check_channel(channel);
   if (publication.data.size() > static_cast<std::size_t>(config_.limits.publication_bytes)) {
     throw PayloadTooLarge("data: " + std::to_string(publication.data.size()) +
-                          " bytes are more than the limit publication_bytes (" +
+                          " bytes are more than limits.publication_bytes (" +
                           std::to_string(config_.limits.publication_bytes) +
                           "); raise it or send a reference instead");
   }

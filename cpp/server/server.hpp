@@ -23,7 +23,7 @@
 
 namespace carillon {
 
-/// A payload is longer than the limit publication_bytes.
+/// A payload is longer than limits.publication_bytes.
 class PayloadTooLarge : public std::length_error {
  public:
   using std::length_error::length_error;

@@ -129,7 +129,7 @@ void HttpSession::handle(const HttpRequest& request) {
                        "in insecure mode only a loopback Host is served, such as localhost or 127.0.0.1");
   }
   if (!context_.origins.accepts_origin(origin, host)) {
-    return refuse_page(*target, 403, "Origin: this web page's origin is not in allowed_origins");
+    return refuse_page(*target, 403, "Origin: this web page's origin is not in client.allowed_origins");
   }
   if (!origin.empty()) {
     cors_.append("Access-Control-Allow-Origin: ").append(origin);

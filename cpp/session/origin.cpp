@@ -23,6 +23,13 @@ std::string_view without_port(std::string_view host) {
 
 }  // namespace
 
+bool can_match_origin(std::string_view pattern) {
+  const std::size_t scheme = pattern.find("://");
+  const bool has_scheme = scheme != std::string_view::npos;
+  if (pattern.substr(has_scheme ? scheme + 3 : 0).find('/') != std::string_view::npos) return false;
+  return has_scheme || pattern == "null" || pattern.find('*') != std::string_view::npos;
+}
+
 bool is_loopback_host(std::string_view host) {
   if (host == "localhost" || host == "::1" || host == "[::1]" || host.ends_with(".localhost")) return true;
   if (!host.starts_with("127.")) return false;

@@ -23,6 +23,10 @@ class OriginPolicy {
   const bool is_insecure_;
 };
 
+/// Can an `Origin` match the pattern at all? One is a scheme, a host and perhaps a port, without a path, or
+/// "null".
+[[nodiscard]] bool can_match_origin(std::string_view pattern);
+
 /// Is `host` (a name or address, without port) the machine itself?
 [[nodiscard]] bool is_loopback_host(std::string_view host);
 

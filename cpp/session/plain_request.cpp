@@ -15,7 +15,7 @@ std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::st
   const std::vector<std::string_view> names = target.find_all("channel");
   if (names.empty()) return refuse(400, "channel: name at least one, as in ?channel=news");
   if (names.size() > static_cast<std::size_t>(context.limits.channels_per_connection)) {
-    return refuse(400, "channel: more than the limit channels_per_connection (" +
+    return refuse(400, "channel: more than limits.channels_per_connection (" +
                            std::to_string(context.limits.channels_per_connection) + ")");
   }
   std::vector<TokenPart> parts;

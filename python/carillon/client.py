@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, Self
-from urllib.parse import urlsplit
 
 from .errors import CarillonError
 from .payload import encode
@@ -11,7 +10,7 @@ from .position import Position
 from .stream import ItemStream, Source
 from .transports.http_api import HttpApi
 from .transports.poll import PollTransport
-from .transports.settings import Settings
+from .transports.settings import Settings, base_url
 from .transports.sse import SseTransport
 from .transports.websocket import WebSocketTransport
 
@@ -127,7 +126,7 @@ class Client:
             CommandError: The server refuses.
             ConnectError: The server cannot be reached.
             ConnectionClosed: The connection was cut before the answer came: it may have been published, or
-                not.
+                not. With code 1009 it was not: it is longer than a WebSocket message may be.
         """
         payload, is_json = encode(data, json=json)
         transport = self._opened()
@@ -251,12 +250,8 @@ def connect(
     """
     if transport not in _TRANSPORTS:
         raise ValueError(f"transport must be ws, sse or poll, not {transport!r}")
-    parts = urlsplit(url)
-    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{url!r} is not an address of a server: write it as http://host:port")
     settings = Settings(
-        base_url=f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}",
+        base_url=base_url(url),
         user=user,
         name=name,
         api_key=api_key,

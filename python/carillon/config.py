@@ -120,8 +120,10 @@ def from_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
                 put(document, path or f"heartbeat.{row}", f"{number}ms" if path and is_number else number)
         elif name == "channels":
             document["channels"] = channel_table(value)
+        elif name == "allowed_origins" and not isinstance(value, str):
+            put(document, _PLACES[name], list(value))
         else:
-            put(document, _PLACES.get(name, name), list(value) if name == "allowed_origins" else value)
+            put(document, _PLACES.get(name, name), value)
     return document
 
 

@@ -90,11 +90,16 @@ class ItemStream:
             ConnectionClosed: The subscription was closed on this side.
             CarillonError: It ended for another reason.
         """
-        async with asyncio.timeout(timeout):
-            try:
+        try:
+            async with asyncio.timeout(timeout) as limit:
                 return await self.__anext__()
-            except StopAsyncIteration:
-                raise ConnectionClosed(0, "the subscription is closed") from None
+        except StopAsyncIteration:
+            raise ConnectionClosed(0, "the subscription is closed") from None
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            where = f"behind {self.position}" if self.position else "and no position yet"
+            raise TimeoutError(f"nothing on {self.channel!r} within {timeout:g} s, {where}") from None
 
     def __aiter__(self) -> Self:
         return self

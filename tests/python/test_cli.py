@@ -15,7 +15,7 @@ import pytest
 from carillon import Server, config
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 pytestmark = pytest.mark.wire
@@ -104,7 +104,9 @@ def test_serve_refuses_a_demo_that_others_can_reach() -> None:
 def test_with_a_key_in_the_environment_there_is_no_demo() -> None:
     serving = Serving("--port", "0", CARILLON_HTTP_API_KEY="k", CARILLON_SHUTDOWN_TIMEOUT="1s")
     try:
-        assert run("pub", "c", "1", "--url", serving.url).returncode == 1
+        denied = run("pub", "c", "1", "--url", serving.url)
+        assert denied.returncode == 1
+        assert "give --api-key" in denied.stderr
         assert run("pub", "c", "1", "--url", serving.url, CARILLON_HTTP_API_KEY="k").returncode == 0
     finally:
         code, errors = serving.end(signal.SIGTERM)
@@ -152,6 +154,57 @@ def test_a_server_that_is_not_there_is_told_in_a_sentence(arguments: tuple[str, 
     assert result.returncode == 1
     assert "cannot reach http://127.0.0.1:1" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", [("sub", "c"), ("pub", "c", "1")])
+@pytest.mark.parametrize("url", ["", "127.0.0.1:8000", "ftp://127.0.0.1"])
+def test_an_address_that_is_none_is_told_in_a_sentence(command: tuple[str, ...], url: str) -> None:
+    result = run(*command, "--url", url)
+    assert result.returncode == 2
+    assert "write it as http://host:port" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", [("sub", ""), ("pub", "", "1")])
+def test_an_empty_channel_is_told_in_a_sentence(command: tuple[str, ...], carillon_server: Server) -> None:
+    result = run(*command, "--url", carillon_server.url)
+    assert result.returncode == 2
+    assert "'' is no channel name" in result.stderr
+
+
+def test_pub_tells_which_limit_a_message_is_beyond(carillon_server: Server) -> None:
+    result = run("pub", "c", "-", "--url", carillon_server.url, stdin="x" * 5_000_000)
+    assert result.returncode == 1
+    assert "websocket.message_size_limit" in result.stderr
+    result = run("pub", "c", "-", "--url", carillon_server.url, "--api-key", "k", stdin="x" * 5_000_000)
+    assert "limits.body_bytes" in result.stderr
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+def test_sub_tells_why_it_is_refused(carillon_server_factory: Callable[..., Server], transport: str) -> None:
+    server = carillon_server_factory(config={"channel": {"namespaces": [{"name": "chat"}]}})
+    result = run("sub", "foo:a", "--transport", transport, "--url", server.url)
+    assert result.returncode == 1
+    assert ("unknown channel" if transport == "ws" else "'foo:a' belongs to no configured") in result.stderr
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+def test_sub_tells_that_the_server_went_and_came_back(serving: Serving, transport: str) -> None:
+    port = serving.url.rsplit(":", 1)[1]
+    command = [*COMMAND, "sub", "c", "--transport", transport, "--since", "none:1", "--url", serving.url]
+    listening = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert listening.stderr is not None
+    assert "another log" in listening.stderr.readline()
+    serving.end(signal.SIGKILL)
+    assert "trying again in" in listening.stderr.readline()
+    again = Serving("--port", port)
+    while "connected again" not in (line := listening.stderr.readline()):
+        assert "trying again in" in line
+    assert "another log" in listening.stderr.readline()
+    listening.send_signal(signal.SIGTERM)
+    assert "position" in listening.communicate(timeout=20)[1]
+    assert listening.returncode == 0
+    again.end(signal.SIGTERM)
 
 
 def test_usage_errors_have_their_code() -> None:

@@ -21,7 +21,7 @@ def test_a_script_without_a_loop_follows_a_channel(carillon_server: Server, tran
             item = subscription.next(timeout=5)
             assert isinstance(item, Message)
             assert item.json() == 2
-            with pytest.raises(TimeoutError):
+            with pytest.raises(TimeoutError, match=rf"nothing on 'c' within 0.05 s, behind {item.position}"):
                 subscription.next(timeout=0.05)
             client.publish("c", 3)
             assert [item.offset for _, item in zip(range(1), subscription, strict=False)] == [3]  # type: ignore[union-attr]

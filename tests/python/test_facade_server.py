@@ -62,6 +62,8 @@ def test_an_address_taken_by_ourselves_names_the_server_that_has_it(carillon_ser
         {"port": "x"},
         {"config": {"http_server": {"adress": "127.0.0.1"}}},
         {"host": "0.0.0.0", "insecure": True},
+        {"allowed_origins": "https://app.test"},
+        {"allowed_origins": ["https://app.test/"]},
     ],
 )
 def test_a_wrong_setting_is_refused_at_once(settings: dict[str, object]) -> None:

@@ -8,22 +8,25 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .failure import told_in_a_sentence
-from .options import API_KEY, URL
+from ..errors import CommandError
+from .failure import Failure, told_in_a_sentence
+from .options import API_KEY, CHANNEL, URL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+_PERMISSION_DENIED = 103
+
 
 @click.command()
-@click.argument("channel")
+@CHANNEL
 @click.argument("data")
 @URL
 @API_KEY
 def pub(channel: str, data: str, url: str, api_key: str | None) -> None:
     """Publishes DATA to CHANNEL. With "-", publishes each line of standard input.
 
-    Valid JSON is sent byte for byte, anything else as a JSON string.
+    Valid JSON is sent byte for byte, anything else as a JSON string. With an API key, prints the position.
     """
     from .. import sync
 
@@ -31,7 +34,12 @@ def pub(channel: str, data: str, url: str, api_key: str | None) -> None:
         lines: Iterable[str] = sys.stdin if data == "-" else (data,)
         for line in lines:
             payload, is_json = payload_of(line.rstrip("\n"))
-            position = client.publish(channel, payload, json=is_json)
+            try:
+                position = client.publish(channel, payload, json=is_json)
+            except CommandError as error:
+                if error.code != _PERMISSION_DENIED or api_key:
+                    raise
+                raise Failure(f"{error}; give --api-key, or set allow_publish_for_client") from None
             if position is not None and position.offset:
                 click.echo(str(position))
 

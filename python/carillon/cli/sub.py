@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import base64
 import json
+import logging
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from .failure import told_in_a_sentence
-from .options import API_KEY, URL
+from .options import API_KEY, CHANNEL, URL
 
 if TYPE_CHECKING:
     from ..client import TransportName
@@ -19,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("channel")
+@CHANNEL
 @click.option("--since", metavar="EPOCH:OFFSET", help="First print what came after this position.")
 @click.option(
     "--transport",
@@ -41,9 +43,9 @@ def sub(
     url: str,
     api_key: str | None,
 ) -> None:
-    """Prints what is published to CHANNEL, until Ctrl-C. Comes back by itself after a cut, without a gap.
+    """Prints what is published to CHANNEL, until Ctrl-C or SIGTERM. Comes back by itself after a cut.
 
-    Gaps and, at the end, the position to go on from are told on standard error.
+    Cuts, gaps and, at the end, the position to go on from are told on standard error.
     """
     from .. import sync
     from ..items import Gap
@@ -54,6 +56,9 @@ def sub(
             Position.parse(since)
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--since") from None
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger("carillon.client").setLevel(logging.INFO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with told_in_a_sentence(), sync.connect(url, transport=transport, api_key=api_key) as client:
         subscription = client.subscribe(channel, since)
         seen = 0
@@ -89,5 +94,8 @@ def line_of(message: Message, as_json: bool) -> str:
 
 
 def _told(gap: Gap) -> str:
-    lost = f"{gap.lost_from} to {gap.lost_to} are" if gap.lost_from is not None else "some are"
-    return f"gap: publications are no longer kept ({lost} lost)"
+    if gap.lost_from is not None:
+        return f"gap: publications are no longer kept ({gap.lost_from} to {gap.lost_to} are lost)"
+    if gap.epoch:
+        return "gap: the position is of another log (was the server started again?); what was missed is lost"
+    return "gap: the channel keeps no log; what was missed is lost"

@@ -62,6 +62,16 @@ class Refused(Exception):  # noqa: N818
         self.retry_after = retry_after
 
 
+async def _reason_of(response: httpx.Response) -> str:
+    """Why the server refuses, in its words; a page of something in between is none."""
+    is_short = len(response.headers.get("Content-Length", "none")) <= 3
+    if is_short and response.headers.get("Content-Type", "").startswith("text/plain"):
+        text = (await response.aread()).decode(errors="replace").strip()
+        if text and "\n" not in text:
+            return text
+    return response.reason_phrase or "refused"
+
+
 class HttpSource(ABC):
     """Fills a feed by HTTP requests that repeat; each names the position to go on from."""
 
@@ -77,6 +87,7 @@ class HttpSource(ABC):
         self._task: asyncio.Task[None] | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._was_reached = False
+        self._is_away = False
 
     async def open(self) -> None:
         """Starts delivery and waits until it has begun."""
@@ -104,22 +115,24 @@ class HttpSource(ABC):
 
     async def _run(self) -> None:
         while not self.feed.is_over:
-            at_least = 0.0
+            at_least, reason = 0.0, "the stream ended"
             try:
                 await self._attempt()
             except Refused as refused:
-                at_least = refused.retry_after
+                at_least, reason = refused.retry_after, "refused for now"
             except CarillonError as error:
                 self.feed.fail(error)
             except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
+                reason = str(error) or type(error).__name__
                 if not self._was_reached:
-                    reason = str(error) or type(error).__name__
                     self.feed.fail(ConnectError(f"cannot reach {self._settings.base_url}: {reason}"))
-                _log.debug("%s: attempt ended: %r", self.feed.channel, error)
             if not self.feed.is_over:
-                await asyncio.sleep(self._backoff.next_delay(at_least))
+                self._is_away = True
+                delay_s = self._backoff.next_delay(at_least)
+                _log.info("%s: %s; trying again in %.1f s", self._settings.base_url, reason, delay_s)
+                await asyncio.sleep(delay_s)
 
-    def _check(self, response: httpx.Response) -> None:
+    async def _check(self, response: httpx.Response) -> None:
         """Tells what a status means for us.
 
         Raises:
@@ -130,10 +143,13 @@ class HttpSource(ABC):
         status = response.status_code
         if status == 200:
             self._backoff.reset()
+            if self._is_away:
+                _log.info("%s: connected again", self._settings.base_url)
+            self._is_away = False
         elif status == 429 or status >= 500:
             raise Refused(retry_after_s(response.headers.get("Retry-After")))
         else:
-            raise SubscribeDenied(status, response.reason_phrase or "refused")
+            raise SubscribeDenied(status, await _reason_of(response))
 
     async def _has_room(self) -> None:
         """Waits until the reader has caught up. Meanwhile the server keeps our position, not our backlog."""

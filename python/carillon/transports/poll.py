@@ -54,7 +54,7 @@ class PollSource(HttpSource):
             self._settings.url("/poll", **query),
             timeout=httpx.Timeout(self._settings.open_timeout, read=held_s + self._settings.open_timeout),
         )
-        self._check(response)
+        await self._check(response)
         reply: dict[str, tuple[Any, int]] = {}
         for name, value, start, _ in raw_json.members(response.text):
             reply[name] = value, start

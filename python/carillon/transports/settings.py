@@ -3,9 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 from .backoff import Backoff
+
+
+def base_url(url: str) -> str:
+    """A server's address as requests are made to it: http or https, and no slash at the end.
+
+    Raises:
+        ValueError: It is no address of a server.
+    """
+    parts = urlsplit(url)
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    if scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"{url!r} is not an address of a server: write it as http://host:port")
+    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ class SseSource(HttpSource):
             headers={"Accept": "text/event-stream", "Cache-Control": "no-store"},
             timeout=patience,
         ) as response:
-            self._check(response)
+            await self._check(response)
             async for chunk in response.aiter_bytes():
                 for event in parser.feed(chunk):
                     if not was_served:

@@ -32,6 +32,7 @@ _log = logging.getLogger("carillon.client")
 _PING_SLACK_S = 10.0  # what a ping may be late before the connection counts as dead
 _RESUBSCRIBE = 2500  # unsubscribe codes from here on ask us to come back
 _STATE_INVALIDATED = 2502
+_MESSAGE_TOO_BIG = 1009
 
 Reply = dict[str, tuple[Any, int]]  # member of the reply -> its value, and where it begins in the text
 OnReply = Callable[[str, Reply], None]
@@ -148,33 +149,31 @@ class WebSocketTransport:
             at_least = 0.0
             try:
                 await self._connection()
-            except SocketClosed as error:
-                code, reason = (
-                    (error.rcvd.code, error.rcvd.reason) if error.rcvd else (1006, "connection lost")
-                )
-                if _is_final(code):
-                    self._end(ConnectionClosed(code, reason or "closed by the server"))
+            except ConnectionClosed as closed:
+                reason = closed.reason
+                if _is_final(closed.code):
+                    self._end(closed)
                     return
             except InvalidStatus as error:
                 status = error.response.status_code
                 at_least = retry_after_s(error.response.headers.get("Retry-After"))
+                reason = f"HTTP status {status}"
                 if status != 429 and status < 500:
-                    self._end(
-                        ConnectError(f"{self._settings.base_url} refuses WebSocket: HTTP status {status}")
-                    )
+                    self._end(ConnectError(f"{self._settings.base_url} refuses WebSocket: {reason}"))
                     return
             except ConnectError as error:
                 self._end(error)
                 return
             except Refused as refused:
-                at_least = refused.retry_after
+                at_least, reason = refused.retry_after, "refused for now"
             except (OSError, TimeoutError, InvalidHandshake, ValueError, KeyError, TypeError) as error:
+                reason = str(error) or type(error).__name__
                 if not self._was_ready:
-                    reason = str(error) or type(error).__name__
                     self._end(ConnectError(f"cannot reach {self._settings.base_url}: {reason}"))
                     return
-                _log.debug("connection ended: %r", error)
-            await asyncio.sleep(self._backoff.next_delay(at_least))
+            delay_s = self._backoff.next_delay(at_least)
+            _log.info("%s: %s; trying again in %.1f s", self._settings.base_url, reason, delay_s)
+            await asyncio.sleep(delay_s)
 
     async def _connection(self) -> None:
         url = self._settings.url("/connection/websocket").replace("http", "ws", 1)
@@ -191,6 +190,7 @@ class WebSocketTransport:
         ) as socket:
             self._socket = socket
             self._silence_s = self._settings.open_timeout
+            cut: ConnectionClosed | None = None
             try:
                 hello = json.dumps({"name": self._settings.name})
                 commands = [self._expect(f'"connect":{hello}', self._on_connect)]
@@ -205,11 +205,16 @@ class WebSocketTransport:
                     for line in frame.split("\n"):
                         if line:
                             self._on_line(line)
+            except SocketClosed as closed:
+                cut = _closed_by_server(closed)
+                raise cut from None
             finally:
-                self._lost()
+                self._lost(cut)
 
-    def _lost(self) -> None:
+    def _lost(self, cut: ConnectionClosed | None) -> None:
         """The connection is gone: what waited for an answer over it is told."""
+        if cut is None or not _is_final(cut.code):
+            cut = ConnectionClosed(0, "the connection was cut before the answer came")
         self._socket = self.client_id = None
         if self._error is None:
             self._is_ready.clear()
@@ -218,7 +223,7 @@ class WebSocketTransport:
         waiting, self._waiting = self._waiting, {}
         for _, done in waiting.values():
             if done is not None and not done.done():
-                done.set_exception(ConnectionClosed(0, "the connection was cut before the answer came"))
+                done.set_exception(cut)
 
     def _end(self, error: CarillonError | None) -> None:
         """No connection comes after this."""
@@ -240,6 +245,8 @@ class WebSocketTransport:
         self.client_id = hello.get("client")
         self._silence_s = hello["ping"] + _PING_SLACK_S if hello.get("ping") else None
         self._has_pongs = bool(hello.get("pong"))
+        if self._was_ready:
+            _log.info("%s: connected again", self._settings.base_url)
         self._was_ready = True
         self._is_ready.set()
         self._backoff.reset()
@@ -411,7 +418,18 @@ class _WebSocketSource:
 
 
 def _is_final(code: int) -> bool:
-    return 3500 <= code < 4000 or 4500 <= code < 5000 or code == 1009
+    return 3500 <= code < 4000 or 4500 <= code < 5000 or code == _MESSAGE_TOO_BIG
+
+
+def _closed_by_server(closed: SocketClosed) -> ConnectionClosed:
+    if closed.rcvd is None:
+        return ConnectionClosed(1006, "connection lost")
+    reason = closed.rcvd.reason or "closed by the server"
+    if closed.rcvd.code == _MESSAGE_TOO_BIG:
+        reason += (
+            ": longer than the server's websocket.message_size_limit; the HTTP API takes limits.body_bytes"
+        )
+    return ConnectionClosed(closed.rcvd.code, reason)
 
 
 def _value(name: str) -> Callable[[str, Reply], Any]:

@@ -232,6 +232,11 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
       {R"({"http_server": {"address": ""}})", {"127.0.0.1"}},
       {R"({"client": {"insecure": 1}})", {"client.insecure", "true nor false"}},
       {R"({"client": {"allowed_origins": "*"}})", {"list"}},
+      {R"({"client": {"allowed_origins": ["app.test"]}})",
+       {"client.allowed_origins", "'app.test'", "https://"}},
+      {R"({"client": {"allowed_origins": ["https://app.test/"]}})",
+       {"'https://app.test/'", "without a path"}},
+      {R"({"client": {"allowed_origins": ["*.app.test/x"]}})", {"without a path"}},
       {R"({"client": {"ping_interval": 25}})", {"client.ping_interval", "no unit", "\"25s\""}},
       {R"({"client": {"ping_interval": "often"}})", {"no duration"}},
       {R"({"client": {"ping_interval": "25h"}})", {"24h"}},
@@ -250,6 +255,12 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
       {R"({"channel": {"namespaces": [{"name": "a"}]}})", {"two or more"}},
   };
   for (const auto& [document, words] : wrong) EXPECT_TRUE(is_refused(document, words));
+}
+
+TEST(Config, WhateverAnOriginMayMatchIsAllowed) {
+  EXPECT_EQ(refusal(R"({"client": {"allowed_origins":
+                        ["*", "null", "https://app.test", "http://localhost:*", "*.app.test", "*://app.test"]}})"),
+            "");
 }
 
 TEST(Config, InsecureIsForThisMachineOnly) {

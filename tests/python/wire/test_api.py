@@ -137,6 +137,7 @@ async def test_requests_that_are_wrong(serve: Callable[..., Server]) -> None:
         assert await error_code(client, "publish", data=1) == 107
         assert await error_code(client, "publish", channel="", data=1) == 107
         assert await error_code(client, "publish", channel="c") == 107
+        assert "channel or data" in (await call(client, "publish", chanel="c", data=1))["error"]["message"]
         assert await error_code(client, "publish", channel="c", b64data="not base64!") == 107
         assert await error_code(client, "publish", channel="a\nb", data=1) == 107
         assert await error_code(client, "broadcast", channels=[], data=1) == 107
