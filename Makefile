@@ -100,7 +100,7 @@ build-tests: system $(DEV)/.stamp-tests .venv/.stamp-editable ## build the exten
 	@$(BUILD) $(DEV) --target _core carillon_tests
 
 .PHONY: run
-run: build ## set up, build, and serve the demo page on 127.0.0.1:8000
+run: build ## set up, build, and serve the demo page on 127.0.0.1:8000 (PORT=8001: there)
 	@echo "[4/$(STEPS)] http://$(HOST):$(PORT)/ (Ctrl-C stops it)"
 	@exec $(BIN)/carillon serve --host $(HOST) --port $(PORT)
 

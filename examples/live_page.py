@@ -1,12 +1,12 @@
 """A page with live updates from a script: your web server on one port, Carillon on another.
 
-Run it and open http://127.0.0.1:8080/ in two windows; stop it with Ctrl-C.
+Run it and open http://127.0.0.1:8080/ in two windows; stop it with Ctrl-C. Another port is its one argument.
 """
 
+import argparse
 import contextlib
 import http.server
 import random
-import sys
 import threading
 import time
 
@@ -58,5 +58,7 @@ def main(port: int = 8080) -> None:
 
 
 if __name__ == "__main__":
+    arguments = argparse.ArgumentParser(description="A page with live updates from a script.")
+    arguments.add_argument("port", nargs="?", type=int, default=8080, help="of the page")
     with contextlib.suppress(KeyboardInterrupt):
-        main(*(int(port) for port in sys.argv[1:]))
+        main(arguments.parse_args().port)
