@@ -30,9 +30,10 @@ class Program:
 
     def __init__(self, code: str, *arguments: str) -> None:
         command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        # Unbuffered: what readline() took beyond its line would be lost to communicate().
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, bufsize=0)
         assert self.process.stdout is not None
-        self.first_line = self.process.stdout.readline().strip()
+        self.first_line = self.process.stdout.readline().decode().strip()
 
     def end(self, *signals: int) -> tuple[int, str, str]:
         """Sends signals and waits: exit code, the rest of its output, its errors."""
@@ -44,8 +45,8 @@ class Program:
         except subprocess.TimeoutExpired:
             self.process.kill()
             raise
-        assert time.monotonic() - began < EXIT_S, errors
-        return self.process.returncode, output, errors
+        assert time.monotonic() - began < EXIT_S, errors.decode()
+        return self.process.returncode, output.decode(), errors.decode()
 
 
 # Signals.
