@@ -32,19 +32,20 @@ HttpReader::Result refusal_of(const boost::beast::error_code& error) {
 
 class BeastReader final : public HttpReader {
  public:
-  BeastReader(std::size_t header_bytes_max, std::size_t body_bytes_max) {
+  BeastReader(std::size_t header_bytes_max, std::size_t body_bytes_max)
+      : received_max_(header_bytes_max + body_bytes_max + kChunkHeadsBytes) {
     parser_.header_limit(static_cast<std::uint32_t>(header_bytes_max));
     parser_.body_limit(body_bytes_max);
     parser_.eager(true);
   }
 
   Result read(std::span<const char> bytes) override {
-    // The parser wants a whole head in one piece; until it is there, what has come is kept.
+    // The parser wants a whole head in one piece, and a takeover the whole request so far: so it is kept.
     std::span<const char> input = bytes;
-    const std::size_t kept = partial_.size();
-    if (kept > 0) {
-      partial_.append(bytes.data(), bytes.size());
-      input = partial_;
+    const std::size_t kept = received_.size() - parsed_;
+    if (!received_.empty()) {
+      received_.append(bytes.data(), bytes.size());
+      input = std::span<const char>(received_).subspan(parsed_);
     }
     Result result;
     boost::beast::error_code error;
@@ -63,11 +64,17 @@ class BeastReader final : public HttpReader {
     if (parser_.is_done()) {
       result.step = Step::request;
       result.consumed = used - std::min(used, kept);
-      partial_.clear();
+      received_ = {};
+      parsed_ = 0;
       return result;
     }
-    std::string left(input.subspan(used).data(), input.size() - used);
-    partial_ = std::move(left);
+    if (received_.empty()) received_.assign(bytes.data(), bytes.size());
+    parsed_ += used;
+    if (received_.size() > received_max_) {  // tiny chunks: their heads are more than the body
+      is_whole_ = false;
+      received_.erase(0, parsed_);
+      parsed_ = 0;
+    }
     result.consumed = bytes.size();
     return result;
   }
@@ -88,7 +95,9 @@ class BeastReader final : public HttpReader {
     return request;
   }
 
-  [[nodiscard]] bool has_partial() const override { return !partial_.empty() || parser_.got_some(); }
+  [[nodiscard]] std::optional<std::string_view> unfinished() const override {
+    return is_whole_ ? std::optional<std::string_view>(received_) : std::nullopt;
+  }
 
  private:
   /// Both Content-Length and Transfer-Encoding: the classic of request smuggling (RFC 9112 section 6.3).
@@ -100,7 +109,11 @@ class BeastReader final : public HttpReader {
   }
 
   http::request_parser<http::string_body> parser_;
-  std::string partial_;
+  static constexpr std::size_t kChunkHeadsBytes = 65'536;
+  const std::size_t received_max_;
+  std::string received_;    // of a request that is not whole yet
+  std::size_t parsed_ = 0;  // so much of it the parser has taken
+  bool is_whole_ = true;    // from the request's first byte on
 };
 
 }  // namespace

@@ -219,6 +219,32 @@ WsParser::~WsParser() = default;
 
 bool WsParser::has_partial() const { return partial_ && !partial_->is_spent(); }
 
+std::string WsParser::unfinished() const {
+  std::string bytes;
+  if (is_finished_ || !has_partial()) return bytes;
+  const Partial& partial = *partial_;
+  const Header& frame = partial.frame;
+  const bool is_in_control = partial.is_in_payload && is_control(frame.opcode);
+  const std::size_t read =
+      partial.is_in_payload ? static_cast<std::size_t>(frame.payload_bytes) - partial.left_bytes : 0;
+  const std::string_view message = as_view(partial.message);
+  const std::size_t earlier = message.size() - (is_in_control ? 0 : read);
+  // The fragments that are whole may as well have come as one.
+  if (partial.is_fragmented)
+    append_ws_client_frame(bytes, partial.message_opcode, false, 0, message.substr(0, earlier));
+  if (partial.is_in_payload) {
+    append_header(bytes, frame.opcode, frame.is_final, kMaskBit,
+                  static_cast<std::size_t>(frame.payload_bytes));
+    const MaskKey key = rotated(frame.mask_key, (frame.mask_key.size() - read % frame.mask_key.size()));
+    bytes.append(key.data(), key.size());
+    const std::size_t begin = bytes.size();
+    bytes.append(is_in_control ? std::string_view(partial.control.data(), read) : message.substr(earlier));
+    apply_mask({bytes.data() + begin, read}, key);
+  }
+  bytes.append(partial.cut_header.data(), partial.cut_header_bytes);
+  return bytes;
+}
+
 std::size_t WsParser::heap_bytes() const {
   return partial_ ? sizeof(Partial) + partial_->message.capacity() : 0;
 }

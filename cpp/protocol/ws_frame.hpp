@@ -59,6 +59,8 @@ class WsParser {
   bool is_finished() const { return is_finished_; }
   /// True inside a frame or between the fragments of a message.
   bool has_partial() const;
+  /// Bytes that bring a new parser to where this one stands: empty without a partial frame or message.
+  std::string unfinished() const;
   /// Bytes on the heap now: at most the longest message and a small constant.
   std::size_t heap_bytes() const;
 

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -49,8 +50,9 @@ class HttpReader {
   /// Reads on from where it stands. After `request` take it, then go on with the next.
   virtual Result read(std::span<const char> bytes) = 0;
   [[nodiscard]] virtual HttpRequest take() = 0;
-  /// Inside a request: some of it has come.
-  [[nodiscard]] virtual bool has_partial() const = 0;
+  /// Bytes that bring a new reader to where this one stands, before the request is whole. Nothing: they were
+  /// too many to be kept.
+  [[nodiscard]] virtual std::optional<std::string_view> unfinished() const = 0;
 };
 
 /// What the HTTP library does for the sessions: parse, and answer a WebSocket handshake. Thread-safe.

@@ -84,6 +84,40 @@ TEST(BeastReader, ConsumesExactlyOneRequestOfABufferThatHoldsTwo) {
   }
 }
 
+TEST(BeastReader, WhatIsUnfinishedBringsAnotherReaderToTheSamePlace) {
+  const BeastHttp http;
+  for (const std::string_view text : {kPost, kChunked}) {
+    for (std::size_t first = 1; first < text.size(); ++first) {
+      for (std::size_t second = first; second < text.size(); second += 7) {
+        const auto one = http.make_reader(8'192, 100'000);
+        EXPECT_EQ(one->unfinished(), "");
+        one->read(text.substr(0, first));
+        if (second > first) one->read(text.substr(first, second - first));
+        const auto two = http.make_reader(8'192, 100'000);
+        ASSERT_TRUE(one->unfinished().has_value());
+        ASSERT_EQ(two->read(*one->unfinished()).step, HttpReader::Step::need_more);
+        const std::string_view rest = text.substr(second);
+        const HttpReader::Result result = two->read(rest);
+        ASSERT_EQ(result.step, HttpReader::Step::request) << first << " " << second;
+        EXPECT_EQ(result.consumed, rest.size());
+        EXPECT_EQ(two->take().body, text == kPost ? "{\"a\":\"b c\"}" : "Wikipedia i");
+      }
+    }
+  }
+}
+
+TEST(BeastReader, ChunksWhoseHeadsAreMoreThanTheBodyAreNotKept) {
+  const BeastHttp http;
+  const auto reader = http.make_reader(1'000, 100'000);
+  reader->read(std::string_view("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"));
+  std::string chunks;
+  for (int i = 0; i < 100; ++i) chunks += "1;" + std::string(400, 'x') + "\r\ny\r\n";
+  for (int i = 0; i < 10; ++i) ASSERT_EQ(reader->read(chunks).step, HttpReader::Step::need_more);
+  EXPECT_FALSE(reader->unfinished().has_value()) << "it cannot be moved, but goes on";
+  ASSERT_EQ(reader->read(std::string_view("0\r\n\r\n")).step, HttpReader::Step::request);
+  EXPECT_EQ(reader->take().body, std::string(1'000, 'y'));
+}
+
 TEST(BeastReader, LimitsTheHead) {
   const std::string name = "GET / HTTP/1.1\r\nHost: h\r\nX: ";
   const Reading fits = read_whole(name + std::string(8'000, 'x') + "\r\n\r\n");

@@ -101,6 +101,25 @@ Events parse(const std::vector<std::string_view>& pieces, std::size_t message_by
   return events;
 }
 
+// The same, but each piece is read by a new parser, which is brought to where the one before it stood.
+Events parse_by_successors(const std::vector<std::string_view>& pieces,
+                           std::size_t message_bytes_max = kMessageBytesMax) {
+  WsParser parser(message_bytes_max);
+  Events events;
+  for (const auto piece : pieces) {
+    if (!parser.is_finished()) {
+      WsParser successor(message_bytes_max);
+      Events none;
+      feed(successor, parser.unfinished(), none);
+      EXPECT_EQ(none, Events{}) << "what is unfinished holds no event";
+      EXPECT_EQ(successor.has_partial(), parser.has_partial());
+      parser = std::move(successor);
+    }
+    feed(parser, piece, events);
+  }
+  return events;
+}
+
 std::vector<std::string_view> chopped(std::string_view wire, std::size_t bytes) {
   std::vector<std::string_view> pieces;
   for (; wire.size() > bytes; wire.remove_prefix(bytes)) pieces.push_back(wire.substr(0, bytes));
@@ -115,7 +134,9 @@ void expect_events(std::string_view wire, const Events& expected,
   ASSERT_EQ(parse({wire}, message_bytes_max), expected) << "whole";
   const std::size_t step = wire.size() > 4000 ? wire.size() / 97 : 1;
   for (std::size_t at = 0; at <= wire.size();) {
-    ASSERT_EQ(parse({wire.substr(0, at), wire.substr(at)}, message_bytes_max), expected) << "split at " << at;
+    const std::vector<std::string_view> halves{wire.substr(0, at), wire.substr(at)};
+    ASSERT_EQ(parse(halves, message_bytes_max), expected) << "split at " << at;
+    ASSERT_EQ(parse_by_successors(halves, message_bytes_max), expected) << "handed over at " << at;
     at += at < 32 || wire.size() - at <= step + 32 ? 1 : step;
   }
   for (const std::size_t bytes : {1U, 2U, 3U, 7U, 64U, 997U}) {
@@ -525,6 +546,7 @@ TEST(WsDelivery, RandomConversationsAreTheSameInRandomPieces) {
       rest.remove_prefix(bytes);
     }
     ASSERT_EQ(parse(pieces), expected) << "round " << round;
+    ASSERT_EQ(parse_by_successors(pieces), expected) << "round " << round;
   }
 }
 
