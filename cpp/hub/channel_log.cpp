@@ -152,6 +152,44 @@ void ChannelLog::reset(Offset top) {
   start_after(top);
 }
 
+LogState ChannelLog::save(Millis now_ms) const {
+  LogState state;
+  state.slots.reserve(size_);
+  for (std::size_t i = 0; i < size_; ++i) {
+    const Slot& each = slot(i);
+    state.slots.push_back({each.entry, each.seq, each.offset_before, now_ms - each.announced_ms});
+  }
+  state.loose_kept = loose_kept_;
+  state.loose_kept_bytes = loose_kept_bytes_;
+  state.end_seq = end_seq_;
+  state.top = top_;
+  state.history_from = history_from_;
+  return state;
+}
+
+void ChannelLog::restore(const LogState& state, Millis now_ms) {
+  *this = {};
+  end_seq_ = state.end_seq;
+  top_ = state.top;
+  history_from_ = state.history_from;
+  loose_kept_ = state.loose_kept;
+  loose_kept_bytes_ = state.loose_kept_bytes;
+  for (const LogState::Slot& saved : state.slots) {
+    reserve_one();
+    slot(size_) = {saved.entry, saved.seq, saved.offset_before, now_ms - saved.age_ms};
+    const std::size_t cost = saved.entry->cost_bytes();
+    bytes_ += cost;
+    if (!saved.entry->is_stored()) {
+      ++loose_;
+      loose_bytes_ += cost;
+    } else {
+      history_bytes_ += cost;  // the next trim finds those outside of the history
+    }
+    ++size_;
+  }
+  while (dense_ < size_ && slot(size_ - 1 - dense_).seq == end_seq_ - 1 - dense_) ++dense_;
+}
+
 std::size_t ChannelLog::index_of(Seq seq) const {
   if (seq >= end_seq_) return size_;
   if (end_seq_ - seq <= dense_) return size_ - static_cast<std::size_t>(end_seq_ - seq);

@@ -6,6 +6,7 @@
 
 #include "env/clock.hpp"
 #include "hub/channel_options.hpp"
+#include "hub/hub_state.hpp"
 #include "store/entry.hpp"
 
 namespace carillon {
@@ -51,6 +52,10 @@ class ChannelLog {
   void remove_older_half() { history_from_ += (top_ + 1 - history_from_ + 1) / 2; }
   /// Forgets every entry: the log has lost its continuity.
   void reset(Offset top);
+
+  [[nodiscard]] LogState save(Millis now_ms) const;
+  /// Puts a saved log in the place of this one.
+  void restore(const LogState& state, Millis now_ms);
 
   [[nodiscard]] Offset top() const { return top_; }
   /// Oldest offset of the history; top() + 1 when it is empty.

@@ -17,6 +17,7 @@
 #include "env/name_hash.hpp"
 #include "hub/channel.hpp"
 #include "hub/channel_options.hpp"
+#include "hub/hub_state.hpp"
 #include "hub/ledger.hpp"
 #include "hub/shard.hpp"
 #include "store/store.hpp"
@@ -122,6 +123,15 @@ class Hub final : public StoreListener {
 
   /// Bounded upkeep: trims by age, lets unused channels go dormant. From time to time, from one thread.
   void keep_house();
+
+  /// The entries of all logs as they are now: for who copies them ahead of save().
+  [[nodiscard]] std::vector<EntryRef> entries() const;
+  /// All channels, written down. While no shard runs and the store is held still.
+  [[nodiscard]] HubState save();
+  /// Puts a saved state into a new hub, whose store has been restored. The entries become this hub's own.
+  void restore(const HubState& state);
+  /// A saved cursor goes on, on `shard`, whose thread this is.
+  void restore(Shard& shard, Cursor& cursor, std::string_view channel, const CursorState& state);
 
   void on_announced(const Announcement& announcement) override;
 

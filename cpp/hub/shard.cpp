@@ -336,6 +336,50 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   }
 }
 
+CursorState Shard::save(const Cursor& cursor) {
+  CursorState state;
+  state.is_open = cursor.is_open();
+  state.is_at_top = cursor.is_at_top();
+  state.is_parked = cursor.place_ == Cursor::Place::lagging && !cursor.is_queued_;
+  state.seq = cursor.seq_;
+  state.offset = cursor.offset_;
+  state.resets = cursor.resets_;
+  state.announced_at_start = cursor.announced_at_start_;
+  state.delivered = cursor.delivered_;
+  state.dropped = cursor.dropped_;
+  state.under_way = cursor.under_way_;
+  return state;
+}
+
+void Shard::restore(Cursor& cursor, const std::shared_ptr<Channel>& channel, const CursorState& state) {
+  // Its group goes on where it stood, behind entries that came since: attached at the end, it would leave
+  // them to be trimmed before it has seen them.
+  const auto known = channels_.find(channel.get());
+  const bool is_first = state.is_at_top && (known == channels_.end() || known->second->top_.empty());
+  attach(cursor, channel, state.seq, state.offset);
+  ShardChannel& home = *cursor.home_;
+  if (is_first && !cursor.is_at_top()) {
+    unqueue(cursor);
+    home.top_seq_ = channel->link_of(*this)->taken = state.seq;
+    home.top_offset_ = state.offset;
+    home.resets_ = state.resets;
+    join(home, cursor);
+    wake(channel.get());
+  }
+  cursor.resets_ = state.resets;
+  cursor.announced_at_start_ = state.announced_at_start;
+  cursor.delivered_ = state.delivered;
+  cursor.dropped_ = state.dropped;
+  cursor.under_way_ = state.under_way;
+  if (state.is_parked) park(cursor);
+}
+
+bool Shard::is_under_way() {
+  if (!touched_.empty()) return true;
+  const std::lock_guard lock(mailbox_mutex_);
+  return !tasks_.empty();
+}
+
 std::unique_ptr<Batch> Shard::take_page(Cursor& cursor, std::size_t entries_max, std::size_t bytes_max) {
   if (cursor.place_ != Cursor::Place::lagging) return nullptr;
   ShardChannel& home = *cursor.home_;

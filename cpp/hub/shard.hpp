@@ -15,6 +15,7 @@
 #include "hub/batch.hpp"
 #include "hub/channel.hpp"
 #include "hub/cursor.hpp"
+#include "hub/hub_state.hpp"
 
 namespace carillon {
 
@@ -98,6 +99,13 @@ class Shard {
 
   /// Puts a cursor into the channel at (seq, offset). The channel's lock is held.
   void attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq seq, Offset offset);
+  /// Where a cursor stands, written down. While nothing runs.
+  [[nodiscard]] static CursorState save(const Cursor& cursor);
+  /// attach(), for a cursor that was saved on the same channel: its place and account go on. The channel's
+  /// lock is held.
+  void restore(Cursor& cursor, const std::shared_ptr<Channel>& channel, const CursorState& state);
+  /// Is a batch on its way through a group, or does a task wait? Then it is no time to save.
+  [[nodiscard]] bool is_under_way();
   /// Takes what the cursor has missed, up to a bound, for a sink that wants it now (a reply); the cursor
   /// moves past it. Null: nothing is there, or only more than may be taken before the group has.
   std::unique_ptr<Batch> take_page(Cursor& cursor, std::size_t entries_max, std::size_t bytes_max);

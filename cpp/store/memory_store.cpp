@@ -13,6 +13,7 @@ std::string idempotency_id(std::string_view channel, std::string_view key) {
   id.append(key);
   return id;
 }
+std::string_view channel_of_id(std::string_view id) { return id.substr(0, id.find('\0')); }
 }  // namespace
 
 MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits)
@@ -82,7 +83,9 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
     Stripe& stripe = stripe_of(channel);
     const std::lock_guard lock(stripe.mutex);
     std::string key;
-    if (!options.idempotency_key.empty()) {
+    if (is_closed_) {
+      result.error = StoreError::unavailable;
+    } else if (!options.idempotency_key.empty()) {
       key = idempotency_id(channel, options.idempotency_key);
       const auto known = stripe.keys.find(key);
       if (known != stripe.keys.end() && known->second.until_ms > clock_.now_ms()) {
@@ -90,7 +93,7 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
         result.is_duplicate = true;
       }
     }
-    if (!result.is_duplicate) {
+    if (!is_closed_ && !result.is_duplicate) {
       Stream& stream = touch(stripe, channel).second;
       result.position.epoch = stream.epoch;
       if (!options.is_ephemeral) result.position.offset = entry->offset = ++stream.top;
@@ -177,6 +180,52 @@ void MemoryStore::keep_house() {
       forget_oldest_key(stripe);
     }
   }
+}
+
+MemoryStoreState MemoryStore::save() const {
+  const Millis now = clock_.now_ms();
+  MemoryStoreState state;
+  const auto save_stream = [&](const Streams::value_type& node) {
+    const auto& [name, stream] = node;
+    state.streams.push_back({name, {stream.epoch, stream.top}, now - stream.touched_ms});
+  };
+  for (const Stripe& stripe : stripes_) {
+    for (const auto& node : stripe.streams) {
+      if (!node.second.is_dormant) save_stream(node);
+    }
+    for (const auto* node = stripe.oldest; node != nullptr; node = node->second.newer) save_stream(*node);
+    for (const std::string_view id : stripe.keys_by_age) {
+      const Remembered& key = stripe.keys.find(id)->second;
+      state.keys.push_back({std::string(id), key.position, key.until_ms - now});
+    }
+    for (const auto& [channel, members] : stripe.presence) {
+      for (const auto& [client, member] : members) state.presence.push_back({channel, member});
+    }
+  }
+  return state;
+}
+
+void MemoryStore::restore(const MemoryStoreState& state) {
+  const Millis now = clock_.now_ms();
+  for (const MemoryStoreState::Stream& saved : state.streams) {
+    Stripe& stripe = stripe_of(saved.channel);
+    const std::lock_guard lock(stripe.mutex);
+    const auto [node, is_new] = stripe.streams.try_emplace(saved.channel);
+    if (!is_new) continue;
+    node->second.epoch = saved.top.epoch;
+    node->second.top = saved.top.offset;
+    node->second.touched_ms = now - saved.age_ms;
+    link_newest(stripe, *node);
+  }
+  for (const MemoryStoreState::Key& saved : state.keys) {
+    Stripe& stripe = stripe_of(channel_of_id(saved.id));
+    const std::lock_guard lock(stripe.mutex);
+    const auto [known, is_new] = stripe.keys.try_emplace(saved.id);
+    if (!is_new) continue;
+    known->second = {saved.position, now + saved.left_ms,
+                     stripe.keys_by_age.insert(stripe.keys_by_age.end(), known->first)};
+  }
+  for (const MemoryStoreState::Member& saved : state.presence) add_presence(saved.channel, saved.member);
 }
 
 std::size_t MemoryStore::channels_known() const {

@@ -13,6 +13,7 @@
 #include "env/clock.hpp"
 #include "env/name_hash.hpp"
 #include "env/random.hpp"
+#include "store/memory_store_state.hpp"
 #include "store/store.hpp"
 
 namespace carillon {
@@ -46,6 +47,16 @@ class MemoryStore final : public Store {
 
   /// Channels remembered, dormant or not.
   [[nodiscard]] std::size_t channels_known() const;
+
+  /// While it lives, whoever calls the store waits.
+  class Stillness;
+  [[nodiscard]] Stillness hold_still();
+  /// Only while it is held still.
+  [[nodiscard]] MemoryStoreState save() const;
+  /// Puts a saved state into a new store; nobody holds a channel yet.
+  void restore(const MemoryStoreState& state);
+  /// From now on nothing can be appended: another process has the log. Only while it is held still.
+  void close() { is_closed_ = true; }
 
  private:
   struct Stream;
@@ -94,7 +105,19 @@ class MemoryStore final : public Store {
   RandomSource& random_;
   const MemoryStoreLimits limits_;
   StoreListener* listener_ = nullptr;
+  bool is_closed_ = false;  // guarded by every stripe's lock
   std::array<Stripe, kStripes> stripes_;
 };
+
+class MemoryStore::Stillness {
+ public:
+  explicit Stillness(std::array<Stripe, kStripes>& stripes) {
+    for (std::size_t i = 0; i < kStripes; ++i) locks_[i] = std::unique_lock(stripes[i].mutex);
+  }
+
+ private:
+  std::array<std::unique_lock<std::mutex>, kStripes> locks_;
+};
+inline MemoryStore::Stillness MemoryStore::hold_still() { return Stillness(stripes_); }
 
 }  // namespace carillon

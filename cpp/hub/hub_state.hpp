@@ -1,0 +1,65 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "env/clock.hpp"
+#include "hub/ledger.hpp"
+#include "store/entry.hpp"
+#include "store/position.hpp"
+
+namespace carillon {
+
+// What the hub holds, written down. Times are ages: the reader has a clock of its own.
+
+/// A cursor: where it stands, and its account so far.
+struct CursorState {
+  bool is_open = false;
+  bool is_at_top = false;
+  bool is_parked = false;  ///< lags, and its sink has not asked for more
+  std::uint64_t seq = 0;
+  Offset offset = 0;
+  std::uint32_t resets = 0;
+  std::int64_t announced_at_start = 0;
+  std::uint64_t delivered = 0;
+  std::array<std::uint64_t, kDropReasons> dropped{};
+  std::uint32_t under_way = 0;
+};
+
+struct LogState {
+  struct Slot {
+    EntryRef entry;
+    std::uint64_t seq = 0;
+    Offset offset_before = 0;
+    Millis age_ms = 0;
+  };
+  std::vector<Slot> slots;  ///< seqs ascend
+  std::uint64_t loose_kept = 0;
+  std::uint64_t loose_kept_bytes = 0;
+  std::uint64_t end_seq = 0;
+  Offset top = 0;
+  Offset history_from = 1;
+};
+
+struct ChannelState {
+  std::string name;
+  Epoch epoch;
+  LogState log;
+  bool is_held = false;
+  std::uint32_t resets = 0;
+  std::uint32_t epoch_resets = 0;
+  std::int64_t announced = 0;
+  std::uint64_t unbalanced = 0;
+  Account ended;
+};
+
+struct HubState {
+  std::vector<ChannelState> channels;
+  std::uint64_t published = 0;
+  std::uint64_t forgotten_unbalanced = 0;
+  Account forgotten;  ///< of channels that went dormant
+};
+
+}  // namespace carillon

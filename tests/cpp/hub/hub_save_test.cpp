@@ -1,0 +1,199 @@
+// A hub written down and made again.
+#include <gtest/gtest.h>
+
+#include <random>
+#include <string>
+#include <vector>
+
+#include "hub/hub_fixture.hpp"
+
+namespace carillon {
+namespace {
+
+/// Two hubs: one that is saved, and one that goes on from there.
+struct HubSave : HubFixture {
+  void restore() {
+    MemoryStoreState store_state;
+    {
+      const auto still = store.hold_still();
+      store_state = store.save();
+    }
+    next.store.restore(store_state);
+    next.hub.restore(hub.save());
+  }
+  static void restore(HubFixture& fixture, PlainReader& reader, const std::string& channel,
+                      const CursorState& state) {
+    reader.shard.bind_to_this_thread();
+    fixture.hub.restore(reader.shard, reader.cursor, channel, state);
+    Shard::unbind_this_thread();
+  }
+
+  struct Next : HubFixture {
+    void TestBody() override {}
+  } next;
+};
+
+TEST_F(HubSave, AGroupThatHasNotSeenWhatIsNewSeesItBeforeItIsTrimmed) {
+  PlainReader before(*shards[0]);
+  subscribe(before, "live");  // keeps four entries for live cursors
+  publish_numbers("live", 1, 3);
+  settle();
+  publish_numbers("live", 4, 20);  // and nobody turns
+  restore();
+  PlainReader after(*next.shards[1]);
+  restore(next, after, "live", Shard::save(before.cursor));
+  EXPECT_TRUE(after.cursor.is_at_top());
+  next.publish_numbers("live", 21, 40);
+  next.settle();
+  EXPECT_EQ(after.taken, numbers(4, 40));
+  EXPECT_TRUE(next.ledger().is_balanced());
+}
+
+TEST_F(HubSave, CursorsOfSeveralGroupsMeetInOne) {
+  std::vector<std::unique_ptr<PlainReader>> before;
+  std::vector<std::unique_ptr<PlainReader>> after;
+  for (std::size_t i = 0; i < 6; ++i) {
+    before.push_back(std::make_unique<PlainReader>(*shards[i % 2]));
+    subscribe(*before.back(), "a");
+  }
+  publish_numbers("a", 1, 5);
+  turn(0);
+  turn(0);  // one group has seen them, the other has not
+  restore();
+  for (const auto& each : before) {
+    after.push_back(std::make_unique<PlainReader>(*next.shards[0]));
+    restore(next, *after.back(), "a", Shard::save(each->cursor));
+  }
+  next.publish_numbers("a", 6, 9);
+  next.settle();
+  for (std::size_t i = 0; i < 6; ++i) {
+    Taken all = before[i]->taken;
+    all.insert(all.end(), after[i]->taken.begin(), after[i]->taken.end());
+    EXPECT_EQ(all, numbers(1, 9)) << i;
+    EXPECT_TRUE(after[i]->cursor.is_at_top());
+  }
+  EXPECT_TRUE(next.ledger().is_balanced());
+}
+
+TEST_F(HubSave, ACursorThatIsFullStaysWhereItIsUntilItIsResumed) {
+  PlainReader before(*shards[0]);
+  subscribe(before, "a");
+  before.is_full = true;
+  publish_numbers("a", 1, 3);
+  settle();
+  restore();
+  PlainReader after(*next.shards[0]);
+  restore(next, after, "a", Shard::save(before.cursor));
+  next.settle();
+  EXPECT_EQ(after.stages, 0U) << "its sink has not asked";
+  next.shards[0]->bind_to_this_thread();
+  next.shards[0]->resume(after.cursor);
+  Shard::unbind_this_thread();
+  next.settle();
+  EXPECT_EQ(after.taken, numbers(1, 3));
+}
+
+TEST_F(HubSave, ANewEpochThatACursorHasNotHeardOfIsToldByTheNextHub) {
+  PlainReader before(*shards[0]);
+  subscribe(before, "a");
+  publish_numbers("a", 1, 3);
+  settle();
+  hub.on_announced({"a", Epoch::from_bits(99), make_entry(1, "other")});
+  restore();
+  PlainReader after(*next.shards[0]);
+  restore(next, after, "a", Shard::save(before.cursor));
+  next.settle();
+  ASSERT_EQ(after.gaps.size(), 1U);
+  EXPECT_EQ(after.gaps[0].position.epoch, Epoch::from_bits(99));
+}
+
+TEST_F(HubSave, ABatchOnItsWayIsNoTimeToSave) {
+  struct Narrow : HubFixture {
+    Narrow() : HubFixture(1, {.deliveries_per_turn = 2}) {}
+    void TestBody() override {}
+  } narrow;
+  std::vector<std::unique_ptr<PlainReader>> readers;
+  for (int i = 0; i < 5; ++i) {
+    readers.push_back(std::make_unique<PlainReader>(*narrow.shards[0]));
+    narrow.subscribe(*readers.back(), "a");
+  }
+  narrow.settle();
+  EXPECT_FALSE(narrow.shards[0]->is_under_way());
+  narrow.publish("a", "1");
+  narrow.turn();
+  EXPECT_TRUE(narrow.shards[0]->is_under_way()) << "two of five have it";
+  narrow.settle();
+  EXPECT_FALSE(narrow.shards[0]->is_under_way());
+}
+
+TEST_F(HubSave, WhatChannelsThatWentDormantHadStaysInTheLedger) {
+  {
+    PlainReader reader(*shards[0]);
+    subscribe(reader, "a");
+    publish_numbers("a", 1, 3);
+    settle();
+  }
+  sleep();
+  ASSERT_EQ(hub.channels_in_use(), 0U);
+  restore();
+  const Ledger ledger = next.ledger();
+  ASSERT_EQ(ledger.rows.size(), 1U);
+  EXPECT_EQ(ledger.rows[0].account.delivered, 3);
+  EXPECT_EQ(next.hub.published(), 3U);
+}
+
+TEST_F(HubSave, BytesAreCountedByTheHubThatHasThem) {
+  publish("a", std::string(10'000, 'x'));
+  const std::int64_t bytes = hub.history_bytes();
+  restore();
+  EXPECT_EQ(next.hub.history_bytes(), bytes);
+}
+
+TEST(ChannelLogSave, ALogThatWasSavedGoesOnAsTheOther) {
+  std::mt19937 random(7);
+  const auto below = [&](std::uint32_t bound) { return random() % bound; };
+  for (int round = 0; round < 200; ++round) {
+    ChannelOptions options;
+    options.history_size = 1 + below(8);
+    options.history_ttl_ms = 500;
+    options.live_window_entries = 1 + below(6);
+    ChannelLog log;
+    Millis now = 1'000;
+    const auto step = [&](ChannelLog& one, Millis at, std::uint32_t kind, std::uint32_t bytes, Seq taken) {
+      if (kind < 5) one.append(make_entry(one.top() + 1, std::string(bytes, 'x')), at, options, taken);
+      if (kind >= 5 && kind < 8) one.append(make_entry(0, std::string(bytes, 'n')), at, options, taken);
+      if (kind == 8) one.remove_history();
+      one.trim(at, options, taken);
+    };
+    const auto grow = [&](ChannelLog& one, ChannelLog* other, Millis shift) {
+      for (std::uint32_t steps = below(40); steps > 0; --steps) {
+        const std::uint32_t kind = below(12);
+        const std::uint32_t bytes = below(50);
+        const Seq taken = one.end_seq() - below(5);
+        now += below(120);
+        step(one, now, kind, bytes, taken);
+        if (other != nullptr) step(*other, now + shift, kind, bytes, taken);
+      }
+    };
+    grow(log, nullptr, 0);
+    const Millis shift = 5'000;
+    ChannelLog copy;
+    copy.restore(log.save(now), now + shift);
+    grow(log, &copy, shift);
+    ASSERT_EQ(copy.size(), log.size()) << round;
+    ASSERT_EQ(copy.bytes(), log.bytes()) << round;
+    ASSERT_EQ(copy.top(), log.top()) << round;
+    ASSERT_EQ(copy.history_from(), log.history_from()) << round;
+    ASSERT_EQ(copy.end_seq(), log.end_seq()) << round;
+    for (Seq seq = log.begin_seq(); seq < log.end_seq(); seq = log.next_seq(seq + 1)) {
+      ASSERT_EQ(copy.next_seq(seq), seq) << round;
+      ASSERT_EQ(copy.at(seq)->offset, log.at(seq)->offset) << round;
+      ASSERT_EQ(copy.offset_before(seq), log.offset_before(seq)) << round;
+    }
+    for (Offset offset = 0; offset <= log.top(); ++offset)
+      ASSERT_EQ(copy.seq_after(offset), log.seq_after(offset)) << round << " " << offset;
+  }
+}
+
+}  // namespace
+}  // namespace carillon
