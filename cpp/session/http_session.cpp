@@ -55,7 +55,48 @@ HttpSession::HttpSession(SessionContext& context, Outlet& outlet, bool is_over_l
                                             ? std::min(context.limits.handshake_timeout_ms, kRefusalTimeoutMs)
                                             : context.limits.handshake_timeout_ms)) {}
 
+HttpSession::HttpSession(SessionContext& context, Outlet& outlet, const HttpState& state)
+    : Session(context, outlet),
+      cors_(state.cors),
+      state_(static_cast<State>(state.state)),
+      is_keep_alive_(state.is_keep_alive),
+      is_head_(state.is_head),
+      is_reading_paused_(state.is_reading_paused),
+      is_answer_leaving_(state.is_answer_leaving),
+      is_over_limit_(state.is_over_limit),
+      due_ms_(kNoDeadline),
+      request_number_(state.requests) {
+  if (!state.ahead.empty()) ahead_ = std::make_unique<std::string>(state.ahead);
+  if (state.poll) poll_ = std::make_unique<PollExchange>(context_, *state.poll, owner_of_poll({}));
+  if (!state.unfinished.empty()) read(state.unfinished);
+  due_ms_ = deadline_in(state.left_ms, context_.clock.now_ms());
+}
+
 HttpSession::~HttpSession() = default;
+
+std::optional<SessionState::Kind> HttpSession::save_kind() const {
+  HttpState state;
+  state.state = static_cast<std::uint8_t>(state_);
+  state.is_over_limit = is_over_limit_;
+  state.is_keep_alive = is_keep_alive_;
+  state.is_head = is_head_;
+  state.is_reading_paused = is_reading_paused_;
+  state.is_answer_leaving = is_answer_leaving_;
+  if (reader_) {
+    const std::optional<std::string_view> unfinished = reader_->unfinished();
+    if (!unfinished) return std::nullopt;
+    state.unfinished = *unfinished;
+  }
+  if (ahead_) state.ahead = *ahead_;
+  state.cors = cors_;
+  state.left_ms = left_until(due_ms_, context_.clock.now_ms());
+  state.requests = request_number_;
+  if (poll_) {
+    state.poll = poll_->save();
+    if (!state.poll) return std::nullopt;
+  }
+  return state;
+}
 
 // ---- reading
 
@@ -283,6 +324,14 @@ void HttpSession::handle_poll(const HttpTarget& target) {
 }
 
 void HttpSession::begin_poll(PlainRequest request, Millis timeout_ms) {
+  PollExchange::Owner owner = owner_of_poll(request.identity.user);
+  poll_ = std::make_unique<PollExchange>(context_, std::move(request), context_.clock.now_ms() + timeout_ms,
+                                         std::move(owner));
+  if (timeout_ms <= 0 && !poll_->is_answered()) poll_->answer_soon();
+  context_.host.reschedule(outlet_);
+}
+
+PollExchange::Owner HttpSession::owner_of_poll(std::string user) {
   PollExchange::Owner owner;
   owner.ready_soon = [this] { context_.output.finish_later(*this); };
   owner.answer = [this](std::string body) {
@@ -292,15 +341,12 @@ void HttpSession::begin_poll(PlainRequest request, Millis timeout_ms) {
     response.headers.emplace_back("X-Accel-Buffering", "no");
     respond(response);
   };
-  owner.fail = [this, user = request.identity.user] {
+  owner.fail = [this, user = std::move(user)] {
     log_refusal(Transport::poll, user, 503, "the store is not available");
     await_departure();
     respond(unavailable());
   };
-  poll_ = std::make_unique<PollExchange>(context_, std::move(request), context_.clock.now_ms() + timeout_ms,
-                                         std::move(owner));
-  if (timeout_ms <= 0 && !poll_->is_answered()) poll_->answer_soon();
-  context_.host.reschedule(outlet_);
+  return owner;
 }
 
 void HttpSession::finish_turn() {

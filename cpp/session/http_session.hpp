@@ -16,6 +16,8 @@ class HttpSession final : public Session {
  public:
   /// `is_over_limit`: one connection too many; its first request is refused.
   HttpSession(SessionContext& context, Outlet& outlet, bool is_over_limit);
+  /// One that was saved goes on.
+  HttpSession(SessionContext& context, Outlet& outlet, const HttpState& state);
   ~HttpSession() override;
 
   void on_bytes(std::span<char> bytes) override;
@@ -31,6 +33,7 @@ class HttpSession final : public Session {
 
  private:
   void on_closed() override;
+  [[nodiscard]] std::optional<SessionState::Kind> save_kind() const override;
   enum class State : std::uint8_t { reading, answering, ending };
 
   void read(std::string_view bytes);
@@ -39,6 +42,7 @@ class HttpSession final : public Session {
   void handle_sse(const HttpRequest& request, const HttpTarget& target);
   void handle_poll(const HttpTarget& target);
   void begin_poll(PlainRequest request, Millis timeout_ms);
+  [[nodiscard]] PollExchange::Owner owner_of_poll(std::string user);
   /// Asks the seam for everything that `request` wants; `then` goes on with who it is, or the request is
   /// refused.
   void admit(Transport transport, PlainRequest request, std::function<void(PlainRequest)> then);

@@ -43,6 +43,47 @@ PollExchange::PollExchange(SessionContext& context, PlainRequest request, Millis
   }
 }
 
+PollExchange::PollExchange(SessionContext& context, const PollState& state, Owner owner)
+    : context_(context),
+      owner_(std::move(owner)),
+      deadline_ms_(deadline_in(state.left_ms, context.clock.now_ms())),
+      publications_(state.publications),
+      statuses_(state.statuses),
+      taken_(state.taken),
+      has_news_(state.has_news),
+      is_answered_(state.is_answered),
+      has_failed_(state.has_failed) {
+  context_.counters.polls.fetch_add(1, std::memory_order_relaxed);
+  for (const PollState::Subscription& saved : state.subscriptions) {
+    Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(
+        *this, saved.channel, static_cast<std::uint32_t>(subscriptions_.size())));
+    subscription.epoch = saved.epoch;
+    subscription.ends_at = saved.ends_at;
+    subscription.has_history = saved.has_history;
+    subscription.in_answer = saved.in_answer;
+    context_.hub.restore(context_.shard, subscription.cursor, subscription.channel, saved.cursor);
+  }
+  if (has_news_ && !is_answered_) owner_.ready_soon();
+}
+
+std::optional<PollState> PollExchange::save() const {
+  if (missing_ > 0) return std::nullopt;
+  PollState state;
+  state.left_ms = left_until(deadline_ms_, context_.clock.now_ms());
+  state.publications = publications_;
+  state.statuses = statuses_;
+  state.taken = taken_;
+  state.has_news = has_news_;
+  state.is_answered = is_answered_;
+  state.has_failed = has_failed_;
+  for (const auto& subscription : subscriptions_) {
+    state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
+                                   subscription->epoch, subscription->ends_at, subscription->has_history,
+                                   subscription->in_answer});
+  }
+  return state;
+}
+
 PollExchange::~PollExchange() {
   for (const auto& subscription : subscriptions_) {
     subscription->cursor.cancel();

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,7 +21,11 @@ class PollExchange final : public Sink {
     std::function<void()> fail;               ///< the store is not available
   };
   PollExchange(SessionContext& context, PlainRequest request, Millis deadline_ms, Owner owner);
+  /// One that was saved goes on.
+  PollExchange(SessionContext& context, const PollState& state, Owner owner);
   ~PollExchange() override;
+  /// Nothing: the store has still to answer.
+  [[nodiscard]] std::optional<PollState> save() const;
 
   [[nodiscard]] Millis deadline() const { return is_answered_ || is_late_ ? kNoDeadline : deadline_ms_; }
   [[nodiscard]] bool is_answered() const { return is_answered_; }

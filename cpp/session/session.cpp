@@ -64,6 +64,20 @@ void Session::log_refusal(Transport transport, std::string_view user, std::uint3
                        .reason = reason});
 }
 
+std::optional<SessionState> Session::save() const {
+  if (has_open_question()) return std::nullopt;
+  std::optional<SessionState::Kind> kind = save_kind();
+  if (!kind) return std::nullopt;
+  SessionState state{.kind = std::move(*kind)};
+  if (connected_ms_ != 0) state.connected_age_ms = context_.clock.now_ms() - connected_ms_;
+  if (end_) {
+    state.end_code = end_->code;
+    state.end_reason = end_->reason;
+    state.is_end_goodbye = end_->is_goodbye;
+  }
+  return state;
+}
+
 std::string make_client_id(RandomSource& random) {
   static constexpr std::string_view kHex = "0123456789abcdef";
   std::array<std::uint64_t, 2> bits{random.next(), random.next()};

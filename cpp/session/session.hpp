@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -18,10 +19,18 @@
 #include "session/limits.hpp"
 #include "session/origin.hpp"
 #include "session/outgoing.hpp"
+#include "session/session_state.hpp"
 
 namespace carillon {
 
 inline constexpr Millis kNoDeadline = std::numeric_limits<Millis>::max();
+/// A deadline as it is written down, and read again at another `now`.
+[[nodiscard]] constexpr Millis left_until(Millis deadline, Millis now_ms) {
+  return deadline == kNoDeadline ? kNoDeadline : deadline - now_ms;
+}
+[[nodiscard]] constexpr Millis deadline_in(Millis left, Millis now_ms) {
+  return left == kNoDeadline ? kNoDeadline : left + now_ms;
+}
 
 /// What a session asks of whoever holds its connection. Nothing happens before the session's call has
 /// returned.
@@ -136,6 +145,18 @@ class Session : public Sink {
   /// Id of the client, or empty.
   [[nodiscard]] virtual std::string_view client_id() const { return {}; }
   [[nodiscard]] virtual std::string_view user() const { return {}; }
+  /// Has it asked something whose answer is still to come?
+  [[nodiscard]] bool has_open_question() const {
+    return self_ && self_.use_count() > 1;  // a continuation leads back here
+  }
+  /// All that it holds, written down, for restore_session(). Nothing: it waits for an answer that can only be
+  /// given here.
+  [[nodiscard]] std::optional<SessionState> save() const;
+  /// let_go(), because another process has the connection now: the client has not gone.
+  void give_away() {
+    connected_ms_ = 0;
+    let_go();
+  }
   /// Why the connection ends, for its record; the first reason counts.
   void note_end(std::uint16_t code, std::string_view reason) {
     if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason), false});
@@ -144,6 +165,8 @@ class Session : public Sink {
  protected:
   /// Asked for by let_go(): ends what the session holds.
   virtual void on_closed() = 0;
+  /// save(), but for what all sessions have.
+  [[nodiscard]] virtual std::optional<SessionState::Kind> save_kind() const = 0;
   /// Leads a continuation back to this session, or to nobody when it has gone. Only on the shard's thread.
   [[nodiscard]] std::shared_ptr<Session*> self() {
     if (!self_) self_ = std::make_shared<Session*>(this);
@@ -175,6 +198,8 @@ class Session : public Sink {
   Outlet& outlet_;
 
  private:
+  friend std::unique_ptr<Session> restore_session(SessionContext& context, Outlet& outlet,
+                                                  const SessionState& state);
   struct End {
     std::uint16_t code;
     std::string reason;
@@ -184,6 +209,10 @@ class Session : public Sink {
   std::unique_ptr<End> end_;
   Millis connected_ms_ = 0;  // 0: not known, or gone
 };
+
+/// Makes a session of what save() wrote, on the shard that is current.
+[[nodiscard]] std::unique_ptr<Session> restore_session(SessionContext& context, Outlet& outlet,
+                                                       const SessionState& state);
 
 /// Is this a name that a channel can have: not empty, within the limit, UTF-8 without control characters?
 [[nodiscard]] bool is_channel_name(std::string_view name, const Limits& limits);

@@ -72,6 +72,39 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest req
   }
 }
 
+SseSession::SseSession(SessionContext& context, Outlet& outlet, const SseState& state)
+    : Session(context, outlet),
+      identity_{state.user, state.info_json},
+      client_(state.client),
+      comment_due_ms_(deadline_in(state.comment_left_ms, context.clock.now_ms())),
+      is_ending_(state.is_ending) {
+  context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
+  for (const SseState::Subscription& saved : state.subscriptions) {
+    Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(
+        *this, saved.channel, static_cast<std::uint32_t>(subscriptions_.size())));
+    subscription.epoch = saved.epoch;
+    subscription.has_history = saved.has_history;
+    subscription.has_presence = saved.has_presence;
+    context_.hub.restore(context_.shard, subscription.cursor, subscription.channel, saved.cursor);
+  }
+}
+
+std::optional<SessionState::Kind> SseSession::save_kind() const {
+  SseState state;
+  state.user = identity_.user;
+  state.info_json = identity_.info_json;
+  state.client = client_;
+  state.comment_left_ms = left_until(comment_due_ms_, context_.clock.now_ms());
+  state.is_ending = is_ending_;
+  for (const auto& subscription : subscriptions_) {
+    if (!subscription->cursor.is_open()) return std::nullopt;  // the store has still to answer
+    state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
+                                   subscription->epoch, subscription->has_history,
+                                   subscription->has_presence});
+  }
+  return state;
+}
+
 SseSession::~SseSession() { context_.counters.sse.fetch_sub(1, std::memory_order_relaxed); }
 
 void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome) {

@@ -14,6 +14,8 @@ class SseSession final : public Session {
  public:
   /// `extra_headers`: whole lines with CRLF.
   SseSession(SessionContext& context, Outlet& outlet, PlainRequest request, std::string_view extra_headers);
+  /// One that was saved goes on.
+  SseSession(SessionContext& context, Outlet& outlet, const SseState& state);
   ~SseSession() override;
 
   void on_bytes(std::span<char> /*bytes*/) override {}
@@ -30,6 +32,7 @@ class SseSession final : public Session {
 
  private:
   void on_closed() override;
+  [[nodiscard]] std::optional<SessionState::Kind> save_kind() const override;
   struct Subscription;
   void on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
   void stage_with_ids(Cursor& cursor, const Batch& batch);

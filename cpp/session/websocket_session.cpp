@@ -16,6 +16,13 @@ struct WebSocketSession::Subscription {
         cursor(session, options.join_leave && wants_notices ? 1 : 0),
         has_notices(options.join_leave),
         has_presence(options.presence) {}
+  Subscription(WebSocketSession& session, const WebSocketState::Subscription& saved)
+      : channel(saved.channel),
+        cursor(session, saved.wants_notices ? 1 : 0),
+        is_started(true),
+        is_leaving(saved.is_leaving),
+        has_notices(saved.has_notices),
+        has_presence(saved.has_presence) {}
   const std::string channel;
   Cursor cursor;
   bool is_started = false;           // its reply has been written
@@ -39,6 +46,60 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
       phase_due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms),
       user_(std::move(settings.user)) {
   context_.counters.websocket.fetch_add(1, std::memory_order_relaxed);
+}
+
+WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec,
+                                   const WebSocketState& state)
+    : Session(context, outlet),
+      codec_(codec),
+      parser_(static_cast<std::size_t>(context.limits.message_bytes)),
+      phase_(static_cast<Phase>(state.phase)),
+      has_native_pings_(state.has_native_pings),
+      is_ping_due_(state.is_ping_due),
+      next_ping_ms_(deadline_in(state.ping_left_ms, context.clock.now_ms())),
+      pong_due_ms_(deadline_in(state.pong_left_ms, context.clock.now_ms())),
+      phase_due_ms_(deadline_in(state.phase_left_ms, context.clock.now_ms())),
+      user_(state.user),
+      client_(state.client),
+      conn_info_json_(state.conn_info_json) {
+  context_.counters.websocket.fetch_add(1, std::memory_order_relaxed);
+  if (state.pong) pong_ = std::make_unique<std::string>(*state.pong);
+  for (const WebSocketState::Subscription& saved : state.subscriptions) {
+    Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(*this, saved));
+    leaving_ += subscription.is_leaving ? 1 : 0;
+    context_.hub.restore(context_.shard, subscription.cursor, subscription.channel, saved.cursor);
+  }
+  std::string unfinished = state.unfinished;
+  read_frames(unfinished);
+  if (state.is_holding) held_ = std::make_unique<Held>(Held{state.held_commands, state.held_input});
+}
+
+std::optional<SessionState::Kind> WebSocketSession::save_kind() const {
+  const Millis now = context_.clock.now_ms();
+  WebSocketState state;
+  state.phase = static_cast<std::uint8_t>(phase_);
+  state.has_native_pings = has_native_pings_;
+  state.is_ping_due = is_ping_due_;
+  state.ping_left_ms = left_until(next_ping_ms_, now);
+  state.pong_left_ms = left_until(pong_due_ms_, now);
+  state.phase_left_ms = left_until(phase_due_ms_, now);
+  state.user = user_;
+  state.client = client_;
+  state.conn_info_json = conn_info_json_;
+  state.unfinished = parser_.unfinished();
+  if (pong_) state.pong = *pong_;
+  if (held_) {
+    state.is_holding = true;
+    state.held_commands = held_->commands;
+    state.held_input = held_->input;
+  }
+  for (const auto& subscription : subscriptions_) {
+    if (!subscription->is_started) return std::nullopt;  // the store has still to answer
+    state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
+                                   subscription->cursor.tag() != 0, subscription->has_notices,
+                                   subscription->has_presence, subscription->is_leaving});
+  }
+  return state;
 }
 
 WebSocketSession::~WebSocketSession() { context_.counters.websocket.fetch_sub(1, std::memory_order_relaxed); }

@@ -22,6 +22,9 @@ class WebSocketSession final : public Session {
     bool has_native_pings = false;  ///< `cf_ws_frame_ping_pong=true`: WebSocket pings instead of `{}`
   };
   WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec, Settings settings);
+  /// One that was saved goes on.
+  WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec,
+                   const WebSocketState& state);
   ~WebSocketSession() override;
 
   void on_bytes(std::span<char> bytes) override;
@@ -38,6 +41,7 @@ class WebSocketSession final : public Session {
 
  private:
   void on_closed() override;
+  [[nodiscard]] std::optional<SessionState::Kind> save_kind() const override;
   enum class Phase : std::uint8_t { waiting, connecting, connected, closing, closed };
   struct Subscription;
   struct Held;

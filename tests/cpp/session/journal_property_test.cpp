@@ -19,6 +19,7 @@ struct Setting {
   bool has_small_history = false;  ///< gaps happen, and must be told
   bool cuts_while_clogged = true;  ///< else the ledger's `delivered` must be exact
   bool loses_a_frame = false;      ///< plants the fault that the checks must find
+  bool is_taken_over = false;      ///< another process takes the connections, again and again
 };
 
 struct ChannelRecord {
@@ -91,6 +92,7 @@ class Story {
   World world;
   std::map<std::string, ChannelRecord> channels;
   std::vector<std::string> problems;
+  std::uint64_t takeovers = 0;
   std::int64_t next_number = 0;
 
  private:
@@ -427,6 +429,7 @@ std::vector<std::string> Story::play() {
     if (!chance.one_in(3)) world.turn();
     if (chance.one_in(20)) world.clock.now += static_cast<Millis>(chance.below(700));
     if (chance.one_in(30)) world.hub.keep_house();
+    if (setting.is_taken_over && chance.one_in(8)) takeovers += world.take_over() ? 1 : 0;
   }
   for (const auto& each : subscribers_) each->finish();
   world.run();
@@ -461,20 +464,24 @@ std::string joined(const std::vector<std::string>& lines) {
   return text;
 }
 
-void play_seeds(std::uint64_t first, std::uint64_t count, Setting setting) {
+/// How many takeovers there were.
+std::uint64_t play_seeds(std::uint64_t first, std::uint64_t count, Setting setting) {
   if (const char* only = std::getenv("CARILLON_SEED"); only != nullptr) {
     first = std::strtoull(only, nullptr, 10);
     count = 1;
   }
   std::uint64_t failed = 0;
+  std::uint64_t takeovers = 0;
   for (std::uint64_t seed = first; seed < first + count && failed < 3; ++seed) {
     setting.seed = seed;
     Story story(setting);
     const std::vector<std::string> problems = story.play();
+    takeovers += story.takeovers;
     if (problems.empty()) continue;
     ++failed;
     ADD_FAILURE() << "CARILLON_SEED=" << seed << joined(problems);
   }
+  return takeovers;
 }
 
 TEST(Journals, AreWholeWhateverTheTransportsAndKernelsDo) { play_seeds(1, 1'500, {}); }
@@ -485,6 +492,12 @@ TEST(Journals, EqualTheLedgerToTheLastEntryWhereNoConnectionIsCutInAFrame) {
 
 TEST(Journals, HaveNoGapThatWasNotToldWhereTheHistoryIsSmall) {
   play_seeds(20'001, 1'500, {.has_small_history = true});
+}
+
+TEST(Journals, AreWholeOverTakeoversAtAnyTime) {
+  EXPECT_GT(play_seeds(40'001, 1'500, {.is_taken_over = true}), 10'000U);
+  play_seeds(50'001, 1'000, {.cuts_while_clogged = false, .is_taken_over = true});
+  play_seeds(60'001, 1'000, {.has_small_history = true, .is_taken_over = true});
 }
 
 TEST(Journals, ALostFrameIsFound) {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cctype>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <span>
+#include <string_view>
 
 namespace carillon::testing {
 
@@ -55,7 +57,7 @@ class PlainReader final : public HttpReader {
     return result;
   }
   [[nodiscard]] HttpRequest take() override { return std::move(request_); }
-  [[nodiscard]] bool has_partial() const override { return !text_.empty(); }
+  [[nodiscard]] std::optional<std::string_view> unfinished() const override { return text_; }
 
  private:
   const std::size_t header_bytes_max_;

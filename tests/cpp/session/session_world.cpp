@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "session/http_session.hpp"
 #include "session/session_clients.hpp"
@@ -70,6 +71,10 @@ World::World(WorldOptions world_options)
       rules_access(rules, options.is_insecure),
       access(rules_access),
       origins(options.allowed_origins, options.is_insecure) {
+  make_lanes();
+}
+
+void World::make_lanes() {
   std::vector<Shard*> shards;
   for (std::size_t i = 0; i < options.shards; ++i) {
     lanes.push_back(std::make_unique<Lane>(*this, static_cast<std::uint32_t>(i)));
@@ -86,6 +91,64 @@ World::~World() {
     lane->replaced.clear();
   }
   Shard::unbind_this_thread();
+}
+
+bool World::take_over(Millis clock_ahead_ms) {
+  const auto is_at_rest = [](const auto& lane) {
+    return !lane->shard.is_under_way() && lane->output.outlets().empty();
+  };
+  while (!std::all_of(lanes.begin(), lanes.end(), is_at_rest)) turn();
+
+  struct Moving {
+    std::unique_ptr<TestConnection> connection;
+    SessionState session;
+  };
+  std::vector<Moving> moving;
+  for (const auto& lane : lanes) {
+    for (const auto& connection : lane->connections) {
+      std::optional<SessionState> state = connection->session->save();
+      if (!state) return false;
+      moving.push_back({nullptr, std::move(*state)});
+    }
+  }
+  const HubState hub_state = hub.save();
+  const MemoryStoreState store_state = store.save();
+
+  auto next = moving.begin();
+  for (const auto& lane : lanes) {
+    lane->shard.bind_to_this_thread();
+    for (auto& connection : lane->connections) {
+      connection->session->give_away();
+      connection->session.reset();
+      (next++)->connection = std::move(connection);
+    }
+    lane->connections.clear();
+    lane->graveyard.clear();
+    lane->replaced.clear();
+    Shard::unbind_this_thread();
+  }
+  lanes.clear();
+  std::destroy_at(&hub);
+  std::destroy_at(&store);
+  std::construct_at(&store, clock, random);
+  std::construct_at(&hub, clock, store, rules, HubLimits{});
+  make_lanes();
+  clock.now += clock_ahead_ms;
+
+  store.restore(store_state);
+  hub.restore(hub_state);
+  for (Moving& each : moving) {
+    Lane& lane = *lanes[random.below(lanes.size())];
+    lane.shard.bind_to_this_thread();
+    TestConnection& place = *each.connection;
+    place.lane = &lane;
+    place.outlet.progress_ms += clock_ahead_ms;
+    place.session = restore_session(*lane.context, place.outlet, each.session);
+    place.outlet.session = place.session.get();
+    lane.connections.push_back(std::move(each.connection));
+    Shard::unbind_this_thread();
+  }
+  return true;
 }
 
 void World::attach(Client& client, std::size_t index, bool is_over_limit) {

@@ -52,6 +52,11 @@ class LateStore final : public Store {
   bool is_unavailable = false;
   /// Gives the answers held back so far.
   void answer();
+  [[nodiscard]] MemoryStoreState save() {
+    const auto still = store_.hold_still();
+    return store_.save();
+  }
+  void restore(const MemoryStoreState& state) { store_.restore(state); }
 
   void set_listener(StoreListener* listener) override { store_.set_listener(listener); }
   void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
@@ -195,6 +200,10 @@ class World final : private ConnectionHost {
   void turn();
   /// Turns until nothing moves any more.
   void run();
+  /// Another process takes the connections and all that the hub holds: this one's is written down and given
+  /// away, and a new hub with new shards goes on from that; its clock is `clock_ahead_ms` ahead. False: a
+  /// session waits for an answer, so that nothing was moved.
+  bool take_over(Millis clock_ahead_ms = 0);
   /// Lets time pass; every deadline on the way is met.
   void advance(Millis ms);
   Position publish(std::string_view channel, std::string data, PublishOptions publish_options = {},
@@ -205,6 +214,7 @@ class World final : private ConnectionHost {
 
  private:
   friend struct Lane;
+  void make_lanes();
   void close(Outlet& outlet) override;
   void replace(Outlet& outlet, std::unique_ptr<Session> successor) override;
   void pause_reading(Outlet& outlet, bool is_paused) override;

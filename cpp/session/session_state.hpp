@@ -1,0 +1,103 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "env/clock.hpp"
+#include "hub/hub_state.hpp"
+#include "store/position.hpp"
+
+namespace carillon {
+
+// What the sessions hold, written down. Times are relative to now (ages, and what is left until a deadline):
+// the reader has a clock of its own.
+
+struct WebSocketState {
+  struct Subscription {
+    std::string channel;
+    CursorState cursor;
+    bool wants_notices = false;
+    bool has_notices = false;
+    bool has_presence = false;
+    bool is_leaving = false;
+  };
+  std::uint8_t phase = 0;  ///< WebSocketSession::Phase
+  bool has_native_pings = false;
+  bool is_ping_due = false;
+  Millis ping_left_ms = 0;
+  Millis pong_left_ms = 0;
+  Millis phase_left_ms = 0;
+  std::string user;
+  std::string client;
+  std::string conn_info_json;
+  std::string unfinished;  ///< what the parser has of the next message
+  std::optional<std::string> pong;
+  bool is_holding = false;  ///< input that waits until replies have left
+  std::string held_commands;
+  std::string held_input;
+  std::vector<Subscription> subscriptions;
+};
+
+struct SseState {
+  struct Subscription {
+    std::string channel;
+    CursorState cursor;
+    Epoch epoch;
+    bool has_history = false;
+    bool has_presence = false;
+  };
+  std::string user;
+  std::string info_json;
+  std::string client;
+  Millis comment_left_ms = 0;
+  bool is_ending = false;
+  std::vector<Subscription> subscriptions;
+};
+
+struct PollState {
+  struct Subscription {
+    std::string channel;
+    CursorState cursor;
+    Epoch epoch;
+    std::optional<Offset> ends_at;
+    bool has_history = false;
+    std::uint32_t in_answer = 0;
+  };
+  Millis left_ms = 0;
+  std::string publications;  ///< gathered for the answer
+  std::string statuses;
+  std::int64_t taken = 0;
+  bool has_news = false;
+  bool is_answered = false;
+  bool has_failed = false;
+  std::vector<Subscription> subscriptions;
+};
+
+struct HttpState {
+  std::uint8_t state = 0;  ///< HttpSession::State
+  bool is_over_limit = false;
+  bool is_keep_alive = true;
+  bool is_head = false;
+  bool is_reading_paused = false;
+  bool is_answer_leaving = false;
+  std::string unfinished;  ///< what the reader has of the next request
+  std::string ahead;       ///< read while a request is unanswered
+  std::string cors;
+  Millis left_ms = 0;
+  std::uint32_t requests = 0;
+  std::optional<PollState> poll;
+};
+
+struct SessionState {
+  using Kind = std::variant<HttpState, WebSocketState, SseState>;
+  Kind kind;
+  std::optional<Millis> connected_age_ms;  ///< the client is known since then
+  std::optional<std::uint16_t> end_code;   ///< why the connection ends, when that is known
+  std::string end_reason;
+  bool is_end_goodbye = false;  ///< the client is being told of it
+};
+
+}  // namespace carillon
