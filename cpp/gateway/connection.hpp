@@ -30,6 +30,7 @@ struct Connection {
   bool is_lingering = false;
   bool is_counted_clogged = false;
   bool is_settling = false;  // stands in the list of those to be settled
+  bool is_saved = false;     // written down, for another process to take it
   bool is_gone = false;
 };
 

@@ -58,9 +58,20 @@ Gateway::Gateway(GatewayShared& shared, const GatewayOptions& options) : shared_
   shared.hub.set_shards(std::move(hub_shards));
 }
 
-Gateway::~Gateway() { stop(); }
+Gateway::~Gateway() {
+  stop();
+  if (has_restored_) {
+    for (const auto& shard : shards_) shard->discard();
+  }
+}
 
 void Gateway::start() {
+  choose_flush();
+  listener_ = make_listener({});
+  run();
+}
+
+void Gateway::choose_flush() {
   if (options_.flush != FlushChoice::send) {
     std::string why_not;
     has_uring_ = UringFlush::make(why_not) != nullptr;
@@ -70,21 +81,70 @@ void Gateway::start() {
           "flush: \"io_uring\" cannot be had (" + why_not + "); use \"auto\" or \"send\"");
     }
   }
-  listener_ = std::make_unique<Listener>(
-      Listener::Options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes,
-                        shared_.limits.stall_timeout_ms},
-      [this](int descriptor) { accepted(descriptor); },
-      [this] {
-        shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
-        without_descriptor_.fetch_add(1, std::memory_order_relaxed);
-      },
-      [this](const char* what) { fail("the listener", what, 0); });
+}
+
+std::unique_ptr<Listener> Gateway::make_listener(Descriptor listening) {
+  const Listener::Options options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes,
+                                  shared_.limits.stall_timeout_ms};
+  const auto on_accepted = [this](int descriptor) { accepted(descriptor); };
+  const auto on_turned_away = [this] {
+    shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
+    without_descriptor_.fetch_add(1, std::memory_order_relaxed);
+  };
+  const auto on_failed = [this](const char* what) { fail("the listener", what, 0); };
+  if (!listening.is_open())
+    return std::make_unique<Listener>(options, on_accepted, on_turned_away, on_failed);
+  return std::make_unique<Listener>(options, std::move(listening), on_accepted, on_turned_away, on_failed);
+}
+
+void Gateway::run() {
+  has_restored_ = false;
   port_ = listener_->port();
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
                                                     : connections_by_descriptors();
   for (const auto& shard : shards_) shard->start(has_uring_);
   listener_->start();
   is_running_ = true;
+}
+
+bool Gateway::hold(Millis answers_ms, HoldPoint::Time until) {
+  hold_points_.clear();
+  for (std::size_t i = 0; i <= shards_.size(); ++i) hold_points_.push_back(std::make_shared<HoldPoint>());
+  // The listener first: what it has accepted is on its way to a shard, which then has it before it stops.
+  listener_->hold(hold_points_.front());
+  bool is_held = hold_points_.front()->wait_stopped(until);
+  for (std::size_t i = 0; is_held && i < shards_.size(); ++i)
+    shards_[i]->hold(hold_points_[i + 1], answers_ms);
+  for (std::size_t i = 0; is_held && i < shards_.size(); ++i)
+    is_held = hold_points_[i + 1]->wait_stopped(until);
+  if (!is_held) resume();
+  return is_held;
+}
+
+void Gateway::release(HoldPoint::Next next) {
+  for (const auto& point : std::exchange(hold_points_, {})) point->release(next);
+}
+
+GatewayState Gateway::save(std::vector<int>& descriptors, std::vector<std::string>& left_behind) {
+  GatewayState state;
+  state.host = options_.host;
+  state.port = port_;
+  descriptors.push_back(listener_->descriptor());
+  for (const auto& shard : shards_) shard->save(state, descriptors, left_behind);
+  return state;
+}
+
+void Gateway::restore(const GatewayState& state, std::vector<Descriptor> descriptors) {
+  choose_flush();
+  listener_ = make_listener(std::move(descriptors.front()));
+  has_restored_ = true;
+  for (std::size_t s = 0; s < shards_.size(); ++s) {
+    shards_[s]->shard().bind_to_this_thread();
+    for (std::size_t i = s; i < state.connections.size(); i += shards_.size()) {
+      shards_[s]->restore(state.connections[i], std::move(descriptors[i + 1]));
+    }
+    Shard::unbind_this_thread();
+  }
 }
 
 void Gateway::accepted(int descriptor) {

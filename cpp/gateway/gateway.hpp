@@ -36,6 +36,25 @@ class Gateway {
   /// Throws std::system_error when the address, or a flush that was asked for by name, cannot be had.
   void start();
   void stop();
+
+  // A takeover, as the one who has the connections: hold(), save(), then resume() or give_away().
+
+  /// Stops every thread at the end of a turn: nothing is accepted, read or written any more. Sessions get up
+  /// to `answers_ms` for answers that they wait for. False: not by `until`, and all go on.
+  [[nodiscard]] bool hold(Millis answers_ms, HoldPoint::Time until);
+  /// Writes down what can be moved; clients that wait for an answer stay and are named in `left_behind`.
+  [[nodiscard]] GatewayState save(std::vector<int>& descriptors, std::vector<std::string>& left_behind);
+  /// All go on as if nothing had been.
+  void resume() { release(HoldPoint::Next::go_on); }
+  /// Another process has what was saved: it is let go of without a word, and nothing more is accepted.
+  void give_away() { release(HoldPoint::Next::give_away); }
+
+  // And as the one who takes them: restore() and run() instead of start().
+
+  /// Throws std::system_error.
+  void restore(const GatewayState& state, std::vector<Descriptor> descriptors);
+  /// Begins to read, write and accept.
+  void run();
   /// Asks every client to go over the first half of `deadline_ms` and waits for them until it ends; who comes
   /// meanwhile is told to come back elsewhere. Then accepts nothing more, and tells the operator how it went.
   /// True: all clients have left. Blocks.
@@ -63,6 +82,9 @@ class Gateway {
   [[nodiscard]] std::size_t connections_max() const { return connections_max_; }
 
  private:
+  void choose_flush();
+  [[nodiscard]] std::unique_ptr<Listener> make_listener(Descriptor listening);
+  void release(HoldPoint::Next next);
   void accepted(int descriptor);
   void tell(OperatorNote note) const;
   void tell_drain(std::size_t asked, std::size_t cut_off) const;
@@ -76,6 +98,7 @@ class Gateway {
   std::size_t connections_max_ = 0;
   bool is_running_ = false;
   bool has_uring_ = false;
+  bool has_restored_ = false;             // connections, that do not run yet
   std::mutex drain_mutex_;                // held while drain() runs
   std::atomic<bool> is_stopping_{false};  // ends a drain early
   std::atomic<bool> has_failed_{false};
@@ -84,6 +107,7 @@ class Gateway {
   std::atomic<std::uint64_t> without_descriptor_{0};  // of those turned away
   std::uint64_t told_without_descriptor_ = 0;
   TurnAwayReport turn_away_report_;
+  std::vector<std::shared_ptr<HoldPoint>> hold_points_;  // of the listener, then of each shard
 };
 
 }  // namespace carillon

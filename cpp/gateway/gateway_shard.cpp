@@ -171,15 +171,22 @@ void GatewayShard::adopt(int descriptor, bool is_over_limit) {
     place.outlet.session = place.session.get();
     connections_.push_back(std::move(connection));
     arrival->descriptor = -1;
-    // Edge-triggered for both directions from the start: a connection that clogs needs no further call.
-    epoll_event event{};
-    event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
-    event.data.ptr = &place;
-    if (::epoll_ctl(io_->events.native_handle(), EPOLL_CTL_ADD, place.outlet.descriptor, &event) != 0) {
-      return drop(place);
-    }
+    if (!watch(place)) return drop(place);
     wheel_.schedule(place, deadline_of(place));
   });
+}
+
+bool GatewayShard::watch(Connection& connection) {
+  // Edge-triggered for both directions from the start: a connection that clogs needs no further call.
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+  event.data.ptr = &connection;
+  const int descriptor = connection.outlet.descriptor;
+  return ::epoll_ctl(io_->events.native_handle(), EPOLL_CTL_ADD, descriptor, &event) == 0;
+}
+
+void GatewayShard::unwatch(const Connection& connection) {
+  ::epoll_ctl(io_->events.native_handle(), EPOLL_CTL_DEL, connection.outlet.descriptor, nullptr);
 }
 
 void GatewayShard::cut(std::string client, std::function<void(bool)> done) {
@@ -213,11 +220,16 @@ void GatewayShard::wait_for_events() {
                            if (error) return;
                            take_events();
                            tick_if_all_is_seen();
+                           if (hold_) {
+                             is_unarmed_ = true;
+                             return;
+                           }
                            wait_for_events();
                          });
 }
 
 void GatewayShard::take_events() {
+  if (hold_) return end_turn();
   clock_.refresh();
   std::array<epoll_event, kEventsPerCall> events;
   const int count =
@@ -344,7 +356,7 @@ void GatewayShard::wait_for_tick() {
 void GatewayShard::tick_if_all_is_seen() {
   // What came in time may wait in a socket behind more events than one turn takes: deadlines are judged when
   // every connection that was ready at the tick has been read.
-  if (!is_tick_waiting_ || unseen_ > 0 || is_stopping_) return;
+  if (!is_tick_waiting_ || unseen_ > 0 || is_stopping_ || hold_) return;
   is_tick_waiting_ = false;
   on_tick();
 }
@@ -416,7 +428,7 @@ void GatewayShard::post_turn() {
 }
 
 void GatewayShard::end_turn() {
-  read_queued();
+  if (!hold_) read_queued();
   shard_.turn();
   if (is_stopping_) return output_.clear();  // everything is closed: nothing may begin any more
   finishing_.swap(output_.finishing());
@@ -426,10 +438,11 @@ void GatewayShard::end_turn() {
   finishing_.clear();
   flush();
   settle();
-  if (shard_.has_work() || !read_queue_.empty() || !output_.finishing().empty() ||
-      !output_.outlets().empty()) {
+  const bool has_unread = !read_queue_.empty() && !hold_;
+  if (shard_.has_work() || has_unread || !output_.finishing().empty() || !output_.outlets().empty()) {
     post_turn();
   }
+  if (hold_) stop_if_at_rest();
 }
 
 void GatewayShard::flush() {

@@ -11,7 +11,10 @@
 
 #include "env/clock.hpp"
 #include "gateway/connection.hpp"
+#include "gateway/descriptor.hpp"
 #include "gateway/flush.hpp"
+#include "gateway/gateway_state.hpp"
+#include "gateway/hold_point.hpp"
 #include "gateway/operator_log.hpp"
 #include "gateway/timer_wheel.hpp"
 #include "hub/hub.hpp"
@@ -82,6 +85,18 @@ class GatewayShard final : private ConnectionHost {
   /// Runs `visit` for each session, on the shard's thread, then `done`, in any case. Any thread.
   void for_each_session(std::function<void(Session&)> visit, std::function<void()> done);
 
+  // A takeover. Between hold() and the point's release nothing runs here.
+
+  /// Reads nothing more, waits up to `answers_ms` for answers that sessions wait for, and stops at `point`.
+  /// Any thread.
+  void hold(std::shared_ptr<HoldPoint> point, Millis answers_ms);
+  /// Writes down every connection that can be moved; `left_behind` are the clients of the others. While held.
+  void save(GatewayState& state, std::vector<int>& descriptors, std::vector<std::string>& left_behind);
+  /// A saved connection goes on here. Before start(), with the shard bound to this thread.
+  void restore(const ConnectionState& state, Descriptor descriptor);
+  /// Closes what was restored, without a word: the other process goes on with it. Instead of start().
+  void discard();
+
  private:
   struct Io;  // Asio stays in the source file
   struct Arrival;
@@ -114,6 +129,11 @@ class GatewayShard final : private ConnectionHost {
   void drop(Connection& connection);
   [[nodiscard]] Millis deadline_of(const Connection& connection) const;
   void drain_some();
+  [[nodiscard]] bool watch(Connection& connection);
+  void unwatch(const Connection& connection);
+  void stop_if_at_rest();
+  void give_away_saved();
+  void forget_saved();
   void fail(const char* what);
   void release_connections();
 
@@ -141,6 +161,9 @@ class GatewayShard final : private ConnectionHost {
   std::size_t drain_per_tick_ = 0;
   bool is_turn_posted_ = false;
   bool is_stopping_ = false;
+  std::shared_ptr<HoldPoint> hold_;  // asked to stop: until then nothing is read, and no deadline is judged
+  Millis answers_until_ms_ = 0;
+  bool is_unarmed_ = false;  // events came meanwhile, and are not waited for
   std::thread thread_;
 };
 

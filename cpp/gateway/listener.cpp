@@ -9,11 +9,13 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/ip/address.hpp>
 #include <boost/asio/ip/tcp.hpp>
+#include <boost/asio/post.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
 #include <chrono>
 #include <exception>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "gateway/thread_name.hpp"
@@ -64,14 +66,7 @@ Listener::Listener(const Options& options, Accepted accepted, TurnedAway turned_
   check("socket");
   acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   check("SO_REUSEADDR");
-  // Accepted sockets inherit these, which saves calls per connection.
-  acceptor.set_option(tcp::no_delay(true), error);
-  if (options.kernel_backlog_bytes > 0) {
-    const auto backlog = static_cast<unsigned>(options.kernel_backlog_bytes);
-    ::setsockopt(acceptor.native_handle(), IPPROTO_TCP, TCP_NOTSENT_LOWAT, &backlog, sizeof backlog);
-  }
-  const auto timeout = static_cast<unsigned>(options.stall_timeout_ms);
-  ::setsockopt(acceptor.native_handle(), IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+  set_options();
   acceptor.bind(endpoint, error);
   check("bind");
   acceptor.listen(4'096, error);
@@ -82,7 +77,50 @@ Listener::Listener(const Options& options, Accepted accepted, TurnedAway turned_
   check("getsockname");
 }
 
+Listener::Listener(const Options& options, Descriptor listening, Accepted accepted, TurnedAway turned_away,
+                   Failed failed)
+    : options_(options),
+      accepted_(std::move(accepted)),
+      turned_away_(std::move(turned_away)),
+      failed_(std::move(failed)),
+      io_(std::make_unique<Io>()) {
+  tcp::endpoint endpoint;
+  auto size = static_cast<socklen_t>(endpoint.capacity());
+  if (::getsockname(listening.get(), endpoint.data(), &size) != 0) {
+    throw std::system_error(errno, std::generic_category(), "getsockname");
+  }
+  endpoint.resize(size);
+  port_ = endpoint.port();
+  io_->acceptor.assign(endpoint.protocol(), listening.get());
+  std::ignore = listening.release();
+  set_options();
+}
+
 Listener::~Listener() { stop(); }
+
+void Listener::set_options() {
+  // Accepted sockets inherit these, which saves calls per connection.
+  boost::system::error_code ignored;
+  io_->acceptor.set_option(tcp::no_delay(true), ignored);
+  const int socket = io_->acceptor.native_handle();
+  if (options_.kernel_backlog_bytes > 0) {
+    const auto backlog = static_cast<unsigned>(options_.kernel_backlog_bytes);
+    ::setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &backlog, sizeof backlog);
+  }
+  const auto timeout = static_cast<unsigned>(options_.stall_timeout_ms);
+  ::setsockopt(socket, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
+}
+
+int Listener::descriptor() const { return io_->acceptor.native_handle(); }
+
+void Listener::hold(std::shared_ptr<HoldPoint> point) {
+  asio::post(io_->context, [this, point = std::move(point)] {
+    if (point->stop_here() == HoldPoint::Next::go_on) return;
+    const int socket = io_->acceptor.release();  // out of the reactor: another process holds it, too
+    ::close(socket);
+    io_->context.stop();
+  });
+}
 
 void Listener::start() {
   io_->thread = std::thread([this] {

@@ -6,6 +6,9 @@
 #include <string>
 #include <system_error>
 
+#include "gateway/descriptor.hpp"
+#include "gateway/hold_point.hpp"
+
 namespace carillon {
 
 /// Accepts connections on one listening socket, in a thread of its own.
@@ -27,15 +30,23 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
+  /// Goes on with a socket that listens already; throws std::system_error.
+  Listener(const Options& options, Descriptor listening, Accepted accepted, TurnedAway turned_away,
+           Failed failed);
+
   [[nodiscard]] std::uint16_t port() const { return port_; }
+  [[nodiscard]] int descriptor() const;
   void start();
   /// Accepts nothing more and closes the socket.
   void stop();
   /// The same, but does not wait for it. Any thread.
   void stop_soon();
+  /// Accepts nothing until the point is released; what comes waits in the backlog. Any thread.
+  void hold(std::shared_ptr<HoldPoint> point);
 
  private:
   struct Io;
+  void set_options();
   void wait();
   void accept_waiting();
   void turn_away_waiting();

@@ -1,0 +1,82 @@
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "gateway/descriptor.hpp"
+
+namespace carillon {
+
+/// A hand-over between two processes cannot go on: what() says why.
+class HandoverError : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// A message of one process to the other.
+struct HandoverMessage {
+  std::uint32_t kind = 0;
+  std::string body;
+  std::vector<Descriptor> descriptors;
+};
+
+/// A connection between two processes of one user, over which descriptors travel with bytes. Every wait has
+/// an end. Used by one thread, but for abort().
+class HandoverChannel {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  explicit HandoverChannel(Descriptor socket) : socket_(std::move(socket)) {}
+  /// Throws HandoverError: nobody listens there, or not this user.
+  static HandoverChannel connect(const std::string& path);
+
+  /// Throws HandoverError: the other end is gone, or does not take it by `until`.
+  void send(std::uint32_t kind, std::string_view body, std::span<const int> descriptors, Time until);
+  /// Throws HandoverError: the other end is gone, or has not sent it by `until`.
+  [[nodiscard]] HandoverMessage receive(Time until);
+  /// Waits for a message of this kind without a body. False: it can never be sent any more, by `until` or
+  /// because the other end is gone. One of the two is certain, for both ends: the other's send() has then
+  /// thrown.
+  [[nodiscard]] bool decide(std::uint32_t kind, Time until);
+  /// Who has connected to this end.
+  [[nodiscard]] int peer_process() const;
+  /// Ends every wait, now and later. Any thread.
+  void abort();
+
+ private:
+  void wait(short events, Time until) const;
+  void send_some(std::string_view& bytes, Time until);
+  void receive_exactly(std::span<char> bytes, Time until);
+  void receive_descriptors(std::size_t count, std::vector<Descriptor>& descriptors, Time until);
+
+  Descriptor socket_;
+};
+
+/// A Unix socket at which a running process can be asked to hand over. Only its own user gets through.
+class HandoverListener {
+ public:
+  /// Listens at `path`, in the place of a socket that nobody listens to any more. Throws HandoverError.
+  explicit HandoverListener(const std::string& path);
+  /// Goes on with a socket that listens already.
+  explicit HandoverListener(Descriptor listening);
+
+  [[nodiscard]] int descriptor() const { return socket_.get(); }
+  /// Waits for somebody. Nothing: stop() was called.
+  [[nodiscard]] std::optional<HandoverChannel> accept();
+  /// Any thread.
+  void stop();
+  /// Nobody is to find the socket any more.
+  void remove_path() const;
+
+ private:
+  Descriptor socket_;
+  Descriptor stop_;  // an eventfd
+};
+
+}  // namespace carillon

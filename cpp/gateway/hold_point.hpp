@@ -1,0 +1,52 @@
+#pragma once
+
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <mutex>
+
+namespace carillon {
+
+/// Stops a thread at a place of its own choice until another one tells it how to go on. What the stopped
+/// thread owns may be read meanwhile. For one stop.
+class HoldPoint {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+  enum class Next : std::uint8_t {
+    go_on,     ///< as if nothing had been
+    give_away  ///< what was written down belongs to another process now
+  };
+
+  /// The thread stops here, unless the answer is there already.
+  Next stop_here() {
+    std::unique_lock lock(mutex_);
+    is_stopped_ = true;
+    changed_.notify_all();
+    changed_.wait(lock, [this] { return is_over_; });
+    return next_;
+  }
+  /// False: the thread did not stop in time.
+  [[nodiscard]] bool wait_stopped(Time until) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_until(lock, until, [this] { return is_stopped_; });
+  }
+  void release(Next next) {
+    const std::lock_guard lock(mutex_);
+    is_over_ = true;
+    next_ = next;
+    changed_.notify_all();
+  }
+  [[nodiscard]] bool is_over() const {
+    const std::lock_guard lock(mutex_);
+    return is_over_;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_stopped_ = false;
+  bool is_over_ = false;
+  Next next_ = Next::go_on;
+};
+
+}  // namespace carillon
