@@ -16,6 +16,7 @@
 #include "bindings/bridge.hpp"
 #include "bindings/without_gil.hpp"
 #include "server/server.hpp"
+#include "server/takeover.hpp"
 
 namespace py = pybind11;
 
@@ -264,6 +265,12 @@ void bind_server(py::module_& m) {
            py::arg("config_json"), py::arg("pages"))
       .def(
           "start", [](PyServer& self) { self.get().start(); }, py::call_guard<WithoutGil>())
+      .def(
+          "take_over", [](PyServer& self) { self.get().take_over(); }, py::call_guard<WithoutGil>())
+      .def(
+          "offer_takeover", [](PyServer& self) { self.get().offer_takeover(); }, py::call_guard<WithoutGil>())
+      .def_property_readonly("is_given_away",
+                             [](PyServer& self) { return self.get().given_away().has_value(); })
       .def(
           "stop", [](PyServer& self) { self.get().stop(); }, py::call_guard<WithoutGil>())
       .def(

@@ -9,6 +9,7 @@
 #include "bindings/bind_load.hpp"
 #include "bindings/bind_server.hpp"
 #include "gateway/build_info.hpp"
+#include "gateway/handover.hpp"
 #include "server/config.hpp"
 #include "server/server.hpp"
 #include "session/limits.hpp"
@@ -36,6 +37,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::register_exception<carillon::ServerStopped>(m, "ServerStopped", PyExc_RuntimeError);
   py::register_exception<carillon::StoreFailure>(m, "StoreError", PyExc_RuntimeError);
   py::register_exception<carillon::PositionError>(m, "PositionError", PyExc_ValueError);
+  py::register_exception<carillon::HandoverError>(m, "TakeoverError", PyExc_RuntimeError);
   // NOLINTNEXTLINE(performance-unnecessary-value-param): the signature is pybind11's
   py::register_exception_translator([](std::exception_ptr pending) {
     try {

@@ -32,6 +32,8 @@ struct ServerConfig {
   std::string api_key;        ///< of the server API; empty: the API is closed, but in insecure mode open
   std::vector<std::string> allowed_origins;
   std::int64_t shutdown_timeout_ms = 10'000;  ///< what clients are given to leave
+  std::string takeover_socket;                ///< empty: named by user and port
+  std::int64_t takeover_timeout_ms = 5'000;   ///< then a hand-over has failed
   Heartbeat heartbeat;
   Limits limits;
   std::vector<ChannelRules::Rule> channels;

@@ -63,6 +63,15 @@ std::vector<ConfigOption> make_options() {
        "the server API needs no key; refused on addresses that others can reach"},
       {"shutdown.timeout", "", &ServerConfig::shutdown_timeout_ms,
        "what clients are given to leave when 'carillon serve' ends", 0, kDayMs, true},
+      {"takeover.socket", "", &ServerConfig::takeover_socket,
+       "Unix socket at which 'carillon serve --takeover' finds this server; empty: "
+       "carillon-<uid>-<port>.sock in "
+       "$XDG_RUNTIME_DIR, else in /tmp"},
+      {"takeover.timeout_ms", "", &ServerConfig::takeover_timeout_ms,
+       "a takeover that is not through by then has failed, and the running server goes on; half of it is "
+       "given "
+       "to hooks that are to answer",
+       100, kDayMs},
       {"heartbeat.comment_interval_ms", "", &Heartbeat::comment_interval_ms,
        "SSE: a comment when nothing else was written; 0: never", 0, kDayMs},
       {"heartbeat.sse_retry_ms", "", &Heartbeat::sse_retry_ms, "reconnection time that EventSource is told",

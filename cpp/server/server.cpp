@@ -11,6 +11,7 @@
 #include "gateway/gateway.hpp"
 #include "gateway/thread_name.hpp"
 #include "protocol/json_span.hpp"
+#include "server/takeover.hpp"
 #include "session/access.hpp"
 #include "session/origin.hpp"
 
@@ -40,7 +41,7 @@ MemoryStoreLimits store_limits(const Limits& limits) {
 }  // namespace
 
 struct Server::Network {
-  Network(const ServerConfig& config, Hub& hub, const Clock& clock, RandomSource& random,
+  Network(const ServerConfig& config, MemoryStore& store, Hub& hub, const Clock& clock, RandomSource& random,
           const std::string& version, std::map<std::string, Page> pages)
       : rules(config.channels),
         rules_access(rules, config.insecure),
@@ -61,8 +62,16 @@ struct Server::Network {
                .log = &log,
                .operator_log = &log,
                .on_shard_failed = {}},
-        gateway(shared, {config.host, static_cast<std::uint16_t>(config.port), threads_of(config),
-                         flush_of(config)}) {}
+        gateway(shared,
+                {config.host, static_cast<std::uint16_t>(config.port), threads_of(config), flush_of(config)}),
+        takeover({.store = store,
+                  .hub = hub,
+                  .gateway = gateway,
+                  .is_draining = shared.is_draining,
+                  .clock = clock,
+                  .config = config,
+                  .version = version,
+                  .tell = [this](OperatorNote note) { log.tell(std::move(note)); }}) {}
 
   ChannelRules rules;
   RulesAccess rules_access;
@@ -73,6 +82,7 @@ struct Server::Network {
   Api api;
   GatewayShared shared;
   Gateway gateway;
+  Takeover takeover;
 };
 
 Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::string version)
@@ -82,7 +92,8 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
       hub_(std::make_unique<Hub>(clock_, *store_, ChannelRules(config_.channels),
                                  HubLimits{config_.limits.history_bytes_total,
                                            static_cast<std::size_t>(config_.limits.held_back_entries)})),
-      network_(std::make_unique<Network>(config_, *hub_, clock_, random_, version_, std::move(pages))),
+      network_(
+          std::make_unique<Network>(config_, *store_, *hub_, clock_, random_, version_, std::move(pages))),
       started_ms_(clock_.now_ms()) {
   network_->shared.on_shard_failed = [this](const Shard& shard) { close_readers_on(shard); };
   network_->api.set_stats([this] { return stats(); });
@@ -121,6 +132,21 @@ void Server::start() {
   const std::lock_guard lifecycle(lifecycle_mutex_);
   if (is_running_ || has_stopped_) return;
   network_->gateway.start();
+  run_house();
+}
+
+TakeoverReport Server::take_over() {
+  const std::lock_guard lifecycle(lifecycle_mutex_);
+  const TakeoverReport report = network_->takeover.take();
+  run_house();
+  return report;
+}
+
+void Server::offer_takeover() { network_->takeover.offer(); }
+std::optional<TakeoverReport> Server::given_away() const { return network_->takeover.given_away(); }
+std::string Server::takeover_path() const { return network_->takeover.path(); }
+
+void Server::run_house() {
   house_ = std::thread([this] { keep_house(); });
   is_running_ = true;
 }
@@ -142,6 +168,7 @@ void Server::keep_house() {
 }
 
 void Server::stop() {
+  network_->takeover.withdraw();
   const std::lock_guard lifecycle(lifecycle_mutex_);
   if (!is_running_) return;
   close_all_readers();

@@ -23,6 +23,8 @@
 
 namespace carillon {
 
+struct TakeoverReport;
+
 /// A payload is longer than limits.publication_bytes.
 class PayloadTooLarge : public std::length_error {
  public:
@@ -55,6 +57,17 @@ class Server {
 
   /// Throws std::system_error when the address cannot be had.
   void start();
+  /// In the place of start(): takes the listening socket, the connections and the logs of the server that
+  /// runs, which then ends. Throws HandoverError, std::system_error; that one goes on then, and this one is
+  /// of no use.
+  TakeoverReport take_over();
+  /// Lets another process of this user take over. Once, after start() or take_over(). Throws HandoverError.
+  void offer_takeover();
+  /// Another process has taken over: clients that were left here are to be drained, then stop() is all that
+  /// is left to do.
+  [[nodiscard]] std::optional<TakeoverReport> given_away() const;
+  /// The Unix socket of takeovers.
+  [[nodiscard]] std::string takeover_path() const;
   /// Idempotent. Readers get their last item, connections are closed. stats() and ledger() stay readable.
   void stop();
   /// Asks every client to go; true: all went within `deadline_ms`. Blocks.
@@ -108,6 +121,7 @@ class Server {
   struct Network;  // gateway and what it shares: keeps sockets out of this header
   using ReaderKey = std::pair<const ReaderQueue*, std::uint64_t>;
 
+  void run_house();
   void keep_house();
   void close_readers_on(const Shard& shard);
   void close_all_readers();

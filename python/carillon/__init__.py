@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ServerStopped,
         StoreError,
         SubscribeDenied,
+        TakeoverError,
     )
     from .hooks import ConnectContext, Deny, PublishContext, SubscribeContext, User
     from .items import ClientInfo, Gap, History, Message
@@ -57,6 +58,7 @@ _HOMES = {
         "ServerStopped",
         "StoreError",
         "SubscribeDenied",
+        "TakeoverError",
     ),
     "hooks": ("ConnectContext", "Deny", "PublishContext", "SubscribeContext", "User"),
     "items": ("ClientInfo", "Gap", "History", "Message"),
@@ -95,6 +97,7 @@ __all__ = [
     "SubscribeContext",
     "SubscribeDenied",
     "Subscription",
+    "TakeoverError",
     "User",
     "__version__",
     "connect",

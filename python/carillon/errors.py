@@ -96,6 +96,10 @@ class ServerFailed(ServerStopped):
     """A thread of a server has died, for want of memory perhaps. Stop it and make a new one."""
 
 
+class TakeoverError(CarillonError, RuntimeError):
+    """A running server cannot be taken over, or does not hand over. The message says why, and the remedy."""
+
+
 class HookError(CarillonError, RuntimeError):
     """A hook comes too late, or is the second one for the same thing."""
 
@@ -110,6 +114,7 @@ _BY_CORE_NAME: dict[str, type[CarillonError]] = {
     "PositionError": PositionError,
     "StoreError": StoreError,
     "ServerStopped": ServerStopped,
+    "TakeoverError": TakeoverError,
 }
 
 

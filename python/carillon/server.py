@@ -27,7 +27,7 @@ from .payload import encode
 from .position import Position
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -130,6 +130,47 @@ class Server(HookDecorators):
             OSError: The address cannot be used.
             ServerStopped: It was stopped before.
         """
+        return self._begin(_core.Server.start)
+
+    def take_over(self) -> Self:
+        """Starts with the listening socket, the connections and the logs of the server that runs there.
+
+        That server must be another process of the same user that has called `offer_takeover`, as `carillon
+        serve` does. Its clients notice nothing, and it ends. Hooks, readers and other Python objects do not
+        move. Use it in the place of `start`.
+
+        Raises:
+            TakeoverError: Nobody offers a takeover there, or it failed: then the other server goes on, and
+                this one cannot be used any more.
+        """
+        try:
+            return self._begin(_core.Server.take_over)
+        except Exception:
+            self._has_ended.set()
+            raise
+
+    def offer_takeover(self) -> None:
+        """Lets another process of this user take over, at the Unix socket of the option `takeover.socket`.
+
+        Once, while it runs. `is_given_away` tells when that has happened.
+
+        Raises:
+            TakeoverError: The socket cannot be had.
+        """
+        try:
+            self._running().offer_takeover()
+        except Exception as error:
+            raise from_core(error) from None
+
+    @property
+    def is_given_away(self) -> bool:
+        """Whether another process has taken over: `drain`, for who was left behind, and `stop` remain.
+
+        Who publishes here is told `StoreError`, and publishes again there.
+        """
+        return bool(self._whole().is_given_away)
+
+    def _begin(self, begin: Callable[[_core.Server], None]) -> Self:
         core = self._whole()
         with self._state_lock:
             if self._has_ended.is_set():
@@ -142,7 +183,7 @@ class Server(HookDecorators):
             try:
                 core.set_events(events)
                 self._hooks.install(core)
-                core.start()
+                begin(core)
             except Exception as error:
                 events.close()
                 if isinstance(error, OSError):

@@ -14,6 +14,7 @@ import click
 from .._version import __version__
 from ..access_log import set_up
 from ..descriptors import raise_limit
+from ..errors import TakeoverError
 from .failure import told_in_a_sentence
 
 if TYPE_CHECKING:
@@ -67,6 +68,11 @@ _SLICE_S = 0.1
     envvar="CARILLON_ACCESS_LOG",
     help="A record per connect and per close, with its reason.",
 )
+@click.option(
+    "--takeover",
+    is_flag=True,
+    help="Take over from the server that runs at this address: its clients notice nothing, and it ends.",
+)
 def serve(
     file: Path | None,
     host: str | None,
@@ -77,6 +83,7 @@ def serve(
     log_level: str,
     log_format: Format,
     access_log: bool,
+    takeover: bool,
 ) -> None:
     """Runs a server until Ctrl-C or SIGTERM, which asks clients to leave; a second one stops at once.
 
@@ -97,20 +104,34 @@ def serve(
             document = config.merge({"demo": True, "client": {"insecure": True}}, document)
         if shutdown_timeout is not None:
             config.put(document, "shutdown.timeout", shutdown_timeout)
-        server = Server(config=document, **given).start()
+        server = Server(config=document, **given)
+        server.take_over() if takeover else server.start()
         is_demo = bool(server.settings["demo"])
         with contextlib.ExitStack() as running:
             running.callback(server.stop)
+            _offer_takeover(server)
             if is_demo:
                 running.enter_context(MachineFeed(server))
             _greet(server, log_format)
             _wait_for(stop_requests, server)
-            if server.is_running:
+            if server.is_given_away:
+                if server.stats()["connections"]:  # those that waited for an answer of a hook
+                    _drain(server, stop_requests)
+            elif server.is_running:
                 _note("draining", "asking clients to leave (press CTRL+C to stop at once)")
                 _drain(server, stop_requests)
         _note("stop", "stopped")
         if server.failure:
             raise ServerFailed(server.failure)
+
+
+def _offer_takeover(server: Server) -> None:
+    try:
+        server.offer_takeover()
+    except TakeoverError as error:
+        if server.settings["takeover"]["socket"]:
+            raise
+        _log.warning("nobody can take over from this server: %s", error, extra={"event": "no_takeover"})
 
 
 def _greet(server: Server, log_format: Format) -> None:
@@ -154,7 +175,7 @@ def _signals() -> Iterator[_StopRequests]:
 
 def _wait_for(requests: _StopRequests, server: Server) -> None:
     never = threading.Event()
-    while requests.count < 1 and server.is_running:
+    while requests.count < 1 and server.is_running and not server.is_given_away:
         never.wait(_SLICE_S)
 
 

@@ -1,0 +1,471 @@
+"""`carillon serve --takeover`, with real processes and clients that are not ours: nobody notices anything."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import re
+import resource
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import carillon
+import httpx
+import pytest
+from carillon import Server, TakeoverError
+from carillon.testing import wait_until
+from httpx_sse import aconnect_sse
+from websockets.asyncio.client import connect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+pytestmark = pytest.mark.wire
+
+Json = dict[str, Any]
+
+CONNECTIONS = int(os.environ.get("CARILLON_TAKEOVER_CONNECTIONS", "300"))
+INTERVAL_S = 0.1
+PAUSE_S = 0.5
+CHANNEL = "room"
+
+# Asks for everything, gets it, and never says that it has it.
+SUCCESSOR = """
+import socket, struct, sys, time
+head = struct.Struct("<IIQQ")
+link = socket.socket(socket.AF_UNIX)
+link.connect(sys.argv[1])
+ask = b"1 1 test"
+link.sendall(head.pack(0x4C524143, 1, len(ask), 0) + ask)
+mine = 0
+while not mine:  # entries of the logs go ahead
+    _, kind, size, count = head.unpack(link.recv(head.size, socket.MSG_WAITALL))
+    while mine < count:
+        _, control, _, _ = link.recvmsg(1, socket.CMSG_SPACE(253 * 4))
+        mine += sum(len(data) // 4 for _, _, data in control)
+    while size:
+        size -= len(link.recv(min(size, 1 << 20)))
+print(kind, mine, flush=True)
+time.sleep(60)
+"""
+
+
+class Process:
+    """A `carillon serve` that has started."""
+
+    def __init__(self, port: int, runtime: Path, *arguments: str, **popen: Any) -> None:
+        self.child = subprocess.Popen(
+            [sys.executable, "-m", "carillon", "serve", "--port", str(port), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
+            **popen,
+        )
+        self.log: list[str] = []
+        assert self.child.stderr
+        self._logging = threading.Thread(target=self.log.extend, args=(self.child.stderr,), daemon=True)
+        self._logging.start()
+        assert self.child.stdout
+        line = self.child.stdout.readline()
+        found = re.search(r"running on http://127\.0\.0\.1:(\d+)", line)
+        self.port = int(found[1]) if found else 0
+
+    def ended(self) -> int:
+        """Its exit code."""
+        return self.child.wait(15)
+
+    def stop(self) -> None:
+        """Ends it as an operator does."""
+        if self.child.poll() is None:
+            self.child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.child.wait(15)
+        if self.child.poll() is None:
+            self.child.kill()
+        self._logging.join()
+        for pipe in (self.child.stdout, self.child.stderr):
+            assert pipe
+            pipe.close()
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts `carillon serve`, and ends what is left of it."""
+    processes: list[Process] = []
+
+    def start(port: int = 0, *arguments: str, **popen: Any) -> Process:
+        processes.append(Process(port, tmp_path, *arguments, **popen))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.stop()
+
+
+@dataclass
+class Journal:
+    """What one subscriber has received."""
+
+    offsets: list[int] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
+    closes: int = 0
+
+    def take(self, offset: int) -> None:
+        self.offsets.append(offset)
+        self.times.append(time.monotonic())
+
+    def top(self) -> int:
+        return self.offsets[-1] if self.offsets else 0
+
+    def faults(self, top: int) -> list[str]:
+        expected = list(range(1, top + 1))
+        if self.offsets == expected and not self.closes:
+            return []
+        gaps = sorted(set(expected) - set(self.offsets))
+        return [f"closes {self.closes}, gaps {gaps[:5]}, received {len(self.offsets)} of {top}"]
+
+    def pause(self) -> float:
+        """The longest time without a publication, beyond the interval of publishing."""
+        return max(b - a for a, b in zip(self.times, self.times[1:], strict=False)) - INTERVAL_S
+
+
+async def by_websocket(port: int, epoch: str, journal: Journal, ready: asyncio.Semaphore) -> None:
+    url = f"ws://127.0.0.1:{port}/connection/websocket"
+    async with connect(url, ping_interval=None, compression=None, proxy=None, max_queue=None) as socket:
+        since = {"channel": CHANNEL, "recover": True, "epoch": epoch, "offset": 0}
+        await socket.send(json.dumps({"id": 1, "connect": {}}))
+        await socket.send(json.dumps({"id": 2, "subscribe": since}))
+        async for frame in socket:
+            for line in str(frame).split("\n"):
+                message: Json = json.loads(line)
+                if not message:
+                    await socket.send("{}")
+                if "subscribe" in message:
+                    ready.release()
+                for each in message.get("subscribe", {}).get("publications", []):
+                    journal.take(each["offset"])
+                if "push" in message:
+                    journal.take(message["push"]["pub"]["offset"])
+    journal.closes += 1
+
+
+async def by_sse(port: int, epoch: str, journal: Journal, ready: asyncio.Semaphore) -> None:
+    url = f"http://127.0.0.1:{port}/sse?channel={CHANNEL}&since={epoch}:0"
+    async with (
+        httpx.AsyncClient(timeout=30, trust_env=False) as client,
+        aconnect_sse(client, "GET", url) as source,
+    ):
+        async for event in source.aiter_sse():
+            if event.event == "status":
+                assert event.json()["recovered"] or not event.json()["offset"]
+                ready.release()
+            elif event.data:
+                journal.take(event.json()["offset"])
+    journal.closes += 1
+
+
+async def by_poll(port: int, epoch: str, journal: Journal, ready: asyncio.Semaphore) -> None:
+    """Long-polls on one connection of plain TCP, which must never be closed."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port, limit=1 << 22)
+    since = f"{epoch}:0"
+    ready.release()
+    with contextlib.closing(writer), contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+        while True:
+            target = f"/poll?channel={CHANNEL}&since={since}&timeout=10"
+            writer.write(f"GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            length = re.search(r"Content-Length: (\d+)", head)
+            assert head.startswith("HTTP/1.1 200 "), head
+            assert length, head
+            body: Json = json.loads(await reader.readexactly(int(length[1])))
+            for each in body["publications"]:
+                journal.take(each["offset"])
+            since = body["since"]
+    journal.closes += 1
+
+
+class Publisher:
+    """Publishes at a steady rate, over one connection that must never be closed."""
+
+    def __init__(self, port: int) -> None:
+        self.top = 0
+        self.is_over = asyncio.Event()
+        self._client = httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False)
+
+    async def publish(self) -> str:
+        """One publication; its epoch."""
+        request = {"channel": CHANNEL, "data": {"n": self.top}}
+        answer: Json = (await self._client.post("/api/publish", json=request)).json()
+        self.top += 1
+        assert answer["result"]["offset"] == self.top, answer
+        return str(answer["result"]["epoch"])
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+    async def run(self) -> None:
+        """Until `is_over`."""
+        due = time.monotonic()
+        while not self.is_over.is_set():
+            await self.publish()
+            due = max(due + INTERVAL_S, time.monotonic() - 1)
+            await asyncio.sleep(max(0, due - time.monotonic()))
+
+
+async def watch(port: int, act: Callable[[], Any]) -> None:
+    """Subscribers on three transports and a publisher, while `act` runs in a thread: they notice nothing."""
+    publisher = Publisher(port)
+    epoch = await publisher.publish()
+    journals = [Journal() for _ in range(CONNECTIONS)]
+    ready = asyncio.Semaphore(0)
+    subscribe = (by_websocket, by_sse, by_poll)
+    readers = [
+        asyncio.create_task(subscribe[i % 3](port, epoch, journal, ready))
+        for i, journal in enumerate(journals)
+    ]
+    async with asyncio.timeout(60):
+        for _ in journals:
+            await ready.acquire()
+    for journal in journals:  # what came while they connected says nothing
+        journal.times.clear()
+    publishing = asyncio.create_task(publisher.run())
+    await asyncio.sleep(0.3)
+    await asyncio.to_thread(act)
+    await asyncio.sleep(0.3)
+    publisher.is_over.set()
+    await publishing
+    with contextlib.suppress(TimeoutError):
+        await asyncio.to_thread(wait_until, lambda: all(each.top() >= publisher.top for each in journals), 30)
+    faults = [fault for journal in journals for fault in journal.faults(publisher.top)]
+    pauses = [journal.pause() for journal in journals if len(journal.times) > 1]
+    for reader in readers:
+        reader.cancel()
+    await asyncio.gather(*readers, return_exceptions=True)
+    await publisher.close()
+    assert not faults, f"{len(faults)} of {CONNECTIONS}: {faults[:5]}"
+    print(f"{CONNECTIONS} connections, {publisher.top} publications, pause {max(pauses) * 1000:.0f} ms")
+    assert max(pauses) <= PAUSE_S
+
+
+def kill_a_successor(runtime: Path, port: int) -> None:
+    """A new process takes all that there is, and is killed before it says so."""
+    path = runtime / f"carillon-{os.geteuid()}-{port}.sock"
+    with subprocess.Popen(
+        [sys.executable, "-c", SUCCESSOR, path], stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout
+        kind, descriptors = child.stdout.readline().split()
+        assert (kind, int(descriptors) >= CONNECTIONS + 2) == ("3", True)
+        child.send_signal(signal.SIGKILL)
+
+
+@pytest.mark.slow
+def test_five_takeovers_one_of_them_killed(launch: Callable[..., Process], tmp_path: Path) -> None:
+    server = launch(0, "--threads", "2")
+    port = server.port
+
+    def act() -> None:
+        nonlocal server
+        for threads in (2, 3, 0, 1, 2):
+            if threads == 0:
+                kill_a_successor(tmp_path, port)
+                time.sleep(0.3)
+                assert server.child.poll() is None, "the old one goes on"
+                continue
+            old, server = server, launch(port, "--takeover", "--threads", str(threads))
+            assert server.port == port, server.log
+            assert old.ended() == 0
+            print(next(line for line in server.log if "took over" in line).strip())
+            assert not [line for line in old.log if " close " in line], "nobody has left"
+            time.sleep(0.1)
+
+    asyncio.run(watch(port, act))
+    assert server.child.poll() is None
+
+
+def test_a_successor_that_says_nothing_is_given_up(launch: Callable[..., Process], tmp_path: Path) -> None:
+    config = tmp_path / "short.json"
+    config.write_text('{"takeover": {"timeout_ms": 300}, "client": {"insecure": true}}')
+    server = launch(0, "--config", str(config))
+    path = tmp_path / f"carillon-{os.geteuid()}-{server.port}.sock"
+
+    def act() -> None:
+        with subprocess.Popen([sys.executable, "-c", SUCCESSOR, path], stdout=subprocess.PIPE) as child:
+            assert child.stdout
+            child.stdout.readline()
+            time.sleep(0.6)
+            child.kill()
+        assert any("takeover" in line and "goes on" in line for line in server.log), server.log
+
+    asyncio.run(watch(server.port, act))
+
+
+def run_takeover(runtime: Path, port: int, *arguments: str, **options: Any) -> tuple[int, str]:
+    """`carillon serve --takeover` that fails: exit code and what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "carillon", "serve", "--takeover", "--port", str(port), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        env={**os.environ, "XDG_RUNTIME_DIR": str(runtime)},
+        **options,
+    )
+    return done.returncode, done.stderr
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    code, text = run_takeover(tmp_path, 1)
+    assert code == 1
+    assert f"carillon-{os.geteuid()}-1.sock" in text
+    assert "start without --takeover" in text
+
+
+def test_a_new_process_that_cannot_start_leaves_the_old_one_alone(
+    launch: Callable[..., Process], tmp_path: Path
+) -> None:
+    server = launch()
+    held = [httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) for _ in range(40)]
+    for client in held:
+        assert client.get("/health").status_code == 200
+    assert run_takeover(tmp_path, server.port, "--host", "localhost")[0] == 1  # the socket moves as it is
+    assert run_takeover(tmp_path, server.port, "--store", "nonsense")[0] == 3
+
+    def few_descriptors() -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (40, 40))
+
+    code, text = run_takeover(tmp_path, server.port, preexec_fn=few_descriptors)
+    assert code == 1
+    assert "ulimit -n" in text, text
+    for client in held:
+        assert client.get("/health").status_code == 200
+    assert server.child.poll() is None
+    for client in held:
+        client.close()
+
+
+def test_a_second_server_at_the_same_socket_says_that_it_cannot_be_taken_over(tmp_path: Path) -> None:
+    config = {"takeover": {"socket": str(tmp_path / "here.sock")}}
+    with Server(port=0, config=config) as first, Server(port=0, config=config) as second:
+        first.offer_takeover()
+        with pytest.raises(TakeoverError, match="another server listens"):
+            second.offer_takeover()
+        assert not first.is_given_away
+
+
+class Ws:
+    """A subscriber for the tests within one process."""
+
+    def __init__(self, socket: Any) -> None:
+        self.socket = socket
+
+    async def command(self, number: int, **fields: Any) -> None:
+        await self.socket.send(json.dumps({"id": number, **fields}))
+
+    async def next(self) -> Json:
+        async with asyncio.timeout(15):
+            answer: Json = json.loads(await self.socket.recv())
+            return answer
+
+
+@contextlib.asynccontextmanager
+async def open_ws(port: int) -> Any:
+    url = f"ws://127.0.0.1:{port}/connection/websocket"
+    async with connect(url, ping_interval=None, compression=None, proxy=None, close_timeout=2) as socket:
+        client = Ws(socket)
+        await client.command(1, connect={})
+        assert "connect" in await client.next()
+        yield client
+
+
+def with_hook(port: int, path: Path, answer_after_s: float, timeout_ms: int) -> Server:
+    server = Server(
+        port=port,
+        insecure=True,
+        config={"takeover": {"socket": str(path), "timeout_ms": timeout_ms}},
+    )
+
+    @server.on_subscribe("*")
+    async def decide(_: carillon.SubscribeContext) -> bool:
+        await asyncio.sleep(answer_after_s)
+        return True
+
+    return server
+
+
+def test_a_call_that_waits_for_a_hook_is_finished_first(tmp_path: Path) -> None:
+    async def play() -> None:
+        with with_hook(0, tmp_path / "s", 0.6, 5_000).start() as old:
+            old.offer_takeover()
+            async with open_ws(old.port) as client:
+                await client.command(2, subscribe={"channel": "a"})
+                await asyncio.sleep(0.1)
+                new = with_hook(old.port, tmp_path / "s", 0, 5_000)
+                with await asyncio.to_thread(new.take_over):
+                    assert "subscribe" in await client.next()
+                    assert new.stats()["websocket"] == 1
+                    new.publish("a", 1)
+                    assert (await client.next())["push"]["pub"]["data"] == 1
+                    assert new.ledger()["is_balanced"]
+
+    asyncio.run(play())
+
+
+def test_who_waits_too_long_for_a_hook_is_drained_and_comes_back(tmp_path: Path) -> None:
+    async def play() -> None:
+        old = with_hook(0, tmp_path / "s", 30, 600).start()
+        old.offer_takeover()
+        async with open_ws(old.port) as slow, open_ws(old.port) as quick:
+            await slow.command(2, subscribe={"channel": "a"})
+            await asyncio.sleep(0.1)
+            new = with_hook(old.port, tmp_path / "s", 0, 5_000)
+            with await asyncio.to_thread(new.take_over):
+                assert old.is_given_away
+                await asyncio.to_thread(old.drain, 3)
+                await asyncio.to_thread(old.stop)
+                async with asyncio.timeout(10):
+                    await slow.socket.wait_closed()
+                assert slow.socket.close_code == 3001  # makes SDKs come back
+                await quick.command(2, ping={})
+                assert (await quick.next())["id"] == 2
+                assert new.stats()["websocket"] == 1
+
+    asyncio.run(play())
+
+
+def test_parts_of_requests_are_completed_in_the_new_process(
+    launch: Callable[..., Process], tmp_path: Path
+) -> None:
+    body = json.dumps({"channel": "a", "data": "x" * 50_000}).encode()
+    request = (
+        b"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+        b"Content-Length: %d\r\n\r\n" % len(body)
+    ) + body
+
+    async def play() -> None:
+        nonlocal server
+        cuts = (10, len(request) - len(body) + 1, len(request) - 1)
+        links = [await asyncio.open_connection("127.0.0.1", server.port) for _ in cuts]
+        for (_, writer), cut in zip(links, cuts, strict=True):
+            writer.write(request[:cut])
+            await writer.drain()
+        await asyncio.sleep(0.2)
+        old, server = server, await asyncio.to_thread(launch, server.port, "--takeover")
+        assert await asyncio.to_thread(old.ended) == 0
+        for offset, ((reader, writer), cut) in enumerate(zip(links, cuts, strict=True), 1):
+            writer.write(request[cut:])
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            answer = await reader.readexactly(int(re.search(r"Content-Length: (\d+)", head)[1]))  # type: ignore[index]
+            assert json.loads(answer)["result"]["offset"] == offset
+            writer.close()
+
+    server = launch()
+    asyncio.run(play())
