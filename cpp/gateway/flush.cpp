@@ -30,28 +30,28 @@ bool is_broken(int error) {
   return error != EAGAIN && error != EWOULDBLOCK && error != EINTR && error != ENOBUFS;
 }
 
-/// Sends the outlet's list of slices; `total` tells how many bytes there were. Negative: the errno of a
-/// broken connection.
-std::int64_t send_list(const TurnOutput& output, const Outlet& outlet, std::size_t& total) {
+/// Sends the list of slices; `total` tells how many bytes there were. Negative: the errno of a broken
+/// connection.
+std::int64_t send_list(const Slice& first, std::size_t& total) {
   std::int64_t taken = 0;
   bool is_full = false;
-  std::int32_t next = outlet.first_slice;
-  while (next >= 0) {
+  const Slice* next = &first;
+  while (next != nullptr) {
     std::array<iovec, kSlicesPerCall> vectors;
     std::size_t count = 0;
     std::size_t bytes = 0;
-    for (; next >= 0 && count < vectors.size(); next = output.slice(next).next) {
-      const Slice& slice = output.slice(next);
-      if (slice.bytes == 0) continue;
-      vectors[count++] = {const_cast<char*>(slice.data), slice.bytes};
-      bytes += slice.bytes;
+    for (; next != nullptr && count < vectors.size(); next = next->next) {
+      const std::string_view slice = next->bytes();
+      if (slice.empty()) continue;
+      vectors[count++] = {const_cast<char*>(slice.data()), slice.size()};
+      bytes += slice.size();
     }
     total += bytes;
     if (is_full || count == 0) continue;
     msghdr message{};
     message.msg_iov = vectors.data();
     message.msg_iovlen = count;
-    const ssize_t sent = ::sendmsg(outlet.descriptor, &message, kFlags);
+    const ssize_t sent = ::sendmsg(first.outlet->descriptor, &message, kFlags);
     if (sent < 0 && is_broken(errno)) return -errno;
     if (sent > 0) taken += sent;
     is_full = sent < static_cast<ssize_t>(bytes);
@@ -62,31 +62,31 @@ std::int64_t send_list(const TurnOutput& output, const Outlet& outlet, std::size
 }  // namespace
 
 void SendFlush::flush(TurnOutput& output, Millis now_ms, FlushReport& report) {
-  for (Outlet* outlet : output.outlets()) flush_one(output, *outlet, now_ms, report);
+  for (const Slice& slice : output.slices()) {
+    if (slice.outlet != nullptr) flush_one(output, slice, now_ms, report);
+  }
 }
 
-void Flush::flush_one(TurnOutput& output, Outlet& outlet, Millis now_ms, FlushReport& report) {
-  const Slice& first = output.slice(outlet.first_slice);
-  std::size_t total = first.bytes;
+void Flush::flush_one(TurnOutput& output, const Slice& first, Millis now_ms, FlushReport& report) {
+  const std::string_view bytes = first.bytes();
+  std::size_t total = bytes.size();
   std::int64_t result = 0;
-  if (first.next < 0 && first.bytes > 0) {
-    result = send_now(outlet.descriptor, first.data, first.bytes);
+  if (first.next == nullptr && !bytes.empty()) {
+    result = send_now(first.outlet->descriptor, bytes.data(), bytes.size());
     if (result < 0) result = -errno;
   } else {
     total = 0;
-    result = send_list(output, outlet, total);
+    result = send_list(first, total);
   }
-  if (result != static_cast<std::int64_t>(total))
-    return account_short(output, outlet, result, now_ms, report);
-  output.account_all(outlet);
-  if (outlet.wants_empty_notice) report.emptied.push_back(&outlet);
+  if (result != static_cast<std::int64_t>(total)) return account_short(output, first, result, now_ms, report);
+  account_whole(first, report);
 }
 
-void Flush::account_short(TurnOutput& output, Outlet& outlet, std::int64_t result, Millis now_ms,
+void Flush::account_short(TurnOutput& output, const Slice& first, std::int64_t result, Millis now_ms,
                           FlushReport& report) {
-  output.account_part(outlet, result < 0 ? 0 : static_cast<std::size_t>(result), now_ms);
+  output.account_part(first, result < 0 ? 0 : static_cast<std::size_t>(result), now_ms);
   const bool is_lost = result < 0 && is_broken(static_cast<int>(-result));
-  (is_lost ? report.broken : report.clogged).push_back(&outlet);
+  (is_lost ? report.broken : report.clogged).push_back(first.outlet);
 }
 
 bool Flush::flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) {

@@ -29,11 +29,16 @@ class Flush {
   static bool flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report);
 
  protected:
-  /// Sends one outlet's slices with a call of its own.
-  static void flush_one(TurnOutput& output, Outlet& outlet, Millis now_ms, FlushReport& report);
+  /// Sends one outlet's slices, of which `first` is the first, with a call of its own.
+  static void flush_one(TurnOutput& output, const Slice& first, Millis now_ms, FlushReport& report);
   /// Accounts for an outlet whose send took less than all: `result` bytes, or the errno, negative.
-  static void account_short(TurnOutput& output, Outlet& outlet, std::int64_t result, Millis now_ms,
+  static void account_short(TurnOutput& output, const Slice& first, std::int64_t result, Millis now_ms,
                             FlushReport& report);
+  /// Accounts for an outlet that sent everything.
+  static void account_whole(const Slice& first, FlushReport& report) {
+    TurnOutput::account_all(first);
+    if (first.outlet->wants_empty_notice) report.emptied.push_back(first.outlet);
+  }
 };
 
 /// One non-blocking `send` (or `sendmsg`, for several slices) per connection and turn.

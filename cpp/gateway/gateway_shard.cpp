@@ -439,7 +439,7 @@ void GatewayShard::end_turn() {
   flush();
   settle();
   const bool has_unread = !read_queue_.empty() && !hold_;
-  if (shard_.has_work() || has_unread || !output_.finishing().empty() || !output_.outlets().empty()) {
+  if (shard_.has_work() || has_unread || !output_.finishing().empty() || !output_.is_empty()) {
     post_turn();
   }
   if (hold_) stop_if_at_rest();
@@ -447,7 +447,7 @@ void GatewayShard::end_turn() {
 
 void GatewayShard::flush() {
   // Sessions that are told of an empty outlet may write again; a third round waits for the next turn.
-  for (int round = 0; round < 2 && !output_.outlets().empty(); ++round) {
+  for (int round = 0; round < 2 && !output_.is_empty(); ++round) {
     flush_->flush(output_, clock_.now_ms(), report_);
     output_.clear();
     FlushReport report;
@@ -529,7 +529,7 @@ void GatewayShard::settle() {
   for (std::size_t i = 0; i < settling_.size(); ++i) {
     Connection& connection = *settling_[i];
     if (connection.is_cut) drop(connection);
-    if (!connection.is_gone && connection.outlet.first_slice >= 0) {  // the next flush comes first
+    if (!connection.is_gone && connection.outlet.last_slice != nullptr) {  // the next flush comes first
       settling_[kept++] = &connection;
       continue;
     }

@@ -21,7 +21,7 @@ void GatewayShard::hold(std::shared_ptr<HoldPoint> point, Millis answers_ms) {
 
 void GatewayShard::stop_if_at_rest() {
   if (!hold_->is_over()) {
-    if (shard_.is_under_way() || !output_.outlets().empty()) return;  // another turn is posted
+    if (shard_.is_under_way() || !output_.is_empty()) return;  // another turn is posted
     const bool is_asking = std::any_of(connections_.begin(), connections_.end(), [](const auto& connection) {
       return !connection->is_lingering && connection->session->has_open_question();
     });

@@ -91,7 +91,7 @@ class UringFlush::Ring {
       send.msg_flags = kFlags;
       send.user_data = place;
     }
-    outlets_.resize(size_);
+    lists_.resize(size_);
     messages_.resize(size_);
     vectors_.reserve(kVectors);
   }
@@ -107,33 +107,42 @@ class UringFlush::Ring {
     return room() > 0 && vectors_.size() + kVectorsPerMessage <= kVectors;
   }
 
-  /// There is room.
-  void add(Outlet& outlet, std::uint8_t operation, const void* data, std::uint32_t length) {
-    const std::uint32_t place = tail_ & (size_ - 1);
-    io_uring_sqe& send = sends_[place];
-    send.opcode = operation;
-    send.fd = outlet.descriptor;
-    send.addr = reinterpret_cast<std::uintptr_t>(data);
-    send.len = length;
-    outlets_[place] = &outlet;
-    ++tail_;
+  /// Adds the lists of one slice each that begin at `slice`. Returns where it stopped: at `end`, at a list of
+  /// several, or because the ring is full.
+  const Slice* add_singles(const Slice* slice, const Slice* end) {
+    const std::uint32_t full = begin_ + size_;
+    std::uint32_t tail = tail_;
+    for (; slice != end; ++slice) {
+      if (slice->outlet == nullptr) continue;
+      const std::string_view bytes = slice->bytes();
+      if (slice->next != nullptr || bytes.empty() || tail == full) break;
+#ifdef CARILLON_FAULT_LOSE_FRAME  // as in flush.cpp
+      static std::atomic<std::uint32_t> sends{0};
+      put(tail++, *slice, IORING_OP_SEND, bytes.data(), ++sends % 100 == 0 ? 0 : bytes.size());
+#else
+      put(tail++, *slice, IORING_OP_SEND, bytes.data(), bytes.size());
+#endif
+    }
+    tail_ = tail;
+    return slice;
   }
   /// Several slices in one send; there is room.
-  void add_message(Outlet& outlet, const TurnOutput& output) {
-    const std::size_t first = vectors_.size();
-    for (std::int32_t next = outlet.first_slice; next >= 0; next = output.slice(next).next) {
-      const Slice& slice = output.slice(next);
-      if (slice.bytes > 0) vectors_.push_back({const_cast<char*>(slice.data), slice.bytes});
+  void add_message(const Slice& first) {
+    const std::size_t begin = vectors_.size();
+    for (const Slice* slice = &first; slice != nullptr; slice = slice->next) {
+      const std::string_view bytes = slice->bytes();
+      if (!bytes.empty()) vectors_.push_back({const_cast<char*>(bytes.data()), bytes.size()});
     }
     msghdr& message = messages_[tail_ & (size_ - 1)];
     message = {};
-    message.msg_iov = vectors_.data() + first;
-    message.msg_iovlen = vectors_.size() - first;
-    add(outlet, IORING_OP_SENDMSG, &message, 1);
+    message.msg_iov = vectors_.data() + begin;
+    message.msg_iovlen = vectors_.size() - begin;
+    put(tail_++, first, IORING_OP_SENDMSG, &message, 1);
   }
 
-  /// Hands over what was added. Calls `failed(outlet, result)` for each send that was not a whole success,
-  /// then `sent(outlet)` for each that the kernel took on, and `left(outlet)` for each that it did not.
+  /// Hands over what was added. Of the first slices of the lists, calls `failed(first, result)` for each send
+  /// that was not a whole success, then `sent(first)` for each that the kernel took on, and `left(first)` for
+  /// each that it did not.
   template <typename Failed, typename Sent, typename Left>
   void submit(Failed&& failed, Sent&& sent, Left&& left) {
     store_release(sq_tail_, tail_);
@@ -141,19 +150,29 @@ class UringFlush::Ring {
     std::uint32_t head = *cq_head_;
     for (const std::uint32_t end = load_acquire(cq_tail_); head != end; ++head) {
       const io_uring_cqe& completion = completions_[head & cq_mask_];
-      failed(*outlets_[completion.user_data], completion.res);
+      failed(*lists_[completion.user_data], completion.res);
     }
     store_release(cq_head_, head);
+    const Slice* const* const lists = lists_.data();
     const std::uint32_t mask = size_ - 1;
-    Outlet* const* const outlets = outlets_.data();
-    for (std::uint32_t i = begin_; i != taken; ++i) sent(*outlets[i & mask]);
-    for (std::uint32_t i = taken; i != tail_; ++i) left(*outlets[i & mask]);
+    for (std::uint32_t i = begin_; i != taken; ++i) sent(*lists[i & mask]);
+    for (std::uint32_t i = taken; i != tail_; ++i) left(*lists[i & mask]);
     tail_ = begin_ = taken;
     store_release(sq_tail_, tail_);
     vectors_.clear();
   }
 
  private:
+  void put(std::uint32_t index, const Slice& first, std::uint8_t operation, const void* data,
+           std::size_t length) {
+    const std::uint32_t place = index & (size_ - 1);
+    io_uring_sqe& send = sends_[place];
+    send.opcode = operation;
+    send.fd = first.outlet->descriptor;
+    send.addr = reinterpret_cast<std::uintptr_t>(data);
+    send.len = static_cast<std::uint32_t>(length);
+    lists_[place] = &first;
+  }
   /// How many the kernel has taken on, in order.
   [[nodiscard]] std::uint32_t enter(std::uint32_t count) const {
     std::uint32_t taken = 0;
@@ -178,9 +197,9 @@ class UringFlush::Ring {
   std::uint32_t size_ = 0;   // a power of two
   std::uint32_t begin_ = 0;  // what stands in [begin_, tail_) is to be handed over
   std::uint32_t tail_ = 0;
-  std::vector<Outlet*> outlets_;  // by place
-  std::vector<msghdr> messages_;  // by place
-  std::vector<iovec> vectors_;    // never grows: messages point into it
+  std::vector<const Slice*> lists_;  // by place
+  std::vector<msghdr> messages_;     // by place
+  std::vector<iovec> vectors_;       // never grows: messages point into it
 };
 
 std::unique_ptr<UringFlush> UringFlush::make(std::string& why_not) {
@@ -206,46 +225,40 @@ UringFlush::UringFlush(std::unique_ptr<Ring> ring) : ring_(std::move(ring)) {}
 UringFlush::~UringFlush() = default;
 
 void UringFlush::flush(TurnOutput& output, Millis now_ms, FlushReport& report) {
-  Ring& ring = *ring_;
-  for (Outlet* outlet : output.outlets()) {
-    const Slice& first = output.slice(outlet->first_slice);
-    if (first.next >= 0 || first.bytes == 0) {
-      add_several(output, *outlet, now_ms, report);
-      continue;
+  const std::span<const Slice> slices = output.slices();
+  const Slice* slice = slices.data();
+  const Slice* const end = slice + slices.size();
+  while ((slice = ring_->add_singles(slice, end)) != end) {
+    if (ring_->room() == 0) {
+      submit(output, now_ms, report);
+    } else {
+      add_several(output, *slice++, now_ms, report);
     }
-    if (ring.room() == 0) submit(output, now_ms, report);
-#ifdef CARILLON_FAULT_LOSE_FRAME  // as in flush.cpp
-    static std::atomic<std::uint32_t> sends{0};
-    ring.add(*outlet, IORING_OP_SEND, first.data, ++sends % 100 == 0 ? 0 : first.bytes);
-#else
-    ring.add(*outlet, IORING_OP_SEND, first.data, first.bytes);
-#endif
   }
   submit(output, now_ms, report);
 }
 
-void UringFlush::add_several(TurnOutput& output, Outlet& outlet, Millis now_ms, FlushReport& report) {
+void UringFlush::add_several(TurnOutput& output, const Slice& first, Millis now_ms, FlushReport& report) {
   std::size_t pieces = 0;
-  for (std::int32_t next = outlet.first_slice; next >= 0; next = output.slice(next).next) {
-    pieces += output.slice(next).bytes > 0 ? 1 : 0;
+  for (const Slice* slice = &first; slice != nullptr; slice = slice->next) {
+    pieces += slice->bytes().empty() ? 0 : 1;
   }
   if (pieces == 0 || pieces > kVectorsPerMessage) {
-    return flush_one(output, outlet, now_ms, report);
+    return flush_one(output, first, now_ms, report);
   }
   if (!ring_->has_room_for_message()) submit(output, now_ms, report);
-  ring_->add_message(outlet, output);
+  ring_->add_message(first);
 }
 
 void UringFlush::submit(TurnOutput& output, Millis now_ms, FlushReport& report) {
   if (ring_->is_empty()) return;
   ring_->submit(
-      [&](Outlet& outlet, std::int32_t result) { account_short(output, outlet, result, now_ms, report); },
-      [&](Outlet& outlet) {
-        if (outlet.first_slice < 0) return;  // accounted for already: it was short
-        output.account_all(outlet);
-        if (outlet.wants_empty_notice) report.emptied.push_back(&outlet);
+      [&](const Slice& first, std::int32_t result) { account_short(output, first, result, now_ms, report); },
+      [&](const Slice& first) {
+        if (first.outlet->last_slice == nullptr) return;  // accounted for already: it was short
+        account_whole(first, report);
       },
-      [&](Outlet& outlet) { flush_one(output, outlet, now_ms, report); });
+      [&](const Slice& first) { flush_one(output, first, now_ms, report); });
 }
 
 #else  // no header of a kernel that can do it

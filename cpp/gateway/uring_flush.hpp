@@ -22,7 +22,7 @@ class UringFlush final : public Flush {
  private:
   class Ring;
   explicit UringFlush(std::unique_ptr<Ring> ring);
-  void add_several(TurnOutput& output, Outlet& outlet, Millis now_ms, FlushReport& report);
+  void add_several(TurnOutput& output, const Slice& first, Millis now_ms, FlushReport& report);
   void submit(TurnOutput& output, Millis now_ms, FlushReport& report);
 
   std::unique_ptr<Ring> ring_;

@@ -206,14 +206,17 @@ void Shard::step(ShardChannel& home, std::size_t& budget) {
   const Batch& batch = *home.batch_;
   const Seq end = batch.end();
   const Offset offset = batch.offset_before(batch.size());
+  std::size_t left = budget;
   while (home.progress_ < home.top_.size()) {
-    if (budget == 0) return;
-    --budget;
+    if (left == 0) break;
+    --left;
     Cursor& cursor = *home.top_[home.progress_++];  // it has the batch: whoever parks or closes it in there
     cursor.seq_ = end;                              // fills its place with another that has it
     cursor.offset_ = offset;
     if (!cursor.sink_->stage(cursor, batch)) rewind(cursor, batch.begin(), batch.offset_before(0));
   }
+  budget = left;
+  if (home.progress_ < home.top_.size()) return;
   spent_.push_back(std::move(home.batch_));
   home.progress_ = 0;
 }

@@ -7,17 +7,27 @@ namespace carillon {
 
 namespace {
 constexpr std::size_t kBlockBytes = 64 * 1024;
-constexpr std::uint32_t kFirstSlices = 256;
+constexpr std::size_t kFirstSlices = 256;
 }  // namespace
 
-void TurnOutput::add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
+bool TurnOutput::add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
   add(outlet, cursor, batch.lay_out(form));
+  return true;
 }
 
 void TurnOutput::grow() {
-  room_ = std::max(kFirstSlices, 2 * room_);
-  slices_.resize(room_);
-  outlets_.resize(room_);
+  const std::size_t used = slices_.size();  // all of them
+  std::vector<Slice> larger(std::max(kFirstSlices, 2 * used));
+  std::copy(slices_.begin(), slices_.end(), larger.begin());
+  // Lists and outlets point at the same places in the new one.
+  const auto moved = [&](const Slice* slice) { return larger.data() + (slice - slices_.data()); };
+  for (Slice& slice : std::span(larger.data(), used)) {
+    if (slice.next != nullptr) slice.next = moved(slice.next);
+    if (slice.outlet != nullptr) slice.outlet->last_slice = moved(slice.outlet->last_slice);
+  }
+  slices_.swap(larger);
+  end_ = slices_.data() + used;
+  room_end_ = slices_.data() + slices_.size();
 }
 
 void TurnOutput::add(Outlet& outlet, std::string_view bytes) {
@@ -36,64 +46,63 @@ void TurnOutput::add(Outlet& outlet, std::string_view bytes) {
   char* place = blocks_.back().get() + block_used_;
   std::memcpy(place, bytes.data(), bytes.size());
   block_used_ += bytes.size();
-  if (outlet.last_slice >= 0) {  // replies that follow one another are one slice
-    Slice& last = slices_[static_cast<std::size_t>(outlet.last_slice)];
-    if (last.cursor == nullptr && last.data + last.bytes == place) {
-      last.bytes += static_cast<std::uint32_t>(bytes.size());
+  if (outlet.last_slice != nullptr && outlet.last_slice->cursor == nullptr &&
+      outlet.last_slice->encoded == &own_batches_.back()) {  // replies that follow one another are one slice
+    std::string_view& last = own_batches_.back().bytes;
+    if (last.data() + last.size() == place) {
+      last = {last.data(), last.size() + bytes.size()};
       return;
     }
   }
-  if (slice_count_ == room_) grow();
-  append(outlet, {place, static_cast<std::uint32_t>(bytes.size()), -1, nullptr, nullptr});
+  own_batch().bytes = {place, bytes.size()};
+  if (end_ == room_end_) grow();
+  append(outlet, nullptr, own_batches_.back());
 }
 
-EncodedBatch& TurnOutput::own_batch() {
-  own_batches_.push_back(std::make_unique<EncodedBatch>());
-  return *own_batches_.back();
-}
+EncodedBatch& TurnOutput::own_batch() { return own_batches_.emplace_back(); }
 
 void TurnOutput::forget(const Session& session) {
   std::replace(finishing_.begin(), finishing_.end(), const_cast<Session*>(&session),
                static_cast<Session*>(nullptr));
 }
 
-void TurnOutput::account_part(Outlet& outlet, std::size_t taken, Millis now_ms) {
-  if (!outlet.is_clogged || taken > 0) outlet.progress_ms = now_ms;
+void TurnOutput::account_part(const Slice& first, std::size_t taken, Millis now_ms) {
+  Outlet& outlet = *first.outlet;
+  outlet.progress_ms = now_ms;
   outlet.is_clogged = true;
-  for (std::int32_t i = outlet.first_slice; i >= 0;) {
-    const Slice& slice = slices_[static_cast<std::size_t>(i)];
-    const std::size_t part = std::min<std::size_t>(taken, slice.bytes);
-    account_cut(outlet, slice, part);
+  for (const Slice* slice = &first; slice != nullptr; slice = slice->next) {
+    const std::size_t part = std::min(taken, slice->bytes().size());
+    account_cut(outlet, *slice, part);
     taken -= part;
-    i = slice.next;
   }
-  outlet.first_slice = outlet.last_slice = -1;
+  outlet.last_slice = nullptr;
   outlet.own_bytes = 0;
 }
 
 void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t taken) {
-  const auto keep = [&outlet](std::string_view bytes) {
+  const std::string_view bytes = slice.bytes();
+  const auto keep = [&outlet](std::string_view left) {
     if (!outlet.rest) outlet.rest = std::make_unique<std::string>();
-    outlet.rest->append(bytes);
+    outlet.rest->append(left);
   };
   if (slice.cursor == nullptr) {
-    if (taken < slice.bytes) keep({slice.data + taken, slice.bytes - taken});
+    if (taken < bytes.size()) keep(bytes.substr(taken));
     return;
   }
   const Batch& batch = *slice.encoded->batch;
   if (Shard::stands_before(*slice.cursor, batch.end()))
     return;  // an earlier slice gave this one back already
   const std::uint32_t entries = batch.size();
-  std::uint32_t begin = 0;
+  std::size_t begin = 0;
   std::uint32_t next = 0;  // first entry that stays with the cursor
   for (; next < entries; ++next) {
-    const std::uint32_t end = slice.encoded->ends.empty() ? slice.bytes : slice.encoded->ends[next];
+    const std::size_t end = slice.encoded->ends.empty() ? bytes.size() : slice.encoded->ends[next];
     if (end == begin) {
       slice.cursor->count_dropped(DropReason::filtered, 1);
     } else if (end <= taken) {
       slice.cursor->count_delivered(1);
     } else if (begin < taken) {
-      keep({slice.data + taken, end - taken});
+      keep(bytes.substr(taken, end - taken));
       slice.cursor->set_under_way(slice.cursor->under_way() + 1);
       ++next;
       break;
@@ -108,7 +117,7 @@ void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t tak
 }
 
 void TurnOutput::clear() {
-  slice_count_ = outlet_count_ = 0;
+  end_ = slices_.data();
   own_batches_.clear();
   if (blocks_.size() > 1) {  // one block stays for the next turn, unless it was made for something large
     blocks_.resize(1);

@@ -1,10 +1,12 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "env/clock.hpp"
@@ -15,22 +17,23 @@
 namespace carillon {
 
 class Session;
+struct Outlet;
 
 /// Bytes that leave in this turn. Shared ones belong to a batch, the session's own to the turn.
 struct Slice {
-  const char* data = nullptr;
-  std::uint32_t bytes = 0;
-  std::int32_t next = -1;                 ///< the next slice of the same outlet
+  Outlet* outlet = nullptr;               ///< null: a further slice of an outlet that has an earlier one
   Cursor* cursor = nullptr;               ///< whose entries these are; null: replies, control frames
-  const EncodedBatch* encoded = nullptr;  ///< null exactly where `cursor` is
+  const EncodedBatch* encoded = nullptr;  ///< never null
+  Slice* next = nullptr;                  ///< of the same outlet
+
+  [[nodiscard]] std::string_view bytes() const { return encoded->bytes; }
 };
 
 /// The sending end of one connection: what leaves in this turn, and what an earlier one left over.
 struct Outlet {
   Session* session = nullptr;
-  int descriptor = -1;  ///< opaque to sessions
-  std::int32_t first_slice = -1;
-  std::int32_t last_slice = -1;
+  int descriptor = -1;              ///< opaque to sessions
+  Slice* last_slice = nullptr;      ///< of this turn; null: it has none
   bool is_clogged = false;          ///< waits until the socket can be written to; nothing is staged meanwhile
   bool wants_empty_notice = false;  ///< Session::on_outlet_empty after a flush that took everything
   bool is_closing = false;          ///< no further slices; closed once empty
@@ -54,20 +57,19 @@ class TurnOutput {
  public:
   explicit TurnOutput(Shard& shard) : shard_(shard) {}
 
-  /// A batch in a shared form. The outlet is not clogged.
-  void add(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
+  /// A batch in a shared form. The outlet is not clogged. Always true, which is what Sink::stage says then.
+  bool add(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
     const EncodedBatch* encoded = batch.encoded(form);
     // One call, the last thing that is done: without it nothing needs to be saved on the way here.
-    if (encoded == nullptr || slice_count_ == room_) [[unlikely]]
+    if (encoded == nullptr || end_ == room_end_) [[unlikely]]
       return add_slowly(outlet, cursor, batch, form);
-    append(outlet,
-           {encoded->bytes.data(), static_cast<std::uint32_t>(encoded->bytes.size()), -1, &cursor, encoded});
+    append(outlet, &cursor, *encoded);
+    return true;
   }
   /// A batch that the connection has laid out for itself.
   void add(Outlet& outlet, Cursor& cursor, const EncodedBatch& encoded) {
-    if (slice_count_ == room_) grow();
-    append(outlet,
-           {encoded.bytes.data(), static_cast<std::uint32_t>(encoded.bytes.size()), -1, &cursor, &encoded});
+    if (end_ == room_end_) grow();
+    append(outlet, &cursor, encoded);
   }
   /// The session's own bytes: copied. While the outlet is clogged they queue behind its rest.
   void add(Outlet& outlet, std::string_view bytes);
@@ -79,28 +81,28 @@ class TurnOutput {
   void forget(const Session& session);
   [[nodiscard]] std::vector<Session*>& finishing() { return finishing_; }
 
-  [[nodiscard]] std::span<Outlet* const> outlets() const { return {outlets_.data(), outlet_count_}; }
-  [[nodiscard]] const Slice& slice(std::int32_t index) const {
-    return slices_[static_cast<std::size_t>(index)];
-  }
+  [[nodiscard]] bool is_empty() const { return end_ == slices_.data(); }
+  /// All slices of the turn; those with an outlet are the first of a list.
+  [[nodiscard]] std::span<const Slice> slices() const { return {slices_.data(), end_}; }
 
-  /// All slices of the outlet have left: the fast path.
-  void account_all(Outlet& outlet) {
-    for (std::int32_t i = outlet.first_slice; i >= 0;) {
-      const Slice& sent = slices_[static_cast<std::size_t>(i)];
-      if (sent.cursor != nullptr) {
-        sent.cursor->count_delivered(sent.encoded->frames);
-        if (sent.encoded->filtered > 0)
-          sent.cursor->count_dropped(DropReason::filtered, sent.encoded->filtered);
+  /// All of the list that begins with `first` has left: the fast path.
+  static void account_all(const Slice& first) {
+    first.outlet->last_slice = nullptr;
+    const Slice* sent = &first;
+    do {
+      if (sent->cursor == nullptr) {
+        first.outlet->own_bytes = 0;
+      } else {
+        sent->cursor->count_delivered(sent->encoded->frames);
+        if (sent->encoded->filtered > 0) [[unlikely]]
+          sent->cursor->count_dropped(DropReason::filtered, sent->encoded->filtered);
       }
-      i = sent.next;
-    }
-    outlet.first_slice = outlet.last_slice = -1;
-    outlet.own_bytes = 0;
+      sent = sent->next;
+    } while (sent != nullptr);
   }
   /// Only `taken` bytes have left. Entries that were not reached go back to their cursors; the end of a cut
   /// frame and the session's own bytes become the outlet's rest, which is clogged from now on.
-  void account_part(Outlet& outlet, std::size_t taken, Millis now_ms);
+  void account_part(const Slice& first, std::size_t taken, Millis now_ms);
 
   /// After the flush: forgets the turn.
   void clear();
@@ -109,32 +111,32 @@ class TurnOutput {
 
  private:
   /// There is room for it.
-  void append(Outlet& outlet, const Slice& slice) {
-    const auto index = static_cast<std::int32_t>(slice_count_++);
-    slices_[static_cast<std::size_t>(index)] = slice;
-    if (outlet.first_slice < 0) {
-      outlet.first_slice = index;
-      outlets_[outlet_count_++] = &outlet;
+  void append(Outlet& outlet, Cursor* cursor, const EncodedBatch& encoded) {
+    Slice* const slice = end_++;
+    slice->cursor = cursor;
+    slice->encoded = &encoded;
+    slice->next = nullptr;
+    Slice* const earlier = std::exchange(outlet.last_slice, slice);
+    if (earlier == nullptr) [[likely]] {
+      slice->outlet = &outlet;
     } else {
-      slices_[static_cast<std::size_t>(outlet.last_slice)].next = index;
+      slice->outlet = nullptr;
+      earlier->next = slice;
     }
-    outlet.last_slice = index;
   }
-  void add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form);
+  bool add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form);
   void grow();
   void account_cut(Outlet& outlet, const Slice& slice, std::size_t taken);
 
   Shard& shard_;
-  std::vector<Slice> slices_;     // the first slice_count_ are this turn's
-  std::vector<Outlet*> outlets_;  // no fewer places than there are for slices
-  std::uint32_t slice_count_ = 0;
-  std::uint32_t outlet_count_ = 0;
-  std::uint32_t room_ = 0;  // for slices
+  std::vector<Slice> slices_;  // this turn's are those before end_
+  Slice* end_ = nullptr;
+  Slice* room_end_ = nullptr;
   std::vector<Session*> finishing_;
   std::vector<std::unique_ptr<char[]>> blocks_;  // the sessions' own bytes
   std::size_t block_used_ = 0;
   std::size_t block_bytes_ = 0;
-  std::vector<std::unique_ptr<EncodedBatch>> own_batches_;
+  std::deque<EncodedBatch> own_batches_;
   std::string scratch_;
 };
 

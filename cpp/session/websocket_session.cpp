@@ -347,12 +347,8 @@ void WebSocketSession::on_closed() {
 
 bool WebSocketSession::stage(Cursor& cursor, const Batch& batch) {
   if (outlet_.is_clogged || phase_ != Phase::connected) return false;
-  if (cursor.tag() == 0) {
-    context_.output.add(outlet_, cursor, batch, kWsJsonForm);
-  } else {
-    context_.output.add(outlet_, cursor, batch, kWsJsonNoticesForm);
-  }
-  return true;
+  if (cursor.tag() == 0) return context_.output.add(outlet_, cursor, batch, kWsJsonForm);
+  return context_.output.add(outlet_, cursor, batch, kWsJsonNoticesForm);
 }
 
 void WebSocketSession::on_gap(Cursor& cursor, const Gap& /*gap*/) {

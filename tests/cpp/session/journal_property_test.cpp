@@ -415,7 +415,7 @@ std::vector<std::string> Story::play() {
                                                              {"a", "b", "live", "notices"}};
   if (setting.loses_a_frame) {
     world.loses = [this, left = 1](const Slice& slice) mutable {
-      return slice.bytes > 0 && chance.one_in(20) && left-- > 0;
+      return !slice.bytes().empty() && chance.one_in(20) && left-- > 0;
     };
   }
   const std::size_t count = 2 + chance.below(5);

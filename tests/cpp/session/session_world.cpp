@@ -95,7 +95,7 @@ World::~World() {
 
 bool World::take_over(Millis clock_ahead_ms) {
   const auto is_at_rest = [](const auto& lane) {
-    return !lane->shard.is_under_way() && lane->output.outlets().empty();
+    return !lane->shard.is_under_way() && lane->output.is_empty();
   };
   while (!std::all_of(lanes.begin(), lanes.end(), is_at_rest)) turn();
 
@@ -238,22 +238,24 @@ bool World::flush_rest(TestConnection& connection) {
 }
 
 void World::flush(Lane& lane) {
-  for (int round = 0; round < 2 && !lane.output.outlets().empty(); ++round) {
+  for (int round = 0; round < 2 && !lane.output.is_empty(); ++round) {
     std::vector<Outlet*> emptied;
     std::vector<TestConnection*> broken;
-    for (Outlet* outlet : lane.output.outlets()) {
+    for (const Slice& first : lane.output.slices()) {
+      Outlet* const outlet = first.outlet;
+      if (outlet == nullptr) continue;
       TestConnection& connection = connection_of(*outlet);
       std::string bytes;
       std::size_t total = 0;
       std::vector<std::pair<std::size_t, std::size_t>> losses;
-      for (std::int32_t i = outlet->first_slice; i >= 0; i = lane.output.slice(i).next) {
-        const Slice& slice = lane.output.slice(i);
-        if (loses && slice.cursor != nullptr && loses(slice)) losses.emplace_back(total, slice.bytes);
-        bytes.append(slice.data, slice.bytes);
-        total += slice.bytes;
+      for (const Slice* slice = &first; slice != nullptr; slice = slice->next) {
+        const std::size_t length = slice->bytes().size();
+        if (loses && slice->cursor != nullptr && loses(*slice)) losses.emplace_back(total, length);
+        bytes.append(slice->bytes());
+        total += length;
       }
       if (connection.kernel.is_broken) {
-        lane.output.account_part(*outlet, 0, clock.now);
+        lane.output.account_part(first, 0, clock.now);
         broken.push_back(&connection);
         continue;
       }
@@ -266,10 +268,10 @@ void World::flush(Lane& lane) {
       }
       if (connection.client != nullptr && !connection.is_gone) connection.client->on_bytes(arrived);
       if (taken == total) {
-        lane.output.account_all(*outlet);
+        TurnOutput::account_all(first);
         if (outlet->wants_empty_notice) emptied.push_back(outlet);
       } else {
-        lane.output.account_part(*outlet, taken, clock.now);
+        lane.output.account_part(first, taken, clock.now);
       }
     }
     lane.output.clear();
@@ -285,13 +287,13 @@ void World::flush(Lane& lane) {
 void World::settle(Lane& lane) {
   for (std::size_t i = lane.connections.size(); i > 0; --i) {
     TestConnection& connection = *lane.connections[i - 1];
-    const bool is_empty = !connection.outlet.is_clogged && connection.outlet.first_slice < 0;
+    const bool is_empty = !connection.outlet.is_clogged && connection.outlet.last_slice == nullptr;
     if (!connection.is_close_wanted || !is_empty) continue;
     if (connection.client != nullptr) connection.client->is_ended = true;
     drop(connection);
   }
   lane.replaced.clear();
-  if (lane.output.outlets().empty()) lane.graveyard.clear();
+  if (lane.output.is_empty()) lane.graveyard.clear();
 }
 
 bool World::turn(Lane& lane) {
@@ -317,10 +319,10 @@ bool World::turn(Lane& lane) {
   for (Session* session : finishing) {
     if (session != nullptr) session->finish_turn();
   }
-  has_moved |= !lane.output.outlets().empty() || !finishing.empty();
+  has_moved |= !lane.output.is_empty() || !finishing.empty();
   flush(lane);
   settle(lane);
-  has_moved |= lane.shard.has_work() || !lane.output.finishing().empty() || !lane.output.outlets().empty();
+  has_moved |= lane.shard.has_work() || !lane.output.finishing().empty() || !lane.output.is_empty();
   Shard::unbind_this_thread();
   return has_moved;
 }
