@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "protocol/centrifuge_codes.hpp"
 #include "protocol/position_token.hpp"
 #include "protocol/sse_event.hpp"
 #include "session/forms.hpp"
@@ -225,9 +224,17 @@ void SseSession::on_closed() {
   log_close(Transport::sse);
 }
 
-void SseSession::drain() {
+void SseSession::drain() { send_away(kDisconnectShutdown); }
+
+void SseSession::on_slow(Cursor& /*cursor*/) {
+  if (is_ending_) return;  // another channel of it was slow in the same turn
+  context_.counters.slow.fetch_add(1, std::memory_order_relaxed);
+  send_away(kDisconnectSlow);
+}
+
+void SseSession::send_away(const DisconnectCode& why) {
   if (std::exchange(is_ending_, true)) return;
-  note_goodbye(kDisconnectShutdown.code, kDisconnectShutdown.reason);
+  note_goodbye(why.code, why.reason);
   std::string goodbye;
   append_sse_retry(goodbye, jittered_retry_ms(context_));
   context_.output.add(outlet_, goodbye);
