@@ -158,6 +158,7 @@ void GatewayShard::release_connections() {
     ::close(connection->outlet.descriptor);
     connection->is_gone = true;
     count_clogged(*connection);
+    set_kernel_bytes(*connection, 0);
   }
   shared_.connections.fetch_sub(connections_.size());
   connections_.clear();
@@ -295,14 +296,8 @@ void GatewayShard::count_clogged(Connection& connection) {
   if (std::exchange(connection.is_counted_clogged, is_clogged) == is_clogged) return;
   if (is_clogged) {
     counters_.clogged.fetch_add(1, std::memory_order_relaxed);
-    connection.clogged_index = static_cast<std::uint32_t>(clogged_.size());
-    clogged_.push_back(&connection);
   } else {
     counters_.clogged.fetch_sub(1, std::memory_order_relaxed);
-    set_kernel_bytes(connection, 0);
-    clogged_[connection.clogged_index] = clogged_.back();
-    clogged_[connection.clogged_index]->clogged_index = connection.clogged_index;
-    clogged_.pop_back();
   }
 }
 
@@ -311,12 +306,12 @@ void GatewayShard::set_kernel_bytes(Connection& connection, std::uint32_t bytes)
   connection.kernel_bytes = bytes;
 }
 
-void GatewayShard::measure_clogged() {
+void GatewayShard::measure_some() {
   // It is a system call each: a bounded number per tick, in turns.
-  const std::size_t count = std::min(clogged_.size(), kMeasuredPerTick);
+  const std::size_t count = std::min(connections_.size(), kMeasuredPerTick);
   for (std::size_t i = 0; i < count; ++i) {
-    next_measured_ = (next_measured_ + 1) % clogged_.size();
-    Connection& connection = *clogged_[next_measured_];
+    next_measured_ = (next_measured_ + 1) % connections_.size();
+    Connection& connection = *connections_[next_measured_];
     set_kernel_bytes(connection, kernel_bytes_of(connection.outlet.descriptor));
   }
 }
@@ -415,14 +410,20 @@ Millis GatewayShard::deadline_of(const Connection& connection) const {
 }
 
 void GatewayShard::on_tick() {
-  measure_clogged();
+  measure_some();
   due_.clear();
   wheel_.advance(clock_.now_ms(), due_);
   const Millis now = clock_.now_ms();
   bool is_anything_due = false;
+  std::int64_t room = shared_.limits.deliveries_per_turn;
   for (Connection* connection : due_) {
     if (connection->is_gone) continue;
     if (deadline_of(*connection) <= now) {
+      if (room-- <=
+          0) {  // deadlines of many at once are spread over ticks: others have their turns in between
+        wheel_.schedule(*connection, now + TimerWheel::kTickMs);
+        continue;
+      }
       is_anything_due = true;
       const Outlet& outlet = connection->outlet;
       if (connection->is_lingering) {
@@ -611,6 +612,7 @@ void GatewayShard::drop(Connection& connection) {
   if (connection.is_gone) return;
   connection.is_gone = true;
   count_clogged(connection);
+  set_kernel_bytes(connection, 0);
   if (!connection.is_lingering) connection.session->let_go();
   wheel_.remove(connection);
   std::erase(read_queue_, &connection);

@@ -116,7 +116,7 @@ class GatewayShard final : private ConnectionHost {
   void lost(Connection& connection);
   void stalled(Connection& connection);
   void set_kernel_bytes(Connection& connection, std::uint32_t bytes);
-  void measure_clogged();
+  void measure_some();
   void drop_broken(Connection& connection);
   void read(Connection& connection);
   void read_queued();
@@ -153,8 +153,7 @@ class GatewayShard final : private ConnectionHost {
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<Connection>> graveyard_;  // dropped in this turn
   std::vector<std::unique_ptr<Session>> replaced_;
-  std::vector<Connection*> clogged_;
-  std::size_t next_measured_ = 0;  // of those
+  std::size_t next_measured_ = 0;  // of the connections
   std::vector<Connection*> settling_;
   std::vector<Connection*> read_queue_;
   std::vector<Connection*> due_;

@@ -523,8 +523,9 @@ class Server(HookDecorators):
 
         Now: `connections` (of `connections_max`), `websocket`, `sse`, `polls`, `subscriptions`, `channels`,
         `clogged` (connections whose kernel buffer is full), `kernel_bytes` (memory in which the kernel holds
-        what is unsent for those), `resident_bytes` (memory of this process, without that), `lagging`
-        (subscriptions that are behind), `history_bytes`.
+        what clients have not acknowledged; a thread looks at 5,000 connections a second for it),
+        `resident_bytes` (memory of this process, without that), `lagging` (subscriptions that are behind),
+        `history_bytes`.
 
         Ever: `accepted` connections, `turned_away` (closed unheard: out of descriptors or places), `refused`
         (over the limit of connections), `handshake_timeouts` (no whole request, or no connect command, in

@@ -326,11 +326,10 @@ async def test_the_kernels_share_stands_beside_the_memory_of_the_process(
     readers = 10
     async with AsyncExitStack() as stack:
         stalled = [await stall_sse(server, stack) for _ in range(readers)]
-        assert server.stats()["kernel_bytes"] == 0
         for _ in range(100):
             server.publish("c", PAYLOAD)
         await until(lambda: server.stats()["clogged"] == readers)
-        held = await settled(lambda: server.stats()["kernel_bytes"])
+        held = await settled(lambda: server.stats()["kernel_bytes"], 0.5)
         # Bookkeeping included; at most one piece of a send stands beyond the bound.
         assert readers * bound / 2 < held < readers * (bound + 3 * 65_536)
         resident = server.stats()["resident_bytes"]
