@@ -73,7 +73,10 @@ std::vector<ConfigOption> make_options() {
        "to hooks that are to answer",
        100, kDayMs},
       {"heartbeat.comment_interval_ms", "", &Heartbeat::comment_interval_ms,
-       "SSE: a comment when nothing else was written; 0: never", 0, kDayMs},
+       "SSE: a comment when nothing else was written for so long, less up to a quarter of it, which is "
+       "random; "
+       "0: never",
+       0, kDayMs},
       {"heartbeat.sse_retry_ms", "", &Heartbeat::sse_retry_ms, "reconnection time that EventSource is told",
        0, kDayMs},
   };

@@ -28,6 +28,12 @@ std::uint64_t jittered_retry_ms(SessionContext& context) {
   return retry + context.random.below(retry + 1);
 }
 
+/// Between three quarters of the interval and all of it.
+Millis some_comment_interval_ms(SessionContext& context) {
+  const Millis interval = context.heartbeat.comment_interval_ms;
+  return interval - static_cast<Millis>(context.random.below(static_cast<std::uint64_t>(interval / 4) + 1));
+}
+
 }  // namespace
 
 void append_sse_come_back(std::string& out, SessionContext& context, std::string_view extra_headers) {
@@ -50,7 +56,8 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest req
                        std::string_view extra_headers)
     : Session(context, outlet),
       identity_(std::move(request.identity)),
-      client_(make_client_id(context.random)) {
+      client_(make_client_id(context.random)),
+      comment_interval_ms_(some_comment_interval_ms(context)) {
   log_connect(Transport::sse);
   context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
   std::string head;
@@ -75,6 +82,7 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, const SseState& 
     : Session(context, outlet),
       identity_{state.user, state.info_json},
       client_(state.client),
+      comment_interval_ms_(some_comment_interval_ms(context)),
       comment_due_ms_(deadline_in(state.comment_left_ms, context.clock.now_ms())),
       is_ending_(state.is_ending) {
   context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
@@ -200,8 +208,7 @@ void SseSession::on_outlet_empty() {
 }
 
 Millis SseSession::next_comment_ms() const {
-  const Millis interval = context_.heartbeat.comment_interval_ms;
-  return interval > 0 ? context_.clock.now_ms() + interval : kNoDeadline;
+  return comment_interval_ms_ > 0 ? context_.clock.now_ms() + comment_interval_ms_ : kNoDeadline;
 }
 
 void SseSession::on_deadline(Millis now_ms) {
