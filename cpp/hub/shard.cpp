@@ -119,7 +119,11 @@ bool Shard::turn() {
     ShardChannel* home = touched_.front();
     touched_.pop_front();
     home->is_touched_ = false;
-    step(*home, budget);
+    // In shares of the turn's quantum: who has few subscribers is served in the turn in which it comes.
+    std::size_t share = std::min(budget, limits_.deliveries_per_turn / 8 + 1);
+    budget -= share;
+    step(*home, share);
+    budget += share;
     if ((home->batch_ || home->has_more_) && !home->is_touched_) {  // round robin: the others come first
       home->is_touched_ = true;
       touched_.push_back(home);
