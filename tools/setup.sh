@@ -39,6 +39,7 @@ need libssl-dev header openssl/ssl.h
 if [[ $purpose != run ]]; then
   need libgtest-dev header gtest/gtest.h
   want curl command -v curl
+  want iproute2 command -v ip
   want chromium command -v chromium
   want chromium-driver command -v chromedriver
   command -v npm >/dev/null || optional+=(nodejs npm)

@@ -17,6 +17,7 @@ struct Connection {
   Connection* wheel_next = nullptr;
   std::int32_t wheel_slot = -1;
   std::uint32_t index = 0;            // in the shard's list
+  std::uint32_t kernel_bytes = 0;     // that the kernel holds for it unacknowledged, as last measured
   Millis scheduled_ms = kNoDeadline;  // when the wheel will look at it
   Millis linger_until_ms = 0;         // closing: waits for the peer's end
   bool is_reading_paused = false;

@@ -1,5 +1,6 @@
 #include "gateway/gateway_shard.hpp"
 
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/epoll.h>
@@ -33,11 +34,29 @@ using asio::ip::tcp;
 namespace {
 constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::size_t kEventsPerCall = 512;
+constexpr std::size_t kMeasuredPerTick = 256;
 
 Connection& connection_of(Outlet& outlet) {
   // The outlet is the connection's first member.
   static_assert(offsetof(Connection, outlet) == 0);
   return *reinterpret_cast<Connection*>(&outlet);
+}
+
+/// Memory in which the kernel holds what a socket has still to send or to hear acknowledged.
+std::uint32_t kernel_bytes_of(int descriptor) {
+  std::array<std::uint32_t, SK_MEMINFO_VARS> memory{};
+  socklen_t size = sizeof memory;
+  ::getsockopt(descriptor, SOL_SOCKET, SO_MEMINFO, memory.data(), &size);
+  return memory[SK_MEMINFO_WMEM_QUEUED];
+}
+
+/// Is the peer's kernel silent, too? It has not answered the last data (sent again and again, if so), while
+/// that of a client that is merely stopped goes on acknowledging probes of its full window.
+bool is_silent(int descriptor) {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  if (::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0) return false;
+  return info.tcpi_last_ack_recv > info.tcpi_last_data_sent;
 }
 }  // namespace
 
@@ -139,6 +158,7 @@ void GatewayShard::release_connections() {
     ::close(connection->outlet.descriptor);
     connection->is_gone = true;
     count_clogged(*connection);
+    set_kernel_bytes(*connection, 0);
   }
   shared_.connections.fetch_sub(connections_.size());
   connections_.clear();
@@ -281,13 +301,28 @@ void GatewayShard::count_clogged(Connection& connection) {
   }
 }
 
+void GatewayShard::set_kernel_bytes(Connection& connection, std::uint32_t bytes) {
+  counters_.kernel_bytes.fetch_add(std::uint64_t{bytes} - connection.kernel_bytes, std::memory_order_relaxed);
+  connection.kernel_bytes = bytes;
+}
+
+void GatewayShard::measure_some() {
+  // It is a system call each: a bounded number per tick, in turns.
+  const std::size_t count = std::min(connections_.size(), kMeasuredPerTick);
+  for (std::size_t i = 0; i < count; ++i) {
+    next_measured_ = (next_measured_ + 1) % connections_.size();
+    Connection& connection = *connections_[next_measured_];
+    set_kernel_bytes(connection, kernel_bytes_of(connection.outlet.descriptor));
+  }
+}
+
 void GatewayShard::lost(Connection& connection) {
   int error = 0;
   socklen_t size = sizeof error;
   ::getsockopt(connection.outlet.descriptor, SOL_SOCKET, SO_ERROR, &error, &size);
   // TCP_USER_TIMEOUT: the kernel saw the stall first, on its own clock. Without bytes of ours that wait, too:
   // those that it has taken were never acknowledged.
-  if (error == ETIMEDOUT) return slow(connection);
+  if (error == ETIMEDOUT) return stalled(connection);
   connection.session->note_end(0, "the connection was lost");
 }
 
@@ -297,7 +332,11 @@ void GatewayShard::drop_broken(Connection& connection) {
   drop(connection);
 }
 
-void GatewayShard::slow(Connection& connection) {
+void GatewayShard::stalled(Connection& connection) {
+  if (is_silent(connection.outlet.descriptor)) {
+    counters_.no_ack.fetch_add(1, std::memory_order_relaxed);
+    return connection.session->note_end(0, "no ack: the peer has vanished");
+  }
   counters_.slow.fetch_add(1, std::memory_order_relaxed);
   connection.session->note_end(kDisconnectSlow.code, "slow: took nothing of what waited for it");
 }
@@ -371,19 +410,26 @@ Millis GatewayShard::deadline_of(const Connection& connection) const {
 }
 
 void GatewayShard::on_tick() {
+  measure_some();
   due_.clear();
   wheel_.advance(clock_.now_ms(), due_);
   const Millis now = clock_.now_ms();
   bool is_anything_due = false;
+  std::int64_t room = shared_.limits.deliveries_per_turn;
   for (Connection* connection : due_) {
     if (connection->is_gone) continue;
     if (deadline_of(*connection) <= now) {
+      if (room-- <=
+          0) {  // deadlines of many at once are spread over ticks: others have their turns in between
+        wheel_.schedule(*connection, now + TimerWheel::kTickMs);
+        continue;
+      }
       is_anything_due = true;
       const Outlet& outlet = connection->outlet;
       if (connection->is_lingering) {
         drop(*connection);
       } else if (outlet.is_clogged && outlet.progress_ms + shared_.limits.stall_timeout_ms <= now) {
-        slow(*connection);
+        stalled(*connection);
         drop(*connection);
       } else {
         outlet.session->on_deadline(now);
@@ -566,6 +612,7 @@ void GatewayShard::drop(Connection& connection) {
   if (connection.is_gone) return;
   connection.is_gone = true;
   count_clogged(connection);
+  set_kernel_bytes(connection, 0);
   if (!connection.is_lingering) connection.session->let_go();
   wheel_.remove(connection);
   std::erase(read_queue_, &connection);

@@ -114,7 +114,9 @@ class GatewayShard final : private ConnectionHost {
   void on_event(Connection& connection, std::uint32_t events);
   void count_clogged(Connection& connection);
   void lost(Connection& connection);
-  void slow(Connection& connection);
+  void stalled(Connection& connection);
+  void set_kernel_bytes(Connection& connection, std::uint32_t bytes);
+  void measure_some();
   void drop_broken(Connection& connection);
   void read(Connection& connection);
   void read_queued();
@@ -151,6 +153,7 @@ class GatewayShard final : private ConnectionHost {
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<Connection>> graveyard_;  // dropped in this turn
   std::vector<std::unique_ptr<Session>> replaced_;
+  std::size_t next_measured_ = 0;  // of the connections
   std::vector<Connection*> settling_;
   std::vector<Connection*> read_queue_;
   std::vector<Connection*> due_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -10,6 +11,14 @@
 
 namespace carillon {
 
+/// What becomes of a live subscriber that takes too little and falls behind.
+enum class SlowConsumer : std::uint8_t {
+  wait,       ///< it catches up from the log; what has left the log meanwhile is told as a gap
+  skip,       ///< it goes on at the top, and is told the gap
+  disconnect  ///< it is sent away in the way that makes it come back and resume
+};
+inline constexpr std::array<std::string_view, 3> kSlowConsumerNames{"wait", "skip", "disconnect"};
+
 /// What holds for a channel. Defaults are those of a hub without a config.
 struct ChannelOptions {
   std::size_t history_size = 1'000;  ///< publications that can be read again; 0: none, and no offsets
@@ -17,6 +26,9 @@ struct ChannelOptions {
   std::size_t history_bytes = 4 * 1024 * 1024;  ///< of the publications kept
   std::size_t live_window_entries = 64;         ///< kept for live cursors even where there is no history
   std::size_t live_window_bytes = 256 * 1024;
+  SlowConsumer slow_consumer = SlowConsumer::wait;
+  /// A subscriber that is further behind than this when it can take again is a slow one.
+  std::size_t slow_consumer_entries = 500;
   bool presence = true;
   bool join_leave = false;
   bool allow_subscribe = false;

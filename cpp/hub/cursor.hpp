@@ -13,12 +13,14 @@ class Batch;
 class Cursor;
 class ShardChannel;
 
-/// What a cursor is told when publications had left the history before it could take them, or when the
-/// channel has a new epoch (offsets of the two do not compare then: lost_from may be above lost_to).
+/// What a cursor is told when publications had left the history before it could take them, when the channel's
+/// policy has taken it past them, or when the channel has a new epoch (offsets of the two do not compare
+/// then: lost_from may be above lost_to).
 struct Gap {
   Offset lost_from = 0;
   Offset lost_to = 0;
-  Position position;  ///< where the cursor goes on: after this
+  Position position;     ///< where the cursor goes on: after this
+  bool is_skip = false;  ///< the policy's doing: the publications may still be in the history
 };
 
 /// Where a cursor's entries go: a connection's session, a reader in memory, a test. Lives on one shard and is
@@ -33,6 +35,9 @@ class Sink {
   /// Publications were lost for this cursor. Never in a turn in which something has been staged for it
   /// before. It may be parked or closed in here, not destroyed.
   virtual void on_gap(Cursor& cursor, const Gap& gap) = 0;
+  /// The cursor has fallen too far behind, and its channel's policy is to send it away. Once each time that
+  /// it falls behind. It may be parked or closed in here; a sink that does neither catches up.
+  virtual void on_slow(Cursor& /*cursor*/) {}
 };
 
 /// A position in a channel and a sink: everything that reads is one. Owned by whoever subscribes, which must
@@ -74,7 +79,9 @@ class Cursor {
   enum class Place : std::uint8_t { closed, top, lagging };
 
   Place place_ = Place::closed;
-  bool is_queued_ = false;       // stands in the shard's list of those to be pumped
+  bool is_queued_ = false;  // stands in the shard's list of those to be pumped
+  bool has_fallen_behind_ =
+      false;                     // its sink could not take what the group took, and it has not caught up yet
   std::uint32_t index_ = 0;      // in the group at the top, or in the list of those to be pumped
   std::uint32_t all_index_ = 0;  // among all cursors of the channel on this shard
   std::uint32_t resets_ = 0;     // the channel's, when its position was last right

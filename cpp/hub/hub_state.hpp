@@ -26,6 +26,7 @@ struct CursorState {
   std::uint64_t delivered = 0;
   std::array<std::uint64_t, kDropReasons> dropped{};
   std::uint32_t under_way = 0;
+  bool has_fallen_behind = false;
 };
 
 struct LogState {

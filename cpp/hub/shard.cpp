@@ -119,7 +119,11 @@ bool Shard::turn() {
     ShardChannel* home = touched_.front();
     touched_.pop_front();
     home->is_touched_ = false;
-    step(*home, budget);
+    // In shares of the turn's quantum: who has few subscribers is served in the turn in which it comes.
+    std::size_t share = std::min(budget, limits_.deliveries_per_turn / 8 + 1);
+    budget -= share;
+    step(*home, share);
+    budget += share;
     if ((home->batch_ || home->has_more_) && !home->is_touched_) {  // round robin: the others come first
       home->is_touched_ = true;
       touched_.push_back(home);
@@ -227,10 +231,30 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
   std::unique_ptr<Batch> batch;
   std::optional<Gap> gap;
   pumped_ = &cursor;
+  if (channel.options.slow_consumer == SlowConsumer::disconnect && cursor.has_fallen_behind_) {
+    bool is_too_slow = false;
+    {
+      const std::lock_guard lock(channel.mutex);
+      is_too_slow = is_slow(cursor, channel);
+    }
+    if (is_too_slow) {
+      cursor.has_fallen_behind_ = false;
+      cursor.sink_->on_slow(cursor);
+      if (pumped_ == nullptr) return;
+    }
+  }
   {
     const std::lock_guard lock(channel.mutex);
     if (home.top_.empty() && !home.batch_) sync_top(home, *channel.link_of(*this));
+    const bool is_skipping =
+        channel.options.slow_consumer == SlowConsumer::skip && is_slow(cursor, channel) &&
+        !has_gap(channel, home.top_seq_, home.top_offset_, home.resets_);  // else its group has to move first
     if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_)) gap = skip_gap(cursor, channel);
+    if (is_skipping && cursor.seq_ < home.top_seq_) {
+      std::optional<Gap> skipped = skip_to_top(cursor, home);
+      if (skipped && gap) skipped->lost_from = gap->lost_from;
+      if (skipped) gap = skipped;
+    }
     // Never past the group: a cursor that overtook it could not join it any more.
     const Seq end = std::min(channel.log.end_seq(), home.top_seq_);
     if (cursor.seq_ < end)
@@ -286,8 +310,24 @@ std::optional<Gap> Shard::skip_gap(Cursor& cursor, const Channel& channel) {
   return gap;
 }
 
+bool Shard::is_slow(const Cursor& cursor, const Channel& channel) {
+  return cursor.has_fallen_behind_ &&
+         channel.log.end_seq() - cursor.seq_ > channel.options.slow_consumer_entries;
+}
+
+std::optional<Gap> Shard::skip_to_top(Cursor& cursor, const ShardChannel& home) {
+  const Offset from = cursor.offset_;
+  cursor.count_dropped(DropReason::skipped, static_cast<std::uint32_t>(home.top_seq_ - cursor.seq_));
+  cursor.seq_ = home.top_seq_;
+  cursor.offset_ = home.top_offset_;
+  cursor.resets_ = home.resets_;
+  if (cursor.offset_ == from) return std::nullopt;  // ephemeral entries are no part of a stream
+  return Gap{from + 1, cursor.offset_, {home.channel_->epoch, cursor.offset_}, true};
+}
+
 void Shard::join(ShardChannel& home, Cursor& cursor) {
   home.join(cursor);
+  cursor.has_fallen_behind_ = false;
   lagging_.fetch_sub(1, std::memory_order_relaxed);
 }
 
@@ -324,6 +364,7 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   cursor.seq_ = seq;
   cursor.offset_ = offset;
   cursor.resets_ = channel->resets;
+  cursor.has_fallen_behind_ = false;  // who comes back may have far to go
   cursor.announced_at_start_ = channel->announced - static_cast<std::int64_t>(channel->log.end_seq() - seq);
   cursor.delivered_ = 0;
   cursor.under_way_ = 0;
@@ -351,6 +392,7 @@ CursorState Shard::save(const Cursor& cursor) {
   state.delivered = cursor.delivered_;
   state.dropped = cursor.dropped_;
   state.under_way = cursor.under_way_;
+  state.has_fallen_behind = cursor.has_fallen_behind_;
   return state;
 }
 
@@ -375,6 +417,7 @@ void Shard::restore(Cursor& cursor, const std::shared_ptr<Channel>& channel, con
   cursor.dropped_ = state.dropped;
   cursor.under_way_ = state.under_way;
   if (state.is_parked) park(cursor);
+  cursor.has_fallen_behind_ = state.has_fallen_behind && !cursor.is_at_top();
 }
 
 bool Shard::is_under_way() {
@@ -427,7 +470,10 @@ void Shard::unsubscribe(Cursor& cursor) {
 
 void Shard::rewind(Cursor& cursor, Seq seq, Offset offset) {
   if (!cursor.is_open()) return;
-  if (cursor.is_at_top()) leave(*cursor.home_, cursor);
+  if (cursor.is_at_top()) {
+    leave(*cursor.home_, cursor);
+    cursor.has_fallen_behind_ = true;
+  }
   unqueue(cursor);
   if (pumped_ == &cursor) pumped_ = nullptr;
   cursor.seq_ = seq;

@@ -141,6 +141,9 @@ class Shard {
   /// Is the log no longer what it was where somebody stands at (seq, offset)?
   static bool has_gap(const Channel& channel, Seq seq, Offset offset, std::uint32_t resets);
   static std::optional<Gap> skip_gap(Cursor& cursor, const Channel& channel);
+  /// Has it fallen so far behind that the channel's policy is to act?
+  static bool is_slow(const Cursor& cursor, const Channel& channel);
+  static std::optional<Gap> skip_to_top(Cursor& cursor, const ShardChannel& home);
   void join(ShardChannel& home, Cursor& cursor);
   void leave(ShardChannel& home, Cursor& cursor);
   void queue(Cursor& cursor);

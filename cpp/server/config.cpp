@@ -66,6 +66,18 @@ std::vector<std::string> read_texts(const std::string& path, const json& value) 
   return texts;
 }
 
+std::size_t read_choice(const std::string& path, const json& value, std::span<const std::string_view> words) {
+  const std::string text = read_text(path, value);
+  const auto found = std::find(words.begin(), words.end(), text);
+  if (found != words.end()) return static_cast<std::size_t>(found - words.begin());
+  std::string choices;
+  for (const std::string_view word : words) {
+    if (!choices.empty()) choices += word == words.back() ? " or " : ", ";
+    choices += "\"" + std::string(word) + "\"";
+  }
+  refuse(path, value.dump() + " is not known; use " + choices);
+}
+
 void check_table(const std::string& path, const json& value) {
   if (!value.is_object()) refuse(path, value.dump() + " is no table; write it as [" + path + "]");
 }
@@ -203,6 +215,12 @@ class Reader {
         return;
       }
     }
+    for (const ChannelChoice& row : channel_choices()) {
+      if (row.name == name) {
+        row.set(options, read_choice(path, value, row.words));
+        return;
+      }
+    }
     refuse_absent(path, name, value, absent_channel_feature);
     const std::vector<std::string_view> names = channel_option_names();
     refuse_unknown(path, names);
@@ -302,6 +320,7 @@ json channel_to_json(const ChannelOptions& options) {
   json table;
   for (const ChannelNumber& row : channel_numbers()) table[row.name] = value_of(options, row);
   for (const ChannelFlag& row : channel_flags()) table[row.name] = options.*(row.field);
+  for (const ChannelChoice& row : channel_choices()) table[row.name] = row.words[row.get(options)];
   return table;
 }
 
@@ -355,6 +374,8 @@ std::string config_schema() {
   }
   for (const ChannelFlag& row : channel_flags())
     add(prefix + std::string(row.name), "", "flag", options.*(row.field), row.doc);
+  for (const ChannelChoice& row : channel_choices())
+    add(prefix + std::string(row.name), "", "text", row.words[row.get(options)], row.doc);
   add(std::string(kNamespaces), "", "table", json::array(),
       "a list of tables: a name, and options as of without_namespace for the channels 'name:…'; "
       "with it, channels of other namespaces are unknown");

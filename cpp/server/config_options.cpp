@@ -73,7 +73,10 @@ std::vector<ConfigOption> make_options() {
        "to hooks that are to answer",
        100, kDayMs},
       {"heartbeat.comment_interval_ms", "", &Heartbeat::comment_interval_ms,
-       "SSE: a comment when nothing else was written; 0: never", 0, kDayMs},
+       "SSE: a comment when nothing else was written for so long, less up to a quarter of it, which is "
+       "random; "
+       "0: never",
+       0, kDayMs},
       {"heartbeat.sse_retry_ms", "", &Heartbeat::sse_retry_ms, "reconnection time that EventSource is told",
        0, kDayMs},
   };
@@ -103,6 +106,21 @@ constexpr std::array kChannelNumbers{
     number<&ChannelOptions::live_window_entries>("live_window_entries", 1,
                                                  "entries kept for live subscribers even without history"),
     number<&ChannelOptions::live_window_bytes>("live_window_bytes", 1'024, "bytes of them"),
+    number<&ChannelOptions::slow_consumer_entries>(
+        "slow_consumer_entries", 1,
+        "a live subscriber that is further behind when it can take again is a slow consumer"),
+};
+
+constexpr std::array kChannelChoices{
+    ChannelChoice{
+        "slow_consumer", kSlowConsumerNames,
+        "what becomes of a slow consumer: \"wait\" (it catches up from the log), \"skip\" (it is told a gap "
+        "and "
+        "goes on at the top) or \"disconnect\" (3008: SDKs come back and resume)",
+        [](const ChannelOptions& options) { return static_cast<std::size_t>(options.slow_consumer); },
+        [](ChannelOptions& options, std::size_t word) {
+          options.slow_consumer = static_cast<SlowConsumer>(word);
+        }},
 };
 
 constexpr std::array kChannelFlags{
@@ -155,11 +173,13 @@ const std::vector<ConfigOption>& config_options() {
 
 std::span<const ChannelNumber> channel_numbers() { return kChannelNumbers; }
 std::span<const ChannelFlag> channel_flags() { return kChannelFlags; }
+std::span<const ChannelChoice> channel_choices() { return kChannelChoices; }
 
 std::vector<std::string_view> channel_option_names() {
   std::vector<std::string_view> names;
   for (const auto& row : kChannelNumbers) names.push_back(row.name);
   for (const auto& row : kChannelFlags) names.push_back(row.name);
+  for (const auto& row : kChannelChoices) names.push_back(row.name);
   names.emplace_back("history_ttl_ms");
   return names;
 }

@@ -61,9 +61,18 @@ struct ChannelFlag {
   bool ChannelOptions::* field;
   std::string_view doc;
 };
+/// One of a few words.
+struct ChannelChoice {
+  std::string_view name;
+  std::span<const std::string_view> words;
+  std::string_view doc;
+  std::size_t (*get)(const ChannelOptions&);
+  void (*set)(ChannelOptions&, std::size_t);
+};
 [[nodiscard]] std::span<const ChannelNumber> channel_numbers();
 [[nodiscard]] std::span<const ChannelFlag> channel_flags();
-/// The names of both, that in milliseconds included.
+[[nodiscard]] std::span<const ChannelChoice> channel_choices();
+/// The names of all, that in milliseconds included.
 [[nodiscard]] std::vector<std::string_view> channel_option_names();
 
 /// What is missing, if `path` belongs to the Centrifuge family but not to this version; else empty.

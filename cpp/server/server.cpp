@@ -1,7 +1,10 @@
 #include "server/server.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -31,6 +34,14 @@ std::size_t threads_of(const ServerConfig& config) {
 FlushChoice flush_of(const ServerConfig& config) {
   if (config.flush == "io_uring") return FlushChoice::io_uring;
   return config.flush == "send" ? FlushChoice::send : FlushChoice::automatic;
+}
+
+/// Memory of this process.
+std::uint64_t resident_bytes() {
+  std::ifstream statm("/proc/self/statm");
+  std::uint64_t pages = 0;
+  statm >> pages >> pages;  // the second number
+  return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
 MemoryStoreLimits store_limits(const Limits& limits) {
@@ -343,7 +354,9 @@ std::string Server::stats() {
   std::uint64_t refused = 0;
   std::uint64_t slow = 0;
   std::uint64_t no_pong = 0;
+  std::uint64_t no_ack = 0;
   std::uint64_t clogged = 0;
+  std::uint64_t kernel_bytes = 0;
   std::uint64_t lagging = 0;
   std::uint64_t gaps_told = 0;
   std::uint64_t handshake_timeouts = 0;
@@ -358,7 +371,9 @@ std::string Server::stats() {
     refused += counters.refused;
     slow += counters.slow;
     no_pong += counters.no_pong;
+    no_ack += counters.no_ack;
     clogged += counters.clogged;
+    kernel_bytes += counters.kernel_bytes;
     lagging += shard->shard().lagging();
     gaps_told += shard->shard().gaps_told();
     handshake_timeouts += counters.handshake_timeouts;
@@ -382,6 +397,8 @@ std::string Server::stats() {
       {"channels_in_memory", hub_->channels_in_use()},
       {"channels_known", store_->channels_known()},
       {"clogged", clogged},
+      {"kernel_bytes", kernel_bytes},
+      {"resident_bytes", resident_bytes()},
       {"lagging", lagging},
       {"published", hub_->published()},
       {"recovered", hub_->recovered()},
@@ -396,6 +413,7 @@ std::string Server::stats() {
       {"turned_away", network_->shared.turned_away.load()},
       {"slow", slow},
       {"no_pong", no_pong},
+      {"no_ack", no_ack},
       {"handshake_timeouts", handshake_timeouts},
       {"bad_requests", bad_requests},
       {"log_lines_lost", network_->log.lost()},

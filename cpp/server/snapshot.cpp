@@ -68,7 +68,8 @@ void fields(Archive& archive, HubState& hub) {
 template <typename Archive>
 void fields(Archive& archive, CursorState& cursor) {
   archive(cursor.is_open, cursor.is_at_top, cursor.is_parked, cursor.seq, cursor.offset, cursor.resets,
-          cursor.announced_at_start, cursor.delivered, cursor.dropped, cursor.under_way);
+          cursor.announced_at_start, cursor.delivered, cursor.dropped, cursor.under_way,
+          cursor.has_fallen_behind);
 }
 template <typename Archive>
 void fields(Archive& archive, WebSocketState::Subscription& subscription) {
@@ -76,11 +77,15 @@ void fields(Archive& archive, WebSocketState::Subscription& subscription) {
           subscription.has_presence, subscription.is_leaving);
 }
 template <typename Archive>
+void fields(Archive& archive, WebSocketState::Skipped& skipped) {
+  archive(skipped.channel, skipped.position);
+}
+template <typename Archive>
 void fields(Archive& archive, WebSocketState& session) {
   archive(session.phase, session.has_native_pings, session.is_ping_due, session.ping_left_ms,
           session.pong_left_ms, session.phase_left_ms, session.user, session.client, session.conn_info_json,
           session.unfinished, session.pong, session.is_holding, session.held_commands, session.held_input,
-          session.subscriptions);
+          session.subscriptions, session.skipped);
 }
 template <typename Archive>
 void fields(Archive& archive, SseState::Subscription& subscription) {

@@ -24,7 +24,7 @@ struct Limits {
   std::int64_t history_publications = 300;
   std::int64_t recovery_bytes = 65'536;
   std::int64_t poll_publications = 1'000;
-  std::int64_t poll_bytes = 1'048'576;
+  std::int64_t poll_bytes = 131'072;
   std::int64_t poll_timeout_ms = 60'000;
   std::int64_t broadcast_channels = 10'000;
   std::int64_t kernel_backlog_bytes = 131'072;
@@ -86,7 +86,8 @@ inline constexpr std::array kLimitRows{
     LimitRow{"poll_publications", &Limits::poll_publications, "publications", 1,
              "a poll's answer holds no more; the next poll gets the rest"},
     LimitRow{"poll_bytes", &Limits::poll_bytes, "bytes", 1,
-             "a poll's answer takes no further publication beyond this; the next poll gets the rest"},
+             "a poll's answer takes no further publication beyond this; the next poll gets the rest. "
+             "It is what a client that stalls makes the process hold"},
     LimitRow{"poll_timeout_ms", &Limits::poll_timeout_ms, "ms", 1, "a longer timeout= is cut to this"},
     LimitRow{"broadcast_channels", &Limits::broadcast_channels, "channels", 1,
              "a broadcast to more is refused: API error 107"},

@@ -85,6 +85,10 @@ struct SessionCounters {
   std::atomic<std::uint64_t> refused{0};    ///< over the limit of connections, ever
   std::atomic<std::uint64_t> slow{0};       ///< closed with 3008, ever
   std::atomic<std::uint64_t> no_pong{0};    ///< closed with 3012, ever
+  /// Dropped since their peer acknowledged nothing in time, ever.
+  std::atomic<std::uint64_t> no_ack{0};
+  /// In which the kernel holds what peers have not acknowledged, now.
+  std::atomic<std::uint64_t> kernel_bytes{0};
   /// No whole request (408) or no connect command (3502) in time, ever.
   std::atomic<std::uint64_t> handshake_timeouts{0};
   /// Requests answered with 400, 405, 413 or 431, WebSockets closed for what they sent, ever.

@@ -24,6 +24,11 @@ struct WebSocketState {
     bool has_presence = false;
     bool is_leaving = false;
   };
+  /// A channel that the client was taken to the top of, and where it goes on there.
+  struct Skipped {
+    std::string channel;
+    Position position;
+  };
   std::uint8_t phase = 0;  ///< WebSocketSession::Phase
   bool has_native_pings = false;
   bool is_ping_due = false;
@@ -39,6 +44,7 @@ struct WebSocketState {
   std::string held_commands;
   std::string held_input;
   std::vector<Subscription> subscriptions;
+  std::vector<Skipped> skipped;
 };
 
 struct SseState {

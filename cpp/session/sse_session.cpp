@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "protocol/centrifuge_codes.hpp"
 #include "protocol/position_token.hpp"
 #include "protocol/sse_event.hpp"
 #include "session/forms.hpp"
@@ -29,6 +28,12 @@ std::uint64_t jittered_retry_ms(SessionContext& context) {
   return retry + context.random.below(retry + 1);
 }
 
+/// Between three quarters of the interval and all of it.
+Millis some_comment_interval_ms(SessionContext& context) {
+  const Millis interval = context.heartbeat.comment_interval_ms;
+  return interval - static_cast<Millis>(context.random.below(static_cast<std::uint64_t>(interval / 4) + 1));
+}
+
 }  // namespace
 
 void append_sse_come_back(std::string& out, SessionContext& context, std::string_view extra_headers) {
@@ -51,7 +56,8 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest req
                        std::string_view extra_headers)
     : Session(context, outlet),
       identity_(std::move(request.identity)),
-      client_(make_client_id(context.random)) {
+      client_(make_client_id(context.random)),
+      comment_interval_ms_(some_comment_interval_ms(context)) {
   log_connect(Transport::sse);
   context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
   std::string head;
@@ -76,6 +82,7 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, const SseState& 
     : Session(context, outlet),
       identity_{state.user, state.info_json},
       client_(state.client),
+      comment_interval_ms_(some_comment_interval_ms(context)),
       comment_due_ms_(deadline_in(state.comment_left_ms, context.clock.now_ms())),
       is_ending_(state.is_ending) {
   context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
@@ -201,8 +208,7 @@ void SseSession::on_outlet_empty() {
 }
 
 Millis SseSession::next_comment_ms() const {
-  const Millis interval = context_.heartbeat.comment_interval_ms;
-  return interval > 0 ? context_.clock.now_ms() + interval : kNoDeadline;
+  return comment_interval_ms_ > 0 ? context_.clock.now_ms() + comment_interval_ms_ : kNoDeadline;
 }
 
 void SseSession::on_deadline(Millis now_ms) {
@@ -225,9 +231,17 @@ void SseSession::on_closed() {
   log_close(Transport::sse);
 }
 
-void SseSession::drain() {
+void SseSession::drain() { send_away(kDisconnectShutdown); }
+
+void SseSession::on_slow(Cursor& /*cursor*/) {
+  if (is_ending_) return;  // another channel of it was slow in the same turn
+  context_.counters.slow.fetch_add(1, std::memory_order_relaxed);
+  send_away(kDisconnectSlow);
+}
+
+void SseSession::send_away(const DisconnectCode& why) {
   if (std::exchange(is_ending_, true)) return;
-  note_goodbye(kDisconnectShutdown.code, kDisconnectShutdown.reason);
+  note_goodbye(why.code, why.reason);
   std::string goodbye;
   append_sse_retry(goodbye, jittered_retry_ms(context_));
   context_.output.add(outlet_, goodbye);

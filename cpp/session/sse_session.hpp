@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/centrifuge_codes.hpp"
 #include "session/plain_request.hpp"
 #include "session/session.hpp"
 
@@ -29,6 +30,7 @@ class SseSession final : public Session {
 
   bool stage(Cursor& cursor, const Batch& batch) override;
   void on_gap(Cursor& cursor, const Gap& gap) override;
+  void on_slow(Cursor& cursor) override;
 
  private:
   void on_closed() override;
@@ -36,6 +38,8 @@ class SseSession final : public Session {
   struct Subscription;
   void on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
   void stage_with_ids(Cursor& cursor, const Batch& batch);
+  /// Ends the stream in the way that makes EventSource come back.
+  void send_away(const DisconnectCode& why);
   void write_status(const Subscription& subscription, bool is_recovered, Offset offset, bool has_id);
   void append_token(std::string& out, const Cursor* moving, Offset moving_offset) const;
   void wrote() { comment_due_ms_ = next_comment_ms(); }
@@ -44,6 +48,8 @@ class SseSession final : public Session {
   Identity identity_;
   std::string client_;
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
+  const Millis
+      comment_interval_ms_;  // its own: what all were sent at once is not followed by comments at once
   Millis comment_due_ms_ = kNoDeadline;
   bool is_ending_ = false;
 };

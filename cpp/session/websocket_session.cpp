@@ -63,6 +63,7 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
       client_(state.client),
       conn_info_json_(state.conn_info_json) {
   context_.counters.websocket.fetch_add(1, std::memory_order_relaxed);
+  if (!state.skipped.empty()) skipped_ = std::make_unique<Skipped>(state.skipped);
   if (state.pong) pong_ = std::make_unique<std::string>(*state.pong);
   for (const WebSocketState::Subscription& saved : state.subscriptions) {
     Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(*this, saved));
@@ -88,6 +89,7 @@ std::optional<SessionState::Kind> WebSocketSession::save_kind() const {
   state.conn_info_json = conn_info_json_;
   state.unfinished = parser_.unfinished();
   if (pong_) state.pong = *pong_;
+  if (skipped_) state.skipped = *skipped_;
   if (held_) {
     state.is_holding = true;
     state.held_commands = held_->commands;
@@ -351,11 +353,17 @@ bool WebSocketSession::stage(Cursor& cursor, const Batch& batch) {
   return context_.output.add(outlet_, cursor, batch, kWsJsonNoticesForm);
 }
 
-void WebSocketSession::on_gap(Cursor& cursor, const Gap& /*gap*/) {
+void WebSocketSession::on_gap(Cursor& cursor, const Gap& gap) {
   // Told as "insufficient state": the SDK subscribes again with its position and learns that it is not
   // recovered.
   for (const auto& subscription : subscriptions_) {
     if (&subscription->cursor != &cursor) continue;
+    if (gap.is_skip) {  // the log may still have it all: it would only be sent after all
+      if (!skipped_) skipped_ = std::make_unique<Skipped>();
+      if (skipped_->size() >= static_cast<std::size_t>(context_.limits.channels_per_connection))
+        skipped_->erase(skipped_->begin());
+      skipped_->push_back({subscription->channel, gap.position});
+    }
     reply([&](std::string& out) {
       codec_.encode_push_unsubscribe(out, subscription->channel, kUnsubscribeInsufficientState.code,
                                      kUnsubscribeInsufficientState.reason);
@@ -364,6 +372,11 @@ void WebSocketSession::on_gap(Cursor& cursor, const Gap& /*gap*/) {
     outlet_.wants_empty_notice = true;
     return;
   }
+}
+
+void WebSocketSession::on_slow(Cursor& /*cursor*/) {
+  context_.counters.slow.fetch_add(1, std::memory_order_relaxed);
+  disconnect_with(kDisconnectSlow);
 }
 
 // ---- commands
@@ -507,8 +520,7 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
     reply_error(command.id, command.type != 0 ? kErrorPermissionDenied : kErrorBadRequest);
     return true;
   }
-  std::optional<Since> since;
-  if (command.is_recover) since = Since::from(command.epoch, command.offset);
+  const std::optional<Since> since = take_since(command);
   const bool must_recover = (command.flag & 2U) != 0;
   const Question asked = question(Operation::subscribe, command.channel);
   const std::optional<Verdict> verdict = context_.access.answer(asked);
@@ -531,6 +543,21 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
         forget(*waiting);
       });
   return true;
+}
+
+std::optional<Since> WebSocketSession::take_since(const Command& command) {
+  std::optional<Since> since;
+  if (command.is_recover) since = Since::from(command.epoch, command.offset);
+  if (!skipped_) return since;
+  const auto skipped = std::find_if(skipped_->begin(), skipped_->end(),
+                                    [&](const auto& each) { return each.channel == command.channel; });
+  if (skipped == skipped_->end()) return since;
+  const Position goes_on = skipped->position;
+  skipped_->erase(skipped);
+  if (skipped_->empty()) skipped_.reset();
+  // A position that matches no epoch is not recovered.
+  if (since && since->accepts(goes_on.epoch) && since->offset < goes_on.offset) since = Since{};
+  return since;
 }
 
 void WebSocketSession::open_subscription(std::uint32_t id, Subscription& subscription,

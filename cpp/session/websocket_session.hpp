@@ -38,6 +38,7 @@ class WebSocketSession final : public Session {
 
   bool stage(Cursor& cursor, const Batch& batch) override;
   void on_gap(Cursor& cursor, const Gap& gap) override;
+  void on_slow(Cursor& cursor) override;
 
  private:
   void on_closed() override;
@@ -45,6 +46,7 @@ class WebSocketSession final : public Session {
   enum class Phase : std::uint8_t { waiting, connecting, connected, closing, closed };
   struct Subscription;
   struct Held;
+  using Skipped = std::vector<WebSocketState::Skipped>;
 
   void read_frames(std::span<char> bytes);
   void read_commands(std::string_view frame, bool is_new_frame);
@@ -52,6 +54,8 @@ class WebSocketSession final : public Session {
   bool handle_connect(const Command& command);
   void on_identified(std::uint32_t id, const Verdict& verdict);
   bool handle_subscribe(const Command& command);
+  /// Where the client wants to go on, unless its channel's policy has taken it past that.
+  [[nodiscard]] std::optional<Since> take_since(const Command& command);
   void open_subscription(std::uint32_t id, Subscription& subscription, const std::optional<Since>& since,
                          bool must_recover);
   void on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome,
@@ -106,6 +110,7 @@ class WebSocketSession final : public Session {
   std::string info_json_;
   std::unique_ptr<std::string> pong_;  // payload of the newest ping that is to be answered
   std::unique_ptr<Held> held_;         // input that waits until replies have left
+  std::unique_ptr<Skipped> skipped_;   // channels that it was taken to the top of, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
   std::uint32_t leaving_ = 0;  // of the subscriptions
 };

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,6 +20,10 @@ class Channel:
         join_leave: Whether subscribers are told who comes and goes.
         live_window_entries: Entries kept for delivery even where `history_size` is 0.
         live_window_bytes: The same in bytes.
+        slow_consumer: What becomes of a live subscriber that takes too little and falls behind. "wait": it
+            catches up from the log. "skip": it is told a gap and goes on with the newest. "disconnect": it is
+            sent away and comes back by itself.
+        slow_consumer_entries: How far behind it may be when it can take again.
         allow_subscribe_for_client: Clients may subscribe.
         allow_publish_for_client: Clients may publish.
         allow_presence_for_client: Clients may ask who is there.
@@ -33,6 +37,8 @@ class Channel:
     join_leave: bool | None = None
     live_window_entries: int | None = None
     live_window_bytes: int | None = None
+    slow_consumer: Literal["wait", "skip", "disconnect"] | None = None
+    slow_consumer_entries: int | None = None
     allow_subscribe_for_client: bool | None = None
     allow_publish_for_client: bool | None = None
     allow_presence_for_client: bool | None = None

@@ -522,7 +522,9 @@ class Server(HookDecorators):
         """Gauges and counters of the server, also `POST /api/stats`. Readable after it was stopped.
 
         Now: `connections` (of `connections_max`), `websocket`, `sse`, `polls`, `subscriptions`, `channels`,
-        `clogged` (connections whose kernel buffer is full), `lagging` (subscriptions that are behind),
+        `clogged` (connections whose kernel buffer is full), `kernel_bytes` (memory in which the kernel holds
+        what clients have not acknowledged; a thread looks at 5,000 connections a second for it),
+        `resident_bytes` (memory of this process, without that), `lagging` (subscriptions that are behind),
         `history_bytes`.
 
         Ever: `accepted` connections, `turned_away` (closed unheard: out of descriptors or places), `refused`
@@ -530,7 +532,8 @@ class Server(HookDecorators):
         time), `bad_requests` (answered with 400, 405, 413 or 431; WebSockets closed for what they sent),
         `requests`, `commands`, `published`, `recovered` and `not_recovered` (subscriptions that began with a
         position, each poll counted), `gaps_told` (to subscriptions while they were open), `slow` (closed with
-        3008), `no_pong` (3012), `log_lines_lost` (the queue to `logging` was full).
+        3008, or dropped since nothing was taken in time), `no_pong` (3012), `no_ack` (dropped since their
+        peer acknowledged nothing in time), `log_lines_lost` (the queue to `logging` was full).
         """
         counters: dict[str, Any] = _json.loads(self._whole().stats())
         return counters

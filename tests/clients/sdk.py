@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import json
+import signal
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +16,7 @@ from carillon.testing import wait_until
 from conftest import require_path, require_tool
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).parent
 
@@ -94,6 +96,15 @@ class Sdk:
     def offsets(self, channel: str) -> Sequence[int]:
         """Offsets of the publications that the application saw, in that order."""
         return [one["offset"] for one in self.events("publication", channel)]
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """The process stands still meanwhile (SIGSTOP): its kernel answers, it does not."""
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def close(self) -> None:
         """Ends the process."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pytest
 from carillon import Channel, Server
@@ -294,3 +294,47 @@ def test_binary_reaches_a_client_that_speaks_json(sdk: Sdk, server: Server) -> N
     server.publish("c", "text")
     first, second = sdk.wait_for("publication", "c", count=2)
     assert (first["data"], second["data"]) == ({"b64": "AP8="}, "text")
+
+
+def stopped_while_publishing(client: Sdk, server: Server, count: int) -> None:
+    """The client's process stands still while `count` publications of 20 kB come to the channel c."""
+    with client.stopped():
+        for _ in range(count):
+            server.publish("c", "x" * 20_000)
+        wait_until(lambda: server.stats()["clogged"] == 1)
+
+
+def test_who_is_sent_away_as_slow_resumes_without_a_gap(sdk: Sdk, serve: Callable[..., Server]) -> None:
+    server = serve(channels={"c": slow("disconnect")})
+    sdk.connect(server.url)
+    sdk.subscribe("c")
+    stopped_while_publishing(sdk, server, 300)
+    sdk.wait_for("publication", "c", count=300)
+    assert sdk.offsets("c") == list(range(1, 301))
+    assert [one["code"] for one in sdk.events("connecting")][1:] == [3008]
+    assert sdk.events("subscribed", "c")[-1]["recovered"] is True
+    assert server.stats()["slow"] == 1
+    assert_ledger_balances(server)
+
+
+def test_who_is_taken_to_the_top_learns_that_it_has_not_recovered(
+    sdk: Sdk, serve: Callable[..., Server]
+) -> None:
+    server = serve(channels={"c": slow("skip")})
+    sdk.connect(server.url)
+    sdk.subscribe("c")
+    stopped_while_publishing(sdk, server, 300)
+    told = sdk.wait_for("subscribed", "c", count=2)[1]
+    assert (told["wasRecovering"], told["recovered"]) == (True, False)
+    server.publish("c", "live again")
+    wait_until(lambda: sdk.offsets("c")[-1:] == [301])
+    taken = len(sdk.offsets("c")) - 1
+    assert sdk.offsets("c") == [*range(1, taken + 1), 301]
+    assert len(sdk.events("connecting")) == 1, "the connection stayed"
+    assert_ledger_balances(server)
+    assert server.ledger()["channels"][0]["dropped"]["skipped"] == 300 - taken
+
+
+def slow(policy: Literal["skip", "disconnect"]) -> Channel:
+    """A channel that keeps everything, and whose subscribers may be 50 publications behind."""
+    return Channel(slow_consumer=policy, slow_consumer_entries=50, history_bytes=1 << 26)

@@ -51,13 +51,19 @@ class PlainReader final : public Sink {
     gaps.push_back(gap);
     if (closes_on_gap) shard.unsubscribe(cursor);
   }
+  void on_slow(Cursor& /*sent_away*/) override {
+    ++slow;
+    if (closes_when_slow) shard.unsubscribe(cursor);
+  }
 
   Shard& shard;
   Cursor cursor;
   bool is_full = false;
   bool closes_on_gap = false;
+  bool closes_when_slow = false;
   std::function<void()> on_stage;
   std::size_t stages = 0;
+  std::size_t slow = 0;
   std::vector<std::string> taken;
   std::vector<std::uint32_t> batches;
   std::vector<Gap> gaps;

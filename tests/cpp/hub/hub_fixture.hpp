@@ -30,13 +30,17 @@ struct HubFixture : testing::Test {
   }
 
   static ChannelRules rules() {
-    ChannelOptions live, tiny, brief;
+    ChannelOptions live, tiny, brief, skip, disconnect;
     live.history_size = 0;
     live.live_window_entries = 4;
     tiny.history_size = 3;
     tiny.live_window_entries = 0;
     brief.history_ttl_ms = 1'000;
-    return ChannelRules({{"live*", live}, {"tiny*", tiny}, {"brief*", brief}});
+    skip.slow_consumer = SlowConsumer::skip;
+    disconnect.slow_consumer = SlowConsumer::disconnect;
+    skip.slow_consumer_entries = disconnect.slow_consumer_entries = 10;
+    return ChannelRules(
+        {{"live*", live}, {"tiny*", tiny}, {"brief*", brief}, {"skip*", skip}, {"disconnect*", disconnect}});
   }
 
   AppendResult publish(const std::string& channel, const std::string& data,

@@ -55,6 +55,8 @@ ChannelOptions some_options(SeededRandom& random) {
   options.history_ttl_ms = kTtls[random.below(kTtls.size())];
   options.live_window_entries = kWindows[random.below(kWindows.size())];
   options.live_window_bytes = random.chance(30) ? 1'000 : 262'144;
+  options.slow_consumer = static_cast<SlowConsumer>(random.below(kSlowConsumerNames.size()));
+  options.slow_consumer_entries = 1 + random.below(12);
   return options;
 }
 

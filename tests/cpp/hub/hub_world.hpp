@@ -24,6 +24,7 @@ class WhimsicalReader final : public Sink {
 
   bool stage(Cursor& cursor, const Batch& batch) override;
   void on_gap(Cursor& cursor, const Gap& gap) override;
+  void on_slow(Cursor& cursor) override;
 
   void subscribe(const std::optional<Since>& since);
   void close();
@@ -72,7 +73,8 @@ class HubWorld final : public StoreListener {
   struct Counts {
     std::uint64_t published = 0;  ///< to subscriptions that have ended; exact truth only
     std::uint64_t delivered = 0, filtered = 0;
-    std::uint64_t recovered = 0, told = 0, gaps = 0, duplicates = 0, failed = 0, renewed = 0;
+    std::uint64_t recovered = 0, told = 0, gaps = 0, duplicates = 0, failed = 0, renewed = 0, skipped = 0,
+                  slow = 0;
   };
   Counts counts;
 

@@ -367,6 +367,33 @@ TEST_F(SmallQuantumTest, AChannelWithManySubscribersDoesNotHoldUpOneWithASingle)
   EXPECT_EQ(alone.taken, numbers(1, 1));
 }
 
+TEST_F(ShardTest, NineteenThousandSubscribersDoNotHoldUpTheOneOfAnotherChannel) {
+  constexpr std::size_t kMany = 19'000;
+  std::size_t stages = 0;
+  std::deque<PlainReader> many;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    many.emplace_back(shard());
+    many.back().on_stage = [&stages] { ++stages; };
+    subscribe(many.back(), "big");
+  }
+  PlainReader single(shard());
+  subscribe(single, "small");
+  settle();
+  const std::size_t quantum = TurnLimits{}.deliveries_per_turn;
+  for (int round = 1; round <= 5; ++round) {  // the big channel is never through when the next one comes
+    publish("big", std::to_string(round));
+    turn();
+    publish("small", std::to_string(round));
+    stages = 0;
+    turn();
+    EXPECT_EQ(single.taken, numbers(1, round)) << "in the turn in which it comes";
+    EXPECT_LE(stages, quantum) << "work per turn is bounded";
+    EXPECT_GE(stages, quantum - 1) << "and the big one goes on meanwhile";
+  }
+  settle();
+  for (const PlainReader& reader : many) EXPECT_EQ(reader.taken, numbers(1, 5));
+}
+
 TEST_F(SmallQuantumTest, ThoseThatLagAndTheGroupDoNotStarveEachOther) {
   PlainReader lagging(shard());
   const Position start = publish("a", "1").position;

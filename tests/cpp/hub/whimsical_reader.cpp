@@ -46,6 +46,10 @@ void WhimsicalReader::on_gap(Cursor& /*cursor*/, const Gap& gap) {
   EXPECT_TRUE(staged_.empty());
   ++world_.counts.gaps;
   journal_.gap(gap);
+  if (gap.is_skip) {
+    ++world_.counts.skipped;
+    EXPECT_EQ(world_.truths_[channel_]->options.slow_consumer, SlowConsumer::skip);
+  }
   if (world_.is_calm_) return;
   switch (world_.random_.below(6)) {
     case 0:
@@ -56,6 +60,24 @@ void WhimsicalReader::on_gap(Cursor& /*cursor*/, const Gap& gap) {
       return;
     default:
       return;
+  }
+}
+
+void WhimsicalReader::on_slow(Cursor& /*cursor*/) {
+  EXPECT_TRUE(staged_.empty());
+  EXPECT_EQ(world_.truths_[channel_]->options.slow_consumer, SlowConsumer::disconnect);
+  ++world_.counts.slow;
+  switch (world_.random_.below(3)) {
+    case 0:
+      if (!world_.is_calm_) close();
+      return;
+    case 1:
+      if (world_.is_calm_) return;
+      world_.shards_[shard_]->park(cursor_);
+      is_clogged_ = true;
+      return;
+    default:
+      return;  // as a reader without a connection: it catches up
   }
 }
 

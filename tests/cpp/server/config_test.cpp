@@ -78,7 +78,8 @@ TEST(Config, EveryOptionOfANamespaceIsUnderstood) {
   const ChannelRules rules = rules_of(R"({"channel": {
     "without_namespace": {"history_size": 3, "allow_history_for_client": true},
     "namespaces": [{"name": "chat", "history_size": 5, "history_ttl": "10m", "history_bytes": 6000,
-                    "live_window_entries": 7, "live_window_bytes": 8000, "presence": false, "join_leave": true,
+                    "live_window_entries": 7, "live_window_bytes": 8000, "slow_consumer": "skip",
+                    "slow_consumer_entries": 40, "presence": false, "join_leave": true,
                     "allow_subscribe_for_client": true, "allow_publish_for_client": true,
                     "allow_presence_for_client": true}]}})");
   const ChannelOptions& chat = rules.options_for("chat:room");
@@ -87,6 +88,8 @@ TEST(Config, EveryOptionOfANamespaceIsUnderstood) {
   EXPECT_EQ(chat.history_bytes, 6'000U);
   EXPECT_EQ(chat.live_window_entries, 7U);
   EXPECT_EQ(chat.live_window_bytes, 8'000U);
+  EXPECT_EQ(chat.slow_consumer, SlowConsumer::skip);
+  EXPECT_EQ(chat.slow_consumer_entries, 40U);
   EXPECT_FALSE(chat.presence);
   EXPECT_TRUE(chat.join_leave && chat.allow_subscribe && chat.allow_publish && chat.allow_presence);
   EXPECT_FALSE(chat.allow_history);

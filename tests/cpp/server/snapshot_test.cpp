@@ -19,8 +19,9 @@ CursorState cursor(std::uint64_t seed) {
           .resets = 3,
           .announced_at_start = -4,
           .delivered = 5,
-          .dropped = {6, 7, 8},
-          .under_way = 9};
+          .dropped = {6, 7, 8, 10},
+          .under_way = 9,
+          .has_fallen_behind = seed % 2 == 1};
 }
 
 EntryRef entry(Offset offset, std::string data) {
@@ -65,6 +66,7 @@ Snapshot example() {
   web.pong = "pong";
   web.subscriptions = {{"a", cursor(1), true, false, true, false},
                        {"b", cursor(2), false, true, false, true}};
+  web.skipped = {{"c", {epoch, 8}}};
   socket.session.kind = web;
   socket.session.connected_age_ms = 5;
   socket.rest = std::string("\x81\0x", 3);
@@ -106,6 +108,10 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   const auto& web = std::get<WebSocketState>(read.gateway.connections[0].session.kind);
   EXPECT_EQ(web.pong, "pong");
   EXPECT_EQ(web.subscriptions[1].cursor.announced_at_start, -4);
+  EXPECT_TRUE(web.subscriptions[0].cursor.has_fallen_behind);
+  EXPECT_EQ(web.subscriptions[0].cursor.dropped[3], 10U);
+  ASSERT_EQ(web.skipped.size(), 1U);
+  EXPECT_EQ(web.skipped[0].position.offset, 8U);
   EXPECT_EQ(std::get<SseState>(read.gateway.connections[1].session.kind).subscriptions[0].epoch,
             Epoch::from_bits(12'345));
   const auto& http = std::get<HttpState>(read.gateway.connections[2].session.kind);

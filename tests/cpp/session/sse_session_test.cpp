@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <deque>
+
 #include "session/session_clients.hpp"
 
 namespace carillon::testing {
@@ -243,16 +246,39 @@ TEST(Sse, CommentsKeepAnIdleStreamAlive) {
   World world;
   SseClient client(world);
   client.open("channel=a");
-  world.advance(14'999);
+  world.advance(11'249);
   EXPECT_FALSE(client.blocks.back().is_comment);
-  world.advance(1);
+  world.advance(15'000 - 11'249);
   EXPECT_TRUE(client.blocks.back().is_comment);
   world.advance(5'000);
   world.publish("a", "1");
-  world.advance(14'999);
+  world.advance(11'249);
   EXPECT_FALSE(client.blocks.back().is_comment) << "an event is a sign of life too";
-  world.advance(1);
+  world.advance(15'000 - 11'249);
   EXPECT_TRUE(client.blocks.back().is_comment);
+}
+
+TEST(Sse, CommentsOfManyThatWereSentOneEventAtOnceAreSpread) {
+  World world;
+  std::deque<SseClient> clients;
+  for (int i = 0; i < 2'000; ++i) {
+    clients.emplace_back(world);
+    clients.back().open("channel=a");
+  }
+  world.advance(30'000);
+  world.publish("a", "1");
+  world.advance(11'249);
+  std::size_t before = 0;
+  std::size_t most = 0;
+  for (int i = 0; i < 38; ++i) {  // 100 ms by 100 ms, to 15 s
+    world.advance(100);
+    const auto now = static_cast<std::size_t>(std::count_if(
+        clients.begin(), clients.end(), [](const auto& client) { return client.blocks.back().is_comment; }));
+    most = std::max(most, now - before);
+    before = now;
+  }
+  EXPECT_EQ(before, 2'000U);
+  EXPECT_LT(most, 2 * 2'000U / 38) << "one step has twice its share";
 }
 
 TEST(Sse, CommentsDoNotPileUpForAReaderThatStands) {

@@ -162,7 +162,8 @@ TEST(Takeover, ACommentComesWhenItIsDue) {
   World world;
   SseClient client(world);
   client.open("channel=a");
-  world.advance(world.options.heartbeat.comment_interval_ms - 10);
+  world.run();
+  world.advance(client.connection->session->deadline() - world.clock.now - 10);
   ASSERT_TRUE(world.take_over(kOtherClock));
   const std::size_t before = client.blocks.size();
   world.advance(9);

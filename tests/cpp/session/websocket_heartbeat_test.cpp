@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <deque>
+#include <numeric>
 #include <set>
 #include <string>
 #include <vector>
@@ -30,6 +33,39 @@ TEST(WebSocketHeartbeat, TheFirstPingComesInTheSecondHalfOfTheInterval) {
     EXPECT_FALSE(client.close_code.has_value());
   }
   EXPECT_GT(seen.size(), 30U);
+}
+
+TEST(WebSocketHeartbeat, PingsOfManyThatCameAtOnceAreSpreadOverHalfAnInterval) {
+  constexpr std::size_t kMany = 10'000;
+  World world;
+  std::deque<WsClient> clients;
+  for (std::size_t i = 0; i < kMany; ++i) {
+    clients.emplace_back(world);
+    clients.back().open();
+    clients.back().send(R"({"id":1,"connect":{}})");
+  }
+  world.run();
+  const Millis interval = world.options.heartbeat.ping_interval_ms;
+  const auto pings = [&clients] {
+    return std::accumulate(clients.begin(), clients.end(), std::size_t{0},
+                           [](std::size_t sum, const WsClient& client) { return sum + client.heartbeats; });
+  };
+  world.advance(interval / 2);
+  const std::size_t early = pings();
+  EXPECT_LT(early, kMany / 50) << "a round trip after the first";
+  // 100 ms by 100 ms, over the second half of the interval.
+  constexpr Millis kStep = 100;
+  const auto steps = static_cast<std::size_t>(interval / 2 / kStep);
+  std::size_t before = early;
+  std::size_t most = 0;
+  for (std::size_t i = 0; i < steps; ++i) {
+    world.advance(kStep);
+    const std::size_t now = pings();
+    most = std::max(most, now - before);
+    before = now;
+  }
+  EXPECT_EQ(before, kMany);
+  EXPECT_LT(most, 2 * kMany / steps) << "one step has twice its share";
 }
 
 TEST(WebSocketHeartbeat, WithoutAPongTheConnectionIsClosed) {

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from carillon.testing import wait_until
-from wire_clients import Tcp, assert_delivered, open_sse, open_tcp, open_ws, row_of, until
+from wire_clients import (
+    Tcp,
+    assert_delivered,
+    open_http,
+    open_sse,
+    open_tcp,
+    open_ws,
+    poll,
+    row_of,
+    settled,
+    until,
+)
 from wire_frames import TEXT, frame, open_raw_ws, read_frame
 
 if TYPE_CHECKING:
@@ -210,3 +221,118 @@ async def test_a_slow_client_of_one_channel_does_not_hold_up_another(serve: Call
             server.publish("other", n)
         assert [each["data"] for each in await sse.publications(200)] == list(range(200))
         assert len(stalled) == 3
+
+
+def policy(name: str) -> dict[str, Any]:
+    """Settings of a server whose subscribers may be 20 publications behind, and whose log has them all."""
+    options = {"slow_consumer": name, "slow_consumer_entries": 20, "history_bytes": 16 * MEGABYTE}
+    return {"channels": {"*": options}}
+
+
+async def test_with_skip_a_late_reader_is_told_and_goes_on_at_the_top(serve: Callable[..., Server]) -> None:
+    server = serve(**policy("skip"))
+    async with AsyncExitStack() as stack:
+        socket = await stall_ws(server, stack)
+        stream = await stall_sse(server, stack)
+        for _ in range(100):
+            position = server.publish("c", PAYLOAD)
+        await until(lambda: server.stats()["clogged"] == 2)
+        socket.go_on_reading()
+        offset = 0
+        while (push := await ws_message(socket)).get("pub"):
+            offset += 1
+            assert push["pub"]["offset"] == offset
+        assert push["unsubscribe"] == {"code": 2500, "reason": "insufficient state"}
+        again = {"channel": "c", "recover": True, "offset": offset, "epoch": position.epoch}
+        await socket.write(frame(TEXT, json.dumps({"id": 3, "subscribe": again})))
+        reply = json.loads((await read_frame(socket)).payload)["subscribe"]
+        assert reply["was_recovering"]
+        assert "recovered" not in reply, "the log has it all, but this channel is for who wants the newest"
+        assert reply["offset"] == 100
+
+        stream.go_on_reading()
+        seen = 0
+        while (event := await sse_event(stream)).get("event") != "status":
+            seen += 1
+            assert json.loads(event["data"])["offset"] == seen
+        told = json.loads(event["data"])
+        assert (told["recovered"], told["offset"]) == (False, 100)
+        assert event["id"] == f"{position.epoch}:100"
+
+        server.publish("c", "live again")
+        assert (await ws_message(socket))["pub"]["data"] == "live again"
+        assert json.loads((await sse_event(stream))["data"])["data"] == "live again"
+        assert row_of(server, "c")["dropped"]["skipped"] == 200 - offset - seen
+        await assert_delivered(server, "c", offset + seen + 2)
+
+
+async def test_with_disconnect_a_late_reader_is_sent_away_and_resumes(serve: Callable[..., Server]) -> None:
+    server = serve(**policy("disconnect"))
+    async with AsyncExitStack() as stack:
+        socket = await stall_ws(server, stack)
+        stream = await stall_sse(server, stack)
+        for _ in range(100):
+            position = server.publish("c", PAYLOAD)
+        await until(lambda: server.stats()["clogged"] == 2)
+        socket.go_on_reading()
+        offset = 0
+        while (received := await read_frame(socket)).opcode == TEXT:
+            offset += 1
+            assert json.loads(received.payload)["push"]["pub"]["offset"] == offset
+        assert received.payload == (3008).to_bytes(2, "big") + b"slow"
+        again = await stack.enter_async_context(open_ws(server))
+        since = {"recover": True, "offset": offset, "epoch": position.epoch}
+        result = await again.subscribe("c", **since)
+        assert result["recovered"]
+        first = [each["offset"] for each in result["publications"]]
+        rest = [each["offset"] for each in await again.publications(100 - offset - len(first))]
+        assert first + rest == list(range(offset + 1, 101))
+
+        stream.go_on_reading()
+        events = (await stream.read_to_end()).decode().split("\n\n")
+        assert events.pop() == ""
+        assert events.pop().startswith("retry: ")
+        last = dict(line.split(": ", 1) for line in events[-1].splitlines())["id"]
+        assert last == f"{position.epoch}:{len(events)}"
+        resumed = await stack.enter_async_context(open_sse(server, "c", headers={"Last-Event-ID": last}))
+        assert (await resumed.status())["recovered"]
+        rest = [each["offset"] for each in await resumed.publications(100 - len(events))]
+        assert rest == list(range(len(events) + 1, 101))
+        assert server.stats()["slow"] == 2
+        await until(lambda: row_of(server, "c")["subscriptions"] == 2)
+        assert row_of(server, "c")["returned"] == 200 - offset - len(events)
+        await assert_delivered(server, "c", 200)
+
+
+@pytest.mark.parametrize("name", ["wait", "skip", "disconnect"])
+async def test_a_poll_gets_what_it_asks_for_whatever_the_policy(
+    serve: Callable[..., Server], name: str
+) -> None:
+    server = serve(**policy(name))
+    first = server.publish("c", 1)
+    for n in range(2, 101):
+        server.publish("c", n)
+    async with open_http(server) as client:
+        answer = await poll(client, "c", since=str(first))
+    assert [each["data"] for each in answer["publications"]] == list(range(2, 101))
+    assert answer["status"][0]["recovered"]
+
+
+async def test_the_kernels_share_stands_beside_the_memory_of_the_process(
+    serve: Callable[..., Server],
+) -> None:
+    bound = 32_768
+    server = serve(limits={"kernel_backlog_bytes": bound})
+    readers = 10
+    async with AsyncExitStack() as stack:
+        stalled = [await stall_sse(server, stack) for _ in range(readers)]
+        for _ in range(100):
+            server.publish("c", PAYLOAD)
+        await until(lambda: server.stats()["clogged"] == readers)
+        held = await settled(lambda: server.stats()["kernel_bytes"], 0.5)
+        # Bookkeeping included; at most one piece of a send stands beyond the bound.
+        assert readers * bound / 2 < held < readers * (bound + 3 * 65_536)
+        resident = server.stats()["resident_bytes"]
+        assert abs(resident - resident_bytes()) < resident / 4
+        assert len(stalled) == readers
+    await until(lambda: server.stats()["kernel_bytes"] == 0)
