@@ -189,8 +189,9 @@ wheel: .venv/.stamp-dev ## build sdist and wheel (dist/), and the wheel repaired
 
 COMPARE ?=
 INSTRUCTIONS ?=
+FILL ?= one fleet
 
-.PHONY: compare compare-install instructions
+.PHONY: compare compare-install instructions fill
 compare: build ## Carillon beside bare loops and installed peers (COMPARE="--loads A,E --rounds 5")
 	@$(BIN)/python -m bench.compare $(COMPARE)
 
@@ -199,6 +200,9 @@ compare-install: build ## install the peers of the comparison outside the tree, 
 
 instructions: build ## user instructions and system calls per delivery and per publish (INSTRUCTIONS="--small")
 	@$(BIN)/python -m bench.instructions $(INSTRUCTIONS)
+
+fill: build ## a process with 19,900 connections, a machine with 100,000 (FILL="one --seconds 60", FILL=fleet)
+	@$(BIN)/python -m bench.fill $(FILL)
 
 .PHONY: slowest
 slowest: ## print the slowest translation units of the last build
