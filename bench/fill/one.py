@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 CROWD_PER_S = 5.0
 PROBES_PER_S = 50.0
-RESUMES_PER_S = 5.0
+RESUMES_PER_S = 3.0
 ALONE_P99_MS = 10.0  # what is promised to the subscriber of a channel of its own
 PONG_TIMEOUT_MS = 3_000
 PING_TOLERANCE_S = 1.0

@@ -46,7 +46,7 @@ def test_one_process(tmp_path: Path) -> None:
     assert report["alone"]["channels"] == report["alone"]["connections"] == 1
     assert report["crowd"]["deliveries"] == report["crowd"]["messages"] * 286 > 0
     assert report["crowd"]["pings"] > 286
-    assert len(report["resumes"]) == 15
+    assert 0 < len(report["resumes"]) <= 9
     assert not [each["fault"] for each in report["resumes"] if each["fault"]]
     assert {each["missed"] for each in report["resumes"]} != {0}
     assert [each["bound"] for each in report["promises"]] == [10.0, 2.0, 0]
