@@ -189,7 +189,7 @@ wheel: .venv/.stamp-dev ## build sdist and wheel (dist/), and the wheel repaired
 
 COMPARE ?=
 INSTRUCTIONS ?=
-FILL ?= one fleet
+FILL ?=
 
 .PHONY: compare compare-install instructions fill
 compare: build ## Carillon beside bare loops and installed peers (COMPARE="--loads A,E --rounds 5")
@@ -201,7 +201,7 @@ compare-install: build ## install the peers of the comparison outside the tree, 
 instructions: build ## user instructions and system calls per delivery and per publish (INSTRUCTIONS="--small")
 	@$(BIN)/python -m bench.instructions $(INSTRUCTIONS)
 
-fill: build ## a process with 19,900 connections, a machine with 100,000 (FILL="one --seconds 60", FILL=fleet)
+fill: build ## a process with 19,900 connections, a machine with 100,000, rounds of 10,000 (FILL="one --seconds 60")
 	@$(BIN)/python -m bench.fill $(FILL)
 
 .PHONY: slowest
