@@ -225,7 +225,7 @@ def draw(document: dict[str, Any]) -> str:
         parts.append(f'<text x="{LEFT - 8}" y="{y + 4}" text-anchor="end">{time_text(power)}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     parts.append(f'<text x="{middle}" y="{HEIGHT - 18}" text-anchor="middle">subscribers</text>')
-    parts += [f'<path class="ideal" d="{slope(lines[-1].points[-1], 10**x_to, place)}"/>']
+    parts += linear(lines[-1].points[-1], 10 ** (y_to - 0.3), place)
     taken: list[float] = []
     for each in lines:
         path = " ".join(f"{x},{y}" for x, y in (place(*point) for point in each.points))
@@ -239,11 +239,14 @@ def draw(document: dict[str, Any]) -> str:
     return "\n".join([*parts, "</svg>", ""])
 
 
-def slope(point: tuple[float, float], x_to: float, place: Any) -> str:
-    """A dotted line of slope one through a point: what linear growth looks like."""
+def linear(point: tuple[float, float], y_to: float, place: Any) -> list[str]:
+    """A dotted line of slope one through a point, up to `y_to`: what linear growth looks like."""
     x, y = point
-    begin, end = place(10, y * 10 / x), place(x_to, y * x_to / x)
-    return f"M{begin[0]},{begin[1]} L{end[0]},{end[1]}"
+    begin, end = place(10, y * 10 / x), place(x * y_to / y, y_to)
+    return [
+        f'<path class="ideal" d="M{begin[0]},{begin[1]} L{end[0]},{end[1]}"/>',
+        f'<text x="{end[0] + 6}" y="{end[1]}">linear</text>',
+    ]
 
 
 def mark(shape: str, x: float, y: float) -> str:
