@@ -189,8 +189,11 @@ wheel: .venv/.stamp-dev ## build sdist and wheel (dist/), and the wheel repaired
 
 COMPARE ?=
 INSTRUCTIONS ?=
+FILL ?=
+CURVE ?=
+PYTHON_SPEED ?=
 
-.PHONY: compare compare-install instructions
+.PHONY: compare compare-install instructions fill curve python-speed
 compare: build ## Carillon beside bare loops and installed peers (COMPARE="--loads A,E --rounds 5")
 	@$(BIN)/python -m bench.compare $(COMPARE)
 
@@ -199,6 +202,15 @@ compare-install: build ## install the peers of the comparison outside the tree, 
 
 instructions: build ## user instructions and system calls per delivery and per publish (INSTRUCTIONS="--small")
 	@$(BIN)/python -m bench.instructions $(INSTRUCTIONS)
+
+fill: build ## a process with 19,900 connections, a machine with 100,000, rounds of 10,000 (FILL="one --seconds 60")
+	@$(BIN)/python -m bench.fill $(FILL)
+
+curve: build ## what a publish costs by subscribers, up to a million: measured, and drawn into docs/images
+	@$(BIN)/python -m bench.curve $(CURVE)
+
+python-speed: build ## publish, publish_many and async for per second, alone, under load, and hooks under load
+	@$(BIN)/python -m bench.python_speed $(PYTHON_SPEED)
 
 .PHONY: slowest
 slowest: ## print the slowest translation units of the last build

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "bindings/bridge.hpp"
+#include "bindings/python_items.hpp"
 #include "bindings/without_gil.hpp"
 #include "server/server.hpp"
 #include "server/takeover.hpp"
@@ -112,9 +113,88 @@ class Answer {
   std::shared_ptr<State> state_ = std::make_shared<State>();
 };
 
-std::pair<Offset, std::string> position_of(const AppendResult& result) {
+/// The same for many at once.
+class ManyAnswers {
+ public:
+  explicit ManyAnswers(std::size_t count) : state_(std::make_shared<State>()) {
+    state_->results.resize(count);
+    state_->missing = count;
+  }
+  [[nodiscard]] auto receiver(std::size_t index) {
+    return [state = state_, index](const AppendResult& result) {
+      const std::lock_guard lock(state->mutex);
+      state->results[index] = result;
+      if (--state->missing == 0) state->are_there.notify_one();
+    };
+  }
+  const std::vector<AppendResult>& wait() {
+    std::unique_lock lock(state_->mutex);
+    if (state_->missing > 0) {
+      lock.unlock();
+      const WithoutGil release;
+      lock.lock();
+      state_->are_there.wait(lock, [this] { return state_->missing == 0; });
+      lock.unlock();
+    }
+    return state_->results;
+  }
+
+ private:
+  struct State {
+    std::mutex mutex;
+    std::condition_variable are_there;
+    std::vector<AppendResult> results;
+    std::size_t missing = 0;
+  };
+  std::shared_ptr<State> state_;
+};
+
+py::object position_of(const AppendResult& result) {
   if (result.error != StoreError::none) throw StoreFailure("the store is not available; publish again");
-  return {result.position.offset, std::string(result.position.epoch.text())};
+  return make_position(result.position);
+}
+
+struct Addressed {
+  std::string channel;
+  Publication publication;
+};
+
+/// A pair of channel and data; `encode` turns data that are not bytes into a buffer, and says whether it is
+/// JSON.
+Addressed addressed(const py::handle& pair, const py::function& encode) {
+  const py::tuple both(py::reinterpret_borrow<py::object>(pair));
+  if (both.size() != 2) throw py::value_error("items: give pairs of a channel and its data");
+  const py::handle data = PyTuple_GET_ITEM(both.ptr(), 1);
+  const py::handle channel = PyTuple_GET_ITEM(both.ptr(), 0);
+  if (PyUnicode_Check(channel.ptr()) == 0) {
+    throw py::type_error(std::string("items: a channel is a str, not a ") + Py_TYPE(channel.ptr())->tp_name);
+  }
+  Addressed item;
+  item.channel = py::cast<std::string>(channel);
+  if (PyBytes_CheckExact(data.ptr())) {
+    item.publication.data.assign(PyBytes_AS_STRING(data.ptr()),
+                                 static_cast<std::size_t>(PyBytes_GET_SIZE(data.ptr())));
+    item.publication.content = ContentType::binary;
+  } else {
+    const auto [buffer, is_json] = py::cast<std::pair<py::buffer, bool>>(encode(data));
+    item.publication = publication_of(buffer, is_json, std::nullopt, {});
+  }
+  return item;
+}
+
+/// Nothing is published unless all can be encoded.
+py::list publish_many(PyServer& self, const py::iterable& items, const py::function& encode) {
+  std::vector<Addressed> all;
+  all.reserve(py::len_hint(items));
+  for (const py::handle pair : items) all.push_back(addressed(pair, encode));
+  ManyAnswers answers(all.size());
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    self.get().publish(all[i].channel, std::move(all[i].publication), {}, answers.receiver(i));
+  }
+  const std::vector<AppendResult>& results = answers.wait();
+  py::list positions(results.size());
+  for (std::size_t i = 0; i < results.size(); ++i) positions[i] = position_of(results[i]);
+  return positions;
 }
 
 py::tuple question_to_python(const HookQuestion& question) {
@@ -153,8 +233,7 @@ py::tuple to_python(BridgeItem& item) {
   ReaderItem& reader = item.reader;
   switch (reader.kind) {
     case ReaderItem::Kind::publication:
-      return py::make_tuple("publication", reader.subscription,
-                            PyPublication{std::move(reader.entry), std::move(reader.channel), reader.epoch});
+      break;  // they come in runs
     case ReaderItem::Kind::status:
       return py::make_tuple("status", reader.subscription, reader.is_recovered, reader.epoch.text(),
                             reader.offset);
@@ -167,6 +246,37 @@ py::tuple to_python(BridgeItem& item) {
       return py::make_tuple("error", reader.subscription, "the store is not available; subscribe again");
   }
   return py::tuple();
+}
+
+bool is_publication(const BridgeItem& item) {
+  return !item.question && !item.line && !item.is_completion &&
+         item.reader.kind == ReaderItem::Kind::publication;
+}
+
+/// Does the one publication follow on the other, in the order of one log?
+bool follows(const ReaderItem& later, const ReaderItem& earlier) {
+  return later.subscription == earlier.subscription && later.epoch == earlier.epoch &&
+         later.entry->is_stored() && later.entry->offset == earlier.entry->offset + 1;
+}
+
+/// What waits, as tuples; publications that follow on one another are one run.
+py::list drain(Bridge& bridge, std::size_t items_max) {
+  std::vector<BridgeItem> items = bridge.take(items_max);
+  py::list events;
+  for (std::size_t i = 0; i < items.size();) {
+    if (!is_publication(items[i])) {
+      events.append(to_python(items[i++]));
+      continue;
+    }
+    const std::size_t begin = i;
+    do {
+      ++i;
+    } while (i < items.size() && is_publication(items[i]) && follows(items[i].reader, items[i - 1].reader));
+    py::list run(i - begin);
+    for (std::size_t j = begin; j < i; ++j) run[j - begin] = make_message(items[j].reader);
+    events.append(py::make_tuple("publications", items[begin].reader.subscription, std::move(run)));
+  }
+  return events;
 }
 
 Operation operation_of(const std::string& name) {
@@ -242,15 +352,7 @@ void bind_bridge(py::module_& m) {
   py::class_<Bridge, std::shared_ptr<Bridge>>(m, "Bridge")
       .def(py::init<std::size_t>(), py::arg("capacity"))
       .def("fileno", &Bridge::descriptor)
-      .def(
-          "drain",
-          [](Bridge& self, std::size_t items_max) {
-            std::vector<BridgeItem> items = self.take(items_max);
-            py::list list(items.size());
-            for (std::size_t i = 0; i < items.size(); ++i) list[i] = to_python(items[i]);
-            return list;
-          },
-          py::arg("max_items"))
+      .def("drain", &drain, py::arg("max_items"))
       .def("close", &Bridge::close);
 }
 
@@ -260,6 +362,7 @@ void bind_server(py::module_& m) {
   using Tags = std::optional<std::map<std::string, std::string>>;
   bind_publication(m);
   bind_bridge(m);
+  m.def("use_item_classes", &use_item_classes, py::arg("message"), py::arg("position"));
   py::class_<PyServer>(m, "Server")
       .def(py::init<const std::string&, const std::map<std::string, std::pair<std::string, py::bytes>>&>(),
            py::arg("config_json"), py::arg("pages"))
@@ -290,21 +393,7 @@ void bind_server(py::module_& m) {
           },
           py::arg("channel"), py::arg("data"), py::arg("is_json"), py::arg("tags"), py::arg("key"),
           py::arg("idempotency_key"), py::arg("skip_history"))
-      .def(
-          "publish_many",
-          [](PyServer& self, const std::vector<std::tuple<std::string, py::buffer, bool>>& items) {
-            std::vector<Answer<AppendResult>> answers(items.size());
-            for (std::size_t i = 0; i < items.size(); ++i) {
-              const auto& [channel, data, is_json] = items[i];
-              self.get().publish(channel, publication_of(data, is_json, std::nullopt, {}), {},
-                                 answers[i].receiver());
-            }
-            std::vector<std::pair<Offset, std::string>> positions;
-            positions.reserve(items.size());
-            for (auto& answer : answers) positions.push_back(position_of(answer.wait()));
-            return positions;
-          },
-          py::arg("items"))
+      .def("publish_many", &publish_many, py::arg("items"), py::arg("encode"))
       .def(
           "publish_start",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t completion_id,

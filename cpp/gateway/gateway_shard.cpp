@@ -251,6 +251,10 @@ void GatewayShard::wait_for_events() {
 void GatewayShard::take_events() {
   if (hold_) return end_turn();
   clock_.refresh();
+  if (read_ready() > 0) end_turn();
+}
+
+std::size_t GatewayShard::read_ready() {
   std::array<epoll_event, kEventsPerCall> events;
   const int count =
       ::epoll_wait(io_->events.native_handle(), events.data(), static_cast<int>(kEventsPerCall), 0);
@@ -258,9 +262,9 @@ void GatewayShard::take_events() {
     on_event(*static_cast<Connection*>(events[static_cast<std::size_t>(i)].data.ptr),
              events[static_cast<std::size_t>(i)].events);
   }
-  if (count > 0) end_turn();
   const auto seen = static_cast<std::size_t>(std::max(count, 0));
   unseen_ -= seen < kEventsPerCall ? unseen_ : std::min(unseen_, seen);
+  return seen;
 }
 
 void GatewayShard::on_event(Connection& connection, std::uint32_t events) {
@@ -465,7 +469,9 @@ void GatewayShard::drain_some() {
 void GatewayShard::turn() {
   is_turn_posted_ = false;
   clock_.refresh();
+  if (!hold_ && !is_stopping_) read_ready();  // else it would wait for one more turn of a large fan-out
   end_turn();
+  tick_if_all_is_seen();
 }
 
 void GatewayShard::post_turn() {

@@ -110,6 +110,7 @@ class GatewayShard final : private ConnectionHost {
   void wait_for_events();
   void wait_for_tick();
   void take_events();
+  std::size_t read_ready();
   void tick_if_all_is_seen();
   void on_event(Connection& connection, std::uint32_t events);
   void count_clogged(Connection& connection);

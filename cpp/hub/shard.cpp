@@ -9,6 +9,7 @@ namespace carillon {
 
 namespace {
 thread_local const Shard* t_current = nullptr;
+constexpr std::size_t kVisitsPerTurn = 4;
 }  // namespace
 
 void ShardChannel::join(Cursor& cursor) {
@@ -40,7 +41,10 @@ void ShardChannel::leave(Cursor& cursor) {
 }
 
 Shard::Shard(std::uint32_t index, TurnLimits limits, std::function<void()> wake)
-    : index_(index), limits_(limits), wake_(std::move(wake)) {}
+    : index_(index),
+      limits_(limits),
+      wake_(std::move(wake)),
+      deliveries_per_visit_(std::max<std::size_t>(1, limits.deliveries_per_turn / kVisitsPerTurn)) {}
 
 Shard::~Shard() {
   if (is_current()) unbind_this_thread();
@@ -119,11 +123,10 @@ bool Shard::turn() {
     ShardChannel* home = touched_.front();
     touched_.pop_front();
     home->is_touched_ = false;
-    // In shares of the turn's quantum: who has few subscribers is served in the turn in which it comes.
-    std::size_t share = std::min(budget, limits_.deliveries_per_turn / 8 + 1);
-    budget -= share;
-    step(*home, share);
-    budget += share;
+    const std::size_t visit = std::min(budget, deliveries_per_visit_);
+    std::size_t left = visit;
+    step(*home, left);
+    budget -= visit - left;
     if ((home->batch_ || home->has_more_) && !home->is_touched_) {  // round robin: the others come first
       home->is_touched_ = true;
       touched_.push_back(home);

@@ -17,7 +17,8 @@ class Board {
   };
 
   struct Header {
-    std::atomic<std::uint64_t> may_connect;        ///< the worker 0 has looked at the idle server
+    std::atomic<std::uint64_t> started_workers;
+    std::atomic<std::uint64_t> may_connect;        ///< all are started; the worker 0 has looked at the server
     std::atomic<std::uint64_t> live;               ///< subscribers that are connected and subscribed
     std::atomic<std::uint64_t> connected_workers;  ///< those whose subscribers all are
     std::atomic<std::uint64_t> published;

@@ -17,6 +17,7 @@ struct Line {
   bool is_chunked = false;    // SSE: the answer comes in chunks
   bool is_blocked = false;    // the socket is full: EPOLLOUT is awaited
   std::uint32_t awaited = 0;  // answers until it is live
+  std::uint64_t ping_ns = 0;  // when the newest ping came, or it became live
   std::string partial;        // the bytes of an unfinished frame, event or answer
   std::string outgoing;       // what the socket did not take
   std::string position;       // long-poll: where the next poll goes on
@@ -34,6 +35,7 @@ class LineEvents {
   virtual void on_live(Line& line) = 0;
   /// Counts and checks every message in the text; returns how many there were.
   virtual std::size_t on_messages(Line& line, std::string_view text) = 0;
+  virtual void on_ping(Line& line) = 0;
   virtual void on_malformed(Line& line, std::string_view text) = 0;
   virtual void on_refused(Line& line, std::string_view why) = 0;
   virtual void on_lost(Line& line, std::string_view why) = 0;

@@ -16,6 +16,9 @@ struct Report {
   Histogram latency;          ///< of every delivery, from when its message was due
   Histogram last_subscriber;  ///< of every message that this worker completed
 
+  Histogram ping_gaps;      ///< how long connections were without a ping, to the end of the run; whole run
+  std::uint64_t pings = 0;  ///< of the whole run
+
   SequenceChecker::Faults sequence;
   std::uint64_t malformed = 0;  ///< not a message, or one that nobody has published
   std::uint64_t changed = 0;    ///< data unlike those that were published (looked at on one connection)

@@ -56,6 +56,9 @@ void check(const Settings& settings) {
           "seconds: 0; give the length of the measured window, in seconds or in messages");
   require(settings.channel.find_first_of("~\"\\&?%, ") == std::string::npos && !settings.channel.empty(),
           "channel: '" + settings.channel + "'; give a name without ~ \" \\ & ? % , and blanks");
+  require(settings.workers >= settings.ports.size(), "ports: " + std::to_string(settings.ports.size()) +
+                                                         " for " + std::to_string(settings.workers) +
+                                                         " workers; give each server a worker at least");
   require(settings.worker < settings.workers && settings.workers <= settings.connections,
           "worker: " + std::to_string(settings.worker) + " of " + std::to_string(settings.workers) +
               "; give at most one worker per connection");

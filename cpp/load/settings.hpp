@@ -10,12 +10,14 @@
 namespace carillon::load {
 
 /// One run of the generator, or this worker's part of it: every worker of a run has the same settings but for
-/// `worker`. Connection i subscribes to the channels i * k, i * k + 1, ... (modulo `channels`), where k is
-/// `channels_per_connection`; message n goes to channel n modulo `channels`.
+/// `worker`. Of several servers, worker w takes the one at w modulo their number. Connection i subscribes to
+/// the channels i * k, i * k + 1, ... (modulo `channels`), where k is `channels_per_connection`; message n
+/// goes to channel n modulo `channels`.
 struct Settings {
   std::string host = "127.0.0.1";
   std::uint16_t port = 8000;
-  std::string transport = "ws";         ///< of the subscribers: ws, sse, poll
+  std::vector<std::uint16_t> ports;  ///< several servers instead, which a message goes to at the same moment
+  std::string transport = "ws";      ///< of the subscribers: ws, sse, poll
   std::string protocol = "centrifuge";  ///< what the server speaks: centrifuge, raw, socketio, nchan
   std::string publish_by = "ws";  ///< ws: a WebSocket of the same protocol; post: pipelined POST requests
   std::string api_key;

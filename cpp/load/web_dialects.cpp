@@ -32,6 +32,7 @@ std::size_t WebDialect::hear(Line& line, char* bytes, std::size_t size) {
     std::string pong;
     append_frame(pong, kPongFrame, frame->payload, next_mask());
     events_.send(line, pong);
+    events_.on_ping(line);
   } else if (frame->head == kCloseFrame) {
     events_.on_lost(line, frame->payload.size() > 2 ? frame->payload.substr(2) : "close frame");
   } else if (frame->head != kPongFrame) {
@@ -92,6 +93,7 @@ void CentrifugeDialect::on_reply(Line& line, std::string_view reply) {
     if (events_.on_messages(line, reply) == 0) events_.on_malformed(line, reply);
   } else if (reply == "{}") {
     send_text(line, "{}");
+    events_.on_ping(line);
   } else if (reply.find("\"error\":") != std::string_view::npos) {
     events_.on_refused(line, reply);
   } else if (line.stage == Line::Stage::joining && --line.awaited == 0) {

@@ -20,8 +20,8 @@ namespace {
 constexpr std::size_t kReadBytes = 256 * 1024;             // at a time
 constexpr std::size_t kMessageBytesMax = 2 * 1024 * 1024;  // a poll's answer is larger than a frame
 constexpr std::size_t kEventsMax = 512;
-constexpr std::size_t kConnectingAtOnce = 200;         // stays below every backlog
-constexpr std::uint64_t kConnectionsPerSource = 8192;  // an address has some 28,000 ports
+constexpr std::size_t kConnectingAtOnce = 200;        // stays below every backlog
+constexpr std::uint64_t kConnectionsPerSource = 256;  // an address has some 28,000 ports, a client a few
 constexpr std::uint64_t kNsPerS = 1'000'000'000;
 constexpr std::uint64_t kWaitNs = kNsPerS / 10;
 constexpr std::uint64_t kBoardWaitNs = 100'000;  // what other workers do wakes nobody
@@ -55,15 +55,19 @@ Worker::Worker(Settings settings, Board& board)
       server_(settings_.server_pids),
       subscriber_dialect_(make_subscriber_dialect(settings_, *this)),
       publisher_dialect_(make_publisher_dialect(settings_, *this)),
+      servers_(resolve()),
       events_(kEventsMax),
       read_buffer_(kMessageBytesMax + kReadBytes),
       subscribers_(share_.size()),
+      publishers_(is_publishing() ? servers_.size() : 0),
       checker_(share_.size() * settings_.channels_per_connection),
       workers_needed_(settings_.channels),
       arrivals_(Board::kMessages) {
   for (std::size_t i = 0; i < subscribers_.size(); ++i) subscribers_[i].index = static_cast<std::uint32_t>(i);
-  publisher_.is_publisher = true;
-  resolve();
+  for (std::size_t i = 0; i < publishers_.size(); ++i) {
+    publishers_[i].index = static_cast<std::uint32_t>(i);
+    publishers_[i].is_publisher = true;
+  }
   count_subscribers();
   epoll_ = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_ < 0) throw std::system_error(errno, std::generic_category(), "epoll_create1");
@@ -73,13 +77,17 @@ Worker::~Worker() {
   for (const Line& line : subscribers_) {
     if (line.fd >= 0) close(line.fd);
   }
-  if (publisher_.fd >= 0) close(publisher_.fd);
+  for (const Line& line : publishers_) {
+    if (line.fd >= 0) close(line.fd);
+  }
   close(epoll_);
 }
 
 Report Worker::run() {
   progress_ns_ = clock_ns();
+  state_.started_workers.fetch_add(1);
   if (settings_.worker == 0) {
+    while (state_.started_workers.load() < settings_.workers && !has_failed()) turn(kWaitNs / 100);
     connect(1);  // together with the publisher it pays for what a server sets up only once
     report_.server_before = server_.memory();
     state_.may_connect.store(1);
@@ -106,19 +114,27 @@ Report Worker::run() {
 
 // ---- connecting
 
-void Worker::resolve() {
+std::vector<sockaddr_storage> Worker::resolve() {
   addrinfo hints{};
   hints.ai_socktype = SOCK_STREAM;
-  addrinfo* found = nullptr;
-  const int error =
-      getaddrinfo(settings_.host.c_str(), std::to_string(settings_.port).c_str(), &hints, &found);
-  if (error != 0) {
-    throw std::system_error(EHOSTUNREACH, std::generic_category(),
-                            settings_.host + ": " + gai_strerror(error));
+  std::vector<sockaddr_storage> servers;
+  for (const std::uint16_t port :
+       settings_.ports.empty() ? std::vector<std::uint16_t>{settings_.port} : settings_.ports) {
+    addrinfo* found = nullptr;
+    const int error = getaddrinfo(settings_.host.c_str(), std::to_string(port).c_str(), &hints, &found);
+    if (error != 0) {
+      throw std::system_error(EHOSTUNREACH, std::generic_category(),
+                              settings_.host + ": " + gai_strerror(error));
+    }
+    std::memcpy(&servers.emplace_back(), found->ai_addr, found->ai_addrlen);
+    address_bytes_ = found->ai_addrlen;
+    freeaddrinfo(found);
   }
-  std::memcpy(&address_, found->ai_addr, found->ai_addrlen);
-  address_bytes_ = found->ai_addrlen;
-  freeaddrinfo(found);
+  return servers;
+}
+
+const sockaddr_storage& Worker::server_of(const Line& line) const {
+  return servers_[(line.is_publisher ? line.index : settings_.worker) % servers_.size()];
 }
 
 void Worker::count_subscribers() {
@@ -134,11 +150,15 @@ void Worker::count_subscribers() {
   }
 }
 
-/// Returns once the publisher and the first `subscribers` are live.
+/// Returns once the publishers and the first `subscribers` are live.
 void Worker::connect(std::size_t subscribers) {
-  if (is_publishing() && publisher_.fd < 0) start_connecting(publisher_);
+  for (Line& line : publishers_) {
+    if (line.fd < 0) start_connecting(line);
+  }
   const auto is_complete = [&] {
-    return live_ >= subscribers && (!is_publishing() || publisher_.stage == Line::Stage::live);
+    return live_ >= subscribers && std::all_of(publishers_.begin(), publishers_.end(), [](const Line& line) {
+             return line.stage == Line::Stage::live;
+           });
   };
   while (!is_complete() && !has_failed()) {
     while (started_ < subscribers && started_ - live_ < kConnectingAtOnce) {
@@ -149,12 +169,12 @@ void Worker::connect(std::size_t subscribers) {
 }
 
 void Worker::start_connecting(Line& line) {
-  line.fd = socket(address_.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  line.fd = socket(server_of(line).ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (line.fd < 0) return on_lost(line, std::strerror(errno));
   const int on = 1;
   setsockopt(line.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (!line.is_publisher) bind_source(line);
-  const auto* address = reinterpret_cast<const sockaddr*>(&address_);
+  const auto* address = reinterpret_cast<const sockaddr*>(&server_of(line));
   if (::connect(line.fd, address, address_bytes_) != 0 && errno != EINPROGRESS) {
     return on_lost(line, std::strerror(errno));
   }
@@ -164,7 +184,7 @@ void Worker::start_connecting(Line& line) {
 /// On the loopback network client addresses are ours to choose: spread, so that ports do not run out.
 void Worker::bind_source(const Line& line) {
   sockaddr_in target{};
-  std::memcpy(&target, &address_, std::min<std::size_t>(sizeof target, address_bytes_));
+  std::memcpy(&target, &server_of(line), std::min<std::size_t>(sizeof target, address_bytes_));
   if (target.sin_family != AF_INET || ntohl(target.sin_addr.s_addr) >> 24 != IN_LOOPBACKNET) return;
   const std::uint64_t source = (share_.first + line.index) / kConnectionsPerSource;
   sockaddr_in address{};
@@ -186,6 +206,7 @@ void Worker::watch(Line& line, std::uint32_t interest, int operation) {
 
 void Worker::on_live(Line& line) {
   line.stage = Line::Stage::live;
+  line.ping_ns = now_ns_;
   if (line.is_publisher) return;
   ++live_;
   state_.live.fetch_add(1, std::memory_order_relaxed);
@@ -320,6 +341,16 @@ void Worker::on_message(Line& line, std::string_view behind_mark, std::uint64_t 
   arrived(number);
 }
 
+void Worker::on_ping(Line& line) {
+  ++report_.pings;
+  note_ping_gap(line);
+}
+
+void Worker::note_ping_gap(Line& line) {
+  if (now_ns_ > line.ping_ns) report_.ping_gaps.record(now_ns_ - line.ping_ns);
+  line.ping_ns = now_ns_;
+}
+
 /// One more subscriber of this worker has the message, or will never have it.
 void Worker::arrived(std::uint64_t number) {
   const std::uint64_t channel = number % settings_.channels;
@@ -374,7 +405,7 @@ void Worker::publish(std::uint64_t messages, double seconds) {
       ++published;
     }
     if (!publishing_.empty()) {
-      send(publisher_, publishing_);
+      for (Line& line : publishers_) send(line, publishing_);
       publishing_.clear();
     }
     turn(wait);
@@ -437,6 +468,10 @@ void Worker::finish() {
           (share_.first * settings_.channels_per_connection + i) % settings_.channels;
       checker_.end(i, (published + settings_.channels - 1 - channel) / settings_.channels);
     }
+  }
+  now_ns_ = clock_ns();
+  for (Line& line : subscribers_) {
+    if (line.stage == Line::Stage::live && report_.pings > 0) note_ping_gap(line);
   }
   report_.sequence = checker_.faults();
   report_.deliveries = report_.latency.count();

@@ -16,8 +16,8 @@
 
 namespace carillon::load {
 
-/// One worker of a run: its share of the subscribers, and in the worker 0 also the publisher; one thread, one
-/// epoll. A fresh object for every run.
+/// One worker of a run: its share of the subscribers, and in the worker 0 also the publishers, one per
+/// server; one thread, one epoll. A fresh object for every run.
 class Worker final : private LineEvents {
  public:
   /// Throws std::invalid_argument for settings that cannot be, and std::system_error.
@@ -32,13 +32,15 @@ class Worker final : private LineEvents {
   void send(Line& line, std::string_view bytes) override;
   void on_live(Line& line) override;
   std::size_t on_messages(Line& line, std::string_view text) override;
+  void on_ping(Line& line) override;
   void on_malformed(Line& line, std::string_view text) override;
   void on_refused(Line& line, std::string_view why) override;
   void on_lost(Line& line, std::string_view why) override;
 
-  void resolve();
+  [[nodiscard]] std::vector<sockaddr_storage> resolve();
   void count_subscribers();
   void connect(std::size_t subscribers);
+  [[nodiscard]] const sockaddr_storage& server_of(const Line& line) const;
   void start_connecting(Line& line);
   void bind_source(const Line& line);
   void watch(Line& line, std::uint32_t interest, int operation);
@@ -60,6 +62,7 @@ class Worker final : private LineEvents {
   void follow();
   void hold();
   void finish();
+  void note_ping_gap(Line& line);
 
   void fail(std::string_view what, std::string_view why);
   void note_fault(std::string_view what, std::string_view text);
@@ -74,15 +77,15 @@ class Worker final : private LineEvents {
   const ProcessMeter server_;
   const std::unique_ptr<Dialect> subscriber_dialect_;
   const std::unique_ptr<Dialect> publisher_dialect_;
-  sockaddr_storage address_{};
   socklen_t address_bytes_ = 0;
+  const std::vector<sockaddr_storage> servers_;
   int epoll_ = -1;
   std::vector<epoll_event> events_;
   std::vector<char> read_buffer_;
   std::vector<Line> subscribers_;
-  Line publisher_;
-  std::size_t started_ = 0;  // subscribers that are connecting or live
-  std::size_t live_ = 0;     // of them
+  std::vector<Line> publishers_;  // one per server
+  std::size_t started_ = 0;       // subscribers that are connecting or live
+  std::size_t live_ = 0;          // of them
 
   SequenceChecker checker_;                       // one stream per subscription
   std::vector<std::uint32_t> local_subscribers_;  // by channel

@@ -28,7 +28,7 @@ struct Limits {
   std::int64_t poll_timeout_ms = 60'000;
   std::int64_t broadcast_channels = 10'000;
   std::int64_t kernel_backlog_bytes = 131'072;
-  std::int64_t deliveries_per_turn = 2'048;
+  std::int64_t deliveries_per_turn = 256;
   std::int64_t batch_bytes = 131'072;
   std::int64_t history_bytes_total = 1'073'741'824;
   std::int64_t held_back_entries = 4'096;

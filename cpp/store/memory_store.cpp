@@ -141,7 +141,9 @@ void MemoryStore::add_presence(std::string_view channel, const PresenceMember& m
   const std::lock_guard lock(stripe.mutex);
   auto found = stripe.presence.find(channel);
   if (found == stripe.presence.end()) found = stripe.presence.try_emplace(std::string(channel)).first;
-  found->second.insert_or_assign(member.client, member);
+  const auto same = found->second.find(member.client);
+  const auto next = same == found->second.end() ? same : found->second.erase(same);
+  found->second.insert(next, member);
 }
 
 void MemoryStore::remove_presence(std::string_view channel, std::string_view client) {
@@ -161,7 +163,7 @@ void MemoryStore::presence(std::string_view channel, std::function<void(const Pr
     const std::lock_guard lock(stripe.mutex);
     const auto found = stripe.presence.find(channel);
     if (found != stripe.presence.end()) {
-      for (const auto& [client, member] : found->second) result.members.push_back(member);
+      result.members.assign(found->second.begin(), found->second.end());
     }
   }
   done(result);
@@ -199,7 +201,7 @@ MemoryStoreState MemoryStore::save() const {
       state.keys.push_back({std::string(id), key.position, key.until_ms - now});
     }
     for (const auto& [channel, members] : stripe.presence) {
-      for (const auto& [client, member] : members) state.presence.push_back({channel, member});
+      for (const PresenceMember& member : members) state.presence.push_back({channel, member});
     }
   }
   return state;

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <functional>
 #include <list>
-#include <map>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -78,6 +78,13 @@ class MemoryStore final : public Store {
     Millis until_ms = 0;
     Ages::iterator age;
   };
+  /// One copy of a client's id per subscription is what an idle connection pays for.
+  struct ByClient {
+    using is_transparent = void;
+    static std::string_view id_of(const PresenceMember& member) { return member.client; }
+    static std::string_view id_of(std::string_view client) { return client; }
+    bool operator()(const auto& left, const auto& right) const { return id_of(left) < id_of(right); }
+  };
   using Keys = std::unordered_map<std::string, Remembered, NameHash, std::equal_to<>>;
   struct Stripe {
     mutable std::mutex mutex;
@@ -87,9 +94,7 @@ class MemoryStore final : public Store {
     std::size_t dormant = 0;
     Keys keys;
     Ages keys_by_age;  // oldest first
-    std::unordered_map<std::string, std::map<std::string, PresenceMember, std::less<>>, NameHash,
-                       std::equal_to<>>
-        presence;
+    std::unordered_map<std::string, std::set<PresenceMember, ByClient>, NameHash, std::equal_to<>> presence;
   };
   static constexpr std::size_t kStripes = 16;
 

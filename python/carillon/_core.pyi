@@ -1,9 +1,13 @@
 """The native module: the hub, its shards and sockets. Use it through `carillon.Server`, not directly."""
 
 from abc import ABCMeta
+from collections.abc import Callable, Iterable
 from typing import Any, type_check_only
 
 from typing_extensions import Buffer
+
+from .items import Message
+from .position import Position
 
 @type_check_only
 class _NativeType(ABCMeta): ...  # stands for the metaclass of pybind11
@@ -26,6 +30,7 @@ class TakeoverError(RuntimeError):
 class PositionError(ValueError):
     """A position belongs to another epoch than the log has now."""
 
+def use_item_classes(message: type[Message], position: type[Position]) -> None: ...
 def version() -> str: ...
 def build_info() -> dict[str, str]: ...
 def limits() -> list[tuple[str, int, str, str]]: ...
@@ -93,8 +98,10 @@ class Server(metaclass=_NativeType):
         key: str,
         idempotency_key: str,
         skip_history: bool,
-    ) -> tuple[int, str]: ...
-    def publish_many(self, items: list[tuple[str, bytes, bool]]) -> list[tuple[int, str]]: ...
+    ) -> Position: ...
+    def publish_many(
+        self, items: Iterable[tuple[str, Any]], encode: Callable[[Any], tuple[Buffer, bool]]
+    ) -> list[Position]: ...
     def publish_start(
         self,
         bridge: Bridge,
@@ -127,6 +134,7 @@ class LoadSettings(metaclass=_NativeType):
     def __init__(self) -> None: ...
     host: str
     port: int
+    ports: list[int]
     transport: str
     protocol: str
     publish_by: str
@@ -190,6 +198,10 @@ class LoadReport(metaclass=_NativeType):
     def latency(self) -> LoadHistogram: ...
     @property
     def last_subscriber(self) -> LoadHistogram: ...
+    @property
+    def ping_gaps(self) -> LoadHistogram: ...
+    @property
+    def pings(self) -> int: ...
     @property
     def missing(self) -> int: ...
     @property

@@ -21,7 +21,7 @@ _log = logging.getLogger("carillon.server")
 Handler = Callable[[tuple[Any, ...]], None]
 
 _CAPACITY = 1 << 16
-_BATCH = 1024  # events handled per turn of the loop, so that others get their turns
+_BATCH = 1024  # items handled per turn of the loop, so that others get theirs; what is left wakes it again
 _LINGER_S = 1.0  # an idle bridge is kept this long: publishers come back
 
 _bridges: dict[asyncio.AbstractEventLoop, LoopBridge] = {}
@@ -80,8 +80,6 @@ class LoopBridge:
                     self.loop.call_exception_handler(
                         {"message": "a handler of the Carillon bridge failed", "exception": error}
                     )
-        if len(events) == _BATCH:
-            self.loop.call_soon(self._drain)
 
     def _close_if_idle(self) -> None:
         if self._handlers or self._is_closed:

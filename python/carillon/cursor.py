@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 from .bridge import LoopBridge
 from .errors import CarillonError, ServerFailed, ServerStopped, StoreError, from_core
 from .feed import Feed
-from .items import Message
 from .position import Position
 from .stream import ItemStream
 
 if TYPE_CHECKING:
     from . import _core
 
-_CAPACITY = 1024
+_CAPACITY = 4096  # above what one turn of the loop brings: who keeps up is never paused
 
 
 class Cursor(ItemStream):
@@ -75,8 +74,8 @@ class _CursorSource:
 
     def _on_event(self, event: tuple[Any, ...]) -> None:
         match event:
-            case ("publication", _, publication):
-                self.feed.push(Message.of(publication))
+            case ("publications", _, messages):
+                self.feed.push_run(messages)
             case ("status", _, is_recovered, epoch, offset):
                 was_asked = self.feed.received is not None
                 position = Position(offset, epoch) if epoch else None

@@ -24,14 +24,14 @@ class Feed:
     Attributes:
         channel: Its channel.
         received: Behind the last item that came in: where the source resumes.
-        taken: Behind the last item that the reader took: where a later subscription would go on.
         is_recovered: What the server said the last time a position was given; None before that.
     """
 
     def __init__(self, channel: str, since: Position | None, capacity: int) -> None:
         self.channel = channel
         self.received = since
-        self.taken = since
+        self._taken = since
+        self._newest: Message | None = None  # taken since then, with a place in the log
         self.is_recovered: bool | None = None
         self.on_room: Callable[[], None] = lambda: None
         self._capacity = capacity
@@ -42,6 +42,11 @@ class Feed:
         self._is_paused = False
         self._has_news = asyncio.Event()
         self._has_begun = asyncio.Event()
+
+    @property
+    def taken(self) -> Position | None:
+        """Behind the last item that the reader took: where a later subscription would go on."""
+        return self._newest.position if self._newest else self._taken
 
     @property
     def is_paused(self) -> bool:
@@ -69,7 +74,7 @@ class Feed:
             if asked is not None or self._is_started:
                 self._add_gap(asked, position)
             else:
-                self.taken = position
+                self._taken, self._newest = position, None
             self.received = position
         self._is_started = True
         self._has_begun.set()
@@ -87,6 +92,18 @@ class Feed:
         if message.offset:
             self.received = Position(message.offset, message.epoch)
         self._add(message)
+
+    def push_run(self, messages: list[Message]) -> None:
+        """Publications came in that follow on one another: offsets without a hole, one epoch."""
+        first, here = messages[0], self.received
+        if here is None or first.offset != here.offset + 1 or first.epoch != here.epoch:
+            for message in messages:
+                self.push(message)
+        elif not (self._is_ended or self._is_paused):
+            self.received = messages[-1].position
+            self._items.extend(messages)
+            self._has_news.set()
+            self._is_paused = len(self._items) >= self._capacity
 
     def gap(self, epoch: str, lost_from: int, lost_to: int) -> None:
         """The server says that publications are lost to this subscription."""
@@ -132,8 +149,18 @@ class Feed:
                 raise StopAsyncIteration
             self._has_news.clear()
             await self._has_news.wait()
+        return self._take()
+
+    def take(self) -> Message | Gap | None:
+        """The next item if one waits, without a detour through the event loop."""
+        return self._take() if self._items else None
+
+    def _take(self) -> Message | Gap:
         item = self._items.popleft()
-        self.taken = item.position or self.taken
+        if isinstance(item, Gap):
+            self._taken, self._newest = item.position or self.taken, None
+        elif item.offset:
+            self._newest = item
         if self._is_paused and len(self._items) <= self._capacity // 2:
             self._is_paused = False
             self.on_room()

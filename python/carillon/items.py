@@ -6,13 +6,12 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from . import _core
 from .errors import GapError
 from .position import Position
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from . import _core
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +64,9 @@ class Message:
             publication.key,
             publication.time_ms,
         )
+
+
+_core.use_item_classes(Message, Position)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,8 @@ def encode(data: Any, *, json: bool = False) -> tuple[Buffer, bool]:
         TypeError: The value is none of these.
         ValueError: The value has no JSON form (NaN, Infinity, a circular reference, a lone surrogate).
     """
+    if type(data) is bytes:
+        return data, json
     if data is None or isinstance(data, (dict, list, str, bool, int, float)):
         if json:
             raise TypeError(

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    from typing_extensions import Buffer
-
     from .channel import Channel
 
 _log = logging.getLogger("carillon.server")
@@ -334,12 +332,9 @@ class Server(HookDecorators):
         core = self._running()
         payload, is_json = encode(data, json=json)
         try:
-            offset, epoch = core.publish(
-                channel, payload, is_json, _tags(tags), key, idempotency_key, skip_history
-            )
+            return core.publish(channel, payload, is_json, _tags(tags), key, idempotency_key, skip_history)
         except Exception as error:
             raise from_core(error) from None
-        return Position(offset, epoch)
 
     async def publish_async(
         self,
@@ -429,9 +424,8 @@ class Server(HookDecorators):
             Their positions, in the order given.
         """
         core = self._running()
-        batch = [(channel, bytes(payload), is_json) for channel, (payload, is_json) in _encoded(items)]
         try:
-            return [Position(offset, epoch) for offset, epoch in core.publish_many(batch)]
+            return core.publish_many(items, encode)
         except Exception as error:
             raise from_core(error) from None
 
@@ -604,11 +598,6 @@ class Server(HookDecorators):
 
 def _tags(tags: Mapping[str, str] | None) -> dict[str, str] | None:
     return dict(tags) if tags else None
-
-
-def _encoded(items: Iterable[tuple[str, Any]]) -> Iterable[tuple[str, tuple[Buffer, bool]]]:
-    for channel, data in items:
-        yield channel, encode(data)
 
 
 def _event_handler(core: _core.Server, hooks: HookTable, loop: asyncio.AbstractEventLoop | None) -> Handler:

@@ -105,6 +105,8 @@ class ItemStream:
         return self
 
     async def __anext__(self) -> Message | Gap:
+        if self._is_open and (item := self._source.feed.take()) is not None:
+            return item
         await self.open()
         return await self._source.feed.next()
 

@@ -144,3 +144,50 @@ async def test_a_stream_that_cannot_be_opened_is_closed() -> None:
     with pytest.raises(ServerStopped):
         await ItemStream(source).open()
     assert source.closed == 1
+
+
+async def test_a_run_behind_the_newest_item_goes_in_whole() -> None:
+    feed = Feed("c", Position(3, "e"), 4)
+    feed.begin(Position(3, "e"), True)
+    feed.push_run([message(4), message(5)])
+    assert feed.received == Position(5, "e")
+    assert not feed.is_paused
+    feed.push_run([message(6), message(7)])
+    assert feed.is_paused
+    feed.push_run([message(8)])
+    assert feed.received == Position(7, "e")
+    assert await offsets(feed, 4) == [4, 5, 6, 7]
+    assert feed.taken == Position(7, "e")
+
+
+@pytest.mark.parametrize(
+    ("run", "expected"),
+    [
+        ([message(3), message(4)], [4]),
+        ([message(6), message(7)], [(4, 5), 6, 7]),
+        ([message(1, "other"), message(2, "other")], [(None, 0), 1, 2]),
+        ([message(0)], [0]),
+    ],
+)
+async def test_a_run_from_elsewhere_is_looked_at_piece_by_piece(
+    run: list[Message], expected: list[object]
+) -> None:
+    feed = Feed("c", Position(3, "e"), 10)
+    feed.begin(Position(3, "e"), True)
+    feed.push_run(run)
+    assert await offsets(feed, len(expected)) == expected
+
+
+def test_what_waits_is_taken_at_once() -> None:
+    feed = Feed("c", Position(3, "e"), 2)
+    rooms: list[int] = []
+    feed.on_room = lambda: rooms.append(1)
+    feed.begin(Position(3, "e"), True)
+    assert feed.take() is None
+    feed.push_run([message(4), message(5)])
+    feed.push(message(6))
+    assert feed.take() == message(4)
+    assert rooms == [1]
+    feed.gap("", 0, 0)
+    assert isinstance((feed.take(), feed.take())[1], Gap)
+    assert feed.taken == Position(5, "e"), "a gap without a log moves no position"

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import carillon
 import pytest
@@ -171,13 +171,29 @@ async def test_a_cursor_that_is_left_alone_for_long_goes_on(
     carillon_server_factory: Callable[..., Server], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(carillon.bridge, "_LINGER_S", 0.02)
-    server = carillon_server_factory(channels={"c": carillon.Channel(history_size=5000)})
+    server = carillon_server_factory(channels={"c": carillon.Channel(history_size=10_000)})
     async with server.subscribe("c") as cursor:
-        server.publish_many([("c", n) for n in range(3000)])
+        server.publish_many([("c", n) for n in range(9000)])
         offsets = [(await cursor.next(5)).offset]  # type: ignore[union-attr]
         await asyncio.sleep(0.2)  # its queue is full, and nobody else uses the bridge of this loop
-        offsets += [(await cursor.next(5)).offset for _ in range(2999)]  # type: ignore[union-attr]
-    assert offsets == list(range(1, 3001))
+        offsets += [(await cursor.next(5)).offset for _ in range(8999)]  # type: ignore[union-attr]
+    assert offsets == list(range(1, 9001))
+
+
+def test_publish_many_takes_any_pairs_and_publishes_all_or_nothing(carillon_server: Server) -> None:
+    pairs: list[tuple[str, Any]] = [("c", b"raw"), ("c", bytearray(b"buffer")), ("c", [1]), ("d", None)]
+    positions = carillon_server.publish_many(pair for pair in pairs)
+    assert [position.offset for position in positions] == [1, 2, 3, 1]
+    assert positions[0].epoch == positions[2].epoch != positions[3].epoch
+    assert isinstance(positions[0], Position)
+    assert hash(positions[0]) == hash(Position(1, positions[0].epoch))
+    assert [message.data for message in carillon_server.history("c").messages] == [b"raw", b"buffer", b"[1]"]
+    assert carillon_server.publish_many([]) == []
+    wrong: list[Any] = [("c", 1), ("c", object())], [("c", 1), ("c",)], [("c", 1), (7, 1)], [("c", 1), 5]
+    for items in wrong:
+        with pytest.raises((TypeError, ValueError), match=r"items|publish|iterable"):
+            carillon_server.publish_many(items)
+    assert carillon_server.history("c").position.offset == 3
 
 
 async def test_a_position_that_is_gone_is_told_as_a_gap(

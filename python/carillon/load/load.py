@@ -27,6 +27,8 @@ class Load:
     Attributes:
         host: The server's address.
         port: The server's port.
+        ports: Several servers instead, each with an equal part of the connections; every message is published
+            to all of them at the same moment.
         transport: How subscribers connect.
         protocol: What the server speaks. Carillon: centrifuge; the others are for comparisons.
         publish_by: A WebSocket of the same protocol, or POST requests to the server's API.
@@ -49,6 +51,7 @@ class Load:
 
     host: str = "127.0.0.1"
     port: int = 8000
+    ports: tuple[int, ...] = ()
     transport: Transport = "ws"
     protocol: Protocol = "centrifuge"
     publish_by: PublishBy = "ws"
@@ -71,7 +74,7 @@ class Load:
     def __post_init__(self) -> None:
         """Raises LoadError for what cannot be."""
         try:
-            self.native().check()
+            self.native(0, max(1, len(self.ports))).check()
         except (TypeError, ValueError) as error:
             raise LoadError(str(error)) from None
 

@@ -58,6 +58,8 @@ class LoadResult:
         first_fault: One of them, in words.
         latency: Of every delivery, from when its message was due.
         last_subscriber: Of every message, from when it was due until its last subscriber had it.
+        ping_gaps: How long connections went without a ping of the server, the end of the run included.
+        pings: How many came.
     """
 
     def __init__(self, load: Load, reports: Sequence[dict[str, Any]]) -> None:
@@ -71,6 +73,8 @@ class LoadResult:
         self.first_fault = next((report["first_fault"] for report in reports if report["first_fault"]), "")
         self.latency = _merged(reports, "latency")
         self.last_subscriber = _merged(reports, "last_subscriber")
+        self.ping_gaps = _merged(reports, "ping_gaps")
+        self.pings = sum(report["pings"] for report in reports)
 
     @property
     def is_clean(self) -> bool:
@@ -105,6 +109,21 @@ class LoadResult:
         return float(self._first["server_total_us"]) / self.deliveries
 
     @property
+    def connect_s(self) -> float:
+        """From when the connecting began until all were connected, subscribed and answered."""
+        return float(self._first["connect_s"])
+
+    @property
+    def server_cores_busy(self) -> float:
+        """CPU time of the server per second of the measured window."""
+        return float(self._first["server_total_us"]) / 1e6 / self.window_s if self.window_s else 0.0
+
+    @property
+    def server_private_kib(self) -> int:
+        """Private memory of the server with all subscribers."""
+        return int(self._first["server_private_kib"])
+
+    @property
     def memory_bytes_per_connection(self) -> float | None:
         """Private memory of the server that came with the second and all further subscribers."""
         if not self.load.server_pids or self.load.connections < 2:
@@ -127,7 +146,7 @@ class LoadResult:
             "rate_per_s": load.rate_per_s or None,
             "generator_workers": self.workers,
             "generator_waits": "spinning" if load.is_spinning else "sleeping",
-            "connect_s": round(self._first["connect_s"], 3),
+            "connect_s": round(self.connect_s, 3),
             "window_s": round(self.window_s, 3),
         }
         if not load.is_idle:
@@ -138,6 +157,8 @@ class LoadResult:
                 **_percentiles("latency", self.latency),
                 **_percentiles("last_subscriber", self.last_subscriber),
             }
+        if self.pings:
+            row |= {"pings": self.pings, "ping_gap_max_ms": round(self.ping_gaps.max_ns / 1e6, 3)}
         row |= self._server()
         if self.deliveries:
             row["generator_us_per_delivery"] = round(self._generator_us / self.deliveries, 4)
@@ -149,13 +170,12 @@ class LoadResult:
         if not self.load.server_pids:
             return {}
         row: dict[str, Any] = {}
-        total_us = float(self._first["server_total_us"])
         if self.window_s:
-            row["server_cores_busy"] = round(total_us / 1e6 / self.window_s, 4)
+            row["server_cores_busy"] = round(self.server_cores_busy, 4)
         if self.deliveries:
             ticks = self._first["server_user_ms"] + self._first["server_system_ms"]
             user_share = self._first["server_user_ms"] / ticks if ticks else 0.0
-            per_delivery = total_us / self.deliveries
+            per_delivery = float(self._first["server_total_us"]) / self.deliveries
             row["server_us_per_delivery"] = round(per_delivery, 4)
             row["server_user_us_per_delivery"] = round(per_delivery * user_share, 4)
             row["server_system_us_per_delivery"] = round(per_delivery * (1 - user_share), 4)

@@ -49,15 +49,17 @@ class Progress:
     is_over: bool
 
 
-def workers_for(connections: int) -> int:
-    """How many worker processes that many connections need on this machine."""
-    return math.ceil(connections / min(WORKER_CONNECTIONS, connections_max()))
+def workers_for(connections: int, servers: int = 1) -> int:
+    """How many worker processes that many connections, to so many servers, need on this machine."""
+    each = math.ceil(connections / servers)
+    return servers * math.ceil(each / min(WORKER_CONNECTIONS, connections_max()))
 
 
 def run_load(
     load: Load,
     *,
     cores: Sequence[int] = (),
+    niceness: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> LoadResult:
     """Runs a load and returns what it has shown, faults of the server included.
@@ -65,12 +67,13 @@ def run_load(
     Args:
         load: What to run.
         cores: The workers are pinned to these, one after another; none: wherever the system puts them.
-        on_progress: Called some 20 times a second.
+        niceness: Of the workers, above that of this process: the higher, the more they give way to others.
+        on_progress: Called some 20 times a second; what it raises ends the run.
 
     Raises:
         LoadError: A worker failed.
     """
-    workers = workers_for(load.connections)
+    workers = workers_for(load.connections, max(1, len(load.ports)))
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         board = _core.LoadBoard(board_path(folder), is_new=True)
@@ -78,7 +81,7 @@ def run_load(
             processes = []
             for worker in range(workers):
                 core = cores[worker % len(cores)] if cores else None
-                processes.append(_start(folder, load, worker, workers, core))
+                processes.append(_start(folder, load, worker, workers, core, niceness))
                 running.callback(_end, processes[-1])
             while _are_running(processes):
                 if on_progress is not None:
@@ -91,8 +94,11 @@ def run_load(
     return LoadResult(load, reports)
 
 
-def _start(folder: str, load: Load, worker: int, workers: int, core: int | None) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "carillon.load.worker", folder, str(worker), str(workers)]
+def _start(
+    folder: str, load: Load, worker: int, workers: int, core: int | None, niceness: int
+) -> subprocess.Popen[str]:
+    nice = ["nice", "-n", str(niceness)] if niceness else []
+    command = [*nice, sys.executable, "-m", "carillon.load.worker", folder, str(worker), str(workers)]
     return subprocess.Popen(
         [*command, "" if core is None else str(core), json.dumps(asdict(load))],
         stdin=subprocess.DEVNULL,

@@ -34,6 +34,8 @@ def to_json(report: _core.LoadReport) -> dict[str, Any]:
     return {
         "latency": histogram_to_json(report.latency),
         "last_subscriber": histogram_to_json(report.last_subscriber),
+        "ping_gaps": histogram_to_json(report.ping_gaps),
+        "pings": report.pings,
         "faults": {name: getattr(report, name) for name in FAULTS},
         "first_fault": report.first_fault,
         "connect_s": report.connect_s,

@@ -41,6 +41,11 @@ class PlainReader final : public Sink {
   bool stage(Cursor& /*staged*/, const Batch& batch) override {
     ++stages;
     if (on_stage) on_stage();
+    if (is_gone) {
+      shard.rewind_to(cursor, batch.begin(), batch.offset_before(0));
+      shard.unsubscribe(cursor);
+      return false;
+    }
     if (is_full) return false;
     for (const EntryRef& entry : batch.entries()) taken.push_back(entry->publication.data);
     cursor.count_delivered(batch.size());
@@ -59,6 +64,7 @@ class PlainReader final : public Sink {
   Shard& shard;
   Cursor cursor;
   bool is_full = false;
+  bool is_gone = false;  // its connection ends while it is handed something
   bool closes_on_gap = false;
   bool closes_when_slow = false;
   std::function<void()> on_stage;

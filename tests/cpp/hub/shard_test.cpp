@@ -281,6 +281,31 @@ TEST_F(SmallQuantumTest, WhatIsPublishedWhileABatchIsUnderWayIsNotForgotten) {
   for (const PlainReader& reader : readers) EXPECT_EQ(reader.taken, numbers(1, 2));
 }
 
+TEST_F(SmallQuantumTest, ALargeGroupUnderWayHoldsNobodyUpAndIsHeldUpByNobody) {
+  std::deque<PlainReader> crowd;
+  for (int i = 0; i < 40; ++i) subscribe(crowd.emplace_back(shard()), "crowd");
+  std::deque<PlainReader> others;
+  for (int i = 0; i < 20; ++i) subscribe(others.emplace_back(shard()), "other" + std::to_string(i));
+  const auto served = [&crowd] {
+    std::size_t sum = 0;
+    for (const PlainReader& reader : crowd) sum += reader.stages;
+    return sum;
+  };
+  settle();
+  publish("crowd", "1");
+  turn();
+  publish("other0", "1");
+  turn();
+  EXPECT_EQ(others[0].taken, numbers(1, 1)) << "in the turn in which it was published";
+  EXPECT_EQ(served(), 7U) << "the rest of that turn is the crowd's";
+  for (int i = 1; i < 20; ++i) publish("other" + std::to_string(i), "1");
+  turn();
+  EXPECT_EQ(served(), 8U) << "the same share as each of the others";
+  settle();
+  EXPECT_EQ(served(), 40U);
+  for (const PlainReader& reader : others) EXPECT_EQ(reader.taken, numbers(1, 1));
+}
+
 TEST_F(SmallQuantumTest, WhoJoinsInMidBatchGetsOnlyWhatComesAfterIt) {
   std::deque<PlainReader> readers;
   for (int i = 0; i < 6; ++i) subscribe(readers.emplace_back(shard()), "a");

@@ -20,6 +20,7 @@ class DialectTest : public testing::Test, public LineEvents {
     for (std::uint64_t number = 0; next_mark(text, number); ++count) numbers.push_back(number);
     return count;
   }
+  void on_ping(Line& /*line*/) override { ++pings; }
   void on_malformed(Line& /*line*/, std::string_view /*text*/) override { ++malformed; }
   void on_refused(Line& /*line*/, std::string_view why) override { refused = why; }
   void on_lost(Line& /*line*/, std::string_view why) override { lost = why; }
@@ -76,6 +77,7 @@ class DialectTest : public testing::Test, public LineEvents {
   std::string sent;
   std::vector<std::uint64_t> numbers;
   std::uint64_t malformed = 0;
+  std::uint64_t pings = 0;
   std::string refused;
   std::string lost;
 };
@@ -95,6 +97,7 @@ TEST_F(DialectTest, CentrifugeSubscribesAnswersPingsAndHearsPushes) {
   EXPECT_EQ(line.stage, Line::Stage::live);
   receive_text("{}");
   EXPECT_EQ(take_text(), "{}");
+  EXPECT_EQ(pings, 1U);
   receive_text(R"({"push":{"channel":"bench-1","pub":{"data":)" + data(4) + "}}}\n" +
                R"({"push":{"channel":"bench-2","pub":{"data":)" + data(5) + "}}}");
   EXPECT_EQ(numbers, (std::vector<std::uint64_t>{4, 5}));
@@ -115,6 +118,7 @@ TEST_F(DialectTest, AWebSocketAnswersPingFramesAndTellsOfTheEnd) {
   receive(ping);
   std::string pong = take();
   EXPECT_EQ(read_frame(pong.data(), pong.size())->head, kPongFrame);
+  EXPECT_EQ(pings, 1U);
   receive_text(data(0));
   EXPECT_EQ(numbers, std::vector<std::uint64_t>{0});
   std::string goodbye;

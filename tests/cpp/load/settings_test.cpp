@@ -45,6 +45,9 @@ TEST(LoadSettings, AComplaintNamesFieldAndValue) {
   settings.seconds = 0;
   EXPECT_TRUE(complaint(settings).starts_with("seconds: 0"));
   settings = good();
+  settings.ports = {1, 2};
+  EXPECT_TRUE(complaint(settings).starts_with("ports: 2 for 1 workers"));
+  settings = good();
   settings.protocol = "nchan";
   EXPECT_TRUE(complaint(settings).starts_with("publish_by: 'ws' with nchan"));
 }
