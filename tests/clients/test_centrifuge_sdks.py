@@ -296,21 +296,24 @@ def test_binary_reaches_a_client_that_speaks_json(sdk: Sdk, server: Server) -> N
     assert (first["data"], second["data"]) == ({"b64": "AP8="}, "text")
 
 
+SMALL_BACKLOG = {"kernel_backlog_bytes": 4096}
+
+
 def stopped_while_publishing(client: Sdk, server: Server, count: int) -> None:
-    """The client's process stands still while `count` publications of 20 kB come to the channel c."""
+    """The client's process stands still while `count` publications of 3 kB come to the channel c."""
     with client.stopped():
         for _ in range(count):
-            server.publish("c", "x" * 20_000)
+            server.publish("c", "x" * 3_000)
         wait_until(lambda: server.stats()["clogged"] == 1)
 
 
 def test_who_is_sent_away_as_slow_resumes_without_a_gap(sdk: Sdk, serve: Callable[..., Server]) -> None:
-    server = serve(channels={"c": slow("disconnect")})
+    server = serve(channels={"c": slow("disconnect")}, limits=SMALL_BACKLOG)
     sdk.connect(server.url)
     sdk.subscribe("c")
-    stopped_while_publishing(sdk, server, 300)
-    sdk.wait_for("publication", "c", count=300)
-    assert sdk.offsets("c") == list(range(1, 301))
+    stopped_while_publishing(sdk, server, 400)
+    sdk.wait_for("publication", "c", count=400)
+    assert sdk.offsets("c") == list(range(1, 401))
     assert [one["code"] for one in sdk.events("connecting")][1:] == [3008]
     assert sdk.events("subscribed", "c")[-1]["recovered"] is True
     assert server.stats()["slow"] == 1
@@ -320,19 +323,19 @@ def test_who_is_sent_away_as_slow_resumes_without_a_gap(sdk: Sdk, serve: Callabl
 def test_who_is_taken_to_the_top_learns_that_it_has_not_recovered(
     sdk: Sdk, serve: Callable[..., Server]
 ) -> None:
-    server = serve(channels={"c": slow("skip")})
+    server = serve(channels={"c": slow("skip")}, limits=SMALL_BACKLOG)
     sdk.connect(server.url)
     sdk.subscribe("c")
-    stopped_while_publishing(sdk, server, 300)
+    stopped_while_publishing(sdk, server, 400)
     told = sdk.wait_for("subscribed", "c", count=2)[1]
     assert (told["wasRecovering"], told["recovered"]) == (True, False)
     server.publish("c", "live again")
-    wait_until(lambda: sdk.offsets("c")[-1:] == [301])
+    wait_until(lambda: sdk.offsets("c")[-1:] == [401])
     taken = len(sdk.offsets("c")) - 1
-    assert sdk.offsets("c") == [*range(1, taken + 1), 301]
+    assert sdk.offsets("c") == [*range(1, taken + 1), 401]
     assert len(sdk.events("connecting")) == 1, "the connection stayed"
     assert_ledger_balances(server)
-    assert server.ledger()["channels"][0]["dropped"]["skipped"] == 300 - taken
+    assert server.ledger()["channels"][0]["dropped"]["skipped"] == 400 - taken
 
 
 def slow(policy: Literal["skip", "disconnect"]) -> Channel:
