@@ -233,8 +233,9 @@ void SseSession::on_closed() {
 
 void SseSession::drain() { send_away(kDisconnectShutdown); }
 
-void SseSession::on_slow(Cursor& /*cursor*/) {
-  if (is_ending_) return;  // another channel of it was slow in the same turn
+void SseSession::on_slow(Cursor& cursor) {
+  context_.shard.park(cursor);  // nothing comes behind the goodbye, not even the news of a gap
+  if (is_ending_) return;       // another channel of it was slow in the same turn
   context_.counters.slow.fetch_add(1, std::memory_order_relaxed);
   send_away(kDisconnectSlow);
 }

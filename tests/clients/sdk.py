@@ -101,6 +101,8 @@ class Sdk:
     def stopped(self) -> Iterator[None]:
         """The process stands still meanwhile (SIGSTOP): its kernel answers, it does not."""
         self._process.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{self._process.pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(") ")[2][0] == "T")
         try:
             yield
         finally:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import pytest
@@ -200,6 +201,8 @@ def standing_still(server: Server, *transports: str) -> Iterator[Callable[[], No
         assert clients.first_line == "ready"
         wait_until(lambda: server.stats()["connections"] == len(transports))
         clients.process.send_signal(signal.SIGSTOP)
+        stat = Path(f"/proc/{clients.process.pid}/stat")
+        wait_until(lambda: stat.read_text().rpartition(") ")[2][0] == "T")
         yield lambda: clients.process.send_signal(signal.SIGCONT)
 
 
