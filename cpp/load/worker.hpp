@@ -4,9 +4,13 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <queue>
+#include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "load/board.hpp"
@@ -35,6 +39,7 @@ class Worker final : private LineEvents {
   void on_malformed(Line& line, std::string_view text) override;
   void on_refused(Line& line, std::string_view why) override;
   void on_lost(Line& line, std::string_view why) override;
+  void on_not_recovered(Line& line) override;
 
   void resolve();
   void count_subscribers();
@@ -60,6 +65,15 @@ class Worker final : private LineEvents {
   void follow();
   void hold();
   void finish();
+
+  // Cuts, in worker_cuts.cpp.
+  void step_cuts();
+  void cut();
+  void send_away(Line& line, std::uint64_t until_ns);
+  /// A subscriber whose link can be cut: it comes back by itself.
+  [[nodiscard]] bool comes_back(const Line& line) const;
+  void come_back_later(Line& line);
+  [[nodiscard]] bool has_cuts_left() const;
 
   void fail(std::string_view what, std::string_view why);
   void note_fault(std::string_view what, std::string_view text);
@@ -94,7 +108,20 @@ class Worker final : private LineEvents {
   std::uint64_t deliveries_told_ = 0;             // to the board
   std::uint64_t progress_ = 0;                    // what was last seen to move,
   std::uint64_t progress_ns_ = 0;                 // and when
-  std::string publishing_;                        // leaves at the end of a burst
+  struct Cuts {
+    using Return = std::pair<std::uint64_t, Line*>;  // when, who
+    std::priority_queue<Return, std::vector<Return>, std::greater<>> away;
+    std::minstd_rand random;
+    std::uint64_t next_ns = 0;  // 0: not yet
+    std::uint64_t done = 0;
+    std::uint64_t returns_ns = 0;  // of the cut under way: when the first one comes back
+    std::uint64_t quiet_ns = 0;    // when all were live again
+    CpuTime cpu_before;
+    bool is_under_way = false;
+    bool has_returns = false;
+  };
+  Cuts cuts_;
+  std::string publishing_;  // leaves at the end of a burst
   std::string data_;
   Report report_;
 };
