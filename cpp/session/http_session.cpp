@@ -189,6 +189,7 @@ void HttpSession::handle(const HttpRequest& request) {
     return end(goodbye);
   }
   if (request.method == "OPTIONS") return preflight(request);
+  if (target->path == "/health") return respond(health());
 
   const bool is_transport = transport_of(target->path).has_value();
   if (is_transport && request.method != "GET") return refuse(405, "this path takes GET", false);
@@ -324,6 +325,7 @@ void HttpSession::handle_poll(const HttpTarget& target) {
 }
 
 void HttpSession::begin_poll(PlainRequest request, Millis timeout_ms) {
+  context_.host.end_handshake(outlet_);
   PollExchange::Owner owner = owner_of_poll(request.identity.user);
   poll_ = std::make_unique<PollExchange>(context_, std::move(request), context_.clock.now_ms() + timeout_ms,
                                          std::move(owner));
@@ -371,6 +373,14 @@ HttpResponse HttpSession::unavailable() const {
   return response;
 }
 
+HttpResponse HttpSession::health() const {
+  HttpResponse response;
+  const bool is_ready = !context_.is_draining.load(std::memory_order_relaxed);
+  if (!is_ready) response.status = 503;
+  response.body = is_ready ? "{}" : R"({"draining":true})";
+  return response;
+}
+
 // ---- answering
 
 void HttpSession::respond(const HttpResponse& response) {
@@ -409,12 +419,14 @@ void HttpSession::refuse_page(const HttpTarget& target, int status, std::string_
 }
 
 void HttpSession::end(std::string_view bytes) {
+  context_.host.end_handshake(outlet_);
   context_.output.add(outlet_, bytes);
   state_ = State::ending;
   context_.host.close(outlet_);
 }
 
 void HttpSession::answered() {
+  context_.host.end_handshake(outlet_);
   state_ = State::reading;
   due_ms_ = context_.clock.now_ms() + context_.limits.keepalive_timeout_ms;
   context_.host.reschedule(outlet_);

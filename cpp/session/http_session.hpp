@@ -60,6 +60,7 @@ class HttpSession final : public Session {
   void read_on();
   void on_bytes_ahead(std::string_view bytes);
   [[nodiscard]] HttpResponse unavailable() const;
+  [[nodiscard]] HttpResponse health() const;
 
   /// A plain request on its way through the seam.
   struct Admission {
