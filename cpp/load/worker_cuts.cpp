@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <string>
 #include <utility>
 
 #include "load/worker.hpp"
@@ -42,7 +43,14 @@ void Worker::step_cuts() {
     cuts_.away.pop();
     start_connecting(line);
   }
-  if (!cuts_.away.empty() || live_ < subscribers_.size()) return;
+  if (!cuts_.away.empty() || live_ < subscribers_.size()) {
+    if (now > cuts_.returns_ns + to_ns(settings_.return_s + settings_.timeout_s) && !has_failed()) {
+      report_.stalled = 1;
+      fail("stalled", "not all were live again within the time-out: " + std::to_string(live_) + " of " +
+                          std::to_string(subscribers_.size()));
+    }
+    return;
+  }
   report_.cuts.all_live_s.push_back(static_cast<double>(now - cuts_.returns_ns) / 1e9);
   report_.cuts.server_cpu_ns += server_.cpu().total_ns - cuts_.cpu_before.total_ns;
   cuts_.is_under_way = false;

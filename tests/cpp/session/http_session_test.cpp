@@ -299,6 +299,28 @@ TEST(HttpLimits, OneConnectionTooManyIsRefusedSoThatTheClientComesBack) {
   EXPECT_TRUE(world.hub.channels("*").empty());
 }
 
+TEST(Handshakes, AreOverWhenTheClientIsLetInOrRefused) {
+  World world;
+  WsClient socket(world);
+  socket.open();
+  EXPECT_EQ(world.handshakes_over, 0) << "a WebSocket's goes on until its connect command";
+  const auto is_over_after = [&world](const auto& request) {
+    const int before = std::exchange(world.handshakes_over, 0);
+    request();
+    return std::exchange(world.handshakes_over, before) > 0;
+  };
+  HttpClient http(world);
+  EXPECT_TRUE(is_over_after([&] { http.get("/now"); }));
+  HttpClient later(world);
+  EXPECT_FALSE(is_over_after([&] { later.request("GET", "/later"); }));
+  HttpClient poll(world);
+  EXPECT_TRUE(is_over_after([&] { poll.request("GET", "/poll?channel=a"); })) << "held";
+  SseClient stream(world);
+  EXPECT_TRUE(is_over_after([&] { stream.open("channel=a"); }));
+  HttpClient bad(world);
+  EXPECT_TRUE(is_over_after([&] { bad.get("/poll"); }));
+}
+
 TEST(HttpLimits, WhileDrainingTransportsAreRefusedAndOtherAnswersEndTheConnection) {
   World world;
   HttpClient idle(world);
