@@ -56,6 +56,7 @@ void bind_settings(py::module_& m) {
       .def_readwrite("cut_s", &Settings::cut_s)
       .def_readwrite("return_s", &Settings::return_s)
       .def_readwrite("staying", &Settings::staying)
+      .def_readwrite("return_port", &Settings::return_port)
       .def_readwrite("is_spinning", &Settings::is_spinning)
       .def_readwrite("worker", &Settings::worker)
       .def_readwrite("workers", &Settings::workers)
@@ -87,6 +88,7 @@ void bind_report(py::module_& m) {
   using load::CutReport;
   py::class_<CutReport>(m, "LoadCutReport")
       .def_readonly("returns", &CutReport::returns)
+      .def_readonly("closed", &CutReport::closed)
       .def_readonly("retries", &CutReport::retries)
       .def_readonly("not_recovered", &CutReport::not_recovered)
       .def_readonly("expected", &CutReport::expected)

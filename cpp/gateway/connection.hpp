@@ -29,6 +29,7 @@ struct Connection {
   bool has_peer_closed = false;  // and has been read
   bool is_handshaking = false;   // counts among the handshakes, at the longest until then
   bool is_leaving = false;       // will be asked to go then
+  bool is_asked = false;         // and is waited for
   bool is_close_wanted = false;
   bool is_cut = false;        // ended without a word
   bool is_lingering = false;  // closing: waits for the peer's end, at the longest until then

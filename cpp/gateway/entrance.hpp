@@ -16,6 +16,7 @@ struct Entrance {
   std::uint16_t port = 0;
   std::atomic<bool> is_draining{false};     ///< who came in here is asked to leave, nobody new is let in
   std::atomic<std::size_t> connections{0};  ///< open now
+  std::atomic<std::size_t> asked{0};        ///< to leave, by a drain, and not gone; or being asked
 };
 
 }  // namespace carillon

@@ -294,14 +294,22 @@ bool Gateway::drain(Millis deadline_ms, Millis pace_ms) {
   const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(deadline_ms);
   // The listeners go on: who comes now is told to come back elsewhere, and /health that this server is
   // leaving.
+  std::vector<const Entrance*> entrances;
   {
     const std::lock_guard listeners_lock(listeners_mutex_);
     for (const Opened& opened : listeners_) {
+      entrances.push_back(&opened.entrance);
       opened.entrance.is_draining = true;
       for (const auto& shard : shards_) shard->drain(opened.entrance, pace_ms);
     }
   }
-  const bool have_left = wait_until(until, [this] { return clients() == 0; });
+  const auto all_asked = HoldPoint::Clock::now() + std::chrono::milliseconds(pace_ms + TimerWheel::kTickMs);
+  const bool have_left = wait_until(until, [&] {
+    // A poller is no client between two polls; who never says what it wants is none, and not waited for.
+    if (clients() == 0 && HoldPoint::Clock::now() > all_asked) return true;
+    return std::all_of(entrances.begin(), entrances.end(),
+                       [](const Entrance* entrance) { return entrance->asked.load() == 0; });
+  });
   for (const ListenerInfo& each : listeners()) close_listener(each.number);
   const std::size_t cut_off = std::min(clients(), asked);
   wait_until(std::min(until, HoldPoint::Clock::now() + kLastWords), [this] { return connections() == 0; });
@@ -324,10 +332,10 @@ bool Gateway::drain_listener(std::size_t number, Millis deadline_ms, Millis pace
   const std::size_t asked = entrance->connections;
   entrance->is_draining = true;
   for (const auto& shard : shards_) shard->drain(*entrance, pace_ms);
-  const auto have_left = [entrance] { return entrance->connections.load() == 0; };
+  const auto have_left = [entrance] { return entrance->asked.load() == 0; };
   wait_until(until, [&] { return have_left() || shared_.is_draining; });
   if (is_stopping_ || shared_.is_draining) return have_left();
-  const std::size_t cut_off = std::min(entrance->connections.load(), asked);
+  const std::size_t cut_off = std::min(entrance->asked.load(), asked);
   close_listener(number);
   for (const auto& shard : shards_) shard->cut_off(*entrance);
   tell_drain(entrance->host + ":" + std::to_string(entrance->port), asked, cut_off);

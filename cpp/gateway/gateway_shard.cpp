@@ -149,6 +149,7 @@ void GatewayShard::release_connections() {
     ::close(connection->outlet.descriptor);
     connection->is_gone = true;
     end_handshake(*connection);
+    count_left(*connection);
     connection->entrance->connections.fetch_sub(1);
     count_clogged(*connection);
   }
@@ -430,17 +431,25 @@ void GatewayShard::on_tick() {
   if (is_anything_due) end_turn();
 }
 
-void GatewayShard::drain(const Entrance& entrance, Millis pace_ms) {
-  shard_.post([this, at = &entrance, pace_ms] {
+void GatewayShard::drain(Entrance& entrance, Millis pace_ms) {
+  entrance.asked.fetch_add(1);  // for this shard, so that nobody thinks that all have left before they are asked
+  auto receipt = std::make_shared<Receipt>([&entrance](bool /*has_run*/) { entrance.asked.fetch_sub(1); });
+  shard_.run([this, at = &entrance, pace_ms, receipt = std::move(receipt)] {
     const auto pace = static_cast<std::uint64_t>(std::max<Millis>(0, pace_ms));
     for (const auto& connection : connections_) {
       if (connection->entrance != at || connection->is_gone || connection->is_lingering) continue;
+      if (!std::exchange(connection->is_asked, true)) at->asked.fetch_add(1);
       end_handshake(*connection);
       connection->is_leaving = true;
       connection->until_ms = clock_.now_ms() + static_cast<Millis>(shared_.random.below(pace + 1));
       wheel_.schedule(*connection, deadline_of(*connection));
     }
+    receipt->give(true);
   });
+}
+
+void GatewayShard::count_left(Connection& connection) {
+  if (std::exchange(connection.is_asked, false)) connection.entrance->asked.fetch_sub(1);
 }
 
 void GatewayShard::cut_off(const Entrance& entrance) {
@@ -590,6 +599,7 @@ void GatewayShard::settle() {
 void GatewayShard::begin_linger(Connection& connection) {
   // Closing while the peer still sends would reset the connection and take our last words with it.
   connection.session->let_go();
+  count_left(connection);
   connection.is_lingering = true;
   connection.is_reading_paused = false;
   connection.outlet.is_closing = true;
@@ -606,6 +616,7 @@ void GatewayShard::drop(Connection& connection) {
   if (connection.is_gone) return;
   connection.is_gone = true;
   end_handshake(connection);
+  count_left(connection);
   connection.entrance->connections.fetch_sub(1);
   count_clogged(connection);
   if (!connection.is_lingering) connection.session->let_go();

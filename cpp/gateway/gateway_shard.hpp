@@ -84,7 +84,7 @@ class GatewayShard final : private ConnectionHost {
   /// Takes over an accepted socket, whose handshake counts. Any thread.
   void adopt(int descriptor, bool is_over_limit, Entrance& entrance);
   /// Asks every client who came in there to go, each at a random moment within `pace_ms`. Any thread.
-  void drain(const Entrance& entrance, Millis pace_ms);
+  void drain(Entrance& entrance, Millis pace_ms);
   /// Ends what is still there of them. Any thread.
   void cut_off(const Entrance& entrance);
   /// Ends the client's connection at once, without a word. Any thread; `done` tells whether it was here, in
@@ -139,6 +139,7 @@ class GatewayShard final : private ConnectionHost {
   [[nodiscard]] Millis deadline_of(const Connection& connection) const;
   [[nodiscard]] SessionContext& context_of(const Entrance& entrance);
   void end_handshake(Connection& connection);
+  void count_left(Connection& connection);
   [[nodiscard]] bool watch(Connection& connection);
   void unwatch(const Connection& connection);
   void stop_if_at_rest();

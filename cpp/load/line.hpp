@@ -14,6 +14,7 @@ struct Line {
   std::uint32_t index = 0;  // among the subscribers of this worker
   Stage stage = Stage::connecting;
   bool is_publisher = false;
+  bool has_moved = false;     // to Settings::return_port
   bool is_chunked = false;     // SSE: the answer comes in chunks
   bool is_blocked = false;     // the socket is full: EPOLLOUT is awaited
   std::uint32_t awaited = 0;   // answers until it is live

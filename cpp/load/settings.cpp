@@ -54,10 +54,10 @@ void check(const Settings& settings) {
           "rate_per_s, seconds, timeout_s: a negative number, or no time at all");
   require(settings.seconds > 0 || (settings.messages > 0 && !settings.is_idle),
           "seconds: 0; give the length of the measured window, in seconds or in messages");
-  require(settings.cuts == 0 || (settings.rate_per_s > 0 && settings.messages == 0 && !settings.is_idle),
-          "cuts: need a rate_per_s, and no bound in messages: publishing goes on while subscribers are away");
-  require(settings.cuts == 0 || (settings.workers == 1 && settings.channels_per_connection == 1),
-          "cuts: " + std::to_string(settings.workers) + " workers, " +
+  require(!settings.has_returns() || (settings.rate_per_s > 0 && settings.messages == 0 && !settings.is_idle),
+          "cuts, return_port: need a rate_per_s, and no bound in messages: publishing goes on while subscribers are away");
+  require(!settings.has_returns() || (settings.workers == 1 && settings.channels_per_connection == 1),
+          "cuts, return_port: " + std::to_string(settings.workers) + " workers, " +
               std::to_string(settings.channels_per_connection) +
               " channels per connection; give connections for one worker, on one channel each");
   require(settings.cut_every_s > 0 && settings.cut_s >= 0 && settings.return_s >= 0,

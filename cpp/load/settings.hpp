@@ -41,6 +41,10 @@ struct Settings {
   double cut_s = 2;
   double return_s = 1;
   std::uint64_t staying = 0;
+  /// Not 0: where subscribers come back once the server has asked them to go, and where the publisher is.
+  std::uint16_t return_port = 0;
+
+  [[nodiscard]] bool has_returns() const { return cuts > 0 || return_port > 0; }
 
   bool is_spinning = false;  ///< never sleep: a sleeping receiver makes the server pay for its wake-up
 

@@ -118,6 +118,10 @@ void Worker::resolve() {
   }
   std::memcpy(&address_, found->ai_addr, found->ai_addrlen);
   address_bytes_ = found->ai_addrlen;
+  return_address_ = address_;
+  if (settings_.return_port > 0) {  // at the same place in both kinds of addresses
+    reinterpret_cast<sockaddr_in*>(&return_address_)->sin_port = htons(settings_.return_port);
+  }
   freeaddrinfo(found);
 }
 
@@ -157,7 +161,8 @@ void Worker::start_connecting(Line& line) {
   const int on = 1;
   setsockopt(line.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
   if (!line.is_publisher) bind_source(line);
-  const auto* address = reinterpret_cast<const sockaddr*>(&address_);
+  const bool is_elsewhere = line.is_publisher || line.has_moved;
+  const auto* address = reinterpret_cast<const sockaddr*>(is_elsewhere ? &return_address_ : &address_);
   if (::connect(line.fd, address, address_bytes_) != 0 && errno != EINPROGRESS) {
     return on_lost(line, std::strerror(errno));
   }
@@ -216,7 +221,7 @@ void Worker::turn(std::uint64_t wait_ns) {
     state_.deliveries.fetch_add(deliveries_ - deliveries_told_, std::memory_order_relaxed);
     deliveries_told_ = deliveries_;
   }
-  if (settings_.cuts > 0) step_cuts();
+  if (settings_.has_returns()) step_cuts();
   notice_stall();
 }
 
@@ -325,7 +330,7 @@ void Worker::on_message(Line& line, std::string_view behind_mark, std::uint64_t 
     const std::uint64_t due_ns = board_.message(number).due_ns.load(std::memory_order_relaxed);
     const std::uint64_t latency_ns = now_ns_ > due_ns ? now_ns_ - due_ns : 0;
     report_.latency.record(latency_ns);
-    if (settings_.cuts > 0 && line.index < settings_.staying) {
+    if (settings_.has_returns() && line.index < settings_.staying) {
       (cuts_.is_under_way ? report_.cuts.staying_storm : report_.cuts.staying_quiet).record(latency_ns);
     }
   }
@@ -353,7 +358,7 @@ void Worker::measure() {
   const CpuTime cpu_before = server_.cpu();
   const std::uint64_t own_before_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
   const std::uint64_t start_ns = clock_ns();
-  if (settings_.cuts > 0) cuts_.next_ns = start_ns + to_ns(settings_.cut_every_s);
+  if (settings_.has_returns()) cuts_.next_ns = start_ns + to_ns(settings_.cut_every_s);
   publish(settings_.messages, settings_.seconds);
   report_.window_s = static_cast<double>(clock_ns() - start_ns) / 1e9;
   report_.server_cpu = server_.cpu() - cpu_before;

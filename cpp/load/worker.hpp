@@ -89,6 +89,7 @@ class Worker final : private LineEvents {
   const std::unique_ptr<Dialect> subscriber_dialect_;
   const std::unique_ptr<Dialect> publisher_dialect_;
   sockaddr_storage address_{};
+  sockaddr_storage return_address_{};
   socklen_t address_bytes_ = 0;
   int epoll_ = -1;
   std::vector<epoll_event> events_;

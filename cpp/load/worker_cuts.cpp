@@ -88,12 +88,14 @@ void Worker::send_away(Line& line, std::uint64_t until_ns) {
 }
 
 bool Worker::comes_back(const Line& line) const {
-  return cuts_.done > 0 && !line.is_publisher && line.index >= settings_.staying;
+  const bool can_be_lost = cuts_.done > 0 || (settings_.return_port > 0 && cuts_.next_ns > 0);
+  return can_be_lost && !line.is_publisher && line.index >= settings_.staying;
 }
 
 void Worker::come_back_later(Line& line) {
   if (line.stage == Line::Stage::away) return;
-  ++report_.cuts.retries;
+  line.has_moved = settings_.return_port > 0;
+  ++(line.stage == Line::Stage::live ? report_.cuts.closed : report_.cuts.retries);
   if (!std::exchange(cuts_.is_under_way, true)) {  // it was lost by itself
     cuts_.has_returns = false;
     cuts_.returns_ns = now_ns();
@@ -102,7 +104,7 @@ void Worker::come_back_later(Line& line) {
 }
 
 bool Worker::has_cuts_left() const {
-  return settings_.cuts > 0 &&
+  return settings_.has_returns() &&
          (cuts_.done < settings_.cuts || cuts_.is_under_way || now_ns() < cuts_.quiet_ns + kNsPerS);
 }
 

@@ -153,6 +153,7 @@ class LoadSettings(metaclass=_NativeType):
     cut_s: float
     return_s: float
     staying: int
+    return_port: int
     is_spinning: bool
     worker: int
     workers: int
@@ -196,6 +197,8 @@ class LoadCutReport(metaclass=_NativeType):
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # refuses: only a run makes one
     @property
     def returns(self) -> int: ...
+    @property
+    def closed(self) -> int: ...
     @property
     def retries(self) -> int: ...
     @property

@@ -49,6 +49,8 @@ class Load:
         cut_s: How long the link is away.
         return_s: Over which time they come back.
         staying: Subscribers whose links are not cut.
+        return_port: Where subscribers come back once the server has asked them to go, and where the publisher
+            is; 0: nowhere else.
         is_spinning: The generator never sleeps: a sleeping receiver makes the server pay for its wake-up.
         server_pids: Processes whose CPU time and memory are the server's.
     """
@@ -76,6 +78,7 @@ class Load:
     cut_s: float = 2.0
     return_s: float = 1.0
     staying: int = 0
+    return_port: int = 0
     is_spinning: bool = False
     server_pids: tuple[int, ...] = ()
 

@@ -145,7 +145,7 @@ class LoadResult:
                 **_percentiles("latency", self.latency),
                 **_percentiles("last_subscriber", self.last_subscriber),
             }
-        if load.cuts:
+        if load.cuts or load.return_port:
             row |= self._cuts_row()
         row |= self._server()
         if self.deliveries:
@@ -164,7 +164,7 @@ class LoadResult:
             "return_s": load.return_s,
             "staying": load.staying,
             "delivered_share": self.delivered_share,
-            **{name: cuts[name] for name in ("returns", "retries", "not_recovered")},
+            **{name: cuts[name] for name in ("returns", "closed", "retries", "not_recovered")},
             "all_live_s": [round(each, 3) for each in all_live_s],
             "returns_per_s": round(cuts["returns"] / sum(all_live_s)) if sum(all_live_s) else 0,
             **_percentiles("resume", _histogram(cuts["resume"])),

@@ -19,7 +19,7 @@ from .load import Load
 FAULTS = ("missing", "repeated", "reordered", "malformed", "changed", "refused", "lost", "stalled")
 
 
-CUT_COUNTS = ("returns", "retries", "not_recovered", "expected", "all_live_s", "server_cpu_ns")
+CUT_COUNTS = ("returns", "closed", "retries", "not_recovered", "expected", "all_live_s", "server_cpu_ns")
 CUT_TIMES = ("resume", "staying_quiet", "staying_storm")
 
 

@@ -321,6 +321,23 @@ TEST(Handshakes, AreOverWhenTheClientIsLetInOrRefused) {
   EXPECT_TRUE(is_over_after([&] { bad.get("/poll"); }));
 }
 
+TEST(HttpLimits, WhoWasThereBeforeADrainIsServedUntilItIsAsked) {
+  World world;
+  HttpClient poller(world);
+  EXPECT_EQ(poller.get("/poll?channel=a&timeout=0").status, 200);
+  world.is_draining = true;
+  EXPECT_EQ(poller.get("/health").status, 503) << "a balancer is told at once";
+  EXPECT_EQ(poller.get("/poll?channel=a&timeout=0").status, 200);
+  EXPECT_FALSE(poller.is_ended);
+  poller.request("GET", "/poll?channel=a");
+  world.run();
+  world.lanes[0]->shard.bind_to_this_thread();
+  poller.connection->session->drain();
+  world.run();
+  EXPECT_EQ(poller.responses.back().status, 200) << "and its position";
+  EXPECT_TRUE(poller.is_ended);
+}
+
 TEST(HttpLimits, WhileDrainingTransportsAreRefusedAndOtherAnswersEndTheConnection) {
   World world;
   HttpClient idle(world);
