@@ -8,6 +8,7 @@
 #include <condition_variable>
 #include <mutex>
 #include <new>
+#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -84,22 +85,12 @@ void Gateway::choose_flush() {
   }
 }
 
-Entrance& Gateway::free_entrance() {
-  if (listeners_.empty() && entrances_.empty()) return shared_.entrance;
-  for (const auto& entrance : entrances_) {
-    const bool is_open = std::any_of(listeners_.begin(), listeners_.end(), [&](const Opened& opened) {
-      return &opened.entrance == entrance.get();
-    });
-    if (!is_open && entrance->connections.load() == 0) return *entrance;
-  }
-  return *entrances_.emplace_back(std::make_unique<Entrance>(entrances_.size() + 1));
-}
-
 Entrance& Gateway::add_listener(const std::string& host, std::uint16_t port, Descriptor listening) {
   const Listener::Options options{host, port, shared_.limits.kernel_backlog_bytes,
                                   shared_.limits.stall_timeout_ms};
   const std::lock_guard lock(listeners_mutex_);
-  Entrance& entrance = free_entrance();
+  if (has_first_entrance_) entrances_.push_back(std::make_unique<Entrance>(entrances_.size() + 1));
+  Entrance& entrance = has_first_entrance_ ? *entrances_.back() : shared_.entrance;
   const auto count_turned_away = [this] {
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
     shared_.without_descriptor.fetch_add(1, std::memory_order_relaxed);
@@ -121,6 +112,7 @@ Entrance& Gateway::add_listener(const std::string& host, std::uint16_t port, Des
   entrance.host = host;
   entrance.port = listener->port();
   entrance.is_draining = false;
+  has_first_entrance_ = true;
   listeners_.push_back({entrance, std::move(listener)});
   return entrance;
 }
@@ -319,7 +311,7 @@ bool Gateway::drain(Millis deadline_ms, Millis pace_ms) {
 }
 
 bool Gateway::drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms) {
-  const std::lock_guard lock(drain_mutex_);
+  const std::shared_lock lock(drain_mutex_);  // several at a time
   Entrance* entrance = nullptr;
   {
     const std::lock_guard listeners_lock(listeners_mutex_);

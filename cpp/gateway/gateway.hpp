@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -105,7 +106,6 @@ class Gateway {
   void choose_flush();
   /// `listening`: a socket to go on with, or none.
   Entrance& add_listener(const std::string& host, std::uint16_t port, Descriptor listening);
-  [[nodiscard]] Entrance& free_entrance();
   /// The one of that number, or null. With the mutex held.
   [[nodiscard]] Listener* listener_of(std::size_t number) const;
   void close_listener(std::size_t number);
@@ -120,14 +120,15 @@ class Gateway {
 
   GatewayShared& shared_;
   const GatewayOptions options_;
+  std::vector<std::unique_ptr<Entrance>> entrances_;  // of all further listeners that ever were
   std::vector<std::unique_ptr<GatewayShard>> shards_;
   struct Opened {
     Entrance& entrance;
     std::unique_ptr<Listener> listener;
   };
   mutable std::mutex listeners_mutex_;
-  std::vector<Opened> listeners_;                     // those that are open, by number
-  std::vector<std::unique_ptr<Entrance>> entrances_;  // of all further ones that ever were
+  std::vector<Opened> listeners_;  // those that are open, by number
+  bool has_first_entrance_ = false;
   std::atomic<std::size_t> next_shard_{0};
   std::uint16_t port_ = 0;
   std::size_t connections_max_ = 0;
@@ -135,7 +136,7 @@ class Gateway {
   bool has_uring_ = false;
   bool has_restored_ = false;  // connections, that do not run yet
   bool has_told_drain_ = false;
-  std::mutex drain_mutex_;                // held while a drain runs
+  std::shared_mutex drain_mutex_;         // held while a drain runs
   std::atomic<bool> is_stopping_{false};  // ends a drain early
   std::atomic<bool> has_failed_{false};
   mutable std::mutex failure_mutex_;
