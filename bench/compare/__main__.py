@@ -30,6 +30,7 @@ from ..serving import (
     put_load,
     serving,
 )
+from .cuts import compare_cuts
 from .peers import peers
 from .tables import HEAD, Comparison, Report, Rounds, noise, render, rows_of
 
@@ -113,7 +114,20 @@ def main() -> int:
     )
     parser.add_argument("--sleep", action="store_true", help="the generator sleeps instead of spinning")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write every report there")
+    parser.add_argument(
+        "--cuts",
+        nargs="?",
+        const=4,
+        type=int,
+        metavar="N",
+        help="instead of the loads: what is delivered over N cuts of 2 s (default 4)",
+    )
+    parser.add_argument(
+        "--connections", default=10_000, type=int, help="subscribers of --cuts (default 10000)"
+    )
     args = parser.parse_args()
+    if args.cuts:
+        return compare_cuts(args)
     try:
         args.loads = parse_loads(args.loads)
     except ValueError as error:

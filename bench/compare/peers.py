@@ -7,6 +7,7 @@ import shlex
 import time
 import urllib.error
 import urllib.request
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -95,6 +96,15 @@ _MAKERS = {
     "socket.io": lambda version: _node("socket.io", "socketio_server.mjs", "socketio", version),
     "websockets": lambda version: _python("websockets", "websockets", "websockets_server.py", version),
 }
+
+
+def peers_with_recovery() -> tuple[list[Contestant], dict[str, str]]:
+    """Those of `peers`, and what has to be switched on to recover as a contestant of its own."""
+    present, absent = peers()
+    for each in list(present):
+        if each.name == "socket.io":
+            present.append(replace(each, name="socket.io, recovery", command=f"{each.command} recovery"))
+    return present, absent
 
 
 def peers() -> tuple[list[Contestant], dict[str, str]]:

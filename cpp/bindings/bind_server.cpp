@@ -377,8 +377,27 @@ void bind_server(py::module_& m) {
       .def(
           "stop", [](PyServer& self) { self.get().stop(); }, py::call_guard<WithoutGil>())
       .def(
-          "drain", [](PyServer& self, Millis deadline_ms) { return self.get().drain(deadline_ms); },
-          py::arg("deadline_ms"), py::call_guard<WithoutGil>())
+          "drain",
+          [](PyServer& self, Millis deadline_ms, const std::optional<Millis>& pace_ms) {
+            return self.get().drain(deadline_ms, pace_ms.value_or(self.get().pace_of(deadline_ms)));
+          },
+          py::arg("deadline_ms"), py::arg("pace_ms"), py::call_guard<WithoutGil>())
+      .def(
+          "listen",
+          [](PyServer& self, const std::string& host, std::uint16_t port) {
+            return self.get().listen(host, port);
+          },
+          py::arg("host"), py::arg("port"), py::call_guard<WithoutGil>())
+      .def(
+          "drain_listener",
+          [](PyServer& self, std::size_t number, Millis deadline_ms, const std::optional<Millis>& pace_ms) {
+            return self.get().drain_listener(number, deadline_ms,
+                                             pace_ms.value_or(self.get().pace_of(deadline_ms)));
+          },
+          py::arg("number"), py::arg("deadline_ms"), py::arg("pace_ms"), py::call_guard<WithoutGil>())
+      .def(
+          "listeners", [](PyServer& self) { return self.get().listeners(); }, py::call_guard<WithoutGil>())
+      .def_property_readonly("is_draining", [](PyServer& self) { return self.get().is_draining(); })
       .def_property_readonly("port", [](PyServer& self) { return self.get().port(); })
       .def_property_readonly("is_running", [](PyServer& self) { return self.get().is_running(); })
       .def_property_readonly("failure", [](PyServer& self) { return self.get().failure(); })

@@ -9,26 +9,31 @@
 
 namespace carillon {
 
+struct Entrance;
+
 /// One socket and what belongs to it. Lives on one shard.
 struct Connection {
   Outlet outlet;
   std::unique_ptr<Session> session;
+  Entrance* entrance = nullptr;          // where it came in
   Connection* wheel_previous = nullptr;  // neighbours in the timer wheel's slot
   Connection* wheel_next = nullptr;
   std::int32_t wheel_slot = -1;
   std::uint32_t index = 0;            // in the shard's list
   std::uint32_t kernel_bytes = 0;     // that the kernel holds for it unacknowledged, as last measured
   Millis scheduled_ms = kNoDeadline;  // when the wheel will look at it
-  Millis linger_until_ms = 0;         // closing: waits for the peer's end
+  Millis until_ms = 0;                // of the first of these three that holds: lingering, leaving, handshake
   bool is_reading_paused = false;
   bool is_read_queued = false;   // more is waiting in the socket than one turn reads
   bool has_unread = false;       // the socket became readable while reading was paused
   bool has_hangup = false;       // the peer has closed its end: what it sent before is read first
   bool has_peer_closed = false;  // and has been read
-  bool is_drained = false;       // was asked to go
+  bool is_handshaking = false;   // counts among the handshakes, at the longest until then
+  bool is_leaving = false;       // will be asked to go then
+  bool is_asked = false;         // and is waited for
   bool is_close_wanted = false;
-  bool is_cut = false;  // ended without a word
-  bool is_lingering = false;
+  bool is_cut = false;        // ended without a word
+  bool is_lingering = false;  // closing: waits for the peer's end, at the longest until then
   bool is_counted_clogged = false;
   bool is_settling = false;  // stands in the list of those to be settled
   bool is_saved = false;     // written down, for another process to take it

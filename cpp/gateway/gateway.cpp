@@ -8,6 +8,8 @@
 #include <condition_variable>
 #include <mutex>
 #include <new>
+#include <shared_mutex>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -67,7 +69,7 @@ Gateway::~Gateway() {
 
 void Gateway::start() {
   choose_flush();
-  listener_ = make_listener({});
+  add_listener(options_.host, options_.port, {});
   run();
 }
 
@@ -83,40 +85,106 @@ void Gateway::choose_flush() {
   }
 }
 
-std::unique_ptr<Listener> Gateway::make_listener(Descriptor listening) {
-  const Listener::Options options{options_.host, options_.port, shared_.limits.kernel_backlog_bytes,
+Entrance& Gateway::add_listener(const std::string& host, std::uint16_t port, Descriptor listening) {
+  const Listener::Options options{host, port, shared_.limits.kernel_backlog_bytes,
                                   shared_.limits.stall_timeout_ms};
-  const auto on_accepted = [this](int descriptor) { accepted(descriptor); };
-  const auto on_turned_away = [this] {
+  const std::lock_guard lock(listeners_mutex_);
+  if (has_first_entrance_) entrances_.push_back(std::make_unique<Entrance>(entrances_.size() + 1));
+  Entrance& entrance = has_first_entrance_ ? *entrances_.back() : shared_.entrance;
+  const auto count_turned_away = [this] {
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
-    without_descriptor_.fetch_add(1, std::memory_order_relaxed);
+    shared_.without_descriptor.fetch_add(1, std::memory_order_relaxed);
   };
-  const auto on_failed = [this](const char* what) { fail("the listener", what, 0); };
-  if (!listening.is_open())
-    return std::make_unique<Listener>(options, on_accepted, on_turned_away, on_failed);
-  return std::make_unique<Listener>(options, std::move(listening), on_accepted, on_turned_away, on_failed);
+  Listener::Handlers handlers{
+      .accepted = [this, &entrance](int descriptor) { accepted(descriptor, entrance); },
+      .to_refuse =
+          [this, &entrance, count_turned_away](int descriptor) {
+            count_turned_away();
+            shared_.admission.enter_to_be_refused();
+            adopt(descriptor, entrance, true);
+          },
+      .turned_away = count_turned_away,
+      .failed = [this](const char* what) { fail("the listener", what, 0); }};
+  std::unique_ptr<Listener> listener =
+      listening.is_open()
+          ? std::make_unique<Listener>(options, std::move(listening), shared_.admission, std::move(handlers))
+          : std::make_unique<Listener>(options, shared_.admission, std::move(handlers));
+  entrance.host = host;
+  entrance.port = listener->port();
+  entrance.is_draining = false;
+  has_first_entrance_ = true;
+  listeners_.push_back({entrance, std::move(listener)});
+  return entrance;
+}
+
+Listener* Gateway::listener_of(std::size_t number) const {
+  const auto found = std::find_if(listeners_.begin(), listeners_.end(), [number](const Opened& opened) {
+    return opened.entrance.number == number;
+  });
+  return found == listeners_.end() ? nullptr : found->listener.get();
+}
+
+std::size_t Gateway::listen(const std::string& host, std::uint16_t port) {
+  const Entrance& entrance = add_listener(host, port, {});
+  const std::lock_guard lock(listeners_mutex_);
+  if (Listener* listener = listener_of(entrance.number)) listener->start();
+  return entrance.number;
+}
+
+void Gateway::close_listener(std::size_t number) {
+  std::unique_ptr<Listener> listener;
+  {
+    const std::lock_guard lock(listeners_mutex_);
+    const auto found = std::find_if(listeners_.begin(), listeners_.end(), [number](const Opened& opened) {
+      return opened.entrance.number == number;
+    });
+    if (found == listeners_.end()) return;
+    listener = std::move(found->listener);
+    std::vector<Opened> others;
+    for (Opened& opened : listeners_) {
+      if (opened.listener) others.push_back({opened.entrance, std::move(opened.listener)});
+    }
+    listeners_.swap(others);
+  }
+  listener->stop();  // without the mutex: it may be about to fail, which wants it
+}
+
+std::vector<ListenerInfo> Gateway::listeners() const {
+  const std::lock_guard lock(listeners_mutex_);
+  std::vector<ListenerInfo> infos;
+  for (const auto& [entrance, listener] : listeners_) {
+    infos.push_back({entrance.number, entrance.host, entrance.port, entrance.is_draining.load(),
+                     entrance.connections.load(), listener->backlog()});
+  }
+  return infos;
 }
 
 void Gateway::run() {
   has_restored_ = false;
-  port_ = listener_->port();
+  port_ = shared_.entrance.port;
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
                                                     : connections_by_descriptors();
   for (const auto& shard : shards_) shard->start(has_uring_);
-  listener_->start();
+  const std::lock_guard lock(listeners_mutex_);
+  for (const Opened& opened : listeners_) opened.listener->start();
   is_running_ = true;
 }
 
 bool Gateway::hold(Millis answers_ms, HoldPoint::Time until) {
+  const std::lock_guard lock(listeners_mutex_);
   hold_points_.clear();
-  for (std::size_t i = 0; i <= shards_.size(); ++i) hold_points_.push_back(std::make_shared<HoldPoint>());
-  // The listener first: what it has accepted is on its way to a shard, which then has it before it stops.
-  listener_->hold(hold_points_.front());
-  bool is_held = hold_points_.front()->wait_stopped(until);
-  for (std::size_t i = 0; is_held && i < shards_.size(); ++i)
-    shards_[i]->hold(hold_points_[i + 1], answers_ms);
-  for (std::size_t i = 0; is_held && i < shards_.size(); ++i)
-    is_held = hold_points_[i + 1]->wait_stopped(until);
+  const auto add_point = [this] { return hold_points_.emplace_back(std::make_shared<HoldPoint>()); };
+  // The listeners first: what they have accepted is on its way to a shard, which then has it before it stops.
+  for (const Opened& opened : listeners_) opened.listener->hold(add_point());
+  const auto wait_for_all = [this, until] {
+    return std::all_of(hold_points_.begin(), hold_points_.end(),
+                       [until](const auto& point) { return point->wait_stopped(until); });
+  };
+  bool is_held = wait_for_all();
+  if (is_held) {
+    for (const auto& shard : shards_) shard->hold(add_point(), answers_ms);
+    is_held = wait_for_all();
+  }
   if (!is_held) resume();
   return is_held;
 }
@@ -125,38 +193,64 @@ void Gateway::release(HoldPoint::Next next) {
   for (const auto& point : std::exchange(hold_points_, {})) point->release(next);
 }
 
+bool Gateway::can_be_given_away() const {
+  const std::lock_guard lock(listeners_mutex_);
+  return !listeners_.empty() && &listeners_.front().entrance == &shared_.entrance &&
+         std::none_of(listeners_.begin(), listeners_.end(),
+                      [](const Opened& opened) { return opened.entrance.is_draining.load(); });
+}
+
 GatewayState Gateway::save(std::vector<int>& descriptors, std::vector<std::string>& left_behind) {
+  const std::lock_guard lock(listeners_mutex_);
   GatewayState state;
-  state.host = options_.host;
+  state.host = listeners_.front().entrance.host;
   state.port = port_;
-  descriptors.push_back(listener_->descriptor());
+  descriptors.push_back(listeners_.front().listener->descriptor());
+  std::vector<std::size_t> places(entrances_.size() + 1);  // by number
+  for (std::size_t i = 1; i < listeners_.size(); ++i) {
+    places[listeners_[i].entrance.number] = i;
+    state.further.push_back({listeners_[i].entrance.host, listeners_[i].entrance.port});
+  }
   for (const auto& shard : shards_) shard->save(state, descriptors, left_behind);
+  for (ConnectionState& connection : state.connections) connection.listener = places[connection.listener];
+  for (std::size_t i = 1; i < listeners_.size(); ++i)
+    descriptors.push_back(listeners_[i].listener->descriptor());
   return state;
 }
 
 void Gateway::restore(const GatewayState& state, std::vector<Descriptor> descriptors) {
   choose_flush();
-  listener_ = make_listener(std::move(descriptors.front()));
+  std::vector<Entrance*> entrances{&add_listener(options_.host, state.port, std::move(descriptors.front()))};
+  for (std::size_t i = 0; i < state.further.size(); ++i) {
+    entrances.push_back(&add_listener(state.further[i].host, state.further[i].port,
+                                      std::move(descriptors[1 + state.connections.size() + i])));
+  }
   has_restored_ = true;
   for (std::size_t s = 0; s < shards_.size(); ++s) {
     shards_[s]->shard().bind_to_this_thread();
     for (std::size_t i = s; i < state.connections.size(); i += shards_.size()) {
-      shards_[s]->restore(state.connections[i], std::move(descriptors[i + 1]));
+      const ConnectionState& connection = state.connections[i];
+      shards_[s]->restore(connection, std::move(descriptors[i + 1]), *entrances.at(connection.listener));
     }
     Shard::unbind_this_thread();
   }
 }
 
-void Gateway::accepted(int descriptor) {
+void Gateway::accepted(int descriptor, Entrance& entrance) {
   const std::size_t open = connections();
   shared_.accepted.fetch_add(1, std::memory_order_relaxed);
   if (open >= connections_max_ + kRefusalsAtOnce) {
     ::close(descriptor);
+    shared_.admission.leave();
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
     return;
   }
+  adopt(descriptor, entrance, open >= connections_max_);
+}
+
+void Gateway::adopt(int descriptor, Entrance& entrance, bool is_over_limit) {
   const std::size_t shard = next_shard_.fetch_add(1, std::memory_order_relaxed) % shards_.size();
-  shards_[shard]->adopt(descriptor, open >= connections_max_);
+  shards_[shard]->adopt(descriptor, is_over_limit, entrance);
 }
 
 void Gateway::stop() {
@@ -164,9 +258,8 @@ void Gateway::stop() {
   is_running_ = false;
   is_stopping_ = true;
   const std::lock_guard drained(drain_mutex_);
-  listener_->stop();
+  for (const ListenerInfo& each : listeners()) close_listener(each.number);
   for (const auto& shard : shards_) shard->stop();
-  listener_.reset();  // no thread is left that could stop it
 }
 
 std::size_t Gateway::clients() const {
@@ -178,33 +271,77 @@ std::size_t Gateway::clients() const {
   return sum;
 }
 
-bool Gateway::drain(Millis deadline_ms) {
-  using Time = std::chrono::steady_clock;
+bool Gateway::wait_until(HoldPoint::Time until, const std::function<bool()>& is_done) const {
+  while (!is_done() && !is_stopping_ && HoldPoint::Clock::now() < until)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  return is_done();
+}
+
+bool Gateway::drain(Millis deadline_ms, Millis pace_ms) {
+  shared_.is_draining.store(true);  // ends the drain of one listener, which would hold this one up
   const std::lock_guard lock(drain_mutex_);
   if (is_stopping_) return clients() == 0;
-  const auto wait_until = [this](Time::time_point until, const auto& is_done) {
-    while (!is_done() && !is_stopping_ && Time::now() < until)
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    return is_done();
-  };
-  shared_.is_draining.store(true);
   const std::size_t asked = clients();
-  const auto until = Time::now() + std::chrono::milliseconds(deadline_ms);
-  for (const auto& shard : shards_) shard->drain(deadline_ms / 2);
-  // The listener goes on: who comes now is told to come back elsewhere, and /health that this server is
+  if (asked == 0 && has_told_drain_) return true;
+  const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(deadline_ms);
+  // The listeners go on: who comes now is told to come back elsewhere, and /health that this server is
   // leaving.
-  const bool have_left = wait_until(until, [this] { return clients() == 0; });
-  if (listener_) listener_->stop();
+  std::vector<const Entrance*> entrances;
+  {
+    const std::lock_guard listeners_lock(listeners_mutex_);
+    for (const Opened& opened : listeners_) {
+      entrances.push_back(&opened.entrance);
+      opened.entrance.is_draining = true;
+      for (const auto& shard : shards_) shard->drain(opened.entrance, pace_ms);
+    }
+  }
+  const auto all_asked = HoldPoint::Clock::now() + std::chrono::milliseconds(pace_ms + TimerWheel::kTickMs);
+  const bool have_left = wait_until(until, [&] {
+    // A poller is no client between two polls; who never says what it wants is none, and not waited for.
+    if (clients() == 0 && HoldPoint::Clock::now() > all_asked) return true;
+    return std::all_of(entrances.begin(), entrances.end(),
+                       [](const Entrance* entrance) { return entrance->asked.load() == 0; });
+  });
+  for (const ListenerInfo& each : listeners()) close_listener(each.number);
   const std::size_t cut_off = std::min(clients(), asked);
-  wait_until(std::min(until, Time::now() + kLastWords), [this] { return connections() == 0; });
-  tell_drain(asked, cut_off);
+  wait_until(std::min(until, HoldPoint::Clock::now() + kLastWords), [this] { return connections() == 0; });
+  has_told_drain_ = true;
+  tell_drain("", asked, cut_off);
   return have_left;
 }
 
-void Gateway::tell_drain(std::size_t asked, std::size_t cut_off) const {
+bool Gateway::drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms) {
+  const std::shared_lock lock(drain_mutex_);  // several at a time
+  Entrance* entrance = nullptr;
+  {
+    const std::lock_guard listeners_lock(listeners_mutex_);
+    for (const Opened& opened : listeners_) {
+      if (opened.entrance.number == number) entrance = &opened.entrance;
+    }
+  }
+  if (entrance == nullptr) throw std::out_of_range("listener: it is closed already, or never was");
+  const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(deadline_ms);
+  const std::size_t asked = entrance->connections;
+  entrance->is_draining = true;
+  for (const auto& shard : shards_) shard->drain(*entrance, pace_ms);
+  const auto have_left = [entrance] { return entrance->asked.load() == 0; };
+  wait_until(until, [&] { return have_left() || shared_.is_draining; });
+  if (is_stopping_ || shared_.is_draining) return have_left();
+  const std::size_t cut_off = std::min(entrance->asked.load(), asked);
+  close_listener(number);
+  for (const auto& shard : shards_) shard->cut_off(*entrance);
+  tell_drain(entrance->host + ":" + std::to_string(entrance->port), asked, cut_off);
+  return cut_off == 0;
+}
+
+void Gateway::tell_drain(const std::string& where, std::size_t asked, std::size_t cut_off) const {
   const std::size_t left = asked - cut_off;
-  std::string text = "clients asked to leave: " + std::to_string(asked) + ", left: " + std::to_string(left);
-  if (cut_off > 0) text += ", still here and cut off when the server stops: " + std::to_string(cut_off);
+  std::string text = where.empty() ? "clients" : "connections of " + where;
+  text += " asked to leave: " + std::to_string(asked) + ", left: " + std::to_string(left);
+  if (cut_off > 0) {
+    text += where.empty() ? ", still here and cut off when the server stops: " : ", cut off: ";
+    text += std::to_string(cut_off);
+  }
   tell({cut_off > 0 ? LogLevel::warning : LogLevel::info,
         "drain",
         std::move(text),
@@ -250,11 +387,33 @@ void Gateway::tell(OperatorNote note) const {
   if (shared_.operator_log != nullptr) shared_.operator_log->tell(std::move(note));
 }
 
+void Gateway::tell_held_back(Millis now_ms) {
+  using Kind = TurnAwayReport::News::Kind;
+  const Kind kind = held_back_report_.look(shared_.admission.pauses(), now_ms).kind;
+  if (kind == Kind::none) return;
+  std::size_t waiting = 0;
+  for (const ListenerInfo& each : listeners()) waiting += each.backlog;
+  const std::size_t handshakes = shared_.admission.handshakes();
+  const Limits& limits = shared_.limits;
+  std::string text = kind == Kind::over ? std::string("connections are accepted as they come again")
+                                        : "connections wait to be accepted: " + std::to_string(waiting) +
+                                              ", and " + std::to_string(handshakes) +
+                                              " handshakes are under way; limits.handshakes is " +
+                                              std::to_string(limits.handshakes) + ", limits.accepts_per_s " +
+                                              std::to_string(limits.accepts_per_s);
+  tell({LogLevel::info,
+        kind == Kind::over ? "admission_over" : "admission",
+        std::move(text),
+        {{"backlog", static_cast<std::int64_t>(waiting)},
+         {"handshakes", static_cast<std::int64_t>(handshakes)}}});
+}
+
 void Gateway::keep_house(Millis now_ms) {
+  tell_held_back(now_ms);
   using Kind = TurnAwayReport::News::Kind;
   const auto [kind, count] = turn_away_report_.look(shared_.turned_away.load(), now_ms);
   if (kind == Kind::none) return;
-  const std::uint64_t without_descriptor = without_descriptor_.load();
+  const std::uint64_t without_descriptor = shared_.without_descriptor.load();
   const bool is_out_of_descriptors =
       std::exchange(told_without_descriptor_, without_descriptor) != without_descriptor;
   const std::size_t limit = is_out_of_descriptors ? descriptor_limit() : connections_max_;
@@ -279,7 +438,13 @@ void Gateway::keep_house(Millis now_ms) {
 
 void Gateway::fail(std::string_view thread, const char* what, std::size_t connections) {
   // First what needs no memory: the thread may have died for want of it.
-  listener_->stop_soon();
+  {
+    const std::lock_guard lock(listeners_mutex_);
+    for (const Opened& opened : listeners_) {
+      opened.entrance.is_draining = true;
+      opened.listener->stop_soon();
+    }
+  }
   shared_.is_draining = true;  // /health says so on connections that are open, and they take no new clients
   try {
     std::string text = "a thread of the server died (" + std::string(thread) + "): " + what;

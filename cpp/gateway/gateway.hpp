@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,7 +26,17 @@ struct GatewayOptions {
   FlushChoice flush = FlushChoice::automatic;
 };
 
-/// The sockets of a server: a listener, and shards that carry the connections.
+/// A listener, as it can be asked for.
+struct ListenerInfo {
+  std::size_t number = 0;  ///< 0: that of the configuration
+  std::string host;
+  std::uint16_t port = 0;
+  bool is_draining = false;
+  std::size_t connections = 0;
+  std::size_t backlog = 0;  ///< those that wait in the kernel to be accepted
+};
+
+/// The sockets of a server: listeners, and shards that carry the connections.
 class Gateway {
  public:
   Gateway(GatewayShared& shared, const GatewayOptions& options);
@@ -42,6 +53,8 @@ class Gateway {
   /// Stops every thread at the end of a turn: nothing is accepted, read or written any more. Sessions get up
   /// to `answers_ms` for answers that they wait for. False: not by `until`, and all go on.
   [[nodiscard]] bool hold(Millis answers_ms, HoldPoint::Time until);
+  /// False: a listener is being drained, or that of the configuration is closed.
+  [[nodiscard]] bool can_be_given_away() const;
   /// Writes down what can be moved; clients that wait for an answer stay and are named in `left_behind`.
   [[nodiscard]] GatewayState save(std::vector<int>& descriptors, std::vector<std::string>& left_behind);
   /// All go on as if nothing had been.
@@ -55,10 +68,18 @@ class Gateway {
   void restore(const GatewayState& state, std::vector<Descriptor> descriptors);
   /// Begins to read, write and accept.
   void run();
-  /// Asks every client to go over the first half of `deadline_ms` and waits for them until it ends; who comes
-  /// meanwhile is told to come back elsewhere. Then accepts nothing more, and tells the operator how it went.
-  /// True: all clients have left. Blocks.
-  bool drain(Millis deadline_ms);
+  /// Asks every client to go, each at a random moment within `pace_ms`, and waits for them until
+  /// `deadline_ms` ends; who comes meanwhile is told to come back elsewhere. Then accepts nothing more, and
+  /// tells the operator how it went. True: all clients have left. Blocks.
+  bool drain(Millis deadline_ms, Millis pace_ms);
+
+  /// One more address, while it runs: its number. Throws std::system_error.
+  std::size_t listen(const std::string& host, std::uint16_t port);
+  /// The same as drain(), of one listener; the others go on. What has not left by then is cut off. Throws
+  /// std::out_of_range: there is none of that number.
+  bool drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms);
+  /// Those that are open.
+  [[nodiscard]] std::vector<ListenerInfo> listeners() const;
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::size_t connections() const { return shared_.connections.load(); }
@@ -83,31 +104,47 @@ class Gateway {
 
  private:
   void choose_flush();
-  [[nodiscard]] std::unique_ptr<Listener> make_listener(Descriptor listening);
+  /// `listening`: a socket to go on with, or none.
+  Entrance& add_listener(const std::string& host, std::uint16_t port, Descriptor listening);
+  /// The one of that number, or null. With the mutex held.
+  [[nodiscard]] Listener* listener_of(std::size_t number) const;
+  void close_listener(std::size_t number);
+  void tell_held_back(Millis now_ms);
   void release(HoldPoint::Next next);
-  void accepted(int descriptor);
+  void accepted(int descriptor, Entrance& entrance);
+  void adopt(int descriptor, Entrance& entrance, bool is_over_limit);
   void tell(OperatorNote note) const;
-  void tell_drain(std::size_t asked, std::size_t cut_off) const;
+  /// Once it is done, at the latest then, or when the gateway stops; whether it is.
+  bool wait_until(HoldPoint::Time until, const std::function<bool()>& is_done) const;
+  void tell_drain(const std::string& where, std::size_t asked, std::size_t cut_off) const;
 
   GatewayShared& shared_;
   const GatewayOptions options_;
+  std::vector<std::unique_ptr<Entrance>> entrances_;  // of all further listeners that ever were
   std::vector<std::unique_ptr<GatewayShard>> shards_;
-  std::unique_ptr<Listener> listener_;
+  struct Opened {
+    Entrance& entrance;
+    std::unique_ptr<Listener> listener;
+  };
+  mutable std::mutex listeners_mutex_;
+  std::vector<Opened> listeners_;  // those that are open, by number
+  bool has_first_entrance_ = false;
   std::atomic<std::size_t> next_shard_{0};
   std::uint16_t port_ = 0;
   std::size_t connections_max_ = 0;
   bool is_running_ = false;
   bool has_uring_ = false;
-  bool has_restored_ = false;             // connections, that do not run yet
-  std::mutex drain_mutex_;                // held while drain() runs
+  bool has_restored_ = false;  // connections, that do not run yet
+  bool has_told_drain_ = false;
+  std::shared_mutex drain_mutex_;         // held while a drain runs
   std::atomic<bool> is_stopping_{false};  // ends a drain early
   std::atomic<bool> has_failed_{false};
   mutable std::mutex failure_mutex_;
   std::string failure_;
-  std::atomic<std::uint64_t> without_descriptor_{0};  // of those turned away
   std::uint64_t told_without_descriptor_ = 0;
   TurnAwayReport turn_away_report_;
-  std::vector<std::shared_ptr<HoldPoint>> hold_points_;  // of the listener, then of each shard
+  TurnAwayReport held_back_report_;
+  std::vector<std::shared_ptr<HoldPoint>> hold_points_;  // of the listeners, then of each shard
 };
 
 }  // namespace carillon

@@ -33,7 +33,8 @@ using asio::ip::tcp;
 
 namespace {
 constexpr std::size_t kReadBytes = 64 * 1024;
-constexpr std::size_t kEventsPerCall = 512;
+constexpr std::size_t kEventsPerCall = 64;
+constexpr std::size_t kEventsPerTurn = 512;
 constexpr std::size_t kMeasuredPerTick = 256;
 
 Connection& connection_of(Outlet& outlet) {
@@ -70,17 +71,22 @@ struct GatewayShard::Io {
 
 /// An accepted socket on its way to the shard: closed, unless a connection takes it.
 struct GatewayShard::Arrival {
-  Arrival(GatewayShared& gateway, int accepted) : shared(gateway), descriptor(accepted) {
+  Arrival(GatewayShared& gateway, Entrance& its_entrance, int accepted)
+      : shared(gateway), entrance(its_entrance), descriptor(accepted) {
     shared.connections.fetch_add(1);
+    entrance.connections.fetch_add(1);
   }
   Arrival(const Arrival&) = delete;
   Arrival& operator=(const Arrival&) = delete;
   ~Arrival() {
     if (descriptor < 0) return;
     ::close(descriptor);
+    shared.admission.leave();
     shared.connections.fetch_sub(1);
+    entrance.connections.fetch_sub(1);
   }
   GatewayShared& shared;
+  Entrance& entrance;
   int descriptor;
 };
 
@@ -93,14 +99,6 @@ GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimit
                if (const auto io = weak.lock()) asio::post(io->context, [this] { turn(); });
              }),
       output_(shard_),
-      context_{shared.hub,     shard_,
-               output_,        *this,
-               shared.access,  shared.origins,
-               shared.handler, shared.http,
-               clock_,         shared.random,
-               shared.limits,  shared.heartbeat,
-               counters_,      shared.is_draining,
-               shared.version, shared.log},
       wheel_(clock_.now_ms()),
       buffer_(kReadBytes) {
   const int set = ::epoll_create1(EPOLL_CLOEXEC);
@@ -109,6 +107,18 @@ GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimit
 }
 
 GatewayShard::~GatewayShard() { stop(); }
+
+SessionContext& GatewayShard::context_of(const Entrance& entrance) {
+  if (contexts_.size() <= entrance.number) contexts_.resize(entrance.number + 1);
+  std::unique_ptr<SessionContext>& context = contexts_[entrance.number];
+  if (!context) {
+    context = std::make_unique<SessionContext>(
+        SessionContext{shared_.hub, shard_, output_, *this, shared_.access, shared_.origins, shared_.handler,
+                       shared_.http, clock_, shared_.random, shared_.limits, shared_.heartbeat, counters_,
+                       entrance.is_draining, shared_.version, shared_.log});
+  }
+  return *context;
+}
 
 void GatewayShard::start(bool with_uring) {
   thread_ = std::thread([this, with_uring] {
@@ -157,6 +167,9 @@ void GatewayShard::release_connections() {
   for (const auto& connection : connections_) {
     ::close(connection->outlet.descriptor);
     connection->is_gone = true;
+    end_handshake(*connection);
+    count_left(*connection);
+    connection->entrance->connections.fetch_sub(1);
     count_clogged(*connection);
     set_kernel_bytes(*connection, 0);
   }
@@ -181,19 +194,28 @@ void GatewayShard::stop() {
   io_.reset();
 }
 
-void GatewayShard::adopt(int descriptor, bool is_over_limit) {
-  shard_.post([this, arrival = std::make_shared<Arrival>(shared_, descriptor), is_over_limit] {
+void GatewayShard::adopt(int descriptor, bool is_over_limit, Entrance& entrance) {
+  shard_.post([this, arrival = std::make_shared<Arrival>(shared_, entrance, descriptor), is_over_limit] {
     auto connection = std::make_unique<Connection>();
     Connection& place = *connection;
+    place.entrance = &arrival->entrance;
     place.outlet.descriptor = arrival->descriptor;
     place.index = static_cast<std::uint32_t>(connections_.size());
-    place.session = std::make_unique<HttpSession>(context_, place.outlet, is_over_limit);
+    place.session = std::make_unique<HttpSession>(context_of(*place.entrance), place.outlet, is_over_limit);
     place.outlet.session = place.session.get();
+    place.is_handshaking = true;
+    place.until_ms = clock_.now_ms() + shared_.limits.handshake_place_ms;
     connections_.push_back(std::move(connection));
     arrival->descriptor = -1;
     if (!watch(place)) return drop(place);
     wheel_.schedule(place, deadline_of(place));
   });
+}
+
+void GatewayShard::end_handshake(Outlet& outlet) { end_handshake(connection_of(outlet)); }
+
+void GatewayShard::end_handshake(Connection& connection) {
+  if (std::exchange(connection.is_handshaking, false)) shared_.admission.leave();
 }
 
 bool GatewayShard::watch(Connection& connection) {
@@ -255,15 +277,24 @@ void GatewayShard::take_events() {
 }
 
 std::size_t GatewayShard::read_ready() {
+  // Handshakes cost much more than deliveries: in a storm of them the others are not to wait for all of
+  // these.
+  const Millis until_ms = clock_.now_ms() + shared_.limits.read_ms_per_turn;
   std::array<epoll_event, kEventsPerCall> events;
-  const int count =
-      ::epoll_wait(io_->events.native_handle(), events.data(), static_cast<int>(kEventsPerCall), 0);
-  for (int i = 0; i < count; ++i) {
-    on_event(*static_cast<Connection*>(events[static_cast<std::size_t>(i)].data.ptr),
-             events[static_cast<std::size_t>(i)].events);
-  }
-  const auto seen = static_cast<std::size_t>(std::max(count, 0));
-  unseen_ -= seen < kEventsPerCall ? unseen_ : std::min(unseen_, seen);
+  std::size_t seen = 0;
+  bool is_more_there = true;
+  do {
+    const int count =
+        ::epoll_wait(io_->events.native_handle(), events.data(), static_cast<int>(kEventsPerCall), 0);
+    const auto found = static_cast<std::size_t>(std::max(count, 0));
+    for (std::size_t i = 0; i < found; ++i) {
+      on_event(*static_cast<Connection*>(events[i].data.ptr), events[i].events);
+    }
+    seen += found;
+    is_more_there = found == kEventsPerCall;
+    clock_.refresh();
+  } while (is_more_there && seen < kEventsPerTurn && clock_.now_ms() < until_ms);
+  unseen_ -= is_more_there ? std::min(unseen_, seen) : unseen_;
   return seen;
 }
 
@@ -405,8 +436,9 @@ void GatewayShard::tick_if_all_is_seen() {
 }
 
 Millis GatewayShard::deadline_of(const Connection& connection) const {
-  if (connection.is_lingering) return connection.linger_until_ms;
+  if (connection.is_lingering) return connection.until_ms;
   Millis deadline = connection.outlet.session->deadline();
+  if (connection.is_leaving || connection.is_handshaking) deadline = std::min(deadline, connection.until_ms);
   if (connection.outlet.is_clogged) {
     deadline = std::min(deadline, connection.outlet.progress_ms + shared_.limits.stall_timeout_ms);
   }
@@ -435,33 +467,51 @@ void GatewayShard::on_tick() {
       } else if (outlet.is_clogged && outlet.progress_ms + shared_.limits.stall_timeout_ms <= now) {
         stalled(*connection);
         drop(*connection);
+      } else if (connection->is_leaving && connection->until_ms <= now) {
+        connection->is_leaving = false;
+        outlet.session->drain();
+      } else if (connection->is_handshaking && connection->until_ms <= now) {
+        end_handshake(*connection);
       } else {
         outlet.session->on_deadline(now);
       }
     }
     if (!connection->is_gone) wheel_.schedule(*connection, deadline_of(*connection));
   }
-  if (drain_per_tick_ > 0) drain_some();
-  if (is_anything_due || drain_per_tick_ > 0) end_turn();
+  if (is_anything_due) end_turn();
 }
 
-void GatewayShard::drain(Millis pace_ms) {
-  shard_.post([this, pace_ms] {
-    const std::size_t ticks = static_cast<std::size_t>(std::max<Millis>(1, pace_ms / TimerWheel::kTickMs));
-    drain_per_tick_ = std::max<std::size_t>(1, (connections_.size() + ticks - 1) / ticks);
+void GatewayShard::drain(Entrance& entrance, Millis pace_ms) {
+  entrance.asked.fetch_add(
+      1);  // for this shard, so that nobody thinks that all have left before they are asked
+  auto receipt = std::make_shared<Receipt>([&entrance](bool /*has_run*/) { entrance.asked.fetch_sub(1); });
+  shard_.run([this, at = &entrance, pace_ms, receipt = std::move(receipt)] {
+    const auto pace = static_cast<std::uint64_t>(std::max<Millis>(0, pace_ms));
+    for (const auto& connection : connections_) {
+      if (connection->entrance != at || connection->is_gone || connection->is_lingering) continue;
+      if (!std::exchange(connection->is_asked, true)) at->asked.fetch_add(1);
+      end_handshake(*connection);
+      connection->is_leaving = true;
+      connection->until_ms = clock_.now_ms() + static_cast<Millis>(shared_.random.below(pace + 1));
+      wheel_.schedule(*connection, deadline_of(*connection));
+    }
+    receipt->give(true);
   });
 }
 
-void GatewayShard::drain_some() {
-  std::size_t asked = 0;
-  // Backwards: a connection that goes is replaced by the last one.
-  for (std::size_t i = connections_.size(); i > 0 && asked < drain_per_tick_; --i) {
-    Connection& connection = *connections_[i - 1];
-    if (connection.is_drained || connection.is_gone) continue;
-    connection.is_drained = true;
-    ++asked;
-    if (!connection.is_lingering) connection.outlet.session->drain();
-  }
+void GatewayShard::count_left(Connection& connection) {
+  if (std::exchange(connection.is_asked, false)) connection.entrance->asked.fetch_sub(1);
+}
+
+void GatewayShard::cut_off(const Entrance& entrance) {
+  shard_.run([this, at = &entrance] {
+    for (const auto& connection : connections_) {
+      if (connection->entrance != at || connection->is_gone) continue;
+      connection->is_cut = true;
+      connection->session->note_end(0, "cut off at the end of a drain");
+      settle_later(*connection);
+    }
+  });
 }
 
 // ---- a turn
@@ -602,12 +652,13 @@ void GatewayShard::settle() {
 void GatewayShard::begin_linger(Connection& connection) {
   // Closing while the peer still sends would reset the connection and take our last words with it.
   connection.session->let_go();
+  count_left(connection);
   connection.is_lingering = true;
   connection.is_reading_paused = false;
   connection.outlet.is_closing = true;
-  connection.linger_until_ms = clock_.now_ms() + std::min<Millis>(2'000, shared_.limits.close_timeout_ms);
+  connection.until_ms = clock_.now_ms() + std::min<Millis>(2'000, shared_.limits.close_timeout_ms);
   ::shutdown(connection.outlet.descriptor, SHUT_WR);
-  wheel_.schedule(connection, connection.linger_until_ms);
+  wheel_.schedule(connection, connection.until_ms);
   if (connection.has_unread && !connection.is_read_queued) {
     connection.is_read_queued = true;
     read_queue_.push_back(&connection);
@@ -617,6 +668,9 @@ void GatewayShard::begin_linger(Connection& connection) {
 void GatewayShard::drop(Connection& connection) {
   if (connection.is_gone) return;
   connection.is_gone = true;
+  end_handshake(connection);
+  count_left(connection);
+  connection.entrance->connections.fetch_sub(1);
   count_clogged(connection);
   set_kernel_bytes(connection, 0);
   if (!connection.is_lingering) connection.session->let_go();

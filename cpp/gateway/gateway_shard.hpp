@@ -10,8 +10,10 @@
 #include <vector>
 
 #include "env/clock.hpp"
+#include "gateway/admission.hpp"
 #include "gateway/connection.hpp"
 #include "gateway/descriptor.hpp"
+#include "gateway/entrance.hpp"
 #include "gateway/flush.hpp"
 #include "gateway/gateway_state.hpp"
 #include "gateway/hold_point.hpp"
@@ -36,10 +38,14 @@ struct GatewayShared {
   ConnectionLog* log = nullptr;
   OperatorLog* operator_log = nullptr;
   std::function<void(Shard&)> on_shard_failed;  ///< on its thread, for others who have cursors there
-  std::atomic<bool> is_draining{false};
+  std::atomic<bool> is_draining{false};         ///< at every entrance
+  Entrance entrance;                            ///< the one that is always there
+  Admission admission{limits};
   std::atomic<std::size_t> connections{0};
-  std::atomic<std::uint64_t> accepted{0};     ///< connections, ever
-  std::atomic<std::uint64_t> turned_away{0};  ///< closed without a word: no place even to refuse them, ever
+  std::atomic<std::uint64_t> accepted{0};  ///< connections, ever
+  /// For want of a descriptor, or closed without a word: no place even to refuse them, ever.
+  std::atomic<std::uint64_t> turned_away{0};
+  std::atomic<std::uint64_t> without_descriptor{0};  ///< of them, for want of a descriptor
 };
 
 /// Time as of the current turn: asked of the machine once, not once per delivery.
@@ -75,10 +81,12 @@ class GatewayShard final : private ConnectionHost {
   void start(bool with_uring);
   /// Closes every connection and ends the thread. Any other thread.
   void stop();
-  /// Takes over an accepted socket. Any thread.
-  void adopt(int descriptor, bool is_over_limit);
-  /// Asks every client to go, spread over `pace_ms`. Any thread.
-  void drain(Millis pace_ms);
+  /// Takes over an accepted socket, whose handshake counts. Any thread.
+  void adopt(int descriptor, bool is_over_limit, Entrance& entrance);
+  /// Asks every client who came in there to go, each at a random moment within `pace_ms`. Any thread.
+  void drain(Entrance& entrance, Millis pace_ms);
+  /// Ends what is still there of them. Any thread.
+  void cut_off(const Entrance& entrance);
   /// Ends the client's connection at once, without a word. Any thread; `done` tells whether it was here, in
   /// any case: a thread that has died has no clients.
   void cut(std::string client, std::function<void(bool)> done);
@@ -93,7 +101,7 @@ class GatewayShard final : private ConnectionHost {
   /// Writes down every connection that can be moved; `left_behind` are the clients of the others. While held.
   void save(GatewayState& state, std::vector<int>& descriptors, std::vector<std::string>& left_behind);
   /// A saved connection goes on here. Before start(), with the shard bound to this thread.
-  void restore(const ConnectionState& state, Descriptor descriptor);
+  void restore(const ConnectionState& state, Descriptor descriptor, Entrance& entrance);
   /// Closes what was restored, without a word: the other process goes on with it. Instead of start().
   void discard();
 
@@ -105,6 +113,7 @@ class GatewayShard final : private ConnectionHost {
   void replace(Outlet& outlet, std::unique_ptr<Session> successor) override;
   void pause_reading(Outlet& outlet, bool is_paused) override;
   void reschedule(Outlet& outlet) override;
+  void end_handshake(Outlet& outlet) override;
   [[nodiscard]] std::string peer(const Outlet& outlet) const override;
 
   void wait_for_events();
@@ -131,7 +140,9 @@ class GatewayShard final : private ConnectionHost {
   void begin_linger(Connection& connection);
   void drop(Connection& connection);
   [[nodiscard]] Millis deadline_of(const Connection& connection) const;
-  void drain_some();
+  [[nodiscard]] SessionContext& context_of(const Entrance& entrance);
+  void end_handshake(Connection& connection);
+  void count_left(Connection& connection);
   [[nodiscard]] bool watch(Connection& connection);
   void unwatch(const Connection& connection);
   void stop_if_at_rest();
@@ -147,7 +158,7 @@ class GatewayShard final : private ConnectionHost {
   std::shared_ptr<Io> io_;  // gone once stopped; a late wake-up then finds nobody
   Shard shard_;
   TurnOutput output_;
-  SessionContext context_;
+  std::vector<std::unique_ptr<SessionContext>> contexts_;  // by the entrance's number, made when needed
   std::unique_ptr<Flush> flush_;
   TimerWheel wheel_;
   std::vector<char> buffer_;  // lent to whichever socket is read
@@ -162,7 +173,6 @@ class GatewayShard final : private ConnectionHost {
   FlushReport report_;
   std::size_t unseen_ = 0;  // while a tick waits: so many connections may be ready and not looked at yet
   bool is_tick_waiting_ = false;
-  std::size_t drain_per_tick_ = 0;
   bool is_turn_posted_ = false;
   bool is_stopping_ = false;
   std::shared_ptr<HoldPoint> hold_;  // asked to stop: until then nothing is read, and no deadline is judged

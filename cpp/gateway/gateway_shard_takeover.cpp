@@ -56,7 +56,8 @@ void GatewayShard::save(GatewayState& state, std::vector<int>& descriptors,
     saved.is_close_wanted = connection->is_close_wanted;
     saved.is_lingering = connection->is_lingering;
     saved.stalled_ms = clock_.now_ms() - outlet.progress_ms;
-    saved.linger_left_ms = connection->linger_until_ms - clock_.now_ms();
+    saved.linger_left_ms = connection->until_ms - clock_.now_ms();
+    saved.listener = connection->entrance->number;
     descriptors.push_back(outlet.descriptor);
   }
 }
@@ -76,7 +77,7 @@ void GatewayShard::give_away_saved() {
   settle();
 }
 
-void GatewayShard::restore(const ConnectionState& state, Descriptor descriptor) {
+void GatewayShard::restore(const ConnectionState& state, Descriptor descriptor, Entrance& entrance) {
   clock_.refresh();
   auto connection = std::make_unique<Connection>();
   Connection& place = *connection;
@@ -89,13 +90,15 @@ void GatewayShard::restore(const ConnectionState& state, Descriptor descriptor) 
   place.has_peer_closed = state.has_peer_closed;
   place.is_close_wanted = state.is_close_wanted;
   place.is_lingering = outlet.is_closing = state.is_lingering;
-  place.linger_until_ms = clock_.now_ms() + state.linger_left_ms;
+  place.until_ms = clock_.now_ms() + state.linger_left_ms;
+  place.entrance = &entrance;
   place.index = static_cast<std::uint32_t>(connections_.size());
   outlet.descriptor = descriptor.get();
-  place.session = restore_session(context_, outlet, state.session);
+  place.session = restore_session(context_of(entrance), outlet, state.session);
   outlet.session = place.session.get();
   connections_.push_back(std::move(connection));
   shared_.connections.fetch_add(1);
+  entrance.connections.fetch_add(1);
   std::ignore = descriptor.release();
   count_clogged(place);
   if (!watch(place)) return drop(place);

@@ -11,7 +11,8 @@ namespace carillon {
 /// thread owns may be read meanwhile. For one stop.
 class HoldPoint {
  public:
-  using Time = std::chrono::steady_clock::time_point;
+  using Clock = std::chrono::steady_clock;
+  using Time = Clock::time_point;
   enum class Next : std::uint8_t {
     go_on,     ///< as if nothing had been
     give_away  ///< what was written down belongs to another process now

@@ -27,28 +27,21 @@ using asio::ip::tcp;
 
 namespace {
 constexpr int kAcceptsPerEvent = 256;
-constexpr auto kPauseWithoutDescriptors = std::chrono::milliseconds(50);
+constexpr auto kPauseWithoutDescriptors = std::chrono::milliseconds(10);
 constexpr int kTurnedAwayPerPause = 1'024;
+constexpr std::size_t kReserve = 32;
 }  // namespace
 
 struct Listener::Io {
   asio::io_context context{1};
   tcp::acceptor acceptor{context};
   asio::steady_timer pause{context};
-  int spare =
-      ::open("/dev/null", O_RDONLY | O_CLOEXEC);  // given up to refuse a connection when descriptors run out
   std::thread thread;
-  ~Io() {
-    if (spare >= 0) ::close(spare);
-  }
 };
 
-Listener::Listener(const Options& options, Accepted accepted, TurnedAway turned_away, Failed failed)
-    : options_(options),
-      accepted_(std::move(accepted)),
-      turned_away_(std::move(turned_away)),
-      failed_(std::move(failed)),
-      io_(std::make_unique<Io>()) {
+Listener::Listener(const Options& options, Admission& admission, Handlers handlers)
+    : options_(options), admission_(admission), handlers_(std::move(handlers)), io_(std::make_unique<Io>()) {
+  fill_reserve();
   tcp::resolver resolver(io_->context);
   boost::system::error_code error;
   const auto found =
@@ -77,13 +70,9 @@ Listener::Listener(const Options& options, Accepted accepted, TurnedAway turned_
   check("getsockname");
 }
 
-Listener::Listener(const Options& options, Descriptor listening, Accepted accepted, TurnedAway turned_away,
-                   Failed failed)
-    : options_(options),
-      accepted_(std::move(accepted)),
-      turned_away_(std::move(turned_away)),
-      failed_(std::move(failed)),
-      io_(std::make_unique<Io>()) {
+Listener::Listener(const Options& options, Descriptor listening, Admission& admission, Handlers handlers)
+    : options_(options), admission_(admission), handlers_(std::move(handlers)), io_(std::make_unique<Io>()) {
+  fill_reserve();
   tcp::endpoint endpoint;
   auto size = static_cast<socklen_t>(endpoint.capacity());
   if (::getsockname(listening.get(), endpoint.data(), &size) != 0) {
@@ -103,6 +92,7 @@ void Listener::set_options() {
   boost::system::error_code ignored;
   io_->acceptor.set_option(tcp::no_delay(true), ignored);
   const int socket = io_->acceptor.native_handle();
+  listening_ = socket;
   if (options_.kernel_backlog_bytes > 0) {
     const auto backlog = static_cast<unsigned>(options_.kernel_backlog_bytes);
     ::setsockopt(socket, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &backlog, sizeof backlog);
@@ -113,9 +103,17 @@ void Listener::set_options() {
 
 int Listener::descriptor() const { return io_->acceptor.native_handle(); }
 
+std::size_t Listener::backlog() const {
+  tcp_info info{};
+  socklen_t size = sizeof info;
+  // Of a listening socket this is the length of its queue.
+  return ::getsockopt(listening_.load(), IPPROTO_TCP, TCP_INFO, &info, &size) == 0 ? info.tcpi_unacked : 0;
+}
+
 void Listener::hold(std::shared_ptr<HoldPoint> point) {
   asio::post(io_->context, [this, point = std::move(point)] {
     if (point->stop_here() == HoldPoint::Next::go_on) return;
+    listening_ = -1;
     const int socket = io_->acceptor.release();  // out of the reactor: another process holds it, too
     ::close(socket);
     io_->context.stop();
@@ -129,8 +127,9 @@ void Listener::start() {
       wait();
       io_->context.run();
     } catch (const std::exception& error) {
-      failed_(error.what());
+      handlers_.failed(error.what());
     }
+    listening_ = -1;
     boost::system::error_code ignored;
     io_->acceptor.close(ignored);  // who comes now is refused, and does not wait in the backlog
   });
@@ -151,38 +150,64 @@ void Listener::wait() {
   });
 }
 
+void Listener::pause(Admission::Clock::duration duration) {
+  io_->pause.expires_after(duration);
+  io_->pause.async_wait([this](const boost::system::error_code& error) {
+    if (!error) accept_waiting();
+  });
+}
+
 void Listener::accept_waiting() {
   const int socket = io_->acceptor.native_handle();
+  if (reserve_.size() < kReserve) fill_reserve();
   for (int i = 0; i < kAcceptsPerEvent; ++i) {
+    if (const auto wait_for = admission_.enter(Admission::Clock::now())) {
+      if (backlog() == 0) break;
+      admission_.count_pause();
+      return pause(*wait_for);
+    }
     const int descriptor = ::accept4(socket, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (descriptor >= 0) {
-      accepted_(descriptor);
+      handlers_.accepted(descriptor);
       continue;
     }
+    admission_.give_back();
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      turn_away_waiting();
-      io_->pause.expires_after(kPauseWithoutDescriptors);
-      io_->pause.async_wait([this](const boost::system::error_code& error) {
-        if (!error) wait();
-      });
-      return;
+      refuse_waiting();
+      return pause(kPauseWithoutDescriptors);
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) break;
   }
   wait();
 }
 
-void Listener::turn_away_waiting() {
-  // Nobody is to wait for an answer that cannot come: the descriptor kept for this serves one after the
-  // other.
-  if (io_->spare >= 0) ::close(std::exchange(io_->spare, -1));
-  for (int i = 0; i < kTurnedAwayPerPause; ++i) {
-    const int refused = ::accept4(io_->acceptor.native_handle(), nullptr, nullptr, SOCK_CLOEXEC);
-    if (refused < 0) break;
-    ::close(refused);
-    turned_away_();
+void Listener::fill_reserve() {
+  while (reserve_.size() < kReserve) {
+    Descriptor spare(::open("/dev/null", O_RDONLY | O_CLOEXEC));
+    if (!spare.is_open()) return;
+    reserve_.push_back(std::move(spare));
   }
-  io_->spare = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+void Listener::refuse_waiting() {
+  // Nobody is to wait for an answer that cannot come. Who has said what it wants gets a refusal that it
+  // understands; who says nothing must not hold a descriptor for which others wait.
+  for (int i = 0; i < kTurnedAwayPerPause && !reserve_.empty(); ++i) {
+    reserve_.pop_back();
+    const int refused =
+        ::accept4(io_->acceptor.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (refused < 0) break;
+    char first = 0;
+    const bool has_spoken = ::recv(refused, &first, 1, MSG_PEEK) > 0;
+    if (has_spoken || reserve_.size() >= kReserve / 2) {
+      handlers_.to_refuse(refused);
+    } else {
+      ::close(refused);
+      handlers_.turned_away();
+      fill_reserve();
+    }
+  }
+  fill_reserve();
 }
 
 }  // namespace carillon

@@ -1,11 +1,15 @@
 #pragma once
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
 #include <system_error>
+#include <vector>
 
+#include "gateway/admission.hpp"
 #include "gateway/descriptor.hpp"
 #include "gateway/hold_point.hpp"
 
@@ -20,22 +24,27 @@ class Listener {
     std::int64_t kernel_backlog_bytes = 0;  ///< unsent bytes that the kernel takes for a connection
     std::int64_t stall_timeout_ms = 0;      ///< unacknowledged for so long: the peer is gone
   };
-  using Accepted = std::function<void(int descriptor)>;
-  using TurnedAway = std::function<void()>;              ///< one was closed unheard: no descriptor was left
-  using Failed = std::function<void(const char* what)>;  ///< an exception has ended the thread
+  struct Handlers {
+    std::function<void(int descriptor)> accepted;
+    /// No descriptor was left, and this is one of the reserve: it is to be told so, and to go soon.
+    std::function<void(int descriptor)> to_refuse;
+    std::function<void()> turned_away;             ///< the same, but it had said nothing and was closed
+    std::function<void(const char* what)> failed;  ///< an exception has ended the thread
+  };
 
   /// Binds and listens; throws std::system_error.
-  Listener(const Options& options, Accepted accepted, TurnedAway turned_away, Failed failed);
+  Listener(const Options& options, Admission& admission, Handlers handlers);
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
   /// Goes on with a socket that listens already; throws std::system_error.
-  Listener(const Options& options, Descriptor listening, Accepted accepted, TurnedAway turned_away,
-           Failed failed);
+  Listener(const Options& options, Descriptor listening, Admission& admission, Handlers handlers);
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] int descriptor() const;
+  /// Connections that wait in the kernel to be accepted. Any thread.
+  [[nodiscard]] std::size_t backlog() const;
   void start();
   /// Accepts nothing more and closes the socket.
   void stop();
@@ -48,14 +57,17 @@ class Listener {
   struct Io;
   void set_options();
   void wait();
+  void pause(Admission::Clock::duration duration);
   void accept_waiting();
-  void turn_away_waiting();
+  void fill_reserve();
+  void refuse_waiting();
 
   const Options options_;
-  const Accepted accepted_;
-  const TurnedAway turned_away_;
-  const Failed failed_;
+  Admission& admission_;
+  const Handlers handlers_;
   std::unique_ptr<Io> io_;
+  std::vector<Descriptor> reserve_;  // given up to refuse connections when descriptors run out
+  std::atomic<int> listening_{-1};   // for backlog(); -1: closed
   std::uint16_t port_ = 0;
 };
 

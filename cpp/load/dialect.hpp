@@ -30,6 +30,8 @@ class Dialect {
                               std::uint64_t number);
 
  protected:
+  /// Are positions needed, to come back with?
+  [[nodiscard]] bool keeps_positions() const { return settings_.has_returns(); }
   [[nodiscard]] std::vector<std::string> channels_of(const Line& line) const;
   /// The channels of a subscriber, each between `before` and `after`.
   [[nodiscard]] std::string list_channels(const Line& line, std::string_view before,

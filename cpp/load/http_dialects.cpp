@@ -21,7 +21,9 @@ void SseDialect::open(Line& line) {
   const bool is_nchan = settings_.protocol == "nchan";
   const std::string target = is_nchan ? "/sub/" + list_channels(line, ",", "").substr(1)
                                       : "/sse?" + list_channels(line, "&channel=", "").substr(1);
-  events_.send(line, "GET " + target + " HTTP/1.1\r\n" + host_header() + "Accept: text/event-stream\r\n\r\n");
+  std::string request = "GET " + target + " HTTP/1.1\r\n" + host_header() + "Accept: text/event-stream\r\n";
+  if (!line.position.empty()) request.append("Last-Event-ID: ").append(line.position).append("\r\n");
+  events_.send(line, request + "\r\n");
 }
 
 std::size_t SseDialect::hear(Line& line, char* bytes, std::size_t size) {
@@ -65,10 +67,22 @@ std::size_t SseDialect::hear_chunk(Line& line, std::string_view bytes) {
 }
 
 void SseDialect::on_event(Line& line, std::string_view event) {
+  if (keeps_positions()) keep_position(line, event);
   if (events_.on_messages(line, event) > 0) return;
   if (event.find("event: status\n") == std::string_view::npos) return;            // a comment, the retry time
   if (line.stage == Line::Stage::live) return events_.on_malformed(line, event);  // the server tells of a gap
   if (--line.awaited == 0) events_.on_live(line);
+}
+
+void SseDialect::keep_position(Line& line, std::string_view event) {
+  const bool is_resumed = !line.position.empty() && line.stage == Line::Stage::joining;
+  if (is_resumed && event.find("\"recovered\":false") != std::string_view::npos)
+    events_.on_not_recovered(line);
+  const std::size_t id = event.starts_with("id:") ? 0 : event.find("\nid:");
+  if (id == std::string_view::npos) return;
+  event.remove_prefix(event.find(':', id) + 1);
+  if (event.starts_with(' ')) event.remove_prefix(1);
+  line.position = event.substr(0, event.find('\n'));
 }
 
 // ---- long-poll
@@ -103,6 +117,9 @@ std::size_t PollDialect::hear(Line& line, char* bytes, std::size_t size) {
   if (events_.on_messages(line, body.substr(0, since)) == 0 && !body.starts_with("{\"publications\":[]")) {
     events_.on_malformed(line, body);
   }
+  if (keeps_positions() && body.find("\"recovered\":false") != std::string_view::npos) {
+    events_.on_not_recovered(line);
+  }
   poll(line, kPollTimeoutS);
   if (line.stage == Line::Stage::joining) events_.on_live(line);
   return head->bytes + head->content_length;
@@ -133,7 +150,7 @@ std::size_t NchanPollDialect::hear(Line& line, char* bytes, std::size_t size) {
   line.position.append("\r\nIf-None-Match: ").append(head->value("etag")).append("\r\n");
   const std::string_view body = text.substr(head->bytes, head->content_length);
   const bool is_first = line.stage == Line::Stage::joining;
-  if (!is_first && events_.on_messages(line, body) == 0) events_.on_malformed(line, body);
+  if (events_.on_messages(line, body) == 0 && !is_first) events_.on_malformed(line, body);
   poll(line);
   if (is_first) events_.on_live(line);
   return head->bytes + head->content_length;

@@ -15,6 +15,7 @@ class SseDialect final : public Dialect {
   std::size_t hear_head(Line& line, std::string_view bytes);
   std::size_t hear_chunk(Line& line, std::string_view bytes);
   void on_event(Line& line, std::string_view event);
+  void keep_position(Line& line, std::string_view event);
 };
 
 /// Polls of Carillon and of the bare loop: each goes on from the `since` of the answer before.

@@ -8,19 +8,22 @@ namespace carillon::load {
 
 /// One connection of the generator: a subscriber, or the publisher.
 struct Line {
-  enum class Stage : std::uint8_t { connecting, opening, joining, live };
+  enum class Stage : std::uint8_t { connecting, opening, joining, live, away };
 
   int fd = -1;
   std::uint32_t index = 0;  // among the subscribers of this worker
   Stage stage = Stage::connecting;
   bool is_publisher = false;
-  bool is_chunked = false;    // SSE: the answer comes in chunks
-  bool is_blocked = false;    // the socket is full: EPOLLOUT is awaited
-  std::uint32_t awaited = 0;  // answers until it is live
+  bool has_moved = false;      // to Settings::return_port
+  bool is_chunked = false;     // SSE: the answer comes in chunks
+  bool is_blocked = false;     // the socket is full: EPOLLOUT is awaited
+  std::uint32_t awaited = 0;   // answers until it is live
+  std::string partial;         // the bytes of an unfinished frame, event or answer
+  std::string outgoing;        // what the socket did not take
+  std::string position;        // where it goes on: of a poll always, of others where links are cut
+  std::uint64_t offset = 0;    // Centrifuge: the position is the epoch, and this
   std::uint64_t ping_ns = 0;  // when the newest ping came, or it became live
-  std::string partial;        // the bytes of an unfinished frame, event or answer
-  std::string outgoing;       // what the socket did not take
-  std::string position;       // long-poll: where the next poll goes on
+  std::uint64_t began_ns = 0;  // to connect
 };
 
 /// What a dialect tells of the lines that it reads.
@@ -39,6 +42,8 @@ class LineEvents {
   virtual void on_malformed(Line& line, std::string_view text) = 0;
   virtual void on_refused(Line& line, std::string_view why) = 0;
   virtual void on_lost(Line& line, std::string_view why) = 0;
+  /// It came back with its position, and the server says that it has missed something.
+  virtual void on_not_recovered(Line& /*line*/) {}
 };
 
 }  // namespace carillon::load

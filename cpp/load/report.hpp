@@ -2,12 +2,27 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "load/histogram.hpp"
 #include "load/process_meter.hpp"
 #include "load/sequence_checker.hpp"
 
 namespace carillon::load {
+
+/// What cuts, or a drain, have shown (Settings::cuts, return_port).
+struct CutReport {
+  std::uint64_t returns = 0;        ///< subscribers that are live again, of all cuts
+  std::uint64_t closed = 0;  ///< by the server while they were live
+  std::uint64_t retries = 0;        ///< lost or refused on their way back: they tried again
+  std::uint64_t not_recovered = 0;  ///< told that they have missed something
+  std::uint64_t expected = 0;       ///< deliveries, had nothing been missing
+  std::vector<double> all_live_s;   ///< of each cut: from the first one that came back until all were live
+  std::uint64_t server_cpu_ns = 0;  ///< in those times
+  Histogram resume;                 ///< of each that came back: from its connect until it was live
+  Histogram staying_quiet;          ///< latency of those whose links stay, while all are live,
+  Histogram staying_storm;          ///< and from a cut until all are live again
+};
 
 /// What one worker saw. Times and counts are of the measured window, faults of the whole run; what belongs to
 /// the server and the publisher is only in the report of the worker 0.
@@ -26,6 +41,8 @@ struct Report {
   std::uint64_t lost = 0;       ///< connections that failed or ended before the run did
   std::uint64_t stalled = 0;    ///< 1 if the run was given up for lack of progress
   std::string first_fault;      ///< in words
+
+  CutReport cuts;
 
   std::uint64_t messages = 0;
   double connect_s = 0;

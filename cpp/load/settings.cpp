@@ -54,6 +54,16 @@ void check(const Settings& settings) {
           "rate_per_s, seconds, timeout_s: a negative number, or no time at all");
   require(settings.seconds > 0 || (settings.messages > 0 && !settings.is_idle),
           "seconds: 0; give the length of the measured window, in seconds or in messages");
+  require(!settings.has_returns() || (settings.rate_per_s > 0 && settings.messages == 0 && !settings.is_idle),
+          "cuts, return_port: need a rate_per_s, and no bound in messages: publishing goes on while subscribers are away");
+  require(!settings.has_returns() || (settings.workers == 1 && settings.channels_per_connection == 1),
+          "cuts, return_port: " + std::to_string(settings.workers) + " workers, " +
+              std::to_string(settings.channels_per_connection) +
+              " channels per connection; give connections for one worker, on one channel each");
+  require(settings.cut_every_s > 0 && settings.cut_s >= 0 && settings.return_s >= 0,
+          "cut_every_s, cut_s, return_s: a negative number, or no time between cuts");
+  require(settings.staying < settings.connections || settings.cuts == 0,
+          "staying: " + std::to_string(settings.staying) + "; give fewer than the connections");
   require(settings.channel.find_first_of("~\"\\&?%, ") == std::string::npos && !settings.channel.empty(),
           "channel: '" + settings.channel + "'; give a name without ~ \" \\ & ? % , and blanks");
   require(settings.workers >= settings.ports.size(), "ports: " + std::to_string(settings.ports.size()) +

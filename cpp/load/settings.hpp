@@ -35,7 +35,20 @@ struct Settings {
   std::uint64_t messages = 0;   ///< in messages; 0: no such bound
   std::uint64_t warmup = 100;   ///< messages before the measured window
   double timeout_s = 30;        ///< a run without progress for so long is given up
-  bool is_spinning = false;     ///< never sleep: a sleeping receiver makes the server pay for its wake-up
+
+  /// So many times, once every `cut_every_s`, the links of all subscribers but the first `staying` are cut.
+  /// `cut_s` later they begin to come back, spread over `return_s`, with the position that they had.
+  std::uint64_t cuts = 0;
+  double cut_every_s = 5;
+  double cut_s = 2;
+  double return_s = 1;
+  std::uint64_t staying = 0;
+  /// Not 0: where subscribers come back once the server has asked them to go, and where the publisher is.
+  std::uint16_t return_port = 0;
+
+  [[nodiscard]] bool has_returns() const { return cuts > 0 || return_port > 0; }
+
+  bool is_spinning = false;  ///< never sleep: a sleeping receiver makes the server pay for its wake-up
 
   std::uint32_t worker = 0;  ///< this one; the worker 0 publishes and measures the server
   std::uint32_t workers = 1;

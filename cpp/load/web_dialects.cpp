@@ -1,5 +1,8 @@
 #include "load/web_dialects.hpp"
 
+#include <algorithm>
+#include <charconv>
+
 #include "load/http_head.hpp"
 #include "load/web_frame.hpp"
 
@@ -9,6 +12,26 @@ namespace {
 
 constexpr std::string_view kKey = "dGhlIHNhbXBsZSBub25jZQ==";  // the example of RFC 6455, section 1.3,
 constexpr std::string_view kAcceptValue = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";  // and its answer
+
+/// The text between `before` and the next quote; empty if there is none.
+std::string_view quoted_behind(std::string_view text, std::string_view before) {
+  const std::size_t at = text.find(before);
+  if (at == std::string_view::npos) return {};
+  text.remove_prefix(at + before.size());
+  return text.substr(0, text.find('"'));
+}
+
+/// The greatest offset in the text, or `least`.
+std::uint64_t greatest_offset(std::string_view text, std::uint64_t least) {
+  constexpr std::string_view kOffset = "\"offset\":";
+  for (std::size_t at = text.find(kOffset); at != std::string_view::npos; at = text.find(kOffset)) {
+    text.remove_prefix(at + kOffset.size());
+    std::uint64_t offset = 0;
+    std::from_chars(text.data(), text.data() + text.size(), offset);
+    least = std::max(least, offset);
+  }
+  return least;
+}
 
 }  // namespace
 
@@ -73,7 +96,12 @@ void CentrifugeDialect::on_upgraded(Line& line) {
   if (!line.is_publisher) {
     for (const std::string& channel : channels_of(line)) {
       commands.append("\n{\"id\":").append(std::to_string(++id));
-      commands.append(",\"subscribe\":{\"channel\":\"").append(channel).append("\"}}");
+      commands.append(",\"subscribe\":{\"channel\":\"").append(channel).append("\"");
+      if (!line.position.empty()) {
+        commands.append(",\"recover\":true,\"epoch\":\"").append(line.position);
+        commands.append("\",\"offset\":").append(std::to_string(line.offset));
+      }
+      commands.append("}}");
     }
   }
   line.awaited = id;
@@ -91,14 +119,28 @@ void CentrifugeDialect::on_text(Line& line, std::string_view text) {
 void CentrifugeDialect::on_reply(Line& line, std::string_view reply) {
   if (reply.starts_with("{\"push\":{")) {
     if (events_.on_messages(line, reply) == 0) events_.on_malformed(line, reply);
+    if (keeps_positions()) line.offset = greatest_offset(reply, line.offset);
   } else if (reply == "{}") {
     send_text(line, "{}");
     events_.on_ping(line);
   } else if (reply.find("\"error\":") != std::string_view::npos) {
     events_.on_refused(line, reply);
-  } else if (line.stage == Line::Stage::joining && --line.awaited == 0) {
-    events_.on_live(line);
+  } else if (line.stage == Line::Stage::joining) {
+    if (keeps_positions() && reply.find("\"subscribe\":") != std::string_view::npos)
+      on_subscribed(line, reply);
+    if (--line.awaited == 0) events_.on_live(line);
   }
+}
+
+void CentrifugeDialect::on_subscribed(Line& line, std::string_view reply) {
+  const bool is_resumed = !line.position.empty();
+  if (is_resumed && reply.find("\"recovered\":true") == std::string_view::npos) {
+    events_.on_not_recovered(line);
+    line.offset = 0;
+  }
+  line.position = quoted_behind(reply, "\"epoch\":\"");
+  line.offset = greatest_offset(reply, line.offset);
+  events_.on_messages(line, reply);
 }
 
 void CentrifugeDialect::append_publish(std::string& out, std::string_view channel, std::string_view data,
@@ -153,18 +195,46 @@ void SocketIoDialect::on_upgraded(Line& line) { line.awaited = line.is_publisher
 void SocketIoDialect::on_text(Line& line, std::string_view text) {
   if (text.starts_with("42[\"m\"")) {
     if (events_.on_messages(line, text) == 0) events_.on_malformed(line, text);
+    if (keeps_positions()) keep_position(line, text);
   } else if (text == "2") {
     send_text(line, "3");
   } else if (text.starts_with("0{")) {
-    send_text(line, "40");
+    open_session(line);
   } else if (text.starts_with("40{")) {
     if (--line.awaited == 0) return events_.on_live(line);
+    if (keeps_positions() && is_same_session(line, text)) return events_.on_live(line);
     send_text(line, "420[\"s\"" + list_channels(line, ",\"", "\"") + "]");
   } else if (text.starts_with("430")) {
     if (line.stage == Line::Stage::joining) events_.on_live(line);
   } else {
     events_.on_refused(line, text);
   }
+}
+
+void SocketIoDialect::open_session(Line& line) {
+  const std::string_view position = line.position;
+  const std::size_t space = position.find(' ');
+  if (space == std::string_view::npos) return send_text(line, "40");
+  std::string text = "40{\"pid\":\"";
+  text.append(position.substr(0, space)).append("\",\"offset\":\"").append(position.substr(space + 1));
+  send_text(line, text.append("\"}"));
+}
+
+bool SocketIoDialect::is_same_session(Line& line, std::string_view text) {
+  const std::string_view session = quoted_behind(text, "\"pid\":\"");
+  const std::string before = line.position.substr(0, line.position.find(' '));
+  if (!before.empty() && before == session) return true;
+  if (!before.empty()) events_.on_not_recovered(line);
+  line.position = session;  // empty: this server does not recover
+  return false;
+}
+
+void SocketIoDialect::keep_position(Line& line, std::string_view text) {
+  if (line.position.empty()) return;
+  const std::size_t end = text.rfind('"');
+  const std::size_t begin = text.rfind('"', end - 1) + 1;  // the last argument
+  line.position.resize(std::min(line.position.size(), line.position.find(' ')));
+  line.position.append(" ").append(text.substr(begin, end - begin));
 }
 
 void SocketIoDialect::append_publish(std::string& out, std::string_view channel, std::string_view data,

@@ -39,6 +39,7 @@ class CentrifugeDialect final : public WebDialect {
   void on_upgraded(Line& line) override;
   void on_text(Line& line, std::string_view text) override;
   void on_reply(Line& line, std::string_view reply);
+  void on_subscribed(Line& line, std::string_view reply);
 };
 
 /// What the small servers of bench/compare speak: `s CHANNEL ...` subscribes, `p CHANNEL DATA` publishes,
@@ -78,6 +79,10 @@ class SocketIoDialect final : public WebDialect {
   [[nodiscard]] std::string target(const Line& line) const override;
   void on_upgraded(Line& line) override;
   void on_text(Line& line, std::string_view text) override;
+  // Connection state recovery: the position is the session's private id and, behind a blank, the last offset.
+  void open_session(Line& line);
+  bool is_same_session(Line& line, std::string_view text);
+  void keep_position(Line& line, std::string_view text);
 };
 
 }  // namespace carillon::load

@@ -45,6 +45,11 @@ CpuTime operator-(const CpuTime& after, const CpuTime& before) {
           after.system_ms - before.system_ms};
 }
 
+sockaddr_storage with_port(sockaddr_storage address, std::uint16_t port) {
+  reinterpret_cast<sockaddr_in*>(&address)->sin_port = htons(port);  // at the same place in both kinds
+  return address;
+}
+
 }  // namespace
 
 Worker::Worker(Settings settings, Board& board)
@@ -56,6 +61,7 @@ Worker::Worker(Settings settings, Board& board)
       subscriber_dialect_(make_subscriber_dialect(settings_, *this)),
       publisher_dialect_(make_publisher_dialect(settings_, *this)),
       servers_(resolve()),
+      return_address_(with_port(servers_.front(), settings_.return_port)),
       events_(kEventsMax),
       read_buffer_(kMessageBytesMax + kReadBytes),
       subscribers_(share_.size()),
@@ -134,7 +140,9 @@ std::vector<sockaddr_storage> Worker::resolve() {
 }
 
 const sockaddr_storage& Worker::server_of(const Line& line) const {
-  return servers_[(line.is_publisher ? line.index : settings_.worker) % servers_.size()];
+  const bool is_elsewhere = settings_.return_port > 0 && (line.is_publisher || line.has_moved);
+  return is_elsewhere ? return_address_
+                      : servers_[(line.is_publisher ? line.index : settings_.worker) % servers_.size()];
 }
 
 void Worker::count_subscribers() {
@@ -169,6 +177,9 @@ void Worker::connect(std::size_t subscribers) {
 }
 
 void Worker::start_connecting(Line& line) {
+  line.stage = Line::Stage::connecting;
+  line.began_ns = clock_ns();
+  line.partial.clear();
   line.fd = socket(server_of(line).ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (line.fd < 0) return on_lost(line, std::strerror(errno));
   const int on = 1;
@@ -210,12 +221,16 @@ void Worker::on_live(Line& line) {
   if (line.is_publisher) return;
   ++live_;
   state_.live.fetch_add(1, std::memory_order_relaxed);
+  if (!cuts_.is_under_way) return;
+  ++report_.cuts.returns;
+  report_.cuts.resume.record(clock_ns() - line.began_ns);
 }
 
 // ---- one turn of the loop
 
 std::uint64_t Worker::wait_ns() const {
   if (settings_.is_spinning) return 0;
+  if (cuts_.is_under_way) return kNsPerS / 1000;
   return settings_.workers > 1 ? kBoardWaitNs : kWaitNs;
 }
 
@@ -230,6 +245,7 @@ void Worker::turn(std::uint64_t wait_ns) {
     state_.deliveries.fetch_add(deliveries_ - deliveries_told_, std::memory_order_relaxed);
     deliveries_told_ = deliveries_;
   }
+  if (settings_.has_returns()) step_cuts();
   notice_stall();
 }
 
@@ -336,7 +352,11 @@ void Worker::on_message(Line& line, std::string_view behind_mark, std::uint64_t 
   ++deliveries_;
   if (number >= settings_.warmup) {
     const std::uint64_t due_ns = board_.message(number).due_ns.load(std::memory_order_relaxed);
-    report_.latency.record(now_ns_ > due_ns ? now_ns_ - due_ns : 0);
+    const std::uint64_t latency_ns = now_ns_ > due_ns ? now_ns_ - due_ns : 0;
+    report_.latency.record(latency_ns);
+    if (settings_.has_returns() && line.index < settings_.staying) {
+      (cuts_.is_under_way ? report_.cuts.staying_storm : report_.cuts.staying_quiet).record(latency_ns);
+    }
   }
   arrived(number);
 }
@@ -372,6 +392,7 @@ void Worker::measure() {
   const CpuTime cpu_before = server_.cpu();
   const std::uint64_t own_before_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
   const std::uint64_t start_ns = clock_ns();
+  if (settings_.has_returns()) cuts_.next_ns = start_ns + to_ns(settings_.cut_every_s);
   publish(settings_.messages, settings_.seconds);
   report_.window_s = static_cast<double>(clock_ns() - start_ns) / 1e9;
   report_.server_cpu = server_.cpu() - cpu_before;
@@ -391,7 +412,7 @@ void Worker::publish(std::uint64_t messages, double seconds) {
   for (bool is_over = false; !has_failed();) {
     const std::uint64_t now = clock_ns();
     std::uint64_t wait = wait_ns();
-    is_over = is_over || published >= last || now >= end_ns;
+    is_over = is_over || published >= last || (now >= end_ns && !has_cuts_left());
     if (is_over && state_.completed.load(std::memory_order_acquire) == published) break;
     while (!is_over && published < last && has_room()) {
       // Latency counts from when the message was due, not from when a late generator got round to it.
@@ -475,6 +496,7 @@ void Worker::finish() {
   }
   report_.sequence = checker_.faults();
   report_.deliveries = report_.latency.count();
+  report_.cuts.expected = state_.published.load() * settings_.connections / settings_.channels;
 }
 
 // ---- faults
@@ -484,12 +506,14 @@ void Worker::on_malformed(Line& /*line*/, std::string_view text) {
   note_fault("malformed", text);
 }
 
-void Worker::on_refused(Line& /*line*/, std::string_view why) {
+void Worker::on_refused(Line& line, std::string_view why) {
+  if (comes_back(line)) return come_back_later(line);
   ++report_.refused;
   fail("refused", why);
 }
 
 void Worker::on_lost(Line& line, std::string_view why) {
+  if (comes_back(line)) return come_back_later(line);
   ++report_.lost;
   if (line.fd >= 0) close(std::exchange(line.fd, -1));
   const bool is_connected = line.stage != Line::Stage::connecting;

@@ -4,9 +4,13 @@
 #include <sys/socket.h>
 
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <queue>
+#include <random>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "load/board.hpp"
@@ -36,6 +40,7 @@ class Worker final : private LineEvents {
   void on_malformed(Line& line, std::string_view text) override;
   void on_refused(Line& line, std::string_view why) override;
   void on_lost(Line& line, std::string_view why) override;
+  void on_not_recovered(Line& line) override;
 
   [[nodiscard]] std::vector<sockaddr_storage> resolve();
   void count_subscribers();
@@ -64,6 +69,15 @@ class Worker final : private LineEvents {
   void finish();
   void note_ping_gap(Line& line);
 
+  // Cuts, in worker_cuts.cpp.
+  void step_cuts();
+  void cut();
+  void send_away(Line& line, std::uint64_t until_ns);
+  /// A subscriber whose link can be cut: it comes back by itself.
+  [[nodiscard]] bool comes_back(const Line& line) const;
+  void come_back_later(Line& line);
+  [[nodiscard]] bool has_cuts_left() const;
+
   void fail(std::string_view what, std::string_view why);
   void note_fault(std::string_view what, std::string_view text);
   [[nodiscard]] bool has_failed() const { return state_.is_failed.load(std::memory_order_relaxed) != 0; }
@@ -79,6 +93,7 @@ class Worker final : private LineEvents {
   const std::unique_ptr<Dialect> publisher_dialect_;
   socklen_t address_bytes_ = 0;
   const std::vector<sockaddr_storage> servers_;
+  const sockaddr_storage return_address_;  // where Settings::return_port is
   int epoll_ = -1;
   std::vector<epoll_event> events_;
   std::vector<char> read_buffer_;
@@ -97,7 +112,20 @@ class Worker final : private LineEvents {
   std::uint64_t deliveries_told_ = 0;             // to the board
   std::uint64_t progress_ = 0;                    // what was last seen to move,
   std::uint64_t progress_ns_ = 0;                 // and when
-  std::string publishing_;                        // leaves at the end of a burst
+  struct Cuts {
+    using Return = std::pair<std::uint64_t, Line*>;  // when, who
+    std::priority_queue<Return, std::vector<Return>, std::greater<>> away;
+    std::minstd_rand random;
+    std::uint64_t next_ns = 0;  // 0: not yet
+    std::uint64_t done = 0;
+    std::uint64_t returns_ns = 0;  // of the cut under way: when the first one comes back
+    std::uint64_t quiet_ns = 0;    // when all were live again
+    CpuTime cpu_before;
+    bool is_under_way = false;
+    bool has_returns = false;
+  };
+  Cuts cuts_;
+  std::string publishing_;  // leaves at the end of a burst
   std::string data_;
   Report report_;
 };

@@ -14,7 +14,7 @@ struct MethodName {
   ApiMethod method;
 };
 
-constexpr std::array<MethodName, 8> kMethodNames{{
+constexpr std::array<MethodName, 9> kMethodNames{{
     {"publish", ApiMethod::publish},
     {"broadcast", ApiMethod::broadcast},
     {"history", ApiMethod::history},
@@ -23,6 +23,7 @@ constexpr std::array<MethodName, 8> kMethodNames{{
     {"channels", ApiMethod::channels},
     {"info", ApiMethod::info},
     {"stats", ApiMethod::stats},
+    {"drain", ApiMethod::drain},
 }};
 
 // Reads one body; scratch is reserved once, so that several decoded strings can be viewed in it.
@@ -43,6 +44,7 @@ class BodyReader {
   bool read_field(std::string_view key);
   bool read_publish_field(std::string_view key);
   bool read_history_field(std::string_view key);
+  bool read_drain_field(std::string_view key);
   bool read_tags();
   bool read_channels();
   bool read_since();
@@ -103,6 +105,7 @@ bool BodyReader::read_field(std::string_view key) {
   if (key == "pattern" && method_ == ApiMethod::channels) return read_text(request_.pattern);
   if (is_publishing()) return read_publish_field(key);
   if (method_ == ApiMethod::history) return read_history_field(key);
+  if (method_ == ApiMethod::drain) return read_drain_field(key);
   return ignore_value();
 }
 
@@ -124,6 +127,19 @@ bool BodyReader::read_history_field(std::string_view key) {
   if (key == "limit") return read_value(request_.limit, json_int64);
   if (key == "reverse") return read_value(request_.is_reverse, json_bool);
   if (key == "since") return read_since();
+  return ignore_value();
+}
+
+bool BodyReader::read_drain_field(std::string_view key) {
+  const auto number = [](std::string_view raw) -> std::optional<std::optional<std::uint64_t>> {
+    const auto value = json_uint64(raw);
+    constexpr std::uint64_t kDayMs = 86'400'000;
+    if (!value || *value > kDayMs) return std::nullopt;
+    return std::optional<std::uint64_t>(*value);
+  };
+  if (key == "deadline_ms") return read_value(request_.deadline_ms, number);
+  if (key == "pace_ms") return read_value(request_.pace_ms, number);
+  if (key == "port") return read_value(request_.port, number);
   return ignore_value();
 }
 
@@ -300,6 +316,12 @@ void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes
     object.close();
   }
   list.push_back(']');
+  result.close();
+}
+
+void append_api_drain_result(std::string& out, std::uint64_t connections) {
+  ResultWriter result(out);
+  result->number("connections", connections);
   result.close();
 }
 

@@ -22,7 +22,8 @@ enum class ApiMethod : std::uint8_t {
   presence_stats,
   channels,
   info,
-  stats  ///< ours: the counters of this server
+  stats,  ///< ours: the counters of this server
+  drain   ///< ours: clients are asked to leave
 };
 
 /// The method of that name, nullopt if there is none (HTTP 404).
@@ -52,6 +53,11 @@ struct ApiRequest {
   bool is_reverse = false;
 
   std::string_view pattern = {};  ///< channels: glob, empty all
+
+  // drain
+  std::optional<std::uint64_t> deadline_ms = {};  ///< nothing: as configured
+  std::optional<std::uint64_t> pace_ms = {};      ///< the same
+  std::optional<std::uint64_t> port = {};         ///< only of the listener there
 };
 
 /// malformed: not JSON, not an object or a field of the wrong type, HTTP 400. bad_request: a required field
@@ -103,6 +109,9 @@ struct ApiNodeInfo {
 
 /// `{"result":{"nodes":[{"uid":…,"name":…,"version":…,"num_clients":…,…,"uptime":…}]}}`
 void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes);
+
+/// `{"result":{"connections":…}}`: so many are asked to leave.
+void append_api_drain_result(std::string& out, std::uint64_t connections);
 
 /// `{"result":…}` of an object that is JSON already.
 void append_api_result(std::string& out, std::string_view object);

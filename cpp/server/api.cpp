@@ -1,5 +1,6 @@
 #include "server/api.hpp"
 
+#include <algorithm>
 #include <mutex>
 #include <set>
 #include <utility>
@@ -52,28 +53,16 @@ Publication publication_of(const ApiRequest& request) {
 
 }  // namespace
 
-Api::Api(Hub& hub, const Limits& limits, const Clock& clock, const std::atomic<bool>& is_draining,
-         Options options, std::map<std::string, Page> pages)
+Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
+         std::map<std::string, Page> pages)
     : hub_(hub),
       limits_(limits),
       clock_(clock),
-      is_draining_(is_draining),
       options_(std::move(options)),
       pages_(std::move(pages)),
       started_ms_(clock.now_ms()) {}
 
 void Api::handle(const HttpRequest& request, std::string_view path, Respond respond) {
-  if (path == "/health") {
-    if (is_draining_.load(std::memory_order_relaxed)) {
-      HttpResponse response;
-      response.status = 503;
-      response.body = R"({"draining":true})";
-      return respond(std::move(response));
-    }
-    HttpResponse response;
-    response.body = "{}";
-    return respond(std::move(response));
-  }
   if (path.starts_with("/api/")) {
     const std::optional<ApiMethod> method = find_api_method(path.substr(5));
     if (!method) return respond(plain(404, "no such API method\n"));
@@ -132,7 +121,22 @@ void Api::call(ApiMethod method, const std::string& body, Respond respond) {
       return info(std::move(respond));
     case ApiMethod::stats:
       return stats(respond);
+    case ApiMethod::drain:
+      return drain(request, respond);
   }
+}
+
+void Api::drain(const ApiRequest& request, const Respond& respond) const {
+  DrainRequest wanted;
+  if (request.deadline_ms) wanted.deadline_ms = static_cast<Millis>(*request.deadline_ms);
+  if (request.pace_ms) wanted.pace_ms = static_cast<Millis>(*request.pace_ms);
+  if (request.port) wanted.port = static_cast<std::uint16_t>(std::min<std::uint64_t>(*request.port, 65'535));
+  const std::optional<std::size_t> connections = begin_drain_(wanted);
+  if (!connections)
+    return respond(error(kErrorBadRequest, "bad request: port: this server does not listen there"));
+  HttpResponse response;
+  append_api_drain_result(response.body, *connections);
+  respond(std::move(response));
 }
 
 std::optional<ErrorCode> Api::refusal_of(std::string_view channel, const ApiRequest& request) const {

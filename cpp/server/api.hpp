@@ -30,7 +30,14 @@ struct NodeState {
   std::set<std::string> users;
 };
 
-/// The server API (protocol.md section 21), `/health` and the static pages. Thread-safe.
+/// Clients are to be asked to leave. What is not said is as configured.
+struct DrainRequest {
+  std::optional<Millis> deadline_ms;
+  std::optional<Millis> pace_ms;
+  std::optional<std::uint16_t> port;  ///< only of the listener there, not of all
+};
+
+/// The server API (protocol.md section 21) and the static pages. Thread-safe.
 class Api final : public HttpHandler {
  public:
   struct Options {
@@ -42,11 +49,15 @@ class Api final : public HttpHandler {
   /// Collects the state of the gateway and hands it on, on any thread.
   using CollectNode = std::function<void(std::function<void(NodeState)>)>;
 
-  Api(Hub& hub, const Limits& limits, const Clock& clock, const std::atomic<bool>& is_draining,
-      Options options, std::map<std::string, Page> pages);
+  Api(Hub& hub, const Limits& limits, const Clock& clock, Options options, std::map<std::string, Page> pages);
   void set_collect_node(CollectNode collect) { collect_node_ = std::move(collect); }
   /// The counters of the server as a JSON object; from any thread.
   void set_stats(std::function<std::string()> stats) { stats_ = std::move(stats); }
+
+  /// Begins a drain and returns how many connections it asks to leave; nothing: no listener at that port.
+  /// Must not block.
+  using BeginDrain = std::function<std::optional<std::size_t>(const DrainRequest&)>;
+  void set_begin_drain(BeginDrain begin) { begin_drain_ = std::move(begin); }
 
   void handle(const HttpRequest& request, std::string_view path, Respond respond) override;
 
@@ -60,6 +71,7 @@ class Api final : public HttpHandler {
   void channels(const ApiRequest& request, const Respond& respond);
   void info(Respond respond);
   void stats(const Respond& respond) const;
+  void drain(const ApiRequest& request, const Respond& respond) const;
   /// What is wrong with a publish.
   [[nodiscard]] std::optional<ErrorCode> refusal_of(std::string_view channel,
                                                     const ApiRequest& request) const;
@@ -67,12 +79,12 @@ class Api final : public HttpHandler {
   Hub& hub_;
   const Limits& limits_;
   const Clock& clock_;
-  const std::atomic<bool>& is_draining_;
   const Options options_;
   const std::map<std::string, Page> pages_;
   const Millis started_ms_;
   CollectNode collect_node_;
   std::function<std::string()> stats_;
+  BeginDrain begin_drain_;
 };
 
 }  // namespace carillon

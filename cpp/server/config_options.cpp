@@ -19,6 +19,7 @@ struct FamilyLimit {
 // Rows of the table of limits that the family has a name for. The family's durations are texts.
 constexpr std::array kFamilyLimits{
     FamilyLimit{"connections", "client.connection_limit"},
+    FamilyLimit{"accepts_per_s", "client.connection_rate_limit"},
     FamilyLimit{"handshake_timeout_ms", "client.stale_close_delay"},
     FamilyLimit{"channels_per_connection", "client.channel_limit"},
     FamilyLimit{"backlog_bytes", "client.queue_max_size"},
@@ -63,6 +64,10 @@ std::vector<ConfigOption> make_options() {
        "the server API needs no key; refused on addresses that others can reach"},
       {"shutdown.timeout", "", &ServerConfig::shutdown_timeout_ms,
        "what clients are given to leave when 'carillon serve' ends", 0, kDayMs, true},
+      {"shutdown.pace", "", &ServerConfig::shutdown_pace_ms,
+       "clients are asked to leave one by one, at random moments within this time; 0s: within half of "
+       "shutdown.timeout",
+       0, kDayMs, true},
       {"takeover.socket", "", &ServerConfig::takeover_socket,
        "Unix socket at which 'carillon serve --takeover' finds this server; empty: "
        "carillon-<uid>-<port>.sock in "

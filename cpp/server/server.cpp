@@ -24,6 +24,7 @@ using nlohmann::json;
 
 namespace {
 
+constexpr auto kAllListeners = static_cast<std::size_t>(-1);
 constexpr auto kHouseInterval = std::chrono::milliseconds(250);
 
 std::size_t threads_of(const ServerConfig& config) {
@@ -58,7 +59,7 @@ struct Server::Network {
         rules_access(rules, config.insecure),
         access(rules_access, clock),
         origins(config.allowed_origins, config.insecure || config.api_insecure),
-        api(hub, config.limits, clock, shared.is_draining,
+        api(hub, config.limits, clock,
             {config.api_key, config.insecure || config.api_insecure, version, make_client_id(random)},
             std::move(pages)),
         shared{.hub = hub,
@@ -108,6 +109,7 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
       started_ms_(clock_.now_ms()) {
   network_->shared.on_shard_failed = [this](const Shard& shard) { close_readers_on(shard); };
   network_->api.set_stats([this] { return stats(); });
+  network_->api.set_begin_drain([this](const DrainRequest& request) { return begin_drain(request); });
   network_->api.set_collect_node([this](std::function<void(NodeState)> done) {
     struct Collection {
       std::mutex mutex;
@@ -190,15 +192,76 @@ void Server::stop() {
   house_wake_.notify_all();
   house_.join();
   network_->gateway.stop();
+  for (const auto& [number, drain] : begun_drains()) drain.wait();
   network_->access.clear();
   hub_->set_shards({});  // their accounts are closed: the ledger needs no thread any more
   has_stopped_ = true;
   is_running_ = false;
 }
 
-bool Server::drain(Millis deadline_ms) {
+bool Server::drain(Millis deadline_ms, Millis pace_ms) {
   if (!is_running_) return true;
-  return network_->gateway.drain(deadline_ms);
+  const auto begun = begun_drains();
+  const auto found = begun.find(kAllListeners);
+  return found != begun.end() ? found->second.get() : network_->gateway.drain(deadline_ms, pace_ms);
+}
+
+std::map<std::size_t, std::shared_future<bool>> Server::begun_drains() {
+  const std::lock_guard lock(drains_mutex_);
+  return drains_;
+}
+
+Millis Server::pace_of(Millis deadline_ms) const {
+  return std::min(deadline_ms, config_.shutdown_pace_ms > 0 ? config_.shutdown_pace_ms : deadline_ms / 2);
+}
+
+bool Server::is_draining() const { return network_->shared.is_draining; }
+
+std::optional<std::size_t> Server::begin_drain(const DrainRequest& request) {
+  // Asked on a shard's thread, which must go on for the drain to end.
+  const Millis deadline = request.deadline_ms.value_or(config_.shutdown_timeout_ms);
+  const Millis pace = request.pace_ms.value_or(pace_of(deadline));
+  std::size_t connections = 0;
+  std::optional<std::size_t> number;
+  for (const ListenerInfo& each : network_->gateway.listeners()) {
+    if (request.port && each.port != *request.port) continue;
+    number = each.number;
+    connections += each.connections;
+  }
+  if (request.port && !number) return std::nullopt;
+  const std::lock_guard lock(drains_mutex_);
+  std::shared_future<bool>& drain = drains_[request.port ? *number : kAllListeners];
+  using std::chrono::seconds;
+  const bool is_under_way = drain.valid() && drain.wait_for(seconds(0)) != std::future_status::ready;
+  if (is_under_way || (!request.port && drain.valid())) return connections;
+  drain = std::async(std::launch::async, [this, deadline, pace, port = request.port, number] {
+            name_this_thread("carillon-drain");
+            Gateway& gateway = network_->gateway;
+            return port ? gateway.drain_listener(*number, deadline, pace) : gateway.drain(deadline, pace);
+          }).share();
+  return connections;
+}
+
+std::size_t Server::listen(const std::string& host, std::uint16_t port) {
+  if (!is_running_ || has_stopped_) throw ServerStopped("listen: the server does not run: start it first");
+  if ((config_.insecure || config_.api_insecure) && !is_loopback_host(host)) {
+    throw ConfigError(
+        "host: '" + host +
+        "' can be reached by others, and this server lets everybody in: take a loopback address, or "
+        "a configuration without client.insecure and http_api.insecure");
+  }
+  return network_->gateway.listen(host, port);
+}
+
+bool Server::drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms) {
+  return network_->gateway.drain_listener(number, deadline_ms, pace_ms);
+}
+
+std::vector<std::tuple<std::size_t, std::string, std::uint16_t>> Server::listeners() const {
+  std::vector<std::tuple<std::size_t, std::string, std::uint16_t>> list;
+  for (const ListenerInfo& each : network_->gateway.listeners())
+    list.emplace_back(each.number, each.host, each.port);
+  return list;
 }
 
 bool Server::is_running() const { return is_running_ && !network_->gateway.has_failed(); }
@@ -382,6 +445,15 @@ std::string Server::stats() {
   std::uint64_t subscriptions = 0;
   const auto channels = hub_->channels("*");
   for (const auto& [name, count] : channels) subscriptions += count;
+  std::uint64_t backlog = 0;
+  json listeners = json::array();
+  for (const ListenerInfo& each : network_->gateway.listeners()) {
+    backlog += each.backlog;
+    listeners.push_back({{"host", each.host},
+                         {"port", each.port},
+                         {"connections", each.connections},
+                         {"is_draining", each.is_draining}});
+  }
   const json document = {
       {"version", version_},
       {"uptime_ms", clock_.now_ms() - started_ms_},
@@ -389,6 +461,9 @@ std::string Server::stats() {
       {"is_running", is_running()},
       {"is_draining", network_->shared.is_draining.load()},
       {"connections", network_->gateway.connections()},
+      {"listeners", std::move(listeners)},
+      {"backlog", backlog},
+      {"handshakes", network_->shared.admission.handshakes()},
       {"websocket", websocket},
       {"sse", sse},
       {"polls", polls},
@@ -409,8 +484,10 @@ std::string Server::stats() {
       {"commands", commands},
       {"connections_max", network_->gateway.connections_max()},
       {"accepted", network_->shared.accepted.load()},
+      {"accept_pauses", network_->shared.admission.pauses()},
       {"refused", refused},
       {"turned_away", network_->shared.turned_away.load()},
+      {"without_descriptor", network_->shared.without_descriptor.load()},
       {"slow", slow},
       {"no_pong", no_pong},
       {"no_ack", no_ack},

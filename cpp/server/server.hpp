@@ -1,7 +1,10 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -10,7 +13,9 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <unordered_map>
+#include <vector>
 
 #include "env/clock.hpp"
 #include "env/random.hpp"
@@ -70,8 +75,21 @@ class Server {
   [[nodiscard]] std::string takeover_path() const;
   /// Idempotent. Readers get their last item, connections are closed. stats() and ledger() stay readable.
   void stop();
-  /// Asks every client to go; true: all went within `deadline_ms`. Blocks.
-  bool drain(Millis deadline_ms);
+  /// Asks every client to go, each at a random moment within `pace_ms`; true: all went within `deadline_ms`.
+  /// One that the API has begun is waited for instead. Blocks.
+  bool drain(Millis deadline_ms, Millis pace_ms);
+  /// What was not said in a drain, as configured.
+  [[nodiscard]] Millis pace_of(Millis deadline_ms) const;
+  /// A drain of the whole server has begun.
+  [[nodiscard]] bool is_draining() const;
+
+  /// Listens at one more address: its number. Throws std::system_error, ServerStopped.
+  std::size_t listen(const std::string& host, std::uint16_t port);
+  /// Drains one listener and closes it; the others go on. Throws std::out_of_range: there is none of that
+  /// number. Blocks.
+  bool drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms);
+  /// Number, host and port of those that are open.
+  [[nodiscard]] std::vector<std::tuple<std::size_t, std::string, std::uint16_t>> listeners() const;
 
   /// False also when a thread has died: then stop() is all that is left to do.
   [[nodiscard]] bool is_running() const;
@@ -121,6 +139,9 @@ class Server {
   struct Network;  // gateway and what it shares: keeps sockets out of this header
   using ReaderKey = std::pair<const ReaderQueue*, std::uint64_t>;
 
+  std::optional<std::size_t> begin_drain(const DrainRequest& request);
+  /// That the API has asked for.
+  [[nodiscard]] std::map<std::size_t, std::shared_future<bool>> begun_drains();
   void run_house();
   void keep_house();
   void close_readers_on(const Shard& shard);
@@ -142,6 +163,8 @@ class Server {
   bool is_house_closed_ = false;
   std::thread house_;
   std::mutex lifecycle_mutex_;
+  std::mutex drains_mutex_;
+  std::map<std::size_t, std::shared_future<bool>> drains_;  // by the listener's number; guarded by the mutex
   std::atomic<bool> is_running_{false};
   std::atomic<bool> has_stopped_{false};
 };

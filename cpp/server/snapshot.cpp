@@ -122,11 +122,15 @@ template <typename Archive>
 void fields(Archive& archive, ConnectionState& connection) {
   archive(connection.session, connection.rest, connection.is_clogged, connection.wants_empty_notice,
           connection.is_reading_paused, connection.has_peer_closed, connection.is_close_wanted,
-          connection.is_lingering, connection.stalled_ms, connection.linger_left_ms);
+          connection.is_lingering, connection.stalled_ms, connection.linger_left_ms, connection.listener);
+}
+template <typename Archive>
+void fields(Archive& archive, ListenerState& listener) {
+  archive(listener.host, listener.port);
 }
 template <typename Archive>
 void fields(Archive& archive, GatewayState& gateway) {
-  archive(gateway.host, gateway.port, gateway.connections);
+  archive(gateway.host, gateway.port, gateway.connections, gateway.further);
 }
 template <typename Archive>
 void fields(Archive& archive, Snapshot& snapshot) {

@@ -19,11 +19,12 @@ namespace {
 
 /// In the order in which they are said; the first two bodies are texts.
 enum Message : std::uint32_t {
-  kAsk = 1,       ///< the one who wants it: "<oldest format> <newest format> <version>"
-  kRefusal = 2,   ///< the one who has it: why not
-  kEntries = 5,   ///< as many as there are, in several messages: of the logs
-  kSnapshot = 3,  ///< with the descriptors: of both listening sockets, then of the connections
-  kTaken = 4,     ///< it is mine now
+  kAsk = 1,      ///< the one who wants it: "<oldest format> <newest format> <version>"
+  kRefusal = 2,  ///< the one who has it: why not
+  kEntries = 5,  ///< as many as there are, in several messages: of the logs
+  /// With the descriptors: of both listening sockets, then of the connections, then of further listeners.
+  kSnapshot = 3,
+  kTaken = 4,  ///< it is mine now
 };
 
 /// Both processes are there and have nothing else to do: what is not said by then is not said at all.
@@ -124,6 +125,10 @@ void Takeover::hand_over(HandoverChannel& channel) {
               ": let its clients leave (SIGTERM) and start the new version then";
   } else if (parts_.is_draining) {
     refusal = "its clients are being asked to leave already: start without --takeover when it has ended";
+  } else if (!parts_.gateway.can_be_given_away()) {
+    refusal =
+        "one of its listeners is being drained, or the first one is closed: try again after the drain, or "
+        "let its clients leave (SIGTERM) and start the new version then";
   } else if (parts_.gateway.has_failed()) {
     refusal = "one of its threads has died: restart it (" + parts_.gateway.failure() + ")";
   }
@@ -230,7 +235,7 @@ TakeoverReport Takeover::take() {
                         parts_.config.host + ":" + std::to_string(parts_.config.port) +
                         "; give the same address and port");
   }
-  if (message.descriptors.size() != gateway.connections.size() + 2) {
+  if (message.descriptors.size() != gateway.connections.size() + gateway.further.size() + 2) {
     throw HandoverError("the running server sent " + std::to_string(message.descriptors.size()) +
                         " descriptors for " + std::to_string(gateway.connections.size()) + " connections");
   }

@@ -51,6 +51,7 @@ HttpResponse text(int status, std::string_view message) {
 HttpSession::HttpSession(SessionContext& context, Outlet& outlet, bool is_over_limit)
     : Session(context, outlet),
       is_over_limit_(is_over_limit),
+      is_leaving_(context.is_draining.load(std::memory_order_relaxed)),
       due_ms_(context.clock.now_ms() + (is_over_limit
                                             ? std::min(context.limits.handshake_timeout_ms, kRefusalTimeoutMs)
                                             : context.limits.handshake_timeout_ms)) {}
@@ -183,16 +184,17 @@ void HttpSession::handle(const HttpRequest& request) {
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
     if (!is_sse) return respond(unavailable());
   }
-  if (is_sse && (is_over_limit_ || context_.is_draining.load(std::memory_order_relaxed))) {
+  if (is_sse && (is_over_limit_ || is_leaving_)) {
     std::string goodbye;
     append_sse_come_back(goodbye, context_, cors_);
     return end(goodbye);
   }
   if (request.method == "OPTIONS") return preflight(request);
+  if (target->path == "/health") return respond(health());
 
   const bool is_transport = transport_of(target->path).has_value();
   if (is_transport && request.method != "GET") return refuse(405, "this path takes GET", false);
-  if (is_transport && context_.is_draining.load(std::memory_order_relaxed)) return respond(unavailable());
+  if (is_transport && is_leaving_) return respond(unavailable());
   if (is_sse) return handle_sse(request, *target);
   if (target->path == "/poll") return handle_poll(*target);
   if (target->path == "/connection/websocket") return handle_upgrade(request, *target);
@@ -324,6 +326,7 @@ void HttpSession::handle_poll(const HttpTarget& target) {
 }
 
 void HttpSession::begin_poll(PlainRequest request, Millis timeout_ms) {
+  context_.host.end_handshake(outlet_);
   PollExchange::Owner owner = owner_of_poll(request.identity.user);
   poll_ = std::make_unique<PollExchange>(context_, std::move(request), context_.clock.now_ms() + timeout_ms,
                                          std::move(owner));
@@ -371,12 +374,20 @@ HttpResponse HttpSession::unavailable() const {
   return response;
 }
 
+HttpResponse HttpSession::health() const {
+  HttpResponse response;
+  const bool is_ready = !context_.is_draining.load(std::memory_order_relaxed);
+  if (!is_ready) response.status = 503;
+  response.body = is_ready ? "{}" : R"({"draining":true})";
+  return response;
+}
+
 // ---- answering
 
 void HttpSession::respond(const HttpResponse& response) {
   if (state_ != State::answering) return;
   if (is_bad_request(response.status)) context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
-  if (context_.is_draining.load(std::memory_order_relaxed)) is_keep_alive_ = false;
+  if (is_leaving_) is_keep_alive_ = false;
   std::string bytes;
   append_http_response(bytes, response, is_keep_alive_, cors_);
   if (is_head_) bytes.resize(bytes.find("\r\n\r\n") + 4);
@@ -409,12 +420,14 @@ void HttpSession::refuse_page(const HttpTarget& target, int status, std::string_
 }
 
 void HttpSession::end(std::string_view bytes) {
+  context_.host.end_handshake(outlet_);
   context_.output.add(outlet_, bytes);
   state_ = State::ending;
   context_.host.close(outlet_);
 }
 
 void HttpSession::answered() {
+  context_.host.end_handshake(outlet_);
   state_ = State::reading;
   due_ms_ = context_.clock.now_ms() + context_.limits.keepalive_timeout_ms;
   context_.host.reschedule(outlet_);
@@ -448,7 +461,7 @@ void HttpSession::on_closed() {
 }
 
 void HttpSession::drain() {
-  is_keep_alive_ = false;
+  is_leaving_ = true;
   if (poll_) return poll_->expire();
   if (state_ == State::reading && !reader_) end({});
 }

@@ -60,6 +60,7 @@ class HttpSession final : public Session {
   void read_on();
   void on_bytes_ahead(std::string_view bytes);
   [[nodiscard]] HttpResponse unavailable() const;
+  [[nodiscard]] HttpResponse health() const;
 
   /// A plain request on its way through the seam.
   struct Admission {
@@ -82,6 +83,7 @@ class HttpSession final : public Session {
   bool is_answer_leaving_ = false;  // the next request waits until it has left
   std::string_view unread_;         // behind the request that is being handled
   const bool is_over_limit_;
+  bool is_leaving_ = false;  // it came during a drain, or was asked to go; others are served until they are
   Millis due_ms_;  // the request must be complete, or the next one must come
   std::uint32_t request_number_ = 0;
 };

@@ -9,6 +9,10 @@ namespace carillon {
 /// Every limit of the gateway, with its default. Times in ms, sizes in bytes.
 struct Limits {
   std::int64_t connections = 0;
+  std::int64_t accepts_per_s = 20'000;
+  std::int64_t accept_burst = 2'000;
+  std::int64_t handshakes = 2'048;
+  std::int64_t handshake_place_ms = 1'000;
   std::int64_t handshake_timeout_ms = 10'000;
   std::int64_t keepalive_timeout_ms = 60'000;
   std::int64_t stall_timeout_ms = 30'000;
@@ -29,6 +33,7 @@ struct Limits {
   std::int64_t broadcast_channels = 10'000;
   std::int64_t kernel_backlog_bytes = 131'072;
   std::int64_t deliveries_per_turn = 256;
+  std::int64_t read_ms_per_turn = 5;
   std::int64_t batch_bytes = 131'072;
   std::int64_t history_bytes_total = 1'073'741'824;
   std::int64_t held_back_entries = 4'096;
@@ -52,6 +57,16 @@ inline constexpr std::array kLimitRows{
     LimitRow{"connections", &Limits::connections, "connections", 0,
              "one more is refused: /sse 200 with a retry and an end, everything else 503 with Retry-After, "
              "but /health and the API are answered; 0: as many as the descriptors allow"},
+    LimitRow{"accepts_per_s", &Limits::accepts_per_s, "connections", 0,
+             "connections that come faster wait in the kernel's backlog; 0: none waits"},
+    LimitRow{"accept_burst", &Limits::accept_burst, "connections", 1,
+             "so many at once are accepted after a quiet time, whatever accepts_per_s"},
+    LimitRow{"handshakes", &Limits::handshakes, "connections", 0,
+             "while so many are accepted and not yet clients (a WebSocket by its connect command, others by "
+             "their first request), the next ones wait in the kernel's backlog; 0: none waits"},
+    LimitRow{"handshake_place_ms", &Limits::handshake_place_ms, "ms", 1,
+             "a handshake that takes longer no longer counts among them, so that who says nothing keeps "
+             "nobody out"},
     LimitRow{"handshake_timeout_ms", &Limits::handshake_timeout_ms, "ms", 10,
              "a request that is not complete by then is closed with 408; a WebSocket without a connect "
              "command with 3502"},
@@ -95,6 +110,9 @@ inline constexpr std::array kLimitRows{
              "unsent bytes that the kernel takes for one connection; beyond it a subscriber lags in the log"},
     LimitRow{"deliveries_per_turn", &Limits::deliveries_per_turn, "deliveries", 1,
              "work of one turn; a larger fan-out goes on in the next one, others come in between"},
+    LimitRow{"read_ms_per_turn", &Limits::read_ms_per_turn, "ms", 1,
+             "reading of one turn; who else has sent something is read in the next one, deliveries come in "
+             "between"},
     LimitRow{"batch_bytes", &Limits::batch_bytes, "bytes", 1'024, "publications that leave in one piece"},
     LimitRow{"history_bytes_total", &Limits::history_bytes_total, "bytes", 65'536,
              "beyond it every channel gives up the older half of its history: a resume from there is told "

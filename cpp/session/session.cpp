@@ -29,6 +29,7 @@ std::string_view name_of(ConnectionEvent event) {
 
 void Session::log_connect(Transport transport) {
   connected_ms_ = context_.clock.now_ms();
+  context_.host.end_handshake(outlet_);
   if (context_.log != nullptr) {
     context_.log->write({.transport = transport,
                          .client = client_id(),

@@ -45,6 +45,8 @@ class ConnectionHost {
   virtual void pause_reading(Outlet& outlet, bool is_paused) = 0;
   /// Session::deadline() has changed.
   virtual void reschedule(Outlet& outlet) = 0;
+  /// The client is let in, or refused: its handshake is over. May be told again.
+  virtual void end_handshake(Outlet& outlet) = 0;
   /// The other end's address as `ip:port`, for records. Empty: it is not known any more.
   [[nodiscard]] virtual std::string peer(const Outlet& outlet) const = 0;
 };

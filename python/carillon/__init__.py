@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     )
     from .hooks import ConnectContext, Deny, PublishContext, SubscribeContext, User
     from .items import ClientInfo, Gap, History, Message
+    from .listener import Listener
     from .position import Position
     from .server import Server
 
@@ -62,6 +63,7 @@ _HOMES = {
     ),
     "hooks": ("ConnectContext", "Deny", "PublishContext", "SubscribeContext", "User"),
     "items": ("ClientInfo", "Gap", "History", "Message"),
+    "listener": ("Listener",),
     "position": ("Position",),
     "server": ("Server",),
 }
@@ -85,6 +87,7 @@ __all__ = [
     "GapError",
     "History",
     "HookError",
+    "Listener",
     "Message",
     "PayloadTooLarge",
     "Position",

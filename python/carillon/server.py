@@ -23,6 +23,7 @@ from .demo import pages as demo_pages
 from .errors import AddressInUse, ForkedError, ServerFailed, ServerStopped, StoreError, from_core
 from .hooks import HookDecorators, HookTable
 from .items import ClientInfo, History, Message
+from .listener import Listener, url_of
 from .payload import encode
 from .position import Position
 
@@ -185,7 +186,9 @@ class Server(HookDecorators):
             except Exception as error:
                 events.close()
                 if isinstance(error, OSError):
-                    raise self._address_error(error) from None
+                    raise self._address_error(
+                        error, self.host, self._settings["http_server"]["port"]
+                    ) from None
                 raise from_core(error) from None
             handle = _event_handler(core, self._hooks, self._loop)
             self._events = EventThread(f"carillon-events-{core.port}", events, handle)
@@ -210,21 +213,56 @@ class Server(HookDecorators):
             self._hooks.close()
             events.close(_HOOKS_S)
 
-    def drain(self, deadline: float | None = None) -> bool:
+    def drain(self, deadline: float | None = None, pace: float | None = None) -> bool:
         """Asks all clients to go, takes no new ones, and waits for them. The server still runs afterwards.
 
-        How many were asked, left, and did not is logged.
+        Each is asked at a random moment, so that they do not all come elsewhere at once. How many were asked,
+        left, and did not is logged. Where the API has begun a drain already, this waits for its end.
 
         Args:
             deadline: Seconds to wait at most, by default `shutdown.timeout` of the configuration.
+            pace: Seconds within which they are asked, by default `shutdown.pace`, else half of the deadline.
 
         Returns:
             Whether all left in time.
         """
-        core = self._running()
+        return self._running().drain(*self._drain_ms(deadline, pace))
+
+    def _drain_ms(self, deadline: float | None, pace: float | None) -> tuple[int, int | None]:
         if deadline is None:
             deadline = configuration.seconds(self._settings["shutdown"]["timeout"])
-        return core.drain(int(deadline * 1000))
+        return int(deadline * 1000), None if pace is None else int(pace * 1000)
+
+    def listen(self, host: str | None = None, port: int = 0) -> Listener:
+        """Listens at one more address, with the same hub behind it.
+
+        Args:
+            host: Address, by default that of the server.
+            port: Port, 0 picks a free one.
+
+        Raises:
+            AddressInUse: The address is taken.
+            OSError: The address cannot be used.
+            ConfigError: The server is insecure, and others can reach this address.
+        """
+        host = self.host if host is None else host
+        try:
+            number = self._running().listen(host, port)
+        except OSError as error:
+            raise self._address_error(error, host, port) from None
+        except Exception as error:
+            raise from_core(error) from None
+        return next(each for each in self.listeners if each.number == number)
+
+    @property
+    def listeners(self) -> list[Listener]:
+        """The addresses at which it listens; first that of the configuration, until it is drained."""
+        return [Listener(self, *each) for each in self._running().listeners()]
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether all clients are being asked to go, or have been, by `drain`, a signal or the API."""
+        return bool(self._whole().is_draining)
 
     def wait(self) -> None:
         """Waits until the server is stopped. Signals (Ctrl-C) are seen within 100 ms.
@@ -287,8 +325,7 @@ class Server(HookDecorators):
     @property
     def url(self) -> str:
         """Where clients reach it, `http://host:port`."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        return url_of(self.host, self.port)
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -515,14 +552,17 @@ class Server(HookDecorators):
     def stats(self) -> dict[str, Any]:
         """Gauges and counters of the server, also `POST /api/stats`. Readable after it was stopped.
 
-        Now: `connections` (of `connections_max`), `websocket`, `sse`, `polls`, `subscriptions`, `channels`,
-        `clogged` (connections whose kernel buffer is full), `kernel_bytes` (memory in which the kernel holds
-        what clients have not acknowledged; a thread looks at 5,000 connections a second for it),
-        `resident_bytes` (memory of this process, without that), `lagging` (subscriptions that are behind),
-        `history_bytes`.
+        Now: `connections` (of `connections_max`), `listeners` with their connections, `backlog` (newcomers
+        that wait in the kernel to be accepted), `handshakes` (accepted, and not yet clients), `websocket`,
+        `sse`, `polls`, `subscriptions`, `channels`, `clogged` (connections whose kernel buffer is full),
+        `kernel_bytes` (memory in which the kernel holds what clients have not acknowledged; a thread looks at
+        5,000 connections a second for it), `resident_bytes` (memory of this process, without that), `lagging`
+        (subscriptions that are behind), `history_bytes`.
 
-        Ever: `accepted` connections, `turned_away` (closed unheard: out of descriptors or places), `refused`
-        (over the limit of connections), `handshake_timeouts` (no whole request, or no connect command, in
+        Ever: `accepted` connections, `accept_pauses` (the limits of admission made newcomers wait),
+        `turned_away` (out of descriptors, or closed unheard for want of a place), `without_descriptor` (those
+        of them for want of a descriptor), `refused` (over the limit of connections, or for want of a
+        descriptor), `handshake_timeouts` (no whole request, or no connect command, in
         time), `bad_requests` (answered with 400, 405, 413 or 431; WebSockets closed for what they sent),
         `requests`, `commands`, `published`, `recovered` and `not_recovered` (subscriptions that began with a
         position, each poll counted), `gaps_told` (to subscriptions while they were open), `slow` (closed with
@@ -584,11 +624,10 @@ class Server(HookDecorators):
                 self.drain(_LEAVE_S)
         self.stop()
 
-    def _address_error(self, error: OSError) -> OSError:
+    def _address_error(self, error: OSError, host: str, port: int) -> OSError:
         if error.errno != errno.EADDRINUSE:
             return error
-        port = self._settings["http_server"]["port"]
-        address = f"{self.host}:{port}"
+        address = f"{host}:{port}"
         ours = next((one for one in list(_live) if one.is_running and one.port == port), None)
         cause = f"by {ours!r} of this very process: stop() it" if ours else "by another process: end it"
         return AddressInUse(

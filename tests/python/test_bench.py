@@ -277,3 +277,47 @@ def test_changed_data_are_noticed() -> None:
             Load(port=server.port, protocol="raw", connections=2, seconds=0, messages=3, warmup=1)
         )
     assert result.faults.changed == 4
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+def test_cuts_lose_nothing(transport: str) -> None:
+    cuts = (
+        "--cuts",
+        "2",
+        "--cut-every",
+        "0.8",
+        "--cut-seconds",
+        "0.3",
+        "--return-seconds",
+        "0.2",
+        "--staying",
+        "5",
+    )
+    done = bench(*TINY, "--transport", transport, "--rate", "100", *cuts, "--json")
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert (report["cuts"], report["returns"], report["retries"], report["not_recovered"]) == (2, 30, 0, 0)
+    assert report["delivered_share"] == 1.0
+    assert len(report["all_live_s"]) == 2
+    assert report["server_us_per_return"] > 0
+    assert report["staying_storm_p99_ms"] > 0
+    assert 0 < report["resume_p99_ms"] < 5000
+
+
+def test_cuts_without_history_lose_something_and_that_is_seen(
+    carillon_server_factory: Callable[..., Server],
+) -> None:
+    server = carillon_server_factory(port=0, channels={"*": {"history_size": 0}})
+    cuts = ("--cuts", "1", "--cut-every", "0.5", "--cut-seconds", "0.5", "--return-seconds", "0.1")
+    done = bench(server.url, *TINY, "--rate", "100", *cuts, "--json")
+    assert done.returncode == 1
+    report = json.loads(done.stdout)
+    assert report["missing"] > 0
+    assert report["not_recovered"] == 0  # there was no position to come back with
+    assert 0 < report["delivered_share"] < 1
+
+
+def test_cuts_need_a_rate() -> None:
+    done = bench("--cuts", "1")
+    assert done.returncode == 2
+    assert "--cuts needs --rate" in done.stderr

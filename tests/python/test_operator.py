@@ -242,3 +242,26 @@ def test_a_variable_that_resembles_none_is_only_told(caplog: pytest.LogCaptureFi
     (told,) = caplog.records
     assert told.levelname == "WARNING"
     assert all(name in told.getMessage() for name in service)
+
+
+def test_a_drain_by_the_api_ends_the_command_with_code_0() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "carillon", "serve", "--port", "0", "--log-format", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    url = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
+    with carillon.sync.connect(url) as client, client.subscribe("c"):
+        answer = httpx.post(f"{url}/api/drain", json={"deadline_ms": 5000, "pace_ms": 100})
+        assert answer.json() == {"result": {"connections": 2}}  # the client, and who asks
+        _, errors = process.communicate(timeout=20)
+    assert process.returncode == 0
+    lines = [json.loads(line) for line in errors.splitlines()]
+    events = [line["event"] for line in lines if line["logger"] == "carillon.server"]
+    assert events == ["insecure", "start", "draining", "drain", "stop"]
+    (drain,) = [line for line in lines if line.get("event") == "drain"]
+    assert (drain["left"], drain["cut_off"]) == (1, 0)
+    (start,) = [line for line in lines if line.get("event") == "start"]
+    assert "room for" in start["message"]

@@ -469,3 +469,52 @@ def test_parts_of_requests_are_completed_in_the_new_process(
 
     server = launch()
     asyncio.run(play())
+
+
+def test_all_listeners_move_with_their_connections(tmp_path: Path) -> None:
+    async def play() -> None:
+        config = {"takeover": {"socket": str(tmp_path / "s")}}
+        old = Server(port=0, insecure=True, config=config).start()
+        second = old.listen()
+        gone = old.listen()
+        assert gone.drain(1)
+        third = old.listen()
+        old.offer_takeover()
+        async with open_ws(old.port) as one, open_ws(second.port) as two, open_ws(third.port) as three:
+            for client in (one, two, three):
+                await client.command(2, subscribe={"channel": "a"})
+                assert (await client.next())["id"] == 2
+            new = Server(port=old.port, insecure=True, config=config)
+            with await asyncio.to_thread(new.take_over):
+                await asyncio.to_thread(old.stop)
+                assert [each.port for each in new.listeners] == [old.port, second.port, third.port]
+                new.publish("a", 1)
+                for client in (one, two, three):
+                    assert (await client.next())["push"]["pub"]["data"] == 1
+                # A drain of one asks those that came in there, and only them.
+                assert await asyncio.to_thread(new.listeners[1].drain, 5)
+                await asyncio.wait_for(two.socket.wait_closed(), 5)
+                assert two.socket.close_code == 3001
+                new.publish("a", 2)
+                for client in (one, three):
+                    assert (await client.next())["push"]["pub"]["data"] == 2
+                async with open_ws(third.port):
+                    assert new.stats()["listeners"][1]["connections"] == 2
+
+    asyncio.run(play())
+
+
+def test_nobody_takes_over_while_a_listener_is_drained(tmp_path: Path) -> None:
+    async def play() -> None:
+        config = {"takeover": {"socket": str(tmp_path / "s")}}
+        with Server(port=0, insecure=True, config=config) as old:
+            second = old.listen()
+            old.offer_takeover()
+            async with open_ws(second.port):
+                draining = asyncio.create_task(asyncio.to_thread(second.drain, 3, 3))
+                await asyncio.to_thread(wait_until, lambda: old.stats()["listeners"][1]["is_draining"])
+                with pytest.raises(TakeoverError, match="being drained"):
+                    await asyncio.to_thread(Server(port=old.port, insecure=True, config=config).take_over)
+                await draining
+
+    asyncio.run(play())

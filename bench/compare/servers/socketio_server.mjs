@@ -3,7 +3,8 @@ import { createServer } from 'node:http';
 import { Server } from 'socket.io';
 
 const http = createServer();
-const io = new Server(http, { transports: ['websocket'], perMessageDeflate: false, serveClient: false });
+const recovery = process.argv[3] === 'recovery' ? { connectionStateRecovery: { maxDisconnectionDuration: 60000 } } : {};
+const io = new Server(http, { transports: ['websocket'], perMessageDeflate: false, serveClient: false, ...recovery });
 io.on('connection', (socket) => {
   socket.on('s', (...rooms) => {
     const acknowledge = rooms.pop();

@@ -72,6 +72,35 @@ _START_TIMEOUT_S = 30
     help="Bytes of a message.",
 )
 @click.option(
+    "--cuts",
+    type=click.IntRange(1),
+    help="So many times the links of subscribers are cut; they come back with their positions.",
+)
+@click.option(
+    "--cut-every",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Seconds from one cut to the next.",
+)
+@click.option(
+    "--cut-seconds", type=click.FloatRange(0), default=2.0, show_default=True, help="Length of a cut."
+)
+@click.option(
+    "--return-seconds",
+    type=click.FloatRange(0),
+    default=1.0,
+    show_default=True,
+    help="Over which time they come back after it.",
+)
+@click.option(
+    "--staying",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Subscribers whose links are not cut, to see what a storm does to them.",
+)
+@click.option(
     "--publish-by",
     type=click.Choice(["ws", "post"]),
     help="A WebSocket, or POST /api/publish (the default with --api-key).",
@@ -104,6 +133,11 @@ def bench(
     idle: bool,
     seconds: float,
     payload: int,
+    cuts: int | None,
+    cut_every: float,
+    cut_seconds: float,
+    return_seconds: float,
+    staying: int,
     publish_by: PublishBy | None,
     threads: int | None,
     server_pids: tuple[int, ...],
@@ -119,6 +153,8 @@ def bench(
     """
     if rate is not None and in_flight is not None:
         raise click.UsageError("give --rate or --in-flight, not both")
+    if cuts is not None and rate is None:
+        raise click.UsageError("--cuts needs --rate: publishing goes on while subscribers are away")
     if channels_per_connection > channels:
         raise click.BadParameter(
             f"{channels_per_connection}; there are {channels} channels (--channels)",
@@ -154,6 +190,11 @@ def bench(
             in_flight=in_flight or 1,
             rate_per_s=rate or 0.0,
             seconds=seconds,
+            cuts=cuts or 0,
+            cut_every_s=cut_every,
+            cut_s=cut_seconds,
+            return_s=return_seconds,
+            staying=staying,
             warmup=min(100, max(1, int(rate))) if rate else 100,
             is_spinning=plan.has_own_cores if is_spinning is None else is_spinning,
             server_pids=server_pids,

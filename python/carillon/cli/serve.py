@@ -85,7 +85,9 @@ def serve(
     access_log: bool,
     takeover: bool,
 ) -> None:
-    """Runs a server until Ctrl-C or SIGTERM, which asks clients to leave; a second one stops at once.
+    """Runs a server until Ctrl-C, SIGTERM or POST /api/drain. Clients are asked to leave then.
+
+    A second signal stops at once.
 
     CARILLON_HTTP_SERVER_PORT and the like set options of the configuration; 'carillon config schema' lists
     them.
@@ -97,7 +99,7 @@ def serve(
 
     set_up(log_format, log_level, access_log)
     given: dict[str, Any] = {"host": host, "port": port, "threads": threads, "store": store}
-    raise_limit()
+    raise_limit()  # only here: an embedded server asks for it
     with told_in_a_sentence(), _signals() as stop_requests:
         document = config.merge(config.load(file) if file else {}, config.from_environment())
         if file is None and config.get(document, "http_api.key") is None:
@@ -145,7 +147,8 @@ def _greet(server: Server, log_format: Format) -> None:
         else:
             click.secho(warning, fg="yellow", bold=True, err=True)
     click.echo(f"Carillon {__version__} running on {server.url} (Press CTRL+C to quit)")
-    _note("start", "Carillon %s running on %s", __version__, server.url)
+    room = server.stats()["connections_max"]
+    _note("start", "Carillon %s running on %s, with room for %d connections", __version__, server.url, room)
 
 
 def _note(event: str, text: str, *arguments: object) -> None:
@@ -175,7 +178,7 @@ def _signals() -> Iterator[_StopRequests]:
 
 def _wait_for(requests: _StopRequests, server: Server) -> None:
     never = threading.Event()
-    while requests.count < 1 and server.is_running and not server.is_given_away:
+    while requests.count < 1 and server.is_running and not server.is_given_away and not server.is_draining:
         never.wait(_SLICE_S)
 
 

@@ -45,6 +45,14 @@ class Load:
         messages: Messages of the measured window; 0: `seconds` bounds it alone.
         warmup: Messages before the measured window.
         timeout_s: A run without progress for so long is given up.
+        cuts: So many times, once every `cut_every_s`, the links of all subscribers but the first `staying`
+            are cut. They come back with the position that they had.
+        cut_every_s: From one cut to the next.
+        cut_s: How long the link is away.
+        return_s: Over which time they come back.
+        staying: Subscribers whose links are not cut.
+        return_port: Where subscribers come back once the server has asked them to go, and where the publisher
+            is; 0: nowhere else.
         is_spinning: The generator never sleeps: a sleeping receiver makes the server pay for its wake-up.
         server_pids: Processes whose CPU time and memory are the server's.
     """
@@ -68,6 +76,12 @@ class Load:
     messages: int = 0
     warmup: int = 100
     timeout_s: float = 30.0
+    cuts: int = 0
+    cut_every_s: float = 5.0
+    cut_s: float = 2.0
+    return_s: float = 1.0
+    staying: int = 0
+    return_port: int = 0
     is_spinning: bool = False
     server_pids: tuple[int, ...] = ()
 

@@ -71,6 +71,7 @@ class LoadResult:
             **{each.name: sum(report["faults"][each.name] for report in reports) for each in fields(Faults)}
         )
         self.first_fault = next((report["first_fault"] for report in reports if report["first_fault"]), "")
+        self._cuts = reports[0]["cuts"]  # they have one worker
         self.latency = _merged(reports, "latency")
         self.last_subscriber = _merged(reports, "last_subscriber")
         self.ping_gaps = _merged(reports, "ping_gaps")
@@ -131,6 +132,12 @@ class LoadResult:
         grown = self._first["server_private_kib"] - self._first["server_private_before_kib"]
         return float(grown) * 1024 / (self.load.connections - 1)
 
+    @property
+    def delivered_share(self) -> float:
+        """Of all deliveries that a run with cuts should have seen, those that came; else 1.0."""
+        expected = self._cuts["expected"]
+        return 1.0 - self.faults.missing / expected if expected else 1.0
+
     def to_dict(self) -> dict[str, Any]:
         """Everything, flat, for JSON. Names end in their unit."""
         load = self.load
@@ -159,11 +166,35 @@ class LoadResult:
             }
         if self.pings:
             row |= {"pings": self.pings, "ping_gap_max_ms": round(self.ping_gaps.max_ns / 1e6, 3)}
+        if load.cuts or load.return_port:
+            row |= self._cuts_row()
         row |= self._server()
         if self.deliveries:
             row["generator_us_per_delivery"] = round(self._generator_us / self.deliveries, 4)
         row |= asdict(self.faults)
         row["first_fault"] = self.first_fault or None
+        return row
+
+    def _cuts_row(self) -> dict[str, Any]:
+        cuts = self._cuts
+        load = self.load
+        all_live_s: list[float] = cuts["all_live_s"]
+        row: dict[str, Any] = {
+            "cuts": len(all_live_s),
+            "cut_s": load.cut_s,
+            "return_s": load.return_s,
+            "staying": load.staying,
+            "delivered_share": self.delivered_share,
+            **{name: cuts[name] for name in ("returns", "closed", "retries", "not_recovered")},
+            "all_live_s": [round(each, 3) for each in all_live_s],
+            "returns_per_s": round(cuts["returns"] / sum(all_live_s)) if sum(all_live_s) else 0,
+            **_percentiles("resume", _histogram(cuts["resume"])),
+        }
+        if load.staying:
+            row |= _percentiles("staying_quiet", _histogram(cuts["staying_quiet"]))
+            row |= _percentiles("staying_storm", _histogram(cuts["staying_storm"]))
+        if load.server_pids and cuts["returns"]:
+            row["server_us_per_return"] = round(cuts["server_cpu_ns"] / 1000 / cuts["returns"], 1)
         return row
 
     def _server(self) -> dict[str, Any]:
@@ -189,11 +220,12 @@ class LoadResult:
 def _merged(reports: Sequence[dict[str, Any]], name: str) -> _core.LoadHistogram:
     merged = _core.LoadHistogram()
     for report in reports:
-        part = report[name]
-        merged.merge(
-            _core.LoadHistogram.from_buckets([tuple(pair) for pair in part["buckets"]], part["max_ns"])
-        )
+        merged.merge(_histogram(report[name]))
     return merged
+
+
+def _histogram(part: dict[str, Any]) -> _core.LoadHistogram:
+    return _core.LoadHistogram.from_buckets([tuple(pair) for pair in part["buckets"]], part["max_ns"])
 
 
 def _percentiles(name: str, histogram: _core.LoadHistogram) -> dict[str, float]:

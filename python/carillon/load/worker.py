@@ -19,6 +19,10 @@ from .load import Load
 FAULTS = ("missing", "repeated", "reordered", "malformed", "changed", "refused", "lost", "stalled")
 
 
+CUT_COUNTS = ("returns", "closed", "retries", "not_recovered", "expected", "all_live_s", "server_cpu_ns")
+CUT_TIMES = ("resume", "staying_quiet", "staying_storm")
+
+
 def board_path(folder: str) -> str:
     """Where the workers of a run have their board."""
     return str(Path(folder) / "board")
@@ -38,6 +42,10 @@ def to_json(report: _core.LoadReport) -> dict[str, Any]:
         "pings": report.pings,
         "faults": {name: getattr(report, name) for name in FAULTS},
         "first_fault": report.first_fault,
+        "cuts": {
+            **{name: getattr(report.cuts, name) for name in CUT_COUNTS},
+            **{name: histogram_to_json(getattr(report.cuts, name)) for name in CUT_TIMES},
+        },
         "connect_s": report.connect_s,
         "window_s": report.window_s,
         "generator_us": report.generator_us,

@@ -53,7 +53,8 @@ struct GatewayShardTest : testing::TestWithParam<bool> {
     ::setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     ASSERT_EQ(::send(ends[1], request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
     if (leaves) ::shutdown(ends[1], SHUT_WR);
-    gateway_shard.adopt(ends[0], false);
+    shared.admission.enter_to_be_refused();
+    gateway_shard.adopt(ends[0], false, shared.entrance);
   }
   /// Has the shard closed its side?
   static bool is_ended(int far_end) {
@@ -117,10 +118,13 @@ TEST_P(GatewayShardTest, AStopTakesItsConnectionsOffTheCount) {
 }
 
 TEST_P(GatewayShardTest, ADrainIsSpreadOverItsTime) {
-  for (int i = 0; i < 10; ++i) connect(kStream);
-  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 10; }));
+  for (int i = 0; i < 60; ++i) connect(kStream);
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 60; }));
   const auto began = std::chrono::steady_clock::now();
-  gateway_shard.drain(500);
+  gateway_shard.drain(shared.entrance, 500);
+  const auto gone = [this] { return std::count_if(far_ends.begin(), far_ends.end(), is_ended); };
+  EXPECT_TRUE(becomes([&] { return gone() > 0; }));
+  EXPECT_LT(gone(), 30) << "each at a moment of its own";
   EXPECT_TRUE(becomes([this] { return std::all_of(far_ends.begin(), far_ends.end(), is_ended); }));
   EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(400));
 }
@@ -134,7 +138,7 @@ TEST_P(GatewayShardTest, AnEndWaitsForTheRestOfACutFrame) {
     int waiting = 0;
     return ::ioctl(far_ends[0], FIONREAD, &waiting) == 0 && waiting > 10'000;
   }));
-  gateway_shard.drain(1);
+  gateway_shard.drain(shared.entrance, 0);
   std::this_thread::sleep_for(std::chrono::milliseconds(150));  // three ticks, in which it must not end
   std::array<char, 65'536> buffer;
   std::size_t spaces = 0;

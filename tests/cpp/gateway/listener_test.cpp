@@ -14,7 +14,9 @@
 #include <future>
 #include <memory>
 #include <optional>
+#include <thread>
 #include <utility>
+#include <vector>
 
 namespace carillon {
 namespace {
@@ -76,14 +78,31 @@ class NoDescriptors {
   rlimit before_{};
 };
 
+template <typename Condition>
+bool becomes(Condition condition) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  while (!condition() && std::chrono::steady_clock::now() < until) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));
+  }
+  return condition();
+}
+
 /// A listener on a free port, and the next connection that it accepts.
 struct Gate {
   explicit Gate(Listener::Options options = {})
-      : listener(
-            options, [this](int descriptor) { accepted.set_value(descriptor); }, [this] { ++turned_away; },
-            [](const char* what) { ADD_FAILURE() << what; }) {
+      : listener(options, admission,
+                 {.accepted = [this](int descriptor) { accepted.set_value(descriptor); },
+                  .to_refuse = [this](int descriptor) { refused.push_back(descriptor); },
+                  .turned_away = [this] { ++turned_away; },
+                  .failed = [](const char* what) { ADD_FAILURE() << what; }}) {
     listener.start();
   }
+  ~Gate() {
+    listener.stop();
+    for (const int descriptor : refused) ::close(descriptor);
+  }
+  Gate(const Gate&) = delete;
+  Gate& operator=(const Gate&) = delete;
   /// Connects, and takes the accepted end.
   Socket accept(const Socket& client) {
     client.connect(listener.port());
@@ -97,7 +116,9 @@ struct Gate {
     return far_end;
   }
   std::promise<int> accepted;
+  std::vector<int> refused;  // only of the listener's thread, until it has stopped
   std::atomic<int> turned_away{0};
+  Admission admission{Limits{}};
   Listener listener;
 };
 
@@ -117,19 +138,127 @@ TEST(Listener, WithoutDescriptorsWhoComesIsTurnedAwayAndCounted) {
   GTEST_SKIP() << "UndefinedBehaviorSanitizer tries addresses by a pipe, which takes descriptors";
 #endif
   Gate gate;
-  Socket first;
-  Socket second;
-  const Socket third;
+  std::vector<Socket> silent(40);
+  const Socket speaking;
+  const Socket last;
   {
     const NoDescriptors none;
-    first.connect(gate.listener.port());
-    EXPECT_TRUE(first.is_ended());
-    second.connect(gate.listener.port());
-    EXPECT_TRUE(second.is_ended()) << "it can be done again";
+    for (const Socket& each : silent) each.connect(gate.listener.port());
+    // The reserve is for those who say something: half of it is all that silent ones get.
+    for (std::size_t i = 20; i < silent.size(); ++i) EXPECT_TRUE(silent[i].is_ended());
+    speaking.connect(gate.listener.port());
+    ASSERT_EQ(::send(speaking.descriptor(), "GET", 3, 0), 3);
+    EXPECT_TRUE(becomes([&] { return gate.admission.handshakes() == 0 && gate.listener.backlog() == 0; }));
   }
-  const Socket accepted = gate.accept(third);
+  const Socket accepted = gate.accept(last);
   EXPECT_GE(accepted.descriptor(), 0) << "it goes on when there are some";
-  EXPECT_EQ(gate.turned_away, 2);
+  gate.listener.stop();
+  EXPECT_EQ(gate.turned_away + static_cast<int>(gate.refused.size()), 41);
+  EXPECT_EQ(gate.refused.size(), 17U);
+}
+
+/// A listener with limits, and all that it has accepted.
+struct Crowd {
+  explicit Crowd(const Limits& limits)
+      : admission(limits),
+        listener({}, admission,
+                 {.accepted =
+                      [this](int descriptor) {
+                        ends.emplace_back(descriptor);
+                        ++accepted;
+                      },
+                  .to_refuse = [](int descriptor) { ::close(descriptor); },
+                  .turned_away = [] {},
+                  .failed = [](const char* what) { ADD_FAILURE() << what; }}) {
+    listener.start();
+  }
+  ~Crowd() { listener.stop(); }
+  Crowd(const Crowd&) = delete;
+  Crowd& operator=(const Crowd&) = delete;
+  void connect(int count) {
+    for (int i = 0; i < count; ++i) clients.emplace_back().connect(listener.port());
+  }
+
+  std::vector<Socket> clients;
+  std::vector<Socket> ends;
+  std::atomic<int> accepted{0};
+  Admission admission;
+  Listener listener;
+};
+
+TEST(Listener, WhoIsOverTheHandshakesWaitsInTheBacklogUntilOneIsOver) {
+  Limits limits;
+  limits.handshakes = 5;
+  Crowd crowd(limits);
+  crowd.connect(12);
+  EXPECT_TRUE(becomes([&] { return crowd.accepted == 5 && crowd.admission.pauses() > 0; }));
+  EXPECT_EQ(crowd.listener.backlog(), 7U) << "told, and not refused";
+  crowd.admission.leave();
+  crowd.admission.leave();
+  EXPECT_TRUE(becomes([&] { return crowd.accepted == 7; }));
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  EXPECT_EQ(crowd.accepted, 7);
+  EXPECT_EQ(crowd.admission.handshakes(), 5U);
+  EXPECT_EQ(crowd.listener.backlog(), 5U);
+}
+
+TEST(Listener, WhoIsOverTheRateWaitsInTheBacklogForItsTurn) {
+  Limits limits;
+  limits.accepts_per_s = 100;
+  limits.accept_burst = 10;
+  Crowd crowd(limits);
+  const auto began = std::chrono::steady_clock::now();
+  crowd.connect(40);
+  EXPECT_TRUE(becomes([&] { return crowd.accepted >= 10; }));
+  EXPECT_TRUE(becomes([&] { return crowd.accepted == 40; }));
+  EXPECT_GE(std::chrono::steady_clock::now() - began, std::chrono::milliseconds(290)) << "30 at 100 a second";
+  EXPECT_GT(crowd.admission.pauses(), 0U);
+}
+
+TEST(Listener, WhoIsWithinTheLimitsDoesNotWait) {
+  Crowd crowd(Limits{});
+  crowd.connect(500);
+  EXPECT_TRUE(becomes([&] { return crowd.accepted == 500; }));
+  EXPECT_EQ(crowd.admission.pauses(), 0U);
+}
+
+TEST(Admission, ARateIsKeptWhateverComesAndABurstAfterAQuietTime) {
+  Limits limits;
+  limits.accepts_per_s = 1'000;
+  limits.accept_burst = 50;
+  limits.handshakes = 0;
+  Admission admission(limits);
+  Admission::Clock::time_point now{std::chrono::hours(1)};
+  int let_in = 0;
+  const auto come = [&](std::chrono::milliseconds time) {
+    for (const auto until = now + time; now < until; now += std::chrono::microseconds(100)) {
+      if (!admission.enter(now)) ++let_in;
+    }
+  };
+  come(std::chrono::milliseconds(1'000));
+  EXPECT_NEAR(let_in, 1'050, 1);
+  come(std::chrono::milliseconds(1'000));
+  EXPECT_NEAR(let_in, 2'050, 1);
+  now += std::chrono::minutes(1);
+  come(std::chrono::milliseconds(1));
+  EXPECT_NEAR(let_in, 2'060, 1) << "ten came";
+}
+
+TEST(Admission, WhoDidNotComeAfterAllTookNothing) {
+  Limits limits;
+  limits.accepts_per_s = 1;
+  limits.accept_burst = 1;
+  limits.handshakes = 1;
+  Admission admission(limits);
+  const Admission::Clock::time_point now{std::chrono::hours(1)};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(admission.enter(now));
+    admission.give_back();
+  }
+  EXPECT_FALSE(admission.enter(now));
+  EXPECT_TRUE(admission.enter(now)) << "a handshake is under way";
+  admission.leave();
+  EXPECT_EQ(admission.enter(now), std::chrono::seconds(1)) << "and the rate is used up";
 }
 
 TEST(Listener, APortIsFreeAgainAtOnceForASuccessor) {

@@ -24,6 +24,7 @@ class DialectTest : public testing::Test, public LineEvents {
   void on_malformed(Line& /*line*/, std::string_view /*text*/) override { ++malformed; }
   void on_refused(Line& /*line*/, std::string_view why) override { refused = why; }
   void on_lost(Line& /*line*/, std::string_view why) override { lost = why; }
+  void on_not_recovered(Line& /*line*/) override { ++not_recovered; }
 
   void start(const std::string& transport, const std::string& protocol = "centrifuge") {
     settings.transport = transport;
@@ -78,6 +79,7 @@ class DialectTest : public testing::Test, public LineEvents {
   std::vector<std::uint64_t> numbers;
   std::uint64_t malformed = 0;
   std::uint64_t pings = 0;
+  int not_recovered = 0;
   std::string refused;
   std::string lost;
 };
@@ -199,6 +201,80 @@ TEST_F(DialectTest, APollOfNchanRepeatsWhatItsLastAnswerSaid) {
   receive("HTTP/1.1 200 OK\r\nContent-Length: 40\r\nLast-Modified: Mon\r\nEtag: 4\r\n\r\n" + data(0));
   EXPECT_EQ(numbers, std::vector<std::uint64_t>{0});
   EXPECT_NE(take().find("If-None-Match: 4\r\n"), std::string::npos);
+}
+
+const std::string kUpgraded =
+    "HTTP/1.1 101 Switching Protocols\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+TEST_F(DialectTest, CentrifugeComesBackWithWhatItHasHeard) {
+  settings.cuts = 1;
+  start("ws");
+  receive(kUpgraded);
+  receive_text(R"({"id":1,"connect":{}})");
+  receive_text(R"({"id":2,"subscribe":{"recoverable":true,"epoch":"abcd","offset":4}})");
+  receive_text(R"({"push":{"channel":"bench","pub":{"data":"~0000000000000000~","offset":5}}})");
+  take();
+  line.stage = Line::Stage::connecting;
+  dialect->open(line);
+  take();
+  receive(kUpgraded);
+  EXPECT_NE(take_text().find(R"("recover":true,"epoch":"abcd","offset":5)"), std::string::npos);
+  receive_text(R"({"id":1,"connect":{}})");
+  receive_text(
+      R"({"id":2,"subscribe":{"epoch":"abcd","publications":[{"data":"~0000000000000001~","offset":6}],)"
+      R"("recovered":true,"offset":5}})");
+  EXPECT_EQ(numbers, (std::vector<std::uint64_t>{0, 1})) << "also what is in the reply";
+  EXPECT_EQ(line.offset, 6U);
+  EXPECT_EQ(not_recovered, 0);
+  EXPECT_EQ(line.stage, Line::Stage::live);
+}
+
+TEST_F(DialectTest, ARefusedRecoveryIsTold) {
+  settings.cuts = 1;
+  line.position = "abcd";
+  line.offset = 5;
+  start("ws");
+  receive(kUpgraded);
+  receive_text(R"({"id":1,"connect":{}})");
+  receive_text(R"({"id":2,"subscribe":{"epoch":"efgh","recovered":false,"offset":2}})");
+  EXPECT_EQ(not_recovered, 1);
+  EXPECT_EQ(line.position, "efgh");
+  EXPECT_EQ(line.offset, 2U);
+}
+
+TEST_F(DialectTest, AStreamComesBackWithItsLastId) {
+  settings.cuts = 1;
+  start("sse");
+  receive("HTTP/1.1 200 OK\r\n\r\n");
+  receive("id: abcd:4\nevent: status\ndata: {\"recovered\":false}\n\n");
+  EXPECT_EQ(not_recovered, 0) << "it had no position";
+  receive("id: abcd:5\ndata: \"~0000000000000000~\"\n\n");
+  take();
+  dialect->open(line);
+  EXPECT_NE(take().find("\r\nLast-Event-ID: abcd:5\r\n"), std::string::npos);
+  receive("HTTP/1.1 200 OK\r\n\r\n");
+  receive("id: abcd:9\nevent: status\ndata: {\"recovered\":false}\n\n");
+  EXPECT_EQ(not_recovered, 1);
+}
+
+TEST_F(DialectTest, SocketIoComesBackWithItsSession) {
+  settings.cuts = 1;
+  start("ws", "socketio");
+  receive(kUpgraded);
+  receive_text(R"(0{"sid":"a"})");
+  receive_text(R"(40{"sid":"b","pid":"p1"})");
+  receive_text("430[]");
+  receive_text(R"(42["m","~0000000000000000~","o7"])");
+  take();
+  line.stage = Line::Stage::connecting;
+  dialect->open(line);
+  take();
+  receive(kUpgraded);
+  receive_text(R"(0{"sid":"c"})");
+  EXPECT_EQ(take_text(), R"(40{"pid":"p1","offset":"o7"})");
+  receive_text(R"(40{"sid":"d","pid":"p1"})");
+  EXPECT_EQ(line.stage, Line::Stage::live) << "it is in its rooms again";
+  EXPECT_EQ(not_recovered, 0);
 }
 
 TEST_F(DialectTest, PublishersWrapTheData) {

@@ -88,6 +88,22 @@ TEST(ApiRequest, ReadsTheOthers) {
   EXPECT_EQ(result_of(ApiMethod::info, "{\"channel\":1}"), ApiDecode::ok);
 }
 
+TEST(ApiRequest, ReadsDrain) {
+  ApiRequest request;
+  std::string scratch;
+  EXPECT_EQ(decode_api_request(ApiMethod::drain, "", request, scratch), ApiDecode::ok);
+  EXPECT_FALSE(request.deadline_ms || request.pace_ms || request.port);
+  EXPECT_EQ(decode_api_request(ApiMethod::drain, R"({"deadline_ms":9000,"pace_ms":0,"port":null,"x":1})",
+                               request, scratch),
+            ApiDecode::ok);
+  EXPECT_EQ(request.deadline_ms, 9'000U);
+  EXPECT_EQ(request.pace_ms, 0U);
+  EXPECT_FALSE(request.port);
+  for (const char* body : {R"({"deadline_ms":-1})", R"({"pace_ms":"1s"})", R"({"port":86400001})"}) {
+    EXPECT_EQ(decode_api_request(ApiMethod::drain, body, request, scratch), ApiDecode::malformed) << body;
+  }
+}
+
 TEST(ApiRequest, TellsMissingFromMalformed) {
   for (const char* body : {"", "{}", R"({"channel":"a"})", R"({"channel":"","data":1})", R"({"data":1})",
                            R"({"channel":null,"data":1})", R"({"channel":"a","data":null})",

@@ -144,7 +144,7 @@ TEST(ServerFailure, ADeadShardIsToldAndNobodyWaitsForIt) {
     EXPECT_TRUE(ledger["is_balanced"].get<bool>()) << ledger.dump(1);
     EXPECT_FALSE(server.cut("nobody"));
     EXPECT_FALSE(server.disconnect("nobody", 3000, ""));
-    std::ignore = server.drain(100);  // returns: the dead shard's clients are not waited for
+    std::ignore = server.drain(100, 50);  // returns: the dead shard's clients are not waited for
     server.open_reader(items, 3, "room", std::nullopt);
     EXPECT_EQ(items->closed, 2);
 

@@ -87,7 +87,9 @@ Snapshot example() {
   http.poll->subscriptions = {{"a", cursor(4), epoch, Offset{5}, true, 2}};
   poll.session.kind = http;
   poll.linger_left_ms = -3;
+  poll.listener = 1;
   snapshot.gateway.connections = {socket, stream, poll};
+  snapshot.gateway.further = {{"127.0.0.2", 8'001}};
   return snapshot;
 }
 
@@ -118,6 +120,9 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   EXPECT_EQ(http.poll->subscriptions[0].ends_at, 5U);
   EXPECT_EQ(http.left_ms, std::numeric_limits<Millis>::max());
   EXPECT_EQ(read.gateway.connections[2].linger_left_ms, -3);
+  EXPECT_EQ(read.gateway.connections[2].listener, 1U);
+  ASSERT_EQ(read.gateway.further.size(), 1U);
+  EXPECT_EQ(read.gateway.further[0].port, 8'001);
 }
 
 TEST(Snapshot, EntriesThatWentAheadAreNotSentAgain) {

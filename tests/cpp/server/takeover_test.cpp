@@ -346,7 +346,7 @@ TEST_F(ServerTakeover, AnotherFormatIsRefusedAtOnce) {
 
 TEST_F(ServerTakeover, AServerThatDrainsIsLeftAlone) {
   Server& server = start(1);
-  server.drain(0);
+  server.drain(0, 0);
   try {
     make(1)->take_over();
     FAIL();

@@ -299,6 +299,45 @@ TEST(HttpLimits, OneConnectionTooManyIsRefusedSoThatTheClientComesBack) {
   EXPECT_TRUE(world.hub.channels("*").empty());
 }
 
+TEST(Handshakes, AreOverWhenTheClientIsLetInOrRefused) {
+  World world;
+  WsClient socket(world);
+  socket.open();
+  EXPECT_EQ(world.handshakes_over, 0) << "a WebSocket's goes on until its connect command";
+  const auto is_over_after = [&world](const auto& request) {
+    const int before = std::exchange(world.handshakes_over, 0);
+    request();
+    return std::exchange(world.handshakes_over, before) > 0;
+  };
+  HttpClient http(world);
+  EXPECT_TRUE(is_over_after([&] { http.get("/now"); }));
+  HttpClient later(world);
+  EXPECT_FALSE(is_over_after([&] { later.request("GET", "/later"); }));
+  HttpClient poll(world);
+  EXPECT_TRUE(is_over_after([&] { poll.request("GET", "/poll?channel=a"); })) << "held";
+  SseClient stream(world);
+  EXPECT_TRUE(is_over_after([&] { stream.open("channel=a"); }));
+  HttpClient bad(world);
+  EXPECT_TRUE(is_over_after([&] { bad.get("/poll"); }));
+}
+
+TEST(HttpLimits, WhoWasThereBeforeADrainIsServedUntilItIsAsked) {
+  World world;
+  HttpClient poller(world);
+  EXPECT_EQ(poller.get("/poll?channel=a&timeout=0").status, 200);
+  world.is_draining = true;
+  EXPECT_EQ(poller.get("/health").status, 503) << "a balancer is told at once";
+  EXPECT_EQ(poller.get("/poll?channel=a&timeout=0").status, 200);
+  EXPECT_FALSE(poller.is_ended);
+  poller.request("GET", "/poll?channel=a");
+  world.run();
+  world.lanes[0]->shard.bind_to_this_thread();
+  poller.connection->session->drain();
+  world.run();
+  EXPECT_EQ(poller.responses.back().status, 200) << "and its position";
+  EXPECT_TRUE(poller.is_ended);
+}
+
 TEST(HttpLimits, WhileDrainingTransportsAreRefusedAndOtherAnswersEndTheConnection) {
   World world;
   HttpClient idle(world);

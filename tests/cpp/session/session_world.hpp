@@ -184,6 +184,7 @@ class World final : private ConnectionHost {
   TestHandler handler;
   PlainHttp http;
   std::atomic<bool> is_draining{false};
+  int handshakes_over = 0;  // told more than once for some
   std::vector<std::unique_ptr<Lane>> lanes;
   /// Called for every slice with entries that leaves whole; true: the bytes are lost on the way, yet claimed
   /// as sent.
@@ -219,6 +220,7 @@ class World final : private ConnectionHost {
   void replace(Outlet& outlet, std::unique_ptr<Session> successor) override;
   void pause_reading(Outlet& outlet, bool is_paused) override;
   void reschedule(Outlet& outlet) override;
+  void end_handshake(Outlet& /*outlet*/) override { ++handshakes_over; }
   [[nodiscard]] std::string peer(const Outlet& /*outlet*/) const override { return "192.0.2.1:1024"; }
 
   bool turn(Lane& lane);
