@@ -159,34 +159,24 @@ struct Addressed {
   Publication publication;
 };
 
-/// A pair of channel and data; `encode` turns data that are not bytes into a buffer, and says whether it is
-/// JSON.
-Addressed addressed(const py::handle& pair, const py::function& encode) {
-  const py::tuple both(py::reinterpret_borrow<py::object>(pair));
-  if (both.size() != 2) throw py::value_error("items: give pairs of a channel and its data");
-  const py::handle data = PyTuple_GET_ITEM(both.ptr(), 1);
-  const py::handle channel = PyTuple_GET_ITEM(both.ptr(), 0);
-  if (PyUnicode_Check(channel.ptr()) == 0) {
-    throw py::type_error(std::string("items: a channel is a str, not a ") + Py_TYPE(channel.ptr())->tp_name);
-  }
+std::string_view view_of(const py::handle& bytes) {
+  return {PyBytes_AS_STRING(bytes.ptr()), static_cast<std::size_t>(PyBytes_GET_SIZE(bytes.ptr()))};
+}
+
+/// A pair of channel and bytes; nothing: it is something else, for Python to look at.
+std::optional<Addressed> addressed(const py::handle& pair) {
+  if (PyTuple_CheckExact(pair.ptr()) == 0 || PyTuple_GET_SIZE(pair.ptr()) != 2) return std::nullopt;
+  const py::handle channel = PyTuple_GET_ITEM(pair.ptr(), 0);
+  const py::handle data = PyTuple_GET_ITEM(pair.ptr(), 1);
+  if (PyUnicode_CheckExact(channel.ptr()) == 0 || PyBytes_CheckExact(data.ptr()) == 0) return std::nullopt;
   Addressed item;
   item.channel = py::cast<std::string>(channel);
-  if (PyBytes_CheckExact(data.ptr())) {
-    item.publication.data.assign(PyBytes_AS_STRING(data.ptr()),
-                                 static_cast<std::size_t>(PyBytes_GET_SIZE(data.ptr())));
-    item.publication.content = ContentType::binary;
-  } else {
-    const auto [buffer, is_json] = py::cast<std::pair<py::buffer, bool>>(encode(data));
-    item.publication = publication_of(buffer, is_json, std::nullopt, {});
-  }
+  item.publication.data = view_of(data);
+  item.publication.content = ContentType::binary;
   return item;
 }
 
-/// Nothing is published unless all can be encoded.
-py::list publish_many(PyServer& self, const py::iterable& items, const py::function& encode) {
-  std::vector<Addressed> all;
-  all.reserve(py::len_hint(items));
-  for (const py::handle pair : items) all.push_back(addressed(pair, encode));
+py::list publish_all(PyServer& self, std::vector<Addressed> all) {
   ManyAnswers answers(all.size());
   for (std::size_t i = 0; i < all.size(); ++i) {
     self.get().publish(all[i].channel, std::move(all[i].publication), {}, answers.receiver(i));
@@ -195,6 +185,30 @@ py::list publish_many(PyServer& self, const py::iterable& items, const py::funct
   py::list positions(results.size());
   for (std::size_t i = 0; i < results.size(); ++i) positions[i] = position_of(results[i]);
   return positions;
+}
+
+/// Only pairs of channel and bytes; with any other, None, and nothing is published. No Python code runs in
+/// here: a thread that an interpreter at its end stops there would have to unwind through ours.
+py::object publish_many(PyServer& self, const py::list& items) {
+  std::vector<Addressed> all;
+  all.reserve(items.size());
+  for (const py::handle pair : items) {
+    std::optional<Addressed> item = addressed(pair);
+    if (!item) return py::none();
+    all.push_back(std::move(*item));
+  }
+  return publish_all(self, std::move(all));
+}
+
+py::list publish_encoded(PyServer& self, const std::vector<std::tuple<std::string, py::bytes, bool>>& items) {
+  std::vector<Addressed> all(items.size());
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    const auto& [channel, data, is_json] = items[i];
+    all[i].channel = channel;
+    all[i].publication.data = view_of(data);
+    all[i].publication.content = is_json ? ContentType::json : ContentType::binary;
+  }
+  return publish_all(self, std::move(all));
 }
 
 py::tuple question_to_python(const HookQuestion& question) {
@@ -412,7 +426,8 @@ void bind_server(py::module_& m) {
           },
           py::arg("channel"), py::arg("data"), py::arg("is_json"), py::arg("tags"), py::arg("key"),
           py::arg("idempotency_key"), py::arg("skip_history"))
-      .def("publish_many", &publish_many, py::arg("items"), py::arg("encode"))
+      .def("publish_many", &publish_many, py::arg("items"))
+      .def("publish_encoded", &publish_encoded, py::arg("items"))
       .def(
           "publish_start",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t completion_id,

@@ -1,7 +1,6 @@
 """The native module: the hub, its shards and sockets. Use it through `carillon.Server`, not directly."""
 
 from abc import ABCMeta
-from collections.abc import Callable, Iterable
 from typing import Any, type_check_only
 
 from typing_extensions import Buffer
@@ -104,9 +103,8 @@ class Server(metaclass=_NativeType):
         idempotency_key: str,
         skip_history: bool,
     ) -> Position: ...
-    def publish_many(
-        self, items: Iterable[tuple[str, Any]], encode: Callable[[Any], tuple[Buffer, bool]]
-    ) -> list[Position]: ...
+    def publish_many(self, items: list[tuple[str, Any]]) -> list[Position] | None: ...
+    def publish_encoded(self, items: list[tuple[str, bytes, bool]]) -> list[Position]: ...
     def publish_start(
         self,
         bridge: Bridge,

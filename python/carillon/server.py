@@ -461,8 +461,12 @@ class Server(HookDecorators):
             Their positions, in the order given.
         """
         core = self._running()
+        pairs = items if type(items) is list else list(items)
         try:
-            return core.publish_many(items, encode)
+            positions = core.publish_many(pairs)
+            if positions is None:
+                positions = core.publish_encoded(_encoded(pairs))
+            return positions
         except Exception as error:
             raise from_core(error) from None
 
@@ -637,6 +641,15 @@ class Server(HookDecorators):
 
 def _tags(tags: Mapping[str, str] | None) -> dict[str, str] | None:
     return dict(tags) if tags else None
+
+
+def _encoded(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, bytes, bool]]:
+    """All of them, before any is published."""
+    encoded = []
+    for channel, data in pairs:
+        payload, is_json = encode(data)
+        encoded.append((channel, bytes(payload), is_json))
+    return encoded
 
 
 def _event_handler(core: _core.Server, hooks: HookTable, loop: asyncio.AbstractEventLoop | None) -> Handler:

@@ -191,7 +191,7 @@ def test_publish_many_takes_any_pairs_and_publishes_all_or_nothing(carillon_serv
     assert carillon_server.publish_many([]) == []
     wrong: list[Any] = [("c", 1), ("c", object())], [("c", 1), ("c",)], [("c", 1), (7, 1)], [("c", 1), 5]
     for items in wrong:
-        with pytest.raises((TypeError, ValueError), match=r"items|publish|iterable"):
+        with pytest.raises((TypeError, ValueError), match=r"unpack|publish"):
             carillon_server.publish_many(items)
     assert carillon_server.history("c").position.offset == 3
 
