@@ -22,7 +22,7 @@ struct Line {
   std::string outgoing;        // what the socket did not take
   std::string position;        // where it goes on: of a poll always, of others where links are cut
   std::uint64_t offset = 0;    // Centrifuge: the position is the epoch, and this
-  std::uint64_t ping_ns = 0;  // when the newest ping came, or it became live
+  std::uint64_t ping_ns = 0;   // when the newest ping came, or it became live
   std::uint64_t began_ns = 0;  // to connect
 };
 

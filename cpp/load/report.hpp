@@ -13,7 +13,7 @@ namespace carillon::load {
 /// What cuts, or a drain, have shown (Settings::cuts, return_port).
 struct CutReport {
   std::uint64_t returns = 0;        ///< subscribers that are live again, of all cuts
-  std::uint64_t closed = 0;  ///< by the server while they were live
+  std::uint64_t closed = 0;         ///< by the server while they were live
   std::uint64_t retries = 0;        ///< lost or refused on their way back: they tried again
   std::uint64_t not_recovered = 0;  ///< told that they have missed something
   std::uint64_t expected = 0;       ///< deliveries, had nothing been missing

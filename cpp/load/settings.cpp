@@ -55,7 +55,8 @@ void check(const Settings& settings) {
   require(settings.seconds > 0 || (settings.messages > 0 && !settings.is_idle),
           "seconds: 0; give the length of the measured window, in seconds or in messages");
   require(!settings.has_returns() || (settings.rate_per_s > 0 && settings.messages == 0 && !settings.is_idle),
-          "cuts, return_port: need a rate_per_s, and no bound in messages: publishing goes on while subscribers are away");
+          "cuts, return_port: need a rate_per_s, and no bound in messages: publishing goes on while "
+          "subscribers are away");
   require(!settings.has_returns() || (settings.workers == 1 && settings.channels_per_connection == 1),
           "cuts, return_port: " + std::to_string(settings.workers) + " workers, " +
               std::to_string(settings.channels_per_connection) +

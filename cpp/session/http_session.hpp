@@ -84,7 +84,7 @@ class HttpSession final : public Session {
   std::string_view unread_;         // behind the request that is being handled
   const bool is_over_limit_;
   bool is_leaving_ = false;  // it came during a drain, or was asked to go; others are served until they are
-  Millis due_ms_;  // the request must be complete, or the next one must come
+  Millis due_ms_;            // the request must be complete, or the next one must come
   std::uint32_t request_number_ = 0;
 };
 
