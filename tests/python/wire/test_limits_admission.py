@@ -10,22 +10,21 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
-from carillon import AddressInUse, ConfigError, Server
 from carillon.testing import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from carillon import Server
 
 pytestmark = pytest.mark.wire
 
 STREAM = b"GET /sse?channel=c HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
-def test_silent_connections_hold_their_places_for_a_while_and_keep_nobody_out(
-    serve: Callable[..., Server], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_handshakes(serve: Callable[..., Server], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "carillon.server")
-    server = serve(limits={"handshakes": 10, "handshake_place_ms": 1500})
+    server = serve(limits={"handshakes": 10, "handshake_place_ms": 1_500})
     with contextlib.ExitStack() as stack:
 
         def connect() -> socket.socket:
@@ -56,7 +55,40 @@ def test_silent_connections_hold_their_places_for_a_while_and_keep_nobody_out(
     assert "limits.handshakes is 10" in line
 
 
-def test_the_rate_is_kept_and_all_are_let_in(serve: Callable[..., Server]) -> None:
+def test_handshake_place_ms(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"handshakes": 2, "handshake_place_ms": 200, "handshake_timeout_ms": 60_000})
+    with contextlib.ExitStack() as stack:
+        for _ in range(2):  # they say nothing
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        began = time.monotonic()
+        assert httpx.get(f"{server.url}/health", timeout=10).status_code == 200
+        assert time.monotonic() - began < 5
+        assert server.stats()["connections"] >= 2
+
+
+def test_accept_burst(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"accepts_per_s": 1, "accept_burst": 20})
+    with contextlib.ExitStack() as stack:
+        for _ in range(30):
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        wait_until(lambda: server.stats()["accepted"] >= 20)
+        wait_until(lambda: server.stats()["backlog"] > 0)
+        assert server.stats()["accepted"] < 30
+
+
+def test_read_ms_per_turn(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"read_ms_per_turn": 1})
+    with contextlib.ExitStack() as stack:
+        clients = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=10))
+            for _ in range(400)
+        ]
+        for client in clients:
+            client.sendall(STREAM)
+        wait_until(lambda: server.stats()["sse"] == 400)  # however many turns it takes
+
+
+def test_accepts_per_s(serve: Callable[..., Server]) -> None:
     server = serve(
         insecure=True, limits={"accept_burst": 10}, config={"client": {"connection_rate_limit": 50}}
     )
@@ -68,19 +100,3 @@ def test_the_rate_is_kept_and_all_are_let_in(serve: Callable[..., Server]) -> No
         wait_until(lambda: server.stats()["sse"] == 60)
         assert time.monotonic() - began >= 50 / 50 - 0.1
         assert server.stats()["refused"] == server.stats()["turned_away"] == 0
-
-
-def test_what_a_second_address_may_be(serve: Callable[..., Server]) -> None:
-    server = serve()
-    second = server.listen("127.0.0.1")
-    assert httpx.get(f"{second.url}/health").status_code == 200
-    with pytest.raises(AddressInUse, match=f"{second.port} is taken"):
-        server.listen(port=second.port)
-    with pytest.raises(ConfigError, match=r"0\.0\.0\.0"):
-        server.listen("0.0.0.0")
-    assert second.drain(1)
-    with pytest.raises(ValueError, match="closed already"):
-        second.drain()
-    with pytest.raises(httpx.ConnectError):
-        httpx.get(f"{second.url}/health")
-    assert httpx.get(f"{server.url}/health").status_code == 200
