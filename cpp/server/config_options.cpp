@@ -65,8 +65,8 @@ std::vector<ConfigOption> make_options() {
       {"shutdown.timeout", "", &ServerConfig::shutdown_timeout_ms,
        "what clients are given to leave when 'carillon serve' ends", 0, kDayMs, true},
       {"shutdown.pace", "", &ServerConfig::shutdown_pace_ms,
-       "clients are asked to leave one by one, at random moments within this time; 0s: within half of "
-       "shutdown.timeout",
+       "clients are asked to leave one by one, at random moments within this time; 0s: 1 ms per client, half "
+       "of shutdown.timeout at most",
        0, kDayMs, true},
       {"takeover.socket", "", &ServerConfig::takeover_socket,
        "Unix socket at which 'carillon serve --takeover' finds this server; empty: "

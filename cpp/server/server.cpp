@@ -212,7 +212,9 @@ std::map<std::size_t, std::shared_future<bool>> Server::begun_drains() {
 }
 
 Millis Server::pace_of(Millis deadline_ms) const {
-  return std::min(deadline_ms, config_.shutdown_pace_ms > 0 ? config_.shutdown_pace_ms : deadline_ms / 2);
+  if (config_.shutdown_pace_ms > 0) return std::min(deadline_ms, config_.shutdown_pace_ms);
+  // A client per ms: a few need not wait for one another.
+  return std::min(deadline_ms / 2, static_cast<Millis>(network_->gateway.connections()));
 }
 
 bool Server::is_draining() const { return network_->shared.is_draining; }
