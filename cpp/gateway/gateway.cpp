@@ -46,6 +46,7 @@ std::size_t connections_by_descriptors() {
 Gateway::Gateway(GatewayShared& shared, const GatewayOptions& options) : shared_(shared), options_(options) {
   TurnLimits turn_limits;
   turn_limits.deliveries_per_turn = static_cast<std::size_t>(shared.limits.deliveries_per_turn);
+  turn_limits.deliveries_per_visit = static_cast<std::size_t>(shared.limits.deliveries_per_visit);
   turn_limits.batch_bytes = static_cast<std::size_t>(shared.limits.batch_bytes);
   std::vector<Shard*> hub_shards;
   for (std::size_t i = 0; i < options.threads; ++i) {

@@ -9,7 +9,6 @@ namespace carillon {
 
 namespace {
 thread_local const Shard* t_current = nullptr;
-constexpr std::size_t kVisitsPerTurn = 4;
 }  // namespace
 
 void ShardChannel::join(Cursor& cursor) {
@@ -41,10 +40,7 @@ void ShardChannel::leave(Cursor& cursor) {
 }
 
 Shard::Shard(std::uint32_t index, TurnLimits limits, std::function<void()> wake)
-    : index_(index),
-      limits_(limits),
-      wake_(std::move(wake)),
-      deliveries_per_visit_(std::max<std::size_t>(1, limits.deliveries_per_turn / kVisitsPerTurn)) {}
+    : index_(index), limits_(limits), wake_(std::move(wake)) {}
 
 Shard::~Shard() {
   if (is_current()) unbind_this_thread();
@@ -119,22 +115,23 @@ bool Shard::turn() {
   const std::size_t waiting =
       ready_.size();  // whoever loses the group in this turn is told in the next, after the flush
   std::size_t budget = limits_.deliveries_per_turn;
-  while (budget > 0 && !touched_.empty()) {
+  for (std::size_t visits = touched_.size(); visits > 0 && budget > 0; --visits) {
     ShardChannel* home = touched_.front();
     touched_.pop_front();
     home->is_touched_ = false;
-    const std::size_t visit = std::min(budget, deliveries_per_visit_);
+    const std::size_t visit = std::min(budget, limits_.deliveries_per_visit);
     std::size_t left = visit;
     step(*home, left);
     budget -= visit - left;
-    if ((home->batch_ || home->has_more_) && !home->is_touched_) {  // round robin: the others come first
+    if ((home->batch_ || home->has_more_) &&
+        !home->is_touched_) {  // in the next turn: before it, what came meanwhile is read
       home->is_touched_ = true;
       touched_.push_back(home);
     }
   }
 
   // Those that lag have a quantum of their own, so that neither starves the other.
-  budget = limits_.deliveries_per_turn;
+  budget = limits_.deliveries_per_visit;
   std::size_t bytes = 0;
   std::size_t next = 0;
   for (; next < waiting && budget > 0 && bytes < limits_.lagging_bytes_per_turn; ++next) {

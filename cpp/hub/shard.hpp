@@ -21,7 +21,8 @@ namespace carillon {
 
 /// Bounds of one turn and one batch.
 struct TurnLimits {
-  std::size_t deliveries_per_turn = 256;  ///< entries × cursors count once per batch and cursor
+  std::size_t deliveries_per_turn = 2'048;  ///< entries × cursors count once per batch and cursor
+  std::size_t deliveries_per_visit = 256;  ///< of them to one channel, which is visited once, and to laggards
   std::size_t batch_entries = 256;
   std::size_t batch_bytes = 128 * 1024;  ///< of entries; a batch always takes one
   std::size_t lagging_bytes_per_turn =
@@ -168,7 +169,6 @@ class Shard {
   std::vector<ShardChannel*> idle_;
   std::atomic<std::uint64_t> lagging_{0};
   std::atomic<std::uint64_t> gaps_told_{0};
-  const std::size_t deliveries_per_visit_;  // to one channel, before the others that wait have theirs
   Cursor* pumped_ = nullptr;  // under the pump; null again when its sink has parked or closed it
   std::vector<Channel*> woken_now_;
   std::vector<Task> tasks_now_;

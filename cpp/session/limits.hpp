@@ -32,7 +32,8 @@ struct Limits {
   std::int64_t poll_timeout_ms = 60'000;
   std::int64_t broadcast_channels = 10'000;
   std::int64_t kernel_backlog_bytes = 131'072;
-  std::int64_t deliveries_per_turn = 256;
+  std::int64_t deliveries_per_turn = 2'048;
+  std::int64_t deliveries_per_visit = 256;
   std::int64_t read_ms_per_turn = 5;
   std::int64_t batch_bytes = 131'072;
   std::int64_t history_bytes_total = 1'073'741'824;
@@ -109,7 +110,9 @@ inline constexpr std::array kLimitRows{
     LimitRow{"kernel_backlog_bytes", &Limits::kernel_backlog_bytes, "bytes", 4'096,
              "unsent bytes that the kernel takes for one connection; beyond it a subscriber lags in the log"},
     LimitRow{"deliveries_per_turn", &Limits::deliveries_per_turn, "deliveries", 1,
-             "work of one turn; a larger fan-out goes on in the next one, others come in between"},
+             "work of one turn; what is beyond waits for the next one"},
+    LimitRow{"deliveries_per_visit", &Limits::deliveries_per_visit, "deliveries", 1,
+             "of one turn to one channel; a larger fan-out goes on in the next one, others come in between"},
     LimitRow{"read_ms_per_turn", &Limits::read_ms_per_turn, "ms", 1,
              "reading of one turn; who else has sent something is read in the next one, deliveries come in "
              "between"},

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <deque>
 #include <memory>
 #include <random>
 #include <thread>
@@ -47,8 +48,12 @@ class Reader final : public Sink {
     ::setsockopt(outlet.descriptor, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
     hub.subscribe(shard, cursor_, "a", std::nullopt, [](const SubscribeOutcome&) {});
   }
+  void subscribe(Hub& hub, const std::string& channel) {
+    hub.subscribe(shard_, more_.emplace_back(*this), channel, std::nullopt, [](const SubscribeOutcome&) {});
+  }
   ~Reader() override {
     shard_.unsubscribe(cursor_);
+    for (Cursor& cursor : more_) shard_.unsubscribe(cursor);
     ::close(outlet.descriptor);
     if (far_end >= 0) ::close(far_end);
   }
@@ -81,6 +86,7 @@ class Reader final : public Sink {
   Shard& shard_;
   TurnOutput& output_;
   Cursor cursor_;
+  std::deque<Cursor> more_;
 };
 
 /// Every test runs over both ways to send.
@@ -162,7 +168,13 @@ TEST_P(FlushTest, SendsOwnBytesAndEntriesInTheOrderOfTheirSlices) {
 /// A slice for every entry.
 class ManySlicesTest : public FlushTest {
  protected:
-  ManySlicesTest() : FlushTest({.batch_entries = 1}) {}
+  ManySlicesTest() : FlushTest({.deliveries_per_turn = 10'000, .deliveries_per_visit = 10'000}) {}
+
+  /// Publishes `data` to channel number `number` beside "a".
+  void publish_to(int number, const std::string& data) {
+    expected_ += "1:" + data + ";";
+    hub_.publish("c" + std::to_string(number), {.data = data}, {}, [](const AppendResult&) {});
+  }
 };
 
 /// More connections than one batch of sends holds, and more slices than its messages do.
@@ -172,11 +184,16 @@ TEST_P(ManySlicesTest, ATurnMayNeedSeveralBatches) {
   descriptors.rlim_cur = std::min<rlim_t>(descriptors.rlim_max, 4'096);
   ::setrlimit(RLIMIT_NOFILE, &descriptors);
   std::vector<std::unique_ptr<Reader>> readers;
-  for (int i = 0; i < 1'500; ++i) readers.push_back(std::make_unique<Reader>(hub_, shard_, output_));
+  for (int i = 0; i < 1'500; ++i) {
+    readers.push_back(std::make_unique<Reader>(hub_, shard_, output_));
+    for (int channel = 0; channel < 5; ++channel)
+      readers.back()->subscribe(hub_, "c" + std::to_string(channel));
+  }
+  turn();
   publish("alone");
   turn();
-  for (int i = 0; i < 5; ++i) publish(std::to_string(i));
-  while (shard_.has_work()) turn();
+  for (int channel = 0; channel < 5; ++channel) publish_to(channel, std::to_string(channel));
+  turn();
   for (const auto& reader : readers) {
     reader->read(1'000);
     ASSERT_EQ(reader->arrived, expected_);
@@ -186,7 +203,9 @@ TEST_P(ManySlicesTest, ATurnMayNeedSeveralBatches) {
 
 TEST_P(ManySlicesTest, MoreThanOneCallTakesLeaveInOneTurn) {
   Reader reader(hub_, shard_, output_);
-  for (int i = 0; i < 200; ++i) publish(std::to_string(i % 10));
+  for (int channel = 0; channel < 200; ++channel) reader.subscribe(hub_, "c" + std::to_string(channel));
+  turn();
+  for (int channel = 0; channel < 200; ++channel) publish_to(channel, std::to_string(channel));
   turn();
   reader.read(100'000);
   EXPECT_EQ(reader.arrived, expected_);

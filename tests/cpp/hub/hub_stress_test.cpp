@@ -34,7 +34,8 @@ std::chrono::milliseconds stress_time() {
 class StressShard {
  public:
   explicit StressShard(std::uint32_t index)
-      : shard(index, {.deliveries_per_turn = 50, .batch_entries = 32}, [this] { wake(); }),
+      : shard(index, {.deliveries_per_turn = 50, .deliveries_per_visit = 20, .batch_entries = 32},
+              [this] { wake(); }),
         random_(index + 1) {}
   ~StressShard() { stop(); }
 

@@ -65,6 +65,7 @@ TurnLimits some_turn_limits(SeededRandom& random) {
   static constexpr std::array<std::size_t, 4> kEntries{1, 2, 7, 256};
   TurnLimits limits;
   limits.deliveries_per_turn = kDeliveries[random.below(kDeliveries.size())];
+  limits.deliveries_per_visit = kDeliveries[random.below(kDeliveries.size())];
   limits.batch_entries = kEntries[random.below(kEntries.size())];
   limits.batch_bytes = random.chance(30) ? 100 : 128 * 1024;
   limits.lagging_bytes_per_turn = random.chance(30) ? 200 : 8 * 1024 * 1024;

@@ -58,8 +58,8 @@ TEST_F(PublishCostTest, IsLinearInTheSubscribersOfTheChannel) {
   for (const std::size_t size : {1U, 10U, 100U, 1'000U, 10'000U}) {
     add_many(size - members, "a");
     members = size;
-    // A turn hands out 256 deliveries; the last one finds nothing more.
-    const int further_turns = static_cast<int>((size - 1) / TurnLimits{}.deliveries_per_turn);
+    // A turn hands out 256 deliveries of a channel; the last one finds nothing more.
+    const int further_turns = static_cast<int>((size - 1) / TurnLimits{}.deliveries_per_visit);
     EXPECT_EQ(cost_of_a_publish("a"), (Cost{size, further_turns, 1}));
   }
 }

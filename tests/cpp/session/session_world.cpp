@@ -54,6 +54,7 @@ void LateStore::open(std::string_view channel, std::function<void(const OpenResu
 Lane::Lane(World& world, std::uint32_t index)
     : shard(index,
             {.deliveries_per_turn = static_cast<std::size_t>(world.options.limits.deliveries_per_turn),
+             .deliveries_per_visit = static_cast<std::size_t>(world.options.limits.deliveries_per_visit),
              .batch_bytes = static_cast<std::size_t>(world.options.limits.batch_bytes)},
             [] {}),
       output(shard),

@@ -153,8 +153,15 @@ async def test_broadcast_channels(serve: Callable[..., Server]) -> None:
     assert [len(server.history(name).messages) for name in "abc"] == [1, 1, 0]
 
 
+async def test_deliveries_per_visit(serve: Callable[..., Server]) -> None:
+    await serves_all_with(serve(limits={"deliveries_per_visit": 1}))
+
+
 async def test_deliveries_per_turn(serve: Callable[..., Server]) -> None:
-    server = serve(limits={"deliveries_per_turn": 1})
+    await serves_all_with(serve(limits={"deliveries_per_turn": 1}))
+
+
+async def serves_all_with(server: Server) -> None:
     readers = [read_values(server, "big", 100) for _ in range(30)] + [read_values(server, "small", 100)]
     reading = [asyncio.create_task(each) for each in readers]
     await until(lambda: server.channels() == {"big": 30, "small": 1})
