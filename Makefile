@@ -33,7 +33,7 @@ STEPS := 6
 endif
 ifneq ($(filter test-sanitized test-tsan test-asan test-fuzz,$(MAKECMDGOALS)),)
 NEEDS := sanitized
-STEPS := 8
+STEPS := 9
 endif
 
 .PHONY: help
@@ -121,8 +121,8 @@ FIXED_ADDRESSES := $(shell setarch $$(uname -m) -R true 2>/dev/null && echo seta
 ASAN_PRELOAD = $(shell g++ -print-file-name=libasan.so) $(shell g++ -print-file-name=libstdc++.so)
 ASAN_PYTHON = LD_PRELOAD="$(ASAN_PRELOAD)" ASAN_OPTIONS=detect_leaks=0 PYTHONPATH=build/asan/python
 
-.PHONY: test-sanitized test-tsan test-asan test-fuzz test-fault
-test-sanitized: test-tsan test-asan test-fuzz test-fault ## run the tests under TSan, ASan and UBSan, fuzz for a minute, prove that a lost frame is noticed
+.PHONY: test-sanitized test-tsan test-asan test-fuzz test-fault test-instructions
+test-sanitized: test-tsan test-asan test-fuzz test-fault test-instructions ## run the tests under TSan, ASan and UBSan, fuzz for a minute, prove that a lost frame is noticed, print what a delivery costs
 
 test-tsan: system .venv/.stamp-test
 	@echo "[3/$(STEPS)] build with ThreadSanitizer"
@@ -157,6 +157,11 @@ test-fault: system .venv/.stamp-test .venv/.stamp-editable
 	  >build/fault-tests.log 2>&1; then echo "fault: the lost frames went unnoticed"; exit 1; fi
 	@grep -qE '^[0-9]+ failed' build/fault-tests.log || { cat build/fault-tests.log; exit 1; }
 	@echo "fault: noticed, $$(tail -1 build/fault-tests.log)"
+
+# Printed, not judged: `make instructions` is the whole of it.
+test-instructions: build
+	@echo "[9/$(STEPS)] user instructions and system calls per delivery, a small load"
+	@$(BIN)/python -m bench.instructions --small --only carillon --no-publishes
 
 # --- the rest ----------------------------------------------------------------------------------------------------
 

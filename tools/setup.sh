@@ -45,6 +45,8 @@ if [[ $purpose != run ]]; then
   command -v npm >/dev/null || optional+=(nodejs npm)
 fi
 if [[ $purpose == sanitized ]]; then
+  want valgrind command -v valgrind
+  want strace command -v strace
   need clang-16 command -v clang++-16
   need libclang-rt-16-dev test -e /usr/lib/llvm-16/lib/clang/16/lib/linux/libclang_rt.fuzzer-x86_64.a -o \
     -e /usr/lib/llvm-16/lib/clang/16/lib/linux/libclang_rt.fuzzer-aarch64.a
