@@ -20,7 +20,7 @@ import httpx
 import pytest
 from carillon import ConfigError, Server, config
 from carillon.testing import wait_until
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 if TYPE_CHECKING:
@@ -76,6 +76,42 @@ def test_a_denied_client_leaves_a_record(records: Callable[[str], Records]) -> N
     assert by_transport["websocket"].peer == f"{host}:{port}"
     assert by_transport["poll"].code == 401
     assert not records("connect")
+
+
+def test_a_client_for_whom_there_is_no_place_leaves_a_record(records: Callable[[str], Records]) -> None:
+    with Server(limits={"connections": 1}) as server, connect(websocket_url(server)):
+        for path in ("/sse", "/poll"):
+            httpx.get(f"{server.url}{path}?channel=c&user=eve")
+        with pytest.raises(InvalidStatus):
+            connect(websocket_url(server))
+        httpx.get(f"{server.url}/health")
+        wait_until(lambda: len(records("refuse")) == 3)
+    by_transport = {one.transport: one for one in records("refuse")}
+    assert {transport: one.code for transport, one in by_transport.items()} == {
+        "sse": 200,
+        "poll": 503,
+        "websocket": 503,
+    }
+    assert {one.reason for one in by_transport.values()} == {"over the limit of connections"}
+    assert by_transport["sse"].user == "eve"
+    assert all(one.peer.startswith("127.0.0.1:") for one in by_transport.values())
+
+
+def test_who_comes_during_a_drain_leaves_a_record(records: Callable[[str], Records]) -> None:
+    with Server() as server, connect(websocket_url(server)) as client:
+        client.send('{"id":1,"connect":{}}')
+        client.recv(timeout=5)
+        draining = threading.Thread(target=server.drain, args=(5, 5))
+        draining.start()
+        wait_until(lambda: server.stats()["is_draining"])
+        assert httpx.get(f"{server.url}/poll?channel=c").status_code == 503
+        wait_until(lambda: records("refuse"))
+        client.close()
+        draining.join()
+    (refused,) = records("refuse")
+    assert (refused.transport, refused.code, refused.reason) == ("poll", 503, "shutdown")
+    (draining_record,) = records("draining")
+    assert (draining_record.asked, draining_record.deadline_ms) == (1, 5000)
 
 
 # Stats.
