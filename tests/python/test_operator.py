@@ -247,6 +247,28 @@ def test_all_that_serve_writes_to_standard_error_is_json_where_that_is_wanted() 
     assert url in next(line for line in lines if line.get("event") == "start")["message"]
 
 
+def test_a_process_that_was_stopped_says_so_afterwards() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "carillon", "serve", "--port", "0", "--log-format", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(1)  # what it is to notice
+    process.send_signal(signal.SIGCONT)
+    lines = (json.loads(line) for line in process.stderr)
+    told = next(line for line in lines if line["event"] == "stood_still")
+    assert told["level"] == "warning"
+    assert 500 <= told["pause_ms"] < 10_000
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
+
+
 # The environment.
 
 
