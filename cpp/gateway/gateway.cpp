@@ -284,6 +284,7 @@ bool Gateway::drain(Millis deadline_ms, Millis pace_ms) {
   if (is_stopping_) return clients() == 0;
   const std::size_t asked = clients();
   if (asked == 0 && has_told_drain_) return true;
+  tell_draining("", asked, pace_ms, deadline_ms);
   const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(deadline_ms);
   // The listeners go on: who comes now is told to come back elsewhere, and /health that this server is
   // leaving.
@@ -323,6 +324,8 @@ bool Gateway::drain_listener(std::size_t number, Millis deadline_ms, Millis pace
   if (entrance == nullptr) throw std::out_of_range("listener: it is closed already, or never was");
   const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(deadline_ms);
   const std::size_t asked = entrance->connections;
+  const std::string where = entrance->host + ":" + std::to_string(entrance->port);
+  tell_draining(where, asked, pace_ms, deadline_ms);
   entrance->is_draining = true;
   for (const auto& shard : shards_) shard->drain(*entrance, pace_ms);
   const auto have_left = [entrance] { return entrance->asked.load() == 0; };
@@ -331,8 +334,18 @@ bool Gateway::drain_listener(std::size_t number, Millis deadline_ms, Millis pace
   const std::size_t cut_off = std::min(entrance->asked.load(), asked);
   close_listener(number);
   for (const auto& shard : shards_) shard->cut_off(*entrance);
-  tell_drain(entrance->host + ":" + std::to_string(entrance->port), asked, cut_off);
+  tell_drain(where, asked, cut_off);
   return cut_off == 0;
+}
+
+void Gateway::tell_draining(const std::string& where, std::size_t asked, Millis pace_ms,
+                            Millis deadline_ms) const {
+  const std::string who = where.empty() ? "clients" : "connections of " + where;
+  tell({LogLevel::info,
+        "draining",
+        "asking " + who + " to leave: " + std::to_string(asked) + ", within " + std::to_string(pace_ms) +
+            " ms; they have " + std::to_string(deadline_ms) + " ms in all",
+        {{"asked", static_cast<std::int64_t>(asked)}, {"pace_ms", pace_ms}, {"deadline_ms", deadline_ms}}});
 }
 
 void Gateway::tell_drain(const std::string& where, std::size_t asked, std::size_t cut_off) const {
@@ -421,18 +434,18 @@ void Gateway::keep_house(Millis now_ms) {
   const auto number = [](auto value) { return static_cast<std::int64_t>(value); };
   std::vector<std::pair<std::string_view, std::int64_t>> numbers{
       {"connections", number(connections())}, {"limit", number(limit)}, {"turned_away", number(count)}};
-  const std::string those = std::to_string(connections()) + " connections, limit " + std::to_string(limit);
+  const std::string now = "; now " + std::to_string(connections()) + " connections";
   const std::string more = count == 0 ? "" : "; " + std::to_string(count) + " more had been turned away";
   if (kind == Kind::over) {
-    return tell({LogLevel::info, "accepting",
-                 "connections are accepted again: " + std::to_string(connections()) + " connections" + more,
-                 std::move(numbers)});
+    return tell(
+        {LogLevel::info, "accepting", "connections are accepted again" + now + more, std::move(numbers)});
   }
-  const std::string turned_away = ": " + std::to_string(count) + " turned away; ";
+  const std::string turned_away =
+      " (limit " + std::to_string(limit) + "): " + std::to_string(count) + " turned away" + now + "; ";
   tell({LogLevel::warning, "turned_away",
         is_out_of_descriptors
-            ? "out of descriptors: " + those + turned_away + "raise ulimit -n (LimitNOFILE of systemd)"
-            : "out of places: " + those + turned_away +
+            ? "out of descriptors" + turned_away + "raise ulimit -n (LimitNOFILE of systemd)"
+            : "out of places" + turned_away +
                   (shared_.limits.connections > 0 ? "raise limits.connections" : "raise ulimit -n"),
         std::move(numbers)});
 }

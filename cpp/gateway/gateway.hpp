@@ -116,6 +116,7 @@ class Gateway {
   void tell(OperatorNote note) const;
   /// Once it is done, at the latest then, or when the gateway stops; whether it is.
   bool wait_until(HoldPoint::Time until, const std::function<bool()>& is_done) const;
+  void tell_draining(const std::string& where, std::size_t asked, Millis pace_ms, Millis deadline_ms) const;
   void tell_drain(const std::string& where, std::size_t asked, std::size_t cut_off) const;
 
   GatewayShared& shared_;

@@ -26,6 +26,7 @@ namespace {
 
 constexpr auto kAllListeners = static_cast<std::size_t>(-1);
 constexpr auto kHouseInterval = std::chrono::milliseconds(250);
+constexpr Millis kStandstillMs = 500;
 
 std::size_t threads_of(const ServerConfig& config) {
   if (config.threads > 0) return static_cast<std::size_t>(config.threads);
@@ -167,9 +168,11 @@ void Server::run_house() {
 void Server::keep_house() {
   name_this_thread("carillon-house");
   std::unique_lock lock(house_mutex_);
+  Millis asleep_ms = clock_.now_ms();
   while (!house_wake_.wait_for(lock, kHouseInterval, [this] { return is_house_closed_; })) {
     lock.unlock();
     try {
+      tell_standstill(clock_.now_ms() - asleep_ms - Millis{kHouseInterval.count()});
       hub_->keep_house();
       network_->access.expire();
       network_->gateway.keep_house(clock_.now_ms());
@@ -177,7 +180,17 @@ void Server::keep_house() {
       if (!network_->gateway.has_failed()) network_->gateway.fail("the upkeep", error.what(), 0);
     }
     lock.lock();
+    asleep_ms = clock_.now_ms();
   }
+}
+
+void Server::tell_standstill(Millis late_ms) {
+  if (late_ms < kStandstillMs) return;
+  network_->log.tell({LogLevel::warning,
+                      "stood_still",
+                      "this process did not run for about " + std::to_string(late_ms) +
+                          " ms: it was stopped or swapped out, or the machine is overloaded",
+                      {{"pause_ms", late_ms}}});
 }
 
 void Server::stop() {

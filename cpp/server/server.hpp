@@ -144,6 +144,8 @@ class Server {
   [[nodiscard]] std::map<std::size_t, std::shared_future<bool>> begun_drains();
   void run_house();
   void keep_house();
+  /// By so much a thread that only waits woke up late.
+  void tell_standstill(Millis late_ms);
   void close_readers_on(const Shard& shard);
   void close_all_readers();
 

@@ -142,16 +142,21 @@ void Takeover::hand_over(HandoverChannel& channel) {
   SentEntries sent;
   send_ahead(channel, sent);
   if (!try_hand_over(channel, sent, report)) {
-    throw HandoverError("process " + std::to_string(report.process) + " (version " + version +
-                        ") has not taken over in time, or died");
+    const std::string who = "process " + std::to_string(report.process) + " (version " + version + ")";
+    const bool is_late = report.pause_ms >= parts_.config.takeover_timeout_ms;
+    throw HandoverError(who +
+                        (is_late ? " has not taken over within takeover.timeout_ms"
+                                 : " gave up or died, and its own log says why") +
+                        "; nobody was served for " + std::to_string(report.pause_ms) + " ms");
   }
   const std::string text = "handed over to process " + std::to_string(report.process) + " (version " +
-                           version + "): " + std::to_string(report.connections) + " connections";
+                           version + "): " + std::to_string(report.connections) +
+                           " connections, which nobody served for " + std::to_string(report.pause_ms) + " ms";
   const std::string rest = report.left_behind == 0 ? "" : "; drained: " + std::to_string(report.left_behind);
   parts_.tell({LogLevel::info,
                "handed_over",
                text + rest,
-               {{"process", report.process},
+               {{"other_process", report.process},
                 {"connections", static_cast<std::int64_t>(report.connections)},
                 {"left_behind", static_cast<std::int64_t>(report.left_behind)},
                 {"pause_ms", report.pause_ms}}});
@@ -253,12 +258,12 @@ TakeoverReport Takeover::take() {
                               .connections = gateway.connections.size(),
                               .pause_ms = parts_.clock.now_ms() - snapshot.held_since_ms};
   const auto connections = static_cast<std::int64_t>(report.connections);
-  parts_.tell({LogLevel::info,
-               "taken_over",
-               "took over from process " + std::to_string(report.process) + ": " +
-                   std::to_string(connections) + " connections, which nobody served for " +
-                   std::to_string(report.pause_ms) + " ms",
-               {{"process", report.process}, {"connections", connections}, {"pause_ms", report.pause_ms}}});
+  parts_.tell(
+      {LogLevel::info,
+       "taken_over",
+       "took over from process " + std::to_string(report.process) + ": " + std::to_string(connections) +
+           " connections, which nobody served for " + std::to_string(report.pause_ms) + " ms",
+       {{"other_process", report.process}, {"connections", connections}, {"pause_ms", report.pause_ms}}});
   return report;
 }
 

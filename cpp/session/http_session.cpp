@@ -182,8 +182,10 @@ void HttpSession::handle(const HttpRequest& request) {
   if (is_over_limit_) is_keep_alive_ = false;
   if (is_over_limit_ && !is_for_operator) {
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
+    log_refusal_of(*target, is_sse ? 200 : 503, "over the limit of connections");
     if (!is_sse) return respond(unavailable());
   }
+  if (is_leaving_ && !is_over_limit_) log_refusal_of(*target, is_sse ? 200 : 503, "shutdown");
   if (is_sse && (is_over_limit_ || is_leaving_)) {
     std::string goodbye;
     append_sse_come_back(goodbye, context_, cors_);
@@ -413,10 +415,14 @@ void HttpSession::refuse(int status, std::string_view message, bool is_final) {
 }
 
 void HttpSession::refuse_page(const HttpTarget& target, int status, std::string_view message) {
+  log_refusal_of(target, status, message);
+  refuse(status, message, false);
+}
+
+void HttpSession::log_refusal_of(const HttpTarget& target, int status, std::string_view message) {
   if (const auto transport = transport_of(target.path)) {
     log_refusal(*transport, target.find("user").value_or(""), static_cast<std::uint32_t>(status), message);
   }
-  refuse(status, message, false);
 }
 
 void HttpSession::end(std::string_view bytes) {

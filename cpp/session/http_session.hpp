@@ -55,6 +55,8 @@ class HttpSession final : public Session {
   void refuse(int status, std::string_view text, bool is_final);
   /// The web page may not come here.
   void refuse_page(const HttpTarget& target, int status, std::string_view message);
+  /// In the access log, if it is a client that was refused.
+  void log_refusal_of(const HttpTarget& target, int status, std::string_view message);
   void end(std::string_view bytes);
   void answered();
   void read_on();

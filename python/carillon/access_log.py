@@ -1,7 +1,8 @@
 """Log records of the core, handed to `logging`; and the two forms in which the command line prints them.
 
 Loggers: `carillon.access` has one record per connect and one per close, with its reason, and one (`refuse`)
-per client that was denied; of polls only those that were denied or failed, which else would flood the log.
+per client that was denied, or for whom there was no place, or who came during a drain; of polls only those
+that were refused or failed, which else would flood the log.
 `carillon.server` has what the operator should know. A record carries `client`, `user`, `peer` (its address,
 `ip:port`), `transport`, `event`, `code`, `reason`, `duration_ms` and other numbers as attributes, so that a
 filter or a formatter need not read its text.
@@ -20,7 +21,9 @@ _LOGGERS = {name: logging.getLogger(f"carillon.{name}") for name in ("access", "
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _FIELDS = (
     *("client", "user", "peer", "transport", "event", "code", "reason", "duration_ms"),
-    *("connections", "limit", "turned_away", "asked", "left", "cut_off"),
+    *("connections", "limit", "turned_away", "backlog", "handshakes"),
+    *("asked", "left", "cut_off", "pace_ms", "deadline_ms"),
+    *("other_process", "left_behind", "pause_ms"),
 )
 
 

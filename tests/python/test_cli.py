@@ -101,6 +101,13 @@ def test_serve_refuses_a_demo_that_others_can_reach() -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_serve_says_that_it_listens_at_every_address() -> None:
+    serving = Serving("--host", "0.0.0.0", "--port", "0", CARILLON_HTTP_API_KEY="k")
+    code, errors = serving.end(signal.SIGTERM)
+    assert code == 0
+    assert "every other address of this machine (0.0.0.0)" in errors
+
+
 def test_with_a_key_in_the_environment_there_is_no_demo() -> None:
     serving = Serving("--port", "0", CARILLON_HTTP_API_KEY="k", CARILLON_SHUTDOWN_TIMEOUT="1s")
     try:

@@ -20,7 +20,7 @@ import httpx
 import pytest
 from carillon import ConfigError, Server, config
 from carillon.testing import wait_until
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
 if TYPE_CHECKING:
@@ -76,6 +76,42 @@ def test_a_denied_client_leaves_a_record(records: Callable[[str], Records]) -> N
     assert by_transport["websocket"].peer == f"{host}:{port}"
     assert by_transport["poll"].code == 401
     assert not records("connect")
+
+
+def test_a_client_for_whom_there_is_no_place_leaves_a_record(records: Callable[[str], Records]) -> None:
+    with Server(limits={"connections": 1}) as server, connect(websocket_url(server)):
+        for path in ("/sse", "/poll"):
+            httpx.get(f"{server.url}{path}?channel=c&user=eve")
+        with pytest.raises(InvalidStatus):
+            connect(websocket_url(server))
+        httpx.get(f"{server.url}/health")
+        wait_until(lambda: len(records("refuse")) == 3)
+    by_transport = {one.transport: one for one in records("refuse")}
+    assert {transport: one.code for transport, one in by_transport.items()} == {
+        "sse": 200,
+        "poll": 503,
+        "websocket": 503,
+    }
+    assert {one.reason for one in by_transport.values()} == {"over the limit of connections"}
+    assert by_transport["sse"].user == "eve"
+    assert all(one.peer.startswith("127.0.0.1:") for one in by_transport.values())
+
+
+def test_who_comes_during_a_drain_leaves_a_record(records: Callable[[str], Records]) -> None:
+    with Server() as server, connect(websocket_url(server)) as client:
+        client.send('{"id":1,"connect":{}}')
+        client.recv(timeout=5)
+        draining = threading.Thread(target=server.drain, args=(5, 5))
+        draining.start()
+        wait_until(lambda: server.stats()["is_draining"])
+        assert httpx.get(f"{server.url}/poll?channel=c").status_code == 503
+        wait_until(lambda: records("refuse"))
+        client.close()
+        draining.join()
+    (refused,) = records("refuse")
+    assert (refused.transport, refused.code, refused.reason) == ("poll", 503, "shutdown")
+    (draining_record,) = records("draining")
+    assert (draining_record.asked, draining_record.deadline_ms) == (1, 5000)
 
 
 # Stats.
@@ -204,10 +240,33 @@ def test_all_that_serve_writes_to_standard_error_is_json_where_that_is_wanted() 
     assert process.returncode == 0
     lines = [json.loads(line) for line in errors.splitlines()]
     events = [line["event"] for line in lines if line["logger"] == "carillon.server"]
-    assert events == ["insecure", "start", "draining", "drain", "stop"]
+    assert events == ["insecure", "start", "signal", "draining", "drain", "stop"]
+    assert "SIGTERM" in next(line for line in lines if line.get("event") == "signal")["message"]
     (drain,) = [line for line in lines if line.get("event") == "drain"]
     assert (drain["asked"], drain["left"], drain["cut_off"]) == (1, 1, 0)
     assert url in next(line for line in lines if line.get("event") == "start")["message"]
+
+
+def test_a_process_that_was_stopped_says_so_afterwards() -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "carillon", "serve", "--port", "0", "--log-format", "json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.readline()
+    process.send_signal(signal.SIGSTOP)
+    time.sleep(1)  # what it is to notice
+    process.send_signal(signal.SIGCONT)
+    lines = (json.loads(line) for line in process.stderr)
+    told = next(line for line in lines if line["event"] == "stood_still")
+    assert told["level"] == "warning"
+    assert 500 <= told["pause_ms"] < 10_000
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=20)
+    assert process.returncode == 0
 
 
 # The environment.
@@ -261,6 +320,8 @@ def test_a_drain_by_the_api_ends_the_command_with_code_0() -> None:
     lines = [json.loads(line) for line in errors.splitlines()]
     events = [line["event"] for line in lines if line["logger"] == "carillon.server"]
     assert events == ["insecure", "start", "draining", "drain", "stop"]
+    (draining,) = [line for line in lines if line.get("event") == "draining"]
+    assert (draining["asked"], draining["pace_ms"], draining["deadline_ms"]) == (1, 100, 5000)
     (drain,) = [line for line in lines if line.get("event") == "drain"]
     assert (drain["left"], drain["cut_off"]) == (1, 0)
     (start,) = [line for line in lines if line.get("event") == "start"]

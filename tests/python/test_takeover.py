@@ -304,9 +304,24 @@ def test_a_successor_that_says_nothing_is_given_up(launch: Callable[..., Process
             child.stdout.readline()
             time.sleep(0.6)
             child.kill()
-        assert any("takeover" in line and "goes on" in line for line in server.log), server.log
+        (told,) = [line for line in server.log if "takeover" in line]
+        assert "goes on" in told
+        assert "within takeover.timeout_ms" in told
 
     asyncio.run(watch(server.port, act))
+
+
+def test_both_processes_log_the_pause(launch: Callable[..., Process]) -> None:
+    old = launch(0, "--log-format", "json")
+    new = launch(old.port, "--log-format", "json", "--takeover")
+    assert old.ended() == 0
+    old.stop()  # and so all of its log is read
+    for process, event, other in ((old, "handed_over", new), (new, "taken_over", old)):
+        (record,) = [one for one in map(json.loads, process.log) if one.get("event") == event]
+        assert record["other_process"] == other.child.pid
+        assert record["connections"] == 0
+        assert 0 <= record["pause_ms"] < 5_000
+        assert f"nobody served for {record['pause_ms']} ms" in record["message"]
 
 
 def run_takeover(runtime: Path, port: int, *arguments: str, **options: Any) -> tuple[int, str]:
@@ -337,6 +352,7 @@ def test_a_new_process_that_cannot_start_leaves_the_old_one_alone(
     for client in held:
         assert client.get("/health").status_code == 200
     assert run_takeover(tmp_path, server.port, "--host", "localhost")[0] == 1  # the socket moves as it is
+    wait_until(lambda: any("gave up or died" in line for line in server.log))
     assert run_takeover(tmp_path, server.port, "--store", "nonsense")[0] == 3
 
     def few_descriptors() -> None:

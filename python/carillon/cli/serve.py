@@ -120,7 +120,8 @@ def serve(
                 if server.stats()["connections"]:  # those that waited for an answer of a hook
                     _drain(server, stop_requests)
             elif server.is_running:
-                _note("draining", "asking clients to leave (press CTRL+C to stop at once)")
+                if stop_requests.count:
+                    _note("signal", "%s: draining (press CTRL+C to stop at once)", stop_requests.first)
                 _drain(server, stop_requests)
         _note("stop", "stopped")
         if server.failure:
@@ -148,7 +149,10 @@ def _greet(server: Server, log_format: Format) -> None:
             click.secho(warning, fg="yellow", bold=True, err=True)
     click.echo(f"Carillon {__version__} running on {server.url} (Press CTRL+C to quit)")
     room = server.stats()["connections_max"]
-    _note("start", "Carillon %s running on %s, with room for %d connections", __version__, server.url, room)
+    address = server.host if server.host in ("0.0.0.0", "::") else ""
+    scope = f" and every other address of this machine ({address})" if address else ""
+    text = "Carillon %s running on %s%s, with room for %d connections"
+    _note("start", text, __version__, server.url, scope, room)
 
 
 def _note(event: str, text: str, *arguments: object) -> None:
@@ -160,8 +164,10 @@ class _StopRequests:
 
     def __init__(self) -> None:
         self.count = 0
+        self.first = ""
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
+        self.first = self.first or signal.Signals(number).name
         self.count += 1
 
 

@@ -143,6 +143,35 @@ TEST_F(Records, AWebPageOfAnotherOriginLeavesARecordWhereItWantedToConnect) {
   EXPECT_TRUE(log.lines[0].starts_with("sse refuse ann 403 Origin")) << log.lines[0];
 }
 
+TEST_F(Records, WhoFindsNoPlaceLeavesARecordAndOperatorsDoNot) {
+  HttpClient poll(world, 0, true);
+  EXPECT_EQ(poll.get("/poll?channel=c&user=ann").status, 503);
+  SseClient stream(world, 0, true);
+  stream.open("channel=c");
+  world.run();
+  WsClient socket(world, 0, true);
+  socket.open();
+  world.run();
+  HttpClient health(world, 0, true);
+  EXPECT_EQ(health.get("/health").status, 200);
+  EXPECT_EQ(log.lines, (std::vector<std::string>{"poll refuse ann 503 over the limit of connections",
+                                                 "sse refuse  200 over the limit of connections",
+                                                 "websocket refuse  503 over the limit of connections"}));
+}
+
+TEST_F(Records, WhoComesDuringADrainLeavesARecord) {
+  world.is_draining = true;
+  HttpClient poll(world);
+  EXPECT_EQ(poll.get("/poll?channel=c&user=ann").status, 503);
+  SseClient stream(world);
+  stream.open("channel=c");
+  world.run();
+  HttpClient page(world);
+  EXPECT_EQ(page.get("/now").status, 200);
+  EXPECT_EQ(log.lines,
+            (std::vector<std::string>{"poll refuse ann 503 shutdown", "sse refuse  200 shutdown"}));
+}
+
 // ---- counters
 
 TEST_F(Records, CountersTellHandshakesThatWereNotFinishedAndRequestsThatWereBad) {
