@@ -393,7 +393,7 @@ void bind_server(py::module_& m) {
       .def(
           "drain",
           [](PyServer& self, Millis deadline_ms, const std::optional<Millis>& pace_ms) {
-            return self.get().drain(deadline_ms, pace_ms.value_or(self.get().pace_of(deadline_ms)));
+            return self.get().drain(deadline_ms, pace_ms);
           },
           py::arg("deadline_ms"), py::arg("pace_ms"), py::call_guard<WithoutGil>())
       .def(
@@ -405,8 +405,7 @@ void bind_server(py::module_& m) {
       .def(
           "drain_listener",
           [](PyServer& self, std::size_t number, Millis deadline_ms, const std::optional<Millis>& pace_ms) {
-            return self.get().drain_listener(number, deadline_ms,
-                                             pace_ms.value_or(self.get().pace_of(deadline_ms)));
+            return self.get().drain_listener(number, deadline_ms, pace_ms);
           },
           py::arg("number"), py::arg("deadline_ms"), py::arg("pace_ms"), py::call_guard<WithoutGil>())
       .def(
