@@ -36,8 +36,8 @@ class Listener:
 
         Args:
             deadline: Seconds to wait at most, by default `shutdown.timeout` of the configuration.
-            pace: Seconds within which they are asked, by default `shutdown.pace`, else 1 ms per client, half of
-                the deadline at most.
+            pace: Seconds within which they are asked, by default `shutdown.pace`, else 1 ms per client, half
+                of the deadline at most.
 
         Returns:
             Whether all left in time.
