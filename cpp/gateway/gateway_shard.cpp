@@ -190,6 +190,7 @@ void GatewayShard::stop() {
     io_->context.stop();
   });
   thread_.join();
+  shard_.close();  // a socket on its way here is closed now, not when the server is forgotten
   release_connections();
   flush_.reset();  // a ring is a descriptor
   io_.reset();
