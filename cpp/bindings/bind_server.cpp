@@ -25,13 +25,6 @@ namespace carillon {
 
 namespace {
 
-/// A publication that Python holds: it shares the entry with the log.
-struct PyPublication {
-  EntryRef entry;
-  std::shared_ptr<const std::string> channel;
-  Epoch epoch;
-};
-
 /// The server as Python holds it. In a forked child its threads do not exist: it is leaked there rather than
 /// joined.
 class PyServer {
@@ -149,9 +142,9 @@ class ManyAnswers {
   std::shared_ptr<State> state_;
 };
 
-py::object position_of(const AppendResult& result) {
+py::object position_of(const AppendResult& result, ItemMaker& items) {
   if (result.error != StoreError::none) throw StoreFailure("the store is not available; publish again");
-  return make_position(result.position);
+  return items.position(result.position);
 }
 
 struct Addressed {
@@ -183,7 +176,8 @@ py::list publish_all(PyServer& self, std::vector<Addressed> all) {
   }
   const std::vector<AppendResult>& results = answers.wait();
   py::list positions(results.size());
-  for (std::size_t i = 0; i < results.size(); ++i) positions[i] = position_of(results[i]);
+  ItemMaker maker;
+  for (std::size_t i = 0; i < results.size(); ++i) positions[i] = position_of(results[i], maker);
   return positions;
 }
 
@@ -277,6 +271,7 @@ bool follows(const ReaderItem& later, const ReaderItem& earlier) {
 py::list drain(Bridge& bridge, std::size_t items_max) {
   std::vector<BridgeItem> items = bridge.take(items_max);
   py::list events;
+  ItemMaker maker;
   for (std::size_t i = 0; i < items.size();) {
     if (!is_publication(items[i])) {
       events.append(to_python(items[i++]));
@@ -287,7 +282,10 @@ py::list drain(Bridge& bridge, std::size_t items_max) {
       ++i;
     } while (i < items.size() && is_publication(items[i]) && follows(items[i].reader, items[i - 1].reader));
     py::list run(i - begin);
-    for (std::size_t j = begin; j < i; ++j) run[j - begin] = make_message(items[j].reader);
+    for (std::size_t j = begin; j < i; ++j) {
+      const ReaderItem& item = items[j].reader;
+      run[j - begin] = maker.message(*item.entry, item.channel, item.epoch);
+    }
     events.append(py::make_tuple("publications", items[begin].reader.subscription, std::move(run)));
   }
   return events;
@@ -305,9 +303,9 @@ std::optional<Since> since_of(const std::optional<std::string>& epoch, Offset of
   return Since::from(*epoch, offset);
 }
 
-std::tuple<std::vector<PyPublication>, Offset, std::string> history_of(
-    PyServer& self, const std::string& channel, std::int64_t limit, const std::optional<std::string>& epoch,
-    Offset offset, bool is_reverse) {
+/// Messages, and the position of the top.
+py::tuple history_of(PyServer& self, const std::string& channel, std::int64_t limit,
+                     const std::optional<std::string>& epoch, Offset offset, bool is_reverse) {
   self.get().check_channel(channel);
   Answer<HistoryResult> answer;
   self.get().hub().history(channel, {limit, since_of(epoch, offset), is_reverse}, answer.receiver());
@@ -319,10 +317,10 @@ std::tuple<std::vector<PyPublication>, Offset, std::string> history_of(
                         "': what it counted is gone; start again without since");
   }
   const auto name = std::make_shared<const std::string>(channel);
-  std::vector<PyPublication> publications;
-  publications.reserve(found.entries.size());
-  for (const EntryRef& entry : found.entries) publications.push_back({entry, name, found.top.epoch});
-  return {std::move(publications), found.top.offset, std::string(found.top.epoch.text())};
+  ItemMaker maker;
+  py::list messages;
+  for (const EntryRef& entry : found.entries) messages.append(maker.message(*entry, name, found.top.epoch));
+  return py::make_tuple(std::move(messages), maker.position(found.top));
 }
 
 std::map<std::string, std::pair<std::string, std::string>> presence_of(PyServer& self,
@@ -337,31 +335,6 @@ std::map<std::string, std::pair<std::string, std::string>> presence_of(PyServer&
   return members;
 }
 
-void bind_publication(py::module_& m) {
-  py::class_<PyPublication>(m, "Publication", py::buffer_protocol())
-      .def_property_readonly("channel", [](const PyPublication& self) { return *self.channel; })
-      .def_property_readonly("offset", [](const PyPublication& self) { return self.entry->offset; })
-      .def_property_readonly("epoch",
-                             [](const PyPublication& self) { return std::string(self.epoch.text()); })
-      .def_property_readonly(
-          "data", [](const PyPublication& self) { return py::bytes(self.entry->publication.data); })
-      .def_property_readonly(
-          "is_json",
-          [](const PyPublication& self) { return self.entry->publication.content == ContentType::json; })
-      .def_property_readonly("tags",
-                             [](const PyPublication& self) {
-                               return std::map<std::string, std::string>(self.entry->publication.tags.begin(),
-                                                                         self.entry->publication.tags.end());
-                             })
-      .def_property_readonly("key", [](const PyPublication& self) { return self.entry->publication.key; })
-      .def_property_readonly("time_ms", [](const PyPublication& self) { return self.entry->wall_ms; })
-      .def_buffer([](const PyPublication& self) {
-        const std::string& data = self.entry->publication.data;
-        return py::buffer_info(reinterpret_cast<const unsigned char*>(data.data()),
-                               static_cast<py::ssize_t>(data.size()), true);
-      });
-}
-
 void bind_bridge(py::module_& m) {
   py::class_<Bridge, std::shared_ptr<Bridge>>(m, "Bridge")
       .def(py::init<std::size_t>(), py::arg("capacity"))
@@ -374,7 +347,6 @@ void bind_bridge(py::module_& m) {
 
 void bind_server(py::module_& m) {
   using Tags = std::optional<std::map<std::string, std::string>>;
-  bind_publication(m);
   bind_bridge(m);
   m.def("use_item_classes", &use_item_classes, py::arg("message"), py::arg("position"));
   py::class_<PyServer>(m, "Server")
@@ -393,7 +365,7 @@ void bind_server(py::module_& m) {
       .def(
           "drain",
           [](PyServer& self, Millis deadline_ms, const std::optional<Millis>& pace_ms) {
-            return self.get().drain(deadline_ms, pace_ms.value_or(self.get().pace_of(deadline_ms)));
+            return self.get().drain(deadline_ms, pace_ms);
           },
           py::arg("deadline_ms"), py::arg("pace_ms"), py::call_guard<WithoutGil>())
       .def(
@@ -405,8 +377,7 @@ void bind_server(py::module_& m) {
       .def(
           "drain_listener",
           [](PyServer& self, std::size_t number, Millis deadline_ms, const std::optional<Millis>& pace_ms) {
-            return self.get().drain_listener(number, deadline_ms,
-                                             pace_ms.value_or(self.get().pace_of(deadline_ms)));
+            return self.get().drain_listener(number, deadline_ms, pace_ms);
           },
           py::arg("number"), py::arg("deadline_ms"), py::arg("pace_ms"), py::call_guard<WithoutGil>())
       .def(
@@ -422,7 +393,8 @@ void bind_server(py::module_& m) {
             Answer<AppendResult> answer;
             self.get().publish(channel, publication_of(data, is_json, tags, std::move(key)),
                                {idempotency_key, skip_history}, answer.receiver());
-            return position_of(answer.wait());
+            ItemMaker maker;
+            return position_of(answer.wait(), maker);
           },
           py::arg("channel"), py::arg("data"), py::arg("is_json"), py::arg("tags"), py::arg("key"),
           py::arg("idempotency_key"), py::arg("skip_history"))

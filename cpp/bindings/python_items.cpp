@@ -53,31 +53,6 @@ const Class& handed_over(const Class* given) {
   return *given;
 }
 
-/// One epoch follows another rarely: its text is made once for all items in a row.
-py::object text_of(const Epoch& epoch) {
-  static Epoch last;
-  static PyObject* text = PyUnicode_FromString("");
-  if (epoch != last) {
-    const std::string_view name = epoch.text();
-    Py_DECREF(text);
-    text = PyUnicode_FromStringAndSize(name.data(), static_cast<Py_ssize_t>(name.size()));
-    last = epoch;
-  }
-  return py::reinterpret_borrow<py::object>(text);
-}
-
-/// The same for the channel's name, which all items of a reader share.
-py::object name_of(const std::shared_ptr<const std::string>& channel) {
-  static std::shared_ptr<const std::string>* last = new std::shared_ptr<const std::string>();
-  static PyObject* name = PyUnicode_FromString("");
-  if (*last != channel) {
-    Py_DECREF(name);
-    name = PyUnicode_FromStringAndSize(channel->data(), static_cast<Py_ssize_t>(channel->size()));
-    *last = channel;
-  }
-  return py::reinterpret_borrow<py::object>(name);
-}
-
 }  // namespace
 
 void use_item_classes(const py::type& message, const py::type& position) {
@@ -86,18 +61,35 @@ void use_item_classes(const py::type& message, const py::type& position) {
   position_class = new SlotClass<2>(position, {"offset", "epoch"});
 }
 
-py::object make_position(const Position& position) {
+py::object ItemMaker::position(const Position& position) {
   return handed_over(position_class).make({py::int_(position.offset), text_of(position.epoch)});
 }
 
-py::object make_message(const ReaderItem& item) {
-  const Publication& publication = item.entry->publication;
+py::object ItemMaker::message(const Entry& entry, const std::shared_ptr<const std::string>& channel,
+                              const Epoch& epoch) {
+  const Publication& publication = entry.publication;
   py::dict tags;
   for (const auto& [key, value] : publication.tags) tags[py::str(key)] = value;
   return handed_over(message_class)
-      .make({name_of(item.channel), py::int_(item.entry->offset), text_of(item.epoch),
-             py::bytes(publication.data), py::bool_(publication.content == ContentType::json),
-             std::move(tags), py::str(publication.key), py::int_(item.entry->wall_ms)});
+      .make({name_of(channel), py::int_(entry.offset), text_of(epoch), py::bytes(publication.data),
+             py::bool_(publication.content == ContentType::json), std::move(tags), py::str(publication.key),
+             py::int_(entry.wall_ms)});
+}
+
+py::object ItemMaker::text_of(const Epoch& epoch) {
+  if (!epoch_text_ || epoch != epoch_) {
+    epoch_text_ = py::str(epoch.text());
+    epoch_ = epoch;
+  }
+  return epoch_text_;
+}
+
+py::object ItemMaker::name_of(const std::shared_ptr<const std::string>& channel) {
+  if (channel != channel_) {
+    channel_name_ = py::str(*channel);
+    channel_ = channel;
+  }
+  return channel_name_;
 }
 
 }  // namespace carillon

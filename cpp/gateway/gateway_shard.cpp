@@ -190,6 +190,7 @@ void GatewayShard::stop() {
     io_->context.stop();
   });
   thread_.join();
+  shard_.close();  // a socket on its way here is closed now, not when the server is forgotten
   release_connections();
   flush_.reset();  // a ring is a descriptor
   io_.reset();
@@ -482,8 +483,8 @@ void GatewayShard::on_tick() {
 }
 
 void GatewayShard::drain(Entrance& entrance, Millis pace_ms) {
-  entrance.asked.fetch_add(
-      1);  // for this shard, so that nobody thinks that all have left before they are asked
+  // One more for this shard: nobody is to think that all have left before they are asked.
+  entrance.asked.fetch_add(1);
   auto receipt = std::make_shared<Receipt>([&entrance](bool /*has_run*/) { entrance.asked.fetch_sub(1); });
   shard_.run([this, at = &entrance, pace_ms, receipt = std::move(receipt)] {
     const auto pace = static_cast<std::uint64_t>(std::max<Millis>(0, pace_ms));

@@ -70,17 +70,14 @@ std::vector<ConfigOption> make_options() {
        0, kDayMs, true},
       {"takeover.socket", "", &ServerConfig::takeover_socket,
        "Unix socket at which 'carillon serve --takeover' finds this server; empty: "
-       "carillon-<uid>-<port>.sock in "
-       "$XDG_RUNTIME_DIR, else in /tmp"},
+       "carillon-<uid>-<port>.sock in $XDG_RUNTIME_DIR, else in /tmp"},
       {"takeover.timeout_ms", "", &ServerConfig::takeover_timeout_ms,
        "a takeover that is not through by then has failed, and the running server goes on; half of it is "
-       "given "
-       "to hooks that are to answer",
+       "given to hooks that are to answer",
        100, kDayMs},
       {"heartbeat.comment_interval_ms", "", &Heartbeat::comment_interval_ms,
        "SSE: a comment when nothing else was written for so long, less up to a quarter of it, which is "
-       "random; "
-       "0: never",
+       "random; 0: never",
        0, kDayMs},
       {"heartbeat.sse_retry_ms", "", &Heartbeat::sse_retry_ms, "reconnection time that EventSource is told",
        0, kDayMs},
@@ -120,8 +117,7 @@ constexpr std::array kChannelChoices{
     ChannelChoice{
         "slow_consumer", kSlowConsumerNames,
         "what becomes of a slow consumer: \"wait\" (it catches up from the log), \"skip\" (it is told a gap "
-        "and "
-        "goes on at the top) or \"disconnect\" (3008: SDKs come back and resume)",
+        "and goes on at the top) or \"disconnect\" (3008: SDKs come back and resume)",
         [](const ChannelOptions& options) { return static_cast<std::size_t>(options.slow_consumer); },
         [](ChannelOptions& options, std::size_t word) {
           options.slow_consumer = static_cast<SlowConsumer>(word);

@@ -212,11 +212,13 @@ void Server::stop() {
   is_running_ = false;
 }
 
-bool Server::drain(Millis deadline_ms, Millis pace_ms) {
+bool Server::drain(Millis deadline_ms, std::optional<Millis> pace_ms) {
   if (!is_running_) return true;
   const auto begun = begun_drains();
   const auto found = begun.find(kAllListeners);
-  return found != begun.end() ? found->second.get() : network_->gateway.drain(deadline_ms, pace_ms);
+  if (found != begun.end()) return found->second.get();
+  Gateway& gateway = network_->gateway;
+  return gateway.drain(deadline_ms, pace_ms.value_or(pace_for(gateway.connections(), deadline_ms)));
 }
 
 std::map<std::size_t, std::shared_future<bool>> Server::begun_drains() {
@@ -224,10 +226,10 @@ std::map<std::size_t, std::shared_future<bool>> Server::begun_drains() {
   return drains_;
 }
 
-Millis Server::pace_of(Millis deadline_ms) const {
+Millis Server::pace_for(std::size_t connections, Millis deadline_ms) const {
   if (config_.shutdown_pace_ms > 0) return std::min(deadline_ms, config_.shutdown_pace_ms);
   // A client per ms: a few need not wait for one another.
-  return std::min(deadline_ms / 2, static_cast<Millis>(network_->gateway.connections()));
+  return std::min(deadline_ms / 2, static_cast<Millis>(connections));
 }
 
 bool Server::is_draining() const { return network_->shared.is_draining; }
@@ -235,7 +237,6 @@ bool Server::is_draining() const { return network_->shared.is_draining; }
 std::optional<std::size_t> Server::begin_drain(const DrainRequest& request) {
   // Asked on a shard's thread, which must go on for the drain to end.
   const Millis deadline = request.deadline_ms.value_or(config_.shutdown_timeout_ms);
-  const Millis pace = request.pace_ms.value_or(pace_of(deadline));
   std::size_t connections = 0;
   std::optional<std::size_t> number;
   for (const ListenerInfo& each : network_->gateway.listeners()) {
@@ -244,6 +245,7 @@ std::optional<std::size_t> Server::begin_drain(const DrainRequest& request) {
     connections += each.connections;
   }
   if (request.port && !number) return std::nullopt;
+  const Millis pace = request.pace_ms.value_or(pace_for(connections, deadline));
   const std::lock_guard lock(drains_mutex_);
   std::shared_future<bool>& drain = drains_[request.port ? *number : kAllListeners];
   using std::chrono::seconds;
@@ -268,8 +270,13 @@ std::size_t Server::listen(const std::string& host, std::uint16_t port) {
   return network_->gateway.listen(host, port);
 }
 
-bool Server::drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms) {
-  return network_->gateway.drain_listener(number, deadline_ms, pace_ms);
+bool Server::drain_listener(std::size_t number, Millis deadline_ms, std::optional<Millis> pace_ms) {
+  Gateway& gateway = network_->gateway;
+  std::size_t connections = 0;
+  for (const ListenerInfo& each : gateway.listeners()) {
+    if (each.number == number) connections = each.connections;
+  }
+  return gateway.drain_listener(number, deadline_ms, pace_ms.value_or(pace_for(connections, deadline_ms)));
 }
 
 std::vector<std::tuple<std::size_t, std::string, std::uint16_t>> Server::listeners() const {

@@ -75,19 +75,17 @@ class Server {
   [[nodiscard]] std::string takeover_path() const;
   /// Idempotent. Readers get their last item, connections are closed. stats() and ledger() stay readable.
   void stop();
-  /// Asks every client to go, each at a random moment within `pace_ms`; true: all went within `deadline_ms`.
-  /// One that the API has begun is waited for instead. Blocks.
-  bool drain(Millis deadline_ms, Millis pace_ms);
-  /// What was not said in a drain, as configured.
-  [[nodiscard]] Millis pace_of(Millis deadline_ms) const;
+  /// Asks every client to go, each at a random moment within `pace_ms` (nothing: as configured); true: all
+  /// went within `deadline_ms`. A drain that the API has begun is waited for instead. Blocks.
+  bool drain(Millis deadline_ms, std::optional<Millis> pace_ms);
   /// A drain of the whole server has begun.
   [[nodiscard]] bool is_draining() const;
 
   /// Listens at one more address: its number. Throws std::system_error, ServerStopped.
   std::size_t listen(const std::string& host, std::uint16_t port);
-  /// Drains one listener and closes it; the others go on. Throws std::out_of_range: there is none of that
-  /// number. Blocks.
-  bool drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms);
+  /// The same for one listener, which is closed then; the others go on. Throws std::out_of_range: there is
+  /// none of that number.
+  bool drain_listener(std::size_t number, Millis deadline_ms, std::optional<Millis> pace_ms);
   /// Number, host and port of those that are open.
   [[nodiscard]] std::vector<std::tuple<std::size_t, std::string, std::uint16_t>> listeners() const;
 
@@ -140,6 +138,8 @@ class Server {
   using ReaderKey = std::pair<const ReaderQueue*, std::uint64_t>;
 
   std::optional<std::size_t> begin_drain(const DrainRequest& request);
+  /// Over which so many are asked to leave, where nobody says it.
+  [[nodiscard]] Millis pace_for(std::size_t connections, Millis deadline_ms) const;
   /// That the API has asked for.
   [[nodiscard]] std::map<std::size_t, std::shared_future<bool>> begun_drains();
   void run_house();

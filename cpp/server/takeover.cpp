@@ -123,14 +123,14 @@ void Takeover::hand_over(HandoverChannel& channel) {
     refusal = "it writes format " + std::to_string(kSnapshotFormat) + " of the hand-over, and version " +
               version + " reads " + std::to_string(oldest) + " to " + std::to_string(newest) +
               ": let its clients leave (SIGTERM) and start the new version then";
+  } else if (parts_.gateway.has_failed()) {  // before the drain that follows on it
+    refusal = "one of its threads has died: restart it (" + parts_.gateway.failure() + ")";
   } else if (parts_.is_draining) {
     refusal = "its clients are being asked to leave already: start without --takeover when it has ended";
   } else if (!parts_.gateway.can_be_given_away()) {
     refusal =
         "one of its listeners is being drained, or the first one is closed: try again after the drain, or "
         "let its clients leave (SIGTERM) and start the new version then";
-  } else if (parts_.gateway.has_failed()) {
-    refusal = "one of its threads has died: restart it (" + parts_.gateway.failure() + ")";
   }
   if (!refusal.empty()) {
     channel.send(kRefusal, refusal, {}, std::chrono::steady_clock::now() + kAskTime);

@@ -48,8 +48,7 @@ class SseSession final : public Session {
   Identity identity_;
   std::string client_;
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
-  const Millis
-      comment_interval_ms_;  // its own: what all were sent at once is not followed by comments at once
+  const Millis comment_interval_ms_;  // its own: comments do not come at once where events did
   Millis comment_due_ms_ = kNoDeadline;
   bool is_ending_ = false;
 };

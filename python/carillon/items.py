@@ -51,20 +51,6 @@ class Message:
         """Where to resume after this message; None if it has no place in a log."""
         return Position(self.offset, self.epoch) if self.offset else None
 
-    @classmethod
-    def of(cls, publication: _core.Publication) -> Message:
-        """A message from what the native module handed over."""
-        return cls(
-            publication.channel,
-            publication.offset,
-            publication.epoch,
-            publication.data,
-            publication.is_json,
-            publication.tags,
-            publication.key,
-            publication.time_ms,
-        )
-
 
 _core.use_item_classes(Message, Position)
 

@@ -22,7 +22,7 @@ from .cursor import Cursor
 from .demo import pages as demo_pages
 from .errors import AddressInUse, ForkedError, ServerFailed, ServerStopped, StoreError, from_core
 from .hooks import HookDecorators, HookTable
-from .items import ClientInfo, History, Message
+from .items import ClientInfo, History
 from .listener import Listener, url_of
 from .payload import encode
 from .position import Position
@@ -498,7 +498,7 @@ class Server(HookDecorators):
         """
         position = Position.of(since)
         try:
-            publications, offset, epoch = self._running().history(
+            messages, top = self._running().history(
                 channel,
                 limit,
                 position.epoch if position else None,
@@ -509,7 +509,7 @@ class Server(HookDecorators):
             raise
         except Exception as error:
             raise from_core(error) from None
-        return History([Message.of(publication) for publication in publications], Position(offset, epoch))
+        return History(messages, top)
 
     def history_remove(self, channel: str) -> None:
         """Empties the log of a channel. Offset and epoch go on."""

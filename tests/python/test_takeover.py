@@ -402,14 +402,14 @@ async def open_ws(port: int) -> Any:
         yield client
 
 
-def with_hook(port: int, path: Path, answer_after_s: float, timeout_ms: int) -> Server:
+def with_hook(port: int, path: Path, answer_after_s: float, timeout_ms: int, pattern: str = "*") -> Server:
     server = Server(
         port=port,
         insecure=True,
         config={"takeover": {"socket": str(path), "timeout_ms": timeout_ms}},
     )
 
-    @server.on_subscribe("*")
+    @server.on_subscribe(pattern)
     async def decide(_: carillon.SubscribeContext) -> bool:
         await asyncio.sleep(answer_after_s)
         return True
@@ -437,14 +437,18 @@ def test_a_call_that_waits_for_a_hook_is_finished_first(tmp_path: Path) -> None:
 
 def test_who_waits_too_long_for_a_hook_is_drained_and_comes_back(tmp_path: Path) -> None:
     async def play() -> None:
-        old = with_hook(0, tmp_path / "s", 30, 600).start()
+        old = with_hook(0, tmp_path / "s", 30, 600, "a").start()
         old.offer_takeover()
         async with open_ws(old.port) as slow, open_ws(old.port) as quick:
-            await slow.command(2, subscribe={"channel": "a"})
+            for client in (slow, quick):
+                await client.command(2, subscribe={"channel": "b"})
+                assert "subscribe" in await client.next()
+            await slow.command(3, subscribe={"channel": "a"})
             await asyncio.sleep(0.1)
             new = with_hook(old.port, tmp_path / "s", 0, 5_000)
             with await asyncio.to_thread(new.take_over):
                 assert old.is_given_away
+                assert len(new.presence("b")) == 1  # who stays behind is not there any more
                 await asyncio.to_thread(old.drain, 3)
                 await asyncio.to_thread(old.stop)
                 async with asyncio.timeout(10):

@@ -109,12 +109,40 @@ TEST_P(GatewayShardTest, AnEndThatComesWithTheRequestIsSeen) {
   EXPECT_TRUE(becomes([this] { return gateway_shard.counters().requests == 1 && shared.connections == 0; }));
 }
 
-TEST_P(GatewayShardTest, AStopTakesItsConnectionsOffTheCount) {
+TEST_P(GatewayShardTest, AStopTakesItsConnectionsOffEveryCount) {
   for (int i = 0; i < 3; ++i) connect(kStream);
+  connect("GET");  // a handshake that is not over
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 3; }));
+  EXPECT_EQ(shared.admission.handshakes(), 1U);
+  gateway_shard.drain(shared.entrance, 60'000);
+  ASSERT_TRUE(becomes([this] { return shared.entrance.asked == 4; }));
   gateway_shard.stop();
   EXPECT_EQ(shared.connections, 0U);
+  EXPECT_EQ(shared.entrance.connections, 0U);
+  EXPECT_EQ(shared.entrance.asked, 0U);
+  EXPECT_EQ(shared.admission.handshakes(), 0U);
   EXPECT_EQ(gateway_shard.counters().sse, 0U);
+}
+
+TEST_P(GatewayShardTest, WhoGoesIsTakenOffEveryCount) {
+  connect(kStream);
+  connect("GET");
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
+  EXPECT_EQ(shared.entrance.connections, 2U);
+  EXPECT_EQ(shared.admission.handshakes(), 1U);
+  for (const int far_end : far_ends) ::shutdown(far_end, SHUT_RDWR);
+  EXPECT_TRUE(becomes([this] { return shared.connections == 0; }));
+  EXPECT_EQ(shared.entrance.connections, 0U);
+  EXPECT_EQ(shared.admission.handshakes(), 0U);
+}
+
+TEST_P(GatewayShardTest, ASocketThatNobodyTakesIsOffEveryCount) {
+  gateway_shard.stop();
+  connect(kStream);
+  EXPECT_EQ(shared.connections, 0U);
+  EXPECT_EQ(shared.entrance.connections, 0U);
+  EXPECT_EQ(shared.admission.handshakes(), 0U);
+  EXPECT_TRUE(is_ended(far_ends[0]));
 }
 
 TEST_P(GatewayShardTest, ADrainIsSpreadOverItsTime) {

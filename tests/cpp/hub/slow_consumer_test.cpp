@@ -171,6 +171,28 @@ TEST_F(SlowConsumerTest, AGroupThatItsShardServedTooLateIsNotSlow) {
   EXPECT_FALSE(reader.gaps[0].is_skip);
 }
 
+TEST_F(SlowConsumerTest, WhoHasCaughtUpIsNotSlowWhenItsShardIsLate) {
+  PlainReader reader(shard());
+  subscribe(reader, "disconnect");
+  fall_behind(reader, "disconnect", 1, 5);
+  resume(reader);
+  publish_numbers("disconnect", 6, 6'005);
+  settle();
+  EXPECT_EQ(reader.slow, 0U) << "it has taken whatever it was offered";
+}
+
+TEST_F(SlowConsumerTest, ACursorThatIsOpenedAgainBeginsAnew) {
+  PlainReader reader(shard());
+  subscribe(reader, "disconnect");
+  fall_behind(reader, "disconnect", 1, 40);
+  unsubscribe(reader);
+  reader.is_full = false;
+  subscribe(reader, "disconnect", Since{{}, true, 0});
+  settle();
+  EXPECT_EQ(reader.slow, 0U);
+  EXPECT_EQ(reader.taken, numbers(1, 40));
+}
+
 TEST_F(SlowConsumerTest, WhereThereAreNoOffsetsWhatIsPassedOverIsOnlyCounted) {
   PlainReader reader(shard());
   subscribe(reader, "skip");

@@ -268,6 +268,32 @@ TEST_F(ServerTakeover, WhoeverFailsOnTheWayTheRunningServerGoesOn) {
   EXPECT_TRUE(json::parse(servers.back()->ledger())["is_balanced"].get<bool>());
 }
 
+TEST_F(ServerTakeover, WhoDiesInTheMiddleOfTheSnapshotLeavesTheRunningServerServing) {
+  Server& server = start(1, {{"takeover", {{"timeout_ms", 1'000}}}});
+  for (int i = 0; i < 20'000; ++i) {  // more than a socket takes
+    server.publish("room-" + std::to_string(i), {.data = "1"}, {}, [](const AppendResult&) {});
+  }
+  BlockingClient client(port);
+  client.open_sse("room", "");
+  {
+    HandoverChannel channel = ask();
+    EXPECT_TRUE(channel.receive(Time::now() + std::chrono::seconds(5)).descriptors.empty());  // the logs
+    std::this_thread::sleep_for(milliseconds(200));  // and what comes then is not read
+  }
+  for (int number = 1; client.read_sse().empty() && client.problem().empty(); ++number) publish(number);
+  EXPECT_EQ(client.problem(), "");
+  EXPECT_FALSE(server.given_away().has_value());
+}
+
+TEST_F(ServerTakeover, AStopEndsAHandOverThatIsUnderWay) {
+  Server& server = start(1);
+  HandoverChannel channel = ask();
+  std::ignore = snapshot_of(channel);
+  const auto begin = Time::now();
+  server.stop();
+  EXPECT_LT(Time::now() - begin, milliseconds(3'000)) << "takeover.timeout_ms is five seconds";
+}
+
 /// Takes every question, and never answers.
 class SilentQueue final : public EventQueue {
  public:

@@ -39,6 +39,25 @@ Verdict denied(std::uint32_t code = 0, std::string reason = {}) {
   return verdict;
 }
 
+// ---- takeovers
+
+TEST_F(Records, ATakeoverIsNoCloseAndTheNextOneHasTheRecord) {
+  WsClient socket(world);
+  socket.connect("?user=ann");
+  SseClient stream(world);
+  stream.open("channel=c");
+  world.run();
+  log.lines.clear();
+  ASSERT_TRUE(world.take_over());
+  EXPECT_TRUE(log.lines.empty()) << "they are still there";
+  world.lanes[0]->context->log = &log;
+  world.advance(5'000);
+  socket.cut();
+  world.run();
+  ASSERT_EQ(log.lines.size(), 1U);
+  EXPECT_TRUE(log.lines[0].starts_with("websocket close ann ")) << log.lines[0];
+}
+
 // ---- goodbyes
 
 TEST_F(Records, AGoodbyeThatHasLeftIsToldByItsCode) {
