@@ -484,7 +484,15 @@ struct Played {
   std::uint64_t judged = 0;
 };
 
+// One thread has no races: under ThreadSanitizer it is enough to see that nothing is reported.
+#ifdef __SANITIZE_THREAD__
+constexpr std::uint64_t kShare = 10;
+#else
+constexpr std::uint64_t kShare = 1;
+#endif
+
 Played play_seeds(std::uint64_t first, std::uint64_t count, Setting setting) {
+  count /= kShare;
   if (const char* only = std::getenv("CARILLON_SEED"); only != nullptr) {
     first = std::strtoull(only, nullptr, 10);
     count = 1;
@@ -515,14 +523,14 @@ TEST(Journals, HaveNoGapThatWasNotToldWhereTheHistoryIsSmall) {
 }
 
 TEST(Journals, AreWholeOverTakeoversAtAnyTime) {
-  EXPECT_GT(play_seeds(40'001, 1'500, {.is_taken_over = true}).takeovers, 10'000U);
+  EXPECT_GT(play_seeds(40'001, 1'500, {.is_taken_over = true}).takeovers, 10'000U / kShare);
   play_seeds(50'001, 1'000, {.cuts_while_clogged = false, .is_taken_over = true});
   play_seeds(60'001, 1'000, {.has_small_history = true, .is_taken_over = true});
 }
 
 TEST(Journals, HoldWhateverBecomesOfSlowConsumers) {
-  EXPECT_GT(play_seeds(70'001, 1'000, {.policy = SlowConsumer::skip}).judged, 1'000U);
-  EXPECT_GT(play_seeds(80'001, 1'000, {.policy = SlowConsumer::disconnect}).judged, 300U);
+  EXPECT_GT(play_seeds(70'001, 1'000, {.policy = SlowConsumer::skip}).judged, 1'000U / kShare);
+  EXPECT_GT(play_seeds(80'001, 1'000, {.policy = SlowConsumer::disconnect}).judged, 300U / kShare);
   play_seeds(90'001, 500, {.has_small_history = true, .policy = SlowConsumer::skip});
   play_seeds(100'001, 500, {.is_taken_over = true, .policy = SlowConsumer::skip});
   play_seeds(110'001, 500, {.is_taken_over = true, .policy = SlowConsumer::disconnect});
