@@ -254,13 +254,12 @@ async def test_a_closed_subscription_says_so(carillon_server: Server) -> None:
 def test_a_message_outlives_its_server() -> None:
     server = Server().start()
     server.publish("c", {"n": 1})
-    messages = server.history("c").messages
-    publication = server._core.history("c", 1, None, 0, False)[0][0]
-    view = memoryview(publication)
+    (message,) = server.history("c").messages
+    view = memoryview(message.data)
     server.stop()
     del server
-    assert messages[0].json() == {"n": 1}
-    assert bytes(view) == publication.data == b'{"n":1}'
+    assert message.json() == {"n": 1}
+    assert bytes(view) == message.data == b'{"n":1}'
 
 
 def test_a_stop_under_load_hurts_nobody() -> None:
