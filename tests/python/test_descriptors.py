@@ -115,7 +115,7 @@ UPGRADE = (
 )
 
 
-# Not marked "wire": UndefinedBehaviorSanitizer opens a pipe to look at a pointer, and takes it for a bad one without.
+# Not marked "wire": UndefinedBehaviorSanitizer opens a pipe to check a pointer, and has none here.
 def test_newcomers_are_refused_in_their_own_way_and_those_connected_notice_nothing(
     process: tuple[subprocess.Popen[str], str],
 ) -> None:
