@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,8 @@ import carillon
 import pytest
 from carillon import Message, Server, sync
 from carillon.testing import FaultProxy, wait_until
+from carillon.transports.http_source import http_client
+from carillon.transports.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -42,6 +45,16 @@ async def mute_server(heads: list[str]) -> AsyncIterator[str]:
 )
 def test_an_address_may_name_the_web_socket_and_a_path(url: str, base: str) -> None:
     assert carillon.connect(url).url == base
+
+
+@pytest.mark.parametrize(("scheme", "loads"), [("http", False), ("https", True)])
+def test_certificates_are_read_only_for_tls(
+    scheme: str, *, loads: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded: list[object] = []
+    monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: loaded.append(1))
+    http_client(Settings(f"{scheme}://host:1"))
+    assert bool(loaded) == loads
 
 
 async def test_a_handshake_says_who_comes_and_is_not_waited_for_longer_than_told() -> None:
