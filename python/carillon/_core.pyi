@@ -124,6 +124,7 @@ class LoadSettings(metaclass=_NativeType):
     publish_by: str
     api_key: str
     channel: str
+    user: str
     connections: int
     channels: int
     channels_per_connection: int
@@ -141,6 +142,8 @@ class LoadSettings(metaclass=_NativeType):
     return_s: float
     staying: int
     return_port: int
+    awaits_replies: bool
+    slice_s: float
     is_spinning: bool
     worker: int
     workers: int
@@ -203,6 +206,13 @@ class LoadCutReport(metaclass=_NativeType):
     @property
     def staying_storm(self) -> LoadHistogram: ...
 
+class LoadSlice(metaclass=_NativeType):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # refuses: only a report has some
+    @property
+    def latency(self) -> LoadHistogram: ...
+    @property
+    def publish(self) -> LoadHistogram: ...
+
 class LoadReport(metaclass=_NativeType):
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # refuses: only a run makes one
     @property
@@ -211,6 +221,14 @@ class LoadReport(metaclass=_NativeType):
     def latency(self) -> LoadHistogram: ...
     @property
     def last_subscriber(self) -> LoadHistogram: ...
+    @property
+    def publish(self) -> LoadHistogram: ...
+    @property
+    def slices(self) -> list[LoadSlice]: ...
+    @property
+    def received_bytes(self) -> int: ...
+    @property
+    def sent_bytes(self) -> int: ...
     @property
     def ping_gaps(self) -> LoadHistogram: ...
     @property

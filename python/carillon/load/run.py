@@ -51,7 +51,7 @@ class Progress:
 
 def workers_for(connections: int, servers: int = 1) -> int:
     """How many worker processes that many connections, to so many servers, need on this machine."""
-    each = math.ceil(connections / servers)
+    each = max(1, math.ceil(connections / servers))
     return servers * math.ceil(each / min(WORKER_CONNECTIONS, connections_max()))
 
 
