@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import errors, sync, testing
+    from . import errors, lab, sync, testing
     from .channel import Channel
     from .client import Client, Subscription, connect
     from .cursor import Cursor
@@ -68,7 +68,7 @@ _HOMES = {
     "server": ("Server",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("errors", "sync", "testing")
+_MODULES = ("errors", "lab", "sync", "testing")
 
 __all__ = [
     "AddressInUse",
@@ -105,6 +105,7 @@ __all__ = [
     "__version__",
     "connect",
     "errors",
+    "lab",
     "sync",
     "testing",
 ]
