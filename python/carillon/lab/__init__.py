@@ -1,12 +1,85 @@
 """A laboratory for fan-out strategies: measure, model, draw, decide.
 
-`compare` runs real servers on this machine, `calibrate` learns from it what each piece of work costs,
-`simulate` plays fleets that no one machine has, `recommend` chooses, and the `plot_` functions draw what was
-found. The extra `lab` of the package brings numpy, pandas and matplotlib, without which rows are lists of
-dicts, and there is no simulator and no picture.
+`compare` runs real servers on this machine, `watch_switch` changes the strategy of a live channel,
+`calibrate` learns what each piece of work costs here, `simulate` plays fleets that no one machine has and
+`check_model` holds it against what was measured, `recommend` chooses, and the `plot_` functions draw what was
+found. The extra `lab` of the package brings numpy (for `simulate`), matplotlib (for the pictures) and pandas
+(without which rows are lists of dicts).
 """
 
-from .capacity import LabError
-from .compare import compare
+from __future__ import annotations
 
-__all__ = ["LabError", "compare"]
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .capacity import LabError, online_max
+    from .cell import Strategy, Transport
+    from .compare import compare
+    from .costs import Costs, TransportCosts
+    from .fleet import Fleet, Population
+    from .outcome import Simulation
+    from .picture import Picture
+    from .plots import plot_cost, plot_latencies, plot_switch, plot_trade_off
+    from .recommend import Recommendation, recommend
+    from .simulate import simulate
+    from .workload import Workload
+
+_HOMES = {
+    "capacity": ("LabError", "online_max"),
+    "cell": ("Strategy", "Transport"),
+    "compare": ("compare",),
+    "costs": ("Costs", "TransportCosts"),
+    "fleet": ("Fleet", "Population"),
+    "outcome": ("Simulation",),
+    "picture": ("Picture",),
+    "plots": ("plot_cost", "plot_latencies", "plot_switch", "plot_trade_off"),
+    "recommend": ("Recommendation", "recommend"),
+    "simulate": ("simulate",),
+    "workload": ("Workload",),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+_EXTRA = ("matplotlib", "numpy")
+
+__all__ = [
+    "Costs",
+    "Fleet",
+    "LabError",
+    "Picture",
+    "Population",
+    "Recommendation",
+    "Simulation",
+    "Strategy",
+    "Transport",
+    "TransportCosts",
+    "Workload",
+    "compare",
+    "online_max",
+    "plot_cost",
+    "plot_latencies",
+    "plot_switch",
+    "plot_trade_off",
+    "recommend",
+    "simulate",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME_OF.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        module = importlib.import_module(f".{home}", __name__)
+    except ImportError as error:
+        if error.name not in _EXTRA:
+            raise
+        raise ImportError(
+            f"lab.{name} needs {error.name}: pip install 'carillon-hub[lab]'", name=error.name
+        ) from None
+    value = getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
