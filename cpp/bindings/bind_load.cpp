@@ -24,6 +24,7 @@ py::dict progress_of(load::Board& board) {
   progress["published"] = header.published.load();
   progress["completed"] = header.completed.load();
   progress["deliveries"] = header.deliveries.load();
+  progress["measuring_since_ns"] = header.measuring_since_ns.load();
   progress["is_measuring"] = header.is_measuring.load() != 0;
   progress["is_over"] = header.is_over.load() != 0;
   return progress;

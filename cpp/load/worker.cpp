@@ -510,6 +510,7 @@ void Worker::hold() {
   const CpuTime cpu_before = server_.cpu();
   const std::uint64_t start_ns = clock_ns();
   const std::uint64_t end_ns = start_ns + to_ns(settings_.seconds);
+  state_.measuring_since_ns.store(start_ns);
   state_.is_measuring.store(1);
   while (clock_ns() < end_ns && !has_failed()) turn(kWaitNs);
   report_.window_s = static_cast<double>(clock_ns() - start_ns) / 1e9;

@@ -13,29 +13,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .calibrate import calibrate
     from .capacity import LabError, online_max
     from .cell import Strategy, Transport
     from .compare import compare
     from .costs import Costs, TransportCosts
     from .fleet import Fleet, Population
+    from .model_check import check_model
     from .outcome import Simulation
     from .picture import Picture
     from .plots import plot_cost, plot_latencies, plot_switch, plot_trade_off
     from .recommend import Recommendation, recommend
     from .simulate import simulate
+    from .switching import watch_switch
     from .workload import Workload
 
 _HOMES = {
+    "calibrate": ("calibrate",),
     "capacity": ("LabError", "online_max"),
     "cell": ("Strategy", "Transport"),
     "compare": ("compare",),
     "costs": ("Costs", "TransportCosts"),
     "fleet": ("Fleet", "Population"),
+    "model_check": ("check_model",),
     "outcome": ("Simulation",),
     "picture": ("Picture",),
     "plots": ("plot_cost", "plot_latencies", "plot_switch", "plot_trade_off"),
     "recommend": ("Recommendation", "recommend"),
     "simulate": ("simulate",),
+    "switching": ("watch_switch",),
     "workload": ("Workload",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -53,6 +59,8 @@ __all__ = [
     "Transport",
     "TransportCosts",
     "Workload",
+    "calibrate",
+    "check_model",
     "compare",
     "online_max",
     "plot_cost",
@@ -61,6 +69,7 @@ __all__ = [
     "plot_trade_off",
     "recommend",
     "simulate",
+    "watch_switch",
 ]
 
 
@@ -71,11 +80,11 @@ def __getattr__(name: str) -> Any:
     try:
         module = importlib.import_module(f".{home}", __name__)
     except ImportError as error:
-        if error.name not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
-        raise ImportError(
-            f"lab.{name} needs {error.name}: pip install 'carillon-hub[lab]'", name=error.name
-        ) from None
+        text = f"lab.{name} needs {missing}: pip install 'carillon-hub[lab]'"
+        raise ImportError(text, name=missing) from None
     value = getattr(module, name)
     globals()[name] = value
     return value

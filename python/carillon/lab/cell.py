@@ -72,7 +72,7 @@ class Cell:
     @property
     def publications(self) -> int:
         """Messages of the measured window."""
-        return max(1, math.ceil(self.publish_rate * self.seconds))
+        return publications_of(self.publish_rate, self.seconds)
 
     @property
     def inbox_entries(self) -> int:
@@ -107,6 +107,11 @@ class Cell:
     def __str__(self) -> str:
         """In words, for a progress bar."""
         return f"{self.strategy} over {self.transport}, {self.members:,} members, {self.connections:,} online"
+
+
+def publications_of(publish_rate: float, seconds: float) -> int:
+    """How many are due in so many seconds, the first one at once."""
+    return max(1, math.ceil(publish_rate * seconds - 1e-9))
 
 
 def _one_of(field: str, value: object, choices: tuple[str, ...]) -> None:

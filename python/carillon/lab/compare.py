@@ -67,14 +67,14 @@ def compare(
 
     Returns:
         A `pandas.DataFrame` where pandas is installed, else a list of dicts. Columns: `strategy`,
-        `transport`, `channels`, `members`, `online` (connections), `publish_rate`, `payload`,
-        `publications`, `deliveries`. Milliseconds, each p10, p50, p90, p99, p999, max: `publish_…_ms` (until
-        the publisher has its reply), `delivery_…_ms` (of every delivery), `last_…_ms` (until the last
-        subscriber has it). `publish_us` and `delivery_us`: CPU time of the server per publication, all its
-        work included, and the same divided among the deliveries. `wire_bytes`: per delivery, above TCP, both
-        directions. `memory_mib`: resident, with all connections and inboxes. `store_writes`: inbox entries
-        per publication. `inbox_read_ms` and `inbox_read_p99_ms`: an offline member asks for its newest 100
-        over the server API. What a row does not have is None (NaN in pandas).
+        `transport`, `channels`, `members`, `online` (connections), `publish_rate`, `payload`, `threshold`,
+        `sweep_interval_ms`, `publications`, `deliveries`. Milliseconds, each p10, p50, p90, p99, p999, max:
+        `publish_…_ms` (until the publisher has its reply), `delivery_…_ms` (of every delivery), `last_…_ms`
+        (until the last subscriber has it). `publish_us` and `delivery_us`: CPU time of the server per
+        publication, all its work included, and the same divided among the deliveries. `wire_bytes`: per
+        delivery, above TCP, both directions. `memory_mib`: resident, with all connections and inboxes.
+        `store_writes`: inbox entries per publication. `inbox_read_ms` and `inbox_read_p99_ms`: an offline
+        member asks for its newest 100 over the server API. What a row does not have is None (NaN in pandas).
 
     Raises:
         LabError: A value is wrong, or this machine cannot hold it: raised for the whole grid before anything
@@ -181,6 +181,8 @@ def _loaded(cell: Cell, result: LoadResult) -> Row:
         "online": cell.connections,
         "publish_rate": cell.publish_rate,
         "payload": cell.payload,
+        "threshold": cell.threshold,
+        "sweep_interval_ms": cell.sweep_interval_ms,
         "publications": publications,
         "deliveries": result.deliveries,
         **times("publish", result.publish),

@@ -128,9 +128,8 @@ class Costs:
 
     def save(self, path: str | Path) -> None:
         """Writes them down as JSON."""
-        document = asdict(self, dict_factory=dict) | {
-            "transports": {name: asdict(costs) for name, costs in self.transports.items()}
-        }
+        document = {each.name: getattr(self, each.name) for each in fields(self)}
+        document["transports"] = {name: asdict(costs) for name, costs in self.transports.items()}
         Path(path).write_text(json.dumps(document, indent=2) + "\n")
 
     @classmethod

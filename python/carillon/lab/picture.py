@@ -109,7 +109,7 @@ def legend(axes: Axes, **options: Any) -> None:
 def quantity(value: float, digits: int = 2) -> str:
     """A number as a person would say it: 1,234 or 0.37."""
     if value >= 100:
-        return f"{round(value, -len(str(int(value))) + digits + 1):,.0f}"
+        return f"{round(value, digits - len(str(int(value)))):,.0f}"
     return f"{value:.{digits}g}"
 
 

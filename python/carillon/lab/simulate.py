@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
 from .capacity import LabError
-from .cell import STRATEGIES, Strategy
+from .cell import STRATEGIES, Strategy, publications_of
 from .costs import Costs
 from .fleet import Fleet, Population
 from .jobs import Jobs, Queues, expand, split
@@ -137,7 +136,7 @@ class _Run:
 
     def _publish(self) -> None:
         settings = self.settings
-        wanted = max(1, math.ceil(settings.publish_rate * settings.seconds))
+        wanted = publications_of(settings.publish_rate, settings.seconds)
         if wanted > EVENTS_MAX:
             raise LabError(f"publish_rate x seconds: {wanted:,} publications; {EVENTS_MAX:,} are the limit")
         if settings.is_paced:
@@ -359,6 +358,8 @@ class _Run:
             "members": settings.population.largest,
             "publish_rate": settings.publish_rate,
             "payload": settings.payload,
+            "threshold": settings.threshold,
+            "sweep_interval_ms": settings.sweep_s * 1e3,
         }
 
     def _too_many(self, events: int) -> LabError:

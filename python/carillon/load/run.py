@@ -37,6 +37,7 @@ class Progress:
         published: Messages, those of the warm-up, too.
         completed: Of them, those that every subscriber has.
         deliveries: Deliveries, those of the warm-up, too.
+        measuring_since_ns: When the measured window began, as `time.monotonic_ns()` tells it; 0: not yet.
         is_measuring: The measured window has begun.
         is_over: It has ended.
     """
@@ -45,6 +46,7 @@ class Progress:
     published: int
     completed: int
     deliveries: int
+    measuring_since_ns: int
     is_measuring: bool
     is_over: bool
 
