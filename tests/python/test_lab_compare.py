@@ -74,6 +74,21 @@ def test_nobody_online_and_everybody() -> None:
         assert (row["inbox_read_ms"] is not None) == (row["online"] < row["members"])
 
 
+def test_all_members_online_without_a_socket() -> None:
+    rows = rows_of(
+        lab.compare(
+            ["write", "read"], 3_000, [0.5, 1], transports="memory", channels=2, sweep_interval_ms=20, **FAST
+        )
+    )
+    for row in rows:
+        assert row["deliveries"] == 20 * row["online"]
+        assert row["store_writes"] == (3_000 if row["strategy"] == "write" else 0)
+        assert row["wire_bytes"] > 128
+        assert row["publish_us"] > 0
+        assert row["memory_mib"] > 1
+        assert (row["inbox_read_ms"] is None) == (row["online"] == 3_000)
+
+
 def test_many_channels_share_the_publications() -> None:
     (row,) = rows_of(lab.compare("write", 10, 0.5, channels=4, **FAST))
     assert row["channels"] == 4

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .capacity import LabError, inbox_entries_of
+
+if TYPE_CHECKING:
+    from .table import Row
 
 Strategy = Literal["write", "read", "hybrid", "adaptive"]
 Transport = Literal["ws", "sse", "poll", "memory"]
@@ -17,6 +20,8 @@ CHANNEL = "lab"
 MEMBER = "m"  # and a number: connection i is that of member i
 PAYLOAD_BYTES_MIN = 20  # quotes and a number, by which the generator knows each message
 HISTORY = 1_000
+_WARMUP = 5
+_SLACK_S = 60.0
 HEARTBEATS = {"client": {"insecure": True, "ping_interval": "0s"}, "heartbeat": {"comment_interval_ms": 0}}
 
 
@@ -75,6 +80,23 @@ class Cell:
         return publications_of(self.publish_rate, self.seconds)
 
     @property
+    def warmup(self) -> int:
+        """Messages before it, some to each channel."""
+        return _WARMUP * self.channels
+
+    @property
+    def give_up_s(self) -> float:
+        """A cell that takes longer is more than the machine can do."""
+        return 10 * self.seconds + _SLACK_S
+
+    def too_fast(self, so_far: str) -> str:
+        """Why it was given up, and what to do."""
+        return (
+            f"publish_rate: {self.publish_rate:g} per second is more than this machine can do ({self}): "
+            f"{so_far} after {self.give_up_s:.0f} s. Give a lower rate"
+        )
+
+    @property
     def inbox_entries(self) -> int:
         """Entries that the inboxes may come to hold."""
         return inbox_entries_of(self.members, self.publications)
@@ -103,6 +125,20 @@ class Cell:
             "sweep_interval": f"{self.sweep_interval_ms}ms",
         }
         return {**HEARTBEATS, "channels": {f"{CHANNEL}*": options}}
+
+    def to_row(self) -> Row:
+        """The columns that say what was measured."""
+        return {
+            "strategy": self.strategy,
+            "transport": self.transport,
+            "channels": self.channels,
+            "members": self.members,
+            "online": self.connections,
+            "publish_rate": self.publish_rate,
+            "payload": self.payload,
+            "threshold": self.threshold,
+            "sweep_interval_ms": self.sweep_interval_ms,
+        }
 
     def __str__(self) -> str:
         """In words, for a progress bar."""

@@ -9,13 +9,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
-from ..errors import CommandError
 from ..load import Load, run_load
 from ..load.serving import place, serving
 from ..progress_line import ProgressLine
 from .capacity import LabError, check
 from .cell import CHANNEL, MEMBER, Cell, Strategy, Transport
+from .percentiles import columns, inbox_columns
 from .server_api import ServerApi
+from .sinks import measure_sinks
 from .table import Row, Table, table_of
 
 if TYPE_CHECKING:
@@ -24,10 +25,7 @@ if TYPE_CHECKING:
     from ..load import LoadResult, Progress
     from ..load.serving import Placement
 
-_WARMUP = 5  # publications before the measured window
 _READERS = 40  # offline members whose inboxes are read
-_SLACK_S = 60.0  # what a cell may take beyond its seconds, ten times over, before it is given up
-_PERCENTILES = (("p10", 0.1), ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
 
 
 def compare(
@@ -117,14 +115,13 @@ def compare(
 
 def measure(cell: Cell, show: Callable[[float, str], None] = lambda share, text: None) -> Row:
     """Measures one cell; `show` is told how much of it is done, and what is going on."""
-    placement = place(cell.connections)
     show(0.0, "starting")
-    with (
-        serving(placement, cell.config()) as server,
-        ServerApi(server.host, server.port) as api,
-    ):
+    if not cell.has_sockets:
+        return measure_sinks(cell)
+    placement = place(cell.connections)
+    with serving(placement, cell.config()) as server, ServerApi(server.host, server.port) as api:
         for channel in cell.channel_names:
-            _add_members(api, cell, channel)
+            api.add_members(channel, cell.member_names())
         load = Load(
             host=server.host,
             port=server.port,
@@ -138,19 +135,26 @@ def measure(cell: Cell, show: Callable[[float, str], None] = lambda share, text:
             rate_per_s=cell.publish_rate,
             seconds=0.0,
             messages=cell.publications,
-            warmup=_WARMUP * cell.channels,
+            warmup=cell.warmup,
             awaits_replies=True,
             is_spinning=placement.has_own_cores,
             server_pids=(server.pid,),
         )
         result = _run(cell, load, placement, show)
         show(1.0, "reading inboxes")
-        return {**_loaded(cell, result), **_stored(cell, api, load), **_read(cell, api)}
+        stats = api.stats()
+        return {
+            **cell.to_row(),
+            **_loaded(result),
+            "memory_mib": stats["resident_bytes"] / 2**20,
+            "store_writes": stats["inbox_entries"] / (cell.warmup + cell.publications),
+            **inbox_columns(_read_inboxes(cell, api)),
+        }
 
 
 def _run(cell: Cell, load: Load, placement: Placement, show: Callable[[float, str], None]) -> LoadResult:
     total = load.warmup + load.messages
-    give_up_s = time.monotonic() + 10 * cell.seconds + _SLACK_S
+    give_up_s = time.monotonic() + cell.give_up_s
 
     def on_progress(progress: Progress) -> None:
         if progress.live < cell.connections:
@@ -158,11 +162,7 @@ def _run(cell: Cell, load: Load, placement: Placement, show: Callable[[float, st
         else:
             show(progress.completed / total, f"{progress.deliveries:,} delivered")
         if time.monotonic() > give_up_s:
-            raise LabError(
-                f"publish_rate: {cell.publish_rate:g} per second is more than this machine can do ({cell}): "
-                f"{progress.completed:,} of {total:,} publications were through after "
-                f"{10 * cell.seconds + _SLACK_S:.0f} s. Give a lower rate"
-            )
+            raise LabError(cell.too_fast(f"{progress.completed:,} of {total:,} publications were through"))
 
     result = run_load(load, cores=placement.generator_cores, on_progress=on_progress)
     if not result.is_clean:
@@ -170,76 +170,30 @@ def _run(cell: Cell, load: Load, placement: Placement, show: Callable[[float, st
     return result
 
 
-def _loaded(cell: Cell, result: LoadResult) -> Row:
+def _loaded(result: LoadResult) -> Row:
     publications = result.publish.count
     wire_bytes = result.received_bytes + result.sent_bytes
     return {
-        "strategy": cell.strategy,
-        "transport": cell.transport,
-        "channels": cell.channels,
-        "members": cell.members,
-        "online": cell.connections,
-        "publish_rate": cell.publish_rate,
-        "payload": cell.payload,
-        "threshold": cell.threshold,
-        "sweep_interval_ms": cell.sweep_interval_ms,
         "publications": publications,
         "deliveries": result.deliveries,
-        **times("publish", result.publish),
-        **times("delivery", result.latency),
-        **times("last", result.last_subscriber),
+        **columns("publish", result.publish),
+        **columns("delivery", result.latency),
+        **columns("last", result.last_subscriber),
         "publish_us": result.server_us / publications,
         "delivery_us": result.server_us_per_delivery,
         "wire_bytes": wire_bytes / result.deliveries if result.deliveries else None,
     }
 
 
-def _stored(cell: Cell, api: ServerApi, load: Load) -> Row:
-    stats = api.stats()
-    entries = stats.get("inbox_entries")
-    return {
-        "memory_mib": stats["resident_bytes"] / 2**20,
-        "store_writes": None if entries is None else entries / (load.warmup + load.messages),
-    }
-
-
-def _read(cell: Cell, api: ServerApi) -> Row:
-    """Reads inboxes of offline members, spread over all of them."""
+def _read_inboxes(cell: Cell, api: ServerApi) -> _core.LoadHistogram:
+    """Times of offline members, spread over all of them."""
     offline = cell.members - cell.connections
-    names = cell.member_names(cell.connections)[:: max(1, offline // _READERS)][:_READERS]
     times_ns = _core.LoadHistogram()
-    for name in names:
+    for name in cell.member_names(cell.connections)[:: max(1, offline // _READERS)][:_READERS]:
         start_ns = time.perf_counter_ns()
-        try:
-            api.call("inbox", user=name, limit=100)
-        except CommandError as error:
-            if error.code == 404:  # this server has no inboxes
-                break
-            raise
+        api.call("inbox", user=name, limit=100)
         times_ns.record(time.perf_counter_ns() - start_ns)
-    return {
-        "inbox_read_ms": _ms(times_ns, 0.5) if times_ns.count else None,
-        "inbox_read_p99_ms": _ms(times_ns, 0.99) if times_ns.count else None,
-    }
-
-
-def _add_members(api: ServerApi, cell: Cell, channel: str) -> None:
-    try:
-        api.add_members(channel, cell.member_names())
-    except CommandError as error:
-        if error.code != 404:
-            raise
-
-
-def times(name: str, histogram: _core.LoadHistogram) -> Row:
-    """Percentiles of a histogram, in milliseconds; None where it is empty."""
-    found: Row = {f"{name}_{key}_ms": _ms(histogram, share) for key, share in _PERCENTILES}
-    found[f"{name}_max_ms"] = histogram.max_ns / 1e6
-    return found if histogram.count else dict.fromkeys(found)
-
-
-def _ms(histogram: _core.LoadHistogram, share: float) -> float:
-    return histogram.percentile_ns(share) / 1e6
+    return times_ns
 
 
 def _listed(value: Any) -> list[Any]:
