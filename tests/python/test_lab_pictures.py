@@ -209,6 +209,26 @@ def test_a_simulation_can_be_drawn_beside_what_was_measured() -> None:
     lab.plot_trade_off(rows)
 
 
+def test_capacity_names_what_runs_out() -> None:
+    rows = [
+        lab.simulate(
+            "hybrid",
+            population=lab.Population(users=users, channels=100, largest=users // 10),
+            fleet=lab.Fleet(gateways=4, connections_max=1_000),
+            online=0.5,
+            publish_rate=10,
+            seconds=1,
+        ).to_row()
+        for users in (10_000, 100_000)
+    ]
+    picture = lab.plot_capacity(rows)
+    assert picture.finding == (
+        "50,000 connections need 50 gateways (hybrid); what runs out first: connections"
+    )
+    with pytest.raises(lab.LabError, match="no gateways"):
+        lab.plot_capacity(ROWS)
+
+
 def test_a_notebook_shows_a_picture_once_and_it_can_be_saved(tmp_path: Path) -> None:
     picture = lab.plot_cost(ROWS)
     assert picture._repr_png_().startswith(b"\x89PNG")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .model_check import check_model
     from .outcome import Simulation
     from .picture import Picture
-    from .plots import plot_cost, plot_latencies, plot_switch, plot_trade_off
+    from .plots import plot_capacity, plot_cost, plot_latencies, plot_switch, plot_trade_off
     from .recommend import Recommendation, recommend
     from .simulate import simulate
     from .switching import watch_switch
@@ -38,7 +38,7 @@ _HOMES = {
     "model_check": ("check_model",),
     "outcome": ("Simulation",),
     "picture": ("Picture",),
-    "plots": ("plot_cost", "plot_latencies", "plot_switch", "plot_trade_off"),
+    "plots": ("plot_capacity", "plot_cost", "plot_latencies", "plot_switch", "plot_trade_off"),
     "recommend": ("Recommendation", "recommend"),
     "simulate": ("simulate",),
     "switching": ("watch_switch",),
@@ -63,6 +63,7 @@ __all__ = [
     "check_model",
     "compare",
     "online_max",
+    "plot_capacity",
     "plot_cost",
     "plot_latencies",
     "plot_switch",

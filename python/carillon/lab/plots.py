@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from .capacity import LabError
+from .percentiles import SHARES
 from .picture import FAINT, INK, STYLES, legend, milliseconds, new_axes, plain_numbers, quantity
 from .table import rows_of
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
 Points = list[tuple[float, float]]
 
 _CONDITIONS = ("transport", "publish_rate", "payload", "channels")
-_SHARES = {"p10": 0.1, "p50": 0.5, "p90": 0.9, "p99": 0.99, "p999": 0.999}
 _WORDS = {"publish": "the publisher's reply", "delivery": "a delivery", "last": "the last subscriber"}
 
 
@@ -90,12 +90,12 @@ def plot_latencies(table: Table, *, of: Literal["delivery", "publish", "last"] =
     for name, row in zip(names, rows, strict=True):
         style: dict[str, Any] = dict(STYLES.get(row["strategy"], {"marker": "o"}))
         shade = seen[row["strategy"]] = seen.get(row["strategy"], -1) + 1
-        points = [(-math.log10(1 - share), row[f"{of}_{key}_ms"]) for key, share in _SHARES.items()]
+        points = [(-math.log10(1 - share), row[f"{of}_{key}_ms"]) for key, share in SHARES]
         axes.plot(*_columns(points), label=name, alpha=max(0.4, 1 - 0.35 * shade), **style)
     axes.set_yscale("log")
     plain_numbers(axes.yaxis)
     axes.set_xticks(
-        [-math.log10(1 - share) for share in _SHARES.values()],
+        [-math.log10(1 - share) for _, share in SHARES],
         ["10 %", "50 %\nmedian", "90 %", "99 %\n1 in 100", "99.9 %\n1 in 1,000"],
     )
     axes.set_xlabel("share that waits no longer", color=INK)
@@ -200,6 +200,42 @@ def plot_switch(table: Table) -> Picture:
     axes.set_xlim(rows[0]["time_s"], rows[-1]["time_s"] + width)
     axes.set_xlabel("seconds of publishing", color=INK)
     axes.set_ylabel("time from when it was due, ms", color=INK)
+    legend(axes)
+    return picture
+
+
+def plot_capacity(table: Table) -> Picture:
+    """How many gateways it takes, by connections and strategy, and what runs out first.
+
+    Args:
+        table: Rows of `Simulation.to_row`.
+
+    Raises:
+        LabError: The rows are no simulations.
+    """
+    rows = rows_of(table)
+    if not rows or "gateways_needed" not in rows[0]:
+        raise LabError("table: it has no gateways; give rows of Simulation.to_row")
+    paths = {
+        name: sorted((row for row in rows if row["strategy"] == name), key=lambda row: row["online"])
+        for name in _strategies(rows)
+    }
+    largest = max((path[-1] for path in paths.values()), key=lambda row: row["online"])
+    cheapest = min((path[-1] for path in paths.values()), key=lambda row: row["gateways_needed"])
+    finding = (
+        f"{quantity(largest['online'])} connections need {cheapest['gateways_needed']:,} gateways "
+        f"({cheapest['strategy']}); what runs out first: {cheapest['bottleneck']}"
+    )
+    picture, axes = new_axes(finding, _conditions(rows, is_strict=False))
+    for name, path in paths.items():
+        points = [(row["online"], row["gateways_needed"]) for row in path]
+        axes.plot(*_columns(points), label=name, **STYLES[name])
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    for axis in (axes.xaxis, axes.yaxis):
+        plain_numbers(axis)
+    axes.set_xlabel("connections", color=INK)
+    axes.set_ylabel("gateways needed", color=INK)
     legend(axes)
     return picture
 

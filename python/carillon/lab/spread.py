@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .percentiles import SHARES
+
 if TYPE_CHECKING:
     from .queues import Floats
     from .table import Row
@@ -14,7 +16,6 @@ _LEAST_S = 1e-7
 _PER_DECADE = 250  # a percentile is at most 1 % too high
 _DECADES = 12
 _POINTS = 8  # of a job, whose deliveries leave one after another
-_PERCENTILES = (("p10", 0.1), ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999))
 
 
 class Spread:
@@ -54,6 +55,6 @@ class Spread:
 
     def to_row(self, name: str) -> Row:
         """The columns of `compare`, in milliseconds; None where nothing was counted."""
-        row: Row = {f"{name}_{key}_ms": self.percentile_s(share) * 1e3 for key, share in _PERCENTILES}
+        row: Row = {f"{name}_{key}_ms": self.percentile_s(share) * 1e3 for key, share in SHARES}
         row[f"{name}_max_ms"] = self._max_s * 1e3
         return row if self.count else dict.fromkeys(row)
