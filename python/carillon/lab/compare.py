@@ -32,7 +32,7 @@ def compare(
     strategies: Iterable[Strategy] | Strategy = ("write", "read", "hybrid"),
     members: Iterable[int] | int = (10, 100, 1_000),
     online: Iterable[float] | float = 0.1,
-    publish_rate: float = 20.0,
+    publish_rate: float = 23.0,
     payload: int = 128,
     seconds: float = 3.0,
     transports: Iterable[Transport] | Transport = "ws",
@@ -53,7 +53,8 @@ def compare(
         strategies: One or several of `write`, `read`, `hybrid`, `adaptive`.
         members: Of each channel; several make a grid.
         online: Share of the members that have a connection, 0 to 1; several make a grid.
-        publish_rate: Publications per second, all channels together.
+        publish_rate: Publications per second, all channels together. One that does not divide the sweeps of a
+            second: else all publications meet the sweep at the same moment of its interval.
         payload: Bytes of a publication: a JSON string with its quotes; at least 20.
         seconds: How long is published for a row.
         transports: One or several of `ws`, `sse`, `poll`, and `memory`: sinks in the process of the hub, the

@@ -36,7 +36,7 @@ def watch_switch(
     members: int | Sequence[tuple[float, int]] = ((0.0, 7_000), (2.0, 12_000), (4.0, 7_000)),
     *,
     online: int = 1_000,
-    publish_rate: float = 50.0,
+    publish_rate: float = 47.0,
     payload: int = 128,
     seconds: float = 6.0,
     transport: Literal["ws", "sse", "poll"] = "ws",
