@@ -78,6 +78,23 @@ def test_serve_ends_cleanly_with_ctrl_c_and_a_client(serving: Serving) -> None:
         assert serving.end(signal.SIGINT)[0] == 0
 
 
+def test_serve_drains_when_its_terminal_is_closed(serving: Serving) -> None:
+    with carillon.sync.connect(serving.url) as client, client.subscribe("c"):
+        code, errors = serving.end(signal.SIGHUP, signal.SIGHUP)
+    assert code == 0
+    assert "SIGHUP: draining" in errors
+    assert "asked to leave: 1, left: 1" in errors
+
+
+def test_serve_stays_when_it_is_to_ignore_that_its_terminal_is_closed() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # what nohup does, and a child inherits
+    serving = Serving("--port", "0")
+    signal.signal(signal.SIGHUP, before)
+    code, errors = serving.end(signal.SIGHUP, signal.SIGTERM)
+    assert code == 0
+    assert "SIGTERM: draining" in errors
+
+
 def test_serve_publishes_the_load_of_the_machine(serving: Serving) -> None:
     with carillon.sync.connect(serving.url) as client, client.subscribe("machine") as subscription:
         for _ in range(3):
