@@ -36,7 +36,7 @@ constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::size_t kEventsPerCall = 64;
 constexpr std::size_t kEventsPerTurn = 512;
 constexpr std::size_t kMeasuredPerTick = 256;
-constexpr int kDeadlinesPerTick = 1'024;  // those of 100,000 pings in 10 s
+constexpr int kDeadlinesPerTick = 1'024;  // 100,000 that are due at once are spread over 5 s
 
 Connection& connection_of(Outlet& outlet) {
   // The outlet is the connection's first member.

@@ -82,8 +82,8 @@ class Cursor {
   Place place_ = Place::closed;
   bool is_ahead_ = false;   // has read past its paced group, and waits for it
   bool is_queued_ = false;  // stands in the shard's list of those to be pumped
-  bool has_fallen_behind_ =
-      false;                     // its sink could not take what the group took, and it has not caught up yet
+  // Its sink could not take what the group took, and it has not caught up yet.
+  bool has_fallen_behind_ = false;
   std::uint32_t index_ = 0;      // in the group at the top, or in the list of those to be pumped
   std::uint32_t all_index_ = 0;  // among all cursors of the channel on this shard
   std::uint32_t resets_ = 0;     // the channel's, when its position was last right
