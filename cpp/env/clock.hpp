@@ -17,6 +17,8 @@ class Clock {
   [[nodiscard]] virtual Millis now_ms() const = 0;
   /// Time of day, ms since 1970-01-01 UTC.
   [[nodiscard]] virtual Millis wall_ms() const = 0;
+  /// Monotonic time, ns: for what is to be told how long it took.
+  [[nodiscard]] virtual std::int64_t now_ns() const { return now_ms() * 1'000'000; }
 };
 
 /// The machine's clocks.
@@ -30,6 +32,11 @@ class SystemClock final : public Clock {
   [[nodiscard]] Millis wall_ms() const override {
     return std::chrono::duration_cast<std::chrono::milliseconds>(
                std::chrono::system_clock::now().time_since_epoch())
+        .count();
+  }
+  [[nodiscard]] std::int64_t now_ns() const override {
+    return std::chrono::duration_cast<std::chrono::nanoseconds>(
+               std::chrono::steady_clock::now().time_since_epoch())
         .count();
   }
 };

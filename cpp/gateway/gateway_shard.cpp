@@ -36,7 +36,7 @@ constexpr std::size_t kReadBytes = 64 * 1024;
 constexpr std::size_t kEventsPerCall = 64;
 constexpr std::size_t kEventsPerTurn = 512;
 constexpr std::size_t kMeasuredPerTick = 256;
-constexpr int kDeadlinesPerTick = 1'024;  // those of 100,000 pings in 10 s
+constexpr int kDeadlinesPerTick = 1'024;  // 100,000 that are due at once are spread over 5 s
 
 Connection& connection_of(Outlet& outlet) {
   // The outlet is the connection's first member.
@@ -68,6 +68,7 @@ struct GatewayShard::Io {
   asio::io_context context{1};
   asio::posix::stream_descriptor events{context};
   asio::steady_timer tick{context};
+  asio::steady_timer pace{context};
 };
 
 /// An accepted socket on its way to the shard: closed, unless a connection takes it.
@@ -95,7 +96,7 @@ GatewayShard::GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimit
     : shared_(shared),
       failed_(std::move(failed)),
       io_(std::make_shared<Io>()),
-      shard_(index, turn_limits,
+      shard_(index, turn_limits, clock_,
              [this, weak = std::weak_ptr<Io>(io_)] {
                if (const auto io = weak.lock()) asio::post(io->context, [this] { turn(); });
              }),
@@ -429,6 +430,20 @@ void GatewayShard::wait_for_tick() {
   });
 }
 
+void GatewayShard::wait_for_pace() {
+  const std::optional<Millis> due_ms = shard_.due_ms();
+  if (due_ms == paced_until_ms_) return;
+  paced_until_ms_ = due_ms;
+  io_->pace.cancel();
+  if (!due_ms) return;
+  io_->pace.expires_after(std::chrono::milliseconds(std::max<Millis>(0, *due_ms - clock_.now_ms())));
+  io_->pace.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;
+    paced_until_ms_.reset();
+    turn();
+  });
+}
+
 void GatewayShard::tick_if_all_is_seen() {
   // What came in time may wait in a socket behind more events than one turn takes: deadlines are judged when
   // every connection that was ready at the tick has been read.
@@ -545,6 +560,7 @@ void GatewayShard::end_turn() {
   if (shard_.has_work() || has_unread || !output_.finishing().empty() || !output_.is_empty()) {
     post_turn();
   }
+  wait_for_pace();
   if (hold_) stop_if_at_rest();
 }
 

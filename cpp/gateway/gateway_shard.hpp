@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -118,6 +119,7 @@ class GatewayShard final : private ConnectionHost {
 
   void wait_for_events();
   void wait_for_tick();
+  void wait_for_pace();
   void take_events();
   std::size_t read_ready();
   void tick_if_all_is_seen();
@@ -174,6 +176,7 @@ class GatewayShard final : private ConnectionHost {
   std::size_t unseen_ = 0;  // while a tick waits: so many connections may be ready and not looked at yet
   bool is_tick_waiting_ = false;
   bool is_turn_posted_ = false;
+  std::optional<Millis> paced_until_ms_;  // what the timer of paced channels waits for
   bool is_stopping_ = false;
   std::shared_ptr<HoldPoint> hold_;  // asked to stop: until then nothing is read, and no deadline is judged
   Millis answers_until_ms_ = 0;

@@ -1,6 +1,21 @@
 #include "hub/batch.hpp"
 
+#include <unordered_set>
+#include <utility>
+
 namespace carillon {
+
+void Batch::conflate() {
+  std::unordered_set<std::string_view> newer;
+  std::vector<bool> conflated(entries_.size(), false);
+  bool is_any = false;
+  for (std::size_t i = entries_.size(); i > 0; --i) {
+    const std::string& key = entries_[i - 1]->publication.key;
+    if (key.empty() || newer.insert(key).second) continue;
+    conflated[i - 1] = is_any = true;
+  }
+  if (is_any) conflated_ = std::move(conflated);
+}
 
 const EncodedBatch& Batch::lay_out(const Form& form) const {
   EncodedBatch& out = encoded_[form.slot];
@@ -12,14 +27,20 @@ const EncodedBatch& Batch::lay_out(const Form& form) const {
     return out;
   }
   std::size_t bytes = 0;
-  for (const EntryRef& entry : entries_) bytes += encoded_entry(form, *entry).bytes.size();
+  for (std::uint32_t i = 0; i < size(); ++i) {
+    if (!is_conflated(i)) bytes += encoded_entry(form, *entries_[i]).bytes.size();
+  }
   out.storage.reserve(bytes);
   out.ends.reserve(entries_.size());
-  for (const EntryRef& entry : entries_) {
-    const std::string& frame = encoded_entry(form, *entry).bytes;
-    out.storage.append(frame);
+  for (std::uint32_t i = 0; i < size(); ++i) {
+    if (is_conflated(i)) {
+      ++out.conflated;
+    } else {
+      const std::string& frame = encoded_entry(form, *entries_[i]).bytes;
+      out.storage.append(frame);
+      ++(frame.empty() ? out.filtered : out.frames);
+    }
     out.ends.push_back(static_cast<std::uint32_t>(out.storage.size()));
-    ++(frame.empty() ? out.filtered : out.frames);
   }
   out.bytes = out.storage;
   return out;

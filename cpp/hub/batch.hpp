@@ -33,6 +33,7 @@ struct EncodedBatch {
   std::string_view bytes;
   std::uint32_t frames = 0;         ///< entries that have bytes
   std::uint32_t filtered = 0;       ///< entries that have none
+  std::uint32_t conflated = 0;      ///< entries that a newer one of the same key stands for
   std::vector<std::uint32_t> ends;  ///< end of entry i in `bytes`; empty for a batch of one entry
   std::string storage;              ///< the bytes, unless they are one entry's own
 };
@@ -45,6 +46,12 @@ class Batch {
       : channel_(channel), epoch_(epoch), begin_(begin), offset_before_(offset_before) {}
 
   void add(EntryRef entry) { entries_.push_back(std::move(entry)); }
+  /// Of publications with the same key only the newest is delivered. Once, when all are in.
+  void conflate();
+  /// Does a newer one stand for the entry at `index`?
+  [[nodiscard]] bool is_conflated(std::uint32_t index) const {
+    return !conflated_.empty() && conflated_[index];
+  }
 
   [[nodiscard]] std::string_view channel() const { return channel_; }
   [[nodiscard]] const Epoch& epoch() const { return epoch_; }
@@ -83,6 +90,7 @@ class Batch {
   Seq begin_;
   Offset offset_before_;
   std::vector<EntryRef> entries_;
+  std::vector<bool> conflated_;  // empty: none
   mutable std::array<EncodedBatch, Entry::kForms> encoded_;
 };
 

@@ -10,6 +10,7 @@
 
 #include "hub/channel_log.hpp"
 #include "hub/channel_options.hpp"
+#include "hub/fan_out.hpp"
 #include "hub/ledger.hpp"
 #include "store/position.hpp"
 #include "store/store.hpp"
@@ -22,7 +23,7 @@ class Shard;
 /// only remembered by the store. Plain state behind its own lock; decisions are the hub's and the shards'.
 struct Channel {
   Channel(std::string channel_name, const ChannelOptions& channel_options)
-      : name(std::move(channel_name)), options(channel_options) {}
+      : name(std::move(channel_name)), options(channel_options), fan_out(channel_options) {}
 
   /// A shard that has subscribers here.
   struct Link {
@@ -41,6 +42,7 @@ struct Channel {
 
   const std::string name;
   const ChannelOptions& options;
+  ChannelFanOut fan_out;  ///< without the lock
 
   std::mutex mutex;
   // All below is guarded by the mutex.
@@ -58,6 +60,7 @@ struct Channel {
   std::vector<Link> links;
   std::map<Offset, EntryRef> held_back;           ///< announced beyond a hole
   std::vector<std::function<void()>> on_open;     ///< waits for the store's answer; run without the lock
+  std::unique_ptr<InboxWalk> walk;                ///< null: nothing was ever entered into an inbox
   std::vector<std::shared_ptr<RangeRead>> reads;  ///< ranges that the store is being asked for
 
   [[nodiscard]] Link* link_of(const Shard& shard) {
@@ -68,7 +71,8 @@ struct Channel {
   }
   /// Nobody reads it, nothing is in it or on its way to it: it may go dormant.
   [[nodiscard]] bool is_unused() const {
-    return links.empty() && log.is_empty() && held_back.empty() && reads.empty() && !is_opening;
+    return links.empty() && log.is_empty() && held_back.empty() && reads.empty() && !is_opening &&
+           !fan_out.is_chosen() && !(walk && walk->is_running);
   }
   /// Everything below has been taken by the groups of all shards.
   [[nodiscard]] Seq taken() const {

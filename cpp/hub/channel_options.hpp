@@ -19,6 +19,15 @@ enum class SlowConsumer : std::uint8_t {
 };
 inline constexpr std::array<std::string_view, 3> kSlowConsumerNames{"wait", "skip", "disconnect"};
 
+/// Who does the work of a publication's fan-out, and when (design.md section 4).
+enum class FanOut : std::uint8_t {
+  write,  ///< the publisher's server, at once: into every member's inbox, and to subscribers in the same turn
+  read,   ///< whoever reads: inboxes are merged from the logs, subscribers are served by a paced sweep
+  hybrid,   ///< write up to a number of members, read above it
+  adaptive  ///< the same, and the number is moved by what writing and reading have cost
+};
+inline constexpr std::array<std::string_view, 4> kFanOutNames{"write", "read", "hybrid", "adaptive"};
+
 /// What holds for a channel. Defaults are those of a hub without a config.
 struct ChannelOptions {
   std::size_t history_size = 1'000;  ///< publications that can be read again; 0: none, and no offsets
@@ -29,6 +38,13 @@ struct ChannelOptions {
   SlowConsumer slow_consumer = SlowConsumer::wait;
   /// A subscriber that is further behind than this when it can take again is a slow one.
   std::size_t slow_consumer_entries = 500;
+  FanOut fan_out = FanOut::write;
+  /// Members, or subscribers if there are more: above it a hybrid channel is in read mode.
+  std::size_t fan_out_threshold = 10'000;
+  std::size_t fan_out_hysteresis = 20;  ///< so many percent below it, it is in write mode again
+  Millis sweep_interval_ms = 100;       ///< in read mode subscribers are served at the multiples of this
+  Millis batch_interval_ms = 0;         ///< in write mode a subscriber gets one write per interval at most
+  bool conflate = false;                ///< in a batch only the newest publication of each key is delivered
   bool presence = true;
   bool join_leave = false;
   bool allow_subscribe = false;

@@ -68,6 +68,7 @@ class Cursor {
   void count_dropped(DropReason reason, std::uint32_t entries) {
     dropped_[static_cast<std::size_t>(reason)] += entries;
   }
+  void count_conflated(std::uint32_t entries) { conflated_ += entries; }
   /// Entries taken from the log whose last byte has not left yet.
   void set_under_way(std::uint32_t entries) { under_way_ = entries; }
   [[nodiscard]] std::uint32_t under_way() const { return under_way_; }
@@ -79,9 +80,10 @@ class Cursor {
   enum class Place : std::uint8_t { closed, top, lagging };
 
   Place place_ = Place::closed;
+  bool is_ahead_ = false;   // has read past its paced group, and waits for it
   bool is_queued_ = false;  // stands in the shard's list of those to be pumped
-  bool has_fallen_behind_ =
-      false;                     // its sink could not take what the group took, and it has not caught up yet
+  // Its sink could not take what the group took, and it has not caught up yet.
+  bool has_fallen_behind_ = false;
   std::uint32_t index_ = 0;      // in the group at the top, or in the list of those to be pumped
   std::uint32_t all_index_ = 0;  // among all cursors of the channel on this shard
   std::uint32_t resets_ = 0;     // the channel's, when its position was last right
@@ -93,6 +95,7 @@ class Cursor {
   Seq seq_ = 0;
   Offset offset_ = 0;
   std::uint64_t delivered_ = 0;
+  std::uint64_t conflated_ = 0;
   std::int64_t announced_at_start_ = 0;
   std::array<std::uint64_t, kDropReasons> dropped_{};
 };

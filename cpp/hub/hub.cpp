@@ -23,6 +23,7 @@ Hub::~Hub() {
     for (const auto& [name, channel] : stripe.channels) {
       channel->on_open.clear();
       for (const auto& range : channel->reads) range->waiting.clear();
+      if (channel->walk) channel->walk->waiters.clear();
     }
   }
 }
@@ -57,6 +58,7 @@ void Hub::open(const std::shared_ptr<Channel>& channel) {
       channel->is_opening = false;
       if (result.error == StoreError::none) {
         channel->is_held = true;
+        channel->fan_out.members = result.members;
         if (!channel->epoch.is_set()) {  // else an announcement was faster, and knows as much
           channel->epoch = result.top.epoch;
           channel->log.start_after(result.top.offset);
@@ -90,6 +92,9 @@ void Hub::publish(std::string_view name, Publication publication, const PublishO
   AppendOptions append;
   append.is_ephemeral = options.skip_history || !channel->options.has_history();
   append.idempotency_key = options.idempotency_key;
+  append.mode = channel->fan_out.decide(channel->options, adaptive_.factor());
+  if (append.mode == FanOutMode::write && channel->fan_out.members.load(std::memory_order_relaxed) > 0)
+    done = after_inboxes(channel, std::move(done));
   store_.append(name, std::move(entry), append, std::move(done));
   if (history_bytes() > relieve_above_.load(std::memory_order_relaxed)) relieve_pressure();
 }
@@ -100,18 +105,24 @@ void Hub::announce(std::string_view name, EntryKind kind, std::string info_json)
   notice.info_json = std::move(info_json);
   auto entry = std::make_shared<Entry>(kind, std::move(notice), clock_.wall_ms());
   entry->count_into(gauge_);
-  store_.append(name, std::move(entry), {true, {}}, [](const AppendResult&) {});
+  AppendOptions append;
+  append.is_ephemeral = true;
+  store_.append(name, std::move(entry), append, [](const AppendResult&) {});
 }
 
 void Hub::on_announced(const Announcement& announcement) {
   const auto channel = find_or_add(announcement.channel);
   bool is_hole = false;
+  bool is_walk_due = false;
   {
     const std::lock_guard lock(channel->mutex);
     accept(*channel, announcement.epoch, announcement.entry);
+    if (announcement.members > 0 && announcement.mode == FanOutMode::write)
+      is_walk_due = add_to_walk(*channel, announcement.entry->offset);
     is_hole = !channel->held_back.empty() && !channel->is_filling;
     if (is_hole) channel->is_filling = true;
   }
+  if (is_walk_due) post_walk(channel);
   if (is_hole) fill_hole(channel);
 }
 
@@ -435,6 +446,7 @@ void Hub::keep_house() {
     for (const auto& channel : holes) fill_hole(channel);
   }
   store_.keep_house();
+  adaptive_.adapt(now);
   relieve_above_.store(limits_.history_bytes_total, std::memory_order_relaxed);
 }
 

@@ -8,9 +8,11 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "env/clock.hpp"
@@ -64,10 +66,30 @@ struct HistoryResult {
   Position top;
 };
 
+/// Something that a user has not read: a publication, or offsets whose publications have left the history.
+struct InboxItem {
+  std::string channel;
+  Epoch epoch;
+  EntryRef entry;  ///< null: a gap
+  Offset first = 0;
+  Offset last = 0;  ///< included; of a publication both are its offset
+};
+struct Inbox {
+  StoreError error = StoreError::none;
+  std::vector<InboxItem> items;                               ///< by time, within a channel by offset
+  std::vector<std::pair<std::string, std::uint64_t>> unread;  ///< by channel: all, whatever the limit
+  bool has_more = false;       ///< than `items`: mark these read, and ask again
+  bool is_incomplete = false;  ///< the user has left more channels than are remembered
+};
+/// Why members, read positions or a strategy were not changed.
+enum class FanOutError : std::uint8_t { none, unavailable, no_history, above_top };
+
 struct HubLimits {
   std::int64_t history_bytes_total = 1LL << 30;  ///< of all entries and their encoded forms in the process
   std::size_t held_back_entries =
       4'096;  ///< announced beyond a hole, per channel; past it the hole is told as a gap
+  std::size_t inbox_members_per_turn =
+      1'024;  ///< into whose inboxes one turn of a shard enters a publication
 };
 
 /// Channels, publish, subscribe, history and presence above a store. Thread-safe but for subscribe(), which
@@ -81,7 +103,7 @@ class Hub final : public StoreListener {
   Hub(const Clock& clock, Store& store, ChannelRules rules, HubLimits limits);
   ~Hub() override;
 
-  /// Once, before the first subscription.
+  /// Once, before the first subscription and the first member.
   void set_shards(std::vector<Shard*> shards) { shards_ = std::move(shards); }
   [[nodiscard]] const std::vector<Shard*>& shards() const { return shards_; }
   [[nodiscard]] const ChannelOptions& options_for(std::string_view channel) const {
@@ -113,6 +135,21 @@ class Hub final : public StoreListener {
   void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) {
     store_.presence(channel, std::move(done));
   }
+  // Members and inboxes. Only channels with a history can have members: without offsets nothing can be
+  // unread.
+
+  using MembersDone = std::function<void(FanOutError, const MembersResult&)>;
+  void add_members(std::string_view channel, std::span<const std::string> users, MembersDone done);
+  void remove_members(std::string_view channel, std::span<const std::string> users, MembersDone done);
+  void members(std::string_view channel, std::string_view after, std::size_t limit, MembersDone done);
+  /// What the user has not read, at most `limit` items; 0: only the counts.
+  void inbox(std::string_view user, std::size_t limit, std::function<void(Inbox)> done);
+  void mark_read(std::string_view user, std::string_view channel, Offset offset,
+                 std::function<void(FanOutError)> done);
+  /// Another strategy for one channel, from its next publication on, in the place of what its options say.
+  void set_fan_out(std::string_view channel, FanOut strategy, std::optional<std::size_t> threshold);
+  [[nodiscard]] FanOutState fan_out(std::string_view channel);
+
   /// Channels with subscribers whose name matches `pattern`, and how many they have.
   [[nodiscard]] std::map<std::string, std::uint64_t> channels(std::string_view pattern);
 
@@ -140,6 +177,12 @@ class Hub final : public StoreListener {
   /// not.
   [[nodiscard]] std::uint64_t recovered() const { return recovered_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t not_recovered() const { return not_recovered_.load(std::memory_order_relaxed); }
+  /// Publications entered into inboxes, ever: the store writes of fan-out on write.
+  [[nodiscard]] std::uint64_t inbox_entries() const { return inbox_entries_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t inbox_reads() const { return inbox_reads_.load(std::memory_order_relaxed); }
+  /// Ranges of logs that inboxes were merged from, ever.
+  [[nodiscard]] std::uint64_t inbox_merges() const { return inbox_merges_.load(std::memory_order_relaxed); }
+  [[nodiscard]] const AdaptiveThreshold& adaptive_threshold() const { return adaptive_; }
   [[nodiscard]] std::int64_t history_bytes() const { return gauge_->load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t channels_in_use() const;
 
@@ -171,6 +214,14 @@ class Hub final : public StoreListener {
   void try_start_again(const std::shared_ptr<PendingSubscribe>& pending, StoreError error);
   void ask_top(const std::shared_ptr<PendingSubscribe>& pending);
   void ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset first, Offset last);
+  [[nodiscard]] PublishDone after_inboxes(const std::shared_ptr<Channel>& channel, PublishDone done);
+  static bool add_to_walk(Channel& channel, Offset offset);
+  void post_walk(const std::shared_ptr<Channel>& channel);
+  void walk(const std::shared_ptr<Channel>& channel);
+  void on_entered(const std::shared_ptr<Channel>& channel, const EnterResult& result);
+  static void end_walk(Channel& channel);
+  struct InboxRead;
+  void resolve(const std::shared_ptr<InboxRead>& read, std::size_t index, const InboxRange& range);
   void relieve_pressure();
   bool retire(Stripe& stripe, const std::string& name);
   void answer_history(Channel& channel, const HistoryQuery& query, const ReadResult& older,
@@ -185,6 +236,10 @@ class Hub final : public StoreListener {
   std::atomic<std::uint64_t> published_{0};
   std::atomic<std::uint64_t> recovered_{0};
   std::atomic<std::uint64_t> not_recovered_{0};
+  std::atomic<std::uint64_t> inbox_entries_{0};
+  std::atomic<std::uint64_t> inbox_reads_{0};
+  std::atomic<std::uint64_t> inbox_merges_{0};
+  AdaptiveThreshold adaptive_;
   std::array<Stripe, kStripes> stripes_;
   std::mutex forgotten_mutex_;
   LedgerRow forgotten_;  // accounts of channels that went dormant

@@ -27,6 +27,7 @@ struct CursorState {
   std::array<std::uint64_t, kDropReasons> dropped{};
   std::uint32_t under_way = 0;
   bool has_fallen_behind = false;
+  std::uint64_t conflated = 0;
 };
 
 struct LogState {

@@ -3,12 +3,15 @@
 #include <algorithm>
 #include <cassert>
 #include <optional>
+#include <string_view>
+#include <unordered_set>
 #include <utility>
 
 namespace carillon {
 
 namespace {
 thread_local const Shard* t_current = nullptr;
+constexpr std::size_t kConflatedEntries = 4'096;
 }  // namespace
 
 void ShardChannel::join(Cursor& cursor) {
@@ -39,8 +42,8 @@ void ShardChannel::leave(Cursor& cursor) {
   cursor.place_ = Cursor::Place::lagging;
 }
 
-Shard::Shard(std::uint32_t index, TurnLimits limits, std::function<void()> wake)
-    : index_(index), limits_(limits), wake_(std::move(wake)) {}
+Shard::Shard(std::uint32_t index, TurnLimits limits, const Clock& clock, std::function<void()> wake)
+    : index_(index), limits_(limits), clock_(clock), wake_(std::move(wake)) {}
 
 Shard::~Shard() {
   if (is_current()) unbind_this_thread();
@@ -95,11 +98,47 @@ void Shard::take_mailbox() {
     const auto found = channels_.find(channel);
     if (found == channels_.end()) continue;
     found->second->has_more_ = true;  // the batch under way, if any, was made before
-    if (found->second->is_touched_) continue;
-    found->second->is_touched_ = true;
-    touched_.push_back(found->second.get());
+    if (!found->second->is_touched_) schedule(*found->second);
   }
   woken_now_.clear();
+}
+
+bool Shard::is_paced(const Channel& channel) {
+  return channel.fan_out.mode() == FanOutMode::read || channel.options.batch_interval_ms > 0;
+}
+
+Millis Shard::due_of(const ShardChannel& home) const {
+  const ChannelOptions& options = home.channel_->options;
+  if (home.channel_->fan_out.mode() ==
+      FanOutMode::read) {  // all of them at the same ticks: what is new is more
+    const Millis interval = std::max<Millis>(1, options.sweep_interval_ms);
+    return (clock_.now_ms() / interval + 1) * interval;
+  }
+  return home.visited_ms_ + options.batch_interval_ms;
+}
+
+void Shard::schedule(ShardChannel& home) {
+  home.is_touched_ = true;
+  if (is_paced(*home.channel_)) [[unlikely]] {
+    const Millis due = due_of(home);
+    if (due > clock_.now_ms()) {
+      paced_.emplace(due, &home);
+      return;
+    }
+  }
+  touched_.push_back(&home);
+}
+
+void Shard::take_due() {
+  while (!paced_.empty() && paced_.begin()->first <= clock_.now_ms()) {
+    touched_.push_back(paced_.begin()->second);
+    paced_.erase(paced_.begin());
+  }
+}
+
+std::optional<Millis> Shard::due_ms() const {
+  if (paced_.empty()) return std::nullopt;
+  return paced_.begin()->first;
 }
 
 bool Shard::turn() {
@@ -111,6 +150,7 @@ bool Shard::turn() {
     return true;
   });
   take_mailbox();
+  take_due();
 
   const std::size_t waiting =
       ready_.size();  // whoever loses the group in this turn is told in the next, after the flush
@@ -123,10 +163,11 @@ bool Shard::turn() {
     std::size_t left = visit;
     step(*home, left);
     budget -= visit - left;
-    if ((home->batch_ || home->has_more_) &&
-        !home->is_touched_) {  // in the next turn: before it, what came meanwhile is read
+    if (home->batch_ || home->is_catching_up_) {  // in the next turn: before it, what came meanwhile is read
       home->is_touched_ = true;
       touched_.push_back(home);
+    } else if (home->has_more_) {
+      schedule(*home);
     }
   }
 
@@ -153,6 +194,7 @@ bool Shard::turn() {
 
 bool Shard::has_work() {
   if (!touched_.empty() || !ready_.empty() || !idle_.empty()) return true;
+  if (!paced_.empty() && paced_.begin()->first <= clock_.now_ms()) return true;
   const std::lock_guard lock(mailbox_mutex_);
   return !woken_.empty() || !tasks_.empty();
 }
@@ -160,20 +202,31 @@ bool Shard::has_work() {
 std::unique_ptr<Batch> Shard::batch_of(Channel& channel, Seq begin, Seq end, std::size_t entries_max,
                                        std::size_t bytes_max) {
   auto batch = std::make_unique<Batch>(channel.name, channel.epoch, begin, channel.log.offset_before(begin));
+  const bool is_conflating = channel.options.conflate;
+  std::unordered_set<std::string_view> keys;
+  std::size_t entries = 0;
   std::size_t bytes = 0;
-  for (Seq seq = begin; seq < end && batch->size() < entries_max && channel.log.next_seq(seq) == seq; ++seq) {
+  for (Seq seq = begin; seq < end && entries < entries_max && channel.log.next_seq(seq) == seq; ++seq) {
     const EntryRef& entry = channel.log.at(seq);
-    bytes += entry->publication.data.size();
-    if (bytes > bytes_max && batch->size() > 0) break;
+    // What a newer one will stand for takes no place, but of looking for it there is an end, too.
+    const std::string& key = entry->publication.key;
+    const bool is_further =
+        is_conflating && !key.empty() && !keys.insert(key).second && batch->size() < kConflatedEntries;
+    if (!is_further) {
+      ++entries;
+      bytes += entry->publication.data.size();
+      if (bytes > bytes_max && batch->size() > 0) break;
+    }
     batch->add(entry);
   }
+  if (is_conflating) batch->conflate();
   return batch;
 }
 
 bool Shard::take_batch(ShardChannel& home) {
   Channel& channel = *home.channel_;
   const std::lock_guard lock(channel.mutex);
-  home.has_more_ = false;
+  home.has_more_ = home.is_catching_up_ = false;
   Channel::Link* link = channel.link_of(*this);
   if (link == nullptr) return false;
   link->is_woken = false;
@@ -188,14 +241,22 @@ bool Shard::take_batch(ShardChannel& home) {
   }
   if (home.top_.empty()) {
     sync_top(home, *link);
+    call_ahead(home);
     return false;
   }
-  if (home.top_seq_ == end) return false;
+  if (home.top_seq_ == end) {
+    call_ahead(home);
+    return false;
+  }
   home.batch_ = batch_of(channel, home.top_seq_, end, limits_.batch_entries, limits_.batch_bytes);
   home.progress_ = 0;
   home.top_seq_ = link->taken = home.batch_->end();
   home.top_offset_ = home.batch_->offset_before(home.batch_->size());
-  home.has_more_ = home.top_seq_ < end;
+  home.is_catching_up_ = home.top_seq_ < end;
+  if (is_paced(channel)) [[unlikely]] {
+    home.visited_ms_ = clock_.now_ms();
+    if (channel.fan_out.mode() == FanOutMode::read) sweeps_.fetch_add(1, std::memory_order_relaxed);
+  }
   return true;
 }
 
@@ -223,6 +284,21 @@ void Shard::step(ShardChannel& home, std::size_t& budget) {
   if (home.progress_ < home.top_.size()) return;
   spent_.push_back(std::move(home.batch_));
   home.progress_ = 0;
+  call_ahead(home);
+}
+
+void Shard::call_ahead(ShardChannel& home) {
+  if (home.ahead_ == 0) return;
+  for (Cursor* cursor : home.all_) {
+    if (!cursor->is_ahead_) continue;
+    set_ahead(*cursor, false);
+    queue(*cursor);
+  }
+}
+
+void Shard::set_ahead(Cursor& cursor, bool is_ahead) {
+  if (std::exchange(cursor.is_ahead_, is_ahead) == is_ahead) return;
+  cursor.home_->ahead_ += is_ahead ? 1U : ~0U;
 }
 
 void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
@@ -245,7 +321,10 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
   }
   {
     const std::lock_guard lock(channel.mutex);
-    if (home.top_.empty() && !home.batch_) sync_top(home, *channel.link_of(*this));
+    if (home.top_.empty() && !home.batch_) {
+      sync_top(home, *channel.link_of(*this));
+      call_ahead(home);
+    }
     const bool is_skipping =
         channel.options.slow_consumer == SlowConsumer::skip && is_slow(cursor, channel) &&
         !has_gap(channel, home.top_seq_, home.top_offset_, home.resets_);  // else its group has to move first
@@ -255,8 +334,10 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
       if (skipped && gap) skipped->lost_from = gap->lost_from;
       if (skipped) gap = skipped;
     }
-    // Never past the group: a cursor that overtook it could not join it any more.
-    const Seq end = std::min(channel.log.end_seq(), home.top_seq_);
+    // Not past the group, which it could not join then: unless that is paced. Whoever comes is served at
+    // once, and waits for the group where it has read to.
+    const Seq end =
+        is_paced(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.top_seq_);
     if (cursor.seq_ < end)
       batch = batch_of(channel, cursor.seq_, end, limits_.batch_entries, limits_.batch_bytes);
   }
@@ -277,6 +358,8 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
   unqueue(cursor);
   if (cursor.seq_ == home.top_seq_) {
     join(home, cursor);
+  } else if (cursor.seq_ > home.top_seq_) {
+    set_ahead(cursor, true);
   } else {
     queue(cursor);
   }
@@ -337,7 +420,7 @@ void Shard::leave(ShardChannel& home, Cursor& cursor) {
 }
 
 void Shard::queue(Cursor& cursor) {
-  if (cursor.is_queued_) return;
+  if (cursor.is_queued_ || cursor.is_ahead_) return;
   cursor.is_queued_ = true;
   cursor.index_ = static_cast<std::uint32_t>(ready_.size());
   ready_.push_back(&cursor);
@@ -358,8 +441,12 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
     channel->links.push_back({this, channel->log.end_seq(), 0, false});
     link = &channel->links.back();
   }
-  if (home->top_.empty() && !home->batch_) sync_top(*home, *link);
+  if (home->top_.empty() && !home->batch_) {
+    sync_top(*home, *link);
+    call_ahead(*home);
+  }
   ++link->cursors;
+  channel->fan_out.subscribers.fetch_add(1, std::memory_order_relaxed);
   cursor.home_ = home.get();
   cursor.seq_ = seq;
   cursor.offset_ = offset;
@@ -367,6 +454,7 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   cursor.has_fallen_behind_ = false;  // who comes back may have far to go
   cursor.announced_at_start_ = channel->announced - static_cast<std::int64_t>(channel->log.end_seq() - seq);
   cursor.delivered_ = 0;
+  cursor.conflated_ = 0;
   cursor.under_way_ = 0;
   cursor.dropped_ = {};
   cursor.all_index_ = static_cast<std::uint32_t>(home->all_.size());
@@ -384,7 +472,7 @@ CursorState Shard::save(const Cursor& cursor) {
   CursorState state;
   state.is_open = cursor.is_open();
   state.is_at_top = cursor.is_at_top();
-  state.is_parked = cursor.place_ == Cursor::Place::lagging && !cursor.is_queued_;
+  state.is_parked = cursor.place_ == Cursor::Place::lagging && !cursor.is_queued_ && !cursor.is_ahead_;
   state.seq = cursor.seq_;
   state.offset = cursor.offset_;
   state.resets = cursor.resets_;
@@ -393,6 +481,7 @@ CursorState Shard::save(const Cursor& cursor) {
   state.dropped = cursor.dropped_;
   state.under_way = cursor.under_way_;
   state.has_fallen_behind = cursor.has_fallen_behind_;
+  state.conflated = cursor.conflated_;
   return state;
 }
 
@@ -414,6 +503,7 @@ void Shard::restore(Cursor& cursor, const std::shared_ptr<Channel>& channel, con
   cursor.resets_ = state.resets;
   cursor.announced_at_start_ = state.announced_at_start;
   cursor.delivered_ = state.delivered;
+  cursor.conflated_ = state.conflated;
   cursor.dropped_ = state.dropped;
   cursor.under_way_ = state.under_way;
   if (state.is_parked) park(cursor);
@@ -431,7 +521,7 @@ std::unique_ptr<Batch> Shard::take_page(Cursor& cursor, std::size_t entries_max,
   ShardChannel& home = *cursor.home_;
   Channel& channel = *home.channel_;
   const std::lock_guard lock(channel.mutex);
-  const Seq end = std::min(channel.log.end_seq(), home.top_seq_);
+  const Seq end = is_paced(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.top_seq_);
   if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_) || cursor.seq_ >= end) return nullptr;
   auto batch = batch_of(channel, cursor.seq_, end, entries_max, bytes_max);
   cursor.seq_ = batch->end();
@@ -444,6 +534,7 @@ void Shard::unsubscribe(Cursor& cursor) {
   assert(is_current());
   ShardChannel& home = *cursor.home_;
   if (cursor.is_at_top()) leave(home, cursor);
+  set_ahead(cursor, false);
   unqueue(cursor);
   if (pumped_ == &cursor) pumped_ = nullptr;
   cursor.place_ = Cursor::Place::closed;
@@ -459,6 +550,7 @@ void Shard::unsubscribe(Cursor& cursor) {
   if (!account.is_balanced()) ++channel.unbalanced;
   account.returned += std::exchange(account.pending, 0);
   channel.ended += account;
+  channel.fan_out.subscribers.fetch_sub(1, std::memory_order_relaxed);
   Channel::Link* link = channel.link_of(*this);
   if (--link->cursors > 0) return;
   channel.links.erase(channel.links.begin() + (link - channel.links.data()));
@@ -474,6 +566,7 @@ void Shard::rewind(Cursor& cursor, Seq seq, Offset offset) {
     leave(*cursor.home_, cursor);
     cursor.has_fallen_behind_ = true;
   }
+  set_ahead(cursor, false);
   unqueue(cursor);
   if (pumped_ == &cursor) pumped_ = nullptr;
   cursor.seq_ = seq;
@@ -488,6 +581,7 @@ Account Shard::account_of(const Cursor& cursor, const Channel& channel) {
   Account account;
   account.published = channel.announced - cursor.announced_at_start_;
   account.delivered = static_cast<std::int64_t>(cursor.delivered_);
+  account.conflated = static_cast<std::int64_t>(cursor.conflated_);
   for (std::size_t i = 0; i < kDropReasons; ++i)
     account.dropped[i] = static_cast<std::int64_t>(cursor.dropped_[i]);
   account.pending = static_cast<std::int64_t>(channel.log.end_seq() - cursor.seq_) + cursor.under_way_;

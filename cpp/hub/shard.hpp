@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -12,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include "env/clock.hpp"
 #include "hub/batch.hpp"
 #include "hub/channel.hpp"
 #include "hub/cursor.hpp"
@@ -47,8 +49,11 @@ class ShardChannel {
   Seq top_seq_ = 0;        // where the group stands once the batch is through
   Offset top_offset_ = 0;  // newest offset below
   std::uint32_t resets_ = 0;
-  bool has_more_ = false;  // more is new than the batch holds
-  bool is_touched_ = false;
+  std::uint32_t ahead_ = 0;      // so many cursors have read past the group, and wait for it
+  Millis visited_ms_ = 0;        // when the group last took a batch
+  bool has_more_ = false;        // more is new than the group has taken
+  bool is_catching_up_ = false;  // more was there already than its batch could hold
+  bool is_touched_ = false;      // stands among those to be visited, now or when it is due
   bool is_idle_ = false;
 };
 
@@ -60,7 +65,7 @@ class Shard {
   using Task = std::function<void()>;
 
   /// `wake` is called from any thread when the mailbox turns from empty to not empty; it must lead to turn().
-  Shard(std::uint32_t index, TurnLimits limits, std::function<void()> wake);
+  Shard(std::uint32_t index, TurnLimits limits, const Clock& clock, std::function<void()> wake);
   ~Shard();
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
@@ -97,6 +102,10 @@ class Shard {
   bool turn();
   /// Would turn() find something to do?
   [[nodiscard]] bool has_work();
+  /// When turn() is to be called even if nothing comes: for the next channel that is paced.
+  [[nodiscard]] std::optional<Millis> due_ms() const;
+  /// Visits of channels in read mode, ever. Any thread.
+  [[nodiscard]] std::uint64_t sweeps() const { return sweeps_.load(std::memory_order_relaxed); }
 
   /// Puts a cursor into the channel at (seq, offset). The channel's lock is held.
   void attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq seq, Offset offset);
@@ -135,7 +144,14 @@ class Shard {
 
  private:
   void take_mailbox();
+  /// Puts the channel among those to be visited: now, or when its pace allows.
+  void schedule(ShardChannel& home);
+  void take_due();
+  [[nodiscard]] Millis due_of(const ShardChannel& home) const;
+  static bool is_paced(const Channel& channel);
   void step(ShardChannel& home, std::size_t& budget);
+  void call_ahead(ShardChannel& home);
+  static void set_ahead(Cursor& cursor, bool is_ahead);
   void pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes);
   bool take_batch(ShardChannel& home);
   void sync_top(ShardChannel& home, Channel::Link& link);
@@ -155,6 +171,7 @@ class Shard {
 
   const std::uint32_t index_;
   const TurnLimits limits_;
+  const Clock& clock_;
   const std::function<void()> wake_;
 
   std::mutex mailbox_mutex_;
@@ -164,11 +181,13 @@ class Shard {
 
   std::unordered_map<Channel*, std::unique_ptr<ShardChannel>> channels_;
   std::deque<ShardChannel*> touched_;
+  std::multimap<Millis, ShardChannel*> paced_;  // touched, and to be visited then
   std::vector<Cursor*> ready_;                 // lagging cursors whose sink can take; null where one has left
   std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
   std::vector<ShardChannel*> idle_;
   std::atomic<std::uint64_t> lagging_{0};
   std::atomic<std::uint64_t> gaps_told_{0};
+  std::atomic<std::uint64_t> sweeps_{0};
   Cursor* pumped_ = nullptr;  // under the pump; null again when its sink has parked or closed it
   std::vector<Channel*> woken_now_;
   std::vector<Task> tasks_now_;

@@ -14,7 +14,7 @@ struct MethodName {
   ApiMethod method;
 };
 
-constexpr std::array<MethodName, 9> kMethodNames{{
+constexpr std::array<MethodName, 10> kMethodNames{{
     {"publish", ApiMethod::publish},
     {"broadcast", ApiMethod::broadcast},
     {"history", ApiMethod::history},
@@ -23,6 +23,7 @@ constexpr std::array<MethodName, 9> kMethodNames{{
     {"channels", ApiMethod::channels},
     {"info", ApiMethod::info},
     {"stats", ApiMethod::stats},
+    {"ledger", ApiMethod::ledger},
     {"drain", ApiMethod::drain},
 }};
 
@@ -103,6 +104,7 @@ bool BodyReader::read_field(std::string_view key) {
   if (key == "channel" && has_channel()) return read_text(request_.channel);
   if (key == "channels" && method_ == ApiMethod::broadcast) return read_channels();
   if (key == "pattern" && method_ == ApiMethod::channels) return read_text(request_.pattern);
+  if (key == "limit" && method_ == ApiMethod::ledger) return read_value(request_.rows, json_uint64);
   if (is_publishing()) return read_publish_field(key);
   if (method_ == ApiMethod::history) return read_history_field(key);
   if (method_ == ApiMethod::drain) return read_drain_field(key);

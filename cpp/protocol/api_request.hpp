@@ -22,8 +22,9 @@ enum class ApiMethod : std::uint8_t {
   presence_stats,
   channels,
   info,
-  stats,  ///< ours: the counters of this server
-  drain   ///< ours: clients are asked to leave
+  stats,   ///< ours: the counters of this server
+  ledger,  ///< ours: what became of all publications, in sums and by channel
+  drain    ///< ours: clients are asked to leave
 };
 
 /// The method of that name, nullopt if there is none (HTTP 404).
@@ -53,6 +54,8 @@ struct ApiRequest {
   bool is_reverse = false;
 
   std::string_view pattern = {};  ///< channels: glob, empty all
+
+  std::uint64_t rows = 100;  ///< ledger: `limit`, of channels
 
   // drain
   std::optional<std::uint64_t> deadline_ms = {};  ///< nothing: as configured

@@ -10,6 +10,7 @@
 #include "protocol/centrifuge_json.hpp"
 #include "protocol/json_writer.hpp"
 #include "protocol/query.hpp"
+#include "server/ledger_document.hpp"
 #include "session/forms.hpp"
 #include "session/session.hpp"
 
@@ -121,6 +122,8 @@ void Api::call(ApiMethod method, const std::string& body, Respond respond) {
       return info(std::move(respond));
     case ApiMethod::stats:
       return stats(respond);
+    case ApiMethod::ledger:
+      return ledger(request, std::move(respond));
     case ApiMethod::drain:
       return drain(request, respond);
   }
@@ -275,6 +278,14 @@ void Api::stats(const Respond& respond) const {
   HttpResponse response;
   append_api_result(response.body, stats_());
   respond(std::move(response));
+}
+
+void Api::ledger(const ApiRequest& request, Respond respond) {
+  hub_.ledger([respond = std::move(respond), rows = request.rows](Ledger ledger) {
+    HttpResponse response;
+    append_api_result(response.body, ledger_document(std::move(ledger), static_cast<std::size_t>(rows)));
+    respond(std::move(response));
+  });
 }
 
 void Api::info(Respond respond) {

@@ -71,6 +71,7 @@ class Api final : public HttpHandler {
   void channels(const ApiRequest& request, const Respond& respond);
   void info(Respond respond);
   void stats(const Respond& respond) const;
+  void ledger(const ApiRequest& request, Respond respond);
   void drain(const ApiRequest& request, const Respond& respond) const;
   /// What is wrong with a publish.
   [[nodiscard]] std::optional<ErrorCode> refusal_of(std::string_view channel,

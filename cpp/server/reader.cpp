@@ -55,7 +55,12 @@ bool Reader::stage(Cursor& cursor, const Batch& batch) {
     wait_for_room();
     return false;
   }
-  for (const EntryRef& entry : batch.entries()) {
+  for (std::uint32_t i = 0; i < batch.size(); ++i) {
+    const EntryRef& entry = batch.entries()[i];
+    if (batch.is_conflated(i)) {
+      cursor.count_conflated(1);
+      continue;
+    }
     if (entry->kind != EntryKind::publication) {
       cursor.count_dropped(DropReason::filtered, 1);
       continue;

@@ -14,6 +14,7 @@
 #include "gateway/gateway.hpp"
 #include "gateway/thread_name.hpp"
 #include "protocol/json_span.hpp"
+#include "server/ledger_document.hpp"
 #include "server/takeover.hpp"
 #include "session/access.hpp"
 #include "session/origin.hpp"
@@ -532,24 +533,7 @@ std::string Server::ledger() {
     hub_->ledger([promise](Ledger result) { promise->set_value(std::move(result)); });
     if (is_running_ || has_stopped_) ledger = future.get();
   }
-  json rows = json::array();
-  for (const LedgerRow& row : ledger.rows) {
-    json dropped = json::object();
-    for (std::size_t i = 0; i < kDropReasons; ++i) dropped[kDropReasonNames[i]] = row.account.dropped[i];
-    rows.push_back({{"channel", row.channel},
-                    {"subscriptions", row.subscriptions},
-                    {"published", row.account.published},
-                    {"delivered", row.account.delivered},
-                    {"conflated", row.account.conflated},
-                    {"dropped", dropped},
-                    {"returned", row.account.returned},
-                    {"pending", row.account.pending},
-                    {"unbalanced", row.unbalanced},
-                    {"is_balanced", row.unbalanced == 0 && row.account.is_balanced()}});
-  }
-  return json{
-      {"channels", rows}, {"is_balanced", ledger.is_balanced()}, {"missing_shards", ledger.missing_shards}}
-      .dump();
+  return ledger_document(std::move(ledger));
 }
 
 }  // namespace carillon

@@ -45,8 +45,28 @@ void fields(Archive& archive, MemoryStoreState::Member& member) {
   archive(member.channel, member.member);
 }
 template <typename Archive>
+void fields(Archive& archive, MemoryInboxesState::Roster& roster) {
+  archive(roster.channel, roster.last_read_mode);
+}
+template <typename Archive>
+void fields(Archive& archive, MemoryInboxesState::Membership& membership) {
+  archive(membership.roster, membership.read, membership.until, membership.merged_to);
+}
+template <typename Archive>
+void fields(Archive& archive, MemoryInboxesState::Run& run) {
+  archive(run.roster, run.first, run.count);
+}
+template <typename Archive>
+void fields(Archive& archive, MemoryInboxesState::User& user) {
+  archive(user.name, user.memberships, user.runs, user.is_incomplete);
+}
+template <typename Archive>
+void fields(Archive& archive, MemoryInboxesState& inboxes) {
+  archive(inboxes.rosters, inboxes.users);
+}
+template <typename Archive>
 void fields(Archive& archive, MemoryStoreState& store) {
-  archive(store.streams, store.keys, store.presence);
+  archive(store.streams, store.keys, store.presence, store.inboxes);
 }
 template <typename Archive>
 void fields(Archive& archive, LogState::Slot& slot) {
@@ -69,7 +89,7 @@ template <typename Archive>
 void fields(Archive& archive, CursorState& cursor) {
   archive(cursor.is_open, cursor.is_at_top, cursor.is_parked, cursor.seq, cursor.offset, cursor.resets,
           cursor.announced_at_start, cursor.delivered, cursor.dropped, cursor.under_way,
-          cursor.has_fallen_behind);
+          cursor.has_fallen_behind, cursor.conflated);
 }
 template <typename Archive>
 void fields(Archive& archive, WebSocketState::Subscription& subscription) {

@@ -38,6 +38,13 @@ std::optional<Transport> transport_of(std::string_view path) {
 /// The client's mistake, as opposed to something that it may not or that is not there.
 bool is_bad_request(int status) { return status == 400 || status == 405 || status == 413 || status == 431; }
 
+/// A header for a message: what comes from outside is kept short, and ASCII.
+std::string told(std::string_view header) {
+  std::string text(header.substr(0, 200));
+  std::replace_if(text.begin(), text.end(), [](char c) { return c < ' ' || c > '~'; }, '?');
+  return text;
+}
+
 HttpResponse text(int status, std::string_view message) {
   HttpResponse response;
   response.status = status;
@@ -171,7 +178,9 @@ void HttpSession::handle(const HttpRequest& request) {
                        "in insecure mode only a loopback Host is served, such as localhost or 127.0.0.1");
   }
   if (!context_.origins.accepts_origin(origin, host)) {
-    return refuse_page(*target, 403, "Origin: this web page's origin is not in client.allowed_origins");
+    return refuse_page(*target, 403,
+                       "Origin: '" + told(origin) +
+                           "' is not in client.allowed_origins: add it there if its pages may connect");
   }
   if (!origin.empty()) {
     cors_.append("Access-Control-Allow-Origin: ").append(origin);

@@ -97,7 +97,9 @@ void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t tak
   std::uint32_t next = 0;  // first entry that stays with the cursor
   for (; next < entries; ++next) {
     const std::size_t end = slice.encoded->ends.empty() ? bytes.size() : slice.encoded->ends[next];
-    if (end == begin) {
+    if (batch.is_conflated(next)) {
+      slice.cursor->count_conflated(1);
+    } else if (end == begin) {
       slice.cursor->count_dropped(DropReason::filtered, 1);
     } else if (end <= taken) {
       slice.cursor->count_delivered(1);

@@ -94,8 +94,10 @@ class TurnOutput {
         first.outlet->own_bytes = 0;
       } else {
         sent->cursor->count_delivered(sent->encoded->frames);
-        if (sent->encoded->filtered > 0) [[unlikely]]
+        if ((sent->encoded->filtered | sent->encoded->conflated) > 0) [[unlikely]] {
           sent->cursor->count_dropped(DropReason::filtered, sent->encoded->filtered);
+          sent->cursor->count_conflated(sent->encoded->conflated);
+        }
       }
       sent = sent->next;
     } while (sent != nullptr);

@@ -125,6 +125,10 @@ bool PollExchange::stage(Cursor& cursor, const Batch& batch) {
   if (subscription.ends_at) return false;
   std::uint32_t next = 0;
   for (; next < batch.size() && !is_full(); ++next) {
+    if (batch.is_conflated(next)) {
+      cursor.count_conflated(1);
+      continue;
+    }
     const std::string& object = batch.encoded_entry(kPollObjectForm, *batch.entries()[next]).bytes;
     if (object.empty()) {
       cursor.count_dropped(DropReason::filtered, 1);

@@ -169,10 +169,13 @@ void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
   EncodedBatch& own = context_.output.own_batch();
   std::string token;
   Offset offset = batch.offset_before(0);
-  for (const EntryRef& entry : batch.entries()) {
+  for (std::uint32_t i = 0; i < batch.size(); ++i) {
+    const EntryRef& entry = batch.entries()[i];
     const std::string& data = batch.encoded_entry(kSseDataForm, *entry).bytes;
     if (entry->is_stored()) offset = entry->offset;
-    if (data.empty()) {
+    if (batch.is_conflated(i)) {
+      ++own.conflated;
+    } else if (data.empty()) {
       ++own.filtered;
     } else {
       token.clear();

@@ -619,7 +619,12 @@ std::string WebSocketSession::take_page(Subscription& subscription) {
   if (!batch) return page;
   std::uint32_t listed = 0;
   std::string object;
-  for (const EntryRef& entry : batch->entries()) {
+  for (std::uint32_t i = 0; i < batch->size(); ++i) {
+    const EntryRef& entry = batch->entries()[i];
+    if (batch->is_conflated(i)) {
+      subscription.cursor.count_conflated(1);
+      continue;
+    }
     if (entry->kind != EntryKind::publication) {
       subscription.cursor.count_dropped(DropReason::filtered, 1);
       continue;

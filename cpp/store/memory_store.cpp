@@ -17,7 +17,7 @@ std::string_view channel_of_id(std::string_view id) { return id.substr(0, id.fin
 }  // namespace
 
 MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits)
-    : clock_(clock), random_(random), limits_(limits) {}
+    : clock_(clock), random_(random), limits_(limits), inboxes_(limits.inbox_entries) {}
 
 MemoryStore::Stripe& MemoryStore::stripe_of(std::string_view channel) {
   return stripes_[NameHash{}(channel) % kStripes];
@@ -96,8 +96,12 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
     if (!is_closed_ && !result.is_duplicate) {
       Stream& stream = touch(stripe, channel).second;
       result.position.epoch = stream.epoch;
-      if (!options.is_ephemeral) result.position.offset = entry->offset = ++stream.top;
-      listener_->on_announced({channel, stream.epoch, std::move(entry)});
+      std::size_t members = 0;
+      if (!options.is_ephemeral) {
+        result.position.offset = entry->offset = ++stream.top;
+        if (stream.roster) members = inboxes_.on_appended(stream.roster, stream.top, options.mode);
+      }
+      listener_->on_announced({channel, stream.epoch, std::move(entry), options.mode, members});
       if (!key.empty()) remember(stripe, std::move(key), result.position);
       forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
     }
@@ -111,21 +115,29 @@ void MemoryStore::open(std::string_view channel, std::function<void(const OpenRe
     Stripe& stripe = stripe_of(channel);
     const std::lock_guard lock(stripe.mutex);
     Streams::value_type& node = touch(stripe, channel);
-    if (node.second.is_dormant) unlink(stripe, node);
-    ++node.second.holds;
+    hold(stripe, node);
     result.top = {node.second.epoch, node.second.top};
+    if (node.second.roster) result.members = node.second.roster->members();
   }
   done(result);
+}
+
+void MemoryStore::hold(Stripe& stripe, Streams::value_type& node) {
+  if (node.second.is_dormant) unlink(stripe, node);
+  ++node.second.holds;
 }
 
 void MemoryStore::release(std::string_view channel) {
   Stripe& stripe = stripe_of(channel);
   const std::lock_guard lock(stripe.mutex);
   const auto found = stripe.streams.find(channel);
-  if (found == stripe.streams.end() || found->second.holds == 0) return;
-  if (--found->second.holds > 0) return;
-  found->second.touched_ms = clock_.now_ms();
-  link_newest(stripe, *found);
+  if (found != stripe.streams.end() && found->second.holds > 0) release(stripe, *found);
+}
+
+void MemoryStore::release(Stripe& stripe, Streams::value_type& node) {
+  if (--node.second.holds > 0) return;
+  node.second.touched_ms = clock_.now_ms();
+  link_newest(stripe, node);
   forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
 }
 
@@ -169,10 +181,111 @@ void MemoryStore::presence(std::string_view channel, std::function<void(const Pr
   done(result);
 }
 
+// ---- members and inboxes
+
+std::shared_ptr<MemoryInboxes::Roster> MemoryStore::roster_of(std::string_view channel) {
+  Stripe& stripe = stripe_of(channel);
+  const std::lock_guard lock(stripe.mutex);
+  const auto found = stripe.streams.find(channel);
+  return found == stripe.streams.end() ? nullptr : found->second.roster;
+}
+
+const std::shared_ptr<MemoryInboxes::Roster>& MemoryStore::make_roster(Stripe& stripe,
+                                                                       std::string_view channel) {
+  Streams::value_type& node = touch(stripe, channel);
+  if (!node.second.roster) {
+    node.second.roster = inboxes_.make_roster(node.first, {node.second.epoch, node.second.top});
+    stripe.with_roster.push_back(&node);
+    hold(stripe, node);
+  }
+  return node.second.roster;
+}
+
+void MemoryStore::add_members(std::string_view channel, std::span<const std::string> users,
+                              std::function<void(const MembersResult&)> done) {
+  MembersResult result;
+  Stripe& stripe = stripe_of(channel);
+  for (; !users.empty(); users = users.subspan(std::min(users.size(), kMembersPerLock))) {
+    const std::lock_guard lock(stripe.mutex);
+    if (is_closed_) {
+      result.error = StoreError::unavailable;
+      break;
+    }
+    const std::shared_ptr<MemoryInboxes::Roster>& roster = make_roster(stripe, channel);
+    inboxes_.add(roster, users.first(std::min(users.size(), kMembersPerLock)));
+    result.members = roster->members();
+  }
+  done(result);
+}
+
+void MemoryStore::remove_members(std::string_view channel, std::span<const std::string> users,
+                                 std::function<void(const MembersResult&)> done) {
+  MembersResult result;
+  Stripe& stripe = stripe_of(channel);
+  for (; !users.empty(); users = users.subspan(std::min(users.size(), kMembersPerLock))) {
+    const std::lock_guard lock(stripe.mutex);
+    const auto found = stripe.streams.find(channel);
+    if (is_closed_) result.error = StoreError::unavailable;
+    if (is_closed_ || found == stripe.streams.end() || !found->second.roster) break;
+    inboxes_.remove(*found->second.roster, users.first(std::min(users.size(), kMembersPerLock)));
+    result.members = found->second.roster->members();
+  }
+  done(result);
+}
+
+void MemoryStore::members(std::string_view channel, std::string_view after, std::size_t limit,
+                          std::function<void(const MembersResult&)> done) {
+  MembersResult result;
+  if (const auto roster = roster_of(channel)) {
+    result.members = roster->members();
+    result.users = MemoryInboxes::members(*roster, after, limit);
+  }
+  done(result);
+}
+
+void MemoryStore::enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+                        std::function<void(const EnterResult&)> done) {
+  EnterResult result;
+  if (const auto roster = roster_of(channel)) {
+    result.step = inboxes_.enter(*roster, first, last, members_max);
+  } else {
+    result.step.is_done = true;
+  }
+  done(result);
+}
+
+void MemoryStore::inbox(std::string_view user, std::size_t limit,
+                        std::function<void(const InboxResult&)> done) {
+  done({StoreError::none, inboxes_.inbox(user, limit)});
+}
+
+void MemoryStore::mark_read(std::string_view user, std::string_view channel, Offset offset,
+                            std::function<void(StoreError)> done) {
+  StoreError error = StoreError::none;
+  {
+    Stripe& stripe = stripe_of(channel);
+    const std::lock_guard lock(stripe.mutex);
+    const auto found = stripe.streams.find(channel);
+    if (is_closed_) {
+      error = StoreError::unavailable;
+    } else if (found != stripe.streams.end() && found->second.roster) {
+      inboxes_.mark_read(user, *found->second.roster, offset);
+    }
+  }
+  done(error);
+}
+
 void MemoryStore::keep_house() {
   const Millis now = clock_.now_ms();
   for (Stripe& stripe : stripes_) {
     const std::lock_guard lock(stripe.mutex);
+    std::erase_if(stripe.with_roster, [&](Streams::value_type* node) {
+      // Who adds a member holds the roster from before it has one.
+      if (!node->second.roster->is_unused() || node->second.roster.use_count() > 1) return false;
+      node->second.roster.reset();
+      release(stripe, *node);
+      return true;
+    });
     while (stripe.oldest != nullptr &&
            now - stripe.oldest->second.touched_ms >= limits_.channel_lifetime_ms) {
       forget_beyond(stripe, stripe.dormant - 1);
@@ -204,6 +317,7 @@ MemoryStoreState MemoryStore::save() const {
       for (const PresenceMember& member : members) state.presence.push_back({channel, member});
     }
   }
+  state.inboxes = inboxes_.save();
   return state;
 }
 
@@ -228,6 +342,11 @@ void MemoryStore::restore(const MemoryStoreState& state) {
                      stripe.keys_by_age.insert(stripe.keys_by_age.end(), known->first)};
   }
   for (const MemoryStoreState::Member& saved : state.presence) add_presence(saved.channel, saved.member);
+  inboxes_.restore(state.inboxes, [this](const std::string& channel) {
+    Stripe& stripe = stripe_of(channel);
+    const std::lock_guard lock(stripe.mutex);
+    return make_roster(stripe, channel);
+  });
 }
 
 std::size_t MemoryStore::channels_known() const {

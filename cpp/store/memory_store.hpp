@@ -13,6 +13,7 @@
 #include "env/clock.hpp"
 #include "env/name_hash.hpp"
 #include "env/random.hpp"
+#include "store/memory_inboxes.hpp"
 #include "store/memory_store_state.hpp"
 #include "store/store.hpp"
 
@@ -23,6 +24,7 @@ struct MemoryStoreLimits {
   Millis channel_lifetime_ms = 720LL * 3600 * 1000;  ///< a dormant channel untouched for so long is forgotten
   std::size_t idempotency_keys = 100'000;            ///< past it the oldest key is forgotten
   Millis idempotency_window_ms = 300'000;
+  std::size_t inbox_entries = 1'000;  ///< past it what a user has not read is merged from the logs
 };
 
 /// The store of a hub that stands alone: numbers entries, remembers every channel's epoch and top offset,
@@ -43,6 +45,17 @@ class MemoryStore final : public Store {
   void add_presence(std::string_view channel, const PresenceMember& member) override;
   void remove_presence(std::string_view channel, std::string_view client) override;
   void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) override;
+  void add_members(std::string_view channel, std::span<const std::string> users,
+                   std::function<void(const MembersResult&)> done) override;
+  void remove_members(std::string_view channel, std::span<const std::string> users,
+                      std::function<void(const MembersResult&)> done) override;
+  void members(std::string_view channel, std::string_view after, std::size_t limit,
+               std::function<void(const MembersResult&)> done) override;
+  void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+             std::function<void(const EnterResult&)> done) override;
+  void inbox(std::string_view user, std::size_t limit, std::function<void(const InboxResult&)> done) override;
+  void mark_read(std::string_view user, std::string_view channel, Offset offset,
+                 std::function<void(StoreError)> done) override;
   void keep_house() override;
 
   /// Channels remembered, dormant or not.
@@ -71,6 +84,7 @@ class MemoryStore final : public Store {
     Streams::value_type* newer = nullptr;
     std::uint32_t holds = 0;
     bool is_dormant = false;
+    std::shared_ptr<MemoryInboxes::Roster> roster;  // held while there is one
   };
   using Ages = std::list<std::string_view>;
   struct Remembered {
@@ -92,11 +106,13 @@ class MemoryStore final : public Store {
     Streams::value_type* oldest = nullptr;
     Streams::value_type* newest = nullptr;
     std::size_t dormant = 0;
+    std::vector<Streams::value_type*> with_roster;
     Keys keys;
     Ages keys_by_age;  // oldest first
     std::unordered_map<std::string, std::set<PresenceMember, ByClient>, NameHash, std::equal_to<>> presence;
   };
   static constexpr std::size_t kStripes = 16;
+  static constexpr std::size_t kMembersPerLock = 1'024;  // others publish in between
 
   Stripe& stripe_of(std::string_view channel);
   Streams::value_type& touch(Stripe& stripe, std::string_view channel);
@@ -105,6 +121,10 @@ class MemoryStore final : public Store {
   void forget_beyond(Stripe& stripe, std::size_t dormant_max);
   void remember(Stripe& stripe, std::string key, Position position);
   static void forget_oldest_key(Stripe& stripe);
+  [[nodiscard]] std::shared_ptr<MemoryInboxes::Roster> roster_of(std::string_view channel);
+  const std::shared_ptr<MemoryInboxes::Roster>& make_roster(Stripe& stripe, std::string_view channel);
+  void hold(Stripe& stripe, Streams::value_type& node);
+  void release(Stripe& stripe, Streams::value_type& node);
 
   const Clock& clock_;
   RandomSource& random_;
@@ -112,6 +132,7 @@ class MemoryStore final : public Store {
   StoreListener* listener_ = nullptr;
   bool is_closed_ = false;  // guarded by every stripe's lock
   std::array<Stripe, kStripes> stripes_;
+  MemoryInboxes inboxes_;
 };
 
 class MemoryStore::Stillness {

@@ -9,6 +9,33 @@
 
 namespace carillon {
 
+/// Members, what they have not read, and what was entered for them at publish.
+struct MemoryInboxesState {
+  struct Roster {
+    std::string channel;
+    Offset last_read_mode = 0;
+  };
+  struct Membership {
+    std::uint32_t roster = 0;  ///< index
+    Offset read = 0;
+    Offset until = 0;
+    Offset merged_to = 0;
+  };
+  struct Run {
+    std::uint32_t roster = 0;  ///< index
+    Offset first = 0;
+    std::uint32_t count = 0;
+  };
+  struct User {
+    std::string name;
+    std::vector<Membership> memberships;  ///< by roster, then in order of time
+    std::vector<Run> runs;                ///< oldest first
+    bool is_incomplete = false;
+  };
+  std::vector<Roster> rosters;
+  std::vector<User> users;
+};
+
 /// All that a memory store remembers, written down. Times are ages: the reader has a clock of its own.
 struct MemoryStoreState {
   struct Stream {
@@ -28,6 +55,7 @@ struct MemoryStoreState {
   std::vector<Stream> streams;  ///< the dormant ones of a stripe oldest first
   std::vector<Key> keys;        ///< those of a stripe oldest first
   std::vector<Member> presence;
+  MemoryInboxesState inboxes;
 };
 
 }  // namespace carillon

@@ -3,11 +3,13 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "store/entry.hpp"
+#include "store/inbox.hpp"
 #include "store/position.hpp"
 
 namespace carillon {
@@ -19,6 +21,8 @@ struct Announcement {
   std::string_view channel;
   Epoch epoch;
   EntryRef entry;
+  FanOutMode mode = FanOutMode::write;  ///< as it was appended
+  std::size_t members = 0;              ///< of the channel at that moment
 };
 
 /// Who hears the announcements: the hub. Called from any thread, for a channel in any order. It may call
@@ -32,6 +36,7 @@ class StoreListener {
 struct AppendOptions {
   bool is_ephemeral = false;         ///< gets no offset, is never read again
   std::string_view idempotency_key;  ///< empty: none
+  FanOutMode mode = FanOutMode::write;
 };
 
 struct AppendResult {
@@ -43,6 +48,7 @@ struct AppendResult {
 struct OpenResult {
   StoreError error = StoreError::none;
   Position top;
+  std::size_t members = 0;
 };
 
 struct ReadResult {
@@ -61,6 +67,22 @@ struct PresenceMember {
 struct PresenceResult {
   StoreError error = StoreError::none;
   std::vector<PresenceMember> members;  ///< by client id
+};
+
+struct MembersResult {
+  StoreError error = StoreError::none;
+  std::size_t members = 0;         ///< of the channel, afterwards
+  std::vector<std::string> users;  ///< those asked for, by name
+};
+
+struct EnterResult {
+  StoreError error = StoreError::none;
+  EnterStep step;
+};
+
+struct InboxResult {
+  StoreError error = StoreError::none;
+  InboxContent content;
 };
 
 /// Gives offsets and epochs, and keeps what a second gateway must see (design.md section 6).
@@ -91,6 +113,28 @@ class Store {
   virtual void add_presence(std::string_view channel, const PresenceMember& member) = 0;
   virtual void remove_presence(std::string_view channel, std::string_view client) = 0;
   virtual void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) = 0;
+
+  /// Makes users members of the channel: what is published from now on is theirs to read. Who is one stays
+  /// it.
+  virtual void add_members(std::string_view channel, std::span<const std::string> users,
+                           std::function<void(const MembersResult&)> done) = 0;
+  /// They keep what was published until now and is not read. Who is no member is passed over.
+  virtual void remove_members(std::string_view channel, std::span<const std::string> users,
+                              std::function<void(const MembersResult&)> done) = 0;
+  /// The first `limit` members behind `after`, by name.
+  virtual void members(std::string_view channel, std::string_view after, std::size_t limit,
+                       std::function<void(const MembersResult&)> done) = 0;
+  /// Enters the publications [first, last] into the inboxes of the next `members_max` members. Again and
+  /// again with the same range, until it is done; one walk at a time per channel. Who joined after a
+  /// publication, or has it already, does not get it.
+  virtual void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+                     std::function<void(const EnterResult&)> done) = 0;
+  /// What a user has not read, with at most `limit` publications of those entered.
+  virtual void inbox(std::string_view user, std::size_t limit,
+                     std::function<void(const InboxResult&)> done) = 0;
+  /// Everything of the channel up to `offset` is read. Never goes back.
+  virtual void mark_read(std::string_view user, std::string_view channel, Offset offset,
+                         std::function<void(StoreError)> done) = 0;
 
   /// Bounded upkeep: forgets what is past its lifetime. From time to time, from one thread.
   virtual void keep_house() = 0;

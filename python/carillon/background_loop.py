@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
 import concurrent.futures
+import os
 import threading
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
 T = TypeVar("T")
+
+_EXIT_S = 5.0
 
 
 class BackgroundLoop:
@@ -24,6 +29,7 @@ class BackgroundLoop:
         self.loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
+        _open.add(self)
 
     @property
     def is_closed(self) -> bool:
@@ -42,11 +48,15 @@ class BackgroundLoop:
             future.cancel()
             raise
 
-    def close(self) -> None:
-        """Cancels what still runs and ends the thread. Idempotent."""
+    def close(self, timeout: float | None = None) -> None:
+        """Cancels what still runs and ends the thread. Idempotent.
+
+        Args:
+            timeout: Seconds to wait for it at most; None waits for ever.
+        """
         if not self.is_closed:
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join()
+            self._thread.join(timeout)
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -59,3 +69,15 @@ class BackgroundLoop:
             self.loop.run_until_complete(self.loop.shutdown_asyncgens())
         finally:
             self.loop.close()
+
+
+_open: weakref.WeakSet[BackgroundLoop] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    for each in list(_open):
+        each.close(_EXIT_S)
+
+
+atexit.register(_close_all)  # a thread that outlives the interpreter is killed wherever it is
+os.register_at_fork(after_in_child=_open.clear)  # they are the parent's

@@ -125,8 +125,9 @@ class Client:
         Raises:
             CommandError: The server refuses.
             ConnectError: The server cannot be reached.
+            PayloadTooLarge: It is longer than a WebSocket message may be; the client goes on, as after a cut.
             ConnectionClosed: The connection was cut before the answer came: it may have been published, or
-                not. With code 1009 it was not: it is longer than a WebSocket message may be.
+                not.
         """
         payload, is_json = encode(data, json=json)
         transport = self._opened()

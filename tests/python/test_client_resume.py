@@ -189,6 +189,36 @@ async def test_a_websocket_client_publishes_over_its_connection(carillon_server:
         assert len(await client.presence("c")) == 1
 
 
+async def test_a_publish_that_is_too_long_ends_nothing_else(
+    carillon_server_factory: Callable[..., Server],
+) -> None:
+    server = carillon_server_factory(limits={"message_bytes": 1024})
+    async with fast(server.url, "ws") as client, client.subscribe("c") as subscription:
+        with pytest.raises(
+            carillon.PayloadTooLarge, match=r"limits\.message_bytes.*limits\.publication_bytes"
+        ):
+            await client.publish("c", "x" * 2_000)
+        await client.publish("c", "short")
+        item = await subscription.next(10)
+        assert isinstance(item, Message)
+        assert (item.json(), item.offset) == ("short", 1)
+
+
+async def test_subscriptions_that_are_too_many_for_one_message_are_told(
+    carillon_server_factory: Callable[..., Server],
+) -> None:
+    server = carillon_server_factory(limits={"message_bytes": 300})
+    with FaultProxy(server) as proxy:
+        async with fast(proxy.url, "ws") as client:
+            subscriptions = [client.subscribe(f"c{n}") for n in range(5)]
+            for subscription in subscriptions:
+                await subscription.open()
+            proxy.cut()  # it would never come back with all of them
+            with pytest.raises(carillon.ConnectionClosed, match=r"limits\.message_bytes") as told:
+                await subscriptions[0].next(10)
+            assert told.value.code == 1009
+
+
 async def test_two_subscriptions_of_one_client_to_one_channel_are_refused(carillon_server: Server) -> None:
     async with fast(carillon_server.url, "ws") as client, client.subscribe("c"):
         with pytest.raises(carillon.CarillonError, match="already subscribed"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import carillon
@@ -37,6 +39,21 @@ def test_no_thread_is_left_behind(carillon_server: Server) -> None:
     with sync.connect(carillon_server.url) as client:
         client.subscribe("c").open()
     assert threading.active_count() == before
+
+
+def test_a_client_that_is_not_closed_ends_with_the_interpreter(carillon_server: Server) -> None:
+    script = """
+import atexit, sys, threading
+atexit.register(lambda: print([one.name for one in threading.enumerate()]))  # the first one runs last
+from carillon import sync
+client = sync.connect(sys.argv[1]).open()
+client.subscribe("c").open()
+print([one.name for one in threading.enumerate()])
+"""
+    command = [sys.executable, "-c", script, carillon_server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    assert done.stdout.splitlines() == ["['MainThread', 'carillon-client']", "['MainThread']"], done.stderr
+    assert done.stderr == ""
 
 
 def test_a_client_that_cannot_connect_leaves_no_thread() -> None:

@@ -97,6 +97,16 @@ def test_a_client_for_whom_there_is_no_place_leaves_a_record(records: Callable[[
     assert all(one.peer.startswith("127.0.0.1:") for one in by_transport.values())
 
 
+def test_who_is_closed_unheard_takes_no_slot_of_the_handshakes() -> None:
+    with Server(limits={"connections": 1}) as server, contextlib.ExitStack() as stack:
+        for _ in range(1 + 32 + 20):  # they say nothing; 32 could be refused in their own protocol
+            stack.enter_context(socket.create_connection(("127.0.0.1", server.port)))
+        wait_until(lambda: server.stats()["turned_away"] == 20)
+        stack.close()
+        wait_until(lambda: server.stats()["connections"] == 0)
+        assert server.stats()["handshakes"] == 0
+
+
 def test_who_comes_during_a_drain_leaves_a_record(records: Callable[[str], Records]) -> None:
     with Server() as server, connect(websocket_url(server)) as client:
         client.send('{"id":1,"connect":{}}')

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import carillon
@@ -26,7 +27,6 @@ from websockets.asyncio.client import connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = pytest.mark.wire
 
@@ -36,26 +36,7 @@ CONNECTIONS = int(os.environ.get("CARILLON_TAKEOVER_CONNECTIONS", "300"))
 INTERVAL_S = 0.1
 PAUSE_S = 0.5
 CHANNEL = "room"
-
-# Asks for everything, gets it, and never says that it has it.
-SUCCESSOR = """
-import socket, struct, sys, time
-head = struct.Struct("<IIQQ")
-link = socket.socket(socket.AF_UNIX)
-link.connect(sys.argv[1])
-ask = b"1 1 test"
-link.sendall(head.pack(0x4C524143, 1, len(ask), 0) + ask)
-mine = 0
-while not mine:  # entries of the logs go ahead
-    _, kind, size, count = head.unpack(link.recv(head.size, socket.MSG_WAITALL))
-    while mine < count:
-        _, control, _, _ = link.recvmsg(1, socket.CMSG_SPACE(253 * 4))
-        mine += sum(len(data) // 4 for _, _, data in control)
-    while size:
-        size -= len(link.recv(min(size, 1 << 20)))
-print(kind, mine, flush=True)
-time.sleep(60)
-"""
+SUCCESSOR = Path(__file__).resolve().parents[2] / "bench" / "silent_successor.py"
 
 
 class Process:
@@ -259,9 +240,7 @@ async def watch(port: int, act: Callable[[], Any]) -> None:
 def kill_a_successor(runtime: Path, port: int) -> None:
     """A new process takes all that there is, and is killed before it says so."""
     path = runtime / f"carillon-{os.geteuid()}-{port}.sock"
-    with subprocess.Popen(
-        [sys.executable, "-c", SUCCESSOR, path], stdout=subprocess.PIPE, text=True
-    ) as child:
+    with subprocess.Popen([sys.executable, SUCCESSOR, path], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout
         kind, descriptors = child.stdout.readline().split()
         assert (kind, int(descriptors) >= CONNECTIONS + 2) == ("3", True)
@@ -299,7 +278,7 @@ def test_a_successor_that_says_nothing_is_given_up(launch: Callable[..., Process
     path = tmp_path / f"carillon-{os.geteuid()}-{server.port}.sock"
 
     def act() -> None:
-        with subprocess.Popen([sys.executable, "-c", SUCCESSOR, path], stdout=subprocess.PIPE) as child:
+        with subprocess.Popen([sys.executable, SUCCESSOR, path], stdout=subprocess.PIPE) as child:
             assert child.stdout
             child.stdout.readline()
             time.sleep(0.6)

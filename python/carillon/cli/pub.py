@@ -15,7 +15,7 @@ from .options import API_KEY, CHANNEL, URL
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_PERMISSION_DENIED = 103
+_UNAUTHORIZED = 401
 
 
 @click.command()
@@ -26,20 +26,23 @@ _PERMISSION_DENIED = 103
 def pub(channel: str, data: str, url: str, api_key: str | None) -> None:
     """Publishes DATA to CHANNEL. With "-", publishes each line of standard input.
 
-    Valid JSON is sent byte for byte, anything else as a JSON string. With an API key, prints the position.
+    Valid JSON is sent byte for byte, anything else as a JSON string. It goes to the HTTP API, which wants its
+    key unless the server is insecure, and the position in the log is printed, where the channel keeps one.
     """
     from .. import sync
 
-    with told_in_a_sentence(), sync.connect(url, api_key=api_key) as client:
+    # Without a WebSocket: a publish over one is not told its position.
+    with told_in_a_sentence(), sync.connect(url, transport="poll", api_key=api_key) as client:
         lines: Iterable[str] = sys.stdin if data == "-" else (data,)
         for line in lines:
             payload, is_json = payload_of(line.rstrip("\n"))
             try:
                 position = client.publish(channel, payload, json=is_json)
             except CommandError as error:
-                if error.code != _PERMISSION_DENIED or api_key:
+                if error.code != _UNAUTHORIZED:
                     raise
-                raise Failure(f"{error}; give --api-key, or set allow_publish_for_client") from None
+                given = "this one is wrong" if api_key else "give --api-key"
+                raise Failure(f"the HTTP API of {url} wants its key: {given}") from None
             if position is not None and position.offset:
                 click.echo(str(position))
 

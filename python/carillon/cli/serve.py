@@ -85,9 +85,10 @@ def serve(
     access_log: bool,
     takeover: bool,
 ) -> None:
-    """Runs a server until Ctrl-C, SIGTERM or POST /api/drain. Clients are asked to leave then.
+    """Runs a server until Ctrl-C, SIGTERM, SIGHUP or POST /api/drain. Clients are asked to leave then.
 
-    A second signal stops at once.
+    A second signal stops at once (but not SIGHUP, which a closed terminal sends twice). With nohup, SIGHUP is
+    ignored.
 
     CARILLON_HTTP_SERVER_PORT and the like set options of the configuration; 'carillon config schema' lists
     them.
@@ -167,6 +168,8 @@ class _StopRequests:
         self.first = ""
 
     def on_signal(self, number: int, frame: FrameType | None) -> None:
+        if self.count > 0 and number == signal.SIGHUP:
+            return  # a closed terminal sends it twice, of itself and by its shell
         self.first = self.first or signal.Signals(number).name
         self.count += 1
 
@@ -174,7 +177,10 @@ class _StopRequests:
 @contextlib.contextmanager
 def _signals() -> Iterator[_StopRequests]:
     requests = _StopRequests()
-    before = {number: signal.signal(number, requests.on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, requests.on_signal) for number in numbers}
     try:
         yield requests
     finally:

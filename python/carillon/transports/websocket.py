@@ -9,6 +9,7 @@ import itertools
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -16,7 +17,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed as SocketClosed
 from websockets.exceptions import InvalidHandshake, InvalidStatus
 
-from ..errors import CarillonError, ConnectError, ConnectionClosed, SubscribeDenied
+from ..errors import CarillonError, ConnectError, ConnectionClosed, PayloadTooLarge, SubscribeDenied
 from ..feed import Feed
 from ..items import ClientInfo, History
 from ..position import Position
@@ -38,6 +39,15 @@ Reply = dict[str, tuple[Any, int]]  # member of the reply -> its value, and wher
 OnReply = Callable[[str, Reply], None]
 
 
+@dataclass
+class _Command:
+    """One that waits for its answer."""
+
+    on_reply: OnReply
+    done: asyncio.Future[Any] | None  # whoever waits for it
+    size: int  # characters
+
+
 class WebSocketTransport:
     """One connection that comes back by itself. Belongs to one event loop. See `Transport`.
 
@@ -56,7 +66,7 @@ class WebSocketTransport:
         self._is_closed = False
         self._error: CarillonError | None = None
         self._ids = itertools.count(1)
-        self._waiting: dict[int, tuple[OnReply, asyncio.Future[Any] | None]] = {}
+        self._waiting: dict[int, _Command] = {}
         self._sends: set[asyncio.Task[None]] = set()
         self._backoff = settings.backoff()
         self._silence_s: float | None = settings.open_timeout
@@ -133,7 +143,7 @@ class WebSocketTransport:
 
     def _expect(self, body: str, on_reply: OnReply, done: asyncio.Future[Any] | None = None) -> str:
         number = next(self._ids)
-        self._waiting[number] = on_reply, done
+        self._waiting[number] = _Command(on_reply, done, len(body))
         return f'{{"id":{number},{body}}}'
 
     def _send(self, text: str) -> None:
@@ -207,9 +217,26 @@ class WebSocketTransport:
                             self._on_line(line)
             except SocketClosed as closed:
                 cut = _closed_by_server(closed)
+                if cut.code == _MESSAGE_TOO_BIG and self._blame_the_longest():
+                    cut = ConnectionClosed(0, cut.reason)  # the others come back
                 raise cut from None
             finally:
                 self._lost(cut)
+
+    def _blame_the_longest(self) -> bool:
+        """A message of ours was too long: its caller is told. False: nobody waits for it."""
+        longest = max(self._waiting.values(), key=lambda command: command.size, default=None)
+        if not self._is_ready.is_set() or longest is None or longest.done is None:
+            return False
+        if not longest.done.done():
+            longest.done.set_exception(
+                PayloadTooLarge(
+                    f"{longest.size:,} characters are more than the server takes in one WebSocket message "
+                    "(limits.message_bytes, websocket.message_size_limit): raise it, or publish over "
+                    "the HTTP API (api_key), which takes limits.publication_bytes"
+                )
+            )
+        return True
 
     def _lost(self, cut: ConnectionClosed | None) -> None:
         """The connection is gone: what waited for an answer over it is told."""
@@ -221,9 +248,9 @@ class WebSocketTransport:
         for source in self._sources.values():
             source.state = _State.IDLE
         waiting, self._waiting = self._waiting, {}
-        for _, done in waiting.values():
-            if done is not None and not done.done():
-                done.set_exception(cut)
+        for command in waiting.values():
+            if command.done is not None and not command.done.done():
+                command.done.set_exception(cut)
 
     def _end(self, error: CarillonError | None) -> None:
         """No connection comes after this."""
@@ -261,9 +288,9 @@ class WebSocketTransport:
         elif "push" in reply:
             self._on_push(text, *reply["push"])
         elif "id" in reply:
-            on_reply, _ = self._waiting.pop(reply["id"][0], (None, None))
-            if on_reply is not None:
-                on_reply(text, reply)
+            command = self._waiting.pop(reply["id"][0], None)
+            if command is not None:
+                command.on_reply(text, reply)
 
     # Subscriptions.
 
@@ -426,9 +453,7 @@ def _closed_by_server(closed: SocketClosed) -> ConnectionClosed:
         return ConnectionClosed(1006, "connection lost")
     reason = closed.rcvd.reason or "closed by the server"
     if closed.rcvd.code == _MESSAGE_TOO_BIG:
-        reason += (
-            ": longer than the server's websocket.message_size_limit; the HTTP API takes limits.body_bytes"
-        )
+        reason += ": longer than the server's limits.message_bytes (websocket.message_size_limit)"
     return ConnectionClosed(closed.rcvd.code, reason)
 
 

@@ -92,7 +92,7 @@ class Reader final : public Sink {
 /// Every test runs over both ways to send.
 class FlushTest : public ::testing::TestWithParam<const char*> {
  protected:
-  explicit FlushTest(TurnLimits limits = {}) : shard_(0, limits, [] {}) {
+  explicit FlushTest(TurnLimits limits = {}) : shard_(0, limits, clock_, [] {}) {
     hub_.set_shards({&shard_});
     shard_.bind_to_this_thread();
   }

@@ -124,6 +124,15 @@ TEST_P(GatewayShardTest, AStopTakesItsConnectionsOffEveryCount) {
   EXPECT_EQ(gateway_shard.counters().sse, 0U);
 }
 
+TEST_P(GatewayShardTest, AStopGivesTheSlotsOfHandshakesBack) {
+  connect("GET");
+  connect(kStream);  // taken after the other
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
+  ASSERT_EQ(shared.admission.handshakes(), 1U);
+  gateway_shard.stop();
+  EXPECT_EQ(shared.admission.handshakes(), 0U);
+}
+
 TEST_P(GatewayShardTest, WhoGoesIsTakenOffEveryCount) {
   connect(kStream);
   connect("GET");
@@ -134,6 +143,17 @@ TEST_P(GatewayShardTest, WhoGoesIsTakenOffEveryCount) {
   EXPECT_TRUE(becomes([this] { return shared.connections == 0; }));
   EXPECT_EQ(shared.entrance.connections, 0U);
   EXPECT_EQ(shared.admission.handshakes(), 0U);
+}
+
+TEST_P(GatewayShardTest, WhoGoesBeforeItsMomentInADrainIsNotAwaited) {
+  connect(kStream);
+  connect("GET");
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
+  gateway_shard.drain(shared.entrance, 60'000);
+  ASSERT_TRUE(becomes([this] { return shared.entrance.asked == 2; }));
+  for (const int far_end : far_ends) ::shutdown(far_end, SHUT_RDWR);
+  EXPECT_TRUE(becomes([this] { return shared.connections == 0; }));
+  EXPECT_EQ(shared.entrance.asked, 0U);
 }
 
 TEST_P(GatewayShardTest, ASocketThatNobodyTakesIsOffEveryCount) {

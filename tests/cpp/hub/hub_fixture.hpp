@@ -22,8 +22,8 @@ struct HubFixture : testing::Test {
       : store(clock, random, store_limits), hub(clock, store, rules(), hub_limits), wakes(shard_count) {
     std::vector<Shard*> hub_shards;
     for (std::size_t i = 0; i < shard_count; ++i) {
-      shards.push_back(
-          std::make_unique<Shard>(static_cast<std::uint32_t>(i), turn_limits, [this, i] { ++wakes[i]; }));
+      shards.push_back(std::make_unique<Shard>(static_cast<std::uint32_t>(i), turn_limits, clock,
+                                               [this, i] { ++wakes[i]; }));
       hub_shards.push_back(shards.back().get());
     }
     hub.set_shards(hub_shards);

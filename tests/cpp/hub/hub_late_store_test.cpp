@@ -71,7 +71,7 @@ struct LateHubTest : testing::Test {
   SeededRandom random{1};
   LateStore store{random, {}};
   Hub hub;
-  Shard shard{0, {}, [] {}};
+  Shard shard{0, {}, clock, [] {}};
   Epoch epoch;
 };
 

@@ -142,6 +142,20 @@ TEST_F(HubSave, WhatChannelsThatWentDormantHadStaysInTheLedger) {
   EXPECT_EQ(next.hub.published(), 3U);
 }
 
+TEST_F(HubSave, AnAccountThatDoesNotBalanceIsTakenOverAlsoOfADormantChannel) {
+  {
+    PlainReader reader(*shards[0]);
+    subscribe(reader, "a");
+    reader.cursor.count_delivered(1);  // what nobody published
+  }
+  sleep();
+  ASSERT_EQ(hub.channels_in_use(), 0U);
+  restore();
+  const Ledger ledger = next.ledger();
+  ASSERT_EQ(ledger.rows.size(), 1U);
+  EXPECT_EQ(ledger.rows[0].unbalanced, 1U);
+}
+
 TEST_F(HubSave, BytesAreCountedByTheHubThatHasThem) {
   publish("a", std::string(10'000, 'x'));
   const std::int64_t bytes = hub.history_bytes();

@@ -33,8 +33,8 @@ std::chrono::milliseconds stress_time() {
 /// A shard on its own thread: turns when it is woken, and once a millisecond for the whims of its readers.
 class StressShard {
  public:
-  explicit StressShard(std::uint32_t index)
-      : shard(index, {.deliveries_per_turn = 50, .deliveries_per_visit = 20, .batch_entries = 32},
+  StressShard(std::uint32_t index, const Clock& clock)
+      : shard(index, {.deliveries_per_turn = 50, .deliveries_per_visit = 20, .batch_entries = 32}, clock,
               [this] { wake(); }),
         random_(index + 1) {}
   ~StressShard() { stop(); }
@@ -153,7 +153,7 @@ void run_stress(Store& store, const Clock& clock, std::chrono::milliseconds dura
   std::vector<std::unique_ptr<StressShard>> shards;
   std::vector<Shard*> hub_shards;
   for (std::uint32_t i = 0; i < kShards; ++i) {
-    shards.push_back(std::make_unique<StressShard>(i));
+    shards.push_back(std::make_unique<StressShard>(i, clock));
     hub_shards.push_back(&shards.back()->shard);
     for (std::size_t r = 0; r < kReadersPerShard; ++r) {
       shards.back()->add_reader(hub, *truths[r % truths.size()], failures, is_order_known);

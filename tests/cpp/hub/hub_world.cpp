@@ -1,4 +1,5 @@
 #include "hub/hub_world.hpp"
+#include "store_without_members.hpp"
 
 #include <gtest/gtest.h>
 
@@ -9,7 +10,7 @@
 namespace carillon {
 
 /// Between store and hub: lets the world hear every announcement first.
-class HubWorld::Tap final : public Store {
+class HubWorld::Tap final : public StoreWithoutMembers {
  public:
   Tap(HubWorld& world, Store& store) : world_(world), store_(store) { store_.set_listener(&world_); }
   void set_listener(StoreListener* listener) override { world_.listener_ = listener; }
@@ -111,7 +112,7 @@ HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
   std::vector<Shard*> hub_shards;
   for (std::size_t i = 0; i < shards; ++i) {
     shards_.push_back(std::make_unique<Shard>(static_cast<std::uint32_t>(i), some_turn_limits(random_),
-                                              [this, i] { wants_turn_[i] = 1; }));
+                                              clock_, [this, i] { wants_turn_[i] = 1; }));
     hub_shards.push_back(shards_.back().get());
   }
   hub_->set_shards(hub_shards);

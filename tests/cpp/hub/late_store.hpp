@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "hub/virtual_clock.hpp"
-#include "store/store.hpp"
+#include "store_without_members.hpp"
 
 namespace carillon {
 
@@ -25,7 +25,7 @@ struct StoreFaults {
 
 /// A store whose answers and announcements come when run_one() is called, in an order that chance decides. It
 /// keeps every stored entry. Thread-safe; callbacks run on the thread that calls run_one(), without a lock.
-class LateStore final : public Store {
+class LateStore final : public StoreWithoutMembers {
  public:
   LateStore(RandomSource& random, StoreFaults faults) : random_(random), faults_(faults) {}
 

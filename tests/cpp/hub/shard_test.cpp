@@ -443,7 +443,7 @@ TEST_F(SmallQuantumTest, ThoseThatLagAndTheGroupDoNotStarveEachOther) {
 }
 
 TEST_F(ShardTest, BytesOfThoseThatLagAreBoundedPerTurn) {
-  Shard small(7, {.lagging_bytes_per_turn = 1'000}, [] {});
+  Shard small(7, {.lagging_bytes_per_turn = 1'000}, clock, [] {});
   hub.set_shards({&small});
   for (int i = 0; i < 5; ++i) publish("a", std::string(600, 'x'));
   const Position top = history("a", 0).top;
@@ -495,7 +495,7 @@ TEST_F(ShardTest, APageIsBoundedByBytes) {
 }
 
 TEST_F(ShardTest, AChannelIsLetGoThoughItsLastSubscriberLeftInMidBatch) {
-  Shard small(7, {.deliveries_per_turn = 1}, [] {});
+  Shard small(7, {.deliveries_per_turn = 1}, clock, [] {});
   hub.set_shards({&small});
   {
     PlainReader first(small), second(small);

@@ -144,6 +144,31 @@ TEST_F(SlowConsumerTest, WithSkipItJoinsTheGroupAtABatchUnderWay) {
   EXPECT_EQ(row().account.dropped[index_of(DropReason::skipped)], goes_on);
 }
 
+TEST_F(SlowConsumerTest, WithSkipItIsNotTakenToAGroupThatHasAGapItself) {
+  PlainReader slow(shard()), live(shard());
+  subscribe(slow, "skip");
+  subscribe(live, "skip");
+  fall_behind(slow, "skip", 1, 20);
+  std::vector<std::unique_ptr<PlainReader>> others;  // they use up the next turn, before the group is visited
+  for (int i = 0; i < 101; ++i) {
+    others.push_back(std::make_unique<PlainReader>(shard()));
+    subscribe(*others.back(), "a");
+  }
+  publish("a", "1");
+  // More than the log keeps for a shard that has not looked: the group at 20 has a hole before it.
+  for (int i = 0; i < 6'000; ++i) publish("skip", "ephemeral", {.skip_history = true});
+  slow.is_full = false;
+  shard().resume(slow.cursor);
+  turn();
+  EXPECT_TRUE(slow.gaps.empty()) << "the top of its group is not that of the log";
+  EXPECT_EQ(slow.taken, numbers(1, 4));
+  settle();
+  ASSERT_EQ(slow.gaps.size(), 1U);
+  EXPECT_EQ(slow.gaps[0].lost_from, 5U);
+  EXPECT_EQ(slow.taken, numbers(1, 4)) << "and now there";
+  EXPECT_TRUE(ledger().is_balanced());
+}
+
 TEST_F(SlowConsumerTest, WhatHadLeftTheLogCountsAsTrimmedAndTheRestAsSkippedInOneGap) {
   PlainReader reader(shard());
   subscribe(reader, "skip");

@@ -104,6 +104,17 @@ TEST(ApiRequest, ReadsDrain) {
   }
 }
 
+TEST(ApiRequest, ReadsTheLimitOfALedger) {
+  ApiRequest request;
+  std::string scratch;
+  for (const auto& [body, rows] :
+       {std::pair("", 100U), std::pair(R"({"limit":null})", 100U), std::pair(R"({"limit":0})", 0U)}) {
+    ASSERT_EQ(decode_api_request(ApiMethod::ledger, body, request, scratch), ApiDecode::ok) << body;
+    EXPECT_EQ(request.rows, rows) << body;
+  }
+  EXPECT_EQ(decode_api_request(ApiMethod::ledger, R"({"limit":-1})", request, scratch), ApiDecode::malformed);
+}
+
 TEST(ApiRequest, TellsMissingFromMalformed) {
   for (const char* body : {"", "{}", R"({"channel":"a"})", R"({"channel":"","data":1})", R"({"data":1})",
                            R"({"channel":null,"data":1})", R"({"channel":"a","data":null})",

@@ -81,7 +81,7 @@ struct ReaderTest : testing::Test {
   SystemRandom random;
   MemoryStore store{clock, random, {}};
   Hub hub{clock, store, rules(), HubLimits{}};
-  Shard shard{0, {}, [] {}};
+  Shard shard{0, {}, clock, [] {}};
   std::shared_ptr<TestQueue> queue = std::make_shared<TestQueue>();
   std::shared_ptr<Reader> reader = make_reader("a");
 };

@@ -56,7 +56,7 @@ Lane::Lane(World& world, std::uint32_t index)
             {.deliveries_per_turn = static_cast<std::size_t>(world.options.limits.deliveries_per_turn),
              .deliveries_per_visit = static_cast<std::size_t>(world.options.limits.deliveries_per_visit),
              .batch_bytes = static_cast<std::size_t>(world.options.limits.batch_bytes)},
-            [] {}),
+            world.clock, [] {}),
       output(shard),
       context(std::make_unique<SessionContext>(
           SessionContext{world.hub, shard, output, world, world.access, world.origins, world.handler,

@@ -19,6 +19,7 @@
 #include "session/plain_http.hpp"
 #include "session/session.hpp"
 #include "store/memory_store.hpp"
+#include "store_without_members.hpp"
 
 // A deterministic world for the sessions: virtual clock, seeded chance, the real store, hub, shards and turn
 // output, and in place of sockets a kernel per connection that takes as little as a test wants. A turn goes
@@ -45,7 +46,7 @@ class SeededRandom final : public RandomSource {
 };
 
 /// The memory store, whose answers (not its announcements) can be held back, or be errors.
-class LateStore final : public Store {
+class LateStore final : public StoreWithoutMembers {
  public:
   LateStore(const Clock& clock, RandomSource& random) : store_(clock, random, {}) {}
   bool is_late = false;

@@ -226,6 +226,67 @@ TEST(Takeover, APartOfARequestIsCompletedByTheRest) {
   }
 }
 
+TEST(Takeover, ARequestBehindAHeldPollIsAnsweredAfterIt) {
+  World world;
+  HttpClient client(world);
+  client.request("GET", "/poll?channel=a");
+  client.request("GET", "/now");
+  world.run();
+  ASSERT_TRUE(world.take_over(kOtherClock));
+  world.publish("a", "1");
+  world.run();
+  ASSERT_EQ(client.responses.size(), 2U);
+  EXPECT_EQ(client.responses[1].body, R"("/now")");
+}
+
+TEST(Takeover, AnAnswerThatIsBeingGatheredKeepsToItsLimit) {
+  WorldOptions options;
+  options.limits.poll_publications = 300;  // more than one batch
+  World world(options);
+  const std::string epoch(world.publish("a", "1").epoch.text());
+  for (int i = 2; i <= 900; ++i) world.publish("a", std::to_string(i));
+  HttpClient client(world);
+  client.request("GET", "/poll?channel=a&since=" + epoch + ":0");
+  world.turn();
+  ASSERT_TRUE(client.responses.empty()) << "a turn brings a batch of them";
+  ASSERT_TRUE(world.take_over(kOtherClock));
+  world.run();
+  ASSERT_EQ(client.responses.size(), 1U);
+  const Json body = Json::parse(client.responses[0].body);
+  EXPECT_EQ(body["publications"].size(), 300U);
+  EXPECT_EQ(body["since"], epoch + ":300");
+}
+
+TEST(Takeover, AnAnswerThatWaitsForTheEndOfTheTurnLeaves) {
+  World world;
+  HttpClient client(world);
+  client.request("GET", "/poll?channel=a&channel=b&since=unknown:1,unknown:2");
+  ASSERT_TRUE(world.take_over(kOtherClock)) << "before any turn";
+  world.run();
+  ASSERT_EQ(client.responses.size(), 1U) << "and not when its time is up";
+  EXPECT_EQ(Json::parse(client.responses[0].body)["status"].size(), 2U) << "with the news of both";
+}
+
+TEST(Takeover, ASubscriptionThatIsLeavingTakesNoPlaceOfOthers) {
+  WorldOptions options;
+  options.limits.channels_per_connection = 1;
+  World world(options);
+  const std::string epoch(world.publish("a", "1").epoch.text());
+  WsClient client(world);
+  client.connect();
+  client.kernel().room = 3;  // inside the reply, which brings what was missed
+  client.subscribe("a", {{"recover", true}, {"epoch", epoch}, {"offset", 0}});
+  client.command("unsubscribe", {{"channel", "a"}});
+  ASSERT_TRUE(client.is_clogged());
+  ASSERT_TRUE(world.take_over(kOtherClock));
+  client.command("subscribe", {{"channel", "b"}});
+  client.kernel().room = Kernel::kAll;
+  world.run();
+  ASSERT_EQ(client.replies.size(), 4U);
+  for (const Json& reply : client.replies) EXPECT_EQ(error_of(reply), 0U) << reply;
+  EXPECT_EQ(error_of(client.command("subscribe", {{"channel", "c"}})), 106U) << "b has the place";
+}
+
 TEST(Takeover, ARequestThatIsNeverCompletedHasTheRestOfItsTime) {
   World world;
   HttpClient client(world);

@@ -8,7 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire_clients import assert_delivered, open_http, open_sse, open_tcp, open_ws, until
+from wire_clients import assert_delivered, open_http, open_sse, open_tcp, open_ws, row_of, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.wire
 
-METHODS = ["publish", "broadcast", "history", "presence", "presence_stats", "channels", "info", "stats"]
+METHODS = [
+    *("publish", "broadcast", "history", "presence", "presence_stats", "channels", "info"),
+    *("stats", "ledger", "drain"),
+]
 
 
 async def call(client: httpx.AsyncClient, method: str, **fields: Any) -> dict[str, Any]:
@@ -129,6 +132,30 @@ async def test_presence_channels_and_info(serve: Callable[..., Server]) -> None:
         assert await error_code(client, "presence", channel="dark:1") == 108
         assert await error_code(client, "presence_stats", channel="dark:1") == 108
         assert await result(client, "presence", channel="nobody") == {"presence": {}}
+
+
+async def test_ledger(serve: Callable[..., Server]) -> None:
+    server = serve(threads=2, channels={"z": {"join_leave": True}})
+    async with open_http(server) as client:
+        assert (await result(client, "ledger"))["channels"] == []
+        async with open_ws(server) as ws, open_ws(server) as other:
+            for channel in ("a", "b", "z"):
+                await ws.subscribe(channel)  # takes no notices: the join on z is dropped for it
+            await other.subscribe("a")
+            for channel in ("a", "b", "b"):
+                server.publish(channel, 1)
+            await assert_delivered(server, "b", 2)
+            await assert_delivered(server, "a", 2)
+            await until(lambda: row_of(server, "z")["dropped"]["filtered"] == 1)
+            whole = await result(client, "ledger")
+            rows = whole["channels"]
+            assert [row["channel"] for row in rows] == ["z", "a", "b"]  # that with drops first
+            assert {**whole, "channels": [*rows[1:], rows[0]]} == server.ledger()
+            assert (whole["is_balanced"], whole["unbalanced"], whole["missing_shards"]) == (True, 0, 0)
+            assert (whole["subscriptions"], whole["published"], whole["delivered"]) == (4, 5, 4)
+            assert whole["dropped"] == rows[0]["dropped"]
+            assert await result(client, "ledger", limit=1) == {**whole, "channels": rows[:1]}
+        assert (await client.post("/api/ledger", json={"limit": -1})).status_code == 400
 
 
 async def test_requests_that_are_wrong(serve: Callable[..., Server]) -> None:

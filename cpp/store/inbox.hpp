@@ -1,0 +1,43 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "store/position.hpp"
+
+namespace carillon {
+
+/// Who does the work of a publication's fan-out to members, and when (design.md section 4).
+enum class FanOutMode : std::uint8_t {
+  write,  ///< at publish it is entered into every member's inbox
+  read    ///< at read: inboxes merge it from the log
+};
+
+/// Publications of one channel with consecutive offsets.
+struct InboxRange {
+  std::string channel;
+  Epoch epoch;
+  Offset first = 0;
+  Offset last = 0;  ///< included
+  [[nodiscard]] std::uint64_t size() const { return last + 1 - first; }
+};
+
+/// What a user has not read. Every publication is in one range, and in one only.
+struct InboxContent {
+  std::vector<InboxRange> entered;  ///< oldest first, by time of entry; the first of them, up to the limit
+  std::vector<InboxRange> merged;   ///< what no inbox holds, and logs may: ascending within a channel
+  std::vector<std::pair<std::string, std::uint64_t>> unread;  ///< publications by channel, all of them
+  /// Of channels that the user has left there was more than is remembered: some of it is not here.
+  bool is_incomplete = false;
+};
+
+/// One step of a walk over a channel's members.
+struct EnterStep {
+  std::size_t entered = 0;  ///< members whose inbox has the publications now, by this step
+  bool is_done = false;     ///< all have them
+};
+
+}  // namespace carillon

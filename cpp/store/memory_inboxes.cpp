@@ -1,0 +1,397 @@
+#include "store/memory_inboxes.hpp"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace carillon {
+
+namespace {
+struct ByRoster {
+  static std::uint32_t number(std::uint32_t roster) { return roster; }
+  static std::uint32_t number(const auto& membership) { return membership.number(); }
+  bool operator()(const auto& left, const auto& right) const { return number(left) < number(right); }
+};
+}  // namespace
+
+MemoryInboxes::MemoryInboxes(std::size_t inbox_entries) : inbox_entries_(inbox_entries) {}
+MemoryInboxes::~MemoryInboxes() = default;
+
+template <typename AnyUser>
+auto MemoryInboxes::memberships_of(AnyUser& user, std::uint32_t roster) {
+  auto& all = user.memberships;
+  const auto [first, last] = std::equal_range(all.begin(), all.end(), roster, ByRoster{});
+  return std::span(first, last);
+}
+
+// ---- members
+
+std::shared_ptr<MemoryInboxes::Roster> MemoryInboxes::make_roster(std::string channel, Position top) {
+  return std::make_shared<Roster>(next_number_.fetch_add(1), std::move(channel), top);
+}
+
+std::size_t MemoryInboxes::on_appended(const std::shared_ptr<Roster>& roster, Offset offset,
+                                       FanOutMode mode) {
+  roster->top_.store(offset);
+  if (mode == FanOutMode::read && roster->last_read_mode_.exchange(offset) == 0) start_reading(roster);
+  return roster->count_.load();
+}
+
+void MemoryInboxes::start_reading(const std::shared_ptr<Roster>& roster) {
+  const std::unique_lock lock(reading_mutex_);
+  std::erase_if(reading_, [](const auto& known) { return known.expired(); });
+  reading_.push_back(roster);
+  std::sort(reading_.begin(), reading_.end(),
+            [](const auto& a, const auto& b) { return a.lock()->number_ < b.lock()->number_; });
+  reading_count_.store(reading_.size());
+}
+
+void MemoryInboxes::add(const std::shared_ptr<Roster>& roster, std::span<const std::string> users) {
+  const std::lock_guard lock(roster->mutex_);
+  for (const std::string& name : users) {
+    const std::uint32_t number = stripe_of(name);
+    Stripe& stripe = stripes_[number];
+    const std::lock_guard stripe_lock(stripe.mutex);
+    const auto node = stripe.users.try_emplace(name).first;
+    User& user = node->second;
+    user.name = &node->first;
+    user.stripe = number;
+    const auto known = memberships_of(user, roster->number_);
+    if (!known.empty() && known.back().until == kStill) continue;
+    Membership membership;
+    membership.roster = roster;
+    membership.slot = static_cast<std::uint32_t>(roster->members_.size());
+    roster->count_.fetch_add(1);
+    membership.read = roster->top_.load();
+    roster->memberships_.fetch_add(1);
+    roster->members_.push_back(&user);
+    const auto place =
+        std::upper_bound(user.memberships.begin(), user.memberships.end(), roster->number_, ByRoster{});
+    user.memberships.insert(place, std::move(membership));
+  }
+}
+
+void MemoryInboxes::remove(Roster& roster, std::span<const std::string> users) {
+  const std::lock_guard lock(roster.mutex_);
+  for (const std::string& name : users) {
+    std::uint32_t slot = 0;
+    {
+      Stripe& stripe = stripes_[stripe_of(name)];
+      const std::lock_guard stripe_lock(stripe.mutex);
+      const auto found = stripe.users.find(name);
+      if (found == stripe.users.end()) continue;
+      User& user = found->second;
+      const auto known = memberships_of(user, roster.number_);
+      if (known.empty() || known.back().until != kStill) continue;
+      slot = known.back().slot;
+      close(user, roster);
+      leave_slot(roster, slot);
+      if (user.memberships.empty()) stripe.users.erase(found);
+    }
+    roster.count_.fetch_sub(1);
+  }
+}
+
+void MemoryInboxes::close(User& user, Roster& roster) {
+  Membership& membership = memberships_of(user, roster.number_).back();
+  membership.until = roster.top_.load();
+  if (membership.read >= membership.until) {
+    erase(user, static_cast<std::size_t>(&membership - user.memberships.data()));
+    return;
+  }
+  user.has_merged = true;
+  forget_oldest_left(user);
+}
+
+void MemoryInboxes::forget_oldest_left(User& user) const {
+  const auto is_left = [](const Membership& membership) { return membership.until != kStill; };
+  const auto left =
+      static_cast<std::size_t>(std::count_if(user.memberships.begin(), user.memberships.end(), is_left));
+  if (left <= std::max<std::size_t>(1, inbox_entries_)) return;
+  const auto oldest = std::find_if(user.memberships.begin(), user.memberships.end(), is_left);
+  take_out(user, oldest->roster->number_, oldest->read + 1, oldest->until);
+  erase(user, static_cast<std::size_t>(oldest - user.memberships.begin()));
+  user.is_incomplete = true;
+}
+
+void MemoryInboxes::erase(User& user, std::size_t membership) {
+  const auto place = user.memberships.begin() + static_cast<std::ptrdiff_t>(membership);
+  place->roster->memberships_.fetch_sub(1);
+  user.memberships.erase(place);
+}
+
+void MemoryInboxes::move_slot(Roster& roster, std::size_t from, std::size_t to) {
+  if (from == to) return;
+  User& user = *roster.members_[from];
+  roster.members_[to] = &user;
+  memberships_of(user, roster.number_).back().slot = static_cast<std::uint32_t>(to);
+}
+
+void MemoryInboxes::leave_slot(Roster& roster, std::size_t slot) {
+  std::size_t hole = slot;
+  if (hole < roster.walked_) {  // the last of those who have it moves here, and its place is the hole
+    --roster.walked_;
+    move_slot(roster, roster.walked_, hole);
+    hole = roster.walked_;
+  }
+  move_slot(roster, roster.members_.size() - 1, hole);
+  roster.members_.pop_back();
+}
+
+std::vector<std::string> MemoryInboxes::members(const Roster& roster, std::string_view after,
+                                                std::size_t limit) {
+  std::vector<std::string> names;
+  {
+    const std::lock_guard lock(roster.mutex_);
+    for (const User* user : roster.members_) {
+      if (*user->name > after) names.push_back(*user->name);
+    }
+  }
+  const std::size_t kept = std::min(limit, names.size());
+  std::partial_sort(names.begin(), names.begin() + static_cast<std::ptrdiff_t>(kept), names.end());
+  names.resize(kept);
+  return names;
+}
+
+// ---- entering
+
+EnterStep MemoryInboxes::enter(Roster& roster, Offset first, Offset last, std::size_t members_max) {
+  const std::lock_guard lock(roster.mutex_);
+  if (roster.walk_first_ != first) {
+    roster.walk_first_ = first;
+    roster.walked_ = 0;
+  }
+  EnterStep step;
+  for (; step.entered < members_max && roster.walked_ < roster.members_.size(); ++step.entered) {
+    User& user = *roster.members_[roster.walked_++];
+    const std::lock_guard stripe_lock(stripes_[user.stripe].mutex);
+    enter(user, roster, first, last);
+    shorten(user);
+  }
+  step.is_done = roster.walked_ == roster.members_.size();
+  if (step.is_done) roster.walk_first_ = roster.walked_ = 0;
+  return step;
+}
+
+void MemoryInboxes::enter(User& user, const Roster& roster, Offset first, Offset last) {
+  for (const Membership& membership : memberships_of(user, roster.number_)) {
+    const Offset from = std::max(first, membership.read + 1);
+    const Offset to = std::min(last, membership.until);
+    if (from > to) continue;
+    const auto count = static_cast<std::uint32_t>(to + 1 - from);
+    user.entered += count;
+    if (user.begin < user.runs.size()) {
+      Run& newest = user.runs.back();
+      if (newest.roster == roster.number_ && newest.end() == from) {
+        newest.count += count;
+        continue;
+      }
+    }
+    user.runs.push_back({from, count, roster.number_});
+  }
+}
+
+void MemoryInboxes::shorten(User& user) const {
+  while (user.entered > inbox_entries_) {
+    Run& oldest = user.runs[user.begin];
+    const auto out =
+        static_cast<std::uint32_t>(std::min<std::size_t>(oldest.count, user.entered - inbox_entries_));
+    oldest.first += out;
+    oldest.count -= out;
+    user.entered -= out;
+    for (Membership& membership : memberships_of(user, oldest.roster)) {
+      if (membership.read < oldest.first - 1)
+        membership.merged_to = std::max(membership.merged_to, std::min(oldest.first - 1, membership.until));
+    }
+    user.has_merged = true;
+    if (oldest.count == 0) ++user.begin;
+  }
+  if (user.begin > 0 && 2 * user.begin >= user.runs.size()) {
+    user.runs.erase(user.runs.begin(), user.runs.begin() + static_cast<std::ptrdiff_t>(user.begin));
+    user.begin = 0;
+  }
+}
+
+void MemoryInboxes::take_out(User& user, std::uint32_t roster, Offset first, Offset last) {
+  std::vector<Run> kept;
+  user.entered = 0;
+  for (std::size_t i = user.begin; i < user.runs.size(); ++i) {
+    const Run& run = user.runs[i];
+    const auto keep = [&](Offset from, Offset end) {
+      if (from >= end) return;
+      kept.push_back({from, static_cast<std::uint32_t>(end - from), run.roster});
+      user.entered += kept.back().count;
+    };
+    if (run.roster != roster || run.first > last || run.end() <= first) {
+      keep(run.first, run.end());
+    } else {
+      keep(run.first, first);
+      keep(last + 1, run.end());
+    }
+  }
+  user.runs = std::move(kept);
+  user.begin = 0;
+}
+
+// ---- reading
+
+std::vector<MemoryInboxes::Visit> MemoryInboxes::visits_of(const User& user) const {
+  std::vector<Visit> visits;
+  const auto visit = [&visits](const Membership& membership) {
+    const Roster& roster = *membership.roster;
+    if (!membership.is_merged() && roster.last_read_mode_.load() <= membership.read) return;
+    const Offset last = std::min(membership.until, roster.top_.load());
+    if (last > membership.read) visits.push_back({&membership, membership.read + 1, last, {}});
+  };
+  const std::size_t reading = reading_count_.load();
+  if (user.has_merged || user.memberships.size() <= reading) {
+    for (const Membership& membership : user.memberships) visit(membership);
+  } else if (reading > 0) {  // a user of many channels, few of which anybody has to read
+    for (const auto& known : reading_) {
+      const std::shared_ptr<Roster> roster = known.lock();
+      if (!roster) continue;
+      for (const Membership& membership : memberships_of(user, roster->number_)) visit(membership);
+    }
+  }
+  return visits;
+}
+
+InboxContent MemoryInboxes::inbox(std::string_view name, std::size_t limit) const {
+  InboxContent content;
+  const std::shared_lock reading_lock(reading_mutex_);
+  const Stripe& stripe = stripes_[stripe_of(name)];
+  const std::lock_guard lock(stripe.mutex);
+  const auto found = stripe.users.find(name);
+  if (found == stripe.users.end()) return content;
+  const User& user = found->second;
+  content.is_incomplete = user.is_incomplete;
+
+  struct Sum {
+    const Roster* roster = nullptr;
+    std::uint64_t unread = 0;
+  };
+  std::map<std::uint32_t, Sum> sums;
+  const auto range_of = [](const Roster& roster, Offset first, Offset last) {
+    return InboxRange{roster.channel_, roster.epoch_, first, last};
+  };
+  std::vector<Visit> visits = visits_of(user);
+  const auto leave_out = [&](Visit& visit, Offset first, Offset end) {
+    if (first > visit.next && visit.next <= visit.last)
+      visit.ranges.push_back(
+          range_of(*visit.membership->roster, visit.next, std::min(first - 1, visit.last)));
+    visit.next = std::max(visit.next, end);
+  };
+  std::size_t room = limit;
+  for (std::size_t i = user.begin; i < user.runs.size(); ++i) {
+    const Run& run = user.runs[i];
+    Sum& sum = sums[run.roster];
+    if (sum.roster == nullptr) sum.roster = memberships_of(user, run.roster).front().roster.get();
+    sum.unread += run.count;
+    if (const std::size_t count = std::min<std::size_t>(room, run.count); count > 0) {
+      content.entered.push_back(range_of(*sum.roster, run.first, run.first + count - 1));
+      room -= count;
+    }
+    const auto [first, last] = std::equal_range(visits.begin(), visits.end(), run.roster, ByRoster{});
+    for (auto visit = first; visit != last; ++visit) leave_out(*visit, run.first, run.end());
+  }
+  for (Visit& visit : visits) {
+    leave_out(visit, visit.last + 1, visit.last + 1);
+    Sum& sum = sums[visit.number()];
+    sum.roster = visit.membership->roster.get();
+    for (InboxRange& range : visit.ranges) {
+      sum.unread += range.size();
+      content.merged.push_back(std::move(range));
+    }
+  }
+  for (const auto& [number, sum] : sums) {
+    if (sum.unread > 0) content.unread.emplace_back(sum.roster->channel_, sum.unread);
+  }
+  return content;
+}
+
+void MemoryInboxes::mark_read(std::string_view name, const Roster& roster, Offset offset) {
+  Stripe& stripe = stripes_[stripe_of(name)];
+  const std::lock_guard lock(stripe.mutex);
+  const auto found = stripe.users.find(name);
+  if (found == stripe.users.end()) return;
+  User& user = found->second;
+  for (std::size_t i = 0; i < user.memberships.size();) {
+    Membership& membership = user.memberships[i];
+    if (membership.number() == roster.number_)
+      membership.read = std::max(membership.read, std::min(offset, membership.until));
+    if (membership.read >= membership.until) {
+      erase(user, i);
+    } else {
+      ++i;
+    }
+  }
+  take_out(user, roster.number_, 0, offset);
+  user.has_merged = std::any_of(user.memberships.begin(), user.memberships.end(),
+                                [](const Membership& membership) { return membership.is_merged(); });
+  user.is_incomplete = false;
+  if (user.memberships.empty()) stripe.users.erase(found);
+}
+
+// ---- written down
+
+MemoryInboxesState MemoryInboxes::save() const {
+  MemoryInboxesState state;
+  std::map<std::uint32_t, std::uint32_t> indices;
+  const auto index_of = [&](const Roster& roster) {
+    const auto [known, is_new] =
+        indices.try_emplace(roster.number_, static_cast<std::uint32_t>(state.rosters.size()));
+    if (is_new) state.rosters.push_back({roster.channel_, roster.last_read_mode_.load()});
+    return known->second;
+  };
+  for (const Stripe& stripe : stripes_) {
+    const std::lock_guard lock(stripe.mutex);
+    for (const auto& [name, user] : stripe.users) {
+      MemoryInboxesState::User& saved = state.users.emplace_back();
+      saved.name = name;
+      saved.is_incomplete = user.is_incomplete;
+      for (const Membership& membership : user.memberships)
+        saved.memberships.push_back(
+            {index_of(*membership.roster), membership.read, membership.until, membership.merged_to});
+      for (std::size_t i = user.begin; i < user.runs.size(); ++i)
+        saved.runs.push_back({indices.at(user.runs[i].roster), user.runs[i].first, user.runs[i].count});
+    }
+  }
+  return state;
+}
+
+void MemoryInboxes::restore(const MemoryInboxesState& state,
+                            const std::function<std::shared_ptr<Roster>(const std::string&)>& roster_of) {
+  std::vector<std::shared_ptr<Roster>> rosters;
+  for (const MemoryInboxesState::Roster& saved : state.rosters) {
+    rosters.push_back(roster_of(saved.channel));
+    rosters.back()->last_read_mode_ = saved.last_read_mode;
+    if (saved.last_read_mode > 0) start_reading(rosters.back());
+  }
+  for (const MemoryInboxesState::User& saved : state.users) {
+    const std::uint32_t number = stripe_of(saved.name);
+    const auto node = stripes_[number].users.try_emplace(saved.name).first;
+    User& user = node->second;
+    user.name = &node->first;
+    user.stripe = number;
+    user.is_incomplete = saved.is_incomplete;
+    for (const MemoryInboxesState::Membership& each : saved.memberships) {
+      const std::shared_ptr<Roster>& roster = rosters.at(each.roster);
+      Membership membership{roster, each.read, each.until, each.merged_to, 0};
+      roster->memberships_.fetch_add(1);
+      if (each.until == kStill) {
+        membership.slot = static_cast<std::uint32_t>(roster->members_.size());
+        roster->members_.push_back(&user);
+        roster->count_.fetch_add(1);
+      }
+      user.has_merged = user.has_merged || membership.is_merged();
+      user.memberships.push_back(std::move(membership));
+    }
+    std::stable_sort(user.memberships.begin(), user.memberships.end(), ByRoster{});
+    for (const MemoryInboxesState::Run& run : saved.runs) {
+      user.runs.push_back({run.first, run.count, rosters.at(run.roster)->number_});
+      user.entered += run.count;
+    }
+  }
+}
+
+}  // namespace carillon

@@ -1,0 +1,155 @@
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <shared_mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "env/name_hash.hpp"
+#include "store/inbox.hpp"
+#include "store/memory_store_state.hpp"
+
+namespace carillon {
+
+/// Members, inboxes and read positions in memory. What a user has not read of a channel lies between the read
+/// position and the channel's top (or where the user left it). The inbox holds of it what was entered at
+/// publish, as runs of offsets; what is in no run is merged from the log. Thread-safe.
+///
+/// Locks, outer first: the store's, a roster's, `reading_`'s, a user stripe's.
+class MemoryInboxes {
+ private:
+  struct User;
+
+ public:
+  /// A channel that has members, or had some who have not read everything.
+  class Roster {
+   public:
+    Roster(std::uint32_t number, std::string channel, Position top)
+        : number_(number), channel_(std::move(channel)), epoch_(top.epoch), top_(top.offset) {}
+    [[nodiscard]] std::size_t members() const { return count_.load(); }
+    /// Nobody is a member, and nobody who was has anything left to read.
+    [[nodiscard]] bool is_unused() const { return memberships_.load() == 0; }
+
+   private:
+    friend class MemoryInboxes;
+
+    const std::uint32_t number_;
+    const std::string channel_;
+    const Epoch epoch_;
+    // Whoever joins is counted first and then reads the top; an append moves the top first and then reads the
+    // count. So either the newcomer starts behind that publication, or it is entered for it.
+    std::atomic<std::size_t> count_{0};
+    std::atomic<Offset> top_;
+    std::atomic<Offset> last_read_mode_{0};  // newest offset that was published in read mode
+    std::atomic<std::size_t> memberships_{0};
+
+    mutable std::mutex mutex_;
+    // All below is guarded by the mutex.
+    std::vector<User*> members_;  // [0, walked_) have what the walk under way enters
+    std::size_t walked_ = 0;
+    Offset walk_first_ = 0;  // 0: no walk
+  };
+
+  /// An inbox holds `inbox_entries` publications at most.
+  explicit MemoryInboxes(std::size_t inbox_entries);
+  ~MemoryInboxes();
+
+  [[nodiscard]] std::shared_ptr<Roster> make_roster(std::string channel, Position top);
+  /// The store has given out `offset`; one after another. Returns how many members the channel has.
+  std::size_t on_appended(const std::shared_ptr<Roster>& roster, Offset offset, FanOutMode mode);
+
+  void add(const std::shared_ptr<Roster>& roster, std::span<const std::string> users);
+  void remove(Roster& roster, std::span<const std::string> users);
+  [[nodiscard]] static std::vector<std::string> members(const Roster& roster, std::string_view after,
+                                                        std::size_t limit);
+  EnterStep enter(Roster& roster, Offset first, Offset last, std::size_t members_max);
+  [[nodiscard]] InboxContent inbox(std::string_view user, std::size_t limit) const;
+  void mark_read(std::string_view user, const Roster& roster, Offset offset);
+
+  /// While no walk is under way and nobody calls.
+  [[nodiscard]] MemoryInboxesState save() const;
+  /// Into one that is empty; `roster_of` gives the channel's.
+  void restore(const MemoryInboxesState& state,
+               const std::function<std::shared_ptr<Roster>(const std::string&)>& roster_of);
+
+ private:
+  static constexpr Offset kStill = std::numeric_limits<Offset>::max();  // a member still
+  static constexpr std::size_t kStripes = 64;
+
+  struct Membership {
+    std::shared_ptr<Roster> roster;
+    Offset read = 0;  ///< everything up to here is read, or was there before the user came
+    Offset until = kStill;
+    Offset merged_to = 0;    ///< up to here the runs are not complete: the bound has taken some out
+    std::uint32_t slot = 0;  ///< among the roster's members, while it is one
+
+    [[nodiscard]] std::uint32_t number() const { return roster->number_; }
+    [[nodiscard]] bool is_merged() const { return until != kStill || merged_to > read; }
+  };
+  struct Run {
+    Offset first = 0;
+    std::uint32_t count = 0;
+    std::uint32_t roster = 0;  ///< its number
+    [[nodiscard]] Offset end() const { return first + count; }
+  };
+  struct User {
+    const std::string* name = nullptr;
+    std::vector<Membership> memberships;  ///< by number of the roster, then in order of time
+    std::vector<Run> runs;                ///< oldest first, from `begin` on
+    std::size_t begin = 0;
+    std::size_t entered = 0;  ///< publications in the runs
+    std::uint32_t stripe = 0;
+    bool has_merged = false;  ///< some membership is_merged()
+    bool is_incomplete = false;
+  };
+  using Users = std::unordered_map<std::string, User, NameHash, std::equal_to<>>;
+  struct Stripe {
+    mutable std::mutex mutex;
+    Users users;
+  };
+
+  /// What merging takes of one membership: the offsets from `next` to `last` that are in no run.
+  struct Visit {
+    const Membership* membership = nullptr;
+    Offset next = 0;
+    Offset last = 0;
+    std::vector<InboxRange> ranges;
+    [[nodiscard]] std::uint32_t number() const { return membership->number(); }
+  };
+
+  [[nodiscard]] static std::uint32_t stripe_of(std::string_view user) {
+    return static_cast<std::uint32_t>(NameHash{}(user) % kStripes);
+  }
+  /// The user's memberships of one channel; more than one if the user has left it and come back.
+  template <typename AnyUser>
+  static auto memberships_of(AnyUser& user, std::uint32_t roster);
+  static void enter(User& user, const Roster& roster, Offset first, Offset last);
+  void shorten(User& user) const;
+  void close(User& user, Roster& roster);
+  void forget_oldest_left(User& user) const;
+  void leave_slot(Roster& roster, std::size_t slot);
+  void move_slot(Roster& roster, std::size_t from, std::size_t to);
+  void start_reading(const std::shared_ptr<Roster>& roster);
+  [[nodiscard]] std::vector<Visit> visits_of(const User& user) const;
+  static void take_out(User& user, std::uint32_t roster, Offset first, Offset last);
+  static void erase(User& user, std::size_t membership);
+
+  const std::size_t inbox_entries_;
+  std::atomic<std::uint32_t> next_number_{1};
+  std::array<Stripe, kStripes> stripes_;
+  mutable std::shared_mutex reading_mutex_;
+  std::vector<std::weak_ptr<Roster>> reading_;  // those with publications in read mode, by number
+  std::atomic<std::size_t> reading_count_{0};
+};
+
+}  // namespace carillon
