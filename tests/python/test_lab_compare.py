@@ -97,7 +97,7 @@ def test_many_channels_share_the_publications() -> None:
 
 
 def test_what_cannot_be_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("carillon.lab.compare.measure", lambda *_: pytest.fail("it started"))
+    monkeypatch.setattr("carillon.lab.comparison.measure", lambda *_: pytest.fail("it started"))
     for wrong, words in (
         ({"strategies": "push"}, "strategies: 'push' is none of write, read"),
         ({"transports": "mail"}, "transports: 'mail'"),

@@ -101,6 +101,18 @@ def test_measuring_needs_none_of_the_extra() -> None:
     ]
 
 
+def test_names_stay_what_they_are_whatever_is_loaded_first() -> None:
+    code = (
+        "import importlib, pkgutil\n"
+        "from carillon import lab\n"
+        "for module in pkgutil.iter_modules(lab.__path__, 'carillon.lab.'):\n"
+        "    importlib.import_module(module.name)\n"
+        "print(*(name for name in lab.__all__ if type(getattr(lab, name)).__name__ == 'module'))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout.strip()) == (0, ""), done.stderr
+
+
 # ---- pictures
 
 

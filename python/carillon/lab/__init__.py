@@ -13,34 +13,34 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .calibrate import calibrate
+    from .calibration import calibrate
     from .capacity import LabError, online_max
     from .cell import Strategy, Transport
-    from .compare import compare
+    from .comparison import compare
     from .costs import Costs, TransportCosts
     from .fleet import Fleet, Population
     from .model_check import check_model
     from .outcome import Simulation
     from .picture import Picture
     from .plots import plot_capacity, plot_cost, plot_latencies, plot_switch, plot_trade_off
-    from .recommend import Recommendation, recommend
-    from .simulate import simulate
+    from .recommendation import Recommendation, recommend
+    from .simulation import simulate
     from .switching import watch_switch
     from .workload import Workload
 
 _HOMES = {
-    "calibrate": ("calibrate",),
+    "calibration": ("calibrate",),
     "capacity": ("LabError", "online_max"),
     "cell": ("Strategy", "Transport"),
-    "compare": ("compare",),
+    "comparison": ("compare",),
     "costs": ("Costs", "TransportCosts"),
     "fleet": ("Fleet", "Population"),
     "model_check": ("check_model",),
     "outcome": ("Simulation",),
     "picture": ("Picture",),
     "plots": ("plot_capacity", "plot_cost", "plot_latencies", "plot_switch", "plot_trade_off"),
-    "recommend": ("Recommendation", "recommend"),
-    "simulate": ("simulate",),
+    "recommendation": ("Recommendation", "recommend"),
+    "simulation": ("simulate",),
     "switching": ("watch_switch",),
     "workload": ("Workload",),
 }

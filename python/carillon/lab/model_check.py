@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .fleet import Fleet, Population
-from .simulate import simulate
+from .simulation import simulate
 from .table import Row, Table, rows_of, table_of
 
 if TYPE_CHECKING:
