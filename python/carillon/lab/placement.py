@@ -31,11 +31,23 @@ class Placement:
             order = np.argsort(keys, kind="stable")
             keys, found = keys[order], found[order]
             keys, found = keys[found > 0], found[found > 0]
+        self._keys = keys  # channel * shards + shard, ascending
+        self._shards = shards
         self.shards = keys % shards
         self.counts = found.astype(np.int64)
         channels = keys // shards
         self.first = np.searchsorted(channels, np.arange(len(subscribers)))
         self.rows = np.searchsorted(channels, np.arange(len(subscribers)), side="right") - self.first
+
+    def count(self, channels: Ints, shards: Ints) -> Ints:
+        """Subscribers of each channel on one shard."""
+        wanted = channels * self._shards + shards
+        row = np.searchsorted(self._keys, wanted)
+        is_there = row < len(self._keys)
+        is_there[is_there] = self._keys[row[is_there]] == wanted[is_there]
+        found = np.zeros(len(wanted), dtype=np.int64)
+        found[is_there] = self.counts[row[is_there]]
+        return found
 
     def of(self, channels: Ints) -> tuple[Ints, Ints, Ints]:
         """For each of the channels, all its rows: which of them, the shard, the count."""

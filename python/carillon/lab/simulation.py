@@ -249,9 +249,7 @@ class _Run:
         size = entries[cause].astype(np.float64)
         nothing = Jobs(*(np.empty(0, dtype) for dtype in (np.int64, np.int64, float, float, float)))
         if not self.fleet.has_broker:
-            service = size * self.costs.inbox_entry_us * 1e-6
-            jobs = Jobs(self.home[cause], cause, np.zeros(len(cause)), service, size)
-            return split(jobs, _TURN_ENTRIES), nothing
+            return self._local_entries(cause, size), nothing
         partitions = self.fleet.broker_cores
         parts = np.minimum(entries[cause], partitions)
         index, nth = expand(parts)
@@ -260,6 +258,19 @@ class _Run:
         service = share * self.fleet.broker_entry_us * 1e-6
         jobs = Jobs(server, cause[index], np.zeros(len(index)), service, share)
         return nothing, split(jobs, _TURN_ENTRIES)
+
+    def _local_entries(self, cause: Ints, size: Floats) -> Jobs:
+        """One shard walks over the members, a chunk in each of its turns, and delivers in between."""
+        server = self.channel[cause] % self.shards
+        entry_s = max(self.costs.inbox_entry_us, 1e-6) * 1e-6
+        jobs = Jobs(server, cause, np.zeros(len(cause)), size * entry_s, size)
+        parts = split(jobs, _TURN_ENTRIES)
+        # What was delivered before a part: a visit for each turn, as long as there is anybody.
+        turns = parts.delay_s / entry_s / _TURN_ENTRIES
+        on_shard = self.placement.count(self.channel[parts.cause], parts.server)
+        delivered = np.minimum(np.floor(turns) * _VISIT, on_shard)
+        delay_s = parts.delay_s + delivered * self._write_us(np.ones(1)) * 1e-6
+        return Jobs(parts.server, parts.cause, delay_s, parts.service_s, parts.size)
 
     def _sweeps(self, at_gateways_s: Floats) -> _Sweeps:
         """Read mode: one job per channel, tick and shard; it takes all that came since the tick before."""
