@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 _TIMEOUT_S = 60.0
-_USERS_AT_ONCE = 2_000  # keeps a request well below limits.request_bytes
+_USERS_AT_ONCE = 2_000  # keeps a request well below limits.body_bytes
 
 
 class ServerApi:
