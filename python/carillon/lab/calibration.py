@@ -28,7 +28,7 @@ Socket = Literal["ws", "sse", "poll"]
 SOCKETS: tuple[Socket, ...] = ("ws", "sse", "poll")
 
 _CONNECTIONS = 200
-# Publications per second: a shard that is busy, and neither asleep nor overloaded. A poll costs more, and must
+# Publications per second: a shard that is busy, neither asleep nor overloaded. A poll costs more, and must
 # be back before the next one.
 _RATES: dict[Socket, float] = {"ws": 200.0, "sse": 200.0, "poll": 50.0}
 _BATCH = 10  # publications of a sweep
