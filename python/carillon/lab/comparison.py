@@ -67,13 +67,14 @@ def compare(
     Returns:
         A `pandas.DataFrame` where pandas is installed, else a list of dicts. Columns: `strategy`,
         `transport`, `channels`, `members`, `online` (connections), `publish_rate`, `payload`, `threshold`,
-        `sweep_interval_ms`, `publications`, `deliveries`. Milliseconds, each p10, p50, p90, p99, p999, max:
-        `publish_…_ms` (until the publisher has its reply), `delivery_…_ms` (of every delivery), `last_…_ms`
-        (until the last subscriber has it). `publish_us` and `delivery_us`: CPU time of the server per
-        publication, all its work included, and the same divided among the deliveries. `wire_bytes`: per
-        delivery, above TCP, both directions. `memory_mib`: resident, with all connections and inboxes.
-        `store_writes`: inbox entries per publication. `inbox_read_ms` and `inbox_read_p99_ms`: an offline
-        member asks for its newest 100 over the server API. What a row does not have is None (NaN in pandas).
+        `sweep_interval_ms`, `threads` (of the server), `publications`, `deliveries`. Milliseconds, each p10,
+        p50, p90, p99, p999, max: `publish_…_ms` (until the publisher has its reply), `delivery_…_ms` (of
+        every delivery), `last_…_ms` (until the last subscriber has it). `publish_us` and `delivery_us`: CPU
+        time of the server per publication, all its work included, and the same divided among the deliveries.
+        `wire_bytes`: per delivery, above TCP, both directions. `memory_mib`: resident, with all connections
+        and inboxes. `store_writes`: inbox entries per publication. `inbox_read_ms` and `inbox_read_p99_ms`:
+        an offline member asks for its newest 100 over the server API. What a row does not have is None (NaN
+        in pandas).
 
     Raises:
         LabError: A value is wrong, or this machine cannot hold it: raised for the whole grid before anything
@@ -146,6 +147,7 @@ def measure(cell: Cell, show: Callable[[float, str], None] = lambda share, text:
         stats = api.stats()
         return {
             **cell.to_row(),
+            "threads": placement.threads,
             **_loaded(result),
             "memory_mib": stats["resident_bytes"] / 2**20,
             "store_writes": stats["inbox_entries"] / (cell.warmup + cell.publications),

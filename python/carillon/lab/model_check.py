@@ -63,7 +63,7 @@ def _play(row: Row, costs: Costs | None) -> Simulation:
     return simulate(
         row["strategy"],
         population=Population(users=members, channels=row["channels"], largest=members, exponent=0.0),
-        fleet=Fleet(gateways=1, cores=1),
+        fleet=Fleet(gateways=1, cores=row["threads"]),
         online=row["online"] / members,
         publish_rate=row["publish_rate"],
         payload=row["payload"],

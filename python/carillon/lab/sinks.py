@@ -44,6 +44,7 @@ def measure_sinks(cell: Cell) -> Row:
     cpu_us, deliveries = report["cpu_ns"] / 1e3, report["deliveries"]
     return {
         **cell.to_row(),
+        "threads": 1,
         "publications": found["publish"].count,
         "deliveries": deliveries,
         **columns("publish", found["publish"]),
