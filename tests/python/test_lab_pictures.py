@@ -146,6 +146,8 @@ def test_cost_without_a_crossover_says_who_is_cheaper() -> None:
     picture = lab.plot_cost(rows)
     assert picture.finding.startswith("Writing is cheaper at every size here")
     assert not any("crossover" in text for text in texts(picture))
+    rows = [each | {"publish_us": 100.0 if each["strategy"] == "read" else 103.0} for each in ROWS]
+    assert lab.plot_cost(rows).finding == "At 10,000 members writing and reading cost about the same"
     assert "costs" in lab.plot_cost([row("hybrid", 10), row("hybrid", 100)]).finding
 
 

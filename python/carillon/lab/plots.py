@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 Points = list[tuple[float, float]]
 
+_TIE = 1.05  # what lies closer together is noise
+
 _CONDITIONS = ("transport", "publish_rate", "payload", "channels")
 _WORDS = {"publish": "the publisher's reply", "delivery": "a delivery", "last": "the last subscriber"}
 
@@ -286,6 +288,8 @@ def _cost_finding(lines: dict[str, Points], cross: tuple[float, float] | None) -
     if not members:
         return "What a publication costs, by members"
     ratio = dict(write)[members] / dict(read)[members]
+    if max(ratio, 1 / ratio) < _TIE:
+        return f"At {members:,} members writing and reading cost about the same"
     if cross is not None:
         return f"Reading is cheaper above {quantity(cross[0])} members: {_less(ratio)} at {members:,}"
     if ratio > 1:
