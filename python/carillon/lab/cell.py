@@ -20,6 +20,7 @@ CHANNEL = "lab"
 MEMBER = "m"  # and a number: connection i is that of member i
 PAYLOAD_BYTES_MIN = 20  # quotes and a number, by which the generator knows each message
 HISTORY = 1_000
+CHANNELS_PER_CONNECTION = 128  # the default limit of servers
 _WARMUP = 5
 _SLACK_S = 60.0
 HEARTBEATS = {"client": {"insecure": True, "ping_interval": "0s"}, "heartbeat": {"comment_interval_ms": 0}}
@@ -124,7 +125,8 @@ class Cell:
             "fanout_threshold": self.threshold,
             "sweep_interval": f"{self.sweep_interval_ms}ms",
         }
-        return {**HEARTBEATS, "channels": {f"{CHANNEL}*": options}}
+        limits = {"channels_per_connection": max(CHANNELS_PER_CONNECTION, self.channels)}
+        return {**HEARTBEATS, "limits": limits, "channels": {f"{CHANNEL}*": options}}
 
     def to_row(self) -> Row:
         """The columns that say what was measured."""
