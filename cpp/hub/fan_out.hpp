@@ -34,11 +34,11 @@ class ChannelFanOut {
     if (options.fan_out == FanOut::read) mode_ = FanOutMode::read;
   }
 
-  /// In the place of what the options say.
-  void choose(FanOut strategy, std::size_t threshold) {
+  /// `is_chosen`: in the place of what the options say.
+  void choose(FanOut strategy, std::size_t threshold, bool is_chosen) {
     threshold_.store(threshold, std::memory_order_relaxed);
     strategy_.store(strategy, std::memory_order_relaxed);
-    is_chosen_.store(true, std::memory_order_relaxed);
+    is_chosen_.store(is_chosen, std::memory_order_relaxed);
   }
   [[nodiscard]] bool is_chosen() const { return is_chosen_.load(std::memory_order_relaxed); }
 

@@ -146,8 +146,10 @@ class Hub final : public StoreListener {
   void inbox(std::string_view user, std::size_t limit, std::function<void(Inbox)> done);
   void mark_read(std::string_view user, std::string_view channel, Offset offset,
                  std::function<void(FanOutError)> done);
-  /// Another strategy for one channel, from its next publication on, in the place of what its options say.
-  void set_fan_out(std::string_view channel, FanOut strategy, std::optional<std::size_t> threshold);
+  /// Another strategy for one channel, from its next publication on, in the place of what its options say;
+  /// none: what they say again.
+  void set_fan_out(std::string_view channel, std::optional<FanOut> strategy,
+                   std::optional<std::size_t> threshold);
   [[nodiscard]] FanOutState fan_out(std::string_view channel);
 
   /// Channels with subscribers whose name matches `pattern`, and how many they have.

@@ -37,9 +37,12 @@ void Hub::members(std::string_view name, std::string_view after, std::size_t lim
 
 // ---- the strategy
 
-void Hub::set_fan_out(std::string_view name, FanOut strategy, std::optional<std::size_t> threshold) {
+void Hub::set_fan_out(std::string_view name, std::optional<FanOut> strategy,
+                      std::optional<std::size_t> threshold) {
   const auto channel = open_channel(name);
-  channel->fan_out.choose(strategy, threshold.value_or(channel->options.fan_out_threshold));
+  const ChannelOptions& options = channel->options;
+  channel->fan_out.choose(strategy.value_or(options.fan_out), threshold.value_or(options.fan_out_threshold),
+                          strategy.has_value());
   channel->fan_out.decide(channel->options, adaptive_.factor());
 }
 

@@ -136,6 +136,15 @@ void Shard::take_due() {
   }
 }
 
+bool Shard::unpace(ShardChannel& home) {
+  const auto place =
+      std::find_if(paced_.begin(), paced_.end(), [&](const auto& each) { return each.second == &home; });
+  if (place == paced_.end()) return false;
+  paced_.erase(place);
+  home.is_touched_ = false;
+  return true;
+}
+
 std::optional<Millis> Shard::due_ms() const {
   if (paced_.empty()) return std::nullopt;
   return paced_.begin()->first;
@@ -144,9 +153,10 @@ std::optional<Millis> Shard::due_ms() const {
 bool Shard::turn() {
   spent_.clear();
   std::erase_if(idle_, [this](ShardChannel* home) {
-    if (home->is_touched_) return false;  // its turn is still to come
+    const bool is_used = !home->all_.empty();
+    if (!is_used && home->is_touched_ && !unpace(*home)) return false;  // its turn is still to come
     home->is_idle_ = false;
-    if (home->all_.empty()) channels_.erase(home->channel_.get());
+    if (!is_used) channels_.erase(home->channel_.get());
     return true;
   });
   take_mailbox();
@@ -460,7 +470,8 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   cursor.all_index_ = static_cast<std::uint32_t>(home->all_.size());
   home->all_.push_back(&cursor);
   lagging_.fetch_add(1, std::memory_order_relaxed);
-  if (seq == home->top_seq_) {
+  // Where the group is paced, who comes does not wait with it for what is there already.
+  if (seq == home->top_seq_ && !(is_paced(*channel) && seq < channel->log.end_seq())) {
     join(*home, cursor);
   } else {
     cursor.place_ = Cursor::Place::lagging;

@@ -147,6 +147,8 @@ class Shard {
   /// Puts the channel among those to be visited: now, or when its pace allows.
   void schedule(ShardChannel& home);
   void take_due();
+  /// Takes it out of those that wait for their pace. False: it is not among them.
+  bool unpace(ShardChannel& home);
   [[nodiscard]] Millis due_of(const ShardChannel& home) const;
   static bool is_paced(const Channel& channel);
   void step(ShardChannel& home, std::size_t& budget);

@@ -174,21 +174,19 @@ EnterStep MemoryInboxes::enter(Roster& roster, Offset first, Offset last, std::s
 }
 
 void MemoryInboxes::enter(User& user, const Roster& roster, Offset first, Offset last) {
-  for (const Membership& membership : memberships_of(user, roster.number_)) {
-    const Offset from = std::max(first, membership.read + 1);
-    const Offset to = std::min(last, membership.until);
-    if (from > to) continue;
-    const auto count = static_cast<std::uint32_t>(to + 1 - from);
-    user.entered += count;
-    if (user.begin < user.runs.size()) {
-      Run& newest = user.runs.back();
-      if (newest.roster == roster.number_ && newest.end() == from) {
-        newest.count += count;
-        continue;
-      }
+  // Only for as long as the user has been back: what an earlier membership lacks is merged.
+  const Offset from = std::max(first, memberships_of(user, roster.number_).back().read + 1);
+  if (from > last) return;
+  const auto count = static_cast<std::uint32_t>(last + 1 - from);
+  user.entered += count;
+  if (user.begin < user.runs.size()) {
+    Run& newest = user.runs.back();
+    if (newest.roster == roster.number_ && newest.end() == from) {
+      newest.count += count;
+      return;
     }
-    user.runs.push_back({from, count, roster.number_});
   }
+  user.runs.push_back({from, count, roster.number_});
 }
 
 void MemoryInboxes::shorten(User& user) const {

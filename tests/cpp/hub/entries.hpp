@@ -47,9 +47,15 @@ class PlainReader final : public Sink {
       return false;
     }
     if (is_full) return false;
-    for (const EntryRef& entry : batch.entries()) taken.push_back(entry->publication.data);
-    cursor.count_delivered(batch.size());
-    batches.push_back(batch.size());
+    std::uint32_t delivered = 0;
+    for (std::uint32_t i = 0; i < batch.size(); ++i) {
+      if (batch.is_conflated(i)) continue;
+      taken.push_back(batch.entries()[i]->publication.data);
+      ++delivered;
+    }
+    cursor.count_delivered(delivered);
+    cursor.count_conflated(batch.size() - delivered);
+    batches.push_back(delivered);
     return true;
   }
   void on_gap(Cursor& /*lost*/, const Gap& gap) override {

@@ -39,8 +39,21 @@ struct HubFixture : testing::Test {
     skip.slow_consumer = SlowConsumer::skip;
     disconnect.slow_consumer = SlowConsumer::disconnect;
     skip.slow_consumer_entries = disconnect.slow_consumer_entries = 10;
-    return ChannelRules(
-        {{"live*", live}, {"tiny*", tiny}, {"brief*", brief}, {"skip*", skip}, {"disconnect*", disconnect}});
+    ChannelOptions read, hybrid, batch, ticker;
+    read.fan_out = FanOut::read;
+    hybrid.fan_out = FanOut::hybrid;
+    hybrid.fan_out_threshold = 10;
+    batch.batch_interval_ms = ticker.batch_interval_ms = 50;
+    ticker.conflate = true;
+    return ChannelRules({{"live*", live},
+                         {"tiny*", tiny},
+                         {"brief*", brief},
+                         {"skip*", skip},
+                         {"disconnect*", disconnect},
+                         {"read*", read},
+                         {"hybrid*", hybrid},
+                         {"batch*", batch},
+                         {"ticker*", ticker}});
   }
 
   AppendResult publish(const std::string& channel, const std::string& data,

@@ -42,6 +42,7 @@ HubWorld::Counts run_seeds(HubWorld::Kind kind) {
     sum.renewed += world.counts.renewed;
     sum.skipped += world.counts.skipped;
     sum.slow += world.counts.slow;
+    sum.switched += world.counts.switched;
     if (testing::Test::HasFailure()) break;
   }
   testing::Test::RecordProperty("delivered", std::to_string(sum.delivered));
@@ -58,6 +59,7 @@ TEST(HubProperty, EverySubscriberSeesExactlyWhatWasPublishedOrIsTold) {
   EXPECT_GT(sum.recovered, 0U);
   EXPECT_GT(sum.told, 0U);
   EXPECT_GT(sum.gaps, 0U);
+  EXPECT_GT(sum.switched, 0U);
   EXPECT_GT(sum.duplicates, 0U);
   EXPECT_GT(sum.skipped, 0U);
   EXPECT_GT(sum.slow, 0U);

@@ -1,11 +1,12 @@
 #include "hub/hub_world.hpp"
-#include "store_without_members.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <array>
 #include <utility>
+
+#include "store_without_members.hpp"
 
 namespace carillon {
 
@@ -58,6 +59,10 @@ ChannelOptions some_options(SeededRandom& random) {
   options.live_window_bytes = random.chance(30) ? 1'000 : 262'144;
   options.slow_consumer = static_cast<SlowConsumer>(random.below(kSlowConsumerNames.size()));
   options.slow_consumer_entries = 1 + random.below(12);
+  options.fan_out = static_cast<FanOut>(random.below(kFanOutNames.size()));
+  options.fan_out_threshold = random.below(6);
+  options.sweep_interval_ms = static_cast<Millis>(1 + random.below(150));
+  if (random.chance(20)) options.batch_interval_ms = static_cast<Millis>(1 + random.below(80));
   return options;
 }
 
@@ -174,6 +179,11 @@ void HubWorld::step() {
   if (dice < 61) return hub_->keep_house();
   if (dice < 64) return check_history();
   if (dice < 65) return check_ledger();
+  if (dice < 66 && random_.chance(60)) {
+    ++counts.switched;
+    return hub_->set_fan_out(truths_[random_.below(truths_.size())]->name,
+                             static_cast<FanOut>(random_.below(kFanOutNames.size())), random_.below(6));
+  }
   if (dice < 66) {
     Truth& truth = *truths_[random_.below(truths_.size())];
     hub_->remove_history(truth.name);
@@ -190,7 +200,12 @@ void HubWorld::step() {
     return;
   }
   const std::size_t shard = random_.below(shards_.size());
-  if (wants_turn_[shard] != 0) turn(shard);
+  if (wants_turn_[shard] != 0 || is_due(shard)) turn(shard);
+}
+
+bool HubWorld::is_due(std::size_t shard) const {
+  const std::optional<Millis> due_ms = shards_[shard]->due_ms();
+  return due_ms && *due_ms <= clock_.now_ms();
 }
 
 void HubWorld::turn(std::size_t shard) {
@@ -374,9 +389,15 @@ void HubWorld::settle() {
       on_shard(reader->shard(), [&] { reader->unclog(); });
     }
     for (std::size_t shard = 0; shard < shards_.size(); ++shard) {
-      if (wants_turn_[shard] == 0) continue;
+      if (wants_turn_[shard] == 0 && !is_due(shard)) continue;
       is_quiet = false;
       turn(shard);
+    }
+    if (!is_quiet) continue;
+    for (const auto& shard : shards_) {  // the next that is paced
+      if (!shard->due_ms()) continue;
+      is_quiet = false;
+      clock_.advance(std::max<Millis>(0, *shard->due_ms() - clock_.now_ms()));
     }
     if (!is_quiet) continue;
     hub_->keep_house();
@@ -426,6 +447,7 @@ void HubWorld::finish() {
   EXPECT_TRUE(is_told);
 
   for (const auto& reader : readers_) on_shard(reader->shard(), [&] { reader->close(); });
+  for (const auto& truth : truths_) hub_->set_fan_out(truth->name, std::nullopt, std::nullopt);
   for (int i = 0; i < 3; ++i) {
     clock_.advance(400'000);
     settle();

@@ -74,7 +74,7 @@ class HubWorld final : public StoreListener {
     std::uint64_t published = 0;  ///< to subscriptions that have ended; exact truth only
     std::uint64_t delivered = 0, filtered = 0;
     std::uint64_t recovered = 0, told = 0, gaps = 0, duplicates = 0, failed = 0, renewed = 0, skipped = 0,
-                  slow = 0;
+                  slow = 0, switched = 0;
   };
   Counts counts;
 
@@ -95,6 +95,7 @@ class HubWorld final : public StoreListener {
   /// Whatever order the late store chooses: nothing that this one has missed can be lost.
   bool must_recover(const Truth& truth, const Since& since);
   void turn(std::size_t shard);
+  [[nodiscard]] bool is_due(std::size_t shard) const;
   void settle();
   template <typename Act>
   void on_shard(std::size_t shard, Act&& act);
