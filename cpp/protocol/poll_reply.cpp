@@ -8,16 +8,21 @@ void append_publication_object(std::string& out, std::string_view channel,
                                const PublicationView& publication) {
   JsonObjectWriter object(out);
   object.text("channel", channel);
+  append_publication_fields(object, publication);
+  object.close();
+}
+
+void append_publication_fields(JsonObjectWriter& object, const PublicationView& publication) {
   object.number_unless_zero("offset", publication.offset);
   if (publication.is_json) {
     object.json("data", publication.data.empty() ? "null" : publication.data);
   } else {
-    object.open("b64").push_back('"');
+    std::string& out = object.open("b64");
+    out.push_back('"');
     append_base64(out, publication.data);
     out.push_back('"');
   }
   object.text_map_unless_empty("tags", publication.tags);
-  object.close();
 }
 
 void append_status_object(std::string& out, std::string_view channel, bool is_recovered,

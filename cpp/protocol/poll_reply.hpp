@@ -8,6 +8,8 @@
 
 namespace carillon {
 
+class JsonObjectWriter;
+
 // The JSON of the plain transports (design.md section 5), shared by SSE and long-poll. Nothing here writes a
 // newline.
 
@@ -15,6 +17,9 @@ namespace carillon {
 /// none.
 void append_publication_object(std::string& out, std::string_view channel,
                                const PublicationView& publication);
+
+/// The fields of such an object from the offset on.
+void append_publication_fields(JsonObjectWriter& object, const PublicationView& publication);
 
 /// `{"channel":…,"recovered":…,"epoch":…,"offset":…}`, all always present.
 void append_status_object(std::string& out, std::string_view channel, bool is_recovered,
