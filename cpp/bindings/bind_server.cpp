@@ -183,7 +183,7 @@ py::tuple to_python(BridgeItem& item) {
       break;  // they come in runs
     case ReaderItem::Kind::status:
       return py::make_tuple("status", reader.subscription, reader.is_recovered, reader.epoch.text(),
-                            reader.offset);
+                            reader.offset, reader.is_conflated);
     case ReaderItem::Kind::gap:
       return py::make_tuple("gap", reader.subscription, reader.epoch.text(), reader.lost_from,
                             reader.lost_to);

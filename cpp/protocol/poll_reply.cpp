@@ -26,12 +26,13 @@ void append_publication_fields(JsonObjectWriter& object, const PublicationView& 
 }
 
 void append_status_object(std::string& out, std::string_view channel, bool is_recovered,
-                          std::string_view epoch, std::uint64_t offset) {
+                          std::string_view epoch, std::uint64_t offset, bool is_conflated) {
   JsonObjectWriter object(out);
   object.text("channel", channel);
   object.boolean("recovered", is_recovered);
   object.text("epoch", epoch);
   object.number("offset", offset);
+  object.boolean_if_true("conflated", is_conflated);
   object.close();
 }
 

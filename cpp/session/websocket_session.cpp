@@ -607,6 +607,7 @@ void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscriptio
     }
   }
   result.was_recovering = outcome.was_recovering;
+  result.is_conflated = context_.hub.options_for(subscription.channel).conflate;
   subscription.is_started = true;
   reply([&](std::string& out) { codec_.encode_subscribe(out, id, result); });
 
