@@ -194,7 +194,7 @@ class FaultProxy:
         self._links.add(link)
         try:
             await asyncio.gather(self._pipe(reader, up_writer), self._pipe(up_reader, writer))
-        except OSError:
+        except (OSError, asyncio.CancelledError):  # before 3.12, asyncio logs the cancellation of a handler as an error
             pass
         finally:
             link.cut()
