@@ -113,7 +113,11 @@ test: build-tests .venv/.stamp-test tests/clients/node_modules/.stamp ## set up,
 	@echo "[5/$(STEPS)] C++ tests"
 	@CARILLON_STRESS_SECONDS=$${CARILLON_STRESS_SECONDS:-3} $(CTEST) $(DEV)
 	@echo "[6/$(STEPS)] Python, clients, browser, notebooks"
-	@$(BIN)/pytest --nbmake $(PYTESTS)
+	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-0.05} $(BIN)/pytest --nbmake $(PYTESTS)
+
+.PHONY: notebooks
+notebooks: build .venv/.stamp-test ## execute every notebook at full scale and print its run time (CARILLON_NB_SCALE=0.3: a shorter one)
+	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-1} $(BIN)/pytest -q --nbmake --nbmake-timeout=600 --timeout=600 --durations=0 notebooks
 
 # ThreadSanitizer of gcc 12 cannot cope with the address randomness of newer kernels.
 FIXED_ADDRESSES := $(shell setarch $$(uname -m) -R true 2>/dev/null && echo setarch $$(uname -m) -R)

@@ -1,7 +1,6 @@
 #include "bindings/bind_server.hpp"
 
 #include <pybind11/stl.h>
-#include <unistd.h>
 
 #include <condition_variable>
 #include <map>
@@ -13,8 +12,11 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/answer.hpp"
+#include "bindings/bind_fan_out.hpp"
 #include "bindings/bridge.hpp"
 #include "bindings/python_items.hpp"
+#include "bindings/python_server.hpp"
 #include "bindings/without_gil.hpp"
 #include "server/server.hpp"
 #include "server/takeover.hpp"
@@ -24,35 +26,6 @@ namespace py = pybind11;
 namespace carillon {
 
 namespace {
-
-/// The server as Python holds it. In a forked child its threads do not exist: it is leaked there rather than
-/// joined.
-class PyServer {
- public:
-  PyServer(const std::string& config_json,
-           const std::map<std::string, std::pair<std::string, py::bytes>>& pages)
-      : pid_(::getpid()) {
-    std::map<std::string, Page> served;
-    for (const auto& [path, page] : pages) served[path] = {page.first, std::string(page.second)};
-    server_ = std::make_unique<Server>(parse_config(config_json), std::move(served), CARILLON_VERSION);
-  }
-  ~PyServer() {
-    if (pid_ != ::getpid()) {
-      [[maybe_unused]] Server* leaked = server_.release();
-      return;
-    }
-    server_
-        .reset();  // with the GIL, which no thread of the core ever wants: this may be the interpreter's end
-  }
-  PyServer(const PyServer&) = delete;
-  PyServer& operator=(const PyServer&) = delete;
-
-  [[nodiscard]] Server& get() { return *server_; }
-
- private:
-  std::unique_ptr<Server> server_;
-  const pid_t pid_;
-};
 
 std::string bytes_of(const py::buffer& data) {
   Py_buffer view;
@@ -72,41 +45,7 @@ Publication publication_of(const py::buffer& data, bool is_json,
   return publication;
 }
 
-/// An answer that usually is there at once (memory store), and is else awaited without the GIL.
-template <typename Result>
-class Answer {
- public:
-  [[nodiscard]] auto receiver() {
-    return [state = state_](const Result& result) {
-      const std::lock_guard lock(state->mutex);
-      state->result = result;
-      state->is_there = true;
-      state->there.notify_one();
-    };
-  }
-  Result wait() {
-    std::unique_lock lock(state_->mutex);
-    if (!state_->is_there) {
-      lock.unlock();
-      const WithoutGil release;
-      lock.lock();
-      state_->there.wait(lock, [this] { return state_->is_there; });
-      lock.unlock();
-    }
-    return std::move(state_->result);
-  }
-
- private:
-  struct State {
-    std::mutex mutex;
-    std::condition_variable there;
-    Result result;
-    bool is_there = false;
-  };
-  std::shared_ptr<State> state_ = std::make_shared<State>();
-};
-
-/// The same for many at once.
+/// Answer for many at once.
 class ManyAnswers {
  public:
   explicit ManyAnswers(std::size_t count) : state_(std::make_shared<State>()) {
@@ -244,7 +183,7 @@ py::tuple to_python(BridgeItem& item) {
       break;  // they come in runs
     case ReaderItem::Kind::status:
       return py::make_tuple("status", reader.subscription, reader.is_recovered, reader.epoch.text(),
-                            reader.offset);
+                            reader.offset, reader.is_conflated);
     case ReaderItem::Kind::gap:
       return py::make_tuple("gap", reader.subscription, reader.epoch.text(), reader.lost_from,
                             reader.lost_to);
@@ -349,7 +288,9 @@ void bind_server(py::module_& m) {
   using Tags = std::optional<std::map<std::string, std::string>>;
   bind_bridge(m);
   m.def("use_item_classes", &use_item_classes, py::arg("message"), py::arg("position"));
-  py::class_<PyServer>(m, "Server")
+  py::class_<PyServer> server(m, "Server");
+  bind_fan_out(server);
+  server
       .def(py::init<const std::string&, const std::map<std::string, std::pair<std::string, py::bytes>>&>(),
            py::arg("config_json"), py::arg("pages"))
       .def(

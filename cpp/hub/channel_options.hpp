@@ -27,6 +27,9 @@ enum class FanOut : std::uint8_t {
   adaptive  ///< the same, and the number is moved by what writing and reading have cost
 };
 inline constexpr std::array<std::string_view, 4> kFanOutNames{"write", "read", "hybrid", "adaptive"};
+[[nodiscard]] constexpr std::string_view name_of(FanOut strategy) {
+  return kFanOutNames[static_cast<std::size_t>(strategy)];
+}
 
 /// What holds for a channel. Defaults are those of a hub without a config.
 struct ChannelOptions {

@@ -34,11 +34,19 @@ class ChannelFanOut {
     if (options.fan_out == FanOut::read) mode_ = FanOutMode::read;
   }
 
+  [[nodiscard]] FanOut strategy() const { return strategy_.load(std::memory_order_relaxed); }
+  /// Before the adaptive factor.
+  [[nodiscard]] std::size_t threshold() const { return threshold_.load(std::memory_order_relaxed); }
   /// `is_chosen`: in the place of what the options say.
   void choose(FanOut strategy, std::size_t threshold, bool is_chosen) {
     threshold_.store(threshold, std::memory_order_relaxed);
     strategy_.store(strategy, std::memory_order_relaxed);
     is_chosen_.store(is_chosen, std::memory_order_relaxed);
+  }
+  /// Another process's goes on here.
+  void restore(FanOutMode mode, std::uint64_t switches) {
+    mode_.store(mode, std::memory_order_relaxed);
+    switches_.store(switches, std::memory_order_relaxed);
   }
   [[nodiscard]] bool is_chosen() const { return is_chosen_.load(std::memory_order_relaxed); }
 
@@ -63,13 +71,14 @@ class ChannelFanOut {
       switches_.fetch_add(1, std::memory_order_relaxed);
     return mode;
   }
+  [[nodiscard]] std::uint64_t switches() const { return switches_.load(std::memory_order_relaxed); }
   [[nodiscard]] FanOutState state(double factor) const {
     return {strategy_.load(std::memory_order_relaxed),
             mode(),
             applied_threshold(factor),
             members.load(std::memory_order_relaxed),
             subscribers.load(std::memory_order_relaxed),
-            switches_.load(std::memory_order_relaxed)};
+            switches()};
   }
 
   std::atomic<std::size_t> members{0};      ///< as the store last told
@@ -116,6 +125,9 @@ class AdaptiveThreshold {
   void count_read(std::int64_t ns) { read_ns_.fetch_add(ns, std::memory_order_relaxed); }
   /// What a channel's threshold is multiplied with.
   [[nodiscard]] double factor() const { return factor_.load(std::memory_order_relaxed); }
+  void restore(double factor) {
+    factor_.store(std::clamp(factor, 1 / kMost, kMost), std::memory_order_relaxed);
+  }
   [[nodiscard]] std::int64_t write_ns() const { return write_ns_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::int64_t read_ns() const { return read_ns_.load(std::memory_order_relaxed); }
 

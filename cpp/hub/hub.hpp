@@ -103,8 +103,11 @@ class Hub final : public StoreListener {
   Hub(const Clock& clock, Store& store, ChannelRules rules, HubLimits limits);
   ~Hub() override;
 
-  /// Once, before the first subscription and the first member.
-  void set_shards(std::vector<Shard*> shards) { shards_ = std::move(shards); }
+  /// Once, before the first subscription and the first member; and none, once all threads have ended.
+  void set_shards(std::vector<Shard*> shards) {
+    const std::lock_guard lock(shards_mutex_);
+    shards_ = std::move(shards);
+  }
   [[nodiscard]] const std::vector<Shard*>& shards() const { return shards_; }
   [[nodiscard]] const ChannelOptions& options_for(std::string_view channel) const {
     return rules_.options_for(channel);
@@ -233,6 +236,7 @@ class Hub final : public StoreListener {
   Store& store_;
   const ChannelRules rules_;
   const HubLimits limits_;
+  std::mutex shards_mutex_;  // for who may publish while the server stops
   std::vector<Shard*> shards_;
   std::shared_ptr<BytesGauge> gauge_ = std::make_shared<BytesGauge>(0);
   std::atomic<std::uint64_t> published_{0};

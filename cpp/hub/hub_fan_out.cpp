@@ -1,6 +1,5 @@
 // Members, what is written into their inboxes, and which strategy a channel has.
 #include <algorithm>
-#include <cassert>
 #include <utility>
 
 #include "hub/hub.hpp"
@@ -89,8 +88,12 @@ bool Hub::add_to_walk(Channel& channel, Offset offset) {
 }
 
 void Hub::post_walk(const std::shared_ptr<Channel>& channel) {
-  assert(!shards_.empty());
-  Shard* shard = shards_[NameHash{}(channel->name) % shards_.size()];
+  Shard* shard = nullptr;
+  {
+    const std::lock_guard lock(shards_mutex_);
+    if (!shards_.empty()) shard = shards_[NameHash{}(channel->name) % shards_.size()];
+  }
+  if (shard == nullptr) return end_walk(*channel);
   auto receipt = std::make_shared<Receipt>([this, channel](bool has_run) {
     if (has_run) {
       walk(channel);

@@ -1,4 +1,5 @@
 // The hub written down, and made again from that: for another process that goes on with it.
+#include <cmath>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -40,9 +41,16 @@ HubState Hub::save() {
       saved.announced = channel->announced;
       saved.unbalanced = channel->unbalanced;
       saved.ended = channel->ended;
+      const ChannelFanOut& fan_out = channel->fan_out;
+      saved.has_chosen_fan_out = fan_out.is_chosen();
+      saved.fan_out = fan_out.strategy();
+      saved.fan_out_threshold = fan_out.threshold();
+      saved.fan_out_mode = fan_out.mode();
+      saved.fan_out_switches = fan_out.switches();
     }
   }
   state.published = published();
+  state.adaptive_permille = static_cast<std::uint64_t>(std::lround(adaptive_.factor() * 1'000));
   const std::lock_guard lock(forgotten_mutex_);
   state.forgotten = forgotten_.account;
   state.forgotten_unbalanced = forgotten_.unbalanced;
@@ -66,10 +74,14 @@ void Hub::restore(const HubState& state) {
       channel->unbalanced = saved.unbalanced;
       channel->ended = saved.ended;
       channel->is_opening = saved.is_held;
+      if (saved.has_chosen_fan_out && saved.fan_out <= FanOut::adaptive)
+        channel->fan_out.choose(saved.fan_out, saved.fan_out_threshold, true);
+      channel->fan_out.restore(saved.fan_out_mode, saved.fan_out_switches);
     }
     if (saved.is_held) open(channel);
   }
   published_ += state.published;
+  adaptive_.restore(static_cast<double>(state.adaptive_permille) / 1'000);
   const std::lock_guard lock(forgotten_mutex_);
   forgotten_.account += state.forgotten;
   forgotten_.unbalanced += state.forgotten_unbalanced;

@@ -6,8 +6,10 @@
 #include <vector>
 
 #include "env/clock.hpp"
+#include "hub/channel_options.hpp"
 #include "hub/ledger.hpp"
 #include "store/entry.hpp"
+#include "store/inbox.hpp"
 #include "store/position.hpp"
 
 namespace carillon {
@@ -55,6 +57,11 @@ struct ChannelState {
   std::int64_t announced = 0;
   std::uint64_t unbalanced = 0;
   Account ended;
+  bool has_chosen_fan_out = false;  ///< at run time: the two below hold, in the place of the options
+  FanOut fan_out = FanOut::write;
+  std::uint64_t fan_out_threshold = 0;
+  FanOutMode fan_out_mode = FanOutMode::write;  ///< of the moment: near a threshold it depends on the past
+  std::uint64_t fan_out_switches = 0;
 };
 
 struct HubState {
@@ -62,6 +69,7 @@ struct HubState {
   std::uint64_t published = 0;
   std::uint64_t forgotten_unbalanced = 0;
   Account forgotten;  ///< of channels that went dormant
+  std::uint64_t adaptive_permille = 1'000;
 };
 
 }  // namespace carillon

@@ -1,6 +1,8 @@
 #include "protocol/api_request.hpp"
 
+#include <algorithm>
 #include <array>
+#include <initializer_list>
 
 #include "protocol/centrifuge_json.hpp"
 #include "protocol/json_span.hpp"
@@ -14,7 +16,7 @@ struct MethodName {
   ApiMethod method;
 };
 
-constexpr std::array<MethodName, 10> kMethodNames{{
+constexpr std::array<MethodName, 18> kMethodNames{{
     {"publish", ApiMethod::publish},
     {"broadcast", ApiMethod::broadcast},
     {"history", ApiMethod::history},
@@ -25,6 +27,14 @@ constexpr std::array<MethodName, 10> kMethodNames{{
     {"stats", ApiMethod::stats},
     {"ledger", ApiMethod::ledger},
     {"drain", ApiMethod::drain},
+    {"add_members", ApiMethod::add_members},
+    {"remove_members", ApiMethod::remove_members},
+    {"members", ApiMethod::members},
+    {"inbox", ApiMethod::inbox},
+    {"unread", ApiMethod::unread},
+    {"mark_read", ApiMethod::mark_read},
+    {"set_fanout", ApiMethod::set_fanout},
+    {"fanout", ApiMethod::fanout},
 }};
 
 // Reads one body; scratch is reserved once, so that several decoded strings can be viewed in it.
@@ -46,8 +56,9 @@ class BodyReader {
   bool read_publish_field(std::string_view key);
   bool read_history_field(std::string_view key);
   bool read_drain_field(std::string_view key);
+  bool read_fan_out_field(std::string_view key);
   bool read_tags();
-  bool read_channels();
+  bool read_texts(std::vector<std::string_view>& texts);
   bool read_since();
   bool read_base64();
   bool read_text(std::string_view& text);
@@ -65,10 +76,16 @@ class BodyReader {
   }
 
   bool is_publishing() const { return method_ == ApiMethod::publish || method_ == ApiMethod::broadcast; }
-  bool has_channel() const {
-    return method_ == ApiMethod::publish || method_ == ApiMethod::history || method_ == ApiMethod::presence ||
-           method_ == ApiMethod::presence_stats;
+  bool is_any_of(std::initializer_list<ApiMethod> methods) const {
+    return std::find(methods.begin(), methods.end(), method_) != methods.end();
   }
+  bool has_channel() const {
+    using enum ApiMethod;
+    return is_any_of({publish, history, presence, presence_stats, add_members, remove_members, members,
+                      mark_read, set_fanout, fanout});
+  }
+  bool has_users() const { return is_any_of({ApiMethod::add_members, ApiMethod::remove_members}); }
+  bool has_user() const { return is_any_of({ApiMethod::inbox, ApiMethod::unread, ApiMethod::mark_read}); }
   bool is_complete() const;
 
   ApiMethod method_;
@@ -97,18 +114,22 @@ ApiDecode BodyReader::read() {
 bool BodyReader::is_complete() const {
   if (has_channel() && request_.channel.empty()) return false;
   if (method_ == ApiMethod::broadcast && request_.channels.empty()) return false;
+  if (has_users() && request_.users.empty()) return false;
+  if (has_user() && request_.user.empty()) return false;
+  if (method_ == ApiMethod::mark_read && request_.offset == 0) return false;
+  if (method_ == ApiMethod::set_fanout && request_.strategy.empty()) return false;
   return !is_publishing() || (is_base64_valid_ && !request_.data.empty());
 }
 
 bool BodyReader::read_field(std::string_view key) {
   if (key == "channel" && has_channel()) return read_text(request_.channel);
-  if (key == "channels" && method_ == ApiMethod::broadcast) return read_channels();
+  if (key == "channels" && method_ == ApiMethod::broadcast) return read_texts(request_.channels);
   if (key == "pattern" && method_ == ApiMethod::channels) return read_text(request_.pattern);
   if (key == "limit" && method_ == ApiMethod::ledger) return read_value(request_.rows, json_uint64);
   if (is_publishing()) return read_publish_field(key);
   if (method_ == ApiMethod::history) return read_history_field(key);
   if (method_ == ApiMethod::drain) return read_drain_field(key);
-  return ignore_value();
+  return read_fan_out_field(key);
 }
 
 bool BodyReader::read_publish_field(std::string_view key) {
@@ -142,6 +163,23 @@ bool BodyReader::read_drain_field(std::string_view key) {
   if (key == "deadline_ms") return read_value(request_.deadline_ms, number);
   if (key == "pace_ms") return read_value(request_.pace_ms, number);
   if (key == "port") return read_value(request_.port, number);
+  return ignore_value();
+}
+
+bool BodyReader::read_fan_out_field(std::string_view key) {
+  const auto number = [](std::string_view raw) -> std::optional<std::optional<std::int64_t>> {
+    const auto value = json_int64(raw);
+    if (!value) return std::nullopt;
+    return std::optional<std::int64_t>(*value);
+  };
+  if (key == "users" && has_users()) return read_texts(request_.users);
+  if (key == "user" && has_user()) return read_text(request_.user);
+  if (key == "offset" && method_ == ApiMethod::mark_read) return read_value(request_.offset, json_uint64);
+  if (key == "limit" && is_any_of({ApiMethod::members, ApiMethod::inbox}))
+    return read_value(request_.items_max, number);
+  if (key == "after" && method_ == ApiMethod::members) return read_text(request_.after);
+  if (key == "strategy" && method_ == ApiMethod::set_fanout) return read_text(request_.strategy);
+  if (key == "threshold" && method_ == ApiMethod::set_fanout) return read_value(request_.threshold, number);
   return ignore_value();
 }
 
@@ -179,13 +217,13 @@ bool BodyReader::read_tags() {
   return step == JsonStep::end;
 }
 
-bool BodyReader::read_channels() {
+bool BodyReader::read_texts(std::vector<std::string_view>& texts) {
   if (scanner_.peek() == 'n') return ignore_value();
-  request_.channels.clear();
+  texts.clear();
   if (!scanner_.open_array()) return false;
   JsonStep step;
   while ((step = scanner_.next_item()) == JsonStep::field) {
-    if (!read_text(request_.channels.emplace_back())) return false;
+    if (!read_text(texts.emplace_back())) return false;
   }
   return step == JsonStep::end;
 }
@@ -232,6 +270,26 @@ std::optional<ApiMethod> find_api_method(std::string_view name) {
 ApiDecode decode_api_request(ApiMethod method, std::string_view body, ApiRequest& out, std::string& scratch) {
   out = ApiRequest{};
   return BodyReader(method, body.empty() ? "{}" : body, out, scratch).read();
+}
+
+std::string_view api_requirements(ApiMethod method) {
+  switch (method) {
+    case ApiMethod::add_members:
+    case ApiMethod::remove_members:
+      return "channel or users is missing or empty";
+    case ApiMethod::members:
+    case ApiMethod::fanout:
+      return "channel is missing or empty";
+    case ApiMethod::inbox:
+    case ApiMethod::unread:
+      return "user is missing or empty";
+    case ApiMethod::mark_read:
+      return "user or channel is missing or empty, or offset is missing or 0";
+    case ApiMethod::set_fanout:
+      return "channel or strategy is missing or empty";
+    default:
+      return "channel or data is missing or empty, or b64data is no base64";
+  }
 }
 
 void append_api_error(std::string& out, std::uint32_t code, std::string_view message) {
@@ -324,6 +382,38 @@ void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes
 void append_api_drain_result(std::string& out, std::uint64_t connections) {
   ResultWriter result(out);
   result->number("connections", connections);
+  result.close();
+}
+
+void append_api_members_result(std::string& out, std::uint64_t members) {
+  ResultWriter result(out);
+  result->number("members", members);
+  result.close();
+}
+
+void append_api_member_list_result(std::string& out, std::span<const std::string> users,
+                                   std::uint64_t members) {
+  std::string list;
+  std::string text;
+  for (const std::string& user : users) {
+    text.clear();
+    append_json_string(text, user);
+    append_list_item(list, text);
+  }
+  ResultWriter result(out);
+  result->list("users", list);
+  result->number("members", members);
+  result.close();
+}
+
+void append_api_fanout_result(std::string& out, const ApiFanOut& fanout) {
+  ResultWriter result(out);
+  result->text("strategy", fanout.strategy);
+  result->text("mode", fanout.mode);
+  result->number("threshold", fanout.threshold);
+  result->number("members", fanout.members);
+  result->number("subscribers", fanout.subscribers);
+  result->number("switches", fanout.switches);
   result.close();
 }
 

@@ -24,7 +24,16 @@ enum class ApiMethod : std::uint8_t {
   info,
   stats,   ///< ours: the counters of this server
   ledger,  ///< ours: what became of all publications, in sums and by channel
-  drain    ///< ours: clients are asked to leave
+  drain,   ///< ours: clients are asked to leave
+  // ours: who belongs to a channel, what they have not read, and who does the work
+  add_members,
+  remove_members,
+  members,
+  inbox,
+  unread,
+  mark_read,
+  set_fanout,
+  fanout
 };
 
 /// The method of that name, nullopt if there is none (HTTP 404).
@@ -33,7 +42,7 @@ std::optional<ApiMethod> find_api_method(std::string_view name);
 /// One decoded body. Views point into the body or into the scratch of the decode call. Fields that the method
 /// does not have are zero.
 struct ApiRequest {
-  std::string_view channel = {};                ///< publish, history, presence, presence_stats
+  std::string_view channel = {};  ///< all but broadcast, channels, inbox, unread and those of the server
   std::vector<std::string_view> channels = {};  ///< broadcast
 
   // publish, broadcast
@@ -49,13 +58,22 @@ struct ApiRequest {
   // history
   std::int64_t limit = 0;  ///< 0 only the position, negative all
   bool has_since = false;
-  std::uint64_t offset = 0;     ///< of `since`
+  std::uint64_t offset = 0;     ///< of `since`; mark_read: up to here
   std::string_view epoch = {};  ///< of `since`
   bool is_reverse = false;
 
   std::string_view pattern = {};  ///< channels: glob, empty all
 
   std::uint64_t rows = 100;  ///< ledger: `limit`, of channels
+
+  std::vector<std::string_view> users = {};    ///< add_members, remove_members
+  std::string_view user = {};                  ///< inbox, unread, mark_read
+  std::string_view after = {};                 ///< members: the last of the page before
+  std::optional<std::int64_t> items_max = {};  ///< `limit` of members and inbox; nothing: as usual
+
+  // set_fanout
+  std::string_view strategy = {};
+  std::optional<std::int64_t> threshold = {};  ///< nothing: as configured
 
   // drain
   std::optional<std::uint64_t> deadline_ms = {};  ///< nothing: as configured
@@ -64,13 +82,16 @@ struct ApiRequest {
 };
 
 /// malformed: not JSON, not an object or a field of the wrong type, HTTP 400. bad_request: a required field
-/// is missing or empty, or `b64data` is not base64, API error 107.
+/// is missing or empty (api_requirements() has them), or `b64data` is not base64, API error 107.
 enum class ApiDecode : std::uint8_t { ok, malformed, bad_request };
 
 /// Reads the body for `method`. Unknown fields are ignored, null counts as absent, of duplicate keys the last
 /// one wins (tags keep duplicates), `b64data` wins over `data`. An empty body counts as `{}`. Replaces `out`,
 /// clears `scratch`.
 ApiDecode decode_api_request(ApiMethod method, std::string_view body, ApiRequest& out, std::string& scratch);
+
+/// What is wrong with a bad request of this method, in words.
+std::string_view api_requirements(ApiMethod method);
 
 // Answers; each appends one JSON object.
 
@@ -115,6 +136,24 @@ void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes
 
 /// `{"result":{"connections":…}}`: so many are asked to leave.
 void append_api_drain_result(std::string& out, std::uint64_t connections);
+
+/// `{"result":{"members":…}}`: so many the channel has.
+void append_api_members_result(std::string& out, std::uint64_t members);
+/// `{"result":{"users":[…],"members":…}}`
+void append_api_member_list_result(std::string& out, std::span<const std::string> users,
+                                   std::uint64_t members);
+
+/// What a channel's fan-out is like.
+struct ApiFanOut {
+  std::string_view strategy = {};
+  std::string_view mode = {};
+  std::uint64_t threshold = 0;
+  std::uint64_t members = 0;
+  std::uint64_t subscribers = 0;
+  std::uint64_t switches = 0;
+};
+/// `{"result":{"strategy":…,"mode":…,"threshold":…,"members":…,"subscribers":…,"switches":…}}`
+void append_api_fanout_result(std::string& out, const ApiFanOut& fanout);
 
 /// `{"result":…}` of an object that is JSON already.
 void append_api_result(std::string& out, std::string_view object);

@@ -88,6 +88,7 @@ struct SubscribeResult {
   bool is_recovered = false;
   std::string_view publications = {};  ///< a list made by append_listed(), oldest first
   std::string_view data = {};          ///< payload or empty
+  bool is_conflated = false;           ///< ours: offsets may be left out on the way
 };
 
 /// Where some bytes lie in the string that an encoder appended to.

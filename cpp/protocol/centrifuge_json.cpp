@@ -333,6 +333,7 @@ void CentrifugeJsonCodec::encode_subscribe(std::string& out, std::uint32_t id,
   reply->boolean_if_true("positioned", result.is_positioned);
   reply->json_unless_empty("data", result.data);
   reply->boolean_if_true("was_recovering", result.was_recovering);
+  reply->boolean_if_true("conflated", result.is_conflated);
   reply.close();
 }
 

@@ -8,25 +8,31 @@ void append_publication_object(std::string& out, std::string_view channel,
                                const PublicationView& publication) {
   JsonObjectWriter object(out);
   object.text("channel", channel);
+  append_publication_fields(object, publication);
+  object.close();
+}
+
+void append_publication_fields(JsonObjectWriter& object, const PublicationView& publication) {
   object.number_unless_zero("offset", publication.offset);
   if (publication.is_json) {
     object.json("data", publication.data.empty() ? "null" : publication.data);
   } else {
-    object.open("b64").push_back('"');
+    std::string& out = object.open("b64");
+    out.push_back('"');
     append_base64(out, publication.data);
     out.push_back('"');
   }
   object.text_map_unless_empty("tags", publication.tags);
-  object.close();
 }
 
 void append_status_object(std::string& out, std::string_view channel, bool is_recovered,
-                          std::string_view epoch, std::uint64_t offset) {
+                          std::string_view epoch, std::uint64_t offset, bool is_conflated) {
   JsonObjectWriter object(out);
   object.text("channel", channel);
   object.boolean("recovered", is_recovered);
   object.text("epoch", epoch);
   object.number("offset", offset);
+  object.boolean_if_true("conflated", is_conflated);
   object.close();
 }
 

@@ -8,6 +8,8 @@
 
 namespace carillon {
 
+class JsonObjectWriter;
+
 // The JSON of the plain transports (design.md section 5), shared by SSE and long-poll. Nothing here writes a
 // newline.
 
@@ -16,9 +18,13 @@ namespace carillon {
 void append_publication_object(std::string& out, std::string_view channel,
                                const PublicationView& publication);
 
-/// `{"channel":…,"recovered":…,"epoch":…,"offset":…}`, all always present.
+/// The fields of such an object from the offset on.
+void append_publication_fields(JsonObjectWriter& object, const PublicationView& publication);
+
+/// `{"channel":…,"recovered":…,"epoch":…,"offset":…,"conflated":true}`, all always present but the last one:
+/// offsets may be left out on the way, since a newer publication stands for them.
 void append_status_object(std::string& out, std::string_view channel, bool is_recovered,
-                          std::string_view epoch, std::uint64_t offset);
+                          std::string_view epoch, std::uint64_t offset, bool is_conflated);
 
 /// The body of a poll's 200: `{"publications":[…],"since":"…","status":[…]}`. Both lists are objects joined
 /// by ',' or empty; `since` is a position token.

@@ -58,6 +58,7 @@ Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
          std::map<std::string, Page> pages)
     : hub_(hub),
       limits_(limits),
+      fan_out_requests_(hub, limits),
       clock_(clock),
       options_(std::move(options)),
       pages_(std::move(pages)),
@@ -99,9 +100,7 @@ void Api::call(ApiMethod method, const std::string& body, Respond respond) {
     case ApiDecode::malformed:
       return respond(plain(400, "the body is not a valid JSON request of this method\n"));
     case ApiDecode::bad_request:
-      return respond(
-          error(ErrorCode{kErrorBadRequest.code,
-                          "bad request: channel or data is missing or empty, or b64data is no base64"}));
+      return respond(error(kErrorBadRequest, "bad request: " + std::string(api_requirements(method))));
     case ApiDecode::ok:
       break;
   }
@@ -126,6 +125,8 @@ void Api::call(ApiMethod method, const std::string& body, Respond respond) {
       return ledger(request, std::move(respond));
     case ApiMethod::drain:
       return drain(request, respond);
+    default:
+      return call_fan_out(method, request, std::move(respond));
   }
 }
 

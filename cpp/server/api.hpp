@@ -12,6 +12,7 @@
 #include "hub/hub.hpp"
 #include "protocol/api_request.hpp"
 #include "protocol/centrifuge_codes.hpp"
+#include "session/fan_out_requests.hpp"
 #include "session/http_message.hpp"
 #include "session/limits.hpp"
 
@@ -73,12 +74,23 @@ class Api final : public HttpHandler {
   void stats(const Respond& respond) const;
   void ledger(const ApiRequest& request, Respond respond);
   void drain(const ApiRequest& request, const Respond& respond) const;
+
+  // Members, inboxes and strategies: api_fan_out.cpp.
+  void call_fan_out(ApiMethod method, const ApiRequest& request, Respond respond);
+  void change_members(ApiMethod method, const ApiRequest& request, Respond respond);
+  void members(const ApiRequest& request, Respond respond);
+  void inbox(const ApiRequest& request, bool is_counting, Respond respond);
+  void mark_read(const ApiRequest& request, Respond respond);
+  void set_fan_out(const ApiRequest& request, const Respond& respond);
+  void fan_out(const ApiRequest& request, const Respond& respond);
+
   /// What is wrong with a publish.
   [[nodiscard]] std::optional<ErrorCode> refusal_of(std::string_view channel,
                                                     const ApiRequest& request) const;
 
   Hub& hub_;
   const Limits& limits_;
+  const FanOutRequests fan_out_requests_;
   const Clock& clock_;
   const Options options_;
   const std::map<std::string, Page> pages_;

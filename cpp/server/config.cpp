@@ -18,7 +18,6 @@ namespace {
 constexpr std::string_view kNamespaces = "channel.namespaces";
 constexpr std::string_view kWithoutNamespace = "channel.without_namespace";
 constexpr std::string_view kPatterns = "channels";
-constexpr std::int64_t kMostNumber = INT64_MAX / 4;
 
 [[noreturn]] void refuse(const std::string& path, const std::string& problem) {
   throw ConfigError(path + ": " + problem);
@@ -195,15 +194,15 @@ class Reader {
                                   const json& table, const json& value) {
     for (const ChannelNumber& row : channel_numbers()) {
       if (row.name == name) {
-        row.set(options, row.is_duration ? read_duration(path, value, row.least, kMostNumber)
-                                         : read_number(path, value, row.least, kMostNumber));
+        row.set(options, row.is_duration ? read_duration(path, value, row.least, row.most)
+                                         : read_number(path, value, row.least, row.most));
         return;
       }
       if (row.is_duration && std::string(row.name) + "_ms" == name) {
-        const std::int64_t duration_ms = read_number(path, value, row.least, kMostNumber);
+        const std::int64_t duration_ms = read_number(path, value, row.least, row.most);
         row.set(options, duration_ms);
         const auto twin = table.find(row.name);
-        if (twin != table.end() && read_duration(path, *twin, row.least, kMostNumber) != duration_ms)
+        if (twin != table.end() && read_duration(path, *twin, row.least, row.most) != duration_ms)
           refuse(path, value.dump() + " contradicts " + std::string(row.name) + " = " + twin->dump() +
                            ", which is the same thing; give one of them");
         return;

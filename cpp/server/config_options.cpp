@@ -88,7 +88,7 @@ std::vector<ConfigOption> make_options() {
 
 template <auto Member>
 constexpr ChannelNumber number(std::string_view name, std::int64_t least, std::string_view doc,
-                               bool is_duration = false) {
+                               bool is_duration = false, std::int64_t most = kMostNumber) {
   return {name,
           least,
           doc,
@@ -96,7 +96,8 @@ constexpr ChannelNumber number(std::string_view name, std::int64_t least, std::s
           [](ChannelOptions& options, std::int64_t value) {
             options.*Member = static_cast<std::remove_reference_t<decltype(options.*Member)>>(value);
           },
-          is_duration};
+          is_duration,
+          most};
 }
 
 constexpr std::array kChannelNumbers{
@@ -111,6 +112,21 @@ constexpr std::array kChannelNumbers{
     number<&ChannelOptions::slow_consumer_entries>(
         "slow_consumer_entries", 1,
         "a live subscriber that is further behind when it can take again is a slow consumer"),
+    number<&ChannelOptions::fan_out_threshold>(
+        "fanout_threshold", 1,
+        "members, or subscribers if there are more, above which a hybrid channel is in read mode; where an "
+        "adaptive one begins"),
+    number<&ChannelOptions::fan_out_hysteresis>(
+        "fanout_hysteresis", 0, "so many percent below the threshold it is in write mode again", false, 100),
+    number<&ChannelOptions::sweep_interval_ms>(
+        "sweep_interval", 1,
+        "in read mode subscribers are served at the multiples of this, with all that is new in one write",
+        true, kDayMs),
+    number<&ChannelOptions::batch_interval_ms>(
+        "batch_interval", 0,
+        "in write mode a subscriber gets one write per interval at most, the first after a pause at once; "
+        "0s: no pace",
+        true, kDayMs),
 };
 
 constexpr std::array kChannelChoices{
@@ -122,9 +138,19 @@ constexpr std::array kChannelChoices{
         [](ChannelOptions& options, std::size_t word) {
           options.slow_consumer = static_cast<SlowConsumer>(word);
         }},
+    ChannelChoice{
+        "fanout", kFanOutNames,
+        "who does the work of a publication, and when: \"write\" (at publish, into every member's inbox and "
+        "to subscribers at once), \"read\" (whoever reads; subscribers by a paced sweep), \"hybrid\" (write "
+        "up to fanout_threshold, read above it) or \"adaptive\" (the same, with a threshold that is moved by "
+        "what both have cost)",
+        [](const ChannelOptions& options) { return static_cast<std::size_t>(options.fan_out); },
+        [](ChannelOptions& options, std::size_t word) { options.fan_out = static_cast<FanOut>(word); }},
 };
 
 constexpr std::array kChannelFlags{
+    ChannelFlag{"conflate", &ChannelOptions::conflate,
+                "of publications with the same key in one write only the newest is delivered"},
     ChannelFlag{"presence", &ChannelOptions::presence, "who is subscribed can be asked"},
     ChannelFlag{"join_leave", &ChannelOptions::join_leave, "subscribers are told who comes and goes"},
     ChannelFlag{"allow_subscribe_for_client", &ChannelOptions::allow_subscribe, "clients may subscribe"},
@@ -181,7 +207,13 @@ std::vector<std::string_view> channel_option_names() {
   for (const auto& row : kChannelNumbers) names.push_back(row.name);
   for (const auto& row : kChannelFlags) names.push_back(row.name);
   for (const auto& row : kChannelChoices) names.push_back(row.name);
-  names.emplace_back("history_ttl_ms");
+  static const std::vector<std::string> in_ms = [] {
+    std::vector<std::string> list;
+    for (const auto& row : kChannelNumbers)
+      if (row.is_duration) list.push_back(std::string(row.name) + "_ms");
+    return list;
+  }();
+  names.insert(names.end(), in_ms.begin(), in_ms.end());
   return names;
 }
 

@@ -12,6 +12,8 @@
 
 namespace carillon {
 
+inline constexpr std::int64_t kMostNumber = INT64_MAX / 4;
+
 /// One option of the configuration, by the dotted path of its place in the document.
 struct ConfigOption {
   using Place = std::variant<std::string ServerConfig::*, bool ServerConfig::*, std::int64_t ServerConfig::*,
@@ -22,7 +24,7 @@ struct ConfigOption {
   Place place;
   std::string_view doc;
   std::int64_t least = 0;
-  std::int64_t most = INT64_MAX / 4;
+  std::int64_t most = kMostNumber;
   bool is_duration = false;  ///< the path takes "25s"; an alias takes milliseconds
 
   [[nodiscard]] std::string_view type() const;
@@ -55,6 +57,7 @@ struct ChannelNumber {
   std::int64_t (*get)(const ChannelOptions&);
   void (*set)(ChannelOptions&, std::int64_t);
   bool is_duration = false;
+  std::int64_t most = kMostNumber;
 };
 struct ChannelFlag {
   std::string_view name;

@@ -49,7 +49,13 @@ std::uint64_t resident_bytes() {
 
 MemoryStoreLimits store_limits(const Limits& limits) {
   return {static_cast<std::size_t>(limits.dormant_channels), limits.channel_lifetime_ms,
-          static_cast<std::size_t>(limits.idempotency_keys), limits.idempotency_window_ms};
+          static_cast<std::size_t>(limits.idempotency_keys), limits.idempotency_window_ms,
+          static_cast<std::size_t>(limits.inbox_entries)};
+}
+
+HubLimits hub_limits(const Limits& limits) {
+  return {limits.history_bytes_total, static_cast<std::size_t>(limits.held_back_entries),
+          static_cast<std::size_t>(limits.inbox_members_per_turn)};
 }
 
 }  // namespace
@@ -103,9 +109,8 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
     : config_(std::move(config)),
       version_(std::move(version)),
       store_(std::make_unique<MemoryStore>(clock_, random_, store_limits(config_.limits))),
-      hub_(std::make_unique<Hub>(clock_, *store_, ChannelRules(config_.channels),
-                                 HubLimits{config_.limits.history_bytes_total,
-                                           static_cast<std::size_t>(config_.limits.held_back_entries)})),
+      hub_(
+          std::make_unique<Hub>(clock_, *store_, ChannelRules(config_.channels), hub_limits(config_.limits))),
       network_(
           std::make_unique<Network>(config_, *store_, *hub_, clock_, random_, version_, std::move(pages))),
       started_ms_(clock_.now_ms()) {
@@ -445,6 +450,7 @@ std::string Server::stats() {
   std::uint64_t kernel_bytes = 0;
   std::uint64_t lagging = 0;
   std::uint64_t gaps_told = 0;
+  std::uint64_t sweeps = 0;
   std::uint64_t handshake_timeouts = 0;
   std::uint64_t bad_requests = 0;
   for (const auto& shard : network_->gateway.shards()) {
@@ -462,12 +468,14 @@ std::string Server::stats() {
     kernel_bytes += counters.kernel_bytes;
     lagging += shard->shard().lagging();
     gaps_told += shard->shard().gaps_told();
+    sweeps += shard->shard().sweeps();
     handshake_timeouts += counters.handshake_timeouts;
     bad_requests += counters.bad_requests;
   }
   std::uint64_t subscriptions = 0;
   const auto channels = hub_->channels("*");
   for (const auto& [name, count] : channels) subscriptions += count;
+  const AdaptiveThreshold& adaptive = hub_->adaptive_threshold();
   std::uint64_t backlog = 0;
   json listeners = json::array();
   for (const ListenerInfo& each : network_->gateway.listeners()) {
@@ -502,6 +510,13 @@ std::string Server::stats() {
       {"recovered", hub_->recovered()},
       {"not_recovered", hub_->not_recovered()},
       {"gaps_told", gaps_told},
+      {"inbox_entries", hub_->inbox_entries()},
+      {"inbox_reads", hub_->inbox_reads()},
+      {"inbox_merges", hub_->inbox_merges()},
+      {"sweeps", sweeps},
+      {"fanout_write_ns", adaptive.write_ns()},
+      {"fanout_read_ns", adaptive.read_ns()},
+      {"adaptive_factor", adaptive.factor()},
       {"history_bytes", hub_->history_bytes()},
       {"requests", requests},
       {"commands", commands},

@@ -79,11 +79,12 @@ void fields(Archive& archive, LogState& log) {
 template <typename Archive>
 void fields(Archive& archive, ChannelState& channel) {
   archive(channel.name, channel.epoch, channel.log, channel.is_held, channel.resets, channel.epoch_resets,
-          channel.announced, channel.unbalanced, channel.ended);
+          channel.announced, channel.unbalanced, channel.ended, channel.has_chosen_fan_out, channel.fan_out,
+          channel.fan_out_threshold, channel.fan_out_mode, channel.fan_out_switches);
 }
 template <typename Archive>
 void fields(Archive& archive, HubState& hub) {
-  archive(hub.channels, hub.published, hub.forgotten_unbalanced, hub.forgotten);
+  archive(hub.channels, hub.published, hub.forgotten_unbalanced, hub.forgotten, hub.adaptive_permille);
 }
 template <typename Archive>
 void fields(Archive& archive, CursorState& cursor) {

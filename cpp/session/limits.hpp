@@ -43,6 +43,10 @@ struct Limits {
   std::int64_t idempotency_keys = 100'000;
   std::int64_t idempotency_window_ms = 300'000;
   std::int64_t bridge_items = 65'536;
+  std::int64_t inbox_entries = 1'000;
+  std::int64_t inbox_items = 1'000;
+  std::int64_t inbox_members_per_turn = 1'024;
+  std::int64_t members_per_request = 100'000;
 };
 
 /// A row of the table of limits: what it is called in the config, and what happens at it.
@@ -132,6 +136,17 @@ inline constexpr std::array kLimitRows{
              "a publish retried later than this is a new publication"},
     LimitRow{"bridge_items", &Limits::bridge_items, "items", 16,
              "publications that wait for a Python event loop; beyond it the subscription lags in the log"},
+    LimitRow{"inbox_entries", &Limits::inbox_entries, "publications", 1,
+             "a user's inbox holds no more; older ones that are not read are merged from the logs when it is "
+             "read"},
+    LimitRow{"inbox_items", &Limits::inbox_items, "items", 1,
+             "a read of an inbox that asks for more is refused: error 107, API error 107, ValueError in "
+             "Python"},
+    LimitRow{"inbox_members_per_turn", &Limits::inbox_members_per_turn, "members", 1,
+             "into whose inboxes one turn enters a publication; the others follow in the next ones, "
+             "deliveries come in between"},
+    LimitRow{"members_per_request", &Limits::members_per_request, "members", 1,
+             "more in one request, or asked for in one, are refused: API error 107, ValueError in Python"},
 };
 
 /// Heartbeats, as both sides see them. 0 switches a timer off.

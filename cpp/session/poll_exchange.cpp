@@ -110,7 +110,8 @@ void PollExchange::on_subscribed(Subscription& subscription, const SubscribeOutc
 
 void PollExchange::add_status(const Subscription& subscription, bool is_recovered, Offset offset) {
   std::string object;
-  append_status_object(object, subscription.channel, is_recovered, subscription.epoch.text(), offset);
+  append_status_object(object, subscription.channel, is_recovered, subscription.epoch.text(), offset,
+                       context_.hub.options_for(subscription.channel).conflate);
   append_list_item(statuses_, object);
 }
 

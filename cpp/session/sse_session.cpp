@@ -134,7 +134,8 @@ void SseSession::write_status(const Subscription& subscription, bool is_recovere
     append_token(token, &subscription.cursor, offset);
     append_sse_id(event, token);
   }
-  append_sse_status(event, subscription.channel, is_recovered, subscription.epoch.text(), offset);
+  append_sse_status(event, subscription.channel, is_recovered, subscription.epoch.text(), offset,
+                    context_.hub.options_for(subscription.channel).conflate);
   context_.output.add(outlet_, event);
   wrote();
 }

@@ -244,6 +244,10 @@ void WebSocketSession::reply_error(std::uint32_t id, const ErrorCode& error) {
   reply([&](std::string& out) { codec_.encode_error(out, id, error); });
 }
 
+void WebSocketSession::reply_rpc(std::uint32_t id, std::string_view data) {
+  reply([&](std::string& out) { codec_.encode_rpc(out, id, data); });
+}
+
 void WebSocketSession::reply_close(std::uint16_t code) {
   std::string frame;
   append_ws_close(frame, code, "");
@@ -407,6 +411,7 @@ bool WebSocketSession::handle(const Command& command) {
     case CommandKind::send:
       return disconnect_with(kDisconnectNotAvailable);
     case CommandKind::rpc:
+      return handle_rpc(command);
     case CommandKind::refresh:
     case CommandKind::sub_refresh:
       reply_error(command.id, kErrorNotAvailable);
@@ -602,6 +607,7 @@ void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscriptio
     }
   }
   result.was_recovering = outcome.was_recovering;
+  result.is_conflated = context_.hub.options_for(subscription.channel).conflate;
   subscription.is_started = true;
   reply([&](std::string& out) { codec_.encode_subscribe(out, id, result); });
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -9,6 +10,7 @@
 
 #include "protocol/centrifuge_codec.hpp"
 #include "protocol/ws_frame.hpp"
+#include "session/fan_out_requests.hpp"
 #include "session/session.hpp"
 
 namespace carillon {
@@ -68,6 +70,10 @@ class WebSocketSession final : public Session {
   bool is_allowed(const Command& command, Operation operation);
   bool handle_presence(const Command& command);
   bool handle_history(const Command& command);
+  bool handle_rpc(const Command& command);  // this and the next two: websocket_rpc.cpp
+  [[nodiscard]] std::function<void(const Refusal&, std::string)> rpc_answer(std::uint32_t id);
+  void mark_read(std::string_view channel, Offset offset,
+                 std::function<void(const Refusal&, std::string)> answer);
   /// False: a bad channel, or not available; answered already.
   bool check_channel(const Command& command, bool is_available);
   void deny(std::uint32_t id, const Verdict& verdict);
@@ -87,6 +93,7 @@ class WebSocketSession final : public Session {
 
   [[nodiscard]] bool is_over_backlog() const;
   void reply_error(std::uint32_t id, const ErrorCode& error);
+  void reply_rpc(std::uint32_t id, std::string_view data);
   template <typename Encode>
   void reply(Encode&& encode);
   void reply_close(std::uint16_t code);

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,9 @@ enum class FanOutMode : std::uint8_t {
   write,  ///< at publish it is entered into every member's inbox
   read    ///< at read: inboxes merge it from the log
 };
+[[nodiscard]] constexpr std::string_view name_of(FanOutMode mode) {
+  return mode == FanOutMode::write ? "write" : "read";
+}
 
 /// Publications of one channel with consecutive offsets.
 struct InboxRange {

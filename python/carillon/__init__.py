@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import errors, lab, sync, testing
+    from . import errors, fanout, lab, sync, testing
     from .channel import Channel
     from .client import Client, Subscription, connect
     from .cursor import Cursor
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
         SubscribeDenied,
         TakeoverError,
     )
+    from .fanout import FanOut, Inbox
     from .hooks import ConnectContext, Deny, PublishContext, SubscribeContext, User
     from .items import ClientInfo, Gap, History, Message
     from .listener import Listener
@@ -61,6 +62,7 @@ _HOMES = {
         "SubscribeDenied",
         "TakeoverError",
     ),
+    "fanout": ("FanOut", "Inbox"),
     "hooks": ("ConnectContext", "Deny", "PublishContext", "SubscribeContext", "User"),
     "items": ("ClientInfo", "Gap", "History", "Message"),
     "listener": ("Listener",),
@@ -68,7 +70,7 @@ _HOMES = {
     "server": ("Server",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("errors", "lab", "sync", "testing")
+_MODULES = ("errors", "fanout", "lab", "sync", "testing")
 
 __all__ = [
     "AddressInUse",
@@ -82,11 +84,13 @@ __all__ = [
     "ConnectionClosed",
     "Cursor",
     "Deny",
+    "FanOut",
     "ForkedError",
     "Gap",
     "GapError",
     "History",
     "HookError",
+    "Inbox",
     "Listener",
     "Message",
     "PayloadTooLarge",
@@ -105,6 +109,7 @@ __all__ = [
     "__version__",
     "connect",
     "errors",
+    "fanout",
     "lab",
     "sync",
     "testing",

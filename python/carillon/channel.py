@@ -24,6 +24,16 @@ class Channel:
             catches up from the log. "skip": it is told a gap and goes on with the newest. "disconnect": it is
             sent away and comes back by itself.
         slow_consumer_entries: How far behind it may be when it can take again.
+        fanout: Who does the work of a publication, and when. "write": the server, at publish, into every
+            member's inbox and to subscribers at once. "read": whoever reads; subscribers are served by a
+            paced sweep. "hybrid": write up to a threshold, read above it. "adaptive": the same, with a
+            threshold that is moved by what both have cost.
+        fanout_threshold: Members, or subscribers if there are more, above which "hybrid" reads.
+        fanout_hysteresis: So many percent below it, it writes again; 0 to 100.
+        sweep_interval: In read mode subscribers are served at the multiples of this duration, as "100ms".
+        batch_interval: In write mode a subscriber gets one write per duration at most, as "50ms"; "0s" sets
+            no pace.
+        conflate: Of publications with the same `key` in one write only the newest is delivered.
         allow_subscribe_for_client: Clients may subscribe.
         allow_publish_for_client: Clients may publish.
         allow_presence_for_client: Clients may ask who is there.
@@ -39,6 +49,12 @@ class Channel:
     live_window_bytes: int | None = None
     slow_consumer: Literal["wait", "skip", "disconnect"] | None = None
     slow_consumer_entries: int | None = None
+    fanout: Literal["write", "read", "hybrid", "adaptive"] | None = None
+    fanout_threshold: int | None = None
+    fanout_hysteresis: int | None = None
+    sweep_interval: str | None = None
+    batch_interval: str | None = None
+    conflate: bool | None = None
     allow_subscribe_for_client: bool | None = None
     allow_publish_for_client: bool | None = None
     allow_presence_for_client: bool | None = None

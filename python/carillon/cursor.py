@@ -76,9 +76,10 @@ class _CursorSource:
         match event:
             case ("publications", _, messages):
                 self.feed.push_run(messages)
-            case ("status", _, is_recovered, epoch, offset):
+            case ("status", _, is_recovered, epoch, offset, is_conflated):
                 was_asked = self.feed.received is not None
                 position = Position(offset, epoch) if epoch else None
+                self.feed.is_conflated = is_conflated
                 self.feed.begin(position, is_recovered if was_asked else None)
             case ("gap", _, epoch, lost_from, lost_to):
                 self.feed.gap(epoch, lost_from, lost_to)

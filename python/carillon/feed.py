@@ -25,6 +25,7 @@ class Feed:
         channel: Its channel.
         received: Behind the last item that came in: where the source resumes.
         is_recovered: What the server said the last time a position was given; None before that.
+        is_conflated: Offsets may be left out on the way: that is no gap, and real ones are told.
     """
 
     def __init__(self, channel: str, since: Position | None, capacity: int) -> None:
@@ -33,6 +34,7 @@ class Feed:
         self._taken = since
         self._newest: Message | None = None  # taken since then, with a place in the log
         self.is_recovered: bool | None = None
+        self.is_conflated = False
         self.on_room: Callable[[], None] = lambda: None
         self._capacity = capacity
         self._items: deque[Message | Gap] = deque()
@@ -87,7 +89,8 @@ class Feed:
         if message.offset and here is not None:
             if here.epoch == message.epoch and message.offset <= here.offset:
                 return
-            if here.epoch != message.epoch or message.offset > here.offset + 1:
+            is_left_out = message.offset > here.offset + 1 and not self.is_conflated
+            if here.epoch != message.epoch or is_left_out:
                 self._add_gap(here, Position(message.offset - 1, message.epoch))
         if message.offset:
             self.received = Position(message.offset, message.epoch)

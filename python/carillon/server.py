@@ -21,6 +21,7 @@ from .bridge import EventThread, Handler, LoopBridge
 from .cursor import Cursor
 from .demo import pages as demo_pages
 from .errors import AddressInUse, ForkedError, ServerFailed, ServerStopped, StoreError, from_core
+from .fanout import FanOutMethods
 from .hooks import HookDecorators, HookTable
 from .items import ClientInfo, History
 from .listener import Listener, url_of
@@ -42,7 +43,7 @@ _HOOKS_S = 1.0  # what a hook that still runs may hold up a stop
 _EVENTS = 1 << 16  # questions and log records that may wait for Python
 
 
-class Server(HookDecorators):
+class Server(HookDecorators, FanOutMethods):
     """A hub with its listening socket. Its threads are native: no event loop is needed to run it.
 
     All methods may be called from any thread. A stopped server stays stopped (its `ledger` and `stats` can
@@ -573,6 +574,12 @@ class Server(HookDecorators):
         position, each poll counted), `gaps_told` (to subscriptions while they were open), `slow` (closed with
         3008, or dropped since nothing was taken in time), `no_pong` (3012), `no_ack` (dropped since their
         peer acknowledged nothing in time), `log_lines_lost` (the queue to `logging` was full).
+
+        Fan-out, ever: `inbox_entries` (entered into inboxes at publish: the store writes of fan-out on
+        write), `inbox_reads`, `inbox_merges` (ranges of logs that reads of inboxes were merged from),
+        `sweeps` (visits of a thread to a channel in read mode), `fanout_write_ns` and `fanout_read_ns` (time
+        spent entering and merging, nanoseconds); and now: `adaptive_factor`, which the thresholds of adaptive
+        channels are multiplied with.
         """
         counters: dict[str, Any] = _json.loads(self._whole().stats())
         return counters

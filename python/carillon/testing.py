@@ -194,8 +194,8 @@ class FaultProxy:
         self._links.add(link)
         try:
             await asyncio.gather(self._pipe(reader, up_writer), self._pipe(up_reader, writer))
-        except OSError:
-            pass
+        except (OSError, asyncio.CancelledError):
+            pass  # a cancelled handler is an error in the log of asyncio before 3.12
         finally:
             link.cut()
             self._links.discard(link)

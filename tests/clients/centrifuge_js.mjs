@@ -48,6 +48,7 @@ const commands = {
   presence: ({ channel }) => client.presence(channel).then(result => people(result.clients)),
   presenceStats: ({ channel }) =>
     client.presenceStats(channel).then(result => ({ clients: result.numClients, users: result.numUsers })),
+  rpc: ({ method, data = null }) => client.rpc(method, data).then(result => result.data),
   disconnect() { client.disconnect(); },
 };
 

@@ -120,6 +120,9 @@ class Commands:
         result = await self.client.presence_stats(channel)
         return {"clients": result.num_clients, "users": result.num_users}
 
+    async def rpc(self, method: str, data: Any = None) -> Any:
+        return (await self.client.rpc(method, data)).data
+
     async def disconnect(self) -> None:
         await self.client.disconnect()
 

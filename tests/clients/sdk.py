@@ -64,9 +64,10 @@ class Sdk:
             raise CommandFailed(answer["error"])
         return answer["result"]
 
-    def connect(self, url: str, **options: Any) -> Self:
+    def connect(self, url: str, user: str = "", **options: Any) -> Self:
         """Connects to the server (or proxy) at `url`, an `http://` address, and waits until that is done."""
-        self.call("connect", url=url.replace("http", "ws", 1) + "/connection/websocket", **options)
+        query = f"?user={user}" if user else ""
+        self.call("connect", url=url.replace("http", "ws", 1) + f"/connection/websocket{query}", **options)
         return self
 
     def subscribe(self, channel: str, **options: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Literal
 
+import httpx
 import pytest
 from carillon import Channel, Server
 from carillon.testing import FaultProxy, assert_ledger_balances, wait_until
@@ -103,6 +104,45 @@ def test_history_and_its_end(sdk: Sdk, server: Server) -> None:
     with pytest.raises(CommandFailed) as refused:
         sdk.call("history", channel="c", limit=1, since={"offset": 2, "epoch": "another1"})
     assert refused.value.code == 112
+
+
+def test_a_user_reads_the_own_inbox(make_sdk: Callable[[], Sdk], serve: Callable[..., Server]) -> None:
+    server = serve(channels={"big": Channel(fanout="read")})
+    server.add_members("big", ["ann", "bob"])
+    server.add_members("small", ["ann"])
+    server.publish("big", {"text": "über 🔔"}, tags={"lang": "en"})
+    server.publish("small", b"\x00\xff")
+    ann = make_sdk().connect(server.url, user="ann")
+    inbox = ann.call("rpc", method="carillon.inbox", data={"limit": 10})
+    here = {message.channel: message for message in server.inbox("ann").messages}
+    assert sorted(inbox["items"], key=lambda item: str(item["channel"])) == [
+        {
+            "channel": "big",
+            "epoch": here["big"].epoch,
+            "offset": 1,
+            "data": {"text": "über 🔔"},
+            "tags": {"lang": "en"},
+        },
+        {"channel": "small", "epoch": here["small"].epoch, "offset": 1, "b64": "AP8="},
+    ]
+    assert (inbox["has_more"], inbox["unread"]) == (False, {"big": 1, "small": 1})
+    assert httpx.post(f"{server.url}/api/inbox", json={"user": "ann"}).json()["result"] == inbox
+    ann.call("rpc", method="carillon.mark_read", data={"channel": "big", "offset": 1})
+    assert ann.call("rpc", method="carillon.unread") == {"unread": {"small": 1}}
+    assert server.unread("ann") == {"small": 1}
+    assert server.unread("bob") == {"big": 1}
+    for method, data, code in (
+        ("carillon.mark_read", {"channel": "small", "offset": 9}, 107),
+        ("carillon.inbox", {"limit": 1_001}, 107),
+        ("carillon.outbox", None, 104),
+    ):
+        with pytest.raises(CommandFailed) as refused:
+            ann.call("rpc", method=method, data=data)
+        assert refused.value.code == code
+    nobody = make_sdk().connect(server.url)
+    with pytest.raises(CommandFailed) as refused:
+        nobody.call("rpc", method="carillon.inbox")
+    assert refused.value.code == 103
 
 
 def test_presence_joins_and_leaves(make_sdk: Callable[[], Sdk], server: Server) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 import threading
@@ -78,6 +79,18 @@ def test_the_proxy_holds_back_and_lets_go(carillon_server: Server) -> None:
         assert proxy.connections == 1
         assert proxy.cut() == 1
         wait_until(lambda: proxy.accepted == 2)
+
+
+def test_a_proxy_stops_quietly_while_it_delays(
+    carillon_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with FaultProxy(carillon_server) as proxy:
+        proxy.delay_ms = 60_000
+        with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2]))) as client:
+            client.sendall(b"GET /health HTTP/1.1\r\n\r\n")
+            wait_until(lambda: proxy.connections == 1)
+            proxy.stop()
+    assert not caplog.records
 
 
 def test_waiting_in_vain_names_the_condition() -> None:

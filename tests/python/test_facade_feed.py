@@ -39,6 +39,18 @@ async def test_what_is_missing_becomes_a_gap() -> None:
     assert await offsets(feed, 5) == [(4, 4), 5, (6, 7), 8, (None, 1)]
 
 
+async def test_what_is_left_out_of_a_conflated_channel_is_no_gap() -> None:
+    feed = Feed("c", Position(3, "e"), 10)
+    feed.is_conflated = True
+    feed.begin(Position(3, "e"), True)
+    for offset in (5, 8, 8, 7):
+        feed.push(message(offset))
+    feed.gap("e", 9, 9)
+    feed.push(message(12))
+    feed.push(message(2, "other"))
+    assert await offsets(feed, 6) == [5, 8, (9, 9), 12, (None, 1), 2]
+
+
 async def test_a_gap_that_is_told_is_told_once() -> None:
     feed = Feed("c", Position(3, "e"), 10)
     feed.begin(Position(3, "e"), True)

@@ -28,14 +28,20 @@ def run(*command: str, cwd: Path, **environment: str) -> str:
 
 
 def test_the_ten_lines_print_what_is_said(tmp_path: Path) -> None:
-    program, _ = blocks("python")
+    program, *_ = blocks("python")
     assert len([line for line in program.splitlines() if line and not line.startswith("import")]) <= 10
-    (told,) = re.findall(r"^It prints `(.*?)`", README, re.MULTILINE)
+    told = re.findall(r"^It prints `(.*?)`", README, re.MULTILINE)[0]
     assert run(sys.executable, "-W", "error", "-c", program, cwd=tmp_path) == told + "\n"
 
 
+def test_the_inbox_prints_what_is_said(tmp_path: Path) -> None:
+    _, program, _ = blocks("python")
+    (told,) = re.findall(r"^It prints `(.*?)`, `(.*?)` and `(.*?)`", README, re.MULTILINE)
+    assert run(sys.executable, "-W", "error", "-c", program, cwd=tmp_path).splitlines() == list(told)
+
+
 def test_the_test_passes(tmp_path: Path) -> None:
-    _, program = blocks("python")
+    *_, program = blocks("python")
     (tmp_path / "test_orders.py").write_text(program)
     assert "1 passed" in run(sys.executable, "-m", "pytest", "-q", cwd=tmp_path)
 

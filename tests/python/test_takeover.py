@@ -303,6 +303,45 @@ def test_both_processes_log_the_pause(launch: Callable[..., Process]) -> None:
         assert f"nobody served for {record['pause_ms']} ms" in record["message"]
 
 
+def test_members_inboxes_and_a_strategy_chosen_at_run_time_move(launch: Callable[..., Process]) -> None:
+    old = launch()
+    with httpx.Client(base_url=f"http://127.0.0.1:{old.port}/api", trust_env=False) as client:
+
+        def api(method: str, **fields: Any) -> Json:
+            answer: Json = client.post(method, json=fields).json()
+            assert "result" in answer, answer
+            result: Json = answer["result"]
+            return result
+
+        users = [f"user-{number}" for number in range(3_000)]
+        api("add_members", channel="a", users=users)
+        api("add_members", channel="b", users=users[:9])
+        for number in range(1, 6):
+            api("publish", channel="a", data=number)
+        api("mark_read", user=users[0], channel="a", offset=3)
+        api("set_fanout", channel="a", strategy="read")
+        api("set_fanout", channel="b", strategy="hybrid", threshold=10)
+        api("remove_members", channel="a", users=users[2_000:])
+        api("publish", channel="a", data=6)
+        api("publish", channel="b", data=1, tags={"lang": "en"})
+        asked = [
+            *(("inbox", {"user": user}) for user in (users[0], users[1_500], users[-1], "nobody")),
+            *(("fanout", {"channel": channel}) for channel in "ab"),
+            ("members", {"channel": "a", "limit": 5, "after": "user-7"}),
+        ]
+        before = [api(method, **fields) for method, fields in asked]
+        assert before[0]["unread"] == {"a": 3, "b": 1}
+        assert before[2]["unread"] == {"a": 5}, "who left keeps what was published until then"
+        launch(old.port, "--takeover")
+        assert old.ended() == 0
+        assert [api(method, **fields) for method, fields in asked] == before
+        api("publish", channel="a", data=7)
+        api("publish", channel="b", data=2)
+        assert api("unread", user=users[0])["unread"] == {"a": 4, "b": 2}
+        assert api("unread", user=users[-1])["unread"] == {"a": 5}
+        assert api("stats")["inbox_entries"] == 9, "b still writes, a still reads"
+
+
 def run_takeover(runtime: Path, port: int, *arguments: str, **options: Any) -> tuple[int, str]:
     """`carillon serve --takeover` that fails: exit code and what it says."""
     done = subprocess.run(

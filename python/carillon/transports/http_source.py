@@ -164,4 +164,5 @@ class HttpSource(ABC):
         self._epoch = (status.get("epoch") or "") if token != NO_POSITION else ""
         was_asked = self.feed.received is not None
         position = Position(int(status.get("offset", 0)), self._epoch) if self._epoch else None
+        self.feed.is_conflated = bool(status.get("conflated"))
         self.feed.begin(position, bool(status.get("recovered")) if was_asked else None)

@@ -349,6 +349,7 @@ class WebSocketTransport:
         source.epoch = result.get("epoch", "")
         source.backoff.reset()
         position = Position(result.get("offset", 0), source.epoch) if source.epoch else None
+        source.feed.is_conflated = bool(result.get("conflated"))
         source.feed.begin(position, bool(result.get("recovered")) if was_asked else None)
         if result.get("publications"):
             at = next(begin for name, _, begin, _ in raw_json.members(text, start) if name == "publications")

@@ -49,6 +49,26 @@ TEST_F(HubSave, AGroupThatHasNotSeenWhatIsNewSeesItBeforeItIsTrimmed) {
   EXPECT_TRUE(next.ledger().is_balanced());
 }
 
+TEST_F(HubSave, AStrategyChosenAtRunTimeStaysAndSoDoesTheModeOfTheMoment) {
+  hub.set_fan_out("a", FanOut::read, std::nullopt);
+  hub.set_fan_out("b", FanOut::hybrid, 10);
+  const std::vector<std::string> ten{"0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10"};
+  const auto ignore = [](FanOutError /*error*/, const MembersResult& /*result*/) {};
+  hub.add_members("b", ten, ignore);
+  EXPECT_EQ(hub.fan_out("b").mode, FanOutMode::read);
+  hub.remove_members("b", std::vector<std::string>{"0", "1"}, ignore);  // nine: within the hysteresis
+  EXPECT_EQ(hub.fan_out("b").mode, FanOutMode::read);
+  restore();
+  EXPECT_EQ(next.hub.fan_out("a").strategy, FanOut::read);
+  const FanOutState b = next.hub.fan_out("b");
+  EXPECT_EQ(b.strategy, FanOut::hybrid);
+  EXPECT_EQ(b.threshold, 10U);
+  EXPECT_EQ(b.members, 9U);
+  EXPECT_EQ(b.mode, FanOutMode::read) << "a new channel of nine would write";
+  EXPECT_EQ(b.switches, 1U);
+  EXPECT_EQ(next.hub.fan_out("c").strategy, FanOut::write);
+}
+
 TEST_F(HubSave, CursorsOfSeveralGroupsMeetInOne) {
   std::vector<std::unique_ptr<PlainReader>> before;
   std::vector<std::unique_ptr<PlainReader>> after;

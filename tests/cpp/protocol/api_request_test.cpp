@@ -115,6 +115,67 @@ TEST(ApiRequest, ReadsTheLimitOfALedger) {
   EXPECT_EQ(decode_api_request(ApiMethod::ledger, R"({"limit":-1})", request, scratch), ApiDecode::malformed);
 }
 
+TEST(ApiRequest, ReadsMembers) {
+  const Decoded added(ApiMethod::add_members, R"({"channel":"c","users":["ann","caf\u00e9",""],"limit":1})");
+  ASSERT_EQ(added.result, ApiDecode::ok);
+  EXPECT_EQ(added.request.channel, "c");
+  EXPECT_EQ(added.request.users, (std::vector<std::string_view>{"ann", "caf\xC3\xA9", ""}));
+  EXPECT_EQ(added.request.items_max, std::nullopt) << "not a field of this method";
+  const Decoded listed(ApiMethod::members, R"({"channel":"c","limit":5,"after":"ann","users":[]})");
+  ASSERT_EQ(listed.result, ApiDecode::ok);
+  EXPECT_EQ(listed.request.items_max, 5);
+  EXPECT_EQ(listed.request.after, "ann");
+  for (const char* body : {R"({"users":["a"]})", R"({"channel":"c"})", R"({"channel":"c","users":[]})",
+                           R"({"channel":"c","users":null})"}) {
+    EXPECT_EQ(result_of(ApiMethod::remove_members, body), ApiDecode::bad_request) << body;
+  }
+  for (const char* body : {R"({"channel":"c","users":"a"})", R"({"channel":"c","users":[1]})",
+                           R"({"channel":"c","users":["\ud800"]})"}) {
+    EXPECT_EQ(result_of(ApiMethod::add_members, body), ApiDecode::malformed) << body;
+  }
+}
+
+TEST(ApiRequest, ReadsInboxAndStrategy) {
+  const Decoded inbox(ApiMethod::inbox, R"({"user":"ann","limit":0})");
+  ASSERT_EQ(inbox.result, ApiDecode::ok);
+  EXPECT_EQ(inbox.request.user, "ann");
+  EXPECT_EQ(inbox.request.items_max, 0);
+  EXPECT_EQ(Decoded(ApiMethod::inbox, R"({"user":"ann","limit":null})").request.items_max, std::nullopt);
+  EXPECT_EQ(result_of(ApiMethod::unread, R"({"user":"ann"})"), ApiDecode::ok);
+  EXPECT_EQ(result_of(ApiMethod::unread, R"({"channel":"c"})"), ApiDecode::bad_request);
+  EXPECT_EQ(result_of(ApiMethod::inbox, R"({"user":7})"), ApiDecode::malformed);
+  EXPECT_EQ(result_of(ApiMethod::inbox, R"({"user":"ann","limit":1.5})"), ApiDecode::malformed);
+
+  const Decoded read(ApiMethod::mark_read, R"({"user":"ann","channel":"c","offset":18446744073709551615})");
+  ASSERT_EQ(read.result, ApiDecode::ok);
+  EXPECT_EQ(read.request.offset, UINT64_MAX);
+  for (const char* body : {R"({"user":"a","channel":"c"})", R"({"user":"a","offset":1})",
+                           R"({"channel":"c","offset":1})", R"({"user":"a","channel":"c","offset":0})"}) {
+    EXPECT_EQ(result_of(ApiMethod::mark_read, body), ApiDecode::bad_request) << body;
+  }
+  EXPECT_EQ(result_of(ApiMethod::mark_read, R"({"user":"a","channel":"c","offset":-1})"),
+            ApiDecode::malformed);
+
+  const Decoded set(ApiMethod::set_fanout, R"({"channel":"c","strategy":"hybrid","threshold":500})");
+  ASSERT_EQ(set.result, ApiDecode::ok);
+  EXPECT_EQ(set.request.strategy, "hybrid");
+  EXPECT_EQ(set.request.threshold, 500);
+  EXPECT_EQ(Decoded(ApiMethod::set_fanout, R"({"channel":"c","strategy":"read"})").request.threshold,
+            std::nullopt);
+  EXPECT_EQ(result_of(ApiMethod::set_fanout, R"({"channel":"c"})"), ApiDecode::bad_request);
+  EXPECT_EQ(result_of(ApiMethod::fanout, "{}"), ApiDecode::bad_request);
+  EXPECT_EQ(result_of(ApiMethod::fanout, R"({"channel":"c","strategy":1})"), ApiDecode::ok);
+}
+
+TEST(ApiRequest, SaysWhatABadRequestOfEachMethodLacks) {
+  for (const ApiMethod method : {ApiMethod::add_members, ApiMethod::remove_members})
+    EXPECT_NE(api_requirements(method).find("users"), std::string_view::npos);
+  for (const ApiMethod method : {ApiMethod::inbox, ApiMethod::unread, ApiMethod::mark_read})
+    EXPECT_NE(api_requirements(method).find("user"), std::string_view::npos);
+  EXPECT_NE(api_requirements(ApiMethod::set_fanout).find("strategy"), std::string_view::npos);
+  EXPECT_NE(api_requirements(ApiMethod::publish).find("data"), std::string_view::npos);
+}
+
 TEST(ApiRequest, TellsMissingFromMalformed) {
   for (const char* body : {"", "{}", R"({"channel":"a"})", R"({"channel":"","data":1})", R"({"data":1})",
                            R"({"channel":null,"data":1})", R"({"channel":"a","data":null})",
@@ -152,6 +213,19 @@ TEST(ApiAnswer, HasTheShapesOfTheProtocol) {
             Json::parse(R"({"result":{"publications":[],"offset":0,"epoch":""}})"));
   EXPECT_EQ(written([](auto& out) { append_api_presence_stats_result(out, 0, 0); }),
             Json::parse(R"({"result":{"num_clients":0,"num_users":0}})"));
+}
+
+TEST(ApiAnswer, TellsMembersAndFanOut) {
+  EXPECT_EQ(written([](auto& out) { append_api_members_result(out, 50'000); }),
+            Json::parse(R"({"result":{"members":50000}})"));
+  const std::vector<std::string> users{"a\"", "b"};
+  EXPECT_EQ(written([&](auto& out) { append_api_member_list_result(out, users, 7); }),
+            Json::parse(R"({"result":{"users":["a\"","b"],"members":7}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_member_list_result(out, {}, 0); }),
+            Json::parse(R"({"result":{"users":[],"members":0}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_fanout_result(out, {"hybrid", "read", 1, 2, 3, 4}); }),
+            Json::parse(R"({"result":{"strategy":"hybrid","mode":"read","threshold":1,"members":2,
+                            "subscribers":3,"switches":4}})"));
 }
 
 TEST(ApiAnswer, WritesMapsAndLists) {

@@ -279,11 +279,12 @@ TEST(CentrifugeEncode, WritesSubscribe) {
                                         .was_recovering = true,
                                         .is_recovered = true,
                                         .publications = list,
-                                        .data = "7"});
+                                        .data = "7",
+                                        .is_conflated = true});
             })),
             Json::parse(
                 R"({"id":3,"subscribe":{"recoverable":true,"epoch":"ep","publications":[{"data":1,"offset":3},
-                            {"data":1,"offset":4}],"recovered":true,"offset":2,"positioned":true,"data":7,
+                            {"data":1,"offset":4}],"recovered":true,"offset":2,"positioned":true,"data":7,"conflated":true,
                             "was_recovering":true}})"));
 }
 

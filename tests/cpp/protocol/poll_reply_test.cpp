@@ -41,8 +41,11 @@ TEST(PublicationObject, NeverHoldsANewline) {
 
 TEST(StatusObject, AlwaysHasAllFields) {
   std::string out;
-  append_status_object(out, "a", false, "", 0);
+  append_status_object(out, "a", false, "", 0, false);
   EXPECT_EQ(out, R"({"channel":"a","recovered":false,"epoch":"","offset":0})");
+  out.clear();
+  append_status_object(out, "a", true, "ep", 7, true);
+  EXPECT_EQ(out, R"({"channel":"a","recovered":true,"epoch":"ep","offset":7,"conflated":true})");
 }
 
 TEST(PollReply, HoldsTheListsAndTheToken) {

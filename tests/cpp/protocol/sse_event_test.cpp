@@ -9,7 +9,7 @@ TEST(SseEvent, IsByteForByteWhatTheContractSays) {
   std::string out;
   append_sse_retry(out, 2000);
   append_sse_id(out, "kQwZabcd:12");
-  append_sse_status(out, "news", true, "kQwZabcd", 12);
+  append_sse_status(out, "news", true, "kQwZabcd", 12, false);
   append_sse_id(out, "kQwZabcd:13");
   append_sse_data(out, "news", {.data = R"({"t":"hello"})", .offset = 13});
   append_sse_comment(out);

@@ -80,6 +80,8 @@ TEST(Config, EveryOptionOfANamespaceIsUnderstood) {
     "namespaces": [{"name": "chat", "history_size": 5, "history_ttl": "10m", "history_bytes": 6000,
                     "live_window_entries": 7, "live_window_bytes": 8000, "slow_consumer": "skip",
                     "slow_consumer_entries": 40, "presence": false, "join_leave": true,
+                    "fanout": "adaptive", "fanout_threshold": 50, "fanout_hysteresis": 30,
+                    "sweep_interval": "20ms", "batch_interval": "30ms", "conflate": true,
                     "allow_subscribe_for_client": true, "allow_publish_for_client": true,
                     "allow_presence_for_client": true}]}})");
   const ChannelOptions& chat = rules.options_for("chat:room");
@@ -90,6 +92,12 @@ TEST(Config, EveryOptionOfANamespaceIsUnderstood) {
   EXPECT_EQ(chat.live_window_bytes, 8'000U);
   EXPECT_EQ(chat.slow_consumer, SlowConsumer::skip);
   EXPECT_EQ(chat.slow_consumer_entries, 40U);
+  EXPECT_EQ(chat.fan_out, FanOut::adaptive);
+  EXPECT_EQ(chat.fan_out_threshold, 50U);
+  EXPECT_EQ(chat.fan_out_hysteresis, 30U);
+  EXPECT_EQ(chat.sweep_interval_ms, 20);
+  EXPECT_EQ(chat.batch_interval_ms, 30);
+  EXPECT_TRUE(chat.conflate);
   EXPECT_FALSE(chat.presence);
   EXPECT_TRUE(chat.join_leave && chat.allow_subscribe && chat.allow_publish && chat.allow_presence);
   EXPECT_FALSE(chat.allow_history);
@@ -127,6 +135,25 @@ TEST(Config, OurOwnNamesKeepTheirPlace) {
   EXPECT_EQ(config.limits.body_bytes, 10);
   EXPECT_EQ(ChannelRules(config.channels).options_for("ab").history_ttl_ms, 1'500);
   EXPECT_EQ(ChannelRules(config.channels).options_for("b").history_ttl_ms, 2'000);
+}
+
+TEST(Config, AFanOutThatCannotBeIsRefusedWithTheRemedy) {
+  const auto of_chat = [](const std::string& option) {
+    return R"({"channels": {"chat": {)" + option + "}}}";
+  };
+  const std::string path = "channels.\"chat\".";
+  EXPECT_TRUE(is_refused(of_chat(R"("fanout": "push")"),
+                         {path + "fanout: ", "\"push\"", "\"write\", \"read\", \"hybrid\" or \"adaptive\""}));
+  EXPECT_TRUE(is_refused(of_chat(R"("fanout_threshold": 0)"), {path + "fanout_threshold: 0 ", "least is 1"}));
+  EXPECT_TRUE(
+      is_refused(of_chat(R"("fanout_hysteresis": 101)"), {path + "fanout_hysteresis: 101 ", "most is 100"}));
+  EXPECT_TRUE(
+      is_refused(of_chat(R"("sweep_interval": "0s")"), {path + "sweep_interval: \"0s\" ", "least is 1ms"}));
+  EXPECT_TRUE(is_refused(of_chat(R"("sweep_interval": 100)"), {path + "sweep_interval: 100 ", "\"100ms\""}));
+  EXPECT_TRUE(
+      is_refused(of_chat(R"("batch_interval": "25h")"), {path + "batch_interval: \"25h\" ", "most is 24h"}));
+  EXPECT_TRUE(is_refused(of_chat(R"("fan_out": "read")"), {"did you mean", "fanout"}));
+  EXPECT_TRUE(is_refused(of_chat(R"("batch_intervall_ms": 5)"), {"did you mean", "batch_interval_ms"}));
 }
 
 TEST(Config, EveryRowOfTheLimitsCanBeSetByItsName) {

@@ -53,8 +53,14 @@ Snapshot example() {
   channel.announced = 77;
   channel.ended.delivered = 70;
   channel.ended.dropped = {1, 2, 3};
+  channel.has_chosen_fan_out = true;
+  channel.fan_out = FanOut::adaptive;
+  channel.fan_out_threshold = 500;
+  channel.fan_out_mode = FanOutMode::read;
+  channel.fan_out_switches = 3;
   snapshot.hub.channels = {channel};
   snapshot.hub.published = 99;
+  snapshot.hub.adaptive_permille = 1'500;
   snapshot.hub.forgotten.returned = 4;
   snapshot.gateway.host = "127.0.0.1";
   snapshot.gateway.port = 8'000;
@@ -106,6 +112,13 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   EXPECT_EQ(log.slots[0].entry->offset, 6U);
   EXPECT_EQ(log.slots[0].entry->publication.tags[1].second, std::string("\0d", 2));
   EXPECT_EQ(log.slots[1].entry->publication.data.size(), 1'000U);
+  const ChannelState& channel = read.hub.channels[0];
+  EXPECT_TRUE(channel.has_chosen_fan_out);
+  EXPECT_EQ(channel.fan_out, FanOut::adaptive);
+  EXPECT_EQ(channel.fan_out_threshold, 500U);
+  EXPECT_EQ(channel.fan_out_mode, FanOutMode::read);
+  EXPECT_EQ(channel.fan_out_switches, 3U);
+  EXPECT_EQ(read.hub.adaptive_permille, 1'500U);
   ASSERT_EQ(read.gateway.connections.size(), 3U);
   const auto& web = std::get<WebSocketState>(read.gateway.connections[0].session.kind);
   EXPECT_EQ(web.pong, "pong");

@@ -49,6 +49,15 @@ void LateStore::open(std::string_view channel, std::function<void(const OpenResu
   });
 }
 
+void LateStore::inbox(std::string_view user, std::size_t limit,
+                      std::function<void(const InboxResult&)> done) {
+  if (is_unavailable) return done({StoreError::unavailable, {}});
+  store_.inbox(user, limit, [this, done = std::move(done)](const InboxResult& result) {
+    if (!is_late) return done(result);
+    held_back_.push_back([done, result] { done(result); });
+  });
+}
+
 // ---- world
 
 Lane::Lane(World& world, std::uint32_t index)

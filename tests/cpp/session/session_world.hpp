@@ -19,7 +19,6 @@
 #include "session/plain_http.hpp"
 #include "session/session.hpp"
 #include "store/memory_store.hpp"
-#include "store_without_members.hpp"
 
 // A deterministic world for the sessions: virtual clock, seeded chance, the real store, hub, shards and turn
 // output, and in place of sockets a kernel per connection that takes as little as a test wants. A turn goes
@@ -46,7 +45,7 @@ class SeededRandom final : public RandomSource {
 };
 
 /// The memory store, whose answers (not its announcements) can be held back, or be errors.
-class LateStore final : public StoreWithoutMembers {
+class LateStore final : public Store {
  public:
   LateStore(const Clock& clock, RandomSource& random) : store_(clock, random, {}) {}
   bool is_late = false;
@@ -77,6 +76,27 @@ class LateStore final : public StoreWithoutMembers {
   }
   void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) override {
     store_.presence(channel, std::move(done));
+  }
+  void add_members(std::string_view channel, std::span<const std::string> users,
+                   std::function<void(const MembersResult&)> done) override {
+    store_.add_members(channel, users, std::move(done));
+  }
+  void remove_members(std::string_view channel, std::span<const std::string> users,
+                      std::function<void(const MembersResult&)> done) override {
+    store_.remove_members(channel, users, std::move(done));
+  }
+  void members(std::string_view channel, std::string_view after, std::size_t limit,
+               std::function<void(const MembersResult&)> done) override {
+    store_.members(channel, after, limit, std::move(done));
+  }
+  void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+             std::function<void(const EnterResult&)> done) override {
+    store_.enter(channel, first, last, members_max, std::move(done));
+  }
+  void inbox(std::string_view user, std::size_t limit, std::function<void(const InboxResult&)> done) override;
+  void mark_read(std::string_view user, std::string_view channel, Offset offset,
+                 std::function<void(StoreError)> done) override {
+    store_.mark_read(user, channel, offset, std::move(done));
   }
   void keep_house() override { store_.keep_house(); }
 

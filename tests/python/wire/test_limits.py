@@ -6,6 +6,7 @@ import carillon
 import pytest
 import test_limits_admission
 import test_limits_connections
+import test_limits_fanout
 import test_limits_messages
 from carillon import _core, config
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.wire
 ROWS = {name: (default, unit, effect) for name, default, unit, effect in _core.limits()}
 REACHED = {
     name.removeprefix("test_")
-    for module in (test_limits_admission, test_limits_connections, test_limits_messages)
+    for module in (test_limits_admission, test_limits_connections, test_limits_fanout, test_limits_messages)
     for name in vars(module)
     if name.startswith("test_")
 }

@@ -1,0 +1,166 @@
+#include "session/fan_out_requests.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/inbox_reply.hpp"
+#include "protocol/json_writer.hpp"
+#include "session/forms.hpp"
+#include "session/session.hpp"
+
+namespace carillon {
+
+namespace {
+
+Refusal bad(std::string text) { return {kErrorBadRequest, std::move(text)}; }
+
+std::string quoted(std::string_view text) { return "'" + std::string(text.substr(0, 64)) + "'"; }
+
+Refusal refusal_of(FanOutError error, std::string_view channel, Offset offset = 0) {
+  switch (error) {
+    case FanOutError::none:
+      return {};
+    case FanOutError::unavailable:
+      return {kErrorInternal, ""};
+    case FanOutError::no_history:
+      return {kErrorNotAvailable, "channel: " + quoted(channel) +
+                                      " keeps no history, so nothing in it can be unread and it cannot have "
+                                      "members; give it a history_size and a history_ttl"};
+    case FanOutError::above_top:
+      return bad("offset: " + std::to_string(offset) + " is above the newest publication of " +
+                 quoted(channel) + "; give the offset of one that was read");
+  }
+  return {kErrorInternal, ""};
+}
+
+/// Within [0, most], where the default gives way to a smaller limit.
+Refusal check_limit(std::optional<std::int64_t>& limit, std::int64_t usual, std::int64_t least,
+                    std::int64_t most, std::string_view name) {
+  if (!limit) {
+    limit = std::min(usual, most);
+  } else if (*limit < least) {
+    return bad("limit: " + std::to_string(*limit) + " is too small; the least is " + std::to_string(least));
+  } else if (*limit > most) {
+    return bad("limit: " + std::to_string(*limit) + " is more than " + std::string(name) + " (" +
+               std::to_string(most) + "); ask again for what is left");
+  }
+  return {};
+}
+
+}  // namespace
+
+std::string Refusal::message() const {
+  return text.empty() ? std::string(error.message) : std::string(error.message) + ": " + text;
+}
+
+Refusal FanOutRequests::check_channel(std::string_view channel) const {
+  if (is_channel_name(channel, limits_)) return {};
+  return bad("channel: " + quoted(channel) + " is no channel name; one has 1 to " +
+             std::to_string(limits_.channel_name_bytes) + " bytes of UTF-8 without control characters");
+}
+
+Refusal FanOutRequests::check_members(std::string_view channel, std::span<const std::string> users) const {
+  if (Refusal refusal = check_channel(channel); refusal.is_refused()) return refusal;
+  if (users.size() > static_cast<std::size_t>(limits_.members_per_request)) {
+    return bad("users: " + std::to_string(users.size()) + " are more than limits.members_per_request (" +
+               std::to_string(limits_.members_per_request) + "); send them in several requests");
+  }
+  const auto empty = std::find(users.begin(), users.end(), "");
+  if (empty == users.end()) return {};
+  return bad("users: the one at index " + std::to_string(empty - users.begin()) +
+             " is empty; anonymous clients have no inbox, give the id of a user");
+}
+
+void FanOutRequests::add_members(std::string_view channel, std::span<const std::string> users,
+                                 MembersDone done) const {
+  if (const Refusal refusal = check_members(channel, users); refusal.is_refused()) return done(refusal, {});
+  hub_.add_members(
+      channel, users,
+      [channel = std::string(channel), done = std::move(done)](
+          FanOutError error, const MembersResult& result) { done(refusal_of(error, channel), result); });
+}
+
+void FanOutRequests::remove_members(std::string_view channel, std::span<const std::string> users,
+                                    MembersDone done) const {
+  if (const Refusal refusal = check_members(channel, users); refusal.is_refused()) return done(refusal, {});
+  hub_.remove_members(channel, users,
+                      [done = std::move(done)](FanOutError error, const MembersResult& result) {
+                        done(refusal_of(error, {}), result);
+                      });
+}
+
+void FanOutRequests::members(std::string_view channel, std::string_view after,
+                             std::optional<std::int64_t> limit, MembersDone done) const {
+  Refusal refusal = check_channel(channel);
+  if (!refusal.is_refused())
+    refusal =
+        check_limit(limit, kMembersListed, 1, limits_.members_per_request, "limits.members_per_request");
+  if (refusal.is_refused()) return done(refusal, {});
+  hub_.members(channel, after, static_cast<std::size_t>(*limit),
+               [done = std::move(done)](FanOutError error, const MembersResult& result) {
+                 done(refusal_of(error, {}), result);
+               });
+}
+
+void FanOutRequests::inbox(std::string_view user, std::optional<std::int64_t> limit, InboxDone done) const {
+  Refusal refusal = check_limit(limit, kInboxItems, 0, limits_.inbox_items, "limits.inbox_items");
+  if (user.empty()) refusal = bad("user: is empty; anonymous clients have no inbox");
+  if (refusal.is_refused()) return done(refusal, {});
+  hub_.inbox(user, static_cast<std::size_t>(*limit), [done = std::move(done)](const Inbox& inbox) {
+    const bool is_there = inbox.error == StoreError::none;
+    done(refusal_of(is_there ? FanOutError::none : FanOutError::unavailable, {}), inbox);
+  });
+}
+
+void FanOutRequests::mark_read(std::string_view user, std::string_view channel, Offset offset,
+                               std::function<void(const Refusal&)> done) const {
+  Refusal refusal = check_channel(channel);
+  if (user.empty()) refusal = bad("user: is empty; anonymous clients have no inbox");
+  if (refusal.is_refused()) return done(refusal);
+  hub_.mark_read(user, channel, offset,
+                 [channel = std::string(channel), offset, done = std::move(done)](FanOutError error) {
+                   done(refusal_of(error, channel, offset));
+                 });
+}
+
+Refusal FanOutRequests::set_fan_out(std::string_view channel, std::string_view strategy,
+                                    std::optional<std::int64_t> threshold) const {
+  if (Refusal refusal = check_channel(channel); refusal.is_refused()) return refusal;
+  const auto* const found = std::find(kFanOutNames.begin(), kFanOutNames.end(), strategy);
+  if (found == kFanOutNames.end()) {
+    std::string names;
+    for (const std::string_view name : kFanOutNames) {
+      if (!names.empty()) names += name == kFanOutNames.back() ? " or " : ", ";
+      names += name;
+    }
+    return bad("strategy: " + quoted(strategy) + " is not known; use " + names);
+  }
+  if (threshold && *threshold < 1)
+    return bad("threshold: " + std::to_string(*threshold) + " is too small; the least is 1");
+  std::optional<std::size_t> chosen;
+  if (threshold) chosen = static_cast<std::size_t>(*threshold);
+  hub_.set_fan_out(channel, static_cast<FanOut>(found - kFanOutNames.begin()), chosen);
+  return {};
+}
+
+void append_inbox(std::string& out, const Inbox& inbox, std::size_t bytes_max) {
+  std::string items;
+  std::string object;
+  bool is_cut = false;
+  for (const InboxItem& item : inbox.items) {
+    object.clear();
+    if (item.entry) {
+      append_inbox_publication(object, item.channel, item.epoch.text(), view_of(*item.entry, item.epoch));
+    } else {
+      append_inbox_gap(object, item.channel, item.epoch.text(), item.first, item.last);
+    }
+    is_cut = !items.empty() && items.size() + object.size() > bytes_max;
+    if (is_cut) break;
+    append_list_item(items, object);
+  }
+  append_inbox_reply(out, items, inbox.unread, inbox.has_more || is_cut, inbox.is_incomplete);
+}
+
+void append_unread(std::string& out, const Inbox& inbox) { append_unread_reply(out, inbox.unread); }
+
+}  // namespace carillon

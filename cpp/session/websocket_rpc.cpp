@@ -1,0 +1,122 @@
+// Remote procedure calls: a client and the inbox of its own user.
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "protocol/json_span.hpp"
+#include "session/websocket_session.hpp"
+
+namespace carillon {
+
+namespace {
+
+/// What the methods take; each ignores what is not its own.
+struct RpcArguments {
+  std::optional<std::int64_t> limit;
+  std::string channel;
+  Offset offset = 0;
+};
+
+std::optional<RpcArguments> read_arguments(std::string_view data) {
+  RpcArguments arguments;
+  if (data.empty() || is_json_null(data)) return arguments;
+  JsonObjectReader reader(data);
+  std::string_view key;
+  std::string_view value;
+  std::string scratch;
+  JsonStep step;
+  while ((step = reader.next(key, value)) == JsonStep::field) {
+    if (is_json_null(value)) continue;
+    if (key == "limit") {
+      arguments.limit = json_int64(value);
+      if (!arguments.limit) return std::nullopt;
+    } else if (key == "channel") {
+      const auto text = json_string(value, scratch);
+      if (!text) return std::nullopt;
+      arguments.channel = *text;
+    } else if (key == "offset") {
+      const auto number = json_uint64(value);
+      if (!number) return std::nullopt;
+      arguments.offset = *number;
+    }
+  }
+  if (step == JsonStep::malformed) return std::nullopt;
+  return arguments;
+}
+
+}  // namespace
+
+bool WebSocketSession::handle_rpc(const Command& command) {
+  const bool is_inbox = command.method == "carillon.inbox";
+  const bool is_unread = command.method == "carillon.unread";
+  if (!is_inbox && !is_unread && command.method != "carillon.mark_read") {
+    reply_error(command.id, kErrorMethodNotFound);
+    return true;
+  }
+  if (user_.empty()) {  // nobody's inbox
+    reply_error(command.id, kErrorPermissionDenied);
+    return true;
+  }
+  const std::optional<RpcArguments> arguments = read_arguments(command.data);
+  auto answer = rpc_answer(command.id);
+  if (!arguments) {
+    answer({kErrorBadRequest, "data: is to be an object of limit, or of channel and offset"}, {});
+    return true;
+  }
+  if (!is_inbox && !is_unread) {
+    mark_read(arguments->channel, arguments->offset, std::move(answer));
+    return true;
+  }
+  const auto bytes_max = static_cast<std::size_t>(context_.limits.backlog_bytes) / 2;
+  FanOutRequests(context_.hub, context_.limits)
+      .inbox(user_, is_unread ? 0 : arguments->limit,
+             [answer = std::move(answer), is_unread, bytes_max](const Refusal& refusal, const Inbox& inbox) {
+               std::string data;
+               if (is_unread) {
+                 append_unread(data, inbox);
+               } else {
+                 append_inbox(data, inbox, bytes_max);
+               }
+               answer(refusal, std::move(data));
+             });
+  return true;
+}
+
+void WebSocketSession::mark_read(std::string_view channel, Offset offset,
+                                 std::function<void(const Refusal&, std::string)> answer) {
+  if (offset == 0) {
+    return answer(
+        {kErrorBadRequest, "offset: is missing or 0; give that of the last publication that was read"}, {});
+  }
+  const FanOutRequests requests(context_.hub, context_.limits);
+  if (!is_channel_name(channel, context_.limits)) {
+    return requests.mark_read(user_, channel, offset,
+                              [answer](const Refusal& refusal) { answer(refusal, {}); });
+  }
+  if (!context_.hub.is_known(channel)) return answer({kErrorUnknownChannel, ""}, {});
+  // Only a channel that the user has something in is touched: others are not made by asking for them.
+  requests.inbox(
+      user_, 0,
+      [requests, user = user_, channel = std::string(channel), offset, answer = std::move(answer)](
+          const Refusal& refusal, const Inbox& inbox) {
+        const bool has_unread = std::any_of(inbox.unread.begin(), inbox.unread.end(),
+                                            [&](const auto& count) { return count.first == channel; });
+        if (refusal.is_refused() || !has_unread) return answer(refusal, "{}");
+        requests.mark_read(user, channel, offset, [answer](const Refusal& later) { answer(later, "{}"); });
+      });
+}
+
+std::function<void(const Refusal&, std::string)> WebSocketSession::rpc_answer(std::uint32_t id) {
+  return [shard = &context_.shard, me = self(), id](const Refusal& refusal, std::string data) {
+    shard->run([me, id, refusal, data = std::move(data)] {
+      if (*me == nullptr) return;
+      auto& session = static_cast<WebSocketSession&>(**me);
+      if (!refusal.is_refused()) return session.reply_rpc(id, data);
+      const std::string message = refusal.message();
+      session.reply_error(id, {refusal.error.code, message, refusal.error.is_temporary});
+    });
+  };
+}
+
+}  // namespace carillon
