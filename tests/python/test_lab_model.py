@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from carillon.fanout import Strategy
+
 ONE = lab.Fleet(gateways=1, cores=1)
 
 
@@ -25,7 +27,7 @@ def uniform(members: int, channels: int = 1) -> lab.Population:
     return lab.Population(users=members, channels=channels, largest=members, exponent=0.0)
 
 
-def paced(strategy: lab.Strategy, members: int, online: float, **changes: Any) -> lab.Simulation:
+def paced(strategy: Strategy, members: int, online: float, **changes: Any) -> lab.Simulation:
     settings: dict[str, Any] = {
         "population": uniform(members),
         "fleet": ONE,

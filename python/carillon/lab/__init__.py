@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .calibration import calibrate
     from .capacity import LabError, online_max
-    from .cell import Strategy, Transport
+    from .cell import Transport
     from .comparison import compare
     from .costs import Costs, TransportCosts
     from .fleet import Fleet, Population
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "calibration": ("calibrate",),
     "capacity": ("LabError", "online_max"),
-    "cell": ("Strategy", "Transport"),
+    "cell": ("Transport",),
     "comparison": ("compare",),
     "costs": ("Costs", "TransportCosts"),
     "fleet": ("Fleet", "Population"),
@@ -55,7 +55,6 @@ __all__ = [
     "Population",
     "Recommendation",
     "Simulation",
-    "Strategy",
     "Transport",
     "TransportCosts",
     "Workload",

@@ -6,15 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..fanout import STRATEGIES, Strategy
 from .capacity import LabError, inbox_entries_of
 
 if TYPE_CHECKING:
     from .table import Row
 
-Strategy = Literal["write", "read", "hybrid", "adaptive"]
 Transport = Literal["ws", "sse", "poll", "memory"]
 
-STRATEGIES: tuple[Strategy, ...] = ("write", "read", "hybrid", "adaptive")
 TRANSPORTS: tuple[Transport, ...] = ("ws", "sse", "poll", "memory")
 CHANNEL = "lab"
 MEMBER = "m"  # and a number: connection i is that of member i

@@ -13,7 +13,7 @@ from ..load import Load, run_load
 from ..load.serving import place, serving
 from ..progress_line import ProgressLine
 from .capacity import LabError, check
-from .cell import CHANNEL, MEMBER, Cell, Strategy, Transport
+from .cell import CHANNEL, MEMBER, Cell, Transport
 from .percentiles import columns, inbox_columns
 from .server_api import ServerApi
 from .sinks import measure_sinks
@@ -22,6 +22,7 @@ from .table import Row, Table, table_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..fanout import Strategy
     from ..load import LoadResult, Progress
     from ..load.serving import Placement
 
@@ -73,8 +74,8 @@ def compare(
         time of the server per publication, all its work included, and the same divided among the deliveries.
         `wire_bytes`: per delivery, above TCP, both directions. `memory_mib`: resident, with all connections
         and inboxes. `store_writes`: inbox entries per publication. `inbox_read_ms` and `inbox_read_p99_ms`:
-        an offline member asks for its newest 100 over the server API. What a row does not have is None (NaN
-        in pandas).
+        an offline member asks for the first 100 items over the server API. What a row does not have is None
+        (NaN in pandas).
 
     Raises:
         LabError: A value is wrong, or this machine cannot hold it: raised for the whole grid before anything

@@ -11,7 +11,7 @@ from .costs import Costs
 from .table import Rows, table_of
 
 if TYPE_CHECKING:
-    from .cell import Strategy
+    from ..fanout import Strategy
     from .table import Row, Table
     from .workload import Workload
 

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from ..fanout import STRATEGIES, Strategy
 from .capacity import LabError
-from .cell import STRATEGIES, Strategy, publications_of
+from .cell import publications_of
 from .costs import Costs
 from .fleet import Fleet, Population
 from .jobs import Jobs, Queues, expand, split

@@ -11,11 +11,12 @@ from ..load import Load, run_load
 from ..load.serving import place, serving
 from ..progress_line import ProgressLine
 from .capacity import LabError, check
-from .cell import CHANNEL, MEMBER, Cell, Strategy
+from .cell import CHANNEL, MEMBER, Cell
 from .server_api import ServerApi
 from .table import Row, Table, table_of
 
 if TYPE_CHECKING:
+    from ..fanout import Strategy
     from ..load import LoadResult, Progress
 
 _WARMUP = 5
