@@ -49,8 +49,10 @@ def calibrate(*, seconds: float = 1.5, progress: bool = True) -> Costs:
     one that is overloaded less, since batches form. Inbox entries are measured with two channels in turn: a
     publication that follows the one before it in the same inbox costs less.
 
+    Other programs that are busy meanwhile spoil the figures; `Costs.machine` tells the load average.
+
     Args:
-        seconds: Of each of the ten measurements of deliveries.
+        seconds: Of each of the nine measurements of deliveries.
         progress: Draw a bar, on a terminal or in a notebook.
 
     Raises:
@@ -91,8 +93,14 @@ def calibrate(*, seconds: float = 1.5, progress: bool = True) -> Costs:
         kib_us=_rounded(max(0.0, large_us - small_us) / ((_LARGE - PAYLOAD_BYTES) / 1024)),
         inbox_entry_bytes=_rounded(inboxes.entry_bytes),
         transports=MappingProxyType(transports),
-        machine=f"{os.cpu_count()} cores, {platform.system()} {platform.release()}, {platform.machine()}",
+        machine=_machine(),
     )
+
+
+def _machine() -> str:
+    """What costs must be quoted with; others that were busy meanwhile have spoilt them."""
+    system = f"{platform.system()} {platform.release()}, {platform.machine()}"
+    return f"{os.cpu_count()} cores, {system}, load average {os.getloadavg()[0]:.1f}"
 
 
 @dataclass(frozen=True)
@@ -209,7 +217,7 @@ def _transport_costs(written: LoadResult, swept: LoadResult, publish_us: float) 
     swept_us = (swept.server_us / swept.publish.count - publish_us) / _CONNECTIONS
     swept_bytes = (swept.received_bytes + swept.sent_bytes) / swept.deliveries - PAYLOAD_BYTES
     return TransportCosts(
-        delivery_us=_rounded(alone_us),
+        delivery_us=_rounded(max(0.0, alone_us)),
         further_us=_rounded(max(0.0, (swept_us - share * alone_us) / (1 - share))),
         envelope_bytes=_rounded(alone_bytes),
         further_bytes=_rounded(max(0.0, (swept_bytes - share * alone_bytes) / (1 - share))),
