@@ -161,7 +161,7 @@ def test_a_hybrid_channel_switches_by_its_members() -> None:
 @pytest.mark.slow
 def test_calibration_finds_costs_in_less_than_a_minute() -> None:
     found = lab.calibrate(seconds=0.3, progress=False)
-    # How much is a matter of who else is busy here; that it was measured, and that nothing is negative, is not.
+    # How much is a matter of who else is busy here; that it was measured is not.
     assert found.publish_us > 0
     assert 0 <= found.inbox_entry_us < 10
     assert found.inbox_read_us > 0
