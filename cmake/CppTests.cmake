@@ -15,6 +15,7 @@ set(links_server carillon_server)
 set(links_bindings carillon_server)
 set(sources_bindings cpp/bindings/bridge.cpp) # the part that knows no Python
 set(links_load carillon_load)
+set(links_lab carillon_lab)
 
 add_custom_target(carillon_tests)
 file(GLOB folders CONFIGURE_DEPENDS LIST_DIRECTORIES true "${test_root}/*")

@@ -24,6 +24,7 @@ py::dict progress_of(load::Board& board) {
   progress["published"] = header.published.load();
   progress["completed"] = header.completed.load();
   progress["deliveries"] = header.deliveries.load();
+  progress["measuring_since_ns"] = header.measuring_since_ns.load();
   progress["is_measuring"] = header.is_measuring.load() != 0;
   progress["is_over"] = header.is_over.load() != 0;
   return progress;
@@ -41,6 +42,7 @@ void bind_settings(py::module_& m) {
       .def_readwrite("publish_by", &Settings::publish_by)
       .def_readwrite("api_key", &Settings::api_key)
       .def_readwrite("channel", &Settings::channel)
+      .def_readwrite("user", &Settings::user)
       .def_readwrite("connections", &Settings::connections)
       .def_readwrite("channels", &Settings::channels)
       .def_readwrite("channels_per_connection", &Settings::channels_per_connection)
@@ -58,6 +60,8 @@ void bind_settings(py::module_& m) {
       .def_readwrite("return_s", &Settings::return_s)
       .def_readwrite("staying", &Settings::staying)
       .def_readwrite("return_port", &Settings::return_port)
+      .def_readwrite("awaits_replies", &Settings::awaits_replies)
+      .def_readwrite("slice_s", &Settings::slice_s)
       .def_readwrite("is_spinning", &Settings::is_spinning)
       .def_readwrite("worker", &Settings::worker)
       .def_readwrite("workers", &Settings::workers)
@@ -86,6 +90,10 @@ void bind_report(py::module_& m) {
   py::class_<Memory>(m, "LoadMemory")
       .def_readonly("resident_kib", &Memory::resident_kib)
       .def_readonly("private_kib", &Memory::private_kib);
+  using load::Slice;
+  py::class_<Slice>(m, "LoadSlice")
+      .def_readonly("latency", &Slice::latency)
+      .def_readonly("publish", &Slice::publish);
   using load::CutReport;
   py::class_<CutReport>(m, "LoadCutReport")
       .def_readonly("returns", &CutReport::returns)
@@ -102,6 +110,10 @@ void bind_report(py::module_& m) {
       .def_readonly("deliveries", &Report::deliveries)
       .def_readonly("latency", &Report::latency)
       .def_readonly("last_subscriber", &Report::last_subscriber)
+      .def_readonly("publish", &Report::publish)
+      .def_readonly("slices", &Report::slices)
+      .def_readonly("received_bytes", &Report::received_bytes)
+      .def_readonly("sent_bytes", &Report::sent_bytes)
       .def_readonly("ping_gaps", &Report::ping_gaps)
       .def_readonly("pings", &Report::pings)
       .def_property_readonly("missing", [](const Report& report) { return report.sequence.missing; })

@@ -6,6 +6,7 @@
 #include <tuple>
 #include <vector>
 
+#include "bindings/bind_lab.hpp"
 #include "bindings/bind_load.hpp"
 #include "bindings/bind_server.hpp"
 #include "gateway/build_info.hpp"
@@ -60,4 +61,5 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
       py::arg("config_json"));
   carillon::bind_server(m);
   carillon::bind_load(m);
+  carillon::bind_lab(m);
 }

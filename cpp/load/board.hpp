@@ -22,8 +22,9 @@ class Board {
     std::atomic<std::uint64_t> live;               ///< subscribers that are connected and subscribed
     std::atomic<std::uint64_t> connected_workers;  ///< those whose subscribers all are
     std::atomic<std::uint64_t> published;
-    std::atomic<std::uint64_t> completed;   ///< messages that every subscriber of their channel has
-    std::atomic<std::uint64_t> deliveries;  ///< behind the truth by a turn of each worker
+    std::atomic<std::uint64_t> completed;           ///< messages that every subscriber of their channel has
+    std::atomic<std::uint64_t> deliveries;          ///< behind the truth by a turn of each worker
+    std::atomic<std::uint64_t> measuring_since_ns;  ///< on CLOCK_MONOTONIC; there before is_measuring
     std::atomic<std::uint64_t> is_measuring;
     std::atomic<std::uint64_t> is_over;     ///< nothing more is published
     std::atomic<std::uint64_t> is_failed;   ///< a worker has given up,

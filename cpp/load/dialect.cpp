@@ -28,6 +28,12 @@ std::string Dialect::list_channels(const Line& line, std::string_view before, st
   return list;
 }
 
+std::string Dialect::user_of(const Line& line, std::string_view before) const {
+  if (settings_.user.empty() || line.is_publisher) return {};
+  const std::uint64_t connection = share_of(settings_, settings_.worker).first + line.index;
+  return std::string(before).append("user=").append(settings_.user).append(std::to_string(connection));
+}
+
 std::unique_ptr<Dialect> make_subscriber_dialect(const Settings& settings, LineEvents& events) {
   const bool is_nchan = settings.protocol == "nchan";
   if (settings.transport == "sse") return std::make_unique<SseDialect>(settings, events);

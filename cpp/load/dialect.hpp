@@ -36,6 +36,8 @@ class Dialect {
   /// The channels of a subscriber, each between `before` and `after`.
   [[nodiscard]] std::string list_channels(const Line& line, std::string_view before,
                                           std::string_view after) const;
+  /// The query parameter that says who a subscriber is, behind `before`; empty where nobody is named.
+  [[nodiscard]] std::string user_of(const Line& line, std::string_view before) const;
   [[nodiscard]] std::string host_header() const {
     return "Host: " + settings_.host + ":" + std::to_string(settings_.port) + "\r\n";
   }

@@ -19,8 +19,9 @@ std::string_view first_line(std::string_view text) { return text.substr(0, text.
 void SseDialect::open(Line& line) {
   line.stage = Line::Stage::opening;
   const bool is_nchan = settings_.protocol == "nchan";
-  const std::string target = is_nchan ? "/sub/" + list_channels(line, ",", "").substr(1)
-                                      : "/sse?" + list_channels(line, "&channel=", "").substr(1);
+  const std::string target =
+      is_nchan ? "/sub/" + list_channels(line, ",", "").substr(1)
+               : "/sse?" + list_channels(line, "&channel=", "").substr(1) + user_of(line, "&");
   std::string request = "GET " + target + " HTTP/1.1\r\n" + host_header() + "Accept: text/event-stream\r\n";
   if (!line.position.empty()) request.append("Last-Event-ID: ").append(line.position).append("\r\n");
   events_.send(line, request + "\r\n");
@@ -94,6 +95,7 @@ void PollDialect::open(Line& line) {
 
 void PollDialect::poll(Line& line, int timeout_s) {
   std::string request = "GET /poll?" + list_channels(line, "&channel=", "").substr(1);
+  request.append(user_of(line, "&"));
   if (!line.position.empty()) request.append("&since=").append(line.position);
   request.append("&timeout=").append(std::to_string(timeout_s)).append(" HTTP/1.1\r\n");
   request.append(host_header()).append("\r\n");
@@ -168,6 +170,8 @@ std::size_t PostDialect::hear(Line& line, char* bytes, std::size_t size) {
   const bool is_taken = head->status >= 200 && head->status < 300;
   if (!is_taken || body.find("\"error\":") != std::string_view::npos) {
     events_.on_refused(line, is_taken ? body : first_line(text));
+  } else {
+    events_.on_published(line, line.replies++);
   }
   return head->bytes + head->content_length;
 }

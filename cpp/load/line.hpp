@@ -21,6 +21,7 @@ struct Line {
   std::string partial;         // the bytes of an unfinished frame, event or answer
   std::string outgoing;        // what the socket did not take
   std::string position;        // where it goes on: of a poll always, of others where links are cut
+  std::uint64_t replies = 0;   // to POSTs, which come in the order of the messages
   std::uint64_t offset = 0;    // Centrifuge: the position is the epoch, and this
   std::uint64_t ping_ns = 0;   // when the newest ping came, or it became live
   std::uint64_t began_ns = 0;  // to connect
@@ -39,6 +40,8 @@ class LineEvents {
   /// Counts and checks every message in the text; returns how many there were.
   virtual std::size_t on_messages(Line& line, std::string_view text) = 0;
   virtual void on_ping(Line& line) = 0;
+  /// A publisher has its reply: the server has taken the message.
+  virtual void on_published(Line& /*line*/, std::uint64_t /*number*/) {}
   virtual void on_malformed(Line& line, std::string_view text) = 0;
   virtual void on_refused(Line& line, std::string_view why) = 0;
   virtual void on_lost(Line& line, std::string_view why) = 0;

@@ -24,12 +24,22 @@ struct CutReport {
   Histogram staying_storm;          ///< and from a cut until all are live again
 };
 
+/// A part of the measured window.
+struct Slice {
+  Histogram latency;
+  Histogram publish;
+};
+
 /// What one worker saw. Times and counts are of the measured window, faults of the whole run; what belongs to
 /// the server and the publisher is only in the report of the worker 0.
 struct Report {
   std::uint64_t deliveries = 0;
-  Histogram latency;          ///< of every delivery, from when its message was due
-  Histogram last_subscriber;  ///< of every message that this worker completed
+  Histogram latency;                 ///< of every delivery, from when its message was due
+  Histogram last_subscriber;         ///< of every message that this worker completed
+  Histogram publish;                 ///< of every message, until its publisher had the reply (awaits_replies)
+  std::vector<Slice> slices;         ///< the same by when messages were due (slice_s)
+  std::uint64_t received_bytes = 0;  ///< by the subscribers, of what is above TCP
+  std::uint64_t sent_bytes = 0;      ///< by them
 
   Histogram ping_gaps;      ///< how long connections were without a ping, to the end of the run; whole run
   std::uint64_t pings = 0;  ///< of the whole run

@@ -33,12 +33,20 @@ void check(const Settings& settings) {
           "protocol: '" + settings.protocol + "' has only WebSockets; give transport ws and publish_by ws");
   require(settings.protocol != "nchan" || settings.publish_by == "post",
           "publish_by: '" + settings.publish_by + "' with nchan; it takes post");
-  require(settings.connections > 0, "connections: 0; give at least 1");
+  require(settings.connections > 0 || settings.awaits_replies,
+          "connections: 0; give at least 1, or awaits_replies: else no message is ever complete");
+  require(!settings.awaits_replies || (settings.protocol == "centrifuge" && !settings.is_idle),
+          "awaits_replies: there is no publisher that gets any; give protocol centrifuge, not is_idle");
+  require(settings.slice_s == 0 || (settings.slice_s > 0 &&
+                                    settings.seconds <= settings.slice_s * static_cast<double>(kSlicesMax)),
+          "slice_s: " + std::to_string(settings.slice_s) + "; give 0 or at least a " +
+              std::to_string(kSlicesMax) + "th of seconds");
   require(settings.channels > 0, "channels: 0; give at least 1");
   require(settings.channels_per_connection > 0 && settings.channels_per_connection <= settings.channels,
           "channels_per_connection: " + std::to_string(settings.channels_per_connection) +
               "; give 1 to the number of channels (" + std::to_string(settings.channels) + ")");
-  require(settings.channels <= settings.connections * settings.channels_per_connection,
+  require(settings.connections == 0 ||
+              settings.channels <= settings.connections * settings.channels_per_connection,
           "channels: " + std::to_string(settings.channels) + " for " +
               std::to_string(settings.connections * settings.channels_per_connection) +
               " subscriptions; give no more channels than that, so that each has a subscriber");
@@ -67,10 +75,13 @@ void check(const Settings& settings) {
           "staying: " + std::to_string(settings.staying) + "; give fewer than the connections");
   require(settings.channel.find_first_of("~\"\\&?%, ") == std::string::npos && !settings.channel.empty(),
           "channel: '" + settings.channel + "'; give a name without ~ \" \\ & ? % , and blanks");
+  require(settings.user.find_first_of("\"\\&?%#, ") == std::string::npos,
+          "user: '" + settings.user + "'; give a name without \" \\ & ? % # , and blanks");
   require(settings.workers >= settings.ports.size(), "ports: " + std::to_string(settings.ports.size()) +
                                                          " for " + std::to_string(settings.workers) +
                                                          " workers; give each server a worker at least");
-  require(settings.worker < settings.workers && settings.workers <= settings.connections,
+  require(settings.worker < settings.workers &&
+              settings.workers <= std::max<std::uint64_t>(1, settings.connections),
           "worker: " + std::to_string(settings.worker) + " of " + std::to_string(settings.workers) +
               "; give at most one worker per connection");
 }

@@ -23,6 +23,9 @@ struct Settings {
   std::string api_key;
   std::string channel = "bench";  ///< of several channels, what their names begin with
 
+  std::string
+      user;  ///< connection i says that it is this and i, which insecure servers believe; empty: nobody
+
   std::uint64_t connections = 1000;
   std::uint64_t channels = 1;
   std::uint64_t channels_per_connection = 1;
@@ -35,6 +38,9 @@ struct Settings {
   std::uint64_t messages = 0;   ///< in messages; 0: no such bound
   std::uint64_t warmup = 100;   ///< messages before the measured window
   double timeout_s = 30;        ///< a run without progress for so long is given up
+  /// In flight is also what the publisher has no reply to, which is timed; `connections` may then be 0.
+  bool awaits_replies = false;
+  double slice_s = 0;  ///< times also for each slice of the measured window, of so many seconds; 0: none
 
   /// So many times, once every `cut_every_s`, the links of all subscribers but the first `staying` are cut.
   /// `cut_s` later they begin to come back, spread over `return_s`, with the position that they had.
@@ -55,6 +61,7 @@ struct Settings {
   std::vector<pid_t> server_pids;
 };
 
+constexpr std::size_t kSlicesMax = 1'000;          // each has two histograms of some 60 KiB
 constexpr std::uint64_t kMostInFlight = 1U << 16;  // also the bound when a rate outruns the server
 
 /// Throws std::invalid_argument that names the field, its value and the remedy.

@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::string_view kKey = "dGhlIHNhbXBsZSBub25jZQ==";  // the example of RFC 6455, section 1.3,
 constexpr std::string_view kAcceptValue = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";  // and its answer
+constexpr std::uint64_t kFirstPublishId = 2;                               // 1 is that of connect
 
 /// The text between `before` and the next quote; empty if there is none.
 std::string_view quoted_behind(std::string_view text, std::string_view before) {
@@ -19,6 +20,16 @@ std::string_view quoted_behind(std::string_view text, std::string_view before) {
   if (at == std::string_view::npos) return {};
   text.remove_prefix(at + before.size());
   return text.substr(0, text.find('"'));
+}
+
+/// The number behind `before`; 0 if there is none.
+std::uint64_t number_behind(std::string_view text, std::string_view before) {
+  const std::size_t at = text.find(before);
+  std::uint64_t number = 0;
+  if (at != std::string_view::npos) {
+    std::from_chars(text.data() + at + before.size(), text.data() + text.size(), number);
+  }
+  return number;
 }
 
 /// The greatest offset in the text, or `least`.
@@ -88,7 +99,9 @@ void WebDialect::send_text(Line& line, std::string_view text) {
 
 // ---- Centrifuge
 
-std::string CentrifugeDialect::target(const Line& /*line*/) const { return "/connection/websocket"; }
+std::string CentrifugeDialect::target(const Line& line) const {
+  return "/connection/websocket" + user_of(line, "?");
+}
 
 void CentrifugeDialect::on_upgraded(Line& line) {
   std::string commands = R"({"id":1,"connect":{}})";
@@ -129,6 +142,8 @@ void CentrifugeDialect::on_reply(Line& line, std::string_view reply) {
     if (keeps_positions() && reply.find("\"subscribe\":") != std::string_view::npos)
       on_subscribed(line, reply);
     if (--line.awaited == 0) events_.on_live(line);
+  } else if (line.is_publisher) {
+    events_.on_published(line, number_behind(reply, "\"id\":") - kFirstPublishId);
   }
 }
 
@@ -145,7 +160,8 @@ void CentrifugeDialect::on_subscribed(Line& line, std::string_view reply) {
 
 void CentrifugeDialect::append_publish(std::string& out, std::string_view channel, std::string_view data,
                                        std::uint64_t number) {
-  std::string command = "{\"id\":" + std::to_string(number + 2) + ",\"publish\":{\"channel\":\"";
+  std::string command =
+      "{\"id\":" + std::to_string(number + kFirstPublishId) + ",\"publish\":{\"channel\":\"";
   command.append(channel).append("\",\"data\":").append(data).append("}}");
   append_text(out, command);
 }

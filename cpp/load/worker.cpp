@@ -94,7 +94,8 @@ Report Worker::run() {
   state_.started_workers.fetch_add(1);
   if (settings_.worker == 0) {
     while (state_.started_workers.load() < settings_.workers && !has_failed()) turn(kWaitNs / 100);
-    connect(1);  // together with the publisher it pays for what a server sets up only once
+    connect(std::min<std::size_t>(
+        1, subscribers_.size()));  // together with the publisher it pays for what a server sets up only once
     report_.server_before = server_.memory();
     state_.may_connect.store(1);
   }
@@ -271,6 +272,7 @@ void Worker::read_from(Line& line) {
   if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
   if (got <= 0) return on_lost(line, got == 0 ? "closed by the server" : std::strerror(errno));
   now_ns_ = clock_ns();
+  if (!line.is_publisher && is_in_window()) report_.received_bytes += static_cast<std::uint64_t>(got);
   const std::size_t size = kept + static_cast<std::size_t>(got);
   Dialect& dialect = line.is_publisher ? *publisher_dialect_ : *subscriber_dialect_;
   std::size_t used = 0;
@@ -284,6 +286,7 @@ void Worker::read_from(Line& line) {
 
 void Worker::send(Line& line, std::string_view bytes) {
   if (line.fd < 0) return;
+  if (!line.is_publisher && is_in_window()) report_.sent_bytes += bytes.size();
   if (line.outgoing.empty()) {
     const ssize_t sent = ::send(line.fd, bytes.data(), bytes.size(), MSG_NOSIGNAL | MSG_DONTWAIT);
     if (sent < 0 && errno != EAGAIN) return on_lost(line, std::strerror(errno));
@@ -303,9 +306,10 @@ void Worker::flush(Line& line) {
 /// Gives the run up once nothing moves that should.
 void Worker::notice_stall() {
   const std::uint64_t completed = state_.completed.load(std::memory_order_relaxed);
-  const std::uint64_t moved = state_.live.load(std::memory_order_relaxed) + completed + deliveries_;
+  const std::uint64_t moved =
+      state_.live.load(std::memory_order_relaxed) + completed + deliveries_ + replies_;
   const bool is_waiting = state_.connected_workers.load(std::memory_order_relaxed) < settings_.workers ||
-                          completed < state_.published.load(std::memory_order_relaxed);
+                          this->completed() < state_.published.load(std::memory_order_relaxed);
   const std::uint64_t now = clock_ns();
   if (!is_waiting || moved != progress_) {
     progress_ = moved;
@@ -351,14 +355,35 @@ void Worker::on_message(Line& line, std::string_view behind_mark, std::uint64_t 
   }
   ++deliveries_;
   if (number >= settings_.warmup) {
-    const std::uint64_t due_ns = board_.message(number).due_ns.load(std::memory_order_relaxed);
-    const std::uint64_t latency_ns = now_ns_ > due_ns ? now_ns_ - due_ns : 0;
-    report_.latency.record(latency_ns);
+    const std::uint64_t latency_ns = record(report_.latency, &Slice::latency, number);
     if (settings_.has_returns() && line.index < settings_.staying) {
       (cuts_.is_under_way ? report_.cuts.staying_storm : report_.cuts.staying_quiet).record(latency_ns);
     }
   }
   arrived(number);
+}
+
+/// The time from when the message was due until now, which is recorded.
+std::uint64_t Worker::record(Histogram& whole, Histogram Slice::* part, std::uint64_t number) {
+  const std::uint64_t due_ns = board_.message(number).due_ns.load(std::memory_order_relaxed);
+  const std::uint64_t time_ns = now_ns_ > due_ns ? now_ns_ - due_ns : 0;
+  whole.record(time_ns);
+  if (settings_.slice_s > 0) {
+    const std::uint64_t since_ns = due_ns - state_.measuring_since_ns.load(std::memory_order_relaxed);
+    const std::size_t slice = std::min<std::size_t>(since_ns / to_ns(settings_.slice_s), kSlicesMax - 1);
+    if (slice >= report_.slices.size()) report_.slices.resize(slice + 1);
+    (report_.slices[slice].*part).record(time_ns);
+  }
+  return time_ns;
+}
+
+void Worker::on_published(Line& /*line*/, std::uint64_t number) {
+  if (!settings_.awaits_replies) return;
+  if (number >= state_.published.load(std::memory_order_relaxed)) {
+    return note_fault("malformed", "a reply to a message that was not published");
+  }
+  ++replies_;
+  if (number >= settings_.warmup) record(report_.publish, &Slice::publish, number);
 }
 
 void Worker::on_ping(Line& line) {
@@ -388,6 +413,7 @@ void Worker::arrived(std::uint64_t number) {
 
 void Worker::measure() {
   if (settings_.warmup > 0) publish(settings_.warmup, 0);
+  state_.measuring_since_ns.store(clock_ns());
   state_.is_measuring.store(1);
   const CpuTime cpu_before = server_.cpu();
   const std::uint64_t own_before_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
@@ -413,7 +439,7 @@ void Worker::publish(std::uint64_t messages, double seconds) {
     const std::uint64_t now = clock_ns();
     std::uint64_t wait = wait_ns();
     is_over = is_over || published >= last || (now >= end_ns && !has_cuts_left());
-    if (is_over && state_.completed.load(std::memory_order_acquire) == published) break;
+    if (is_over && completed() == published) break;
     while (!is_over && published < last && has_room()) {
       // Latency counts from when the message was due, not from when a late generator got round to it.
       const std::uint64_t due_ns =
@@ -437,8 +463,19 @@ void Worker::publish(std::uint64_t messages, double seconds) {
 bool Worker::has_room() const {
   const std::uint64_t published = state_.published.load(std::memory_order_relaxed);
   const std::uint64_t bound = settings_.rate_per_s > 0 ? kMostInFlight : settings_.in_flight;
-  return published - state_.completed.load(std::memory_order_acquire) < bound &&
-         published - oldest_ < Board::kMessages;
+  return published - completed() < bound && published - oldest_ < Board::kMessages;
+}
+
+/// Messages that every subscriber has, and the publisher's reply where that is waited for.
+std::uint64_t Worker::completed() const {
+  const std::uint64_t completed = state_.completed.load(std::memory_order_acquire);
+  if (!settings_.awaits_replies || settings_.worker > 0) return completed;
+  return std::min(completed, replies_ / publishers_.size());
+}
+
+bool Worker::is_in_window() const {
+  return state_.is_measuring.load(std::memory_order_relaxed) != 0 &&
+         state_.is_over.load(std::memory_order_relaxed) == 0;
 }
 
 void Worker::append_message(std::uint64_t due_ns) {
@@ -448,6 +485,7 @@ void Worker::append_message(std::uint64_t due_ns) {
   publisher_dialect_->append_publish(publishing_, channel, data_, number);
   board_.message(number).due_ns.store(due_ns, std::memory_order_relaxed);
   state_.published.store(number + 1, std::memory_order_release);
+  if (settings_.connections == 0) state_.completed.fetch_add(1, std::memory_order_release);
 }
 
 void Worker::retire_completed() {
@@ -472,6 +510,7 @@ void Worker::hold() {
   const CpuTime cpu_before = server_.cpu();
   const std::uint64_t start_ns = clock_ns();
   const std::uint64_t end_ns = start_ns + to_ns(settings_.seconds);
+  state_.measuring_since_ns.store(start_ns);
   state_.is_measuring.store(1);
   while (clock_ns() < end_ns && !has_failed()) turn(kWaitNs);
   report_.window_s = static_cast<double>(clock_ns() - start_ns) / 1e9;

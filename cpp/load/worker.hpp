@@ -37,6 +37,7 @@ class Worker final : private LineEvents {
   void on_live(Line& line) override;
   std::size_t on_messages(Line& line, std::string_view text) override;
   void on_ping(Line& line) override;
+  void on_published(Line& line, std::uint64_t number) override;
   void on_malformed(Line& line, std::string_view text) override;
   void on_refused(Line& line, std::string_view why) override;
   void on_lost(Line& line, std::string_view why) override;
@@ -63,6 +64,9 @@ class Worker final : private LineEvents {
   void publish(std::uint64_t messages, double seconds);
   void append_message(std::uint64_t due_ns);
   [[nodiscard]] bool has_room() const;
+  [[nodiscard]] std::uint64_t completed() const;
+  std::uint64_t record(Histogram& whole, Histogram Slice::* part, std::uint64_t number);
+  [[nodiscard]] bool is_in_window() const;
   void retire_completed();
   void follow();
   void hold();
@@ -107,6 +111,7 @@ class Worker final : private LineEvents {
   std::vector<std::uint32_t> workers_needed_;     // by channel: those that have subscribers of it
   std::vector<std::uint32_t> arrivals_;           // by message in flight
   std::uint64_t oldest_ = 0;                      // the first message that is not completed
+  std::uint64_t replies_ = 0;                     // of the servers to publishers
   std::uint64_t now_ns_ = 0;                      // when what is being read was there
   std::uint64_t deliveries_ = 0;                  // those of the warm-up, too
   std::uint64_t deliveries_told_ = 0;             // to the board

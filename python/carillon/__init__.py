@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ._version import __version__
 
 if TYPE_CHECKING:
-    from . import errors, fanout, sync, testing
+    from . import errors, fanout, lab, sync, testing
     from .channel import Channel
     from .client import Client, Subscription, connect
     from .cursor import Cursor
@@ -70,7 +70,7 @@ _HOMES = {
     "server": ("Server",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
-_MODULES = ("errors", "fanout", "sync", "testing")
+_MODULES = ("errors", "fanout", "lab", "sync", "testing")
 
 __all__ = [
     "AddressInUse",
@@ -110,6 +110,7 @@ __all__ = [
     "connect",
     "errors",
     "fanout",
+    "lab",
     "sync",
     "testing",
 ]

@@ -135,6 +135,7 @@ class LoadSettings(metaclass=_NativeType):
     publish_by: str
     api_key: str
     channel: str
+    user: str
     connections: int
     channels: int
     channels_per_connection: int
@@ -152,6 +153,8 @@ class LoadSettings(metaclass=_NativeType):
     return_s: float
     staying: int
     return_port: int
+    awaits_replies: bool
+    slice_s: float
     is_spinning: bool
     worker: int
     workers: int
@@ -214,6 +217,13 @@ class LoadCutReport(metaclass=_NativeType):
     @property
     def staying_storm(self) -> LoadHistogram: ...
 
+class LoadSlice(metaclass=_NativeType):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # refuses: only a report has some
+    @property
+    def latency(self) -> LoadHistogram: ...
+    @property
+    def publish(self) -> LoadHistogram: ...
+
 class LoadReport(metaclass=_NativeType):
     def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # refuses: only a run makes one
     @property
@@ -222,6 +232,14 @@ class LoadReport(metaclass=_NativeType):
     def latency(self) -> LoadHistogram: ...
     @property
     def last_subscriber(self) -> LoadHistogram: ...
+    @property
+    def publish(self) -> LoadHistogram: ...
+    @property
+    def slices(self) -> list[LoadSlice]: ...
+    @property
+    def received_bytes(self) -> int: ...
+    @property
+    def sent_bytes(self) -> int: ...
     @property
     def ping_gaps(self) -> LoadHistogram: ...
     @property
@@ -259,4 +277,38 @@ class LoadReport(metaclass=_NativeType):
     @property
     def server_connected(self) -> LoadMemory: ...
 
+class SinkReport(metaclass=_NativeType):
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...  # refuses: only a run makes one
+    @property
+    def publish(self) -> LoadHistogram: ...
+    @property
+    def latency(self) -> LoadHistogram: ...
+    @property
+    def last_subscriber(self) -> LoadHistogram: ...
+    @property
+    def inbox_read(self) -> LoadHistogram: ...
+    @property
+    def deliveries(self) -> int: ...
+    @property
+    def delivered_bytes(self) -> int: ...
+    @property
+    def inbox_entries(self) -> int: ...
+    @property
+    def cpu_ns(self) -> int: ...
+    @property
+    def faults(self) -> int: ...
+
+def run_sinks(
+    *,
+    strategy: str,
+    threshold: int,
+    sweep_interval_ms: int,
+    channels: int,
+    members: int,
+    online: int,
+    rate_per_s: float,
+    messages: int,
+    warmup: int,
+    payload_bytes: int,
+) -> SinkReport: ...
 def run_load_worker(settings: LoadSettings, board: LoadBoard) -> LoadReport: ...

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from carillon import Server
+    from carillon.load import PublishBy
     from websockets.sync.server import ServerConnection
 
 pytestmark = pytest.mark.wire
@@ -148,6 +149,51 @@ def test_several_workers_share_a_load(carillon_server: Server, monkeypatch: pyte
     assert result.last_subscriber.count == 200
     assert seen
     assert seen[-1].live <= 25
+
+
+@pytest.mark.parametrize("publish_by", ["ws", "post"])
+def test_replies_bytes_and_slices(
+    carillon_server: Server, publish_by: PublishBy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("carillon.load.run.WORKER_CONNECTIONS", 4)
+    load = Load(
+        port=carillon_server.port,
+        publish_by=publish_by,
+        user="member-",
+        connections=8,
+        payload_bytes=1000,
+        rate_per_s=100.0,
+        seconds=0.0,
+        messages=40,
+        warmup=3,
+        awaits_replies=True,
+        slice_s=0.1,
+    )
+    result = run_load(load)
+    assert result.is_clean
+    assert result.workers == 2
+    assert result.publish.count == result.messages == 40, "every reply came, and is of the window"
+    assert result.received_bytes > result.deliveries * 1000
+    assert result.received_bytes < result.deliveries * 1200
+    assert [each.start_s for each in result.slices] == pytest.approx([0.0, 0.1, 0.2, 0.3])
+    assert [each.publish.count for each in result.slices] == [10] * 4
+    assert [each.latency.count for each in result.slices] == [80] * 4
+    row = result.to_dict()
+    assert row["publishes"] == 40
+    assert 0 < row["publish_p50_ms"] <= row["publish_max_ms"]
+
+
+def test_a_publisher_without_subscribers(carillon_server: Server) -> None:
+    load = Load(
+        port=carillon_server.port, connections=0, messages=50, seconds=0.0, warmup=2, awaits_replies=True
+    )
+    result = run_load(load)
+    assert result.is_clean
+    assert result.publish.count == 50
+    assert result.deliveries == 0
+    assert carillon_server.stats()["published"] == 52
+    with pytest.raises(LoadError, match="awaits_replies"):
+        Load(connections=0)
 
 
 def test_what_cannot_be_is_a_load_error() -> None:

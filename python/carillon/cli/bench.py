@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import signal
-import subprocess
 import sys
 import uuid
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -20,11 +17,8 @@ from .failure import Failure, told_in_a_sentence
 from .options import API_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
     from ..load import PublishBy, Transport
-
-_START_TIMEOUT_S = 30
+    from ..load.serving import Placement
 
 
 @click.command()
@@ -167,13 +161,16 @@ def bench(
             param_hint="--channels",
         )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C: its server and workers end with it
-    plan = _plan(connections, threads, is_own_server=url is None)
+    placement = _place(connections, threads, is_own_server=url is None)
     with told_in_a_sentence(), contextlib.ExitStack() as running:
+        from ..load import Load, run_load
+        from ..load.serving import serving
+
         if url is None:
-            address, server_pids = running.enter_context(_serving(plan))
+            server = running.enter_context(serving(placement))
+            address, server_pids = (server.host, server.port), (server.pid,)
         else:
             address = _address(url)
-        from ..load import Load, run_load
 
         load = Load(
             host=address[0],
@@ -196,11 +193,11 @@ def bench(
             return_s=return_seconds,
             staying=staying,
             warmup=min(100, max(1, int(rate))) if rate else 100,
-            is_spinning=plan.has_own_cores if is_spinning is None else is_spinning,
+            is_spinning=placement.has_own_cores if is_spinning is None else is_spinning,
             server_pids=server_pids,
         )
         bar = running.enter_context(ProgressBar(load)) if sys.stderr.isatty() else None
-        result = run_load(load, cores=plan.generator_cores, on_progress=bar.show if bar else None)
+        result = run_load(load, cores=placement.generator_cores, on_progress=bar.show if bar else None)
     if as_json:
         click.echo(json.dumps(result.to_dict()))
     elif result.window_s:  # else the run never came to its measured window
@@ -209,17 +206,9 @@ def bench(
         raise Failure(f"{result.first_fault} (in all {result.faults})")
 
 
-@dataclass(frozen=True)
-class _Plan:
-    threads: int
-    server_cores: Sequence[int]
-    generator_cores: Sequence[int]
-    has_own_cores: bool
-
-
-def _plan(connections: int, threads: int | None, *, is_own_server: bool) -> _Plan:
+def _place(connections: int, threads: int | None, *, is_own_server: bool) -> Placement:
     from ..descriptors import connections_max
-    from ..load.run import workers_for
+    from ..load.serving import place
 
     if is_own_server and connections + 1 > connections_max():  # one is the publisher's
         raise click.BadParameter(
@@ -228,48 +217,7 @@ def _plan(connections: int, threads: int | None, *, is_own_server: bool) -> _Pla
             "limit (ulimit -Hn), or start servers and give their URLs",
             param_hint="--connections",
         )
-    cores = sorted(os.sched_getaffinity(0))
-    workers = workers_for(connections)
-    if not is_own_server or len(cores) <= workers:
-        return _Plan(threads or max(1, len(cores) - 1), [], [], has_own_cores=False)
-    server_cores = cores[:-workers]
-    return _Plan(threads or len(server_cores), server_cores, cores[-workers:], has_own_cores=True)
-
-
-@contextlib.contextmanager
-def _serving(plan: _Plan) -> Iterator[tuple[tuple[str, int], tuple[int, ...]]]:
-    """A server in a process of its own, as a user would start it; its address and process ids."""
-
-    def pin() -> None:
-        if plan.server_cores:
-            os.sched_setaffinity(0, plan.server_cores)
-
-    command = [sys.executable, "-m", "carillon", "serve", "--port", "0", "--threads", str(plan.threads)]
-    process = subprocess.Popen(
-        [*command, "--no-access-log", "--log-level", "warning", "--shutdown-timeout", "0s"],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")},
-        preexec_fn=pin,
-    )
-    try:
-        assert process.stdout is not None
-        line = process.stdout.readline()
-        url = next((word for word in line.split() if word.startswith("http://")), None)
-        if url is None:
-            raise Failure("the server did not start: try 'carillon serve --port 0'")
-        yield _address(url), (process.pid,)
-    finally:
-        process.terminate()
-        try:
-            process.wait(_START_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        assert process.stdout is not None
-        process.stdout.close()
+    return place(connections, threads, is_own_server=is_own_server)
 
 
 def _address(url: str) -> tuple[str, int]:

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import click
+
+from ..progress_line import ProgressLine
 
 if TYPE_CHECKING:
     from ..load import Load, LoadResult, Progress
 
-_BAR_CELLS = 30
 
-
-class ProgressBar:
-    """One line on standard error, written over again and again, gone at the end of the block."""
+class ProgressBar(ProgressLine):
+    """How far a load is: connected, warming up, measuring."""
 
     def __init__(self, load: Load) -> None:
+        super().__init__()
         self._load = load
         self._measuring_since_s: float | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        sys.stderr.write("\r\x1b[K")
-        sys.stderr.flush()
 
     def show(self, progress: Progress) -> None:
         """Draws the line anew."""
@@ -39,9 +32,7 @@ class ProgressBar:
             self._measuring_since_s = self._measuring_since_s or now
             share = min(1.0, (now - self._measuring_since_s) / self._load.seconds)
             text = f"{progress.deliveries:,} delivered"
-        filled = round(share * _BAR_CELLS)
-        sys.stderr.write(f"\r[{'#' * filled}{'.' * (_BAR_CELLS - filled)}] {share:4.0%} {text}\x1b[K")
-        sys.stderr.flush()
+        self.draw(share, text)
 
 
 def _times(of: str) -> str:

@@ -34,6 +34,7 @@ class Load:
         publish_by: A WebSocket of the same protocol, or POST requests to the server's API.
         api_key: Key of that API.
         channel: Name of the channel, or what the names of several begin with.
+        user: Connection i says that it is this and i, which insecure servers believe; empty: nobody.
         connections: Subscribers.
         channels: Channels in all.
         channels_per_connection: Channels of each subscriber.
@@ -45,6 +46,9 @@ class Load:
         messages: Messages of the measured window; 0: `seconds` bounds it alone.
         warmup: Messages before the measured window.
         timeout_s: A run without progress for so long is given up.
+        awaits_replies: In flight is also what the publisher has no reply to, and the time until the reply is
+            measured. `connections` may then be 0.
+        slice_s: The times are also kept for each slice of the measured window, of so many seconds; 0: not.
         cuts: So many times, once every `cut_every_s`, the links of all subscribers but the first `staying`
             are cut. They come back with the position that they had.
         cut_every_s: From one cut to the next.
@@ -65,6 +69,7 @@ class Load:
     publish_by: PublishBy = "ws"
     api_key: str = ""
     channel: str = "bench"
+    user: str = ""
     connections: int = 1000
     channels: int = 1
     channels_per_connection: int = 1
@@ -76,6 +81,8 @@ class Load:
     messages: int = 0
     warmup: int = 100
     timeout_s: float = 30.0
+    awaits_replies: bool = False
+    slice_s: float = 0.0
     cuts: int = 0
     cut_every_s: float = 5.0
     cut_s: float = 2.0

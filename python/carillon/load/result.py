@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, fields
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 from .. import _core
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from .load import Load
+
+_EMPTY_SLICE = {name: {"buckets": [], "max_ns": 0} for name in ("latency", "publish")}
 
 
 @dataclass(frozen=True)
@@ -58,6 +61,10 @@ class LoadResult:
         first_fault: One of them, in words.
         latency: Of every delivery, from when its message was due.
         last_subscriber: Of every message, from when it was due until its last subscriber had it.
+        publish: Of every message, from when it was due until its publisher had the reply (`awaits_replies`).
+        slices: The measured window in parts (`slice_s`).
+        received_bytes: Of all subscribers in the measured window, of what is above TCP.
+        sent_bytes: The same of what they sent.
         ping_gaps: How long connections went without a ping of the server, the end of the run included.
         pings: How many came.
     """
@@ -74,6 +81,10 @@ class LoadResult:
         self._cuts = reports[0]["cuts"]  # they have one worker
         self.latency = _merged(reports, "latency")
         self.last_subscriber = _merged(reports, "last_subscriber")
+        self.publish = _merged(reports, "publish")
+        self.slices = _slices(reports, load.slice_s)
+        self.received_bytes = sum(int(report["received_bytes"]) for report in reports)
+        self.sent_bytes = sum(int(report["sent_bytes"]) for report in reports)
         self.ping_gaps = _merged(reports, "ping_gaps")
         self.pings = sum(report["pings"] for report in reports)
 
@@ -108,6 +119,11 @@ class LoadResult:
         if not self.load.server_pids or not self.deliveries:
             return None
         return float(self._first["server_total_us"]) / self.deliveries
+
+    @property
+    def server_us(self) -> float:
+        """CPU time of the server in the measured window."""
+        return float(self._first["server_total_us"])
 
     @property
     def connect_s(self) -> float:
@@ -163,7 +179,11 @@ class LoadResult:
                 "deliveries_per_s": round(self.deliveries_per_s),
                 **_percentiles("latency", self.latency),
                 **_percentiles("last_subscriber", self.last_subscriber),
+                "received_bytes": self.received_bytes,
+                "sent_bytes": self.sent_bytes,
             }
+            if load.awaits_replies:
+                row |= {"publishes": self.publish.count, **_percentiles("publish", self.publish)}
         if self.pings:
             row |= {"pings": self.pings, "ping_gap_max_ms": round(self.ping_gaps.max_ns / 1e6, 3)}
         if load.cuts or load.return_port:
@@ -215,6 +235,31 @@ class LoadResult:
         memory = self.memory_bytes_per_connection
         row["memory_bytes_per_connection"] = None if memory is None else round(memory)
         return row
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A part of the measured window, by when its messages were due.
+
+    Attributes:
+        start_s: Seconds from the start of the window.
+        latency: Of the deliveries of its messages.
+        publish: From when each was due until its publisher had the reply.
+    """
+
+    start_s: float
+    latency: _core.LoadHistogram
+    publish: _core.LoadHistogram
+
+
+def _slices(reports: Sequence[dict[str, Any]], slice_s: float) -> list[Slice]:
+    of_workers: Iterable[tuple[dict[str, Any], ...]] = zip_longest(
+        *(report["slices"] for report in reports), fillvalue=_EMPTY_SLICE
+    )
+    return [
+        Slice(number * slice_s, _merged(parts, "latency"), _merged(parts, "publish"))
+        for number, parts in enumerate(of_workers)
+    ]
 
 
 def _merged(reports: Sequence[dict[str, Any]], name: str) -> _core.LoadHistogram:

@@ -37,6 +37,7 @@ class Progress:
         published: Messages, those of the warm-up, too.
         completed: Of them, those that every subscriber has.
         deliveries: Deliveries, those of the warm-up, too.
+        measuring_since_ns: When the measured window began, as `time.monotonic_ns()` tells it; 0: not yet.
         is_measuring: The measured window has begun.
         is_over: It has ended.
     """
@@ -45,13 +46,14 @@ class Progress:
     published: int
     completed: int
     deliveries: int
+    measuring_since_ns: int
     is_measuring: bool
     is_over: bool
 
 
 def workers_for(connections: int, servers: int = 1) -> int:
     """How many worker processes that many connections, to so many servers, need on this machine."""
-    each = math.ceil(connections / servers)
+    each = max(1, math.ceil(connections / servers))
     return servers * math.ceil(each / min(WORKER_CONNECTIONS, connections_max()))
 
 

@@ -38,6 +38,13 @@ def to_json(report: _core.LoadReport) -> dict[str, Any]:
     return {
         "latency": histogram_to_json(report.latency),
         "last_subscriber": histogram_to_json(report.last_subscriber),
+        "publish": histogram_to_json(report.publish),
+        "slices": [
+            {"latency": histogram_to_json(each.latency), "publish": histogram_to_json(each.publish)}
+            for each in report.slices
+        ],
+        "received_bytes": report.received_bytes,
+        "sent_bytes": report.sent_bytes,
         "ping_gaps": histogram_to_json(report.ping_gaps),
         "pings": report.pings,
         "faults": {name: getattr(report, name) for name in FAULTS},

@@ -21,6 +21,7 @@ class DialectTest : public testing::Test, public LineEvents {
     return count;
   }
   void on_ping(Line& /*line*/) override { ++pings; }
+  void on_published(Line& /*line*/, std::uint64_t number) override { published.push_back(number); }
   void on_malformed(Line& /*line*/, std::string_view /*text*/) override { ++malformed; }
   void on_refused(Line& /*line*/, std::string_view why) override { refused = why; }
   void on_lost(Line& /*line*/, std::string_view why) override { lost = why; }
@@ -77,6 +78,7 @@ class DialectTest : public testing::Test, public LineEvents {
   Line line;
   std::string sent;
   std::vector<std::uint64_t> numbers;
+  std::vector<std::uint64_t> published;
   std::uint64_t malformed = 0;
   std::uint64_t pings = 0;
   int not_recovered = 0;
@@ -107,6 +109,40 @@ TEST_F(DialectTest, CentrifugeSubscribesAnswersPingsAndHearsPushes) {
   EXPECT_EQ(malformed, 1U);
   receive_text(R"({"id":3,"error":{"code":103}})");
   EXPECT_NE(refused.find("103"), std::string::npos);
+}
+
+TEST_F(DialectTest, RepliesToPublicationsAreToldWithTheirNumbers) {
+  settings.user = "u";
+  line.is_publisher = true;
+  dialect = make_publisher_dialect(settings, *this);
+  dialect->open(line);
+  upgrade();
+  take();
+  receive_text(R"({"id":1,"connect":{}})");
+  std::string frame;
+  dialect->append_publish(frame, "bench", data(7), 7);
+  EXPECT_NE(std::string(read_frame(frame.data(), frame.size())->payload).find("{\"id\":9,"),
+            std::string::npos);
+  receive_text("{\"id\":9,\"publish\":{\"offset\":1}}\n{\"id\":2,\"publish\":{}}");
+  EXPECT_EQ(published, (std::vector<std::uint64_t>{7, 0}));
+
+  settings.publish_by = "post";
+  line = {};
+  dialect = make_publisher_dialect(settings, *this);
+  for (int i = 0; i < 2; ++i) receive("HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n{\"result\":{}}");
+  EXPECT_EQ(published, (std::vector<std::uint64_t>{7, 0, 0, 1})) << "in the order of the messages";
+}
+
+TEST_F(DialectTest, SubscribersSayWhoTheyAre) {
+  settings.user = "member-";
+  settings.workers = 2;
+  settings.worker = 1;
+  line.index = 3;
+  for (const std::string transport : {"ws", "sse", "poll"}) {
+    start(transport);
+    EXPECT_NE(take().find("user=member-503"), std::string::npos) << transport;
+    line.stage = Line::Stage::connecting;
+  }
 }
 
 TEST_F(DialectTest, AWebSocketAnswersPingFramesAndTellsOfTheEnd) {

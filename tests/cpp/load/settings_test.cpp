@@ -52,6 +52,20 @@ TEST(LoadSettings, AComplaintNamesFieldAndValue) {
   EXPECT_TRUE(complaint(settings).starts_with("publish_by: 'ws' with nchan"));
 }
 
+TEST(LoadSettings, APublisherAloneWaitsForItsReplies) {
+  Settings settings = good();
+  settings.connections = 0;
+  EXPECT_TRUE(complaint(settings).starts_with("connections: 0"));
+  settings.awaits_replies = true;
+  settings.channels = 3;
+  EXPECT_EQ(complaint(settings), "");
+  settings.protocol = "raw";
+  EXPECT_TRUE(complaint(settings).starts_with("awaits_replies"));
+  settings = good();
+  settings.slice_s = 0.000'1;
+  EXPECT_TRUE(complaint(settings).starts_with("slice_s"));
+}
+
 TEST(LoadSettings, SharesCoverEveryConnectionOnce) {
   Settings settings = good();
   settings.connections = 10'001;

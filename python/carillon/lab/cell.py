@@ -1,0 +1,162 @@
+"""One cell of a comparison: a strategy, a transport, and a load."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from .capacity import LabError, inbox_entries_of
+
+if TYPE_CHECKING:
+    from .table import Row
+
+Strategy = Literal["write", "read", "hybrid", "adaptive"]
+Transport = Literal["ws", "sse", "poll", "memory"]
+
+STRATEGIES: tuple[Strategy, ...] = ("write", "read", "hybrid", "adaptive")
+TRANSPORTS: tuple[Transport, ...] = ("ws", "sse", "poll", "memory")
+CHANNEL = "lab"
+MEMBER = "m"  # and a number: connection i is that of member i
+PAYLOAD_BYTES_MIN = 20  # quotes and a number, by which the generator knows each message
+HISTORY = 1_000
+CHANNELS_PER_CONNECTION = 128  # the default limit of servers
+_WARMUP = 5
+_SLACK_S = 60.0
+HEARTBEATS = {"client": {"insecure": True, "ping_interval": "0s"}, "heartbeat": {"comment_interval_ms": 0}}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """What one fresh server is measured with.
+
+    Attributes:
+        strategy: How it fans out.
+        transport: How subscribers connect; `memory`: sinks in the process of the hub.
+        members: Of each channel.
+        online: Share of the members that have a connection, 0 to 1.
+        publish_rate: Publications per second, all channels together.
+        payload: Bytes of a publication: a JSON string with its quotes.
+        seconds: How long is published.
+        channels: Every member is in each of them; publications go to them in turn.
+        threshold: Members above which `hybrid` reads, and where `adaptive` begins.
+        sweep_interval_ms: Read mode: the online are served at most so often.
+    """
+
+    strategy: Strategy
+    transport: Transport
+    members: int
+    online: float
+    publish_rate: float
+    payload: int
+    seconds: float
+    channels: int = 1
+    threshold: int = 10_000
+    sweep_interval_ms: int = 100
+
+    def __post_init__(self) -> None:
+        """Raises LabError for what cannot be."""
+        _one_of("strategies", self.strategy, STRATEGIES)
+        _one_of("transports", self.transport, TRANSPORTS)
+        _at_least("members", self.members, 1)
+        _at_least("channels", self.channels, 1)
+        _at_least("threshold", self.threshold, 1)
+        _at_least("sweep_interval_ms", self.sweep_interval_ms, 1)
+        _at_least("payload", self.payload, PAYLOAD_BYTES_MIN)
+        if not 0 <= self.online <= 1:
+            raise LabError(f"online: {self.online!r}; give the share of members that are online, 0 to 1")
+        if not self.publish_rate > 0 or not self.seconds > 0:
+            raise LabError(
+                f"publish_rate: {self.publish_rate!r}, seconds: {self.seconds!r}; both must be above 0"
+            )
+
+    @property
+    def connections(self) -> int:
+        """Members that are online."""
+        return round(self.members * self.online)
+
+    @property
+    def publications(self) -> int:
+        """Messages of the measured window."""
+        return publications_of(self.publish_rate, self.seconds)
+
+    @property
+    def warmup(self) -> int:
+        """Messages before it, some to each channel."""
+        return _WARMUP * self.channels
+
+    @property
+    def give_up_s(self) -> float:
+        """A cell that takes longer is more than the machine can do."""
+        return 10 * self.seconds + _SLACK_S
+
+    def too_fast(self, so_far: str) -> str:
+        """Why it was given up, and what to do."""
+        return (
+            f"publish_rate: {self.publish_rate:g} per second is more than this machine can do ({self}): "
+            f"{so_far} after {self.give_up_s:.0f} s. Give a lower rate"
+        )
+
+    @property
+    def inbox_entries(self) -> int:
+        """Entries that the inboxes may come to hold."""
+        return inbox_entries_of(self.members, self.publications)
+
+    @property
+    def has_sockets(self) -> bool:
+        """Whether its subscribers are connections."""
+        return self.transport != "memory"
+
+    @property
+    def channel_names(self) -> list[str]:
+        """As the generator names them."""
+        return [CHANNEL] if self.channels == 1 else [f"{CHANNEL}-{i}" for i in range(self.channels)]
+
+    def member_names(self, first: int = 0, last: int | None = None) -> list[str]:
+        """Users; those that are online come first."""
+        return [f"{MEMBER}{i}" for i in range(first, self.members if last is None else last)]
+
+    def config(self) -> dict[str, Any]:
+        """Of the server: as in a configuration file. No heartbeats, so that every byte is a publication's."""
+        options = {
+            "history_size": HISTORY,
+            "history_ttl": "1h",
+            "fanout": self.strategy,
+            "fanout_threshold": self.threshold,
+            "sweep_interval": f"{self.sweep_interval_ms}ms",
+        }
+        limits = {"channels_per_connection": max(CHANNELS_PER_CONNECTION, self.channels)}
+        return {**HEARTBEATS, "limits": limits, "channels": {f"{CHANNEL}*": options}}
+
+    def to_row(self) -> Row:
+        """The columns that say what was measured."""
+        return {
+            "strategy": self.strategy,
+            "transport": self.transport,
+            "channels": self.channels,
+            "members": self.members,
+            "online": self.connections,
+            "publish_rate": self.publish_rate,
+            "payload": self.payload,
+            "threshold": self.threshold,
+            "sweep_interval_ms": self.sweep_interval_ms,
+        }
+
+    def __str__(self) -> str:
+        """In words, for a progress bar."""
+        return f"{self.strategy} over {self.transport}, {self.members:,} members, {self.connections:,} online"
+
+
+def publications_of(publish_rate: float, seconds: float) -> int:
+    """How many are due in so many seconds, the first one at once."""
+    return max(1, math.ceil(publish_rate * seconds - 1e-9))
+
+
+def _one_of(field: str, value: object, choices: tuple[str, ...]) -> None:
+    if value not in choices:
+        raise LabError(f"{field}: {value!r} is none of {', '.join(choices)}")
+
+
+def _at_least(field: str, value: int, least: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise LabError(f"{field}: {value!r}; give a whole number of at least {least}")

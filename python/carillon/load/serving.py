@@ -1,0 +1,112 @@
+"""A server in a process of its own, as a user would start it, beside the processes of the generator."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from .load import LoadError
+from .run import workers_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+_END_TIMEOUT_S = 30
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Which cores of this machine the server and the workers of the generator get.
+
+    Attributes:
+        threads: Shard threads of the server.
+        server_cores: Those of the server; none: wherever the system puts it.
+        generator_cores: Those of the workers, one after another.
+        has_own_cores: Neither takes time from the other, so the generator may spin.
+    """
+
+    threads: int
+    server_cores: Sequence[int]
+    generator_cores: Sequence[int]
+    has_own_cores: bool
+
+
+def place(connections: int, threads: int | None = None, *, is_own_server: bool = True) -> Placement:
+    """A core for each worker, the others for the server; all of them for all where there are too few."""
+    cores = sorted(os.sched_getaffinity(0))
+    workers = workers_for(connections)
+    if not is_own_server or len(cores) <= workers:
+        return Placement(threads or max(1, len(cores) - 1), (), (), has_own_cores=False)
+    server_cores = cores[:-workers]
+    return Placement(threads or len(server_cores), server_cores, cores[-workers:], has_own_cores=True)
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that accepts connections on this machine."""
+
+    host: str
+    port: int
+    pid: int
+
+
+@contextlib.contextmanager
+def serving(placement: Placement, config: Mapping[str, Any] | None = None) -> Iterator[RunningServer]:
+    """Runs a fresh server for the duration of the block.
+
+    Args:
+        placement: Its threads and cores.
+        config: As in a configuration file; None: the demo server.
+
+    Raises:
+        LoadError: It did not start.
+    """
+
+    def pin() -> None:
+        if placement.server_cores:
+            os.sched_setaffinity(0, placement.server_cores)
+
+    command = [sys.executable, "-m", "carillon", "serve", "--port", "0", "--threads", str(placement.threads)]
+    command += ["--no-access-log", "--log-level", "warning", "--shutdown-timeout", "0s"]
+    with contextlib.ExitStack() as files:
+        if config is not None:
+            folder = Path(files.enter_context(tempfile.TemporaryDirectory()))
+            (folder / "carillon.json").write_text(json.dumps(config))
+            command += ["--config", str(folder / "carillon.json")]
+        errors = files.enter_context(tempfile.TemporaryFile("w+"))
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env={name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")},
+            preexec_fn=pin,
+        )
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            url = next((word for word in line.split() if word.startswith("http://")), None)
+            if url is None:
+                errors.seek(0)
+                said = errors.read().strip().splitlines()
+                raise LoadError(f"the server did not start: {said[-1] if said else 'it said nothing'}")
+            parts = urlsplit(url)
+            yield RunningServer(parts.hostname or "127.0.0.1", parts.port or 80, process.pid)
+        finally:
+            process.terminate()
+            try:
+                process.wait(_END_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            assert process.stdout is not None
+            process.stdout.close()
