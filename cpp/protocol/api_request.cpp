@@ -158,7 +158,7 @@ bool BodyReader::read_drain_field(std::string_view key) {
     const auto value = json_uint64(raw);
     constexpr std::uint64_t kDayMs = 86'400'000;
     if (!value || *value > kDayMs) return std::nullopt;
-    return std::optional<std::uint64_t>(*value);
+    return std::make_optional(value);
   };
   if (key == "deadline_ms") return read_value(request_.deadline_ms, number);
   if (key == "pace_ms") return read_value(request_.pace_ms, number);
@@ -170,7 +170,7 @@ bool BodyReader::read_fan_out_field(std::string_view key) {
   const auto number = [](std::string_view raw) -> std::optional<std::optional<std::int64_t>> {
     const auto value = json_int64(raw);
     if (!value) return std::nullopt;
-    return std::optional<std::int64_t>(*value);
+    return std::make_optional(value);
   };
   if (key == "users" && has_users()) return read_texts(request_.users);
   if (key == "user" && has_user()) return read_text(request_.user);

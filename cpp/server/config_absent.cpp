@@ -61,7 +61,9 @@ constexpr std::array kAbsent{
     Absent{"channel.namespace_boundary", "this version knows ':' only"},
     Absent{"channel.user_boundary", kTokens},
     Absent{"channel.user_separator", kTokens},
-    Absent{"rpc", "this version has no remote procedure calls yet"},
+    Absent{"rpc",
+           "this version has the remote procedures of its own only: carillon.inbox, carillon.unread, "
+           "carillon.mark_read"},
     Absent{"proxies", kProxies},
     Absent{"consumers", "this version reads from no queue or database yet"},
     Absent{"engine", kOneNode},

@@ -350,12 +350,15 @@ class Server(HookDecorators, FanOutMethods):
     ) -> Position:
         """Publishes, and waits (without the GIL) if the store makes it wait.
 
+        Where the channel has members and is in write mode, it returns when all their inboxes have it.
+
         Args:
             channel: Where.
             data: dict, list, str, number, bool or None (sent as JSON), or any buffer (sent as binary).
             json: The buffer is JSON text: it is validated and passed on byte for byte.
             tags: Short texts that travel with the publication.
-            key: Conflation key: of publications with one key, only the newest matters.
+            key: Conflation key: on a channel with `conflate`, only the newest of a key in one write is
+                delivered.
             idempotency_key: A second publish with this key returns the position of the first.
             skip_history: Deliver to those who are there, keep nothing.
 

@@ -391,10 +391,10 @@ Position World::publish(std::string_view channel, std::string data, PublishOptio
   Publication publication;
   publication.data = std::move(data);
   publication.content = content;
-  Position position;
+  const auto position = std::make_shared<Position>();  // the answer may come later: once it is in all inboxes
   hub.publish(channel, std::move(publication), publish_options,
-              [&](const AppendResult& result) { position = result.position; });
-  return position;
+              [position](const AppendResult& result) { *position = result.position; });
+  return *position;
 }
 
 Ledger World::ledger() {

@@ -27,9 +27,12 @@ TEST(WebSocketRpc, TheInboxIsThatOfTheConnectionsUser) {
   bob.connect("?user=bob");
   add_members(world, "a", {"ann"});
   add_members(world, "b", {"ann", "bob"});
-  const std::string epoch(world.publish("a", R"({"x":1})").epoch.text());
+  world.publish("a", R"({"x":1})");
   world.publish("b", "2");
   world.run();
+  Position top;
+  world.hub.history("a", {}, [&top](const HistoryResult& found) { top = found.top; });
+  const std::string epoch(top.epoch.text());
   const Json inbox = rpc(ann, "carillon.inbox")["rpc"]["data"];
   ASSERT_EQ(inbox["items"].size(), 2U);
   EXPECT_EQ(inbox["items"][0],
