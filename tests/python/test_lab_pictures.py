@@ -236,9 +236,10 @@ def test_capacity_names_what_runs_out() -> None:
         for users in (10_000, 100_000)
     ]
     picture = lab.plot_capacity(rows)
-    assert picture.finding == (
-        "50,000 connections need 50 gateways (hybrid); what runs out first: connections"
-    )
+    assert picture.finding == "50,000 connections need 50 gateways (first to run out: connections)"
+    assert any(text.startswith("50% online") for text in texts(picture)), "of all users"
+    worse = [*rows, rows[-1] | {"strategy": "write", "bottleneck": "broker", "gateways_needed": 1}]
+    assert lab.plot_capacity(worse).finding.endswith("; the broker cannot keep up with write")
     with pytest.raises(lab.LabError, match="no gateways"):
         lab.plot_capacity(ROWS)
 

@@ -36,6 +36,7 @@ class Simulation:
         utilisation: Share of its cores that each gateway used, 1 being all of them all the time.
         network_utilisation: The same of its network card.
         broker_utilisation: The same of each partition of the broker; empty for one gateway.
+        online: Share of users that have a connection, 0 to 1.
         connections: Online users.
         connection_bytes: Memory of one.
         read_channels: Channels in read mode, of those that were published to.
@@ -56,6 +57,7 @@ class Simulation:
     utilisation: Floats
     network_utilisation: Floats
     broker_utilisation: Floats
+    online: float
     connections: int
     connection_bytes: float
     read_channels: int
@@ -97,6 +99,7 @@ class Simulation:
         return {
             **self.settings,
             "online": self.connections,
+            "online_share": self.online,
             "publications": self.publications,
             "deliveries": self.deliveries,
             **self.publish.to_row("publish"),

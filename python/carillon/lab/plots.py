@@ -222,12 +222,14 @@ def plot_capacity(table: Table) -> Picture:
         name: sorted((row for row in rows if row["strategy"] == name), key=lambda row: row["online"])
         for name in _strategies(rows)
     }
-    largest = max((path[-1] for path in paths.values()), key=lambda row: row["online"])
-    cheapest = min((path[-1] for path in paths.values()), key=lambda row: row["gateways_needed"])
-    finding = (
-        f"{quantity(largest['online'])} connections need {cheapest['gateways_needed']:,} gateways "
-        f"({cheapest['strategy']}); what runs out first: {cheapest['bottleneck']}"
-    )
+    last = [path[-1] for path in paths.values()]
+    overloaded = [row["strategy"] for row in last if row["bottleneck"] == "broker"]
+    cheapest = min(last, key=lambda row: (row["bottleneck"] == "broker", row["gateways_needed"]))
+    finding = f"{quantity(cheapest['online'])} connections need {cheapest['gateways_needed']:,} gateways"
+    if len(overloaded) < len(last):
+        finding += f" (first to run out: {cheapest['bottleneck']})"
+    if overloaded:
+        finding += f"; the broker cannot keep up with {' and '.join(overloaded)}"
     picture, axes = new_axes(finding, _conditions(rows, is_strict=False))
     for name, path in paths.items():
         points = [(row["online"], row["gateways_needed"]) for row in path]
@@ -331,7 +333,11 @@ def _conditions(rows: Sequence[Row], *, is_strict: bool = True) -> str:
             shared[name] = values.pop()
         elif is_strict:
             raise LabError(f"table: its rows differ in {name} ({_list(values)}): choose those of one")
-    shares = {round(row["online"] / row["members"], 2) for row in rows if row["members"] >= 100}
+    shares = {
+        round(row.get("online_share", row["online"] / row["members"]), 2)
+        for row in rows
+        if row["members"] >= 100
+    }
     if len(shares) > 1 and is_strict:
         raise LabError(f"table: its rows differ in the share that is online ({_list(shares)}): choose one")
     words = []

@@ -230,6 +230,7 @@ class _Run:
             utilisation=busy_s.mean(axis=1) / self.settings.seconds,
             network_utilisation=nic_busy_s / self.settings.seconds,
             broker_utilisation=broker_busy_s / self.settings.seconds if fleet.has_broker else np.zeros(0),
+            online=self.settings.online,
             connections=round(self.settings.population.users * self.settings.online),
             connection_bytes=costs.of(self.settings.transport).connection_bytes,
             read_channels=int(self.is_read.sum()),
