@@ -342,6 +342,59 @@ def test_members_inboxes_and_a_strategy_chosen_at_run_time_move(launch: Callable
         assert api("stats")["inbox_entries"] == 9, "b still writes, a still reads"
 
 
+@pytest.mark.slow
+def test_inboxes_are_whole_after_takeovers_in_the_middle_of_writing_them(
+    launch: Callable[..., Process], tmp_path: Path
+) -> None:
+    config = tmp_path / "long.json"
+    config.write_text('{"client": {"insecure": true}, "channels": {"a": {"history_size": 100000}}}')
+    server = launch(0, "--config", str(config))
+    url = f"http://127.0.0.1:{server.port}/api"
+    users = [f"user-{number}" for number in range(10_000)]
+    is_over = threading.Event()
+    errors: list[Json] = []
+
+    def publish(publisher: int) -> None:
+        with httpx.Client(base_url=url, trust_env=False, timeout=15) as client:
+            for number in range(1_000_000):
+                request = {"channel": "a", "data": number, "idempotency_key": f"{publisher}-{number}"}
+                answer = client.post("publish", json=request).json()
+                if "error" in answer:
+                    errors.append(answer)
+                if is_over.is_set():
+                    return
+
+    with httpx.Client(base_url=url, trust_env=False) as client:
+        client.post("add_members", json={"channel": "a", "users": users})
+        publishers = [threading.Thread(target=publish, args=(number,)) for number in range(3)]
+        for each in publishers:
+            each.start()
+        try:
+            for turn, threads in enumerate((2, 1, 3)):
+                time.sleep(0.3)
+                strategy = "write" if turn % 2 else "read"
+                client.post("set_fanout", json={"channel": "a", "strategy": strategy})
+                time.sleep(0.3)
+                old = server
+                server = launch(old.port, "--config", str(config), "--takeover", "--threads", str(threads))
+                assert old.ended() == 0
+        finally:
+            is_over.set()
+            for each in publishers:
+                each.join()
+        assert not errors, errors[:3]
+        top = client.post("history", json={"channel": "a"}).json()["result"]["offset"]
+        for user in (users[0], users[-1]):
+            read: list[int] = []
+            has_more = True
+            while has_more:
+                inbox = client.post("inbox", json={"user": user, "limit": 1000}).json()["result"]
+                read += [item["offset"] for item in inbox["items"]]
+                client.post("mark_read", json={"user": user, "channel": "a", "offset": read[-1]})
+                has_more = inbox["has_more"]
+            assert read == list(range(1, top + 1)), user
+
+
 def run_takeover(runtime: Path, port: int, *arguments: str, **options: Any) -> tuple[int, str]:
     """`carillon serve --takeover` that fails: exit code and what it says."""
     done = subprocess.run(
