@@ -230,7 +230,7 @@ void Worker::on_live(Line& line) {
 // ---- one turn of the loop
 
 std::uint64_t Worker::wait_ns() const {
-  if (settings_.is_spinning) return 0;
+  if (settings_.is_spinning || cuts_.to_cut > 0) return 0;
   if (cuts_.is_under_way) return kNsPerS / 1000;
   return settings_.workers > 1 ? kBoardWaitNs : kWaitNs;
 }

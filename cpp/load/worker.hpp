@@ -76,6 +76,7 @@ class Worker final : private LineEvents {
   // Cuts, in worker_cuts.cpp.
   void step_cuts();
   void cut();
+  void cut_some();
   void send_away(Line& line, std::uint64_t until_ns);
   /// A subscriber whose link can be cut: it comes back by itself.
   [[nodiscard]] bool comes_back(const Line& line) const;
@@ -120,9 +121,11 @@ class Worker final : private LineEvents {
   struct Cuts {
     using Return = std::pair<std::uint64_t, Line*>;  // when, who
     std::priority_queue<Return, std::vector<Return>, std::greater<>> away;
-    std::minstd_rand random;
+    // The same returns in every run.
+    std::minstd_rand random;    // NOLINT(bugprone-random-generator-seed)
     std::uint64_t next_ns = 0;  // 0: not yet
     std::uint64_t done = 0;
+    std::size_t to_cut = 0;        // so many subscribers are to be looked at for the cut under way
     std::uint64_t returns_ns = 0;  // of the cut under way: when the first one comes back
     std::uint64_t quiet_ns = 0;    // when all were live again
     CpuTime cpu_before;
