@@ -126,13 +126,20 @@ void FanOutRequests::mark_read(std::string_view user, std::string_view channel, 
 Refusal FanOutRequests::set_fan_out(std::string_view channel, std::string_view strategy,
                                     std::optional<std::int64_t> threshold) const {
   if (Refusal refusal = check_channel(channel); refusal.is_refused()) return refusal;
+  if (strategy == kConfigured && threshold)
+    return bad("threshold: is that of the configuration where the strategy is; leave it out");
+  if (strategy == kConfigured) {
+    hub_.set_fan_out(channel, std::nullopt, std::nullopt);
+    return {};
+  }
   const auto* const found = std::find(kFanOutNames.begin(), kFanOutNames.end(), strategy);
   if (found == kFanOutNames.end()) {
     std::string names;
     for (const std::string_view name : kFanOutNames) {
-      if (!names.empty()) names += name == kFanOutNames.back() ? " or " : ", ";
+      if (!names.empty()) names += ", ";
       names += name;
     }
+    names += " or " + std::string(kConfigured);
     return bad("strategy: " + quoted(strategy) + " is not known; use " + names);
   }
   if (threshold && *threshold < 1)

@@ -164,7 +164,7 @@ class FanOutMethods:
         """
         _asked(self._running().mark_read, user, channel, offset)
 
-    def set_fanout(self, channel: str, strategy: Strategy, *, threshold: int | None = None) -> None:
+    def set_fanout(self, channel: str, strategy: Strategy | None, *, threshold: int | None = None) -> None:
         """Another strategy for one channel, while it is live. Nothing is lost, repeated or reordered by it.
 
         It holds from the next publication on, until the server stops, in the place of what the configuration
@@ -172,13 +172,13 @@ class FanOutMethods:
 
         Args:
             channel: Which.
-            strategy: One of `carillon.fanout.STRATEGIES`.
+            strategy: One of `carillon.fanout.STRATEGIES`; None: what the configuration says, again.
             threshold: Members above which "hybrid" and "adaptive" read; by default that of the configuration.
 
         Raises:
             ValueError: The strategy is not known, or the channel name or the threshold is not valid.
         """
-        _asked(self._running().set_fan_out, channel, strategy, threshold)
+        _asked(self._running().set_fan_out, channel, strategy or "configured", threshold)
 
     def fanout(self, channel: str) -> FanOut:
         """What the fan-out of a channel is like now.

@@ -86,6 +86,8 @@ def test_a_strategy_is_changed_while_it_is_live(carillon_server: Server) -> None
     carillon_server.set_fanout("a", "read")
     assert carillon_server.fanout("a").mode == "read"
     assert carillon_server.fanout("a").threshold == 10_000
+    carillon_server.set_fanout("a", None)
+    assert carillon_server.fanout("a").strategy == "write", "as configured"
 
 
 @pytest.mark.parametrize("strategy", ["write", "read"])
@@ -170,7 +172,7 @@ async def test_every_way_to_publish_waits_for_the_inboxes(carillon_server: Serve
         (lambda server: server.mark_read("ann", "a", 2), "offset: 2 is above the newest publication of 'a'"),
         (
             lambda server: server.set_fanout("a", "push"),
-            "'push' is not known; use write, read, hybrid or adap",
+            "'push' is not known; use write, read, hybrid, adap",
         ),
         (lambda server: server.set_fanout("a", "hybrid", threshold=0), "threshold: 0 is too small"),
         (lambda server: server.fanout(""), "is no channel name"),

@@ -272,7 +272,7 @@ async def test_refusals_name_what_is_wrong(serve: Callable[..., Server]) -> None
             107,
             "above the newest publication of 'c'",
         ),
-        ("set_fanout", {"channel": "c", "strategy": "push"}, 107, "write, read, hybrid or adaptive"),
+        ("set_fanout", {"channel": "c", "strategy": "push"}, 107, "write, read, hybrid, adaptive or configured"),
         ("set_fanout", {"channel": "c", "strategy": "hybrid", "threshold": 0}, 107, "threshold: 0"),
         ("fanout", {}, 107, "channel"),
     ]
