@@ -14,6 +14,7 @@
 #include <string_view>
 #include <system_error>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include "gateway/uring_flush.hpp"
@@ -183,7 +184,17 @@ bool Gateway::hold(Millis answers_ms, HoldPoint::Time until) {
   };
   bool is_held = wait_for_all();
   if (is_held) {
-    for (const auto& shard : shards_) shard->hold(add_point(), answers_ms);
+    // None reads any more, but none stops either before all have their answers: an inbox that one waits for
+    // may be another one's to write. Since nothing is read, who is at rest has no more work for others.
+    std::vector<std::shared_ptr<HoldPoint>> points;
+    for (const auto& shard : shards_) shard->hold(points.emplace_back(add_point()), answers_ms);
+    const auto answers_until =
+        std::min(until, HoldPoint::Clock::now() + std::chrono::milliseconds(answers_ms));
+    for (const auto& point : points) std::ignore = point->wait_rest(answers_until);
+    for (std::size_t i = 0; i < points.size(); ++i) {
+      points[i]->let_stop();
+      shards_[i]->stop_soon();
+    }
     is_held = wait_for_all();
   }
   if (!is_held) resume();

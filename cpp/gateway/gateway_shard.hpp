@@ -99,6 +99,10 @@ class GatewayShard final : private ConnectionHost {
   /// Reads nothing more, waits up to `answers_ms` for answers that sessions wait for, and stops at `point`.
   /// Any thread.
   void hold(std::shared_ptr<HoldPoint> point, Millis answers_ms);
+  /// The point has let it stop: another turn, in which it does.
+  void stop_soon() {
+    shard_.post([] {});
+  }
   /// Writes down every connection that can be moved; `left_behind` are the clients of the others. While held.
   void save(GatewayState& state, std::vector<int>& descriptors, std::vector<std::string>& left_behind);
   /// A saved connection goes on here. Before start(), with the shard bound to this thread.

@@ -21,10 +21,12 @@ void GatewayShard::hold(std::shared_ptr<HoldPoint> point, Millis answers_ms) {
 
 void GatewayShard::stop_if_at_rest() {
   if (!hold_->is_over()) {
-    if (shard_.is_under_way() || !output_.is_empty()) return;  // another turn is posted
+    const bool is_busy = shard_.is_under_way() || !output_.is_empty();
     const bool is_asking = std::any_of(connections_.begin(), connections_.end(), [](const auto& connection) {
       return !connection->is_lingering && connection->session->has_open_question();
     });
+    hold_->rest(!is_busy && !is_asking);
+    if (is_busy || !hold_->may_stop()) return;  // another turn is posted, or will be
     clock_.refresh();
     if (is_asking && clock_.now_ms() < answers_until_ms_) return;  // the answer, or a tick, leads here again
   }

@@ -26,6 +26,26 @@ class HoldPoint {
     changed_.wait(lock, [this] { return is_over_; });
     return next_;
   }
+  /// Has the thread nothing left to do? Told before it stops: another one may need it until that has nothing
+  /// left either.
+  void rest(bool is_at_rest) {
+    const std::lock_guard lock(mutex_);
+    is_at_rest_ = is_at_rest;
+    if (is_at_rest) changed_.notify_all();
+  }
+  /// False: the thread did not come to rest in time.
+  [[nodiscard]] bool wait_rest(Time until) {
+    std::unique_lock lock(mutex_);
+    return changed_.wait_until(lock, until, [this] { return is_at_rest_ || is_stopped_; });
+  }
+  void let_stop() {
+    const std::lock_guard lock(mutex_);
+    may_stop_ = true;
+  }
+  [[nodiscard]] bool may_stop() const {
+    const std::lock_guard lock(mutex_);
+    return may_stop_;
+  }
   /// False: the thread did not stop in time.
   [[nodiscard]] bool wait_stopped(Time until) {
     std::unique_lock lock(mutex_);
@@ -45,6 +65,8 @@ class HoldPoint {
  private:
   mutable std::mutex mutex_;
   std::condition_variable changed_;
+  bool is_at_rest_ = false;
+  bool may_stop_ = false;
   bool is_stopped_ = false;
   bool is_over_ = false;
   Next next_ = Next::go_on;
