@@ -1,5 +1,6 @@
 // Members, what is written into their inboxes, and which strategy a channel has.
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "hub/hub.hpp"
@@ -59,7 +60,7 @@ Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, Pub
       const std::lock_guard lock(channel->mutex);
       InboxWalk* walk = channel->walk.get();
       const bool is_to_come = result.error == StoreError::none && walk != nullptr && walk->is_running &&
-                              result.position.offset > walk->entered &&
+                              !walk->ranges.empty() && result.position.offset > walk->entered &&
                               result.position.offset <= walk->ranges.back().last;
       if (is_to_come) {
         walk->waiters.push_back({result.position.offset, [done, result](bool is_entered) {
@@ -108,7 +109,12 @@ void Hub::walk(const std::shared_ptr<Channel>& channel) {
   InboxWalk::Range range;
   {
     const std::lock_guard lock(channel->mutex);
-    range = channel->walk->ranges.front();
+    InboxWalk& walk = *channel->walk;
+    if (walk.ranges.empty()) {  // it was finished at once
+      walk.is_running = false;
+      return;
+    }
+    range = walk.ranges.front();
   }
   const std::int64_t begin = clock_.now_ns();
   store_.enter(channel->name, range.first, range.last, limits_.inbox_members_per_turn,
@@ -135,6 +141,26 @@ void Hub::on_entered(const std::shared_ptr<Channel>& channel, const EnterResult&
     walk.waiters.erase(walk.waiters.begin(), later);
   }
   if (has_more) post_walk(channel);
+  for (const auto& waiter : told) waiter.then(true);
+}
+
+void Hub::finish_walks(const EnterAll& enter) {
+  std::vector<InboxWalk::Waiter> told;
+  for (const Stripe& stripe : stripes_) {
+    const std::lock_guard lock(stripe.mutex);
+    for (const auto& [name, channel] : stripe.channels) {
+      const std::lock_guard channel_lock(channel->mutex);
+      if (!channel->walk || !channel->walk->is_running) continue;  // it stays so until its next turn has come
+      InboxWalk& walk = *channel->walk;
+      for (const InboxWalk::Range& range : std::exchange(walk.ranges, {})) {
+        const EnterStep step = enter(name, range.first, range.last);
+        inbox_entries_.fetch_add(step.entered * (range.last + 1 - range.first), std::memory_order_relaxed);
+        walk.entered = range.last;
+      }
+      std::move(walk.waiters.begin(), walk.waiters.end(), std::back_inserter(told));
+      walk.waiters.clear();
+    }
+  }
   for (const auto& waiter : told) waiter.then(true);
 }
 
