@@ -117,6 +117,8 @@ void Hub::on_announced(const Announcement& announcement) {
   {
     const std::lock_guard lock(channel->mutex);
     accept(*channel, announcement.epoch, announcement.entry);
+    // The store's count is right however answers to changes of it have overtaken one another.
+    if (announcement.entry->is_stored()) channel->fan_out.members = announcement.members;
     if (announcement.members > 0 && announcement.mode == FanOutMode::write)
       is_walk_due = add_to_walk(*channel, announcement.entry->offset);
     is_hole = !channel->held_back.empty() && !channel->is_filling;

@@ -16,7 +16,7 @@ void Hub::add_members(std::string_view name, std::span<const std::string> users,
   // From now on who publishes waits for inboxes: those of the first members, too.
   channel->fan_out.members.fetch_add(users.size());
   store_.add_members(name, users, [channel, done = std::move(done)](const MembersResult& result) {
-    channel->fan_out.members = result.members;
+    if (result.error == StoreError::none) channel->fan_out.members = result.members;
     done(result.error == StoreError::none ? FanOutError::none : FanOutError::unavailable, result);
   });
 }
