@@ -81,7 +81,13 @@ class ChannelFanOut {
             switches()};
   }
 
+  /// Is what is published to be entered into inboxes, as far as the publisher can know?
+  [[nodiscard]] bool may_have_members() const {
+    return members.load(std::memory_order_relaxed) > 0 || joins.load(std::memory_order_relaxed) > 0;
+  }
+
   std::atomic<std::size_t> members{0};      ///< as the store last told
+  std::atomic<std::size_t> joins{0};        ///< requests to add members that the store has not answered
   std::atomic<std::size_t> subscribers{0};  ///< on all shards
 
  private:
@@ -113,6 +119,7 @@ struct InboxWalk {
   };
   std::deque<Range> ranges;  ///< to be entered; the first is under way while `is_running`
   Offset entered = 0;        ///< everything up to here that was to be entered is
+  Offset given_up = 0;       ///< what is above `entered` up to here is not: no thread was there to do it
   bool is_running = false;
   std::vector<Waiter> waiters;  ///< by offset
 };

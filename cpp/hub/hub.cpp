@@ -93,7 +93,7 @@ void Hub::publish(std::string_view name, Publication publication, const PublishO
   append.is_ephemeral = options.skip_history || !channel->options.has_history();
   append.idempotency_key = options.idempotency_key;
   append.mode = channel->fan_out.decide(channel->options, adaptive_.factor());
-  if (append.mode == FanOutMode::write && channel->fan_out.members.load(std::memory_order_relaxed) > 0)
+  if (append.mode == FanOutMode::write && channel->fan_out.may_have_members())
     done = after_inboxes(channel, std::move(done));
   store_.append(name, std::move(entry), append, std::move(done));
   if (history_bytes() > relieve_above_.load(std::memory_order_relaxed)) relieve_pressure();
@@ -112,13 +112,13 @@ void Hub::announce(std::string_view name, EntryKind kind, std::string info_json)
 
 void Hub::on_announced(const Announcement& announcement) {
   const auto channel = find_or_add(announcement.channel);
+  // In order, other than the answers to those who add and remove them at the same time.
+  if (announcement.entry->is_stored()) channel->fan_out.members = announcement.members;
   bool is_hole = false;
   bool is_walk_due = false;
   {
     const std::lock_guard lock(channel->mutex);
     accept(*channel, announcement.epoch, announcement.entry);
-    // The store's count is right however answers to changes of it have overtaken one another.
-    if (announcement.entry->is_stored()) channel->fan_out.members = announcement.members;
     if (announcement.members > 0 && announcement.mode == FanOutMode::write)
       is_walk_due = add_to_walk(*channel, announcement.entry->offset);
     is_hole = !channel->held_back.empty() && !channel->is_filling;

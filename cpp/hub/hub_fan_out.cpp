@@ -14,9 +14,10 @@ void Hub::add_members(std::string_view name, std::span<const std::string> users,
   const auto channel = open_channel(name);
   if (!channel->options.has_history()) return done(FanOutError::no_history, {});
   // From now on who publishes waits for inboxes: those of the first members, too.
-  channel->fan_out.members.fetch_add(users.size());
+  channel->fan_out.joins.fetch_add(1);
   store_.add_members(name, users, [channel, done = std::move(done)](const MembersResult& result) {
     if (result.error == StoreError::none) channel->fan_out.members = result.members;
+    channel->fan_out.joins.fetch_sub(1);
     done(result.error == StoreError::none ? FanOutError::none : FanOutError::unavailable, result);
   });
 }
@@ -56,22 +57,25 @@ FanOutState Hub::fan_out(std::string_view name) {
 
 Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, PublishDone done) {
   return [channel, done = std::move(done)](const AppendResult& result) {
+    const Offset offset = result.position.offset;
+    const auto tell = [done, result](bool is_entered) {
+      AppendResult told = result;
+      if (!is_entered) told.error = StoreError::unavailable;
+      done(told);
+    };
+    bool is_entered = true;
     {
       const std::lock_guard lock(channel->mutex);
       InboxWalk* walk = channel->walk.get();
-      const bool is_to_come = result.error == StoreError::none && walk != nullptr && walk->is_running &&
-                              !walk->ranges.empty() && result.position.offset > walk->entered &&
-                              result.position.offset <= walk->ranges.back().last;
-      if (is_to_come) {
-        walk->waiters.push_back({result.position.offset, [done, result](bool is_entered) {
-                                   AppendResult told = result;
-                                   if (!is_entered) told.error = StoreError::unavailable;
-                                   done(told);
-                                 }});
-        return;
+      if (result.error == StoreError::none && walk != nullptr && offset > walk->entered) {
+        if (walk->is_running && offset <= walk->ranges.back().last) {
+          walk->waiters.push_back({offset, tell});
+          return;
+        }
+        is_entered = offset > walk->given_up;
       }
     }
-    done(result);
+    tell(is_entered);
   };
 }
 
@@ -96,10 +100,12 @@ void Hub::post_walk(const std::shared_ptr<Channel>& channel) {
   }
   if (shard == nullptr) return end_walk(*channel);
   auto receipt = std::make_shared<Receipt>([this, channel](bool has_run) {
-    if (has_run) {
+    if (!has_run) return end_walk(*channel);
+    try {
       walk(channel);
-    } else {
+    } catch (...) {  // the thread dies of it: whoever waits hears so first
       end_walk(*channel);
+      throw;
     }
   });
   shard->post([receipt = std::move(receipt)] { receipt->give(true); });
@@ -168,8 +174,9 @@ void Hub::end_walk(Channel& channel) {
   std::vector<InboxWalk::Waiter> told;
   {
     const std::lock_guard lock(channel.mutex);
+    if (!std::exchange(channel.walk->is_running, false)) return;
+    channel.walk->given_up = channel.walk->ranges.back().last;
     channel.walk->ranges.clear();
-    channel.walk->is_running = false;
     told.swap(channel.walk->waiters);
   }
   for (const auto& waiter : told) waiter.then(false);

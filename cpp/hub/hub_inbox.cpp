@@ -95,9 +95,10 @@ void Hub::resolve(const std::shared_ptr<InboxRead>& read, std::size_t index, con
       part.push_back({range.channel, range.epoch, entry, entry->offset, entry->offset});
       next = entry->offset + 1;
     }
-    // Nothing is there from here on, unless it is merely more than was asked for.
+    // Nothing is there from here on, unless it is merely more than was asked for, or still to be announced.
     const bool is_cut = part.size() >= read->limit && next <= range.last;
-    if (!is_cut && found.error != HistoryError::unavailable) add_gap(next, range.last);
+    const Offset last = found.top.epoch == range.epoch ? std::min(range.last, found.top.offset) : range.last;
+    if (!is_cut && found.error != HistoryError::unavailable) add_gap(next, last);
     const std::lock_guard lock(read->mutex);
     if (found.error == HistoryError::unavailable) read->inbox.error = StoreError::unavailable;
     if (--read->missing > 0) return;

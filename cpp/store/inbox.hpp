@@ -32,7 +32,9 @@ struct InboxRange {
 /// What a user has not read. Every publication is in one range, and in one only.
 struct InboxContent {
   std::vector<InboxRange> entered;  ///< oldest first, by time of entry; the first of them, up to the limit
-  std::vector<InboxRange> merged;   ///< what no inbox holds, and logs may: ascending within a channel
+  /// What no inbox holds, and logs may: ascending within a channel, and nothing behind what the limit has
+  /// left out of `entered` there: who marks as read what is shown marks nothing else.
+  std::vector<InboxRange> merged;
   std::vector<std::pair<std::string, std::uint64_t>> unread;  ///< publications by channel, all of them
   /// Of channels that the user has left there was more than is remembered: some of it is not here.
   bool is_incomplete = false;

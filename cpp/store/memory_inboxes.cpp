@@ -9,7 +9,7 @@ namespace carillon {
 namespace {
 struct ByRoster {
   static std::uint32_t number(std::uint32_t roster) { return roster; }
-  static std::uint32_t number(const auto& membership) { return membership.number(); }
+  static std::uint32_t number(const auto& of_roster) { return of_roster.number(); }
   bool operator()(const auto& left, const auto& right) const { return number(left) < number(right); }
 };
 }  // namespace
@@ -34,15 +34,16 @@ std::size_t MemoryInboxes::on_appended(const std::shared_ptr<Roster>& roster, Of
                                        FanOutMode mode) {
   roster->top_.store(offset);
   if (mode == FanOutMode::read && roster->last_read_mode_.exchange(offset) == 0) start_reading(roster);
-  return roster->count_.load();
+  const std::size_t members = roster->count_.load();
+  if (mode == FanOutMode::write && members > 0) roster->to_enter_.store(offset);
+  return members;
 }
 
 void MemoryInboxes::start_reading(const std::shared_ptr<Roster>& roster) {
   const std::unique_lock lock(reading_mutex_);
-  std::erase_if(reading_, [](const auto& known) { return known.expired(); });
-  reading_.push_back(roster);
-  std::sort(reading_.begin(), reading_.end(),
-            [](const auto& a, const auto& b) { return a.lock()->number_ < b.lock()->number_; });
+  std::erase_if(reading_, [](const Reading& known) { return known.roster.expired(); });
+  const Reading reading{roster->number_, roster};
+  reading_.insert(std::upper_bound(reading_.begin(), reading_.end(), reading, ByRoster{}), reading);
   reading_count_.store(reading_.size());
 }
 
@@ -52,10 +53,12 @@ void MemoryInboxes::add(const std::shared_ptr<Roster>& roster, std::span<const s
     const std::uint32_t number = stripe_of(name);
     Stripe& stripe = stripes_[number];
     const std::lock_guard stripe_lock(stripe.mutex);
-    const auto node = stripe.users.try_emplace(name).first;
+    const auto [node, is_new] = stripe.users.try_emplace(name);
     User& user = node->second;
-    user.name = &node->first;
-    user.stripe = number;
+    if (is_new) {  // once: walks over other channels read both without the stripe's lock
+      user.name = &node->first;
+      user.stripe = number;
+    }
     const auto known = memberships_of(user, roster->number_);
     if (!known.empty() && known.back().until == kStill) continue;
     Membership membership;
@@ -85,9 +88,9 @@ void MemoryInboxes::remove(Roster& roster, std::span<const std::string> users) {
       if (known.empty() || known.back().until != kStill) continue;
       slot = known.back().slot;
       close(user, roster);
-      leave_slot(roster, slot);
       if (user.memberships.empty()) stripe.users.erase(found);
     }
+    leave_slot(roster, slot);  // without the lock: those who move have locks of their own
     roster.count_.fetch_sub(1);
   }
 }
@@ -123,6 +126,7 @@ void MemoryInboxes::erase(User& user, std::size_t membership) {
 void MemoryInboxes::move_slot(Roster& roster, std::size_t from, std::size_t to) {
   if (from == to) return;
   User& user = *roster.members_[from];
+  const std::lock_guard stripe_lock(stripes_[user.stripe].mutex);
   roster.members_[to] = &user;
   memberships_of(user, roster.number_).back().slot = static_cast<std::uint32_t>(to);
 }
@@ -169,7 +173,10 @@ EnterStep MemoryInboxes::enter(Roster& roster, Offset first, Offset last, std::s
     shorten(user);
   }
   step.is_done = roster.walked_ == roster.members_.size();
-  if (step.is_done) roster.walk_first_ = roster.walked_ = 0;
+  if (step.is_done) {
+    roster.walk_first_ = roster.walked_ = 0;
+    roster.entered_ = last;
+  }
   return step;
 }
 
@@ -245,8 +252,8 @@ std::vector<MemoryInboxes::Visit> MemoryInboxes::visits_of(const User& user) con
   if (user.has_merged || user.memberships.size() <= reading) {
     for (const Membership& membership : user.memberships) visit(membership);
   } else if (reading > 0) {  // a user of many channels, few of which anybody has to read
-    for (const auto& known : reading_) {
-      const std::shared_ptr<Roster> roster = known.lock();
+    for (const Reading& known : reading_) {
+      const std::shared_ptr<Roster> roster = known.roster.lock();
       if (!roster) continue;
       for (const Membership& membership : memberships_of(user, roster->number_)) visit(membership);
     }
@@ -267,6 +274,7 @@ InboxContent MemoryInboxes::inbox(std::string_view name, std::size_t limit) cons
   struct Sum {
     const Roster* roster = nullptr;
     std::uint64_t unread = 0;
+    Offset left_out = kStill;  // the first that there was no room for
   };
   std::map<std::uint32_t, Sum> sums;
   const auto range_of = [](const Roster& roster, Offset first, Offset last) {
@@ -285,10 +293,10 @@ InboxContent MemoryInboxes::inbox(std::string_view name, std::size_t limit) cons
     Sum& sum = sums[run.roster];
     if (sum.roster == nullptr) sum.roster = memberships_of(user, run.roster).front().roster.get();
     sum.unread += run.count;
-    if (const std::size_t count = std::min<std::size_t>(room, run.count); count > 0) {
-      content.entered.push_back(range_of(*sum.roster, run.first, run.first + count - 1));
-      room -= count;
-    }
+    const std::size_t count = std::min<std::size_t>(room, run.count);
+    if (count > 0) content.entered.push_back(range_of(*sum.roster, run.first, run.first + count - 1));
+    if (count < run.count) sum.left_out = std::min(sum.left_out, run.first + count);
+    room -= count;
     const auto [first, last] = std::equal_range(visits.begin(), visits.end(), run.roster, ByRoster{});
     for (auto visit = first; visit != last; ++visit) leave_out(*visit, run.first, run.end());
   }
@@ -298,7 +306,7 @@ InboxContent MemoryInboxes::inbox(std::string_view name, std::size_t limit) cons
     sum.roster = visit.membership->roster.get();
     for (InboxRange& range : visit.ranges) {
       sum.unread += range.size();
-      content.merged.push_back(std::move(range));
+      if (range.first < sum.left_out) content.merged.push_back(std::move(range));
     }
   }
   for (const auto& [number, sum] : sums) {
@@ -347,9 +355,13 @@ MemoryInboxesState MemoryInboxes::save() const {
       MemoryInboxesState::User& saved = state.users.emplace_back();
       saved.name = name;
       saved.is_incomplete = user.is_incomplete;
-      for (const Membership& membership : user.memberships)
-        saved.memberships.push_back(
-            {index_of(*membership.roster), membership.read, membership.until, membership.merged_to});
+      for (const Membership& membership : user.memberships) {
+        const Roster& roster = *membership.roster;
+        const Offset to_enter = roster.to_enter_.load();
+        const Offset merged_to =
+            to_enter > roster.entered_ ? std::max(membership.merged_to, to_enter) : membership.merged_to;
+        saved.memberships.push_back({index_of(roster), membership.read, membership.until, merged_to});
+      }
       for (std::size_t i = user.begin; i < user.runs.size(); ++i)
         saved.runs.push_back({indices.at(user.runs[i].roster), user.runs[i].first, user.runs[i].count});
     }

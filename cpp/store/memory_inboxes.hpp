@@ -51,6 +51,7 @@ class MemoryInboxes {
     std::atomic<std::size_t> count_{0};
     std::atomic<Offset> top_;
     std::atomic<Offset> last_read_mode_{0};  // newest offset that was published in read mode
+    std::atomic<Offset> to_enter_{0};        // newest offset that was published for members in write mode
     std::atomic<std::size_t> memberships_{0};
 
     mutable std::mutex mutex_;
@@ -58,6 +59,7 @@ class MemoryInboxes {
     std::vector<User*> members_;  // [0, walked_) have what the walk under way enters
     std::size_t walked_ = 0;
     Offset walk_first_ = 0;  // 0: no walk
+    Offset entered_ = 0;     // what was to be entered up to here is
   };
 
   /// An inbox holds `inbox_entries` publications at most.
@@ -76,7 +78,7 @@ class MemoryInboxes {
   [[nodiscard]] InboxContent inbox(std::string_view user, std::size_t limit) const;
   void mark_read(std::string_view user, const Roster& roster, Offset offset);
 
-  /// While no walk is under way and nobody calls.
+  /// While nobody calls. What a walk has still to enter is merged by whoever restores it.
   [[nodiscard]] MemoryInboxesState save() const;
   /// Into one that is empty; `roster_of` gives the channel's.
   void restore(const MemoryInboxesState& state,
@@ -118,6 +120,13 @@ class MemoryInboxes {
     Users users;
   };
 
+  /// A roster with publications in read mode.
+  struct Reading {
+    std::uint32_t roster_number = 0;
+    std::weak_ptr<Roster> roster;
+    [[nodiscard]] std::uint32_t number() const { return roster_number; }
+  };
+
   /// What merging takes of one membership: the offsets from `next` to `last` that are in no run.
   struct Visit {
     const Membership* membership = nullptr;
@@ -148,7 +157,7 @@ class MemoryInboxes {
   std::atomic<std::uint32_t> next_number_{1};
   std::array<Stripe, kStripes> stripes_;
   mutable std::shared_mutex reading_mutex_;
-  std::vector<std::weak_ptr<Roster>> reading_;  // those with publications in read mode, by number
+  std::vector<Reading> reading_;  // by number
   std::atomic<std::size_t> reading_count_{0};
 };
 

@@ -226,6 +226,27 @@ TEST_F(HubSave, BytesAreCountedByTheHubThatHasThem) {
   EXPECT_EQ(next.hub.history_bytes(), bytes);
 }
 
+TEST_F(HubSave, WhatAWalkHadStillToEnterIsMergedAndOnce) {
+  const std::vector<std::string> users{"ann", "bob", "cid"};
+  const auto say = [](Hub& to) { to.publish("a", publication_of("x"), {}, [](const AppendResult&) {}); };
+  hub.add_members("a", users, [](FanOutError, const MembersResult&) {});
+  say(hub);
+  settle();
+  say(hub);
+  store.enter("a", 2, 2, 1, [](const EnterResult& result) { EXPECT_EQ(result.step.entered, 1U); });
+  restore();  // one has it, two are to come
+  for (const std::string& user : users) {
+    next.hub.inbox(user, 100, [&](const Inbox& inbox) {
+      ASSERT_EQ(inbox.items.size(), 2U) << user;
+      EXPECT_EQ(inbox.items[1].first, 2U);
+      EXPECT_EQ(inbox.unread[0].second, 2U);
+    });
+  }
+  say(next.hub);
+  next.settle();
+  next.hub.inbox("cid", 100, [&](const Inbox& inbox) { EXPECT_EQ(inbox.items.size(), 3U); });
+}
+
 TEST(ChannelLogSave, ALogThatWasSavedGoesOnAsTheOther) {
   std::mt19937 random(7);
   const auto below = [&](std::uint32_t bound) { return random() % bound; };
