@@ -168,11 +168,6 @@ class Hub final : public StoreListener {
 
   /// The entries of all logs as they are now: for who copies them ahead of save().
   [[nodiscard]] std::vector<EntryRef> entries() const;
-  /// Has `enter(channel, first, last)` enter for all members, at once, what walks are still to enter, and
-  /// tells those who wait for it: whoever goes on from a state that is saved finds no walk half done. Before
-  /// save(), and in the same stillness.
-  using EnterAll = std::function<EnterStep(std::string_view, Offset, Offset)>;
-  void finish_walks(const EnterAll& enter);
   /// All channels, written down. While no shard runs and the store is held still.
   [[nodiscard]] HubState save();
   /// Puts a saved state into a new hub, whose store has been restored. The entries become this hub's own.

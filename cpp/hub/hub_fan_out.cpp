@@ -1,6 +1,5 @@
 // Members, what is written into their inboxes, and which strategy a channel has.
 #include <algorithm>
-#include <iterator>
 #include <utility>
 
 #include "hub/hub.hpp"
@@ -115,12 +114,7 @@ void Hub::walk(const std::shared_ptr<Channel>& channel) {
   InboxWalk::Range range;
   {
     const std::lock_guard lock(channel->mutex);
-    InboxWalk& walk = *channel->walk;
-    if (walk.ranges.empty()) {  // it was finished at once
-      walk.is_running = false;
-      return;
-    }
-    range = walk.ranges.front();
+    range = channel->walk->ranges.front();
   }
   const std::int64_t begin = clock_.now_ns();
   store_.enter(channel->name, range.first, range.last, limits_.inbox_members_per_turn,
@@ -147,26 +141,6 @@ void Hub::on_entered(const std::shared_ptr<Channel>& channel, const EnterResult&
     walk.waiters.erase(walk.waiters.begin(), later);
   }
   if (has_more) post_walk(channel);
-  for (const auto& waiter : told) waiter.then(true);
-}
-
-void Hub::finish_walks(const EnterAll& enter) {
-  std::vector<InboxWalk::Waiter> told;
-  for (const Stripe& stripe : stripes_) {
-    const std::lock_guard lock(stripe.mutex);
-    for (const auto& [name, channel] : stripe.channels) {
-      const std::lock_guard channel_lock(channel->mutex);
-      if (!channel->walk || !channel->walk->is_running) continue;  // it stays so until its next turn has come
-      InboxWalk& walk = *channel->walk;
-      for (const InboxWalk::Range& range : std::exchange(walk.ranges, {})) {
-        const EnterStep step = enter(name, range.first, range.last);
-        inbox_entries_.fetch_add(step.entered * (range.last + 1 - range.first), std::memory_order_relaxed);
-        walk.entered = range.last;
-      }
-      std::move(walk.waiters.begin(), walk.waiters.end(), std::back_inserter(told));
-      walk.waiters.clear();
-    }
-  }
   for (const auto& waiter : told) waiter.then(true);
 }
 

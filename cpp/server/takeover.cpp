@@ -194,9 +194,6 @@ bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, 
     snapshot.held_since_ms = begin_ms;
     std::vector<int> descriptors{listener_->descriptor()};
     std::vector<std::string> left_behind;
-    parts_.hub.finish_walks([this](std::string_view name, Offset first, Offset last) {
-      return parts_.store.enter_all(name, first, last);
-    });
     snapshot.gateway = parts_.gateway.save(descriptors, left_behind);
     snapshot.hub = parts_.hub.save();
     snapshot.store = parts_.store.save();

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <functional>
-#include <limits>
 #include <utility>
 
 namespace carillon {
@@ -296,13 +295,6 @@ void MemoryStore::keep_house() {
       forget_oldest_key(stripe);
     }
   }
-}
-
-EnterStep MemoryStore::enter_all(std::string_view channel, Offset first, Offset last) {
-  const Streams& streams = stripe_of(channel).streams;
-  const auto found = streams.find(channel);
-  if (found == streams.end() || !found->second.roster) return {.entered = 0, .is_done = true};
-  return inboxes_.enter(*found->second.roster, first, last, std::numeric_limits<std::size_t>::max());
 }
 
 MemoryStoreState MemoryStore::save() const {

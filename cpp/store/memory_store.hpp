@@ -64,8 +64,6 @@ class MemoryStore final : public Store {
   /// While it lives, whoever calls the store waits.
   class Stillness;
   [[nodiscard]] Stillness hold_still();
-  /// Only while it is held still: enter(), for all members at once.
-  EnterStep enter_all(std::string_view channel, Offset first, Offset last);
   /// Only while it is held still.
   [[nodiscard]] MemoryStoreState save() const;
   /// Puts a saved state into a new store; nobody holds a channel yet.

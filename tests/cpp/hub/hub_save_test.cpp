@@ -69,49 +69,6 @@ TEST_F(HubSave, AStrategyChosenAtRunTimeStaysAndSoDoesTheModeOfTheMoment) {
   EXPECT_EQ(next.hub.fan_out("c").strategy, FanOut::write);
 }
 
-TEST_F(HubSave, InboxesThatAreBeingWrittenAreWholeInBothHubs) {
-  std::vector<std::string> users;
-  for (int i = 0; i < 3'000; ++i) users.push_back("user-" + std::to_string(i));
-  hub.add_members("a", users, [](FanOutError /*error*/, const MembersResult& /*result*/) {});
-  int acknowledged = 0;
-  const auto publish = [&](const char* data) {
-    hub.publish("a", publication_of(data), {}, [&](const AppendResult& result) {
-      acknowledged += result.error == StoreError::none ? 1 : 0;
-    });
-  };
-  publish("1");
-  turn(0);
-  turn(1);
-  publish("2");
-  publish("3");
-  EXPECT_EQ(acknowledged, 0) << "of 3,000 members 1,024 have one publication";
-  MemoryStoreState store_state;
-  {
-    const auto still = store.hold_still();
-    hub.finish_walks([this](std::string_view channel, Offset first, Offset last) {
-      return store.enter_all(channel, first, last);
-    });
-    store_state = store.save();
-  }
-  EXPECT_EQ(acknowledged, 3);
-  next.store.restore(store_state);
-  next.hub.restore(hub.save());
-  settle();
-  publish("4");
-  settle();
-  EXPECT_EQ(acknowledged, 4);
-  EXPECT_EQ(hub.inbox_entries(), 4U * users.size());
-  for (const auto& [each, count] : {std::pair(&hub, 4U), std::pair(&next.hub, 3U)}) {
-    for (const std::string& user : users) {
-      each->inbox(user, 10, [&, count = count](const Inbox& inbox) {
-        ASSERT_EQ(inbox.items.size(), count) << user;
-        for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(inbox.items[i].first, i + 1) << user;
-      });
-    }
-    EXPECT_EQ(each->inbox_merges(), 0U);
-  }
-}
-
 TEST_F(HubSave, CursorsOfSeveralGroupsMeetInOne) {
   std::vector<std::unique_ptr<PlainReader>> before;
   std::vector<std::unique_ptr<PlainReader>> after;
