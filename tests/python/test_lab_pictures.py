@@ -123,6 +123,7 @@ def test_cost_marks_the_crossover_where_it_is() -> None:
     marks = [line for line in axes.lines if line.get_markersize() == 15]
     assert len(marks) == 1
     assert float(marks[0].get_xdata()[0]) == pytest.approx(900, rel=0.1)
+    assert lab.crossover(table_of(ROWS)) == float(marks[0].get_xdata()[0])
     assert any(text.startswith("crossover: ") for text in texts(picture))
     assert picture.finding.startswith("Reading is cheaper above ")
     assert picture.finding.endswith("10 times less at 10,000")
@@ -139,6 +140,7 @@ def test_cost_of_readers_moves_the_crossover() -> None:
     moved = lab.plot_cost(rows, reads_per_publish=2)
     assert "of 2 inbox reads" in moved.figure.axes[0].get_ylabel()
     assert moved.finding != lab.plot_cost(rows).finding
+    assert lab.crossover(rows, reads_per_publish=2) != lab.crossover(rows)
 
 
 def test_cost_without_a_crossover_says_who_is_cheaper() -> None:
@@ -146,6 +148,7 @@ def test_cost_without_a_crossover_says_who_is_cheaper() -> None:
     picture = lab.plot_cost(rows)
     assert picture.finding.startswith("Writing is cheaper at every size here")
     assert not any("crossover" in text for text in texts(picture))
+    assert lab.crossover(rows) is None
     rows = [each | {"publish_us": 100.0 if each["strategy"] == "read" else 103.0} for each in ROWS]
     assert lab.plot_cost(rows).finding == "At 10,000 members writing and reading cost about the same"
     assert "costs" in lab.plot_cost([row("hybrid", 10), row("hybrid", 100)]).finding

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from .model_check import check_model
     from .outcome import Simulation
     from .picture import Picture
-    from .plots import plot_capacity, plot_cost, plot_latencies, plot_switch, plot_trade_off
+    from .plots import crossover, plot_capacity, plot_cost, plot_latencies, plot_switch, plot_trade_off
     from .recommendation import Recommendation, recommend
     from .simulation import simulate
     from .switching import watch_switch
@@ -38,7 +38,7 @@ _HOMES = {
     "model_check": ("check_model",),
     "outcome": ("Simulation",),
     "picture": ("Picture",),
-    "plots": ("plot_capacity", "plot_cost", "plot_latencies", "plot_switch", "plot_trade_off"),
+    "plots": ("crossover", "plot_capacity", "plot_cost", "plot_latencies", "plot_switch", "plot_trade_off"),
     "recommendation": ("Recommendation", "recommend"),
     "simulation": ("simulate",),
     "switching": ("watch_switch",),
@@ -61,6 +61,7 @@ __all__ = [
     "calibrate",
     "check_model",
     "compare",
+    "crossover",
     "online_max",
     "plot_capacity",
     "plot_cost",

@@ -67,6 +67,22 @@ def plot_cost(table: Table, *, reads_per_publish: float = 0.0) -> Picture:
     return picture
 
 
+def crossover(table: Table, *, reads_per_publish: float = 0.0) -> float | None:
+    """Above how many members reading costs less than writing; None: at no size in the table they cross.
+
+    Args:
+        table: As for `plot_cost`, which marks the same place.
+        reads_per_publish: Inboxes that are read for each publication, whose time is added.
+
+    Raises:
+        LabError: The rows differ in more than strategy and members.
+    """
+    rows = rows_of(table)
+    _conditions(rows)
+    cross = _crossing(_line(rows, "write", reads_per_publish), _line(rows, "read", reads_per_publish))
+    return cross[0] if cross is not None else None
+
+
 def plot_latencies(table: Table, *, of: Literal["delivery", "publish", "last"] = "delivery") -> Picture:
     """The distribution of a time, one curve a row, on a logarithmic axis: what a mean would hide.
 
