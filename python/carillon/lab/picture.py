@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,7 +88,13 @@ def new_axes(
 
 
 def plain_numbers(axis: Axis) -> None:
-    """Writes 50,000 and 0.1, not powers of ten, at the decades of a logarithmic axis."""
+    """Writes 50,000, not a power of ten, at a logarithmic axis; between the decades if it has few."""
+    low, high = axis.get_view_interval()
+    decades = math.log10(high / low)
+    if decades < 1:
+        axis.set_major_locator(MaxNLocator(5))
+    elif decades < 2:
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
 
