@@ -57,9 +57,11 @@ def plot_cost(table: Table, *, reads_per_publish: float = 0.0) -> Picture:
         axes.axvline(members, color=FAINT, linewidth=1, linestyle=":")
         axes.annotate(
             f"crossover: {quantity(members)} members",
-            (members, cost),
-            xytext=(12, -22),
+            (members, 0.97),
+            xycoords=axes.get_xaxis_transform(),
+            xytext=(6, 0),
             textcoords="offset points",
+            va="top",
             color=INK,
             fontsize=10,
         )
