@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import math
 import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, NullFormatter
+from matplotlib.ticker import FuncFormatter
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,9 +88,21 @@ def new_axes(
 
 
 def plain_numbers(axis: Axis) -> None:
-    """Writes 50,000 and 0.1, not powers of ten, at the decades of a logarithmic axis."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axis.set_minor_formatter(NullFormatter())
+    """Writes 50,000 and 0.1, not powers of ten, at the decades of a logarithmic axis.
+
+    Where it shows less than two of them, also between: one number is no scale.
+    """
+
+    def plain(value: float, _: object) -> str:
+        return f"{value:,.10g}"
+
+    def between(value: float, _: object) -> str:
+        low, high = sorted(axis.get_view_interval())
+        shown = (2, 3, 5, 7) if high < 10 * low else (2, 5) if high < 100 * low else ()
+        return plain(value, _) if round(value / 10 ** math.floor(math.log10(value))) in shown else ""
+
+    axis.set_major_formatter(FuncFormatter(plain))
+    axis.set_minor_formatter(FuncFormatter(between))
 
 
 def legend(axes: Axes, **options: Any) -> None:
