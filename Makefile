@@ -49,7 +49,7 @@ system:
 
 .venv/.stamp-run: requirements/build.txt requirements/run.txt | system
 	@echo "[2/$(STEPS)] Python environment in .venv (the first time it fetches about 40 MB)"
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/pip || $(PYTHON) -m venv --clear .venv  # pip comes last: without it an earlier try was interrupted
 	@$(PIP) --require-hashes -r requirements/build.txt -r requirements/run.txt
 	@touch $@
 

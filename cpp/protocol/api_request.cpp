@@ -101,7 +101,10 @@ ApiDecode BodyReader::read() {
   std::string_view key;
   JsonStep step;
   while ((step = scanner_.next_field(key)) == JsonStep::field) {
-    if (!read_field(key)) return ApiDecode::malformed;
+    if (!read_field(key)) {
+      request_.malformed = key;
+      return ApiDecode::malformed;
+    }
   }
   if (step == JsonStep::malformed || !scanner_.is_at_end()) return ApiDecode::malformed;
   if (bytes_) {

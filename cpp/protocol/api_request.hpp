@@ -79,6 +79,8 @@ struct ApiRequest {
   std::optional<std::uint64_t> deadline_ms = {};  ///< nothing: as configured
   std::optional<std::uint64_t> pace_ms = {};      ///< the same
   std::optional<std::uint64_t> port = {};         ///< only of the listener there
+
+  std::string_view malformed = {};  ///< the field that made the body malformed; empty: it is no JSON object
 };
 
 /// malformed: not JSON, not an object or a field of the wrong type, HTTP 400. bad_request: a required field

@@ -66,4 +66,26 @@ bool is_utf8(std::string_view text) {
   return validator.consume(text) && validator.is_complete();
 }
 
+std::string in_quotes(std::string_view text) {
+  constexpr std::size_t kBytesMax = 64;
+  std::string out = "'";
+  while (!text.empty()) {
+    Utf8Validator validator;
+    std::size_t bytes = 1;
+    while (validator.consume(text.substr(bytes - 1, 1)) && !validator.is_complete() && bytes < text.size())
+      ++bytes;
+    const bool is_character = validator.is_complete();
+    if (!is_character) bytes = 1;
+    if (out.size() - 1 + bytes > kBytesMax) {
+      out += "…";
+      break;
+    }
+    const auto first = static_cast<std::uint8_t>(text.front());
+    const bool is_shown = is_character && first >= 0x20 && first != 0x7F;
+    out += is_shown ? text.substr(0, bytes) : "?";
+    text.remove_prefix(bytes);
+  }
+  return out + "'";
+}
+
 }  // namespace carillon

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 namespace carillon {
@@ -39,5 +40,9 @@ class Utf8Validator {
 
 /// True if `text` is valid, complete UTF-8.
 bool is_utf8(std::string_view text);
+
+/// A text in quotes, for a message about it, whatever bytes it has: at most 64 of them, cut between two
+/// characters, control characters and bytes that are no UTF-8 as '?'.
+std::string in_quotes(std::string_view text);
 
 }  // namespace carillon

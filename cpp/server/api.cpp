@@ -10,6 +10,7 @@
 #include "protocol/centrifuge_json.hpp"
 #include "protocol/json_writer.hpp"
 #include "protocol/query.hpp"
+#include "protocol/utf8.hpp"
 #include "server/ledger_document.hpp"
 #include "session/forms.hpp"
 #include "session/session.hpp"
@@ -50,6 +51,12 @@ Publication publication_of(const ApiRequest& request) {
   publication.tags = request.tags;
   publication.key = request.key;
   return publication;
+}
+
+std::string malformed_text(std::string_view field) {
+  if (field.empty()) return "the body is not a JSON object\n";
+  return "field " + in_quotes(field) +
+         ": its value is broken JSON, or not of the type that this method takes\n";
 }
 
 }  // namespace
@@ -98,7 +105,7 @@ void Api::call(ApiMethod method, const std::string& body, Respond respond) {
   std::string scratch;
   switch (decode_api_request(method, body, request, scratch)) {
     case ApiDecode::malformed:
-      return respond(plain(400, "the body is not a valid JSON request of this method\n"));
+      return respond(plain(400, malformed_text(request.malformed)));
     case ApiDecode::bad_request:
       return respond(error(kErrorBadRequest, "bad request: " + std::string(api_requirements(method))));
     case ApiDecode::ok:
@@ -146,7 +153,7 @@ void Api::drain(const ApiRequest& request, const Respond& respond) const {
 std::optional<ErrorCode> Api::refusal_of(std::string_view channel, const ApiRequest& request) const {
   const auto bad = [](std::string_view message) { return ErrorCode{kErrorBadRequest.code, message}; };
   if (!is_channel_name(channel, limits_))
-    return bad("bad request: channel is empty, too long, or no plain UTF-8");
+    return bad("bad request: channel is empty, longer than limits.channel_name_bytes, or no plain UTF-8");
   if (!hub_.is_known(channel)) return kErrorUnknownChannel;
   if (request.data.size() > static_cast<std::size_t>(limits_.publication_bytes)) {
     return bad("bad request: data is longer than limits.publication_bytes");

@@ -14,6 +14,7 @@
 #include "gateway/gateway.hpp"
 #include "gateway/thread_name.hpp"
 #include "protocol/json_span.hpp"
+#include "protocol/utf8.hpp"
 #include "server/ledger_document.hpp"
 #include "server/takeover.hpp"
 #include "session/access.hpp"
@@ -300,9 +301,9 @@ std::uint16_t Server::port() const { return network_->gateway.port(); }
 
 void Server::check_channel(std::string_view channel) const {
   if (is_channel_name(channel, config_.limits)) return;
-  throw std::invalid_argument(
-      "channel: '" + std::string(channel.substr(0, 64)) + "' is no channel name; one has 1 to " +
-      std::to_string(config_.limits.channel_name_bytes) + " bytes of UTF-8 without control characters");
+  throw std::invalid_argument("channel: " + in_quotes(channel) + " is no channel name; one has 1 to " +
+                              std::to_string(config_.limits.channel_name_bytes) +
+                              " bytes of UTF-8 without control characters");
 }
 
 void Server::publish(std::string_view channel, Publication publication, const PublishOptions& options,

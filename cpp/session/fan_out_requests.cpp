@@ -5,6 +5,7 @@
 
 #include "protocol/inbox_reply.hpp"
 #include "protocol/json_writer.hpp"
+#include "protocol/utf8.hpp"
 #include "session/forms.hpp"
 #include "session/session.hpp"
 
@@ -14,8 +15,6 @@ namespace {
 
 Refusal bad(std::string text) { return {kErrorBadRequest, std::move(text)}; }
 
-std::string quoted(std::string_view text) { return "'" + std::string(text.substr(0, 64)) + "'"; }
-
 Refusal refusal_of(FanOutError error, std::string_view channel, Offset offset = 0) {
   switch (error) {
     case FanOutError::none:
@@ -23,12 +22,12 @@ Refusal refusal_of(FanOutError error, std::string_view channel, Offset offset = 
     case FanOutError::unavailable:
       return {kErrorInternal, ""};
     case FanOutError::no_history:
-      return {kErrorNotAvailable, "channel: " + quoted(channel) +
+      return {kErrorNotAvailable, "channel: " + in_quotes(channel) +
                                       " keeps no history, so nothing in it can be unread and it cannot have "
                                       "members; give it a history_size and a history_ttl"};
     case FanOutError::above_top:
       return bad("offset: " + std::to_string(offset) + " is above the newest publication of " +
-                 quoted(channel) + "; give the offset of one that was read");
+                 in_quotes(channel) + "; give the offset of one that was read");
   }
   return {kErrorInternal, ""};
 }
@@ -55,7 +54,7 @@ std::string Refusal::message() const {
 
 Refusal FanOutRequests::check_channel(std::string_view channel) const {
   if (is_channel_name(channel, limits_)) return {};
-  return bad("channel: " + quoted(channel) + " is no channel name; one has 1 to " +
+  return bad("channel: " + in_quotes(channel) + " is no channel name; one has 1 to " +
              std::to_string(limits_.channel_name_bytes) + " bytes of UTF-8 without control characters");
 }
 
@@ -139,8 +138,12 @@ Refusal FanOutRequests::set_fan_out(std::string_view channel, std::string_view s
       if (!names.empty()) names += ", ";
       names += name;
     }
+<<<<<<< HEAD
     names += " or " + std::string(kConfigured);
     return bad("strategy: " + quoted(strategy) + " is not known; use " + names);
+=======
+    return bad("strategy: " + in_quotes(strategy) + " is not known; use " + names);
+>>>>>>> d0da03edb2e02ddd8bf72f12163eb15856a5ee20
   }
   if (threshold && *threshold < 1)
     return bad("threshold: " + std::to_string(*threshold) + " is too small; the least is 1");

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 
 class CarillonError(Exception):
     """Base of all errors of this package."""
@@ -118,9 +120,21 @@ _BY_CORE_NAME: dict[str, type[CarillonError]] = {
 }
 
 
+# What pybind11 says of an argument that does not fit: the method, and what it takes.
+_UNFIT = re.compile(
+    r"(\w+)\(\): incompatible function arguments\..*?\n +1\. \(self: [\w.]+, ([^\n]*)\) ->", re.DOTALL
+)
+
+
 def from_core(error: Exception) -> Exception:
     """The public form of an exception that came out of the native module; others pass unchanged."""
     if isinstance(error, CarillonError):
         return error
+    if isinstance(error, TypeError) and (unfit := _UNFIT.match(str(error))):
+        # Without the arguments, which pybind11 prints whole: a payload can be a megabyte.
+        return TypeError(
+            f"{unfit[1]}: an argument has the wrong type, is out of its range, or is no text that UTF-8 can "
+            f"express; it takes {unfit[2]}"
+        )
     public = _BY_CORE_NAME.get(type(error).__name__)
     return public(str(error)) if public else error

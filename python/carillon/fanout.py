@@ -162,6 +162,8 @@ class FanOutMethods:
         Raises:
             ValueError: The offset is above the newest publication, or a name is not valid.
         """
+        if isinstance(offset, int) and offset < 0:
+            raise ValueError(f"offset: {offset} is too small; the least is 0")
         _asked(self._running().mark_read, user, channel, offset)
 
     def set_fanout(self, channel: str, strategy: Strategy | None, *, threshold: int | None = None) -> None:
@@ -199,4 +201,8 @@ def _asked(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 def _listed(users: Iterable[str]) -> list[str]:
     if isinstance(users, str):
         raise TypeError(f"users: {users!r} is one text; give a list of user ids")
-    return list(users)
+    listed = list(users)
+    for index, user in enumerate(listed):
+        if not isinstance(user, str):
+            raise TypeError(f"users: {user!r} at index {index} is no text; give the ids of users, as str")
+    return listed

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING, Any, Self
@@ -32,7 +33,8 @@ class ProgressLine:
         filled = round(min(max(share, 0.0), 1.0) * _CELLS)
         line = f"[{'#' * filled}{'.' * (_CELLS - filled)}] {share:4.0%} {text}"
         if self._is_terminal:
-            sys.stderr.write(f"\r{line}\x1b[K")
+            columns = shutil.get_terminal_size().columns - 1  # a line that wraps could not be written over
+            sys.stderr.write(f"\r{line[:columns]}\x1b[K")
             sys.stderr.flush()
         elif self._notebook is not None and time.monotonic() - self._drawn_s > _NOTEBOOK_S:
             self._drawn_s = time.monotonic()

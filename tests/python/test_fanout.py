@@ -176,6 +176,10 @@ async def test_every_way_to_publish_waits_for_the_inboxes(carillon_server: Serve
         ),
         (lambda server: server.set_fanout("a", "hybrid", threshold=0), "threshold: 0 is too small"),
         (lambda server: server.fanout(""), "is no channel name"),
+        (lambda server: server.publish("a\0b", 1), r"channel: 'a\?b' is no channel name"),
+        (lambda server: server.add_members("a" + "\N{BELL}" * 100, ["ann"]), "\N{BELL}…' is no channel name"),
+        (lambda server: server.mark_read("ann", "a" + "\N{BELL}" * 40, 1), "\N{BELL}…'; give the offset"),
+        (lambda server: server.mark_read("ann", "a", -1), "offset: -1 is too small"),
     ],
 )
 def test_a_refusal_says_field_value_and_remedy(
@@ -192,8 +196,13 @@ def test_a_refusal_says_field_value_and_remedy(
 def test_what_is_no_list_of_users_or_no_running_server_is_refused(carillon_server: Server) -> None:
     with pytest.raises(TypeError, match="'ann' is one text"):
         carillon_server.add_members("a", "ann")
-    with pytest.raises(TypeError):
-        carillon_server.add_members("a", [1])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="users: 1 at index 1 is no text"):
+        carillon_server.add_members("a", ["ann", 1])  # type: ignore[list-item]
+    with pytest.raises(
+        TypeError, match=r"^mark_read: .* it takes user: str, channel: str, offset: "
+    ) as refused:
+        carillon_server.mark_read("ann", "a", "7" * 1_000)  # type: ignore[arg-type]
+    assert "777" not in str(refused.value), "arguments can be long"
     carillon_server.stop()
     for ask in (
         lambda: carillon_server.add_members("a", ["ann"]),

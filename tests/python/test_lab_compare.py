@@ -105,6 +105,8 @@ def test_what_cannot_be_is_refused_before_anything_starts(monkeypatch: pytest.Mo
         ({"members": []}, "empty"),
         ({"online": 1.5}, "online: 1.5"),
         ({"publish_rate": 0}, "publish_rate: 0"),
+        ({"publish_rate": "fast"}, "publish_rate: 'fast'; give a number above 0"),
+        ({"seconds": math.inf}, "seconds: inf"),
         ({"payload": 5}, "payload: 5"),
     ):
         with pytest.raises(lab.LabError, match=words):

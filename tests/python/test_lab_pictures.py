@@ -116,6 +116,30 @@ def test_names_stay_what_they_are_whatever_is_loaded_first() -> None:
 # ---- pictures
 
 
+def numbers(picture: lab.Picture) -> list[str]:
+    """What the axis upwards is labelled with, within the view."""
+    picture.figure.draw_without_rendering()
+    axis = picture.figure.axes[0].yaxis
+    low, high = sorted(axis.get_view_interval())
+    ticks = [*axis.get_major_ticks(), *axis.get_minor_ticks()]
+    return [
+        tick.label1.get_text() for tick in ticks if low <= tick.get_loc() <= high and tick.label1.get_text()
+    ]
+
+
+def test_an_axis_without_a_decade_has_a_scale_all_the_same() -> None:
+    for costs, expected in (
+        ((300.0, 900.0), ["300", "500", "700"]),
+        ((300.0, 2_500.0), ["500", "1,000", "2,000"]),
+        ((300.0, 8_000.0), ["500", "1,000", "2,000", "5,000"]),
+        ((300.0, 60_000.0), ["1,000", "10,000"]),
+    ):
+        rows = [
+            row("write", members, publish_us=cost) for members, cost in zip((10, 100), costs, strict=True)
+        ]
+        assert sorted(numbers(lab.plot_cost(rows)), key=lambda text: int(text.replace(",", ""))) == expected
+
+
 def test_cost_marks_the_crossover_where_it_is() -> None:
     picture = lab.plot_cost(table_of(ROWS))
     # 100 + members = 1,000: at 900, by interpolation between 100 and 1,000 a little off.

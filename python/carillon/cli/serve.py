@@ -142,7 +142,7 @@ def _greet(server: Server, log_format: Format) -> None:
     if server.settings["client"]["insecure"]:
         warning = (
             "INSECURE DEMO: everybody who reaches this server may publish, read and ask anything. "
-            "Give a configuration before others can reach it."
+            "Give a configuration without client.insecure before others can reach it."
         )
         if log_format == "json":  # standard error holds nothing but records then
             _log.warning(warning, extra={"event": "insecure"})

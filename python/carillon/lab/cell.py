@@ -64,10 +64,8 @@ class Cell:
         _at_least("payload", self.payload, PAYLOAD_BYTES_MIN)
         if not 0 <= self.online <= 1:
             raise LabError(f"online: {self.online!r}; give the share of members that are online, 0 to 1")
-        if not self.publish_rate > 0 or not self.seconds > 0:
-            raise LabError(
-                f"publish_rate: {self.publish_rate!r}, seconds: {self.seconds!r}; both must be above 0"
-            )
+        _above_0("publish_rate", self.publish_rate)
+        _above_0("seconds", self.seconds)
 
     @property
     def connections(self) -> int:
@@ -159,3 +157,8 @@ def _one_of(field: str, value: object, choices: tuple[str, ...]) -> None:
 def _at_least(field: str, value: int, least: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < least:
         raise LabError(f"{field}: {value!r}; give a whole number of at least {least}")
+
+
+def _above_0(field: str, value: float) -> None:
+    if not isinstance(value, (int, float)) or not 0 < value < math.inf:
+        raise LabError(f"{field}: {value!r}; give a number above 0")

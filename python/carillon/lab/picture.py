@@ -9,7 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
+<<<<<<< HEAD
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
+=======
+from matplotlib.ticker import FuncFormatter
+>>>>>>> d0da03edb2e02ddd8bf72f12163eb15856a5ee20
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -88,6 +92,7 @@ def new_axes(
 
 
 def plain_numbers(axis: Axis) -> None:
+<<<<<<< HEAD
     """Writes 50,000, not a power of ten, at a logarithmic axis; between the decades if it has few."""
     low, high = axis.get_view_interval()
     decades = math.log10(high / low)
@@ -97,6 +102,23 @@ def plain_numbers(axis: Axis) -> None:
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
     axis.set_minor_formatter(NullFormatter())
+=======
+    """Writes 50,000 and 0.1, not powers of ten, at the decades of a logarithmic axis.
+
+    Where it shows less than two of them, also between: one number is no scale.
+    """
+
+    def plain(value: float, _: object) -> str:
+        return f"{value:,.10g}"
+
+    def between(value: float, _: object) -> str:
+        low, high = sorted(axis.get_view_interval())
+        shown = (2, 3, 5, 7) if high < 10 * low else (2, 5) if high < 100 * low else ()
+        return plain(value, _) if round(value / 10 ** math.floor(math.log10(value))) in shown else ""
+
+    axis.set_major_formatter(FuncFormatter(plain))
+    axis.set_minor_formatter(FuncFormatter(between))
+>>>>>>> d0da03edb2e02ddd8bf72f12163eb15856a5ee20
 
 
 def legend(axes: Axes, **options: Any) -> None:

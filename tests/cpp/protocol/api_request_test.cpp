@@ -228,6 +228,13 @@ TEST(ApiAnswer, TellsMembersAndFanOut) {
                             "subscribers":3,"switches":4}})"));
 }
 
+TEST(ApiRequest, NamesTheFieldThatMadeItMalformed) {
+  EXPECT_EQ(Decoded(ApiMethod::inbox, R"({"user":"ann","limit":"1"})").request.malformed, "limit");
+  EXPECT_EQ(Decoded(ApiMethod::add_members, R"({"channel":"c","users":["a",1]})").request.malformed, "users");
+  EXPECT_EQ(Decoded(ApiMethod::publish, R"({"channel":"c","data":{)").request.malformed, "data");
+  EXPECT_EQ(Decoded(ApiMethod::publish, "news").request.malformed, "");
+}
+
 TEST(ApiAnswer, WritesMapsAndLists) {
   const std::vector<ClientInfoView> clients{{"u", "c", "", ""}};
   EXPECT_EQ(written([&](auto& out) { append_api_presence_result(out, clients); }),

@@ -192,5 +192,26 @@ TEST(Utf8, AsciiWordsDoNotHideACutSequence) {
   }
 }
 
+TEST(InQuotes, ShowsAnyTextAsUtf8) {
+  EXPECT_EQ(in_quotes(""), "''");
+  EXPECT_EQ(in_quotes("a/b \xF0\x9F\x94\x94"), "'a/b \xF0\x9F\x94\x94'");
+  EXPECT_EQ(in_quotes(std::string_view("a\0b\n\x7F", 5)),
+            "'a?b?"
+            "?'");
+  EXPECT_EQ(in_quotes("\xFF\xF0\x9F\x94"),
+            "'???"
+            "?'");
+  EXPECT_EQ(in_quotes(std::string(64, 'x')), "'" + std::string(64, 'x') + "'");
+  EXPECT_EQ(in_quotes(std::string(65, 'x')), "'" + std::string(64, 'x') + "…'");
+}
+
+TEST(InQuotes, CutsBetweenTwoCharacters) {
+  std::string bells = "a";
+  for (int i = 0; i < 100; ++i) bells += "\xF0\x9F\x94\x94";
+  for (std::size_t first = 0; first < bells.size(); ++first)
+    EXPECT_TRUE(is_utf8(in_quotes(bells.substr(first)))) << first;
+  EXPECT_EQ(in_quotes(bells), "'" + bells.substr(0, 61) + "…'");
+}
+
 }  // namespace
 }  // namespace carillon

@@ -272,7 +272,13 @@ async def test_refusals_name_what_is_wrong(serve: Callable[..., Server]) -> None
             107,
             "above the newest publication of 'c'",
         ),
-        ("set_fanout", {"channel": "c", "strategy": "push"}, 107, "write, read, hybrid, adaptive or configured"),
+        ("mark_read", {"user": "ann", "channel": "a" + "\N{BELL}" * 40, "offset": 1}, 107, "\N{BELL}…'"),
+        (
+            "set_fanout",
+            {"channel": "c", "strategy": "push"},
+            107,
+            "write, read, hybrid, adaptive or configured",
+        ),
         ("set_fanout", {"channel": "c", "strategy": "hybrid", "threshold": 0}, 107, "threshold: 0"),
         ("fanout", {}, 107, "channel"),
     ]
@@ -281,8 +287,14 @@ async def test_refusals_name_what_is_wrong(serve: Callable[..., Server]) -> None
             error = (await api(client, method, **fields))["error"]
             assert error["code"] == code, (method, fields, error)
             assert words in error["message"], (method, fields, error)
-        for body in ('{"user":1}', "{", '{"user":"a","limit":"1"}'):
-            assert (await client.post("/api/inbox", content=body)).status_code == 400
+        for body, words in (
+            ('{"user":1}', "field 'user'"),
+            ("{", "not a JSON object"),
+            ('{"user":"a","limit":"1"}', "field 'limit'"),
+        ):
+            refused = await client.post("/api/inbox", content=body)
+            assert refused.status_code == 400
+            assert words in refused.text
         assert (await client.get("/api/inbox")).status_code == 405
     closed = serve(insecure=False, api_key="k", config={"channel": {"namespaces": [{"name": "chat"}]}})
     async with open_http(closed) as client:
