@@ -49,7 +49,10 @@ struct Cost {
 
 class World {
  public:
-  World() : store_(clock_, random_, {}), hub_(clock_, store_, {}, {}), shard_(0, {}, clock_, [this] { ++wakes_; }) {
+  World()
+      : store_(clock_, random_, {}),
+        hub_(clock_, store_, {}, {}),
+        shard_(0, {}, clock_, [this] { ++wakes_; }) {
     hub_.set_shards({&shard_});
   }
   ~World() {

@@ -138,12 +138,8 @@ Refusal FanOutRequests::set_fan_out(std::string_view channel, std::string_view s
       if (!names.empty()) names += ", ";
       names += name;
     }
-<<<<<<< HEAD
     names += " or " + std::string(kConfigured);
-    return bad("strategy: " + quoted(strategy) + " is not known; use " + names);
-=======
     return bad("strategy: " + in_quotes(strategy) + " is not known; use " + names);
->>>>>>> d0da03edb2e02ddd8bf72f12163eb15856a5ee20
   }
   if (threshold && *threshold < 1)
     return bad("threshold: " + std::to_string(*threshold) + " is too small; the least is 1");

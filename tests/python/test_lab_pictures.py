@@ -158,13 +158,6 @@ def test_cost_marks_the_crossover_where_it_is() -> None:
     assert "10% online, over ws, 20 publications a second, 128 bytes each" in texts(picture)
 
 
-def test_an_axis_within_one_decade_has_numbers_too() -> None:
-    picture = lab.plot_cost([row("write", members, publish_us=60.0 + members / 10) for members in (10, 900)])
-    (axes,) = picture.figure.axes
-    low, high = axes.get_ylim()
-    assert sum(low <= tick <= high for tick in axes.get_yticks()) >= 3
-
-
 def test_cost_of_readers_moves_the_crossover() -> None:
     rows = [each | {"inbox_read_ms": 3.0 if each["strategy"] == "read" else 0.5} for each in ROWS]
     assert "every size" not in lab.plot_cost(rows).finding

@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
-<<<<<<< HEAD
-from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
-=======
 from matplotlib.ticker import FuncFormatter
->>>>>>> d0da03edb2e02ddd8bf72f12163eb15856a5ee20
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,17 +88,6 @@ def new_axes(
 
 
 def plain_numbers(axis: Axis) -> None:
-<<<<<<< HEAD
-    """Writes 50,000, not a power of ten, at a logarithmic axis; between the decades if it has few."""
-    low, high = axis.get_view_interval()
-    decades = math.log10(high / low)
-    if decades < 1:
-        axis.set_major_locator(MaxNLocator(5))
-    elif decades < 2:
-        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
-    axis.set_minor_formatter(NullFormatter())
-=======
     """Writes 50,000 and 0.1, not powers of ten, at the decades of a logarithmic axis.
 
     Where it shows less than two of them, also between: one number is no scale.
@@ -118,7 +103,6 @@ def plain_numbers(axis: Axis) -> None:
 
     axis.set_major_formatter(FuncFormatter(plain))
     axis.set_minor_formatter(FuncFormatter(between))
->>>>>>> d0da03edb2e02ddd8bf72f12163eb15856a5ee20
 
 
 def legend(axes: Axes, **options: Any) -> None:
