@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from carillon import lab
+from carillon.lab.placement import Placement
 from carillon.lab.queues import serve
 from carillon.lab.spread import Spread
 from hypothesis import given
@@ -124,6 +125,27 @@ def test_times_of_an_idle_server_can_be_added_up() -> None:
     assert found.last.percentile_s(0.5) * 1e3 == pytest.approx(costs.publish_us / 1e3 + push_ms, rel=0.02)
     read = paced("read", 1_000, 0.1)
     assert read.publish.percentile_s(0.99) * 1e3 == pytest.approx(costs.publish_us / 1e3, rel=0.02)
+
+
+def test_the_broker_answers_a_publisher_when_all_inboxes_have_it() -> None:
+    fleet = lab.Fleet(gateways=2, broker_cores=4)
+    found = paced("write", 40_000, 0.0, fleet=fleet)
+    entering_ms = 40_000 / fleet.broker_cores * fleet.broker_entry_us / 1e3
+    assert found.publish.percentile_s(0.5) * 1e3 >= entering_ms
+    assert found.publish.percentile_s(0.99) * 1e3 == pytest.approx(entering_ms, abs=1.0)
+    read = paced("read", 40_000, 0.0, fleet=fleet)
+    assert read.publish.percentile_s(0.99) * 1e3 < 1.0
+
+
+def test_subscribers_of_a_shard_that_has_none_are_not_those_of_another() -> None:
+    subscribers = np.array([1, 0, 3, 1_000])
+    placement = Placement(subscribers, 16, np.random.default_rng(1))
+    every = np.arange(16)
+    for channel, wanted in enumerate(subscribers):
+        counts = placement.count(np.full(16, channel), every)
+        assert counts.sum() == wanted
+        _, shards, rows = placement.of(np.array([channel]))
+        assert counts[shards].tolist() == rows.tolist()
 
 
 def test_publishing_in_read_mode_costs_the_same_at_any_size() -> None:
@@ -252,6 +274,8 @@ def test_costs_are_saved_and_loaded(tmp_path: Path) -> None:
     costs.save(tmp_path / "costs.json")
     assert lab.Costs.load(tmp_path / "costs.json") == costs
     assert costs.write_us("ws", 3) == costs.of("ws").delivery_us + 2 * costs.of("ws").further_us
+    poll = costs.of("poll")
+    assert costs.write_bytes("poll", 3, 10) == poll.envelope_bytes + 2 * poll.further_bytes + 30
     assert costs.write_us("ws", 1, 128 + 1024) == costs.of("ws").delivery_us + costs.kib_us
     (tmp_path / "costs.json").write_text('{"publish_us": 1, "transports": {}}')
     with pytest.raises(lab.LabError, match="lacks"):
@@ -323,6 +347,17 @@ def test_a_sweep_that_is_too_slow_is_no_choice() -> None:
     forced = lab.recommend(lab.Workload(members=500_000, delivery_ms_max=50, sweep_interval_ms=100), COSTS)
     assert forced.strategy == "read"
     assert forced.sweep_interval_ms == 25
+
+
+def test_rows_have_what_members_cost_and_wait_for() -> None:
+    workload = lab.Workload(members=1_000, online=0.5, publish_rate=2.0, visits_per_hour=36, favour="cost")
+    row = {row["mode"]: row for row in lab.recommend(workload, COSTS).rows}
+    # 500 pushes of 2 µs and 1,000 entries of 0.1 µs per publication; 5 visits a second merge for 2 µs.
+    assert row["write"]["cpu_ms_per_s"] == pytest.approx(2 * (0.02 + 1.0 + 0.1))
+    assert row["read"]["cpu_ms_per_s"] == pytest.approx(2 * (0.02 + 0.005 + 1.0) + 0.01)
+    assert row["write"]["last_subscriber_ms"] == pytest.approx(0.02 + 1.0 + 0.1)
+    assert row["read"]["last_subscriber_ms"] == pytest.approx(100 + 1.0)
+    assert row["write"]["publish_ms"] == pytest.approx(0.02 + 0.1)
 
 
 def test_reasons_have_the_numbers() -> None:
