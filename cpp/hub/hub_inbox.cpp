@@ -15,6 +15,7 @@ struct Hub::InboxRead {
   std::vector<InboxRange> ranges;
   std::size_t missing = 0;
   std::size_t limit = 0;
+  bool is_merging = false;
   std::int64_t began_ns = 0;
   std::function<void(Inbox)> done;
 };
@@ -69,13 +70,12 @@ void Hub::inbox(std::string_view user, std::size_t limit, std::function<void(Inb
     read->ranges = result.content.entered;
     read->ranges.insert(read->ranges.end(), result.content.merged.begin(), result.content.merged.end());
     inbox_merges_.fetch_add(result.content.merged.size(), std::memory_order_relaxed);
-    const bool is_merging = !result.content.merged.empty();
+    read->is_merging = !result.content.merged.empty();
     read->parts.resize(read->ranges.size());
     read->missing = read->ranges.size();
     read->inbox.has_more = unread > read->limit;
     if (read->ranges.empty()) return read->done(std::move(read->inbox));
     for (std::size_t i = 0; i < read->parts.size(); ++i) resolve(read, i, read->ranges[i]);
-    if (is_merging) adaptive_.count_read(clock_.now_ns() - read->began_ns);
   });
 }
 
@@ -83,7 +83,7 @@ void Hub::resolve(const std::shared_ptr<InboxRead>& read, std::size_t index, con
   HistoryQuery query;
   query.limit = static_cast<std::int64_t>(std::min<std::uint64_t>(range.size(), read->limit));
   query.since = Since{range.epoch, false, range.first - 1};
-  history(range.channel, query, [read, index, range](const HistoryResult& found) {
+  history(range.channel, query, [this, read, index, range](const HistoryResult& found) {
     std::vector<InboxItem>& part = read->parts[index];
     const auto add_gap = [&](Offset first, Offset last) {
       if (first <= last) part.push_back({range.channel, range.epoch, nullptr, first, last});
@@ -103,6 +103,7 @@ void Hub::resolve(const std::shared_ptr<InboxRead>& read, std::size_t index, con
     if (found.error == HistoryError::unavailable) read->inbox.error = StoreError::unavailable;
     if (--read->missing > 0) return;
     put_in_order(read->parts, read->inbox, read->limit);
+    if (read->is_merging) adaptive_.count_read(clock_.now_ns() - read->began_ns);  // not what is done with it
     read->done(std::move(read->inbox));
   });
 }

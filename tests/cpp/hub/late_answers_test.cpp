@@ -59,6 +59,7 @@ class HeldStore final : public StoreWithoutMembers, public StoreListener {
   }
   void inbox(std::string_view user, std::size_t limit,
              std::function<void(const InboxResult&)> done) override {
+    before_inbox();
     store_.inbox(user, limit, std::move(done));
   }
   void keep_house() override { store_.keep_house(); }
@@ -69,6 +70,7 @@ class HeldStore final : public StoreWithoutMembers, public StoreListener {
   }
 
   bool is_out_of_memory = false;
+  std::function<void()> before_inbox = [] {};
   std::function<void()> before_announced = [] {};  ///< it has its offset, and the hub does not know yet
 
  private:
@@ -143,6 +145,21 @@ TEST_F(LateAnswersTest, ACountThatCameOutOfOrderIsCorrectedByTheNextPublication)
   publish("a");
   EXPECT_EQ(hub.fan_out("a").members, 0U);
   EXPECT_EQ(told, (std::vector{StoreError::none}));
+}
+
+TEST_F(LateAnswersTest, OnlyMergingCountsAsTheCostOfReading) {
+  add("a", 1);
+  store.answer();
+  store.before_inbox = [&] { clock.advance(2); };
+  const auto read = [&] { hub.inbox("u0", 10, [&](const Inbox&) { clock.advance(50); }); };
+  publish("a");
+  turn();
+  read();
+  EXPECT_EQ(hub.adaptive_threshold().read_ns(), 0);
+  hub.set_fan_out("a", FanOut::read, std::nullopt);
+  publish("a");
+  read();
+  EXPECT_EQ(hub.adaptive_threshold().read_ns(), 2'000'000) << "without what is done with the answer";
 }
 
 TEST_F(LateAnswersTest, WhatIsStillToBeAnnouncedIsNoGap) {
