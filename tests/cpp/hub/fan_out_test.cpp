@@ -135,6 +135,47 @@ TEST_F(FanOutTest, AReaderAheadOfItsGroupMayLeaveStallOrOutliveIt) {
   EXPECT_EQ(row().account.pending, 0);
 }
 
+TEST_F(FanOutTest, AReaderThatLeftAheadOfItsGroupIsServedWhenItComesBack) {
+  PlainReader group(shard()), comes_back(shard());
+  subscribe(group, "read");
+  publish_numbers("read", 1, 3);
+  settle();
+  subscribe(comes_back, "read", Since{top("read").epoch, false, 0});
+  settle();
+  unsubscribe(comes_back);
+  publish("read", "4");
+  subscribe(comes_back, "read", Since{top("read").epoch, false, 3});
+  settle();
+  EXPECT_EQ(comes_back.taken, numbers(1, 4));
+}
+
+TEST_F(FanOutTest, APageReachesPastAPacedGroup) {
+  PlainReader group(shard()), polls(shard());
+  subscribe(group, "read");
+  publish_numbers("read", 1, 3);
+  settle();
+  subscribe(polls, "read", Since{top("read").epoch, false, 0});
+  shard().bind_to_this_thread();
+  const auto page = shard().take_page(polls.cursor, 10, 1'000);
+  polls.cursor.count_delivered(page ? page->size() : 0);
+  Shard::unbind_this_thread();
+  ASSERT_TRUE(page);
+  EXPECT_EQ(page->size(), 3U) << "a poll reads the log directly";
+  pass(100);
+  EXPECT_EQ(row().account.pending, 0);
+}
+
+TEST_F(FanOutTest, AChannelThatAllHaveLeftIsNotWaitedFor) {
+  PlainReader reader(shard());
+  subscribe(reader, "read");
+  publish("read", "1");
+  settle();
+  ASSERT_TRUE(shard().due_ms());
+  unsubscribe(reader);
+  settle();
+  EXPECT_FALSE(shard().due_ms());
+}
+
 TEST_F(FanOutTest, ALiveChannelIsSwitchedBetweenTwoPublications) {
   PlainReader reader(shard());
   subscribe(reader, "a");
@@ -202,6 +243,7 @@ TEST_F(FanOutTest, RateLimitedBatchesBeginAtOnceAndGoOnOncePerInterval) {
   publish("batch", "102");
   settle();
   EXPECT_EQ(reader.taken, numbers(1, 102));
+  EXPECT_EQ(shard().sweeps(), 0U) << "those are visits in read mode";
 }
 
 TEST_F(FanOutTest, ConflationLeavesTheNewestOfEachKeyAndCountsTheRest) {

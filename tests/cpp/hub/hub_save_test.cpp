@@ -183,6 +183,55 @@ TEST_F(HubSave, BytesAreCountedByTheHubThatHasThem) {
   EXPECT_EQ(next.hub.history_bytes(), bytes);
 }
 
+TEST_F(HubSave, WhatAReaderWasSparedStaysInItsAccount) {
+  PlainReader before(*shards[0]);
+  subscribe(before, "ticker");
+  settle();
+  clock.advance(100);
+  for (int i = 0; i < 3; ++i) {
+    Publication publication = publication_of(std::to_string(i));
+    publication.key = "k";
+    hub.publish("ticker", std::move(publication), {}, [](const AppendResult&) {});
+  }
+  settle();
+  ASSERT_EQ(ledger().rows[0].account.conflated, 2);
+  restore();
+  PlainReader after(*next.shards[0]);
+  restore(next, after, "ticker", Shard::save(before.cursor));
+  const Ledger ledger = next.ledger();
+  EXPECT_EQ(ledger.rows[0].account.conflated, 2);
+  EXPECT_TRUE(ledger.is_balanced());
+}
+
+TEST_F(HubSave, WhoIsAheadOfAPacedGroupGoesOn) {
+  PlainReader group(*shards[0]), ahead(*shards[0]);
+  subscribe(group, "read");
+  publish_numbers("read", 1, 3);
+  settle();
+  subscribe(ahead, "read", Since{history("read", 0).top.epoch, false, 0});
+  settle();
+  ASSERT_EQ(ahead.taken, numbers(1, 3));
+  restore();
+  PlainReader group_after(*next.shards[0]), ahead_after(*next.shards[0]);
+  restore(next, group_after, "read", Shard::save(group.cursor));
+  restore(next, ahead_after, "read", Shard::save(ahead.cursor));
+  next.publish("read", "4");
+  for (int i = 0; i < 3; ++i) {
+    next.settle();
+    next.clock.advance(100);
+  }
+  EXPECT_EQ(group_after.taken, numbers(1, 4));
+  EXPECT_EQ(ahead_after.taken, numbers(4, 4));
+}
+
+TEST_F(HubSave, TheAdaptiveThresholdGoesOnFromWhereItWas) {
+  HubState state = hub.save();
+  state.adaptive_permille = 250;
+  next.hub.restore(state);
+  EXPECT_DOUBLE_EQ(next.hub.adaptive_threshold().factor(), 0.25);
+  EXPECT_EQ(next.hub.save().adaptive_permille, 250U);
+}
+
 TEST_F(HubSave, WhatAWalkHadStillToEnterIsMergedAndOnce) {
   const std::vector<std::string> users{"ann", "bob", "cid"};
   const auto say = [](Hub& to) { to.publish("a", publication_of("x"), {}, [](const AppendResult&) {}); };

@@ -133,6 +133,18 @@ TEST_F(InboxTest, APublishIsAcknowledgedWhenAllInboxesHaveIt) {
   for (const std::string& user : crowd(10)) EXPECT_EQ(unread(user, "a"), 1U);
 }
 
+TEST_F(InboxTest, NobodyIsAnsweredBeforeAllInboxesHaveIt) {
+  add("a", crowd(10));
+  say("a", 4);
+  for (int turns = 0; acknowledged < 4; ++turns) {
+    ASSERT_LT(turns, 20);
+    turn(0);
+    turn(1);
+    for (const std::string& user : crowd(10))
+      EXPECT_GE(unread(user, "a"), static_cast<std::uint64_t>(acknowledged)) << user;
+  }
+}
+
 TEST_F(InboxTest, SubscribersDoNotWaitForInboxes) {
   PlainReader reader(*shards[0]);
   subscribe(reader, "a");

@@ -78,6 +78,55 @@ TEST(WebSocketRpc, Refusals) {
   EXPECT_EQ(rpc(ann, "carillon.unread")["rpc"]["data"]["unread"], Json::parse(R"({"a":1})"));
 }
 
+TEST(WebSocketRpc, EachMethodIgnoresWhatIsNotItsOwn) {
+  World world;
+  WsClient ann(world);
+  ann.connect("?user=ann");
+  EXPECT_EQ(error_of(rpc(ann, "carillon.unread", {{"limit", 1'000'000}})), 0U);
+  EXPECT_EQ(error_of(rpc(ann, "carillon.inbox", {{"channel", ""}, {"offset", 0}})), 0U);
+}
+
+TEST(WebSocketRpc, AChannelOfNoNamespaceIsUnknown) {
+  WorldOptions options;
+  options.rules = {rule("news:*", [](ChannelOptions& /*o*/) {})};
+  options.rules[0].scope = ChannelRules::Scope::by_namespace;
+  World world(options);
+  WsClient ann(world);
+  ann.connect("?user=ann");
+  EXPECT_EQ(error_of(rpc(ann, "carillon.mark_read", {{"channel", "other:a"}, {"offset", 1}})), 102U);
+  EXPECT_EQ(error_of(rpc(ann, "carillon.mark_read", {{"channel", "news:a"}, {"offset", 1}})), 0U);
+}
+
+TEST(WebSocketRpc, WhatHasLeftTheHistoryIsAGap) {
+  WorldOptions options;
+  options.rules = {rule("*", [](ChannelOptions& o) { o.history_size = 1; })};
+  World world(options);
+  WsClient ann(world);
+  ann.connect("?user=ann");
+  add_members(world, "a", {"ann"});
+  for (int i = 0; i < 3; ++i) world.publish("a", "1");
+  world.run();
+  const Json items = rpc(ann, "carillon.inbox")["rpc"]["data"]["items"];
+  ASSERT_EQ(items.size(), 2U);
+  EXPECT_EQ(items[0]["gap"], Json::parse(R"({"from":1,"to":2})"));
+  EXPECT_EQ(items[1]["offset"], 3);
+}
+
+TEST(WebSocketRpc, APublicationThatIsLargerThanAReplyMayBeComesAlone) {
+  WorldOptions options;
+  options.limits.backlog_bytes = 4'096;
+  World world(options);
+  WsClient ann(world);
+  ann.connect("?user=ann");
+  add_members(world, "a", {"ann"});
+  for (int i = 0; i < 2; ++i) world.publish("a", '"' + std::string(3'000, 'x') + '"');
+  world.run();
+  const Json inbox = rpc(ann, "carillon.inbox")["rpc"]["data"];
+  ASSERT_EQ(inbox["items"].size(), 1U);
+  EXPECT_EQ(inbox["items"][0]["offset"], 1);
+  EXPECT_EQ(inbox["has_more"], true);
+}
+
 TEST(WebSocketRpc, ToMarkReadMakesNoChannel) {
   World world;
   WsClient ann(world);

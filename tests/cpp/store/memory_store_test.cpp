@@ -108,6 +108,42 @@ TEST_F(MemoryStoreTest, ADuplicateKeyGetsTheFirstPositionAndIsNotAnnounced) {
   EXPECT_FALSE(append("ak", {.idempotency_key = ""}).is_duplicate);
 }
 
+TEST_F(MemoryStoreTest, NothingIsKeptOfAUserWhoHasLeftAndReadAll) {
+  const std::vector<std::string> users{"ann"};
+  store.add_members("a", users, [](const MembersResult&) {});
+  append("a");
+  store.remove_members("a", users, [](const MembersResult&) {});
+  const auto users_kept = [&] {
+    const auto still = store.hold_still();
+    return store.save().inboxes.users.size();
+  };
+  EXPECT_EQ(users_kept(), 1U);
+  store.mark_read("ann", "a", 1, [](StoreError) {});
+  EXPECT_EQ(users_kept(), 0U);
+}
+
+TEST_F(MemoryStoreTest, WhereAnotherProcessHasTheLogMembersStayAsTheyAre) {
+  const std::vector<std::string> users{"ann", "bob"};
+  store.add_members("a", users, [](const MembersResult&) {});
+  {
+    const auto still = store.hold_still();
+    store.close();
+  }
+  const auto note = [](StoreError& error) {
+    return [&error](const MembersResult& result) { error = result.error; };
+  };
+  StoreError added{};
+  StoreError removed{};
+  StoreError marked{};
+  store.add_members("a", std::vector<std::string>{"cid"}, note(added));
+  store.remove_members("a", users, note(removed));
+  store.mark_read("ann", "a", 0, [&](StoreError error) { marked = error; });
+  EXPECT_EQ(added, StoreError::unavailable);
+  EXPECT_EQ(removed, StoreError::unavailable);
+  EXPECT_EQ(marked, StoreError::unavailable);
+  store.members("a", "", 10, [&](const MembersResult& result) { EXPECT_EQ(result.users, users); });
+}
+
 TEST_F(MemoryStoreTest, KeysAndChannelsDoNotRunIntoEachOther) {
   append("ab", {.idempotency_key = "c"});
   EXPECT_FALSE(append("a", {.idempotency_key = "bc"}).is_duplicate);
