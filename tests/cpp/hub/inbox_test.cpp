@@ -403,6 +403,20 @@ TEST_F(SmallInboxTest, OfTooManyChannelsLeftTheOldestIsForgottenAndThatIsTold) {
     EXPECT_EQ(inbox("ann").is_incomplete, i == 5);
   }
   EXPECT_EQ(items("ann").size(), 5U);
+  mark("ann", "c5", 1);
+  EXPECT_FALSE(inbox("ann").is_incomplete) << "told once: who has read on knows";
+}
+
+TEST_F(SmallInboxTest, AForgottenChannelLeavesNothingInTheInbox) {
+  for (int i = 0; i < 6; ++i) add("c" + std::to_string(i), {"ann"});
+  for (int i = 5; i >= 0; --i) {
+    say("c" + std::to_string(i));
+    settle();
+  }
+  for (int i = 0; i < 6; ++i) remove("c" + std::to_string(i), {"ann"});
+  EXPECT_TRUE(inbox("ann").is_incomplete);
+  EXPECT_EQ(items("ann"), (Taken{"c5:1", "c4:1", "c3:1", "c2:1", "c1:1"}));
+  EXPECT_EQ(unread("ann", "c0"), 0U);
 }
 
 // ---- what it costs, counted and not timed

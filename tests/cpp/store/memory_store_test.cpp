@@ -122,6 +122,47 @@ TEST_F(MemoryStoreTest, NothingIsKeptOfAUserWhoHasLeftAndReadAll) {
   EXPECT_EQ(users_kept(), 0U);
 }
 
+TEST_F(MemoryStoreTest, WhoLeavesWithNothingUnreadIsForgottenAndSoIsTheChannelInTheEnd) {
+  const std::vector<std::string> users{"ann"};
+  store.add_members("a", users, [](const MembersResult&) {});
+  store.remove_members("a", users, [](const MembersResult&) {});
+  {
+    const auto still = store.hold_still();
+    EXPECT_TRUE(store.save().inboxes.users.empty());
+  }
+  store.keep_house();
+  clock.advance(MemoryStoreLimits{}.channel_lifetime_ms);
+  store.keep_house();
+  EXPECT_EQ(store.channels_known(), 0U);
+}
+
+struct SmallInboxesTest : MemoryStoreTest {
+  SmallInboxesTest() : MemoryStoreTest({.inbox_entries = 2}) {}
+};
+
+TEST_F(SmallInboxesTest, TheBoundHoldsAfterATakeover) {
+  const std::vector<std::string> users{"ann"};
+  store.add_members("a", users, [](const MembersResult&) {});
+  append("a");
+  append("a");
+  store.enter("a", 1, 2, 10, [](const EnterResult&) {});
+  MemoryStore next(clock, random, {.inbox_entries = 2});
+  next.set_listener(this);
+  {
+    const auto still = store.hold_still();
+    next.restore(store.save());
+  }
+  next.append("a", std::make_shared<Entry>(EntryKind::publication, Publication{}, 0), {},
+              [](const AppendResult&) {});
+  next.enter("a", 3, 3, 10, [](const EnterResult&) {});
+  next.inbox("ann", 10, [](const InboxResult& result) {
+    ASSERT_EQ(result.content.entered.size(), 1U);
+    EXPECT_EQ(result.content.entered[0].first, 2U);
+    ASSERT_EQ(result.content.merged.size(), 1U);
+    EXPECT_EQ(result.content.merged[0].last, 1U);
+  });
+}
+
 TEST_F(MemoryStoreTest, WhereAnotherProcessHasTheLogMembersStayAsTheyAre) {
   const std::vector<std::string> users{"ann", "bob"};
   store.add_members("a", users, [](const MembersResult&) {});
