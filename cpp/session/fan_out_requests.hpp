@@ -31,7 +31,7 @@ class FanOutRequests {
   using MembersDone = std::function<void(const Refusal&, const MembersResult&)>;
   using InboxDone = std::function<void(const Refusal&, const Inbox&)>;
 
-  static constexpr std::int64_t kInboxItems = 100;       ///< of one read, where nobody says it
+  static constexpr std::int64_t kInboxItems = 100;  ///< of one read, where nobody says it
   /// In the place of a strategy: what the configuration says, again.
   static constexpr std::string_view kConfigured = "configured";
   static constexpr std::int64_t kMembersListed = 1'000;  ///< the same of a list
