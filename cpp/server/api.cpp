@@ -153,7 +153,9 @@ void Api::drain(const ApiRequest& request, const Respond& respond) const {
 std::optional<ErrorCode> Api::refusal_of(std::string_view channel, const ApiRequest& request) const {
   const auto bad = [](std::string_view message) { return ErrorCode{kErrorBadRequest.code, message}; };
   if (!is_channel_name(channel, limits_))
-    return bad("bad request: channel is empty, longer than limits.channel_name_bytes, or no plain UTF-8");
+    return bad(
+        "bad request: channel: a name is UTF-8 without control characters, not empty, and at most "
+        "limits.channel_name_bytes long");
   if (!hub_.is_known(channel)) return kErrorUnknownChannel;
   if (request.data.size() > static_cast<std::size_t>(limits_.publication_bytes)) {
     return bad("bad request: data is longer than limits.publication_bytes");

@@ -105,8 +105,8 @@ void Api::set_fan_out(const ApiRequest& request, const Respond& respond) {
 }
 
 void Api::fan_out(const ApiRequest& request, const Respond& respond) {
-  if (!is_channel_name(request.channel, limits_))
-    return respond(error(kErrorBadRequest, "bad request: channel is empty, too long, or no plain UTF-8"));
+  if (const Refusal refusal = fan_out_requests_.check_channel(request.channel); refusal.is_refused())
+    return respond(error(refusal));
   const FanOutState state = hub_.fan_out(request.channel);
   HttpResponse response;
   append_api_fanout_result(response.body, {name_of(state.strategy), name_of(state.mode), state.threshold,

@@ -105,7 +105,8 @@ constexpr std::array kChannelNumbers{
                                           "publications that can be read again; 0: no history, no offsets"),
     number<&ChannelOptions::history_ttl_ms>(
         "history_ttl", 0, "age at which a publication leaves the history; 0s: no history", true),
-    number<&ChannelOptions::history_bytes>("history_bytes", 0, "bytes of the publications kept"),
+    number<&ChannelOptions::history_bytes>(
+        "history_bytes", 0, "memory of the publications kept: some 320 bytes for each, and its payload"),
     number<&ChannelOptions::live_window_entries>("live_window_entries", 1,
                                                  "entries kept for live subscribers even without history"),
     number<&ChannelOptions::live_window_bytes>("live_window_bytes", 1'024, "bytes of them"),

@@ -49,8 +49,9 @@ class FanOutRequests {
   [[nodiscard]] Refusal set_fan_out(std::string_view channel, std::string_view strategy,
                                     std::optional<std::int64_t> threshold) const;
 
- private:
   [[nodiscard]] Refusal check_channel(std::string_view channel) const;
+
+ private:
   [[nodiscard]] Refusal check_members(std::string_view channel, std::span<const std::string> users) const;
 
   Hub& hub_;

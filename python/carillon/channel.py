@@ -15,7 +15,7 @@ class Channel:
     Attributes:
         history_size: Publications kept; 0 keeps none, and publications then have no offset.
         history_ttl_ms: How long they are kept, milliseconds.
-        history_bytes: Payload bytes kept.
+        history_bytes: Memory of those that are kept, some 320 bytes for each beside its payload.
         presence: Whether the server knows who is on the channel.
         join_leave: Whether subscribers are told who comes and goes.
         live_window_entries: Entries kept for delivery even where `history_size` is 0.

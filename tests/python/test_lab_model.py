@@ -260,10 +260,12 @@ def test_what_is_too_much_or_wrong_is_refused_with_the_remedy() -> None:
         lab.Population(users=10, largest=11)
 
 
-def test_a_simulation_shows_itself_in_a_notebook() -> None:
-    shown = paced("write", 100, 0.5)._repr_html_()
-    assert "Simulation: write" in shown
-    assert "2,000 deliveries" in shown
+def test_a_simulation_shows_itself_in_a_notebook_and_in_print() -> None:
+    simulation = paced("write", 100, 0.5)
+    for shown in (simulation._repr_html_(), str(simulation)):
+        assert "Simulation: write" in shown
+        assert "2,000 deliveries" in shown
+        assert " object at 0x" not in shown
 
 
 # ---- costs

@@ -129,6 +129,7 @@ def numbers(picture: lab.Picture) -> list[str]:
 
 def test_an_axis_without_a_decade_has_a_scale_all_the_same() -> None:
     for costs, expected in (
+        ((210.0, 380.0), ["225", "250", "275", "300", "325", "350", "375"]),
         ((300.0, 900.0), ["300", "500", "700"]),
         ((300.0, 2_500.0), ["500", "1,000", "2,000"]),
         ((300.0, 8_000.0), ["500", "1,000", "2,000", "5,000"]),

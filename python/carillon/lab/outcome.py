@@ -122,7 +122,17 @@ class Simulation:
             "cost_per_month": self.cost_per_month,
         }
 
+    def __str__(self) -> str:
+        return "\n".join([self._title, *(f"- {name}: {fact}" for name, fact in self._facts().items())])
+
     def _repr_html_(self) -> str:
+        return card.render(self._title, None, self._facts())
+
+    @property
+    def _title(self) -> str:
+        return f"Simulation: {self.settings['strategy']}"
+
+    def _facts(self) -> dict[str, object]:
         row = self.to_row()
         rows: dict[str, object] = {
             "connections": f"{self.connections:,} on {self.fleet.gateways:,} gateways",
@@ -134,4 +144,4 @@ class Simulation:
                 rows[title] = f"p50 {row[f'{name}_p50_ms']:.3g} ms, p99 {row[f'{name}_p99_ms']:.3g} ms"
         rows["busiest gateway"] = f"{row['utilisation_max']:.0%} of its cores"
         rows["needed"] = f"{self.gateways_needed:,} gateways, for {self.bottleneck}"
-        return card.render(f"Simulation: {self.settings['strategy']}", None, rows)
+        return rows

@@ -98,8 +98,10 @@ def plain_numbers(axis: Axis) -> None:
 
     def between(value: float, _: object) -> str:
         low, high = sorted(axis.get_view_interval())
+        if high < 3 * low:  # matplotlib has set even steps there
+            return plain(value, _)
         shown = (2, 3, 5, 7) if high < 10 * low else (2, 5) if high < 100 * low else ()
-        return plain(value, _) if round(value / 10 ** math.floor(math.log10(value))) in shown else ""
+        return plain(value, _) if round(value / 10 ** math.floor(math.log10(value)), 6) in shown else ""
 
     axis.set_major_formatter(FuncFormatter(plain))
     axis.set_minor_formatter(FuncFormatter(between))
