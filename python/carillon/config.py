@@ -33,8 +33,8 @@ _PLACES = {
 }
 _HEARTBEATS = {"ping_interval_ms": "client.ping_interval", "pong_timeout_ms": "client.pong_timeout"}
 _PREFIX = "CARILLON_"
-# What the command line reads beside the options of the document.
-_OTHERS = ("CONFIG", "URL", "LOG_LEVEL", "LOG_FORMAT", "ACCESS_LOG")
+# What the command line and the notebooks read beside the options of the document.
+_OTHERS = ("CONFIG", "URL", "LOG_LEVEL", "LOG_FORMAT", "ACCESS_LOG", "NB_SCALE")
 _NEAR = 0.8  # of 1: a letter or two are wrong. Variables that Kubernetes sets for a service are further off.
 _SECONDS = {"h": 3600.0, "s": 1.0, "ms": 0.001}
 
@@ -99,6 +99,7 @@ def _check_variables(environment: Mapping[str, str]) -> None:
         _log.warning(
             "%s: unknown, nothing is set by it; 'carillon config schema' lists the options",
             ", ".join(unknown),
+            extra={"event": "environment"},
         )
 
 

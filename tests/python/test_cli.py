@@ -78,7 +78,10 @@ def test_serve_ends_cleanly_with_ctrl_c_and_a_client(serving: Serving) -> None:
         assert serving.end(signal.SIGINT)[0] == 0
 
 
-def test_serve_drains_when_its_terminal_is_closed(serving: Serving) -> None:
+def test_serve_drains_when_its_terminal_is_closed() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # these tests may themselves run under nohup
+    serving = Serving("--port", "0")
+    signal.signal(signal.SIGHUP, before)
     with carillon.sync.connect(serving.url) as client, client.subscribe("c"):
         code, errors = serving.end(signal.SIGHUP, signal.SIGHUP)
     assert code == 0
