@@ -128,13 +128,21 @@ struct InboxWalk {
 /// read take about the same time, as near which their sum is least. Any thread but adapt().
 class AdaptiveThreshold {
  public:
-  void count_write(std::int64_t ns) { write_ns_.fetch_add(ns, std::memory_order_relaxed); }
-  void count_read(std::int64_t ns) { read_ns_.fetch_add(ns, std::memory_order_relaxed); }
+  /// Only what adaptive channels cost moves their threshold.
+  void count_write(std::int64_t ns, bool is_adaptive) {
+    write_ns_.fetch_add(ns, std::memory_order_relaxed);
+    if (is_adaptive) adaptive_write_ns_.fetch_add(ns, std::memory_order_relaxed);
+  }
+  void count_read(std::int64_t ns, bool is_adaptive) {
+    read_ns_.fetch_add(ns, std::memory_order_relaxed);
+    if (is_adaptive) adaptive_read_ns_.fetch_add(ns, std::memory_order_relaxed);
+  }
   /// What a channel's threshold is multiplied with.
   [[nodiscard]] double factor() const { return factor_.load(std::memory_order_relaxed); }
   void restore(double factor) {
     factor_.store(std::clamp(factor, 1 / kMost, kMost), std::memory_order_relaxed);
   }
+  /// Of all channels, ever.
   [[nodiscard]] std::int64_t write_ns() const { return write_ns_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::int64_t read_ns() const { return read_ns_.load(std::memory_order_relaxed); }
 
@@ -148,8 +156,8 @@ class AdaptiveThreshold {
   void adapt(Millis now_ms) {
     if (now_ms - window_ms_ < kWindowMs) return;
     window_ms_ = now_ms;
-    const auto write = static_cast<double>(write_ns() - std::exchange(write_before_, write_ns()));
-    const auto read = static_cast<double>(read_ns() - std::exchange(read_before_, read_ns()));
+    const auto write = static_cast<double>(adaptive_write_ns_.exchange(0, std::memory_order_relaxed));
+    const auto read = static_cast<double>(adaptive_read_ns_.exchange(0, std::memory_order_relaxed));
     if (write + read < static_cast<double>(kLeastNs)) return;
     double factor = this->factor();
     if (write > kBand * read) factor /= kStep;
@@ -160,9 +168,9 @@ class AdaptiveThreshold {
  private:
   std::atomic<std::int64_t> write_ns_{0};
   std::atomic<std::int64_t> read_ns_{0};
+  std::atomic<std::int64_t> adaptive_write_ns_{0};  // in the window
+  std::atomic<std::int64_t> adaptive_read_ns_{0};
   std::atomic<double> factor_{1.0};
-  std::int64_t write_before_ = 0;
-  std::int64_t read_before_ = 0;
   Millis window_ms_ = 0;
 };
 

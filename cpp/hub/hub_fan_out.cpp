@@ -119,7 +119,8 @@ void Hub::walk(const std::shared_ptr<Channel>& channel) {
   const std::int64_t begin = clock_.now_ns();
   store_.enter(channel->name, range.first, range.last, limits_.inbox_members_per_turn,
                [this, channel, begin, range](const EnterResult& result) {
-                 adaptive_.count_write(clock_.now_ns() - begin);
+                 adaptive_.count_write(clock_.now_ns() - begin,
+                                       channel->fan_out.strategy() == FanOut::adaptive);
                  inbox_entries_.fetch_add(result.step.entered * (range.last + 1 - range.first),
                                           std::memory_order_relaxed);
                  on_entered(channel, result);

@@ -16,6 +16,7 @@ struct Hub::InboxRead {
   std::size_t missing = 0;
   std::size_t limit = 0;
   bool is_merging = false;
+  bool is_adaptive = false;  // some of what is merged is an adaptive channel's
   std::int64_t began_ns = 0;
   std::function<void(Inbox)> done;
 };
@@ -71,6 +72,9 @@ void Hub::inbox(std::string_view user, std::size_t limit, std::function<void(Inb
     read->ranges.insert(read->ranges.end(), result.content.merged.begin(), result.content.merged.end());
     inbox_merges_.fetch_add(result.content.merged.size(), std::memory_order_relaxed);
     read->is_merging = !result.content.merged.empty();
+    for (const InboxRange& range : result.content.merged) {
+      if (find_or_add(range.channel)->fan_out.strategy() == FanOut::adaptive) read->is_adaptive = true;
+    }
     read->parts.resize(read->ranges.size());
     read->missing = read->ranges.size();
     read->inbox.has_more = unread > read->limit;
@@ -103,7 +107,8 @@ void Hub::resolve(const std::shared_ptr<InboxRead>& read, std::size_t index, con
     if (found.error == HistoryError::unavailable) read->inbox.error = StoreError::unavailable;
     if (--read->missing > 0) return;
     put_in_order(read->parts, read->inbox, read->limit);
-    if (read->is_merging) adaptive_.count_read(clock_.now_ns() - read->began_ns);  // not what is done with it
+    if (read->is_merging)  // not what is done with it
+      adaptive_.count_read(clock_.now_ns() - read->began_ns, read->is_adaptive);
     read->done(std::move(read->inbox));
   });
 }

@@ -310,8 +310,8 @@ TEST(AdaptiveThresholdTest, MovesToWhereWritingAndReadingTakeTheSame) {
   AdaptiveThreshold threshold;
   Millis now = 0;
   const auto window = [&](std::int64_t write_ms, std::int64_t read_ms) {
-    threshold.count_write(write_ms * 1'000'000);
-    threshold.count_read(read_ms * 1'000'000);
+    threshold.count_write(write_ms * 1'000'000, true);
+    threshold.count_read(read_ms * 1'000'000, true);
     threshold.adapt(now += AdaptiveThreshold::kWindowMs);
     return threshold.factor();
   };
@@ -322,9 +322,20 @@ TEST(AdaptiveThresholdTest, MovesToWhereWritingAndReadingTakeTheSame) {
   EXPECT_DOUBLE_EQ(window(0, 0), 1.5) << "idle";
   for (int i = 0; i < 30; ++i) window(0, 100);
   EXPECT_DOUBLE_EQ(threshold.factor(), AdaptiveThreshold::kMost);
-  threshold.count_write(1'000'000'000);
+  threshold.count_write(1'000'000'000, true);
   threshold.adapt(now + 1);
   EXPECT_DOUBLE_EQ(threshold.factor(), AdaptiveThreshold::kMost) << "a step per window";
+}
+
+TEST_F(FanOutTest, OnlyWhatAdaptiveChannelsCostMovesTheirThreshold) {
+  AdaptiveThreshold threshold;
+  threshold.count_write(1'000'000'000, false);
+  threshold.adapt(AdaptiveThreshold::kWindowMs);
+  EXPECT_DOUBLE_EQ(threshold.factor(), 1.0);
+  EXPECT_EQ(threshold.write_ns(), 1'000'000'000) << "it is told all the same";
+  threshold.count_write(1'000'000'000, true);
+  threshold.adapt(2 * AdaptiveThreshold::kWindowMs);
+  EXPECT_DOUBLE_EQ(threshold.factor(), 1 / AdaptiveThreshold::kStep);
 }
 
 /// Writing and reading whose cost follows from the threshold: does it come to rest at the best one?
@@ -347,8 +358,8 @@ TEST(AdaptiveThresholdTest, ComesToRestAndTheSumOfCostsIsNearItsLeast) {
   Millis now = 0;
   for (int i = 0; i < 40; ++i) {
     const auto [write, read] = costs(1'000 * threshold.factor());
-    threshold.count_write(write);
-    threshold.count_read(read);
+    threshold.count_write(write, true);
+    threshold.count_read(read, true);
     threshold.adapt(now += AdaptiveThreshold::kWindowMs);
   }
   const auto [write, read] = costs(1'000 * threshold.factor());
@@ -359,8 +370,8 @@ TEST(AdaptiveThresholdTest, ComesToRestAndTheSumOfCostsIsNearItsLeast) {
   }
   EXPECT_LE(write + read, 2 * least);
   const double rests_at = threshold.factor();
-  threshold.count_write(write);
-  threshold.count_read(read);
+  threshold.count_write(write, true);
+  threshold.count_read(read, true);
   threshold.adapt(now + AdaptiveThreshold::kWindowMs);
   EXPECT_LE(std::abs(threshold.factor() - rests_at), rests_at) << "it does not wander";
 }
