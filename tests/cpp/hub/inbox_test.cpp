@@ -17,6 +17,11 @@ using Users = std::vector<std::string>;
 struct InboxFixture : HubFixture {
   explicit InboxFixture(std::size_t inbox_entries = 1'000, std::size_t members_per_turn = 4)
       : HubFixture(2, {}, hub_limits(members_per_turn), store_limits(inbox_entries)) {}
+  /// Who still waits for inboxes hears now that nobody will write them, while the counters are there.
+  ~InboxFixture() override {
+    is_over = true;
+    for (const auto& shard : shards) shard->close();
+  }
   static HubLimits hub_limits(std::size_t members_per_turn) {
     HubLimits limits;
     limits.inbox_members_per_turn = members_per_turn;

@@ -17,10 +17,16 @@ namespace {
 std::atomic<std::int64_t> g_bytes_in_use{0};
 constexpr std::int64_t kChunkHeaderBytes = 8;
 
-void* counted(std::size_t bytes) {
+void* counted_or_null(std::size_t bytes) noexcept {
   void* place = std::malloc(bytes);
+  if (place != nullptr)
+    g_bytes_in_use += static_cast<std::int64_t>(malloc_usable_size(place)) + kChunkHeaderBytes;
+  return place;
+}
+
+void* counted(std::size_t bytes) {
+  void* place = counted_or_null(bytes);
   if (place == nullptr) throw std::bad_alloc();
-  g_bytes_in_use += static_cast<std::int64_t>(malloc_usable_size(place)) + kChunkHeaderBytes;
   return place;
 }
 
@@ -34,6 +40,10 @@ void uncounted(void* place) noexcept {
 
 void* operator new(std::size_t bytes) { return counted(bytes); }
 void* operator new[](std::size_t bytes) { return counted(bytes); }
+// std::stable_sort asks in this way.
+void* operator new(std::size_t bytes, const std::nothrow_t& /*tag*/) noexcept {
+  return counted_or_null(bytes);
+}
 void operator delete(void* place) noexcept { uncounted(place); }
 void operator delete[](void* place) noexcept { uncounted(place); }
 void operator delete(void* place, std::size_t /*bytes*/) noexcept { uncounted(place); }
