@@ -315,8 +315,10 @@ bool Gateway::drain(Millis deadline_ms, Millis pace_ms) {
     return std::all_of(entrances.begin(), entrances.end(),
                        [](const Entrance* entrance) { return entrance->asked.load() == 0; });
   });
+  std::size_t still_asked = 0;  // who has left and come back to ask is a client again, and is not cut off
+  for (const Entrance* entrance : entrances) still_asked += entrance->asked.load();
+  const std::size_t cut_off = std::min({clients(), asked, still_asked});
   for (const ListenerInfo& each : listeners()) close_listener(each.number);
-  const std::size_t cut_off = std::min(clients(), asked);
   wait_until(std::min(until, HoldPoint::Clock::now() + kLastWords), [this] { return connections() == 0; });
   has_told_drain_ = true;
   tell_drain("", asked, cut_off);

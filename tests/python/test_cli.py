@@ -86,7 +86,7 @@ def test_serve_drains_when_its_terminal_is_closed() -> None:
         code, errors = serving.end(signal.SIGHUP, signal.SIGHUP)
     assert code == 0
     assert "SIGHUP: draining" in errors
-    assert "asked to leave: 1" in errors
+    assert "asked to leave: 1, left: 1" in errors
 
 
 def test_serve_stays_when_it_is_to_ignore_that_its_terminal_is_closed() -> None:
