@@ -1,4 +1,5 @@
 #include "gateway/flush.hpp"
+#include "doubles/virtual_clock.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -16,12 +17,6 @@
 
 namespace carillon {
 namespace {
-
-class FixedClock final : public Clock {
- public:
-  [[nodiscard]] Millis now_ms() const override { return 1'000; }
-  [[nodiscard]] Millis wall_ms() const override { return 1'000; }
-};
 
 /// Writes an entry as "<offset>:<data>;", and nothing for data that starts with '-'.
 class PlainForm final : public Form {
@@ -136,7 +131,7 @@ class FlushTest : public ::testing::TestWithParam<const char*> {
     return result;
   }
 
-  FixedClock clock_;
+  VirtualClock clock_;
   SystemRandom random_;
   MemoryStore store_{clock_, random_, {}};
   Hub hub_{clock_, store_, ChannelRules{}, HubLimits{}};

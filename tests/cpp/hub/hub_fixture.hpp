@@ -8,9 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "doubles/seeded_random.hpp"
+#include "doubles/virtual_clock.hpp"
 #include "hub/entries.hpp"
 #include "hub/hub.hpp"
-#include "hub/virtual_clock.hpp"
 #include "store/memory_store.hpp"
 
 namespace carillon {

@@ -6,10 +6,11 @@
 #include <optional>
 #include <string>
 
+#include "doubles/seeded_random.hpp"
+#include "doubles/virtual_clock.hpp"
 #include "hub/entries.hpp"
 #include "hub/hub.hpp"
 #include "hub/late_store.hpp"
-#include "hub/virtual_clock.hpp"
 
 namespace carillon {
 namespace {

@@ -6,42 +6,18 @@
 #include <array>
 #include <utility>
 
-#include "store_without_members.hpp"
+#include "doubles/forwarding_store.hpp"
 
 namespace carillon {
 
 /// Between store and hub: lets the world hear every announcement first.
-class HubWorld::Tap final : public StoreWithoutMembers {
+class HubWorld::Tap final : public ForwardingStore {
  public:
-  Tap(HubWorld& world, Store& store) : world_(world), store_(store) { store_.set_listener(&world_); }
+  Tap(HubWorld& world, Store& store) : ForwardingStore(store), world_(world) { store.set_listener(&world_); }
   void set_listener(StoreListener* listener) override { world_.listener_ = listener; }
-  void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
-              std::function<void(const AppendResult&)> done) override {
-    store_.append(channel, std::move(entry), options, std::move(done));
-  }
-  void open(std::string_view channel, std::function<void(const OpenResult&)> done) override {
-    store_.open(channel, std::move(done));
-  }
-  void release(std::string_view channel) override { store_.release(channel); }
-  void read(std::string_view channel, Offset first, Offset last,
-            std::function<void(const ReadResult&)> done) override {
-    store_.read(channel, first, last, std::move(done));
-  }
-  void remove_history(std::string_view channel) override { store_.remove_history(channel); }
-  void add_presence(std::string_view channel, const PresenceMember& member) override {
-    store_.add_presence(channel, member);
-  }
-  void remove_presence(std::string_view channel, std::string_view client) override {
-    store_.remove_presence(channel, client);
-  }
-  void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) override {
-    store_.presence(channel, std::move(done));
-  }
-  void keep_house() override { store_.keep_house(); }
 
  private:
   HubWorld& world_;
-  Store& store_;
 };
 
 namespace {

@@ -6,10 +6,11 @@
 #include <string>
 #include <vector>
 
+#include "doubles/seeded_random.hpp"
+#include "doubles/virtual_clock.hpp"
 #include "hub/hub.hpp"
 #include "hub/journal.hpp"
 #include "hub/late_store.hpp"
-#include "hub/virtual_clock.hpp"
 #include "store/memory_store.hpp"
 
 namespace carillon {

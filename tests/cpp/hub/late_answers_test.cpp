@@ -5,19 +5,20 @@
 #include <new>
 #include <optional>
 
+#include "doubles/forwarding_store.hpp"
+#include "doubles/seeded_random.hpp"
+#include "doubles/virtual_clock.hpp"
 #include "hub/entries.hpp"
 #include "hub/hub.hpp"
-#include "hub/virtual_clock.hpp"
 #include "store/memory_store.hpp"
-#include "store_without_members.hpp"
 
 namespace carillon {
 namespace {
 
 /// Memory, whose answers about members wait until they are let go, and which cannot enter when told so.
-class HeldStore final : public StoreWithoutMembers, public StoreListener {
+class LateMembersStore final : public ForwardingStore, public StoreListener {
  public:
-  explicit HeldStore(MemoryStore& store) : store_(store) {}
+  explicit LateMembersStore(Store& store) : ForwardingStore(store), store_(store) {}
   void set_listener(StoreListener* listener) override {
     listener_ = listener;
     store_.set_listener(this);
@@ -25,24 +26,6 @@ class HeldStore final : public StoreWithoutMembers, public StoreListener {
   void on_announced(const Announcement& announcement) override {
     before_announced();
     listener_->on_announced(announcement);
-  }
-  void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
-              std::function<void(const AppendResult&)> done) override {
-    store_.append(channel, std::move(entry), options, std::move(done));
-  }
-  void open(std::string_view channel, std::function<void(const OpenResult&)> done) override {
-    store_.open(channel, std::move(done));
-  }
-  void release(std::string_view channel) override { store_.release(channel); }
-  void read(std::string_view channel, Offset first, Offset last,
-            std::function<void(const ReadResult&)> done) override {
-    store_.read(channel, first, last, std::move(done));
-  }
-  void remove_history(std::string_view /*channel*/) override {}
-  void add_presence(std::string_view /*channel*/, const PresenceMember& /*member*/) override {}
-  void remove_presence(std::string_view /*channel*/, std::string_view /*client*/) override {}
-  void presence(std::string_view /*channel*/, std::function<void(const PresenceResult&)> done) override {
-    done({});
   }
   void add_members(std::string_view channel, std::span<const std::string> users,
                    std::function<void(const MembersResult&)> done) override {
@@ -62,7 +45,6 @@ class HeldStore final : public StoreWithoutMembers, public StoreListener {
     before_inbox();
     store_.inbox(user, limit, std::move(done));
   }
-  void keep_house() override { store_.keep_house(); }
 
   /// The newest answer first: as when two threads have asked.
   void answer() {
@@ -80,7 +62,7 @@ class HeldStore final : public StoreWithoutMembers, public StoreListener {
     };
   }
 
-  MemoryStore& store_;
+  Store& store_;
   StoreListener* listener_ = nullptr;
   std::deque<std::function<void()>> held_;
 };
@@ -113,7 +95,7 @@ struct LateAnswersTest : testing::Test {
   VirtualClock clock;
   SeededRandom random{1};
   MemoryStore memory{clock, random, {}};
-  HeldStore store{memory};
+  LateMembersStore store{memory};
   Hub hub{clock, store, rules(), {}};
   Shard shard{0, {}, clock, [] {}};
   std::vector<StoreError> told;

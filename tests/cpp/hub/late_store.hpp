@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "hub/virtual_clock.hpp"
+#include "env/random.hpp"
 #include "store_without_members.hpp"
 
 namespace carillon {

@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "doubles/seeded_random.hpp"
 #include "hub/hub.hpp"
-#include "hub/virtual_clock.hpp"
 
 namespace carillon {
 

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "hub/virtual_clock.hpp"
+#include "doubles/virtual_clock.hpp"
 
 namespace carillon {
 namespace {

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "hub/virtual_clock.hpp"
+#include "doubles/virtual_clock.hpp"
 #include "store/memory_store.hpp"
 
 namespace carillon {

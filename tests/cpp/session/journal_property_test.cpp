@@ -438,7 +438,7 @@ std::vector<std::string> Story::play() {
     if (chance.one_in(2)) publish();
     subscribers_[chance.below(count)]->step();
     if (!chance.one_in(3)) world.turn();
-    if (chance.one_in(20)) world.clock.now += static_cast<Millis>(chance.below(700));
+    if (chance.one_in(20)) world.clock.advance(static_cast<Millis>(chance.below(700)));
     if (chance.one_in(30)) world.hub.keep_house();
     if (setting.is_taken_over && chance.one_in(8)) takeovers += world.take_over() ? 1 : 0;
   }

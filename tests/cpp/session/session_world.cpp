@@ -19,45 +19,6 @@ TestConnection& connection_of(Outlet& outlet) {
 
 }  // namespace
 
-// ---- store
-
-void LateStore::answer() {
-  std::vector<std::function<void()>> answers;
-  answers.swap(held_back_);
-  for (auto& each : answers) each();
-}
-
-void LateStore::append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
-                       std::function<void(const AppendResult&)> done) {
-  if (is_unavailable) {
-    AppendResult failed;
-    failed.error = StoreError::unavailable;
-    return done(failed);
-  }
-  store_.append(channel, std::move(entry), options,
-                [this, done = std::move(done)](const AppendResult& result) {
-                  if (!is_late) return done(result);
-                  held_back_.push_back([done, result] { done(result); });
-                });
-}
-
-void LateStore::open(std::string_view channel, std::function<void(const OpenResult&)> done) {
-  if (is_unavailable) return done({StoreError::unavailable, {}});
-  if (!is_late) return store_.open(channel, std::move(done));
-  held_back_.push_back([this, name = std::string(channel), done = std::move(done)] {
-    is_unavailable ? done({StoreError::unavailable, {}}) : store_.open(name, done);
-  });
-}
-
-void LateStore::inbox(std::string_view user, std::size_t limit,
-                      std::function<void(const InboxResult&)> done) {
-  if (is_unavailable) return done({StoreError::unavailable, {}});
-  store_.inbox(user, limit, [this, done = std::move(done)](const InboxResult& result) {
-    if (!is_late) return done(result);
-    held_back_.push_back([done, result] { done(result); });
-  });
-}
-
 // ---- world
 
 Lane::Lane(World& world, std::uint32_t index)
@@ -143,7 +104,7 @@ bool World::take_over(Millis clock_ahead_ms) {
   std::construct_at(&store, clock, random);
   std::construct_at(&hub, clock, store, rules, HubLimits{});
   make_lanes();
-  clock.now += clock_ahead_ms;
+  clock.advance(clock_ahead_ms);
 
   store.restore(store_state);
   hub.restore(hub_state);
@@ -235,7 +196,7 @@ bool World::flush_rest(TestConnection& connection) {
   const std::string rest(outlet.rest_view());
   const std::size_t taken = take(connection, rest.size());
   if (taken > 0) {
-    outlet.progress_ms = clock.now;
+    outlet.progress_ms = clock.now_ms();
     outlet.rest_sent += static_cast<std::uint32_t>(taken);
     if (connection.client != nullptr) connection.client->on_bytes(std::string_view(rest).substr(0, taken));
   }
@@ -265,7 +226,7 @@ void World::flush(Lane& lane) {
         total += length;
       }
       if (connection.kernel.is_broken) {
-        lane.output.account_part(first, 0, clock.now);
+        lane.output.account_part(first, 0, clock.now_ms());
         broken.push_back(&connection);
         continue;
       }
@@ -281,7 +242,7 @@ void World::flush(Lane& lane) {
         TurnOutput::account_all(first);
         if (outlet->wants_empty_notice) emptied.push_back(outlet);
       } else {
-        lane.output.account_part(first, taken, clock.now);
+        lane.output.account_part(first, taken, clock.now_ms());
       }
     }
     lane.output.clear();
@@ -359,29 +320,30 @@ Millis World::deadline_of(const TestConnection& connection) const {
 }
 
 void World::advance(Millis ms) {
-  const Millis end = clock.now + ms;
+  const Millis end = clock.now_ms() + ms;
   run();
   for (int i = 0; i < 100'000; ++i) {
     Millis next = end;
     for (const auto& lane : lanes) {
       for (const auto& connection : lane->connections) next = std::min(next, deadline_of(*connection));
     }
-    clock.now = std::max(clock.now, next);
+    clock.advance_to(next);
     bool is_any_due = false;
     for (const auto& lane : lanes) {
       lane->shard.bind_to_this_thread();
       for (std::size_t c = lane->connections.size(); c > 0; --c) {
         TestConnection& connection = *lane->connections[c - 1];
-        if (deadline_of(connection) > clock.now) continue;
+        if (deadline_of(connection) > clock.now_ms()) continue;
         is_any_due = true;
-        const bool is_stalled = connection.outlet.is_clogged &&
-                                connection.outlet.progress_ms + options.limits.stall_timeout_ms <= clock.now;
-        is_stalled ? drop(connection) : connection.outlet.session->on_deadline(clock.now);
+        const bool is_stalled =
+            connection.outlet.is_clogged &&
+            connection.outlet.progress_ms + options.limits.stall_timeout_ms <= clock.now_ms();
+        is_stalled ? drop(connection) : connection.outlet.session->on_deadline(clock.now_ms());
       }
       Shard::unbind_this_thread();
     }
     run();
-    if (!is_any_due && clock.now >= end) return;
+    if (!is_any_due && clock.now_ms() >= end) return;
   }
   ADD_FAILURE() << "a deadline is never met";
 }

@@ -7,7 +7,6 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <random>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -15,10 +14,12 @@
 #include <utility>
 #include <vector>
 
+#include "doubles/held_store.hpp"
+#include "doubles/seeded_random.hpp"
+#include "doubles/virtual_clock.hpp"
 #include "hub/hub.hpp"
 #include "session/plain_http.hpp"
 #include "session/session.hpp"
-#include "store/memory_store.hpp"
 
 // A deterministic world for the sessions: virtual clock, seeded chance, the real store, hub, shards and turn
 // output, and in place of sockets a kernel per connection that takes as little as a test wants. A turn goes
@@ -26,84 +27,6 @@
 // byte.
 
 namespace carillon::testing {
-
-class ManualClock final : public Clock {
- public:
-  [[nodiscard]] Millis now_ms() const override { return now; }
-  [[nodiscard]] Millis wall_ms() const override { return 1'700'000'000'000 + now; }
-  Millis now = 1'000'000;
-};
-
-class SeededRandom final : public RandomSource {
- public:
-  explicit SeededRandom(std::uint64_t seed) : engine_(seed) {}
-  [[nodiscard]] std::uint64_t next() override { return engine_(); }
-  [[nodiscard]] bool one_in(std::uint64_t n) { return below(n) == 0; }
-
- private:
-  std::mt19937_64 engine_;
-};
-
-/// The memory store, whose answers (not its announcements) can be held back, or be errors.
-class LateStore final : public Store {
- public:
-  LateStore(const Clock& clock, RandomSource& random) : store_(clock, random, {}) {}
-  bool is_late = false;
-  bool is_unavailable = false;
-  /// Gives the answers held back so far.
-  void answer();
-  [[nodiscard]] MemoryStoreState save() {
-    const auto still = store_.hold_still();
-    return store_.save();
-  }
-  void restore(const MemoryStoreState& state) { store_.restore(state); }
-
-  void set_listener(StoreListener* listener) override { store_.set_listener(listener); }
-  void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
-              std::function<void(const AppendResult&)> done) override;
-  void open(std::string_view channel, std::function<void(const OpenResult&)> done) override;
-  void release(std::string_view channel) override { store_.release(channel); }
-  void read(std::string_view channel, Offset first, Offset last,
-            std::function<void(const ReadResult&)> done) override {
-    store_.read(channel, first, last, std::move(done));
-  }
-  void remove_history(std::string_view channel) override { store_.remove_history(channel); }
-  void add_presence(std::string_view channel, const PresenceMember& member) override {
-    store_.add_presence(channel, member);
-  }
-  void remove_presence(std::string_view channel, std::string_view client) override {
-    store_.remove_presence(channel, client);
-  }
-  void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) override {
-    store_.presence(channel, std::move(done));
-  }
-  void add_members(std::string_view channel, std::span<const std::string> users,
-                   std::function<void(const MembersResult&)> done) override {
-    store_.add_members(channel, users, std::move(done));
-  }
-  void remove_members(std::string_view channel, std::span<const std::string> users,
-                      std::function<void(const MembersResult&)> done) override {
-    store_.remove_members(channel, users, std::move(done));
-  }
-  void members(std::string_view channel, std::string_view after, std::size_t limit,
-               std::function<void(const MembersResult&)> done) override {
-    store_.members(channel, after, limit, std::move(done));
-  }
-  void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
-             std::function<void(const EnterResult&)> done) override {
-    store_.enter(channel, first, last, members_max, std::move(done));
-  }
-  void inbox(std::string_view user, std::size_t limit, std::function<void(const InboxResult&)> done) override;
-  void mark_read(std::string_view user, std::string_view channel, Offset offset,
-                 std::function<void(StoreError)> done) override {
-    store_.mark_read(user, channel, offset, std::move(done));
-  }
-  void keep_house() override { store_.keep_house(); }
-
- private:
-  MemoryStore store_;
-  std::vector<std::function<void()>> held_back_;
-};
 
 class World;
 class Client;
@@ -194,9 +117,9 @@ class World final : private ConnectionHost {
 
   // ---- what stands around the sessions
   const WorldOptions options;
-  ManualClock clock;
+  VirtualClock clock{1'000'000};
   SeededRandom random;
-  LateStore store;
+  HeldStore store;
   const ChannelRules rules;
   Hub hub;
   RulesAccess rules_access;

@@ -163,7 +163,7 @@ TEST(Takeover, ACommentComesWhenItIsDue) {
   SseClient client(world);
   client.open("channel=a");
   world.run();
-  world.advance(client.connection->session->deadline() - world.clock.now - 10);
+  world.advance(client.connection->session->deadline() - world.clock.now_ms() - 10);
   ASSERT_TRUE(world.take_over(kOtherClock));
   const std::size_t before = client.blocks.size();
   world.advance(9);
@@ -360,7 +360,7 @@ TEST(Takeover, ThePublisherThatTriesAgainPublishesOnce) {
   ASSERT_TRUE(world.take_over(kOtherClock));
   EXPECT_EQ(world.publish("a", "1", {.idempotency_key = "key"}), first);
   EXPECT_EQ(world.publish("a", "2").offset, 2U);
-  world.clock.now += 300'000;  // the default window
+  world.clock.advance(300'000);  // the default window
   EXPECT_EQ(world.publish("a", "1", {.idempotency_key = "key"}).offset, 3U);
 }
 
@@ -380,7 +380,7 @@ TEST(Takeover, HistoryAndEpochGoOn) {
 TEST(Takeover, ADormantChannelIsRemembered) {
   World world;
   const Position first = world.publish("a", "1");
-  world.clock.now += 400'000;
+  world.clock.advance(400'000);
   world.hub.keep_house();
   ASSERT_EQ(world.hub.channels_in_use(), 0U);
   ASSERT_TRUE(world.take_over(kOtherClock));

@@ -8,8 +8,9 @@
 #include <new>
 #include <string>
 
+#include "doubles/seeded_random.hpp"
+#include "doubles/virtual_clock.hpp"
 #include "hub/hub.hpp"
-#include "hub/virtual_clock.hpp"
 #include "store/memory_store.hpp"
 
 namespace {

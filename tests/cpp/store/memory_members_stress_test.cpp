@@ -8,7 +8,8 @@
 #include <thread>
 #include <vector>
 
-#include "hub/virtual_clock.hpp"
+#include "doubles/seeded_random.hpp"
+#include "doubles/virtual_clock.hpp"
 #include "store/memory_store.hpp"
 
 namespace carillon {

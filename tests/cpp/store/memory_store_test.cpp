@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "hub/virtual_clock.hpp"
+#include "doubles/seeded_random.hpp"
+#include "doubles/virtual_clock.hpp"
 
 namespace carillon {
 namespace {

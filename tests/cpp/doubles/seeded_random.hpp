@@ -3,23 +3,11 @@
 #include <atomic>
 #include <cstdint>
 
-#include "env/clock.hpp"
 #include "env/random.hpp"
 
 namespace carillon {
 
-/// Time that stands still until a test moves it.
-class VirtualClock final : public Clock {
- public:
-  [[nodiscard]] Millis now_ms() const override { return now_ms_.load(std::memory_order_relaxed); }
-  [[nodiscard]] Millis wall_ms() const override { return 1'700'000'000'000 + now_ms(); }
-  void advance(Millis by_ms) { now_ms_.fetch_add(by_ms, std::memory_order_relaxed); }
-
- private:
-  std::atomic<Millis> now_ms_{1'000};
-};
-
-/// Chance that repeats itself: a function of the seed alone, on every platform.
+/// Chance that repeats itself: a function of the seed alone, on every platform. Thread-safe.
 class SeededRandom final : public RandomSource {
  public:
   explicit SeededRandom(std::uint64_t seed) : state_(seed) {}
@@ -32,6 +20,7 @@ class SeededRandom final : public RandomSource {
   }
   /// True in `percent` of all cases.
   [[nodiscard]] bool chance(std::uint64_t percent) { return below(100) < percent; }
+  [[nodiscard]] bool one_in(std::uint64_t n) { return below(n) == 0; }
 
  private:
   std::atomic<std::uint64_t> state_;

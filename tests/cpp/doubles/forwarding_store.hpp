@@ -1,0 +1,74 @@
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "store/store.hpp"
+
+namespace carillon {
+
+/// Passes every call on to another store. Base of the stores of tests that change one thing or two: a new
+/// method of Store is written here once.
+class ForwardingStore : public Store {
+ public:
+  /// `to` is called only after it has been constructed: it may be a member of the derived class.
+  explicit ForwardingStore(Store& to) : to_(to) {}
+
+  void set_listener(StoreListener* listener) override { to_.set_listener(listener); }
+  void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
+              std::function<void(const AppendResult&)> done) override {
+    to_.append(channel, std::move(entry), options, std::move(done));
+  }
+  void open(std::string_view channel, std::function<void(const OpenResult&)> done) override {
+    to_.open(channel, std::move(done));
+  }
+  void release(std::string_view channel) override { to_.release(channel); }
+  void read(std::string_view channel, Offset first, Offset last,
+            std::function<void(const ReadResult&)> done) override {
+    to_.read(channel, first, last, std::move(done));
+  }
+  void remove_history(std::string_view channel) override { to_.remove_history(channel); }
+  void add_presence(std::string_view channel, const PresenceMember& member) override {
+    to_.add_presence(channel, member);
+  }
+  void remove_presence(std::string_view channel, std::string_view client) override {
+    to_.remove_presence(channel, client);
+  }
+  void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) override {
+    to_.presence(channel, std::move(done));
+  }
+  void add_members(std::string_view channel, std::span<const std::string> users,
+                   std::function<void(const MembersResult&)> done) override {
+    to_.add_members(channel, users, std::move(done));
+  }
+  void remove_members(std::string_view channel, std::span<const std::string> users,
+                      std::function<void(const MembersResult&)> done) override {
+    to_.remove_members(channel, users, std::move(done));
+  }
+  void members(std::string_view channel, std::string_view after, std::size_t limit,
+               std::function<void(const MembersResult&)> done) override {
+    to_.members(channel, after, limit, std::move(done));
+  }
+  void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+             std::function<void(const EnterResult&)> done) override {
+    to_.enter(channel, first, last, members_max, std::move(done));
+  }
+  void inbox(std::string_view user, std::size_t limit,
+             std::function<void(const InboxResult&)> done) override {
+    to_.inbox(user, limit, std::move(done));
+  }
+  void mark_read(std::string_view user, std::string_view channel, Offset offset,
+                 std::function<void(StoreError)> done) override {
+    to_.mark_read(user, channel, offset, std::move(done));
+  }
+  void keep_house() override { to_.keep_house(); }
+
+ private:
+  Store& to_;
+};
+
+}  // namespace carillon
