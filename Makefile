@@ -23,6 +23,7 @@ CTEST := ctest -j$(shell nproc) --progress --output-on-failure --no-tests=error 
 # One ccache for every checkout and build folder of this machine.
 export CCACHE_BASEDIR := $(CURDIR)
 export CCACHE_NOHASHDIR := 1
+export CCACHE_SLOPPINESS := pch_defines,time_macros
 
 # What the goal needs of the system, and how many steps it counts.
 NEEDS := run
