@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 
 class CarillonError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of this package. All of them can be copied and pickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class: an __init__ that makes the message out of other arguments would fail.
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[CarillonError], args: tuple[Any, ...], state: dict[str, Any]) -> CarillonError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigError(CarillonError, ValueError):
@@ -18,7 +30,10 @@ class AddressInUse(CarillonError, OSError):  # noqa: N818
 
 
 class ConnectError(CarillonError, ConnectionError):
-    """The first attempt to reach a server failed, or the server refused it for good."""
+    """A server cannot be reached, or it refuses the client for good.
+
+    A command that raises this was not sent.
+    """
 
 
 class ConnectionClosed(CarillonError):  # noqa: N818
@@ -33,6 +48,10 @@ class ConnectionClosed(CarillonError):  # noqa: N818
         super().__init__(f"connection closed: {reason} (code {code})" if code else reason)
         self.code = code
         self.reason = reason
+
+
+class CommandTimeout(CarillonError, TimeoutError):  # noqa: N818
+    """The server did not answer a command in time. Whether it did what the command asked is not known."""
 
 
 class SubscribeDenied(CarillonError):  # noqa: N818
@@ -107,7 +126,14 @@ class HookError(CarillonError, RuntimeError):
 
 
 class ForkedError(CarillonError, RuntimeError):
-    """A server is used in a process that was forked from the one that made it: its threads are not here."""
+    """A server or a client is used in a child process that was forked after the server or client was made.
+
+    Its threads and its event loop are not in the child. Make a new one there.
+    """
+
+
+class LoopError(CarillonError, RuntimeError):
+    """A client or a subscription is used on another event loop than its own, or its own loop has ended."""
 
 
 _BY_CORE_NAME: dict[str, type[CarillonError]] = {
