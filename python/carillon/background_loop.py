@@ -10,6 +10,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from .errors import ConnectionClosed, ForkedError
+
 if TYPE_CHECKING:
     from collections.abc import Coroutine
 
@@ -19,32 +21,44 @@ _EXIT_S = 5.0
 
 
 class BackgroundLoop:
-    """Runs coroutines for callers on other threads.
+    """Runs coroutines for callers on other threads. The thread starts with the first of them.
 
     Args:
         name: Of its thread.
+        closed: What a call after the end is told.
     """
 
-    def __init__(self, name: str) -> None:
-        self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-        _open.add(self)
+    def __init__(self, name: str, closed: str) -> None:
+        self._name = name
+        self._closed = closed
+        self._lock = threading.Lock()  # between `run` and `close`: nothing is handed over after the end
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._process = os.getpid()
+        self._is_closed = False
 
     @property
     def is_closed(self) -> bool:
-        """Whether it has ended."""
-        return self.loop.is_closed()
+        """Whether it has ended, or belongs to the parent process."""
+        return self._is_closed or self._is_forked
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Runs a coroutine to its end and returns its result. Ctrl-C cancels it."""
-        if self.is_closed:
+        """Runs a coroutine to its end and returns its result. Ctrl-C cancels it.
+
+        Raises:
+            ForkedError: The thread runs in the parent process.
+            ConnectionClosed: The loop has ended, or ended before the coroutine did.
+        """
+        try:
+            future = self._hand_over(work)
+        except BaseException:
             work.close()
-            raise RuntimeError("its event loop has ended")
-        future = asyncio.run_coroutine_threadsafe(work, self.loop)
+            raise
         try:
             return future.result()
-        except (KeyboardInterrupt, concurrent.futures.CancelledError):
+        except concurrent.futures.CancelledError:
+            raise ConnectionClosed(0, self._closed) from None
+        except KeyboardInterrupt:
             future.cancel()
             raise
 
@@ -54,21 +68,48 @@ class BackgroundLoop:
         Args:
             timeout: Seconds to wait for it at most; None waits for ever.
         """
-        if not self.is_closed:
-            self.loop.call_soon_threadsafe(self.loop.stop)
+        if self._is_forked:
+            return
+        with self._lock:
+            if not self._is_closed and self._loop is not None:
+                self._loop.call_soon_threadsafe(self._loop.stop)
+            self._is_closed = True
+        if self._thread is not None:
             self._thread.join(timeout)
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self.loop)
-        try:
-            self.loop.run_forever()
-            tasks = asyncio.all_tasks(self.loop)
-            for task in tasks:
-                task.cancel()
-            self.loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
-            self.loop.run_until_complete(self.loop.shutdown_asyncgens())
-        finally:
-            self.loop.close()
+    @property
+    def _is_forked(self) -> bool:
+        return self._thread is not None and os.getpid() != self._process
+
+    def _hand_over(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        if self._is_forked:
+            raise ForkedError(
+                f"the thread {self._name} runs in the parent process, not in a forked child: make a new "
+                "client in the child"
+            )
+        with self._lock:
+            if self._is_closed:
+                raise ConnectionClosed(0, self._closed)
+            if self._loop is None:
+                self._loop = asyncio.new_event_loop()
+                self._process = os.getpid()
+                self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
+                self._thread.start()
+                _open.add(self)
+            return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+    finally:  # also after an exception that ends the thread: callers wait for the results of these tasks
+        tasks = asyncio.all_tasks(loop)
+        for task in tasks:
+            task.cancel()
+        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(loop.shutdown_asyncgens())
+        loop.close()
 
 
 _open: weakref.WeakSet[BackgroundLoop] = weakref.WeakSet()

@@ -19,6 +19,7 @@ from . import _core
 _log = logging.getLogger("carillon.server")
 
 Handler = Callable[[tuple[Any, ...]], None]
+OnFailure = Callable[[Exception], None]
 
 _CAPACITY = 1 << 16
 _BATCH = 1024  # items handled per turn of the loop, so that others get theirs; what is left wakes it again
@@ -40,7 +41,7 @@ class LoopBridge:
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.core = _core.Bridge(_CAPACITY)
         self.loop = loop
-        self._handlers: dict[int, Handler] = {}
+        self._handlers: dict[int, tuple[Handler, OnFailure]] = {}
         self._is_closed = False
         loop.add_reader(self.core.fileno(), self._drain)
 
@@ -56,10 +57,13 @@ class LoopBridge:
                 bridge = _bridges[loop] = cls(loop)
             return bridge
 
-    def register(self, handler: Handler) -> int:
-        """Takes a new id; `handler` gets each event of the hub that carries it."""
+    def register(self, handler: Handler, on_failure: OnFailure) -> int:
+        """Takes a new id; `handler` gets each event of the hub that carries it.
+
+        What the handler raises goes to `on_failure`: it ends the wait that the events were for.
+        """
         number = next(_ids)
-        self._handlers[number] = handler
+        self._handlers[number] = handler, on_failure
         return number
 
     def release(self, number: int) -> None:
@@ -72,11 +76,13 @@ class LoopBridge:
             return
         events = self.core.drain(_BATCH)
         for event in events:
-            handler = self._handlers.get(event[1])
-            if handler is not None:
+            registered = self._handlers.get(event[1])
+            if registered is not None:
+                handler, on_failure = registered
                 try:
                     handler(event)
                 except Exception as error:
+                    on_failure(error)
                     self.loop.call_exception_handler(
                         {"message": "a handler of the Carillon bridge failed", "exception": error}
                     )

@@ -1,9 +1,27 @@
-"""Settings of the channels that a pattern covers."""
+"""Names of channels, and settings of the channels that a pattern covers."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
+
+
+def channel_name(name: str) -> str:
+    """The name itself, if a server can take it. How long one may be is up to the server.
+
+    Raises:
+        TypeError: It is not a str.
+        ValueError: It is empty, or holds a control character or half of a surrogate pair.
+    """
+    if not isinstance(name, str):
+        raise TypeError(f"channel: {name!r} is a {type(name).__name__}; a channel name is a str")
+    is_text = bool(name) and not any(c < " " or c == "\x7f" or "\ud800" <= c <= "\udfff" for c in name)
+    if not is_text:
+        raise ValueError(
+            f"channel: {name!r} is not a channel name; give at least one character, and no control "
+            "characters or lone surrogates"
+        )
+    return name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

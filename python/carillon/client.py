@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, Self
+import base64
+import functools
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
 
-from .errors import CarillonError
-from .payload import encode
+from .address import base_url, credentials
+from .channel import channel_name
+from .errors import ConnectionClosed
+from .lifetime import Lifetime
+from .payload import PublishOptions, json_text, publication, takes_publish_options
 from .position import Position
 from .stream import ItemStream, Source
 from .transports.http_api import HttpApi
-from .transports.poll import PollTransport
-from .transports.settings import Settings, base_url
-from .transports.sse import SseTransport
+from .transports.http_source import HttpTransport
+from .transports.poll import PollSource
+from .transports.route import proxy_url, tls_context
+from .transports.settings import Settings
+from .transports.sse import SseSource
 from .transports.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
 
     from .items import ClientInfo, History
-    from .transports.base import Transport
+    from .transports.base import Commands, Transport
+    from .transports.route import Proxy, Verify
 
 TransportName = Literal["ws", "sse", "poll"]
 
@@ -31,7 +39,8 @@ class Subscription(ItemStream):
         super().__init__(source)
         self._client = client
 
-    async def publish(self, data: Any, **options: Any) -> Position | None:
+    @takes_publish_options
+    async def publish(self, data: Any, **options: Unpack[PublishOptions]) -> Position | None:
         """Publishes to this subscription's channel. See `Client.publish`."""
         return await self._client.publish(self.channel, data, **options)
 
@@ -39,14 +48,17 @@ class Subscription(ItemStream):
 class Client:
     """A client of one server. `async with connect(url) as client:` or `client = await connect(url)`.
 
-    It belongs to the event loop that it is opened on. After a cut it comes back with full jitter and every
+    It belongs to the event loop and the process that use it first: on another loop its methods raise
+    `LoopError`, in a forked child `ForkedError`. After a cut it comes back with full jitter and every
     subscription goes on at its position: nothing twice, nothing out of order, and a `Gap` where the server no
-    longer has what was missed.
+    longer has what was missed. Each call that waits ends with a result or an exception, after `open_timeout`
+    at the latest; a read waits as long as its caller wants.
     """
 
     def __init__(self, transport: TransportName, settings: Settings) -> None:
         self._settings = settings
         self._name = transport
+        self._lifetime: Lifetime | None = None  # none before the first use
         self._transport: Transport | None = None
         self._api: HttpApi | None = None
         self._is_closed = False
@@ -70,18 +82,21 @@ class Client:
         """Connects (over WebSocket; the others connect when they subscribe). Idempotent.
 
         Raises:
-            ConnectError: The server cannot be reached, or refuses.
+            ConnectError: The server cannot be reached within `open_timeout`, or refuses.
+            ConnectionClosed: The server closed the connection for good, or this client is closed.
         """
         await self._opened().open()
         return self
 
     async def aclose(self) -> None:
-        """Ends all subscriptions and connections. Idempotent."""
+        """Ends all subscriptions, connections and waits. Idempotent; in a forked child it does nothing."""
         self._is_closed = True
-        if self._transport is not None:
-            await self._transport.close()
-        if self._api is not None:
-            await self._api.close()
+        if self._lifetime is not None:
+            await self._lifetime.close()
+            if self._lifetime.home.can_end():
+                for each in (self._transport, self._api):
+                    if each is not None:
+                        await each.close()
 
     def subscribe(self, channel: str, since: Position | str | None = None) -> Subscription:
         """A subscription, for `async for` and `async with`.
@@ -90,20 +105,15 @@ class Client:
             channel: Which.
             since: Yield what came after this position first. None starts now. A position from any transport
                 will do.
-        """
-        return Subscription(self, self._opened().source(channel, Position.of(since)))
 
-    async def publish(
-        self,
-        channel: str,
-        data: Any,
-        *,
-        json: bool = False,
-        tags: Mapping[str, str] | None = None,
-        key: str = "",
-        idempotency_key: str = "",
-        skip_history: bool = False,
-    ) -> Position | None:
+        Raises:
+            ValueError: The name of the channel is not valid.
+            PositionError: `since` is not a position.
+        """
+        return Subscription(self, self._opened().source(channel_name(channel), Position.of(since)))
+
+    @takes_publish_options
+    async def publish(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> Position | None:
         """Publishes.
 
         A client with an `api_key` uses the server's HTTP API. Without one, a WebSocket client sends plain
@@ -113,37 +123,28 @@ class Client:
         Args:
             channel: Where.
             data: dict, list, str, number, bool or None (sent as JSON), or any buffer (sent as binary).
-            json: The buffer is JSON text, sent byte for byte.
-            tags: Short texts that travel with the publication.
-            key: Conflation key.
-            idempotency_key: A second publish with this key returns the position of the first.
-            skip_history: Deliver to those who are there, keep nothing.
+            **options: `json=True`: the buffer is JSON text, sent byte for byte. `tags`: short texts that
+                travel with the publication. `key`: conflation key. `idempotency_key`: a second publish with
+                this key returns the position of the first. `skip_history=True`: deliver to the subscribers
+                of this moment, and keep nothing.
 
         Returns:
             The place in the log; None if it was sent as a command, which does not tell it.
 
         Raises:
             CommandError: The server refuses.
-            ConnectError: The server cannot be reached.
+            ConnectError: The server cannot be reached: it was not published.
             PayloadTooLarge: It is longer than a WebSocket message may be; the client goes on, as after a cut.
             ConnectionClosed: The connection was cut before the answer came: it may have been published, or
                 not.
+            CommandTimeout: No answer came within `open_timeout`: it may have been published, or not.
+            ValueError: The name of the channel or the payload is not valid.
         """
-        payload, is_json = encode(data, json=json)
-        transport = self._opened()
-        is_plain = is_json and not (tags or key or idempotency_key or skip_history)
-        if isinstance(transport, WebSocketTransport) and is_plain and not self._settings.api_key:
-            await transport.open()
-            return await transport.publish(channel, bytes(payload))
-        return await self._http_api().publish(
-            channel,
-            payload,
-            is_json,
-            tags=tags,
-            key=key,
-            idempotency_key=idempotency_key,
-            skip_history=skip_history,
-        )
+        what = publication(data, **options)
+        if options.get("json"):
+            what = what._replace(payload=json_text(what.payload))
+        commands = self._commands() if what.is_plain else self._http_api()
+        return await commands.publish(channel_name(channel), what)
 
     async def history(
         self, channel: str, limit: int = 100, since: Position | str | None = None, reverse: bool = False
@@ -159,16 +160,22 @@ class Client:
         Raises:
             PositionError: `since` belongs to an earlier epoch.
             CommandError: The server refuses.
+            CommandTimeout: No answer came within `open_timeout`.
+            ConnectError: The server cannot be reached.
         """
-        return await (await self._commands()).history(channel, limit, Position.of(since), reverse)
+        if not isinstance(limit, int) or not -1 <= limit < 2**31:
+            raise ValueError(f"limit: {limit!r} is not a limit; give a whole number from -1 to {2**31 - 1}")
+        return await self._commands().history(channel_name(channel), limit, Position.of(since), bool(reverse))
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Who is on a channel now, by connection id.
 
         Raises:
             CommandError: The server refuses.
+            CommandTimeout: No answer came within `open_timeout`.
+            ConnectError: The server cannot be reached.
         """
-        return await (await self._commands()).presence(channel)
+        return await self._commands().presence(channel_name(channel))
 
     async def __aenter__(self) -> Self:
         try:
@@ -190,28 +197,33 @@ class Client:
 
     def _opened(self) -> Transport:
         if self._is_closed:
-            raise CarillonError("the client is closed: connect again")
+            raise ConnectionClosed(0, "the client is closed: connect again")
         if self._transport is None:
-            self._transport = _TRANSPORTS[self._name](self._settings)
+            self._transport = _TRANSPORTS[self._name](self._settings, self._life())
         return self._transport
 
     def _http_api(self) -> HttpApi:
+        self._opened()
         if self._api is None:
-            self._api = HttpApi(self._settings)
+            self._api = HttpApi(self._settings, self._life())
         return self._api
 
-    async def _commands(self) -> WebSocketTransport | HttpApi:
+    def _commands(self) -> Commands:
         transport = self._opened()
         if isinstance(transport, WebSocketTransport) and not self._settings.api_key:
-            await transport.open()
             return transport
         return self._http_api()
 
+    def _life(self) -> Lifetime:
+        if self._lifetime is None:
+            self._lifetime = Lifetime()
+        return self._lifetime
 
-_TRANSPORTS: Mapping[str, type[WebSocketTransport] | type[SseTransport] | type[PollTransport]] = {
+
+_TRANSPORTS: Mapping[str, Callable[[Settings, Lifetime], Transport]] = {
     "ws": WebSocketTransport,
-    "sse": SseTransport,
-    "poll": PollTransport,
+    "sse": functools.partial(HttpTransport, SseSource),
+    "poll": functools.partial(HttpTransport, PollSource),
 }
 
 
@@ -223,6 +235,8 @@ def connect(
     name: str = "carillon-python",
     api_key: str | None = None,
     headers: Mapping[str, str] | None = None,
+    verify: Verify = True,
+    proxy: Proxy = True,
     min_reconnect_delay: float = 0.2,
     max_reconnect_delay: float = 20.0,
     open_timeout: float = 10.0,
@@ -234,29 +248,46 @@ def connect(
 
     Args:
         url: `http://host:port` (or https, ws, wss), with the path in front of the endpoints if there is one.
+            A user and a password in front of the host are sent as `Authorization: Basic`.
         transport: `ws`, `sse` or `poll`.
         user: Who we say we are; only a server in insecure mode believes it.
         name: Name for the server's statistics, at most 16 characters.
         api_key: Key of the HTTP API, for publishing and asking as the application.
         headers: Sent with every request.
+        verify: Whose certificates are trusted over TLS. True: the authorities that the system trusts, or
+            those that the environment variables SSL_CERT_FILE and SSL_CERT_DIR name. A path: the authorities
+            in this file or directory. False: everybody's, which protects against nobody. An
+            `ssl.SSLContext`: what it says.
+        proxy: Address of an HTTP proxy (`http://host:port`) to go through. True: what the environment
+            variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say, but never for this machine itself.
+            None: no proxy.
         min_reconnect_delay: First limit of the reconnect delay, seconds; the delay is a random part of it.
-        max_reconnect_delay: Last limit of it, seconds; it doubles in between.
-        open_timeout: Seconds for a handshake, or for the answer to a command.
+        max_reconnect_delay: Last limit of it, seconds; it doubles in between, and starts again from the first
+            after a connection has lived for 5 seconds (or for `max_reconnect_delay`, if that is less).
+        open_timeout: Seconds to wait for a connection, the start of a subscription, or the answer to a
+            command.
         idle_timeout: Seconds of silence after which an event stream counts as dead.
         poll_timeout: Seconds that the server holds a poll.
         queue_size: Items queued per subscription; a slower reader is brought up from the log later.
 
     Raises:
-        ValueError: The address or the transport is none of these.
+        ConfigError: The address of the server or of the proxy has another form, or the certificates cannot
+            be read.
+        ValueError: The transport is none of these.
     """
     if transport not in _TRANSPORTS:
         raise ValueError(f"transport must be ws, sse or poll, not {transport!r}")
+    address = base_url(url)
+    way = proxy_url(address, proxy)
     settings = Settings(
-        base_url=base_url(url),
+        base_url=address,
         user=user,
         name=name,
         api_key=api_key,
-        headers=dict(headers or {}),
+        headers=_authorization(url) | dict(headers or {}),
+        tls=tls_context(address, verify),
+        proxy=way,
+        proxy_tls=tls_context(way or "", verify),
         min_delay=min_reconnect_delay,
         max_delay=max_reconnect_delay,
         open_timeout=open_timeout,
@@ -265,3 +296,9 @@ def connect(
         capacity=queue_size,
     )
     return Client(transport, settings)
+
+
+def _authorization(url: str) -> dict[str, str]:
+    if (given := credentials(url)) is None:
+        return {}
+    return {"Authorization": "Basic " + base64.b64encode(":".join(given).encode()).decode()}

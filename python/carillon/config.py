@@ -8,7 +8,6 @@ from __future__ import annotations
 import copy
 import difflib
 import functools
-import ipaddress
 import json
 import logging
 import os
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
+from .address import is_loopback
 from .channel import Channel
 from .errors import ConfigError, from_core
 
@@ -205,16 +205,6 @@ def channel_table(channels: Mapping[str, Channel | Mapping[str, Any]]) -> dict[s
         pattern: settings.to_dict() if isinstance(settings, Channel) else dict(settings)
         for pattern, settings in channels.items()
     }
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach the address."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

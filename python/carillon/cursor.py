@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from .bridge import LoopBridge
 from .errors import CarillonError, ServerFailed, ServerStopped, StoreError, from_core
 from .feed import Feed
+from .lifetime import Home
 from .position import Position
 from .stream import ItemStream
 
@@ -27,27 +28,39 @@ class Cursor(ItemStream):
 class _CursorSource:
     def __init__(self, core: _core.Server, channel: str, since: Position | None) -> None:
         self.feed = Feed(channel, since, _CAPACITY)
+        self.home = Home("subscription")
         self._core = core
         self._bridge: LoopBridge | None = None
         self._id = 0
 
-    async def open(self) -> None:
-        self.feed.on_room = self._start
-        self._start()
+    def start(self) -> None:
+        self.home.enter()
+        self.feed.on_room = self._resume
+        self._subscribe()
+
+    async def begun(self) -> None:
         await self.feed.begun()
 
     async def close(self) -> None:
-        self._close()
+        if self.home.can_end():
+            self._close()
+        else:
+            self.feed.end()
 
     def abandon(self) -> None:
-        if self._bridge is not None:
-            with contextlib.suppress(RuntimeError):  # its loop has ended
-                self._bridge.loop.call_soon_threadsafe(self._close)
+        self.home.post(self._close)
 
-    def _start(self) -> None:
+    def _resume(self) -> None:
+        self.home.enter()
+        try:
+            self._subscribe()
+        except Exception as error:
+            self._fail(error)
+
+    def _subscribe(self) -> None:
         self._bridge = LoopBridge.of_running_loop()  # the one of last time may be closed: it was idle
         since = self.feed.received
-        self._id = self._bridge.register(self._on_event)
+        self._id = self._bridge.register(self._on_event, self._fail)
         try:
             self._core.subscribe(
                 self._bridge.core,
@@ -58,8 +71,12 @@ class _CursorSource:
             )
         except Exception as error:
             self._bridge.release(self._id)
-            public = from_core(error)
-            self.feed.fail(public if isinstance(public, CarillonError) else ServerStopped(str(public)))
+            self._id = 0
+            raise from_core(error) from None
+
+    def _fail(self, error: Exception) -> None:
+        self.feed.fail(error if isinstance(error, CarillonError) else CarillonError(str(error)))
+        self._stop()
 
     def _stop(self) -> None:
         if self._bridge is not None and self._id:
@@ -84,11 +101,9 @@ class _CursorSource:
             case ("gap", _, epoch, lost_from, lost_to):
                 self.feed.gap(epoch, lost_from, lost_to)
             case ("error", _, message):
-                self.feed.fail(StoreError(message))
-                self._stop()
+                self._fail(StoreError(message))
             case ("closed", _):
                 failure = self._core.failure
-                self.feed.fail(ServerFailed(failure) if failure else ServerStopped("the server was stopped"))
-                self._stop()
+                self._fail(ServerFailed(failure) if failure else ServerStopped("the server was stopped"))
         if self.feed.is_paused:
             self._stop()  # the reader is behind: the cursor comes back at `received`

@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from typing import TYPE_CHECKING
 
+from .errors import ConnectionClosed
 from .items import Gap, Message
 from .position import Position
 
@@ -116,9 +117,13 @@ class Feed:
         self._add(Gap(self.channel, epoch, lost_from, lost_to))
 
     def fail(self, error: Exception) -> None:
-        """Nothing more comes, for this reason. What is queued is still read first."""
-        self._error = self._error or error
-        self.end()
+        """Nothing more comes, for this reason. What is queued is still read first.
+
+        Without effect after an earlier end.
+        """
+        if not self._is_ended:
+            self._error = error
+            self.end()
 
     def end(self) -> None:
         """Nothing more comes."""
@@ -132,11 +137,12 @@ class Feed:
         """Waits for the first `begin`.
 
         Raises:
-            CarillonError: The subscription failed before it began.
+            ConnectionClosed: The subscription was closed on this side before it began.
+            CarillonError: It failed before it began.
         """
         await self._has_begun.wait()
-        if self._error is not None and not self._is_started:
-            raise self._error
+        if not self._is_started:
+            raise self._error or ConnectionClosed(0, "the subscription is closed")
 
     async def next(self) -> Message | Gap:
         """The next item.
@@ -164,7 +170,7 @@ class Feed:
             self._taken, self._newest = item.position or self.taken, None
         elif item.offset:
             self._newest = item
-        if self._is_paused and len(self._items) <= self._capacity // 2:
+        if self._is_paused and not self._is_ended and len(self._items) <= self._capacity // 2:
             self._is_paused = False
             self.on_room()
         return item

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from .errors import PositionError
 
+_OFFSET_MAX = 2**64 - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Position:
@@ -34,9 +36,33 @@ class Position:
             raise PositionError(
                 f"{text!r} is not a position: write it as epoch:offset, for example kQwZabcd:12"
             )
-        return cls(int(offset), epoch)
+        return cls(int(offset), epoch)._checked()
 
     @classmethod
     def of(cls, since: Position | str | None) -> Position | None:
-        """What a `since` argument means: a position, its text, or None for "live from now"."""
-        return cls.parse(since) if isinstance(since, str) else since
+        """What a `since` argument means: a position, its text, or None for "live from now".
+
+        Raises:
+            PositionError: No server can have given this position.
+            TypeError: It is none of these.
+        """
+        if since is None:
+            return None
+        if isinstance(since, str):
+            return cls.parse(since)
+        if not isinstance(since, Position):
+            raise TypeError(
+                f"since: {since!r} is a {type(since).__name__}; give a Position, its text (epoch:offset), "
+                "or None"
+            )
+        return since._checked()
+
+    def _checked(self) -> Position:
+        is_offset = isinstance(self.offset, int) and 0 <= self.offset <= _OFFSET_MAX
+        is_epoch = isinstance(self.epoch, str) and self.epoch.isascii() and "," not in self.epoch
+        if not (is_offset and is_epoch and self.epoch and self.epoch.isprintable()):
+            raise PositionError(
+                f"{str(self)!r} is not a position: the offset is a whole number from 0 to {_OFFSET_MAX}, and "
+                "the epoch is a text that a server gave"
+            )
+        return self

@@ -13,16 +13,39 @@ if TYPE_CHECKING:
 
     from .feed import Feed
     from .items import Gap, Message
+    from .lifetime import Home
     from .position import Position
 
 
 class Source(Protocol):
-    """Whatever fills a feed: a cursor of the hub in this process, or a connection."""
+    """Whatever fills a feed: a cursor of the hub in this process, or a connection.
+
+    What it does goes on in the background: a reader that gives up waiting, for want of patience or because
+    its task is cancelled, ends nothing but its own wait.
+
+    Attributes:
+        feed: Where its items go.
+    """
 
     feed: Feed
 
-    async def open(self) -> None:
-        """Starts delivery and waits until it has begun."""
+    @property
+    def home(self) -> Home:
+        """The process and the event loop that it belongs to."""
+
+    def start(self) -> None:
+        """Starts delivery and does not wait for it.
+
+        Raises:
+            CarillonError: It cannot be started.
+        """
+
+    async def begun(self) -> None:
+        """Waits until delivery has begun.
+
+        Raises:
+            CarillonError: It has not.
+        """
 
     async def close(self) -> None:
         """Ends delivery. Idempotent."""
@@ -41,7 +64,7 @@ class ItemStream:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        self._is_open = False
+        self._is_started = False
         weakref.finalize(self, source.abandon).atexit = False
 
     @property
@@ -60,23 +83,17 @@ class ItemStream:
         return self._source.feed.is_recovered
 
     async def open(self) -> Self:
-        """Starts delivery. Idempotent.
+        """Starts delivery, and waits until it has begun. Idempotent; may be called again after a time-out.
 
         Raises:
-            CarillonError: It could not be started.
+            CarillonError: It could not be started, or has not begun in time.
         """
-        if not self._is_open:
-            self._is_open = True
-            try:
-                await self._source.open()
-            except BaseException:
-                await self._source.close()
-                raise
+        self._start()
+        await self._source.begun()
         return self
 
     async def aclose(self) -> None:
-        """Ends delivery. Idempotent."""
-        self._is_open = True
+        """Ends delivery. What is queued can still be read. Idempotent."""
         await self._source.close()
 
     async def next(self, timeout: float | None = None) -> Message | Gap:  # noqa: ASYNC109
@@ -105,15 +122,25 @@ class ItemStream:
         return self
 
     async def __anext__(self) -> Message | Gap:
-        if self._is_open and (item := self._source.feed.take()) is not None:
+        if (item := self._source.feed.take()) is not None:
             return item
-        await self.open()
+        self._start()
         return await self._source.feed.next()
 
     async def __aenter__(self) -> Self:
-        return await self.open()
+        try:
+            return await self.open()
+        except BaseException:
+            await self.aclose()
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    def _start(self) -> None:
+        self._source.home.enter()
+        if not self._is_started and not self._source.feed.is_over:
+            self._source.start()
+            self._is_started = True

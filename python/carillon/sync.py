@@ -1,23 +1,41 @@
-"""The network client for code without an event loop: the same names, each call waits.
+"""The network client for code without an event loop: the same names and arguments, each call waits.
 
-One background thread per client runs the client of `carillon.client`; nothing of its logic is repeated here.
+One background thread per client runs the client of `carillon.client`; nothing of its logic is repeated here,
+and the signatures and descriptions of its methods are those of the client there.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Self
+import functools
+import inspect
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
 
 from .background_loop import BackgroundLoop
 from .client import Client as AsyncClient
 from .client import Subscription as AsyncSubscription
 from .client import connect as connect_async
-from .errors import CarillonError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
     from types import TracebackType
 
-    from .items import ClientInfo, Gap, History, Message
+    from .items import Gap, Message
     from .position import Position
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _waits(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Any, P], T]:
+    """The blocking twin of a method: the same arguments, and it waits for the result."""
+
+    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        return self._loop.run(method(self._inner, *args, **kwargs))  # type: ignore[no-any-return]
+
+    functools.update_wrapper(call, method)
+    call.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
+    del call.__wrapped__  # type: ignore[attr-defined]  # it is not a coroutine function
+    return call
 
 
 class Subscription:
@@ -42,6 +60,9 @@ class Subscription:
         """Whether nothing was lost the last time a position was given; None if none was."""
         return self._inner.is_recovered
 
+    next = _waits(AsyncSubscription.next)
+    publish = _waits(AsyncSubscription.publish)
+
     def open(self) -> Self:
         """Starts delivery and waits until it has begun. Idempotent."""
         self._loop.run(self._inner.open())
@@ -51,22 +72,6 @@ class Subscription:
         """Ends delivery. Idempotent."""
         if not self._loop.is_closed:
             self._loop.run(self._inner.aclose())
-
-    def next(self, timeout: float | None = None) -> Message | Gap:
-        """The next item.
-
-        Args:
-            timeout: Seconds to wait at most; None waits for ever.
-
-        Raises:
-            TimeoutError: Nothing came in time.
-            CarillonError: The subscription has ended.
-        """
-        return self._loop.run(self._inner.next(timeout))
-
-    def publish(self, data: Any, **options: Any) -> Position | None:
-        """Publishes to this channel. See `carillon.Client.publish`."""
-        return self._loop.run(self._inner.publish(data, **options))
 
     def __iter__(self) -> Self:
         return self
@@ -91,7 +96,12 @@ class Client:
 
     def __init__(self, inner: AsyncClient) -> None:
         self._inner = inner
-        self._loop = BackgroundLoop("carillon-client")
+        self._loop = BackgroundLoop("carillon-client", "the client is closed: connect again")
+
+    @property
+    def transport(self) -> str:
+        """`ws`, `sse` or `poll`."""
+        return self._inner.transport
 
     @property
     def url(self) -> str:
@@ -103,10 +113,14 @@ class Client:
         """The id that the server gave this connection. See `carillon.Client.client_id`."""
         return self._inner.client_id
 
+    publish = _waits(AsyncClient.publish)
+    history = _waits(AsyncClient.history)
+    presence = _waits(AsyncClient.presence)
+
     def open(self) -> Self:
         """Connects. Idempotent."""
         try:
-            self._run_open()
+            self._loop.run(self._inner.open())
         except BaseException:
             self.close()
             raise
@@ -120,25 +134,7 @@ class Client:
 
     def subscribe(self, channel: str, since: Position | str | None = None) -> Subscription:
         """A subscription. See `carillon.Client.subscribe`."""
-        self._check()
         return Subscription(self._loop, self._loop.run(_call(self._inner.subscribe, channel, since)))
-
-    def publish(self, channel: str, data: Any, **options: Any) -> Position | None:
-        """Publishes. See `carillon.Client.publish`."""
-        self._check()
-        return self._loop.run(self._inner.publish(channel, data, **options))
-
-    def history(
-        self, channel: str, limit: int = 100, since: Position | str | None = None, reverse: bool = False
-    ) -> History:
-        """What the log holds. See `carillon.Client.history`."""
-        self._check()
-        return self._loop.run(self._inner.history(channel, limit, since, reverse))
-
-    def presence(self, channel: str) -> dict[str, ClientInfo]:
-        """Who is on a channel now. See `carillon.Client.presence`."""
-        self._check()
-        return self._loop.run(self._inner.presence(channel))
 
     def __enter__(self) -> Self:
         return self.open()
@@ -151,23 +147,21 @@ class Client:
     def __repr__(self) -> str:
         return repr(self._inner).replace("carillon.Client", "carillon.sync.Client")
 
-    def _run_open(self) -> None:
-        self._check()
-        self._loop.run(self._inner.open())
 
-    def _check(self) -> None:
-        if self._loop.is_closed:
-            raise CarillonError("the client is closed: connect again")
+def _connects(connect: Callable[P, AsyncClient]) -> Callable[P, Client]:
+    @functools.wraps(connect)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Client:
+        return Client(connect(*args, **kwargs))
+
+    return call
 
 
-def connect(url: str, **options: Any) -> Client:
-    """A blocking client. Takes what `carillon.connect` takes."""
-    return Client(connect_async(url, **options))
+connect = _connects(connect_async)
 
 
 async def _next_or_none(inner: AsyncSubscription) -> Message | Gap | None:
     return await anext(inner, None)
 
 
-async def _call(function: Any, *arguments: Any) -> Any:
+async def _call(function: Callable[..., T], *arguments: Any) -> T:
     return function(*arguments)

@@ -120,7 +120,7 @@ class FaultProxy:
 
     def start(self) -> Self:
         """Listens on a free port of 127.0.0.1."""
-        self._loop = BackgroundLoop("carillon-fault-proxy")
+        self._loop = BackgroundLoop("carillon-fault-proxy", "the proxy is stopped")
         self._loop.run(self._start())
         return self
 

@@ -58,6 +58,7 @@ def loop_bridge(monkeypatch: pytest.MonkeyPatch) -> Callable[[], LoopBridge]:
 
 async def test_a_handler_that_fails_hinders_no_other(loop_bridge: Callable[[], LoopBridge]) -> None:
     failures: list[dict[str, Any]] = []
+    told: list[Exception] = []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context))
     one = loop_bridge()
     seen: list[Event] = []
@@ -65,11 +66,12 @@ async def test_a_handler_that_fails_hinders_no_other(loop_bridge: Callable[[], L
     def fail(event: Event) -> None:
         raise ValueError("broken")
 
-    broken, good = one.register(fail), one.register(seen.append)
+    broken, good = one.register(fail, told.append), one.register(seen.append, told.append)
     cast("FakeCore", one.core).put(("a", broken), ("b", good), ("c", good + 1))
     await until(lambda: seen)
     assert seen == [("b", good)]
     assert [str(failure["exception"]) for failure in failures] == ["broken"]
+    assert [str(error) for error in told] == ["broken"], "whoever waits for its events"
     one.release(broken)
     one.release(good)
     await until(lambda: cast("FakeCore", one.core).is_closed)
@@ -79,9 +81,9 @@ async def test_a_bridge_is_given_back_when_nobody_has_used_it_for_a_while(
     loop_bridge: Callable[[], LoopBridge],
 ) -> None:
     one = loop_bridge()
-    first = one.register(print)
+    first = one.register(print, print)
     one.release(first)
-    second = one.register(print)  # somebody comes back in time
+    second = one.register(print, print)  # somebody comes back in time
     await asyncio.sleep(0.1)
     assert not cast("FakeCore", one.core).is_closed
     assert loop_bridge() is one
@@ -89,7 +91,7 @@ async def test_a_bridge_is_given_back_when_nobody_has_used_it_for_a_while(
     await until(lambda: cast("FakeCore", one.core).is_closed)
     other = loop_bridge()
     assert other is not one
-    other.release(other.register(print))
+    other.release(other.register(print, print))
     await until(lambda: cast("FakeCore", other.core).is_closed)
 
 

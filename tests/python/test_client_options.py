@@ -12,8 +12,6 @@ import carillon
 import pytest
 from carillon import Message, Server, sync
 from carillon.testing import FaultProxy, wait_until
-from carillon.transports.http_source import http_client
-from carillon.transports.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -52,8 +50,9 @@ def test_certificates_are_read_only_for_tls(
     scheme: str, *, loads: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded: list[object] = []
+    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", lambda *_, **__: loaded.append(1))
     monkeypatch.setattr(ssl.SSLContext, "load_verify_locations", lambda *_, **__: loaded.append(1))
-    http_client(Settings(f"{scheme}://host:1"))
+    carillon.connect(f"{scheme}://host:1").subscribe("c")
     assert bool(loaded) == loads
 
 

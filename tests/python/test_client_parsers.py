@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import random
 
 import pytest
 from carillon.transports import raw_json
 from carillon.transports.backoff import Backoff
 from carillon.transports.sse_parser import Event, EventParser
+
+
+class Largest(random.Random):
+    """Draws the upper end."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
 
 STREAM = (
     "\ufeffretry: 2000\r\n\r\n: heartbeat\n\nid: e:1\nevent: pub\ndata: a\ndata:  b\n\n"
@@ -66,9 +75,29 @@ def test_what_is_no_object_is_refused(text: str) -> None:
 
 
 def test_delays_are_spread_over_a_limit_that_grows() -> None:
-    backoff = Backoff(1.0, 8.0)
-    limits = [1, 2, 4, 8, 8]
-    assert all(0 <= backoff.next_delay() <= limit for limit in limits)
-    assert backoff.next_delay(at_least=30.0) >= 30.0
-    backoff.reset()
-    assert backoff.next_delay() <= 1.0
+    backoff = Backoff(1.0, 8.0, rng=Largest())
+    assert [backoff.next_delay() for _ in range(5)] == [1, 2, 4, 8, 8]
+    assert backoff.next_delay(at_least=30.0) == 38.0
+
+
+def test_delays_begin_anew_only_after_a_connection_that_lived() -> None:
+    now = [0.0]
+    backoff = Backoff(1.0, 60.0, rng=Largest(), clock=lambda: now[0])
+    delays = []
+    for life_s in (0, 0, 4.9, 0, 5, 0):
+        backoff.connected()
+        now[0] += life_s / 2
+        backoff.connected()  # each poll of a row says so
+        now[0] += life_s / 2
+        delays.append(backoff.next_delay())
+    now[0] += 100  # without a connection
+    assert [*delays, backoff.next_delay()] == [1, 2, 4, 8, 1, 2, 4]
+
+
+def test_a_connection_need_not_live_longer_than_the_longest_delay() -> None:
+    now = [0.0]
+    backoff = Backoff(0.01, 0.1, rng=Largest(), clock=lambda: now[0])
+    backoff.next_delay()
+    backoff.connected()
+    now[0] += 0.1
+    assert backoff.next_delay() == 0.01

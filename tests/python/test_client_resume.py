@@ -204,19 +204,33 @@ async def test_a_publish_that_is_too_long_ends_nothing_else(
         assert (item.json(), item.offset) == ("short", 1)
 
 
-async def test_subscriptions_that_are_too_many_for_one_message_are_told(
+@pytest.mark.parametrize(("message_bytes", "name_bytes"), [(300, 2), (64 * 1024, 250)])
+async def test_subscriptions_that_are_too_many_for_one_message_come_back_in_several(
+    carillon_server_factory: Callable[..., Server], message_bytes: int, name_bytes: int
+) -> None:
+    count = message_bytes * 2 // (name_bytes + 100)
+    limits = {"message_bytes": message_bytes, "channels_per_connection": count}
+    server = carillon_server_factory(limits=limits)
+    names = [f"{n}".zfill(name_bytes) for n in range(count)]
+    with FaultProxy(server) as proxy:
+        async with fast(proxy.url, "ws") as client:
+            subscriptions = [client.subscribe(name) for name in names]
+            await asyncio.gather(*(subscription.open() for subscription in subscriptions))
+            await asyncio.to_thread(proxy.cut)
+            for name in names:
+                server.publish(name, 1)
+            assert [await take(subscription, 1) for subscription in subscriptions] == [[1]] * count
+
+
+async def test_a_subscription_that_is_too_long_for_a_message_ends_no_other(
     carillon_server_factory: Callable[..., Server],
 ) -> None:
     server = carillon_server_factory(limits={"message_bytes": 300})
-    with FaultProxy(server) as proxy:
-        async with fast(proxy.url, "ws") as client:
-            subscriptions = [client.subscribe(f"c{n}") for n in range(5)]
-            for subscription in subscriptions:
-                await subscription.open()
-            proxy.cut()  # it would never come back with all of them
-            with pytest.raises(carillon.ConnectionClosed, match=r"limits\.message_bytes") as told:
-                await subscriptions[0].next(10)
-            assert told.value.code == 1009
+    async with fast(server.url, "ws") as client, client.subscribe("c") as subscription:
+        with pytest.raises(carillon.SubscribeDenied, match=r"limits\.message_bytes"):
+            await client.subscribe("x" * 300).open()
+        server.publish("c", 1)
+        assert await take(subscription, 1) == [1]
 
 
 async def test_two_subscriptions_of_one_client_to_one_channel_are_refused(carillon_server: Server) -> None:

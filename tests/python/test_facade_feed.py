@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from carillon.errors import ConnectionClosed, ServerStopped
+from carillon.errors import ConnectionClosed, LoopError, ServerStopped
 from carillon.feed import Feed
 from carillon.items import Gap, Message
+from carillon.lifetime import Home
 from carillon.position import Position
 from carillon.stream import ItemStream
 
@@ -140,22 +141,105 @@ async def test_an_end_wakes_whoever_waits() -> None:
 
 
 async def test_a_stream_that_cannot_be_opened_is_closed() -> None:
-    class Broken:
-        feed = Feed("c", None, 4)
-        closed = 0
-
-        async def open(self) -> None:
-            raise ServerStopped("gone")
-
-        async def close(self) -> None:
-            self.closed += 1
-
-        def abandon(self) -> None: ...
-
-    source = Broken()
+    source = FakeSource()
+    source.error = ServerStopped("gone")
     with pytest.raises(ServerStopped):
-        await ItemStream(source).open()
+        async with ItemStream(source):
+            pass
     assert source.closed == 1
+
+
+async def test_who_gives_up_waiting_ends_nothing_but_the_wait() -> None:
+    source = FakeSource()
+    stream = ItemStream(source)
+    with pytest.raises(TimeoutError):
+        await stream.next(timeout=0.01)
+    opening = asyncio.create_task(stream.open())
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.gather(opening, return_exceptions=True)
+    source.feed.begin(Position(3, "e"), None)
+    source.feed.push(message(4))
+    assert await stream.open() is stream
+    assert await stream.next() == message(4)
+    assert (source.starts, source.closed) == (1, 0)
+
+
+async def test_a_stream_that_is_closed_while_it_opens_says_so() -> None:
+    source = FakeSource()
+    stream = ItemStream(source)
+    waiting = [asyncio.create_task(stream.open()), asyncio.create_task(stream.next())]
+    await asyncio.sleep(0)
+    await stream.aclose()
+    async with asyncio.timeout(5):
+        for each in (*waiting, stream.open(), stream.next()):
+            with pytest.raises(ConnectionClosed, match="closed"):
+                await each
+    assert [item async for item in stream] == []
+
+
+async def test_what_is_queued_when_a_stream_is_closed_can_be_read_and_starts_nothing() -> None:
+    source = FakeSource()
+    rooms: list[int] = []
+    source.feed.on_room = lambda: rooms.append(1)
+    source.begin()
+    stream = await ItemStream(source).open()
+    for offset in range(1, 5):
+        source.feed.push(message(offset))
+    assert source.feed.is_paused
+    await stream.aclose()
+    assert [item.offset async for item in stream if isinstance(item, Message)] == [1, 2, 3, 4]
+    assert rooms == []
+
+
+async def test_the_first_end_counts() -> None:
+    feed = Feed("c", None, 4)
+    feed.end()
+    feed.fail(ServerStopped("later"))
+    with pytest.raises(StopAsyncIteration):
+        await feed.next()
+
+
+def test_a_stream_belongs_to_the_loop_that_used_it_first() -> None:
+    source = FakeSource()
+    stream = ItemStream(source)
+    source.begin()
+    asyncio.run(open_(stream))
+    for use in (stream.open, stream.next):
+        with pytest.raises(LoopError, match="event loop"):
+            asyncio.run(use())  # type: ignore[arg-type]
+    asyncio.run(stream.aclose())  # its loop has ended: nothing is left to end
+
+
+async def open_(stream: ItemStream) -> None:
+    await stream.open()
+
+
+class FakeSource:
+    """Begins when the test says so."""
+
+    def __init__(self) -> None:
+        self.feed = Feed("c", None, 4)
+        self.home = Home("stream")
+        self.error: Exception | None = None
+        self.starts = self.closed = 0
+
+    def begin(self) -> None:
+        self.feed.begin(Position(0, "e"), None)
+
+    def start(self) -> None:
+        self.starts += 1
+        if self.error is not None:
+            raise self.error
+
+    async def begun(self) -> None:
+        await self.feed.begun()
+
+    async def close(self) -> None:
+        self.closed += 1
+        self.feed.end()
+
+    def abandon(self) -> None: ...
 
 
 async def test_a_run_behind_the_newest_item_goes_in_whole() -> None:

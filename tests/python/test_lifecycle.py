@@ -318,7 +318,7 @@ def test_stop_may_come_from_many_threads_at_once() -> None:
 # Fork.
 
 FORKING = """
-    import os, sys, threading
+    import asyncio, os, sys, threading
     import carillon
 
     server = carillon.Server(threads=2)
@@ -328,9 +328,16 @@ FORKING = """
     subscription = client.subscribe("c").open()
     assert server.publish("c", 1).offset == 1
     assert subscription.next(5).offset == 1
+    unused = carillon.sync.connect(server.url)
+    cursor = server.subscribe("c")
     child = os.fork()
     if child == 0:
         calls = [
+            lambda: client.publish("c", 1),
+            lambda: client.history("c"),
+            lambda: client.subscribe("d"),
+            lambda: subscription.next(1),
+            lambda: asyncio.run(cursor.next(1)),
             lambda: server.publish("c", 1),
             lambda: server.publish_nowait("c", 1),
             lambda: server.history("c"),
@@ -350,6 +357,9 @@ FORKING = """
         assert not server.is_running
         assert "another process" in repr(server)
         server.stop()
+        subscription.close()
+        client.close()
+        unused.close()
         with carillon.Server(threads=1) as own, carillon.sync.connect(own.url) as own_client:
             own.publish("c", 1)
             assert len(own_client.history("c").messages) == 1

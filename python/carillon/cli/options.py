@@ -6,7 +6,7 @@ import click
 
 
 def _address(_: click.Context, __: click.Parameter, url: str) -> str:
-    from ..transports.settings import base_url
+    from ..address import base_url
 
     try:
         base_url(url)

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Protocol
+
+from ..errors import ConnectError
+from ..feed import Feed
 
 if TYPE_CHECKING:
     from ..items import ClientInfo, History
+    from ..lifetime import Home, Lifetime
+    from ..payload import Publication
     from ..position import Position
     from ..stream import Source
+    from .reconnect import Reconnect
+    from .settings import Settings
 
 
 class Transport(Protocol):
-    """Belongs to one event loop."""
+    """Belongs to the lifetime of one client, whose end is the end of its tasks and waits."""
 
     async def open(self) -> None:
         """Reaches the server for the first time.
@@ -21,7 +30,7 @@ class Transport(Protocol):
         """
 
     async def close(self) -> None:
-        """Ends everything. Idempotent."""
+        """Gives back what is left after the end of the lifetime. Idempotent."""
 
     def source(self, channel: str, since: Position | None) -> Source:
         """A subscription, not yet started."""
@@ -30,11 +39,59 @@ class Transport(Protocol):
 class Commands(Protocol):
     """Publishing and asking, over a connection or over the HTTP API."""
 
-    async def publish(self, channel: str, data: bytes) -> Position | None:
-        """Publishes JSON text. None where the protocol does not tell the position."""
+    async def publish(self, channel: str, publication: Publication) -> Position | None:
+        """Publishes. None where the protocol does not tell the position."""
 
     async def history(self, channel: str, limit: int, since: Position | None, reverse: bool) -> History:
         """Reads the log."""
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Asks who is there."""
+
+
+class NetworkSource(ABC):
+    """Fills a feed over a network. See `Source`.
+
+    Attributes:
+        feed: Where its items go.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        lifetime: Lifetime,
+        reconnect: Reconnect,
+        channel: str,
+        since: Position | None,
+    ) -> None:
+        self.feed = Feed(channel, since, settings.capacity)
+        self._settings = settings
+        self._lifetime = lifetime
+        self._reconnect = reconnect
+
+    @property
+    def home(self) -> Home:
+        """See `Source`."""
+        return self._lifetime.home
+
+    def start(self) -> None:
+        """Starts delivery and does not wait for it."""
+        self._lifetime.check()
+        self._lifetime.adopt(self.feed)
+        self._begin()
+
+    @abstractmethod
+    def _begin(self) -> None:
+        """Starts the work."""
+
+    async def begun(self) -> None:
+        """Waits until delivery has begun, for the open timeout at most."""
+        patience_s = self._settings.open_timeout
+        try:
+            async with asyncio.timeout(patience_s):
+                await self.feed.begun()
+        except TimeoutError:
+            raise ConnectError(
+                f"{self._settings.base_url} did not begin the subscription to {self.feed.channel!r} within "
+                f"{patience_s:g} s: {self._reconnect.reason}"
+            ) from None

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from ..errors import CommandError, ConnectError, PositionError
+from ..errors import (
+    CarillonError,
+    CommandError,
+    CommandTimeout,
+    ConnectError,
+    ConnectionClosed,
+    PositionError,
+)
 from ..items import ClientInfo, History
 from ..position import Position
 from . import raw_json
@@ -17,46 +24,34 @@ from .http_source import http_client
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from typing_extensions import Buffer
-
+    from ..lifetime import Lifetime
+    from ..payload import Publication
     from .settings import Settings
 
 
 class HttpApi:
-    """Publishes and asks with the key of the API. Belongs to one event loop."""
+    """Publishes and asks with the key of the API."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, lifetime: Lifetime) -> None:
         self._settings = settings
+        self._lifetime = lifetime
         self._http = http_client(settings)
 
     async def close(self) -> None:
         """Closes the pool of connections."""
         await self._http.aclose()
 
-    async def publish(
-        self,
-        channel: str,
-        data: Buffer,
-        is_json: bool,
-        *,
-        tags: Mapping[str, str] | None = None,
-        key: str = "",
-        idempotency_key: str = "",
-        skip_history: bool = False,
-    ) -> Position:
+    async def publish(self, channel: str, publication: Publication) -> Position:
         """Publishes. JSON text goes out byte for byte."""
+        payload, is_json, *_ = publication
         fields: dict[str, Any] = {"channel": channel}
-        if tags:
-            fields["tags"] = dict(tags)
-        if key:
-            fields["key"] = key
-        if idempotency_key:
-            fields["idempotency_key"] = idempotency_key
-        if skip_history:
-            fields["skip_history"] = True
+        fields |= {
+            name: value
+            for name, value in publication._asdict().items()
+            if value and name not in ("payload", "is_json")
+        }
         head = json.dumps(fields)[:-1].encode()
-        payload = bytes(data)
-        body = b',"data":' + payload if is_json else b',"b64data":"' + base64.b64encode(payload) + b'"'
+        body = b',"data":' + bytes(payload) if is_json else b',"b64data":"' + base64.b64encode(payload) + b'"'
         text, start = await self._call("publish", head + body + b"}")
         result = {name: value for name, value, _, _ in raw_json.members(text, start)}
         return Position(result.get("offset", 0), result.get("epoch", ""))
@@ -75,13 +70,25 @@ class HttpApi:
         headers = {"Content-Type": "application/json"}
         if self._settings.api_key:
             headers["X-API-Key"] = self._settings.api_key
+        url = self._settings.base_url
         try:
-            response = await self._http.post(
-                f"{self._settings.base_url}/api/{method}", content=body, headers=headers
+            response = await self._lifetime.run(
+                self._http.post(f"{url}/api/{method}", content=body, headers=headers)
             )
-        except httpx.HTTPError as error:
+        except httpx.ReadTimeout:
+            patience_s = self._settings.open_timeout
+            raise CommandTimeout(
+                f"{url} did not answer the {method} within {patience_s:g} s: it may be done, or not"
+            ) from None
+        except (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError, httpx.WriteTimeout):
+            raise ConnectionClosed(
+                0, "the connection was cut before the answer came: the command may be done, or not"
+            ) from None
+        except CarillonError:
+            raise
+        except Exception as error:
             reason = str(error) or type(error).__name__
-            raise ConnectError(f"cannot reach {self._settings.base_url}: {reason}") from None
+            raise ConnectError(f"cannot reach {url}: {reason}") from error
         if response.status_code == 401:
             raise CommandError(401, "the HTTP API wants its key: give api_key")
         if response.status_code != 200:

@@ -3,65 +3,40 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import ipaddress
-import logging
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import httpx
 
-from ..errors import CarillonError, ConnectError, SubscribeDenied
-from ..feed import Feed
+from ..errors import ConnectError, SubscribeDenied
 from ..position import Position
+from .base import NetworkSource
+from .reconnect import Reconnect, Refused, Unreadable, retry_after_s
 
 if TYPE_CHECKING:
+    from ..lifetime import Lifetime
     from .settings import Settings
-
-_log = logging.getLogger("carillon.client")
 
 NO_POSITION = "-"  # in place of a position token, where a channel has no log
 
 
 def http_client(settings: Settings) -> httpx.AsyncClient:
-    """A client for one server. A proxy from the environment is not used for this machine itself."""
-    url = urlsplit(settings.base_url)
-    host = url.hostname or ""
-    return httpx.AsyncClient(
-        verify=url.scheme != "http",  # where there is no TLS, reading the certificates costs 95 ms in vain
-        headers=settings.headers,
-        timeout=httpx.Timeout(settings.open_timeout),
-        limits=httpx.Limits(max_connections=None),
-        trust_env=not is_loopback(host),
-    )
+    """A client for one server. TLS and proxy are those of the settings, whatever httpx would choose.
 
-
-def is_loopback(host: str) -> bool:
-    """Whether the host is this machine."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def retry_after_s(value: str | None) -> float:
-    """Seconds of a `Retry-After` header; 0 if there is none or it is a date."""
-    return float(value) if value is not None and value.isascii() and value.isdigit() else 0.0
-
-
-class Refused(Exception):  # noqa: N818
-    """The server refuses for now.
-
-    Attributes:
-        retry_after: Seconds that it asks us to wait.
+    Raises:
+        ConnectError: The proxy needs a package that is not installed.
     """
-
-    def __init__(self, retry_after: float) -> None:
-        super().__init__(f"refused for now, retry after {retry_after} s")
-        self.retry_after = retry_after
+    try:
+        return httpx.AsyncClient(
+            verify=settings.tls or not settings.base_url.startswith("http:"),  # else it reads them in vain
+            proxy=httpx.Proxy(settings.proxy, ssl_context=settings.proxy_tls) if settings.proxy else None,
+            headers=settings.headers,
+            timeout=httpx.Timeout(settings.open_timeout),
+            limits=httpx.Limits(max_connections=None),
+            trust_env=False,
+        )
+    except ImportError as error:
+        raise ConnectError(f"cannot reach {settings.base_url} by way of a SOCKS proxy: {error}") from None
 
 
 async def _reason_of(response: httpx.Response) -> str:
@@ -74,88 +49,101 @@ async def _reason_of(response: httpx.Response) -> str:
     return response.reason_phrase or "refused"
 
 
-class HttpSource(ABC):
-    """Fills a feed by HTTP requests that repeat; each names the position to go on from."""
+class HttpTransport:
+    """See `Transport`. Each subscription makes requests of its own.
 
-    def __init__(
-        self, settings: Settings, http: httpx.AsyncClient, channel: str, since: Position | None
-    ) -> None:
-        self.feed = Feed(channel, since, settings.capacity)
+    Args:
+        kind: How it makes them.
+    """
+
+    def __init__(self, kind: type[HttpSource], settings: Settings, lifetime: Lifetime) -> None:
+        self._kind = kind
         self._settings = settings
-        self._http = http
-        self._epoch = since.epoch if since else ""
-        self._backoff = settings.backoff()
-        self._room = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._was_reached = False
-        self._is_away = False
+        self._lifetime = lifetime
+        self._http = http_client(settings)
 
     async def open(self) -> None:
-        """Starts delivery and waits until it has begun."""
-        self._loop = asyncio.get_running_loop()
+        """Nothing to do."""
+        self._lifetime.check()
+
+    async def close(self) -> None:
+        """Closes the pool of connections."""
+        await self._http.aclose()
+
+    def source(self, channel: str, since: Position | None) -> HttpSource:
+        """A subscription, not yet started."""
+        return self._kind(self._settings, self._lifetime, self._http, channel, since)
+
+
+class HttpSource(NetworkSource):
+    """Fills a feed by HTTP requests that repeat; each names the position to go on from."""
+
+    _content_type: str  # of its answers
+
+    def __init__(
+        self,
+        settings: Settings,
+        lifetime: Lifetime,
+        http: httpx.AsyncClient,
+        channel: str,
+        since: Position | None,
+    ) -> None:
+        super().__init__(settings, lifetime, Reconnect(settings), channel, since)
+        self._http = http
+        self._epoch = since.epoch if since else ""
+        self._room = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def _begin(self) -> None:
         self.feed.on_room = self._room.set
-        self._task = asyncio.create_task(self._run(), name=f"carillon {self.feed.channel}")
-        await self.feed.begun()
+        self._task = self._lifetime.start(
+            self._run(), f"the subscription to {self.feed.channel!r}", self.feed
+        )
 
     async def close(self) -> None:
         """Ends delivery. Idempotent."""
         self.feed.end()
-        if self._task is not None and self._task is not asyncio.current_task():
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        if self._task is not None:
+            await self._lifetime.stop(self._task)
 
     def abandon(self) -> None:
         """Ends delivery without waiting; may be called from any thread."""
-        if self._loop is not None and self._task is not None:
-            with contextlib.suppress(RuntimeError):  # its loop has ended
-                self._loop.call_soon_threadsafe(self._task.cancel)
+        if self._task is not None:
+            self.home.post(self._task.cancel)
+
+    async def _run(self) -> None:
+        await self._reconnect.run(self._attempt)
 
     @abstractmethod
     async def _attempt(self) -> None:
-        """One connection, from request to end. Returns when another may follow at once or after a delay."""
-
-    async def _run(self) -> None:
-        while not self.feed.is_over:
-            at_least, reason = 0.0, "the stream ended"
-            try:
-                await self._attempt()
-            except Refused as refused:
-                at_least, reason = refused.retry_after, "refused for now"
-            except CarillonError as error:
-                self.feed.fail(error)
-            except (httpx.HTTPError, ValueError, KeyError, TypeError) as error:
-                reason = str(error) or type(error).__name__
-                if not self._was_reached:
-                    self.feed.fail(ConnectError(f"cannot reach {self._settings.base_url}: {reason}"))
-            if not self.feed.is_over:
-                self._is_away = True
-                delay_s = self._backoff.next_delay(at_least)
-                _log.info("%s: %s; trying again in %.1f s", self._settings.base_url, reason, delay_s)
-                await asyncio.sleep(delay_s)
+        """One connection, from request to end. Returns when another may follow after a delay."""
 
     async def _check(self, response: httpx.Response) -> None:
-        """Tells what a status means for us.
+        """Tells what the head of an answer means for us.
 
         Raises:
             Refused: Come back later.
             SubscribeDenied: Do not come back.
+            ConnectError: This is not the address of the server.
+            Unreadable: It is the answer of something else.
         """
-        self._was_reached = True
         status = response.status_code
-        if status == 200:
-            self._backoff.reset()
-            if self._is_away:
-                _log.info("%s: connected again", self._settings.base_url)
-            self._is_away = False
-        elif status == 429 or status >= 500:
-            raise Refused(retry_after_s(response.headers.get("Retry-After")))
-        else:
+        if status == 429 or status >= 500:
+            raise Refused(f"HTTP status {status}", retry_after_s(response.headers.get("Retry-After")))
+        if response.is_redirect:
+            place = response.headers["Location"]
+            raise ConnectError(
+                f"{self._settings.base_url} redirects to {place}: give the address of a server"
+            )
+        if status != 200:
             raise SubscribeDenied(status, await _reason_of(response))
+        kind = response.headers.get("Content-Type", "nothing").partition(";")[0]
+        if kind != self._content_type:
+            raise Unreadable(f"the answer is {kind}, not {self._content_type}: is this a Carillon server?")
 
     async def _has_room(self) -> None:
         """Waits until the reader has caught up. Meanwhile the server keeps our position, not our backlog."""
-        while self.feed.is_paused and not self.feed.is_over:
+        while self.feed.is_paused:
             self._room.clear()
             await self._room.wait()
 

@@ -2,50 +2,39 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import asyncio
+from typing import Any
 
 import httpx
 
 from ..position import Position
 from . import raw_json
-from .http_source import NO_POSITION, HttpSource, http_client
-
-if TYPE_CHECKING:
-    from .settings import Settings
-
-
-class PollTransport:
-    """See `Transport`."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._http = http_client(settings)
-
-    async def open(self) -> None:
-        """Nothing to do: each poll is a request of its own."""
-
-    async def close(self) -> None:
-        """Closes the pool of connections."""
-        await self._http.aclose()
-
-    def source(self, channel: str, since: Position | None) -> PollSource:
-        """A subscription, not yet started."""
-        return PollSource(self._settings, self._http, channel, since)
+from .http_source import NO_POSITION, HttpSource
+from .reconnect import Unreadable
 
 
 class PollSource(HttpSource):
     """Polls in a row. The first is not held: it asks where we are, and delivery has begun when it returns."""
 
+    _content_type = "application/json"
     _token: str | None = None
     _has_begun = False
 
     async def _attempt(self) -> None:
-        while not self.feed.is_over:
+        clock = asyncio.get_running_loop().time
+        while True:
             await self._has_room()
-            await self._poll()
+            held_s = self._settings.poll_timeout if self._has_begun else 0.0
+            began = clock()
+            response = await self._poll(held_s)
+            try:
+                has_news = await self._on_answer(response.text)
+            except (ValueError, KeyError, TypeError) as error:
+                raise Unreadable(f"the answer to a poll cannot be read: {error!r}") from error
+            if not has_news and clock() - began < held_s / 2:
+                return  # it does not hold polls: asking again at once would be a storm
 
-    async def _poll(self) -> None:
-        held_s = self._settings.poll_timeout if self._has_begun else 0.0
+    async def _poll(self, held_s: float) -> httpx.Response:
         since = self._token or (str(self.feed.received) if self.feed.received else None)
         query = {"channel": self.feed.channel, "timeout": f"{held_s:g}"}
         if since is not None:
@@ -55,10 +44,15 @@ class PollSource(HttpSource):
             timeout=httpx.Timeout(self._settings.open_timeout, read=held_s + self._settings.open_timeout),
         )
         await self._check(response)
+        return response
+
+    async def _on_answer(self, text: str) -> bool:
+        """Takes what it brings. False: nothing."""
         reply: dict[str, tuple[Any, int]] = {}
-        for name, value, start, _ in raw_json.members(response.text):
+        for name, value, start, _ in raw_json.members(text):
             reply[name] = value, start
         token = str(reply["since"][0])
+        self._reconnect.served()
         for status in reply["status"][0] if "status" in reply else []:
             self._on_status(status, token)
         if not self._has_begun:
@@ -66,10 +60,11 @@ class PollSource(HttpSource):
             if not reply.get("status", ([], 0))[0]:
                 self._begin_at(token)
         if "publications" in reply:
-            for _, start, _ in raw_json.elements(response.text, reply["publications"][1]):
+            for _, start, _ in raw_json.elements(text, reply["publications"][1]):
                 await self._has_room()
-                self.feed.push(raw_json.message(response.text, start, self.feed.channel, self._epoch))
+                self.feed.push(raw_json.message(text, start, self.feed.channel, self._epoch))
         self._token = token if token != NO_POSITION else None
+        return any(reply.get(name, ((), 0))[0] for name in ("publications", "status"))
 
     def _begin_at(self, token: str) -> None:
         """No status came: nothing was asked for, or all of it is there."""

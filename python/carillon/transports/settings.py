@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from .backoff import Backoff
 
-
-def base_url(url: str) -> str:
-    """A server's address as requests are made to it: http or https, and no slash at the end.
-
-    Raises:
-        ValueError: It is no address of a server.
-    """
-    parts = urlsplit(url)
-    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
-    if scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{url!r} is not an address of a server: write it as http://host:port")
-    return f"{scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+if TYPE_CHECKING:
+    import ssl
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +22,9 @@ class Settings:
         name: Name of this client, for the server's statistics.
         api_key: Key of the HTTP API.
         headers: Sent with every request and handshake.
+        tls: TLS context; None where the address is plain HTTP.
+        proxy: Address of the proxy on the way; None goes there directly.
+        proxy_tls: TLS context for the proxy; None where its address is not https.
         min_delay: First limit of the reconnect delay, seconds.
         max_delay: Last limit of the reconnect delay, seconds.
         open_timeout: Seconds for a handshake or the answer to a command.
@@ -44,6 +38,9 @@ class Settings:
     name: str = "carillon-python"
     api_key: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
+    tls: ssl.SSLContext | None = None
+    proxy: str | None = None
+    proxy_tls: ssl.SSLContext | None = None
     min_delay: float = 0.2
     max_delay: float = 20.0
     open_timeout: float = 10.0

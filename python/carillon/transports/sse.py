@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
 
 import httpx
 
 from . import raw_json
-from .http_source import HttpSource, Refused, http_client
+from .http_source import HttpSource
+from .reconnect import Refused, Unreadable
 from .sse_parser import Event, EventParser
-
-if TYPE_CHECKING:
-    from ..position import Position
-    from .settings import Settings
-
-
-class SseTransport:
-    """See `Transport`."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._http = http_client(settings)
-
-    async def open(self) -> None:
-        """Nothing to do: each subscription has its own stream."""
-
-    async def close(self) -> None:
-        """Closes the pool of connections."""
-        await self._http.aclose()
-
-    def source(self, channel: str, since: Position | None) -> SseSource:
-        """A subscription, not yet started."""
-        return SseSource(self._settings, self._http, channel, since)
 
 
 class SseSource(HttpSource):
     """One event stream; each attempt asks to go on behind the last publication that came in."""
+
+    _content_type = "text/event-stream"
 
     async def _attempt(self) -> None:
         query = {"channel": self.feed.channel}
@@ -54,14 +33,18 @@ class SseSource(HttpSource):
         ) as response:
             await self._check(response)
             async for chunk in response.aiter_bytes():
-                for event in parser.feed(chunk):
-                    if not was_served:
-                        was_served, usual_retry_ms = True, parser.retry_ms
-                    await self._has_room()
-                    self._on_event(event)
+                try:
+                    for event in parser.feed(chunk):
+                        await self._has_room()
+                        self._on_event(event)
+                        if not was_served:
+                            was_served, usual_retry_ms = True, parser.retry_ms
+                            self._reconnect.served()
+                except (ValueError, KeyError, TypeError) as error:
+                    raise Unreadable(f"an event cannot be read: {error!r}") from error
         # A server that refuses for now, or drains, ends the stream by saying when to come back.
         if not was_served or parser.retry_ms != usual_retry_ms:
-            raise Refused((parser.retry_ms or 0) / 1000)
+            raise Refused("refused for now", (parser.retry_ms or 0) / 1000)
 
     def _on_event(self, event: Event) -> None:
         if event.kind == "status":

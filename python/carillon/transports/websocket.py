@@ -7,33 +7,39 @@ import contextlib
 import enum
 import itertools
 import json
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed as SocketClosed
-from websockets.exceptions import InvalidHandshake, InvalidStatus
+from websockets.exceptions import InvalidStatus
 
-from ..errors import CarillonError, ConnectError, ConnectionClosed, PayloadTooLarge, SubscribeDenied
-from ..feed import Feed
+from ..errors import (
+    CarillonError,
+    CommandTimeout,
+    ConnectError,
+    ConnectionClosed,
+    PayloadTooLarge,
+    SubscribeDenied,
+)
 from ..items import ClientInfo, History
 from ..position import Position
 from . import raw_json
+from .base import NetworkSource
 from .http_api import command_error, history_request, history_result, presence_result
-from .http_source import Refused, is_loopback, retry_after_s
+from .reconnect import Reconnect, Refused, Unreadable, retry_after_s
 
 if TYPE_CHECKING:
+    from ..lifetime import Lifetime
+    from ..payload import Publication
     from .settings import Settings
-
-_log = logging.getLogger("carillon.client")
 
 _PING_SLACK_S = 10.0  # what a ping may be late before the connection counts as dead
 _RESUBSCRIBE = 2500  # unsubscribe codes from here on ask us to come back
 _STATE_INVALIDATED = 2502
 _MESSAGE_TOO_BIG = 1009
+_MESSAGE_BYTES = 32 * 1024  # of commands that go together; half of what a server takes by default
 
 Reply = dict[str, tuple[Any, int]]  # member of the reply -> its value, and where it begins in the text
 OnReply = Callable[[str, Reply], None]
@@ -41,34 +47,43 @@ OnReply = Callable[[str, Reply], None]
 
 @dataclass
 class _Command:
-    """One that waits for its answer."""
+    """One that waits for its answer.
 
+    Attributes:
+        size: Of its text, bytes.
+        on_reply: Takes the answer.
+        waiter: Whoever waits for it, if there is one.
+        source: The subscription that it is for, if there is one.
+    """
+
+    size: int
     on_reply: OnReply
-    done: asyncio.Future[Any] | None  # whoever waits for it
-    size: int  # characters
+    waiter: asyncio.Future[Any] | None = None
+    source: _WebSocketSource | None = None
 
 
 class WebSocketTransport:
-    """One connection that comes back by itself. Belongs to one event loop. See `Transport`.
+    """One connection that comes back by itself. See `Transport`.
 
     Attributes:
         client_id: The id that the server gave the connection; None while there is none.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, lifetime: Lifetime) -> None:
         self.client_id: str | None = None
         self._settings = settings
+        self._lifetime = lifetime
+        self._reconnect = Reconnect(settings)
         self._sources: dict[str, _WebSocketSource] = {}
-        self._task: asyncio.Task[None] | None = None
-        self._socket: ClientConnection | None = None
-        self._is_ready = asyncio.Event()
-        self._was_ready = False
-        self._is_closed = False
-        self._error: CarillonError | None = None
+        self._is_started = False
+        self._is_connected = False  # there is a socket to write to
+        self._is_ready = lifetime.event()
         self._ids = itertools.count(1)
         self._waiting: dict[int, _Command] = {}
-        self._sends: set[asyncio.Task[None]] = set()
-        self._backoff = settings.backoff()
+        self._outgoing: dict[int, bytes] = {}  # not sent yet, by the ids of the commands
+        self._has_outgoing = asyncio.Event()
+        self._together_bytes = _MESSAGE_BYTES
+        self._longest: tuple[int, list[int]] = 0, []  # message sent over this connection: size, commands
         self._silence_s: float | None = settings.open_timeout
         self._has_pongs = False
 
@@ -78,31 +93,36 @@ class WebSocketTransport:
         Raises:
             ConnectError: The server cannot be reached, or refuses.
         """
-        if self._task is None:
-            self._task = asyncio.create_task(self._run(), name="carillon websocket")
-        await self._is_ready.wait()
-        if self._error is not None:
-            raise self._error
+        self._start()
+        await self._connected()
 
     async def close(self) -> None:
-        """Closes the connection and ends all subscriptions. Idempotent."""
-        self._is_closed = True
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-        self._end(None)
+        """Nothing is left to give back."""
 
     def source(self, channel: str, since: Position | None) -> _WebSocketSource:
         """A subscription, not yet started."""
-        return _WebSocketSource(self, self._settings.capacity, channel, since)
+        return _WebSocketSource(self, self._settings, self._lifetime, self._reconnect, channel, since)
+
+    def _start(self) -> None:
+        if not self._is_started:
+            self._is_started = True
+            self._lifetime.start(self._reconnect.run(self._connection), "the WebSocket", self._lifetime)
+
+    async def _connected(self) -> None:
+        patience_s = self._settings.open_timeout
+        try:
+            async with asyncio.timeout(patience_s):
+                await self._lifetime.until(self._is_ready)
+        except TimeoutError:
+            url, reason = self._settings.base_url, self._reconnect.reason
+            raise ConnectError(f"no connection to {url} within {patience_s:g} s: {reason}") from None
 
     # Commands.
 
-    async def publish(self, channel: str, data: bytes) -> Position | None:
+    async def publish(self, channel: str, publication: Publication) -> Position | None:
         """Publishes JSON text. The protocol does not tell the position."""
-        await self._command(
-            f'"publish":{{"channel":{json.dumps(channel)},"data":{_one_line(data)}}}', _value("publish")
-        )
+        text = _one_line(bytes(publication.payload))
+        await self._command(f'"publish":{{"channel":{json.dumps(channel)},"data":{text}}}', _value("publish"))
         return None
 
     async def history(self, channel: str, limit: int, since: Position | None, reverse: bool) -> History:
@@ -121,170 +141,196 @@ class WebSocketTransport:
         )
 
     async def _command(self, body: str, read: Callable[[str, Reply], Any]) -> Any:
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._start()
+        while not self._is_ready.is_set():
+            await self._connected()
+        waiter = self._lifetime.future()
 
         def on_reply(text: str, reply: Reply) -> None:
-            if done.done():
+            if waiter.done():
                 return
             if "error" in reply:
-                done.set_exception(command_error(reply["error"][0]))
+                waiter.set_exception(command_error(reply["error"][0]))
             else:
-                done.set_result(read(text, reply))
+                waiter.set_result(read(text, reply))
 
-        async with asyncio.timeout(self._settings.open_timeout):
-            await self._is_ready.wait()
-            if self._error is not None or self._is_closed:
-                raise self._error or ConnectionClosed(0, "the client is closed")
-            self._request(body, on_reply, done)
-            return await done
+        number = self._request(body, on_reply, waiter=waiter)
+        patience_s = self._settings.open_timeout
+        try:
+            async with asyncio.timeout(patience_s):
+                return await waiter
+        except TimeoutError:
+            url = self._settings.base_url
+            if number in self._outgoing:
+                raise ConnectError(f"{url} took nothing within {patience_s:g} s: it was not sent") from None
+            raise CommandTimeout(
+                f"{url} did not answer within {patience_s:g} s: the command may be done, or not"
+            ) from None
+        finally:
+            self._waiting.pop(number, None)
+            self._outgoing.pop(number, None)
 
-    def _request(self, body: str, on_reply: OnReply, done: asyncio.Future[Any] | None = None) -> None:
-        self._send(self._expect(body, on_reply, done))
-
-    def _expect(self, body: str, on_reply: OnReply, done: asyncio.Future[Any] | None = None) -> str:
+    def _request(
+        self,
+        body: str,
+        on_reply: OnReply,
+        *,
+        waiter: asyncio.Future[Any] | None = None,
+        source: _WebSocketSource | None = None,
+    ) -> int:
         number = next(self._ids)
-        self._waiting[number] = _Command(on_reply, done, len(body))
-        return f'{{"id":{number},{body}}}'
+        text = f'{{"id":{number},{body}}}'.encode()
+        self._waiting[number] = _Command(len(text), on_reply, waiter, source)
+        self._send(number, text)
+        return number
 
-    def _send(self, text: str) -> None:
-        if self._socket is not None:
-            task = asyncio.create_task(_send_quietly(self._socket, text))
-            self._sends.add(task)
-            task.add_done_callback(self._sends.discard)
+    def _send(self, number: int, text: bytes) -> None:
+        self._outgoing[number] = text
+        self._has_outgoing.set()
 
     # The connection.
 
-    async def _run(self) -> None:
-        while True:
-            at_least = 0.0
-            try:
-                await self._connection()
-            except ConnectionClosed as closed:
-                reason = closed.reason
-                if _is_final(closed.code):
-                    self._end(closed)
-                    return
-            except InvalidStatus as error:
-                status = error.response.status_code
-                at_least = retry_after_s(error.response.headers.get("Retry-After"))
-                reason = f"HTTP status {status}"
-                if status != 429 and status < 500:
-                    self._end(ConnectError(f"{self._settings.base_url} refuses WebSocket: {reason}"))
-                    return
-            except ConnectError as error:
-                self._end(error)
-                return
-            except Refused as refused:
-                at_least, reason = refused.retry_after, "refused for now"
-            except (OSError, TimeoutError, InvalidHandshake, ValueError, KeyError, TypeError) as error:
-                reason = str(error) or type(error).__name__
-                if not self._was_ready:
-                    self._end(ConnectError(f"cannot reach {self._settings.base_url}: {reason}"))
-                    return
-            delay_s = self._backoff.next_delay(at_least)
-            _log.info("%s: %s; trying again in %.1f s", self._settings.base_url, reason, delay_s)
-            await asyncio.sleep(delay_s)
-
     async def _connection(self) -> None:
         url = self._settings.url("/connection/websocket").replace("http", "ws", 1)
-        async with connect(
-            url,
-            additional_headers=self._settings.headers,
-            open_timeout=self._settings.open_timeout,
-            close_timeout=1.0,
-            ping_interval=None,
-            max_size=None,
-            compression=None,
-            user_agent_header=self._settings.name,
-            proxy=None if is_loopback(urlsplit(url).hostname or "") else True,
-        ) as socket:
-            self._socket = socket
-            self._silence_s = self._settings.open_timeout
-            cut: ConnectionClosed | None = None
-            try:
-                hello = json.dumps({"name": self._settings.name})
-                commands = [self._expect(f'"connect":{hello}', self._on_connect)]
-                commands += [
-                    self._subscribe_command(source) for source in self._sources.values() if source.is_wanted
-                ]
-                await socket.send("\n".join(commands))
-                while True:
-                    async with asyncio.timeout(self._silence_s):
-                        frame = await socket.recv(decode=True)
-                    assert isinstance(frame, str)
-                    for line in frame.split("\n"):
-                        if line:
-                            self._on_line(line)
-            except SocketClosed as closed:
-                cut = _closed_by_server(closed)
-                if cut.code == _MESSAGE_TOO_BIG and self._blame_the_longest():
-                    cut = ConnectionClosed(0, cut.reason)  # the others come back
-                raise cut from None
-            finally:
-                self._lost(cut)
+        tls: dict[str, Any] = {"ssl": self._settings.tls} if self._settings.tls else {}
+        if self._settings.proxy_tls:
+            tls["proxy_ssl"] = self._settings.proxy_tls
+        try:
+            async with _Connect(
+                url,
+                additional_headers=self._settings.headers,
+                open_timeout=self._settings.open_timeout,
+                close_timeout=1.0,
+                ping_interval=None,
+                max_size=None,
+                compression=None,
+                user_agent_header=self._settings.name,
+                proxy=self._settings.proxy,
+                **tls,
+            ) as socket:
+                await self._serve(socket)
+        except InvalidStatus as error:
+            raise _refusal(self._settings.base_url, error) from None
 
-    def _blame_the_longest(self) -> bool:
-        """A message of ours was too long: its caller is told. False: nobody waits for it."""
-        longest = max(self._waiting.values(), key=lambda command: command.size, default=None)
-        if not self._is_ready.is_set() or longest is None or longest.done is None:
+    async def _serve(self, socket: ClientConnection) -> None:
+        """Talks over a new connection until it ends, and tells what waited for answers over it."""
+        self._is_connected = True
+        self._silence_s = self._settings.open_timeout
+        self._longest = 0, []
+        cut = ConnectionClosed(0, "the connection was cut before the answer came: it may be done, or not")
+        try:
+            hello = json.dumps({"name": self._settings.name})
+            self._request(f'"connect":{hello}', self._on_connect)
+            for source in self._sources.values():
+                self.resume(source)
+            await _first_error(self._read(socket), self._write(socket))
+        except SocketClosed as closed:
+            if closed.sent is not None and not closed.rcvd_then_sent:
+                raise Unreadable(f"a message cannot be read: {closed.sent.reason}") from None
+            end = _closed_by_server(closed)
+            if end.code == _MESSAGE_TOO_BIG and self._can_send_less():
+                raise Refused("a message was longer than the server takes") from None
+            if not _is_final(end.code):
+                raise Refused(end.reason) from None
+            cut = end
+            raise end from None
+        finally:
+            self._lost(cut)
+
+    async def _read(self, socket: ClientConnection) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._silence_s):
+                    frame = await socket.recv(decode=True)
+                for line in str(frame).split("\n"):
+                    if line:
+                        self._on_line(line)
+            except TimeoutError:
+                raise TimeoutError(f"nothing came within {self._silence_s:g} s") from None
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise Unreadable(f"a message cannot be read: {error!r}") from error
+
+    async def _write(self, socket: ClientConnection) -> None:
+        with contextlib.suppress(SocketClosed):  # the reader takes what came before the end, and tells it
+            while True:
+                await self._has_outgoing.wait()
+                self._has_outgoing.clear()
+                while self._outgoing:
+                    await socket.send(self._next_message(), text=True)
+
+    def _next_message(self) -> bytes:
+        """As many commands as may go together."""
+        numbers: list[int] = []
+        size = 0
+        for number, text in self._outgoing.items():
+            if numbers and size + len(text) > self._together_bytes:
+                break
+            numbers.append(number)
+            size += len(text) + 1
+        if size > self._longest[0]:
+            self._longest = size, numbers
+        return b"\n".join([self._outgoing.pop(number) for number in numbers])
+
+    def _can_send_less(self) -> bool:
+        """A message of ours was too long for the server. False: nothing can be done about it.
+
+        No shorter message can have been too long, so it was the longest. Its commands go one by one from now
+        on. If it was a single command, that one ends, and nothing else does.
+        """
+        _, numbers = self._longest
+        if len(numbers) > 1:
+            self._together_bytes = 0
+            return True
+        if not numbers:
             return False
-        if not longest.done.done():
-            longest.done.set_exception(
+        command = self._waiting.pop(numbers[0], None)
+        if command is None:
+            return True  # its caller has given up, so that it is not sent again
+        remedy = "more than the server takes in one WebSocket message (limits.message_bytes, "
+        remedy += "websocket.message_size_limit): raise it"
+        if command.waiter is not None and not command.waiter.done():
+            command.waiter.set_exception(
                 PayloadTooLarge(
-                    f"{longest.size:,} characters are more than the server takes in one WebSocket message "
-                    "(limits.message_bytes, websocket.message_size_limit): raise it, or publish over "
-                    "the HTTP API (api_key), which takes limits.publication_bytes"
+                    f"{command.size:,} bytes are {remedy}, or publish over the HTTP API (api_key), "
+                    "which takes limits.publication_bytes"
                 )
             )
-        return True
+        elif command.source is not None:
+            self._refuse(command.source, _MESSAGE_TOO_BIG, f"{command.size:,} bytes are {remedy}")
+        return command.waiter is not None or command.source is not None
 
-    def _lost(self, cut: ConnectionClosed | None) -> None:
+    def _lost(self, cut: ConnectionClosed) -> None:
         """The connection is gone: what waited for an answer over it is told."""
-        if cut is None or not _is_final(cut.code):
-            cut = ConnectionClosed(0, "the connection was cut before the answer came")
-        self._socket = self.client_id = None
-        if self._error is None:
-            self._is_ready.clear()
+        self.client_id = None
+        self._is_connected = False
+        self._is_ready.clear()
+        self._outgoing.clear()
         for source in self._sources.values():
             source.state = _State.IDLE
         waiting, self._waiting = self._waiting, {}
         for command in waiting.values():
-            if command.done is not None and not command.done.done():
-                command.done.set_exception(cut)
-
-    def _end(self, error: CarillonError | None) -> None:
-        """No connection comes after this."""
-        self._error = self._error or error or ConnectionClosed(0, "the client is closed")
-        self._is_ready.set()
-        for source in list(self._sources.values()):
-            if error is not None:
-                source.feed.fail(error)
-            source.feed.end()
-        self._sources.clear()
+            if command.waiter is not None and not command.waiter.done():
+                command.waiter.set_exception(cut)
 
     def _on_connect(self, _: str, reply: Reply) -> None:
         if "error" in reply:
             error = reply["error"][0]
-            if error.get("temporary") or error.get("code", 0) < 100:
-                raise Refused(0.0)
-            raise ConnectError(f"the server refuses: {error.get('message')} (code {error.get('code')})")
+            told = f"{error.get('message')} (code {error.get('code')})"
+            if _is_temporary(error):
+                raise Refused(f"refused for now: {told}")
+            raise ConnectError(f"the server refuses: {told}")
         hello = reply["connect"][0]
         self.client_id = hello.get("client")
         self._silence_s = hello["ping"] + _PING_SLACK_S if hello.get("ping") else None
         self._has_pongs = bool(hello.get("pong"))
-        if self._was_ready:
-            _log.info("%s: connected again", self._settings.base_url)
-        self._was_ready = True
+        self._reconnect.served()
         self._is_ready.set()
-        self._backoff.reset()
-        for source in self._sources.values():
-            self.resume(source)  # those that were not part of the first frame
 
     def _on_line(self, text: str) -> None:
         reply: Reply = {name: (value, start) for name, value, start, _ in raw_json.members(text)}
         if not reply:
             if self._has_pongs:
-                self._send("{}")
+                self._send(0, b"{}")  # under one number: of several pings that wait, one is answered
         elif "push" in reply:
             self._on_push(text, *reply["push"])
         elif "id" in reply:
@@ -296,13 +342,12 @@ class WebSocketTransport:
 
     def attach(self, source: _WebSocketSource) -> None:
         """Subscribes now, or with the next connection."""
-        if self._error is not None:
-            raise self._error
         channel = source.feed.channel
         if self._sources.setdefault(channel, source) is not source:
             raise CarillonError(
                 f"this client is already subscribed to {channel!r}: read that subscription, or connect again"
             )
+        self._start()
         self.resume(source)
 
     def detach(self, source: _WebSocketSource) -> None:
@@ -313,19 +358,21 @@ class WebSocketTransport:
 
     def pause(self, source: _WebSocketSource) -> None:
         """Ends delivery for now; the position stays with the feed."""
+        if self._is_connected and source.state is not _State.IDLE:
+            self._request(f'"unsubscribe":{{"channel":{json.dumps(source.feed.channel)}}}', _ignore)
         source.state = _State.IDLE
-        if self._is_ready.is_set():
-            self._request(
-                f'"unsubscribe":{{"channel":{json.dumps(source.feed.channel)}}}', lambda text, reply: None
-            )
 
     def resume(self, source: _WebSocketSource) -> None:
         """Goes on behind the last publication that came in."""
         is_ours = self._sources.get(source.feed.channel) is source
-        if self._is_ready.is_set() and is_ours and source.state is _State.IDLE and source.is_wanted:
-            self._send(self._subscribe_command(source))
+        if self._is_connected and is_ours and source.state is _State.IDLE and not source.feed.is_paused:
+            self._subscribe(source)
 
-    def _subscribe_command(self, source: _WebSocketSource) -> str:
+    async def _resume_later(self, source: _WebSocketSource) -> None:
+        await asyncio.sleep(source.backoff.next_delay())
+        self.resume(source)
+
+    def _subscribe(self, source: _WebSocketSource) -> None:
         channel, since = source.feed.channel, source.feed.received
         source.state = _State.ASKED
         wish: dict[str, Any] = {"channel": channel, "positioned": True, "recoverable": True}
@@ -340,14 +387,14 @@ class WebSocketTransport:
             else:
                 self._on_subscribed(source, since is not None, text, *reply["subscribe"])
 
-        return self._expect(f'"subscribe":{json.dumps(wish)}', on_reply)
+        self._request(f'"subscribe":{json.dumps(wish)}', on_reply, source=source)
 
     def _on_subscribed(
         self, source: _WebSocketSource, was_asked: bool, text: str, result: dict[str, Any], start: int
     ) -> None:
         source.state = _State.LIVE
         source.epoch = result.get("epoch", "")
-        source.backoff.reset()
+        source.backoff.connected()
         position = Position(result.get("offset", 0), source.epoch) if source.epoch else None
         source.feed.is_conflated = bool(result.get("conflated"))
         source.feed.begin(position, bool(result.get("recovered")) if was_asked else None)
@@ -357,13 +404,20 @@ class WebSocketTransport:
                 self._deliver(source, text, begin)
 
     def _on_refusal(self, source: _WebSocketSource, error: dict[str, Any]) -> None:
-        code = int(error.get("code", 0))
-        if code < 100 or error.get("temporary"):
-            source.state = _State.IDLE
-            asyncio.get_running_loop().call_later(source.backoff.next_delay(), self.resume, source)
+        if _is_temporary(error):
+            self._retry(source)
         else:
+            self._refuse(source, int(error.get("code", 0)), str(error.get("message", "")))
+
+    def _retry(self, source: _WebSocketSource) -> None:
+        source.state = _State.IDLE
+        name = f"the subscription to {source.feed.channel!r}"
+        self._lifetime.start(self._resume_later(source), name, source.feed)
+
+    def _refuse(self, source: _WebSocketSource, code: int, reason: str) -> None:
+        if self._sources.get(source.feed.channel) is source:
             del self._sources[source.feed.channel]
-            source.feed.fail(SubscribeDenied(code, str(error.get("message", ""))))
+        source.feed.fail(SubscribeDenied(code, reason))
 
     def _on_push(self, text: str, push: dict[str, Any], start: int) -> None:
         source = self._sources.get(push.get("channel", ""))
@@ -374,14 +428,12 @@ class WebSocketTransport:
             self._deliver(source, text, at)
         elif "unsubscribe" in push:
             code = int(push["unsubscribe"].get("code", 0))
-            source.state = _State.IDLE
             if code < _RESUBSCRIBE:
-                del self._sources[source.feed.channel]
-                source.feed.fail(SubscribeDenied(code, str(push["unsubscribe"].get("reason", ""))))
-            else:
-                if code == _STATE_INVALIDATED:
-                    source.feed.received = None
-                self.resume(source)
+                self._refuse(source, code, str(push["unsubscribe"].get("reason", "")))
+                return
+            if code == _STATE_INVALIDATED:
+                source.feed.received = None
+            self._retry(source)
 
     def _deliver(self, source: _WebSocketSource, text: str, start: int) -> None:
         if source.state is not _State.LIVE:
@@ -397,52 +449,55 @@ class _State(enum.Enum):
     LIVE = enum.auto()
 
 
-class _WebSocketSource:
+class _WebSocketSource(NetworkSource):
     """One channel on the connection.
 
     Attributes:
-        feed: Where its items go.
         state: Where it stands on the current connection.
         epoch: The log that offsets count in.
-        backoff: Delays between refused subscribes.
+        backoff: Delays between subscribes that are refused, or ended by the server.
     """
 
     def __init__(
-        self, transport: WebSocketTransport, capacity: int, channel: str, since: Position | None
+        self,
+        transport: WebSocketTransport,
+        settings: Settings,
+        lifetime: Lifetime,
+        reconnect: Reconnect,
+        channel: str,
+        since: Position | None,
     ) -> None:
-        self.feed = Feed(channel, since, capacity)
+        super().__init__(settings, lifetime, reconnect, channel, since)
         self.state = _State.IDLE
         self.epoch = ""
-        self.backoff = transport._settings.backoff()
+        self.backoff = settings.backoff()
         self._transport = transport
-        self._loop: asyncio.AbstractEventLoop | None = None
 
-    @property
-    def is_wanted(self) -> bool:
-        """Whether a new connection should subscribe to it at once."""
-        return not self.feed.is_paused
-
-    async def open(self) -> None:
-        """Starts delivery and waits until it has begun."""
-        self._loop = asyncio.get_running_loop()
+    def _begin(self) -> None:
         self.feed.on_room = lambda: self._transport.resume(self)
-        await self._transport.open()
         self._transport.attach(self)
-        await self.feed.begun()
 
     async def close(self) -> None:
         """Ends delivery. Idempotent."""
-        self._detach()
+        if self.home.can_end():
+            self._detach()
+        else:
+            self.feed.end()
 
     def abandon(self) -> None:
         """Ends delivery without waiting; may be called from any thread."""
-        if self._loop is not None:
-            with contextlib.suppress(RuntimeError):  # its loop has ended
-                self._loop.call_soon_threadsafe(self._detach)
+        self.home.post(self._detach)
 
     def _detach(self) -> None:
         self.feed.end()
         self._transport.detach(self)
+
+
+class _Connect(connect):
+    """Follows no redirect: the address of a server is for its user to change."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
 
 
 def _is_final(code: int) -> bool:
@@ -467,6 +522,29 @@ def _one_line(data: bytes) -> str:
     return data.decode().replace("\n", " ").replace("\r", " ")
 
 
-async def _send_quietly(socket: ClientConnection, text: str) -> None:
-    with contextlib.suppress(SocketClosed):
-        await socket.send(text)
+def _ignore(text: str, reply: Reply) -> None:
+    pass
+
+
+def _is_temporary(error: dict[str, Any]) -> bool:
+    return bool(error.get("temporary")) or int(error.get("code", 0)) < 100
+
+
+def _refusal(url: str, error: InvalidStatus) -> Exception:
+    """What the answer to a handshake means."""
+    status, headers = error.response.status_code, error.response.headers
+    if status == 429 or status >= 500:
+        return Refused(f"HTTP status {status}", retry_after_s(headers.get("Retry-After")))
+    if place := headers.get("Location"):
+        return ConnectError(f"{url} redirects to {place}: give the address of a server")
+    return ConnectError(f"{url} refuses WebSocket: HTTP status {status}")
+
+
+async def _first_error(*works: Coroutine[Any, Any, None]) -> None:
+    """Does works side by side, as a task group does, and raises the first error itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for work in works:
+                group.create_task(work)
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None

@@ -1,0 +1,44 @@
+"""Addresses of servers and hosts."""
+
+from __future__ import annotations
+
+import ipaddress
+from urllib.parse import unquote, urlsplit
+
+from .errors import ConfigError
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is reachable from this machine only."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def base_url(url: str) -> str:
+    """The address that requests start with: http or https, without credentials or a slash at the end.
+
+    Raises:
+        ConfigError: The text is not the address of a server.
+    """
+    try:
+        parts = urlsplit(url)
+        is_address = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname)
+        is_address = is_address and parts.port != 0 and not parts.query and not parts.fragment
+    except ValueError:  # of a port, or of brackets
+        is_address = False
+    if not is_address:
+        raise ConfigError(f"{url!r} is not the address of a server: write it as http://host:port")
+    scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
+    return f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+def credentials(url: str) -> tuple[str, str] | None:
+    """The user and the password that an address holds in front of its host; None without them."""
+    parts = urlsplit(url)
+    if parts.username is None:
+        return None
+    return unquote(parts.username), unquote(parts.password or "")
