@@ -13,11 +13,12 @@ import os
 import threading
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from . import _core, access_log, card
 from . import config as configuration
 from .bridge import EventThread, Handler, LoopBridge
+from .channel import channel_name
 from .cursor import Cursor
 from .demo import pages as demo_pages
 from .errors import AddressInUse, ForkedError, ServerFailed, ServerStopped, StoreError, from_core
@@ -25,7 +26,7 @@ from .fanout import FanOutMethods
 from .hooks import HookDecorators, HookTable
 from .items import ClientInfo, History
 from .listener import Listener, url_of
-from .payload import encode
+from .payload import PublishOptions, core_arguments, encode, takes_publish_options
 from .position import Position
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ _log = logging.getLogger("carillon.server")
 _LEAVE_S = 1.0  # what a context manager gives clients to leave
 _SLICE_S = 0.1  # how long a wait may hold back a signal
 _HOOKS_S = 1.0  # what a hook that still runs may hold up a stop
+_CLOSE_REASON_BYTES = 123  # what a WebSocket close frame has room for
 _EVENTS = 1 << 16  # questions and log records that may wait for Python
 
 
@@ -337,17 +339,8 @@ class Server(HookDecorators, FanOutMethods):
 
     # Publications.
 
-    def publish(
-        self,
-        channel: str,
-        data: Any,
-        *,
-        json: bool = False,
-        tags: Mapping[str, str] | None = None,
-        key: str = "",
-        idempotency_key: str = "",
-        skip_history: bool = False,
-    ) -> Position:
+    @takes_publish_options
+    def publish(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> Position:
         """Publishes, and waits (without the GIL) if the store makes it wait.
 
         Where the channel has members and is in write mode, it returns when all their inboxes have it.
@@ -355,12 +348,11 @@ class Server(HookDecorators, FanOutMethods):
         Args:
             channel: Where.
             data: dict, list, str, number, bool or None (sent as JSON), or any buffer (sent as binary).
-            json: The buffer is JSON text: it is validated and passed on byte for byte.
-            tags: Short texts that travel with the publication.
-            key: Conflation key: on a channel with `conflate`, only the newest of a key in one write is
-                delivered.
-            idempotency_key: A second publish with this key returns the position of the first.
-            skip_history: Deliver to those who are there, keep nothing.
+            **options: `json=True`: the buffer is JSON text, which is validated and passed on byte for byte.
+                `tags`: short texts that travel with the publication. `key`: conflation key; on a channel with
+                `conflate`, only the newest of a key in one write is delivered. `idempotency_key`: a second
+                publish with this key returns the position of the first. `skip_history=True`: deliver to the
+                subscribers of this moment, and keep nothing.
 
         Returns:
             The place in the channel's log (offset 0 if it keeps none).
@@ -372,26 +364,17 @@ class Server(HookDecorators, FanOutMethods):
             StoreError: The store refused.
         """
         core = self._running()
-        payload, is_json = encode(data, json=json)
+        what = core_arguments(data, options)
         try:
-            return core.publish(channel, payload, is_json, _tags(tags), key, idempotency_key, skip_history)
+            return core.publish(channel, *what)
         except Exception as error:
             raise from_core(error) from None
 
-    async def publish_async(
-        self,
-        channel: str,
-        data: Any,
-        *,
-        json: bool = False,
-        tags: Mapping[str, str] | None = None,
-        key: str = "",
-        idempotency_key: str = "",
-        skip_history: bool = False,
-    ) -> Position:
+    @takes_publish_options
+    async def publish_async(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> Position:
         """As `publish`, without ever blocking the running loop."""
         core = self._running()
-        payload, is_json = encode(data, json=json)
+        what = core_arguments(data, options)
         bridge = LoopBridge.of_running_loop()
         done: asyncio.Future[Position] = bridge.loop.create_future()
 
@@ -404,39 +387,24 @@ class Server(HookDecorators, FanOutMethods):
                 else:
                     done.set_exception(ServerStopped("the server was stopped: make a new Server"))
 
-        number = bridge.register(on_event)
+        def on_failure(error: Exception) -> None:
+            if not done.done():
+                done.set_exception(error)
+
+        number = bridge.register(on_event, on_failure)
         try:
-            core.publish_start(
-                bridge.core,
-                number,
-                channel,
-                payload,
-                is_json,
-                _tags(tags),
-                key,
-                idempotency_key,
-                skip_history,
-            )
+            core.publish_start(bridge.core, number, channel, *what)
             return await done
         except Exception as error:
             raise from_core(error) from None
         finally:
             bridge.release(number)
 
-    def publish_nowait(
-        self,
-        channel: str,
-        data: Any,
-        *,
-        json: bool = False,
-        tags: Mapping[str, str] | None = None,
-        key: str = "",
-        idempotency_key: str = "",
-        skip_history: bool = False,
-    ) -> None:
+    @takes_publish_options
+    def publish_nowait(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> None:
         """Publishes without waiting for the store. What it refuses later is logged to `carillon.server`."""
         core = self._running()
-        payload, is_json = encode(data, json=json)
+        what = core_arguments(data, options)
         with self._state_lock:
             if self._nowait_bridge is None:
                 self._nowait_bridge = _core.Bridge(4096)
@@ -445,17 +413,7 @@ class Server(HookDecorators, FanOutMethods):
             if event[0] == "error":
                 _log.error("a publication was refused by the store: %s", event[2])
         try:
-            core.publish_start(
-                bridge,
-                next(self._nowait_ids),
-                channel,
-                payload,
-                is_json,
-                _tags(tags),
-                key,
-                idempotency_key,
-                skip_history,
-            )
+            core.publish_start(bridge, next(self._nowait_ids), channel, *what)
         except Exception as error:
             raise from_core(error) from None
 
@@ -483,8 +441,12 @@ class Server(HookDecorators, FanOutMethods):
         Args:
             channel: Which.
             since: Yield what came after this position first. None starts now.
+
+        Raises:
+            ValueError: The name of the channel is not valid.
+            PositionError: `since` is not a position.
         """
-        return Cursor(self._running(), channel, Position.of(since))
+        return Cursor(self._running(), channel_name(channel), Position.of(since))
 
     def history(
         self, channel: str, limit: int = 100, since: Position | str | None = None, reverse: bool = False
@@ -539,12 +501,17 @@ class Server(HookDecorators, FanOutMethods):
 
         Args:
             client: Its id.
-            code: Close code, 3000-4999; those from 3500 to 3999 tell clients to stay away.
+            code: Close code, 3000 to 4999. Those from 3500 to 3999 and from 4500 to 4999 tell clients not to
+                come back.
             reason: For the client, at most 123 bytes.
 
         Returns:
             Whether it was there.
+
+        Raises:
+            ValueError: The code or the reason is outside of these.
         """
+        _check_close(code, reason)
         return self._running().disconnect(client, code, reason)
 
     def cut(self, client: str) -> bool:
@@ -653,8 +620,11 @@ class Server(HookDecorators, FanOutMethods):
         )
 
 
-def _tags(tags: Mapping[str, str] | None) -> dict[str, str] | None:
-    return dict(tags) if tags else None
+def _check_close(code: int, reason: str) -> None:
+    if not isinstance(code, int) or not 3000 <= code <= 4999:
+        raise ValueError(f"code: {code!r} is not a close code for clients; give one from 3000 to 4999")
+    if len(reason.encode()) > _CLOSE_REASON_BYTES:
+        raise ValueError(f"reason: is longer than {_CLOSE_REASON_BYTES} bytes: {reason!r}")
 
 
 def _encoded(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, bytes, bool]]:
