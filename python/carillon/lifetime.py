@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 _log = logging.getLogger("carillon.client")
 
+_PATIENCE_S = 2.0  # for a task that was cancelled; it may say goodbye to a server
+
 
 class Home:
     """The process that made something, and the event loop that used it first. It works only there.
@@ -127,8 +129,7 @@ class Lifetime:
     async def stop(self, task: asyncio.Task[Any]) -> None:
         """Cancels a task and waits for its end."""
         if self.home.can_end() and task is not asyncio.current_task():
-            task.cancel()
-            await asyncio.wait({task})
+            await _cancelled({task})
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Does work for a caller.
@@ -218,9 +219,7 @@ class Lifetime:
                     feed.end()
                 self._end_all(self.error)
         if can_end:
-            ending = self._tasks - {asyncio.current_task()}
-            if ending:
-                await asyncio.wait(ending)
+            await _cancelled({task for task in self._tasks if task is not asyncio.current_task()})
 
     def _end_all(self, error: CarillonError) -> None:
         for wait in list(self._waits):
@@ -231,3 +230,11 @@ class Lifetime:
         for task in self._tasks:
             if task is not asyncio.current_task():
                 task.cancel()
+
+
+async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
+    """Cancels tasks and waits for their ends. A cancellation that meets another error may be lost: again."""
+    while tasks:
+        for task in tasks:
+            task.cancel()
+        _, tasks = await asyncio.wait(tasks, timeout=_PATIENCE_S)
