@@ -89,8 +89,6 @@ class Reconnect:
                     raise ConnectError(f"cannot reach {self._url}: {self.reason}") from error
                 if not isinstance(error, _PASSING):
                     raise
-            if (task := asyncio.current_task()) is not None and task.cancelling():
-                raise asyncio.CancelledError  # it came together with the error
             self._is_away = True
             delay_s = self._backoff.next_delay(at_least)
             _log.info("%s: %s; trying again in %.1f s", self._url, self.reason, delay_s)
