@@ -25,10 +25,11 @@ class Answer {
     std::unique_lock lock(state_->mutex);
     if (!state_->is_there) {
       lock.unlock();
-      const WithoutGil release;
+      wait_without_gil([this](auto duration) {
+        std::unique_lock waiting(state_->mutex);
+        return state_->there.wait_for(waiting, duration, [this] { return state_->is_there; });
+      });
       lock.lock();
-      state_->there.wait(lock, [this] { return state_->is_there; });
-      lock.unlock();
     }
     return std::move(state_->result);
   }

@@ -107,13 +107,13 @@ void mark_read(PyServer& self, const std::string& user, const std::string& chann
 
 void set_fan_out(PyServer& self, const std::string& channel, const std::string& strategy,
                  const std::optional<std::int64_t>& threshold) {
-  raise(requests_of(self).set_fan_out(channel, strategy, threshold));
+  raise(self.call([&](Server&) { return requests_of(self).set_fan_out(channel, strategy, threshold); }));
 }
 
 /// Strategy, mode, threshold, members, subscribers, switches.
 py::tuple fan_out(PyServer& self, const std::string& channel) {
   self.get().check_channel(channel);
-  const FanOutState state = self.get().hub().fan_out(channel);
+  const FanOutState state = self.call([&](Server& server) { return server.hub().fan_out(channel); });
   return py::make_tuple(name_of(state.strategy), name_of(state.mode), state.threshold, state.members,
                         state.subscribers, state.switches);
 }

@@ -3,6 +3,7 @@
 #include <pybind11/stl.h>
 
 #include <condition_variable>
+#include <future>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -63,10 +64,10 @@ class ManyAnswers {
     std::unique_lock lock(state_->mutex);
     if (state_->missing > 0) {
       lock.unlock();
-      const WithoutGil release;
-      lock.lock();
-      state_->are_there.wait(lock, [this] { return state_->missing == 0; });
-      lock.unlock();
+      wait_without_gil([this](auto duration) {
+        std::unique_lock waiting(state_->mutex);
+        return state_->are_there.wait_for(waiting, duration, [this] { return state_->missing == 0; });
+      });
     }
     return state_->results;
   }
@@ -110,9 +111,11 @@ std::optional<Addressed> addressed(const py::handle& pair) {
 
 py::list publish_all(PyServer& self, std::vector<Addressed> all) {
   ManyAnswers answers(all.size());
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    self.get().publish(all[i].channel, std::move(all[i].publication), {}, answers.receiver(i));
-  }
+  self.call([&](Server& server) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      server.publish(all[i].channel, std::move(all[i].publication), {}, answers.receiver(i));
+    }
+  });
   const std::vector<AppendResult>& results = answers.wait();
   py::list positions(results.size());
   ItemMaker maker;
@@ -247,7 +250,9 @@ py::tuple history_of(PyServer& self, const std::string& channel, std::int64_t li
                      const std::optional<std::string>& epoch, Offset offset, bool is_reverse) {
   self.get().check_channel(channel);
   Answer<HistoryResult> answer;
-  self.get().hub().history(channel, {limit, since_of(epoch, offset), is_reverse}, answer.receiver());
+  self.call([&](Server& server) {
+    server.hub().history(channel, {limit, since_of(epoch, offset), is_reverse}, answer.receiver());
+  });
   const HistoryResult found = answer.wait();
   if (found.error == HistoryError::unavailable) throw StoreFailure("the store is not available; try again");
   if (found.error == HistoryError::epoch_differs) {
@@ -266,12 +271,17 @@ std::map<std::string, std::pair<std::string, std::string>> presence_of(PyServer&
                                                                        const std::string& channel) {
   self.get().check_channel(channel);
   Answer<PresenceResult> answer;
-  self.get().hub().presence(channel, answer.receiver());
+  self.call([&](Server& server) { server.hub().presence(channel, answer.receiver()); });
   std::map<std::string, std::pair<std::string, std::string>> members;
   for (const PresenceMember& member : answer.wait().members) {
     members[member.client] = {member.user, member.conn_info_json};
   }
   return members;
+}
+
+bool result_of(const std::shared_future<bool>& drain) {
+  wait_without_gil([&](auto duration) { return drain.wait_for(duration) == std::future_status::ready; });
+  return drain.get();
 }
 
 void bind_bridge(py::module_& m) {
@@ -288,9 +298,9 @@ void bind_server(py::module_& m) {
   using Tags = std::optional<std::map<std::string, std::string>>;
   bind_bridge(m);
   m.def("use_item_classes", &use_item_classes, py::arg("message"), py::arg("position"));
-  py::class_<PyServer> server(m, "Server");
-  bind_fan_out(server);
-  server
+  py::class_<PyServer> py_server(m, "Server");
+  bind_fan_out(py_server);
+  py_server
       .def(py::init<const std::string&, const std::map<std::string, std::pair<std::string, py::bytes>>&>(),
            py::arg("config_json"), py::arg("pages"))
       .def(
@@ -306,9 +316,9 @@ void bind_server(py::module_& m) {
       .def(
           "drain",
           [](PyServer& self, Millis deadline_ms, const std::optional<Millis>& pace_ms) {
-            return self.get().drain(deadline_ms, pace_ms);
+            return result_of(self.get().begin_drain(deadline_ms, pace_ms));
           },
-          py::arg("deadline_ms"), py::arg("pace_ms"), py::call_guard<WithoutGil>())
+          py::arg("deadline_ms"), py::arg("pace_ms"))
       .def(
           "listen",
           [](PyServer& self, const std::string& host, std::uint16_t port) {
@@ -318,9 +328,9 @@ void bind_server(py::module_& m) {
       .def(
           "drain_listener",
           [](PyServer& self, std::size_t number, Millis deadline_ms, const std::optional<Millis>& pace_ms) {
-            return self.get().drain_listener(number, deadline_ms, pace_ms);
+            return result_of(self.get().begin_listener_drain(number, deadline_ms, pace_ms));
           },
-          py::arg("number"), py::arg("deadline_ms"), py::arg("pace_ms"), py::call_guard<WithoutGil>())
+          py::arg("number"), py::arg("deadline_ms"), py::arg("pace_ms"))
       .def(
           "listeners", [](PyServer& self) { return self.get().listeners(); }, py::call_guard<WithoutGil>())
       .def_property_readonly("is_draining", [](PyServer& self) { return self.get().is_draining(); })
@@ -331,9 +341,12 @@ void bind_server(py::module_& m) {
           "publish",
           [](PyServer& self, const std::string& channel, const py::buffer& data, bool is_json,
              const Tags& tags, std::string key, const std::string& idempotency_key, bool skip_history) {
+            Publication publication = publication_of(data, is_json, tags, std::move(key));
             Answer<AppendResult> answer;
-            self.get().publish(channel, publication_of(data, is_json, tags, std::move(key)),
-                               {idempotency_key, skip_history}, answer.receiver());
+            self.call([&](Server& server) {
+              server.publish(channel, std::move(publication), {idempotency_key, skip_history},
+                             answer.receiver());
+            });
             ItemMaker maker;
             return position_of(answer.wait(), maker);
           },
@@ -346,11 +359,13 @@ void bind_server(py::module_& m) {
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t completion_id,
              const std::string& channel, const py::buffer& data, bool is_json, const Tags& tags,
              std::string key, const std::string& idempotency_key, bool skip_history) {
-            self.get().publish(channel, publication_of(data, is_json, tags, std::move(key)),
-                               {idempotency_key, skip_history},
-                               [bridge, completion_id](const AppendResult& result) {
-                                 bridge->push_completion(completion_id, result);
-                               });
+            Publication publication = publication_of(data, is_json, tags, std::move(key));
+            self.call([&](Server& server) {
+              server.publish(channel, std::move(publication), {idempotency_key, skip_history},
+                             [bridge, completion_id](const AppendResult& result) {
+                               bridge->push_completion(completion_id, result);
+                             });
+            });
           },
           py::arg("bridge"), py::arg("completion_id"), py::arg("channel"), py::arg("data"),
           py::arg("is_json"), py::arg("tags"), py::arg("key"), py::arg("idempotency_key"),
@@ -361,14 +376,16 @@ void bind_server(py::module_& m) {
              const std::string& channel, const std::optional<std::string>& epoch, Offset offset) {
             self.get().check_channel(channel);
             bridge->limit(static_cast<std::size_t>(self.get().config().limits.bridge_items));
-            self.get().open_reader(bridge, subscription_id, channel, since_of(epoch, offset));
+            self.call([&](Server& server) {
+              server.open_reader(bridge, subscription_id, channel, since_of(epoch, offset));
+            });
           },
           py::arg("bridge"), py::arg("subscription_id"), py::arg("channel"), py::arg("epoch"),
           py::arg("offset"))
       .def(
           "unsubscribe",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id) {
-            self.get().close_reader(bridge.get(), subscription_id);
+            self.call([&](Server& server) { server.close_reader(bridge.get(), subscription_id); });
           },
           py::arg("bridge"), py::arg("subscription_id"))
       .def("history", &history_of, py::arg("channel"), py::arg("limit"), py::arg("epoch"), py::arg("offset"),
@@ -377,13 +394,15 @@ void bind_server(py::module_& m) {
           "history_remove",
           [](PyServer& self, const std::string& channel) {
             self.get().check_channel(channel);
-            self.get().hub().remove_history(channel);
+            self.call([&](Server& server) { server.hub().remove_history(channel); });
           },
           py::arg("channel"))
       .def("presence", &presence_of, py::arg("channel"))
       .def(
           "channels",
-          [](PyServer& self, const std::string& pattern) { return self.get().hub().channels(pattern); },
+          [](PyServer& self, const std::string& pattern) {
+            return self.call([&](Server& server) { return server.hub().channels(pattern); });
+          },
           py::arg("pattern"))
       .def(
           "set_events",

@@ -5,9 +5,11 @@
 
 #include <map>
 #include <memory>
+#include <shared_mutex>
 #include <string>
 #include <utility>
 
+#include "bindings/without_gil.hpp"
 #include "server/server.hpp"
 
 namespace carillon {
@@ -35,6 +37,15 @@ class PyServer {
   PyServer& operator=(const PyServer&) = delete;
 
   [[nodiscard]] Server& get() { return *server_; }
+  /// Calls what may block while a takeover holds everything still. The GIL is only given up then, and `call`
+  /// touches no Python object: a publish must not cost a change of threads.
+  template <typename Call>
+  auto call(Call call) {
+    if (const std::shared_lock entered(server_->gate(), std::try_to_lock); entered) return call(*server_);
+    const WithoutGil release;
+    const std::shared_lock entered(server_->gate());
+    return call(*server_);
+  }
 
  private:
   std::unique_ptr<Server> server_;

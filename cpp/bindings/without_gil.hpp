@@ -3,6 +3,8 @@
 #include <pybind11/pybind11.h>
 #include <unistd.h>
 
+#include <chrono>
+
 namespace carillon {
 
 /// Lets other Python threads run while this one is in the core. Unlike pybind11's it survives the end of the
@@ -31,5 +33,19 @@ class WithoutGil {
   const bool was_finalizing_ = is_finalizing();  // then this is the thread that ends the interpreter
   PyThreadState* state_;
 };
+
+/// Waits without the GIL until `wait_for` (a duration) returns true. Signals are handled meanwhile; what
+/// their handlers raise, such as KeyboardInterrupt, ends the wait.
+template <typename WaitFor>
+void wait_without_gil(WaitFor wait_for) {
+  constexpr auto kSignalsAreSeenWithin = std::chrono::milliseconds(100);
+  while (true) {
+    {
+      const WithoutGil release;
+      if (wait_for(kSignalsAreSeenWithin)) return;
+    }
+    if (PyErr_CheckSignals() != 0) throw pybind11::error_already_set();
+  }
+}
 
 }  // namespace carillon

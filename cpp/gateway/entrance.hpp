@@ -9,9 +9,7 @@ namespace carillon {
 
 /// An address at which a gateway listens, as its connections see it. Lives as long as the gateway.
 struct Entrance {
-  Entrance() = default;
-  explicit Entrance(std::size_t number_of_it) : number(number_of_it) {}
-  const std::size_t number = 0;  ///< 0: that of the configuration
+  std::size_t number = 0;  ///< 0: that of the configuration
   std::string host = {};
   std::uint16_t port = 0;
   std::atomic<bool> is_draining{false};     ///< who came in here is asked to leave, nobody new is let in

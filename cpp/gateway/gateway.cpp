@@ -8,7 +8,6 @@
 #include <condition_variable>
 #include <mutex>
 #include <new>
-#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -27,9 +26,6 @@ namespace {
 constexpr std::size_t kReservedDescriptors = 64;
 /// Connections over the limit that are still read, to be refused in their own protocol.
 constexpr std::size_t kRefusalsAtOnce = 32;
-
-/// After the last client has gone, answers to others still leave.
-constexpr auto kLastWords = std::chrono::milliseconds(500);
 
 std::size_t descriptor_limit() {
   rlimit limit{};
@@ -90,9 +86,8 @@ void Gateway::choose_flush() {
 Entrance& Gateway::add_listener(const std::string& host, std::uint16_t port, Descriptor listening) {
   const Listener::Options options{host, port, shared_.limits.kernel_backlog_bytes,
                                   shared_.limits.stall_timeout_ms};
-  const std::lock_guard lock(listeners_mutex_);
-  if (has_first_entrance_) entrances_.push_back(std::make_unique<Entrance>(entrances_.size() + 1));
-  Entrance& entrance = has_first_entrance_ ? *entrances_.back() : shared_.entrance;
+  auto further = has_first_entrance_ ? std::make_unique<Entrance>() : nullptr;
+  Entrance& entrance = further ? *further : shared_.entrance;
   const auto count_turned_away = [this] {
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
     shared_.without_descriptor.fetch_add(1, std::memory_order_relaxed);
@@ -107,46 +102,44 @@ Entrance& Gateway::add_listener(const std::string& host, std::uint16_t port, Des
           },
       .turned_away = count_turned_away,
       .failed = [this](const char* what) { fail("the listener", what, 0); }};
-  std::unique_ptr<Listener> listener =
+  std::unique_ptr<Listener> listener =  // without the mutex: a host name may take long to look up
       listening.is_open()
           ? std::make_unique<Listener>(options, std::move(listening), shared_.admission, std::move(handlers))
           : std::make_unique<Listener>(options, shared_.admission, std::move(handlers));
   entrance.host = host;
   entrance.port = listener->port();
   entrance.is_draining = false;
+  const auto lock = lock_listeners();
+  if (is_stopping_) {
+    throw std::system_error(std::make_error_code(std::errc::operation_canceled), "the server stops");
+  }
   has_first_entrance_ = true;
-  listeners_.push_back({entrance, std::move(listener)});
+  if (further) {
+    entrance.number = entrances_.size() + 1;
+    entrances_.push_back(std::move(further));
+  }
+  listeners_.push_back({&entrance, std::move(listener)});
+  if (is_running_) listeners_.back().listener->start();
   return entrance;
 }
 
-Listener* Gateway::listener_of(std::size_t number) const {
-  const auto found = std::find_if(listeners_.begin(), listeners_.end(), [number](const Opened& opened) {
-    return opened.entrance.number == number;
-  });
-  return found == listeners_.end() ? nullptr : found->listener.get();
+std::vector<Gateway::Opened>::iterator Gateway::find_listener(std::size_t number) {
+  return std::find_if(listeners_.begin(), listeners_.end(),
+                      [number](const Opened& opened) { return opened.entrance->number == number; });
 }
 
 std::size_t Gateway::listen(const std::string& host, std::uint16_t port) {
-  const Entrance& entrance = add_listener(host, port, {});
-  const std::lock_guard lock(listeners_mutex_);
-  if (Listener* listener = listener_of(entrance.number)) listener->start();
-  return entrance.number;
+  return add_listener(host, port, {}).number;
 }
 
 void Gateway::close_listener(std::size_t number) {
   std::unique_ptr<Listener> listener;
   {
-    const std::lock_guard lock(listeners_mutex_);
-    const auto found = std::find_if(listeners_.begin(), listeners_.end(), [number](const Opened& opened) {
-      return opened.entrance.number == number;
-    });
+    const auto lock = lock_listeners();
+    const auto found = find_listener(number);
     if (found == listeners_.end()) return;
     listener = std::move(found->listener);
-    std::vector<Opened> others;
-    for (Opened& opened : listeners_) {
-      if (opened.listener) others.push_back({opened.entrance, std::move(opened.listener)});
-    }
-    listeners_.swap(others);
+    listeners_.erase(found);
   }
   listener->stop();  // without the mutex: it may be about to fail, which wants it
 }
@@ -155,8 +148,8 @@ std::vector<ListenerInfo> Gateway::listeners() const {
   const std::lock_guard lock(listeners_mutex_);
   std::vector<ListenerInfo> infos;
   for (const auto& [entrance, listener] : listeners_) {
-    infos.push_back({entrance.number, entrance.host, entrance.port, entrance.is_draining.load(),
-                     entrance.connections.load(), listener->backlog()});
+    infos.push_back({entrance->number, entrance->host, entrance->port, entrance->is_draining.load(),
+                     entrance->connections.load(), listener->backlog()});
   }
   return infos;
 }
@@ -166,86 +159,10 @@ void Gateway::run() {
   port_ = shared_.entrance.port;
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
                                                     : connections_by_descriptors();
+  const std::lock_guard lock(listeners_mutex_);
+  is_running_ = true;  // before the first request is read: it may be to drain
   for (const auto& shard : shards_) shard->start(has_uring_);
-  const std::lock_guard lock(listeners_mutex_);
   for (const Opened& opened : listeners_) opened.listener->start();
-  is_running_ = true;
-}
-
-bool Gateway::hold(Millis answers_ms, HoldPoint::Time until) {
-  const std::lock_guard lock(listeners_mutex_);
-  hold_points_.clear();
-  const auto add_point = [this] { return hold_points_.emplace_back(std::make_shared<HoldPoint>()); };
-  // The listeners first: what they have accepted is on its way to a shard, which then has it before it stops.
-  for (const Opened& opened : listeners_) opened.listener->hold(add_point());
-  const auto wait_for_all = [this, until] {
-    return std::all_of(hold_points_.begin(), hold_points_.end(),
-                       [until](const auto& point) { return point->wait_stopped(until); });
-  };
-  bool is_held = wait_for_all();
-  if (is_held) {
-    // None reads any more, but none stops either before all have their answers: an inbox that one waits for
-    // may be another one's to write. Since nothing is read, who is at rest has no more work for others.
-    std::vector<std::shared_ptr<HoldPoint>> points;
-    for (const auto& shard : shards_) shard->hold(points.emplace_back(add_point()), answers_ms);
-    const auto answers_until =
-        std::min(until, HoldPoint::Clock::now() + std::chrono::milliseconds(answers_ms));
-    for (const auto& point : points) std::ignore = point->wait_rest(answers_until);
-    for (std::size_t i = 0; i < points.size(); ++i) {
-      points[i]->let_stop();
-      shards_[i]->stop_soon();
-    }
-    is_held = wait_for_all();
-  }
-  if (!is_held) resume();
-  return is_held;
-}
-
-void Gateway::release(HoldPoint::Next next) {
-  for (const auto& point : std::exchange(hold_points_, {})) point->release(next);
-}
-
-bool Gateway::can_be_given_away() const {
-  const std::lock_guard lock(listeners_mutex_);
-  return !listeners_.empty() && &listeners_.front().entrance == &shared_.entrance &&
-         std::none_of(listeners_.begin(), listeners_.end(),
-                      [](const Opened& opened) { return opened.entrance.is_draining.load(); });
-}
-
-GatewayState Gateway::save(std::vector<int>& descriptors, std::vector<std::string>& left_behind) {
-  const std::lock_guard lock(listeners_mutex_);
-  GatewayState state;
-  state.host = listeners_.front().entrance.host;
-  state.port = port_;
-  descriptors.push_back(listeners_.front().listener->descriptor());
-  std::vector<std::size_t> places(entrances_.size() + 1);  // by number
-  for (std::size_t i = 1; i < listeners_.size(); ++i) {
-    places[listeners_[i].entrance.number] = i;
-    state.further.push_back({listeners_[i].entrance.host, listeners_[i].entrance.port});
-  }
-  for (const auto& shard : shards_) shard->save(state, descriptors, left_behind);
-  for (ConnectionState& connection : state.connections) connection.listener = places[connection.listener];
-  for (std::size_t i = 1; i < listeners_.size(); ++i)
-    descriptors.push_back(listeners_[i].listener->descriptor());
-  return state;
-}
-
-void Gateway::restore(const GatewayState& state, std::vector<Descriptor> descriptors) {
-  choose_flush();
-  std::vector<Entrance*> entrances{&add_listener(options_.host, state.port, std::move(descriptors.front()))};
-  for (std::size_t i = 0; i < state.further.size(); ++i) {
-    entrances.push_back(&add_listener(state.further[i].host, state.further[i].port,
-                                      std::move(descriptors[1 + state.connections.size() + i])));
-  }
-  has_restored_ = true;
-  for (std::size_t s = 0; s < shards_.size(); ++s) {
-    shards_[s]->shard().bind_to_this_thread();
-    for (std::size_t i = s; i < state.connections.size(); i += shards_.size()) {
-      const ConnectionState& connection = state.connections[i];
-      shards_[s]->restore(connection, std::move(descriptors[i + 1]), *entrances.at(connection.listener));
-    }
-    Shard::unbind_this_thread();
-  }
 }
 
 void Gateway::accepted(int descriptor, Entrance& entrance) {
@@ -266,10 +183,12 @@ void Gateway::adopt(int descriptor, Entrance& entrance, bool is_over_limit) {
 }
 
 void Gateway::stop() {
-  if (!is_running_) return;
-  is_running_ = false;
-  is_stopping_ = true;
-  const std::lock_guard drained(drain_mutex_);
+  {
+    const std::lock_guard lock(listeners_mutex_);
+    if (!std::exchange(is_running_, false)) return;
+    is_stopping_ = true;
+  }
+  wait_for_drains();
   for (const ListenerInfo& each : listeners()) close_listener(each.number);
   for (const auto& shard : shards_) shard->stop();
 }
@@ -281,100 +200,6 @@ std::size_t Gateway::clients() const {
     sum += counters.websocket + counters.sse + counters.polls;
   }
   return sum;
-}
-
-bool Gateway::wait_until(HoldPoint::Time until, const std::function<bool()>& is_done) const {
-  while (!is_done() && !is_stopping_ && HoldPoint::Clock::now() < until)
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  return is_done();
-}
-
-bool Gateway::drain(Millis deadline_ms, Millis pace_ms) {
-  shared_.is_draining.store(true);  // ends the drain of one listener, which would hold this one up
-  const std::lock_guard lock(drain_mutex_);
-  if (is_stopping_) return clients() == 0;
-  const std::size_t asked = clients();
-  if (asked == 0 && has_told_drain_) return true;
-  tell_draining("", asked, pace_ms, deadline_ms);
-  const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(deadline_ms);
-  // The listeners go on: who comes now is told to come back elsewhere, and /health that this server is
-  // leaving.
-  std::vector<const Entrance*> entrances;
-  {
-    const std::lock_guard listeners_lock(listeners_mutex_);
-    for (const Opened& opened : listeners_) {
-      entrances.push_back(&opened.entrance);
-      opened.entrance.is_draining = true;
-      for (const auto& shard : shards_) shard->drain(opened.entrance, pace_ms);
-    }
-  }
-  const auto all_asked = HoldPoint::Clock::now() + std::chrono::milliseconds(pace_ms + TimerWheel::kTickMs);
-  const bool have_left = wait_until(until, [&] {
-    // A poller is no client between two polls; who never says what it wants is none, and not waited for.
-    if (clients() == 0 && HoldPoint::Clock::now() > all_asked) return true;
-    return std::all_of(entrances.begin(), entrances.end(),
-                       [](const Entrance* entrance) { return entrance->asked.load() == 0; });
-  });
-  std::size_t still_asked = 0;  // who has left and come back to ask is a client again, and is not cut off
-  for (const Entrance* entrance : entrances) still_asked += entrance->asked.load();
-  const std::size_t cut_off = std::min({clients(), asked, still_asked});
-  for (const ListenerInfo& each : listeners()) close_listener(each.number);
-  wait_until(std::min(until, HoldPoint::Clock::now() + kLastWords), [this] { return connections() == 0; });
-  has_told_drain_ = true;
-  tell_drain("", asked, cut_off);
-  return have_left;
-}
-
-bool Gateway::drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms) {
-  const std::shared_lock lock(drain_mutex_);  // several at a time
-  Entrance* entrance = nullptr;
-  {
-    const std::lock_guard listeners_lock(listeners_mutex_);
-    for (const Opened& opened : listeners_) {
-      if (opened.entrance.number == number) entrance = &opened.entrance;
-    }
-  }
-  if (entrance == nullptr) throw std::out_of_range("listener: it is closed already, or never was");
-  const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(deadline_ms);
-  const std::size_t asked = entrance->connections;
-  const std::string where = entrance->host + ":" + std::to_string(entrance->port);
-  tell_draining(where, asked, pace_ms, deadline_ms);
-  entrance->is_draining = true;
-  for (const auto& shard : shards_) shard->drain(*entrance, pace_ms);
-  const auto have_left = [entrance] { return entrance->asked.load() == 0; };
-  wait_until(until, [&] { return have_left() || shared_.is_draining; });
-  if (is_stopping_ || shared_.is_draining) return have_left();
-  const std::size_t cut_off = std::min(entrance->asked.load(), asked);
-  close_listener(number);
-  for (const auto& shard : shards_) shard->cut_off(*entrance);
-  tell_drain(where, asked, cut_off);
-  return cut_off == 0;
-}
-
-void Gateway::tell_draining(const std::string& where, std::size_t asked, Millis pace_ms,
-                            Millis deadline_ms) const {
-  const std::string who = where.empty() ? "clients" : "connections of " + where;
-  tell({LogLevel::info,
-        "draining",
-        "asking " + who + " to leave: " + std::to_string(asked) + ", within " + std::to_string(pace_ms) +
-            " ms; they have " + std::to_string(deadline_ms) + " ms in all",
-        {{"asked", static_cast<std::int64_t>(asked)}, {"pace_ms", pace_ms}, {"deadline_ms", deadline_ms}}});
-}
-
-void Gateway::tell_drain(const std::string& where, std::size_t asked, std::size_t cut_off) const {
-  const std::size_t left = asked - cut_off;
-  std::string text = where.empty() ? "clients" : "connections of " + where;
-  text += " asked to leave: " + std::to_string(asked) + ", left: " + std::to_string(left);
-  if (cut_off > 0) {
-    text += where.empty() ? ", still here and cut off when the server stops: " : ", cut off: ";
-    text += std::to_string(cut_off);
-  }
-  tell({cut_off > 0 ? LogLevel::warning : LogLevel::info,
-        "drain",
-        std::move(text),
-        {{"asked", static_cast<std::int64_t>(asked)},
-         {"left", static_cast<std::int64_t>(left)},
-         {"cut_off", static_cast<std::int64_t>(cut_off)}}});
 }
 
 bool Gateway::cut(const std::string& client) {
@@ -468,7 +293,7 @@ void Gateway::fail(std::string_view thread, const char* what, std::size_t connec
   {
     const std::lock_guard lock(listeners_mutex_);
     for (const Opened& opened : listeners_) {
-      opened.entrance.is_draining = true;
+      opened.entrance->is_draining = true;
       opened.listener->stop_soon();
     }
   }

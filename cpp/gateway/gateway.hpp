@@ -1,11 +1,13 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
-#include <shared_mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -48,19 +50,21 @@ class Gateway {
   void start();
   void stop();
 
-  // A takeover, as the one who has the connections: hold(), save(), then resume() or give_away().
+  // A takeover, as the one who has the connections: hold(), save(), then resume() or give_away(). Until then
+  // listeners neither come nor go, and a drain waits before it asks anybody.
 
+  /// Why nobody may take over now: a drain, a failure, no first listener. Empty: somebody may.
+  [[nodiscard]] std::string why_not_given_away() const;
   /// Stops every thread at the end of a turn: nothing is accepted, read or written any more. Sessions get up
-  /// to `answers_ms` for answers that they wait for. False: not by `until`, and all go on.
-  [[nodiscard]] bool hold(Millis answers_ms, HoldPoint::Time until);
-  /// False: a listener is being drained, or that of the configuration is closed.
-  [[nodiscard]] bool can_be_given_away() const;
+  /// to `answers_ms` for answers that they wait for. Throws HandoverRefused (a drain was asked for in time),
+  /// HandoverError (the threads have not stopped by `until`): then all go on.
+  void hold(Millis answers_ms, HoldPoint::Time until);
   /// Writes down what can be moved; clients that wait for an answer stay and are named in `left_behind`.
   [[nodiscard]] GatewayState save(std::vector<int>& descriptors, std::vector<std::string>& left_behind);
   /// All go on as if nothing had been.
-  void resume() { release(HoldPoint::Next::go_on); }
+  void resume();
   /// Another process has what was saved: it is let go of without a word, and nothing more is accepted.
-  void give_away() { release(HoldPoint::Next::give_away); }
+  void give_away();
 
   // And as the one who takes them: restore() and run() instead of start().
 
@@ -68,17 +72,18 @@ class Gateway {
   void restore(const GatewayState& state, std::vector<Descriptor> descriptors);
   /// Begins to read, write and accept.
   void run();
-  /// Asks every client to go, each at a random moment within `pace_ms`, and waits for them until
-  /// `deadline_ms` ends; who comes meanwhile is told to come back elsewhere. Then accepts nothing more, and
-  /// tells the operator how it went. True: all clients have left. Blocks.
-  bool drain(Millis deadline_ms, Millis pace_ms);
+
+  /// Asks every client to leave, each at a random moment within `pace_ms`, and waits for them until
+  /// `deadline_ms` ends, on a thread of its own; newcomers are told to come back elsewhere. Then accepts
+  /// nothing more, and tells the operator how it went. The result: have all clients left? With the number of
+  /// a listener, the same for that one alone, and clients that have not left are cut off; throws
+  /// std::out_of_range if it is not open. A drain that is under way there, or everywhere, is joined. Any
+  /// thread; returns at once, and from then on nobody can take over until the drain is over.
+  std::shared_future<bool> begin_drain(std::optional<std::size_t> number, Millis deadline_ms, Millis pace_ms);
 
   /// One more address, while it runs: its number. Throws std::system_error.
   std::size_t listen(const std::string& host, std::uint16_t port);
-  /// The same as drain(), of one listener; the others go on. What has not left by then is cut off. Throws
-  /// std::out_of_range: there is none of that number.
-  bool drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms);
-  /// Those that are open.
+  /// Those that are open. Never waits long: also for shards.
   [[nodiscard]] std::vector<ListenerInfo> listeners() const;
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
@@ -103,14 +108,28 @@ class Gateway {
   [[nodiscard]] std::size_t connections_max() const { return connections_max_; }
 
  private:
+  struct Opened {
+    Entrance* entrance;
+    std::unique_ptr<Listener> listener;
+  };
   void choose_flush();
   /// `listening`: a socket to go on with, or none.
   Entrance& add_listener(const std::string& host, std::uint16_t port, Descriptor listening);
-  /// The one of that number, or null. With the mutex held.
-  [[nodiscard]] Listener* listener_of(std::size_t number) const;
+  /// With the mutex held.
+  [[nodiscard]] std::vector<Opened>::iterator find_listener(std::size_t number);
   void close_listener(std::size_t number);
   void tell_held_back(Millis now_ms);
-  void release(HoldPoint::Next next);
+  /// With the mutex held.
+  [[nodiscard]] std::string why_not_held() const;
+  [[nodiscard]] bool is_drain_under_way() const;
+  [[nodiscard]] bool stop_all(const std::vector<Listener*>& listeners, Millis answers_ms,
+                              HoldPoint::Time until);
+  void end_hold();
+  /// To change the listeners, once no takeover holds them.
+  [[nodiscard]] std::unique_lock<std::mutex> lock_listeners();
+  bool drain_all(Millis deadline_ms, Millis pace_ms);
+  bool drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms);
+  void wait_for_drains();
   void accepted(int descriptor, Entrance& entrance);
   void adopt(int descriptor, Entrance& entrance, bool is_over_limit);
   void tell(OperatorNote note) const;
@@ -123,21 +142,23 @@ class Gateway {
   const GatewayOptions options_;
   std::vector<std::unique_ptr<Entrance>> entrances_;  // of all further listeners that ever were
   std::vector<std::unique_ptr<GatewayShard>> shards_;
-  struct Opened {
-    Entrance& entrance;
-    std::unique_ptr<Listener> listener;
+  struct Drain {
+    std::optional<std::size_t> listener;  // nothing: of all
+    std::shared_future<bool> result;
   };
-  mutable std::mutex listeners_mutex_;
-  std::vector<Opened> listeners_;  // those that are open, by number
+  mutable std::mutex listeners_mutex_;  // for moments: shards' threads take it, so nobody waits with it
+  std::vector<Opened> listeners_;       // those that are open, by number
+  std::vector<Drain> drains_;           // under way, or just over
+  bool is_held_ = false;                // by a takeover: listeners_ does not change, and drains wait
+  std::condition_variable released_;
   bool has_first_entrance_ = false;
   std::atomic<std::size_t> next_shard_{0};
   std::uint16_t port_ = 0;
   std::size_t connections_max_ = 0;
-  bool is_running_ = false;
+  bool is_running_ = false;  // guarded by listeners_mutex_
   bool has_uring_ = false;
   bool has_restored_ = false;  // connections, that do not run yet
   bool has_told_drain_ = false;
-  std::shared_mutex drain_mutex_;         // held while a drain runs
   std::atomic<bool> is_stopping_{false};  // ends a drain early
   std::atomic<bool> has_failed_{false};
   mutable std::mutex failure_mutex_;

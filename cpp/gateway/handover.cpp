@@ -63,6 +63,11 @@ ucred peer_of(int socket) {
 
 bool is_own_user(uid_t user) { return user == ::geteuid() || user == 0; }
 
+bool is_socket(const std::string& path) {
+  struct stat found{};
+  return ::lstat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode);
+}
+
 int connect_to(const Descriptor& socket, const std::string& path) {
   const sockaddr_un address = address_of(path);
   return ::connect(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) == 0 ? 0
@@ -93,11 +98,14 @@ int HandoverChannel::peer_process() const { return peer_of(socket_.get()).pid; }
 void HandoverChannel::abort() { ::shutdown(socket_.get(), SHUT_RDWR); }
 
 void HandoverChannel::wait(short events, Time until) const {
-  const auto left =
-      std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
   pollfd poll{socket_.get(), events, 0};
-  const int ready = ::poll(&poll, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1'000'000)));
-  if (ready < 0 && errno != EINTR) fail("poll", errno);
+  int ready = 0;
+  do {  // a signal ends no wait
+    const auto left =
+        std::chrono::ceil<std::chrono::milliseconds>(until - std::chrono::steady_clock::now()).count();
+    ready = ::poll(&poll, 1, static_cast<int>(std::clamp<std::int64_t>(left, 0, 1'000'000)));
+  } while (ready < 0 && errno == EINTR);
+  if (ready < 0) fail("poll", errno);
   if (ready == 0) throw HandoverError("the other process did not answer in time (takeover.timeout_ms)");
 }
 
@@ -230,6 +238,10 @@ HandoverListener::HandoverListener(const std::string& path) : HandoverListener(m
   const auto* place = reinterpret_cast<const sockaddr*>(&address);
   if (::bind(socket_.get(), place, sizeof address) != 0) {
     if (errno != EADDRINUSE) fail("cannot listen at " + path, errno);
+    if (!is_socket(path)) {
+      throw HandoverError("takeover.socket: '" + path +
+                          "' exists and is not a socket; remove it, or choose another path");
+    }
     if (connect_to(make_socket(), path) != ECONNREFUSED) {
       throw HandoverError("another server listens at " + path);
     }
@@ -271,7 +283,9 @@ void HandoverListener::remove_path() const {
   sockaddr_un address{};
   socklen_t size = sizeof address;
   if (::getsockname(socket_.get(), reinterpret_cast<sockaddr*>(&address), &size) != 0) return;
-  if (size > sizeof address.sun_family && address.sun_path[0] != '\0') ::unlink(address.sun_path);
+  if (size > sizeof address.sun_family && address.sun_path[0] != '\0' && is_socket(address.sun_path)) {
+    ::unlink(address.sun_path);
+  }
 }
 
 }  // namespace carillon

@@ -19,6 +19,12 @@ class HandoverError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// The one who has everything does not hand over now: what() is for the other one.
+class HandoverRefused : public HandoverError {
+ public:
+  using HandoverError::HandoverError;
+};
+
 /// A message of one process to the other.
 struct HandoverMessage {
   std::uint32_t kind = 0;

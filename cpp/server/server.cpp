@@ -8,6 +8,7 @@
 #include <future>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <shared_mutex>
 #include <utility>
 
 #include "gateway/beast_http.hpp"
@@ -26,7 +27,6 @@ using nlohmann::json;
 
 namespace {
 
-constexpr auto kAllListeners = static_cast<std::size_t>(-1);
 constexpr auto kHouseInterval = std::chrono::milliseconds(250);
 constexpr Millis kStandstillMs = 500;
 
@@ -88,7 +88,7 @@ struct Server::Network {
         takeover({.store = store,
                   .hub = hub,
                   .gateway = gateway,
-                  .is_draining = shared.is_draining,
+                  .gate = gate,
                   .clock = clock,
                   .config = config,
                   .version = version,
@@ -103,6 +103,7 @@ struct Server::Network {
   Api api;
   GatewayShared shared;
   Gateway gateway;
+  std::shared_mutex gate;
   Takeover takeover;
 };
 
@@ -117,7 +118,7 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
       started_ms_(clock_.now_ms()) {
   network_->shared.on_shard_failed = [this](const Shard& shard) { close_readers_on(shard); };
   network_->api.set_stats([this] { return stats(); });
-  network_->api.set_begin_drain([this](const DrainRequest& request) { return begin_drain(request); });
+  network_->api.set_begin_drain([this](const DrainRequest& request) { return drain_for_api(request); });
   network_->api.set_collect_node([this](std::function<void(NodeState)> done) {
     struct Collection {
       std::mutex mutex;
@@ -164,6 +165,7 @@ TakeoverReport Server::take_over() {
 }
 
 void Server::offer_takeover() { network_->takeover.offer(); }
+std::shared_mutex& Server::gate() { return network_->gate; }
 std::optional<TakeoverReport> Server::given_away() const { return network_->takeover.given_away(); }
 std::string Server::takeover_path() const { return network_->takeover.path(); }
 
@@ -212,25 +214,19 @@ void Server::stop() {
   house_wake_.notify_all();
   house_.join();
   network_->gateway.stop();
-  for (const auto& [number, drain] : begun_drains()) drain.wait();
   network_->access.clear();
   hub_->set_shards({});  // their accounts are closed: the ledger needs no thread any more
   has_stopped_ = true;
   is_running_ = false;
 }
 
-bool Server::drain(Millis deadline_ms, std::optional<Millis> pace_ms) {
-  if (!is_running_) return true;
-  const auto begun = begun_drains();
-  const auto found = begun.find(kAllListeners);
-  if (found != begun.end()) return found->second.get();
+std::shared_future<bool> Server::begin_drain(Millis deadline_ms, std::optional<Millis> pace_ms) {
+  {
+    const std::lock_guard lock(api_drain_mutex_);
+    if (api_drain_.valid()) return api_drain_;
+  }
   Gateway& gateway = network_->gateway;
-  return gateway.drain(deadline_ms, pace_ms.value_or(pace_for(gateway.connections(), deadline_ms)));
-}
-
-std::map<std::size_t, std::shared_future<bool>> Server::begun_drains() {
-  const std::lock_guard lock(drains_mutex_);
-  return drains_;
+  return gateway.begin_drain({}, deadline_ms, pace_ms.value_or(pace_for(gateway.connections(), deadline_ms)));
 }
 
 Millis Server::pace_for(std::size_t connections, Millis deadline_ms) const {
@@ -241,9 +237,9 @@ Millis Server::pace_for(std::size_t connections, Millis deadline_ms) const {
 
 bool Server::is_draining() const { return network_->shared.is_draining; }
 
-std::optional<std::size_t> Server::begin_drain(const DrainRequest& request) {
+std::optional<std::size_t> Server::drain_for_api(const DrainRequest& request) {
   // Asked on a shard's thread, which must go on for the drain to end.
-  const Millis deadline = request.deadline_ms.value_or(config_.shutdown_timeout_ms);
+  const Millis deadline_ms = request.deadline_ms.value_or(config_.shutdown_timeout_ms);
   std::size_t connections = 0;
   std::optional<std::size_t> number;
   for (const ListenerInfo& each : network_->gateway.listeners()) {
@@ -252,17 +248,17 @@ std::optional<std::size_t> Server::begin_drain(const DrainRequest& request) {
     connections += each.connections;
   }
   if (request.port && !number) return std::nullopt;
-  const Millis pace = request.pace_ms.value_or(pace_for(connections, deadline));
-  const std::lock_guard lock(drains_mutex_);
-  std::shared_future<bool>& drain = drains_[request.port ? *number : kAllListeners];
-  using std::chrono::seconds;
-  const bool is_under_way = drain.valid() && drain.wait_for(seconds(0)) != std::future_status::ready;
-  if (is_under_way || (!request.port && drain.valid())) return connections;
-  drain = std::async(std::launch::async, [this, deadline, pace, port = request.port, number] {
-            name_this_thread("carillon-drain");
-            Gateway& gateway = network_->gateway;
-            return port ? gateway.drain_listener(*number, deadline, pace) : gateway.drain(deadline, pace);
-          }).share();
+  const Millis pace_ms = request.pace_ms.value_or(pace_for(connections, deadline_ms));
+  try {
+    const std::lock_guard lock(api_drain_mutex_);
+    if (request.port) {
+      network_->gateway.begin_drain(number, deadline_ms, pace_ms);
+    } else if (!api_drain_.valid()) {
+      api_drain_ = network_->gateway.begin_drain({}, deadline_ms, pace_ms);
+    }
+  } catch (const std::out_of_range&) {
+    return std::nullopt;  // closed just now
+  }
   return connections;
 }
 
@@ -277,13 +273,14 @@ std::size_t Server::listen(const std::string& host, std::uint16_t port) {
   return network_->gateway.listen(host, port);
 }
 
-bool Server::drain_listener(std::size_t number, Millis deadline_ms, std::optional<Millis> pace_ms) {
+std::shared_future<bool> Server::begin_listener_drain(std::size_t number, Millis deadline_ms,
+                                                      std::optional<Millis> pace_ms) {
   Gateway& gateway = network_->gateway;
   std::size_t connections = 0;
   for (const ListenerInfo& each : gateway.listeners()) {
     if (each.number == number) connections = each.connections;
   }
-  return gateway.drain_listener(number, deadline_ms, pace_ms.value_or(pace_for(connections, deadline_ms)));
+  return gateway.begin_drain(number, deadline_ms, pace_ms.value_or(pace_for(connections, deadline_ms)));
 }
 
 std::vector<std::tuple<std::size_t, std::string, std::uint16_t>> Server::listeners() const {

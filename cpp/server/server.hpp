@@ -9,6 +9,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -68,6 +69,9 @@ class Server {
   TakeoverReport take_over();
   /// Lets another process of this user take over. Once, after start() or take_over(). Throws HandoverError.
   void offer_takeover();
+  /// Shut by a takeover while everything stands still. A caller that must not block for so long, as it holds
+  /// what others wait for, enters with a shared lock before it calls publish(), a reader or the hub.
+  [[nodiscard]] std::shared_mutex& gate();
   /// Another process has taken over: clients that were left here are to be drained, then stop() is all that
   /// is left to do.
   [[nodiscard]] std::optional<TakeoverReport> given_away() const;
@@ -75,9 +79,14 @@ class Server {
   [[nodiscard]] std::string takeover_path() const;
   /// Idempotent. Readers get their last item, connections are closed. stats() and ledger() stay readable.
   void stop();
-  /// Asks every client to go, each at a random moment within `pace_ms` (nothing: as configured); true: all
-  /// went within `deadline_ms`. A drain that the API has begun is waited for instead. Blocks.
-  bool drain(Millis deadline_ms, std::optional<Millis> pace_ms);
+  /// Asks every client to leave, each at a random moment within `pace_ms` (nothing: as configured). The
+  /// result: have all left within `deadline_ms`? A drain that the API has begun, or that is under way, is
+  /// joined instead. Returns at once.
+  std::shared_future<bool> begin_drain(Millis deadline_ms, std::optional<Millis> pace_ms);
+  /// The same, and waits for the result.
+  bool drain(Millis deadline_ms, std::optional<Millis> pace_ms) {
+    return begin_drain(deadline_ms, pace_ms).get();
+  }
   /// A drain of the whole server has begun.
   [[nodiscard]] bool is_draining() const;
 
@@ -85,7 +94,8 @@ class Server {
   std::size_t listen(const std::string& host, std::uint16_t port);
   /// The same for one listener, which is closed then; the others go on. Throws std::out_of_range: there is
   /// none of that number.
-  bool drain_listener(std::size_t number, Millis deadline_ms, std::optional<Millis> pace_ms);
+  std::shared_future<bool> begin_listener_drain(std::size_t number, Millis deadline_ms,
+                                                std::optional<Millis> pace_ms);
   /// Number, host and port of those that are open.
   [[nodiscard]] std::vector<std::tuple<std::size_t, std::string, std::uint16_t>> listeners() const;
 
@@ -137,11 +147,10 @@ class Server {
   struct Network;  // gateway and what it shares: keeps sockets out of this header
   using ReaderKey = std::pair<const ReaderQueue*, std::uint64_t>;
 
-  std::optional<std::size_t> begin_drain(const DrainRequest& request);
+  /// Connections that are asked; nothing: it does not listen at that port.
+  std::optional<std::size_t> drain_for_api(const DrainRequest& request);
   /// Over which so many are asked to leave, where nobody says it.
   [[nodiscard]] Millis pace_for(std::size_t connections, Millis deadline_ms) const;
-  /// That the API has asked for.
-  [[nodiscard]] std::map<std::size_t, std::shared_future<bool>> begun_drains();
   void run_house();
   void keep_house();
   /// By so much a thread that only waits woke up late.
@@ -165,8 +174,8 @@ class Server {
   bool is_house_closed_ = false;
   std::thread house_;
   std::mutex lifecycle_mutex_;
-  std::mutex drains_mutex_;
-  std::map<std::size_t, std::shared_future<bool>> drains_;  // by the listener's number; guarded by the mutex
+  std::mutex api_drain_mutex_;
+  std::shared_future<bool> api_drain_;  // of the whole server, if the API has begun one; guarded by the mutex
   std::atomic<bool> is_running_{false};
   std::atomic<bool> has_stopped_{false};
 };

@@ -123,25 +123,21 @@ void Takeover::hand_over(HandoverChannel& channel) {
     refusal = "it writes format " + std::to_string(kSnapshotFormat) + " of the hand-over, and version " +
               version + " reads " + std::to_string(oldest) + " to " + std::to_string(newest) +
               ": let its clients leave (SIGTERM) and start the new version then";
-  } else if (parts_.gateway.has_failed()) {  // before the drain that follows on it
-    refusal = "one of its threads has died: restart it (" + parts_.gateway.failure() + ")";
-  } else if (parts_.is_draining) {
-    refusal = "its clients are being asked to leave already: start without --takeover when it has ended";
-  } else if (!parts_.gateway.can_be_given_away()) {
-    refusal =
-        "one of its listeners is being drained, or the first one is closed: try again after the drain, or "
-        "let its clients leave (SIGTERM) and start the new version then";
+  } else {
+    refusal = parts_.gateway.why_not_given_away();
   }
-  if (!refusal.empty()) {
-    channel.send(kRefusal, refusal, {}, std::chrono::steady_clock::now() + kAskTime);
-    return tell(LogLevel::warning, "takeover_refused",
-                "process " + std::to_string(channel.peer_process()) + " may not take over: " + refusal);
-  }
+  if (!refusal.empty()) return refuse(channel, refusal);
   TakeoverReport report;
   report.process = channel.peer_process();
   SentEntries sent;
   send_ahead(channel, sent);
-  if (!try_hand_over(channel, sent, report)) {
+  bool is_taken = false;
+  try {
+    is_taken = try_hand_over(channel, sent, report);
+  } catch (const HandoverRefused& refused) {
+    return refuse(channel, refused.what());
+  }
+  if (!is_taken) {
     const std::string who = "process " + std::to_string(report.process) + " (version " + version + ")";
     const bool is_late = report.pause_ms >= parts_.config.takeover_timeout_ms;
     throw HandoverError(who +
@@ -164,6 +160,12 @@ void Takeover::hand_over(HandoverChannel& channel) {
   given_away_ = report;
 }
 
+void Takeover::refuse(HandoverChannel& channel, const std::string& why) const {
+  tell(LogLevel::warning, "takeover_refused",
+       "process " + std::to_string(channel.peer_process()) + " may not take over: " + why);
+  channel.send(kRefusal, why, {}, std::chrono::steady_clock::now() + kAskTime);
+}
+
 void Takeover::send_ahead(HandoverChannel& channel, SentEntries& sent) const {
   std::string message;
   const auto send = [&] {
@@ -182,12 +184,11 @@ bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, 
   const Millis timeout_ms = parts_.config.takeover_timeout_ms;
   const HandoverChannel::Time until = in(timeout_ms);
   const Millis begin_ms = parts_.clock.now_ms();
-  if (!parts_.gateway.hold(timeout_ms / 2, until)) {
-    throw HandoverError("the threads did not come to rest in time (takeover.timeout_ms)");
-  }
+  parts_.gateway.hold(timeout_ms / 2, until);
   bool is_taken = false;
   try {
     // Whoever publishes from another thread waits from here on; then it is published, or refused.
+    const std::unique_lock shut(parts_.gate);
     const MemoryStore::Stillness still = parts_.store.hold_still();
     Snapshot snapshot;
     snapshot.process = ::getpid();

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <shared_mutex>
 #include <string>
 #include <thread>
 
@@ -39,7 +39,7 @@ class Takeover {
     MemoryStore& store;
     Hub& hub;
     Gateway& gateway;
-    const std::atomic<bool>& is_draining;
+    std::shared_mutex& gate;  ///< of callers on threads of their own, see Server::gate()
     const Clock& clock;
     const ServerConfig& config;
     std::string version;
@@ -66,6 +66,7 @@ class Takeover {
 
  private:
   void serve();
+  void refuse(HandoverChannel& channel, const std::string& why) const;
   void hand_over(HandoverChannel& channel);
   /// Sends what the logs hold while everything runs, so that little is left to be sent when nothing does.
   void send_ahead(HandoverChannel& channel, SentEntries& sent) const;

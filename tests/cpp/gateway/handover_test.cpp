@@ -1,10 +1,15 @@
 #include "gateway/handover.hpp"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <signal.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
 #include <optional>
 #include <string>
 #include <thread>
@@ -105,6 +110,52 @@ TEST_F(Handover, OtherBytesAreNoMessage) {
   const Descriptor stranger(ends[1]);
   ASSERT_EQ(::send(stranger.get(), web.data(), web.size(), 0), static_cast<ssize_t>(web.size()));
   EXPECT_THROW(std::ignore = channel.receive(soon()), HandoverError);
+}
+
+TEST_F(Handover, ASignalEndsNoWait) {
+  struct sigaction before{};
+  struct sigaction heard{};
+  heard.sa_handler = [](int) {};  // and no SA_RESTART
+  ASSERT_EQ(::sigaction(SIGUSR1, &heard, &before), 0);
+  std::atomic<bool> is_over{false};
+  std::thread waiting([&] {
+    EXPECT_TRUE(one->decide(4, later()));
+    is_over = true;
+  });
+  for (int i = 0; i < 20; ++i) {
+    ::pthread_kill(waiting.native_handle(), SIGUSR1);
+    std::this_thread::sleep_for(milliseconds(1));
+  }
+  EXPECT_FALSE(is_over);
+  other->send(4, {}, {}, soon());
+  waiting.join();
+  ::sigaction(SIGUSR1, &before, nullptr);
+}
+
+TEST(HandoverPath, WhatIsNotASocketIsNeverDeleted) {
+  const std::string path = testing::TempDir() + "/carillon-" + std::to_string(::getpid()) + "-important";
+  const auto expect_refusal = [&] {
+    try {
+      const HandoverListener listener(path);
+      ADD_FAILURE() << "listens";
+    } catch (const HandoverError& error) {
+      EXPECT_NE(std::string(error.what()).find("is not a socket"), std::string::npos) << error.what();
+    }
+  };
+  std::ofstream(path) << "important";
+  expect_refusal();
+  EXPECT_EQ(std::filesystem::file_size(path), 9U);
+  std::filesystem::remove(path);
+  std::filesystem::create_symlink(path + "-elsewhere", path);
+  expect_refusal();
+  EXPECT_TRUE(std::filesystem::is_symlink(path));
+  std::filesystem::remove(path);
+  const HandoverListener listener(path);
+  std::filesystem::remove(path);  // somebody else's file takes its place
+  std::ofstream(path) << "important";
+  listener.remove_path();
+  EXPECT_EQ(std::filesystem::file_size(path), 9U);
+  std::filesystem::remove(path);
 }
 
 TEST(HandoverPath, OneThatIsTooLongIsToldWithItsLimit) {

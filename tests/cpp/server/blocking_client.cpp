@@ -101,22 +101,33 @@ std::vector<std::uint64_t> BlockingClient::read_sse() {
 std::vector<std::uint64_t> BlockingClient::poll(std::string_view channel, std::string_view since) {
   send("GET /poll?channel=" + std::string(channel) + "&timeout=1&since=" + std::string(since) +
        " HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  const std::string body = receive_body();
+  const std::string publications = body.substr(0, body.find("],\"since\""));
+  if (body.find("\"recovered\":false") != std::string::npos) fail("not recovered: " + body);
+  return offsets_in(publications, "{\"channel\"");
+}
+
+std::string BlockingClient::call(std::string_view method, std::string_view body) {
+  send("POST /api/" + std::string(method) + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+       std::to_string(body.size()) + "\r\n\r\n" + std::string(body));
+  return receive_body();
+}
+
+std::string BlockingClient::receive_body() {
   for (int tries = 0; tries < 200 && problem_.empty(); ++tries) {
     const std::size_t head = input_.find("\r\n\r\n");
     const std::size_t field = input_.find("Content-Length: ");
     if (head != std::string::npos && field < head) {
       const std::size_t length = std::strtoull(input_.c_str() + field + 16, nullptr, 10);
       if (input_.size() >= head + 4 + length) {
-        const std::string body = input_.substr(head + 4, length);
+        std::string body = input_.substr(head + 4, length);
         input_.erase(0, head + 4 + length);
-        const std::string publications = body.substr(0, body.find("],\"since\""));
-        if (body.find("\"recovered\":false") != std::string::npos) fail("not recovered: " + body);
-        return offsets_in(publications, "{\"channel\"");
+        return body;
       }
     }
     receive();
   }
-  fail("no answer to a poll");
+  fail("no answer to a request");
   return {};
 }
 

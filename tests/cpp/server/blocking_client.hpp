@@ -23,6 +23,9 @@ class BlockingClient {
   /// One request on the kept connection.
   std::vector<std::uint64_t> poll(std::string_view channel, std::string_view since);
 
+  /// The answer to a method of the HTTP API, on the kept connection.
+  std::string call(std::string_view method, std::string_view body);
+
   void open_websocket(std::string_view channel, std::string_view epoch, std::uint64_t offset);
   std::vector<std::uint64_t> read_websocket();
 
@@ -32,6 +35,7 @@ class BlockingClient {
   void send(std::string_view bytes);
   bool receive();
   bool receive_head();
+  std::string receive_body();
   void fail(std::string problem);
   /// The numbers behind each `"offset":` that follows `marker` in `text`.
   static std::vector<std::uint64_t> offsets_in(std::string_view text, std::string_view marker);

@@ -19,6 +19,7 @@
 #include "server/blocking_client.hpp"
 #include "server/hooks.hpp"
 #include "server/server.hpp"
+#include "server/server_takeover.hpp"
 
 namespace carillon {
 namespace {
@@ -27,84 +28,7 @@ using nlohmann::json;
 using Time = std::chrono::steady_clock;
 using std::chrono::milliseconds;
 
-constexpr std::uint32_t kAsk = 1;  // as on the wire
-constexpr std::uint32_t kTaken = 4;
-
-struct ServerTakeover : testing::Test {
-  ServerTakeover() {
-    directory = std::filesystem::temp_directory_path() / ("carillon-test-" + std::to_string(::getpid()));
-    std::filesystem::create_directories(directory);
-  }
-  ~ServerTakeover() override {
-    for (const auto& server : servers) server->stop();
-    std::filesystem::remove_all(directory);
-  }
-
-  [[nodiscard]] std::string socket() const { return (directory / "takeover.sock").string(); }
-
-  std::unique_ptr<Server> make(std::size_t threads, json more = json::object()) {
-    json config = {{"http_server", {{"port", port}}},
-                   {"threads", threads},
-                   {"client", {{"insecure", true}}},
-                   {"takeover", {{"socket", socket()}, {"timeout_ms", 5'000}}},
-                   {"channels", {{"*", {{"history_size", 100'000}, {"history_bytes", 100'000'000}}}}}};
-    config.merge_patch(more);
-    return std::make_unique<Server>(parse_config(config.dump()), std::map<std::string, Page>{}, "test");
-  }
-  Server& start(std::size_t threads, json more = json::object()) {
-    servers.push_back(make(threads, std::move(more)));
-    servers.back()->start();
-    port = servers.back()->port();
-    servers.back()->offer_takeover();
-    current = servers.back().get();
-    return *servers.back();
-  }
-  /// A new server takes over; the old one has then ended.
-  TakeoverReport take_over(std::size_t threads) {
-    Server& before = *servers.back();
-    servers.push_back(make(threads));
-    const TakeoverReport report = servers.back()->take_over();
-    current = servers.back().get();
-    servers.back()->offer_takeover();
-    while (!before.given_away()) std::this_thread::sleep_for(milliseconds(1));
-    before.stop();
-    return report;
-  }
-  /// Once, whichever server is there at the moment.
-  Position publish(int number) {
-    const std::string key = std::to_string(number);
-    while (true) {
-      AppendResult answer;
-      answer.error = StoreError::unavailable;
-      try {
-        current.load()->publish("room", {.data = "{\"n\":" + key + "}"}, {.idempotency_key = key},
-                                [&](const AppendResult& result) { answer = result; });
-      } catch (const ServerStopped&) {
-        answer.error = StoreError::unavailable;
-      }
-      if (answer.error == StoreError::none) return answer.position;
-      std::this_thread::sleep_for(milliseconds(1));
-    }
-  }
-  HandoverChannel ask(const std::string& text = "1 1 test") {
-    HandoverChannel channel = HandoverChannel::connect(socket());
-    channel.send(kAsk, text, {}, Time::now() + milliseconds(1'000));
-    return channel;
-  }
-
-  /// The message with the descriptors, behind the entries that go ahead.
-  static HandoverMessage snapshot_of(HandoverChannel& channel) {
-    HandoverMessage message;
-    do message = channel.receive(Time::now() + std::chrono::seconds(5));
-    while (message.descriptors.empty());
-    return message;
-  }
-
-  std::filesystem::path directory;
-  std::uint16_t port = 0;
-  std::vector<std::unique_ptr<Server>> servers;
-  std::atomic<Server*> current{nullptr};
-};
+constexpr std::uint32_t kTaken = 4;  // as on the wire
 
 /// A client that keeps one connection the whole time.
 class Stayer {
