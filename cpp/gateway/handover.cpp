@@ -15,6 +15,8 @@
 #include <thread>
 #include <tuple>
 
+#include "gateway/fork_guard.hpp"
+
 namespace carillon {
 
 namespace {
@@ -49,7 +51,9 @@ sockaddr_un address_of(const std::string& path) {
 }
 
 Descriptor make_socket() {
+  ForkGuard guard;
   Descriptor made(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  guard.add(made.get());
   if (!made.is_open()) fail("socket", errno);
   return made;
 }
@@ -66,6 +70,19 @@ bool is_own_user(uid_t user) { return user == ::geteuid() || user == 0; }
 bool is_socket(const std::string& path) {
   struct stat found{};
   return ::lstat(path.c_str(), &found) == 0 && S_ISSOCK(found.st_mode);
+}
+
+void take_descriptors(msghdr& message, ForkGuard& guard, std::vector<Descriptor>& descriptors) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
+    const std::size_t numbers = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+    for (std::size_t i = 0; i < numbers; ++i) {
+      int number = -1;
+      std::memcpy(&number, CMSG_DATA(part) + i * sizeof(int), sizeof number);
+      descriptors.emplace_back(number);
+      guard.add(number);
+    }
+  }
 }
 
 int connect_to(const Descriptor& socket, const std::string& path) {
@@ -180,7 +197,12 @@ void HandoverChannel::receive_descriptors(std::size_t count, std::vector<Descrip
     message.msg_iovlen = 1;
     message.msg_control = control.data();
     message.msg_controllen = control.size();
-    const ssize_t read = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
+    ssize_t read = 0;
+    {
+      ForkGuard guard;
+      read = ::recvmsg(socket_.get(), &message, MSG_CMSG_CLOEXEC);
+      if (read > 0) take_descriptors(message, guard, descriptors);
+    }
     if (read == 0) throw HandoverError("the other process has gone");
     if (read < 0) {
       if (errno == EAGAIN || errno == EWOULDBLOCK) {
@@ -189,15 +211,6 @@ void HandoverChannel::receive_descriptors(std::size_t count, std::vector<Descrip
         fail("the other process is gone", errno);
       }
       continue;
-    }
-    for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
-      if (part->cmsg_level != SOL_SOCKET || part->cmsg_type != SCM_RIGHTS) continue;
-      const std::size_t numbers = (part->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-      for (std::size_t i = 0; i < numbers; ++i) {
-        int number = -1;
-        std::memcpy(&number, CMSG_DATA(part) + i * sizeof(int), sizeof number);
-        descriptors.emplace_back(number);
-      }
     }
     if ((message.msg_flags & MSG_CTRUNC) != 0) {
       throw HandoverError("this process cannot have " + std::to_string(count) +
@@ -265,7 +278,12 @@ std::optional<HandoverChannel> HandoverListener::accept() {
     if (::poll(polls.data(), polls.size(), -1) < 0 && errno != EINTR) return std::nullopt;
     if (polls[1].revents != 0) return std::nullopt;
     if (polls[0].revents == 0) continue;
-    Descriptor accepted(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+    Descriptor accepted;
+    {
+      ForkGuard guard;
+      accepted = Descriptor(::accept4(socket_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
+      guard.add(accepted.get());
+    }
     if (!accepted.is_open()) {
       std::this_thread::sleep_for(kRetry);  // out of descriptors, perhaps
       continue;

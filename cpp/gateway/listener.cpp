@@ -18,6 +18,7 @@
 #include <tuple>
 #include <utility>
 
+#include "gateway/fork_guard.hpp"
 #include "gateway/thread_name.hpp"
 
 namespace carillon {
@@ -30,6 +31,13 @@ constexpr int kAcceptsPerEvent = 256;
 constexpr auto kPauseWithoutDescriptors = std::chrono::milliseconds(10);
 constexpr int kTurnedAwayPerPause = 1'024;
 constexpr std::size_t kReserve = 32;
+
+int accept_from(int listening) {
+  ForkGuard guard;
+  const int accepted = ::accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  guard.add(accepted);
+  return accepted;
+}
 }  // namespace
 
 struct Listener::Io {
@@ -55,8 +63,19 @@ Listener::Listener(const Options& options, Admission& admission, Handlers handle
   const auto check = [&](const char* what) {
     if (error) throw std::system_error(error.value(), std::generic_category(), what);
   };
-  acceptor.open(endpoint.protocol(), error);
+  Descriptor opened;  // by ourselves: Asio opens sockets that an executed program would keep
+  {
+    ForkGuard guard;
+    opened =
+        Descriptor(::socket(endpoint.protocol().family(), SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    error.assign(errno, boost::system::generic_category());
+    if (opened.is_open()) error.clear();
+    guard.add(opened.get());
+  }
   check("socket");
+  acceptor.assign(endpoint.protocol(), opened.get(), error);
+  check("assign");
+  std::ignore = opened.release();
   acceptor.set_option(tcp::acceptor::reuse_address(true), error);
   check("SO_REUSEADDR");
   set_options();
@@ -130,6 +149,8 @@ void Listener::start() {
       handlers_.failed(error.what());
     }
     listening_ = -1;
+    // Also for whoever holds a copy of the socket. After a takeover it is closed here already.
+    if (io_->acceptor.is_open()) ::shutdown(io_->acceptor.native_handle(), SHUT_RDWR);
     boost::system::error_code ignored;
     io_->acceptor.close(ignored);  // who comes now is refused, and does not wait in the backlog
   });
@@ -166,7 +187,7 @@ void Listener::accept_waiting() {
       admission_.count_pause();
       return pause(*wait_for);
     }
-    const int descriptor = ::accept4(socket, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int descriptor = accept_from(socket);
     if (descriptor >= 0) {
       handlers_.accepted(descriptor);
       continue;
@@ -194,8 +215,7 @@ void Listener::refuse_waiting() {
   // understands; who says nothing must not hold a descriptor for which others wait.
   for (int i = 0; i < kTurnedAwayPerPause && !reserve_.empty(); ++i) {
     reserve_.pop_back();
-    const int refused =
-        ::accept4(io_->acceptor.native_handle(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    const int refused = accept_from(io_->acceptor.native_handle());
     if (refused < 0) break;
     char first = 0;
     const bool has_spoken = ::recv(refused, &first, 1, MSG_PEEK) > 0;

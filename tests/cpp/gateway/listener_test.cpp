@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -127,7 +128,9 @@ TEST(Listener, AcceptedSocketsNeitherBlockNorWaitNorKeepThePeerForEver) {
   const Socket client;
   const Socket accepted = gate.accept(client);
   EXPECT_NE(::fcntl(accepted.descriptor(), F_GETFL) & O_NONBLOCK, 0);
-  EXPECT_NE(::fcntl(accepted.descriptor(), F_GETFD) & FD_CLOEXEC, 0) << "a child would keep it open";
+  for (const int each : {accepted.descriptor(), gate.listener.descriptor()}) {
+    EXPECT_NE(::fcntl(each, F_GETFD) & FD_CLOEXEC, 0) << "a child would keep it open";
+  }
   EXPECT_NE(accepted.option(IPPROTO_TCP, TCP_NODELAY), 0);
   EXPECT_EQ(accepted.option(IPPROTO_TCP, TCP_USER_TIMEOUT), 7'000);
   EXPECT_EQ(accepted.option(IPPROTO_TCP, TCP_NOTSENT_LOWAT), 65'536);
@@ -272,6 +275,52 @@ TEST(Listener, APortIsFreeAgainAtOnceForASuccessor) {
     EXPECT_TRUE(client.is_ended());
   }
   EXPECT_NO_THROW(Gate({.port = port}));
+}
+
+TEST(Listener, AStopEndsThePortAlsoWhereACopyOfItsSocketIsLeft) {
+  Gate gate;
+  const Socket copy(::fcntl(gate.listener.descriptor(), F_DUPFD_CLOEXEC, 0));  // as another process has it
+  const std::uint16_t port = gate.listener.port();
+  gate.listener.stop();
+  const Socket client;
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(port);
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  EXPECT_EQ(::connect(client.descriptor(), reinterpret_cast<const sockaddr*>(&address), sizeof address), -1);
+  EXPECT_EQ(errno, ECONNREFUSED);
+  EXPECT_NO_THROW(Gate({.port = port}));
+}
+
+TEST(Listener, AForkedChildHasNeitherItsSocketNorTheConnections) {
+  Gate gate;
+  const Socket client;
+  const Socket accepted = gate.accept(client);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto is_open = [](int descriptor) { return ::fcntl(descriptor, F_GETFD) >= 0; };
+    ::_exit((is_open(gate.listener.descriptor()) ? 1 : 0) + (is_open(accepted.descriptor()) ? 2 : 0) +
+            (is_open(client.descriptor()) ? 0 : 4));
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0) << "1: the listener's, 2: the connection, 4: not somebody else's";
+  ASSERT_EQ(::send(accepted.descriptor(), "x", 1, 0), 1) << "the parent has all of them";
+}
+
+TEST(Listener, AForkedChildKeepsWhatHasTakenTheNumberOfAClosedConnection) {
+  Gate gate;
+  const Socket client;
+  Socket accepted = gate.accept(client);
+  const int number = accepted.descriptor();
+  accepted.close();
+  ASSERT_EQ(::dup2(client.descriptor(), number), number);
+  const Socket other(number);
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(::fcntl(number, F_GETFD) >= 0 ? 0 : 1);
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
 }
 
 TEST(Listener, APortThatIsTakenIsTold) {
