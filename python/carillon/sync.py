@@ -14,6 +14,7 @@ from .background_loop import BackgroundLoop
 from .client import Client as AsyncClient
 from .client import Subscription as AsyncSubscription
 from .client import connect as connect_async
+from .errors import ConnectionClosed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -77,7 +78,12 @@ class Subscription:
         return self
 
     def __next__(self) -> Message | Gap:
-        item = self._loop.run(_next_or_none(self._inner))
+        try:
+            item = self._loop.run(_next_or_none(self._inner))
+        except ConnectionClosed:
+            if not self._loop.is_closed:
+                raise
+            item = None  # the client was closed on this side
         if item is None:
             raise StopIteration
         return item

@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import json
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 if TYPE_CHECKING:
+    import ssl
     from collections.abc import AsyncIterator, Awaitable, Callable
 
     Answer = bytes | Callable[[bytes], bytes] | None
@@ -31,10 +33,11 @@ async def http_server(answer: Answer, heads: list[bytes] | None = None) -> Async
             else:
                 writer.write(answer if isinstance(answer, bytes) else answer(head))
                 await writer.drain()
-        writer.close()
+                writer.close()
+                await writer.wait_closed()
 
-    async with await asyncio.start_server(hear, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with _listening(hear) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 def response(status: str, body: str = "", *headers: str) -> bytes:
@@ -94,3 +97,81 @@ async def centrifuge_server(script: Script) -> AsyncIterator[str]:
 
     async with serve(talk, "127.0.0.1", 0) as server:
         yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+
+
+@contextlib.asynccontextmanager
+async def tls_server(url: str, certificate: ssl.SSLContext) -> AsyncIterator[int]:
+    """Takes TLS off and passes on to the server at `url`. Yields its port, on 127.0.0.1."""
+    port = urlsplit(url).port
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _relay(reader, writer, "127.0.0.1", port or 80)
+
+    async with _listening(serve_one, ssl=certificate) as own_port:
+        yield own_port
+
+
+@contextlib.asynccontextmanager
+async def proxy_server(port: int, asked: list[str]) -> AsyncIterator[str]:
+    """An HTTP proxy behind which every host is 127.0.0.1 at `port`. Writes down what it is asked for."""
+
+    async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        method, target, _ = head.decode().split(" ", 2)
+        asked.append(f"{method} {target}")
+        if method == "CONNECT":
+            writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            await _relay(reader, writer, "127.0.0.1", port)
+        else:
+            path = "/" + target.split("/", 3)[3]
+            once = head.replace(target.encode(), path.encode(), 1).replace(b"keep-alive", b"close")
+            await _relay(reader, writer, "127.0.0.1", port, once)
+
+    async with _listening(serve_one) as own_port:
+        yield f"127.0.0.1:{own_port}"
+
+
+@contextlib.asynccontextmanager
+async def _listening(
+    serve_one: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], **options: Any
+) -> AsyncIterator[int]:
+    """Listens at a free port of 127.0.0.1. At the end whatever still talks is cut off."""
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        try:
+            await serve_one(reader, writer)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            tasks.discard(task)
+            writer.transport.abort()
+
+    async with await asyncio.start_server(talk, "127.0.0.1", 0, **options) as server:
+        yield server.sockets[0].getsockname()[1]
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks)
+
+
+async def _relay(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, host: str, port: int, first: bytes = b""
+) -> None:
+    up_reader, up_writer = await asyncio.open_connection(host, port)
+    up_writer.write(first)
+
+    async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while chunk := await source.read(65536):
+                sink.write(chunk)
+                await sink.drain()
+        sink.close()
+
+    try:
+        await asyncio.gather(pipe(reader, up_writer), pipe(up_reader, writer))
+    finally:
+        up_writer.transport.abort()

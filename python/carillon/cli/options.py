@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from ..transports.route import Verify
 
 
 def _address(_: click.Context, __: click.Parameter, url: str) -> str:
@@ -30,4 +35,20 @@ URL = click.option(
     callback=_address,
     help="The server's address.",
 )
+CA_FILE = click.option(
+    "--ca-file",
+    type=click.Path(exists=True),
+    metavar="PATH",
+    help="Certificates of the authorities to trust over https, instead of those of the system.",
+)
+INSECURE_TLS = click.option(
+    "--insecure-tls", is_flag=True, help="Over https, trust every certificate: for tests only."
+)
 API_KEY = click.option("--api-key", envvar="CARILLON_HTTP_API_KEY", help="Key of the server's HTTP API.")
+
+
+def verify(ca_file: str | None, insecure_tls: bool) -> Verify:
+    """What the two options mean for `carillon.connect`."""
+    if ca_file is not None and insecure_tls:
+        raise click.UsageError("--ca-file and --insecure-tls exclude one another")
+    return not insecure_tls if ca_file is None else ca_file

@@ -10,7 +10,7 @@ import click
 
 from ..errors import CommandError
 from .failure import Failure, told_in_a_sentence
-from .options import API_KEY, CHANNEL, URL
+from .options import API_KEY, CA_FILE, CHANNEL, INSECURE_TLS, URL, verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -23,7 +23,11 @@ _UNAUTHORIZED = 401
 @click.argument("data")
 @URL
 @API_KEY
-def pub(channel: str, data: str, url: str, api_key: str | None) -> None:
+@CA_FILE
+@INSECURE_TLS
+def pub(
+    channel: str, data: str, url: str, api_key: str | None, ca_file: str | None, insecure_tls: bool
+) -> None:
     """Publishes DATA to CHANNEL. With "-", publishes each line of standard input.
 
     Valid JSON is sent byte for byte, anything else as a JSON string. It goes to the HTTP API, which wants its
@@ -31,8 +35,12 @@ def pub(channel: str, data: str, url: str, api_key: str | None) -> None:
     """
     from .. import sync
 
+    trusted = verify(ca_file, insecure_tls)
     # Without a WebSocket: a publish over one is not told its position.
-    with told_in_a_sentence(), sync.connect(url, transport="poll", api_key=api_key) as client:
+    with (
+        told_in_a_sentence(),
+        sync.connect(url, transport="poll", api_key=api_key, verify=trusted) as client,
+    ):
         lines: Iterable[str] = sys.stdin if data == "-" else (data,)
         for line in lines:
             payload, is_json = payload_of(line.rstrip("\n"))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .failure import told_in_a_sentence
-from .options import API_KEY, CHANNEL, URL
+from .options import API_KEY, CA_FILE, CHANNEL, INSECURE_TLS, URL, verify
 
 if TYPE_CHECKING:
     from ..client import TransportName
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 @click.option("--count", type=click.IntRange(1), help="End after this many messages.")
 @URL
 @API_KEY
+@CA_FILE
+@INSECURE_TLS
 def sub(
     channel: str,
     since: str | None,
@@ -42,6 +44,8 @@ def sub(
     count: int | None,
     url: str,
     api_key: str | None,
+    ca_file: str | None,
+    insecure_tls: bool,
 ) -> None:
     """Prints what is published to CHANNEL, until Ctrl-C or SIGTERM. Comes back by itself after a cut.
 
@@ -59,7 +63,11 @@ def sub(
     logging.basicConfig(format="%(message)s")
     logging.getLogger("carillon.client").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    with told_in_a_sentence(), sync.connect(url, transport=transport, api_key=api_key) as client:
+    trusted = verify(ca_file, insecure_tls)
+    with (
+        told_in_a_sentence(),
+        sync.connect(url, transport=transport, api_key=api_key, verify=trusted) as client,
+    ):
         subscription = client.subscribe(channel, since)
         seen = 0
         try:

@@ -50,7 +50,7 @@ class Reconnect:
     """Makes attempts until one fails for good.
 
     Attributes:
-        reason: Why the newest attempt ended, or what it waits for.
+        reason: Why the newest attempt that is over has ended.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -75,21 +75,21 @@ class Reconnect:
             CarillonError: The attempt failed for good.
         """
         while True:
-            at_least, self.reason = 0.0, "the server ended the connection"
+            at_least, reason = 0.0, "the server ended the connection"
             try:
                 await attempt()
             except Refused as refused:
-                at_least, self.reason = refused.retry_after, refused.reason
+                at_least, reason = refused.retry_after, refused.reason
                 self._was_reached = True
             except CarillonError:
                 raise
             except Exception as error:
-                self.reason = str(error) or type(error).__name__
+                reason = str(error) or type(error).__name__
                 if not self._was_reached:
-                    raise ConnectError(f"cannot reach {self._url}: {self.reason}") from error
+                    raise ConnectError(f"cannot reach {self._url}: {reason}") from error
                 if not isinstance(error, _PASSING):
                     raise
-            self._is_away = True
+            self._is_away, self.reason = True, reason
             delay_s = self._backoff.next_delay(at_least)
-            _log.info("%s: %s; trying again in %.1f s", self._url, self.reason, delay_s)
+            _log.info("%s: %s; trying again in %.1f s", self._url, reason, delay_s)
             await asyncio.sleep(delay_s)
