@@ -57,6 +57,11 @@ class Feed:
         return self._is_paused
 
     @property
+    def is_filling(self) -> bool:
+        """Whether half of the queue is full: a turn of the loop for the reader may keep it from pausing."""
+        return len(self._items) * 2 >= self._capacity
+
+    @property
     def is_over(self) -> bool:
         """Whether nothing more can come in."""
         return self._is_ended

@@ -148,6 +148,19 @@ async def test_a_slow_reader_is_brought_up_from_the_log(
 
 
 @each_transport
+async def test_a_reader_that_keeps_up_is_never_paused(
+    carillon_server_factory: Callable[..., Server], transport: Transport
+) -> None:
+    server = carillon_server_factory(channels={"c": carillon.Channel(history_size=10_000)})
+    first = server.publish("c", 0)
+    server.publish_many([("c", n) for n in range(5_000)])
+    async with fast(server.url, transport) as client, client.subscribe("c", since=first) as subscription:
+        assert await take(subscription, 5_000) == list(range(2, 5_002))
+        commands, requests = server.stats()["commands"], server.stats()["requests"]
+    assert (commands, requests < 20) == (2 if transport == "ws" else 0, True), "it was never asked twice"
+
+
+@each_transport
 async def test_channels_without_history_are_live(
     carillon_server_factory: Callable[..., Server], transport: Transport
 ) -> None:

@@ -85,6 +85,8 @@ class WebSocketTransport:
         self._together_bytes = _MESSAGE_BYTES
         self._longest: tuple[int, list[int]] = 0, []  # message sent over this connection: size, commands
         self._silence_s: float | None = settings.open_timeout
+        self._heard_at = 0.0  # the newest message, by the clock of the loop
+        self._is_filling = False  # a reader should get a turn of the loop
         self._has_pongs = False
 
     async def open(self) -> None:
@@ -223,7 +225,7 @@ class WebSocketTransport:
             self._request(f'"connect":{hello}', self._on_connect)
             for source in self._sources.values():
                 self.resume(source)
-            await _first_error(self._read(socket), self._write(socket))
+            await _first_error(self._read(socket), self._write(socket), self._watch())
         except SocketClosed as closed:
             if closed.sent is not None and not closed.rcvd_then_sent:
                 raise Unreadable(f"a message cannot be read: {closed.sent.reason}") from None
@@ -238,17 +240,29 @@ class WebSocketTransport:
             self._lost(cut)
 
     async def _read(self, socket: ClientConnection) -> None:
+        clock = asyncio.get_running_loop().time
+        self._heard_at = clock()
         while True:
             try:
-                async with asyncio.timeout(self._silence_s):
-                    frame = await socket.recv(decode=True)
+                frame = await socket.recv(decode=True)
+                self._heard_at = clock()
                 for line in str(frame).split("\n"):
                     if line:
                         self._on_line(line)
-            except TimeoutError:
-                raise TimeoutError(f"nothing came within {self._silence_s:g} s") from None
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise Unreadable(f"a message cannot be read: {error!r}") from error
+            if self._is_filling:
+                self._is_filling = False
+                await asyncio.sleep(0)
+
+    async def _watch(self) -> None:
+        """Raises when nothing has come for too long."""
+        clock = asyncio.get_running_loop().time
+        while self._silence_s is not None:
+            left_s = self._heard_at + self._silence_s - clock()
+            if left_s <= 0:
+                raise TimeoutError(f"nothing came within {self._silence_s:g} s")
+            await asyncio.sleep(left_s)
 
     async def _write(self, socket: ClientConnection) -> None:
         with contextlib.suppress(SocketClosed):  # the reader takes what came before the end, and tells it
@@ -441,6 +455,8 @@ class WebSocketTransport:
         source.feed.push(raw_json.message(text, start, source.feed.channel, source.epoch))
         if source.feed.is_paused:
             self.pause(source)
+        elif source.feed.is_filling:
+            self._is_filling = True
 
 
 class _State(enum.Enum):
