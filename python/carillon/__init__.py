@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import logging
+import sys
 from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
@@ -125,6 +126,11 @@ __all__ = [
 ]
 
 logging.getLogger("carillon").addHandler(logging.NullHandler())
+
+if sys.version_info < (3, 12):  # where importing the core in a subinterpreter hangs; later versions refuse it
+    _interpreters = importlib.import_module("_xxsubinterpreters")
+    if _interpreters.get_current() != _interpreters.get_main():
+        raise ImportError("carillon cannot be used in a subinterpreter: import it in the main interpreter")
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ import functools
 import json
 import logging
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,12 +70,14 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     """The options that the environment sets: CARILLON_ and the path, CARILLON_HTTP_SERVER_PORT=9000.
 
     A list is its texts with spaces between them. A variable that is near one of these is taken for a mistake,
-    any other CARILLON_ variable is warned of: it may be somebody else's.
+    any other CARILLON_ variable is warned of: it may be somebody else's. Those that Kubernetes sets for a
+    service named carillon, carillon-server or the like are ignored.
 
     Raises:
         ConfigError: A value is not of the option's type, or a name is misspelt; the message names it.
     """
     document: dict[str, Any] = {}
+    environment = {name: value for name, value in environment.items() if not _is_of_kubernetes(name, value)}
     _check_variables(environment)
     for option in schema():
         for path in filter(None, (option["name"], option["alias"])):
@@ -83,6 +86,14 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
                 kind = "number" if path.endswith("_ms") else option["type"]
                 put(document, path, _parsed(variable, environment[variable], kind))
     return document
+
+
+_SERVICE = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?$")
+_ADDRESS = re.compile(r"(tcp|udp|sctp)://")
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    return bool(_SERVICE.search(name) or (name.endswith("_PORT") and _ADDRESS.match(value)))
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:

@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from typing import TYPE_CHECKING
 
 import carillon
@@ -329,3 +330,98 @@ def test_doctor_prints_what_a_bug_report_needs() -> None:
     assert result.returncode == 0, result.stderr
     for word in ("carillon", "python", "open files", "boost", "io_uring"):
         assert word in result.stdout
+
+
+# Streams that are closed, full, or of another encoding.
+
+
+def shell(script: str, url: str, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """Runs a script of the shell, where `carillon` is the command."""
+    command = f'carillon() {{ {sys.executable} -m carillon "$@"; }}\n{script}'
+    return subprocess.run(
+        ["bash", "-c", command],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=30,
+        env={**os.environ, "CARILLON_URL": url, **environment},
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        (r"printf 'a\n\xff\nb\n' | carillon pub c -", "line 2 of standard input, byte 1: not UTF-8"),
+        (r"carillon pub c $'caf\xe9'", "DATA: is not UTF-8"),
+        (r"printf '%0100000d\n' 0 | tr 0 '[' | carillon pub c -", "nested too deeply"),
+        (r"carillon pub c - <&-", "standard input is closed"),
+        (r"carillon sub c --count 1 >&-", "standard output is closed"),
+        (r"carillon config schema >/dev/full", "No space left on device"),
+        (r"carillon pub c 1 >/dev/full", "No space left on device"),
+    ],
+    ids=["input not UTF-8", "argument not UTF-8", "deep", "no input", "no output", "full", "full, by pub"],
+)
+def test_what_is_wrong_with_a_stream_is_said_in_a_sentence(
+    carillon_server: Server, script: str, said: str
+) -> None:
+    done = shell(script, carillon_server.url)
+    assert done.returncode in (1, 2)
+    last = done.stderr.decode().splitlines()[-1]
+    assert said in last
+    assert "Traceback" not in done.stderr.decode()
+
+
+def test_a_reader_that_has_enough_is_no_error(carillon_server: Server) -> None:
+    done = shell("seq 99 | carillon pub c - | head -1", carillon_server.url)
+    assert (done.stdout.count(b"\n"), done.stderr) == (1, b"")
+
+
+def test_what_the_terminal_cannot_show_is_escaped_as_in_json(carillon_server: Server) -> None:
+    since = f"{carillon_server.publish('c', 0).epoch}:1"
+    text = "h\u00e9 \U0001f389"
+    carillon_server.publish("c", text)
+    done = shell(f"carillon sub c --since {since} --count 1", carillon_server.url, PYTHONIOENCODING="latin-1")
+    assert json.loads(done.stdout.decode("latin-1")) == text, done.stderr
+
+
+@pytest.mark.parametrize("where", [">/dev/full", ">&-"])
+def test_a_server_runs_without_an_output_and_ends_with_0_however_many_signals_come(where: str) -> None:
+    command = ["bash", "-c", f"exec {sys.executable} -m carillon serve --port 0 {where}"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr
+        assert any("running on" in line for line in process.stderr)
+        while process.poll() is None:  # also while the interpreter ends
+            process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGHUP)
+            time.sleep(0.0005)
+        assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 0
+
+
+def test_variables_of_kubernetes_are_ignored() -> None:
+    variables = {
+        "CARILLON_SERVER_PORT": "tcp://10.96.0.7:80",
+        "CARILLON_SERVER_PORT_80_TCP": "tcp://10.96.0.7:80",
+        "CARILLON_SERVER_PORT_80_TCP_ADDR": "10.96.0.7",
+        "CARILLON_SERVER_PORT_80_TCP_PORT": "80",
+        "CARILLON_SERVER_PORT_80_TCP_PROTO": "tcp",
+        "CARILLON_SERVER_SERVICE_HOST": "10.96.0.7",
+        "CARILLON_SERVER_SERVICE_PORT": "80",
+        "CARILLON_SERVER_SERVICE_PORT_HTTP": "80",
+        "CARILLON_HTTP_SERVER_PORT": "tcp://10.96.0.8:80",
+    }
+    assert config.from_environment(variables) == {}
+    with pytest.raises(carillon.ConfigError, match="CARILLON_HTTP_SERVER_PORT"):
+        config.from_environment({"CARILLON_SERVER_PORT": "80"})
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 12), reason="Python itself refuses it")
+def test_a_subinterpreter_is_told_that_it_cannot_import_it() -> None:
+    code = """
+import _xxsubinterpreters as interpreters
+interpreters.run_string(interpreters.create(), "import carillon._core")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=False
+    )
+    assert "cannot be used in a subinterpreter" in done.stderr

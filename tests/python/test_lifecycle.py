@@ -83,6 +83,29 @@ def test_a_wait_that_catches_ctrl_c_goes_on_with_a_server_that_runs() -> None:
     assert (code, output.split(), errors) == (0, ["1", "True"], "")
 
 
+@pytest.mark.parametrize("what", ["server", "server.listeners[0]"])
+def test_ctrl_c_ends_the_wait_for_a_drain(what: str) -> None:
+    program = Program(
+        """
+        import socket, sys
+        import carillon
+        server = carillon.Server().start()
+        stream = socket.create_connection(("127.0.0.1", server.port))
+        stream.sendall(b"GET /sse?channel=c HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+        stream.recv(9999)
+        print("ready", flush=True)
+        try:
+            eval(sys.argv[1]).drain(60, pace=60)
+        except KeyboardInterrupt:
+            print("interrupted", server.is_running)
+        server.stop()
+        """,
+        what,
+    )
+    code, output, errors = program.end(signal.SIGINT)
+    assert (code, output.split(), errors) == (0, ["interrupted", "True"], "")
+
+
 def serving(*options: str) -> Program:
     code = "import sys; from carillon.cli import main; main(['serve', '--port', '0', *sys.argv[1:]])"
     program = Program(code, *options)

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
 from .._version import __version__
 from .bench import bench
 from .config_command import config_group
 from .doctor import doctor
+from .failure import told_in_a_sentence
 from .pub import pub
 from .serve import serve
+from .streams import output_that_leaves
 from .sub import sub
 
 __all__ = ["main"]
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        if os.environ.get("NO_COLOR"):  # no-color.org, which click does not know
+            ctx.color = False
+        with told_in_a_sentence(), output_that_leaves():
+            return super().invoke(ctx)
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
 @click.version_option(__version__, prog_name="Carillon")
 def main() -> None:
     """Carillon: a real-time messaging hub.

@@ -34,5 +34,7 @@ def told_in_a_sentence() -> Iterator[None]:
         raise Failure(error.strerror or str(error), ADDRESS_IN_USE) from None
     except (CarillonError, TimeoutError) as error:
         raise Failure(str(error) or "the server did not answer in time") from None
+    except BrokenPipeError:
+        raise  # of standard output: see `streams`
     except OSError as error:
         raise Failure(error.strerror or str(error)) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -11,6 +10,7 @@ import click
 from ..errors import CommandError
 from .failure import Failure, told_in_a_sentence
 from .options import API_KEY, CA_FILE, CHANNEL, INSECURE_TLS, URL, verify
+from .streams import input_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,15 +35,19 @@ def pub(
     """
     from .. import sync
 
+    try:
+        data.encode()
+    except UnicodeEncodeError:
+        raise click.BadParameter("is not UTF-8: convert it first, as with iconv", param_hint="DATA") from None
     trusted = verify(ca_file, insecure_tls)
     # Without a WebSocket: a publish over one is not told its position.
     with (
         told_in_a_sentence(),
         sync.connect(url, transport="poll", api_key=api_key, verify=trusted) as client,
     ):
-        lines: Iterable[str] = sys.stdin if data == "-" else (data,)
+        lines: Iterable[str] = input_lines() if data == "-" else (data,)
         for line in lines:
-            payload, is_json = payload_of(line.rstrip("\n"))
+            payload, is_json = payload_of(line)
             try:
                 position = client.publish(channel, payload, json=is_json)
             except CommandError as error:
@@ -58,9 +62,11 @@ def pub(
 def payload_of(text: str) -> tuple[Any, bool]:
     """What a text from the shell means: JSON text in a buffer, or a string."""
     try:
-        json.loads(text, parse_constant=_refuse)
+        json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)  # of any length
     except ValueError:
         return text, False
+    except RecursionError:
+        raise Failure("the data is nested too deeply for JSON") from None
     return text.encode(), True
 
 

@@ -16,6 +16,7 @@ from ..access_log import set_up
 from ..descriptors import raise_limit
 from ..errors import TakeoverError
 from .failure import told_in_a_sentence
+from .streams import drop_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,7 +149,10 @@ def _greet(server: Server, log_format: Format) -> None:
             _log.warning(warning, extra={"event": "insecure"})
         else:
             click.secho(warning, fg="yellow", bold=True, err=True)
-    click.echo(f"Carillon {__version__} running on {server.url} (Press CTRL+C to quit)")
+    try:
+        click.echo(f"Carillon {__version__} running on {server.url} (Press CTRL+C to quit)")
+    except OSError:  # nobody can read it there, which is no reason not to serve
+        drop_output()
     room = server.stats()["connections_max"]
     address = server.host if server.host in ("0.0.0.0", "::") else ""
     scope = f" and every other address of this machine ({address})" if address else ""
@@ -180,12 +184,13 @@ def _signals() -> Iterator[_StopRequests]:
     numbers = [signal.SIGINT, signal.SIGTERM]
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as nohup has it
         numbers.append(signal.SIGHUP)
-    before = {number: signal.signal(number, requests.on_signal) for number in numbers}
+    for number in numbers:
+        signal.signal(number, requests.on_signal)
     try:
         yield requests
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number in numbers:  # the process ends now: one more signal must not change its exit code
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _wait_for(requests: _StopRequests, server: Server) -> None:

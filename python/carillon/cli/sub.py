@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import logging
-import os
 import signal
-import sys
 from typing import TYPE_CHECKING
 
 import click
 
 from .failure import told_in_a_sentence
 from .options import API_KEY, CA_FILE, CHANNEL, INSECURE_TLS, URL, verify
+from .streams import drop_output, print_json, require_output
 
 if TYPE_CHECKING:
     from ..client import TransportName
@@ -55,6 +54,7 @@ def sub(
     from ..items import Gap
     from ..position import Position
 
+    require_output()
     if since is not None:
         try:
             Position.parse(since)
@@ -75,15 +75,14 @@ def sub(
                 if isinstance(item, Gap):
                     click.echo(_told(item), err=True)
                     continue
-                click.echo(line_of(item, as_json))
-                sys.stdout.flush()
+                print_json(line_of(item, as_json))
                 seen += 1
                 if seen == count:
                     break
         except KeyboardInterrupt:
             pass
         except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # nothing to flush at exit
+            drop_output()
         if subscription.position is not None:
             click.echo(f"position {subscription.position}", err=True)
 
