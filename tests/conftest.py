@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import signal
+import subprocess
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from carillon import Server
 
@@ -36,6 +39,51 @@ def require_path(path: Path, remedy: str) -> Path:
     """The path, if it exists; skips or fails as `require` does."""
     require(path.exists(), f"{path.name} ({remedy})")
     return path
+
+
+def pytest_configure() -> None:
+    """Gives children the signals that they have on a terminal.
+
+    A background job of a shell ignores SIGINT, one under nohup SIGHUP, and children inherit that. A handler
+    is not inherited by what is executed.
+    """
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP, signal.SIGTERM):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
+
+
+@pytest.fixture(autouse=True)
+def _children_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Kills the processes that a test has started and, as it failed, not ended, and their children."""
+    started: list[subprocess.Popen[Any]] = []
+    begin = subprocess.Popen.__init__
+
+    def begin_and_note(process: subprocess.Popen[Any], *arguments: Any, **options: Any) -> None:
+        begin(process, *arguments, **options)
+        started.append(process)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", begin_and_note)
+    yield
+    for process in started:
+        if process.poll() is None:
+            left = _descendants_of(process.pid)
+            process.kill()
+            process.wait()
+            for pid in left:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+
+def _descendants_of(pid: int) -> list[int]:
+    children: dict[int, list[int]] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # ended meanwhile
+            parent = int(path.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(path.parent.name))
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found[1:]
 
 
 @pytest.fixture(name="require_tool", scope="session")

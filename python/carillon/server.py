@@ -220,8 +220,8 @@ class Server(HookDecorators, FanOutMethods):
         """Asks all clients to go, takes no new ones, and waits for them. The server still runs afterwards.
 
         Each is asked at a random moment, so that they do not all come elsewhere at once. How many were asked,
-        left, and did not is logged. Where the API has begun a drain already, this waits for its end. Ctrl-C ends
-        the wait; the drain goes on until `stop`.
+        left, and did not is logged. Where the API has begun a drain already, this waits for its end.
+        Ctrl-C ends the wait; the drain goes on until `stop`.
 
         Args:
             deadline: Seconds to wait at most, by default `shutdown.timeout` of the configuration.
