@@ -223,6 +223,31 @@ async def test_a_cursor_without_history_is_live(carillon_server_factory: Callabl
         assert (item.offset, item.position, item.json()) == (0, None, 1)
 
 
+async def test_a_paused_cursor_that_is_closed_does_not_subscribe_again_while_it_is_read(
+    carillon_server_factory: Callable[..., Server],
+) -> None:
+    server = carillon_server_factory(channels={"c": carillon.Channel(history_size=6000)})
+    first = server.publish("c", 0)
+    server.publish_many([("c", n) for n in range(5000)])
+    cursor = await server.subscribe("c", since=first).open()
+    await asyncio.to_thread(wait_until, lambda: not server.channels())  # its queue fills: nobody reads
+    await cursor.aclose()
+    assert len([item async for item in cursor]) >= 4096
+    assert server.channels() == {}
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "named"),
+    [(42, "", "code: 42"), (5000, "", "code: 5000"), ("3000", "", "code"), (3000, "x" * 124, "reason")],
+)
+def test_a_close_that_cannot_be_sent_is_refused(
+    carillon_server: Server, code: int, reason: str, named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        carillon_server.disconnect("nobody", code, reason)
+    assert carillon_server.disconnect("nobody", 3000, "x" * 123) is False
+
+
 async def test_handles_that_outlive_the_server_raise() -> None:
     server = Server().start()
     cursor = server.subscribe("c")
