@@ -125,6 +125,15 @@ async def test_a_request_without_an_answer_says_that_its_outcome_is_unknown() ->
             await client.publish("c", 1)
 
 
+@pytest.mark.parametrize(
+    "body", ["<html>", "[]", "{}", '{"result":[]}', '{"error":[]}', '{"result":{"presence":7}}']
+)
+async def test_an_answer_to_a_request_that_cannot_be_read_is_an_error(body: str) -> None:
+    async with http_server(response("200 OK", body)) as url, carillon.connect(url, transport="sse") as client:
+        with pytest.raises(carillon.CommandError, match=r"cannot be read|neither"):
+            await client.presence("c")
+
+
 @pytest.mark.parametrize("transport", ["ws", "poll"])
 async def test_a_cut_before_the_answer_says_that_the_outcome_is_unknown(transport: Transport) -> None:
     async def cut(peer: Peer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
 
@@ -22,11 +22,14 @@ from . import raw_json
 from .http_source import http_client
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from ..lifetime import Lifetime
     from ..payload import Publication
     from .settings import Settings
+
+
+T = TypeVar("T")
 
 
 class HttpApi:
@@ -52,21 +55,19 @@ class HttpApi:
         }
         head = json.dumps(fields)[:-1].encode()
         body = b',"data":' + bytes(payload) if is_json else b',"b64data":"' + base64.b64encode(payload) + b'"'
-        text, start = await self._call("publish", head + body + b"}")
-        result = {name: value for name, value, _, _ in raw_json.members(text, start)}
-        return Position(result.get("offset", 0), result.get("epoch", ""))
+        return await self._call("publish", head + body + b"}", _position_result)
 
     async def history(self, channel: str, limit: int, since: Position | None, reverse: bool) -> History:
         """Reads the log."""
-        text, start = await self._call("history", history_request(channel, limit, since, reverse).encode())
-        return history_result(text, start, channel)
+        body = history_request(channel, limit, since, reverse).encode()
+        return await self._call("history", body, lambda text, start: history_result(text, start, channel))
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Asks who is there."""
-        text, start = await self._call("presence", json.dumps({"channel": channel}).encode())
-        return presence_result({name: value for name, value, _, _ in raw_json.members(text, start)})
+        body = json.dumps({"channel": channel}).encode()
+        return await self._call("presence", body, lambda text, start: presence_result(_fields(text, start)))
 
-    async def _call(self, method: str, body: bytes) -> tuple[str, int]:
+    async def _call(self, method: str, body: bytes, read: Callable[[str, int], T]) -> T:
         headers = {"Content-Type": "application/json"}
         if self._settings.api_key:
             headers["X-API-Key"] = self._settings.api_key
@@ -93,12 +94,28 @@ class HttpApi:
             raise CommandError(401, "the HTTP API wants its key: give api_key")
         if response.status_code != 200:
             raise CommandError(response.status_code, response.text.strip() or response.reason_phrase)
-        for name, value, start, _ in raw_json.members(response.text):
-            if name == "error":
-                raise command_error(value)
-            if name == "result":
-                return response.text, start
+        try:
+            for name, value, start, _ in raw_json.members(response.text):
+                if name == "error":
+                    raise command_error(value)
+                if name == "result":
+                    return read(response.text, start)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, CarillonError):
+                raise
+            raise CommandError(
+                200, f"the answer cannot be read ({error!r}): is this a Carillon server?"
+            ) from error
         raise CommandError(200, "the answer holds neither a result nor an error")
+
+
+def _fields(text: str, start: int) -> dict[str, Any]:
+    return {name: value for name, value, _, _ in raw_json.members(text, start)}
+
+
+def _position_result(text: str, start: int) -> Position:
+    result = _fields(text, start)
+    return Position(result.get("offset", 0), result.get("epoch", ""))
 
 
 def command_error(error: Mapping[str, Any]) -> CommandError | PositionError:
