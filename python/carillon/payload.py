@@ -97,7 +97,8 @@ def json_text(payload: Buffer) -> bytes:
     """
     text = bytes(payload)
     try:
-        _json.loads(text.decode(), parse_constant=_refuse)
+        # Numbers of any length are JSON; Python would refuse to convert some.
+        _json.loads(text.decode(), parse_constant=_refuse, parse_int=str, parse_float=str)
     except (ValueError, RecursionError) as error:
         raise ValueError(
             f"data: is not valid JSON ({error}); pass bytes without json=True to send them as they are"
