@@ -5,10 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
-import itertools
+import functools
 import json
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -28,9 +26,12 @@ from ..position import Position
 from . import raw_json
 from .base import NetworkSource
 from .http_api import command_error, history_request, history_result, presence_result
+from .outbox import Outbox, Reply
 from .reconnect import Reconnect, Refused, Unreadable, retry_after_s
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+
     from ..lifetime import Lifetime
     from ..payload import Publication
     from .settings import Settings
@@ -39,27 +40,6 @@ _PING_SLACK_S = 10.0  # what a ping may be late before the connection counts as 
 _RESUBSCRIBE = 2500  # unsubscribe codes from here on ask us to come back
 _STATE_INVALIDATED = 2502
 _MESSAGE_TOO_BIG = 1009
-_MESSAGE_BYTES = 32 * 1024  # of commands that go together; half of what a server takes by default
-
-Reply = dict[str, tuple[Any, int]]  # member of the reply -> its value, and where it begins in the text
-OnReply = Callable[[str, Reply], None]
-
-
-@dataclass
-class _Command:
-    """One that waits for its answer.
-
-    Attributes:
-        size: Of its text, bytes.
-        on_reply: Takes the answer.
-        waiter: Whoever waits for it, if there is one.
-        source: The subscription that it is for, if there is one.
-    """
-
-    size: int
-    on_reply: OnReply
-    waiter: asyncio.Future[Any] | None = None
-    source: _WebSocketSource | None = None
 
 
 class WebSocketTransport:
@@ -78,12 +58,7 @@ class WebSocketTransport:
         self._is_started = False
         self._is_connected = False  # there is a socket to write to
         self._is_ready = lifetime.event()
-        self._ids = itertools.count(1)
-        self._waiting: dict[int, _Command] = {}
-        self._outgoing: dict[int, bytes] = {}  # not sent yet, by the ids of the commands
-        self._has_outgoing = asyncio.Event()
-        self._together_bytes = _MESSAGE_BYTES
-        self._longest: tuple[int, list[int]] = 0, []  # message sent over this connection: size, commands
+        self._outbox = Outbox()
         self._silence_s: float | None = settings.open_timeout
         self._heard_at = 0.0  # the newest message, by the clock of the loop
         self._is_filling = False  # a reader should get a turn of the loop
@@ -156,39 +131,20 @@ class WebSocketTransport:
             else:
                 waiter.set_result(read(text, reply))
 
-        number = self._request(body, on_reply, waiter=waiter)
+        number = self._outbox.add(body, on_reply, waiter=waiter)
         patience_s = self._settings.open_timeout
         try:
             async with asyncio.timeout(patience_s):
                 return await waiter
         except TimeoutError:
             url = self._settings.base_url
-            if number in self._outgoing:
+            if self._outbox.is_unsent(number):
                 raise ConnectError(f"{url} took nothing within {patience_s:g} s: it was not sent") from None
             raise CommandTimeout(
                 f"{url} did not answer within {patience_s:g} s: the command may be done, or not"
             ) from None
         finally:
-            self._waiting.pop(number, None)
-            self._outgoing.pop(number, None)
-
-    def _request(
-        self,
-        body: str,
-        on_reply: OnReply,
-        *,
-        waiter: asyncio.Future[Any] | None = None,
-        source: _WebSocketSource | None = None,
-    ) -> int:
-        number = next(self._ids)
-        text = f'{{"id":{number},{body}}}'.encode()
-        self._waiting[number] = _Command(len(text), on_reply, waiter, source)
-        self._send(number, text)
-        return number
-
-    def _send(self, number: int, text: bytes) -> None:
-        self._outgoing[number] = text
-        self._has_outgoing.set()
+            self._outbox.drop(number)
 
     # The connection.
 
@@ -218,11 +174,10 @@ class WebSocketTransport:
         """Talks over a new connection until it ends, and tells what waited for answers over it."""
         self._is_connected = True
         self._silence_s = self._settings.open_timeout
-        self._longest = 0, []
         cut = ConnectionClosed(0, "the connection was cut before the answer came: it may be done, or not")
         try:
             hello = json.dumps({"name": self._settings.name})
-            self._request(f'"connect":{hello}', self._on_connect)
+            self._outbox.add(f'"connect":{hello}', self._on_connect)
             for source in self._sources.values():
                 self.resume(source)
             await _first_error(self._read(socket), self._write(socket), self._watch())
@@ -230,7 +185,7 @@ class WebSocketTransport:
             if closed.sent is not None and not closed.rcvd_then_sent:
                 raise Unreadable(f"a message cannot be read: {closed.sent.reason}") from None
             end = _closed_by_server(closed)
-            if end.code == _MESSAGE_TOO_BIG and self._can_send_less():
+            if end.code == _MESSAGE_TOO_BIG and self._can_go_on():
                 raise Refused("a message was longer than the server takes") from None
             if not _is_final(end.code):
                 raise Refused(end.reason) from None
@@ -267,64 +222,32 @@ class WebSocketTransport:
     async def _write(self, socket: ClientConnection) -> None:
         with contextlib.suppress(SocketClosed):  # the reader takes what came before the end, and tells it
             while True:
-                await self._has_outgoing.wait()
-                self._has_outgoing.clear()
-                while self._outgoing:
-                    await socket.send(self._next_message(), text=True)
+                await socket.send(await self._outbox.message(), text=True)
 
-    def _next_message(self) -> bytes:
-        """As many commands as may go together."""
-        numbers: list[int] = []
-        size = 0
-        for number, text in self._outgoing.items():
-            if numbers and size + len(text) > self._together_bytes:
-                break
-            numbers.append(number)
-            size += len(text) + 1
-        if size > self._longest[0]:
-            self._longest = size, numbers
-        return b"\n".join([self._outgoing.pop(number) for number in numbers])
-
-    def _can_send_less(self) -> bool:
-        """A message of ours was too long for the server. False: nothing can be done about it.
-
-        No shorter message can have been too long, so it was the longest. Its commands go one by one from now
-        on. If it was a single command, that one ends, and nothing else does.
-        """
-        _, numbers = self._longest
-        if len(numbers) > 1:
-            self._together_bytes = 0
-            return True
-        if not numbers:
-            return False
-        command = self._waiting.pop(numbers[0], None)
+    def _can_go_on(self) -> bool:
+        """A message of ours was too long for the server. What was in it alone ends, and nothing else does."""
+        command = self._outbox.send_less()
         if command is None:
-            return True  # its caller has given up, so that it is not sent again
-        remedy = "more than the server takes in one WebSocket message (limits.message_bytes, "
-        remedy += "websocket.message_size_limit): raise it"
-        if command.waiter is not None and not command.waiter.done():
-            command.waiter.set_exception(
-                PayloadTooLarge(
-                    f"{command.size:,} bytes are {remedy}, or publish over the HTTP API (api_key), "
-                    "which takes limits.publication_bytes"
-                )
+            return True  # the commands of that message go one by one now, or their callers have given up
+        told = f"{command.size:,} bytes are more than the server takes in one WebSocket message "
+        told += "(limits.message_bytes, websocket.message_size_limit): raise it"
+        command.fail(
+            PayloadTooLarge(
+                f"{told}, or publish over the HTTP API (api_key), which takes limits.publication_bytes"
             )
-        elif command.source is not None:
-            self._refuse(command.source, _MESSAGE_TOO_BIG, f"{command.size:,} bytes are {remedy}")
-        return command.waiter is not None or command.source is not None
+        )
+        if command.refuse is not None:
+            command.refuse(_MESSAGE_TOO_BIG, told)
+        return command.waiter is not None or command.refuse is not None
 
     def _lost(self, cut: ConnectionClosed) -> None:
         """The connection is gone: what waited for an answer over it is told."""
         self.client_id = None
         self._is_connected = False
         self._is_ready.clear()
-        self._outgoing.clear()
         for source in self._sources.values():
             source.state = _State.IDLE
-        waiting, self._waiting = self._waiting, {}
-        for command in waiting.values():
-            if command.waiter is not None and not command.waiter.done():
-                command.waiter.set_exception(cut)
+        self._outbox.lost(cut)
 
     def _on_connect(self, _: str, reply: Reply) -> None:
         if "error" in reply:
@@ -344,11 +267,11 @@ class WebSocketTransport:
         reply: Reply = {name: (value, start) for name, value, start, _ in raw_json.members(text)}
         if not reply:
             if self._has_pongs:
-                self._send(0, b"{}")  # under one number: of several pings that wait, one is answered
+                self._outbox.add_pong()
         elif "push" in reply:
             self._on_push(text, *reply["push"])
         elif "id" in reply:
-            command = self._waiting.pop(reply["id"][0], None)
+            command = self._outbox.answered(reply["id"][0])
             if command is not None:
                 command.on_reply(text, reply)
 
@@ -373,7 +296,7 @@ class WebSocketTransport:
     def pause(self, source: _WebSocketSource) -> None:
         """Ends delivery for now; the position stays with the feed."""
         if self._is_connected and source.state is not _State.IDLE:
-            self._request(f'"unsubscribe":{{"channel":{json.dumps(source.feed.channel)}}}', _ignore)
+            self._outbox.add(f'"unsubscribe":{{"channel":{json.dumps(source.feed.channel)}}}', _ignore)
         source.state = _State.IDLE
 
     def resume(self, source: _WebSocketSource) -> None:
@@ -401,7 +324,8 @@ class WebSocketTransport:
             else:
                 self._on_subscribed(source, since is not None, text, *reply["subscribe"])
 
-        self._request(f'"subscribe":{json.dumps(wish)}', on_reply, source=source)
+        refuse = functools.partial(self._refuse, source)
+        self._outbox.add(f'"subscribe":{json.dumps(wish)}', on_reply, refuse=refuse)
 
     def _on_subscribed(
         self, source: _WebSocketSource, was_asked: bool, text: str, result: dict[str, Any], start: int
