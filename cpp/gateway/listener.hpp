@@ -9,9 +9,9 @@
 #include <system_error>
 #include <vector>
 
-#include "gateway/admission.hpp"
 #include "gateway/descriptor.hpp"
 #include "gateway/hold_point.hpp"
+#include "loop/admission.hpp"
 
 namespace carillon {
 

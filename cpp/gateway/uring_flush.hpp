@@ -3,14 +3,14 @@
 #include <memory>
 #include <string>
 
-#include "gateway/flush.hpp"
+#include "gateway/send_flush.hpp"
 
 namespace carillon {
 
 /// All sends of a turn handed to the kernel in batches, through io_uring: one system call for up to 1,024
 /// connections. Only failures and short sends are looked at; nothing is under way when a call returns.
 /// Belongs to the thread that makes it.
-class UringFlush final : public Flush {
+class UringFlush final : public SendFlush {
  public:
   /// Null where the kernel is older than Linux 6.1, a container forbids io_uring, or the build had no header
   /// for it; `why_not` says which.

@@ -1,5 +1,4 @@
-#include "gateway/flush.hpp"
-#include "doubles/virtual_clock.hpp"
+#include "gateway/send_flush.hpp"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -11,6 +10,7 @@
 #include <random>
 #include <thread>
 
+#include "doubles/virtual_clock.hpp"
 #include "gateway/uring_flush.hpp"
 #include "hub/hub.hpp"
 #include "store/memory_store.hpp"

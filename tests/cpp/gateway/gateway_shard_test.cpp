@@ -81,15 +81,15 @@ struct GatewayShardTest : testing::TestWithParam<bool> {
   BeastHttp http;
   Limits limits;
   Heartbeat heartbeat;
-  GatewayShared shared{.hub = hub,
-                       .access = access,
-                       .origins = origins,
-                       .handler = pages,
-                       .http = http,
-                       .random = random,
-                       .limits = limits,
-                       .heartbeat = heartbeat,
-                       .version = "test"};
+  GatewayShared shared{{.hub = hub,
+                        .access = access,
+                        .origins = origins,
+                        .handler = pages,
+                        .http = http,
+                        .random = random,
+                        .limits = limits,
+                        .heartbeat = heartbeat,
+                        .version = "test"}};
   GatewayShard gateway_shard{0, shared, {}, [](GatewayShard&, const char* what) { ADD_FAILURE() << what; }};
   std::vector<int> far_ends;
 };

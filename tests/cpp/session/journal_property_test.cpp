@@ -425,7 +425,7 @@ std::vector<std::string> Story::play() {
                                                              {"live", "b"},
                                                              {"a", "b", "live", "notices"}};
   if (setting.loses_a_frame) {
-    world.loses = [this, left = 1](const Slice& slice) mutable {
+    world.network.loses = [this, left = 1](const Slice& slice) mutable {
       return !slice.bytes().empty() && chance.one_in(20) && left-- > 0;
     };
   }
@@ -447,7 +447,7 @@ std::vector<std::string> Story::play() {
     world.run();
   }
   world.advance(3'000);  // polls come back
-  world.loses = nullptr;
+  world.network.loses = nullptr;
 
   const Ledger before = world.ledger();
   if (!before.is_balanced()) complain("the ledger does not balance while connections are open");
@@ -546,7 +546,7 @@ TEST(Journals, ALostFrameIsFound) {
     Story lossy({.seed = seed, .cuts_while_clogged = false, .loses_a_frame = true});
     EXPECT_TRUE(was_clean) << seed;
     const bool is_found = !lossy.play().empty();
-    if (lossy.world.lost == 0) continue;
+    if (lossy.world.network.lost == 0) continue;
     ++lost;
     EXPECT_TRUE(is_found) << "CARILLON_SEED=" << seed;
   }

@@ -261,13 +261,13 @@ TEST(Poll, ADrainEndsAConnectionWhoseAnswerIsOnItsWay) {
   HttpClient client(world);
   client.request("GET", "/poll?channel=a");
   world.run();
-  client.connection->kernel.room = 10;
+  client.kernel().room = 10;
   world.publish("a", "1");
   world.run();
   world.is_draining = true;
   world.lanes[0]->shard.bind_to_this_thread();
   client.connection->session->drain();
-  client.connection->kernel.room = Kernel::kAll;
+  client.kernel().room = Kernel::kAll;
   world.run();
   EXPECT_EQ(body_of(client)["publications"].size(), 1U);
   EXPECT_TRUE(client.is_ended) << "nobody would ask it again";

@@ -24,9 +24,7 @@ class Log final : public ConnectionLog {
 };
 
 struct Records : ::testing::Test {
-  explicit Records(WorldOptions options = {}) : world(std::move(options)) {
-    world.lanes[0]->context->log = &log;
-  }
+  explicit Records(WorldOptions options = {}) : world(std::move(options)) { world.shared.log = &log; }
   [[nodiscard]] const SessionCounters& counters() const { return world.lanes[0]->counters; }
   Log log;  // outlives the sessions
   World world;
@@ -50,7 +48,6 @@ TEST_F(Records, ATakeoverIsNoCloseAndTheNextOneHasTheRecord) {
   log.lines.clear();
   ASSERT_TRUE(world.take_over());
   EXPECT_TRUE(log.lines.empty()) << "they are still there";
-  world.lanes[0]->context->log = &log;
   world.advance(5'000);
   socket.cut();
   world.run();

@@ -11,18 +11,18 @@ Client::Client(World& its_world, std::size_t lane, bool is_over_limit) : world(i
   world.attach(*this, lane, is_over_limit);
 }
 
-Client::~Client() {
-  if (connection == nullptr) return;
-  connection->client = nullptr;
-  world.cut(*connection);
-}
+Client::~Client() { cut(); }
 
 void Client::write(std::string_view bytes, std::size_t piece) {
-  if (connection != nullptr) world.deliver(*connection, bytes, piece);
+  if (socket != nullptr) world.deliver(*this, bytes, piece);
 }
 
 void Client::cut() {
-  if (connection != nullptr) world.cut(*connection);
+  if (socket == nullptr) return;
+  socket->is_reset = true;
+  socket->client = nullptr;
+  connection = nullptr;
+  world.notice(*std::exchange(socket, nullptr));
 }
 
 std::optional<Response> take_head(std::string& bytes) {
@@ -198,10 +198,9 @@ void WsClient::on_bytes(std::string_view bytes) {
         if (reply.empty()) {
           ++heartbeats;
           EXPECT_EQ(payload, "{}");
-          if (answers_heartbeats && connection != nullptr) {  // the far end answers when it gets to it
-            std::string frame;
-            append_ws_client_frame(frame, WsOpcode::text, true, 7, "{}");
-            connection->unread.append(frame);
+          if (answers_heartbeats && socket != nullptr) {  // the far end answers when it gets to it
+            append_ws_client_frame(socket->inbox, WsOpcode::text, true, 7, "{}");
+            socket->has_news = true;
           }
         } else if (reply.contains("push")) {
           pushes.push_back(reply["push"]);

@@ -32,12 +32,14 @@ class Client {
   void cut();
   [[nodiscard]] bool is_open() const { return connection != nullptr; }
   [[nodiscard]] bool is_clogged() const { return connection != nullptr && connection->outlet.is_clogged; }
-  [[nodiscard]] Kernel& kernel() const { return connection->kernel; }
+  [[nodiscard]] Kernel& kernel() const { return socket->kernel; }
   virtual void on_bytes(std::string_view bytes) = 0;
 
   World& world;
-  TestConnection* connection = nullptr;  // null once it is gone
-  bool is_ended = false;                 // the server has closed its end
+  FakeSocket* socket = nullptr;      // null once it is gone
+  Connection* connection = nullptr;  // the same
+  bool is_ended = false;             // the server has closed its end
+  bool ends_with_server = true;      // closes its own end then
 };
 
 struct Response {

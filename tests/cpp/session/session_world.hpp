@@ -18,39 +18,18 @@
 #include "doubles/seeded_random.hpp"
 #include "doubles/virtual_clock.hpp"
 #include "hub/hub.hpp"
+#include "loop/event_loop.hpp"
+#include "session/fake_sockets.hpp"
 #include "session/plain_http.hpp"
 #include "session/session.hpp"
 
-// A deterministic world for the sessions: virtual clock, seeded chance, the real store, hub, shards and turn
-// output, and in place of sockets a kernel per connection that takes as little as a test wants. A turn goes
-// as the gateway's does. What the kernel took has arrived: the clients (session_clients.hpp) parse it byte by
-// byte.
+// A deterministic world for the sessions: virtual clock, seeded chance, the real store, hub and event loops,
+// over fake sockets (fake_sockets.hpp). The clients (session_clients.hpp) parse what arrives byte by byte.
 
 namespace carillon::testing {
 
 class World;
 class Client;
-struct Lane;
-
-/// What the operating system does for one connection.
-struct Kernel {
-  static constexpr std::size_t kAll = static_cast<std::size_t>(-1);
-  std::size_t room = kAll;  ///< takes so many bytes, then no more until there is room again
-  std::size_t most = kAll;  ///< takes a random number of bytes in [0, most] per call
-  bool is_broken = false;   ///< the next call fails
-};
-
-struct TestConnection {
-  Outlet outlet;  // first: the host finds the connection by it
-  std::unique_ptr<Session> session;
-  Lane* lane = nullptr;
-  Client* client = nullptr;
-  Kernel kernel;
-  std::string unread;  // waits while reading is paused
-  bool is_reading_paused = false;
-  bool is_close_wanted = false;
-  bool is_gone = false;
-};
 
 /// Access that can take its time, as hooks do.
 class SlowAccess final : public Access {
@@ -81,16 +60,14 @@ class SlowAccess final : public Access {
   Access& rules_;
 };
 
-/// One shard with its connections.
+/// One event loop.
 struct Lane {
   Lane(World& world, std::uint32_t index);
-  SessionCounters counters;
-  Shard shard;
-  TurnOutput output;
-  std::unique_ptr<SessionContext> context;
-  std::vector<std::unique_ptr<TestConnection>> connections;
-  std::vector<std::unique_ptr<TestConnection>> graveyard;
-  std::vector<std::unique_ptr<Session>> replaced;
+  FakeSockets sockets;
+  EventLoop loop;
+  Shard& shard;
+  TurnOutput& output;
+  const SessionCounters& counters;
 };
 
 struct WorldOptions {
@@ -101,6 +78,7 @@ struct WorldOptions {
   bool is_insecure = true;
   Limits limits;
   Heartbeat heartbeat;
+  Millis tick_ms = 1;  ///< of the timer wheels
 };
 
 /// A rule for the world's channels: the defaults, but for what `change` changes.
@@ -110,10 +88,12 @@ inline ChannelRules::Rule rule(std::string pattern, const std::function<void(Cha
   return {std::move(pattern), options};
 }
 
-class World final : private ConnectionHost {
+class World final {
  public:
   explicit World(WorldOptions world_options = {});
-  ~World() override;
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
 
   // ---- what stands around the sessions
   const WorldOptions options;
@@ -127,21 +107,19 @@ class World final : private ConnectionHost {
   OriginPolicy origins;
   TestHandler handler;
   PlainHttp http;
-  std::atomic<bool> is_draining{false};
-  int handshakes_over = 0;  // told more than once for some
+  LoopShared shared;
+  Entrance entrance;
+  std::atomic<bool>& is_draining = entrance.is_draining;
+  FakeNetwork network;
   std::vector<std::unique_ptr<Lane>> lanes;
-  /// Called for every slice with entries that leaves whole; true: the bytes are lost on the way, yet claimed
-  /// as sent.
-  std::function<bool(const Slice&)> loses;
-  std::size_t lost = 0;  ///< how often
 
   // ---- acts
   void attach(Client& client, std::size_t lane, bool is_over_limit);
-  /// Bytes from the client, in pieces of at most `piece` bytes.
-  void deliver(TestConnection& connection, std::string_view bytes, std::size_t piece = Kernel::kAll);
-  /// The connection breaks, without a word.
-  void cut(TestConnection& connection);
-  /// One turn of every shard.
+  /// The socket's loop reads what has happened there, and what else waits.
+  void notice(FakeSocket& socket);
+  /// Bytes from the client, in pieces of at most `piece` bytes, read at once.
+  void deliver(Client& client, std::string_view bytes, std::size_t piece = Kernel::kAll);
+  /// One turn of every lane.
   void turn();
   /// Turns until nothing moves any more.
   void run();
@@ -158,22 +136,7 @@ class World final : private ConnectionHost {
   [[nodiscard]] std::size_t present(std::string_view channel);
 
  private:
-  friend struct Lane;
   void make_lanes();
-  void close(Outlet& outlet) override;
-  void replace(Outlet& outlet, std::unique_ptr<Session> successor) override;
-  void pause_reading(Outlet& outlet, bool is_paused) override;
-  void reschedule(Outlet& outlet) override;
-  void end_handshake(Outlet& /*outlet*/) override { ++handshakes_over; }
-  [[nodiscard]] std::string peer(const Outlet& /*outlet*/) const override { return "192.0.2.1:1024"; }
-
-  bool turn(Lane& lane);
-  bool flush_rest(TestConnection& connection);
-  void flush(Lane& lane);
-  std::size_t take(TestConnection& connection, std::size_t offered);
-  void settle(Lane& lane);
-  void drop(TestConnection& connection);
-  [[nodiscard]] Millis deadline_of(const TestConnection& connection) const;
 };
 
 }  // namespace carillon::testing

@@ -119,7 +119,7 @@ TEST(WebSocketRpc, APublicationThatIsLargerThanAReplyMayBeComesAlone) {
   WsClient ann(world);
   ann.connect("?user=ann");
   add_members(world, "a", {"ann"});
-  for (int i = 0; i < 2; ++i) world.publish("a", '"' + std::string(3'000, 'x') + '"');
+  for (int i = 0; i < 2; ++i) world.publish("a", Json(std::string(3'000, 'x')).dump());
   world.run();
   const Json inbox = rpc(ann, "carillon.inbox")["rpc"]["data"];
   ASSERT_EQ(inbox["items"].size(), 1U);

@@ -1,4 +1,4 @@
-#include "gateway/timer_wheel.hpp"
+#include "loop/timer_wheel.hpp"
 
 #include <algorithm>
 
@@ -7,8 +7,8 @@ namespace carillon {
 void TimerWheel::schedule(Connection& connection, Millis deadline_ms) {
   if (deadline_ms == kNoDeadline) return;
   const Millis furthest = last_tick_ + static_cast<Millis>(kSlots) - 1;
-  const Millis tick = std::clamp(deadline_ms / kTickMs + 1, last_tick_ + 1, furthest);
-  const Millis looked_at_ms = tick * kTickMs;
+  const Millis tick = std::clamp((deadline_ms + tick_ms_ - 1) / tick_ms_, last_tick_ + 1, furthest);
+  const Millis looked_at_ms = tick * tick_ms_;
   if (connection.wheel_slot >= 0) {
     if (connection.scheduled_ms <= looked_at_ms) return;
     remove(connection);
@@ -36,7 +36,7 @@ void TimerWheel::remove(Connection& connection) {
 }
 
 void TimerWheel::advance(Millis now_ms, std::vector<Connection*>& due) {
-  const Millis now_tick = now_ms / kTickMs;
+  const Millis now_tick = now_ms / tick_ms_;
   // After a long pause of the process every slot is due once, not once for each missed round.
   last_tick_ = std::max(last_tick_, now_tick - static_cast<Millis>(kSlots));
   while (last_tick_ < now_tick) {

@@ -1,4 +1,4 @@
-#include "gateway/flush.hpp"
+#include "gateway/send_flush.hpp"
 
 #include <sys/socket.h>
 #include <sys/syscall.h>
@@ -26,13 +26,14 @@ std::int64_t send_now(int descriptor, const char* data, std::size_t bytes) {
   return ::syscall(SYS_sendto, descriptor, data, bytes, kFlags, nullptr, 0);
 }
 
-bool is_broken(int error) {
-  return error != EAGAIN && error != EWOULDBLOCK && error != EINTR && error != ENOBUFS;
+}  // namespace
+
+std::int64_t SendFlush::send(const Outlet& outlet, std::string_view bytes) {
+  const std::int64_t sent = send_now(outlet.descriptor, bytes.data(), bytes.size());
+  return sent < 0 ? -errno : sent;
 }
 
-/// Sends the list of slices; `total` tells how many bytes there were. Negative: the errno of a broken
-/// connection.
-std::int64_t send_list(const Slice& first, std::size_t& total) {
+std::int64_t SendFlush::send_list(const Slice& first, std::size_t& total) {
   std::int64_t taken = 0;
   bool is_full = false;
   const Slice* next = &first;
@@ -59,15 +60,13 @@ std::int64_t send_list(const Slice& first, std::size_t& total) {
   return taken;
 }
 
-}  // namespace
-
 void SendFlush::flush(TurnOutput& output, Millis now_ms, FlushReport& report) {
   for (const Slice& slice : output.slices()) {
     if (slice.outlet != nullptr) flush_one(output, slice, now_ms, report);
   }
 }
 
-void Flush::flush_one(TurnOutput& output, const Slice& first, Millis now_ms, FlushReport& report) {
+void SendFlush::flush_one(TurnOutput& output, const Slice& first, Millis now_ms, FlushReport& report) {
   const std::string_view bytes = first.bytes();
   std::size_t total = bytes.size();
   std::int64_t result = 0;
@@ -80,31 +79,6 @@ void Flush::flush_one(TurnOutput& output, const Slice& first, Millis now_ms, Flu
   }
   if (result != static_cast<std::int64_t>(total)) return account_short(output, first, result, now_ms, report);
   account_whole(first, report);
-}
-
-void Flush::account_short(TurnOutput& output, const Slice& first, std::int64_t result, Millis now_ms,
-                          FlushReport& report) {
-  output.account_part(first, result < 0 ? 0 : static_cast<std::size_t>(result), now_ms);
-  const bool is_lost = result < 0 && is_broken(static_cast<int>(-result));
-  (is_lost ? report.broken : report.clogged).push_back(first.outlet);
-}
-
-bool Flush::flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) {
-  const std::string_view rest = outlet.rest_view();
-  if (!rest.empty()) {
-    const std::int64_t sent = send_now(outlet.descriptor, rest.data(), rest.size());
-    if (sent < 0) {
-      if (is_broken(errno)) report.broken.push_back(&outlet);
-      return false;
-    }
-    if (sent > 0) outlet.progress_ms = now_ms;
-    outlet.rest_sent += static_cast<std::uint32_t>(sent);
-    if (static_cast<std::size_t>(sent) < rest.size()) return false;
-  }
-  outlet.rest.reset();
-  outlet.rest_sent = 0;
-  outlet.is_clogged = false;
-  return true;
 }
 
 }  // namespace carillon

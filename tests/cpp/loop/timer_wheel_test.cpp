@@ -1,4 +1,4 @@
-#include "gateway/timer_wheel.hpp"
+#include "loop/timer_wheel.hpp"
 
 #include <gtest/gtest.h>
 

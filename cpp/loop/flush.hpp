@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "env/clock.hpp"
@@ -19,18 +21,20 @@ struct FlushReport {
   }
 };
 
-/// Sends what a turn has laid out. One object per shard, on its thread.
+/// Sends what a turn has laid out. One object per event loop, on its thread.
 class Flush {
  public:
   virtual ~Flush() = default;
   /// Sends every outlet's slices, accounts for them in `output`, and adds to `report`.
   virtual void flush(TurnOutput& output, Millis now_ms, FlushReport& report) = 0;
   /// Sends what an earlier turn left over. True: nothing is left, and the outlet is not clogged any more.
-  static bool flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report);
+  bool flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report);
 
  protected:
-  /// Sends one outlet's slices, of which `first` is the first, with a call of its own.
-  static void flush_one(TurnOutput& output, const Slice& first, Millis now_ms, FlushReport& report);
+  /// Sends what the kernel takes at once: so many bytes, or the errno, negative.
+  virtual std::int64_t send(const Outlet& outlet, std::string_view bytes) = 0;
+  /// Does this errno mean that the connection is gone?
+  [[nodiscard]] static bool is_broken(int error);
   /// Accounts for an outlet whose send took less than all: `result` bytes, or the errno, negative.
   static void account_short(TurnOutput& output, const Slice& first, std::int64_t result, Millis now_ms,
                             FlushReport& report);
@@ -39,12 +43,6 @@ class Flush {
     TurnOutput::account_all(first);
     if (first.outlet->wants_empty_notice) report.emptied.push_back(first.outlet);
   }
-};
-
-/// One non-blocking `send` (or `sendmsg`, for several slices) per connection and turn.
-class SendFlush final : public Flush {
- public:
-  void flush(TurnOutput& output, Millis now_ms, FlushReport& report) override;
 };
 
 }  // namespace carillon

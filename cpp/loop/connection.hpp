@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -39,5 +40,11 @@ struct Connection {
   bool is_saved = false;     // written down, for another process to take it
   bool is_gone = false;
 };
+
+inline Connection& connection_of(Outlet& outlet) {
+  // The outlet is the connection's first member.
+  static_assert(offsetof(Connection, outlet) == 0);
+  return *reinterpret_cast<Connection*>(&outlet);
+}
 
 }  // namespace carillon

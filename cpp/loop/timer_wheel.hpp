@@ -3,7 +3,7 @@
 #include <array>
 #include <vector>
 
-#include "gateway/connection.hpp"
+#include "loop/connection.hpp"
 
 namespace carillon {
 
@@ -15,7 +15,10 @@ class TimerWheel {
   static constexpr Millis kTickMs = 50;
   static constexpr std::size_t kSlots = 1'024;
 
-  explicit TimerWheel(Millis now_ms) : last_tick_(now_ms / kTickMs) {}
+  explicit TimerWheel(Millis now_ms, Millis tick_ms = kTickMs)
+      : tick_ms_(tick_ms), last_tick_(now_ms / tick_ms) {}
+
+  [[nodiscard]] Millis tick_ms() const { return tick_ms_; }
 
   /// Looks at the connection at `deadline_ms`, unless it will be looked at earlier anyway.
   void schedule(Connection& connection, Millis deadline_ms);
@@ -25,6 +28,7 @@ class TimerWheel {
   void advance(Millis now_ms, std::vector<Connection*>& due);
 
  private:
+  const Millis tick_ms_;
   std::array<Connection*, kSlots> slots_{};
   Millis last_tick_;
 };

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <cstddef>
+#include <string>
+
+#include "env/clock.hpp"
+#include "session/session_state.hpp"
+
+namespace carillon {
+
+/// A connection, written down, but for its descriptor.
+struct ConnectionState {
+  SessionState session;
+  std::string rest;  ///< of what is to leave
+  bool is_clogged = false;
+  bool wants_empty_notice = false;
+  bool is_reading_paused = false;
+  bool has_peer_closed = false;
+  bool is_close_wanted = false;
+  bool is_lingering = false;
+  Millis stalled_ms = 0;      ///< clogged: since the kernel last took something
+  Millis linger_left_ms = 0;  ///< lingering
+  std::size_t listener = 0;   ///< 0: that of the configuration; then the further ones
+};
+
+}  // namespace carillon

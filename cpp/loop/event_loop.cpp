@@ -1,0 +1,341 @@
+#include "loop/event_loop.hpp"
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <exception>
+#include <utility>
+
+#include "protocol/centrifuge_codes.hpp"
+#include "session/http_session.hpp"
+
+namespace carillon {
+
+namespace {
+constexpr std::size_t kReadBytes = 64 * 1024;
+constexpr std::size_t kEventsPerCall = 64;
+constexpr std::size_t kEventsPerTurn = 512;
+}  // namespace
+
+EventLoop::EventLoop(std::uint32_t index, LoopShared& shared, Sockets& sockets, const Clock& machine,
+                     TurnLimits turn_limits, Millis tick_ms, std::function<void()> wake)
+    : shared_(shared),
+      sockets_(sockets),
+      clock_(machine),
+      shard_(index, turn_limits, clock_, std::move(wake)),
+      output_(shard_),
+      wheel_(clock_.now_ms(), tick_ms),
+      buffer_(kReadBytes) {}
+
+EventLoop::~EventLoop() = default;
+
+SessionContext& EventLoop::context_of(const Entrance& entrance) {
+  if (contexts_.size() <= entrance.number) contexts_.resize(entrance.number + 1);
+  std::unique_ptr<SessionContext>& context = contexts_[entrance.number];
+  if (!context) {
+    context = std::make_unique<SessionContext>(
+        SessionContext{shared_.hub, shard_, output_, *this, shared_.access, shared_.origins, shared_.handler,
+                       shared_.http, clock_, shared_.random, shared_.limits, shared_.heartbeat, counters_,
+                       entrance.is_draining, shared_.version, shared_.log});
+  }
+  return *context;
+}
+
+// ---- a turn
+
+void EventLoop::turn() {
+  clock_.refresh();
+  if (is_reading_ && !is_stopping_) read_ready();  // else it would wait for one more turn of a large fan-out
+  end_turn();
+  tick_if_all_is_seen();
+}
+
+void EventLoop::take_events() {
+  if (is_reading_) {
+    clock_.refresh();
+    if (read_ready() > 0) end_turn();
+  } else {
+    end_turn();
+  }
+  tick_if_all_is_seen();
+}
+
+std::size_t EventLoop::read_ready() {
+  // Handshakes cost much more than deliveries: in a storm of them the others are not to wait for all of
+  // these.
+  const Millis until_ms = clock_.now_ms() + shared_.limits.read_ms_per_turn;
+  std::array<SocketEvent, kEventsPerCall> events;
+  std::size_t seen = 0;
+  bool is_more_there = true;
+  do {
+    const std::size_t found = sockets_.take_events(events);
+    for (std::size_t i = 0; i < found; ++i) on_event(events[i]);
+    seen += found;
+    is_more_there = found == kEventsPerCall;
+    clock_.refresh();
+  } while (is_more_there && seen < kEventsPerTurn && clock_.now_ms() < until_ms);
+  unseen_ -= is_more_there ? std::min(unseen_, seen) : unseen_;
+  return seen;
+}
+
+void EventLoop::on_event(const SocketEvent& event) {
+  Connection& connection = *event.connection;
+  if (connection.is_gone) return;
+  // Before anything is sent: a send would take the error away.
+  if (event.is_broken) return drop_broken(connection);
+  Outlet& outlet = connection.outlet;
+  if (event.is_writable && outlet.is_clogged) {
+    if (flush_->flush_rest(outlet, clock_.now_ms(), report_)) {
+      count_clogged(connection);
+      outlet.wants_empty_notice = false;
+      outlet.session->on_outlet_empty();
+      if (connection.is_close_wanted) settle_later(connection);
+    }
+  }
+  if (event.is_hung_up) connection.has_hangup = true;
+  if (event.is_readable || event.is_hung_up) {
+    if (connection.is_reading_paused) {
+      connection.has_unread = true;
+      if (event.is_hung_up) {  // what is unsent leaves first, then nobody is there any more
+        connection.has_peer_closed = connection.is_close_wanted = true;
+        settle_later(connection);
+      }
+    } else {
+      read(connection);
+    }
+  }
+}
+
+void EventLoop::read(Connection& connection) {
+  const std::ptrdiff_t count = sockets_.receive(connection.outlet.descriptor, buffer_);
+  if (count < 0) {
+    if (count == Sockets::kBroken) drop_broken(connection);
+    return;
+  }
+  if (count == 0) {
+    connection.has_peer_closed = true;
+    // What is already on its way to the peer still leaves; then nobody is there any more.
+    connection.is_close_wanted = true;
+    return settle_later(connection);
+  }
+  if (!connection.is_lingering && !connection.is_close_wanted) {
+    connection.outlet.session->on_bytes({buffer_.data(), static_cast<std::size_t>(count)});
+  }
+  // A full buffer was not all there is, and behind a hang-up stands the end: it is asked again, after the
+  // others.
+  const bool has_more = connection.has_hangup || static_cast<std::size_t>(count) == buffer_.size();
+  if (has_more && !connection.is_gone) read_later(connection);
+}
+
+void EventLoop::read_later(Connection& connection) {
+  if (std::exchange(connection.is_read_queued, true)) return;
+  read_queue_.push_back(&connection);
+}
+
+void EventLoop::read_queued() {
+  std::vector<Connection*> queue;
+  queue.swap(read_queue_);
+  for (Connection* connection : queue) {
+    connection->is_read_queued = false;
+    if (connection->is_gone) continue;
+    if (connection->is_reading_paused) {
+      connection->has_unread = true;
+    } else {
+      read(*connection);
+    }
+  }
+}
+
+void EventLoop::end_turn() {
+  if (is_reading_) read_queued();
+  shard_.turn();
+  if (is_stopping_) return output_.clear();  // everything is closed: nothing may begin any more
+  finishing_.swap(output_.finishing());
+  for (std::size_t i = 0; i < finishing_.size(); ++i) {
+    if (finishing_[i] != nullptr) finishing_[i]->finish_turn();
+  }
+  finishing_.clear();
+  flush();
+  settle();
+}
+
+bool EventLoop::has_work() {
+  if (is_stopping_) return false;
+  const bool has_unread = !read_queue_.empty() && is_reading_;
+  return shard_.has_work() || has_unread || !output_.finishing().empty() || !output_.is_empty();
+}
+
+void EventLoop::flush() {
+  // Sessions that are told of an empty outlet may write again; a third round waits for the next turn.
+  for (int round = 0; round < 2 && !output_.is_empty(); ++round) {
+    flush_->flush(output_, clock_.now_ms(), report_);
+    output_.clear();
+    FlushReport report;
+    std::swap(report, report_);
+    for (Outlet* outlet : report.broken) drop_broken(connection_of(*outlet));
+    for (Outlet* outlet : report.clogged) {
+      Connection& connection = connection_of(*outlet);
+      count_clogged(connection);
+      if (!connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
+    }
+    for (Outlet* outlet : report.emptied) {
+      if (connection_of(*outlet).is_gone) continue;
+      outlet->wants_empty_notice = false;
+      outlet->session->on_outlet_empty();
+    }
+    report.clear();
+    if (report_.broken.empty()) std::swap(report, report_);  // keeps the vectors' memory
+  }
+  for (Outlet* outlet : report_.broken) drop_broken(connection_of(*outlet));
+  report_.clear();
+}
+
+void EventLoop::settle_later(Connection& connection) {
+  if (connection.is_settling) return;
+  connection.is_settling = true;
+  settling_.push_back(&connection);
+}
+
+void EventLoop::settle() {
+  std::size_t kept = 0;
+  for (std::size_t i = 0; i < settling_.size(); ++i) {
+    Connection& connection = *settling_[i];
+    if (connection.is_cut) drop(connection);
+    if (!connection.is_gone && connection.outlet.last_slice != nullptr) {  // the next flush comes first
+      settling_[kept++] = &connection;
+      continue;
+    }
+    connection.is_settling = false;
+    if (connection.is_gone || !connection.is_close_wanted || connection.outlet.is_clogged) continue;
+    if (connection.has_peer_closed) {
+      drop(connection);
+    } else if (!connection.is_lingering) {
+      begin_linger(connection);
+    }
+  }
+  settling_.resize(kept);
+  replaced_.clear();
+  for (const auto& connection : graveyard_) sockets_.close(connection->outlet.descriptor);
+  graveyard_.clear();
+}
+
+// ---- ends
+
+void EventLoop::begin_linger(Connection& connection) {
+  // Closing while the peer still sends would reset the connection and take our last words with it.
+  connection.session->let_go();
+  count_left(connection);
+  connection.is_lingering = true;
+  connection.is_reading_paused = false;
+  connection.outlet.is_closing = true;
+  connection.until_ms = clock_.now_ms() + std::min<Millis>(2'000, shared_.limits.close_timeout_ms);
+  sockets_.end_sending(connection.outlet.descriptor);
+  wheel_.schedule(connection, connection.until_ms);
+  if (connection.has_unread) read_later(connection);
+}
+
+void EventLoop::drop(Connection& connection) {
+  if (connection.is_gone) return;
+  connection.is_gone = true;
+  end_handshake(connection);
+  count_left(connection);
+  connection.entrance->connections.fetch_sub(1);
+  count_clogged(connection);
+  set_kernel_bytes(connection, 0);
+  if (!connection.is_lingering) connection.session->let_go();
+  wheel_.remove(connection);
+  std::erase(read_queue_, &connection);
+  // The descriptor stays open until the turn is over: its number must not be given to another connection
+  // before.
+  const std::uint32_t index = connection.index;
+  graveyard_.push_back(std::move(connections_[index]));
+  if (index + 1 < connections_.size()) {
+    connections_[index] = std::move(connections_.back());
+    connections_[index]->index = index;
+  }
+  connections_.pop_back();
+  shared_.connections.fetch_sub(1);
+}
+
+void EventLoop::drop_broken(Connection& connection) {
+  if (connection.is_gone) return;
+  if (!connection.is_lingering) lost(connection);
+  drop(connection);
+}
+
+void EventLoop::lost(Connection& connection) {
+  // Whatever waits here or not: what the kernel has taken was never acknowledged, and it saw the stall first,
+  // on its own clock.
+  if (sockets_.has_timed_out(connection.outlet.descriptor)) return stalled(connection);
+  connection.session->note_end(0, "the connection was lost");
+}
+
+void EventLoop::stalled(Connection& connection) {
+  if (sockets_.is_silent(connection.outlet.descriptor)) {
+    counters_.no_ack.fetch_add(1, std::memory_order_relaxed);
+    return connection.session->note_end(0, "no ack: the peer has vanished");
+  }
+  counters_.slow.fetch_add(1, std::memory_order_relaxed);
+  connection.session->note_end(kDisconnectSlow.code, "slow: took nothing of what waited for it");
+}
+
+bool EventLoop::cut(std::string_view client) {
+  bool is_here = false;
+  for (const auto& connection : connections_) {
+    if (connection->is_gone || connection->outlet.session->client_id() != client) continue;
+    is_here = connection->is_cut = true;
+    connection->session->note_end(0, "cut by the server");
+    settle_later(*connection);
+  }
+  return is_here;
+}
+
+void EventLoop::cut_off(const Entrance& entrance) {
+  for (const auto& connection : connections_) {
+    if (connection->entrance != &entrance || connection->is_gone) continue;
+    connection->is_cut = true;
+    connection->session->note_end(0, "cut off at the end of a drain");
+    settle_later(*connection);
+  }
+}
+
+void EventLoop::stop() {
+  is_stopping_ = true;
+  for (const auto& connection : connections_) {
+    if (connection->is_gone) continue;
+    connection->session->note_end(0, "the server stopped");
+    connection->session->let_go();
+  }
+}
+
+void EventLoop::abandon() {
+  for (const auto& connection : connections_) {
+    try {
+      connection->session->note_end(0, "the server failed");
+      connection->session->let_go();
+    } catch (const std::exception&) {
+      continue;  // the first failure is the one that is told
+    }
+  }
+  shard_.close();
+  release();
+}
+
+void EventLoop::release() {
+  replaced_.clear();
+  for (const auto& connection : graveyard_) sockets_.close(connection->outlet.descriptor);
+  graveyard_.clear();
+  for (const auto& connection : connections_) {
+    sockets_.close(connection->outlet.descriptor);
+    connection->is_gone = true;
+    end_handshake(*connection);
+    count_left(*connection);
+    connection->entrance->connections.fetch_sub(1);
+    count_clogged(*connection);
+    set_kernel_bytes(*connection, 0);
+  }
+  shared_.connections.fetch_sub(connections_.size());
+  connections_.clear();
+}
+
+}  // namespace carillon

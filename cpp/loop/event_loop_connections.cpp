@@ -1,0 +1,182 @@
+// An event loop's connections: how they come, what their sessions ask for, their deadlines and figures.
+#include <algorithm>
+#include <utility>
+
+#include "loop/event_loop.hpp"
+#include "session/http_session.hpp"
+
+namespace carillon {
+
+namespace {
+constexpr std::size_t kMeasuredPerTick = 256;
+constexpr int kDeadlinesPerTick = 1'024;  // 100,000 that are due at once are spread over 5 s
+}  // namespace
+
+Connection* EventLoop::add(int descriptor, bool is_over_limit, Entrance& entrance) {
+  auto connection = std::make_unique<Connection>();
+  Connection& place = *connection;
+  place.entrance = &entrance;
+  place.outlet.descriptor = descriptor;
+  place.index = static_cast<std::uint32_t>(connections_.size());
+  place.session = std::make_unique<HttpSession>(context_of(entrance), place.outlet, is_over_limit);
+  place.outlet.session = place.session.get();
+  place.is_handshaking = true;
+  place.until_ms = clock_.now_ms() + shared_.limits.handshake_place_ms;
+  connections_.push_back(std::move(connection));
+  if (!sockets_.watch(place)) {
+    drop(place);
+    return nullptr;
+  }
+  wheel_.schedule(place, deadline_of(place));
+  return &place;
+}
+
+void EventLoop::for_each_session(const std::function<void(Session&)>& visit) const {
+  for (const auto& connection : connections_) {
+    if (!connection->is_gone && !connection->is_lingering) visit(*connection->outlet.session);
+  }
+}
+
+// ---- what sessions ask for
+
+void EventLoop::close(Outlet& outlet) {
+  Connection& connection = connection_of(outlet);
+  connection.is_close_wanted = true;
+  settle_later(connection);
+}
+
+void EventLoop::replace(Outlet& outlet, std::unique_ptr<Session> successor) {
+  Connection& connection = connection_of(outlet);
+  outlet.session = successor.get();
+  replaced_.push_back(std::move(connection.session));
+  connection.session = std::move(successor);
+  wheel_.schedule(connection, deadline_of(connection));
+}
+
+void EventLoop::pause_reading(Outlet& outlet, bool is_paused) {
+  Connection& connection = connection_of(outlet);
+  connection.is_reading_paused = is_paused;
+  if (!is_paused && std::exchange(connection.has_unread, false)) read_later(connection);
+}
+
+void EventLoop::reschedule(Outlet& outlet) {
+  Connection& connection = connection_of(outlet);
+  // A session under construction is not in its place yet; it is scheduled when it is.
+  if (outlet.session != nullptr && !connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
+}
+
+void EventLoop::end_handshake(Outlet& outlet) { end_handshake(connection_of(outlet)); }
+
+void EventLoop::end_handshake(Connection& connection) {
+  if (std::exchange(connection.is_handshaking, false)) shared_.admission.leave();
+}
+
+std::string EventLoop::peer(const Outlet& outlet) const {
+  // Asked for when a record is written, so that an idle connection keeps nothing for it.
+  return sockets_.peer(outlet.descriptor);
+}
+
+// ---- time
+
+void EventLoop::tick() {
+  if (!std::exchange(is_tick_waiting_, true)) unseen_ = connections_.size();
+  take_events();
+}
+
+void EventLoop::tick_if_all_is_seen() {
+  // What came in time may wait in a socket behind more events than one turn takes: deadlines are judged when
+  // every connection that was ready at the tick has been read.
+  if (!is_tick_waiting_ || unseen_ > 0 || is_stopping_ || !is_reading_) return;
+  is_tick_waiting_ = false;
+  measure_some();
+  meet_deadlines();
+}
+
+Millis EventLoop::deadline_of(const Connection& connection) const {
+  if (connection.is_lingering) return connection.until_ms;
+  Millis deadline = connection.outlet.session->deadline();
+  if (connection.is_leaving || connection.is_handshaking) deadline = std::min(deadline, connection.until_ms);
+  if (connection.outlet.is_clogged) {
+    deadline = std::min(deadline, connection.outlet.progress_ms + shared_.limits.stall_timeout_ms);
+  }
+  return deadline;
+}
+
+void EventLoop::meet_deadlines() {
+  due_.clear();
+  wheel_.advance(clock_.now_ms(), due_);
+  const Millis now = clock_.now_ms();
+  bool is_anything_due = false;
+  int room = kDeadlinesPerTick;
+  for (Connection* connection : due_) {
+    if (connection->is_gone) continue;
+    if (deadline_of(*connection) <= now) {
+      if (room-- <= 0) {  // those of many at once are spread over ticks: others have their turns in between
+        wheel_.schedule(*connection, now + wheel_.tick_ms());
+        continue;
+      }
+      is_anything_due = true;
+      const Outlet& outlet = connection->outlet;
+      if (connection->is_lingering) {
+        drop(*connection);
+      } else if (outlet.is_clogged && outlet.progress_ms + shared_.limits.stall_timeout_ms <= now) {
+        stalled(*connection);
+        drop(*connection);
+      } else if (connection->is_leaving && connection->until_ms <= now) {
+        connection->is_leaving = false;
+        outlet.session->drain();
+      } else if (connection->is_handshaking && connection->until_ms <= now) {
+        end_handshake(*connection);
+      } else {
+        outlet.session->on_deadline(now);
+      }
+    }
+    if (!connection->is_gone) wheel_.schedule(*connection, deadline_of(*connection));
+  }
+  if (is_anything_due) end_turn();
+}
+
+void EventLoop::drain(Entrance& entrance, Millis pace_ms) {
+  const auto pace = static_cast<std::uint64_t>(std::max<Millis>(0, pace_ms));
+  for (const auto& connection : connections_) {
+    if (connection->entrance != &entrance || connection->is_gone || connection->is_lingering) continue;
+    if (!std::exchange(connection->is_asked, true)) entrance.asked.fetch_add(1);
+    end_handshake(*connection);
+    connection->is_leaving = true;
+    connection->until_ms = clock_.now_ms() + static_cast<Millis>(shared_.random.below(pace + 1));
+    wheel_.schedule(*connection, deadline_of(*connection));
+  }
+}
+
+// ---- figures
+
+void EventLoop::count_left(Connection& connection) {
+  if (std::exchange(connection.is_asked, false)) connection.entrance->asked.fetch_sub(1);
+}
+
+void EventLoop::count_clogged(Connection& connection) {
+  const bool is_clogged = connection.outlet.is_clogged && !connection.is_gone;
+  if (std::exchange(connection.is_counted_clogged, is_clogged) == is_clogged) return;
+  if (is_clogged) {
+    counters_.clogged.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    counters_.clogged.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+void EventLoop::set_kernel_bytes(Connection& connection, std::uint32_t bytes) {
+  counters_.kernel_bytes.fetch_add(std::uint64_t{bytes} - connection.kernel_bytes, std::memory_order_relaxed);
+  connection.kernel_bytes = bytes;
+}
+
+void EventLoop::measure_some() {
+  // It is a system call each: a bounded number per tick, in turns.
+  const std::size_t count = std::min(connections_.size(), kMeasuredPerTick);
+  for (std::size_t i = 0; i < count; ++i) {
+    next_measured_ = (next_measured_ + 1) % connections_.size();
+    Connection& connection = *connections_[next_measured_];
+    set_kernel_bytes(connection, sockets_.kernel_bytes(connection.outlet.descriptor));
+  }
+}
+
+}  // namespace carillon

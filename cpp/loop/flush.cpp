@@ -1,0 +1,36 @@
+#include "loop/flush.hpp"
+
+#include <cerrno>
+
+namespace carillon {
+
+bool Flush::is_broken(int error) {
+  return error != EAGAIN && error != EWOULDBLOCK && error != EINTR && error != ENOBUFS;
+}
+
+void Flush::account_short(TurnOutput& output, const Slice& first, std::int64_t result, Millis now_ms,
+                          FlushReport& report) {
+  output.account_part(first, result < 0 ? 0 : static_cast<std::size_t>(result), now_ms);
+  const bool is_lost = result < 0 && is_broken(static_cast<int>(-result));
+  (is_lost ? report.broken : report.clogged).push_back(first.outlet);
+}
+
+bool Flush::flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) {
+  const std::string_view rest = outlet.rest_view();
+  if (!rest.empty()) {
+    const std::int64_t sent = send(outlet, rest);
+    if (sent < 0) {
+      if (is_broken(static_cast<int>(-sent))) report.broken.push_back(&outlet);
+      return false;
+    }
+    if (sent > 0) outlet.progress_ms = now_ms;
+    outlet.rest_sent += static_cast<std::uint32_t>(sent);
+    if (static_cast<std::size_t>(sent) < rest.size()) return false;
+  }
+  outlet.rest.reset();
+  outlet.rest_sent = 0;
+  outlet.is_clogged = false;
+  return true;
+}
+
+}  // namespace carillon
