@@ -24,7 +24,8 @@ namespace {
 
 /// Descriptors that the process keeps for other things than connections.
 constexpr std::size_t kReservedDescriptors = 64;
-/// Connections over the limit that are still read, to be refused in their own protocol.
+/// Connections over the limit that are still read, to be refused in their own protocol. As many again may be
+/// on their way to a shard, which makes room for them.
 constexpr std::size_t kRefusalsAtOnce = 32;
 
 std::size_t descriptor_limit() {
@@ -45,6 +46,7 @@ Gateway::Gateway(GatewayShared& shared, const GatewayOptions& options) : shared_
   turn_limits.deliveries_per_turn = static_cast<std::size_t>(shared.limits.deliveries_per_turn);
   turn_limits.deliveries_per_visit = static_cast<std::size_t>(shared.limits.deliveries_per_visit);
   turn_limits.batch_bytes = static_cast<std::size_t>(shared.limits.batch_bytes);
+  shared.refusals_per_loop = std::max<std::size_t>(1, kRefusalsAtOnce / options.threads);
   std::vector<Shard*> hub_shards;
   for (std::size_t i = 0; i < options.threads; ++i) {
     const auto failed = [this, name = "shard " + std::to_string(i)](GatewayShard& shard, const char* what) {
@@ -168,7 +170,7 @@ void Gateway::run() {
 void Gateway::accepted(int descriptor, Entrance& entrance) {
   const std::size_t open = connections();
   shared_.accepted.fetch_add(1, std::memory_order_relaxed);
-  if (open >= connections_max_ + kRefusalsAtOnce) {
+  if (open >= connections_max_ + 2 * kRefusalsAtOnce) {
     ::close(descriptor);
     shared_.admission.leave();
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);

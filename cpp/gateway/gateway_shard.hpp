@@ -27,9 +27,7 @@ struct GatewayShared : LoopShared {
   std::atomic<bool> is_draining{false};         ///< at every entrance
   Entrance entrance;                            ///< the one that is always there
   std::atomic<std::uint64_t> accepted{0};       ///< connections, ever
-  /// For want of a descriptor, or closed without a word: no place even to refuse them, ever.
-  std::atomic<std::uint64_t> turned_away{0};
-  std::atomic<std::uint64_t> without_descriptor{0};  ///< of them, for want of a descriptor
+  std::atomic<std::uint64_t> without_descriptor{0};  ///< of `turned_away`: for want of a descriptor
 };
 
 /// A thread with its event loop: it waits for events, for ticks and for other threads' wishes.

@@ -25,7 +25,8 @@ EventLoop::EventLoop(std::uint32_t index, LoopShared& shared, Sockets& sockets, 
       shard_(index, turn_limits, clock_, std::move(wake)),
       output_(shard_),
       wheel_(clock_.now_ms(), tick_ms),
-      buffer_(kReadBytes) {}
+      buffer_(kReadBytes),
+      refusals_(shared.refusals_per_loop) {}
 
 EventLoop::~EventLoop() = default;
 
@@ -245,6 +246,7 @@ void EventLoop::drop(Connection& connection) {
   if (!connection.is_lingering) connection.session->let_go();
   wheel_.remove(connection);
   std::erase(read_queue_, &connection);
+  refusals_.remove(connection);
   // The descriptor stays open until the turn is over: its number must not be given to another connection
   // before.
   const std::uint32_t index = connection.index;

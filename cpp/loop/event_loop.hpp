@@ -17,6 +17,7 @@
 #include "loop/connection_state.hpp"
 #include "loop/entrance.hpp"
 #include "loop/flush.hpp"
+#include "loop/refusals.hpp"
 #include "loop/sockets.hpp"
 #include "loop/timer_wheel.hpp"
 #include "session/session.hpp"
@@ -37,6 +38,9 @@ struct LoopShared {
   ConnectionLog* log = nullptr;
   Admission admission{limits};
   std::atomic<std::size_t> connections{0};  ///< open, or accepted and on their way to a loop
+  /// Closed without a word, ever: no descriptor, or no place even to refuse them.
+  std::atomic<std::uint64_t> turned_away{0};
+  std::size_t refusals_per_loop = 32;  ///< connections over the limit that a loop has, to refuse them
 };
 
 /// Time as of the current turn: asked of the machine once, not once per delivery.
@@ -178,6 +182,7 @@ class EventLoop final : private ConnectionHost {
   std::vector<Connection*> read_queue_;
   std::vector<Connection*> due_;
   std::vector<Session*> finishing_;
+  Refusals refusals_;
   FlushReport report_;
   std::size_t unseen_ = 0;  // while a tick waits: so many connections may be ready and not looked at yet
   bool is_tick_waiting_ = false;

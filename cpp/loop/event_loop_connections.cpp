@@ -28,6 +28,13 @@ Connection* EventLoop::add(int descriptor, bool is_over_limit, Entrance& entranc
     return nullptr;
   }
   wheel_.schedule(place, deadline_of(place));
+  if (is_over_limit) {
+    if (Connection* oldest = refusals_.add(place)) {
+      if (!oldest->is_lingering) shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
+      oldest->is_cut = true;
+      settle_later(*oldest);
+    }
+  }
   return &place;
 }
 
