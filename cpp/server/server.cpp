@@ -1,10 +1,13 @@
 #include "server/server.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
-#include <fstream>
+#include <cstdlib>
+#include <cstring>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -12,6 +15,7 @@
 #include <utility>
 
 #include "gateway/beast_http.hpp"
+#include "gateway/descriptor.hpp"
 #include "gateway/gateway.hpp"
 #include "gateway/thread_name.hpp"
 #include "protocol/json_span.hpp"
@@ -42,9 +46,12 @@ FlushChoice flush_of(const ServerConfig& config) {
 
 /// Memory of this process.
 std::uint64_t resident_bytes() {
-  std::ifstream statm("/proc/self/statm");
-  std::uint64_t pages = 0;
-  statm >> pages >> pages;  // the second number
+  const Descriptor statm(
+      ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC));  // a stream's would be kept by exec
+  std::array<char, 128> text{};
+  if (::read(statm.get(), text.data(), text.size() - 1) <= 0) return 0;
+  const char* second = std::strchr(text.data(), ' ');
+  const std::uint64_t pages = second == nullptr ? 0 : std::strtoull(second, nullptr, 10);
   return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 

@@ -303,6 +303,19 @@ def test_both_processes_log_the_pause(launch: Callable[..., Process]) -> None:
         assert f"nobody served for {record['pause_ms']} ms" in record["message"]
 
 
+def test_signals_that_come_late_do_not_change_how_the_old_process_ends(
+    launch: Callable[..., Process],
+) -> None:
+    old = launch()
+    new = launch(old.port, "--takeover")
+    while old.child.poll() is None:  # until the very end of its interpreter
+        old.child.send_signal(signal.SIGTERM)
+        old.child.send_signal(signal.SIGHUP)
+        time.sleep(0.0005)
+    assert old.ended() == 0
+    assert httpx.get(f"http://127.0.0.1:{new.port}/health", trust_env=False).status_code == 200
+
+
 def test_members_inboxes_and_a_strategy_chosen_at_run_time_move(launch: Callable[..., Process]) -> None:
     old = launch()
     with httpx.Client(base_url=f"http://127.0.0.1:{old.port}/api", trust_env=False) as client:
