@@ -164,7 +164,7 @@ def through_hooks(args: argparse.Namespace) -> tuple[LoadResult, int]:
         return True
 
     with started(allow) as server, Together() as together:
-        load = Load(port=server.port, connections=10, in_flight=64, seconds=args.hook_seconds)
+        load = Load(port=server.port, connections=10, channels=10, in_flight=64, seconds=args.hook_seconds)
         return together.start(load).result(), asked
 
 

@@ -149,7 +149,7 @@ py::list publish_encoded(PyServer& self, const std::vector<std::tuple<std::strin
 
 py::tuple question_to_python(const HookQuestion& question) {
   return py::make_tuple("question", question.id, name_of(question.operation), question.client, question.user,
-                        question.channel, py::bytes(question.data), name_of(question.transport),
+                        question.channel, py::bytes(*question.data), name_of(question.transport),
                         question.token);
 }
 

@@ -17,6 +17,9 @@ inline constexpr std::size_t kWsControlBytesMax = 125;
 /// Longest reason of a close frame, in bytes: what the code leaves of a control frame.
 inline constexpr std::size_t kWsCloseReasonBytesMax = kWsControlBytesMax - 2;
 
+/// Code of a close frame that has none (RFC 6455 section 7.1.5).
+inline constexpr std::uint16_t kWsNoCloseCode = 1005;
+
 /// What one step of the parser yields.
 enum class WsEventKind : std::uint8_t { need_more, message, ping, pong, close, error };
 

@@ -50,7 +50,6 @@ constexpr std::array kAbsent{
     Absent{"client.subscribe_to_user_personal_channel", kPersonal},
     Absent{"client.user_connection_limit", kUserLimit},
     Absent{"client.recovery_max_publication_limit", kRecoveryLimit},
-    Absent{"client.concurrency", "this version answers the commands of a connection one after the other"},
     Absent{"client.connect_include_server_time", kNotYet},
     Absent{"client.connect_code_to_unidirectional_disconnect", kUnidirectional},
     Absent{"client.queue_initial_cap", "this version has no queue per client: publications wait in the log"},

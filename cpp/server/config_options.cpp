@@ -22,6 +22,7 @@ constexpr std::array kFamilyLimits{
     FamilyLimit{"accepts_per_s", "client.connection_rate_limit"},
     FamilyLimit{"handshake_timeout_ms", "client.stale_close_delay"},
     FamilyLimit{"channels_per_connection", "client.channel_limit"},
+    FamilyLimit{"concurrency", "client.concurrency"},
     FamilyLimit{"backlog_bytes", "client.queue_max_size"},
     FamilyLimit{"history_publications", "client.history_max_publication_limit"},
     FamilyLimit{"message_bytes", "websocket.message_size_limit"},

@@ -72,7 +72,7 @@ void HookAccess::ask(const Question& question, std::function<void(Verdict)> then
   asked.client = question.client;
   asked.user = question.user;
   asked.channel = question.channel;
-  asked.data = question.data;
+  asked.data = question.own_data ? question.own_data : std::make_shared<const std::string>(question.data);
   asked.token = question.token;
   {
     const std::lock_guard lock(mutex_);

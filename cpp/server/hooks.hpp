@@ -25,7 +25,7 @@ struct HookQuestion {
   std::string client;
   std::string user;
   std::string channel;
-  std::string data;
+  std::shared_ptr<const std::string> data;  ///< never null
   std::string token;
 };
 

@@ -446,6 +446,8 @@ std::string Server::stats() {
   std::uint64_t polls = 0;
   std::uint64_t requests = 0;
   std::uint64_t commands = 0;
+  std::uint64_t commands_under_way = 0;
+  std::uint64_t command_pauses = 0;
   std::uint64_t refused = 0;
   std::uint64_t slow = 0;
   std::uint64_t no_pong = 0;
@@ -464,6 +466,8 @@ std::string Server::stats() {
     polls += counters.polls;
     requests += counters.requests;
     commands += counters.commands;
+    commands_under_way += counters.commands_under_way;
+    command_pauses += counters.command_pauses;
     refused += counters.refused;
     slow += counters.slow;
     no_pong += counters.no_pong;
@@ -524,6 +528,8 @@ std::string Server::stats() {
       {"history_bytes", hub_->history_bytes()},
       {"requests", requests},
       {"commands", commands},
+      {"commands_under_way", commands_under_way},
+      {"command_pauses", command_pauses},
       {"connections_max", network_->gateway.connections_max()},
       {"accepted", network_->shared.accepted.load()},
       {"accept_pauses", network_->shared.admission.pauses()},

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +32,7 @@ struct Question {
   std::string_view channel;  ///< not at connect
   std::string_view data;     ///< connect, publish
   std::string_view token;    ///< connect
+  std::shared_ptr<const std::string> own_data;  ///< publish: `data` once more, for who needs it for longer
 };
 
 /// The answer. Denied: `code` and `reason` say how, 0 means the usual way.

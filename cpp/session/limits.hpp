@@ -24,6 +24,9 @@ struct Limits {
   std::int64_t publication_bytes = 1'048'576;
   std::int64_t channel_name_bytes = 255;
   std::int64_t channels_per_connection = 128;
+  std::int64_t concurrency = 0;
+  std::int64_t commands_under_way = 64;
+  std::int64_t commands_under_way_bytes = 262'144;
   std::int64_t backlog_bytes = 1'048'576;
   std::int64_t history_publications = 300;
   std::int64_t recovery_bytes = 65'536;
@@ -84,8 +87,10 @@ inline constexpr std::array kLimitRows{
     LimitRow{"header_bytes", &Limits::header_bytes, "bytes", 256,
              "a longer request head is answered with 431"},
     LimitRow{"body_bytes", &Limits::body_bytes, "bytes", 1, "a longer request body is answered with 413"},
-    LimitRow{"pipelined_bytes", &Limits::pipelined_bytes, "bytes", 256,
-             "while a request is unanswered, no more than this is read ahead: the rest waits in the network"},
+    LimitRow{
+        "pipelined_bytes", &Limits::pipelined_bytes, "bytes", 256,
+        "while a request is unanswered, or a WebSocket's commands are not read, no more than this is read "
+        "ahead: the rest waits in the network"},
     LimitRow{"message_bytes", &Limits::message_bytes, "bytes", 64,
              "a longer WebSocket message is closed with 1009 at its header"},
     LimitRow{"publication_bytes", &Limits::publication_bytes, "bytes", 1,
@@ -94,6 +99,17 @@ inline constexpr std::array kLimitRows{
              "a longer name is refused: error 107, HTTP 400, ValueError in Python"},
     LimitRow{"channels_per_connection", &Limits::channels_per_connection, "channels", 1,
              "one more is refused: error 106, HTTP 400"},
+    LimitRow{
+        "concurrency", &Limits::concurrency, "channels", 0,
+        "of one connection whose commands may wait for answers at once; in a channel they are carried out "
+        "in order of arrival. 1: as if all were of one channel; 0: no limit"},
+    LimitRow{
+        "commands_under_way", &Limits::commands_under_way, "commands", 1,
+        "of one connection that wait for a hook or the store; beyond it no further command is read until "
+        "one is answered"},
+    LimitRow{"commands_under_way_bytes", &Limits::commands_under_way_bytes, "bytes", 1,
+             "of the commands of one connection that wait for a hook or the store; beyond it no further "
+             "command is read until one is answered"},
     LimitRow{"backlog_bytes", &Limits::backlog_bytes, "bytes", 1'024,
              "while more replies wait for a client that does not read them, no further command of it is read "
              "(publications never queue: they wait in the log)"},

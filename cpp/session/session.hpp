@@ -78,15 +78,18 @@ class ConnectionLog {
 
 /// Counters of a shard's sessions; read from any thread.
 struct SessionCounters {
-  std::atomic<std::uint64_t> websocket{0};  ///< open now
-  std::atomic<std::uint64_t> sse{0};        ///< open now
-  std::atomic<std::uint64_t> polls{0};      ///< held or being answered now
-  std::atomic<std::uint64_t> clogged{0};    ///< whose kernel buffer is full now
-  std::atomic<std::uint64_t> requests{0};   ///< HTTP requests read, ever
-  std::atomic<std::uint64_t> commands{0};   ///< Centrifuge commands read, ever
-  std::atomic<std::uint64_t> refused{0};    ///< over the limit of connections, ever
-  std::atomic<std::uint64_t> slow{0};       ///< closed with 3008, ever
-  std::atomic<std::uint64_t> no_pong{0};    ///< closed with 3012, ever
+  std::atomic<std::uint64_t> websocket{0};           ///< open now
+  std::atomic<std::uint64_t> sse{0};                 ///< open now
+  std::atomic<std::uint64_t> polls{0};               ///< held or being answered now
+  std::atomic<std::uint64_t> clogged{0};             ///< whose kernel buffer is full now
+  std::atomic<std::uint64_t> requests{0};            ///< HTTP requests read, ever
+  std::atomic<std::uint64_t> commands{0};            ///< Centrifuge commands read, ever
+  std::atomic<std::uint64_t> commands_under_way{0};  ///< of them, those that wait for answers now
+  /// A client's commands were not read on, because as many as may be were under way, ever.
+  std::atomic<std::uint64_t> command_pauses{0};
+  std::atomic<std::uint64_t> refused{0};  ///< over the limit of connections, ever
+  std::atomic<std::uint64_t> slow{0};     ///< closed with 3008, ever
+  std::atomic<std::uint64_t> no_pong{0};  ///< closed with 3012, ever
   /// Dropped since their peer acknowledged nothing in time, ever.
   std::atomic<std::uint64_t> no_ack{0};
   /// In which the kernel holds what peers have not acknowledged, now.

@@ -108,15 +108,12 @@ void WebSocketSession::mark_read(std::string_view channel, Offset offset,
 }
 
 std::function<void(const Refusal&, std::string)> WebSocketSession::rpc_answer(std::uint32_t id) {
-  return [shard = &context_.shard, me = self(), id](const Refusal& refusal, std::string data) {
-    shard->run([me, id, refusal, data = std::move(data)] {
-      if (*me == nullptr) return;
-      auto& session = static_cast<WebSocketSession&>(**me);
-      if (!refusal.is_refused()) return session.reply_rpc(id, data);
-      const std::string message = refusal.message();
-      session.reply_error(id, {refusal.error.code, message, refusal.error.is_temporary});
-    });
-  };
+  return answer_with(lanes_.defer(),
+                     [id](WebSocketSession& session, const Refusal& refusal, const std::string& data) {
+                       if (!refusal.is_refused()) return session.reply_rpc(id, data);
+                       const std::string message = refusal.message();
+                       session.reply_error(id, {refusal.error.code, message, refusal.error.is_temporary});
+                     });
 }
 
 }  // namespace carillon

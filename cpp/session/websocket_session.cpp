@@ -9,32 +9,32 @@
 namespace carillon {
 
 struct WebSocketSession::Subscription {
+  enum class State : std::uint8_t {
+    asked,      // its hook or the store has still to answer
+    cancelled,  // the same, and the client has left it
+    started,    // its reply has been written
+    leaving     // ends when what is under way has left
+  };
   /// The cursor's tag: does it take join and leave?
   Subscription(WebSocketSession& session, std::string_view name, const ChannelOptions& options,
-               bool wants_notices)
+               bool wants_notices, Lanes::Ticket its_ticket)
       : channel(name),
         cursor(session, options.join_leave && wants_notices ? 1 : 0),
+        ticket(its_ticket),
         has_notices(options.join_leave),
         has_presence(options.presence) {}
   Subscription(WebSocketSession& session, const WebSocketState::Subscription& saved)
       : channel(saved.channel),
         cursor(session, saved.wants_notices ? 1 : 0),
-        is_started(true),
-        is_leaving(saved.is_leaving),
+        state(saved.is_leaving ? State::leaving : State::started),
         has_notices(saved.has_notices),
         has_presence(saved.has_presence) {}
   const std::string channel;
   Cursor cursor;
-  bool is_started = false;           // its reply has been written
-  bool is_leaving = false;           // ends when what is under way has left
-  std::uint32_t unsubscribe_id = 0;  // an unsubscribe that came before the store had answered the subscribe
-  bool has_notices;                  // its coming and going is announced
-  bool has_presence;
-};
-
-struct WebSocketSession::Held {
-  std::string commands;  // rest of a message
-  std::string input;     // rest of what was read
+  const Lanes::Ticket ticket = 0;  // of the answer that it waits for
+  State state = State::asked;
+  const bool has_notices;  // its coming and going is announced
+  const bool has_presence;
 };
 
 WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec,
@@ -44,7 +44,8 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
       parser_(static_cast<std::size_t>(context.limits.message_bytes)),
       has_native_pings_(settings.has_native_pings),
       phase_due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms),
-      user_(std::move(settings.user)) {
+      user_(std::move(settings.user)),
+      lanes_(context.counters.commands_under_way, context.limits.concurrency) {
   context_.counters.websocket.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -61,21 +62,27 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
       phase_due_ms_(deadline_in(state.phase_left_ms, context.clock.now_ms())),
       user_(state.user),
       client_(state.client),
-      conn_info_json_(state.conn_info_json) {
+      conn_info_json_(state.conn_info_json),
+      lanes_(context.counters.commands_under_way, context.limits.concurrency) {
   context_.counters.websocket.fetch_add(1, std::memory_order_relaxed);
   if (!state.skipped.empty()) skipped_ = std::make_unique<Skipped>(state.skipped);
   if (state.pong) pong_ = std::make_unique<std::string>(*state.pong);
   for (const WebSocketState::Subscription& saved : state.subscriptions) {
     Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(*this, saved));
-    leaving_ += subscription.is_leaving ? 1 : 0;
+    leaving_ += saved.is_leaving ? 1 : 0;
     context_.hub.restore(context_.shard, subscription.cursor, subscription.channel, saved.cursor);
   }
-  std::string unfinished = state.unfinished;
-  read_frames(unfinished);
-  if (state.is_holding) held_ = std::make_unique<Held>(Held{state.held_commands, state.held_input});
+  if (state.is_holding) {
+    held_ = std::make_unique<UnreadMessages>();
+    held_->add(state.held_commands);
+    held_->is_rest = true;
+  }
+  std::string input = state.unfinished + state.held_input;
+  read_frames(input);
 }
 
 std::optional<SessionState::Kind> WebSocketSession::save_kind() const {
+  if (lanes_.size() > 0) return std::nullopt;  // an answer has still to come
   const Millis now = context_.clock.now_ms();
   WebSocketState state;
   state.phase = static_cast<std::uint8_t>(phase_);
@@ -87,108 +94,22 @@ std::optional<SessionState::Kind> WebSocketSession::save_kind() const {
   state.user = user_;
   state.client = client_;
   state.conn_info_json = conn_info_json_;
-  state.unfinished = parser_.unfinished();
   if (pong_) state.pong = *pong_;
   if (skipped_) state.skipped = *skipped_;
-  if (held_) {
-    state.is_holding = true;
-    state.held_commands = held_->commands;
-    state.held_input = held_->input;
-  }
+  if (held_) save_held(state);
+  (held_ ? state.held_input : state.unfinished) += parser_.unfinished();
   for (const auto& subscription : subscriptions_) {
-    if (!subscription->is_started) return std::nullopt;  // the store has still to answer
     state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
                                    subscription->cursor.tag() != 0, subscription->has_notices,
-                                   subscription->has_presence, subscription->is_leaving});
+                                   subscription->has_presence,
+                                   subscription->state == Subscription::State::leaving});
   }
   return state;
 }
 
 WebSocketSession::~WebSocketSession() { context_.counters.websocket.fetch_sub(1, std::memory_order_relaxed); }
 
-// ---- input
-
-void WebSocketSession::on_bytes(std::span<char> bytes) {
-  if (held_) {
-    held_->input.append(bytes.data(), bytes.size());
-    return;
-  }
-  read_frames(bytes);
-}
-
-void WebSocketSession::read_frames(std::span<char> bytes) {
-  while (phase_ != Phase::closed) {
-    if (held_) {
-      held_->input.assign(bytes.data(), bytes.size());
-      break;
-    }
-    const WsEvent event = parser_.next(bytes);
-    if (event.kind == WsEventKind::need_more) break;
-    switch (event.kind) {
-      case WsEventKind::message:
-        if (phase_ != Phase::closing) read_commands(event.payload, true);
-        break;
-      case WsEventKind::ping:
-        pong_ = std::make_unique<std::string>(event.payload);  // only the newest is answered
-        break;
-      case WsEventKind::pong:
-        pong_due_ms_ = kNoDeadline;
-        context_.host.reschedule(outlet_);
-        break;
-      case WsEventKind::close:
-        if (phase_ != Phase::closing) {
-          reply_close(event.close_code);
-        }
-        end_connection();
-        break;
-      case WsEventKind::error:
-        // Nothing that comes behind it can be read, not even the peer's close: there is nothing to wait for.
-        context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
-        disconnect(event.close_code, event.error);
-        end_connection();
-        break;
-      case WsEventKind::need_more:
-        break;
-    }
-  }
-  if (pong_) send_pong();
-}
-
-void WebSocketSession::read_commands(std::string_view frame, bool is_new_frame) {
-  Command command;
-  std::string scratch;
-  bool is_first = is_new_frame;
-  while (true) {
-    switch (codec_.decode(frame, command, scratch)) {
-      case DecodeStep::end:
-        if (is_first) disconnect_with(kDisconnectBadRequest);
-        return;
-      case DecodeStep::malformed:
-        disconnect_with(kDisconnectBadRequest);
-        return;
-      case DecodeStep::command:
-        break;
-    }
-    is_first = false;
-    context_.counters.commands.fetch_add(1, std::memory_order_relaxed);
-    if (!handle(command)) return;
-    if (phase_ == Phase::connecting) return hold(frame);  // nothing is looked at before it is known who asks
-    if (is_over_backlog()) {                              // the client must read first
-      outlet_.wants_empty_notice = true;
-      return hold(frame);
-    }
-  }
-}
-
-void WebSocketSession::hold(std::string_view commands) {
-  held_ = std::make_unique<Held>();
-  held_->commands = commands;
-  context_.host.pause_reading(outlet_, true);
-}
-
-bool WebSocketSession::is_over_backlog() const {
-  return outlet_.pending_bytes() > static_cast<std::size_t>(context_.limits.backlog_bytes);
-}
+// ---- output
 
 void WebSocketSession::on_outlet_empty() {
   settle_under_way();
@@ -196,19 +117,7 @@ void WebSocketSession::on_outlet_empty() {
   if (pong_) send_pong();
   if (std::exchange(is_ping_due_, false)) send_ping();
   for (const auto& subscription : subscriptions_) context_.shard.resume(subscription->cursor);
-  if (phase_ != Phase::connecting) go_on();
-}
-
-void WebSocketSession::go_on() {
-  if (!held_) return;
-  const std::unique_ptr<Held> held = std::move(held_);
-  if (!held->commands.empty()) read_commands(held->commands, false);
-  if (held_) {
-    held_->input = held->input;
-    return;
-  }
-  read_frames(held->input);  // also while closing: the peer's close may be in there
-  if (!held_) context_.host.pause_reading(outlet_, false);
+  go_on();
 }
 
 void WebSocketSession::settle_under_way() {
@@ -219,14 +128,12 @@ void WebSocketSession::settle_under_way() {
     cursor.set_under_way(0);
   }
   std::erase_if(subscriptions_, [this](const std::unique_ptr<Subscription>& subscription) {
-    if (!subscription->is_leaving) return false;
+    if (subscription->state != Subscription::State::leaving) return false;
     context_.shard.unsubscribe(subscription->cursor);
     --leaving_;
     return true;
   });
 }
-
-// ---- output
 
 template <typename Encode>
 void WebSocketSession::reply(Encode&& encode) {
@@ -301,14 +208,17 @@ void WebSocketSession::disconnect(std::uint16_t code, std::string_view reason) {
     if (subscription->cursor.is_open()) context_.shard.park(subscription->cursor);
   }
   context_.host.reschedule(outlet_);
-  if (const std::unique_ptr<Held> held = std::move(held_)) {  // its commands are void, but a close counts
+  lanes_.clear();
+  if (const std::unique_ptr<UnreadMessages> held =
+          std::move(held_)) {  // its commands are void, but a close counts
     context_.host.pause_reading(outlet_, false);
-    read_frames(held->input);
+    if (held->close_code != 0) on_peer_close(held->close_code);
   }
 }
 
 void WebSocketSession::end_connection() {
   phase_ = Phase::closed;
+  lanes_.clear();
   next_ping_ms_ = pong_due_ms_ = phase_due_ms_ = kNoDeadline;
   context_.host.close(outlet_);
 }
@@ -324,7 +234,7 @@ void WebSocketSession::on_deadline(Millis now_ms) {
     disconnect_with(kDisconnectStale);
     return;
   }
-  if (pong_due_ms_ <= now_ms && outlet_.is_clogged) {
+  if (pong_due_ms_ <= now_ms && (outlet_.is_clogged || held_)) {
     // The ping may still wait here, or the pong behind commands that are not read: who is dead takes no byte,
     // and that has a limit of its own.
     pong_due_ms_ = now_ms + context_.heartbeat.pong_timeout_ms;
@@ -343,6 +253,8 @@ void WebSocketSession::on_deadline(Millis now_ms) {
 
 void WebSocketSession::on_closed() {
   phase_ = Phase::closed;
+  lanes_.clear();
+  held_.reset();
   for (const auto& subscription : subscriptions_) end_subscription(*subscription);
   subscriptions_.clear();
   leaving_ = 0;
@@ -512,6 +424,7 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
     reply_error(command.id, kErrorBadRequest);
     return true;
   }
+  if (lanes_.is_cancelled(command.channel)) return true;  // as one that is under way would be
   if (find(command.channel) != nullptr) {
     reply_error(command.id, kErrorAlreadySubscribed);
     return true;
@@ -533,20 +446,20 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
     deny(command.id, *verdict);
     return phase_ == Phase::connected;
   }
+  const Lanes::Ticket ticket = lanes_.defer();
   Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(
-      *this, command.channel, context_.hub.options_for(command.channel), command.is_join_leave));
+      *this, command.channel, context_.hub.options_for(command.channel), command.is_join_leave, ticket));
   if (verdict) {
     open_subscription(command.id, subscription, since, must_recover);
     return true;
   }
-  ask(asked,
-      [this, id = command.id, channel = subscription.channel, since, must_recover](const Verdict& later) {
-        Subscription* waiting = find(channel);
-        if (waiting == nullptr || waiting->is_started) return;
-        if (later.is_allowed) return open_subscription(id, *waiting, since, must_recover);
-        deny(id, later);
-        forget(*waiting);
-      });
+  // It stays until it is answered, or the session is closed: nobody answers then.
+  ask(asked, [this, id = command.id, &subscription, since, must_recover](const Verdict& later) {
+    const bool is_wanted = lanes_.is_wanted(subscription.ticket);
+    if (is_wanted && later.is_allowed) return open_subscription(id, subscription, since, must_recover);
+    if (is_wanted) deny(id, later);
+    end_attempt(subscription);
+  });
   return true;
 }
 
@@ -573,20 +486,29 @@ void WebSocketSession::open_subscription(std::uint32_t id, Subscription& subscri
                          });
 }
 
-void WebSocketSession::forget(Subscription& subscription) {
-  if (subscription.unsubscribe_id != 0) {
-    reply([&](std::string& out) { codec_.encode_unsubscribe(out, subscription.unsubscribe_id); });
-  }
-  subscription.has_presence = subscription.has_notices = false;
+void WebSocketSession::end_attempt(Subscription& subscription) {
+  const Lanes::Ticket ticket = subscription.ticket;
+  if (subscription.state == Subscription::State::cancelled) --leaving_;
   end_subscription(subscription);
   erase(subscription);
+  finish(ticket);
+}
+
+void WebSocketSession::cancel_subscribe(std::string_view channel) {
+  Subscription* const subscription = find(channel);
+  if (subscription == nullptr || subscription->state != Subscription::State::asked) return;
+  subscription->state = Subscription::State::cancelled;
+  ++leaving_;
+  lanes_.release(subscription->ticket);
+  carry_on();
 }
 
 void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscription,
                                      const SubscribeOutcome& outcome, bool must_recover) {
+  if (!lanes_.is_wanted(subscription.ticket)) return end_attempt(subscription);
   const auto refuse = [&](const ErrorCode& error) {
     reply_error(id, error);
-    forget(subscription);
+    end_attempt(subscription);
   };
   if (outcome.error != StoreError::none) return refuse(kErrorInternal);
   if (must_recover && outcome.was_recovering && !outcome.is_recovered)
@@ -608,13 +530,13 @@ void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscriptio
   }
   result.was_recovering = outcome.was_recovering;
   result.is_conflated = context_.hub.options_for(subscription.channel).conflate;
-  subscription.is_started = true;
+  subscription.state = Subscription::State::started;
   reply([&](std::string& out) { codec_.encode_subscribe(out, id, result); });
 
   if (subscription.has_presence)
     context_.hub.add_presence(subscription.channel, {client_, user_, conn_info_json_});
   if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
-  if (subscription.unsubscribe_id != 0) unsubscribe(subscription, subscription.unsubscribe_id);
+  finish(subscription.ticket);
 }
 
 std::string WebSocketSession::take_page(Subscription& subscription) {
@@ -647,28 +569,16 @@ std::string WebSocketSession::take_page(Subscription& subscription) {
 
 bool WebSocketSession::handle_unsubscribe(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
-  Subscription* subscription = find(command.channel);
-  if (subscription == nullptr) {
-    reply([&](std::string& out) { codec_.encode_unsubscribe(out, command.id); });
-  } else if (subscription->is_started) {
-    unsubscribe(*subscription, command.id);
-  } else {  // answered behind the subscribe's own reply, which the client waits for too
-    if (subscription->unsubscribe_id != 0) {
-      reply([&](std::string& out) { codec_.encode_unsubscribe(out, subscription->unsubscribe_id); });
+  if (Subscription* const subscription = find(command.channel)) {
+    if (subscription->cursor.under_way() > 0) {  // a page or a cut frame of it still has to leave
+      leave_later(*subscription);
+    } else {
+      end_subscription(*subscription);
+      erase(*subscription);
     }
-    subscription->unsubscribe_id = command.id;
   }
+  reply([&](std::string& out) { codec_.encode_unsubscribe(out, command.id); });
   return true;
-}
-
-void WebSocketSession::unsubscribe(Subscription& subscription, std::uint32_t id) {
-  if (subscription.cursor.under_way() > 0) {  // a page or a cut frame of it still has to leave
-    leave_later(subscription);
-  } else {
-    end_subscription(subscription);
-    erase(subscription);
-  }
-  reply([&](std::string& out) { codec_.encode_unsubscribe(out, id); });
 }
 
 bool WebSocketSession::handle_publish(const Command& command) {
@@ -679,33 +589,33 @@ bool WebSocketSession::handle_publish(const Command& command) {
     return true;
   }
   if (!check_channel(command, true)) return true;
-  const Question asked = question(Operation::publish, command.channel, command.data);
+  Question asked = question(Operation::publish, command.channel, command.data);
+  const Lanes::Ticket ticket = lanes_.defer();
   if (const auto verdict = context_.access.answer(asked)) {
-    publish(command.id, command.channel, command.data, *verdict);
+    publish(command.id, ticket, command.channel, command.data, *verdict);
     return phase_ == Phase::connected;
   }
-  ask(asked,
-      [this, id = command.id, channel = std::string(command.channel),
-       data = std::string(command.data)](const Verdict& verdict) { publish(id, channel, data, verdict); });
+  asked.own_data = std::make_shared<const std::string>(command.data);
+  ask(asked, [this, id = command.id, ticket, channel = std::string(command.channel), data = asked.own_data](
+                 const Verdict& verdict) { publish(id, ticket, channel, *data, verdict); });
   return true;
 }
 
-void WebSocketSession::publish(std::uint32_t id, std::string_view channel, std::string_view data,
-                               const Verdict& verdict) {
-  if (phase_ != Phase::connected) return;
-  if (!verdict.is_allowed) return deny(id, verdict);
+void WebSocketSession::publish(std::uint32_t id, Lanes::Ticket ticket, std::string_view channel,
+                               std::string_view data, const Verdict& verdict) {
+  if (!lanes_.is_wanted(ticket)) return;  // the connection has ended
+  if (!verdict.is_allowed) {
+    deny(id, verdict);
+    return finish(ticket);
+  }
   Publication publication;
   publication.data = verdict.data ? *verdict.data : data;
   publication.info_json = info_json();
   context_.hub.publish(channel, std::move(publication), {},
-                       [shard = &context_.shard, me = self(), id](const AppendResult& result) {
-                         shard->run([me, id, error = result.error] {
-                           if (*me == nullptr) return;
-                           auto& session = static_cast<WebSocketSession&>(**me);
-                           if (error != StoreError::none) return session.reply_error(id, kErrorInternal);
-                           session.reply([&](std::string& out) { session.codec_.encode_publish(out, id); });
-                         });
-                       });
+                       answer_with(ticket, [id](WebSocketSession& session, const AppendResult& result) {
+                         if (result.error != StoreError::none) return session.reply_error(id, kErrorInternal);
+                         session.reply([&](std::string& out) { session.codec_.encode_publish(out, id); });
+                       }));
 }
 
 bool WebSocketSession::is_allowed(const Command& command, Operation operation) {
@@ -721,27 +631,23 @@ bool WebSocketSession::handle_presence(const Command& command) {
   if (!check_channel(command, context_.hub.options_for(command.channel).presence)) return true;
   if (!is_allowed(command, Operation::presence)) return true;
   const bool is_stats = command.kind == CommandKind::presence_stats;
-  context_.hub.presence(command.channel, [shard = &context_.shard, me = self(), id = command.id,
-                                          is_stats](const PresenceResult& found) {
-    shard->run([me, id, is_stats, found] {
-      if (*me == nullptr) return;
-      auto& session = static_cast<WebSocketSession&>(**me);
-      if (found.error != StoreError::none) return session.reply_error(id, kErrorInternal);
-      std::vector<ClientInfoView> clients;
-      std::set<std::string_view> users;
-      for (const PresenceMember& member : found.members) {
-        clients.push_back({member.user, member.client, member.conn_info_json, {}});
-        users.insert(member.user);
+  const auto answer = [id = command.id, is_stats](WebSocketSession& session, const PresenceResult& found) {
+    if (found.error != StoreError::none) return session.reply_error(id, kErrorInternal);
+    std::vector<ClientInfoView> clients;
+    std::set<std::string_view> users;
+    for (const PresenceMember& member : found.members) {
+      clients.push_back({member.user, member.client, member.conn_info_json, {}});
+      users.insert(member.user);
+    }
+    session.reply([&](std::string& out) {
+      if (is_stats) {
+        session.codec_.encode_presence_stats(out, id, clients.size(), users.size());
+      } else {
+        session.codec_.encode_presence(out, id, clients);
       }
-      session.reply([&](std::string& out) {
-        if (is_stats) {
-          session.codec_.encode_presence_stats(out, id, clients.size(), users.size());
-        } else {
-          session.codec_.encode_presence(out, id, clients);
-        }
-      });
     });
-  });
+  };
+  context_.hub.presence(command.channel, answer_with(lanes_.defer(), answer));
   return true;
 }
 
@@ -758,32 +664,27 @@ bool WebSocketSession::handle_history(const Command& command) {
     reply_error(command.id, kErrorBadRequest);
     return true;
   }
-  context_.hub.history(
-      command.channel, query,
-      [shard = &context_.shard, me = self(), id = command.id](const HistoryResult& found) {
-        shard->run([me, id, found] {
-          if (*me == nullptr) return;
-          auto& session = static_cast<WebSocketSession&>(**me);
-          if (found.error == HistoryError::epoch_differs)
-            return session.reply_error(id, kErrorUnrecoverablePosition);
-          if (found.error != HistoryError::none) return session.reply_error(id, kErrorInternal);
-          std::string list;
-          std::string object;
-          for (const EntryRef& entry : found.entries) {
-            object.clear();
-            session.codec_.encode_publication(object, view_of(*entry, found.top.epoch));
-            // One reply stays below what may wait for a client; it pages on from the last offset that it got.
-            if (!list.empty() && list.size() + object.size() >
-                                     static_cast<std::size_t>(session.context_.limits.backlog_bytes) / 2) {
-              break;
-            }
-            session.codec_.append_listed(list, object);
-          }
-          session.reply([&](std::string& out) {
-            session.codec_.encode_history(out, id, list, found.top.epoch.text(), found.top.offset);
-          });
-        });
-      });
+  const auto answer = [id = command.id](WebSocketSession& session, const HistoryResult& found) {
+    if (found.error == HistoryError::epoch_differs)
+      return session.reply_error(id, kErrorUnrecoverablePosition);
+    if (found.error != HistoryError::none) return session.reply_error(id, kErrorInternal);
+    std::string list;
+    std::string object;
+    for (const EntryRef& entry : found.entries) {
+      object.clear();
+      session.codec_.encode_publication(object, view_of(*entry, found.top.epoch));
+      // One reply stays below what may wait for a client; it pages on from the last offset that it got.
+      if (!list.empty() &&
+          list.size() + object.size() > static_cast<std::size_t>(session.context_.limits.backlog_bytes) / 2) {
+        break;
+      }
+      session.codec_.append_listed(list, object);
+    }
+    session.reply([&](std::string& out) {
+      session.codec_.encode_history(out, id, list, found.top.epoch.text(), found.top.offset);
+    });
+  };
+  context_.hub.history(command.channel, query, answer_with(lanes_.defer(), answer));
   return true;
 }
 
@@ -791,13 +692,15 @@ bool WebSocketSession::handle_history(const Command& command) {
 
 WebSocketSession::Subscription* WebSocketSession::find(std::string_view channel) {
   for (const auto& subscription : subscriptions_) {
-    if (!subscription->is_leaving && subscription->channel == channel) return subscription.get();
+    const bool is_there = subscription->state == Subscription::State::asked ||
+                          subscription->state == Subscription::State::started;
+    if (is_there && subscription->channel == channel) return subscription.get();
   }
   return nullptr;
 }
 
 void WebSocketSession::leave(const Subscription& subscription) {
-  if (!subscription.is_started || subscription.is_leaving) return;
+  if (subscription.state != Subscription::State::started) return;
   if (subscription.has_presence) context_.hub.remove_presence(subscription.channel, client_);
   if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::leave, info_json());
 }
@@ -805,7 +708,7 @@ void WebSocketSession::leave(const Subscription& subscription) {
 void WebSocketSession::leave_later(Subscription& subscription) {
   leave(subscription);
   context_.shard.park(subscription.cursor);
-  subscription.is_leaving = true;
+  subscription.state = Subscription::State::leaving;
   ++leaving_;
 }
 

@@ -11,7 +11,9 @@
 #include "protocol/centrifuge_codec.hpp"
 #include "protocol/ws_frame.hpp"
 #include "session/fan_out_requests.hpp"
+#include "session/lanes.hpp"
 #include "session/session.hpp"
+#include "session/unread_messages.hpp"
 
 namespace carillon {
 
@@ -47,11 +49,43 @@ class WebSocketSession final : public Session {
   [[nodiscard]] std::optional<SessionState::Kind> save_kind() const override;
   enum class Phase : std::uint8_t { waiting, connecting, connected, closing, closed };
   struct Subscription;
-  struct Held;
   using Skipped = std::vector<WebSocketState::Skipped>;
 
   void read_frames(std::span<char> bytes);
-  void read_commands(std::string_view frame, bool is_new_frame);
+  void on_message(std::string_view message);
+  /// Takes commands off the front. False: the rest of them, if any, waits.
+  bool read_commands(std::string_view& commands, bool is_new_message);
+  void on_peer_close(std::uint16_t code);
+  void go_on();
+  /// Is no further command to be read for now?
+  [[nodiscard]] bool must_wait();
+  [[nodiscard]] bool waits_for_answers() const;
+  /// Is as much under way as may be?
+  [[nodiscard]] bool is_full() const;
+  void save_held(WebSocketState& state) const;
+
+  /// Carries the command out now, or lets it wait in its lane. False: the connection ends.
+  bool accept(const Command& command, std::string_view text);
+  bool carry_out(const Command& command, std::size_t bytes);
+  /// What waits in the lanes, as far as it can be carried out, then what waits unread.
+  void carry_on();
+  void finish(Lanes::Ticket ticket);
+  /// Leads an answer, from any thread and whenever it comes, back to the command: `then(session, answer…)`,
+  /// unless it is not wanted any more.
+  template <typename Then>
+  [[nodiscard]] auto answer_with(Lanes::Ticket ticket, Then then) {
+    return [shard = &context_.shard, me = self(), ticket, then = std::move(then)](const auto&... answer) {
+      if (shard->is_current()) return give(*me, ticket, then, answer...);
+      shard->post([me, ticket, then, ... late = answer] { give(*me, ticket, then, late...); });
+    };
+  }
+  template <typename Then, typename... Answer>
+  static void give(Session* session, Lanes::Ticket ticket, const Then& then, const Answer&... answer) {
+    if (session == nullptr) return;
+    auto& me = static_cast<WebSocketSession&>(*session);
+    if (me.lanes_.is_wanted(ticket)) then(me, answer...);
+    me.finish(ticket);
+  }
   bool handle(const Command& command);
   bool handle_connect(const Command& command);
   void on_identified(std::uint32_t id, const Verdict& verdict);
@@ -62,10 +96,14 @@ class WebSocketSession final : public Session {
                          bool must_recover);
   void on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome,
                      bool must_recover);
+  /// The subscribe has failed, or was cancelled.
+  void end_attempt(Subscription& subscription);
+  void cancel_subscribe(std::string_view channel);
   std::string take_page(Subscription& subscription);
   bool handle_unsubscribe(const Command& command);
   bool handle_publish(const Command& command);
-  void publish(std::uint32_t id, std::string_view channel, std::string_view data, const Verdict& verdict);
+  void publish(std::uint32_t id, Lanes::Ticket ticket, std::string_view channel, std::string_view data,
+               const Verdict& verdict);
   /// False: denied, and answered.
   bool is_allowed(const Command& command, Operation operation);
   bool handle_presence(const Command& command);
@@ -79,19 +117,14 @@ class WebSocketSession final : public Session {
   void deny(std::uint32_t id, const Verdict& verdict);
   [[nodiscard]] Question question(Operation operation, std::string_view channel,
                                   std::string_view data = {}) const;
-  void hold(std::string_view commands);
-  void go_on();
 
   Subscription* find(std::string_view channel);
-  void unsubscribe(Subscription& subscription, std::uint32_t id);
   void leave(const Subscription& subscription);
   void leave_later(Subscription& subscription);
   void end_subscription(Subscription& subscription);
-  void forget(Subscription& subscription);
   void erase(const Subscription& subscription);
   void settle_under_way();
 
-  [[nodiscard]] bool is_over_backlog() const;
   void reply_error(std::uint32_t id, const ErrorCode& error);
   void reply_rpc(std::uint32_t id, std::string_view data);
   template <typename Encode>
@@ -115,11 +148,12 @@ class WebSocketSession final : public Session {
   std::string client_;
   std::string conn_info_json_;  // what the hook says of the client
   std::string info_json_;
-  std::unique_ptr<std::string> pong_;  // payload of the newest ping that is to be answered
-  std::unique_ptr<Held> held_;         // input that waits until replies have left
-  std::unique_ptr<Skipped> skipped_;   // channels that it was taken to the top of, until it subscribes again
+  std::unique_ptr<std::string> pong_;     // payload of the newest ping that is to be answered
+  std::unique_ptr<UnreadMessages> held_;  // messages that wait unread
+  std::unique_ptr<Skipped> skipped_;  // channels that it was taken to the top of, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
-  std::uint32_t leaving_ = 0;  // of the subscriptions
+  std::uint32_t leaving_ = 0;  // of the subscriptions: also those that were cancelled
+  Lanes lanes_;
 };
 
 }  // namespace carillon

@@ -532,6 +532,7 @@ class Server(HookDecorators, FanOutMethods):
         Now: `connections` (of `connections_max`), `listeners` with their connections, `backlog` (newcomers
         that wait in the kernel to be accepted), `handshakes` (accepted, and not yet clients), `websocket`,
         `sse`, `polls`, `subscriptions`, `channels`, `clogged` (connections whose kernel buffer is full),
+        `commands_under_way` (commands of clients that wait for a hook or the store),
         `kernel_bytes` (memory in which the kernel holds what clients have not acknowledged; a thread looks at
         5,000 connections a second for it), `resident_bytes` (memory of this process, without that), `lagging`
         (subscriptions that are behind), `history_bytes`.
@@ -541,8 +542,9 @@ class Server(HookDecorators, FanOutMethods):
         of them for want of a descriptor), `refused` (over the limit of connections, or for want of a
         descriptor), `handshake_timeouts` (no whole request, or no connect command, in
         time), `bad_requests` (answered with 400, 405, 413 or 431; WebSockets closed for what they sent),
-        `requests`, `commands`, `published`, `recovered` and `not_recovered` (subscriptions that began with a
-        position, each poll counted), `gaps_told` (to subscriptions while they were open), `slow` (closed with
+        `requests`, `commands`, `command_pauses` (a client's commands were not read on, because
+        `limits.commands_under_way` of them waited for answers), `published`, `recovered` and `not_recovered`
+        (subscriptions that began with a position, each poll counted), `gaps_told` (to subscriptions while they were open), `slow` (closed with
         3008, or dropped since nothing was taken in time), `no_pong` (3012), `no_ack` (dropped since their
         peer acknowledged nothing in time), `log_lines_lost` (the queue to `logging` was full).
 

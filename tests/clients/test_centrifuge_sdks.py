@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from typing import TYPE_CHECKING, Literal
@@ -14,6 +15,8 @@ from sdk import CommandFailed, Sdk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from carillon import SubscribeContext
 
 pytestmark = pytest.mark.wire
 
@@ -382,3 +385,23 @@ def test_who_is_taken_to_the_top_learns_that_it_has_not_recovered(
 def slow(policy: Literal["skip", "disconnect"]) -> Channel:
     """A channel that keeps everything, and whose subscribers may be 50 publications behind."""
     return Channel(slow_consumer=policy, slow_consumer_entries=50, history_size=10_000, history_bytes=1 << 26)
+
+
+def test_a_page_that_mounts_unmounts_and_mounts_is_subscribed(make_sdk: Callable[[], Sdk]) -> None:
+    server = Server(threads=1)
+
+    @server.on_subscribe("*")
+    async def may_subscribe(context: SubscribeContext) -> bool:
+        await asyncio.sleep(0.2)
+        return True
+
+    with server:
+        sdk = make_sdk().connect(server.url)
+        for _ in range(2):
+            sdk.call("subscribe", channel="room")
+            sdk.call("unsubscribe", channel="room")
+        sdk.subscribe("room")
+        server.publish("room", "hello")
+        assert [one["data"] for one in sdk.wait_for("publication", "room")] == ["hello"]
+        assert len(sdk.events("subscribed", "room")) == 1
+        assert sdk.events("connected") == sdk.events("connected")[:1], "the connection has stayed"

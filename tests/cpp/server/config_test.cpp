@@ -215,7 +215,6 @@ TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
       {R"({"client": {"subscription_token": {"enabled": true}}})", {"client.subscription_token.enabled: "}},
       {R"({"client": {"proxy": {"connect": {"enabled": true}}}})",
        {"client.proxy.connect.enabled: ", "backend"}},
-      {R"({"client": {"concurrency": 8}})", {"client.concurrency: "}},
       {R"({"client": {"allow_anonymous_connect_without_token": true}})", {"anonymous"}},
       {R"({"client": {"recovery_max_publication_limit": 1}})", {"history_max_publication_limit"}},
       {R"({"sse": {"enabled": true}})", {"sse.enabled: ", "/sse"}},

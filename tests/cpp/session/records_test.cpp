@@ -30,13 +30,6 @@ struct Records : ::testing::Test {
   World world;
 };
 
-Verdict denied(std::uint32_t code = 0, std::string reason = {}) {
-  Verdict verdict;
-  verdict.code = code;
-  verdict.reason = std::move(reason);
-  return verdict;
-}
-
 // ---- takeovers
 
 TEST_F(Records, ATakeoverIsNoCloseAndTheNextOneHasTheRecord) {

@@ -11,6 +11,7 @@ namespace {
 TEST(WebSocketBacklog, NoCommandIsReadWhileRepliesWaitAndNoneIsLost) {
   WorldOptions options;
   options.limits.backlog_bytes = 1'024;
+  options.limits.pipelined_bytes = 256;
   World world(options);
   WsClient client(world);
   client.connect();
@@ -56,6 +57,7 @@ TEST(WebSocketBacklog, ItHoldsAlsoInsideOneTurnWhereTheKernelTakesAll) {
 TEST(WebSocketBacklog, ADisconnectWhileCommandsAreHeldLetsTheClosingHandshakeThrough) {
   WorldOptions options;
   options.limits.backlog_bytes = 1'024;
+  options.limits.pipelined_bytes = 256;
   for (const bool is_malformed : {false, true}) {
     World world(options);
     WsClient client(world);

@@ -155,6 +155,7 @@ TEST(WebSocketHeartbeat, WhileCloggedOnlyTheNewestPongAndOnePingWait) {
 TEST(WebSocketHeartbeat, APongBehindCommandsThatAreNotReadDoesNotKillASlowReader) {
   WorldOptions options;
   options.limits.backlog_bytes = 1'024;
+  options.limits.pipelined_bytes = 256;
   World world(options);
   WsClient client(world);
   client.answers_heartbeats = false;

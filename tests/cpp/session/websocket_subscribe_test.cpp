@@ -124,26 +124,6 @@ TEST(WebSocketSubscribe, UnsubscribeBehindACutFrameLetsItsEndLeave) {
   EXPECT_EQ(account.returned, 4);
 }
 
-TEST(WebSocketSubscribe, UnsubscribeBeforeTheStoreHasAnsweredIsAnsweredBehindTheSubscribe) {
-  World world;
-  WsClient client(world);
-  client.connect();
-  world.store.is_late = true;
-  client.send(R"({"id":10,"subscribe":{"channel":"a"}})");
-  client.send(R"({"id":11,"unsubscribe":{"channel":"a"}})");
-  client.send(R"({"id":12,"unsubscribe":{"channel":"a"}})");
-  world.run();
-  world.store.is_late = false;
-  world.store.answer();
-  world.run();
-  std::vector<Json> ids;
-  for (std::size_t i = 1; i < client.replies.size(); ++i) ids.push_back(client.replies[i]["id"]);
-  std::sort(ids.begin(), ids.end());
-  EXPECT_EQ(ids, (std::vector<Json>{10, 11, 12}));
-  EXPECT_EQ(world.present("a"), 0U);
-  EXPECT_EQ(error_of(client.subscribe("a")), 0U);
-}
-
 TEST(WebSocketSubscribe, AnUnavailableStoreIsATemporaryError) {
   World world;
   WsClient client(world);

@@ -5,6 +5,7 @@ from __future__ import annotations
 import carillon
 import pytest
 import test_limits_admission
+import test_limits_commands
 import test_limits_connections
 import test_limits_fanout
 import test_limits_messages
@@ -15,7 +16,13 @@ pytestmark = pytest.mark.wire
 ROWS = {name: (default, unit, effect) for name, default, unit, effect in _core.limits()}
 REACHED = {
     name.removeprefix("test_")
-    for module in (test_limits_admission, test_limits_connections, test_limits_fanout, test_limits_messages)
+    for module in (
+        test_limits_admission,
+        test_limits_commands,
+        test_limits_connections,
+        test_limits_fanout,
+        test_limits_messages,
+    )
     for name in vars(module)
     if name.startswith("test_")
 }

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <string_view>
+
+namespace carillon {
+
+/// Messages of a client that have come and wait unread, in order of arrival.
+struct UnreadMessages {
+  std::deque<std::string> messages;
+  std::size_t bytes = 0;         ///< of all, and what it costs to keep them
+  std::size_t read = 0;          ///< bytes of the first that have been read
+  bool is_rest = false;          ///< the first is what is left of a message
+  std::uint16_t close_code = 0;  ///< the client has closed the connection behind them; 0: it has not
+
+  void add(std::string_view message) {
+    messages.emplace_back(message);
+    bytes += size_of(messages.back());
+  }
+  void remove_first() {
+    bytes -= size_of(messages.front());
+    messages.pop_front();
+    read = 0;
+    is_rest = false;
+  }
+
+ private:
+  static std::size_t size_of(const std::string& message) { return message.size() + sizeof message; }
+};
+
+}  // namespace carillon

@@ -1,0 +1,196 @@
+// What comes from the client: frames, messages, and the order in which their commands are carried out.
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "session/websocket_session.hpp"
+
+namespace carillon {
+
+void WebSocketSession::on_bytes(std::span<char> bytes) { read_frames(bytes); }
+
+void WebSocketSession::read_frames(std::span<char> bytes) {
+  while (phase_ != Phase::closed) {
+    const WsEvent event = parser_.next(bytes);
+    if (event.kind == WsEventKind::need_more) break;
+    switch (event.kind) {
+      case WsEventKind::message:
+        if (phase_ != Phase::closing) on_message(event.payload);
+        break;
+      case WsEventKind::ping:
+        pong_ = std::make_unique<std::string>(event.payload);  // only the newest is answered
+        break;
+      case WsEventKind::pong:
+        pong_due_ms_ = kNoDeadline;
+        context_.host.reschedule(outlet_);
+        break;
+      case WsEventKind::close:
+        on_peer_close(event.close_code);
+        break;
+      case WsEventKind::error:
+        // Nothing that comes behind it can be read, not even the peer's close: there is nothing to wait for.
+        context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
+        disconnect(event.close_code, event.error);
+        end_connection();
+        break;
+      case WsEventKind::need_more:
+        break;
+    }
+  }
+  if (pong_) send_pong();
+}
+
+void WebSocketSession::on_message(std::string_view message) {
+  if (held_) {
+    held_->add(message);
+  } else {
+    if (read_commands(message, true)) return;
+    held_ = std::make_unique<UnreadMessages>();
+    held_->add(message);
+    held_->is_rest = true;
+    if (is_full()) context_.counters.command_pauses.fetch_add(1, std::memory_order_relaxed);
+  }
+  // Frames are read on, for the control frames among them.
+  if (held_->bytes > static_cast<std::size_t>(context_.limits.pipelined_bytes)) {
+    context_.host.pause_reading(outlet_, true);
+  }
+}
+
+bool WebSocketSession::read_commands(std::string_view& commands, bool is_new_message) {
+  Command command;
+  std::string scratch;
+  for (bool is_first = is_new_message;; is_first = false) {
+    const std::string_view before = commands;
+    switch (codec_.decode(commands, command, scratch)) {
+      case DecodeStep::end:
+        if (is_first) disconnect_with(kDisconnectBadRequest);
+        return true;
+      case DecodeStep::malformed:
+        disconnect_with(kDisconnectBadRequest);
+        return true;
+      case DecodeStep::command:
+        break;
+    }
+    context_.counters.commands.fetch_add(1, std::memory_order_relaxed);
+    if (!accept(command, before.substr(0, before.size() - commands.size()))) return true;
+    if (must_wait()) return false;
+  }
+}
+
+bool WebSocketSession::is_full() const {
+  return lanes_.size() > 0 &&
+         (lanes_.size() >= static_cast<std::size_t>(context_.limits.commands_under_way) ||
+          lanes_.bytes() >= static_cast<std::size_t>(context_.limits.commands_under_way_bytes));
+}
+
+bool WebSocketSession::waits_for_answers() const { return phase_ == Phase::connecting || is_full(); }
+
+bool WebSocketSession::must_wait() {
+  if (waits_for_answers()) return true;  // while connecting nothing is looked at: it is not known who asks
+  if (outlet_.pending_bytes() <= static_cast<std::size_t>(context_.limits.backlog_bytes)) return false;
+  outlet_.wants_empty_notice = true;  // the client must read first
+  return true;
+}
+
+void WebSocketSession::on_peer_close(std::uint16_t code) {
+  if (held_ && !waits_for_answers()) {  // what it said before is carried out, unless that may take long
+    held_->close_code = code;
+    return;
+  }
+  if (phase_ != Phase::closing) reply_close(code);
+  end_connection();
+}
+
+void WebSocketSession::go_on() {
+  if (!held_) return;
+  std::unique_ptr<UnreadMessages> held = std::move(held_);
+  while (!held->messages.empty() && !must_wait()) {
+    const std::string& message = held->messages.front();
+    std::string_view rest = std::string_view(message).substr(held->read);
+    const bool is_through = read_commands(rest, !held->is_rest);
+    if (phase_ == Phase::closing || phase_ == Phase::closed) {  // what is left is void, but not a close
+      held->messages.clear();
+    } else if (is_through) {
+      held->remove_first();
+    } else {
+      held->read = message.size() - rest.size();
+      held->is_rest = true;
+    }
+  }
+  const std::uint16_t close_code = held->close_code;
+  if (held->messages.empty()) {
+    context_.host.pause_reading(outlet_, false);
+    // A pong may have waited as well.
+    if (pong_due_ms_ != kNoDeadline)
+      pong_due_ms_ = context_.clock.now_ms() + context_.heartbeat.pong_timeout_ms;
+  } else {
+    held_ = std::move(held);
+  }
+  if (close_code != 0) on_peer_close(close_code);
+}
+
+void WebSocketSession::save_held(WebSocketState& state) const {
+  state.is_holding = true;
+  const WsOpcode opcode = codec_.is_text() ? WsOpcode::text : WsOpcode::binary;
+  for (const std::string& message : held_->messages) {
+    if (held_->is_rest && &message == &held_->messages.front()) {
+      state.held_commands = message.substr(held_->read);
+    } else {
+      append_ws_client_frame(state.held_input, opcode, true, 0, message);
+    }
+  }
+  if (held_->close_code == 0) return;
+  const std::string code{static_cast<char>(held_->close_code >> 8U), static_cast<char>(held_->close_code)};
+  append_ws_client_frame(state.held_input, WsOpcode::close, true, 0,
+                         held_->close_code == kWsNoCloseCode ? std::string_view() : code);
+}
+
+// ---- lanes
+
+bool WebSocketSession::accept(const Command& command, std::string_view text) {
+  switch (command.kind) {
+    case CommandKind::pong:
+    case CommandKind::connect:
+    case CommandKind::ping:
+    case CommandKind::refresh:
+      return handle(command);
+    default:
+      break;
+  }
+  const bool is_unsubscribe = command.kind == CommandKind::unsubscribe;
+  if (is_unsubscribe) cancel_subscribe(command.channel);
+  const std::string_view lane = command.channel;  // rpc and send have none: that is their lane
+  if (lanes_.must_wait(lane)) {
+    lanes_.wait(lane, text, is_unsubscribe ? lane : std::string_view());
+    return true;
+  }
+  const bool goes_on = carry_out(command, text.size());
+  if (lanes_.size() > 0) carry_on();
+  return goes_on;
+}
+
+bool WebSocketSession::carry_out(const Command& command, std::size_t bytes) {
+  lanes_.begin();
+  const bool goes_on = handle(command);
+  lanes_.end(command.channel, bytes);
+  return goes_on;
+}
+
+void WebSocketSession::carry_on() {
+  if (lanes_.is_carrying_out()) return;
+  while (const std::optional<std::string> text = lanes_.next()) {
+    Command command;
+    std::string scratch;
+    std::string_view rest = *text;
+    if (codec_.decode(rest, command, scratch) == DecodeStep::command) carry_out(command, text->size());
+  }
+  go_on();
+}
+
+void WebSocketSession::finish(Lanes::Ticket ticket) {
+  lanes_.finish(ticket);
+  carry_on();
+}
+
+}  // namespace carillon
