@@ -544,9 +544,10 @@ class Server(HookDecorators, FanOutMethods):
         time), `bad_requests` (answered with 400, 405, 413 or 431; WebSockets closed for what they sent),
         `requests`, `commands`, `command_pauses` (a client's commands were not read on, because
         `limits.commands_under_way` of them waited for answers), `published`, `recovered` and `not_recovered`
-        (subscriptions that began with a position, each poll counted), `gaps_told` (to subscriptions while they were open), `slow` (closed with
-        3008, or dropped since nothing was taken in time), `no_pong` (3012), `no_ack` (dropped since their
-        peer acknowledged nothing in time), `log_lines_lost` (the queue to `logging` was full).
+        (subscriptions that began with a position, each poll counted), `gaps_told` (to subscriptions while
+        they were open), `slow` (closed with 3008, or dropped since nothing was taken in time), `no_pong`
+        (3012), `no_ack` (dropped since their peer acknowledged nothing in time), `log_lines_lost`
+        (the queue to `logging` was full).
 
         Fan-out, ever: `inbox_entries` (entered into inboxes at publish: the store writes of fan-out on
         write), `inbox_reads`, `inbox_merges` (ranges of logs that reads of inboxes were merged from),

@@ -297,6 +297,8 @@ class WebSocketTransport:
         """Ends delivery for now; the position stays with the feed."""
         if self._is_connected and source.state is not _State.IDLE:
             self._outbox.add(f'"unsubscribe":{{"channel":{json.dumps(source.feed.channel)}}}', _ignore)
+        if source.state is _State.ASKED:  # a subscribe that is left gets no answer
+            self._outbox.drop(source.asked)
         source.state = _State.IDLE
 
     def resume(self, source: _WebSocketSource) -> None:
@@ -325,7 +327,7 @@ class WebSocketTransport:
                 self._on_subscribed(source, since is not None, text, *reply["subscribe"])
 
         refuse = functools.partial(self._refuse, source)
-        self._outbox.add(f'"subscribe":{json.dumps(wish)}', on_reply, refuse=refuse)
+        source.asked = self._outbox.add(f'"subscribe":{json.dumps(wish)}', on_reply, refuse=refuse)
 
     def _on_subscribed(
         self, source: _WebSocketSource, was_asked: bool, text: str, result: dict[str, Any], start: int
@@ -394,6 +396,7 @@ class _WebSocketSource(NetworkSource):
 
     Attributes:
         state: Where it stands on the current connection.
+        asked: Number of the newest subscribe command.
         epoch: The log that offsets count in.
         backoff: Delays between subscribes that are refused, or ended by the server.
     """
@@ -409,6 +412,7 @@ class _WebSocketSource(NetworkSource):
     ) -> None:
         super().__init__(settings, lifetime, reconnect, channel, since)
         self.state = _State.IDLE
+        self.asked = 0
         self.epoch = ""
         self.backoff = settings.backoff()
         self._transport = transport

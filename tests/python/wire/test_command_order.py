@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import carillon
 import pytest
 from carillon import Server
+from carillon.transports.websocket import WebSocketTransport
 from wire_clients import open_ws
 
 if TYPE_CHECKING:
@@ -81,3 +82,6 @@ async def test_our_own_client_leaves_before_it_was_there_and_comes_again(slow_se
         async with client.subscribe("room") as room:
             await client.publish("room", "hello")
             assert (await anext(aiter(room))).json() == "hello"
+        await client.history("room")  # what was sent before is answered by now
+        assert isinstance(client._transport, WebSocketTransport)
+        assert not client._transport._outbox._waiting, "a subscribe that was left is not waited for"
