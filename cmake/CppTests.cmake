@@ -7,6 +7,7 @@ include(GoogleTest)
 
 set(test_root "${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp")
 set(links_protocol carillon_protocol)
+set(links_env carillon_hub)
 set(links_hub carillon_hub)
 set(links_store carillon_hub)
 set(links_session carillon_loop)

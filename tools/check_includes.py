@@ -40,6 +40,7 @@ EXTERNAL = [
      {"gateway", "server", "bindings", "load"}, False),
     (re.compile(r"openssl/"), {"gateway", "server"}, False),
     (re.compile(r"(immintrin|emmintrin|arm_neon)\.h"), {"protocol"}, True),
+    (re.compile(r"(pthread|unistd)\.h"), {"env", "gateway", "server", "bindings", "load", "lab"}, False),
 ]  # fmt: skip
 PURE = {"protocol", "env"}  # beside what is above, only the standard library: <vector>, never <unistd.h>
 

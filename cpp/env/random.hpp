@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <random>
 
 namespace carillon {
 
@@ -16,13 +15,11 @@ class RandomSource {
   [[nodiscard]] std::uint64_t below(std::uint64_t bound) { return bound == 0 ? 0 : next() % bound; }
 };
 
-/// The machine's entropy: client ids must not be guessable.
+/// The kernel's random numbers: client ids must not be guessable. Each thread asks for 32 of them at a time.
+/// A forked child asks anew and does not repeat its parent's.
 class SystemRandom final : public RandomSource {
  public:
-  [[nodiscard]] std::uint64_t next() override {
-    thread_local std::random_device device;
-    return (static_cast<std::uint64_t>(device()) << 32U) | device();
-  }
+  [[nodiscard]] std::uint64_t next() override;
 };
 
 }  // namespace carillon
