@@ -51,7 +51,7 @@ class World {
  public:
   World()
       : store_(clock_, random_, {}),
-        hub_(clock_, store_, {}, {}),
+        hub_(clock_, random_, store_, {}, {}),
         shard_(0, {}, clock_, [this] { ++wakes_; }) {
     hub_.set_shards({&shard_});
   }

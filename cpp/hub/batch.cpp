@@ -1,12 +1,12 @@
 #include "hub/batch.hpp"
 
-#include <unordered_set>
+#include <set>
 #include <utility>
 
 namespace carillon {
 
 void Batch::conflate() {
-  std::unordered_set<std::string_view> newer;
+  std::set<std::string_view> newer;
   std::vector<bool> conflated(entries_.size(), false);
   bool is_any = false;
   for (std::size_t i = entries_.size(); i > 0; --i) {

@@ -116,6 +116,7 @@ struct InboxWalk {
     Offset first = 0;
     Offset last = 0;
   };
+  std::uint32_t number = 0;  ///< of the shards the one that writes, counted round
   std::deque<Range> ranges;  ///< to be entered; the first is under way while `is_running`
   Offset entered = 0;        ///< everything up to here that was to be entered is
   Offset given_up = 0;       ///< what is above `entered` up to here is not: no thread was there to do it

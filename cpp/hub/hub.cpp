@@ -8,11 +8,13 @@
 
 namespace carillon {
 
-Hub::Hub(const Clock& clock, Store& store, ChannelRules rules, HubLimits limits)
+Hub::Hub(const Clock& clock, RandomSource& random, Store& store, ChannelRules rules, HubLimits limits)
     : clock_(clock),
       store_(store),
       rules_(std::move(rules)),
       limits_(limits),
+      hash_(random),
+      stripes_(hash_),
       relieve_above_(limits.history_bytes_total) {
   store_.set_listener(this);
 }
@@ -31,9 +33,10 @@ Hub::~Hub() {
 // ---- channels
 
 std::shared_ptr<Channel> Hub::find_or_add(std::string_view name) {
-  Stripe& stripe = stripe_of(name);
+  const HashedName hashed = hash_.of(name);
+  Stripe& stripe = stripes_.of(hashed);
   const std::lock_guard lock(stripe.mutex);
-  if (const auto found = stripe.channels.find(name); found != stripe.channels.end()) return found->second;
+  if (const auto found = stripe.channels.find(hashed); found != stripe.channels.end()) return found->second;
   auto channel = std::make_shared<Channel>(std::string(name), rules_.options_for(name));
   stripe.channels.emplace(channel->name, channel);
   return channel;
@@ -342,7 +345,7 @@ std::map<std::string, std::uint64_t> Hub::channels(std::string_view pattern) {
 void Hub::ledger(std::function<void(Ledger)> done) {
   struct Collection {
     std::mutex mutex;
-    std::unordered_map<std::string, LedgerRow> rows;
+    std::map<std::string, LedgerRow, std::less<>> rows;
     std::size_t missing = 0;
     std::size_t missing_shards = 0;
     std::function<void(Ledger)> done;
@@ -371,8 +374,6 @@ void Hub::ledger(std::function<void(Ledger)> done) {
       row.channel = name;
       ledger.rows.push_back(std::move(row));
     }
-    std::sort(ledger.rows.begin(), ledger.rows.end(),
-              [](const LedgerRow& a, const LedgerRow& b) { return a.channel < b.channel; });
     collection->done(std::move(ledger));
   };
   if (shards_.empty()) return finish();

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <functional>
@@ -11,7 +10,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -100,7 +98,7 @@ class Hub final : public StoreListener {
   using SubscribeDone = std::function<void(const SubscribeOutcome&)>;
   using HistoryDone = std::function<void(const HistoryResult&)>;
 
-  Hub(const Clock& clock, Store& store, ChannelRules rules, HubLimits limits);
+  Hub(const Clock& clock, RandomSource& random, Store& store, ChannelRules rules, HubLimits limits);
   ~Hub() override;
 
   /// Once, before the first subscription and the first member; and none, once all threads have ended.
@@ -194,13 +192,13 @@ class Hub final : public StoreListener {
  private:
   struct PendingSubscribe;
   struct Stripe {
+    explicit Stripe(const NameHash& hash) : channels(hash) {}
     mutable std::mutex mutex;
-    std::unordered_map<std::string, std::shared_ptr<Channel>, NameHash, std::equal_to<>> channels;
+    NameTable<std::shared_ptr<Channel>> channels;
     std::size_t next_bucket = 0;  // where keep_house goes on
   };
   static constexpr std::size_t kStripes = 16;
 
-  Stripe& stripe_of(std::string_view name) { return stripes_[NameHash{}(name) % kStripes]; }
   std::shared_ptr<Channel> find_or_add(std::string_view name);
   std::shared_ptr<Channel> open_channel(std::string_view name);
   void open(const std::shared_ptr<Channel>& channel);
@@ -220,7 +218,7 @@ class Hub final : public StoreListener {
   void ask_top(const std::shared_ptr<PendingSubscribe>& pending);
   void ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset first, Offset last);
   [[nodiscard]] PublishDone after_inboxes(const std::shared_ptr<Channel>& channel, PublishDone done);
-  static bool add_to_walk(Channel& channel, Offset offset);
+  bool add_to_walk(Channel& channel, Offset offset);
   void post_walk(const std::shared_ptr<Channel>& channel);
   void walk(const std::shared_ptr<Channel>& channel);
   void on_entered(const std::shared_ptr<Channel>& channel, const EnterResult& result);
@@ -246,7 +244,9 @@ class Hub final : public StoreListener {
   std::atomic<std::uint64_t> inbox_reads_{0};
   std::atomic<std::uint64_t> inbox_merges_{0};
   AdaptiveThreshold adaptive_;
-  std::array<Stripe, kStripes> stripes_;
+  std::atomic<std::uint32_t> walks_{0};  // ever begun: they go round the shards
+  const NameHash hash_;
+  Stripes<Stripe, kStripes> stripes_;
   std::mutex forgotten_mutex_;
   LedgerRow forgotten_;  // accounts of channels that went dormant
   std::atomic<bool> is_relieving_{false};

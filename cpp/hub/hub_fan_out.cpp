@@ -79,7 +79,10 @@ Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, Pub
 }
 
 bool Hub::add_to_walk(Channel& channel, Offset offset) {
-  if (!channel.walk) channel.walk = std::make_unique<InboxWalk>();
+  if (!channel.walk) {
+    channel.walk = std::make_unique<InboxWalk>();
+    channel.walk->number = walks_.fetch_add(1, std::memory_order_relaxed);
+  }
   InboxWalk& walk = *channel.walk;
   // The range under way is what the store has begun with: it no longer grows.
   const std::size_t under_way = walk.is_running ? 1 : 0;
@@ -95,7 +98,7 @@ void Hub::post_walk(const std::shared_ptr<Channel>& channel) {
   Shard* shard = nullptr;
   {
     const std::lock_guard lock(shards_mutex_);
-    if (!shards_.empty()) shard = shards_[NameHash{}(channel->name) % shards_.size()];
+    if (!shards_.empty()) shard = shards_[channel->walk->number % shards_.size()];
   }
   if (shard == nullptr) return end_walk(*channel);
   auto receipt = std::make_shared<Receipt>([this, channel](bool has_run) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cassert>
 #include <optional>
+#include <set>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 
 namespace carillon {
@@ -213,7 +213,7 @@ std::unique_ptr<Batch> Shard::batch_of(Channel& channel, Seq begin, Seq end, std
                                        std::size_t bytes_max) {
   auto batch = std::make_unique<Batch>(channel.name, channel.epoch, begin, channel.log.offset_before(begin));
   const bool is_conflating = channel.options.conflate;
-  std::unordered_set<std::string_view> keys;
+  std::set<std::string_view> keys;
   std::size_t entries = 0;
   std::size_t bytes = 0;
   for (Seq seq = begin; seq < end && entries < entries_max && channel.log.next_seq(seq) == seq; ++seq) {
@@ -599,7 +599,7 @@ Account Shard::account_of(const Cursor& cursor, const Channel& channel) {
   return account;
 }
 
-void Shard::add_to_ledger(std::unordered_map<std::string, LedgerRow>& rows) {
+void Shard::add_to_ledger(std::map<std::string, LedgerRow, std::less<>>& rows) {
   for (const auto& [channel, home] : channels_) {
     if (home->all_.empty()) continue;
     const std::lock_guard lock(channel->mutex);

@@ -137,7 +137,7 @@ class Shard {
   void resume(Cursor& cursor);
 
   /// Adds the accounts of this shard's open subscriptions to `rows`, by channel name.
-  void add_to_ledger(std::unordered_map<std::string, LedgerRow>& rows);
+  void add_to_ledger(std::map<std::string, LedgerRow, std::less<>>& rows);
   /// Position of the cursor: everything up to it has been taken from the log.
   [[nodiscard]] static Position position_of(const Cursor& cursor);
   [[nodiscard]] static std::string_view channel_of(const Cursor& cursor);

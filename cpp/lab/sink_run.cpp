@@ -69,7 +69,7 @@ class SinkRun {
   explicit SinkRun(const SinkSettings& settings)
       : settings_(settings),
         store_(clock_, random_, {}),
-        hub_(clock_, store_, rules_of(settings), {}),
+        hub_(clock_, random_, store_, rules_of(settings), {}),
         shard_(0, {}, clock_, [] {}),
         due_ns_(settings.warmup + settings.messages),
         arrivals_(due_ns_.size()),

@@ -118,7 +118,7 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
       version_(std::move(version)),
       store_(std::make_unique<MemoryStore>(clock_, random_, store_limits(config_.limits))),
       hub_(
-          std::make_unique<Hub>(clock_, *store_, ChannelRules(config_.channels), hub_limits(config_.limits))),
+          std::make_unique<Hub>(clock_, random_, *store_, ChannelRules(config_.channels), hub_limits(config_.limits))),
       network_(
           std::make_unique<Network>(config_, *store_, *hub_, clock_, random_, version_, std::move(pages))),
       started_ms_(clock_.now_ms()) {

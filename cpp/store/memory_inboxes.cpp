@@ -14,7 +14,8 @@ struct ByRoster {
 };
 }  // namespace
 
-MemoryInboxes::MemoryInboxes(std::size_t inbox_entries) : inbox_entries_(inbox_entries) {}
+MemoryInboxes::MemoryInboxes(std::size_t inbox_entries, const NameHash& hash)
+    : inbox_entries_(inbox_entries), hash_(hash), stripes_(hash) {}
 MemoryInboxes::~MemoryInboxes() = default;
 
 template <typename AnyUser>
@@ -50,14 +51,14 @@ void MemoryInboxes::start_reading(const std::shared_ptr<Roster>& roster) {
 void MemoryInboxes::add(const std::shared_ptr<Roster>& roster, std::span<const std::string> users) {
   const std::lock_guard lock(roster->mutex_);
   for (const std::string& name : users) {
-    const std::uint32_t number = stripe_of(name);
-    Stripe& stripe = stripes_[number];
+    const HashedName hashed = hash_.of(name);
+    Stripe& stripe = stripes_.of(hashed);
     const std::lock_guard stripe_lock(stripe.mutex);
     const auto [node, is_new] = stripe.users.try_emplace(name);
     User& user = node->second;
     if (is_new) {  // once: walks over other channels read both without the stripe's lock
       user.name = &node->first;
-      user.stripe = number;
+      user.stripe = static_cast<std::uint32_t>(stripes_.index_of(hashed));
     }
     const auto known = memberships_of(user, roster->number_);
     if (!known.empty() && known.back().until == kStill) continue;
@@ -79,9 +80,10 @@ void MemoryInboxes::remove(Roster& roster, std::span<const std::string> users) {
   for (const std::string& name : users) {
     std::uint32_t slot = 0;
     {
-      Stripe& stripe = stripes_[stripe_of(name)];
+      const HashedName hashed = hash_.of(name);
+      Stripe& stripe = stripes_.of(hashed);
       const std::lock_guard stripe_lock(stripe.mutex);
-      const auto found = stripe.users.find(name);
+      const auto found = stripe.users.find(hashed);
       if (found == stripe.users.end()) continue;
       User& user = found->second;
       const auto known = memberships_of(user, roster.number_);
@@ -264,9 +266,10 @@ std::vector<MemoryInboxes::Visit> MemoryInboxes::visits_of(const User& user) con
 InboxContent MemoryInboxes::inbox(std::string_view name, std::size_t limit) const {
   InboxContent content;
   const std::shared_lock reading_lock(reading_mutex_);
-  const Stripe& stripe = stripes_[stripe_of(name)];
+  const HashedName hashed = hash_.of(name);
+  const Stripe& stripe = stripes_.of(hashed);
   const std::lock_guard lock(stripe.mutex);
-  const auto found = stripe.users.find(name);
+  const auto found = stripe.users.find(hashed);
   if (found == stripe.users.end()) return content;
   const User& user = found->second;
   content.is_incomplete = user.is_incomplete;
@@ -316,9 +319,10 @@ InboxContent MemoryInboxes::inbox(std::string_view name, std::size_t limit) cons
 }
 
 void MemoryInboxes::mark_read(std::string_view name, const Roster& roster, Offset offset) {
-  Stripe& stripe = stripes_[stripe_of(name)];
+  const HashedName hashed = hash_.of(name);
+  Stripe& stripe = stripes_.of(hashed);
   const std::lock_guard lock(stripe.mutex);
-  const auto found = stripe.users.find(name);
+  const auto found = stripe.users.find(hashed);
   if (found == stripe.users.end()) return;
   User& user = found->second;
   for (std::size_t i = 0; i < user.memberships.size();) {
@@ -378,11 +382,11 @@ void MemoryInboxes::restore(const MemoryInboxesState& state,
     if (saved.last_read_mode > 0) start_reading(rosters.back());
   }
   for (const MemoryInboxesState::User& saved : state.users) {
-    const std::uint32_t number = stripe_of(saved.name);
+    const std::size_t number = stripes_.index_of(hash_.of(saved.name));
     const auto node = stripes_[number].users.try_emplace(saved.name).first;
     User& user = node->second;
     user.name = &node->first;
-    user.stripe = number;
+    user.stripe = static_cast<std::uint32_t>(number);
     user.is_incomplete = saved.is_incomplete;
     for (const MemoryInboxesState::Membership& each : saved.memberships) {
       const std::shared_ptr<Roster>& roster = rosters.at(each.roster);

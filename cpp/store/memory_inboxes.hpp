@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -12,7 +11,6 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "env/name_hash.hpp"
@@ -63,7 +61,7 @@ class MemoryInboxes {
   };
 
   /// An inbox holds `inbox_entries` publications at most.
-  explicit MemoryInboxes(std::size_t inbox_entries);
+  MemoryInboxes(std::size_t inbox_entries, const NameHash& hash);
   ~MemoryInboxes();
 
   [[nodiscard]] std::shared_ptr<Roster> make_roster(std::string channel, Position top);
@@ -114,8 +112,9 @@ class MemoryInboxes {
     bool has_merged = false;  ///< some membership is_merged()
     bool is_incomplete = false;
   };
-  using Users = std::unordered_map<std::string, User, NameHash, std::equal_to<>>;
+  using Users = NameTable<User>;
   struct Stripe {
+    explicit Stripe(const NameHash& hash) : users(hash) {}
     mutable std::mutex mutex;
     Users users;
   };
@@ -136,9 +135,6 @@ class MemoryInboxes {
     [[nodiscard]] std::uint32_t number() const { return membership->number(); }
   };
 
-  [[nodiscard]] static std::uint32_t stripe_of(std::string_view user) {
-    return static_cast<std::uint32_t>(NameHash{}(user) % kStripes);
-  }
   /// The user's memberships of one channel; more than one if the user has left it and come back.
   template <typename AnyUser>
   static auto memberships_of(AnyUser& user, std::uint32_t roster);
@@ -155,7 +151,8 @@ class MemoryInboxes {
 
   const std::size_t inbox_entries_;
   std::atomic<std::uint32_t> next_number_{1};
-  std::array<Stripe, kStripes> stripes_;
+  const NameHash hash_;
+  Stripes<Stripe, kStripes> stripes_;
   mutable std::shared_mutex reading_mutex_;
   std::vector<Reading> reading_;  // by number
   std::atomic<std::size_t> reading_count_{0};

@@ -17,16 +17,17 @@ std::string_view channel_of_id(std::string_view id) { return id.substr(0, id.fin
 }  // namespace
 
 MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits)
-    : clock_(clock), random_(random), limits_(limits), inboxes_(limits.inbox_entries) {}
+    : clock_(clock),
+      random_(random),
+      limits_(limits),
+      hash_(random),
+      stripes_(hash_),
+      inboxes_(limits.inbox_entries, hash_) {}
 
-MemoryStore::Stripe& MemoryStore::stripe_of(std::string_view channel) {
-  return stripes_[NameHash{}(channel) % kStripes];
-}
-
-MemoryStore::Streams::value_type& MemoryStore::touch(Stripe& stripe, std::string_view channel) {
+MemoryStore::Streams::value_type& MemoryStore::touch(Stripe& stripe, const HashedName& channel) {
   auto found = stripe.streams.find(channel);
   if (found == stripe.streams.end()) {
-    found = stripe.streams.try_emplace(std::string(channel)).first;
+    found = stripe.streams.try_emplace(std::string(channel.name)).first;
     found->second.epoch = Epoch::from_bits(random_.next());
   }
   Stream& stream = found->second;
@@ -80,7 +81,8 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
                          std::function<void(const AppendResult&)> done) {
   AppendResult result;
   {
-    Stripe& stripe = stripe_of(channel);
+    const HashedName name = hash_.of(channel);
+    Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
     std::string key;
     if (is_closed_) {
@@ -94,7 +96,7 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
       }
     }
     if (!is_closed_ && !result.is_duplicate) {
-      Stream& stream = touch(stripe, channel).second;
+      Stream& stream = touch(stripe, name).second;
       result.position.epoch = stream.epoch;
       std::size_t members = 0;
       if (!options.is_ephemeral) {
@@ -112,9 +114,10 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
 void MemoryStore::open(std::string_view channel, std::function<void(const OpenResult&)> done) {
   OpenResult result;
   {
-    Stripe& stripe = stripe_of(channel);
+    const HashedName name = hash_.of(channel);
+    Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
-    Streams::value_type& node = touch(stripe, channel);
+    Streams::value_type& node = touch(stripe, name);
     hold(stripe, node);
     result.top = {node.second.epoch, node.second.top};
     if (node.second.roster) result.members = node.second.roster->members();
@@ -128,9 +131,10 @@ void MemoryStore::hold(Stripe& stripe, Streams::value_type& node) {
 }
 
 void MemoryStore::release(std::string_view channel) {
-  Stripe& stripe = stripe_of(channel);
+  const HashedName name = hash_.of(channel);
+  Stripe& stripe = stripes_.of(name);
   const std::lock_guard lock(stripe.mutex);
-  const auto found = stripe.streams.find(channel);
+  const auto found = stripe.streams.find(name);
   if (found != stripe.streams.end() && found->second.holds > 0) release(stripe, *found);
 }
 
@@ -149,9 +153,10 @@ void MemoryStore::read(std::string_view /*channel*/, Offset /*first*/, Offset /*
 void MemoryStore::remove_history(std::string_view /*channel*/) {}
 
 void MemoryStore::add_presence(std::string_view channel, const PresenceMember& member) {
-  Stripe& stripe = stripe_of(channel);
+  const HashedName name = hash_.of(channel);
+  Stripe& stripe = stripes_.of(name);
   const std::lock_guard lock(stripe.mutex);
-  auto found = stripe.presence.find(channel);
+  auto found = stripe.presence.find(name);
   if (found == stripe.presence.end()) found = stripe.presence.try_emplace(std::string(channel)).first;
   const auto same = found->second.find(member.client);
   const auto next = same == found->second.end() ? same : found->second.erase(same);
@@ -159,9 +164,10 @@ void MemoryStore::add_presence(std::string_view channel, const PresenceMember& m
 }
 
 void MemoryStore::remove_presence(std::string_view channel, std::string_view client) {
-  Stripe& stripe = stripe_of(channel);
+  const HashedName name = hash_.of(channel);
+  Stripe& stripe = stripes_.of(name);
   const std::lock_guard lock(stripe.mutex);
-  const auto found = stripe.presence.find(channel);
+  const auto found = stripe.presence.find(name);
   if (found == stripe.presence.end()) return;
   const auto member = found->second.find(client);
   if (member != found->second.end()) found->second.erase(member);
@@ -171,9 +177,10 @@ void MemoryStore::remove_presence(std::string_view channel, std::string_view cli
 void MemoryStore::presence(std::string_view channel, std::function<void(const PresenceResult&)> done) {
   PresenceResult result;
   {
-    Stripe& stripe = stripe_of(channel);
+    const HashedName name = hash_.of(channel);
+    Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
-    const auto found = stripe.presence.find(channel);
+    const auto found = stripe.presence.find(name);
     if (found != stripe.presence.end()) {
       result.members.assign(found->second.begin(), found->second.end());
     }
@@ -184,14 +191,15 @@ void MemoryStore::presence(std::string_view channel, std::function<void(const Pr
 // ---- members and inboxes
 
 std::shared_ptr<MemoryInboxes::Roster> MemoryStore::roster_of(std::string_view channel) {
-  Stripe& stripe = stripe_of(channel);
+  const HashedName name = hash_.of(channel);
+  Stripe& stripe = stripes_.of(name);
   const std::lock_guard lock(stripe.mutex);
-  const auto found = stripe.streams.find(channel);
+  const auto found = stripe.streams.find(name);
   return found == stripe.streams.end() ? nullptr : found->second.roster;
 }
 
 const std::shared_ptr<MemoryInboxes::Roster>& MemoryStore::make_roster(Stripe& stripe,
-                                                                       std::string_view channel) {
+                                                                       const HashedName& channel) {
   Streams::value_type& node = touch(stripe, channel);
   if (!node.second.roster) {
     node.second.roster = inboxes_.make_roster(node.first, {node.second.epoch, node.second.top});
@@ -204,14 +212,15 @@ const std::shared_ptr<MemoryInboxes::Roster>& MemoryStore::make_roster(Stripe& s
 void MemoryStore::add_members(std::string_view channel, std::span<const std::string> users,
                               std::function<void(const MembersResult&)> done) {
   MembersResult result;
-  Stripe& stripe = stripe_of(channel);
+  const HashedName name = hash_.of(channel);
+  Stripe& stripe = stripes_.of(name);
   for (; !users.empty(); users = users.subspan(std::min(users.size(), kMembersPerLock))) {
     const std::lock_guard lock(stripe.mutex);
     if (is_closed_) {
       result.error = StoreError::unavailable;
       break;
     }
-    const std::shared_ptr<MemoryInboxes::Roster>& roster = make_roster(stripe, channel);
+    const std::shared_ptr<MemoryInboxes::Roster>& roster = make_roster(stripe, name);
     inboxes_.add(roster, users.first(std::min(users.size(), kMembersPerLock)));
     result.members = roster->members();
   }
@@ -221,10 +230,11 @@ void MemoryStore::add_members(std::string_view channel, std::span<const std::str
 void MemoryStore::remove_members(std::string_view channel, std::span<const std::string> users,
                                  std::function<void(const MembersResult&)> done) {
   MembersResult result;
-  Stripe& stripe = stripe_of(channel);
+  const HashedName name = hash_.of(channel);
+  Stripe& stripe = stripes_.of(name);
   for (; !users.empty(); users = users.subspan(std::min(users.size(), kMembersPerLock))) {
     const std::lock_guard lock(stripe.mutex);
-    const auto found = stripe.streams.find(channel);
+    const auto found = stripe.streams.find(name);
     if (is_closed_) result.error = StoreError::unavailable;
     if (is_closed_ || found == stripe.streams.end() || !found->second.roster) break;
     inboxes_.remove(*found->second.roster, users.first(std::min(users.size(), kMembersPerLock)));
@@ -263,9 +273,10 @@ void MemoryStore::mark_read(std::string_view user, std::string_view channel, Off
                             std::function<void(StoreError)> done) {
   StoreError error = StoreError::none;
   {
-    Stripe& stripe = stripe_of(channel);
+    const HashedName name = hash_.of(channel);
+    Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
-    const auto found = stripe.streams.find(channel);
+    const auto found = stripe.streams.find(name);
     if (is_closed_) {
       error = StoreError::unavailable;
     } else if (found != stripe.streams.end() && found->second.roster) {
@@ -324,7 +335,8 @@ MemoryStoreState MemoryStore::save() const {
 void MemoryStore::restore(const MemoryStoreState& state) {
   const Millis now = clock_.now_ms();
   for (const MemoryStoreState::Stream& saved : state.streams) {
-    Stripe& stripe = stripe_of(saved.channel);
+    const HashedName name = hash_.of(saved.channel);
+    Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
     const auto [node, is_new] = stripe.streams.try_emplace(saved.channel);
     if (!is_new) continue;
@@ -334,7 +346,8 @@ void MemoryStore::restore(const MemoryStoreState& state) {
     link_newest(stripe, *node);
   }
   for (const MemoryStoreState::Key& saved : state.keys) {
-    Stripe& stripe = stripe_of(channel_of_id(saved.id));
+    const HashedName name = hash_.of(channel_of_id(saved.id));
+    Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
     const auto [known, is_new] = stripe.keys.try_emplace(saved.id);
     if (!is_new) continue;
@@ -343,9 +356,10 @@ void MemoryStore::restore(const MemoryStoreState& state) {
   }
   for (const MemoryStoreState::Member& saved : state.presence) add_presence(saved.channel, saved.member);
   inboxes_.restore(state.inboxes, [this](const std::string& channel) {
-    Stripe& stripe = stripe_of(channel);
+    const HashedName name = hash_.of(channel);
+    Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
-    return make_roster(stripe, channel);
+    return make_roster(stripe, name);
   });
 }
 

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <functional>
 #include <list>
@@ -8,7 +7,6 @@
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 
 #include "env/clock.hpp"
 #include "env/name_hash.hpp"
@@ -73,7 +71,7 @@ class MemoryStore final : public Store {
 
  private:
   struct Stream;
-  using Streams = std::unordered_map<std::string, Stream, NameHash, std::equal_to<>>;
+  using Streams = NameTable<Stream>;
   /// All that is remembered of a channel. While it is dormant it stands in its stripe's list, oldest first,
   /// linked through the map's own nodes: 200 bytes beside the name would not hold a second key.
   struct Stream {
@@ -99,30 +97,30 @@ class MemoryStore final : public Store {
     static std::string_view id_of(std::string_view client) { return client; }
     bool operator()(const auto& left, const auto& right) const { return id_of(left) < id_of(right); }
   };
-  using Keys = std::unordered_map<std::string, Remembered, NameHash, std::equal_to<>>;
   struct Stripe {
+    explicit Stripe(const NameHash& hash) : streams(hash), keys(hash), presence(hash) {}
     mutable std::mutex mutex;
     Streams streams;
     Streams::value_type* oldest = nullptr;
     Streams::value_type* newest = nullptr;
     std::size_t dormant = 0;
     std::vector<Streams::value_type*> with_roster;
-    Keys keys;
+    NameTable<Remembered> keys;
     Ages keys_by_age;  // oldest first
-    std::unordered_map<std::string, std::set<PresenceMember, ByClient>, NameHash, std::equal_to<>> presence;
+    NameTable<std::set<PresenceMember, ByClient>> presence;
   };
   static constexpr std::size_t kStripes = 16;
+  using StoreStripes = Stripes<Stripe, kStripes>;
   static constexpr std::size_t kMembersPerLock = 1'024;  // others publish in between
 
-  Stripe& stripe_of(std::string_view channel);
-  Streams::value_type& touch(Stripe& stripe, std::string_view channel);
+  Streams::value_type& touch(Stripe& stripe, const HashedName& channel);
   static void link_newest(Stripe& stripe, Streams::value_type& node);
   static void unlink(Stripe& stripe, Streams::value_type& node);
   void forget_beyond(Stripe& stripe, std::size_t dormant_max);
   void remember(Stripe& stripe, std::string key, Position position);
   static void forget_oldest_key(Stripe& stripe);
   [[nodiscard]] std::shared_ptr<MemoryInboxes::Roster> roster_of(std::string_view channel);
-  const std::shared_ptr<MemoryInboxes::Roster>& make_roster(Stripe& stripe, std::string_view channel);
+  const std::shared_ptr<MemoryInboxes::Roster>& make_roster(Stripe& stripe, const HashedName& channel);
   void hold(Stripe& stripe, Streams::value_type& node);
   void release(Stripe& stripe, Streams::value_type& node);
 
@@ -131,13 +129,14 @@ class MemoryStore final : public Store {
   const MemoryStoreLimits limits_;
   StoreListener* listener_ = nullptr;
   bool is_closed_ = false;  // guarded by every stripe's lock
-  std::array<Stripe, kStripes> stripes_;
+  const NameHash hash_;
+  StoreStripes stripes_;
   MemoryInboxes inboxes_;
 };
 
 class MemoryStore::Stillness {
  public:
-  explicit Stillness(std::array<Stripe, kStripes>& stripes) {
+  explicit Stillness(StoreStripes& stripes) {
     for (std::size_t i = 0; i < kStripes; ++i) locks_[i] = std::unique_lock(stripes[i].mutex);
   }
 

@@ -134,7 +134,7 @@ class FlushTest : public ::testing::TestWithParam<const char*> {
   VirtualClock clock_;
   SystemRandom random_;
   MemoryStore store_{clock_, random_, {}};
-  Hub hub_{clock_, store_, ChannelRules{}, HubLimits{}};
+  Hub hub_{clock_, random_, store_, ChannelRules{}, HubLimits{}};
   Shard shard_;
   TurnOutput output_{shard_};
   std::unique_ptr<Flush> flush_;

@@ -74,7 +74,7 @@ struct GatewayShardTest : testing::TestWithParam<bool> {
   SystemRandom random;
   MemoryStore store{clock, random, {}};
   ChannelRules rules;
-  Hub hub{clock, store, rules, HubLimits{}};
+  Hub hub{clock, random, store, rules, HubLimits{}};
   RulesAccess access{rules, true};
   OriginPolicy origins{{}, true};
   NoPages pages;

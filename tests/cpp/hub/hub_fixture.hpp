@@ -20,7 +20,9 @@ namespace carillon {
 struct HubFixture : testing::Test {
   explicit HubFixture(std::size_t shard_count = 2, TurnLimits turn_limits = {}, HubLimits hub_limits = {},
                       MemoryStoreLimits store_limits = {})
-      : store(clock, random, store_limits), hub(clock, store, rules(), hub_limits), wakes(shard_count) {
+      : store(clock, random, store_limits),
+        hub(clock, random, store, rules(), hub_limits),
+        wakes(shard_count) {
     std::vector<Shard*> hub_shards;
     for (std::size_t i = 0; i < shard_count; ++i) {
       shards.push_back(std::make_unique<Shard>(static_cast<std::uint32_t>(i), turn_limits, clock,

@@ -16,7 +16,9 @@ namespace carillon {
 namespace {
 
 struct LateHubTest : testing::Test {
-  explicit LateHubTest(HubLimits limits = {}) : hub(clock, store, {}, limits) { hub.set_shards({&shard}); }
+  explicit LateHubTest(HubLimits limits = {}) : hub(clock, random, store, {}, limits) {
+    hub.set_shards({&shard});
+  }
 
   void announce(Offset offset, const std::string& data) {
     auto entry = make_entry(offset, data);

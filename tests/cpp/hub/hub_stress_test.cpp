@@ -149,7 +149,8 @@ void run_stress(Store& store, const Clock& clock, std::chrono::milliseconds dura
   std::vector<std::unique_ptr<SharedTruth>> truths;
   for (const char* name : {"plain", "tiny", "live", "brief"})
     truths.push_back(std::make_unique<SharedTruth>(name));
-  Hub hub(clock, store, stress_rules(), {});
+  SeededRandom keys(1);
+  Hub hub(clock, keys, store, stress_rules(), {});
   std::vector<std::unique_ptr<StressShard>> shards;
   std::vector<Shard*> hub_shards;
   for (std::uint32_t i = 0; i < kShards; ++i) {

@@ -87,7 +87,7 @@ HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
     late_ = std::make_unique<LateStore>(random_, faults);
     tap_ = std::make_unique<Tap>(*this, *late_);
   }
-  hub_ = std::make_unique<Hub>(clock_, *tap_, ChannelRules(std::move(rules)), limits);
+  hub_ = std::make_unique<Hub>(clock_, random_, *tap_, ChannelRules(std::move(rules)), limits);
   const std::size_t shards = is_crowded ? 1 : 1 + random_.below(3);
   wants_turn_.resize(shards);
   std::vector<Shard*> hub_shards;

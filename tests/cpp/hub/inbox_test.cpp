@@ -289,9 +289,7 @@ TEST_F(InboxTest, APageSkipsNothingOfAChannelWhateverTheClocksSay) {
   hub.set_fan_out("slow", FanOut::read, std::nullopt);
   say("slow");
   say("other");
-  const std::size_t writer = NameHash{}("other") % 2;
-  ASSERT_NE(writer, NameHash{}("slow") % 2) << "two threads";
-  turn(writer);  // entered first, published last
+  turn(1);  // the second channel's walk is the second shard's: entered first, published last
   settle();
   EXPECT_EQ(items("ann"), (Taken{"slow:1", "slow:2", "other:1"}));
   Taken read;

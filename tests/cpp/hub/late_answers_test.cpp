@@ -96,7 +96,7 @@ struct LateAnswersTest : testing::Test {
   SeededRandom random{1};
   MemoryStore memory{clock, random, {}};
   LateMembersStore store{memory};
-  Hub hub{clock, store, rules(), {}};
+  Hub hub{clock, random, store, rules(), {}};
   Shard shard{0, {}, clock, [] {}};
   std::vector<StoreError> told;
 };

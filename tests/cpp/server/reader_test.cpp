@@ -80,7 +80,7 @@ struct ReaderTest : testing::Test {
   VirtualClock clock;
   SystemRandom random;
   MemoryStore store{clock, random, {}};
-  Hub hub{clock, store, rules(), HubLimits{}};
+  Hub hub{clock, random, store, rules(), HubLimits{}};
   Shard shard{0, {}, clock, [] {}};
   std::shared_ptr<TestQueue> queue = std::make_shared<TestQueue>();
   std::shared_ptr<Reader> reader = make_reader("a");

@@ -27,7 +27,7 @@ World::World(WorldOptions world_options)
       random(options.seed),
       store(clock, random),
       rules(options.rules),
-      hub(clock, store, rules, HubLimits{}),
+      hub(clock, random, store, rules, HubLimits{}),
       rules_access(rules, options.is_insecure),
       access(rules_access),
       origins(options.allowed_origins, options.is_insecure),

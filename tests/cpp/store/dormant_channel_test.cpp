@@ -62,7 +62,7 @@ double bytes_per_dormant_channel(const std::string& prefix) {
   VirtualClock clock;
   SeededRandom random(1);
   const auto store = std::make_unique<MemoryStore>(clock, random, MemoryStoreLimits{});
-  const auto hub = std::make_unique<Hub>(clock, *store, ChannelRules(), HubLimits{});
+  const auto hub = std::make_unique<Hub>(clock, random, *store, ChannelRules(), HubLimits{});
   const std::int64_t before = g_bytes_in_use;
   std::int64_t name_bytes = 0;
   for (std::int64_t i = 0; i < kChannels; ++i) {
