@@ -21,7 +21,7 @@ class Shard;
 
 /// A channel that is in use: it has entries, subscribers, or somebody who waits for it. A dormant channel is
 /// only remembered by the store. Plain state behind its own lock; decisions are the hub's and the shards'.
-struct Channel {
+struct Channel : HeldChannel, std::enable_shared_from_this<Channel> {
   Channel(std::string channel_name, const ChannelOptions& channel_options)
       : name(std::move(channel_name)), options(channel_options), fan_out(channel_options) {}
 

@@ -61,6 +61,7 @@ void Hub::open(const std::shared_ptr<Channel>& channel) {
       channel->is_opening = false;
       if (result.error == StoreError::none) {
         channel->is_held = true;
+        channel->in_store.store(result.in_store, std::memory_order_release);
         channel->fan_out.members = result.members;
         if (!channel->epoch.is_set()) {  // else an announcement was faster, and knows as much
           channel->epoch = result.top.epoch;
@@ -95,6 +96,7 @@ void Hub::publish(std::string_view name, Publication publication, const PublishO
   AppendOptions append;
   append.is_ephemeral = options.skip_history || !channel->options.has_history();
   append.idempotency_key = options.idempotency_key;
+  append.held = channel.get();
   append.mode = channel->fan_out.decide(channel->options, adaptive_.factor());
   if (append.mode == FanOutMode::write && channel->fan_out.may_have_members())
     done = after_inboxes(channel, std::move(done));
@@ -110,25 +112,27 @@ void Hub::announce(std::string_view name, EntryKind kind, std::string info_json)
   entry->count_into(gauge_);
   AppendOptions append;
   append.is_ephemeral = true;
+  append.held = channel.get();
   store_.append(name, std::move(entry), append, [](const AppendResult&) {});
 }
 
 void Hub::on_announced(const Announcement& announcement) {
-  const auto channel = find_or_add(announcement.channel);
+  const auto found = announcement.held == nullptr ? find_or_add(announcement.channel) : nullptr;
+  Channel& channel = found ? *found : static_cast<Channel&>(*announcement.held);
   // In order, other than the answers to those who add and remove them at the same time.
-  if (announcement.entry->is_stored()) channel->fan_out.members = announcement.members;
+  if (announcement.entry->is_stored()) channel.fan_out.members = announcement.members;
   bool is_hole = false;
   bool is_walk_due = false;
   {
-    const std::lock_guard lock(channel->mutex);
-    accept(*channel, announcement.epoch, announcement.entry);
+    const std::lock_guard lock(channel.mutex);
+    accept(channel, announcement.epoch, announcement.entry);
     if (announcement.members > 0 && announcement.mode == FanOutMode::write)
-      is_walk_due = add_to_walk(*channel, announcement.entry->offset);
-    is_hole = !channel->held_back.empty() && !channel->is_filling;
-    if (is_hole) channel->is_filling = true;
+      is_walk_due = add_to_walk(channel, announcement.entry->offset);
+    is_hole = !channel.held_back.empty() && !channel.is_filling;
+    if (is_hole) channel.is_filling = true;
   }
-  if (is_walk_due) post_walk(channel);
-  if (is_hole) fill_hole(channel);
+  if (is_walk_due) post_walk(channel.shared_from_this());
+  if (is_hole) fill_hole(channel.shared_from_this());
 }
 
 void Hub::accept(Channel& channel, const Epoch& epoch, const EntryRef& entry) {

@@ -29,12 +29,16 @@ MemoryStore::Streams::value_type& MemoryStore::touch(Stripe& stripe, const Hashe
   if (found == stripe.streams.end()) {
     found = stripe.streams.try_emplace(std::string(channel.name)).first;
     found->second.epoch = Epoch::from_bits(random_.next());
+    found->second.stripe = static_cast<std::uint8_t>(StoreStripes::index_of(channel));
   }
-  Stream& stream = found->second;
-  stream.touched_ms = clock_.now_ms();
-  if (stream.is_dormant) unlink(stripe, *found);
-  if (stream.holds == 0) link_newest(stripe, *found);
+  touch(stripe, *found);
   return *found;
+}
+
+void MemoryStore::touch(Stripe& stripe, Streams::value_type& node) {
+  node.second.touched_ms = clock_.now_ms();
+  if (node.second.is_dormant) unlink(stripe, node);
+  if (node.second.holds == 0) link_newest(stripe, node);
 }
 
 void MemoryStore::link_newest(Stripe& stripe, Streams::value_type& node) {
@@ -81,29 +85,37 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
                          std::function<void(const AppendResult&)> done) {
   AppendResult result;
   {
-    const HashedName name = hash_.of(channel);
-    Stripe& stripe = stripes_.of(name);
+    auto* known = options.held == nullptr
+                      ? nullptr
+                      : static_cast<Streams::value_type*>(options.held->in_store.load(std::memory_order_acquire));
+    const HashedName name = known == nullptr ? hash_.of(channel) : HashedName{};
+    Stripe& stripe = known == nullptr ? stripes_.of(name) : stripes_[known->second.stripe];
     const std::lock_guard lock(stripe.mutex);
     std::string key;
     if (is_closed_) {
       result.error = StoreError::unavailable;
     } else if (!options.idempotency_key.empty()) {
       key = idempotency_id(channel, options.idempotency_key);
-      const auto known = stripe.keys.find(key);
-      if (known != stripe.keys.end() && known->second.until_ms > clock_.now_ms()) {
-        result.position = known->second.position;
+      const auto used = stripe.keys.find(key);
+      if (used != stripe.keys.end() && used->second.until_ms > clock_.now_ms()) {
+        result.position = used->second.position;
         result.is_duplicate = true;
       }
     }
     if (!is_closed_ && !result.is_duplicate) {
-      Stream& stream = touch(stripe, name).second;
+      if (known == nullptr) {
+        known = &touch(stripe, name);
+      } else {
+        touch(stripe, *known);
+      }
+      Stream& stream = known->second;
       result.position.epoch = stream.epoch;
       std::size_t members = 0;
       if (!options.is_ephemeral) {
         result.position.offset = entry->offset = ++stream.top;
         if (stream.roster) members = inboxes_.on_appended(stream.roster, stream.top, options.mode);
       }
-      listener_->on_announced({channel, stream.epoch, std::move(entry), options.mode, members});
+      listener_->on_announced({channel, stream.epoch, std::move(entry), options.mode, members, options.held});
       if (!key.empty()) remember(stripe, std::move(key), result.position);
       forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
     }
@@ -120,6 +132,7 @@ void MemoryStore::open(std::string_view channel, std::function<void(const OpenRe
     Streams::value_type& node = touch(stripe, name);
     hold(stripe, node);
     result.top = {node.second.epoch, node.second.top};
+    result.in_store = &node;
     if (node.second.roster) result.members = node.second.roster->members();
   }
   done(result);
@@ -342,6 +355,7 @@ void MemoryStore::restore(const MemoryStoreState& state) {
     if (!is_new) continue;
     node->second.epoch = saved.top.epoch;
     node->second.top = saved.top.offset;
+    node->second.stripe = static_cast<std::uint8_t>(StoreStripes::index_of(name));
     node->second.touched_ms = now - saved.age_ms;
     link_newest(stripe, *node);
   }

@@ -82,6 +82,7 @@ class MemoryStore final : public Store {
     Streams::value_type* newer = nullptr;
     std::uint32_t holds = 0;
     bool is_dormant = false;
+    std::uint8_t stripe = 0;  // never changes
     std::shared_ptr<MemoryInboxes::Roster> roster;  // held while there is one
   };
   using Ages = std::list<std::string_view>;
@@ -114,6 +115,7 @@ class MemoryStore final : public Store {
   static constexpr std::size_t kMembersPerLock = 1'024;  // others publish in between
 
   Streams::value_type& touch(Stripe& stripe, const HashedName& channel);
+  void touch(Stripe& stripe, Streams::value_type& node);
   static void link_newest(Stripe& stripe, Streams::value_type& node);
   static void unlink(Stripe& stripe, Streams::value_type& node);
   void forget_beyond(Stripe& stripe, std::size_t dormant_max);

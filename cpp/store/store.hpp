@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -16,6 +17,12 @@ namespace carillon {
 
 enum class StoreError : std::uint8_t { none, unavailable, not_held };
 
+/// A channel that the listener holds open, from open() to release(): the listener's own derives from it. Both
+/// find here what they know of the channel, so that its name is looked up once per publication.
+struct HeldChannel {
+  std::atomic<void*> in_store{nullptr};  ///< what open() gave
+};
+
 /// An entry that has its place: what the hub delivers. An ephemeral entry has offset 0.
 struct Announcement {
   std::string_view channel;
@@ -23,6 +30,7 @@ struct Announcement {
   EntryRef entry;
   FanOutMode mode = FanOutMode::write;  ///< as it was appended
   std::size_t members = 0;              ///< of the channel at that moment
+  HeldChannel* held = nullptr;          ///< as append() had it, when this comes from inside of that call
 };
 
 /// Who hears the announcements: the hub. Called from any thread, for a channel in any order. It may call
@@ -37,6 +45,7 @@ struct AppendOptions {
   bool is_ephemeral = false;         ///< gets no offset, is never read again
   std::string_view idempotency_key;  ///< empty: none
   FanOutMode mode = FanOutMode::write;
+  HeldChannel* held = nullptr;  ///< valid only during the call; null: the store looks for the name
 };
 
 struct AppendResult {
@@ -49,6 +58,7 @@ struct OpenResult {
   StoreError error = StoreError::none;
   Position top;
   std::size_t members = 0;
+  void* in_store = nullptr;  ///< for HeldChannel: valid until release()
 };
 
 struct ReadResult {
