@@ -43,6 +43,7 @@ struct Channel : HeldChannel, std::enable_shared_from_this<Channel> {
   const std::string name;
   const ChannelOptions& options;
   ChannelFanOut fan_out;  ///< without the lock
+  std::size_t place = 0;  ///< in its stripe of the hub, whose lock guards it
 
   std::mutex mutex;
   // All below is guarded by the mutex.

@@ -4,8 +4,6 @@
 #include <limits>
 #include <utility>
 
-#include "hub/receipt.hpp"
-
 namespace carillon {
 
 Hub::Hub(const Clock& clock, RandomSource& random, Store& store, ChannelRules rules, HubLimits limits)
@@ -39,6 +37,7 @@ std::shared_ptr<Channel> Hub::find_or_add(std::string_view name) {
   if (const auto found = stripe.channels.find(hashed); found != stripe.channels.end()) return found->second;
   auto channel = std::make_shared<Channel>(std::string(name), rules_.options_for(name));
   stripe.channels.emplace(channel->name, channel);
+  stripe.all.add(*channel);
   return channel;
 }
 
@@ -90,6 +89,8 @@ void Hub::when_open(const std::shared_ptr<Channel>& channel, std::function<void(
 
 void Hub::publish(std::string_view name, Publication publication, const PublishOptions& options,
                   PublishDone done) {
+  // What a publish may do for the others' memory: its own size, and the smallest channels count as well.
+  const std::size_t relief = kRelievedPerPublish + publication.data.size() / 512;
   const auto channel = open_channel(name);
   auto entry = std::make_shared<Entry>(EntryKind::publication, std::move(publication), clock_.wall_ms());
   entry->count_into(gauge_);
@@ -101,7 +102,7 @@ void Hub::publish(std::string_view name, Publication publication, const PublishO
   if (append.mode == FanOutMode::write && channel->fan_out.may_have_members())
     done = after_inboxes(channel, std::move(done));
   store_.append(name, std::move(entry), append, std::move(done));
-  if (history_bytes() > relieve_above_.load(std::memory_order_relaxed)) relieve_pressure();
+  if (history_bytes() > relieve_above_.load(std::memory_order_relaxed)) relieve_pressure(relief);
 }
 
 void Hub::announce(std::string_view name, EntryKind kind, std::string info_json) {
@@ -346,107 +347,50 @@ std::map<std::string, std::uint64_t> Hub::channels(std::string_view pattern) {
   return result;
 }
 
-void Hub::ledger(std::function<void(Ledger)> done) {
-  struct Collection {
-    std::mutex mutex;
-    std::map<std::string, LedgerRow, std::less<>> rows;
-    std::size_t missing = 0;
-    std::size_t missing_shards = 0;
-    std::function<void(Ledger)> done;
-  };
-  auto collection = std::make_shared<Collection>();
-  collection->missing = shards_.size();
-  collection->done = std::move(done);
-  const auto finish = [this, collection] {
-    for (Stripe& stripe : stripes_) {
-      const std::lock_guard lock(stripe.mutex);
-      for (const auto& [name, channel] : stripe.channels) {
-        const std::lock_guard channel_lock(channel->mutex);
-        if (channel->ended.published == 0 && channel->unbalanced == 0) continue;
-        LedgerRow& row = collection->rows[name];
-        row.account += channel->ended;
-        row.unbalanced += channel->unbalanced;
-      }
-    }
-    Ledger ledger;
-    ledger.missing_shards = collection->missing_shards;
-    {
-      const std::lock_guard lock(forgotten_mutex_);
-      if (forgotten_.account.published > 0 || forgotten_.unbalanced > 0) ledger.rows.push_back(forgotten_);
-    }
-    for (auto& [name, row] : collection->rows) {
-      row.channel = name;
-      ledger.rows.push_back(std::move(row));
-    }
-    collection->done(std::move(ledger));
-  };
-  if (shards_.empty()) return finish();
-  for (Shard* shard : shards_) {
-    auto receipt = std::make_shared<Receipt>([collection, finish](bool has_run) {
-      bool is_last = false;
-      {
-        const std::lock_guard lock(collection->mutex);
-        if (!has_run) ++collection->missing_shards;
-        is_last = --collection->missing == 0;
-      }
-      if (is_last) finish();
-    });
-    shard->run([shard, collection, receipt = std::move(receipt)] {
-      {
-        const std::lock_guard lock(collection->mutex);
-        shard->add_to_ledger(collection->rows);
-      }
-      receipt->give(true);
-    });
-  }
-}
-
 // ---- upkeep
 
-bool Hub::retire(Stripe& stripe, const std::string& name) {
-  const auto found = stripe.channels.find(name);
+bool Hub::retire(Stripe& stripe, Channel& channel) {
+  const auto found = stripe.channels.find(channel.name);
   // Only the table holds it: nobody can come to it but through the table, whose lock is held.
   if (found->second.use_count() > 1) return false;
   bool is_held = false;
   {
-    const Channel& channel = *found->second;
-    const std::lock_guard lock(found->second->mutex);
+    const std::lock_guard lock(channel.mutex);
     if (!channel.is_unused()) return false;
     is_held = channel.is_held;
     const std::lock_guard forgotten_lock(forgotten_mutex_);
     forgotten_.account += channel.ended;
     forgotten_.unbalanced += channel.unbalanced;
   }
+  stripe.all.remove(channel);
   stripe.channels.erase(found);
   return is_held;
 }
 
 void Hub::keep_house() {
-  static constexpr std::size_t kBucketsPerStripe = 4'096;
+  static constexpr std::size_t kChannelsPerStripe = 4'096;
   const Millis now = clock_.now_ms();
   for (Stripe& stripe : stripes_) {
     std::vector<std::string> released;
     std::vector<std::shared_ptr<Channel>> holes;
     {
       const std::lock_guard lock(stripe.mutex);
-      std::vector<std::string> unused;
-      const std::size_t buckets = stripe.channels.bucket_count();
-      for (std::size_t visited = 0; visited < std::min(buckets, kBucketsPerStripe); ++visited) {
-        stripe.next_bucket = (stripe.next_bucket + 1) % buckets;
-        for (auto it = stripe.channels.begin(stripe.next_bucket);
-             it != stripe.channels.end(stripe.next_bucket); ++it) {
-          Channel& channel = *it->second;
-          const std::lock_guard channel_lock(channel.mutex);
-          channel.log.trim(now, channel.options, channel.taken());
-          if (!channel.held_back.empty() && !channel.is_filling) {
-            channel.is_filling = true;
-            holes.push_back(it->second);
-          }
-          if (channel.is_unused()) unused.push_back(channel.name);
+      std::vector<Channel*> unused;
+      const std::size_t channels = stripe.all.size();
+      for (std::size_t visited = 0; visited < std::min(channels, kChannelsPerStripe); ++visited) {
+        stripe.next_kept = (stripe.next_kept + 1) % channels;
+        Channel& channel = stripe.all[stripe.next_kept];
+        const std::lock_guard channel_lock(channel.mutex);
+        channel.log.trim(now, channel.options, channel.taken());
+        if (!channel.held_back.empty() && !channel.is_filling) {
+          channel.is_filling = true;
+          holes.push_back(channel.shared_from_this());
         }
+        if (channel.is_unused()) unused.push_back(&channel);
       }
-      for (std::string& name : unused) {
-        if (retire(stripe, name)) released.push_back(std::move(name));
+      for (Channel* channel : unused) {
+        std::string name = channel->name;
+        if (retire(stripe, *channel)) released.push_back(std::move(name));
       }
     }
     for (const std::string& name : released) store_.release(name);
@@ -457,29 +401,48 @@ void Hub::keep_house() {
   relieve_above_.store(limits_.history_bytes_total, std::memory_order_relaxed);
 }
 
-void Hub::relieve_pressure() {
+void Hub::relieve_pressure(std::size_t visits) {
   if (is_relieving_.exchange(true, std::memory_order_acquire)) return;  // one thread at a time is enough
-  // Channels give up the older half of their history, and what all have seen, until the process is well below
-  // its limit.
-  const std::int64_t goal = limits_.history_bytes_total - limits_.history_bytes_total / 8;
-  const std::size_t first = relieved_first_++;
-  for (std::size_t i = 0; i < kStripes; ++i) {
-    Stripe& stripe = stripes_[(first + i) % kStripes];
+  // Channels give up the older half of their history, and what all have seen, one after another: first the
+  // first channel of each stripe, then the second of each.
+  std::size_t beyond = 0;  // stripes in a row that have no channel there
+  while (visits > 0 && history_bytes() > limits_.history_bytes_total) {
+    const std::size_t index = next_relieved_ / kStripes;
+    Stripe& stripe = stripes_[next_relieved_++ % kStripes];
     const std::lock_guard lock(stripe.mutex);
-    for (const auto& [name, channel] : stripe.channels) {
-      if (history_bytes() <= goal) break;
-      const std::lock_guard channel_lock(channel->mutex);
-      ChannelOptions tight = channel->options;
-      tight.live_window_entries = 0;
-      channel->log.remove_older_half();
-      channel->log.trim(clock_.now_ms(), tight, channel->taken());
+    if (index >= stripe.all.size()) {
+      if (++beyond < kStripes) continue;
+      next_relieved_ = beyond = 0;
+      if (relieved_in_vain_++ < 2) continue;  // the second round begins where nothing is new
+      // What is left is in use: asking every channel again for every publication would only make it worse.
+      relieve_above_.store(history_bytes() + limits_.history_bytes_total / 8, std::memory_order_relaxed);
+      break;
     }
+    beyond = 0;
+    --visits;
+    Channel& channel = stripe.all[index];
+    const std::lock_guard channel_lock(channel.mutex);
+    ChannelOptions tight = channel.options;
+    tight.live_window_entries = 0;
+    channel.log.remove_older_half();
+    channel.log.trim(clock_.now_ms(), tight, channel.taken());
   }
-  // What is left is in use: asking every channel again for every publication would only make it worse.
-  relieve_above_.store(
-      std::max(limits_.history_bytes_total, history_bytes() + limits_.history_bytes_total / 8),
-      std::memory_order_relaxed);
+  if (history_bytes() <= limits_.history_bytes_total) relieved_in_vain_ = 0;
   is_relieving_.store(false, std::memory_order_release);
+}
+
+std::uint64_t Hub::subscriptions() {
+  const std::lock_guard lock(shards_mutex_);
+  std::uint64_t sum = 0;
+  for (const Shard* shard : shards_) sum += shard->subscriptions();
+  return sum;
+}
+
+std::uint64_t Hub::channels_followed() {
+  const std::lock_guard lock(shards_mutex_);
+  std::int64_t sum = 0;
+  for (const Shard* shard : shards_) sum += shard->followed();
+  return static_cast<std::uint64_t>(std::max<std::int64_t>(0, sum));  // shards are asked one after another
 }
 
 std::size_t Hub::channels_in_use() const {

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <map>
 #include <memory>
@@ -20,6 +21,7 @@
 #include "hub/hub_state.hpp"
 #include "hub/ledger.hpp"
 #include "hub/shard.hpp"
+#include "hub/walked_set.hpp"
 #include "store/store.hpp"
 
 namespace carillon {
@@ -156,10 +158,12 @@ class Hub final : public StoreListener {
   /// Channels with subscribers whose name matches `pattern`, and how many they have.
   [[nodiscard]] std::map<std::string, std::uint64_t> channels(std::string_view pattern);
 
-  /// Collects every subscription's account; each is exact, even while publications are under way (one that
-  /// ends meanwhile may stand in the sum as open and as ended). `done` runs on the thread of the last shard
-  /// to answer; shards whose threads have died are only counted.
-  void ledger(std::function<void(Ledger)> done);
+  /// Collects every subscription's account, in pieces, so that no shard stands still for it, and one ledger
+  /// after another. Each account is exact, even while publications are under way (one that ends meanwhile may
+  /// stand in the sum as open and as ended). Of more than `rows_max` channels those that need a look least
+  /// are only in the sum. `done` runs on the thread of the last shard to answer; shards whose threads have
+  /// died are only counted.
+  void ledger(std::function<void(Ledger)> done, std::size_t rows_max = Ledger::kAllRows);
 
   /// Bounded upkeep: trims by age, lets unused channels go dormant. From time to time, from one thread.
   void keep_house();
@@ -188,6 +192,9 @@ class Hub final : public StoreListener {
   [[nodiscard]] const AdaptiveThreshold& adaptive_threshold() const { return adaptive_; }
   [[nodiscard]] std::int64_t history_bytes() const { return gauge_->load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t channels_in_use() const;
+  /// Open subscriptions, and channels that have any.
+  [[nodiscard]] std::uint64_t subscriptions();
+  [[nodiscard]] std::uint64_t channels_followed();
 
  private:
   struct PendingSubscribe;
@@ -195,9 +202,11 @@ class Hub final : public StoreListener {
     explicit Stripe(const NameHash& hash) : channels(hash) {}
     mutable std::mutex mutex;
     NameTable<std::shared_ptr<Channel>> channels;
-    std::size_t next_bucket = 0;  // where keep_house goes on
+    WalkedSet<Channel, &Channel::place> all;  // the same channels
+    std::size_t next_kept = 0;                // where keep_house goes on
   };
   static constexpr std::size_t kStripes = 16;
+  static constexpr std::size_t kRelievedPerPublish = 64;
 
   std::shared_ptr<Channel> find_or_add(std::string_view name);
   std::shared_ptr<Channel> open_channel(std::string_view name);
@@ -225,8 +234,14 @@ class Hub final : public StoreListener {
   static void end_walk(Channel& channel);
   struct InboxRead;
   void resolve(const std::shared_ptr<InboxRead>& read, std::size_t index, const InboxRange& range);
-  void relieve_pressure();
-  bool retire(Stripe& stripe, const std::string& name);
+  struct LedgerWork;
+  void start_ledger(const std::shared_ptr<LedgerWork>& work);
+  void finish_ledger(const std::shared_ptr<LedgerWork>& work);
+  bool finish_piece(LedgerWork& work);
+  bool add_ended_to_ledger(LedgerWork& work);
+  void end_ledger(LedgerWork& work);
+  void relieve_pressure(std::size_t visits);
+  bool retire(Stripe& stripe, Channel& channel);
   void answer_history(Channel& channel, const HistoryQuery& query, const ReadResult& older,
                       const HistoryDone& done);
 
@@ -252,7 +267,11 @@ class Hub final : public StoreListener {
   std::atomic<bool> is_relieving_{false};
   std::atomic<std::int64_t>
       relieve_above_;  // entries and forms in bytes; above the limit while more cannot be given up
-  std::size_t relieved_first_ = 0;  // the stripe that pays first; guarded by is_relieving_
+  // Guarded by is_relieving_.
+  std::size_t next_relieved_ = 0;       // goes round: first the first channels of all stripes, and so on
+  std::size_t relieved_in_vain_ = 0;    // so many visits have not sufficed
+  std::mutex ledger_mutex_;
+  std::deque<std::shared_ptr<LedgerWork>> ledgers_;  // the first is under way
 };
 
 }  // namespace carillon

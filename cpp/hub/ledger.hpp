@@ -1,9 +1,15 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <numeric>
 #include <string>
 #include <string_view>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 namespace carillon {
@@ -53,16 +59,50 @@ struct LedgerRow {
   std::uint64_t subscriptions = 0;  ///< open now
   std::uint64_t unbalanced = 0;     ///< subscriptions, open or ended, whose own account does not balance
   Account account;
+
+  [[nodiscard]] bool is_balanced() const { return unbalanced == 0 && account.is_balanced(); }
+  [[nodiscard]] std::int64_t drops() const {
+    return std::accumulate(account.dropped.begin(), account.dropped.end(), std::int64_t{0});
+  }
+  LedgerRow& operator+=(const LedgerRow& other) {
+    subscriptions += other.subscriptions;
+    unbalanced += other.unbalanced;
+    account += other.account;
+    return *this;
+  }
+  /// Unbalanced rows come first, then those with most drops.
+  static bool needs_a_look_before(const LedgerRow& a, const LedgerRow& b) {
+    return std::make_tuple(a.is_balanced(), -a.drops(), std::string_view(a.channel)) <
+           std::make_tuple(b.is_balanced(), -b.drops(), std::string_view(b.channel));
+  }
 };
 
 struct Ledger {
-  std::vector<LedgerRow> rows;  ///< by channel name; a row with an empty name sums channels already forgotten
+  std::vector<LedgerRow> rows;  ///< one with an empty name sums channels already forgotten; all are by name
   std::size_t missing_shards = 0;  ///< their threads have died: subscriptions open there are not in the rows
-  [[nodiscard]] bool is_balanced() const {
-    for (const LedgerRow& row : rows) {
-      if (row.unbalanced > 0 || !row.account.is_balanced()) return false;
+  LedgerRow others;                ///< sum of the rows that were left out
+  std::size_t unbalanced_others = 0;
+
+  static constexpr std::size_t kAllRows = std::numeric_limits<std::size_t>::max();
+
+  /// Adds a row. Beyond `rows_max` the one that needs a look least is left out.
+  void add(LedgerRow row, std::size_t rows_max) {
+    if (rows.size() < rows_max) {
+      rows.push_back(std::move(row));
+      if (rows.size() == rows_max) std::make_heap(rows.begin(), rows.end(), LedgerRow::needs_a_look_before);
+      return;
     }
-    return true;
+    if (rows_max > 0 && LedgerRow::needs_a_look_before(row, rows.front())) {
+      std::pop_heap(rows.begin(), rows.end(), LedgerRow::needs_a_look_before);
+      std::swap(rows.back(), row);
+      std::push_heap(rows.begin(), rows.end(), LedgerRow::needs_a_look_before);
+    }
+    if (!row.is_balanced()) ++unbalanced_others;
+    others += row;
+  }
+  [[nodiscard]] bool is_balanced() const {
+    return unbalanced_others == 0 &&
+           std::all_of(rows.begin(), rows.end(), [](const LedgerRow& row) { return row.is_balanced(); });
   }
 };
 

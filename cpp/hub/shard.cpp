@@ -10,7 +10,7 @@
 namespace carillon {
 
 namespace {
-thread_local const Shard* t_current = nullptr;
+thread_local Shard* t_current = nullptr;
 constexpr std::size_t kConflatedEntries = 4'096;
 }  // namespace
 
@@ -52,6 +52,14 @@ Shard::~Shard() {
 void Shard::bind_to_this_thread() { t_current = this; }
 void Shard::unbind_this_thread() { t_current = nullptr; }
 bool Shard::is_current() const { return t_current == this; }
+Shard* Shard::current() { return t_current; }
+
+void Shard::in_pieces(std::function<bool()> step) {
+  Shard* const shard = current();
+  while (step()) {
+    if (shard != nullptr) return shard->post([step = std::move(step)] { in_pieces(step); });
+  }
+}
 
 void Shard::post(Task task) {
   bool was_empty = false;
@@ -122,7 +130,7 @@ void Shard::schedule(ShardChannel& home) {
   if (is_paced(*home.channel_)) [[unlikely]] {
     const Millis due = due_of(home);
     if (due > clock_.now_ms()) {
-      paced_.emplace(due, &home);
+      home.paced_ = paced_.emplace(due, &home);
       return;
     }
   }
@@ -131,17 +139,16 @@ void Shard::schedule(ShardChannel& home) {
 
 void Shard::take_due() {
   while (!paced_.empty() && paced_.begin()->first <= clock_.now_ms()) {
-    touched_.push_back(paced_.begin()->second);
-    paced_.erase(paced_.begin());
+    ShardChannel& home = *paced_.begin()->second;
+    unpace(home);
+    touched_.push_back(&home);
   }
 }
 
 bool Shard::unpace(ShardChannel& home) {
-  const auto place =
-      std::find_if(paced_.begin(), paced_.end(), [&](const auto& each) { return each.second == &home; });
-  if (place == paced_.end()) return false;
-  paced_.erase(place);
-  home.is_touched_ = false;
+  if (!home.paced_) return false;
+  paced_.erase(*home.paced_);
+  home.paced_.reset();
   return true;
 }
 
@@ -156,7 +163,11 @@ bool Shard::turn() {
     const bool is_used = !home->all_.empty();
     if (!is_used && home->is_touched_ && !unpace(*home)) return false;  // its turn is still to come
     home->is_idle_ = false;
-    if (!is_used) channels_.erase(home->channel_.get());
+    if (!is_used) {
+      if (in_ledger_ == home) in_ledger_ = nullptr;
+      homes_.remove(*home);
+      channels_.erase(home->channel_.get());
+    }
     return true;
   });
   take_mailbox();
@@ -445,9 +456,13 @@ void Shard::unqueue(Cursor& cursor) {
 void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq seq, Offset offset) {
   assert(is_current() && !cursor.is_open());
   std::unique_ptr<ShardChannel>& home = channels_[channel.get()];
-  if (!home) home = std::make_unique<ShardChannel>(channel);
+  if (!home) {
+    home = std::make_unique<ShardChannel>(channel);
+    homes_.add(*home);
+  }
   Channel::Link* link = channel->link_of(*this);
   if (link == nullptr) {
+    if (channel->links.empty()) followed_.fetch_add(1, std::memory_order_relaxed);
     channel->links.push_back({this, channel->log.end_seq(), 0, false});
     link = &channel->links.back();
   }
@@ -467,8 +482,8 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   cursor.conflated_ = 0;
   cursor.under_way_ = 0;
   cursor.dropped_ = {};
-  cursor.all_index_ = static_cast<std::uint32_t>(home->all_.size());
-  home->all_.push_back(&cursor);
+  home->all_.add(cursor);
+  subscriptions_.fetch_add(1, std::memory_order_relaxed);
   lagging_.fetch_add(1, std::memory_order_relaxed);
   // Where the group is paced, who comes does not wait with it for what is there already.
   if (seq == home->top_seq_ && !(is_paced(*channel) && seq < channel->log.end_seq())) {
@@ -551,9 +566,8 @@ void Shard::unsubscribe(Cursor& cursor) {
   cursor.place_ = Cursor::Place::closed;
   lagging_.fetch_sub(1, std::memory_order_relaxed);
   cursor.home_ = nullptr;
-  home.all_[cursor.all_index_] = home.all_.back();
-  home.all_[cursor.all_index_]->all_index_ = cursor.all_index_;
-  home.all_.pop_back();
+  home.all_.remove(cursor);
+  subscriptions_.fetch_sub(1, std::memory_order_relaxed);
 
   Channel& channel = *home.channel_;
   const std::lock_guard lock(channel.mutex);
@@ -565,6 +579,7 @@ void Shard::unsubscribe(Cursor& cursor) {
   Channel::Link* link = channel.link_of(*this);
   if (--link->cursors > 0) return;
   channel.links.erase(channel.links.begin() + (link - channel.links.data()));
+  if (channel.links.empty()) followed_.fetch_sub(1, std::memory_order_relaxed);
   if (!home.is_idle_) {
     home.is_idle_ = true;
     idle_.push_back(&home);
@@ -599,18 +614,34 @@ Account Shard::account_of(const Cursor& cursor, const Channel& channel) {
   return account;
 }
 
-void Shard::add_to_ledger(std::map<std::string, LedgerRow, std::less<>>& rows) {
-  for (const auto& [channel, home] : channels_) {
-    if (home->all_.empty()) continue;
-    const std::lock_guard lock(channel->mutex);
-    LedgerRow& row = rows[channel->name];
-    for (const Cursor* cursor : home->all_) {
-      const Account account = account_of(*cursor, *channel);
+void Shard::begin_ledger() {
+  homes_.begin_walk();
+  in_ledger_ = nullptr;
+}
+
+bool Shard::add_to_ledger(std::vector<LedgerRow>& rows, std::size_t cursors_max) {
+  std::size_t left = cursors_max;
+  while (left > 0) {
+    if (in_ledger_ == nullptr) {
+      in_ledger_ = homes_.next();
+      if (in_ledger_ == nullptr) return false;
+      in_ledger_->all_.begin_walk();
+    }
+    Channel& channel = *in_ledger_->channel_;
+    const std::lock_guard lock(channel.mutex);
+    LedgerRow row{.channel = channel.name};
+    const Cursor* cursor = nullptr;
+    while (left > 0 && (cursor = in_ledger_->all_.next()) != nullptr) {
+      --left;
+      const Account account = account_of(*cursor, channel);
       if (!account.is_balanced()) ++row.unbalanced;
       row.account += account;
       ++row.subscriptions;
     }
+    if (row.subscriptions > 0) rows.push_back(std::move(row));
+    if (cursor == nullptr) in_ledger_ = nullptr;
   }
+  return true;
 }
 
 Position Shard::position_of(const Cursor& cursor) {

@@ -18,6 +18,7 @@
 #include "hub/channel.hpp"
 #include "hub/cursor.hpp"
 #include "hub/hub_state.hpp"
+#include "hub/walked_set.hpp"
 
 namespace carillon {
 
@@ -31,6 +32,10 @@ struct TurnLimits {
       8 * 1024 * 1024;  ///< of entries: each cursor that lags has a batch of its own
 };
 
+class ShardChannel;
+/// Channels that wait for their pace, by the time when they are to be visited.
+using PacedChannels = std::multimap<Millis, ShardChannel*>;
+
 /// A channel as one shard sees it: the group of cursors that stand together at the top, and those that lag.
 class ShardChannel {
  public:
@@ -43,7 +48,7 @@ class ShardChannel {
 
   const std::shared_ptr<Channel> channel_;
   std::vector<Cursor*> top_;      // [0, progress_) have the batch under way already
-  std::vector<Cursor*> all_;      // every open cursor, for the ledger; its index is Cursor::all_index_
+  WalkedSet<Cursor, &Cursor::all_index_> all_;  // every open cursor, for the ledger
   std::unique_ptr<Batch> batch_;  // under way: the turn's quantum may end in its middle
   std::size_t progress_ = 0;
   Seq top_seq_ = 0;        // where the group stands once the batch is through
@@ -55,6 +60,8 @@ class ShardChannel {
   bool is_catching_up_ = false;  // more was there already than its batch could hold
   bool is_touched_ = false;      // stands among those to be visited, now or when it is due
   bool is_idle_ = false;
+  std::size_t place_ = 0;  // among the shard's
+  std::optional<PacedChannels::iterator> paced_;
 };
 
 /// The cursors of one thread. Publishers on any thread leave the channel in its mailbox; turn() takes all
@@ -73,6 +80,10 @@ class Shard {
   [[nodiscard]] std::uint32_t index() const { return index_; }
   /// Cursors that do not stand with the newest entry now. Any thread.
   [[nodiscard]] std::uint64_t lagging() const { return lagging_.load(std::memory_order_relaxed); }
+  /// Open subscriptions. Any thread.
+  [[nodiscard]] std::uint64_t subscriptions() const { return subscriptions_.load(std::memory_order_relaxed); }
+  /// Summed over all shards: channels that have subscribers. Of one shard it may be negative. Any thread.
+  [[nodiscard]] std::int64_t followed() const { return followed_.load(std::memory_order_relaxed); }
   /// Gaps that cursors were told of, ever. Any thread.
   [[nodiscard]] std::uint64_t gaps_told() const { return gaps_told_.load(std::memory_order_relaxed); }
 
@@ -81,6 +92,11 @@ class Shard {
   void bind_to_this_thread();
   static void unbind_this_thread();
   [[nodiscard]] bool is_current() const;
+  /// The shard whose thread this is, or null.
+  [[nodiscard]] static Shard* current();
+  /// Calls `step` until it returns false: on a shard's thread once per turn, so that nobody waits for all of
+  /// it, elsewhere at once. A shard whose thread has died drops it.
+  static void in_pieces(std::function<bool()> step);
 
   /// Runs `task` on the shard's thread in its next turn. Any thread.
   void post(Task task);
@@ -136,8 +152,11 @@ class Shard {
   /// The sink can take again.
   void resume(Cursor& cursor);
 
-  /// Adds the accounts of this shard's open subscriptions to `rows`, by channel name.
-  void add_to_ledger(std::map<std::string, LedgerRow, std::less<>>& rows);
+  /// From here on add_to_ledger() visits what is open now. One after another, not two at a time.
+  void begin_ledger();
+  /// Adds the accounts of the next `cursors_max` open subscriptions to `rows`, which may name a channel again.
+  /// False: that was all.
+  bool add_to_ledger(std::vector<LedgerRow>& rows, std::size_t cursors_max);
   /// Position of the cursor: everything up to it has been taken from the log.
   [[nodiscard]] static Position position_of(const Cursor& cursor);
   [[nodiscard]] static std::string_view channel_of(const Cursor& cursor);
@@ -182,11 +201,15 @@ class Shard {
   bool is_closed_ = false;
 
   std::unordered_map<Channel*, std::unique_ptr<ShardChannel>> channels_;
+  WalkedSet<ShardChannel, &ShardChannel::place_> homes_;  // the same, for the ledger
+  ShardChannel* in_ledger_ = nullptr;                     // whose cursors it is visiting
   std::deque<ShardChannel*> touched_;
-  std::multimap<Millis, ShardChannel*> paced_;  // touched, and to be visited then
+  PacedChannels paced_;                        // touched, and to be visited then
   std::vector<Cursor*> ready_;                 // lagging cursors whose sink can take; null where one has left
   std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
   std::vector<ShardChannel*> idle_;
+  std::atomic<std::uint64_t> subscriptions_{0};
+  std::atomic<std::int64_t> followed_{0};
   std::atomic<std::uint64_t> lagging_{0};
   std::atomic<std::uint64_t> gaps_told_{0};
   std::atomic<std::uint64_t> sweeps_{0};

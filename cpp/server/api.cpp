@@ -291,11 +291,14 @@ void Api::stats(const Respond& respond) const {
 }
 
 void Api::ledger(const ApiRequest& request, Respond respond) {
-  hub_.ledger([respond = std::move(respond), rows = request.rows](Ledger ledger) {
-    HttpResponse response;
-    append_api_result(response.body, ledger_document(std::move(ledger), static_cast<std::size_t>(rows)));
-    respond(std::move(response));
-  });
+  const std::size_t rows = std::min<std::uint64_t>(request.rows, kLedgerRows);
+  hub_.ledger(
+      [respond = std::move(respond), rows](Ledger ledger) {
+        HttpResponse response;
+        append_api_result(response.body, ledger_document(std::move(ledger), rows));
+        respond(std::move(response));
+      },
+      rows);
 }
 
 void Api::info(Respond respond) {
@@ -306,10 +309,8 @@ void Api::info(Respond respond) {
     node.version = options_.version;
     node.clients = state.clients;
     node.users = state.users.size();
-    for (const auto& [name, subscribers] : hub_.channels("*")) {
-      node.subscriptions += subscribers;
-      ++node.channels;
-    }
+    node.subscriptions = hub_.subscriptions();
+    node.channels = hub_.channels_followed();
     node.uptime_s = static_cast<std::uint64_t>((clock_.now_ms() - started_ms_) / 1000);
     HttpResponse response;
     append_api_info_result(response.body, {&node, 1});

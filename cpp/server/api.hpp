@@ -47,6 +47,7 @@ class Api final : public HttpHandler {
     std::string version;
     std::string node_id;
   };
+  static constexpr std::uint64_t kLedgerRows = 1'000;  ///< of one answer at most
   /// Collects the state of the gateway and hands it on, on any thread.
   using CollectNode = std::function<void(std::function<void(NodeState)>)>;
 

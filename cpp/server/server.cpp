@@ -480,9 +480,6 @@ std::string Server::stats() {
     handshake_timeouts += counters.handshake_timeouts;
     bad_requests += counters.bad_requests;
   }
-  std::uint64_t subscriptions = 0;
-  const auto channels = hub_->channels("*");
-  for (const auto& [name, count] : channels) subscriptions += count;
   const AdaptiveThreshold& adaptive = hub_->adaptive_threshold();
   std::uint64_t backlog = 0;
   json listeners = json::array();
@@ -506,8 +503,8 @@ std::string Server::stats() {
       {"websocket", websocket},
       {"sse", sse},
       {"polls", polls},
-      {"subscriptions", subscriptions},
-      {"channels", channels.size()},
+      {"subscriptions", hub_->subscriptions()},
+      {"channels", hub_->channels_followed()},
       {"channels_in_memory", hub_->channels_in_use()},
       {"channels_known", store_->channels_known()},
       {"clogged", clogged},
