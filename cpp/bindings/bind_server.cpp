@@ -110,10 +110,11 @@ std::optional<Addressed> addressed(const py::handle& pair) {
 }
 
 py::list publish_all(PyServer& self, std::vector<Addressed> all) {
+  for (const Addressed& item : all) self.get().check(item.channel, item.publication);  // all, or none
   ManyAnswers answers(all.size());
   self.call([&](Server& server) {
     for (std::size_t i = 0; i < all.size(); ++i) {
-      server.publish(all[i].channel, std::move(all[i].publication), {}, answers.receiver(i));
+      server.publish_checked(all[i].channel, std::move(all[i].publication), {}, answers.receiver(i));
     }
   });
   const std::vector<AppendResult>& results = answers.wait();
@@ -270,11 +271,18 @@ py::tuple history_of(PyServer& self, const std::string& channel, std::int64_t li
 std::map<std::string, std::pair<std::string, std::string>> presence_of(PyServer& self,
                                                                        const std::string& channel) {
   self.get().check_channel(channel);
-  Answer<PresenceResult> answer;
-  self.call([&](Server& server) { server.hub().presence(channel, answer.receiver()); });
   std::map<std::string, std::pair<std::string, std::string>> members;
-  for (const PresenceMember& member : answer.wait().members) {
-    members[member.client] = {member.user, member.conn_info_json};
+  std::string after;
+  for (bool has_more = true; has_more;) {  // in pages: nobody waits for the store meanwhile
+    Answer<PresenceResult> answer;
+    self.call([&](Server& server) {
+      server.hub().presence(channel, {after, server.config().limits.reply_bytes()}, answer.receiver());
+    });
+    PresenceResult page = answer.wait();
+    has_more = page.has_more;
+    if (has_more) after = page.members.back().client;
+    for (PresenceMember& member : page.members)
+      members[member.client] = {std::move(member.user), std::move(member.conn_info_json)};
   }
   return members;
 }

@@ -211,6 +211,12 @@ Seq ChannelLog::next_seq(Seq seq) const {
   return index < size_ ? slot(index).seq : end_seq_;
 }
 
+std::optional<Seq> ChannelLog::seq_below(Seq seq) const {
+  const std::size_t index = index_of(seq);
+  if (index == 0) return std::nullopt;
+  return slot(index - 1).seq;
+}
+
 Offset ChannelLog::offset_before(Seq seq) const {
   const std::size_t index = index_of(seq);
   return index < size_ ? slot(index).offset_before : top_;

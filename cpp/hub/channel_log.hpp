@@ -68,6 +68,8 @@ class ChannelLog {
 
   /// Seq of the first kept entry at or behind `seq`; end_seq() when there is none.
   [[nodiscard]] Seq next_seq(Seq seq) const;
+  /// Seq of the last kept entry below `seq`; nothing when there is none.
+  [[nodiscard]] std::optional<Seq> seq_below(Seq seq) const;
   /// The entry at `seq`, which is kept.
   [[nodiscard]] const EntryRef& at(Seq seq) const { return slot(index_of(seq)).entry; }
   /// Offset of the newest stored entry below `seq`, in [begin_seq, end_seq].

@@ -278,6 +278,60 @@ void Hub::history(std::string_view name, const HistoryQuery& query, HistoryDone 
   });
 }
 
+namespace {
+
+/// What a publication takes in a list, about.
+std::size_t bytes_listed(const Publication& publication) {
+  std::size_t bytes = 32 + publication.data.size() + publication.info_json.size();
+  for (const auto& [name, value] : publication.tags) bytes += 6 + name.size() + value.size();
+  return bytes;
+}
+
+/// Takes what a history query asks for, and visits little more: out of `older`, which ends where the log
+/// begins or is left out (a list has no hole), and out of the log.
+void collect(const ChannelLog& log, const HistoryQuery& query, std::span<const EntryRef> older,
+             std::vector<EntryRef>& found) {
+  const std::size_t limit =
+      query.limit < 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(query.limit);
+  std::size_t bytes = 0;
+  const auto take = [&](const EntryRef& entry) {  // false: it was one too many
+    if (!entry->is_stored()) return true;
+    bytes += bytes_listed(entry->publication);
+    if (found.size() >= limit || (!found.empty() && bytes > query.bytes_max)) return false;
+    found.push_back(entry);
+    return true;
+  };
+  const Offset here = log.history_from();
+  const bool is_joined = !older.empty() && older.back()->offset + 1 >= here;
+  // Offsets in [first, last] are wanted.
+  Offset first = 1;
+  Offset last = log.top();
+  if (query.since && query.is_reverse) last = std::min(last, std::max<Offset>(1, query.since->offset) - 1);
+  if (query.since && !query.is_reverse) first = query.since->offset + 1;
+  const auto is_older_wanted = [&](const EntryRef& entry) {
+    return entry->offset >= first && entry->offset <= last && entry->offset < here;
+  };
+  const Seq begin = log.seq_after(std::max(here, first) - 1).value_or(log.end_seq());
+  if (query.is_reverse) {
+    const Seq end = last >= here ? log.seq_after(last).value_or(log.end_seq()) : begin;
+    for (auto seq = log.seq_below(end); seq && *seq >= begin; seq = log.seq_below(*seq)) {
+      if (!take(log.at(*seq))) return;
+    }
+    for (auto entry = older.rbegin(); is_joined && entry != older.rend(); ++entry) {
+      if (is_older_wanted(*entry) && !take(*entry)) return;
+    }
+  } else {
+    for (auto entry = older.begin(); is_joined && entry != older.end(); ++entry) {
+      if (is_older_wanted(*entry) && !take(*entry)) return;
+    }
+    for (Seq seq = log.next_seq(begin); seq < log.end_seq(); seq = log.next_seq(seq + 1)) {
+      if (!take(log.at(seq))) return;
+    }
+  }
+}
+
+}  // namespace
+
 void Hub::answer_history(Channel& channel, const HistoryQuery& query, const ReadResult& older,
                          const HistoryDone& done) {
   HistoryResult result;
@@ -289,37 +343,9 @@ void Hub::answer_history(Channel& channel, const HistoryQuery& query, const Read
     } else if (query.since && !query.since->accepts(channel.epoch)) {
       result.error = HistoryError::epoch_differs;
     } else if (query.limit != 0) {
-      const std::size_t limit =
-          query.limit < 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(query.limit);
-      const auto keep = [&](const EntryRef& entry) {
-        if (!entry->is_stored()) return;
-        if (query.since && (query.is_reverse ? entry->offset >= query.since->offset
-                                             : entry->offset <= query.since->offset)) {
-          return;
-        }
-        result.entries.push_back(entry);
-      };
-      // What was read joins what is here, or it is left out: a list has no hole.
-      const Offset here = channel.log.history_from();
-      std::vector<EntryRef> before;
-      if (older.epoch == channel.epoch && !older.entries.empty() &&
-          older.entries.back()->offset + 1 >= here) {
-        for (const EntryRef& entry : older.entries) {
-          if (entry->offset < here) before.push_back(entry);
-        }
-      }
-      const Seq end = channel.log.end_seq();
-      Seq seq = channel.log.seq_after(here - 1).value_or(end);
-      if (query.is_reverse) {
-        for (; seq < end; seq = channel.log.next_seq(seq + 1)) before.push_back(channel.log.at(seq));
-        for (auto it = before.rbegin(); it != before.rend() && result.entries.size() < limit; ++it) keep(*it);
-      } else {
-        for (auto it = before.begin(); it != before.end() && result.entries.size() < limit; ++it) keep(*it);
-        if (query.since) seq = std::max(seq, channel.log.seq_after(query.since->offset).value_or(seq));
-        for (; seq < end && result.entries.size() < limit; seq = channel.log.next_seq(seq + 1)) {
-          keep(channel.log.at(seq));
-        }
-      }
+      std::span<const EntryRef> before;
+      if (older.epoch == channel.epoch) before = older.entries;
+      collect(channel.log, query, before, result.entries);
     }
   }
   done(result);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -57,6 +58,8 @@ struct HistoryQuery {
   std::int64_t limit = 0;  ///< 0: only the position; negative: all
   std::optional<Since> since;
   bool is_reverse = false;
+  /// Of payloads, tags and infos; one publication is given whatever it takes.
+  std::size_t bytes_max = std::numeric_limits<std::size_t>::max();
 };
 
 enum class HistoryError : std::uint8_t { none, unavailable, epoch_differs, no_history };
@@ -135,8 +138,12 @@ class Hub final : public StoreListener {
   void remove_presence(std::string_view channel, std::string_view client) {
     store_.remove_presence(channel, client);
   }
-  void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) {
-    store_.presence(channel, std::move(done));
+  void presence(std::string_view channel, const PresencePage& page,
+                std::function<void(const PresenceResult&)> done) {
+    store_.presence(channel, page, std::move(done));
+  }
+  void presence_counts(std::string_view channel, std::function<void(const PresenceCounts&)> done) {
+    store_.presence_counts(channel, std::move(done));
   }
   // Members and inboxes. Only channels with a history can have members: without offsets nothing can be
   // unread.
@@ -268,8 +275,8 @@ class Hub final : public StoreListener {
   std::atomic<std::int64_t>
       relieve_above_;  // entries and forms in bytes; above the limit while more cannot be given up
   // Guarded by is_relieving_.
-  std::size_t next_relieved_ = 0;       // goes round: first the first channels of all stripes, and so on
-  std::size_t relieved_in_vain_ = 0;    // so many visits have not sufficed
+  std::size_t next_relieved_ = 0;     // goes round: first the first channels of all stripes, and so on
+  std::size_t relieved_in_vain_ = 0;  // so many visits have not sufficed
   std::mutex ledger_mutex_;
   std::deque<std::shared_ptr<LedgerWork>> ledgers_;  // the first is under way
 };

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <type_traits>
 #include <vector>
 
 namespace carillon {
@@ -22,7 +23,7 @@ class WalkedSet {
       move(left_, hole);
       hole = left_;
     }
-    move(elements_.size() - 1, hole);
+    if (hole + 1 < elements_.size()) move(elements_.size() - 1, hole);  // else the last one has moved already
     elements_.pop_back();
   }
 

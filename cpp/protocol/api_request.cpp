@@ -180,7 +180,8 @@ bool BodyReader::read_fan_out_field(std::string_view key) {
   if (key == "offset" && method_ == ApiMethod::mark_read) return read_value(request_.offset, json_uint64);
   if (key == "limit" && is_any_of({ApiMethod::members, ApiMethod::inbox}))
     return read_value(request_.items_max, number);
-  if (key == "after" && method_ == ApiMethod::members) return read_text(request_.after);
+  if (key == "after" && is_any_of({ApiMethod::members, ApiMethod::presence}))
+    return read_text(request_.after);
   if (key == "strategy" && method_ == ApiMethod::set_fanout) return read_text(request_.strategy);
   if (key == "threshold" && method_ == ApiMethod::set_fanout) return read_value(request_.threshold, number);
   return ignore_value();
@@ -328,9 +329,10 @@ void append_api_history_result(std::string& out, std::string_view publications_j
   result.close();
 }
 
-void append_api_presence_result(std::string& out, std::span<const ClientInfoView> clients) {
+void append_api_presence_result(std::string& out, std::span<const ClientInfoView> clients, bool has_more) {
   ResultWriter result(out);
   append_presence_map(result->open("presence"), clients);
+  result->boolean_if_true("has_more", has_more);
   result.close();
 }
 

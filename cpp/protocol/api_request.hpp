@@ -68,7 +68,7 @@ struct ApiRequest {
 
   std::vector<std::string_view> users = {};    ///< add_members, remove_members
   std::string_view user = {};                  ///< inbox, unread, mark_read
-  std::string_view after = {};                 ///< members: the last of the page before
+  std::string_view after = {};                 ///< members, presence: the last of the page before
   std::optional<std::int64_t> items_max = {};  ///< `limit` of members and inbox; nothing: as usual
 
   // set_fanout
@@ -111,8 +111,8 @@ void append_api_broadcast_result(std::string& out, std::string_view responses_jo
 void append_api_history_result(std::string& out, std::string_view publications_joined, std::uint64_t offset,
                                std::string_view epoch);
 
-/// `{"result":{"presence":{…}}}`
-void append_api_presence_result(std::string& out, std::span<const ClientInfoView> clients);
+/// `{"result":{"presence":{…},"has_more":true}}`; the latter only when it is so.
+void append_api_presence_result(std::string& out, std::span<const ClientInfoView> clients, bool has_more);
 
 /// `{"result":{"num_clients":…,"num_users":…}}`
 void append_api_presence_stats_result(std::string& out, std::uint64_t clients, std::uint64_t users);

@@ -44,6 +44,7 @@ struct Command {
   std::string_view name = {};     ///< connect: client name, for statistics
   std::string_view version = {};  ///< connect: client version, for statistics
   std::string_view method = {};   ///< rpc
+  std::string_view after = {};    ///< presence, ours: the page begins behind this client id
   std::string_view delta = {};    ///< subscribe: wished delta format
 
   // subscribe: what to recover from. history: `since`.
@@ -124,8 +125,9 @@ class CentrifugeCodec {
   virtual void encode_subscribe(std::string& out, std::uint32_t id, const SubscribeResult& result) const = 0;
   virtual void encode_unsubscribe(std::string& out, std::uint32_t id) const = 0;
   virtual void encode_publish(std::string& out, std::uint32_t id) const = 0;
-  virtual void encode_presence(std::string& out, std::uint32_t id,
-                               std::span<const ClientInfoView> clients) const = 0;
+  /// `has_more`: there are others behind the last one.
+  virtual void encode_presence(std::string& out, std::uint32_t id, std::span<const ClientInfoView> clients,
+                               bool has_more) const = 0;
   virtual void encode_presence_stats(std::string& out, std::uint32_t id, std::uint64_t clients,
                                      std::uint64_t users) const = 0;
   /// `publications`: a list made by append_listed(); `epoch` and `offset`: the top of the stream.

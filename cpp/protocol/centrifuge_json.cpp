@@ -65,6 +65,7 @@ constexpr std::array kTextFields{
     MemberField<std::string_view>{"name", kinds(connect), &Command::name},
     MemberField<std::string_view>{"version", kinds(connect), &Command::version},
     MemberField<std::string_view>{"method", kinds(rpc), &Command::method},
+    MemberField<std::string_view>{"after", kinds(presence), &Command::after},
 };
 
 constexpr std::array kRawFields{
@@ -346,9 +347,10 @@ void CentrifugeJsonCodec::encode_publish(std::string& out, std::uint32_t id) con
 }
 
 void CentrifugeJsonCodec::encode_presence(std::string& out, std::uint32_t id,
-                                          std::span<const ClientInfoView> clients) const {
+                                          std::span<const ClientInfoView> clients, bool has_more) const {
   ReplyWriter reply(out, id, "presence");
   append_presence_map(reply->open("presence"), clients);
+  reply->boolean_if_true("has_more", has_more);
   reply.close();
 }
 

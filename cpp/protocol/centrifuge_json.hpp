@@ -29,8 +29,8 @@ class CentrifugeJsonCodec final : public CentrifugeCodec {
   void encode_subscribe(std::string& out, std::uint32_t id, const SubscribeResult& result) const override;
   void encode_unsubscribe(std::string& out, std::uint32_t id) const override;
   void encode_publish(std::string& out, std::uint32_t id) const override;
-  void encode_presence(std::string& out, std::uint32_t id,
-                       std::span<const ClientInfoView> clients) const override;
+  void encode_presence(std::string& out, std::uint32_t id, std::span<const ClientInfoView> clients,
+                       bool has_more) const override;
   void encode_presence_stats(std::string& out, std::uint32_t id, std::uint64_t clients,
                              std::uint64_t users) const override;
   void encode_history(std::string& out, std::uint32_t id, std::string_view publications,

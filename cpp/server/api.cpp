@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <mutex>
-#include <set>
 #include <utility>
 #include <vector>
 
@@ -59,6 +58,13 @@ std::string malformed_text(std::string_view field) {
          ": its value is broken JSON, or not of the type that this method takes\n";
 }
 
+std::optional<HttpResponse> undecoded(ApiMethod method, ApiDecode decoded, const ApiRequest& request) {
+  if (decoded == ApiDecode::malformed) return plain(400, malformed_text(request.malformed));
+  if (decoded == ApiDecode::bad_request)
+    return error(kErrorBadRequest, "bad request: " + std::string(api_requirements(method)));
+  return std::nullopt;
+}
+
 }  // namespace
 
 Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
@@ -101,21 +107,14 @@ bool Api::is_authorized(const HttpRequest& request) const {
 }
 
 void Api::call(ApiMethod method, const std::string& body, Respond respond) {
+  if (method == ApiMethod::broadcast) return broadcast(body, std::move(respond));
   ApiRequest request;
   std::string scratch;
-  switch (decode_api_request(method, body, request, scratch)) {
-    case ApiDecode::malformed:
-      return respond(plain(400, malformed_text(request.malformed)));
-    case ApiDecode::bad_request:
-      return respond(error(kErrorBadRequest, "bad request: " + std::string(api_requirements(method))));
-    case ApiDecode::ok:
-      break;
-  }
+  if (auto refusal = undecoded(method, decode_api_request(method, body, request, scratch), request))
+    return respond(std::move(*refusal));
   switch (method) {
     case ApiMethod::publish:
       return publish(request, std::move(respond));
-    case ApiMethod::broadcast:
-      return broadcast(request, std::move(respond));
     case ApiMethod::history:
       return history(request, std::move(respond));
     case ApiMethod::presence:
@@ -175,51 +174,74 @@ void Api::publish(const ApiRequest& request, Respond respond) {
       });
 }
 
-void Api::broadcast(const ApiRequest& request, Respond respond) {
-  if (request.channels.size() > static_cast<std::size_t>(limits_.broadcast_channels)) {
-    return respond(error(kErrorBadRequest, "bad request: more channels than limits.broadcast_channels"));
-  }
-  struct Collection {
-    std::mutex mutex;
-    std::vector<std::string> answers;
-    std::size_t missing;
-    Respond respond;
-  };
-  auto collection = std::make_shared<Collection>();
-  collection->answers.resize(request.channels.size());
-  collection->missing = request.channels.size();
-  collection->respond = std::move(respond);
-  const auto answer = [](const std::shared_ptr<Collection>& all, std::size_t index, std::string text) {
+/// A broadcast under way: a turn publishes to some of its channels.
+struct Api::Broadcast {
+  std::string body;  // what the request points into
+  std::string scratch;
+  ApiRequest request;
+  std::size_t next = 0;
+  std::mutex mutex;  // guards what follows: answers come on any thread
+  std::vector<std::string> answers;
+  std::size_t missing = 0;
+  Respond respond;
+
+  void answer(std::size_t index, std::string text) {
     {
-      const std::lock_guard lock(all->mutex);
-      all->answers[index] = std::move(text);
-      if (--all->missing > 0) return;
+      const std::lock_guard lock(mutex);
+      answers[index] = std::move(text);
+      if (--missing > 0) return;
     }
     std::string joined;
-    for (const std::string& each : all->answers) append_list_item(joined, each);
+    for (const std::string& each : answers) append_list_item(joined, each);
     HttpResponse response;
     append_api_broadcast_result(response.body, joined);
-    all->respond(std::move(response));
-  };
-  for (std::size_t i = 0; i < request.channels.size(); ++i) {
-    std::string text;
-    if (const auto refusal = refusal_of(request.channels[i], request)) {
+    respond(std::move(response));
+  }
+};
+
+void Api::broadcast(const std::string& body, Respond respond) {
+  auto work = std::make_shared<Broadcast>();
+  work->body = body;
+  const ApiDecode decoded =
+      decode_api_request(ApiMethod::broadcast, work->body, work->request, work->scratch);
+  if (auto refusal = undecoded(ApiMethod::broadcast, decoded, work->request))
+    return respond(std::move(*refusal));
+  const std::size_t channels = work->request.channels.size();
+  if (channels > static_cast<std::size_t>(limits_.broadcast_channels))
+    return respond(error(kErrorBadRequest, "bad request: more channels than limits.broadcast_channels"));
+  work->answers.resize(channels);
+  work->missing = channels;
+  work->respond = std::move(respond);
+  Shard::in_pieces([this, work] { return broadcast_some(work); });
+}
+
+bool Api::broadcast_some(const std::shared_ptr<Broadcast>& work) {
+  // One turn's share: what takes well below a millisecond.
+  static constexpr std::size_t kChannels = 64;
+  static constexpr std::size_t kBytes = 1024 * 1024;
+  const ApiRequest& request = work->request;
+  const std::size_t share = std::max<std::size_t>(1, std::min(kChannels, kBytes / (request.data.size() + 1)));
+  for (std::size_t left = share; left > 0 && work->next < request.channels.size(); --left) {
+    const std::size_t index = work->next++;
+    const std::string_view channel = request.channels[index];
+    if (const auto refusal = refusal_of(channel, request)) {
+      std::string text;
       append_api_error(text, refusal->code, refusal->message);
-      answer(collection, i, std::move(text));
+      work->answer(index, std::move(text));
       continue;
     }
-    hub_.publish(request.channels[i], publication_of(request),
-                 {request.idempotency_key, request.is_history_skipped},
-                 [collection, answer, i](const AppendResult& result) {
-                   std::string one;
+    hub_.publish(channel, publication_of(request), {request.idempotency_key, request.is_history_skipped},
+                 [work, index](const AppendResult& result) {
+                   std::string text;
                    if (result.error != StoreError::none) {
-                     append_api_error(one, kErrorInternal.code, kErrorInternal.message);
+                     append_api_error(text, kErrorInternal.code, kErrorInternal.message);
                    } else {
-                     append_api_publish_result(one, result.position.offset, result.position.epoch.text());
+                     append_api_publish_result(text, result.position.offset, result.position.epoch.text());
                    }
-                   answer(collection, i, std::move(one));
+                   work->answer(index, std::move(text));
                  });
   }
+  return work->next < request.channels.size();
 }
 
 void Api::history(const ApiRequest& request, Respond respond) {
@@ -227,52 +249,49 @@ void Api::history(const ApiRequest& request, Respond respond) {
   if (!hub_.is_known(request.channel)) return respond(error(kErrorUnknownChannel));
   HistoryQuery query;
   query.limit = request.limit;
+  query.bytes_max = limits_.reply_bytes();
   query.is_reverse = request.is_reverse;
   if (request.has_since) query.since = Since::from(request.epoch, request.offset);
   if (query.is_reverse && query.since && query.since->offset == 0) return respond(error(kErrorBadRequest));
-  hub_.history(request.channel, query, [respond = std::move(respond)](const HistoryResult& found) {
-    switch (found.error) {
-      case HistoryError::unavailable:
-        return respond(error(kErrorInternal));
-      case HistoryError::epoch_differs:
-        return respond(error(kErrorUnrecoverablePosition));
-      case HistoryError::no_history:
-        return respond(error(kErrorNotAvailable));
-      case HistoryError::none:
-        break;
-    }
-    std::string list;
-    for (const EntryRef& entry : found.entries) {
-      std::string object;
-      centrifuge_json_codec().encode_publication(object, view_of(*entry, found.top.epoch));
-      append_list_item(list, object);
-    }
-    HttpResponse response;
-    append_api_history_result(response.body, list, found.top.offset, found.top.epoch.text());
-    respond(std::move(response));
-  });
+  hub_.history(request.channel, query,
+               [respond = std::move(respond), bytes_max = query.bytes_max](const HistoryResult& found) {
+                 switch (found.error) {
+                   case HistoryError::unavailable:
+                     return respond(error(kErrorInternal));
+                   case HistoryError::epoch_differs:
+                     return respond(error(kErrorUnrecoverablePosition));
+                   case HistoryError::no_history:
+                     return respond(error(kErrorNotAvailable));
+                   case HistoryError::none:
+                     break;
+                 }
+                 const std::string list = list_of(found, centrifuge_json_codec(), bytes_max);
+                 HttpResponse response;
+                 append_api_history_result(response.body, list, found.top.offset, found.top.epoch.text());
+                 respond(std::move(response));
+               });
 }
 
 void Api::presence(const ApiRequest& request, bool is_stats, Respond respond) {
   if (!is_channel_name(request.channel, limits_)) return respond(error(kErrorBadRequest));
   if (!hub_.is_known(request.channel)) return respond(error(kErrorUnknownChannel));
   if (!hub_.options_for(request.channel).presence) return respond(error(kErrorNotAvailable));
-  hub_.presence(request.channel, [respond = std::move(respond), is_stats](const PresenceResult& found) {
-    if (found.error != StoreError::none) return respond(error(kErrorInternal));
-    std::vector<ClientInfoView> clients;
-    std::set<std::string_view> users;
-    for (const PresenceMember& member : found.members) {
-      clients.push_back({member.user, member.client, member.conn_info_json, {}});
-      users.insert(member.user);
-    }
-    HttpResponse response;
-    if (is_stats) {
-      append_api_presence_stats_result(response.body, clients.size(), users.size());
-    } else {
-      append_api_presence_result(response.body, clients);
-    }
-    respond(std::move(response));
-  });
+  if (is_stats) {
+    return hub_.presence_counts(
+        request.channel, [respond = std::move(respond)](const PresenceCounts& counts) {
+          if (counts.error != StoreError::none) return respond(error(kErrorInternal));
+          HttpResponse response;
+          append_api_presence_stats_result(response.body, counts.clients, counts.users);
+          respond(std::move(response));
+        });
+  }
+  hub_.presence(request.channel, {request.after, limits_.reply_bytes()},
+                [respond = std::move(respond)](const PresenceResult& found) {
+                  if (found.error != StoreError::none) return respond(error(kErrorInternal));
+                  HttpResponse response;
+                  append_api_presence_result(response.body, views_of(found.members), found.has_more);
+                  respond(std::move(response));
+                });
 }
 
 void Api::channels(const ApiRequest& request, const Respond& respond) {

@@ -67,7 +67,9 @@ class Api final : public HttpHandler {
   [[nodiscard]] bool is_authorized(const HttpRequest& request) const;
   void call(ApiMethod method, const std::string& body, Respond respond);
   void publish(const ApiRequest& request, Respond respond);
-  void broadcast(const ApiRequest& request, Respond respond);
+  struct Broadcast;
+  void broadcast(const std::string& body, Respond respond);
+  bool broadcast_some(const std::shared_ptr<Broadcast>& work);
   void history(const ApiRequest& request, Respond respond);
   void presence(const ApiRequest& request, bool is_stats, Respond respond);
   void channels(const ApiRequest& request, const Respond& respond);

@@ -71,7 +71,7 @@ void Api::members(const ApiRequest& request, Respond respond) {
 
 void Api::inbox(const ApiRequest& request, bool is_counting, Respond respond) {
   const std::optional<std::int64_t> limit = is_counting ? 0 : request.items_max;
-  const auto bytes_max = static_cast<std::size_t>(limits_.backlog_bytes) / 2;
+  const std::size_t bytes_max = limits_.reply_bytes();
   fan_out_requests_.inbox(
       request.user, limit,
       [respond = std::move(respond), is_counting, bytes_max](const Refusal& refusal, const Inbox& inbox) {

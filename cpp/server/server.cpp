@@ -117,8 +117,8 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
     : config_(std::move(config)),
       version_(std::move(version)),
       store_(std::make_unique<MemoryStore>(clock_, random_, store_limits(config_.limits))),
-      hub_(
-          std::make_unique<Hub>(clock_, random_, *store_, ChannelRules(config_.channels), hub_limits(config_.limits))),
+      hub_(std::make_unique<Hub>(clock_, random_, *store_, ChannelRules(config_.channels),
+                                 hub_limits(config_.limits))),
       network_(
           std::make_unique<Network>(config_, *store_, *hub_, clock_, random_, version_, std::move(pages))),
       started_ms_(clock_.now_ms()) {
@@ -309,8 +309,7 @@ void Server::check_channel(std::string_view channel) const {
                               " bytes of UTF-8 without control characters");
 }
 
-void Server::publish(std::string_view channel, Publication publication, const PublishOptions& options,
-                     Hub::PublishDone done) {
+void Server::check(std::string_view channel, const Publication& publication) const {
   check_channel(channel);
   if (publication.data.size() > static_cast<std::size_t>(config_.limits.publication_bytes)) {
     throw PayloadTooLarge("data: " + std::to_string(publication.data.size()) +
@@ -322,6 +321,16 @@ void Server::publish(std::string_view channel, Publication publication, const Pu
     throw std::invalid_argument(
         "data: is not valid JSON; pass bytes without json=True to send them as they are");
   }
+}
+
+void Server::publish(std::string_view channel, Publication publication, const PublishOptions& options,
+                     Hub::PublishDone done) {
+  check(channel, publication);
+  publish_checked(channel, std::move(publication), options, std::move(done));
+}
+
+void Server::publish_checked(std::string_view channel, Publication publication, const PublishOptions& options,
+                             Hub::PublishDone done) {
   if (has_stopped_) throw ServerStopped("the server was stopped: make a new Server");
   hub_->publish(channel, std::move(publication), options, std::move(done));
 }

@@ -109,8 +109,13 @@ class Server {
 
   /// Throws std::invalid_argument when this is no channel name.
   void check_channel(std::string_view channel) const;
-  /// Checks, then publishes. Throws std::invalid_argument (channel name, data that is not the JSON it claims
-  /// to be), PayloadTooLarge, ServerStopped.
+  /// Throws what is wrong with a publication: std::invalid_argument (channel name, data that is not the JSON
+  /// it claims to be), PayloadTooLarge.
+  void check(std::string_view channel, const Publication& publication) const;
+  /// Publishes what has been checked. Throws ServerStopped.
+  void publish_checked(std::string_view channel, Publication publication, const PublishOptions& options,
+                       Hub::PublishDone done);
+  /// Both.
   void publish(std::string_view channel, Publication publication, const PublishOptions& options,
                Hub::PublishDone done);
 

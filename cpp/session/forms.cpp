@@ -20,6 +20,26 @@ PublicationView view_of(const Entry& entry, const Epoch& epoch) {
           .epoch = entry.offset == 1 ? epoch.text() : std::string_view()};
 }
 
+std::string list_of(const HistoryResult& history, const CentrifugeCodec& codec, std::size_t bytes_max) {
+  std::string list;
+  std::string object;
+  for (const EntryRef& entry : history.entries) {
+    object.clear();
+    codec.encode_publication(object, view_of(*entry, history.top.epoch));
+    if (!list.empty() && list.size() + object.size() > bytes_max) break;
+    codec.append_listed(list, object);
+  }
+  return list;
+}
+
+std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members) {
+  std::vector<ClientInfoView> views;
+  views.reserve(members.size());
+  for (const PresenceMember& member : members)
+    views.push_back({member.user, member.client, member.conn_info_json, {}});
+  return views;
+}
+
 namespace {
 /// What surrounds most payloads: one allocation then is enough.
 constexpr std::size_t kEnvelopeBytes = 192;

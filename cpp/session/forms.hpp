@@ -1,10 +1,14 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
+#include <vector>
 
 #include "hub/batch.hpp"
+#include "hub/hub.hpp"
 #include "protocol/centrifuge_codec.hpp"
 #include "protocol/publication_view.hpp"
+#include "store/store.hpp"
 
 namespace carillon {
 
@@ -19,6 +23,11 @@ enum class FormSlot : std::size_t {
 
 /// What the encoders need of an entry.
 [[nodiscard]] PublicationView view_of(const Entry& entry, const Epoch& epoch);
+/// A history as a list for a reply: as many of its publications as `bytes_max` hold, and one at least.
+[[nodiscard]] std::string list_of(const HistoryResult& history, const CentrifugeCodec& codec,
+                                  std::size_t bytes_max);
+/// What the encoders need of those who are on a channel, which must outlive it.
+[[nodiscard]] std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members);
 
 /// A whole WebSocket text frame with the Centrifuge push.
 class WsJsonForm final : public Form {

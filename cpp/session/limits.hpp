@@ -50,6 +50,10 @@ struct Limits {
   std::int64_t inbox_items = 1'000;
   std::int64_t inbox_members_per_turn = 1'024;
   std::int64_t members_per_request = 100'000;
+
+  /// What the list in one reply may take: a reply stays below what may wait for a client, which asks again
+  /// for what is left.
+  [[nodiscard]] std::size_t reply_bytes() const { return static_cast<std::size_t>(backlog_bytes) / 2; }
 };
 
 /// A row of the table of limits: what it is called in the config, and what happens at it.

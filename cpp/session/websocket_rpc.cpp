@@ -68,7 +68,7 @@ bool WebSocketSession::handle_rpc(const Command& command) {
     mark_read(arguments->channel, arguments->offset, std::move(answer));
     return true;
   }
-  const auto bytes_max = static_cast<std::size_t>(context_.limits.backlog_bytes) / 2;
+  const std::size_t bytes_max = context_.limits.reply_bytes();
   FanOutRequests(context_.hub, context_.limits)
       .inbox(user_, is_unread ? 0 : arguments->limit,
              [answer = std::move(answer), is_unread, bytes_max](const Refusal& refusal, const Inbox& inbox) {

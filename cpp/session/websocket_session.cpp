@@ -1,7 +1,6 @@
 #include "session/websocket_session.hpp"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "session/forms.hpp"
@@ -630,24 +629,24 @@ bool WebSocketSession::handle_presence(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
   if (!check_channel(command, context_.hub.options_for(command.channel).presence)) return true;
   if (!is_allowed(command, Operation::presence)) return true;
-  const bool is_stats = command.kind == CommandKind::presence_stats;
-  const auto answer = [id = command.id, is_stats](WebSocketSession& session, const PresenceResult& found) {
+  if (command.kind == CommandKind::presence_stats) {
+    const auto answer = [id = command.id](WebSocketSession& session, const PresenceCounts& counts) {
+      if (counts.error != StoreError::none) return session.reply_error(id, kErrorInternal);
+      session.reply([&](std::string& out) {
+        session.codec_.encode_presence_stats(out, id, counts.clients, counts.users);
+      });
+    };
+    context_.hub.presence_counts(command.channel, answer_with(lanes_.defer(), answer));
+    return true;
+  }
+  const auto answer = [id = command.id](WebSocketSession& session, const PresenceResult& found) {
     if (found.error != StoreError::none) return session.reply_error(id, kErrorInternal);
-    std::vector<ClientInfoView> clients;
-    std::set<std::string_view> users;
-    for (const PresenceMember& member : found.members) {
-      clients.push_back({member.user, member.client, member.conn_info_json, {}});
-      users.insert(member.user);
-    }
     session.reply([&](std::string& out) {
-      if (is_stats) {
-        session.codec_.encode_presence_stats(out, id, clients.size(), users.size());
-      } else {
-        session.codec_.encode_presence(out, id, clients);
-      }
+      session.codec_.encode_presence(out, id, views_of(found.members), found.has_more);
     });
   };
-  context_.hub.presence(command.channel, answer_with(lanes_.defer(), answer));
+  context_.hub.presence(command.channel, {command.after, context_.limits.reply_bytes()},
+                        answer_with(lanes_.defer(), answer));
   return true;
 }
 
@@ -658,6 +657,7 @@ bool WebSocketSession::handle_history(const Command& command) {
   HistoryQuery query;
   query.limit = command.limit < 0 ? context_.limits.history_publications
                                   : std::min(command.limit, context_.limits.history_publications);
+  query.bytes_max = context_.limits.reply_bytes();
   if (command.has_since) query.since = Since::from(command.epoch, command.offset);
   query.is_reverse = command.is_reverse;
   if (query.is_reverse && query.since && query.since->offset == 0) {
@@ -668,18 +668,7 @@ bool WebSocketSession::handle_history(const Command& command) {
     if (found.error == HistoryError::epoch_differs)
       return session.reply_error(id, kErrorUnrecoverablePosition);
     if (found.error != HistoryError::none) return session.reply_error(id, kErrorInternal);
-    std::string list;
-    std::string object;
-    for (const EntryRef& entry : found.entries) {
-      object.clear();
-      session.codec_.encode_publication(object, view_of(*entry, found.top.epoch));
-      // One reply stays below what may wait for a client; it pages on from the last offset that it got.
-      if (!list.empty() &&
-          list.size() + object.size() > static_cast<std::size_t>(session.context_.limits.backlog_bytes) / 2) {
-        break;
-      }
-      session.codec_.append_listed(list, object);
-    }
+    const std::string list = list_of(found, session.codec_, session.context_.limits.reply_bytes());
     session.reply([&](std::string& out) {
       session.codec_.encode_history(out, id, list, found.top.epoch.text(), found.top.offset);
     });

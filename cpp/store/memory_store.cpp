@@ -85,9 +85,10 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
                          std::function<void(const AppendResult&)> done) {
   AppendResult result;
   {
-    auto* known = options.held == nullptr
-                      ? nullptr
-                      : static_cast<Streams::value_type*>(options.held->in_store.load(std::memory_order_acquire));
+    auto* known =
+        options.held == nullptr
+            ? nullptr
+            : static_cast<Streams::value_type*>(options.held->in_store.load(std::memory_order_acquire));
     const HashedName name = known == nullptr ? hash_.of(channel) : HashedName{};
     Stripe& stripe = known == nullptr ? stripes_.of(name) : stripes_[known->second.stripe];
     const std::lock_guard lock(stripe.mutex);
@@ -165,15 +166,38 @@ void MemoryStore::read(std::string_view /*channel*/, Offset /*first*/, Offset /*
 
 void MemoryStore::remove_history(std::string_view /*channel*/) {}
 
+// ---- presence
+
+void MemoryStore::count_user(Presence& presence, const std::string& user) {
+  if (presence.users) {
+    ++presence.users->try_emplace(user).first->second;
+  } else if (presence.members.size() > kFewMembers) {
+    presence.users = std::make_unique<NameTable<std::uint32_t>>(hash_);
+    for (const PresenceMember& member : presence.members)
+      ++presence.users->try_emplace(member.user).first->second;
+  }
+}
+
+void MemoryStore::erase_member(Presence& presence, std::set<PresenceMember, ByClient>::iterator member) {
+  if (presence.users) {
+    const auto user = presence.users->find(std::string_view(member->user));
+    if (--user->second == 0) presence.users->erase(user);
+  }
+  presence.members.erase(member);
+  if (presence.members.size() <= kFewMembers / 2) presence.users.reset();
+}
+
 void MemoryStore::add_presence(std::string_view channel, const PresenceMember& member) {
   const HashedName name = hash_.of(channel);
   Stripe& stripe = stripes_.of(name);
   const std::lock_guard lock(stripe.mutex);
   auto found = stripe.presence.find(name);
   if (found == stripe.presence.end()) found = stripe.presence.try_emplace(std::string(channel)).first;
-  const auto same = found->second.find(member.client);
-  const auto next = same == found->second.end() ? same : found->second.erase(same);
-  found->second.insert(next, member);
+  Presence& presence = found->second;
+  if (const auto same = presence.members.find(member.client); same != presence.members.end())
+    erase_member(presence, same);
+  presence.members.insert(member);
+  count_user(presence, member.user);
 }
 
 void MemoryStore::remove_presence(std::string_view channel, std::string_view client) {
@@ -182,12 +206,14 @@ void MemoryStore::remove_presence(std::string_view channel, std::string_view cli
   const std::lock_guard lock(stripe.mutex);
   const auto found = stripe.presence.find(name);
   if (found == stripe.presence.end()) return;
-  const auto member = found->second.find(client);
-  if (member != found->second.end()) found->second.erase(member);
-  if (found->second.empty()) stripe.presence.erase(found);
+  const auto member = found->second.members.find(client);
+  if (member != found->second.members.end()) erase_member(found->second, member);
+  if (found->second.members.empty()) stripe.presence.erase(found);
 }
 
-void MemoryStore::presence(std::string_view channel, std::function<void(const PresenceResult&)> done) {
+void MemoryStore::presence(std::string_view channel, const PresencePage& page,
+                           std::function<void(const PresenceResult&)> done) {
+  static constexpr std::size_t kKeysBytes = 48;  // {"":{"user":"","client":"","conn_info":}},
   PresenceResult result;
   {
     const HashedName name = hash_.of(channel);
@@ -195,10 +221,38 @@ void MemoryStore::presence(std::string_view channel, std::function<void(const Pr
     const std::lock_guard lock(stripe.mutex);
     const auto found = stripe.presence.find(name);
     if (found != stripe.presence.end()) {
-      result.members.assign(found->second.begin(), found->second.end());
+      const auto& members = found->second.members;
+      std::size_t bytes = 0;
+      for (auto member = members.upper_bound(page.after); member != members.end(); ++member) {
+        bytes += 2 * member->client.size() + member->user.size() + member->conn_info_json.size() + kKeysBytes;
+        result.has_more = !result.members.empty() && bytes > page.bytes_max;
+        if (result.has_more) break;
+        result.members.push_back(*member);
+      }
     }
   }
   done(result);
+}
+
+void MemoryStore::presence_counts(std::string_view channel, std::function<void(const PresenceCounts&)> done) {
+  PresenceCounts counts;
+  {
+    const HashedName name = hash_.of(channel);
+    Stripe& stripe = stripes_.of(name);
+    const std::lock_guard lock(stripe.mutex);
+    if (const auto found = stripe.presence.find(name); found != stripe.presence.end()) {
+      const Presence& presence = found->second;
+      counts.clients = presence.members.size();
+      if (presence.users) {
+        counts.users = presence.users->size();
+      } else {
+        std::set<std::string_view> users;
+        for (const PresenceMember& member : presence.members) users.insert(member.user);
+        counts.users = users.size();
+      }
+    }
+  }
+  done(counts);
 }
 
 // ---- members and inboxes
@@ -337,8 +391,8 @@ MemoryStoreState MemoryStore::save() const {
       const Remembered& key = stripe.keys.find(id)->second;
       state.keys.push_back({std::string(id), key.position, key.until_ms - now});
     }
-    for (const auto& [channel, members] : stripe.presence) {
-      for (const PresenceMember& member : members) state.presence.push_back({channel, member});
+    for (const auto& [channel, presence] : stripe.presence) {
+      for (const PresenceMember& member : presence.members) state.presence.push_back({channel, member});
     }
   }
   state.inboxes = inboxes_.save();

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <list>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <string>
@@ -42,7 +43,9 @@ class MemoryStore final : public Store {
   void remove_history(std::string_view channel) override;
   void add_presence(std::string_view channel, const PresenceMember& member) override;
   void remove_presence(std::string_view channel, std::string_view client) override;
-  void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) override;
+  void presence(std::string_view channel, const PresencePage& page,
+                std::function<void(const PresenceResult&)> done) override;
+  void presence_counts(std::string_view channel, std::function<void(const PresenceCounts&)> done) override;
   void add_members(std::string_view channel, std::span<const std::string> users,
                    std::function<void(const MembersResult&)> done) override;
   void remove_members(std::string_view channel, std::span<const std::string> users,
@@ -82,7 +85,7 @@ class MemoryStore final : public Store {
     Streams::value_type* newer = nullptr;
     std::uint32_t holds = 0;
     bool is_dormant = false;
-    std::uint8_t stripe = 0;  // never changes
+    std::uint8_t stripe = 0;                        // never changes
     std::shared_ptr<MemoryInboxes::Roster> roster;  // held while there is one
   };
   using Ages = std::list<std::string_view>;
@@ -98,6 +101,13 @@ class MemoryStore final : public Store {
     static std::string_view id_of(std::string_view client) { return client; }
     bool operator()(const auto& left, const auto& right) const { return id_of(left) < id_of(right); }
   };
+  /// Who is on a channel. The users of a few members are counted when they are asked for, those of more as
+  /// they come and go: most channels have few, and pay nothing for it.
+  struct Presence {
+    std::set<PresenceMember, ByClient> members;
+    std::unique_ptr<NameTable<std::uint32_t>> users;  // their connections; null: few
+  };
+  static constexpr std::size_t kFewMembers = 32;
   struct Stripe {
     explicit Stripe(const NameHash& hash) : streams(hash), keys(hash), presence(hash) {}
     mutable std::mutex mutex;
@@ -108,7 +118,7 @@ class MemoryStore final : public Store {
     std::vector<Streams::value_type*> with_roster;
     NameTable<Remembered> keys;
     Ages keys_by_age;  // oldest first
-    NameTable<std::set<PresenceMember, ByClient>> presence;
+    NameTable<Presence> presence;
   };
   static constexpr std::size_t kStripes = 16;
   using StoreStripes = Stripes<Stripe, kStripes>;
@@ -118,6 +128,8 @@ class MemoryStore final : public Store {
   void touch(Stripe& stripe, Streams::value_type& node);
   static void link_newest(Stripe& stripe, Streams::value_type& node);
   static void unlink(Stripe& stripe, Streams::value_type& node);
+  void count_user(Presence& presence, const std::string& user);
+  static void erase_member(Presence& presence, std::set<PresenceMember, ByClient>::iterator member);
   void forget_beyond(Stripe& stripe, std::size_t dormant_max);
   void remember(Stripe& stripe, std::string key, Position position);
   static void forget_oldest_key(Stripe& stripe);

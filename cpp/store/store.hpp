@@ -74,9 +74,23 @@ struct PresenceMember {
   std::string conn_info_json;
 };
 
+/// A page of who is there. A member counts with what an answer in JSON takes, about.
+struct PresencePage {
+  std::string_view after;     ///< a client id: the page begins behind it; empty: at the first
+  std::size_t bytes_max = 0;  ///< it ends before, but has one member at least
+};
+
 struct PresenceResult {
   StoreError error = StoreError::none;
   std::vector<PresenceMember> members;  ///< by client id
+  bool has_more = false;                ///< behind the last of them
+};
+
+/// How many are there, counted as they come and go.
+struct PresenceCounts {
+  StoreError error = StoreError::none;
+  std::uint64_t clients = 0;
+  std::uint64_t users = 0;  ///< different ones
 };
 
 struct MembersResult {
@@ -122,7 +136,9 @@ class Store {
 
   virtual void add_presence(std::string_view channel, const PresenceMember& member) = 0;
   virtual void remove_presence(std::string_view channel, std::string_view client) = 0;
-  virtual void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) = 0;
+  virtual void presence(std::string_view channel, const PresencePage& page,
+                        std::function<void(const PresenceResult&)> done) = 0;
+  virtual void presence_counts(std::string_view channel, std::function<void(const PresenceCounts&)> done) = 0;
 
   /// Makes users members of the channel: what is published from now on is theirs to read. Who is one stays
   /// it.

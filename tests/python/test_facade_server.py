@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import carillon
 import pytest
-from carillon import Position, Server
+from carillon import PayloadTooLarge, Position, Server
 from carillon.testing import wait_until
 
 if TYPE_CHECKING:
@@ -189,6 +189,12 @@ def test_publish_many_takes_any_pairs_and_publishes_all_or_nothing(carillon_serv
     assert hash(positions[0]) == hash(Position(1, positions[0].epoch))
     assert [message.data for message in carillon_server.history("c").messages] == [b"raw", b"buffer", b"[1]"]
     assert carillon_server.publish_many([]) == []
+    before = carillon_server.stats()["published"]
+    beyond: list[Any] = [("", 1), ("", b"1"), ("ok", b"x" * 2_000_000)]  # the core looks at these
+    for bad in beyond:
+        with pytest.raises((ValueError, PayloadTooLarge), match=r"channel|limits\.publication_bytes"):
+            carillon_server.publish_many([("ok", b"1"), ("ok", b"2"), bad])
+    assert carillon_server.stats()["published"] == before
     wrong: list[Any] = [("c", 1), ("c", object())], [("c", 1), ("c",)], [("c", 1), (7, 1)], [("c", 1), 5]
     for items in wrong:
         with pytest.raises((TypeError, ValueError), match=r"unpack|publish"):

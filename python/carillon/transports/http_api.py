@@ -22,7 +22,7 @@ from . import raw_json
 from .http_source import http_client
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
 
     from ..lifetime import Lifetime
     from ..payload import Publication
@@ -64,8 +64,11 @@ class HttpApi:
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Asks who is there."""
-        body = json.dumps({"channel": channel}).encode()
-        return await self._call("presence", body, lambda text, start: presence_result(_fields(text, start)))
+
+        async def page(request: str) -> Mapping[str, Any]:
+            return await self._call("presence", request.encode(), _fields)
+
+        return await presence_pages(channel, page)
 
     async def _call(self, method: str, body: bytes, read: Callable[[str, int], T]) -> T:
         headers = {"Content-Type": "application/json"}
@@ -149,9 +152,17 @@ def history_result(text: str, start: int, channel: str) -> History:
     return History(messages, Position(int(fields["offset"][0]) if "offset" in fields else 0, epoch))
 
 
-def presence_result(result: Mapping[str, Any]) -> dict[str, ClientInfo]:
-    """Reads a presence result."""
-    return {
-        client: ClientInfo(client, info.get("user", ""), info.get("conn_info"))
-        for client, info in (result.get("presence") or {}).items()
-    }
+async def presence_pages(
+    channel: str, page: Callable[[str], Awaitable[Mapping[str, Any]]]
+) -> dict[str, ClientInfo]:
+    """Reads presence results, one page after another, by client id."""
+    found: dict[str, ClientInfo] = {}
+    request = {"channel": channel}
+    while True:
+        result = await page(json.dumps(request))
+        clients = result.get("presence") or {}
+        for client, info in clients.items():
+            found[client] = ClientInfo(client, info.get("user", ""), info.get("conn_info"))
+        if not (clients and result.get("has_more")):
+            return found
+        request["after"] = max(clients)

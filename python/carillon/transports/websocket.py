@@ -25,7 +25,7 @@ from ..items import ClientInfo, History
 from ..position import Position
 from . import raw_json
 from .base import NetworkSource
-from .http_api import command_error, history_request, history_result, presence_result
+from .http_api import command_error, history_request, history_result, presence_pages
 from .outbox import Outbox, Reply
 from .reconnect import Reconnect, Refused, Unreadable, retry_after_s
 
@@ -113,9 +113,12 @@ class WebSocketTransport:
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Asks who is there."""
-        return presence_result(
-            await self._command(f'"presence":{{"channel":{json.dumps(channel)}}}', _value("presence"))
-        )
+
+        async def page(request: str) -> Mapping[str, Any]:
+            result: Mapping[str, Any] = await self._command(f'"presence":{request}', _value("presence"))
+            return result
+
+        return await presence_pages(channel, page)
 
     async def _command(self, body: str, read: Callable[[str, Reply], Any]) -> Any:
         self._start()

@@ -38,8 +38,12 @@ class ForwardingStore : public Store {
   void remove_presence(std::string_view channel, std::string_view client) override {
     to_.remove_presence(channel, client);
   }
-  void presence(std::string_view channel, std::function<void(const PresenceResult&)> done) override {
-    to_.presence(channel, std::move(done));
+  void presence(std::string_view channel, const PresencePage& page,
+                std::function<void(const PresenceResult&)> done) override {
+    to_.presence(channel, page, std::move(done));
+  }
+  void presence_counts(std::string_view channel, std::function<void(const PresenceCounts&)> done) override {
+    to_.presence_counts(channel, std::move(done));
   }
   void add_members(std::string_view channel, std::span<const std::string> users,
                    std::function<void(const MembersResult&)> done) override {

@@ -5,7 +5,7 @@
 #include <array>
 #include <set>
 
-#include "hub/virtual_clock.hpp"
+#include "doubles/seeded_random.hpp"
 
 namespace carillon {
 namespace {

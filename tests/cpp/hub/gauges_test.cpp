@@ -1,6 +1,8 @@
 // What the hub and its shards count for the operator.
 #include <gtest/gtest.h>
 
+#include <deque>
+
 #include "hub/hub_fixture.hpp"
 
 namespace carillon {
@@ -65,6 +67,32 @@ TEST_F(Gauges, AGapThatIsToldIsCounted) {
   EXPECT_EQ(shards[0]->gaps_told(), reader.gaps.size());
   EXPECT_EQ(shards[0]->gaps_told(), 1U);
   unsubscribe(reader);
+}
+
+TEST_F(Gauges, SubscriptionsAndChannelsWithSomeAreCountedAsTheyComeAndGo) {
+  std::deque<PlainReader> readers;
+  const auto expect = [&](std::uint64_t subscriptions, std::uint64_t channels) {
+    EXPECT_EQ(hub.subscriptions(), subscriptions);
+    EXPECT_EQ(hub.channels_followed(), channels);
+    EXPECT_EQ(hub.channels("*").size(), channels);
+  };
+  expect(0, 0);
+  for (std::size_t i = 0; i < 6; ++i)  // a and b on both shards, c on one
+    subscribe(readers.emplace_back(*shards[i % 2]), i < 2 ? "a" : i < 4 ? "b" : i == 4 ? "c" : "b");
+  expect(6, 3);
+  publish("d", "nobody is there");
+  expect(6, 3);
+  unsubscribe(readers[0]);
+  expect(5, 3);
+  unsubscribe(readers[1]);
+  expect(4, 2);
+  unsubscribe(readers[4]);
+  expect(3, 1);
+  subscribe(readers[0], "b");
+  expect(4, 1);
+  settle();
+  readers.clear();
+  expect(0, 0);
 }
 
 TEST_F(Gauges, AClosedShardDropsTasksAndTheLedgerSaysThatItIsMissing) {

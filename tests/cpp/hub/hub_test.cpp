@@ -268,6 +268,22 @@ TEST_F(HubTest, HistoryRunsForwardFromTheOldestAndBackwardFromTheNewest) {
   EXPECT_EQ(data_of(history("a", -1, std::nullopt, true)), (Taken{"5", "4", "3", "2", "1"}));
 }
 
+TEST_F(HubTest, HistoryEndsAtItsBytesButGivesOnePublicationAtLeast) {
+  for (int i = 1; i <= 5; ++i) publish("a", std::string(100, static_cast<char>('0' + i)));
+  const auto count = [&](std::size_t bytes_max, bool is_reverse) {
+    HistoryResult found;
+    hub.history("a", {-1, std::nullopt, is_reverse, bytes_max},
+                [&](const HistoryResult& result) { found = result; });
+    EXPECT_EQ(found.entries[0]->offset, is_reverse ? 5U : 1U);
+    return found.entries.size();
+  };
+  for (const bool is_reverse : {false, true}) {
+    EXPECT_EQ(count(1, is_reverse), 1U);
+    EXPECT_EQ(count(299, is_reverse), 2U);
+    EXPECT_EQ(count(10'000, is_reverse), 5U);
+  }
+}
+
 TEST_F(HubTest, HistorySinceGoesUpFromThereOrDownFromThere) {
   publish_numbers("a", 1, 5);
   EXPECT_EQ(data_of(history("a", -1, since("a", 0))), numbers(1, 5));
@@ -327,6 +343,18 @@ TEST_F(SmallHubTest, ChannelsWithoutHistoryAreHeldToItToo) {
     publish("live" + std::to_string(i % 400), std::string(500, 'x'));
     ASSERT_LE(hub.history_bytes(), 102'000);
   }
+}
+
+TEST_F(SmallHubTest, APublishRelievesABoundedNumberOfChannels) {
+  const auto bytes_of_one = static_cast<std::int64_t>(Entry::kOverheadBytes + 1);
+  std::int64_t most = 0;
+  for (int i = 0; i < 3'000; ++i) {
+    const std::int64_t before = hub.history_bytes();
+    publish("tiny" + std::to_string(i % 1'000), "x");
+    most = std::max(most, before - hub.history_bytes());
+    ASSERT_LE(hub.history_bytes(), 102'000);
+  }
+  EXPECT_LT(most, 65 * 2 * bytes_of_one);
 }
 
 TEST_F(SmallHubTest, PressureIsToldToThoseWhoComeBack) {

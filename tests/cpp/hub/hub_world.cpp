@@ -411,6 +411,8 @@ void HubWorld::finish() {
       subscriptions += row.subscriptions;
     }
     EXPECT_EQ(subscriptions, open);
+    EXPECT_EQ(hub_->subscriptions(), open);
+    EXPECT_EQ(hub_->channels_followed(), hub_->channels("*").size());
     EXPECT_EQ(static_cast<std::uint64_t>(sum.delivered), counts.delivered);
     EXPECT_EQ(static_cast<std::uint64_t>(sum.dropped[static_cast<std::size_t>(DropReason::filtered)]),
               counts.filtered);

@@ -39,7 +39,12 @@ class LateStore final : public StoreWithoutMembers {
   void remove_history(std::string_view channel) override;
   void add_presence(std::string_view /*channel*/, const PresenceMember& /*member*/) override {}
   void remove_presence(std::string_view /*channel*/, std::string_view /*client*/) override {}
-  void presence(std::string_view /*channel*/, std::function<void(const PresenceResult&)> done) override {
+  void presence(std::string_view /*channel*/, const PresencePage& /*page*/,
+                std::function<void(const PresenceResult&)> done) override {
+    done({});
+  }
+  void presence_counts(std::string_view /*channel*/,
+                       std::function<void(const PresenceCounts&)> done) override {
     done({});
   }
   void keep_house() override {}

@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <deque>
+#include <optional>
+
 #include "hub/hub_fixture.hpp"
 
 namespace carillon {
@@ -59,6 +63,77 @@ TEST_F(LedgerTest, ADeliveryThatIsNotCountedShowsInTheLedger) {
   EXPECT_FALSE(ledger().is_balanced());
   unsubscribe(reader);
   EXPECT_FALSE(ledger().is_balanced()) << "also after it has ended";
+}
+
+TEST_F(LedgerTest, IsCollectedInPiecesWhileOthersComeAndGo) {
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 5'000; ++i)
+    subscribe(readers.emplace_back(shard()), i % 2 == 0 ? "big" : std::to_string(i));
+  publish("big", "1");
+  settle();
+  std::optional<Ledger> found;
+  hub.ledger([&](Ledger ledger) { found = std::move(ledger); });
+  int turns = 0;
+  for (; !found; ++turns) {
+    ASSERT_LT(turns, 1'000);
+    turn(0);
+    turn(1);
+    if (turns == 2) {  // some have been visited, some have not
+      for (std::size_t i = 0; i < readers.size(); i += 10) unsubscribe(readers[i]);
+      subscribe(readers[0], "late");
+    }
+  }
+  EXPECT_GT(turns, 5'000 / 1'024 + 2'500 / 512);
+  EXPECT_TRUE(found->is_balanced());
+  std::uint64_t subscriptions = 0;
+  Account account;
+  for (const LedgerRow& row : found->rows) {
+    subscriptions += row.subscriptions;
+    account += row.account;
+  }
+  EXPECT_GE(subscriptions, 4'500U);
+  EXPECT_LE(subscriptions, 5'000U);
+  EXPECT_GE(account.delivered, 2'500);  // who left meanwhile may stand there twice, nobody is missing
+  EXPECT_TRUE(std::is_sorted(found->rows.begin(), found->rows.end(),
+                             [](const auto& a, const auto& b) { return a.channel < b.channel; }));
+}
+
+TEST_F(LedgerTest, OfMoreRowsThanWantedThoseThatNeedALookAreKeptAndTheSumsAreOfAll) {
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 9; ++i) subscribe(readers.emplace_back(shard()), "channel" + std::to_string(i));
+  for (int i = 0; i < 9; ++i) publish("channel" + std::to_string(i), "1");
+  settle();
+  readers[4].cursor.count_delivered(1);
+  std::optional<Ledger> found;
+  hub.ledger([&](Ledger ledger) { found = std::move(ledger); }, 2);
+  settle();
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->rows.size(), 2U);
+  EXPECT_TRUE(std::any_of(found->rows.begin(), found->rows.end(),
+                          [](const LedgerRow& row) { return row.channel == "channel4"; }));
+  EXPECT_FALSE(found->is_balanced());
+  EXPECT_EQ(found->others.subscriptions, 7U);
+  EXPECT_EQ(found->others.account.delivered, 7);
+  hub.ledger([&](Ledger ledger) { found = std::move(ledger); }, 0);
+  settle();
+  EXPECT_TRUE(found->rows.empty());
+  EXPECT_FALSE(found->is_balanced());
+  EXPECT_EQ(found->others.subscriptions, 9U);
+}
+
+TEST_F(LedgerTest, OneLedgerWaitsForTheOther) {
+  PlainReader reader(shard());
+  subscribe(reader, "a");
+  int answers = 0;
+  for (int i = 0; i < 3; ++i) {
+    hub.ledger([&](const Ledger& ledger) {
+      ++answers;
+      EXPECT_EQ(ledger.rows.size(), 1U);
+      EXPECT_EQ(ledger.rows[0].subscriptions, 1U);
+    });
+  }
+  for (int i = 0; i < 3; ++i) settle();  // one shard's end of a ledger is the other's start of the next
+  EXPECT_EQ(answers, 3);
 }
 
 TEST(Account, BalancesWhenEveryTermIsCountedOnce) {

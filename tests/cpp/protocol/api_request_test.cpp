@@ -237,10 +237,10 @@ TEST(ApiRequest, NamesTheFieldThatMadeItMalformed) {
 
 TEST(ApiAnswer, WritesMapsAndLists) {
   const std::vector<ClientInfoView> clients{{"u", "c", "", ""}};
-  EXPECT_EQ(written([&](auto& out) { append_api_presence_result(out, clients); }),
+  EXPECT_EQ(written([&](auto& out) { append_api_presence_result(out, clients, false); }),
             Json::parse(R"({"result":{"presence":{"c":{"user":"u","client":"c"}}}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_presence_result(out, {}); }),
-            Json::parse(R"({"result":{"presence":{}}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_presence_result(out, {}, true); }),
+            Json::parse(R"({"result":{"presence":{},"has_more":true}})"));
   const std::vector<std::pair<std::string_view, std::uint64_t>> channels{{"a\"", 1}, {"b", 0}};
   EXPECT_EQ(written([&](auto& out) { append_api_channels_result(out, channels); }),
             Json::parse(R"({"result":{"channels":{"a\"":{"num_clients":1},"b":{"num_clients":0}}}})"));

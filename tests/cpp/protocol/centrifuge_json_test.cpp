@@ -297,10 +297,10 @@ TEST(CentrifugeEncode, WritesEmptyResults) {
 }
 
 TEST(CentrifugeEncode, WritesPresenceAlwaysWithItsFields) {
-  EXPECT_EQ(encoded([](auto& out) { codec().encode_presence(out, 6, {}); }),
+  EXPECT_EQ(encoded([](auto& out) { codec().encode_presence(out, 6, {}, false); }),
             R"({"id":6,"presence":{"presence":{}}})");
   const std::vector<ClientInfoView> clients{{"", "c1", "", ""}, {"42", "c\"2", R"({"n": 1})", "2"}};
-  EXPECT_EQ(encoded([&](auto& out) { codec().encode_presence(out, 6, clients); }),
+  EXPECT_EQ(encoded([&](auto& out) { codec().encode_presence(out, 6, clients, false); }),
             R"({"id":6,"presence":{"presence":{"c1":{"user":"","client":"c1"},)"
             R"("c\"2":{"user":"42","client":"c\"2","conn_info":{"n": 1},"chan_info":2}}}})");
   EXPECT_EQ(encoded([](auto& out) { codec().encode_presence_stats(out, 6, 0, 0); }),

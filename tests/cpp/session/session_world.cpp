@@ -212,7 +212,7 @@ LedgerRow World::ledger_of(std::string_view channel) {
 
 std::size_t World::present(std::string_view channel) {
   std::size_t members = 0;
-  hub.presence(channel, [&](const PresenceResult& found) { members = found.members.size(); });
+  hub.presence_counts(channel, [&](const PresenceCounts& found) { members = found.clients; });
   return members;
 }
 

@@ -2,7 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +23,7 @@ struct MemoryStoreTest : testing::Test, StoreListener {
   void on_announced(const Announcement& announcement) override {
     announced.push_back(std::string(announcement.channel) + ':' + std::to_string(announcement.entry->offset));
     announced_epoch = announcement.epoch;
+    announced_held = announcement.held;
   }
   AppendResult append(const std::string& channel, const AppendOptions& options = {}) {
     std::optional<AppendResult> answer;
@@ -35,7 +39,7 @@ struct MemoryStoreTest : testing::Test, StoreListener {
   }
   std::vector<std::string> presence(const std::string& channel) {
     std::vector<std::string> clients;
-    store.presence(channel, [&](const PresenceResult& result) {
+    store.presence(channel, {{}, 1'000'000}, [&](const PresenceResult& result) {
       for (const PresenceMember& member : result.members)
         clients.push_back(member.client + '=' + member.user);
     });
@@ -47,6 +51,7 @@ struct MemoryStoreTest : testing::Test, StoreListener {
   MemoryStore store;
   std::vector<std::string> announced;
   Epoch announced_epoch;
+  HeldChannel* announced_held = nullptr;
 };
 
 struct ForgetfulStoreTest : MemoryStoreTest {
@@ -57,6 +62,22 @@ struct ForgetfulStoreTest : MemoryStoreTest {
                          .idempotency_window_ms = 100}) {}
 };
 using Strings = std::vector<std::string>;
+
+TEST_F(MemoryStoreTest, AnAppendToAHeldChannelDoesNotLookForItsName) {
+  HeldChannel held;
+  store.open("a", [&](const OpenResult& result) { held.in_store = result.in_store; });
+  EXPECT_EQ(append("another name", {.held = &held}).position.offset, 1U);
+  EXPECT_EQ(announced_held, &held);
+  EXPECT_EQ(append("a").position.offset, 2U);
+  EXPECT_EQ(announced_held, nullptr);
+  EXPECT_EQ(store.channels_known(), 1U);
+}
+
+TEST_F(MemoryStoreTest, AChannelThatIsNotOpenYetIsLookedFor) {
+  HeldChannel held;
+  EXPECT_EQ(append("a", {.held = &held}).position.offset, 1U);
+  EXPECT_EQ(append("b", {.held = &held}).position.offset, 1U);
+}
 
 TEST_F(MemoryStoreTest, AnAppendIsAnnouncedWithItsOffsetBeforeItIsAnswered) {
   std::size_t announced_before = 0;
@@ -289,6 +310,52 @@ TEST_F(ForgetfulStoreTest, ADormantChannelIsForgottenAtItsLifetimeCountedFromThe
   clock.advance(1);
   store.keep_house();
   EXPECT_EQ(store.channels_known(), 0U);
+}
+
+TEST_F(MemoryStoreTest, PresenceIsCountedAsItComesAndGoes) {
+  std::map<std::string, std::string> there;  // users by client
+  for (int i = 0; i < 5'000; ++i) {
+    const bool is_crowded = i % 1'000 < 500;  // now and then few
+    const std::string client = "c" + std::to_string(random.below(200));
+    if (random.chance(is_crowded ? 60 : 20)) {
+      const std::string user = "u" + std::to_string(random.below(is_crowded ? 60 : 3));
+      there[client] = user;
+      store.add_presence("a", {client, user, ""});
+    } else {
+      there.erase(client);
+      store.remove_presence("a", client);
+    }
+    std::set<std::string> users;
+    for (const auto& [name, user] : there) users.insert(user);
+    PresenceCounts counts;
+    store.presence_counts("a", [&](const PresenceCounts& found) { counts = found; });
+    ASSERT_EQ(counts.clients, there.size());
+    ASSERT_EQ(counts.users, users.size());
+  }
+  EXPECT_EQ(presence("a").size(), there.size());
+}
+
+TEST_F(MemoryStoreTest, PresenceIsReadInPagesOfSoManyBytes) {
+  for (int i = 10; i < 60; ++i) store.add_presence("a", {"c" + std::to_string(i), "u", ""});
+  Strings clients;
+  int pages = 0;
+  std::string after;
+  for (bool has_more = true; has_more; ++pages) {
+    store.presence("a", {after, 500}, [&](const PresenceResult& page) {
+      ASSERT_FALSE(page.members.empty());
+      EXPECT_LE(page.members.size(), 500U / 50U);
+      for (const PresenceMember& member : page.members) clients.push_back(member.client);
+      has_more = page.has_more;
+    });
+    after = clients.back();
+  }
+  EXPECT_EQ(clients.size(), 50U);
+  EXPECT_TRUE(std::is_sorted(clients.begin(), clients.end()));
+  EXPECT_GE(pages, 5);
+  store.presence("a", {{}, 0}, [](const PresenceResult& page) {
+    EXPECT_EQ(page.members.size(), 1U) << "one at least";
+    EXPECT_TRUE(page.has_more);
+  });
 }
 
 TEST_F(MemoryStoreTest, PresenceIsListedByClientAndForgetsWhoLeft) {

@@ -1,0 +1,125 @@
+// What one request of the server API may cost, counted in publications per turn and in bytes per answer.
+#include "server/api.hpp"
+
+#include <gtest/gtest.h>
+
+#include <deque>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <set>
+
+#include "hub/hub_fixture.hpp"
+
+namespace carillon {
+namespace {
+
+using Json = nlohmann::json;
+
+struct ApiTest : HubFixture {
+  ApiTest() : api(hub, limits, clock, {.key = "", .is_insecure = true, .version = "", .node_id = ""}, {}) {}
+
+  /// Asks on the first shard's thread; the answer may come in a later turn.
+  void ask(const std::string& method, const Json& body) {
+    answer.reset();
+    shards[0]->bind_to_this_thread();
+    api.handle({.method = "POST", .target = "", .headers = {}, .body = body.dump()}, "/api/" + method,
+               [this](const HttpResponse& response) { answer = Json::parse(response.body); });
+    Shard::unbind_this_thread();
+  }
+  Json result_of(const std::string& method, const Json& body) {
+    ask(method, body);
+    settle();
+    EXPECT_TRUE(answer) << method;
+    return answer ? answer->value("result", Json()) : Json();
+  }
+  static Json broadcast_of(int channels, std::size_t bytes) {
+    Json body{{"channels", Json::array()}, {"data", std::string(bytes, 'x')}};
+    for (int i = 0; i < channels; ++i) body["channels"].push_back("channel" + std::to_string(i));
+    return body;
+  }
+
+  Limits limits;
+  Api api;
+  std::optional<Json> answer;
+};
+
+TEST_F(ApiTest, ABroadcastIsPublishedInPiecesATurnEach) {
+  ask("broadcast", broadcast_of(1'000, 10));
+  EXPECT_EQ(hub.published(), 64U);
+  for (std::uint64_t before = hub.published(); !answer; before = hub.published()) {
+    turn(0);
+    EXPECT_LE(hub.published() - before, 64U);
+    EXPECT_GT(hub.published(), before);
+  }
+  EXPECT_EQ(hub.published(), 1'000U);
+  const Json& responses = (*answer)["result"]["responses"];
+  ASSERT_EQ(responses.size(), 1'000U);
+  for (const Json& each : responses) EXPECT_EQ(each["result"]["offset"], 1);
+}
+
+TEST_F(ApiTest, APieceOfABroadcastIsBoundedInBytesToo) {
+  ask("broadcast", broadcast_of(10, 400'000));
+  EXPECT_EQ(hub.published(), 2U);
+  settle();
+  EXPECT_EQ(hub.published(), 10U);
+  EXPECT_TRUE(answer);
+}
+
+TEST_F(ApiTest, ABroadcastAnswersForEachChannelInOrderAndOutsideOfAShardAtOnce) {
+  api.handle({.method = "POST", .body = R"({"channels":["a","\u0001","b"],"data":1})"}, "/api/broadcast",
+             [this](const HttpResponse& response) { answer = Json::parse(response.body); });
+  ASSERT_TRUE(answer);
+  const Json& responses = (*answer)["result"]["responses"];
+  ASSERT_EQ(responses.size(), 3U);
+  EXPECT_EQ(responses[0]["result"]["offset"], 1);
+  EXPECT_EQ(responses[1]["error"]["code"], 107);
+  EXPECT_EQ(responses[2]["result"]["offset"], 1);
+}
+
+TEST_F(ApiTest, AHistoryAndAPresenceThatAreLongAreReadInPages) {
+  limits.backlog_bytes = 2'000;  // of which an answer has half
+  for (int i = 0; i < 50; ++i) {
+    publish("a", std::string(100, 'x'));
+    hub.add_presence("a", {"client" + std::to_string(100 + i), "user" + std::to_string(i % 7), ""});
+  }
+  std::size_t publications = 0;
+  Json since{{"offset", 0}, {"epoch", history("a", 0).top.epoch.text()}};
+  for (int pages = 0; since["offset"] < 50; ++pages) {
+    ASSERT_LT(pages, 50);
+    const Json page = result_of("history", {{"channel", "a"}, {"limit", -1}, {"since", since}});
+    EXPECT_EQ(page["offset"], 50);
+    EXPECT_LE(page.dump().size(), 1'200U);
+    publications += page["publications"].size();
+    since["offset"] = page["publications"].back()["offset"];
+  }
+  EXPECT_EQ(publications, 50U);
+
+  std::set<std::string> clients;
+  std::string after;
+  for (bool has_more = true; has_more;) {
+    const Json page = result_of("presence", {{"channel", "a"}, {"after", after}});
+    EXPECT_LE(page.dump().size(), 1'200U);
+    for (const auto& [client, info] : page["presence"].items()) EXPECT_TRUE(clients.insert(client).second);
+    ASSERT_FALSE(page["presence"].empty());
+    after = *clients.rbegin();
+    has_more = page.value("has_more", false);
+  }
+  EXPECT_EQ(clients.size(), 50U);
+  const Json counts = result_of("presence_stats", {{"channel", "a"}});
+  EXPECT_EQ(counts, (Json{{"num_clients", 50}, {"num_users", 7}}));
+}
+
+TEST_F(ApiTest, ALedgerListsTheChannelsThatItIsAskedForAndSumsAll) {
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 20; ++i) subscribe(readers.emplace_back(*shards[0]), "channel" + std::to_string(i));
+  for (int i = 0; i < 20; ++i) publish("channel" + std::to_string(i), "1");
+  settle();
+  const Json ledger = result_of("ledger", {{"limit", 3}});
+  EXPECT_EQ(ledger["channels"].size(), 3U);
+  EXPECT_EQ(ledger["subscriptions"], 20);
+  EXPECT_EQ(ledger["delivered"], 20);
+  EXPECT_EQ(ledger["is_balanced"], true);
+}
+
+}  // namespace
+}  // namespace carillon
