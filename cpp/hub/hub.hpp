@@ -152,6 +152,11 @@ class Hub final : public StoreListener {
   void add_members(std::string_view channel, std::span<const std::string> users, MembersDone done);
   void remove_members(std::string_view channel, std::span<const std::string> users, MembersDone done);
   void members(std::string_view channel, std::string_view after, std::size_t limit, MembersDone done);
+  /// How many publications of the channel the user has not read.
+  void unread(std::string_view user, std::string_view channel,
+              std::function<void(const UnreadResult&)> done) {
+    store_.unread(user, channel, std::move(done));
+  }
   /// What the user has not read, at most `limit` items; 0: only the counts.
   void inbox(std::string_view user, std::size_t limit, std::function<void(Inbox)> done);
   void mark_read(std::string_view user, std::string_view channel, Offset offset,
@@ -240,7 +245,9 @@ class Hub final : public StoreListener {
   void on_entered(const std::shared_ptr<Channel>& channel, const EnterResult& result);
   static void end_walk(Channel& channel);
   struct InboxRead;
-  void resolve(const std::shared_ptr<InboxRead>& read, std::size_t index, const InboxRange& range);
+  void read_round(const std::shared_ptr<InboxRead>& read);
+  void resolve(const std::shared_ptr<InboxRead>& read, std::size_t index);
+  void end_round(const std::shared_ptr<InboxRead>& read);
   struct LedgerWork;
   void start_ledger(const std::shared_ptr<LedgerWork>& work);
   void finish_ledger(const std::shared_ptr<LedgerWork>& work);

@@ -47,9 +47,9 @@ class ShardChannel {
   void leave(Cursor& cursor);
 
   const std::shared_ptr<Channel> channel_;
-  std::vector<Cursor*> top_;      // [0, progress_) have the batch under way already
+  std::vector<Cursor*> top_;                    // [0, progress_) have the batch under way already
   WalkedSet<Cursor, &Cursor::all_index_> all_;  // every open cursor, for the ledger
-  std::unique_ptr<Batch> batch_;  // under way: the turn's quantum may end in its middle
+  std::unique_ptr<Batch> batch_;                // under way: the turn's quantum may end in its middle
   std::size_t progress_ = 0;
   Seq top_seq_ = 0;        // where the group stands once the batch is through
   Offset top_offset_ = 0;  // newest offset below
@@ -154,8 +154,8 @@ class Shard {
 
   /// From here on add_to_ledger() visits what is open now. One after another, not two at a time.
   void begin_ledger();
-  /// Adds the accounts of the next `cursors_max` open subscriptions to `rows`, which may name a channel again.
-  /// False: that was all.
+  /// Adds the accounts of the next `cursors_max` open subscriptions to `rows`, which may name a channel
+  /// again. False: that was all.
   bool add_to_ledger(std::vector<LedgerRow>& rows, std::size_t cursors_max);
   /// Position of the cursor: everything up to it has been taken from the log.
   [[nodiscard]] static Position position_of(const Cursor& cursor);

@@ -53,9 +53,10 @@ void append_inbox_reply(std::string& out, std::string_view items_joined, UnreadC
   object.close();
 }
 
-void append_unread_reply(std::string& out, UnreadCounts unread) {
+void append_unread_reply(std::string& out, UnreadCounts unread, bool has_more) {
   JsonObjectWriter object(out);
   append_counts(object, unread);
+  object.boolean_if_true("has_more", has_more);
   object.close();
 }
 

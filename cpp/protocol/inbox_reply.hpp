@@ -28,7 +28,7 @@ void append_inbox_gap(std::string& out, std::string_view channel, std::string_vi
 void append_inbox_reply(std::string& out, std::string_view items_joined, UnreadCounts unread, bool has_more,
                         bool is_incomplete);
 
-/// `{"unread":{"<channel>":…}}`
-void append_unread_reply(std::string& out, UnreadCounts unread);
+/// `{"unread":{"<channel>":…},"has_more":true}`; the latter only when counts of more channels were left out.
+void append_unread_reply(std::string& out, UnreadCounts unread, bool has_more);
 
 }  // namespace carillon

@@ -78,7 +78,7 @@ void Api::inbox(const ApiRequest& request, bool is_counting, Respond respond) {
         if (refusal.is_refused()) return respond(error(refusal));
         std::string result;
         if (is_counting) {
-          append_unread(result, inbox);
+          append_unread(result, inbox, bytes_max);
         } else {
           append_inbox(result, inbox, bytes_max);
         }

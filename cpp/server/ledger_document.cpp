@@ -28,8 +28,7 @@ std::string ledger_document(Ledger ledger, std::optional<std::size_t> rows) {
   document["missing_shards"] = ledger.missing_shards;
   if (rows) {
     const auto end = ledger.rows.begin() + static_cast<std::ptrdiff_t>(std::min(*rows, ledger.rows.size()));
-    std::partial_sort(ledger.rows.begin(), end, ledger.rows.end(),
-                      LedgerRow::needs_a_look_before);
+    std::partial_sort(ledger.rows.begin(), end, ledger.rows.end(), LedgerRow::needs_a_look_before);
     ledger.rows.erase(end, ledger.rows.end());
   }
   json& channels = document["channels"] = json::array();

@@ -1,5 +1,4 @@
 // Remote procedure calls: a client and the inbox of its own user.
-#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
@@ -74,7 +73,7 @@ bool WebSocketSession::handle_rpc(const Command& command) {
              [answer = std::move(answer), is_unread, bytes_max](const Refusal& refusal, const Inbox& inbox) {
                std::string data;
                if (is_unread) {
-                 append_unread(data, inbox);
+                 append_unread(data, inbox, bytes_max);
                } else {
                  append_inbox(data, inbox, bytes_max);
                }
@@ -96,15 +95,14 @@ void WebSocketSession::mark_read(std::string_view channel, Offset offset,
   }
   if (!context_.hub.is_known(channel)) return answer({kErrorUnknownChannel, ""}, {});
   // Only a channel that the user has something in is touched: others are not made by asking for them.
-  requests.inbox(
-      user_, 0,
-      [requests, user = user_, channel = std::string(channel), offset, answer = std::move(answer)](
-          const Refusal& refusal, const Inbox& inbox) {
-        const bool has_unread = std::any_of(inbox.unread.begin(), inbox.unread.end(),
-                                            [&](const auto& count) { return count.first == channel; });
-        if (refusal.is_refused() || !has_unread) return answer(refusal, "{}");
-        requests.mark_read(user, channel, offset, [answer](const Refusal& later) { answer(later, "{}"); });
-      });
+  context_.hub.unread(user_, channel,
+                      [requests, user = user_, channel = std::string(channel), offset,
+                       answer = std::move(answer)](const UnreadResult& unread) {
+                        if (unread.error != StoreError::none) return answer({kErrorInternal, ""}, {});
+                        if (unread.publications == 0) return answer({}, "{}");
+                        requests.mark_read(user, channel, offset,
+                                           [answer](const Refusal& later) { answer(later, "{}"); });
+                      });
 }
 
 std::function<void(const Refusal&, std::string)> WebSocketSession::rpc_answer(std::uint32_t id) {

@@ -242,13 +242,18 @@ void MemoryInboxes::take_out(User& user, std::uint32_t roster, Offset first, Off
 
 // ---- reading
 
+std::optional<MemoryInboxes::Visit> MemoryInboxes::visit_of(const Membership& membership) {
+  const Roster& roster = *membership.roster;
+  if (!membership.is_merged() && roster.last_read_mode_.load() <= membership.read) return std::nullopt;
+  const Offset last = std::min(membership.until, roster.top_.load());
+  if (last <= membership.read) return std::nullopt;
+  return Visit{&membership, membership.read + 1, last, {}};
+}
+
 std::vector<MemoryInboxes::Visit> MemoryInboxes::visits_of(const User& user) const {
   std::vector<Visit> visits;
   const auto visit = [&visits](const Membership& membership) {
-    const Roster& roster = *membership.roster;
-    if (!membership.is_merged() && roster.last_read_mode_.load() <= membership.read) return;
-    const Offset last = std::min(membership.until, roster.top_.load());
-    if (last > membership.read) visits.push_back({&membership, membership.read + 1, last, {}});
+    if (auto found = visit_of(membership)) visits.push_back(std::move(*found));
   };
   const std::size_t reading = reading_count_.load();
   if (user.has_merged || user.memberships.size() <= reading) {
@@ -261,6 +266,36 @@ std::vector<MemoryInboxes::Visit> MemoryInboxes::visits_of(const User& user) con
     }
   }
   return visits;
+}
+
+std::uint64_t MemoryInboxes::unread(std::string_view name, const Roster& roster) const {
+  const HashedName hashed = hash_.of(name);
+  const Stripe& stripe = stripes_.of(hashed);
+  const std::lock_guard lock(stripe.mutex);
+  const auto found = stripe.users.find(hashed);
+  if (found == stripe.users.end()) return 0;
+  const User& user = found->second;
+  // Where something is merged, all behind the read position is unread, in runs or not.
+  std::uint64_t count = 0;
+  const auto memberships = memberships_of(user, roster.number_);
+  std::vector<std::pair<Offset, Offset>> counted;
+  for (const Membership& membership : memberships) {
+    if (const auto visit = visit_of(membership)) {
+      count += visit->last + 1 - visit->next;
+      counted.emplace_back(visit->next, visit->last);
+    }
+  }
+  for (std::size_t i = user.begin; i < user.runs.size(); ++i) {
+    const Run& run = user.runs[i];
+    if (run.roster != roster.number_) continue;
+    count += run.count;
+    for (const auto& [first, last] : counted) {  // a run may reach over several memberships
+      const Offset begin = std::max(run.first, first);
+      const Offset end = std::min(run.end(), last + 1);
+      if (begin < end) count -= end - begin;
+    }
+  }
+  return count;
 }
 
 InboxContent MemoryInboxes::inbox(std::string_view name, std::size_t limit) const {
@@ -286,8 +321,7 @@ InboxContent MemoryInboxes::inbox(std::string_view name, std::size_t limit) cons
   std::vector<Visit> visits = visits_of(user);
   const auto leave_out = [&](Visit& visit, Offset first, Offset end) {
     if (first > visit.next && visit.next <= visit.last)
-      visit.ranges.push_back(
-          range_of(*visit.membership->roster, visit.next, std::min(first - 1, visit.last)));
+      visit.ranges.emplace_back(visit.next, std::min(first - 1, visit.last));
     visit.next = std::max(visit.next, end);
   };
   std::size_t room = limit;
@@ -307,11 +341,12 @@ InboxContent MemoryInboxes::inbox(std::string_view name, std::size_t limit) cons
     leave_out(visit, visit.last + 1, visit.last + 1);
     Sum& sum = sums[visit.number()];
     sum.roster = visit.membership->roster.get();
-    for (InboxRange& range : visit.ranges) {
-      sum.unread += range.size();
-      if (range.first < sum.left_out) content.merged.push_back(std::move(range));
+    for (const auto& [first, last] : visit.ranges) {
+      sum.unread += last + 1 - first;
+      if (limit > 0 && first < sum.left_out) content.merged.push_back(range_of(*sum.roster, first, last));
     }
   }
+  content.unread.reserve(sums.size());
   for (const auto& [number, sum] : sums) {
     if (sum.unread > 0) content.unread.emplace_back(sum.roster->channel_, sum.unread);
   }

@@ -7,10 +7,12 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "env/name_hash.hpp"
@@ -73,6 +75,7 @@ class MemoryInboxes {
   [[nodiscard]] static std::vector<std::string> members(const Roster& roster, std::string_view after,
                                                         std::size_t limit);
   EnterStep enter(Roster& roster, Offset first, Offset last, std::size_t members_max);
+  [[nodiscard]] std::uint64_t unread(std::string_view user, const Roster& roster) const;
   [[nodiscard]] InboxContent inbox(std::string_view user, std::size_t limit) const;
   void mark_read(std::string_view user, const Roster& roster, Offset offset);
 
@@ -131,7 +134,7 @@ class MemoryInboxes {
     const Membership* membership = nullptr;
     Offset next = 0;
     Offset last = 0;
-    std::vector<InboxRange> ranges;
+    std::vector<std::pair<Offset, Offset>> ranges;  // first and last
     [[nodiscard]] std::uint32_t number() const { return membership->number(); }
   };
 
@@ -145,6 +148,8 @@ class MemoryInboxes {
   void leave_slot(Roster& roster, std::size_t slot);
   void move_slot(Roster& roster, std::size_t from, std::size_t to);
   void start_reading(const std::shared_ptr<Roster>& roster);
+  /// Nothing: all that is unread of it is in runs.
+  [[nodiscard]] static std::optional<Visit> visit_of(const Membership& membership);
   [[nodiscard]] std::vector<Visit> visits_of(const User& user) const;
   static void take_out(User& user, std::uint32_t roster, Offset first, Offset last);
   static void erase(User& user, std::size_t membership);

@@ -331,6 +331,13 @@ void MemoryStore::enter(std::string_view channel, Offset first, Offset last, std
   done(result);
 }
 
+void MemoryStore::unread(std::string_view user, std::string_view channel,
+                         std::function<void(const UnreadResult&)> done) {
+  UnreadResult result;
+  if (const auto roster = roster_of(channel)) result.publications = inboxes_.unread(user, *roster);
+  done(result);
+}
+
 void MemoryStore::inbox(std::string_view user, std::size_t limit,
                         std::function<void(const InboxResult&)> done) {
   done({StoreError::none, inboxes_.inbox(user, limit)});

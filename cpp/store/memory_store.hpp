@@ -54,6 +54,8 @@ class MemoryStore final : public Store {
                std::function<void(const MembersResult&)> done) override;
   void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
              std::function<void(const EnterResult&)> done) override;
+  void unread(std::string_view user, std::string_view channel,
+              std::function<void(const UnreadResult&)> done) override;
   void inbox(std::string_view user, std::size_t limit, std::function<void(const InboxResult&)> done) override;
   void mark_read(std::string_view user, std::string_view channel, Offset offset,
                  std::function<void(StoreError)> done) override;

@@ -104,6 +104,11 @@ struct EnterResult {
   EnterStep step;
 };
 
+struct UnreadResult {
+  StoreError error = StoreError::none;
+  std::uint64_t publications = 0;
+};
+
 struct InboxResult {
   StoreError error = StoreError::none;
   InboxContent content;
@@ -155,7 +160,10 @@ class Store {
   /// publication, or has it already, does not get it.
   virtual void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
                      std::function<void(const EnterResult&)> done) = 0;
-  /// What a user has not read, with at most `limit` publications of those entered.
+  /// How many publications of one channel a user has not read.
+  virtual void unread(std::string_view user, std::string_view channel,
+                      std::function<void(const UnreadResult&)> done) = 0;
+  /// What a user has not read, with at most `limit` publications of those entered; 0: only the counts.
   virtual void inbox(std::string_view user, std::size_t limit,
                      std::function<void(const InboxResult&)> done) = 0;
   /// Everything of the channel up to `offset` is read. Never goes back.

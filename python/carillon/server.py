@@ -564,8 +564,8 @@ class Server(HookDecorators, FanOutMethods):
         `is_balanced` says that no publication is unaccounted for, `unbalanced` how many subscriptions have an
         account of their own that does not balance, `missing_shards` how many threads have died: subscriptions
         that were open there are not in the sums. Also `POST /api/ledger`, with at most `limit` channels
-        (100): first those that do not balance, then those with most drops. Readable after the server was
-        stopped.
+        (100; not more than 1,000): first those that do not balance, then those with most drops. Readable
+        after the server was stopped.
         """
         ledger: dict[str, Any] = _json.loads(self._whole().ledger())
         return ledger

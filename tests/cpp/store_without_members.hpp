@@ -28,6 +28,10 @@ class StoreWithoutMembers : public Store {
              std::function<void(const EnterResult&)> done) override {
     done({StoreError::unavailable, {}});
   }
+  void unread(std::string_view /*user*/, std::string_view /*channel*/,
+              std::function<void(const UnreadResult&)> done) override {
+    done({StoreError::unavailable, 0});
+  }
   void inbox(std::string_view /*user*/, std::size_t /*limit*/,
              std::function<void(const InboxResult&)> done) override {
     done({StoreError::unavailable, {}});

@@ -65,10 +65,12 @@ class HttpApi:
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Asks who is there."""
 
-        async def page(request: str) -> Mapping[str, Any]:
-            return await self._call("presence", request.encode(), _fields)
+        async def ask(request: str) -> PresencePage:
+            return await self._call(
+                "presence", request.encode(), lambda text, start: presence_page(_fields(text, start))
+            )
 
-        return await presence_pages(channel, page)
+        return await presence_pages(channel, ask)
 
     async def _call(self, method: str, body: bytes, read: Callable[[str, int], T]) -> T:
         headers = {"Content-Type": "application/json"}
@@ -152,17 +154,26 @@ def history_result(text: str, start: int, channel: str) -> History:
     return History(messages, Position(int(fields["offset"][0]) if "offset" in fields else 0, epoch))
 
 
+PresencePage = tuple[dict[str, ClientInfo], bool]  # and whether there is more
+
+
+def presence_page(result: Mapping[str, Any]) -> PresencePage:
+    """Reads a presence result."""
+    clients = {
+        client: ClientInfo(client, info.get("user", ""), info.get("conn_info"))
+        for client, info in (result.get("presence") or {}).items()
+    }
+    return clients, bool(clients and result.get("has_more"))
+
+
 async def presence_pages(
-    channel: str, page: Callable[[str], Awaitable[Mapping[str, Any]]]
+    channel: str, ask: Callable[[str], Awaitable[PresencePage]]
 ) -> dict[str, ClientInfo]:
-    """Reads presence results, one page after another, by client id."""
-    found: dict[str, ClientInfo] = {}
+    """Asks for one page after another, by client id."""
     request = {"channel": channel}
-    while True:
-        result = await page(json.dumps(request))
-        clients = result.get("presence") or {}
-        for client, info in clients.items():
-            found[client] = ClientInfo(client, info.get("user", ""), info.get("conn_info"))
-        if not (clients and result.get("has_more")):
-            return found
-        request["after"] = max(clients)
+    found, has_more = await ask(json.dumps(request))
+    while has_more:
+        request["after"] = max(found)
+        page, has_more = await ask(json.dumps(request))
+        found |= page
+    return found

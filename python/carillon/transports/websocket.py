@@ -25,7 +25,14 @@ from ..items import ClientInfo, History
 from ..position import Position
 from . import raw_json
 from .base import NetworkSource
-from .http_api import command_error, history_request, history_result, presence_pages
+from .http_api import (
+    PresencePage,
+    command_error,
+    history_request,
+    history_result,
+    presence_page,
+    presence_pages,
+)
 from .outbox import Outbox, Reply
 from .reconnect import Reconnect, Refused, Unreadable, retry_after_s
 
@@ -114,11 +121,10 @@ class WebSocketTransport:
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Asks who is there."""
 
-        async def page(request: str) -> Mapping[str, Any]:
-            result: Mapping[str, Any] = await self._command(f'"presence":{request}', _value("presence"))
-            return result
+        async def ask(request: str) -> PresencePage:
+            return presence_page(await self._command(f'"presence":{request}', _value("presence")))
 
-        return await presence_pages(channel, page)
+        return await presence_pages(channel, ask)
 
     async def _command(self, body: str, read: Callable[[str, Reply], Any]) -> Any:
         self._start()

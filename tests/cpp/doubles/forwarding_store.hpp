@@ -61,6 +61,10 @@ class ForwardingStore : public Store {
              std::function<void(const EnterResult&)> done) override {
     to_.enter(channel, first, last, members_max, std::move(done));
   }
+  void unread(std::string_view user, std::string_view channel,
+              std::function<void(const UnreadResult&)> done) override {
+    to_.unread(user, channel, std::move(done));
+  }
   void inbox(std::string_view user, std::size_t limit,
              std::function<void(const InboxResult&)> done) override {
     to_.inbox(user, limit, std::move(done));

@@ -68,6 +68,12 @@ struct InboxFixture : HubFixture {
     }
     return 0;
   }
+  /// The same, asked for one channel alone.
+  std::uint64_t unread_of(const std::string& user, const std::string& channel) {
+    std::uint64_t count = 0;
+    hub.unread(user, channel, [&](const UnreadResult& result) { count = result.publications; });
+    return count;
+  }
   /// Publications that the user's inbox itself holds.
   std::uint64_t store_entered(const std::string& user) {
     std::uint64_t entered = 0;
@@ -474,6 +480,56 @@ TEST_F(InboxCostTest, ReadingAnInboxInWriteModeVisitsNoChannels) {
   EXPECT_EQ(hub.inbox_merges(), 1U) << "only the one that nobody has written";
 }
 
+TEST_F(InboxCostTest, ReadingAnInboxTakesNotMuchMoreFromTheLogsThanItShows) {
+  for (int i = 0; i < 50; ++i) {
+    const std::string channel = "read" + std::to_string(i);
+    add(channel, {"ann"});
+    say(channel, 100);
+  }
+  const auto cost_of = [&](std::size_t limit) {
+    std::size_t taken = 0;
+    hub.inbox("ann", limit, [&](const Inbox& found) {
+      EXPECT_EQ(found.items.size(), limit);
+      EXPECT_TRUE(found.has_more);
+      for (const EntryRef& entry : hub.entries()) {
+        if (entry.use_count() > 2) ++taken;  // by others than the log and this list
+      }
+    });
+    return taken;
+  };
+  EXPECT_LE(cost_of(10), 50U + 5 * 10U) << "all channels are looked at, few of them further";
+  EXPECT_LE(cost_of(100), 50U * 2 + 6 * 100U);
+}
+
+TEST_F(InboxCostTest, APageIsTheStartOfAllHoweverItIsRead) {
+  for (int round = 0; round < 300; ++round) {
+    const std::string channel = "read" + std::to_string(random.below(7) * random.below(7));
+    add(channel, {"ann"});
+    say(channel, static_cast<int>(1 + random.below(6)));
+    if (random.chance(40)) clock.advance(-static_cast<Millis>(random.below(20)));  // a clock that is set back
+    if (random.chance(10)) mark("ann", channel, 1 + random.below(3));
+    const Taken all = items("ann", 10'000);
+    const std::size_t some = std::min<std::size_t>(all.size(), 1 + random.below(40));
+    ASSERT_EQ(items("ann", some), Taken(all.begin(), all.begin() + static_cast<std::ptrdiff_t>(some)));
+  }
+}
+
+TEST_F(InboxCostTest, OnAShardsThreadAnInboxOfManyChannelsIsReadInPieces) {
+  for (int i = 0; i < 1'000; ++i) {
+    add("read" + std::to_string(i), {"ann"});
+    say("read" + std::to_string(i));
+  }
+  std::optional<Inbox> found;
+  shards[0]->bind_to_this_thread();
+  hub.inbox("ann", 5, [&](Inbox answer) { found = std::move(answer); });
+  Shard::unbind_this_thread();
+  int turns = 0;
+  for (; !found && turns < 100; ++turns) turn(0);
+  ASSERT_TRUE(found);
+  EXPECT_EQ(turns, 1'000 / 256);
+  EXPECT_EQ(found->items.size(), 5U);
+}
+
 // ---- everything at once, against a model
 
 /// What every user has not read of every channel, kept the simplest way.
@@ -556,6 +612,10 @@ void run_world(std::uint64_t seed) {
           std::map<std::string, std::uint64_t> told;
           for (const auto& [name, count] : world.inbox(each, 0).unread) told[name] = count;
           EXPECT_EQ(told, counts) << each;
+          for (int i = 0; i < 4; ++i) {
+            const std::string name = "c" + std::to_string(i);
+            EXPECT_EQ(world.unread_of(each, name), counts.contains(name) ? counts[name] : 0) << each << name;
+          }
         }
         break;
       }

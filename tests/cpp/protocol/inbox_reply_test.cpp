@@ -46,9 +46,10 @@ TEST(InboxReply, CountsStandBesideTheItems) {
       Json::parse(R"({"items":[{},{}],"unread":{"a\\":2,"b":1},"has_more":true,"is_incomplete":false})"));
   EXPECT_EQ(written([](auto& out) { append_inbox_reply(out, "", {}, false, true); }),
             Json::parse(R"({"items":[],"unread":{},"has_more":false,"is_incomplete":true})"));
-  EXPECT_EQ(written([&](auto& out) { append_unread_reply(out, unread); }),
+  EXPECT_EQ(written([&](auto& out) { append_unread_reply(out, unread, false); }),
             Json::parse(R"({"unread":{"a\\":2,"b":1}})"));
-  EXPECT_EQ(written([](auto& out) { append_unread_reply(out, {}); }), Json::parse(R"({"unread":{}})"));
+  EXPECT_EQ(written([](auto& out) { append_unread_reply(out, {}, true); }),
+            Json::parse(R"({"unread":{},"has_more":true})"));
 }
 
 }  // namespace

@@ -79,7 +79,7 @@ TEST_F(ApiTest, ABroadcastAnswersForEachChannelInOrderAndOutsideOfAShardAtOnce) 
 TEST_F(ApiTest, AHistoryAndAPresenceThatAreLongAreReadInPages) {
   limits.backlog_bytes = 2'000;  // of which an answer has half
   for (int i = 0; i < 50; ++i) {
-    publish("a", std::string(100, 'x'));
+    publish("a", std::string(100, '1'));
     hub.add_presence("a", {"client" + std::to_string(100 + i), "user" + std::to_string(i % 7), ""});
   }
   std::size_t publications = 0;
@@ -107,6 +107,29 @@ TEST_F(ApiTest, AHistoryAndAPresenceThatAreLongAreReadInPages) {
   EXPECT_EQ(clients.size(), 50U);
   const Json counts = result_of("presence_stats", {{"channel", "a"}});
   EXPECT_EQ(counts, (Json{{"num_clients", 50}, {"num_users", 7}}));
+}
+
+TEST_F(ApiTest, UnreadCountsThatAreLongAreCutAndThatIsTold) {
+  limits.backlog_bytes = 2'000;
+  const std::vector<std::string> ann{"ann"};
+  for (int i = 0; i < 100; ++i) {
+    const std::string channel = "read" + std::to_string(i);
+    hub.add_members(channel, ann, [](FanOutError, const MembersResult&) {});
+    publish(channel, "1");
+  }
+  Json counts = result_of("unread", {{"user", "ann"}});
+  EXPECT_EQ(counts["has_more"], true);
+  EXPECT_GT(counts["unread"].size(), 30U);
+  EXPECT_LE(counts.dump().size(), 1'100U);
+  const Json inbox = result_of("inbox", {{"user", "ann"}, {"limit", 100}});
+  EXPECT_EQ(inbox["has_more"], true);
+  EXPECT_GT(inbox["items"].size(), 3U);
+  EXPECT_LE(inbox.dump().size(), 1'200U);
+  for (int i = 0; i < 98; ++i)
+    hub.mark_read("ann", "read" + std::to_string(i), 1,
+                  [](FanOutError error) { EXPECT_EQ(error, FanOutError::none); });
+  counts = result_of("unread", {{"user", "ann"}});
+  EXPECT_EQ(counts, (Json{{"unread", {{"read98", 1}, {"read99", 1}}}}));
 }
 
 TEST_F(ApiTest, ALedgerListsTheChannelsThatItIsAskedForAndSumsAll) {

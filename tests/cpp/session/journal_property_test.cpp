@@ -540,7 +540,7 @@ TEST(Journals, ALostFrameIsFound) {
   // The checks themselves: a flush that claims a frame as sent and loses it must be seen by journal or
   // ledger.
   std::uint64_t lost = 0;
-  for (std::uint64_t seed = 30'001; seed < 30'101; ++seed) {
+  for (std::uint64_t seed = 30'001; seed < 30'131; ++seed) {
     Story clean({.seed = seed, .cuts_while_clogged = false});
     const bool was_clean = clean.play().empty();
     Story lossy({.seed = seed, .cuts_while_clogged = false, .loses_a_frame = true});

@@ -95,7 +95,7 @@ bool World::take_over(Millis clock_ahead_ms) {
   std::destroy_at(&hub);
   std::destroy_at(&store);
   std::construct_at(&store, clock, random);
-  std::construct_at(&hub, clock, store, rules, HubLimits{});
+  std::construct_at(&hub, clock, random, store, rules, HubLimits{});
   clock.advance(clock_ahead_ms);
   make_lanes();
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
+import carillon
 import httpx
 import pytest
 from wire_clients import Ws, assert_delivered, open_ws, row_of, until
@@ -192,6 +194,32 @@ async def test_presence_and_its_statistics(serve: Callable[..., Server]) -> None
         assert none == {"num_clients": 0, "num_users": 0}
         assert (await first.command(presence={"channel": "dark"}))["error"]["code"] == 108
     await until(lambda: server.presence("c") == {})
+
+
+async def test_a_presence_that_is_long_is_read_in_pages(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"backlog_bytes": 2_000})
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(open_ws(server, f"?user=u{n:0100}")) for n in range(9)]
+        for client in clients:
+            await client.subscribe("c")
+        found: list[str] = []
+        pages, has_more = 0, True
+        while has_more:
+            pages += 1
+            after = {"after": found[-1]} if found else {}
+            result = (await clients[0].command(presence={"channel": "c", **after}))["presence"]
+            assert len(json.dumps(result)) < 1_200
+            found += sorted(result["presence"])
+            has_more = result.get("has_more", False)
+        assert pages > 1
+        assert found == server.connections()
+        assert sorted(server.presence("c")) == found
+        async with (
+            carillon.connect(server.url, transport="ws") as by_socket,
+            carillon.connect(server.url, transport="sse") as by_http,
+        ):
+            assert sorted(await by_socket.presence("c")) == found
+            assert sorted(await by_http.presence("c")) == found
 
 
 async def test_join_and_leave(serve: Callable[..., Server]) -> None:
