@@ -148,10 +148,16 @@ py::list publish_encoded(PyServer& self, const std::vector<std::tuple<std::strin
   return publish_all(self, std::move(all));
 }
 
+/// What is not UTF-8 in it is replaced: one bad text must not cost all that is handed over with it.
+py::object text_of(std::string_view text) {
+  return py::reinterpret_steal<py::object>(
+      PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
+}
+
 py::tuple question_to_python(const HookQuestion& question) {
-  return py::make_tuple("question", question.id, name_of(question.operation), question.client, question.user,
-                        question.channel, py::bytes(*question.data), name_of(question.transport),
-                        question.token);
+  return py::make_tuple("question", question.id, name_of(question.operation), text_of(question.client),
+                        text_of(question.user), text_of(question.channel), py::bytes(*question.data),
+                        name_of(question.transport), text_of(question.token), text_of(question.claimed_user));
 }
 
 py::tuple line_to_python(const LogLine& line) {
@@ -161,14 +167,15 @@ py::tuple line_to_python(const LogLine& line) {
   if (line.is_connection) {
     fields["event"] = name_of(line.connection_event);
     fields["client"] = line.client;
-    fields["user"] = line.user;
+    fields["user"] = text_of(line.user);
+    if (line.connection_event == ConnectionEvent::refuse) fields["claimed_user"] = text_of(line.claimed_user);
     fields["peer"] = line.peer;
     fields["transport"] = name_of(line.transport);
     fields["code"] = line.code;
-    fields["reason"] = line.reason;
+    fields["reason"] = text_of(line.reason);
     fields["duration_ms"] = line.duration_ms;
   }
-  return py::make_tuple("log", line.logger, name_of(line.level), line.message, fields);
+  return py::make_tuple("log", line.logger, name_of(line.level), text_of(line.message), fields);
 }
 
 py::tuple to_python(BridgeItem& item) {
@@ -414,7 +421,9 @@ void bind_server(py::module_& m) {
           py::arg("pattern"))
       .def(
           "set_events",
-          [](PyServer& self, const std::shared_ptr<Bridge>& bridge) { self.get().set_events(bridge); },
+          [](PyServer& self, const std::shared_ptr<Bridge>& bridge) {
+            self.get().set_events(bridge, bridge);
+          },
           py::arg("bridge"))
       .def(
           "set_hooks",
@@ -425,19 +434,20 @@ void bind_server(py::module_& m) {
           py::arg("operation"), py::arg("patterns"), py::arg("deadline_ms"))
       .def(
           "resolve",
-          [](PyServer& self, std::uint64_t question_id, bool is_allowed, std::string user,
+          [](PyServer& self, std::uint64_t question_id, bool is_allowed, bool is_undecided, std::string user,
              std::string info_json, const std::optional<py::bytes>& data, std::uint32_t code,
              std::string reason) {
             Verdict verdict;
             verdict.is_allowed = is_allowed;
+            verdict.is_undecided = is_undecided;
             verdict.identity = {std::move(user), std::move(info_json)};
             if (data) verdict.data = std::string(*data);
             verdict.code = code;
             verdict.reason = std::move(reason);
             return self.get().resolve(question_id, std::move(verdict));
           },
-          py::arg("question_id"), py::arg("is_allowed"), py::arg("user"), py::arg("info_json"),
-          py::arg("data"), py::arg("code"), py::arg("reason"))
+          py::arg("question_id"), py::arg("is_allowed"), py::arg("is_undecided"), py::arg("user"),
+          py::arg("info_json"), py::arg("data"), py::arg("code"), py::arg("reason"))
       .def(
           "cut", [](PyServer& self, const std::string& client) { return self.get().cut(client); },
           py::arg("client"), py::call_guard<WithoutGil>())

@@ -17,6 +17,14 @@ int make_event() {
   if (event < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
   return event;
 }
+
+void take_questions(std::deque<HookQuestion>& queue, std::size_t questions_max,
+                    std::vector<BridgeItem>& taken) {
+  for (; questions_max > 0 && !queue.empty(); --questions_max) {
+    taken.emplace_back().question = std::make_unique<HookQuestion>(std::move(queue.front()));
+    queue.pop_front();
+  }
+}
 }  // namespace
 
 Bridge::Bridge(std::size_t capacity) : event_(make_event()), capacity_(std::max<std::size_t>(1, capacity)) {}
@@ -27,10 +35,14 @@ bool Bridge::add(BridgeItem item) {
   const std::lock_guard lock(mutex_);
   if (is_closed_) return false;
   incoming_.push_back(std::move(item));
-  if (waiting_++ > 0) return true;
+  count_in();
+  return true;
+}
+
+void Bridge::count_in() {
+  if (waiting_++ > 0) return;
   const std::uint64_t one = 1;
   [[maybe_unused]] const ssize_t written = ::write(event_, &one, sizeof one);
-  return true;
 }
 
 bool Bridge::push(ReaderItem item) {
@@ -40,9 +52,11 @@ bool Bridge::push(ReaderItem item) {
 }
 
 bool Bridge::push(HookQuestion question) {
-  BridgeItem bridged;
-  bridged.question = std::make_unique<HookQuestion>(std::move(question));
-  return add(std::move(bridged));
+  const std::lock_guard lock(mutex_);
+  if (is_closed_) return false;
+  (question.operation == Operation::connect ? connects_ : questions_).push_back(std::move(question));
+  count_in();
+  return true;
 }
 
 bool Bridge::push(LogLine line) {
@@ -71,17 +85,20 @@ std::vector<BridgeItem> Bridge::take(std::size_t items_max) {
   {
     const std::lock_guard lock(mutex_);
     if (is_closed_) return taken;
+    take_questions(connects_, std::max<std::size_t>(1, items_max / 2), taken);
+    take_questions(questions_, std::max<std::size_t>(1, items_max / 16), taken);
     if (next_ == outgoing_.size()) {
       outgoing_.clear();
       next_ = 0;
       outgoing_.swap(incoming_);
     }
-    const std::size_t count = std::min(items_max, outgoing_.size() - next_);
+    const std::size_t room = items_max > taken.size() ? items_max - taken.size() : 0;
+    const std::size_t count = std::min(room, outgoing_.size() - next_);
     const auto begin = outgoing_.begin() + static_cast<std::ptrdiff_t>(next_);
-    taken.assign(std::make_move_iterator(begin),
+    taken.insert(taken.end(), std::make_move_iterator(begin),
                  std::make_move_iterator(begin + static_cast<std::ptrdiff_t>(count)));
     next_ += count;
-    waiting_ -= count;
+    waiting_ -= taken.size();
     if (waiting_ == 0) {  // under the lock, so that no push comes in between
       std::uint64_t value = 0;
       [[maybe_unused]] const ssize_t read = ::read(event_, &value, sizeof value);
@@ -115,6 +132,8 @@ void Bridge::close() {
   if (std::exchange(is_closed_, true)) return;
   incoming_.clear();
   outgoing_.clear();
+  connects_.clear();
+  questions_.clear();
   next_ = waiting_ = 0;
   resumes_.clear();
   ::close(event_);

@@ -1,13 +1,15 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
-#include "server/hooks.hpp"
+#include "server/event_log.hpp"
+#include "server/hook_access.hpp"
 #include "server/reader.hpp"
 #include "store/store.hpp"
 
@@ -26,7 +28,10 @@ struct BridgeItem {
 /// Carries items from the shards to one Python event loop: a bounded queue, and an eventfd that is readable
 /// while something waits. No shard ever takes the GIL. push(), room() and when_room() from any thread; take()
 /// from the loop's.
-class Bridge final : public ReaderQueue, public EventQueue {
+///
+/// Connects, other questions and everything else have a lane each. Questions are bounded where they come from
+/// (limits.hooks_at_once).
+class Bridge final : public ReaderQueue, public HookQueue, public LogQueue {
  public:
   explicit Bridge(std::size_t capacity);
   ~Bridge() override;
@@ -34,7 +39,9 @@ class Bridge final : public ReaderQueue, public EventQueue {
   Bridge& operator=(const Bridge&) = delete;
 
   [[nodiscard]] int descriptor() const { return event_; }
-  /// Up to `items_max` items, oldest first. The eventfd is reset once nothing is left.
+  /// Up to `items_max` items, oldest first in each lane: connects, of which there are half at most, then
+  /// other questions, a sixteenth at most (each is code of the application that a later connect waits for),
+  /// then the rest. The eventfd is reset once nothing is left.
   std::vector<BridgeItem> take(std::size_t items_max);
   void push_completion(std::uint64_t completion, const AppendResult& result);
   /// At most `items_max` publications wait from now on; of several servers on a loop, the least limit holds.
@@ -51,6 +58,8 @@ class Bridge final : public ReaderQueue, public EventQueue {
   void when_room(std::function<void()> resume) override;
 
  private:
+  /// Under the lock: something waits now that did not before.
+  void count_in();
   bool add(BridgeItem item);
 
   const int event_;
@@ -59,7 +68,9 @@ class Bridge final : public ReaderQueue, public EventQueue {
   std::vector<BridgeItem> incoming_;
   std::vector<BridgeItem> outgoing_;  // taken from by the loop; only its thread touches it
   std::size_t next_ = 0;              // in outgoing_
-  std::size_t waiting_ = 0;           // items in both
+  std::deque<HookQuestion> connects_;
+  std::deque<HookQuestion> questions_;  // all but connects
+  std::size_t waiting_ = 0;             // items in all of these
   std::vector<std::function<void()>> resumes_;
   bool is_closed_ = false;
 };

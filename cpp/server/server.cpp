@@ -73,7 +73,7 @@ struct Server::Network {
           const std::string& version, std::map<std::string, Page> pages)
       : rules(config.channels),
         rules_access(rules, config.insecure),
-        access(rules_access, clock),
+        access(rules_access, clock, config.limits),
         origins(config.allowed_origins, config.insecure || config.api_insecure),
         api(hub, config.limits, clock,
             {config.api_key, config.insecure || config.api_insecure, version, make_client_id(random)},
@@ -433,9 +433,9 @@ bool Server::cut(const std::string& client) {
   return is_running_ && network_->gateway.cut(client);
 }
 
-void Server::set_events(const std::shared_ptr<EventQueue>& queue) {
-  network_->access.set_queue(queue);
-  network_->log.set_queue(queue);
+void Server::set_events(std::shared_ptr<LogQueue> log, std::shared_ptr<HookQueue> hooks) {
+  network_->log.set_queue(std::move(log));
+  network_->access.set_queue(std::move(hooks));
 }
 
 void Server::set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms) {
@@ -445,6 +445,9 @@ void Server::set_hook(Operation operation, std::vector<std::string> patterns, Mi
 bool Server::resolve(std::uint64_t question, Verdict verdict) {
   if (verdict.is_allowed && verdict.data && !is_json(*verdict.data)) {
     throw std::invalid_argument("data: is not valid JSON");
+  }
+  if (!verdict.identity.info_json.empty() && !is_json(verdict.identity.info_json)) {
+    throw std::invalid_argument("info: is not valid JSON");
   }
   return network_->access.resolve(question, std::move(verdict));
 }
@@ -548,6 +551,9 @@ std::string Server::stats() {
       {"handshake_timeouts", handshake_timeouts},
       {"bad_requests", bad_requests},
       {"log_lines_lost", network_->log.lost()},
+      {"hook_questions", network_->access.open()},
+      {"hooks_undecided", network_->access.undecided()},
+      {"hooks_refused", network_->access.refused()},
       {"flush", network_->gateway.flush_name()},
       {"last_error", network_->gateway.failure()},
   };

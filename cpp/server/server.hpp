@@ -23,7 +23,8 @@
 #include "hub/hub.hpp"
 #include "server/api.hpp"
 #include "server/config.hpp"
-#include "server/hooks.hpp"
+#include "server/event_log.hpp"
+#include "server/hook_access.hpp"
 #include "server/reader.hpp"
 #include "store/memory_store.hpp"
 
@@ -137,8 +138,8 @@ class Server {
   /// JSON; see the Python documentation of `Server.ledger`.
   [[nodiscard]] std::string ledger();
 
-  /// Where hooks' questions and log lines go. Before start().
-  void set_events(const std::shared_ptr<EventQueue>& queue);
+  /// Where log lines and the hooks' questions go. Before start().
+  void set_events(std::shared_ptr<LogQueue> log, std::shared_ptr<HookQueue> hooks);
   /// From now on the application decides on `operation` (connect, subscribe, publish) for channels that
   /// match. Before start().
   void set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms);

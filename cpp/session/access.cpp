@@ -34,7 +34,7 @@ std::optional<Verdict> RulesAccess::answer(const Question& question) const {
   Verdict verdict;
   if (question.operation == Operation::connect) {
     verdict.is_allowed = true;
-    if (is_insecure_) verdict.identity.user = question.user;
+    if (is_insecure_) verdict.identity.user = question.claimed_user;
     return verdict;
   }
   const ChannelOptions& options = rules_.options_for(question.channel);

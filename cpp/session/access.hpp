@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "hub/channel_options.hpp"
 
@@ -28,16 +29,28 @@ struct Question {
   Operation operation = Operation::connect;
   Transport transport = Transport::websocket;
   std::string_view client;   ///< connection id; empty at connect and for the plain transports
-  std::string_view user;     ///< connect: the query parameter `user`, believed in insecure mode only
+  std::string_view user;     ///< who it is, by the answer to its connect; empty at connect
   std::string_view channel;  ///< not at connect
   std::string_view data;     ///< connect, publish
   std::string_view token;    ///< connect
   std::shared_ptr<const std::string> own_data;  ///< publish: `data` once more, for who needs it for longer
+  /// Connect: the query parameter `user`. Only a claim, which nobody has proved: an insecure server believes
+  /// it.
+  std::string_view claimed_user;
 };
 
 /// The answer. Denied: `code` and `reason` say how, 0 means the usual way.
 struct Verdict {
+  /// Nobody could decide: the client is told to ask again. `reason` is for the log.
+  [[nodiscard]] static Verdict undecided(std::string reason) {
+    Verdict verdict;
+    verdict.is_undecided = true;
+    verdict.reason = std::move(reason);
+    return verdict;
+  }
+
   bool is_allowed = false;
+  bool is_undecided = false;        ///< neither allowed nor denied
   Identity identity;                ///< connect
   std::optional<std::string> data;  ///< publish: goes out in place of the client's
   std::uint32_t code = 0;           ///< 100 to 1999: error of the reply; 3000 to 4999: disconnect

@@ -195,11 +195,7 @@ void HttpSession::handle(const HttpRequest& request) {
     if (!is_sse) return respond(unavailable());
   }
   if (is_leaving_ && !is_over_limit_) log_refusal_of(*target, is_sse ? 200 : 503, "shutdown");
-  if (is_sse && (is_over_limit_ || is_leaving_)) {
-    std::string goodbye;
-    append_sse_come_back(goodbye, context_, cors_);
-    return end(goodbye);
-  }
+  if (is_sse && (is_over_limit_ || is_leaving_)) return send_away();
   if (request.method == "OPTIONS") return preflight(request);
   if (target->path == "/health") return respond(health());
 
@@ -236,7 +232,7 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
   if (!upgrade.is_accepted) return end(upgrade.response);
   context_.output.add(outlet_, upgrade.response);
   WebSocketSession::Settings settings;
-  settings.user = target.find("user").value_or("");
+  settings.claimed_user = target.find("user").value_or("");
   settings.has_native_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
   auto successor =
       std::make_unique<WebSocketSession>(context_, outlet_, centrifuge_json_codec(), std::move(settings));
@@ -274,8 +270,10 @@ void HttpSession::ask_next() {
     }
     Question question;
     question.transport = admission_->transport;
-    question.user = request.identity.user;
-    if (admission_->asked > 0) {
+    if (admission_->asked == 0) {
+      question.claimed_user = request.claimed_user;
+    } else {
+      question.user = request.identity.user;
       question.operation = Operation::subscribe;
       question.channel = request.channels[admission_->asked - 1].channel;
     }
@@ -296,17 +294,28 @@ void HttpSession::on_verdict(const Verdict& verdict) {
   PlainRequest& request = admission_->request;
   const std::size_t asked = admission_->asked++;
   if (verdict.is_allowed) {
-    if (asked == 0) request.identity = verdict.identity;
+    if (asked == 0) {
+      request.identity = verdict.identity;
+      request.claimed_user.clear();
+    }
     return;
   }
+  const Transport transport = admission_->transport;
   std::string reason = verdict.reason;
+  if (verdict.is_undecided) {
+    const bool is_sse = transport == Transport::sse;
+    log_refusal(transport, request.identity.user, request.claimed_user, is_sse ? 200 : 503, reason);
+    admission_.reset();
+    return is_sse ? send_away() : respond(unavailable());
+  }
   if (reason.empty()) {
     reason = asked == 0
                  ? "not authenticated"
                  : "channel: no permission to subscribe to '" + request.channels[asked - 1].channel + "'";
   }
   const int status = asked == 0 ? 401 : 403;
-  log_refusal(admission_->transport, request.identity.user, static_cast<std::uint32_t>(status), reason);
+  log_refusal(transport, request.identity.user, request.claimed_user, static_cast<std::uint32_t>(status),
+              reason);
   admission_.reset();
   refuse(status, reason, false);
 }
@@ -356,7 +365,7 @@ PollExchange::Owner HttpSession::owner_of_poll(std::string user) {
     respond(response);
   };
   owner.fail = [this, user = std::move(user)] {
-    log_refusal(Transport::poll, user, 503, "the store is not available");
+    log_refusal(Transport::poll, user, {}, 503, "the store is not available");
     await_departure();
     respond(unavailable());
   };
@@ -430,8 +439,15 @@ void HttpSession::refuse_page(const HttpTarget& target, int status, std::string_
 
 void HttpSession::log_refusal_of(const HttpTarget& target, int status, std::string_view message) {
   if (const auto transport = transport_of(target.path)) {
-    log_refusal(*transport, target.find("user").value_or(""), static_cast<std::uint32_t>(status), message);
+    log_refusal(*transport, {}, target.find("user").value_or(""), static_cast<std::uint32_t>(status),
+                message);
   }
+}
+
+void HttpSession::send_away() {
+  std::string goodbye;
+  append_sse_come_back(goodbye, context_, cors_);
+  end(goodbye);
 }
 
 void HttpSession::end(std::string_view bytes) {

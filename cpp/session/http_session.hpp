@@ -57,6 +57,8 @@ class HttpSession final : public Session {
   void refuse_page(const HttpTarget& target, int status, std::string_view message);
   /// In the access log, if it is a client that was refused.
   void log_refusal_of(const HttpTarget& target, int status, std::string_view message);
+  /// On `/sse`: EventSource comes back later, by itself.
+  void send_away();
   void end(std::string_view bytes);
   void answered();
   void read_on();

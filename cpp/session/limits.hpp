@@ -46,6 +46,9 @@ struct Limits {
   std::int64_t idempotency_keys = 100'000;
   std::int64_t idempotency_window_ms = 300'000;
   std::int64_t bridge_items = 65'536;
+  std::int64_t hook_questions = 16'384;
+  std::int64_t hook_question_bytes = 67'108'864;
+  std::int64_t hooks_at_once = 2'048;
   std::int64_t inbox_entries = 1'000;
   std::int64_t inbox_items = 1'000;
   std::int64_t inbox_members_per_turn = 1'024;
@@ -156,6 +159,16 @@ inline constexpr std::array kLimitRows{
              "a publish retried later than this is a new publication"},
     LimitRow{"bridge_items", &Limits::bridge_items, "items", 16,
              "publications that wait for a Python event loop; beyond it the subscription lags in the log"},
+    LimitRow{
+        "hook_questions", &Limits::hook_questions, "questions", 16,
+        "connects that wait for a hook, and as many subscribes and publishes; the next client is told to "
+        "ask again: disconnect 3004, error 100, /poll 503 with Retry-After, /sse 200 with a retry and an "
+        "end"},
+    LimitRow{"hook_question_bytes", &Limits::hook_question_bytes, "bytes", 65'536,
+             "what the questions of hook_questions hold together, counted in the same two parts"},
+    LimitRow{"hooks_at_once", &Limits::hooks_at_once, "questions", 1,
+             "hooks that run side by side for connects, and as many for subscribes and publishes; further "
+             "questions wait for one of them to end, or for their deadline"},
     LimitRow{"inbox_entries", &Limits::inbox_entries, "publications", 1,
              "a user's inbox holds no more; older ones that are not read are merged from the logs when it is "
              "read"},

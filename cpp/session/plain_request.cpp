@@ -31,7 +31,7 @@ std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::st
     }
   }
   PlainRequest request;
-  request.identity.user = target.find("user").value_or("");
+  request.claimed_user = target.find("user").value_or("");
   for (std::size_t i = 0; i < names.size(); ++i) {
     if (!is_channel_name(names[i], context.limits)) {
       return refuse(400, "channel: a name is 1 to " + std::to_string(context.limits.channel_name_bytes) +

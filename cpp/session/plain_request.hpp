@@ -17,7 +17,8 @@ struct PlainRequest {
     std::optional<Since> since;  ///< nothing: live from now
   };
   std::vector<Wanted> channels;
-  Identity identity;
+  Identity identity;         ///< by the answer to its connect
+  std::string claimed_user;  ///< the query's `user`, until it is known who the client is
 };
 
 /// Why such a request is refused.

@@ -35,7 +35,8 @@ void Session::log_connect(Transport transport) {
                          .client = client_id(),
                          .user = user(),
                          .peer = context_.host.peer(outlet_),
-                         .reason = {}});
+                         .reason = {},
+                         .claimed_user = {}});
   }
 }
 
@@ -47,14 +48,21 @@ void Session::log_close(Transport transport) {
     end_->code = 0;
   }
   if (context_.log != nullptr) {
-    context_.log->write({ConnectionEvent::close, transport, client_id(), user(), context_.host.peer(outlet_),
-                         end_->code, end_->reason, context_.clock.now_ms() - connected_ms_});
+    context_.log->write({ConnectionEvent::close,
+                         transport,
+                         client_id(),
+                         user(),
+                         context_.host.peer(outlet_),
+                         end_->code,
+                         end_->reason,
+                         context_.clock.now_ms() - connected_ms_,
+                         {}});
   }
   connected_ms_ = 0;
 }
 
-void Session::log_refusal(Transport transport, std::string_view user, std::uint32_t code,
-                          std::string_view reason) {
+void Session::log_refusal(Transport transport, std::string_view user, std::string_view claimed_user,
+                          std::uint32_t code, std::string_view reason) {
   if (context_.log == nullptr) return;
   context_.log->write({.event = ConnectionEvent::refuse,
                        .transport = transport,
@@ -62,7 +70,8 @@ void Session::log_refusal(Transport transport, std::string_view user, std::uint3
                        .user = user,
                        .peer = context_.host.peer(outlet_),
                        .code = static_cast<std::uint16_t>(code),
-                       .reason = reason});
+                       .reason = reason,
+                       .claimed_user = claimed_user});
 }
 
 std::optional<SessionState> Session::save() const {

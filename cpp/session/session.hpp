@@ -60,12 +60,14 @@ struct ConnectionRecord {
   ConnectionEvent event = ConnectionEvent::connect;
   Transport transport = Transport::websocket;
   std::string_view client;  ///< its id; refuse: it has none
-  std::string_view user;    ///< refuse: who it says it is
+  std::string_view user;    ///< empty: anonymous, or it was refused before it was known
   std::string_view peer;    ///< its address, `ip:port`
   /// Close: the disconnect code, 0 if there was none or it did not leave; refuse: that, or the HTTP status.
   std::uint16_t code = 0;
   std::string_view reason;  ///< close, refuse
   Millis duration_ms = 0;   ///< close
+  /// Refuse: who it says it is, which nobody has proved.
+  std::string_view claimed_user;
 };
 
 /// Hears of every client that comes and goes, but of polls only those that fail: there are too many of them.
@@ -201,7 +203,8 @@ class Session : public Sink {
   /// The client has gone; nothing unless it was known.
   void log_close(Transport transport);
   /// The client was not let in, or its poll failed.
-  void log_refusal(Transport transport, std::string_view user, std::uint32_t code, std::string_view reason);
+  void log_refusal(Transport transport, std::string_view user, std::string_view claimed_user,
+                   std::uint32_t code, std::string_view reason);
 
   SessionContext& context_;
   Outlet& outlet_;

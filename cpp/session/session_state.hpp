@@ -45,6 +45,7 @@ struct WebSocketState {
   std::string held_input;
   std::vector<Subscription> subscriptions;
   std::vector<Skipped> skipped;
+  std::string claimed_user;  ///< until it is known who the client is
 };
 
 struct SseState {

@@ -43,7 +43,7 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
       parser_(static_cast<std::size_t>(context.limits.message_bytes)),
       has_native_pings_(settings.has_native_pings),
       phase_due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms),
-      user_(std::move(settings.user)),
+      claimed_user_(std::make_unique<std::string>(std::move(settings.claimed_user))),
       lanes_(context.counters.commands_under_way, context.limits.concurrency) {
   context_.counters.websocket.fetch_add(1, std::memory_order_relaxed);
 }
@@ -64,6 +64,7 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
       conn_info_json_(state.conn_info_json),
       lanes_(context.counters.commands_under_way, context.limits.concurrency) {
   context_.counters.websocket.fetch_add(1, std::memory_order_relaxed);
+  if (!state.claimed_user.empty()) claimed_user_ = std::make_unique<std::string>(state.claimed_user);
   if (!state.skipped.empty()) skipped_ = std::make_unique<Skipped>(state.skipped);
   if (state.pong) pong_ = std::make_unique<std::string>(*state.pong);
   for (const WebSocketState::Subscription& saved : state.subscriptions) {
@@ -93,6 +94,7 @@ std::optional<SessionState::Kind> WebSocketSession::save_kind() const {
   state.user = user_;
   state.client = client_;
   state.conn_info_json = conn_info_json_;
+  state.claimed_user = claimed_user();
   if (pong_) state.pong = *pong_;
   if (skipped_) state.skipped = *skipped_;
   if (held_) save_held(state);
@@ -338,6 +340,7 @@ bool WebSocketSession::handle_connect(const Command& command) {
   if (phase_ != Phase::waiting) return disconnect_with(kDisconnectBadRequest);
   Question asked = question(Operation::connect, {}, command.data);
   asked.token = command.token;
+  asked.claimed_user = claimed_user();
   if (const auto verdict = context_.access.answer(asked)) {
     on_identified(command.id, *verdict);
     return phase_ == Phase::connected;
@@ -354,8 +357,14 @@ bool WebSocketSession::handle_connect(const Command& command) {
 void WebSocketSession::on_identified(std::uint32_t id, const Verdict& verdict) {
   if (!verdict.is_allowed) {
     phase_ = Phase::waiting;
+    if (verdict.is_undecided) {
+      log_refusal(Transport::websocket, {}, claimed_user(), kDisconnectServerError.code, verdict.reason);
+      disconnect_with(kDisconnectServerError);  // SDKs come back by themselves, with delays that grow
+      return;
+    }
     const bool is_plain = verdict.code == 0;
-    log_refusal(Transport::websocket, user_, is_plain ? kDisconnectPermissionDenied.code : verdict.code,
+    log_refusal(Transport::websocket, {}, claimed_user(),
+                is_plain ? kDisconnectPermissionDenied.code : verdict.code,
                 is_plain ? kDisconnectPermissionDenied.reason : std::string_view(verdict.reason));
     if (verdict.code != 0) return deny(id, verdict);
     disconnect_with(kDisconnectPermissionDenied);
@@ -363,6 +372,7 @@ void WebSocketSession::on_identified(std::uint32_t id, const Verdict& verdict) {
   }
   phase_ = Phase::connected;
   phase_due_ms_ = kNoDeadline;
+  claimed_user_.reset();
   user_ = verdict.identity.user;
   conn_info_json_ = verdict.identity.info_json;
   client_ = make_client_id(context_.random);
@@ -387,11 +397,17 @@ void WebSocketSession::on_identified(std::uint32_t id, const Verdict& verdict) {
 
 Question WebSocketSession::question(Operation operation, std::string_view channel,
                                     std::string_view data) const {
-  return {operation, Transport::websocket, client_, user_, channel, data, {}};
+  return {operation, Transport::websocket, client_, user_, channel, data, {}, {}, {}};
+}
+
+std::string_view WebSocketSession::claimed_user() const {
+  return claimed_user_ ? std::string_view(*claimed_user_) : std::string_view();
 }
 
 void WebSocketSession::deny(std::uint32_t id, const Verdict& verdict) {
-  if (verdict.code >= 3000) {
+  if (verdict.is_undecided) {
+    reply_error(id, kErrorInternal);  // temporary: it may ask again
+  } else if (verdict.code >= 3000) {
     disconnect(static_cast<std::uint16_t>(verdict.code), verdict.reason);
   } else if (verdict.code != 0) {
     reply_error(id, {verdict.code, verdict.reason, false});

@@ -22,7 +22,7 @@ namespace carillon {
 class WebSocketSession final : public Session {
  public:
   struct Settings {
-    std::string user;               ///< the query's `user`, for Access
+    std::string claimed_user;       ///< the query's `user`, for Access
     bool has_native_pings = false;  ///< `cf_ws_frame_ping_pong=true`: WebSocket pings instead of `{}`
   };
   WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec, Settings settings);
@@ -117,6 +117,7 @@ class WebSocketSession final : public Session {
   void deny(std::uint32_t id, const Verdict& verdict);
   [[nodiscard]] Question question(Operation operation, std::string_view channel,
                                   std::string_view data = {}) const;
+  [[nodiscard]] std::string_view claimed_user() const;
 
   Subscription* find(std::string_view channel);
   void leave(const Subscription& subscription);
@@ -144,12 +145,13 @@ class WebSocketSession final : public Session {
   Millis next_ping_ms_ = kNoDeadline;
   Millis pong_due_ms_ = kNoDeadline;
   Millis phase_due_ms_ = kNoDeadline;  // connect command, or the end of the closing handshake
-  std::string user_;
+  std::string user_;                   // by the answer to its connect; empty before
   std::string client_;
   std::string conn_info_json_;  // what the hook says of the client
   std::string info_json_;
-  std::unique_ptr<std::string> pong_;     // payload of the newest ping that is to be answered
-  std::unique_ptr<UnreadMessages> held_;  // messages that wait unread
+  std::unique_ptr<std::string> claimed_user_;  // until it is known who the client is
+  std::unique_ptr<std::string> pong_;          // payload of the newest ping that is to be answered
+  std::unique_ptr<UnreadMessages> held_;       // messages that wait unread
   std::unique_ptr<Skipped> skipped_;  // channels that it was taken to the top of, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
   std::uint32_t leaving_ = 0;  // of the subscriptions: also those that were cancelled

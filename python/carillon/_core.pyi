@@ -51,6 +51,7 @@ class Server(metaclass=_NativeType):
         self,
         question_id: int,
         is_allowed: bool,
+        is_undecided: bool,
         user: str,
         info_json: str,
         data: bytes | None,

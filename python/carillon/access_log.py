@@ -3,9 +3,10 @@
 Loggers: `carillon.access` has one record per connect and one per close, with its reason, and one (`refuse`)
 per client that was denied, or for whom there was no place, or who came during a drain; of polls only those
 that were refused or failed, which else would flood the log.
-`carillon.server` has what the operator should know. A record carries `client`, `user`, `peer` (its address,
-`ip:port`), `transport`, `event`, `code`, `reason`, `duration_ms` and other numbers as attributes, so that a
-filter or a formatter need not read its text.
+`carillon.server` has what the operator should know. A record carries `client`, `user`, `claimed_user` (of a
+refusal: who the client says it is, which nobody has proved), `peer` (its address, `ip:port`), `transport`,
+`event`, `code`, `reason`, `duration_ms` and other numbers as attributes, so that a filter or a formatter need
+not read its text.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ Format = Literal["text", "json"]
 _LOGGERS = {name: logging.getLogger(f"carillon.{name}") for name in ("access", "server")}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _FIELDS = (
-    *("client", "user", "peer", "transport", "event", "code", "reason", "duration_ms"),
+    *("client", "user", "claimed_user", "peer", "transport", "event", "code", "reason", "duration_ms"),
     *("connections", "limit", "turned_away", "backlog", "handshakes"),
     *("asked", "left", "cut_off", "pace_ms", "deadline_ms"),
     *("other_process", "left_behind", "pause_ms"),

@@ -105,7 +105,8 @@ class EventThread:
     Args:
         name: Of the thread.
         core: The bridge; it is closed when the thread ends.
-        handle: Gets each event, on the loop. What it raises is logged.
+        handle: Gets each event, on the loop. What it raises is logged. Nothing that it, or a task that it
+            starts, raises ends the loop, not even KeyboardInterrupt.
 
     Attributes:
         loop: Its loop, for others to run coroutines on.
@@ -115,6 +116,7 @@ class EventThread:
         self.loop = asyncio.new_event_loop()
         self._core = core
         self._handle = handle
+        self._is_closing = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -124,6 +126,7 @@ class EventThread:
         Args:
             patience_s: Seconds to wait for the end. From the thread itself there is no wait.
         """
+        self._is_closing = True
         with contextlib.suppress(RuntimeError):  # closed already
             self.loop.call_soon_threadsafe(self.loop.stop)
         if self._thread is threading.current_thread():
@@ -136,7 +139,8 @@ class EventThread:
         asyncio.set_event_loop(self.loop)
         self.loop.add_reader(self._core.fileno(), self._drain)
         try:
-            self.loop.run_forever()
+            while not self._is_closing:
+                self._run_until_stopped()
             self.loop.remove_reader(self._core.fileno())
             while self._drain():
                 pass
@@ -146,12 +150,18 @@ class EventThread:
             self._core.close()
             self.loop.close()
 
+    def _run_until_stopped(self) -> None:
+        try:
+            self.loop.run_forever()
+        except BaseException:  # a task that raises KeyboardInterrupt or SystemExit ends its loop
+            _log.exception("a task on the thread %s failed: the others go on", self._thread.name)
+
     def _drain(self) -> int:
         events = self._core.drain(_BATCH)
         for event in events:
             try:
                 self._handle(event)
-            except Exception:
+            except BaseException:
                 _log.exception("an event of the core could not be handled: %r", event[:3])
         return len(events)
 

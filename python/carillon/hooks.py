@@ -1,8 +1,9 @@
 """Hooks: handlers of an application that say who a client is and what it may do.
 
 A question of the core arrives with an id and a deadline. Its handler runs on an event loop, never on a thread
-of the hub, and the answer goes back by the id. Whatever goes wrong here denies: an exception, a late answer,
-an answer that means nothing. The core itself denies what is not answered in time.
+of the hub, and the answer goes back by the id. Only an answer denies. Whatever goes wrong leaves the question
+undecided, and the client is told to ask again: an exception, a late answer, an answer that means nothing. The
+core itself ends the wait at the deadline.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import inspect
 import json as _json
 import logging
 import re
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from .errors import HookError
 from .payload import encode
+from .repeated_log import RepeatedLog
 
 if TYPE_CHECKING:
     import concurrent.futures
@@ -96,13 +99,17 @@ class ConnectContext(_Context):
 
     Attributes:
         client: Id of the connection; empty where it has none yet.
-        user: Who it says it is: believed by a server in insecure mode only, and empty on any other.
+        user: Who the server takes the client for: empty, but on a server in insecure mode, which believes
+            `claimed_user`.
         transport: `websocket`, `sse` or `poll`.
         data: What the client sent along, JSON text or empty.
         token: Its token, empty if it gave none.
+        claimed_user: Who the client says it is (`?user=`). Anybody can write anything there: it proves
+            nothing.
     """
 
     token: str = field(repr=False)
+    claimed_user: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,9 +173,11 @@ class Verdict:
     data: bytes | None = None
     code: int = 0
     reason: str = ""
+    is_undecided: bool = False
 
 
 _DENIED = Verdict()
+_UNDECIDED = Verdict(is_undecided=True)
 
 
 class HookTable:
@@ -182,6 +191,7 @@ class HookTable:
         self._waiting: set[concurrent.futures.Future[None]] = set()
         self._is_installed = False
         self._is_closed = False
+        self._log = RepeatedLog(_log)
 
     def add(
         self, operation: Operation, pattern: str, handler: Callable[[Any], Any], deadline_s: float
@@ -222,14 +232,14 @@ class HookTable:
         """Runs the handler of a question on `loop` (else on the one running here); it answers to `core`."""
         if self._is_closed:
             return
-        _, number, operation, client, user, channel, data, transport, token = question
+        _, number, operation, client, user, channel, data, transport, token, claimed_user = question
         hook = next((one for one in self._hooks.get(operation, ()) if one.matches(channel)), None)
         if hook is None:
-            _resolve(core, number, _DENIED)
+            _resolve(core, number, _UNDECIDED)
             return
         context: ConnectContext | SubscribeContext | PublishContext
         if operation == "connect":
-            context = ConnectContext(client, user, transport, data, token)
+            context = ConnectContext(client, user, transport, data, token, claimed_user)
         else:
             kind = SubscribeContext if operation == "subscribe" else PublishContext
             context = kind(client, user, transport, data, channel, token)
@@ -238,15 +248,20 @@ class HookTable:
             future = asyncio.run_coroutine_threadsafe(work, loop or asyncio.get_running_loop())
         except RuntimeError:
             work.close()
-            _log.error("on_%s: the loop that the server was given is closed: denied", operation)
-            _resolve(core, number, _DENIED)
+            self._log.write(
+                f"{operation} loop",
+                logging.ERROR,
+                f"on_{operation}: the server's loop= is closed: clients are told to ask again",
+            )
+            _resolve(core, number, _UNDECIDED)
             return
         self._waiting.add(future)  # else nobody would hold it
         future.add_done_callback(self._waiting.discard)
 
     def close(self) -> None:
-        """Cancels what still runs: the core has denied it, or has no client left to tell. Idempotent."""
+        """Cancels what still runs: the core has no client left to tell. Idempotent."""
         self._is_closed = True
+        self._log.flush()
         for future in list(self._waiting):
             future.cancel()
 
@@ -258,31 +273,51 @@ class HookTable:
         hook: _Hook,
         context: ConnectContext | SubscribeContext | PublishContext,
     ) -> None:
-        began = time.monotonic()
-        is_late = is_taken = False
         where = f"on_{operation}" if operation == "connect" else f"on_{operation}({hook.pattern!r})"
+        began = time.monotonic()
         try:
             async with asyncio.timeout(hook.deadline_s):
                 answer = hook.handler(context)
                 if inspect.isawaitable(answer):
                     answer = await answer
             is_late = time.monotonic() - began >= hook.deadline_s  # no time-out ends a hook that blocks
-            verdict = _DENIED if is_late else _verdict(operation, answer, context.user)
-            is_taken = _resolve(core, number, verdict)
+            verdict = _UNDECIDED if is_late else _verdict(operation, answer, context.user)
+            is_awaited = _resolve(core, number, verdict)
         except BaseException as error:
-            task = asyncio.current_task()
-            if isinstance(error, KeyboardInterrupt) or (task is not None and task.cancelling()):
+            if not _belongs_to_the_hook(error):
+                _resolve(core, number, _UNDECIDED)
                 raise
             is_late = isinstance(error, TimeoutError) and time.monotonic() - began >= hook.deadline_s
             if not is_late:
-                _log.exception("%s failed: denied", where)
-            is_taken = _resolve(core, number, _DENIED)
-        if (is_late or not is_taken) and not self._is_closed:
-            _log.warning(
-                "%s did not answer within %g s: denied. A hook that blocks holds up the others: use await",
-                where,
-                hook.deadline_s,
+                self._log.write(
+                    f"{where} failed",
+                    logging.ERROR,
+                    f"{where} failed: the client is told to ask again",
+                    error,
+                )
+            is_awaited = _resolve(core, number, _UNDECIDED) or not is_late
+        if self._is_closed:
+            return
+        if is_late:
+            text = (
+                f"{where} did not answer within {hook.deadline_s:g} s: the client is told to ask again. "
+                "A hook that blocks holds up the others: use await"
             )
+            self._log.write(f"{where} late", logging.WARNING, text)
+        elif not is_awaited:
+            text = (
+                f"{where} had to wait so long for its turn that the client was told to ask again: "
+                "clients ask faster than hooks answer"
+            )
+            self._log.write(f"{where} crowded", logging.WARNING, text)
+
+
+def _belongs_to_the_hook(error: BaseException) -> bool:
+    """Whether the hook raised this, and not somebody who ends its task, its loop or the program."""
+    if isinstance(error, KeyboardInterrupt):  # only a main thread gets one from a signal
+        return threading.current_thread() is not threading.main_thread()
+    task = asyncio.current_task()
+    return not isinstance(error, GeneratorExit) and (task is None or not task.cancelling())
 
 
 def _resolve(core: _core.Server, number: int, verdict: Verdict) -> bool:
@@ -294,6 +329,7 @@ def _resolve(core: _core.Server, number: int, verdict: Verdict) -> bool:
     return core.resolve(
         number,
         verdict.is_allowed,
+        verdict.is_undecided,
         verdict.user,
         verdict.info_json,
         verdict.data,
@@ -316,7 +352,7 @@ def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
     if isinstance(answer, Deny):
         return Verdict(code=answer.code, reason=answer.reason)
     if answer is None:
-        raise TypeError("the hook returned None: only True allows (return False or Deny to deny)")
+        raise TypeError("the hook returned None: only True allows, and only False and Deny(...) deny")
     if operation == "connect":
         return _identity(answer)
     if operation == "publish":
@@ -356,9 +392,10 @@ class HookDecorators:
     else on one that the server runs on a thread of its own; there it must not block, since that holds up the
     other hooks (never the hub). It may use the server: `publish`, `disconnect` and so on.
 
-    Only `True`, or an answer that says more, allows. `False` and `Deny(code, reason)` deny; so does an
-    exception, which is logged to `carillon.server` with its traceback, `None`, and no answer within the
-    deadline. Of several patterns that match a channel, the longest decides.
+    Only `True`, or an answer that says more, allows. Only `False` and `Deny(code, reason)` deny. An
+    exception, `None`, and no answer within the deadline decide nothing: the client is told to ask again
+    (error 100, disconnect 3004, 503 on `/poll`, a `retry:` on `/sse`), and a record in `carillon.server` says
+    why, at most one per kind and second. Of several patterns that match a channel, the longest decides.
     """
 
     _hooks: HookTable
@@ -371,7 +408,7 @@ class HookDecorators:
         """Decorator of the hook that says who a client is, on every transport. A server has one at most.
 
         It returns the user's id, `User(id, info)`, or `True` to let the client in as whom the server takes it
-        for already.
+        for already (`context.user`): anonymous, but on a server in insecure mode.
 
         Args:
             hook: The hook, where the decorator is written without parentheses.

@@ -535,7 +535,7 @@ class Server(HookDecorators, FanOutMethods):
         `commands_under_way` (commands of clients that wait for a hook or the store),
         `kernel_bytes` (memory in which the kernel holds what clients have not acknowledged; a thread looks at
         5,000 connections a second for it), `resident_bytes` (memory of this process, without that), `lagging`
-        (subscriptions that are behind), `history_bytes`.
+        (subscriptions that are behind), `history_bytes`, `hook_questions` (under way to hooks).
 
         Ever: `accepted` connections, `accept_pauses` (the limits of admission made newcomers wait),
         `turned_away` (out of descriptors, or closed unheard for want of a place), `without_descriptor` (those
@@ -547,7 +547,9 @@ class Server(HookDecorators, FanOutMethods):
         (subscriptions that began with a position, each poll counted), `gaps_told` (to subscriptions while
         they were open), `slow` (closed with 3008, or dropped since nothing was taken in time), `no_pong`
         (3012), `no_ack` (dropped since their peer acknowledged nothing in time), `log_lines_lost`
-        (the queue to `logging` was full).
+        (the queue to `logging` was full), `hooks_undecided` (questions that ended without an answer: a hook
+        was late or failed) and `hooks_refused` (questions for which there was no room,
+        `limits.hook_questions`).
 
         Fan-out, ever: `inbox_entries` (entered into inboxes at publish: the store writes of fan-out on
         write), `inbox_reads`, `inbox_merges` (ranges of logs that reads of inboxes were merged from),

@@ -63,7 +63,9 @@ def test_records_carry_the_address_even_of_a_client_that_was_lost(
 
 def test_a_denied_client_leaves_a_record(records: Callable[[str], Records]) -> None:
     server = Server(insecure=False)
-    server.on_connect(lambda context: carillon.Deny(4403, "banned") if context.user == "eve" else False)
+    server.on_connect(
+        lambda context: carillon.Deny(4403, "banned") if context.claimed_user == "eve" else False
+    )
     with server, connect(f"{websocket_url(server)}?user=eve") as client:
         host, port = client.local_address[:2]
         client.send('{"id":1,"connect":{}}')
@@ -74,6 +76,7 @@ def test_a_denied_client_leaves_a_record(records: Callable[[str], Records]) -> N
     assert set(by_transport) == {"websocket", "sse", "poll"}
     assert (by_transport["websocket"].code, by_transport["websocket"].reason) == (4403, "banned")
     assert by_transport["websocket"].peer == f"{host}:{port}"
+    assert (by_transport["websocket"].user, by_transport["websocket"].claimed_user) == ("", "eve")
     assert by_transport["poll"].code == 401
     assert not records("connect")
 
@@ -93,7 +96,7 @@ def test_a_client_for_whom_there_is_no_place_leaves_a_record(records: Callable[[
         "websocket": 503,
     }
     assert {one.reason for one in by_transport.values()} == {"over the limit of connections"}
-    assert by_transport["sse"].user == "eve"
+    assert (by_transport["sse"].user, by_transport["sse"].claimed_user) == ("", "eve")
     assert all(one.peer.startswith("127.0.0.1:") for one in by_transport.values())
 
 

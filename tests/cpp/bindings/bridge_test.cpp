@@ -97,6 +97,34 @@ TEST(Bridge, WhenItIsFullTheLogGivesWayAndNoQuestionIsLost) {
   EXPECT_EQ(bridge.take(10).size(), 3U);
 }
 
+HookQuestion question(Operation operation, std::uint64_t id) {
+  HookQuestion asked;
+  asked.operation = operation;
+  asked.id = id;
+  return asked;
+}
+
+TEST(Bridge, AConnectIsHandedOverBeforeWhateverCameFirst) {
+  Bridge bridge(1'000);
+  for (std::uint64_t i = 0; i < 500; ++i) {
+    EXPECT_TRUE(bridge.push(LogLine{}));
+    EXPECT_TRUE(bridge.push(question(Operation::publish, i)));
+  }
+  EXPECT_TRUE(bridge.push(question(Operation::connect, 1'000)));
+  const std::vector<BridgeItem> first = bridge.take(64);
+  ASSERT_EQ(first.size(), 64U);
+  ASSERT_TRUE(first[0].question);
+  EXPECT_EQ(first[0].question->id, 1'000U);
+  for (std::uint64_t i = 0; i < 4; ++i) {
+    ASSERT_TRUE(first[i + 1].question);
+    EXPECT_EQ(first[i + 1].question->id, i) << "in their order";
+  }
+  for (std::size_t i = 5; i < 64; ++i) EXPECT_TRUE(first[i].line) << "they do not wait for all questions";
+  std::size_t rest = 0;
+  while (is_readable(bridge)) rest += bridge.take(64).size();
+  EXPECT_EQ(rest, 1'001U - 64U);
+}
+
 TEST(Bridge, ClosedItTakesNothingAndGivesItsDescriptorBack) {
   Bridge bridge(2);
   push(bridge, 1, 1);

@@ -5,14 +5,13 @@
 #include <utility>
 #include <vector>
 
-#include "server/hooks.hpp"
+#include "server/event_log.hpp"
 
 namespace carillon {
 namespace {
 
-class NarrowQueue final : public EventQueue {
+class NarrowQueue final : public LogQueue {
  public:
-  bool push(HookQuestion /*question*/) override { return false; }
   bool push(LogLine line) override {
     if (is_full) return false;
     lines.push_back(std::move(line));
@@ -53,10 +52,34 @@ TEST(EventLog, ARecordReadsAsASentence) {
              .peer = "[2001:db8::1]:1",
              .code = 403,
              .reason = "no"});
-  ASSERT_EQ(queue->lines.size(), 3U);
+  log.write({.event = ConnectionEvent::refuse, .code = 3507, .reason = "no", .claimed_user = "admin"});
+  ASSERT_EQ(queue->lines.size(), 4U);
   EXPECT_EQ(queue->lines[0].message, "websocket connect c1 (ann) from 192.0.2.1:1024");
   EXPECT_EQ(queue->lines[1].message, "sse close c1: 3001 shutdown");
   EXPECT_EQ(queue->lines[2].message, "poll refuse from [2001:db8::1]:1: 403 no");
+  EXPECT_EQ(queue->lines[3].message, "websocket refuse (claims to be admin): 3507 no");
+  EXPECT_EQ(queue->lines[3].user, "") << "nobody has proved it";
+}
+
+TEST(EventLog, PassesOnAllThatARecordHas) {
+  const auto queue = std::make_shared<NarrowQueue>();
+  EventLog log;
+  log.write({});  // nobody reads yet
+  log.set_queue(queue);
+  ConnectionRecord record;
+  record.event = ConnectionEvent::close;
+  record.transport = Transport::sse;
+  record.client = "id";
+  record.user = "ann";
+  record.code = 3001;
+  record.reason = "shutdown";
+  record.duration_ms = 1'234;
+  log.write(record);
+  ASSERT_EQ(queue->lines.size(), 1U);
+  const LogLine& line = queue->lines[0];
+  EXPECT_EQ(line.message, "sse close id (ann): 3001 shutdown");
+  EXPECT_EQ(line.duration_ms, 1'234);
+  EXPECT_EQ(line.code, 3001);
 }
 
 }  // namespace

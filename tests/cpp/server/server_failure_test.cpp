@@ -25,9 +25,8 @@ namespace {
 using nlohmann::json;
 using namespace std::chrono_literals;
 
-class Lines final : public EventQueue {
+class Lines final : public LogQueue {
  public:
-  bool push(HookQuestion /*question*/) override { return false; }
   bool push(LogLine line) override {
     const std::lock_guard lock(mutex_);
     lines_.push_back(std::move(line));
@@ -92,7 +91,7 @@ TEST(ServerFailure, ADeadShardIsToldAndNobodyWaitsForIt) {
   const auto items = std::make_shared<Items>();
   {
     Server server(two_shards(), {}, "test");
-    server.set_events(lines);
+    server.set_events(lines, nullptr);
     server.start();
     std::vector<std::unique_ptr<BlockingClient>> clients;
     for (int i = 0; i < 4; ++i) {

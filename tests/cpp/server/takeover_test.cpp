@@ -17,7 +17,8 @@
 #include <vector>
 
 #include "server/blocking_client.hpp"
-#include "server/hooks.hpp"
+#include "server/event_log.hpp"
+#include "server/hook_access.hpp"
 #include "server/server.hpp"
 #include "server/server_takeover.hpp"
 
@@ -219,7 +220,7 @@ TEST_F(ServerTakeover, AStopEndsAHandOverThatIsUnderWay) {
 }
 
 /// Takes every question, and never answers.
-class SilentQueue final : public EventQueue {
+class SilentQueue final : public HookQueue, public LogQueue {
  public:
   bool push(HookQuestion /*question*/) override { return true; }
   bool push(LogLine /*line*/) override { return true; }
@@ -228,7 +229,8 @@ class SilentQueue final : public EventQueue {
 TEST_F(ServerTakeover, AServerThatWaitedInVainIsAsQuickAsBefore) {
   servers.push_back(make(1, {{"takeover", {{"timeout_ms", 1'000}}}}));
   Server& server = *servers.back();
-  server.set_events(std::make_shared<SilentQueue>());
+  const auto queue = std::make_shared<SilentQueue>();
+  server.set_events(queue, queue);
   server.set_hook(Operation::subscribe, {"slow"}, 60'000);
   server.start();
   current = &server;

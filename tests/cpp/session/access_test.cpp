@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include "protocol/centrifuge_codes.hpp"
 #include "session/session_clients.hpp"
 
 namespace carillon::testing {
@@ -133,6 +134,136 @@ TEST(Access, AnAnswerThatComesWhileAClosedSessionStillLivesIsForNobody) {
   EXPECT_EQ(world.lanes[0]->counters.polls, 0U);
 }
 
+TEST(Access, AConnectThatNobodyDecidesSendsTheClientAwayForAWhile) {
+  World world;
+  world.access.slow = {Operation::connect};
+  WsClient client(world);
+  client.open();
+  client.send("{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"a\"}}");
+  world.run();
+  world.access.decide(Verdict::undecided("late"));
+  world.run();
+  EXPECT_TRUE(client.replies.empty());
+  ASSERT_TRUE(client.close_code);
+  EXPECT_TRUE(is_reconnect_expected(*client.close_code)) << *client.close_code;
+  EXPECT_EQ(world.present("a"), 0U);
+
+  for (const Operation operation : {Operation::connect, Operation::subscribe}) {
+    world.access.slow = {operation};
+    SseClient stream(world);
+    stream.open("channel=a");
+    HttpClient poller(world);
+    poller.request("GET", "/poll?channel=a&timeout=0");
+    world.run();
+    world.access.decide(Verdict::undecided("late"));
+    world.access.decide(Verdict::undecided("late"));
+    world.run();
+    ASSERT_TRUE(stream.head);
+    EXPECT_EQ(stream.head->status, 200) << "EventSource ends for good on any other";
+    EXPECT_TRUE(stream.events("status").empty());
+    EXPECT_TRUE(!stream.blocks.empty() && stream.blocks.back().retry);
+    EXPECT_TRUE(stream.is_ended);
+    ASSERT_EQ(poller.responses.size(), 1U);
+    EXPECT_EQ(poller.responses[0].status, 503);
+    EXPECT_FALSE(poller.responses[0].header("retry-after").empty());
+  }
+}
+
+TEST(Access, ASubscribeOrPublishThatNobodyDecidesMayBeTriedAgain) {
+  World world;
+  WsClient client(world);
+  client.connect();
+  world.access.slow = {Operation::subscribe, Operation::publish};
+  client.command("subscribe", {{"channel", "a"}});
+  client.command("publish", {{"channel", "a"}, {"data", 1}});
+  world.access.decide(Verdict::undecided("late"));
+  world.access.decide(Verdict::undecided("late"));
+  world.run();
+  ASSERT_GE(client.replies.size(), 2U);
+  for (std::size_t i = client.replies.size() - 2; i < client.replies.size(); ++i) {
+    EXPECT_EQ(client.replies[i]["error"]["code"], 100);
+    EXPECT_EQ(client.replies[i]["error"]["temporary"], true);
+  }
+  EXPECT_FALSE(client.close_code);
+  EXPECT_EQ(world.hub.published(), 0U);
+  world.access.slow.clear();
+  EXPECT_TRUE(client.subscribe("a").contains("subscribe"));
+}
+
+/// Not insecure, but for what the rules of its channels let everybody do.
+WorldOptions strict() {
+  WorldOptions options;
+  options.is_insecure = false;
+  options.rules = {rule("*", [](ChannelOptions& channel) {
+    channel.allow_subscribe = channel.allow_publish = channel.allow_presence = true;
+    channel.presence = channel.join_leave = true;
+  })};
+  return options;
+}
+
+/// What a client that claims to be ann is taken for by others, and by the inbox.
+void expect_anonymous(World& world, WsClient& client) {
+  client.next_id = 2;  // behind the connect command
+  ASSERT_TRUE(client.subscribe("a").contains("subscribe"));
+  EXPECT_TRUE(client.command("publish", {{"channel", "a"}, {"data", 1}}).contains("publish"));
+  world.run();
+  ASSERT_EQ(client.pushes_of("a", "pub").size(), 1U);
+  EXPECT_EQ(client.pushes_of("a", "pub")[0]["info"]["user"], "");
+  const Json presence = client.command("presence", {{"channel", "a"}});
+  ASSERT_EQ(presence["presence"]["presence"].size(), 1U);
+  for (const Json& each : presence["presence"]["presence"]) EXPECT_EQ(each["user"], "");
+  EXPECT_EQ(client.connection->session->user(), "");
+  for (const char* method : {"carillon.inbox", "carillon.unread", "carillon.mark_read"}) {
+    const Json reply = client.command("rpc", {{"method", method}, {"data", Json::object()}});
+    EXPECT_EQ(reply["error"]["code"], 103) << method;
+  }
+}
+
+TEST(Access, WhatAClientClaimsIsNoIdentity) {
+  for (const bool is_hooked : {false, true}) {
+    World world(strict());
+    if (is_hooked) world.access.slow = {Operation::connect};
+    WsClient client(world);
+    client.open("?user=ann");
+    client.send("{\"id\":1,\"connect\":{\"name\":\"ann\",\"data\":{\"user\":\"ann\"}}}");
+    world.run();
+    if (is_hooked) world.access.decide(allowed());
+    world.run();
+    expect_anonymous(world, client);
+  }
+}
+
+TEST(Access, AClaimStaysAClaimInAnotherProcess) {
+  World world(strict());
+  WsClient client(world);
+  client.open("?user=ann");
+  world.run();
+  ASSERT_TRUE(world.take_over());
+  world.access.slow = {Operation::connect};
+  client.send("{\"id\":1,\"connect\":{}}");
+  world.run();
+  EXPECT_EQ(world.access.asked, std::vector<std::string>{"connect claims ann"});
+  world.access.decide(allowed());
+  world.run();
+  expect_anonymous(world, client);
+}
+
+TEST(Access, TheHooksOfAChannelHearWhoItIsAndNotWhoItSaysItIs) {
+  World world(strict());
+  SseClient stream(world);
+  world.access.slow = {Operation::subscribe};
+  stream.open("channel=a&user=ann");
+  HttpClient poller(world);
+  poller.request("GET", "/poll?channel=a&timeout=0&user=ann");
+  WsClient client(world);
+  client.connect("?user=ann");
+  client.command("subscribe", {{"channel", "a"}});
+  EXPECT_EQ(world.access.asked, (std::vector<std::string>{"subscribe a", "subscribe a", "subscribe a"}));
+  for (int i = 0; i < 3; ++i) world.access.decide(allowed());
+  world.run();
+  EXPECT_EQ(stream.connection->session->user(), "");
+}
+
 TEST(Access, PlainTransportsPassTheSameSeam) {
   World world;
   world.access.slow = {Operation::connect, Operation::subscribe};
@@ -148,7 +279,7 @@ TEST(Access, PlainTransportsPassTheSameSeam) {
   EXPECT_EQ(stream.head->status, 200);
   EXPECT_EQ(stream.events("status").size(), 2U);
   EXPECT_EQ(world.access.asked,
-            (std::vector<std::string>{"connect ann", "subscribe anna", "subscribe annb"}));
+            (std::vector<std::string>{"connect claims ann", "subscribe anna", "subscribe annb"}));
 
   HttpClient poller(world);
   poller.request("GET", "/poll?channel=a&timeout=0");

@@ -15,8 +15,9 @@ class Log final : public ConnectionLog {
  public:
   void write(const ConnectionRecord& record) override {
     lines.push_back(std::string(name_of(record.transport)) + " " + std::string(name_of(record.event)) + " " +
-                    std::string(record.user) + " " + std::to_string(record.code) + " " +
-                    std::string(record.reason));
+                    std::string(record.user) +
+                    (record.claimed_user.empty() ? "" : "?" + std::string(record.claimed_user)) + " " +
+                    std::to_string(record.code) + " " + std::string(record.reason));
     peers.emplace_back(record.peer);
   }
   std::vector<std::string> lines;
@@ -121,8 +122,8 @@ TEST_F(Records, ADeniedConnectLeavesARecord) {
   world.access.decide(denied(0, "not today"));
   world.run();
   EXPECT_EQ(log.lines,
-            (std::vector<std::string>{"websocket refuse eve 3507 permission denied",
-                                      "websocket refuse eve 4403 banned", "sse refuse eve 401 not today"}));
+            (std::vector<std::string>{"websocket refuse ?eve 3507 permission denied",
+                                      "websocket refuse ?eve 4403 banned", "sse refuse ?eve 401 not today"}));
 }
 
 TEST_F(Records, OfPollsOnlyThoseThatFailLeaveARecord) {
@@ -149,7 +150,7 @@ TEST_F(Records, AWebPageOfAnotherOriginLeavesARecordWhereItWantedToConnect) {
   EXPECT_TRUE(log.lines.empty());
   EXPECT_EQ(client.get("/sse?channel=c&user=ann", "Origin: https://evil.test\r\n").status, 403);
   ASSERT_EQ(log.lines.size(), 1U);
-  EXPECT_TRUE(log.lines[0].starts_with("sse refuse ann 403 Origin")) << log.lines[0];
+  EXPECT_TRUE(log.lines[0].starts_with("sse refuse ?ann 403 Origin")) << log.lines[0];
 }
 
 TEST_F(Records, WhoFindsNoPlaceLeavesARecordAndOperatorsDoNot) {
@@ -163,7 +164,7 @@ TEST_F(Records, WhoFindsNoPlaceLeavesARecordAndOperatorsDoNot) {
   world.run();
   HttpClient health(world, 0, true);
   EXPECT_EQ(health.get("/health").status, 200);
-  EXPECT_EQ(log.lines, (std::vector<std::string>{"poll refuse ann 503 over the limit of connections",
+  EXPECT_EQ(log.lines, (std::vector<std::string>{"poll refuse ?ann 503 over the limit of connections",
                                                  "sse refuse  200 over the limit of connections",
                                                  "websocket refuse  503 over the limit of connections"}));
 }
@@ -178,7 +179,7 @@ TEST_F(Records, WhoComesDuringADrainLeavesARecord) {
   HttpClient page(world);
   EXPECT_EQ(page.get("/now").status, 200);
   EXPECT_EQ(log.lines,
-            (std::vector<std::string>{"poll refuse ann 503 shutdown", "sse refuse  200 shutdown"}));
+            (std::vector<std::string>{"poll refuse ?ann 503 shutdown", "sse refuse  200 shutdown"}));
 }
 
 // ---- counters

@@ -42,7 +42,8 @@ class SlowAccess final : public Access {
   }
   void ask(const Question& question, std::function<void(Verdict)> then) override {
     asked.push_back(std::string(name_of(question.operation)) + " " + std::string(question.user) +
-                    std::string(question.channel));
+                    std::string(question.channel) +
+                    (question.claimed_user.empty() ? "" : "claims " + std::string(question.claimed_user)));
     waiting.push_back(std::move(then));
   }
   /// Answers the oldest question, or that at `index`.

@@ -1,0 +1,60 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "env/clock.hpp"
+#include "gateway/operator_log.hpp"
+#include "session/session.hpp"
+
+namespace carillon {
+
+/// A line of the log.
+struct LogLine {
+  std::string logger;  ///< "access" or "server"
+  LogLevel level = LogLevel::info;
+  std::string message;
+  std::string_view event;  ///< one word for machines; a literal
+  std::vector<std::pair<std::string_view, std::int64_t>> numbers;
+  bool is_connection = false;  ///< the fields below are set
+  ConnectionEvent connection_event = ConnectionEvent::connect;
+  Transport transport = Transport::websocket;
+  std::string client;
+  std::string user;
+  std::string claimed_user;
+  std::string peer;
+  std::uint16_t code = 0;
+  std::string reason;
+  Millis duration_ms = 0;
+};
+
+/// Where log lines go: to the application's event loop. Thread-safe, never blocks. False: it is closed or
+/// full.
+class LogQueue {
+ public:
+  virtual ~LogQueue() = default;
+  virtual bool push(LogLine line) = 0;
+};
+
+/// Hands what is logged to the queue, when there is one. Set it before the server starts.
+class EventLog final : public ConnectionLog, public OperatorLog {
+ public:
+  void set_queue(std::shared_ptr<LogQueue> queue) { queue_ = std::move(queue); }
+  void write(const ConnectionRecord& record) override;
+  void tell(OperatorNote note) override;
+  /// Lines that the queue could not take, ever.
+  [[nodiscard]] std::uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
+
+ private:
+  void push(LogLine line);
+
+  std::shared_ptr<LogQueue> queue_;
+  std::atomic<std::uint64_t> lost_{0};
+};
+
+}  // namespace carillon

@@ -1,0 +1,143 @@
+#include "server/hook_access.hpp"
+
+#include <algorithm>
+#include <utility>
+
+namespace carillon {
+
+void HookAccess::set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms) {
+  hooks_.at(static_cast<std::size_t>(operation)) = {std::move(patterns), deadline_ms};
+}
+
+std::optional<Verdict> HookAccess::answer(const Question& question) const {
+  const Hook& hook = hooks_.at(static_cast<std::size_t>(question.operation));
+  const bool is_hooked =
+      std::any_of(hook.patterns.begin(), hook.patterns.end(), [&](const std::string& pattern) {
+        return question.operation == Operation::connect || matches_pattern(pattern, question.channel);
+      });
+  if (is_hooked) return std::nullopt;
+  return rules_.answer(question);
+}
+
+bool HookAccess::has_room(const Lane& lane, std::size_t bytes) const {
+  const std::size_t questions = lane.waiting.size() + lane.asked.size();
+  if (questions == 0) return true;  // else one that is larger than the limit would never be asked
+  return questions < static_cast<std::size_t>(limits_.hook_questions) &&
+         lane.bytes + bytes <= static_cast<std::size_t>(limits_.hook_question_bytes);
+}
+
+void HookAccess::ask(const Question& question, Then then) {
+  Open open;
+  HookQuestion& asked = open.question;
+  asked.operation = question.operation;
+  asked.transport = question.transport;
+  asked.client = question.client;
+  asked.user = question.user;
+  asked.channel = question.channel;
+  asked.data = question.own_data ? question.own_data : std::make_shared<const std::string>(question.data);
+  asked.token = question.token;
+  if (question.operation == Operation::connect) {
+    asked.claimed_user = question.claimed_user;
+    if (const std::optional<Verdict> known = rules_.answer(question)) asked.user = known->identity.user;
+  }
+  open.bytes = asked.bytes();
+  open.then = std::move(then);
+  std::vector<Then> unasked;
+  bool is_refused = false;
+  {
+    const std::lock_guard lock(mutex_);
+    Lane& lane = lane_of(question.operation);
+    is_refused = !has_room(lane, open.bytes);
+    if (!is_refused) {
+      asked.id = next_++;
+      open.due_ms = clock_.now_ms() + hooks_.at(static_cast<std::size_t>(question.operation)).deadline_ms;
+      lane.bytes += open.bytes;
+      lane.waiting.emplace_hint(lane.waiting.end(), asked.id, std::move(open));
+      hand_over(lane, unasked);
+    }
+  }
+  if (is_refused) {
+    refused_.fetch_add(1, std::memory_order_relaxed);
+    open.then(Verdict::undecided("too many questions wait for hooks (limits.hook_questions)"));
+  }
+  end_undecided(unasked, "nobody is there to decide");
+}
+
+void HookAccess::hand_over(Lane& lane, std::vector<Then>& unasked) {
+  while (!lane.waiting.empty() && lane.asked.size() < static_cast<std::size_t>(limits_.hooks_at_once)) {
+    auto node = lane.waiting.extract(lane.waiting.begin());
+    Open& open = node.mapped();
+    if (queue_ && queue_->push(std::move(open.question))) {
+      lane.asked.insert(lane.asked.end(), std::move(node));
+    } else {
+      lane.bytes -= open.bytes;
+      unasked.push_back(std::move(open.then));
+    }
+  }
+}
+
+bool HookAccess::resolve(std::uint64_t question, Verdict verdict) {
+  Then then;
+  std::vector<Then> unasked;
+  {
+    const std::lock_guard lock(mutex_);
+    for (Lane& lane : lanes_) {
+      const auto found = lane.asked.find(question);
+      if (found == lane.asked.end()) continue;
+      then = std::move(found->second.then);
+      lane.bytes -= found->second.bytes;
+      lane.asked.erase(found);
+      hand_over(lane, unasked);
+      break;
+    }
+  }
+  end_undecided(unasked, "nobody is there to decide");
+  if (!then) return false;
+  if (verdict.is_undecided) undecided_.fetch_add(1, std::memory_order_relaxed);
+  then(std::move(verdict));
+  return true;
+}
+
+void HookAccess::expire() {
+  std::vector<Then> late;
+  {
+    const std::lock_guard lock(mutex_);
+    const Millis now = clock_.now_ms();
+    for (Lane& lane : lanes_) {
+      for (auto it = lane.waiting.begin(); it != lane.waiting.end();) {
+        Open& open = it->second;
+        if (open.due_ms > now) {
+          ++it;
+          continue;
+        }
+        lane.bytes -= open.bytes;
+        late.push_back(std::move(open.then));
+        it = lane.waiting.erase(it);
+      }
+      for (auto& [id, open] : lane.asked) {  // they keep their place: the application still has them
+        if (open.due_ms <= now && open.then) late.push_back(std::exchange(open.then, nullptr));
+      }
+    }
+  }
+  end_undecided(late, "the hook did not answer in time");
+}
+
+void HookAccess::end_undecided(const std::vector<Then>& questions, const char* reason) {
+  undecided_.fetch_add(questions.size(), std::memory_order_relaxed);
+  for (const Then& then : questions) then(Verdict::undecided(reason));
+}
+
+void HookAccess::clear() {
+  std::array<Lane, 2> forgotten;  // destroyed without the lock: a continuation may own anything
+  const std::lock_guard lock(mutex_);
+  lanes_.swap(forgotten);
+}
+
+std::size_t HookAccess::open() const {
+  const std::lock_guard lock(mutex_);
+  std::size_t questions = 0;
+  for (const Lane& lane : lanes_) questions += lane.waiting.size() + lane.asked.size();
+  return questions;
+}
+
+}  // namespace carillon

@@ -1,0 +1,191 @@
+#include "server/hook_access.hpp"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "doubles/virtual_clock.hpp"
+
+namespace carillon {
+namespace {
+
+/// The application, or its absence.
+struct TestQueue final : HookQueue {
+  bool push(HookQuestion question) override {
+    if (is_closed) return false;
+    questions.push_back(std::move(question));
+    return true;
+  }
+  bool is_closed = false;
+  std::vector<HookQuestion> questions;
+};
+
+struct HookAccessTest : testing::Test {
+  HookAccessTest() { access.set_queue(queue); }
+  void ask(Operation operation, std::string_view channel, std::string_view data = {}) {
+    Question question;
+    question.operation = operation;
+    question.channel = channel;
+    question.data = data;
+    access.ask(question, [this](Verdict verdict) { verdicts.push_back(std::move(verdict)); });
+  }
+  static Verdict yes() {
+    Verdict verdict;
+    verdict.is_allowed = true;
+    return verdict;
+  }
+
+  VirtualClock clock;
+  ChannelRules rules;
+  RulesAccess rules_access{rules, true};
+  Limits limits;
+  HookAccess access{rules_access, clock, limits};
+  std::shared_ptr<TestQueue> queue = std::make_shared<TestQueue>();
+  std::vector<Verdict> verdicts;
+};
+
+TEST_F(HookAccessTest, AsksWhereAPatternMatchesAndLeavesTheRestToTheRules) {
+  access.set_hook(Operation::subscribe, {"chat:*"}, 1'000);
+  Question question;
+  question.operation = Operation::subscribe;
+  question.channel = "chat:1";
+  EXPECT_FALSE(access.answer(question).has_value());
+  question.channel = "news";
+  ASSERT_TRUE(access.answer(question).has_value());
+  EXPECT_TRUE(access.answer(question)->is_allowed);
+  question.operation = Operation::publish;
+  question.channel = "chat:1";
+  EXPECT_TRUE(access.answer(question).has_value()) << "that hook is another operation's";
+}
+
+TEST_F(HookAccessTest, ALateAnswerIsNoDenial) {
+  access.set_hook(Operation::subscribe, {"*"}, 200);
+  access.set_hook(Operation::publish, {"*"}, 1'000);
+  ask(Operation::subscribe, "a");
+  ask(Operation::publish, "b");
+  ASSERT_EQ(queue->questions.size(), 2U);
+  clock.advance(199);
+  access.expire();
+  EXPECT_TRUE(verdicts.empty());
+  clock.advance(1);
+  access.expire();
+  access.expire();
+  ASSERT_EQ(verdicts.size(), 1U);
+  EXPECT_FALSE(verdicts[0].is_allowed);
+  EXPECT_TRUE(verdicts[0].is_undecided);
+  EXPECT_EQ(access.undecided(), 1U);
+  EXPECT_FALSE(access.resolve(queue->questions[0].id, yes())) << "too late";
+  EXPECT_TRUE(access.resolve(queue->questions[1].id, yes()));
+  ASSERT_EQ(verdicts.size(), 2U);
+  EXPECT_TRUE(verdicts[1].is_allowed);
+  EXPECT_EQ(access.open(), 0U);
+}
+
+TEST_F(HookAccessTest, AQuestionIsAnsweredOnce) {
+  ask(Operation::subscribe, "a");
+  const std::uint64_t id = queue->questions.at(0).id;
+  EXPECT_TRUE(access.resolve(id, yes()));
+  EXPECT_FALSE(access.resolve(id, yes()));
+  clock.advance(1'000'000);
+  access.expire();
+  EXPECT_EQ(verdicts.size(), 1U);
+}
+
+TEST_F(HookAccessTest, WhereNobodyTakesTheQuestionTheAnswerComesAtOnceAndDeniesNothing) {
+  queue->is_closed = true;
+  ask(Operation::subscribe, "a");
+  access.set_queue(nullptr);
+  ask(Operation::connect, "");
+  ASSERT_EQ(verdicts.size(), 2U);
+  for (const Verdict& verdict : verdicts) {
+    EXPECT_FALSE(verdict.is_allowed);
+    EXPECT_TRUE(verdict.is_undecided);
+  }
+  EXPECT_EQ(access.open(), 0U);
+}
+
+TEST_F(HookAccessTest, TheHookHearsAClaimAsAClaimAndTheUserThatTheRulesTakeTheClientFor) {
+  Question question;
+  question.operation = Operation::connect;
+  question.claimed_user = "admin";
+  const auto ignore = [](const Verdict& /*verdict*/) {};
+  access.ask(question, ignore);
+  RulesAccess strict_rules(rules, false);
+  HookAccess strict(strict_rules, clock, limits);
+  strict.set_queue(queue);
+  strict.ask(question, ignore);
+  ASSERT_EQ(queue->questions.size(), 2U);
+  EXPECT_EQ(queue->questions[0].user, "admin") << "an insecure server believes it";
+  EXPECT_EQ(queue->questions[1].user, "");
+  EXPECT_EQ(queue->questions[1].claimed_user, "admin");
+}
+
+TEST_F(HookAccessTest, NoNumberOfOtherQuestionsKeepsAConnectOut) {
+  limits.hook_questions = 20;
+  limits.hooks_at_once = 4;
+  for (int i = 0; i < 30; ++i) ask(Operation::publish, "a");
+  EXPECT_EQ(queue->questions.size(), 4U) << "the application has no more at a time";
+  ASSERT_EQ(verdicts.size(), 10U) << "for the last ones there was no room";
+  for (const Verdict& verdict : verdicts) EXPECT_TRUE(verdict.is_undecided);
+  EXPECT_EQ(access.refused(), 10U);
+  ask(Operation::connect, "");
+  ASSERT_EQ(queue->questions.size(), 5U);
+  EXPECT_TRUE(access.resolve(queue->questions.back().id, yes()));
+  EXPECT_TRUE(verdicts.back().is_allowed);
+}
+
+TEST_F(HookAccessTest, AnAnswerMakesRoomForTheOldestThatWaits) {
+  limits.hooks_at_once = 2;
+  for (const char* channel : {"a", "b", "c", "d"}) ask(Operation::subscribe, channel);
+  ASSERT_EQ(queue->questions.size(), 2U);
+  access.resolve(queue->questions[1].id, yes());
+  ASSERT_EQ(queue->questions.size(), 3U);
+  EXPECT_EQ(queue->questions[2].channel, "c");
+  access.resolve(queue->questions[0].id, yes());
+  ASSERT_EQ(queue->questions.size(), 4U);
+  EXPECT_EQ(queue->questions[3].channel, "d");
+}
+
+TEST_F(HookAccessTest, AQuestionThatWaitedForTooLongIsNeverAskedAndALateOneKeepsItsPlace) {
+  limits.hooks_at_once = 1;
+  access.set_hook(Operation::subscribe, {"*"}, 200);
+  ask(Operation::subscribe, "hangs");
+  ask(Operation::subscribe, "waits");
+  clock.advance(200);
+  access.expire();
+  EXPECT_EQ(verdicts.size(), 2U);
+  ask(Operation::subscribe, "new");
+  EXPECT_EQ(queue->questions.size(), 1U) << "the application still has the first one";
+  EXPECT_EQ(access.open(), 2U);
+  access.resolve(queue->questions[0].id, yes());
+  ASSERT_EQ(queue->questions.size(), 2U);
+  EXPECT_EQ(queue->questions[1].channel, "new");
+}
+
+TEST_F(HookAccessTest, QuestionsHaveALimitInBytesTooButALargeOneAloneIsAsked) {
+  limits.hook_question_bytes = 10'000;
+  const std::string large(20'000, 'x');
+  ask(Operation::publish, "a", large);
+  EXPECT_EQ(queue->questions.size(), 1U);
+  ask(Operation::publish, "a");
+  EXPECT_EQ(verdicts.size(), 1U) << "no room beside it";
+  access.resolve(queue->questions[0].id, yes());
+  for (int i = 0; i < 3; ++i) ask(Operation::publish, "a", std::string(4'000, 'x'));
+  EXPECT_EQ(queue->questions.size(), 3U);
+  EXPECT_EQ(verdicts.size(), 3U);
+}
+
+TEST_F(HookAccessTest, WhatIsForgottenIsNeverAnswered) {
+  ask(Operation::subscribe, "a");
+  access.clear();
+  EXPECT_FALSE(access.resolve(queue->questions.at(0).id, yes()));
+  clock.advance(1'000'000);
+  access.expire();
+  EXPECT_TRUE(verdicts.empty());
+}
+
+}  // namespace
+}  // namespace carillon
