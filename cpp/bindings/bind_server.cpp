@@ -312,6 +312,7 @@ void bind_bridge(py::module_& m) {
 void bind_server(py::module_& m) {
   using Tags = std::optional<std::map<std::string, std::string>>;
   bind_bridge(m);
+  m.def("check_json", [](const py::bytes& text) { check_json_of("data", view_of(text)); }, py::arg("text"));
   m.def("use_item_classes", &use_item_classes, py::arg("message"), py::arg("position"));
   py::class_<PyServer> py_server(m, "Server");
   bind_fan_out(py_server);

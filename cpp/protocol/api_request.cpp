@@ -92,6 +92,7 @@ class BodyReader {
   JsonScanner scanner_;
   ApiRequest& request_;
   std::string& scratch_;
+  bool has_data_ = false;
   std::optional<std::string_view> bytes_;  // of `b64data`
   bool is_base64_valid_ = true;
 };
@@ -107,10 +108,11 @@ ApiDecode BodyReader::read() {
     }
   }
   if (step == JsonStep::malformed || !scanner_.is_at_end()) return ApiDecode::malformed;
-  if (bytes_) {
+  if (bytes_ && (!has_data_ || !bytes_->empty())) {
     request_.data = *bytes_;
     request_.is_json = false;
   }
+  if (scanner_.is_too_deep()) return ApiDecode::too_deep;
   return is_complete() ? ApiDecode::ok : ApiDecode::bad_request;
 }
 
@@ -121,7 +123,7 @@ bool BodyReader::is_complete() const {
   if (has_user() && request_.user.empty()) return false;
   if (method_ == ApiMethod::mark_read && request_.offset == 0) return false;
   if (method_ == ApiMethod::set_fanout && request_.strategy.empty()) return false;
-  return !is_publishing() || (is_base64_valid_ && !request_.data.empty());
+  return !is_publishing() || (is_base64_valid_ && (has_data_ || bytes_));
 }
 
 bool BodyReader::read_field(std::string_view key) {
@@ -137,7 +139,8 @@ bool BodyReader::read_field(std::string_view key) {
 
 bool BodyReader::read_publish_field(std::string_view key) {
   if (key == "data") {
-    return read_value(request_.data, [](std::string_view raw) { return std::optional(raw); });
+    has_data_ = true;
+    return scanner_.take_value(request_.data);  // null is a payload like others
   }
   if (key == "b64data") return read_base64();
   if (key == "skip_history") return read_value(request_.is_history_skipped, json_bool);
@@ -197,9 +200,9 @@ bool BodyReader::ignore_value() {
 }
 
 bool BodyReader::read_base64() {
+  if (scanner_.peek() == 'n') return ignore_value();
   std::string_view text;
   if (!read_text(text)) return false;
-  if (text.empty()) return true;
   const std::size_t begin = scratch_.size();
   is_base64_valid_ = append_from_base64(scratch_, text);
   bytes_ = std::string_view(scratch_).substr(begin);
@@ -292,7 +295,7 @@ std::string_view api_requirements(ApiMethod method) {
     case ApiMethod::set_fanout:
       return "channel or strategy is missing or empty";
     default:
-      return "channel or data is missing or empty, or b64data is no base64";
+      return "channel is missing or empty, data and b64data are missing, or b64data is not base64";
   }
 }
 

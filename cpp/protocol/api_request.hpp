@@ -51,9 +51,9 @@ struct ApiRequest {
   bool is_history_skipped = false;  ///< `skip_history`
   std::vector<Tag> tags = {};
   std::string_view idempotency_key = {};
-  std::string_view key = {};  ///< ours: conflation key (design.md section 5, Payloads)
-  std::uint64_t version = 0;
-  std::string_view version_epoch = {};
+  std::string_view key = {};            ///< ours: conflation key (design.md section 5, Payloads)
+  std::uint64_t version = 0;            ///< not supported: the API refuses it
+  std::string_view version_epoch = {};  ///< not supported either
 
   // history
   std::int64_t limit = 0;  ///< 0 only the position, negative all
@@ -84,12 +84,13 @@ struct ApiRequest {
 };
 
 /// malformed: not JSON, not an object or a field of the wrong type, HTTP 400. bad_request: a required field
-/// is missing or empty (api_requirements() has them), or `b64data` is not base64, API error 107.
-enum class ApiDecode : std::uint8_t { ok, malformed, bad_request };
+/// is missing or empty (api_requirements() has them), or `b64data` is not base64, API error 107. too_deep: a
+/// value is nested deeper than kJsonDepthMax, API error 107.
+enum class ApiDecode : std::uint8_t { ok, malformed, bad_request, too_deep };
 
-/// Reads the body for `method`. Unknown fields are ignored, null counts as absent, of duplicate keys the last
-/// one wins (tags keep duplicates), `b64data` wins over `data`. An empty body counts as `{}`. Replaces `out`,
-/// clears `scratch`.
+/// Reads the body for `method`. Unknown fields are ignored, null counts as absent (but `data` may be null),
+/// of duplicate keys the last one wins (tags keep duplicates), `b64data` wins over `data` unless it is empty.
+/// An empty body counts as `{}`. Replaces `out`, clears `scratch`.
 ApiDecode decode_api_request(ApiMethod method, std::string_view body, ApiRequest& out, std::string& scratch);
 
 /// What is wrong with a bad request of this method, in words.

@@ -40,32 +40,25 @@ struct Command {
 
   std::string_view channel = {};  ///< all channel commands; empty is a bad request, which the session judges
   std::string_view data = {};  ///< payload: connect, subscribe, publish, rpc, send (JSON: validated raw text)
-  std::string_view token = {};    ///< connect, subscribe, refresh, sub_refresh
-  std::string_view name = {};     ///< connect: client name, for statistics
-  std::string_view version = {};  ///< connect: client version, for statistics
-  std::string_view method = {};   ///< rpc
-  std::string_view after = {};    ///< presence, ours: the page begins behind this client id
-  std::string_view delta = {};    ///< subscribe: wished delta format
+  std::string_view token = {};   ///< connect, subscribe, refresh, sub_refresh
+  std::string_view method = {};  ///< rpc
+  std::string_view after = {};   ///< presence, ours: the page begins behind this client id
+  std::string_view delta = {};   ///< subscribe: wished delta format
 
   // subscribe: what to recover from. history: `since`.
   std::string_view epoch = {};
   std::uint64_t offset = 0;
 
   bool is_recover = false;       ///< subscribe: recover from (offset, epoch)
-  bool is_positioned = false;    ///< subscribe: wish
-  bool is_recoverable = false;   ///< subscribe: wish
   bool is_join_leave = false;    ///< subscribe: wish
   bool has_tags_filter = false;  ///< subscribe: `tf` is there
   std::uint64_t flag = 0;        ///< connect, subscribe: bit mask (2: error 112 instead of recovered = false)
   std::int64_t type = 0;         ///< subscribe, publish, sub_refresh: 0 is the normal stream
 
-  std::int64_t limit = 0;   ///< history: 0 only the position, negative all
-  bool is_reverse = false;  ///< history
-  bool has_since = false;   ///< history: offset and epoch are set
-
-  // connect: still encoded maps, empty if absent.
-  std::string_view subs = {};
-  std::string_view headers = {};
+  std::int64_t limit = 0;    ///< history: 0 only the position, negative all
+  bool is_reverse = false;   ///< history
+  bool has_since = false;    ///< history: offset and epoch are set
+  bool is_too_deep = false;  ///< a value in it is nested deeper than kJsonDepthMax: to be refused
 };
 
 enum class DecodeStep : std::uint8_t { command, end, malformed };
@@ -75,9 +68,7 @@ struct ConnectResult {
   std::string_view version = {};
   std::uint32_t ping_s = 0;  ///< seconds between the server's pings, 0 none
   bool is_pong_expected = false;
-  std::string_view data = {};     ///< payload or empty
-  std::string_view session = {};  ///< emulation and unidirectional transports only
-  std::string_view node = {};
+  std::string_view data = {};  ///< payload or empty
 };
 
 struct SubscribeResult {
@@ -100,16 +91,14 @@ struct ByteRange {
 
 /// An encoding of the protocol. Stateless: one object serves all connections and threads.
 /// Every encode_* appends one complete reply (no WebSocket header) to `out`, unless it says otherwise;
-/// several replies in one WebSocket message are joined by separator(). Text is valid UTF-8, `data`,
-/// `info_json`, `conn_info` and `chan_info` are valid in the codec's encoding.
+/// each goes as a message of its own. Text is valid UTF-8, `data`, `info_json`, `conn_info` and `chan_info`
+/// are valid in the codec's encoding.
 class CentrifugeCodec {
  public:
   virtual ~CentrifugeCodec() = default;
 
   /// True if frames go as WebSocket text messages.
   virtual bool is_text() const = 0;
-  /// What stands between two replies, or two commands, in one message.
-  virtual std::string_view separator() const = 0;
 
   /// Takes one command off the front of `frame`. `end`: nothing left (at once for an empty frame, which the
   /// session refuses). After `malformed` the rest of the frame must not be read. Clears `scratch`, which

@@ -62,22 +62,16 @@ constexpr std::array kTextFields{
     MemberField<std::string_view>{"token", kinds(connect, subscribe, refresh, sub_refresh), &Command::token},
     MemberField<std::string_view>{"epoch", kinds(subscribe), &Command::epoch},
     MemberField<std::string_view>{"delta", kinds(subscribe), &Command::delta},
-    MemberField<std::string_view>{"name", kinds(connect), &Command::name},
-    MemberField<std::string_view>{"version", kinds(connect), &Command::version},
     MemberField<std::string_view>{"method", kinds(rpc), &Command::method},
     MemberField<std::string_view>{"after", kinds(presence), &Command::after},
 };
 
 constexpr std::array kRawFields{
     MemberField<std::string_view>{"data", kinds(connect, subscribe, publish, rpc, send), &Command::data},
-    MemberField<std::string_view>{"subs", kinds(connect), &Command::subs},
-    MemberField<std::string_view>{"headers", kinds(connect), &Command::headers},
 };
 
 constexpr std::array kBooleanFields{
     MemberField<bool>{"recover", kinds(subscribe), &Command::is_recover},
-    MemberField<bool>{"positioned", kinds(subscribe), &Command::is_positioned},
-    MemberField<bool>{"recoverable", kinds(subscribe), &Command::is_recoverable},
     MemberField<bool>{"join_leave", kinds(subscribe), &Command::is_join_leave},
     MemberField<bool>{"reverse", kinds(history), &Command::is_reverse},
 };
@@ -158,6 +152,7 @@ bool CommandReader::read() {
   }
   if (step == JsonStep::malformed || !scanner_.is_at_end()) return false;
   command_.id = id;
+  command_.is_too_deep = scanner_.is_too_deep();
   if (id != 0) return winner < kRequestFields.size();
   if (has_send) return command_.kind == CommandKind::send;
   command_ = Command{};
@@ -175,7 +170,8 @@ bool CommandReader::read_request(CommandKind kind) {
     }
     std::string_view raw;
     if (!scanner_.take_value(raw)) return false;
-    if (!is_json_null(raw) && !assign(kinds(kind), key, raw)) return false;
+    const bool is_absent = is_json_null(raw) && key != "data";  // null is a payload like others
+    if (!is_absent && !assign(kinds(kind), key, raw)) return false;
   }
   return step == JsonStep::end;
 }
@@ -234,6 +230,7 @@ void append_payload(JsonObjectWriter& object, const PublicationView& publication
     object.open("data").append("{\"b64\":\"");
     append_base64(object.out(), publication.data);
     object.out().append("\"}");
+    object.boolean("binary", true);  // JSON data may look the same
   }
 }
 
@@ -318,8 +315,6 @@ void CentrifugeJsonCodec::encode_connect(std::string& out, std::uint32_t id,
   reply->json_unless_empty("data", result.data);
   reply->number_unless_zero("ping", result.ping_s);
   reply->boolean_if_true("pong", result.is_pong_expected);
-  reply->text_unless_empty("session", result.session);
-  reply->text_unless_empty("node", result.node);
   reply.close();
 }
 

@@ -19,7 +19,6 @@ class CentrifugeJsonCodec final : public CentrifugeCodec {
   using CentrifugeCodec::encode_error;
 
   bool is_text() const override { return true; }
-  std::string_view separator() const override { return "\n"; }
 
   DecodeStep decode(std::string_view& frame, Command& out, std::string& scratch) const override;
 

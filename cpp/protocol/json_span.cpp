@@ -188,7 +188,7 @@ const char* skip_array(const char* at, const char* end, int depth) {
   }
 }
 
-// `depth`: how many brackets are open around the value. Recursion is bounded by kJsonDepthMax.
+// `depth`: how many brackets of the value are open. Recursion is bounded by kJsonDepthMax.
 const char* skip_value(const char* at, const char* end, int depth) {
   if (at == end) return nullptr;
   switch (*at) {
@@ -206,6 +206,46 @@ const char* skip_value(const char* at, const char* end, int depth) {
       return skip_literal(at, end, "null");
     default:
       return *at == '-' || is_digit(*at) ? skip_number(at, end) : nullptr;
+  }
+}
+
+const char* skip_key(const char* at, const char* end) {
+  if (at == end || *at != '"') return nullptr;
+  at = skip_string(at, end);
+  if (at == nullptr) return nullptr;
+  at = skip_space(at, end);
+  return at != end && *at == ':' ? skip_space(at + 1, end) : nullptr;
+}
+
+// skip_value() for any depth: what it cannot take because of its depth. Slower, and without recursion.
+const char* skip_deep_value(const char* at, const char* end) {
+  std::string awaited;  // closing brackets, the innermost last
+  for (;;) {
+    if (at == end) return nullptr;
+    if (*at == '{' || *at == '[') {
+      awaited.push_back(*at == '{' ? '}' : ']');
+      at = skip_space(at + 1, end);
+      if (at == end) return nullptr;
+      if (*at != awaited.back()) {
+        if (awaited.back() == '}') at = skip_key(at, end);
+        if (at == nullptr) return nullptr;
+        continue;
+      }
+    } else {
+      at = skip_value(at, end, kJsonDepthMax);  // no bracket: it opens none
+      if (at == nullptr) return nullptr;
+      if (awaited.empty()) return at;
+      at = skip_space(at, end);
+    }
+    while (at != end && *at == awaited.back()) {
+      awaited.pop_back();
+      if (awaited.empty()) return at + 1;
+      at = skip_space(at + 1, end);
+    }
+    if (at == end || *at != ',') return nullptr;
+    at = skip_space(at + 1, end);
+    if (awaited.back() == '}') at = skip_key(at, end);
+    if (at == nullptr) return nullptr;
   }
 }
 
@@ -280,10 +320,11 @@ std::optional<Number> json_integer(std::string_view raw_value) {
 
 }  // namespace
 
-bool is_json(std::string_view text) {
+JsonCheck check_json(std::string_view text) {
   JsonScanner scanner(text);
   std::string_view value;
-  return scanner.take_value(value) && scanner.is_at_end();
+  if (!scanner.take_value(value) || !scanner.is_at_end()) return JsonCheck::malformed;
+  return scanner.is_too_deep() ? JsonCheck::too_deep : JsonCheck::ok;
 }
 
 JsonStep JsonScanner::fail() {
@@ -342,10 +383,14 @@ JsonStep JsonScanner::next_item() { return next_in(']'); }
 
 bool JsonScanner::take_value(std::string_view& raw) {
   position_ = skip_space(position_, end_);
-  const char* const after = expected_ == Expected::value ? skip_value(position_, end_, depth_) : nullptr;
+  const char* after = expected_ == Expected::value ? skip_value(position_, end_, 0) : nullptr;
   if (after == nullptr) {
-    fail();
-    return false;
+    if (expected_ == Expected::value && position_ != nullptr) after = skip_deep_value(position_, end_);
+    if (after == nullptr) {
+      fail();
+      return false;
+    }
+    is_too_deep_ = true;
   }
   raw = std::string_view(position_, static_cast<std::size_t>(after - position_));
   position_ = after;

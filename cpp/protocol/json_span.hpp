@@ -12,8 +12,9 @@ namespace carillon {
 
 // JSON (RFC 8259) read by spans: one pass validates and finds the fields, nothing is copied and no document
 // is built. Stricter or looser than others in these points:
-//  - nesting deeper than kJsonDepthMax is malformed; a byte order mark, a NUL and invalid UTF-8 in a string
-//    are too;
+//  - a byte order mark, a NUL and invalid UTF-8 in a string are malformed;
+//  - a value nested deeper than kJsonDepthMax is well-formed and told apart (JsonScanner::is_too_deep,
+//    JsonCheck::too_deep), so that whoever sent it can be told what is wrong;
 //  - a lone surrogate written as an escape ("\ud800") is valid JSON (the grammar has it, browsers send it)
 //    and is passed on in payloads, but json_string() refuses it, because it has no UTF-8 form;
 //  - a number may have any magnitude ("1e999"); only json_uint64() and json_int64() ask for a range;
@@ -21,11 +22,15 @@ namespace carillon {
 //    recognised.
 // All functions are pure and may be called from any thread; a scanner or reader belongs to one thread.
 
-/// Deepest nesting of arrays and objects that counts as well-formed.
+/// Deepest nesting of arrays and objects in a value, the same by every way in: whatever envelope a payload
+/// comes in does not count.
 inline constexpr int kJsonDepthMax = 64;
 
-/// True if `text` is exactly one complete JSON value; whitespace around it is allowed.
-bool is_json(std::string_view text);
+enum class JsonCheck : std::uint8_t { ok, malformed, too_deep };
+
+/// Whether `text` is exactly one complete JSON value; whitespace around it is allowed.
+JsonCheck check_json(std::string_view text);
+inline bool is_json(std::string_view text) { return check_json(text) == JsonCheck::ok; }
 
 enum class JsonStep : std::uint8_t { field, end, malformed };
 
@@ -53,6 +58,9 @@ class JsonScanner {
   /// Takes the value that comes next, whole: validated, without the whitespace around it.
   bool take_value(std::string_view& raw);
 
+  /// True if a value that was taken is nested deeper than kJsonDepthMax.
+  [[nodiscard]] bool is_too_deep() const { return is_too_deep_; }
+
   /// True if the text is over: only whitespace is left.
   bool is_at_end();
 
@@ -66,6 +74,7 @@ class JsonScanner {
   const char* position_;  // null once malformed
   const char* end_;
   int depth_ = 0;
+  bool is_too_deep_ = false;
   Expected expected_ = Expected::value;
 };
 

@@ -58,10 +58,22 @@ std::string malformed_text(std::string_view field) {
          ": its value is broken JSON, or not of the type that this method takes\n";
 }
 
-std::optional<HttpResponse> undecoded(ApiMethod method, ApiDecode decoded, const ApiRequest& request) {
-  if (decoded == ApiDecode::malformed) return plain(400, malformed_text(request.malformed));
-  if (decoded == ApiDecode::bad_request)
-    return error(kErrorBadRequest, "bad request: " + std::string(api_requirements(method)));
+std::optional<HttpResponse> undecoded(ApiMethod method, ApiDecode decoded, const ApiRequest& request,
+                                      const std::string& carillon_version) {
+  switch (decoded) {
+    case ApiDecode::malformed:
+      return plain(400, malformed_text(request.malformed));
+    case ApiDecode::bad_request:
+      return error(kErrorBadRequest, "bad request: " + std::string(api_requirements(method)));
+    case ApiDecode::too_deep:
+      return error(kErrorTooDeep);
+    case ApiDecode::ok:
+      break;
+  }
+  if (request.version != 0 || !request.version_epoch.empty()) {
+    return error(kErrorNotAvailable, "not available: version and version_epoch: Carillon " + carillon_version +
+                                         " does not compare versions of publications; leave them out");
+  }
   return std::nullopt;
 }
 
@@ -110,7 +122,8 @@ void Api::call(ApiMethod method, const std::string& body, Respond respond) {
   if (method == ApiMethod::broadcast) return broadcast(body, std::move(respond));
   ApiRequest request;
   std::string scratch;
-  if (auto refusal = undecoded(method, decode_api_request(method, body, request, scratch), request))
+  const ApiDecode decoded = decode_api_request(method, body, request, scratch);
+  if (auto refusal = undecoded(method, decoded, request, options_.version))
     return respond(std::move(*refusal));
   switch (method) {
     case ApiMethod::publish:
@@ -204,7 +217,7 @@ void Api::broadcast(const std::string& body, Respond respond) {
   work->body = body;
   const ApiDecode decoded =
       decode_api_request(ApiMethod::broadcast, work->body, work->request, work->scratch);
-  if (auto refusal = undecoded(ApiMethod::broadcast, decoded, work->request))
+  if (auto refusal = undecoded(ApiMethod::broadcast, decoded, work->request, options_.version))
     return respond(std::move(*refusal));
   const std::size_t channels = work->request.channels.size();
   if (channels > static_cast<std::size_t>(limits_.broadcast_channels))

@@ -309,6 +309,19 @@ void Server::check_channel(std::string_view channel) const {
                               " bytes of UTF-8 without control characters");
 }
 
+void check_json_of(std::string_view field, std::string_view text) {
+  switch (check_json(text)) {
+    case JsonCheck::ok:
+      return;
+    case JsonCheck::malformed:
+      throw std::invalid_argument(
+          std::string(field) + ": is not valid JSON; pass bytes without json=True to send them as they are");
+    case JsonCheck::too_deep:
+      throw std::invalid_argument(std::string(field) + ": is nested deeper than " +
+                                  std::to_string(kJsonDepthMax) + " arrays and objects; flatten it");
+  }
+}
+
 void Server::check(std::string_view channel, const Publication& publication) const {
   check_channel(channel);
   if (publication.data.size() > static_cast<std::size_t>(config_.limits.publication_bytes)) {
@@ -317,10 +330,7 @@ void Server::check(std::string_view channel, const Publication& publication) con
                           std::to_string(config_.limits.publication_bytes) +
                           "); raise it or send a reference instead");
   }
-  if (publication.content == ContentType::json && !is_json(publication.data)) {
-    throw std::invalid_argument(
-        "data: is not valid JSON; pass bytes without json=True to send them as they are");
-  }
+  if (publication.content == ContentType::json) check_json_of("data", publication.data);
 }
 
 void Server::publish(std::string_view channel, Publication publication, const PublishOptions& options,
@@ -443,12 +453,8 @@ void Server::set_hook(Operation operation, std::vector<std::string> patterns, Mi
 }
 
 bool Server::resolve(std::uint64_t question, Verdict verdict) {
-  if (verdict.is_allowed && verdict.data && !is_json(*verdict.data)) {
-    throw std::invalid_argument("data: is not valid JSON");
-  }
-  if (!verdict.identity.info_json.empty() && !is_json(verdict.identity.info_json)) {
-    throw std::invalid_argument("info: is not valid JSON");
-  }
+  if (verdict.is_allowed && verdict.data) check_json_of("data", *verdict.data);
+  if (!verdict.identity.info_json.empty()) check_json_of("info", verdict.identity.info_json);
   return network_->access.resolve(question, std::move(verdict));
 }
 

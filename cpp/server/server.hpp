@@ -53,6 +53,9 @@ class PositionError : public std::invalid_argument {
   using std::invalid_argument::invalid_argument;
 };
 
+/// Throws std::invalid_argument, which names `field`, unless `text` is JSON within the limit of its depth.
+void check_json_of(std::string_view field, std::string_view text);
+
 /// A whole server: store, hub, gateway, API. Thread-safe after construction; start and stop once.
 class Server {
  public:

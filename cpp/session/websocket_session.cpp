@@ -304,8 +304,13 @@ bool WebSocketSession::handle(const Command& command) {
     context_.host.reschedule(outlet_);
     return true;
   }
-  if (command.kind == CommandKind::connect) return handle_connect(command);
-  if (phase_ != Phase::connected) return disconnect_with(kDisconnectBadRequest);
+  const bool is_connect = command.kind == CommandKind::connect;
+  if (!is_connect && phase_ != Phase::connected) return disconnect_with(kDisconnectBadRequest);
+  if (command.is_too_deep && command.id != 0) {
+    reply_error(command.id, kErrorTooDeep);
+    return true;
+  }
+  if (is_connect) return handle_connect(command);
   switch (command.kind) {
     case CommandKind::subscribe:
       return handle_subscribe(command);

@@ -42,7 +42,8 @@ class Message:
         """The payload, decoded.
 
         Raises:
-            ValueError: It is not JSON.
+            ValueError: It is not JSON, or holds an integer of more than 4,300 digits, which Python refuses
+                (`sys.set_int_max_str_digits`). Only this message is concerned; `data` has its text.
         """
         return json.loads(self.data)
 

@@ -7,6 +7,8 @@ import json as _json
 import numbers
 from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, TypeVar
 
+from . import _core
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -96,13 +98,7 @@ def json_text(payload: Buffer) -> bytes:
         ValueError: It is not JSON: in the larger text it could mean anything.
     """
     text = bytes(payload)
-    try:
-        # Numbers of any length are JSON; Python would refuse to convert some.
-        _json.loads(text.decode(), parse_constant=_refuse, parse_int=str, parse_float=str)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(
-            f"data: is not valid JSON ({error}); pass bytes without json=True to send them as they are"
-        ) from None
+    _core.check_json(text)  # the hub's own check: Python's json module refuses some valid numbers
     return text
 
 
@@ -142,15 +138,13 @@ def encode(data: Any, *, json: bool = False) -> tuple[Buffer, bool]:
     return data, json
 
 
-def _refuse(name: str) -> Any:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _dump(value: Any) -> bytes:
     try:
         return _json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":")).encode()
     except UnicodeEncodeError:
         raise ValueError("the payload holds half a surrogate pair, which has no UTF-8 form") from None
+    except RecursionError:
+        raise ValueError("data: is nested deeper than 64 arrays and objects; flatten it") from None
     except ValueError as error:
         if "Out of range float" in str(error):
             raise ValueError("JSON has no NaN and no Infinity: replace them (by None, for example)") from None

@@ -28,6 +28,7 @@ from .items import ClientInfo, History
 from .listener import Listener, url_of
 from .payload import PublishOptions, core_arguments, encode, takes_publish_options
 from .position import Position
+from .transports import raw_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -485,7 +486,7 @@ class Server(HookDecorators, FanOutMethods):
     def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Who is on a channel now, by connection id."""
         return {
-            client: ClientInfo(client, user, _json.loads(info) if info else None)
+            client: ClientInfo(client, user, raw_json.decode(info.strip())[0] if info else None)
             for client, (user, info) in self._running().presence(channel).items()
         }
 

@@ -353,7 +353,10 @@ def shell(script: str, url: str, **environment: str) -> subprocess.CompletedProc
     [
         (r"printf 'a\n\xff\nb\n' | carillon pub c -", "line 2 of standard input, byte 1: not UTF-8"),
         (r"carillon pub c $'caf\xe9'", "DATA: is not UTF-8"),
-        (r"printf '%0100000d\n' 0 | tr 0 '[' | carillon pub c -", "nested too deeply"),
+        (
+            r"{ printf '%0100d' 0 | tr 0 '['; printf '%0100d\n' 0 | tr 0 ']'; } | carillon pub c -",
+            "nested deeper than 64 arrays and objects",
+        ),
         (r"carillon pub c - <&-", "standard input is closed"),
         (r"carillon sub c --count 1 >&-", "standard output is closed"),
         (r"carillon config schema >/dev/full", "No space left on device"),

@@ -58,8 +58,10 @@ def test_a_payload_is_cut_out_byte_for_byte(text: str) -> None:
 
 def test_binary_comes_as_base64() -> None:
     assert raw_json.message('{"b64":"AAE=","offset":1}', 0, "c", "e").data == b"\x00\x01"
-    of_websocket = raw_json.message('{"data":{"b64":"AAE="}}', 0, "c", "e")
+    of_websocket = raw_json.message('{"data":{"b64":"AAE="},"binary":true}', 0, "c", "e")
     assert (of_websocket.data, of_websocket.is_json, of_websocket.epoch) == (b"\x00\x01", False, "")
+    object_of_the_application = raw_json.message('{"data":{"b64":"AAE="}}', 0, "c", "e")
+    assert (object_of_the_application.data, object_of_the_application.is_json) == (b'{"b64":"AAE="}', True)
 
 
 def test_elements_of_an_array() -> None:

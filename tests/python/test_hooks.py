@@ -470,7 +470,9 @@ def test_a_flood_of_late_answers_is_one_warning_per_second(
     server.start()
     client = wire(server)
     client.command(connect={})
-    client.socket.send("\n".join(f'{{"id":{n},"publish":{{"channel":"c","data":1}}}}' for n in range(2, 32)))
+    client.socket.send(
+        "\n".join(f'{{"id":{n},"publish":{{"channel":"c{n}","data":1}}}}' for n in range(2, 32))
+    )
     wait_until(lambda: server.stats()["hook_questions"] == 0 and server.stats()["hooks_undecided"] == 30)
     server.stop()
     late = [
@@ -492,7 +494,9 @@ def test_other_questions_keep_no_newcomer_out(server: Server, wire: Callable[...
     server.start()
     flooder = wire(server)
     flooder.command(connect={})
-    flooder.socket.send("\n".join(f'{{"id":{n},"publish":{{"channel":"c","data":1}}}}' for n in range(2, 42)))
+    flooder.socket.send(
+        "\n".join(f'{{"id":{n},"publish":{{"channel":"c{n}","data":1}}}}' for n in range(2, 42))
+    )
     wait_until(lambda: server.stats()["hook_questions"] > 0)
     assert "connect" in wire(server).command(connect={})
     may_answer.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -61,14 +60,11 @@ def pub(
 
 def payload_of(text: str) -> tuple[Any, bool]:
     """What a text from the shell means: JSON text in a buffer, or a string."""
+    from ..payload import json_text
+
     try:
-        json.loads(text, parse_constant=_refuse, parse_int=str, parse_float=str)  # of any length
-    except ValueError:
+        return json_text(text.encode()), True
+    except ValueError as error:
+        if "nested" in str(error):  # JSON, but not what the hub takes
+            raise Failure(str(error)) from None
         return text, False
-    except RecursionError:
-        raise Failure("the data is nested too deeply for JSON") from None
-    return text.encode(), True
-
-
-def _refuse(name: str) -> None:
-    raise ValueError(f"{name} is not JSON")

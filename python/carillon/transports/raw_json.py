@@ -7,7 +7,6 @@ its publisher: it is cut out of the text by its span and never parsed and printe
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,35 @@ from ..items import Message
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_decode = json.JSONDecoder().raw_decode
 _SPACE = " \t\n\r"
+
+
+def decode(text: str, at: int = 0) -> tuple[Any, int]:
+    """The value that begins at `at`, and where it ends.
+
+    Python refuses integers of more than 4,300 digits, which JSON allows: here they become floats. So a number
+    in somebody's payload cannot keep a reader from the message, nor from those behind it.
+
+    Raises:
+        ValueError: There is no valid JSON.
+    """
+    try:
+        return _exact(text, at)
+    except json.JSONDecodeError:
+        raise
+    except ValueError:
+        return _tolerant(text, at)
+
+
+def _integer(digits: str) -> float:
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
+
+
+_exact = json.JSONDecoder().raw_decode
+_tolerant = json.JSONDecoder(parse_int=_integer).raw_decode
 
 
 def members(text: str, start: int = 0) -> Iterator[tuple[str, Any, int, int]]:
@@ -30,11 +56,11 @@ def members(text: str, start: int = 0) -> Iterator[tuple[str, Any, int, int]]:
     if text[at : at + 1] == "}":
         return
     while True:
-        name, at = _decode(text, at)
+        name, at = decode(text, at)
         if not isinstance(name, str):
             raise ValueError("the name of a member is no string")
         at = _expect(text, _skip(text, at), ":")
-        value, end = _decode(text, at)
+        value, end = decode(text, at)
         yield name, value, at, end
         at = _skip(text, end)
         if text[at : at + 1] != ",":
@@ -49,7 +75,7 @@ def elements(text: str, start: int = 0) -> Iterator[tuple[Any, int, int]]:
     if text[at : at + 1] == "]":
         return
     while True:
-        value, end = _decode(text, at)
+        value, end = decode(text, at)
         yield value, at, end
         at = _skip(text, end)
         if text[at : at + 1] != ",":
@@ -61,34 +87,26 @@ def elements(text: str, start: int = 0) -> Iterator[tuple[Any, int, int]]:
 def message(text: str, start: int, channel: str, epoch: str) -> Message:
     """The publication whose object begins at `start`, as any of our JSON transports writes it."""
     fields: dict[str, Any] = {}
-    data, is_json = b"null", True
+    data = b"null"
     for name, value, begin, end in members(text, start):
         fields[name] = value
         if name == "data":
-            binary = _binary(value)
-            data, is_json = (text[begin:end].encode(), True) if binary is None else (binary, False)
-        elif name == "b64":
-            data, is_json = base64.b64decode(value, validate=True), False
+            data = text[begin:end].encode()
+    # Binary comes as text beside the other fields, or in an object in place of the data, with a mark beside
+    # it: an object of the application's own may look the same.
+    encoded = fields["data"]["b64"] if fields.get("binary") else fields.get("b64")
+    if encoded is not None:
+        data = base64.b64decode(encoded, validate=True)
     offset = fields.get("offset", 0)
     return Message(
         channel=fields.get("channel", channel),
         offset=offset,
         epoch=fields.get("epoch") or (epoch if offset else ""),
         data=data,
-        is_json=is_json,
+        is_json=encoded is None,
         tags=fields.get("tags") or {},
         key=fields.get("key") or "",
     )
-
-
-def _binary(value: Any) -> bytes | None:
-    """What a binary payload looks like to a JSON client: `{"b64":"..."}` in place of the data."""
-    if isinstance(value, dict) and len(value) == 1 and isinstance(value.get("b64"), str):
-        try:
-            return base64.b64decode(value["b64"], validate=True)
-        except binascii.Error:
-            return None
-    return None
 
 
 def _skip(text: str, at: int) -> int:

@@ -5,6 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <random>
 
+#include "protocol/json_span.hpp"
+
 namespace carillon {
 namespace {
 
@@ -79,10 +81,6 @@ TEST(CentrifugeDecode, ReadsConnect) {
   EXPECT_EQ(command.id, 1u);
   EXPECT_EQ(command.token, "tok");
   EXPECT_EQ(command.data, R"({"tab": 3})");
-  EXPECT_EQ(command.name, "js");
-  EXPECT_EQ(command.version, "5");
-  EXPECT_EQ(command.subs, R"({"a":{"recover":true}})");
-  EXPECT_EQ(command.headers, R"({"x":"y"})");
   EXPECT_EQ(command.flag, 1u);
 }
 
@@ -101,7 +99,7 @@ TEST(CentrifugeDecode, ReadsSubscribe) {
   EXPECT_EQ(command.offset, 18446744073709551615u);
   EXPECT_EQ(command.data, "[1]");
   EXPECT_EQ(command.delta, "fossil");
-  EXPECT_TRUE(command.is_recover && command.is_positioned && command.is_recoverable && command.is_join_leave);
+  EXPECT_TRUE(command.is_recover && command.is_join_leave);
   EXPECT_TRUE(command.has_tags_filter);
   EXPECT_EQ(command.flag, 3u);
   EXPECT_EQ(command.type, 1);
@@ -113,6 +111,18 @@ TEST(CentrifugeDecode, PassesDataOnByteForByte) {
   ASSERT_EQ(decoded.step, DecodeStep::command);
   EXPECT_EQ(decoded.command.data, data);
   EXPECT_EQ(decoded.command.channel, "c");
+}
+
+TEST(CentrifugeDecode, ADataThatIsTooDeepIsNoMalformedFrame) {
+  for (const int depth : {kJsonDepthMax, kJsonDepthMax + 1, 30'000}) {
+    const auto count = static_cast<std::size_t>(depth);
+    const std::string open = R"({"id":2,"publish":{"channel":"c","data":)" + std::string(count, '[');
+    const Decoded decoded(open + std::string(count, ']') + "}}");
+    ASSERT_EQ(decoded.step, DecodeStep::command) << depth;
+    EXPECT_EQ(decoded.command.id, 2u);
+    EXPECT_EQ(decoded.command.is_too_deep, depth > kJsonDepthMax) << depth;
+    EXPECT_TRUE(is_malformed(open + std::string(count - 1, ']') + "}}}")) << depth;
+  }
 }
 
 TEST(CentrifugeDecode, ReadsHistoryWithAndWithoutSince) {
@@ -144,10 +154,10 @@ TEST(CentrifugeDecode, ReadsTheOtherCommands) {
 }
 
 TEST(CentrifugeDecode, KeepsSeveralDecodedStringsAtOnce) {
-  const Decoded decoded(R"({"id":1,"connect":{"token":"t\u00e9","name":"n\"","version":"\ud83d\ude00"}})");
+  const Decoded decoded(R"({"id":1,"subscribe":{"token":"t\u00e9","channel":"n\"","epoch":"\ud83d\ude00"}})");
   EXPECT_EQ(decoded.command.token, "t\xC3\xA9");
-  EXPECT_EQ(decoded.command.name, "n\"");
-  EXPECT_EQ(decoded.command.version, "\xF0\x9F\x98\x80");
+  EXPECT_EQ(decoded.command.channel, "n\"");
+  EXPECT_EQ(decoded.command.epoch, "\xF0\x9F\x98\x80");
   EXPECT_TRUE(is_malformed(R"({"id":1,"subscribe":{"channel":"\ud800"}})"));
 }
 
@@ -158,13 +168,14 @@ TEST(CentrifugeDecode, IgnoresUnknownFieldsAndFieldsOfOtherCommands) {
   EXPECT_EQ(decoded.command.channel, "c");
 }
 
-TEST(CentrifugeDecode, CountsNullAsAbsent) {
+TEST(CentrifugeDecode, CountsNullAsAbsentButForData) {
   EXPECT_EQ(kind_of(R"({"id":null})"), CommandKind::pong);
   EXPECT_EQ(kind_of(R"({"id":1,"connect":null,"ping":{}})"), CommandKind::ping);
   EXPECT_TRUE(is_malformed(R"({"id":1,"connect":null})"));
   const Decoded decoded(R"({"id":1,"publish":{"channel":null,"data":null}})");
   EXPECT_EQ(decoded.step, DecodeStep::command);
-  EXPECT_TRUE(decoded.command.channel.empty() && decoded.command.data.empty());
+  EXPECT_TRUE(decoded.command.channel.empty());
+  EXPECT_EQ(decoded.command.data, "null");
 }
 
 TEST(CentrifugeDecode, TakesTheFirstRequestInTheProtocolsOrder) {
@@ -173,7 +184,8 @@ TEST(CentrifugeDecode, TakesTheFirstRequestInTheProtocolsOrder) {
   EXPECT_EQ(kind_of(R"({"id":1,"send":{},"rpc":{}})"), CommandKind::rpc);
   const Decoded decoded(R"({"id":1,"publish":{"channel":"p","data":1},"subscribe":{"token":"t"}})");
   EXPECT_EQ(decoded.command.kind, CommandKind::subscribe);
-  EXPECT_TRUE(decoded.command.channel.empty() && decoded.command.data.empty());
+  EXPECT_TRUE(decoded.command.channel.empty());
+  EXPECT_EQ(decoded.command.data, "null");
 }
 
 TEST(CentrifugeDecode, LetsTheLastDuplicateWin) {
@@ -257,10 +269,9 @@ TEST(CentrifugeEncode, WritesConnect) {
             }),
             R"({"id":1,"connect":{"client":"c-1","version":"1.0.0","ping":25,"pong":true}})");
   EXPECT_EQ(encoded([](auto& out) {
-              codec().encode_connect(
-                  out, 1, {.client = "c", .version = "v", .data = "{\n}", .session = "s", .node = "n"});
+              codec().encode_connect(out, 1, {.client = "c", .version = "v", .data = "{\n}"});
             }),
-            R"({"id":1,"connect":{"client":"c","version":"v","data":{},"session":"s","node":"n"}})");
+            R"({"id":1,"connect":{"client":"c","version":"v","data":{}}})");
 }
 
 TEST(CentrifugeEncode, WritesSubscribe) {
@@ -328,7 +339,7 @@ TEST(CentrifugeEncode, WritesPublications) {
                          .epoch = "ep"}),
             R"({"data":2,"info":{"user":"u","client":"c"},"offset":2,"tags":{"lang":"en"}})");
   EXPECT_EQ(publication({.data = std::string_view("\0\xff", 2), .is_json = false}),
-            R"({"data":{"b64":"AP8="}})");
+            R"({"data":{"b64":"AP8="},"binary":true})");
 }
 
 TEST(CentrifugeEncode, TellsWhereThePublicationLiesInItsPush) {

@@ -204,7 +204,37 @@ TEST(JsonSpan, LimitsNestingOnEveryWayOfReading) {
   EXPECT_FALSE(is_json(nested(kJsonDepthMax + 1)));
   EXPECT_FALSE(walk_is_json(nested(kJsonDepthMax + 1)));
   EXPECT_FALSE(is_json(std::string(1 << 20, '[')));
-  EXPECT_FALSE(reader_accepts<JsonArrayReader>("[" + nested(kJsonDepthMax) + "]"));
+  EXPECT_TRUE(reader_accepts<JsonArrayReader>("[" + nested(kJsonDepthMax) + "]"))
+      << "what it comes in does not count";
+}
+
+TEST(JsonSpan, TellsADeepValueFromABrokenOne) {
+  const auto nest = [](std::size_t depth, std::string_view open, std::string_view middle,
+                       std::string_view close) {
+    std::string text;
+    for (std::size_t i = 0; i < depth; ++i) text.append(open);
+    text.append(middle);
+    for (std::size_t i = 0; i < depth; ++i) text.append(close);
+    return text;
+  };
+  for (const std::size_t depth : {std::size_t{65}, std::size_t{100'000}}) {
+    for (const std::string& text :
+         {nest(depth, "[", "", "]"), nest(depth, "[ 1 ,", " 2 ", ",\n3]"), nest(depth, "{\"a\" :", "{}", "}"),
+          nest(depth, "{\"a\":[", "\"x\"", "],\"b\":{}}"), nest(depth, "[[],{},", "null", ",true]")}) {
+      EXPECT_EQ(check_json(text), JsonCheck::too_deep);
+      EXPECT_EQ(check_json(text + " "), JsonCheck::too_deep);
+      EXPECT_EQ(check_json(text + "x"), JsonCheck::malformed);
+      EXPECT_EQ(check_json(text.substr(0, text.size() - 1)), JsonCheck::malformed);
+    }
+    for (const std::string& text :
+         {nest(depth, "[", "", "}"), nest(depth, "{", "", "}"), nest(depth, "{\"a\"", "1", "}"),
+          nest(depth, "[", "1,", "]"), nest(depth, "[", "01", "]"), nest(depth, "[,", "1", "]"),
+          nest(depth, "{\"a\":", "1,", "}"), nest(depth, "[", "1", " ]]")}) {
+      EXPECT_EQ(check_json(text), JsonCheck::malformed) << text.substr(0, 10);
+    }
+  }
+  EXPECT_EQ(check_json("1"), JsonCheck::ok);
+  EXPECT_EQ(check_json(""), JsonCheck::malformed);
 }
 
 TEST(JsonSpan, FindsSpecialBytesAtEveryPlaceOfARun) {

@@ -49,8 +49,9 @@ TEST(PositionToken, RefusesAnythingElse) {
     EXPECT_FALSE(parse_position_token(token, parts)) << token;
     EXPECT_TRUE(parts.empty());
   }
-  EXPECT_TRUE(parse_position_token(std::string(kTokenEpochBytesMax, 'e') + ":1", parts));
-  EXPECT_FALSE(parse_position_token(std::string(kTokenEpochBytesMax + 1, 'e') + ":1", parts));
+  std::string longest(kTokenEpochBytesMax, 'e');
+  EXPECT_TRUE(parse_position_token(longest + ":1", parts));
+  EXPECT_FALSE(parse_position_token(longest + "e:1", parts));
 }
 
 TEST(PositionToken, WritesWhatItReads) {

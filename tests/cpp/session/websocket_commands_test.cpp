@@ -3,6 +3,7 @@
 #include <string>
 #include <vector>
 
+#include "protocol/json_span.hpp"
 #include "session/session_clients.hpp"
 
 namespace carillon::testing {
@@ -46,6 +47,42 @@ TEST(WebSocketPublish, BinaryFromElsewhereComesAsBase64) {
   world.publish("a", std::string("\0\xff", 2), {}, ContentType::binary);
   world.run();
   EXPECT_EQ(client.pushes_of("a", "pub")[0]["data"], Json::parse(R"({"b64":"AP8="})"));
+  EXPECT_EQ(client.pushes_of("a", "pub")[0]["binary"], true);
+}
+
+TEST(WebSocketPublish, NullFalseZeroAndTheEmptyTextArePublished) {
+  World world;
+  WsClient client(world);
+  client.connect();
+  client.subscribe("a");
+  const std::vector<Json> values{nullptr, false, 0, ""};
+  for (const Json& value : values) {
+    EXPECT_TRUE(client.command("publish", {{"channel", "a"}, {"data", value}}).contains("publish")) << value;
+  }
+  EXPECT_EQ(error_of(client.command("publish", {{"channel", "a"}})), 107U) << "no data at all";
+  std::vector<Json> got;
+  for (const Json& push : client.pushes_of("a", "pub")) got.push_back(push["data"]);
+  EXPECT_EQ(got, values);
+}
+
+TEST(WebSocketPublish, WhatIsTooDeepIsRefusedWithoutHarmToTheConnection) {
+  World world;
+  WsClient client(world);
+  client.connect();
+  client.subscribe("a");
+  const auto nested = [](int depth) {
+    Json value = 1;
+    for (int i = 0; i < depth; ++i) value = Json::array({value});
+    return value;
+  };
+  const Json refused = client.command("publish", {{"channel", "a"}, {"data", nested(kJsonDepthMax + 1)}});
+  EXPECT_EQ(error_of(refused), 107U);
+  EXPECT_NE(refused["error"]["message"].get<std::string>().find("64"), std::string::npos);
+  EXPECT_EQ(error_of(client.command("rpc", {{"method", "carillon.inbox"}, {"data", nested(70)}})), 107U);
+  const Json deepest = nested(kJsonDepthMax);
+  EXPECT_TRUE(client.command("publish", {{"channel", "a"}, {"data", deepest}}).contains("publish"));
+  ASSERT_EQ(client.pushes_of("a", "pub").size(), 1U);
+  EXPECT_EQ(client.pushes_of("a", "pub")[0]["data"], deepest);
 }
 
 TEST(WebSocketPresence, CountsConnectionsAndUsersAndIsRemovedOnClose) {

@@ -59,7 +59,7 @@ async def test_publish(serve: Callable[..., Server]) -> None:
         assert (await client.post("/api/publish", content=raw)).json()["result"]["offset"] == 3
         pushes = await ws.publications(3)
         assert pushes[0]["data"] == {"t": "hé"}
-        assert pushes[1] == {"data": {"b64": "AAH/"}, "offset": 2, "tags": {"a": "b"}}
+        assert pushes[1] == {"data": {"b64": "AAH/"}, "binary": True, "offset": 2, "tags": {"a": "b"}}
         assert pushes[2] == {"data": "gone"}
         last = await asyncio.wait_for(ws.socket.recv(), 5)
         assert last == (
@@ -164,7 +164,7 @@ async def test_requests_that_are_wrong(serve: Callable[..., Server]) -> None:
         assert await error_code(client, "publish", data=1) == 107
         assert await error_code(client, "publish", channel="", data=1) == 107
         assert await error_code(client, "publish", channel="c") == 107
-        assert "channel or data" in (await call(client, "publish", chanel="c", data=1))["error"]["message"]
+        assert "channel is missing" in (await call(client, "publish", chanel="c", data=1))["error"]["message"]
         assert await error_code(client, "publish", channel="c", b64data="not base64!") == 107
         assert await error_code(client, "publish", channel="a\nb", data=1) == 107
         assert await error_code(client, "broadcast", channels=[], data=1) == 107
