@@ -28,7 +28,7 @@ using asio::ip::tcp;
 
 namespace {
 constexpr int kAcceptsPerEvent = 256;
-constexpr auto kPauseWithoutDescriptors = std::chrono::milliseconds(10);
+constexpr auto kPauseAfterErrors = std::chrono::milliseconds(10);
 constexpr int kTurnedAwayPerPause = 1'024;
 constexpr std::size_t kReserve = 32;
 
@@ -195,9 +195,11 @@ void Listener::accept_waiting() {
     admission_.give_back();
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
       refuse_waiting();
-      return pause(kPauseWithoutDescriptors);
+      return pause(kPauseAfterErrors);
     }
     if (errno == EAGAIN || errno == EWOULDBLOCK) break;
+    // The newcomer has gone again; any other error may be there to stay, and nobody is to spin for it.
+    if (errno != ECONNABORTED && errno != EINTR) return pause(kPauseAfterErrors);
   }
   wait();
 }

@@ -25,8 +25,9 @@ struct Connection {
   Millis scheduled_ms = kNoDeadline;  // when the wheel will look at it
   Millis until_ms = 0;                // of the first of these three that holds: lingering, leaving, handshake
   bool is_reading_paused = false;
-  bool is_read_queued = false;   // more is waiting in the socket than one turn reads
-  bool has_unread = false;       // the socket became readable while reading was paused
+  bool is_read_queued = false;   // stands among those to be read
+  bool has_unread = false;       // the socket has more to read
+  bool has_input_aside = false;  // the session has: its time was over
   bool has_hangup = false;       // the peer has closed its end: what it sent before is read first
   bool has_peer_closed = false;  // and has been read
   bool is_handshaking = false;   // counts among the handshakes, at the longest until then

@@ -21,6 +21,7 @@ EventLoop::EventLoop(std::uint32_t index, LoopShared& shared, Sockets& sockets, 
                      TurnLimits turn_limits, Millis tick_ms, std::function<void()> wake)
     : shared_(shared),
       sockets_(sockets),
+      machine_(machine),
       clock_(machine),
       shard_(index, turn_limits, clock_, std::move(wake)),
       output_(shard_),
@@ -45,38 +46,38 @@ SessionContext& EventLoop::context_of(const Entrance& entrance) {
 // ---- a turn
 
 void EventLoop::turn() {
-  clock_.refresh();
-  if (is_reading_ && !is_stopping_) read_ready();  // else it would wait for one more turn of a large fan-out
+  if (is_reading_ && !is_stopping_) {
+    read_ready();  // else it would wait for one more turn of a large fan-out
+  } else {
+    clock_.refresh();
+  }
   end_turn();
   tick_if_all_is_seen();
 }
 
 void EventLoop::take_events() {
-  if (is_reading_) {
-    clock_.refresh();
-    if (read_ready() > 0) end_turn();
-  } else {
-    end_turn();
-  }
+  if (!is_reading_ || read_ready() > 0) end_turn();
   tick_if_all_is_seen();
 }
 
 std::size_t EventLoop::read_ready() {
-  // Handshakes cost much more than deliveries: in a storm of them the others are not to wait for all of
-  // these.
-  const Millis until_ms = clock_.now_ms() + shared_.limits.read_ms_per_turn;
+  clock_.refresh();
+  const std::int64_t until_ns = (clock_.now_ms() + shared_.limits.read_ms_per_turn) * 1'000'000;
   std::array<SocketEvent, kEventsPerCall> events;
   std::size_t seen = 0;
   bool is_more_there = true;
-  do {
+  while (is_more_there && seen < kEventsPerTurn) {
     const std::size_t found = sockets_.take_events(events);
     for (std::size_t i = 0; i < found; ++i) on_event(events[i]);
     seen += found;
     is_more_there = found == kEventsPerCall;
-    clock_.refresh();
-  } while (is_more_there && seen < kEventsPerTurn && clock_.now_ms() < until_ms);
+  }
   unseen_ -= is_more_there ? std::min(unseen_, seen) : unseen_;
-  return seen;
+  if (unseen_ == 0 && !unread_) unread_ = read_queue_.size();
+  const std::size_t read = read_queued(until_ns);
+  if (unread_) *unread_ -= std::min(*unread_, read);
+  clock_.refresh();
+  return seen + read;
 }
 
 void EventLoop::on_event(const SocketEvent& event) {
@@ -94,16 +95,52 @@ void EventLoop::on_event(const SocketEvent& event) {
     }
   }
   if (event.is_hung_up) connection.has_hangup = true;
-  if (event.is_readable || event.is_hung_up) {
-    if (connection.is_reading_paused) {
-      connection.has_unread = true;
-      if (event.is_hung_up) {  // what is unsent leaves first, then nobody is there any more
-        connection.has_peer_closed = connection.is_close_wanted = true;
-        settle_later(connection);
-      }
-    } else {
-      read(connection);
-    }
+  if (!event.is_readable && !event.is_hung_up) return;
+  connection.has_unread = true;
+  if (!connection.is_reading_paused) return read_later(connection);
+  if (!event.is_hung_up || connection.has_input_aside) return;
+  connection.has_peer_closed = connection.is_close_wanted = true;  // what is unsent leaves first
+  settle_later(connection);
+}
+
+void EventLoop::read_later(Connection& connection) {
+  if (std::exchange(connection.is_read_queued, true)) return;
+  read_queue_.push_back(&connection);
+}
+
+std::size_t EventLoop::read_queued(std::int64_t until_ns) {
+  // Each connection gets an even share of what is left of the turn's time. A handshake or a message full of
+  // commands costs much more than a delivery: nobody is to wait for all that the others have sent.
+  reading_.clear();
+  reading_.swap(read_queue_);
+  std::size_t next = 0;
+  while (next < reading_.size()) {
+    const std::int64_t now_ns = machine_.now_ns();
+    if (next > 0 && now_ns >= until_ns) break;  // one at least, so that it goes on
+    const auto waiting = static_cast<std::int64_t>(reading_.size() - next);
+    time_until_ns_ = now_ns + std::max<std::int64_t>(1, (until_ns - now_ns) / waiting);
+    Connection& connection = *reading_[next++];
+    connection.is_read_queued = false;
+    if (!connection.is_gone) read_one(connection);
+  }
+  time_until_ns_ = 0;
+  const auto rest = reading_.begin() + static_cast<std::ptrdiff_t>(next);
+  const auto end =
+      std::remove_if(rest, reading_.end(), [](const Connection* connection) { return connection->is_gone; });
+  read_queue_.insert(read_queue_.begin(), rest, end);
+  return next;
+}
+
+void EventLoop::read_one(Connection& connection) {
+  // What the session has put aside comes first: the end of the connection must not overtake it.
+  if (std::exchange(connection.has_input_aside, false)) {
+    if (!connection.is_lingering) connection.outlet.session->read_on();
+  } else if (!connection.is_reading_paused && std::exchange(connection.has_unread, false)) {
+    read(connection);
+  }
+  if (connection.is_gone) return;
+  if (connection.has_input_aside || (connection.has_unread && !connection.is_reading_paused)) {
+    read_later(connection);
   }
 }
 
@@ -124,31 +161,11 @@ void EventLoop::read(Connection& connection) {
   }
   // A full buffer was not all there is, and behind a hang-up stands the end: it is asked again, after the
   // others.
-  const bool has_more = connection.has_hangup || static_cast<std::size_t>(count) == buffer_.size();
-  if (has_more && !connection.is_gone) read_later(connection);
-}
-
-void EventLoop::read_later(Connection& connection) {
-  if (std::exchange(connection.is_read_queued, true)) return;
-  read_queue_.push_back(&connection);
-}
-
-void EventLoop::read_queued() {
-  std::vector<Connection*> queue;
-  queue.swap(read_queue_);
-  for (Connection* connection : queue) {
-    connection->is_read_queued = false;
-    if (connection->is_gone) continue;
-    if (connection->is_reading_paused) {
-      connection->has_unread = true;
-    } else {
-      read(*connection);
-    }
-  }
+  if (connection.has_hangup || static_cast<std::size_t>(count) == buffer_.size())
+    connection.has_unread = true;
 }
 
 void EventLoop::end_turn() {
-  if (is_reading_) read_queued();
   shard_.turn();
   if (is_stopping_) return output_.clear();  // everything is closed: nothing may begin any more
   finishing_.swap(output_.finishing());
@@ -216,8 +233,11 @@ void EventLoop::settle() {
   }
   settling_.resize(kept);
   replaced_.clear();
-  for (const auto& connection : graveyard_) sockets_.close(connection->outlet.descriptor);
-  graveyard_.clear();
+  std::erase_if(graveyard_, [this](const auto& connection) {
+    if (connection->outlet.last_slice != nullptr) return false;  // slices of the next flush point at it
+    sockets_.close(connection->outlet.descriptor);
+    return true;
+  });
 }
 
 // ---- ends
@@ -245,8 +265,10 @@ void EventLoop::drop(Connection& connection) {
   set_kernel_bytes(connection, 0);
   if (!connection.is_lingering) connection.session->let_go();
   wheel_.remove(connection);
-  std::erase(read_queue_, &connection);
+  if (connection.is_read_queued) std::erase(read_queue_, &connection);
   refusals_.remove(connection);
+  // Closing alone would not end its events: a forked child, or the next process, may hold the socket, too.
+  sockets_.unwatch(connection);
   // The descriptor stays open until the turn is over: its number must not be given to another connection
   // before.
   const std::uint32_t index = connection.index;
@@ -282,6 +304,7 @@ void EventLoop::stalled(Connection& connection) {
 }
 
 bool EventLoop::cut(std::string_view client) {
+  if (client.empty()) return false;  // connections that are no clients yet, or have no id, are named so
   bool is_here = false;
   for (const auto& connection : connections_) {
     if (connection->is_gone || connection->outlet.session->client_id() != client) continue;

@@ -84,7 +84,8 @@ class EventLoop final : private ConnectionHost {
   void take_events();
   /// To be called every `tick_ms`: meets deadlines, once everything that came before has been read.
   void tick();
-  /// The first part of a turn: reads what has come, for limits.read_ms_per_turn. Returns how many events.
+  /// The first part of a turn: reads what has come, for limits.read_ms_per_turn, each connection for its
+  /// share of that. Returns how much there was: events, and reads.
   std::size_t read_ready();
   /// Is there something to do at once: turn()?
   [[nodiscard]] bool has_work();
@@ -138,13 +139,16 @@ class EventLoop final : private ConnectionHost {
   void close(Outlet& outlet) override;
   void replace(Outlet& outlet, std::unique_ptr<Session> successor) override;
   void pause_reading(Outlet& outlet, bool is_paused) override;
+  [[nodiscard]] bool is_time_over() const override { return machine_.now_ns() >= time_until_ns_; }
+  void read_on_later(Outlet& outlet) override;
   void reschedule(Outlet& outlet) override;
   void end_handshake(Outlet& outlet) override;
   [[nodiscard]] std::string peer(const Outlet& outlet) const override;
 
   void on_event(const SocketEvent& event);
+  std::size_t read_queued(std::int64_t until_ns);
+  void read_one(Connection& connection);
   void read(Connection& connection);
-  void read_queued();
   void read_later(Connection& connection);
   void end_turn();
   void flush();
@@ -167,6 +171,7 @@ class EventLoop final : private ConnectionHost {
   LoopShared& shared_;
   Sockets& sockets_;
   Flush* flush_ = nullptr;
+  const Clock& machine_;
   TurnClock clock_;
   SessionCounters counters_;
   Shard shard_;
@@ -179,12 +184,16 @@ class EventLoop final : private ConnectionHost {
   std::vector<std::unique_ptr<Session>> replaced_;
   std::size_t next_measured_ = 0;  // of the connections
   std::vector<Connection*> settling_;
-  std::vector<Connection*> read_queue_;
+  std::vector<Connection*> read_queue_;  // the first one has waited longest
+  std::vector<Connection*> reading_;     // of those, in this turn
+  std::int64_t time_until_ns_ = 0;       // of the session that is read; in the past while none is
   std::vector<Connection*> due_;
   std::vector<Session*> finishing_;
   Refusals refusals_;
   FlushReport report_;
-  std::size_t unseen_ = 0;  // while a tick waits: so many connections may be ready and not looked at yet
+  // While a tick waits: so many connections may be ready and not looked at yet, then so many not read.
+  std::size_t unseen_ = 0;
+  std::optional<std::size_t> unread_;
   bool is_tick_waiting_ = false;
   bool is_reading_ = true;
   bool is_stopping_ = false;

@@ -63,7 +63,13 @@ void EventLoop::replace(Outlet& outlet, std::unique_ptr<Session> successor) {
 void EventLoop::pause_reading(Outlet& outlet, bool is_paused) {
   Connection& connection = connection_of(outlet);
   connection.is_reading_paused = is_paused;
-  if (!is_paused && std::exchange(connection.has_unread, false)) read_later(connection);
+  if (!is_paused && connection.has_unread) read_later(connection);
+}
+
+void EventLoop::read_on_later(Outlet& outlet) {
+  Connection& connection = connection_of(outlet);
+  connection.has_input_aside = true;
+  read_later(connection);
 }
 
 void EventLoop::reschedule(Outlet& outlet) {
@@ -86,14 +92,18 @@ std::string EventLoop::peer(const Outlet& outlet) const {
 // ---- time
 
 void EventLoop::tick() {
-  if (!std::exchange(is_tick_waiting_, true)) unseen_ = connections_.size();
+  if (!std::exchange(is_tick_waiting_, true)) {
+    unseen_ = connections_.size();
+    unread_.reset();
+  }
   take_events();
 }
 
 void EventLoop::tick_if_all_is_seen() {
   // What came in time may wait in a socket behind more events than one turn takes: deadlines are judged when
   // every connection that was ready at the tick has been read.
-  if (!is_tick_waiting_ || unseen_ > 0 || is_stopping_ || !is_reading_) return;
+  const bool is_all_read = unseen_ == 0 && unread_ == std::size_t{0};
+  if (!is_tick_waiting_ || !is_all_read || is_stopping_ || !is_reading_) return;
   is_tick_waiting_ = false;
   measure_some();
   meet_deadlines();

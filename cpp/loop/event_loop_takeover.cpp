@@ -54,7 +54,6 @@ void EventLoop::give_away_saved() {
   for (std::size_t i = connections_.size(); i > 0; --i) {  // backwards: the last one moves to where one goes
     Connection& connection = *connections_[i - 1];
     if (!connection.is_saved) continue;
-    sockets_.unwatch(connection);  // the other process holds the socket: closing it would not end its events
     connection.session->give_away();
     drop(connection);
   }
@@ -90,6 +89,7 @@ Connection* EventLoop::restore(const ConnectionState& state, int descriptor, Ent
   }
   wheel_.schedule(place, deadline_of(place));
   if (place.is_close_wanted) settle_later(place);
+  read_on_later(outlet);  // its time may have been over when it was written down
   return &place;
 }
 

@@ -24,8 +24,9 @@ bool Flush::flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) {
       return false;
     }
     if (sent > 0) outlet.progress_ms = now_ms;
-    outlet.rest_sent += static_cast<std::uint32_t>(sent);
-    if (static_cast<std::size_t>(sent) < rest.size()) return false;
+    const bool is_short = static_cast<std::size_t>(sent) < rest.size();
+    outlet.count_rest_sent(static_cast<std::size_t>(sent));
+    if (is_short) return false;
   }
   outlet.rest.reset();
   outlet.rest_sent = 0;

@@ -429,6 +429,7 @@ std::vector<std::string> Server::connections() {
 bool Server::disconnect(const std::string& client, std::uint16_t code, const std::string& reason) {
   const std::lock_guard lifecycle(lifecycle_mutex_);
   if (!is_running_) return false;
+  if (client.empty()) return false;  // connections that are no clients yet, or have no id, are named so
   std::atomic<bool> is_found{false};
   network_->gateway.for_each_session([&](Session& session) {
     if (session.client_id() != client) return;

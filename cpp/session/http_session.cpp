@@ -111,7 +111,7 @@ std::optional<SessionState::Kind> HttpSession::save_kind() const {
 void HttpSession::on_bytes(std::span<char> bytes) {
   if (state_ == State::ending) return;
   const std::string_view text(bytes.data(), bytes.size());
-  state_ == State::reading ? read(text) : on_bytes_ahead(text);
+  state_ == State::reading && !is_yielding_ ? read(text) : on_bytes_ahead(text);
 }
 
 void HttpSession::read(std::string_view bytes) {
@@ -139,9 +139,19 @@ void HttpSession::read(std::string_view bytes) {
     unread_ = bytes;
     context_.counters.requests.fetch_add(1, std::memory_order_relaxed);
     handle(request);
+    if (state_ == State::reading && !bytes.empty() && context_.host.is_time_over()) {
+      is_yielding_ = true;  // others have sent something, too
+      context_.host.read_on_later(outlet_);
+      break;
+    }
   }
   is_in_read_ = false;
-  if (state_ == State::answering && !bytes.empty()) on_bytes_ahead(bytes);
+  if ((state_ == State::answering || is_yielding_) && !bytes.empty()) on_bytes_ahead(bytes);
+}
+
+void HttpSession::read_on() {
+  is_yielding_ = false;
+  if (state_ == State::reading) read_ahead();
 }
 
 void HttpSession::on_bytes_ahead(std::string_view bytes) {
@@ -153,10 +163,10 @@ void HttpSession::on_bytes_ahead(std::string_view bytes) {
   }
 }
 
-void HttpSession::read_on() {
+void HttpSession::read_ahead() {
   const std::unique_ptr<std::string> ahead = std::move(ahead_);
   if (ahead) read(*ahead);
-  if (is_reading_paused_ && state_ == State::reading) {
+  if (is_reading_paused_ && state_ == State::reading && !is_yielding_) {
     is_reading_paused_ = false;
     context_.host.pause_reading(outlet_, false);
   }
@@ -195,7 +205,7 @@ void HttpSession::handle(const HttpRequest& request) {
     if (!is_sse) return respond(unavailable());
   }
   if (is_leaving_ && !is_over_limit_) log_refusal_of(*target, is_sse ? 200 : 503, "shutdown");
-  if (is_sse && (is_over_limit_ || is_leaving_)) return send_away();
+  if (is_sse && (is_over_limit_ || is_leaving_)) return send_away(Transport::sse);
   if (request.method == "OPTIONS") return preflight(request);
   if (target->path == "/health") return respond(health());
 
@@ -266,6 +276,12 @@ void HttpSession::ask_next() {
     const PlainRequest& request = admission_->request;
     if (admission_->asked > request.channels.size()) {
       const std::unique_ptr<Admission> admitted = std::move(admission_);
+      if (is_leaving_) {  // it was asked to go while a hook took its time
+        const bool is_sse = admitted->transport == Transport::sse;
+        log_refusal(admitted->transport, request.identity.user, request.claimed_user, is_sse ? 200 : 503,
+                    "shutdown");
+        return send_away(admitted->transport);
+      }
       return admitted->then(std::move(admitted->request));
     }
     Question question;
@@ -306,7 +322,7 @@ void HttpSession::on_verdict(const Verdict& verdict) {
     const bool is_sse = transport == Transport::sse;
     log_refusal(transport, request.identity.user, request.claimed_user, is_sse ? 200 : 503, reason);
     admission_.reset();
-    return is_sse ? send_away() : respond(unavailable());
+    return send_away(transport);
   }
   if (reason.empty()) {
     reason = asked == 0
@@ -423,6 +439,13 @@ void HttpSession::await_departure() {
   outlet_.wants_empty_notice = true;
 }
 
+void HttpSession::send_away(Transport transport) {
+  if (transport != Transport::sse) return respond(unavailable());
+  std::string goodbye;
+  append_sse_come_back(goodbye, context_, cors_);
+  end(goodbye);
+}
+
 void HttpSession::refuse(int status, std::string_view message, bool is_final) {
   if (state_ == State::reading) state_ = State::answering;
   if (is_final) {  // no request could be read: nothing is known of it
@@ -444,12 +467,6 @@ void HttpSession::log_refusal_of(const HttpTarget& target, int status, std::stri
   }
 }
 
-void HttpSession::send_away() {
-  std::string goodbye;
-  append_sse_come_back(goodbye, context_, cors_);
-  end(goodbye);
-}
-
 void HttpSession::end(std::string_view bytes) {
   context_.host.end_handshake(outlet_);
   context_.output.add(outlet_, bytes);
@@ -463,7 +480,7 @@ void HttpSession::answered() {
   state_ = State::reading;
   due_ms_ = context_.clock.now_ms() + context_.limits.keepalive_timeout_ms;
   context_.host.reschedule(outlet_);
-  if (!is_in_read_) read_on();  // within read() the loop goes on by itself
+  if (!is_in_read_) read_ahead();  // within read() the loop goes on by itself
 }
 
 void HttpSession::on_outlet_empty() {
@@ -495,7 +512,7 @@ void HttpSession::on_closed() {
 void HttpSession::drain() {
   is_leaving_ = true;
   if (poll_) return poll_->expire();
-  if (state_ == State::reading && !reader_) end({});
+  if (state_ == State::reading && !reader_ && !is_yielding_) end({});
 }
 
 void HttpSession::disconnect(std::uint16_t /*code*/, std::string_view /*reason*/) { end({}); }

@@ -21,6 +21,7 @@ class HttpSession final : public Session {
   ~HttpSession() override;
 
   void on_bytes(std::span<char> bytes) override;
+  void read_on() override;
   void on_outlet_empty() override;
   void finish_turn() override;
   [[nodiscard]] Millis deadline() const override;
@@ -52,16 +53,16 @@ class HttpSession final : public Session {
   void respond(const HttpResponse& response);
   void await_departure();
   void hand_over(std::unique_ptr<Session> successor);
+  /// In the way that makes a client of the transport come back by itself.
+  void send_away(Transport transport);
   void refuse(int status, std::string_view text, bool is_final);
   /// The web page may not come here.
   void refuse_page(const HttpTarget& target, int status, std::string_view message);
   /// In the access log, if it is a client that was refused.
   void log_refusal_of(const HttpTarget& target, int status, std::string_view message);
-  /// On `/sse`: EventSource comes back later, by itself.
-  void send_away();
   void end(std::string_view bytes);
   void answered();
-  void read_on();
+  void read_ahead();
   void on_bytes_ahead(std::string_view bytes);
   [[nodiscard]] HttpResponse unavailable() const;
   [[nodiscard]] HttpResponse health() const;
@@ -84,6 +85,7 @@ class HttpSession final : public Session {
   bool is_head_ = false;
   bool is_reading_paused_ = false;
   bool is_in_read_ = false;
+  bool is_yielding_ = false;        // what was read waits for read_on(): the turn's time was over
   bool is_answer_leaving_ = false;  // the next request waits until it has left
   std::string_view unread_;         // behind the request that is being handled
   const bool is_over_limit_;

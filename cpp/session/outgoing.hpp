@@ -37,14 +37,22 @@ struct Outlet {
   bool is_clogged = false;          ///< waits until the socket can be written to; nothing is staged meanwhile
   bool wants_empty_notice = false;  ///< Session::on_outlet_empty after a flush that took everything
   bool is_closing = false;          ///< no further slices; closed once empty
-  std::uint32_t rest_sent = 0;
-  std::size_t own_bytes = 0;  ///< the session's own bytes in this turn
-  Millis progress_ms = 0;     ///< when the kernel last took something while clogged
+  std::size_t rest_sent = 0;        ///< bytes at the front of the rest that have left
+  std::size_t own_bytes = 0;        ///< the session's own bytes in this turn
+  Millis progress_ms = 0;           ///< when the kernel last took something while clogged
   std::unique_ptr<std::string>
       rest;  ///< the end of a cut frame, and replies behind it: leaves before anything else
 
   /// The session's own bytes that have not left yet.
   [[nodiscard]] std::size_t pending_bytes() const { return own_bytes + rest_view().size(); }
+  /// So many more bytes of the rest have left. Their memory is given back once they are half of it: while an
+  /// outlet is never quite empty, what was sent would only grow.
+  void count_rest_sent(std::size_t bytes) {
+    rest_sent += bytes;
+    if (rest_sent < rest->size() - rest_sent) return;
+    rest->erase(0, rest_sent);
+    rest_sent = 0;
+  }
   [[nodiscard]] std::string_view rest_view() const {
     return rest ? std::string_view(*rest).substr(rest_sent) : std::string_view();
   }

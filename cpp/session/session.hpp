@@ -43,6 +43,11 @@ class ConnectionHost {
   virtual void replace(Outlet& outlet, std::unique_ptr<Session> successor) = 0;
   /// Reading stops, and goes on.
   virtual void pause_reading(Outlet& outlet, bool is_paused) = 0;
+  /// Has this turn given the session its time? Then it puts the rest of its input aside and calls
+  /// read_on_later().
+  [[nodiscard]] virtual bool is_time_over() const = 0;
+  /// Session::read_on() in the next turn, before anything more is read from the connection.
+  virtual void read_on_later(Outlet& outlet) = 0;
   /// Session::deadline() has changed.
   virtual void reschedule(Outlet& outlet) = 0;
   /// The client is let in, or refused: its handshake is over. May be told again.
@@ -136,6 +141,8 @@ class Session : public Sink {
 
   /// Bytes from the peer; may be changed in place. They live for the call.
   virtual void on_bytes(std::span<char> bytes) = 0;
+  /// Goes on with input that it has put aside; nothing may be there any more.
+  virtual void read_on() {}
   /// The outlet has sent everything, after it was clogged or because wants_empty_notice was set.
   virtual void on_outlet_empty() = 0;
   /// Asked for with TurnOutput::finish_later: all batches of the turn are staged, the flush is next.

@@ -88,8 +88,12 @@ bool WebSocketSession::waits_for_answers() const { return phase_ == Phase::conne
 
 bool WebSocketSession::must_wait() {
   if (waits_for_answers()) return true;  // while connecting nothing is looked at: it is not known who asks
-  if (outlet_.pending_bytes() <= static_cast<std::size_t>(context_.limits.backlog_bytes)) return false;
-  outlet_.wants_empty_notice = true;  // the client must read first
+  if (outlet_.pending_bytes() > static_cast<std::size_t>(context_.limits.backlog_bytes)) {
+    outlet_.wants_empty_notice = true;  // the client must read first
+    return true;
+  }
+  if (!context_.host.is_time_over()) return false;
+  context_.host.read_on_later(outlet_);  // others have sent something, too
   return true;
 }
 

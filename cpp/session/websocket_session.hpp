@@ -32,6 +32,7 @@ class WebSocketSession final : public Session {
   ~WebSocketSession() override;
 
   void on_bytes(std::span<char> bytes) override;
+  void read_on() override { go_on(); }
   void on_outlet_empty() override;
   [[nodiscard]] Millis deadline() const override;
   void on_deadline(Millis now_ms) override;

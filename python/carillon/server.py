@@ -511,8 +511,9 @@ class Server(HookDecorators, FanOutMethods):
             Whether it was there.
 
         Raises:
-            ValueError: The code or the reason is outside of these.
+            ValueError: The id is empty, or the code or the reason is outside of these.
         """
+        _check_client(client)
         _check_close(code, reason)
         return self._running().disconnect(client, code, reason)
 
@@ -524,7 +525,11 @@ class Server(HookDecorators, FanOutMethods):
 
         Returns:
             Whether it was there.
+
+        Raises:
+            ValueError: The id is empty.
         """
+        _check_client(client)
         return self._running().cut(client)
 
     def stats(self) -> dict[str, Any]:
@@ -625,6 +630,12 @@ class Server(HookDecorators, FanOutMethods):
         return AddressInUse(
             errno.EADDRINUSE, f"{address} is taken {cause}, choose another port, or port 0 for any"
         )
+
+
+def _check_client(client: str) -> None:
+    """Raises ValueError: connections without an id (polls, handshakes) are not to be named together."""
+    if not client:
+        raise ValueError("client: '' is no id of a connection; take one of server.connections()")
 
 
 def _check_close(code: int, reason: str) -> None:

@@ -41,3 +41,9 @@ async def test_a_stream_is_cut_by_its_id(
         carillon_cut(one)
         carillon_server.publish("c", 3)
         assert (await subscription.next(5)).json() == 3
+
+
+def test_connections_without_an_id_are_not_named_together(carillon_server: carillon.Server) -> None:
+    for end in (carillon_server.cut, carillon_server.disconnect):
+        with pytest.raises(ValueError, match="client: '' is no id"):
+            end("")

@@ -1,5 +1,7 @@
 #include "session/fake_sockets.hpp"
 
+#include <gtest/gtest.h>
+
 #include <algorithm>
 #include <cerrno>
 #include <utility>
@@ -33,6 +35,11 @@ std::size_t FakeSockets::take_events(std::span<SocketEvent> events) {
     first_ = (first_ + 1) % count;
     FakeSocket& socket = network_.sockets.at(watched_[first_]);
     if (!socket.has_event()) continue;
+    if (socket.connection == nullptr) {
+      ADD_FAILURE() << "an event of a connection that is gone";
+      socket.has_news = socket.is_full = false;
+      continue;
+    }
     socket.has_news = false;
     socket.is_full = socket.is_full && socket.kernel.room == 0;
     events[found++] = {.connection = socket.connection,
@@ -64,12 +71,14 @@ void FakeSockets::end_sending(int descriptor) {
 
 void FakeSockets::close(int descriptor) {
   const auto found = network_.sockets.find(descriptor);
+  FakeSocket& socket = found->second;
+  socket.connection = nullptr;
+  if (socket.client != nullptr) socket.client->connection = nullptr;
+  if (--socket.holders > 0) return;  // and who watches it goes on to: so does epoll
   std::erase(watched_, descriptor);
-  if (--found->second.holders > 0) return;
-  if (Client* client = found->second.client) {
-    client->is_ended = true;
-    client->socket = nullptr;
-    client->connection = nullptr;
+  if (socket.client != nullptr) {
+    socket.client->is_ended = true;
+    socket.client->socket = nullptr;
   }
   network_.sockets.erase(found);
 }

@@ -20,6 +20,7 @@ struct Setting {
   bool cuts_while_clogged = true;  ///< else the ledger's `delivered` must be exact
   bool loses_a_frame = false;      ///< plants the fault that the checks must find
   bool is_taken_over = false;      ///< another process takes the connections, again and again
+  bool is_restless = false;        ///< drains, cuts, lingering, late reading, turns whose time is over, paces
   SlowConsumer policy = SlowConsumer::wait;
 
   [[nodiscard]] bool may_miss() const { return has_small_history || policy == SlowConsumer::skip; }
@@ -58,7 +59,8 @@ class Subscriber {
   };
 
   void begin(Transport transport);
-  void send_subscribe(Place& place);
+  void say(const std::string& text);
+  [[nodiscard]] std::string subscribe_to(Place& place);
   void ask();
   void on_ws(const Json& reply);
   void on_sse(const SseBlock& block);
@@ -103,6 +105,7 @@ class Story {
  private:
   static WorldOptions options_for(const Setting& setting);
   void publish();
+  void stir();
   std::vector<std::unique_ptr<Subscriber>> subscribers_;
 };
 
@@ -130,6 +133,13 @@ WorldOptions Story::options_for(const Setting& setting) {
   ChannelOptions live;
   live.history_size = 0;
   options.rules = {{"*", plain}, {"notices*", notices}, {"live*", live}};
+  if (setting.is_restless) {
+    options.tick_ms = TimerWheel::kTickMs;
+    options.limits.read_ms_per_turn = 1 + static_cast<std::int64_t>(chance.below(3));
+    ChannelOptions paced = plain;
+    paced.batch_interval_ms = 20;
+    options.rules.insert(options.rules.begin() + 1, {"b*", paced});
+  }
   return options;
 }
 
@@ -147,6 +157,20 @@ void Story::publish() {
     publish_options.skip_history = chance.one_in(15);
     world.publish(channel, data.dump(), publish_options);
   }
+}
+
+/// What operators and clients do at any time, and what the time does.
+void Story::stir() {
+  if (chance.one_in(4)) world.pass(static_cast<Millis>(chance.below(150)));
+  Lane& lane = *world.lanes[chance.below(world.lanes.size())];
+  lane.shard.bind_to_this_thread();
+  if (chance.one_in(30)) lane.loop.drain(world.entrance, static_cast<Millis>(chance.below(150)));
+  const auto& connections = lane.loop.connections();
+  if (!connections.empty() && chance.one_in(15)) {
+    const Connection& victim = *connections[chance.below(connections.size())];
+    lane.loop.cut(victim.session->client_id());
+  }
+  Shard::unbind_this_thread();
 }
 
 Client* Subscriber::client() const {
@@ -212,7 +236,12 @@ void Subscriber::told(Place& place, bool is_recovered, const std::string& epoch,
   place.offset = offset;
 }
 
-void Subscriber::send_subscribe(Place& place) {
+void Subscriber::say(const std::string& text) {
+  // Read at once, or in the next turn.
+  story_.setting.is_restless&& story_.chance.one_in(2) ? ws_->post(text) : ws_->send(text);
+}
+
+std::string Subscriber::subscribe_to(Place& place) {
   Json body = {{"channel", place.channel}};
   if (place.has_position) {
     body["recover"] = true;
@@ -221,7 +250,7 @@ void Subscriber::send_subscribe(Place& place) {
   }
   const std::uint32_t id = ws_->next_id++;
   asked_[id] = place.channel;
-  ws_->send(Json{{"id", id}, {"subscribe", body}}.dump());
+  return Json{{"id", id}, {"subscribe", body}}.dump();
 }
 
 void Subscriber::on_ws(const Json& reply) {
@@ -337,8 +366,13 @@ void Subscriber::begin(Transport transport) {
     ws_->kernel().most = most;
     ws_->on_reply = [this](const Json& reply) { on_ws(reply); };
     ws_->open();
-    ws_->send(Json{{"id", ws_->next_id++}, {"connect", Json::object()}}.dump());
-    for (Place& place : places_) send_subscribe(place);
+    const bool is_one_message = story_.setting.is_restless && story_.chance.one_in(2);
+    std::string text = Json{{"id", ws_->next_id++}, {"connect", Json::object()}}.dump();
+    for (Place& place : places_) {
+      if (!is_one_message) say(std::exchange(text, {}));
+      text += (text.empty() ? "" : "\n") + subscribe_to(place);
+    }
+    say(text);
   } else if (transport == Transport::sse) {
     sse_ = std::make_unique<SseClient>(story_.world, lane);
     sse_->kernel().most = most;
@@ -352,6 +386,7 @@ void Subscriber::begin(Transport transport) {
     answers_ = 0;
     ask();
   }
+  client()->ends_with_server = !story_.setting.is_restless || story_.chance.one_in(2);
 }
 
 void Subscriber::stop() {
@@ -367,6 +402,10 @@ void Subscriber::stop() {
         story_.channels[place.channel].uncertain += 1 + story_.world.options.limits.history_publications;
     }
   }
+  if (story_.setting.is_restless && !client()->is_open()) {  // it may have been cut while clogged
+    for (const Place& place : places_)
+      story_.channels[place.channel].uncertain += 1 + story_.world.options.limits.history_publications;
+  }
   client()->cut();
   take_answers();
   ws_.reset();
@@ -380,11 +419,13 @@ void Subscriber::stop() {
 void Subscriber::step() {
   take_answers();
   SeededRandom& chance = story_.chance;
-  if (client() == nullptr || !client()->is_open() || is_sent_away()) {
-    if (client() != nullptr && story_.setting.policy != SlowConsumer::disconnect)
-      story_.complain("a connection ended by itself");
+  if (client() == nullptr || !client()->is_open() || client()->is_ended || is_sent_away()) {
+    const bool may_end = story_.setting.policy == SlowConsumer::disconnect || story_.setting.is_restless;
+    if (client() != nullptr && !may_end) story_.complain("a connection ended by itself");
     stop();
-    return begin(static_cast<Transport>(1 + chance.below(3)));
+    // A poll of a paced channel is not for a clock that stands still.
+    const bool may_poll = !story_.setting.is_restless || find("b") == nullptr;
+    return begin(static_cast<Transport>(1 + chance.below(may_poll ? 3 : 2)));
   }
   if (chance.one_in(12)) return stop();
   if (chance.one_in(10)) client()->kernel().room = chance.one_in(2) ? Kernel::kAll : chance.below(300);
@@ -393,11 +434,11 @@ void Subscriber::step() {
   Place& place = places_[chance.below(places_.size())];
   const bool is_pending = std::any_of(asked_.begin(), asked_.end(),
                                       [&](const auto& each) { return each.second == place.channel; });
-  if (!is_pending && !place.is_live) return send_subscribe(place);
+  if (!is_pending && !place.is_live) return say(subscribe_to(place));
   if (!is_pending && chance.one_in(6)) {
     const std::uint32_t id = ws_->next_id++;
     asked_[id] = place.channel;
-    return ws_->send(Json{{"id", id}, {"unsubscribe", {{"channel", place.channel}}}}.dump());
+    return say(Json{{"id", id}, {"unsubscribe", {{"channel", place.channel}}}}.dump());
   }
   if (chance.one_in(6)) ws_->send_frame(9, "ping");
   if (chance.one_in(5) &&
@@ -408,10 +449,9 @@ void Subscriber::step() {
 }
 
 void Subscriber::finish() {
-  if (is_sent_away()) stop();
-  if (client() == nullptr || !client()->is_open()) {
+  if (client() == nullptr || !client()->is_open() || client()->is_ended || is_sent_away()) {
     stop();
-    begin(Transport::poll);
+    begin(story_.setting.is_restless ? Transport::websocket : Transport::poll);
   }
   client()->kernel() = {};
 }
@@ -429,6 +469,9 @@ std::vector<std::string> Story::play() {
       return !slice.bytes().empty() && chance.one_in(20) && left-- > 0;
     };
   }
+  if (setting.is_restless) {  // commands take their time
+    world.access.on_question = [this] { world.clock.advance(static_cast<Millis>(chance.below(2))); };
+  }
   const std::size_t count = 2 + chance.below(5);
   for (std::size_t i = 0; i < count; ++i) {
     subscribers_.push_back(std::make_unique<Subscriber>(*this, kWishes[chance.below(kWishes.size())]));
@@ -440,6 +483,7 @@ std::vector<std::string> Story::play() {
     if (!chance.one_in(3)) world.turn();
     if (chance.one_in(20)) world.clock.advance(static_cast<Millis>(chance.below(700)));
     if (chance.one_in(30)) world.hub.keep_house();
+    if (setting.is_restless) stir();
     if (setting.is_taken_over && chance.one_in(8)) takeovers += world.take_over() ? 1 : 0;
   }
   for (int i = 0; i < 2; ++i) {  // who can take again may be sent away
@@ -526,6 +570,13 @@ TEST(Journals, AreWholeOverTakeoversAtAnyTime) {
   EXPECT_GT(play_seeds(40'001, 1'500, {.is_taken_over = true}).takeovers, 10'000U / kShare);
   play_seeds(50'001, 1'000, {.cuts_while_clogged = false, .is_taken_over = true});
   play_seeds(60'001, 1'000, {.has_small_history = true, .is_taken_over = true});
+}
+
+TEST(Journals, AreWholeThroughDrainsCutsLingeringPacesAndTurnsWhoseTimeIsOver) {
+  play_seeds(120'001, 1'000, {.is_restless = true});
+  play_seeds(130'001, 500, {.has_small_history = true, .is_restless = true});
+  EXPECT_GT(play_seeds(140'001, 1'000, {.is_taken_over = true, .is_restless = true}).takeovers,
+            5'000U / kShare);
 }
 
 TEST(Journals, HoldWhateverBecomesOfSlowConsumers) {

@@ -101,6 +101,7 @@ HttpLibrary::Upgrade PlainHttp::upgrade(const HttpRequest& request, std::string_
 }
 
 void TestHandler::handle(const HttpRequest& request, std::string_view path, Respond respond) {
+  if (on_request) on_request();
   HttpResponse response;
   response.body = "{}";
   if (path == "/later") {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -31,6 +32,7 @@ class TestHandler final : public HttpHandler {
   void handle(const HttpRequest& request, std::string_view path, Respond respond) override;
   std::vector<std::pair<std::string, Respond>> waiting;  ///< path with query, and how to answer
   std::size_t big_bytes = 100'000;
+  std::function<void()> on_request;  ///< before each
 };
 
 }  // namespace carillon::testing

@@ -156,6 +156,11 @@ void WsClient::send_frame(std::uint8_t opcode, std::string_view payload) {
   write(frame);
 }
 
+void WsClient::post(std::string_view text) {
+  append_ws_client_frame(socket->inbox, WsOpcode::text, true, 7, text);
+  socket->has_news = true;
+}
+
 Json WsClient::command(std::string_view name, Json body) {
   const std::uint32_t id = next_id++;
   send(Json{{"id", id}, {name, std::move(body)}}.dump());
@@ -198,10 +203,7 @@ void WsClient::on_bytes(std::string_view bytes) {
         if (reply.empty()) {
           ++heartbeats;
           EXPECT_EQ(payload, "{}");
-          if (answers_heartbeats && socket != nullptr) {  // the far end answers when it gets to it
-            append_ws_client_frame(socket->inbox, WsOpcode::text, true, 7, "{}");
-            socket->has_news = true;
-          }
+          if (answers_heartbeats && socket != nullptr) post("{}");
         } else if (reply.contains("push")) {
           pushes.push_back(reply["push"]);
         } else {

@@ -107,6 +107,8 @@ class WsClient : public Client {
   /// One text frame.
   void send(std::string_view text);
   void send_frame(std::uint8_t opcode, std::string_view payload);
+  /// One text frame that the server does not read before its next turn.
+  void post(std::string_view text);
   /// A command with the next id, then turns; its reply, or null.
   Json command(std::string_view name, Json body);
   Json subscribe(const std::string& channel, Json body = Json::object());

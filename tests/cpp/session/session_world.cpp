@@ -161,6 +161,15 @@ void World::run() {
   ADD_FAILURE() << "the world does not come to rest";
 }
 
+void World::pass(Millis ms) {
+  clock.advance(ms);
+  for (const auto& lane : lanes) {
+    lane->shard.bind_to_this_thread();
+    lane->loop.tick();
+    Shard::unbind_this_thread();
+  }
+}
+
 void World::advance(Millis ms) {
   const Millis end = clock.now_ms() + ms;
   run();
@@ -170,12 +179,7 @@ void World::advance(Millis ms) {
       next = std::min(next, lane->loop.due_ms().value_or(end));
       for (const auto& connection : lane->loop.connections()) next = std::min(next, connection->scheduled_ms);
     }
-    clock.advance_to(next);
-    for (const auto& lane : lanes) {
-      lane->shard.bind_to_this_thread();
-      lane->loop.tick();
-      Shard::unbind_this_thread();
-    }
+    pass(std::max<Millis>(0, next - clock.now_ms()));
     run();
     if (clock.now_ms() >= end) return;
   }

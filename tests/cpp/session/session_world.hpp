@@ -36,6 +36,7 @@ class SlowAccess final : public Access {
  public:
   explicit SlowAccess(Access& rules) : rules_(rules) {}
   [[nodiscard]] std::optional<Verdict> answer(const Question& question) const override {
+    if (on_question) on_question();
     if (!slow.contains(question.operation) || quick_channels.contains(std::string(question.channel)))
       return rules_.answer(question);
     return std::nullopt;
@@ -54,6 +55,7 @@ class SlowAccess final : public Access {
     then(std::move(verdict));
   }
 
+  std::function<void()> on_question;  ///< before each
   std::set<Operation> slow;
   std::set<std::string> quick_channels;  // the rules decide there in any case
   std::vector<std::string> asked;
@@ -144,6 +146,8 @@ class World final {
   /// away, and a new hub with new shards goes on from that; its clock is `clock_ahead_ms` ahead. False: a
   /// session waits for an answer, so that nothing was moved.
   bool take_over(Millis clock_ahead_ms = 0);
+  /// Lets time pass, in one step that ends with a tick.
+  void pass(Millis ms);
   /// Lets time pass; every deadline on the way is met.
   void advance(Millis ms);
   Position publish(std::string_view channel, std::string data, PublishOptions publish_options = {},

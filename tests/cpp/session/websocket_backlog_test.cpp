@@ -40,6 +40,29 @@ TEST(WebSocketBacklog, NoCommandIsReadWhileRepliesWaitAndNoneIsLost) {
   EXPECT_EQ(error_of(client.command("rpc", Json::object())), 104U);
 }
 
+TEST(WebSocketBacklog, WhatWasSentIsGivenBackWhileTheOutletIsNeverQuiteEmpty) {
+  WorldOptions options;
+  options.limits.backlog_bytes = 4'096;
+  World world(options);
+  WsClient client(world);
+  client.connect();
+  client.kernel().room = 0;
+  constexpr std::uint32_t kCommands = 4'000;
+  std::size_t most = 0;
+  for (std::uint32_t i = 0; i < kCommands; ++i) {
+    client.post(R"({"id":)" + std::to_string(100 + i) + R"(,"rpc":{}})");
+    if (i > 20) client.kernel().room = 50;  // less than a reply
+    world.turn();
+    ASSERT_TRUE(client.is_clogged());
+    if (client.connection->outlet.rest) most = std::max(most, client.connection->outlet.rest->capacity());
+  }
+  EXPECT_LT(most, 20'000U) << "it holds more than it has still to send";
+  client.kernel().room = Kernel::kAll;
+  world.run();
+  ASSERT_EQ(client.replies.size(), 1 + kCommands);
+  for (std::uint32_t i = 0; i < kCommands; ++i) EXPECT_EQ(client.replies[i + 1]["id"], 100 + i);
+}
+
 TEST(WebSocketBacklog, ItHoldsAlsoInsideOneTurnWhereTheKernelTakesAll) {
   WorldOptions options;
   options.limits.backlog_bytes = 1'024;

@@ -1,0 +1,199 @@
+// What the turns of an event loop promise to many connections at once.
+#include "loop/event_loop.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "session/session_clients.hpp"
+#include "session/session_world.hpp"
+
+namespace carillon::testing {
+namespace {
+
+/// So many publishes in one message.
+std::string publishes(const std::string& channel, int count) {
+  std::string text;
+  for (int i = 0; i < count; ++i) {
+    text += R"({"id":)" + std::to_string(10 + i) + R"(,"publish":{"channel":")" + channel + R"(","data":)" +
+            std::to_string(i) + "}}\n";
+  }
+  return text;
+}
+
+struct Busy : ::testing::Test {
+  Busy() {
+    options.limits.read_ms_per_turn = 5;
+    world = std::make_unique<World>(options);
+  }
+  std::vector<std::unique_ptr<WsClient>> connected(int count) {
+    std::vector<std::unique_ptr<WsClient>> clients;
+    for (int i = 0; i < count; ++i) {
+      clients.push_back(std::make_unique<WsClient>(*world));
+      clients.back()->connect();
+    }
+    return clients;
+  }
+  /// How long the client waits for the answer to a ping, in turns that may take their time.
+  Millis wait_of(WsClient& client) {
+    const Millis begin = world->clock.now_ms();
+    const std::size_t before = client.replies.size();
+    client.post(R"({"id":5,"ping":{}})");
+    for (int turn = 0; turn < 10'000 && client.replies.size() == before; ++turn) world->turn();
+    return world->clock.now_ms() - begin;
+  }
+  WorldOptions options;
+  std::unique_ptr<World> world;
+};
+
+TEST_F(Busy, OneClientsCommandsDelayOthersByATurnsTime) {
+  const auto clients = connected(2);
+  world->access.on_question = [this] { world->clock.advance(1); };  // a command takes 1 ms
+  clients[0]->post(publishes("a", 500));
+  world->turn();
+  EXPECT_LE(wait_of(*clients[1]), 2 * options.limits.read_ms_per_turn);
+  world->run();
+  EXPECT_EQ(clients[0]->replies.size(), 501U);
+  for (int i = 0; i < 500; ++i) EXPECT_EQ(clients[0]->replies[static_cast<std::size_t>(i) + 1]["id"], 10 + i);
+}
+
+TEST_F(Busy, ManyClientsWithMuchToDoTakeTurns) {
+  const auto clients = connected(201);
+  world->access.on_question = [this] { world->clock.advance(1); };
+  for (std::size_t i = 0; i < 200; ++i) clients[i]->post(publishes("c" + std::to_string(i % 7), 50));
+  // Each of those before it gets one command done, and then the next one in line.
+  EXPECT_LE(wait_of(*clients[200]), 200 + options.limits.read_ms_per_turn);
+  world->run();
+  for (std::size_t i = 0; i < 200; ++i) EXPECT_EQ(clients[i]->replies.size(), 51U);
+}
+
+TEST_F(Busy, RequestsInAPipelineTakeTurnsAsWell) {
+  const auto clients = connected(1);
+  HttpClient eager(*world);
+  std::string requests;
+  for (int i = 0; i < 200; ++i) requests += "GET /now HTTP/1.1\r\nHost: localhost:8000\r\n\r\n";
+  world->handler.on_request = [this] { world->clock.advance(1); };
+  eager.socket->inbox.append(requests);
+  eager.socket->has_news = true;
+  world->turn();
+  EXPECT_LE(wait_of(*clients[0]), 2 * options.limits.read_ms_per_turn);
+  world->run();
+  EXPECT_EQ(eager.responses.size(), 200U);
+}
+
+TEST_F(Busy, WhatAClientSaidBeforeItLeftIsCarriedOut) {
+  const auto clients = connected(1);
+  world->access.on_question = [this] { world->clock.advance(1); };
+  clients[0]->post(publishes("a", 100));
+  world->turn();
+  clients[0]->socket->has_ended = clients[0]->socket->has_news = true;
+  world->run();
+  EXPECT_FALSE(clients[0]->is_open());
+  EXPECT_EQ(world->publish("a", "1").offset, 101U);
+}
+
+TEST_F(Busy, WhatASessionHasPutAsideMovesWithIt) {
+  const auto clients = connected(1);
+  world->access.on_question = [this] { world->clock.advance(1); };
+  clients[0]->post(publishes("a", 100));
+  world->turn();
+  ASSERT_LT(clients[0]->replies.size(), 50U);
+  ASSERT_TRUE(world->take_over(1'000));
+  world->run();
+  EXPECT_EQ(clients[0]->replies.size(), 101U);
+}
+
+TEST_F(Busy, APongIsReadBeforeItsDeadlineIsJudged) {
+  options.heartbeat.ping_interval_ms = 1'000;
+  options.heartbeat.pong_timeout_ms = 100;
+  world = std::make_unique<World>(options);
+  const auto clients = connected(40);
+  world->access.on_question = [this] { world->clock.advance(10); };
+  for (int round = 0; round < 30; ++round) {
+    for (const auto& client : clients) client->post(publishes("a", 3));
+    world->advance(100);
+  }
+  for (const auto& client : clients) EXPECT_FALSE(client->close_code.has_value());
+}
+
+TEST(EventLoop, WhoeverElseHoldsASocketItIsWatchedNoMoreOnceItsConnectionIsGone) {
+  World world;
+  WsClient client(world);
+  client.connect();
+  ++client.socket->holders;  // as a forked child does
+  const std::string id(client.connection->session->client_id());
+  EXPECT_TRUE(world.lanes[0]->loop.cut(id));
+  world.run();
+  ASSERT_NE(client.socket, nullptr);
+  ASSERT_EQ(client.connection, nullptr);
+  client.post("{}");
+  world.run();
+  world.network.sockets.erase(world.network.sockets.begin());
+  client.socket = nullptr;
+}
+
+TEST(EventLoop, WhoIsCutWithBytesLaidOutIsForgottenAfterTheyHaveLeft) {
+  WorldOptions options;
+  options.limits.backlog_bytes = 1'024;
+  World world(options);
+  for (int i = 0; i < 5; ++i) world.publish("a", '"' + std::string(1'000, 'x') + '"');
+  WsClient client(world);
+  client.connect();
+  std::string commands;
+  for (int i = 0; i < 10; ++i)
+    commands += R"({"id":)" + std::to_string(10 + i) + R"(,"history":{"channel":"a","limit":5}})" + "\n";
+  client.send(commands);
+  Lane& lane = *world.lanes[0];
+  lane.shard.bind_to_this_thread();
+  EXPECT_TRUE(lane.loop.cut(client.connection->session->client_id()));
+  Shard::unbind_this_thread();
+  world.turn();
+  ASSERT_FALSE(lane.output.is_empty()) << "the client's next reply waits for the next turn";
+  EXPECT_NE(client.socket, nullptr);
+  world.turn();
+  EXPECT_EQ(client.socket, nullptr);
+}
+
+TEST(EventLoop, NobodyIsCutByTheNameThatAllHaveWhoHaveNone) {
+  World world;
+  HttpClient client(world);
+  client.get("/now");
+  EXPECT_FALSE(world.lanes[0]->loop.cut(""));
+  world.run();
+  EXPECT_TRUE(client.is_open());
+}
+
+TEST(EventLoop, WhomASlowHookAdmitsDuringADrainIsAskedToLeaveAsWell) {
+  for (const bool is_poll : {false, true}) {
+    World world;
+    world.access.slow = {Operation::subscribe};
+    HttpClient poll(world);
+    SseClient stream(world);
+    is_poll ? poll.request("GET", "/poll?channel=a") : stream.open("channel=a");
+    world.run();
+    world.is_draining = true;
+    world.lanes[0]->loop.drain(world.entrance, 0);
+    world.advance(10);
+    EXPECT_EQ(world.entrance.asked, 1U) << "the other one has left";
+    Verdict verdict;
+    verdict.is_allowed = true;
+    world.access.decide(verdict);
+    world.run();
+    EXPECT_EQ(world.entrance.asked, 0U);
+    if (is_poll) {
+      ASSERT_EQ(poll.responses.size(), 1U);
+      EXPECT_EQ(poll.responses[0].status, 503);
+      EXPECT_TRUE(poll.is_ended);
+    } else {
+      ASSERT_EQ(stream.blocks.size(), 1U);
+      EXPECT_TRUE(stream.blocks[0].retry.has_value());
+      EXPECT_TRUE(stream.is_ended);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace carillon::testing
