@@ -184,8 +184,7 @@ TEST(CentrifugeDecode, TakesTheFirstRequestInTheProtocolsOrder) {
   EXPECT_EQ(kind_of(R"({"id":1,"send":{},"rpc":{}})"), CommandKind::rpc);
   const Decoded decoded(R"({"id":1,"publish":{"channel":"p","data":1},"subscribe":{"token":"t"}})");
   EXPECT_EQ(decoded.command.kind, CommandKind::subscribe);
-  EXPECT_TRUE(decoded.command.channel.empty());
-  EXPECT_EQ(decoded.command.data, "null");
+  EXPECT_TRUE(decoded.command.channel.empty() && decoded.command.data.empty());
 }
 
 TEST(CentrifugeDecode, LetsTheLastDuplicateWin) {

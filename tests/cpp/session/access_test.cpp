@@ -175,7 +175,7 @@ TEST(Access, ASubscribeOrPublishThatNobodyDecidesMayBeTriedAgain) {
   client.connect();
   world.access.slow = {Operation::subscribe, Operation::publish};
   client.command("subscribe", {{"channel", "a"}});
-  client.command("publish", {{"channel", "a"}, {"data", 1}});
+  client.command("publish", {{"channel", "b"}, {"data", 1}});
   world.access.decide(Verdict::undecided("late"));
   world.access.decide(Verdict::undecided("late"));
   world.run();
