@@ -60,6 +60,9 @@ class Cursor {
   [[nodiscard]] bool is_open() const { return place_ != Place::closed; }
   /// Is it in the group at the top: nothing but new entries will come?
   [[nodiscard]] bool is_at_top() const { return place_ == Place::top; }
+  /// Has everything that was there been taken from the log for it? In a paced channel a cursor may have read
+  /// past its group: it does not stand at the top before the group's next sweep.
+  [[nodiscard]] bool has_read_to_end() const { return is_at_top() || is_ahead_; }
   /// Newest offset that has been taken from the log for it.
   [[nodiscard]] Offset offset() const { return offset_; }
 

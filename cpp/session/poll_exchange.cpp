@@ -171,9 +171,10 @@ void PollExchange::finish_turn() {
                              subscription->give_back_offset);
     subscription->give_back_seq = 0;
   }
-  const bool is_all_there = std::all_of(
-      subscriptions_.begin(), subscriptions_.end(),
-      [](const auto& subscription) { return subscription->cursor.is_at_top() || subscription->ends_at; });
+  const bool is_all_there =
+      std::all_of(subscriptions_.begin(), subscriptions_.end(), [](const auto& subscription) {
+        return subscription->cursor.has_read_to_end() || subscription->ends_at;
+      });
   if (missing_ == 0 && (is_all_there || is_full())) return answer();
   if (missing_ == 0) owner_.ready_soon();  // the next turn brings more
 }

@@ -56,7 +56,11 @@ struct ReaderTest : testing::Test {
     ChannelOptions tiny;
     tiny.history_size = 3;
     tiny.live_window_entries = 0;
-    return ChannelRules({{"tiny", tiny}});
+    ChannelOptions paced;
+    paced.fan_out = FanOut::read;
+    paced.sweep_interval_ms = 3'600'000;
+    paced.history_ttl_ms = 10 * paced.sweep_interval_ms;
+    return ChannelRules({{"tiny", tiny}, {"paced", paced}});
   }
   void turn() {
     while (shard.turn()) {
@@ -130,6 +134,28 @@ TEST_F(ReaderTest, AGapNamesItsEnds) {
   EXPECT_EQ(gap.kind, ReaderItem::Kind::gap);
   EXPECT_EQ(gap.lost_from, 2U);
   EXPECT_EQ(gap.lost_to, 7U);
+}
+
+TEST_F(ReaderTest, AReaderOfAPacedChannelBeginsWithWhatIsThere) {
+  const auto live_queue = std::make_shared<TestQueue>();
+  const auto live = std::make_shared<Reader>(hub, shard, live_queue, 8, "paced");
+  live->open(std::nullopt);
+  publish("paced", 1);
+  clock.advance(3'600'000);
+  turn();
+  ASSERT_EQ(live_queue->offsets().size(), 1U);
+  publish("paced", 3);
+  turn();  // comes to its end without the sweep
+  ASSERT_EQ(live_queue->offsets().size(), 1U);
+  reader = make_reader("paced");
+  reader->open(Since{live_queue->items.front().epoch, false, 1});
+  turn();
+  EXPECT_EQ(queue->offsets(), (std::vector<Offset>{2, 3, 4}));
+  clock.advance(3'600'000);
+  turn();
+  EXPECT_EQ(live_queue->offsets().size(), 4U);
+  EXPECT_EQ(queue->offsets().size(), 3U);
+  live->close();
 }
 
 TEST_F(ReaderTest, WhatNobodyTakesIsReturnedAndTheReaderLeaves) {
