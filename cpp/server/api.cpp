@@ -162,21 +162,23 @@ void Api::drain(const ApiRequest& request, const Respond& respond) const {
   respond(std::move(response));
 }
 
-std::optional<ErrorCode> Api::refusal_of(std::string_view channel, const ApiRequest& request) const {
-  const auto bad = [](std::string_view message) { return ErrorCode{kErrorBadRequest.code, message}; };
+Refusal Api::refusal_of(std::string_view channel, const ApiRequest& request) const {
+  const auto bad = [](std::string text) { return Refusal{kErrorBadRequest, std::move(text)}; };
   if (!is_channel_name(channel, limits_))
     return bad(
-        "bad request: channel: a name is UTF-8 without control characters, not empty, and at most "
+        "channel: a name is UTF-8 without control characters, not empty, and at most "
         "limits.channel_name_bytes long");
-  if (!hub_.is_known(channel)) return kErrorUnknownChannel;
-  if (request.data.size() > static_cast<std::size_t>(limits_.publication_bytes)) {
-    return bad("bad request: data is longer than limits.publication_bytes");
-  }
-  return std::nullopt;
+  if (!hub_.is_known(channel)) return {kErrorUnknownChannel, {}};
+  if (request.data.size() > static_cast<std::size_t>(limits_.publication_bytes))
+    return bad("data is longer than limits.publication_bytes");
+  if (std::string text = idempotency_key_error(request.idempotency_key, limits_); !text.empty())
+    return bad(std::move(text));
+  return {};
 }
 
 void Api::publish(const ApiRequest& request, Respond respond) {
-  if (const auto refusal = refusal_of(request.channel, request)) return respond(error(*refusal));
+  if (const Refusal refusal = refusal_of(request.channel, request); refusal.is_refused())
+    return respond(error(refusal.error, refusal.message()));
   hub_.publish(
       request.channel, publication_of(request), {request.idempotency_key, request.is_history_skipped},
       [respond = std::move(respond)](const AppendResult& result) {
@@ -237,9 +239,9 @@ bool Api::broadcast_some(const std::shared_ptr<Broadcast>& work) {
   for (std::size_t left = share; left > 0 && work->next < request.channels.size(); --left) {
     const std::size_t index = work->next++;
     const std::string_view channel = request.channels[index];
-    if (const auto refusal = refusal_of(channel, request)) {
+    if (const Refusal refusal = refusal_of(channel, request); refusal.is_refused()) {
       std::string text;
-      append_api_error(text, refusal->code, refusal->message);
+      append_api_error(text, refusal.error.code, refusal.message());
       work->answer(index, std::move(text));
       continue;
     }

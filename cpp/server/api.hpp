@@ -88,8 +88,7 @@ class Api final : public HttpHandler {
   void fan_out(const ApiRequest& request, const Respond& respond);
 
   /// What is wrong with a publish.
-  [[nodiscard]] std::optional<ErrorCode> refusal_of(std::string_view channel,
-                                                    const ApiRequest& request) const;
+  [[nodiscard]] Refusal refusal_of(std::string_view channel, const ApiRequest& request) const;
 
   Hub& hub_;
   const Limits& limits_;

@@ -336,6 +336,8 @@ void Server::check(std::string_view channel, const Publication& publication) con
 void Server::publish(std::string_view channel, Publication publication, const PublishOptions& options,
                      Hub::PublishDone done) {
   check(channel, publication);
+  if (std::string text = idempotency_key_error(options.idempotency_key, config_.limits); !text.empty())
+    throw std::invalid_argument(std::move(text));
   publish_checked(channel, std::move(publication), options, std::move(done));
 }
 

@@ -44,6 +44,7 @@ struct Limits {
   std::int64_t dormant_channels = 1'000'000;
   std::int64_t channel_lifetime_ms = 720LL * 3'600 * 1'000;
   std::int64_t idempotency_keys = 100'000;
+  std::int64_t idempotency_key_bytes = 255;
   std::int64_t idempotency_window_ms = 300'000;
   std::int64_t bridge_items = 65'536;
   std::int64_t hook_questions = 16'384;
@@ -154,7 +155,10 @@ inline constexpr std::array kLimitRows{
     LimitRow{"channel_lifetime_ms", &Limits::channel_lifetime_ms, "ms", 1'000,
              "a dormant channel untouched for so long is forgotten: clients see a new epoch"},
     LimitRow{"idempotency_keys", &Limits::idempotency_keys, "keys", 16,
-             "past it the oldest key is forgotten"},
+             "past it the oldest key is forgotten: keys take this times idempotency_key_bytes and "
+             "channel_name_bytes at most"},
+    LimitRow{"idempotency_key_bytes", &Limits::idempotency_key_bytes, "bytes", 1,
+             "a longer key is refused: API error 107, ValueError in Python"},
     LimitRow{"idempotency_window_ms", &Limits::idempotency_window_ms, "ms", 1,
              "a publish retried later than this is a new publication"},
     LimitRow{"bridge_items", &Limits::bridge_items, "items", 16,

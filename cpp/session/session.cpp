@@ -15,6 +15,13 @@ bool is_channel_name(std::string_view name, const Limits& limits) {
   return !has_control && is_utf8(name);
 }
 
+std::string idempotency_key_error(std::string_view key, const Limits& limits) {
+  if (key.size() <= static_cast<std::size_t>(limits.idempotency_key_bytes)) return {};
+  return "idempotency_key: " + std::to_string(key.size()) +
+         " bytes are more than limits.idempotency_key_bytes (" +
+         std::to_string(limits.idempotency_key_bytes) + "); give a shorter key, a UUID or a hash";
+}
+
 std::string_view name_of(ConnectionEvent event) {
   switch (event) {
     case ConnectionEvent::connect:

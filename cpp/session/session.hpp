@@ -235,6 +235,8 @@ class Session : public Sink {
 
 /// Is this a name that a channel can have: not empty, within the limit, UTF-8 without control characters?
 [[nodiscard]] bool is_channel_name(std::string_view name, const Limits& limits);
+/// Why a publication with this idempotency key is refused; empty: it is not.
+[[nodiscard]] std::string idempotency_key_error(std::string_view key, const Limits& limits);
 /// A version 4 UUID.
 [[nodiscard]] std::string make_client_id(RandomSource& random);
 

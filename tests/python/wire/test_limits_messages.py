@@ -252,6 +252,25 @@ async def test_idempotency_keys(serve: Callable[..., Server]) -> None:
     assert server.publish("c", "first again", idempotency_key="0").offset == 201
 
 
+async def test_idempotency_key_bytes(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"idempotency_key_bytes": 40})
+    first = server.publish("c", 1, idempotency_key="k" * 40)
+    assert server.publish("c", 1, idempotency_key="k" * 40) == first
+    text = r"idempotency_key: 41 bytes are more than limits\.idempotency_key_bytes \(40\)"
+    with pytest.raises(ValueError, match=text):
+        server.publish("c", 1, idempotency_key="k" * 41)
+    with pytest.raises(ValueError, match=text):
+        await server.publish_async("c", 1, idempotency_key="k" * 41)
+    async with open_http(server) as client:
+        fields = {"data": 1, "idempotency_key": "k" * 41}
+        refused = (await client.post("/api/publish", json={"channel": "c", **fields})).json()["error"]
+        many = (await client.post("/api/broadcast", json={"channels": ["c", "d"], **fields})).json()
+    for error in (refused, *(each["error"] for each in many["result"]["responses"])):
+        assert error["code"] == 107
+        assert re.search(text, error["message"])
+    assert server.publish("c", 2).offset == 2, "nothing of it was published"
+
+
 async def test_idempotency_window_ms(serve: Callable[..., Server]) -> None:
     server = serve(limits={"idempotency_window_ms": 300})
     started = time.monotonic()
