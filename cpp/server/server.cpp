@@ -1,13 +1,7 @@
 #include "server/server.hpp"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <array>
 #include <chrono>
-#include <cstdlib>
-#include <cstring>
 #include <future>
 #include <nlohmann/json.hpp>
 #include <set>
@@ -15,7 +9,6 @@
 #include <utility>
 
 #include "gateway/beast_http.hpp"
-#include "gateway/descriptor.hpp"
 #include "gateway/gateway.hpp"
 #include "gateway/thread_name.hpp"
 #include "protocol/json_span.hpp"
@@ -44,21 +37,11 @@ FlushChoice flush_of(const ServerConfig& config) {
   return config.flush == "send" ? FlushChoice::send : FlushChoice::automatic;
 }
 
-/// Memory of this process.
-std::uint64_t resident_bytes() {
-  const Descriptor statm(
-      ::open("/proc/self/statm", O_RDONLY | O_CLOEXEC));  // a stream's would be kept by exec
-  std::array<char, 128> text{};
-  if (::read(statm.get(), text.data(), text.size() - 1) <= 0) return 0;
-  const char* second = std::strchr(text.data(), ' ');
-  const std::uint64_t pages = second == nullptr ? 0 : std::strtoull(second, nullptr, 10);
-  return pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
-
 MemoryStoreLimits store_limits(const Limits& limits) {
-  return {static_cast<std::size_t>(limits.dormant_channels), limits.channel_lifetime_ms,
-          static_cast<std::size_t>(limits.idempotency_keys), limits.idempotency_window_ms,
-          static_cast<std::size_t>(limits.inbox_entries)};
+  return {
+      static_cast<std::size_t>(limits.dormant_channels), limits.channel_lifetime_ms,
+      static_cast<std::size_t>(limits.idempotency_keys), limits.idempotency_window_ms,
+      static_cast<std::size_t>(limits.inbox_entries),    static_cast<std::size_t>(limits.inbox_bytes_total)};
 }
 
 HubLimits hub_limits(const Limits& limits) {
@@ -191,6 +174,7 @@ void Server::keep_house() {
       hub_->keep_house();
       network_->access.expire();
       network_->gateway.keep_house(clock_.now_ms());
+      memory_trim_.keep_house(clock_.now_ms());
     } catch (const std::exception& error) {
       if (!network_->gateway.has_failed()) network_->gateway.fail("the upkeep", error.what(), 0);
     }
@@ -531,6 +515,7 @@ std::string Server::stats() {
       {"clogged", clogged},
       {"kernel_bytes", kernel_bytes},
       {"resident_bytes", resident_bytes()},
+      {"memory_trims", memory_trim_.trims()},
       {"lagging", lagging},
       {"published", hub_->published()},
       {"recovered", hub_->recovered()},

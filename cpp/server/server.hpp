@@ -25,6 +25,7 @@
 #include "server/config.hpp"
 #include "server/event_log.hpp"
 #include "server/hook_access.hpp"
+#include "server/memory_trim.hpp"
 #include "server/reader.hpp"
 #include "store/memory_store.hpp"
 
@@ -182,6 +183,7 @@ class Server {
   std::condition_variable house_wake_;
   bool is_house_closed_ = false;
   std::thread house_;
+  MemoryTrim memory_trim_;
   std::mutex lifecycle_mutex_;
   std::mutex api_drain_mutex_;
   std::shared_future<bool> api_drain_;  // of the whole server, if the API has begun one; guarded by the mutex

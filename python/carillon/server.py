@@ -548,7 +548,8 @@ class Server(HookDecorators, FanOutMethods):
         of them for want of a descriptor), `refused` (over the limit of connections, or for want of a
         descriptor), `handshake_timeouts` (no whole request, or no connect command, in
         time), `bad_requests` (answered with 400, 405, 413 or 431; WebSockets closed for what they sent),
-        `requests`, `commands`, `command_pauses` (a client's commands were not read on, because
+        `memory_trims` (freed memory was given back to the system), `requests`, `commands`,
+        `command_pauses` (a client's commands were not read on, because
         `limits.commands_under_way` of them waited for answers), `published`, `recovered` and `not_recovered`
         (subscriptions that began with a position, each poll counted), `gaps_told` (to subscriptions while
         they were open), `slow` (closed with 3008, or dropped since nothing was taken in time), `no_pong`
