@@ -64,6 +64,12 @@ struct Channel : HeldChannel, std::enable_shared_from_this<Channel> {
   std::unique_ptr<InboxWalk> walk;                ///< null: nothing was ever entered into an inbox
   std::vector<std::shared_ptr<RangeRead>> reads;  ///< ranges that the store is being asked for
 
+  /// Size in memory without its entries, with the places in the hub's and the store's tables and the smallest
+  /// ring; measured.
+  [[nodiscard]] std::int64_t cost_bytes() const {
+    const std::size_t name_bytes = name.size() < 16 ? 0 : name.size() + 16;
+    return static_cast<std::int64_t>(sizeof(Channel) + 320 + 3 * name_bytes);
+  }
   [[nodiscard]] Link* link_of(const Shard& shard) {
     for (Link& link : links) {
       if (link.shard == &shard) return &link;

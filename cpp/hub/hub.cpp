@@ -36,6 +36,7 @@ std::shared_ptr<Channel> Hub::find_or_add(std::string_view name) {
   const std::lock_guard lock(stripe.mutex);
   if (const auto found = stripe.channels.find(hashed); found != stripe.channels.end()) return found->second;
   auto channel = std::make_shared<Channel>(std::string(name), rules_.options_for(name));
+  gauge_->fetch_add(channel->cost_bytes(), std::memory_order_relaxed);
   stripe.channels.emplace(channel->name, channel);
   stripe.all.add(*channel);
   return channel;
@@ -389,6 +390,7 @@ bool Hub::retire(Stripe& stripe, Channel& channel) {
     forgotten_.unbalanced += channel.unbalanced;
   }
   stripe.all.remove(channel);
+  gauge_->fetch_sub(channel.cost_bytes(), std::memory_order_relaxed);
   stripe.channels.erase(found);
   return is_held;
 }
@@ -399,6 +401,7 @@ void Hub::keep_house() {
   for (Stripe& stripe : stripes_) {
     std::vector<std::string> released;
     std::vector<std::shared_ptr<Channel>> holes;
+    std::vector<std::shared_ptr<Channel>> walks;
     {
       const std::lock_guard lock(stripe.mutex);
       std::vector<Channel*> unused;
@@ -411,6 +414,10 @@ void Hub::keep_house() {
         if (!channel.held_back.empty() && !channel.is_filling) {
           channel.is_filling = true;
           holes.push_back(channel.shared_from_this());
+        }
+        if (channel.walk && channel.walk->retry_ms > 0 && channel.walk->retry_ms <= now) {
+          channel.walk->retry_ms = 0;
+          walks.push_back(channel.shared_from_this());
         }
         if (channel.is_unused()) unused.push_back(&channel);
       }
@@ -435,7 +442,7 @@ void Hub::relieve_pressure(std::size_t visits) {
   while (visits > 0 && history_bytes() > limits_.history_bytes_total) {
     const std::size_t index = next_relieved_ / kStripes;
     Stripe& stripe = stripes_[next_relieved_++ % kStripes];
-    const std::lock_guard lock(stripe.mutex);
+    std::unique_lock lock(stripe.mutex);
     if (index >= stripe.all.size()) {
       if (++beyond < kStripes) continue;
       next_relieved_ = beyond = 0;
@@ -447,11 +454,20 @@ void Hub::relieve_pressure(std::size_t visits) {
     beyond = 0;
     --visits;
     Channel& channel = stripe.all[index];
-    const std::lock_guard channel_lock(channel.mutex);
-    ChannelOptions tight = channel.options;
-    tight.live_window_entries = 0;
-    channel.log.remove_older_half();
-    channel.log.trim(clock_.now_ms(), tight, channel.taken());
+    bool is_unused = false;
+    {
+      const std::lock_guard channel_lock(channel.mutex);
+      ChannelOptions tight = channel.options;
+      tight.live_window_entries = 0;
+      channel.log.remove_older_half();
+      channel.log.trim(clock_.now_ms(), tight, channel.taken());
+      is_unused = channel.is_unused();
+    }
+    if (!is_unused) continue;
+    const std::string name = channel.name;  // what the channel itself takes is given back as well
+    const bool is_released = retire(stripe, channel);
+    lock.unlock();
+    if (is_released) store_.release(name);
   }
   if (history_bytes() <= limits_.history_bytes_total) relieved_in_vain_ = 0;
   is_relieving_.store(false, std::memory_order_release);

@@ -51,6 +51,7 @@ struct Limits {
   std::int64_t hook_question_bytes = 67'108'864;
   std::int64_t hooks_at_once = 2'048;
   std::int64_t inbox_entries = 1'000;
+  std::int64_t inbox_bytes_total = 1'073'741'824;
   std::int64_t inbox_items = 1'000;
   std::int64_t inbox_members_per_turn = 1'024;
   std::int64_t members_per_request = 100'000;
@@ -176,6 +177,10 @@ inline constexpr std::array kLimitRows{
     LimitRow{"inbox_entries", &Limits::inbox_entries, "publications", 1,
              "a user's inbox holds no more; older ones that are not read are merged from the logs when it is "
              "read"},
+    LimitRow{
+        "inbox_bytes_total", &Limits::inbox_bytes_total, "bytes", 65'536,
+        "beyond it a new member is refused (API error 106, ValueError in Python), publications are merged "
+        "from the logs when an inbox is read, and what a user who leaves has not read is forgotten"},
     LimitRow{"inbox_items", &Limits::inbox_items, "items", 1,
              "a read of an inbox that asks for more is refused: error 107, API error 107, ValueError in "
              "Python"},

@@ -14,9 +14,43 @@ struct ByRoster {
 };
 }  // namespace
 
-MemoryInboxes::MemoryInboxes(std::size_t inbox_entries, const NameHash& hash)
-    : inbox_entries_(inbox_entries), hash_(hash), stripes_(hash) {}
+MemoryInboxes::MemoryInboxes(std::size_t inbox_entries, std::size_t bytes_total, const NameHash& hash)
+    : inbox_entries_(inbox_entries), bytes_total_(bytes_total), hash_(hash), stripes_(hash) {}
 MemoryInboxes::~MemoryInboxes() = default;
+
+/// While it lives, its user may change: the difference is counted.
+class MemoryInboxes::Counted {
+ public:
+  Counted(std::atomic<std::size_t>& bytes, const User& user)
+      : bytes_(bytes), user_(user), before_(cost_of(user)) {}
+  Counted(const Counted&) = delete;
+  Counted& operator=(const Counted&) = delete;
+  ~Counted() {
+    const std::size_t after = cost_of(user_);
+    if (after != before_) bytes_.fetch_add(after - before_, std::memory_order_relaxed);
+  }
+
+ private:
+  std::atomic<std::size_t>& bytes_;
+  const User& user_;
+  const std::size_t before_;
+};
+
+std::size_t MemoryInboxes::cost_of(const User& user) {
+  static constexpr std::size_t kNodeBytes = sizeof(Users::value_type) + 48;  // with hash, links, allocator
+  static constexpr std::size_t kSlotBytes = 16;                              // in a roster that grows
+  const std::size_t name = user.name == nullptr || user.name->size() < 16 ? 0 : user.name->size() + 16;
+  return kNodeBytes + name + user.memberships.capacity() * (sizeof(Membership) + kSlotBytes) +
+         user.runs.capacity() * sizeof(Run);
+}
+
+void MemoryInboxes::forget(Stripe& stripe, Users::iterator user) {
+  bytes_.fetch_sub(cost_of(user->second), std::memory_order_relaxed);
+  users_.fetch_sub(1, std::memory_order_relaxed);
+  stripe.users.erase(user);
+  // A table does not shrink by itself.
+  if (stripe.users.bucket_count() > 64 + 8 * stripe.users.size()) stripe.users.rehash(0);
+}
 
 template <typename AnyUser>
 auto MemoryInboxes::memberships_of(AnyUser& user, std::uint32_t roster) {
@@ -48,20 +82,27 @@ void MemoryInboxes::start_reading(const std::shared_ptr<Roster>& roster) {
   reading_count_.store(reading_.size());
 }
 
-void MemoryInboxes::add(const std::shared_ptr<Roster>& roster, std::span<const std::string> users) {
+bool MemoryInboxes::add(const std::shared_ptr<Roster>& roster, std::span<const std::string> users) {
   const std::lock_guard lock(roster->mutex_);
   for (const std::string& name : users) {
     const HashedName hashed = hash_.of(name);
     Stripe& stripe = stripes_.of(hashed);
     const std::lock_guard stripe_lock(stripe.mutex);
+    const auto found = stripe.users.find(hashed);
+    if (found != stripe.users.end()) {
+      const auto known = memberships_of(found->second, roster->number_);
+      if (!known.empty() && known.back().until == kStill) continue;
+    }
+    if (is_full()) return false;
     const auto [node, is_new] = stripe.users.try_emplace(name);
     User& user = node->second;
     if (is_new) {  // once: walks over other channels read both without the stripe's lock
       user.name = &node->first;
       user.stripe = static_cast<std::uint32_t>(stripes_.index_of(hashed));
+      users_.fetch_add(1, std::memory_order_relaxed);
+      bytes_.fetch_add(cost_of(user), std::memory_order_relaxed);
     }
-    const auto known = memberships_of(user, roster->number_);
-    if (!known.empty() && known.back().until == kStill) continue;
+    const Counted counted(bytes_, user);
     Membership membership;
     membership.roster = roster;
     membership.slot = static_cast<std::uint32_t>(roster->members_.size());
@@ -73,6 +114,7 @@ void MemoryInboxes::add(const std::shared_ptr<Roster>& roster, std::span<const s
         std::upper_bound(user.memberships.begin(), user.memberships.end(), roster->number_, ByRoster{});
     user.memberships.insert(place, std::move(membership));
   }
+  return true;
 }
 
 void MemoryInboxes::remove(Roster& roster, std::span<const std::string> users) {
@@ -89,8 +131,11 @@ void MemoryInboxes::remove(Roster& roster, std::span<const std::string> users) {
       const auto known = memberships_of(user, roster.number_);
       if (known.empty() || known.back().until != kStill) continue;
       slot = known.back().slot;
-      close(user, roster);
-      if (user.memberships.empty()) stripe.users.erase(found);
+      {
+        const Counted counted(bytes_, user);
+        close(user, roster);
+      }
+      if (user.memberships.empty()) forget(stripe, found);
     }
     leave_slot(roster, slot);  // without the lock: those who move have locks of their own
     roster.count_.fetch_sub(1);
@@ -112,7 +157,7 @@ void MemoryInboxes::forget_oldest_left(User& user) const {
   const auto is_left = [](const Membership& membership) { return membership.until != kStill; };
   const auto left =
       static_cast<std::size_t>(std::count_if(user.memberships.begin(), user.memberships.end(), is_left));
-  if (left <= std::max<std::size_t>(1, inbox_entries_)) return;
+  if (left == 0 || (left <= std::max<std::size_t>(1, inbox_entries_) && !is_full())) return;
   const auto oldest = std::find_if(user.memberships.begin(), user.memberships.end(), is_left);
   take_out(user, oldest->roster->number_, oldest->read + 1, oldest->until);
   erase(user, static_cast<std::size_t>(oldest - user.memberships.begin()));
@@ -142,6 +187,7 @@ void MemoryInboxes::leave_slot(Roster& roster, std::size_t slot) {
   }
   move_slot(roster, roster.members_.size() - 1, hole);
   roster.members_.pop_back();
+  if (roster.members_.capacity() > 64 + 4 * roster.members_.size()) roster.members_.shrink_to_fit();
 }
 
 std::vector<std::string> MemoryInboxes::members(const Roster& roster, std::string_view after,
@@ -171,6 +217,7 @@ EnterStep MemoryInboxes::enter(Roster& roster, Offset first, Offset last, std::s
   for (; step.entered < members_max && roster.walked_ < roster.members_.size(); ++step.entered) {
     User& user = *roster.members_[roster.walked_++];
     const std::lock_guard stripe_lock(stripes_[user.stripe].mutex);
+    const Counted counted(bytes_, user);
     enter(user, roster, first, last);
     shorten(user);
   }
@@ -182,9 +229,10 @@ EnterStep MemoryInboxes::enter(Roster& roster, Offset first, Offset last, std::s
   return step;
 }
 
-void MemoryInboxes::enter(User& user, const Roster& roster, Offset first, Offset last) {
+void MemoryInboxes::enter(User& user, const Roster& roster, Offset first, Offset last) const {
   // Only for as long as the user has been back: what an earlier membership lacks is merged.
-  const Offset from = std::max(first, memberships_of(user, roster.number_).back().read + 1);
+  Membership& membership = memberships_of(user, roster.number_).back();
+  const Offset from = std::max(first, membership.read + 1);
   if (from > last) return;
   const auto count = static_cast<std::uint32_t>(last + 1 - from);
   user.entered += count;
@@ -194,6 +242,12 @@ void MemoryInboxes::enter(User& user, const Roster& roster, Offset first, Offset
       newest.count += count;
       return;
     }
+  }
+  if (is_full() && user.runs.size() == user.runs.capacity()) {
+    user.entered -= count;
+    membership.merged_to = std::max(membership.merged_to, last);
+    user.has_merged = true;
+    return;
   }
   user.runs.push_back({from, count, roster.number_});
 }
@@ -360,21 +414,24 @@ void MemoryInboxes::mark_read(std::string_view name, const Roster& roster, Offse
   const auto found = stripe.users.find(hashed);
   if (found == stripe.users.end()) return;
   User& user = found->second;
-  for (std::size_t i = 0; i < user.memberships.size();) {
-    Membership& membership = user.memberships[i];
-    if (membership.number() == roster.number_)
-      membership.read = std::max(membership.read, std::min(offset, membership.until));
-    if (membership.read >= membership.until) {
-      erase(user, i);
-    } else {
-      ++i;
+  {
+    const Counted counted(bytes_, user);
+    for (std::size_t i = 0; i < user.memberships.size();) {
+      Membership& membership = user.memberships[i];
+      if (membership.number() == roster.number_)
+        membership.read = std::max(membership.read, std::min(offset, membership.until));
+      if (membership.read >= membership.until) {
+        erase(user, i);
+      } else {
+        ++i;
+      }
     }
+    take_out(user, roster.number_, 0, offset);
+    user.has_merged = std::any_of(user.memberships.begin(), user.memberships.end(),
+                                  [](const Membership& membership) { return membership.is_merged(); });
+    user.is_incomplete = false;
   }
-  take_out(user, roster.number_, 0, offset);
-  user.has_merged = std::any_of(user.memberships.begin(), user.memberships.end(),
-                                [](const Membership& membership) { return membership.is_merged(); });
-  user.is_incomplete = false;
-  if (user.memberships.empty()) stripe.users.erase(found);
+  if (user.memberships.empty()) forget(stripe, found);
 }
 
 // ---- written down
@@ -440,6 +497,8 @@ void MemoryInboxes::restore(const MemoryInboxesState& state,
       user.runs.push_back({run.first, run.count, rosters.at(run.roster)->number_});
       user.entered += run.count;
     }
+    users_.fetch_add(1, std::memory_order_relaxed);
+    bytes_.fetch_add(cost_of(user), std::memory_order_relaxed);
   }
 }
 

@@ -62,15 +62,18 @@ class MemoryInboxes {
     Offset entered_ = 0;     // what was to be entered up to here is
   };
 
-  /// An inbox holds `inbox_entries` publications at most.
-  MemoryInboxes(std::size_t inbox_entries, const NameHash& hash);
+  /// An inbox holds `inbox_entries` publications at most, and all of them take about `bytes_total`. Beyond
+  /// that nobody new becomes a member, publications are merged from the logs instead of entered, and of who
+  /// leaves a channel nothing is kept.
+  MemoryInboxes(std::size_t inbox_entries, std::size_t bytes_total, const NameHash& hash);
   ~MemoryInboxes();
 
   [[nodiscard]] std::shared_ptr<Roster> make_roster(std::string channel, Position top);
   /// The store has given out `offset`; one after another. Returns how many members the channel has.
   std::size_t on_appended(const std::shared_ptr<Roster>& roster, Offset offset, FanOutMode mode);
 
-  void add(const std::shared_ptr<Roster>& roster, std::span<const std::string> users);
+  /// False: there is no room for all of them; those before the first that found none are members.
+  [[nodiscard]] bool add(const std::shared_ptr<Roster>& roster, std::span<const std::string> users);
   void remove(Roster& roster, std::span<const std::string> users);
   [[nodiscard]] static std::vector<std::string> members(const Roster& roster, std::string_view after,
                                                         std::size_t limit);
@@ -78,6 +81,11 @@ class MemoryInboxes {
   [[nodiscard]] std::uint64_t unread(std::string_view user, const Roster& roster) const;
   [[nodiscard]] InboxContent inbox(std::string_view user, std::size_t limit) const;
   void mark_read(std::string_view user, const Roster& roster, Offset offset);
+
+  /// Memory of users, memberships and inboxes, as far as they are counted.
+  [[nodiscard]] std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
+  /// Users who are a member of a channel, or have something of one to read.
+  [[nodiscard]] std::size_t users() const { return users_.load(std::memory_order_relaxed); }
 
   /// While nobody calls. What a walk has still to enter is merged by whoever restores it.
   [[nodiscard]] MemoryInboxesState save() const;
@@ -141,7 +149,7 @@ class MemoryInboxes {
   /// The user's memberships of one channel; more than one if the user has left it and come back.
   template <typename AnyUser>
   static auto memberships_of(AnyUser& user, std::uint32_t roster);
-  static void enter(User& user, const Roster& roster, Offset first, Offset last);
+  void enter(User& user, const Roster& roster, Offset first, Offset last) const;
   void shorten(User& user) const;
   void close(User& user, Roster& roster);
   void forget_oldest_left(User& user) const;
@@ -150,11 +158,19 @@ class MemoryInboxes {
   void start_reading(const std::shared_ptr<Roster>& roster);
   /// Nothing: all that is unread of it is in runs.
   [[nodiscard]] static std::optional<Visit> visit_of(const Membership& membership);
+  /// What a user takes, with a place in the rosters.
+  [[nodiscard]] static std::size_t cost_of(const User& user);
+  [[nodiscard]] bool is_full() const { return bytes() >= bytes_total_; }
+  void forget(Stripe& stripe, Users::iterator user);
+  class Counted;
   [[nodiscard]] std::vector<Visit> visits_of(const User& user) const;
   static void take_out(User& user, std::uint32_t roster, Offset first, Offset last);
   static void erase(User& user, std::size_t membership);
 
   const std::size_t inbox_entries_;
+  const std::size_t bytes_total_;
+  std::atomic<std::size_t> bytes_{0};
+  std::atomic<std::size_t> users_{0};
   std::atomic<std::uint32_t> next_number_{1};
   const NameHash hash_;
   Stripes<Stripe, kStripes> stripes_;

@@ -14,6 +14,8 @@ std::string idempotency_id(std::string_view channel, std::string_view key) {
   return id;
 }
 std::string_view channel_of_id(std::string_view id) { return id.substr(0, id.find('\0')); }
+/// What a channel takes in the table, measured.
+std::size_t stream_bytes(std::string_view name) { return 144 + (name.size() < 16 ? 0 : name.size() + 16); }
 }  // namespace
 
 MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits)
@@ -22,7 +24,7 @@ MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLi
       limits_(limits),
       hash_(random),
       stripes_(hash_),
-      inboxes_(limits.inbox_entries, hash_) {}
+      inboxes_(limits.inbox_entries, limits.inbox_bytes_total, hash_) {}
 
 MemoryStore::Streams::value_type& MemoryStore::touch(Stripe& stripe, const HashedName& channel) {
   auto found = stripe.streams.find(channel);
@@ -48,6 +50,7 @@ void MemoryStore::link_newest(Stripe& stripe, Streams::value_type& node) {
   (stripe.newest != nullptr ? stripe.newest->second.newer : stripe.oldest) = &node;
   stripe.newest = &node;
   ++stripe.dormant;
+  stripe.dormant_bytes += stream_bytes(node.first);
 }
 
 void MemoryStore::unlink(Stripe& stripe, Streams::value_type& node) {
@@ -56,6 +59,7 @@ void MemoryStore::unlink(Stripe& stripe, Streams::value_type& node) {
   (stream.newer != nullptr ? stream.newer->second.older : stripe.newest) = stream.older;
   stream.is_dormant = false;
   --stripe.dormant;
+  stripe.dormant_bytes -= stream_bytes(node.first);
 }
 
 void MemoryStore::forget_beyond(Stripe& stripe, std::size_t dormant_max) {
@@ -288,8 +292,11 @@ void MemoryStore::add_members(std::string_view channel, std::span<const std::str
       break;
     }
     const std::shared_ptr<MemoryInboxes::Roster>& roster = make_roster(stripe, name);
-    inboxes_.add(roster, users.first(std::min(users.size(), kMembersPerLock)));
+    const bool is_full = !inboxes_.add(roster, users.first(std::min(users.size(), kMembersPerLock)));
     result.members = roster->members();
+    if (!is_full) continue;
+    result.error = StoreError::full;
+    break;
   }
   done(result);
 }
@@ -436,6 +443,15 @@ void MemoryStore::restore(const MemoryStoreState& state) {
     const std::lock_guard lock(stripe.mutex);
     return make_roster(stripe, name);
   });
+}
+
+std::size_t MemoryStore::dormant_bytes() const {
+  std::size_t bytes = 0;
+  for (const Stripe& stripe : stripes_) {
+    const std::lock_guard lock(stripe.mutex);
+    bytes += stripe.dormant_bytes;
+  }
+  return bytes;
 }
 
 std::size_t MemoryStore::channels_known() const {

@@ -23,7 +23,8 @@ struct MemoryStoreLimits {
   Millis channel_lifetime_ms = 720LL * 3600 * 1000;  ///< a dormant channel untouched for so long is forgotten
   std::size_t idempotency_keys = 100'000;            ///< past it the oldest key is forgotten
   Millis idempotency_window_ms = 300'000;
-  std::size_t inbox_entries = 1'000;  ///< past it what a user has not read is merged from the logs
+  std::size_t inbox_entries = 1'000;           ///< past it what a user has not read is merged from the logs
+  std::size_t inbox_bytes_total = 1UL << 30U;  ///< of all inboxes and memberships; MemoryInboxes
 };
 
 /// The store of a hub that stands alone: numbers entries, remembers every channel's epoch and top offset,
@@ -63,6 +64,11 @@ class MemoryStore final : public Store {
 
   /// Channels remembered, dormant or not.
   [[nodiscard]] std::size_t channels_known() const;
+  /// Memory of the dormant ones: of those in use the hub counts it.
+  [[nodiscard]] std::size_t dormant_bytes() const;
+  /// Memory of members and inboxes, and how many users have one.
+  [[nodiscard]] std::size_t inbox_bytes() const { return inboxes_.bytes(); }
+  [[nodiscard]] std::size_t inbox_users() const { return inboxes_.users(); }
 
   /// While it lives, whoever calls the store waits.
   class Stillness;
@@ -117,6 +123,7 @@ class MemoryStore final : public Store {
     Streams::value_type* oldest = nullptr;
     Streams::value_type* newest = nullptr;
     std::size_t dormant = 0;
+    std::size_t dormant_bytes = 0;
     std::vector<Streams::value_type*> with_roster;
     NameTable<Remembered> keys;
     Ages keys_by_age;  // oldest first

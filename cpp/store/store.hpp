@@ -15,7 +15,12 @@
 
 namespace carillon {
 
-enum class StoreError : std::uint8_t { none, unavailable, not_held };
+enum class StoreError : std::uint8_t {
+  none,
+  unavailable,
+  not_held,
+  full  ///< there is no memory for more
+};
 
 /// A channel that the listener holds open, from open() to release(): the listener's own derives from it. Both
 /// find here what they know of the channel, so that its name is looked up once per publication.

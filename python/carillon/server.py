@@ -541,7 +541,9 @@ class Server(HookDecorators, FanOutMethods):
         `commands_under_way` (commands of clients that wait for a hook or the store),
         `kernel_bytes` (memory in which the kernel holds what clients have not acknowledged; a thread looks at
         5,000 connections a second for it), `resident_bytes` (memory of this process, without that), `lagging`
-        (subscriptions that are behind), `history_bytes`, `hook_questions` (under way to hooks).
+        (subscriptions that are behind), `history_bytes` (publications kept, their encoded forms, and the
+        channels themselves), `inbox_bytes` and `inbox_users` (members, their inboxes and read positions),
+        `hook_questions` (under way to hooks).
 
         Ever: `accepted` connections, `accept_pauses` (the limits of admission made newcomers wait),
         `turned_away` (out of descriptors, or closed unheard for want of a place), `without_descriptor` (those
