@@ -14,14 +14,17 @@ void ChannelLog::reserve_one() {
   head_ = 0;
 }
 
-void ChannelLog::append(EntryRef entry, Millis now_ms, const ChannelOptions& options, Seq taken) {
+void ChannelLog::append(EntryRef entry, Millis now_ms, const ChannelOptions& options, Seq taken,
+                        Millis age_ms) {
   assert(!entry->is_stored() || entry->offset == top_ + 1);
   reserve_one();
   const std::size_t cost = entry->cost_bytes();
   Slot& place = slot(size_);
   place.seq = end_seq_++;
   place.offset_before = top_;
-  place.announced_ms = now_ms;
+  // Ages ascend towards the front, or a young entry would keep the older ones behind it.
+  place.announced_ms =
+      age_ms > 0 && size_ > 0 ? std::max(now_ms - age_ms, slot(size_ - 1).announced_ms) : now_ms - age_ms;
   if (entry->is_stored()) {
     top_ = entry->offset;
     history_bytes_ += cost;
@@ -36,25 +39,31 @@ void ChannelLog::append(EntryRef entry, Millis now_ms, const ChannelOptions& opt
   trim(now_ms, options, taken);
 }
 
-bool ChannelLog::prepend(const std::vector<EntryRef>& entries, Millis now_ms, const ChannelOptions& options,
-                         Seq taken) {
-  const Offset next = offset_before(begin_seq()) + 1;
-  auto it = entries.rbegin();
-  while (it != entries.rend() && (*it)->offset >= next) ++it;
-  if (it == entries.rend() || (*it)->offset + 1 != next || history_from_ > next) return false;
+bool ChannelLog::prepend(const std::vector<EntryRef>& entries, Millis now_ms, Millis wall_ms,
+                         const ChannelOptions& options, Seq taken) {
+  if (entries.empty()) return false;
+  const Offset first = std::max(entries.front()->offset, removed_from_);
+  const Offset next = offset_before(begin_seq()) + 1;  // the oldest that is in the ring, or will be
+  if (first >= history_from_ || entries.back()->offset + 1 < std::min(next, history_from_)) return false;
   if (begin_seq() <= entries.size()) return false;
-  for (; it != entries.rend(); ++it) {
+  for (std::size_t i = 0; i < outside_; ++i) {
+    if (slot(i).entry->is_stored()) history_bytes_ += slot(i).entry->cost_bytes();
+  }
+  outside_ = 0;
+  history_from_ = first;
+  for (auto it = entries.rbegin(); it != entries.rend() && (*it)->offset >= first; ++it) {
+    if ((*it)->offset >= next) continue;
+    const Millis announced_ms = now_ms - std::max<Millis>(0, wall_ms - (*it)->wall_ms);
     const Seq seq = begin_seq() - 1;
+    const Millis youngest_ms = size_ > 0 ? slot(0).announced_ms : now_ms;
     reserve_one();
     head_ = (head_ + ring_.size() - 1) & (ring_.size() - 1);
-    ring_[head_] = Slot{*it, seq, (*it)->offset - 1, now_ms};
+    ring_[head_] = Slot{*it, seq, (*it)->offset - 1, std::min(announced_ms, youngest_ms)};
     bytes_ += (*it)->cost_bytes();
     history_bytes_ += (*it)->cost_bytes();
     if (dense_ == size_) ++dense_;
     ++size_;
   }
-  history_from_ = entries.front()->offset;
-  outside_ = 0;
   trim(now_ms, options, taken);
   return true;
 }
@@ -145,6 +154,7 @@ void ChannelLog::drop_front() {
 }
 
 void ChannelLog::reset(Offset top) {
+  removed_from_ = 1;
   ring_ = {};
   head_ = size_ = dense_ = outside_ = 0;
   bytes_ = history_bytes_ = 0;
@@ -171,7 +181,7 @@ void ChannelLog::restore(const LogState& state, Millis now_ms) {
   *this = {};
   end_seq_ = state.end_seq;
   top_ = state.top;
-  history_from_ = state.history_from;
+  history_from_ = removed_from_ = state.history_from;
   loose_kept_ = state.loose_kept;
   loose_kept_bytes_ = state.loose_kept_bytes;
   for (const LogState::Slot& saved : state.slots) {

@@ -36,18 +36,21 @@ class ChannelLog {
     history_from_ = top + 1;
   }
 
-  /// Appends; a stored entry must have offset top() + 1. `taken` as in trim().
-  void append(EntryRef entry, Millis now_ms, const ChannelOptions& options, Seq taken);
-  /// Puts stored entries that end right before the oldest kept one in front (what is there already is passed
-  /// over). A seq may then name another entry than before it was trimmed: a cursor tells by its offset.
-  /// False: they do not fit there.
-  bool prepend(const std::vector<EntryRef>& entries, Millis now_ms, const ChannelOptions& options, Seq taken);
+  /// Appends; a stored entry must have offset top() + 1. `taken` as in trim(). `age_ms`: since it was
+  /// published, for one that was read from a store.
+  void append(EntryRef entry, Millis now_ms, const ChannelOptions& options, Seq taken, Millis age_ms = 0);
+  /// Puts stored entries that reach to the start of the history in front of it. Entries that are still in the
+  /// ring are skipped, and belong to the history again. Each keeps the age that its wall_ms tells. A seq may
+  /// then name another entry than before it was trimmed: a cursor must compare its offset, too. False: the
+  /// entries do not reach there, or the history was removed.
+  bool prepend(const std::vector<EntryRef>& entries, Millis now_ms, Millis wall_ms,
+               const ChannelOptions& options, Seq taken);
   /// Drops what the bounds no longer allow. Entries from `taken` on have not been seen yet by some shard: a
   /// burst inside one turn may overshoot the live window up to kBurst…, or publishers would outrun every
   /// reader.
   void trim(Millis now_ms, const ChannelOptions& options, Seq taken);
   /// Forgets the history; seq and offset go on. The live window stays, for cursors under way.
-  void remove_history() { history_from_ = top_ + 1; }
+  void remove_history() { history_from_ = removed_from_ = top_ + 1; }
   /// Gives up the older half of the history.
   void remove_older_half() { history_from_ += (top_ + 1 - history_from_ + 1) / 2; }
   /// Forgets every entry: the log has lost its continuity.
@@ -108,6 +111,7 @@ class ChannelLog {
   Seq end_seq_ = kFirstSeq;
   Offset top_ = 0;
   Offset history_from_ = 1;
+  Offset removed_from_ = 1;  // what is below does not come back from a store
 };
 
 }  // namespace carillon

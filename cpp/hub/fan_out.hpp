@@ -4,13 +4,13 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <utility>
 #include <vector>
 
 #include "env/clock.hpp"
 #include "hub/channel_options.hpp"
+#include "hub/offset_ranges.hpp"
 #include "store/inbox.hpp"
 
 namespace carillon {
@@ -36,11 +36,11 @@ class ChannelFanOut {
   [[nodiscard]] FanOut strategy() const { return strategy_.load(std::memory_order_relaxed); }
   /// Before the adaptive factor.
   [[nodiscard]] std::size_t threshold() const { return threshold_.load(std::memory_order_relaxed); }
-  /// `is_chosen`: in the place of what the options say.
-  void choose(FanOut strategy, std::size_t threshold, bool is_chosen) {
+  /// `is_chosen`: in the place of what the options say. Returns whether it was chosen before.
+  bool choose(FanOut strategy, std::size_t threshold, bool is_chosen) {
     threshold_.store(threshold, std::memory_order_relaxed);
     strategy_.store(strategy, std::memory_order_relaxed);
-    is_chosen_.store(is_chosen, std::memory_order_relaxed);
+    return is_chosen_.exchange(is_chosen, std::memory_order_relaxed);
   }
   /// Another process's goes on here.
   void restore(FanOutMode mode, std::uint64_t switches) {
@@ -85,8 +85,9 @@ class ChannelFanOut {
     return members.load(std::memory_order_relaxed) > 0 || joins.load(std::memory_order_relaxed) > 0;
   }
 
-  std::atomic<std::size_t> members{0};      ///< as the store last told
-  std::atomic<std::size_t> joins{0};        ///< requests to add members that the store has not answered
+  std::atomic<std::size_t> members{0};  ///< as the store last told
+  std::atomic<std::size_t> joins{
+      0};  ///< questions that the store has not answered, and after which there may be members
   std::atomic<std::size_t> subscribers{0};  ///< on all shards
 
  private:
@@ -106,22 +107,31 @@ class ChannelFanOut {
   std::atomic<std::uint64_t> switches_{0};
 };
 
-/// Where the writing of a channel's inboxes stands. Guarded by the channel's lock.
+/// Where the writing of a channel's inboxes stands. Guarded by the channel's lock. Announcements may come in
+/// any order, again, and in a new epoch: offsets are remembered, not a watermark.
 struct InboxWalk {
   struct Waiter {
     Offset offset = 0;
-    std::function<void(bool)> then;  ///< is it in all inboxes? No: the thread that wrote has died
-  };
-  struct Range {
-    Offset first = 0;
-    Offset last = 0;
+    std::function<void(bool)> then;  ///< is it in all inboxes? False: it is not known to be
   };
   std::uint32_t number = 0;  ///< of the shards the one that writes, counted round
-  std::deque<Range> ranges;  ///< to be entered; the first is under way while `is_running`
-  Offset entered = 0;        ///< everything up to here that was to be entered is
-  Offset given_up = 0;       ///< what is above `entered` up to here is not: no thread was there to do it
+  static constexpr unsigned kTriesAwaited = 4;  ///< publishers wait through as many failures of the store
+  static constexpr Millis kRetryMs = 250;       ///< doubled with each failure in a row
+  static constexpr unsigned kDoublings = 5;
+
+  Epoch epoch;             ///< of all offsets here
+  OffsetRanges announced;  ///< given to the walk, ever
+  OffsetRanges waiting;
+  OffsetRange under_way;  ///< what the store has begun with no longer grows
+  OffsetRange given_up;   ///< is in no inbox: no thread was there to enter it
   bool is_running = false;
-  std::vector<Waiter> waiters;  ///< by offset
+  unsigned failures = 0;  ///< of the store, in a row
+  Millis retry_ms = 0;    ///< when the store is asked again; 0: nothing has failed
+  std::vector<Waiter> waiters;
+
+  [[nodiscard]] bool is_pending(Offset offset) const {
+    return is_running && (under_way.contains(offset) || waiting.contains(offset));
+  }
 };
 
 /// Where the threshold of adaptive channels goes: to where entering inboxes at publish and merging them at

@@ -17,14 +17,31 @@ Hub::Hub(const Clock& clock, RandomSource& random, Store& store, ChannelRules ru
   store_.set_listener(this);
 }
 
-Hub::~Hub() {
-  // Whoever still waits for the store holds the channel that holds him.
+Hub::~Hub() { close(); }
+
+void Hub::close() {
+  set_shards({});
+  is_closed_ = true;
+  std::vector<std::shared_ptr<Channel>> channels;
   for (Stripe& stripe : stripes_) {
-    for (const auto& [name, channel] : stripe.channels) {
-      channel->on_open.clear();
-      for (const auto& range : channel->reads) range->waiting.clear();
-      if (channel->walk) channel->walk->waiters.clear();
+    const std::lock_guard lock(stripe.mutex);
+    for (const auto& [name, channel] : stripe.channels) channels.push_back(channel);
+  }
+  for (const auto& channel : channels) {
+    std::vector<std::function<void()>> waiting;
+    std::vector<std::function<void(const ReadResult&)>> reading;
+    {
+      const std::lock_guard lock(channel->mutex);
+      channel->is_opening = false;
+      waiting.swap(channel->on_open);
+      for (const auto& range : channel->reads) {
+        reading.insert(reading.end(), range->waiting.begin(), range->waiting.end());
+        range->waiting.clear();
+      }
     }
+    for (const auto& then : waiting) then();
+    for (const auto& then : reading) then({StoreError::unavailable, {}, {}});
+    end_walk(*channel);
   }
 }
 
@@ -54,6 +71,7 @@ std::shared_ptr<Channel> Hub::open_channel(std::string_view name) {
 }
 
 void Hub::open(const std::shared_ptr<Channel>& channel) {
+  channel->fan_out.joins.fetch_add(1);  // it may have members: who publishes meanwhile waits for inboxes
   store_.open(channel->name, [this, channel](const OpenResult& result) {
     std::vector<std::function<void()>> waiting;
     {
@@ -71,6 +89,7 @@ void Hub::open(const std::shared_ptr<Channel>& channel) {
       }
       waiting.swap(channel->on_open);
     }
+    channel->fan_out.joins.fetch_sub(1);
     for (auto& then : waiting) then();
   });
 }
@@ -78,7 +97,7 @@ void Hub::open(const std::shared_ptr<Channel>& channel) {
 void Hub::when_open(const std::shared_ptr<Channel>& channel, std::function<void()> then) {
   {
     const std::lock_guard lock(channel->mutex);
-    if (!channel->is_open && channel->is_opening) {
+    if (!channel->is_open && channel->is_opening && !is_closed_) {
       channel->on_open.push_back(std::move(then));
       return;
     }
@@ -125,19 +144,22 @@ void Hub::on_announced(const Announcement& announcement) {
   if (announcement.entry->is_stored()) channel.fan_out.members = announcement.members;
   bool is_hole = false;
   bool is_walk_due = false;
+  std::vector<InboxWalk::Waiter> told;
   {
     const std::lock_guard lock(channel.mutex);
-    accept(channel, announcement.epoch, announcement.entry);
+    accept(channel, announcement.epoch, announcement.entry, 0);
     if (announcement.members > 0 && announcement.mode == FanOutMode::write)
-      is_walk_due = add_to_walk(channel, announcement.entry->offset);
+      is_walk_due = add_to_walk(channel, announcement, told);
     is_hole = !channel.held_back.empty() && !channel.is_filling;
     if (is_hole) channel.is_filling = true;
   }
   if (is_walk_due) post_walk(channel.shared_from_this());
   if (is_hole) fill_hole(channel.shared_from_this());
+  for (const auto& waiter : told) waiter.then(false);
 }
 
-void Hub::accept(Channel& channel, const Epoch& epoch, const EntryRef& entry) {
+void Hub::accept(Channel& channel, const Epoch& epoch, const EntryRef& entry, Millis age_ms) {
+  count_into_gauge(entry);
   if (!channel.epoch.is_set()) {
     // Nobody can listen before the channel is open, and only a stored entry tells where its offsets stand.
     if (!entry->is_stored()) return;
@@ -147,7 +169,7 @@ void Hub::accept(Channel& channel, const Epoch& epoch, const EntryRef& entry) {
     reset(channel, epoch, entry->is_stored() ? entry->offset - 1 : 0);
   }
   if (!entry->is_stored() || entry->offset == channel.log.top() + 1) {
-    append_to_log(channel, entry);
+    append_to_log(channel, entry, age_ms);
     drain_held_back(channel);
   } else if (entry->offset > channel.log.top()) {
     channel.held_back.emplace(entry->offset, entry);
@@ -159,17 +181,22 @@ void Hub::accept(Channel& channel, const Epoch& epoch, const EntryRef& entry) {
   wake_shards(channel);
 }
 
-void Hub::append_to_log(Channel& channel, const EntryRef& entry) {
+void Hub::append_to_log(Channel& channel, const EntryRef& entry, Millis age_ms) {
   ++channel.announced;
   published_.fetch_add(1, std::memory_order_relaxed);
-  channel.log.append(entry, clock_.now_ms(), channel.options, channel.taken());
+  channel.log.append(entry, clock_.now_ms(), channel.options, channel.taken(), age_ms);
+}
+
+void Hub::count_into_gauge(const EntryRef& entry) {
+  // What this hub has published is counted. What the store has made is shared by nobody yet.
+  if (!entry->is_counted()) std::const_pointer_cast<Entry>(entry)->count_into(gauge_);
 }
 
 void Hub::drain_held_back(Channel& channel) {
   while (!channel.held_back.empty()) {
     const auto first = channel.held_back.begin();
     if (first->first > channel.log.top() + 1) return;
-    if (first->first == channel.log.top() + 1) append_to_log(channel, first->second);
+    if (first->first == channel.log.top() + 1) append_to_log(channel, first->second, 0);
     channel.held_back.erase(first);
   }
 }
@@ -251,7 +278,9 @@ void Hub::read(const std::shared_ptr<Channel>& channel, Offset first, Offset las
 
 void Hub::accept_read(Channel& channel, const ReadResult& result) {
   if (result.epoch != channel.epoch) return;
-  for (const EntryRef& entry : result.entries) accept(channel, channel.epoch, entry);
+  const Millis wall_ms = clock_.wall_ms();
+  for (const EntryRef& entry : result.entries)
+    accept(channel, channel.epoch, entry, std::max<Millis>(0, wall_ms - entry->wall_ms));
 }
 
 // ---- history, presence, ledger
@@ -401,7 +430,7 @@ void Hub::keep_house() {
   for (Stripe& stripe : stripes_) {
     std::vector<std::string> released;
     std::vector<std::shared_ptr<Channel>> holes;
-    std::vector<std::shared_ptr<Channel>> walks;
+    std::vector<std::shared_ptr<Channel>> walks;  // that the store has failed
     {
       const std::lock_guard lock(stripe.mutex);
       std::vector<Channel*> unused;
@@ -428,6 +457,7 @@ void Hub::keep_house() {
     }
     for (const std::string& name : released) store_.release(name);
     for (const auto& channel : holes) fill_hole(channel);
+    for (const auto& channel : walks) post_walk(channel);
   }
   store_.keep_house();
   adaptive_.adapt(now);

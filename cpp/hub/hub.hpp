@@ -85,14 +85,15 @@ struct Inbox {
   bool is_incomplete = false;  ///< the user has left more channels than are remembered
 };
 /// Why members, read positions or a strategy were not changed.
-enum class FanOutError : std::uint8_t { none, unavailable, no_history, above_top };
+enum class FanOutError : std::uint8_t { none, unavailable, no_history, above_top, too_many, inboxes_full };
 
 struct HubLimits {
   std::int64_t history_bytes_total = 1LL << 30;  ///< of all entries and their encoded forms in the process
   std::size_t held_back_entries =
       4'096;  ///< announced beyond a hole, per channel; past it the hole is told as a gap
   std::size_t inbox_members_per_turn =
-      1'024;  ///< into whose inboxes one turn of a shard enters a publication
+      1'024;                             ///< into whose inboxes one turn of a shard enters a publication
+  std::size_t chosen_fan_outs = 10'000;  ///< channels with a strategy of their own: they stay in memory
 };
 
 /// Channels, publish, subscribe, history and presence above a store. Thread-safe but for subscribe(), which
@@ -104,7 +105,12 @@ class Hub final : public StoreListener {
   using HistoryDone = std::function<void(const HistoryResult&)>;
 
   Hub(const Clock& clock, RandomSource& random, Store& store, ChannelRules rules, HubLimits limits);
+  /// close(), for who waits still.
   ~Hub() override;
+
+  /// Once all shards' threads have ended: whatever waits for the store is answered `unavailable`, exactly
+  /// once, whatever the store says later. Subscriptions have ended with their shards and are not told.
+  void close();
 
   /// Once, before the first subscription and the first member; and none, once all threads have ended.
   void set_shards(std::vector<Shard*> shards) {
@@ -162,9 +168,9 @@ class Hub final : public StoreListener {
   void mark_read(std::string_view user, std::string_view channel, Offset offset,
                  std::function<void(FanOutError)> done);
   /// Another strategy for one channel, from its next publication on, in the place of what its options say;
-  /// none: what they say again.
-  void set_fan_out(std::string_view channel, std::optional<FanOut> strategy,
-                   std::optional<std::size_t> threshold);
+  /// none: what they say again. `too_many`: HubLimits::chosen_fan_outs have one already.
+  FanOutError set_fan_out(std::string_view channel, std::optional<FanOut> strategy,
+                          std::optional<std::size_t> threshold);
   [[nodiscard]] FanOutState fan_out(std::string_view channel);
 
   /// Channels with subscribers whose name matches `pattern`, and how many they have.
@@ -224,8 +230,9 @@ class Hub final : public StoreListener {
   std::shared_ptr<Channel> open_channel(std::string_view name);
   void open(const std::shared_ptr<Channel>& channel);
   void when_open(const std::shared_ptr<Channel>& channel, std::function<void()> then);
-  void accept(Channel& channel, const Epoch& epoch, const EntryRef& entry);
-  void append_to_log(Channel& channel, const EntryRef& entry);
+  void accept(Channel& channel, const Epoch& epoch, const EntryRef& entry, Millis age_ms);
+  void append_to_log(Channel& channel, const EntryRef& entry, Millis age_ms);
+  void count_into_gauge(const EntryRef& entry);
   void drain_held_back(Channel& channel);
   void reset(Channel& channel, const Epoch& epoch, Offset top);
   void fill_hole(const std::shared_ptr<Channel>& channel);
@@ -234,15 +241,18 @@ class Hub final : public StoreListener {
             std::function<void(const ReadResult&)> then);
   void accept_read(Channel& channel, const ReadResult& result);
   static void wake_shards(Channel& channel);
+  void run_on_shard(const std::shared_ptr<PendingSubscribe>& pending, std::function<void()> task);
   void try_start(const std::shared_ptr<PendingSubscribe>& pending);
   void try_start_again(const std::shared_ptr<PendingSubscribe>& pending, StoreError error);
   void ask_top(const std::shared_ptr<PendingSubscribe>& pending);
   void ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset first, Offset last);
   [[nodiscard]] PublishDone after_inboxes(const std::shared_ptr<Channel>& channel, PublishDone done);
-  bool add_to_walk(Channel& channel, Offset offset);
+  bool add_to_walk(Channel& channel, const Announcement& announcement,
+                   std::vector<InboxWalk::Waiter>& told);
   void post_walk(const std::shared_ptr<Channel>& channel);
   void walk(const std::shared_ptr<Channel>& channel);
-  void on_entered(const std::shared_ptr<Channel>& channel, const EnterResult& result);
+  void on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch, const EnterResult& result);
+  void count_chosen(bool was_chosen, bool is_chosen);
   static void end_walk(Channel& channel);
   struct InboxRead;
   void read_round(const std::shared_ptr<InboxRead>& read);
@@ -272,6 +282,9 @@ class Hub final : public StoreListener {
   std::atomic<std::uint64_t> inbox_entries_{0};
   std::atomic<std::uint64_t> inbox_reads_{0};
   std::atomic<std::uint64_t> inbox_merges_{0};
+  std::atomic<std::size_t> chosen_fan_outs_{0};
+  std::atomic<std::uint32_t> retries_{0};  // of walks, ever
+  std::atomic<bool> is_closed_{false};
   AdaptiveThreshold adaptive_;
   std::atomic<std::uint32_t> walks_{0};  // ever begun: they go round the shards
   const NameHash hash_;

@@ -15,8 +15,10 @@ void Hub::add_members(std::string_view name, std::span<const std::string> users,
   // From now on who publishes waits for inboxes: those of the first members, too.
   channel->fan_out.joins.fetch_add(1);
   store_.add_members(name, users, [channel, done = std::move(done)](const MembersResult& result) {
-    if (result.error == StoreError::none) channel->fan_out.members = result.members;
+    const bool is_full = result.error == StoreError::full;  // some have become members
+    if (result.error == StoreError::none || is_full) channel->fan_out.members = result.members;
     channel->fan_out.joins.fetch_sub(1);
+    if (is_full) return done(FanOutError::inboxes_full, result);
     done(result.error == StoreError::none ? FanOutError::none : FanOutError::unavailable, result);
   });
 }
@@ -37,13 +39,24 @@ void Hub::members(std::string_view name, std::string_view after, std::size_t lim
 
 // ---- the strategy
 
-void Hub::set_fan_out(std::string_view name, std::optional<FanOut> strategy,
-                      std::optional<std::size_t> threshold) {
+FanOutError Hub::set_fan_out(std::string_view name, std::optional<FanOut> strategy,
+                             std::optional<std::size_t> threshold) {
   const auto channel = open_channel(name);
   const ChannelOptions& options = channel->options;
-  channel->fan_out.choose(strategy.value_or(options.fan_out), threshold.value_or(options.fan_out_threshold),
-                          strategy.has_value());
+  // Each of them keeps its channel in memory.
+  const bool is_new = strategy && !channel->fan_out.is_chosen();
+  if (is_new && chosen_fan_outs_.load(std::memory_order_relaxed) >= limits_.chosen_fan_outs)
+    return FanOutError::too_many;
+  count_chosen(channel->fan_out.choose(strategy.value_or(options.fan_out),
+                                       threshold.value_or(options.fan_out_threshold), strategy.has_value()),
+               strategy.has_value());
   channel->fan_out.decide(channel->options, adaptive_.factor());
+  return FanOutError::none;
+}
+
+void Hub::count_chosen(bool was_chosen, bool is_chosen) {
+  if (was_chosen == is_chosen) return;
+  chosen_fan_outs_.fetch_add(is_chosen ? 1 : ~std::size_t{0}, std::memory_order_relaxed);
 }
 
 FanOutState Hub::fan_out(std::string_view name) {
@@ -56,7 +69,6 @@ FanOutState Hub::fan_out(std::string_view name) {
 
 Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, PublishDone done) {
   return [channel, done = std::move(done)](const AppendResult& result) {
-    const Offset offset = result.position.offset;
     const auto tell = [done, result](bool is_entered) {
       AppendResult told = result;
       if (!is_entered) told.error = StoreError::unavailable;
@@ -66,31 +78,35 @@ Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, Pub
     {
       const std::lock_guard lock(channel->mutex);
       InboxWalk* walk = channel->walk.get();
-      if (result.error == StoreError::none && walk != nullptr && offset > walk->entered) {
-        if (walk->is_running && offset <= walk->ranges.back().last) {
+      const Offset offset = result.position.offset;
+      if (result.error == StoreError::none && walk != nullptr && walk->epoch == result.position.epoch) {
+        if (walk->is_pending(offset)) {
           walk->waiters.push_back({offset, tell});
           return;
         }
-        is_entered = offset > walk->given_up;
+        is_entered = !walk->given_up.contains(offset);
       }
     }
     tell(is_entered);
   };
 }
 
-bool Hub::add_to_walk(Channel& channel, Offset offset) {
+bool Hub::add_to_walk(Channel& channel, const Announcement& announcement,
+                      std::vector<InboxWalk::Waiter>& told) {
   if (!channel.walk) {
     channel.walk = std::make_unique<InboxWalk>();
     channel.walk->number = walks_.fetch_add(1, std::memory_order_relaxed);
   }
   InboxWalk& walk = *channel.walk;
-  // The range under way is what the store has begun with: it no longer grows.
-  const std::size_t under_way = walk.is_running ? 1 : 0;
-  if (walk.ranges.size() > under_way && walk.ranges.back().last + 1 == offset) {
-    walk.ranges.back().last = offset;
-  } else {
-    walk.ranges.push_back({offset, offset});
+  if (walk.epoch != announcement.epoch) {
+    told.swap(walk.waiters);  // what they wait for is gone
+    walk.epoch = announcement.epoch;
+    walk.announced.clear();
+    walk.waiting.clear();
+    walk.under_way = walk.given_up = {};
   }
+  if (!walk.announced.add(announcement.entry->offset)) return false;
+  walk.waiting.add(announcement.entry->offset);
   return !std::exchange(walk.is_running, true);
 }
 
@@ -114,48 +130,77 @@ void Hub::post_walk(const std::shared_ptr<Channel>& channel) {
 }
 
 void Hub::walk(const std::shared_ptr<Channel>& channel) {
-  InboxWalk::Range range;
+  OffsetRange range;
+  Epoch epoch;
   {
     const std::lock_guard lock(channel->mutex);
-    range = channel->walk->ranges.front();
+    InboxWalk& walk = *channel->walk;
+    if (walk.under_way.is_empty()) {
+      walk.is_running = !walk.waiting.is_empty();
+      if (!walk.is_running) return;  // a new epoch has begun meanwhile
+      walk.under_way = walk.waiting.take_first();
+    }
+    range = walk.under_way;
+    epoch = walk.epoch;
   }
   const std::int64_t begin = clock_.now_ns();
   store_.enter(channel->name, range.first, range.last, limits_.inbox_members_per_turn,
-               [this, channel, begin, range](const EnterResult& result) {
+               [this, channel, begin, range, epoch](const EnterResult& result) {
                  adaptive_.count_write(clock_.now_ns() - begin,
                                        channel->fan_out.strategy() == FanOut::adaptive);
                  inbox_entries_.fetch_add(result.step.entered * (range.last + 1 - range.first),
                                           std::memory_order_relaxed);
-                 on_entered(channel, result);
+                 on_entered(channel, epoch, result);
                });
 }
 
-void Hub::on_entered(const std::shared_ptr<Channel>& channel, const EnterResult& result) {
+void Hub::on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch, const EnterResult& result) {
   std::vector<InboxWalk::Waiter> told;
   bool has_more = true;
-  if (result.error == StoreError::none && result.step.is_done) {
+  const bool is_entered = result.error == StoreError::none;
+  {
     const std::lock_guard lock(channel->mutex);
     InboxWalk& walk = *channel->walk;
-    walk.entered = walk.ranges.front().last;
-    walk.ranges.pop_front();
-    has_more = walk.is_running = !walk.ranges.empty();
-    const auto later = std::partition(walk.waiters.begin(), walk.waiters.end(),
-                                      [&](const auto& waiter) { return waiter.offset <= walk.entered; });
-    told.assign(std::make_move_iterator(walk.waiters.begin()), std::make_move_iterator(later));
-    walk.waiters.erase(walk.waiters.begin(), later);
+    if (!is_entered) {
+      // keep_house asks again, the longer the later; some of many channels a little earlier than others.
+      const Millis delay = InboxWalk::kRetryMs << std::min(walk.failures, InboxWalk::kDoublings);
+      const auto spread = static_cast<Millis>(retries_.fetch_add(7, std::memory_order_relaxed) % 16);
+      walk.retry_ms = clock_.now_ms() + delay - delay * spread / 32;
+      if (++walk.failures % InboxWalk::kTriesAwaited == 0) told.swap(walk.waiters);
+      has_more = false;
+    } else {
+      walk.failures = 0;
+      if (result.step.is_done && walk.epoch == epoch) {
+        const auto later = std::partition(walk.waiters.begin(), walk.waiters.end(), [&](const auto& waiter) {
+          return walk.under_way.contains(waiter.offset);
+        });
+        told.assign(std::make_move_iterator(walk.waiters.begin()), std::make_move_iterator(later));
+        walk.waiters.erase(walk.waiters.begin(), later);
+        walk.under_way = {};
+        has_more = walk.is_running = !walk.waiting.is_empty();
+      }
+    }
   }
   if (has_more) post_walk(channel);
-  for (const auto& waiter : told) waiter.then(true);
+  for (const auto& waiter : told) waiter.then(is_entered);
 }
 
 void Hub::end_walk(Channel& channel) {
   std::vector<InboxWalk::Waiter> told;
   {
     const std::lock_guard lock(channel.mutex);
-    if (!std::exchange(channel.walk->is_running, false)) return;
-    channel.walk->given_up = channel.walk->ranges.back().last;
-    channel.walk->ranges.clear();
-    told.swap(channel.walk->waiters);
+    if (!channel.walk || !std::exchange(channel.walk->is_running, false)) return;
+    InboxWalk& walk = *channel.walk;
+    OffsetRanges all = walk.waiting;
+    for (const OffsetRange& range : {walk.under_way, walk.given_up}) {
+      if (range.is_empty()) continue;
+      all.add(range.first);
+      all.add(range.last);
+    }
+    walk.given_up = all.hull();
+    walk.under_way = {};
+    walk.waiting.clear();
+    told.swap(walk.waiters);
   }
   for (const auto& waiter : told) waiter.then(false);
 }

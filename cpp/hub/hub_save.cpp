@@ -75,7 +75,7 @@ void Hub::restore(const HubState& state) {
       channel->ended = saved.ended;
       channel->is_opening = saved.is_held;
       if (saved.has_chosen_fan_out && saved.fan_out <= FanOut::adaptive)
-        channel->fan_out.choose(saved.fan_out, saved.fan_out_threshold, true);
+        count_chosen(channel->fan_out.choose(saved.fan_out, saved.fan_out_threshold, true), true);
       channel->fan_out.restore(saved.fan_out_mode, saved.fan_out_switches);
     }
     if (saved.is_held) open(channel);

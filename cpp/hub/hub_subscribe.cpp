@@ -26,7 +26,11 @@ void Hub::subscribe(Shard& shard, Cursor& cursor, std::string_view name, const s
   auto pending = std::make_shared<PendingSubscribe>(
       PendingSubscribe{shard, cursor.ticket_, open_channel(name), since, std::move(done)});
   when_open(pending->channel,
-            [this, pending] { pending->shard.run([this, pending] { try_start(pending); }); });
+            [this, pending] { run_on_shard(pending, [this, pending] { try_start(pending); }); });
+}
+
+void Hub::run_on_shard(const std::shared_ptr<PendingSubscribe>& pending, std::function<void()> task) {
+  if (!is_closed_) pending->shard.run(std::move(task));  // else there is no shard any more
 }
 
 void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
@@ -86,7 +90,7 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
 }
 
 void Hub::try_start_again(const std::shared_ptr<PendingSubscribe>& pending, StoreError error) {
-  pending->shard.run([this, pending, error] {
+  run_on_shard(pending, [this, pending, error] {
     if (error != StoreError::unavailable) return try_start(pending);
     if (Cursor* cursor = *pending->cursor; cursor != nullptr) {
       cursor->ticket_.reset();
@@ -126,7 +130,9 @@ void Hub::ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset fir
       Channel& channel = *pending->channel;
       const std::lock_guard lock(channel.mutex);
       if (range.epoch == channel.epoch) {
-        channel.log.prepend(range.entries, clock_.now_ms(), channel.options, channel.taken());
+        for (const EntryRef& entry : range.entries) count_into_gauge(entry);
+        channel.log.prepend(range.entries, clock_.now_ms(), clock_.wall_ms(), channel.options,
+                            channel.taken());
       }
     }
     try_start_again(pending, range.error);

@@ -46,7 +46,8 @@ MemoryStoreLimits store_limits(const Limits& limits) {
 
 HubLimits hub_limits(const Limits& limits) {
   return {limits.history_bytes_total, static_cast<std::size_t>(limits.held_back_entries),
-          static_cast<std::size_t>(limits.inbox_members_per_turn)};
+          static_cast<std::size_t>(limits.inbox_members_per_turn),
+          static_cast<std::size_t>(limits.fanout_overrides)};
 }
 
 }  // namespace
@@ -205,7 +206,7 @@ void Server::stop() {
   house_.join();
   network_->gateway.stop();
   network_->access.clear();
-  hub_->set_shards({});  // their accounts are closed: the ledger needs no thread any more
+  hub_->close();  // the accounts are closed: the ledger needs no thread any more
   has_stopped_ = true;
   is_running_ = false;
 }

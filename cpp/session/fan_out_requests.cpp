@@ -15,7 +15,7 @@ namespace {
 
 Refusal bad(std::string text) { return {kErrorBadRequest, std::move(text)}; }
 
-Refusal refusal_of(FanOutError error, std::string_view channel, Offset offset = 0) {
+Refusal refusal_of(FanOutError error, std::string_view channel, Offset offset = 0, std::int64_t limit = 0) {
   switch (error) {
     case FanOutError::none:
       return {};
@@ -25,6 +25,16 @@ Refusal refusal_of(FanOutError error, std::string_view channel, Offset offset = 
       return {kErrorNotAvailable, "channel: " + in_quotes(channel) +
                                       " keeps no history, so nothing in it can be unread and it cannot have "
                                       "members; give it a history_size and a history_ttl"};
+    case FanOutError::too_many:
+      return {kErrorLimitExceeded, "channel: " + in_quotes(channel) + " would be one more than the " +
+                                       std::to_string(limit) +
+                                       " channels of limits.fanout_overrides that have a strategy of their "
+                                       "own; set \"configured\" where one is no longer needed"};
+    case FanOutError::inboxes_full:
+      return {kErrorLimitExceeded, "users: members and inboxes take all of limits.inbox_bytes_total (" +
+                                       std::to_string(limit) +
+                                       "); not all users became members. Remove members, mark inboxes "
+                                       "read, or raise the limit"};
     case FanOutError::above_top:
       return bad("offset: " + std::to_string(offset) + " is above the newest publication of " +
                  in_quotes(channel) + "; give the offset of one that was read");
@@ -73,10 +83,11 @@ Refusal FanOutRequests::check_members(std::string_view channel, std::span<const 
 void FanOutRequests::add_members(std::string_view channel, std::span<const std::string> users,
                                  MembersDone done) const {
   if (const Refusal refusal = check_members(channel, users); refusal.is_refused()) return done(refusal, {});
-  hub_.add_members(
-      channel, users,
-      [channel = std::string(channel), done = std::move(done)](
-          FanOutError error, const MembersResult& result) { done(refusal_of(error, channel), result); });
+  hub_.add_members(channel, users,
+                   [channel = std::string(channel), limit = limits_.inbox_bytes_total,
+                    done = std::move(done)](FanOutError error, const MembersResult& result) {
+                     done(refusal_of(error, channel, 0, limit), result);
+                   });
 }
 
 void FanOutRequests::remove_members(std::string_view channel, std::span<const std::string> users,
@@ -145,8 +156,9 @@ Refusal FanOutRequests::set_fan_out(std::string_view channel, std::string_view s
     return bad("threshold: " + std::to_string(*threshold) + " is too small; the least is 1");
   std::optional<std::size_t> chosen;
   if (threshold) chosen = static_cast<std::size_t>(*threshold);
-  hub_.set_fan_out(channel, static_cast<FanOut>(found - kFanOutNames.begin()), chosen);
-  return {};
+  const FanOutError error =
+      hub_.set_fan_out(channel, static_cast<FanOut>(found - kFanOutNames.begin()), chosen);
+  return refusal_of(error, channel, 0, limits_.fanout_overrides);
 }
 
 namespace {

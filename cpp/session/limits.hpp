@@ -55,6 +55,7 @@ struct Limits {
   std::int64_t inbox_items = 1'000;
   std::int64_t inbox_members_per_turn = 1'024;
   std::int64_t members_per_request = 100'000;
+  std::int64_t fanout_overrides = 10'000;
 
   /// What the list in one reply may take: a reply stays below what may wait for a client, which asks again
   /// for what is left.
@@ -189,6 +190,8 @@ inline constexpr std::array kLimitRows{
              "deliveries come in between"},
     LimitRow{"members_per_request", &Limits::members_per_request, "members", 1,
              "more in one request, or asked for in one, are refused: API error 107, ValueError in Python"},
+    LimitRow{"fanout_overrides", &Limits::fanout_overrides, "channels", 0,
+             "a strategy set by hand for one more channel is refused: API error 106, ValueError in Python"},
 };
 
 /// Heartbeats, as both sides see them. 0 switches a timer off.

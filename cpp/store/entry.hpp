@@ -64,6 +64,7 @@ class Entry {
   /// Counts this entry, and the forms it will cache, into `gauge`, which must outlive it. Once, before
   /// sharing.
   void count_into(std::shared_ptr<BytesGauge> gauge);
+  [[nodiscard]] bool is_counted() const { return gauge_ != nullptr; }
 
   /// The form in `slot`; made by `make()` at first need. When two shards race, one result is kept.
   template <typename Make>

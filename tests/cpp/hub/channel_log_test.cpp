@@ -28,6 +28,11 @@ struct LogTest : testing::Test {
       log.append(make_entry(0, std::string(bytes, 'n'), EntryKind::join), now_ms, options, taken);
     }
   }
+  [[nodiscard]] Millis wall_ms() const { return 1'700'000'000'000 + now_ms; }
+  /// An entry that was published `age_ms` ago.
+  [[nodiscard]] EntryRef aged(Offset offset, Millis age_ms) const {
+    return make_entry(offset, "x", EntryKind::publication, wall_ms() - age_ms);
+  }
   void trim(Seq taken = kNobodyWaits) { log.trim(now_ms, options, taken); }
   static std::vector<EntryRef> range(Offset first, Offset last) {
     std::vector<EntryRef> entries;
@@ -303,7 +308,7 @@ TEST_F(LogTest, OlderEntriesFromAStoreComeInFront) {
   notice(2);
   publish(2);  // 6, 7
   const Seq old_begin = log.begin_seq();
-  EXPECT_TRUE(log.prepend(range(3, 5), now_ms, options, kNobodyWaits));
+  EXPECT_TRUE(log.prepend(range(3, 5), now_ms, wall_ms(), options, kNobodyWaits));
   EXPECT_EQ(log.history_from(), 3U);
   EXPECT_EQ(log.begin_seq(), old_begin - 3);
   EXPECT_EQ(offsets_from(0), (Offsets{3, 4, 5, 0, 0, 6, 7}));
@@ -314,7 +319,7 @@ TEST_F(LogTest, OlderEntriesFromAStoreComeInFront) {
 
 TEST_F(LogTest, OlderEntriesFillAnEmptyRing) {
   log.start_after(5);
-  EXPECT_TRUE(log.prepend(range(1, 5), now_ms, options, kNobodyWaits));
+  EXPECT_TRUE(log.prepend(range(1, 5), now_ms, wall_ms(), options, kNobodyWaits));
   EXPECT_EQ(offsets_from(0), (Offsets{1, 2, 3, 4, 5}));
   publish();
   EXPECT_EQ(log.seq_after(0), log.end_seq() - 6);
@@ -323,17 +328,17 @@ TEST_F(LogTest, OlderEntriesFillAnEmptyRing) {
 
 TEST_F(LogTest, OlderEntriesThatOverlapArePassedOver) {
   log.start_after(5);
-  EXPECT_TRUE(log.prepend(range(4, 5), now_ms, options, kNobodyWaits));
-  EXPECT_TRUE(log.prepend(range(2, 5), now_ms, options, kNobodyWaits));
+  EXPECT_TRUE(log.prepend(range(4, 5), now_ms, wall_ms(), options, kNobodyWaits));
+  EXPECT_TRUE(log.prepend(range(2, 5), now_ms, wall_ms(), options, kNobodyWaits));
   EXPECT_EQ(offsets_from(0), (Offsets{2, 3, 4, 5}));
 }
 
 TEST_F(LogTest, OlderEntriesThatDoNotJoinAreRefused) {
   log.start_after(5);
   publish();
-  EXPECT_FALSE(log.prepend({}, now_ms, options, kNobodyWaits));
-  EXPECT_FALSE(log.prepend(range(2, 4), now_ms, options, kNobodyWaits)) << "5 is missing";
-  EXPECT_FALSE(log.prepend(range(6, 6), now_ms, options, kNobodyWaits)) << "all there";
+  EXPECT_FALSE(log.prepend({}, now_ms, wall_ms(), options, kNobodyWaits));
+  EXPECT_FALSE(log.prepend(range(2, 4), now_ms, wall_ms(), options, kNobodyWaits)) << "5 is missing";
+  EXPECT_FALSE(log.prepend(range(6, 6), now_ms, wall_ms(), options, kNobodyWaits)) << "all there";
   EXPECT_EQ(log.history_from(), 6U);
   EXPECT_EQ(log.size(), 1U);
 }
@@ -342,7 +347,7 @@ TEST_F(LogTest, OlderEntriesObeyTheBoundsOfTheHistory) {
   options.history_size = 3;
   options.live_window_entries = 0;
   log.start_after(5);
-  EXPECT_TRUE(log.prepend(range(1, 5), now_ms, options, kNobodyWaits));
+  EXPECT_TRUE(log.prepend(range(1, 5), now_ms, wall_ms(), options, kNobodyWaits));
   EXPECT_EQ(log.history_from(), 3U);
   EXPECT_EQ(offsets_from(0), (Offsets{3, 4, 5}));
 }
@@ -353,7 +358,7 @@ TEST_F(LogTest, OlderEntriesDoNotPushOutABurstThatNobodyHasTaken) {
   log.start_after(5);
   const Seq taken = log.end_seq();
   notice(50, taken);
-  EXPECT_TRUE(log.prepend(range(1, 5), now_ms, options, taken));
+  EXPECT_TRUE(log.prepend(range(1, 5), now_ms, wall_ms(), options, taken));
   EXPECT_EQ(offsets_from(taken).size(), 50U);
 }
 
@@ -361,8 +366,54 @@ TEST_F(LogTest, TheHistoryThatWasRemovedDoesNotComeBackFromAStore) {
   publish(3);
   log.remove_history();
   trim();
-  EXPECT_FALSE(log.prepend(range(1, 3), now_ms, options, kNobodyWaits));
+  EXPECT_FALSE(log.prepend(range(1, 3), now_ms, wall_ms(), options, kNobodyWaits));
   EXPECT_EQ(log.seq_after(1), std::nullopt);
+}
+
+TEST_F(LogTest, OlderEntriesKeepTheirOwnAge) {
+  options.history_ttl_ms = 100;
+  options.live_window_entries = 0;
+  now_ms = 1'000;
+  log.start_after(3);
+  EXPECT_TRUE(log.prepend({aged(1, 99), aged(2, 60), aged(3, 70)}, now_ms, wall_ms(), options, kNobodyWaits));
+  EXPECT_EQ(log.history_from(), 1U);
+  now_ms += 1;
+  trim();
+  EXPECT_EQ(log.history_from(), 2U);
+  now_ms += 28;
+  trim();
+  EXPECT_EQ(log.history_from(), 2U);
+  now_ms += 1;
+  trim();
+  EXPECT_EQ(log.history_from(), 4U) << "2 leaves no later than 3, whatever the clocks said";
+}
+
+TEST_F(LogTest, AnEntryThatIsReadLateDoesNotBeginItsLifeAgain) {
+  options.history_ttl_ms = 100;
+  options.live_window_entries = 0;
+  now_ms = 1'000;
+  log.append(make_entry(1), now_ms, options, kNobodyWaits, 90);
+  EXPECT_EQ(log.history_from(), 1U);
+  now_ms += 10;
+  trim();
+  EXPECT_EQ(log.history_from(), 2U);
+}
+
+TEST_F(LogTest, WhatIsStillInTheLiveWindowBelongsToTheHistoryAgain) {
+  publish(6);
+  log.remove_older_half();  // under pressure; the entries are still in the live window
+  trim();
+  EXPECT_EQ(log.history_from(), 4U);
+  EXPECT_EQ(log.size(), 6U);
+  EXPECT_FALSE(log.prepend({}, now_ms, wall_ms(), options, kNobodyWaits));
+  EXPECT_TRUE(log.prepend(range(2, 3), now_ms, wall_ms(), options, kNobodyWaits));
+  EXPECT_EQ(log.history_from(), 2U);
+  EXPECT_EQ(offsets_from(0), (Offsets{1, 2, 3, 4, 5, 6}));
+  EXPECT_EQ(log.seq_after(1), log.begin_seq() + 1);
+  EXPECT_EQ(log.seq_after(0), std::nullopt);
+  options.history_bytes = 3 * make_entry(1)->cost_bytes();
+  trim();
+  EXPECT_EQ(log.history_from(), 4U) << "the bytes of what came back are counted";
 }
 
 TEST_F(LogTest, AResetGoesOnInSeqsAndForgetsTheRest) {

@@ -21,8 +21,9 @@ inline Publication publication_of(std::string data) {
 
 /// An entry as a store would announce it; offset 0 is ephemeral.
 inline std::shared_ptr<Entry> make_entry(Offset offset, std::string data = "x",
-                                         EntryKind kind = EntryKind::publication) {
-  auto entry = std::make_shared<Entry>(kind, publication_of(std::move(data)), 0);
+                                         EntryKind kind = EntryKind::publication,
+                                         Millis wall_ms = 1'700'000'000'000) {
+  auto entry = std::make_shared<Entry>(kind, publication_of(std::move(data)), wall_ms);
   entry->offset = offset;
   return entry;
 }

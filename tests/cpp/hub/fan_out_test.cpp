@@ -376,5 +376,23 @@ TEST(AdaptiveThresholdTest, ComesToRestAndTheSumOfCostsIsNearItsLeast) {
   EXPECT_LE(std::abs(threshold.factor() - rests_at), rests_at) << "it does not wander";
 }
 
+struct FewOverridesTest : HubFixture {
+  FewOverridesTest() : HubFixture(1, {}, {.chosen_fan_outs = 2}) {}
+};
+
+TEST_F(FewOverridesTest, StrategiesThatAreChosenByHandAreBounded) {
+  EXPECT_EQ(hub.set_fan_out("a", FanOut::read, std::nullopt), FanOutError::none);
+  EXPECT_EQ(hub.set_fan_out("b", FanOut::read, std::nullopt), FanOutError::none);
+  EXPECT_EQ(hub.set_fan_out("c", FanOut::read, std::nullopt), FanOutError::too_many);
+  EXPECT_EQ(hub.fan_out("c").strategy, FanOut::write);
+  EXPECT_EQ(hub.set_fan_out("b", FanOut::hybrid, 5), FanOutError::none) << "is one of them already";
+  EXPECT_EQ(hub.set_fan_out("b", std::nullopt, std::nullopt), FanOutError::none);
+  EXPECT_EQ(hub.set_fan_out("b", std::nullopt, std::nullopt), FanOutError::none);
+  EXPECT_EQ(hub.set_fan_out("c", FanOut::read, std::nullopt), FanOutError::none);
+  EXPECT_EQ(hub.set_fan_out("d", FanOut::read, std::nullopt), FanOutError::too_many);
+  sleep();
+  EXPECT_EQ(hub.channels_in_use(), 2U);
+}
+
 }  // namespace
 }  // namespace carillon

@@ -347,8 +347,11 @@ TEST_F(LateHubTest, ALaggingCursorSeesNothingTwiceWhenOlderEntriesComeInFront) {
   settle();
   hub.remove_history("a");
   clock.advance(400'000);
-  hub.keep_house();  // nothing is left here; the store keeps everything but what was removed
-  for (int i = 8; i <= 9; ++i) publish(std::to_string(i));
+  hub.keep_house();               // nothing is left here; the store keeps everything but what was removed
+  for (int i = 8; i <= 9; ++i) {  // by another gateway, whose clock is ahead: the store keeps them longer
+    store.append("a", make_entry(0, std::to_string(i), EntryKind::publication, clock.wall_ms() + 400'000), {},
+                 [](const AppendResult&) {});
+  }
   settle();
   clock.advance(400'000);
   hub.keep_house();
@@ -362,6 +365,51 @@ TEST_F(LateHubTest, ALaggingCursorSeesNothingTwiceWhenOlderEntriesComeInFront) {
   ASSERT_EQ(lagging.gaps.size(), 1U);
   EXPECT_EQ(lagging.gaps[0].lost_from, 7U);
   EXPECT_EQ(lagging.gaps[0].lost_to, 7U);
+}
+
+TEST_F(LateHubTest, WhatTheStoreMakesIsCountedAndGivenBack) {
+  fill_store(20);
+  hub.on_announced({"b", Epoch::from_bits(7), make_entry(1)});
+  EXPECT_GE(hub.history_bytes(), static_cast<std::int64_t>(make_entry(1)->cost_bytes()));
+  PlainReader reader(shard);
+  subscribe(reader, Since{epoch, false, 5});
+  EXPECT_GE(hub.history_bytes(), static_cast<std::int64_t>(16 * make_entry(1)->cost_bytes()));
+  const std::int64_t before = hub.history_bytes();
+  store.renew("a");
+  clock.advance(400'000);
+  hub.keep_house();
+  turn();
+  EXPECT_LT(hub.history_bytes(), before - static_cast<std::int64_t>(16 * make_entry(1)->cost_bytes()) + 1);
+}
+
+TEST_F(LateHubTest, AHubThatIsClosedAnswersWhoeverWaitsOnce) {
+  fill_store(20);
+  std::vector<HistoryError> told;
+  std::vector<FanOutError> marked;
+  const auto ask = [&] {
+    hub.history("a", {.limit = -1}, [&](const HistoryResult& result) { told.push_back(result.error); });
+    hub.mark_read("ann", "b", 1, [&](FanOutError error) { marked.push_back(error); });
+  };
+  ask();
+  while (store.run_one() && store.reads().empty()) {
+  }
+  hub.history("c", {.limit = 1}, [&](const HistoryResult& result) { told.push_back(result.error); });
+  PlainReader reader(shard);
+  auto answer = std::make_shared<std::optional<SubscribeOutcome>>();
+  shard.bind_to_this_thread();
+  hub.subscribe(shard, reader.cursor, "d", std::nullopt,
+                [answer](const SubscribeOutcome& outcome) { *answer = outcome; });
+  Shard::unbind_this_thread();
+  shard.close();
+  hub.close();
+  EXPECT_EQ(told, (std::vector{HistoryError::unavailable, HistoryError::unavailable}));
+  EXPECT_EQ(marked.size(), 1U);
+  ask();
+  while (store.run_one()) {
+  }
+  EXPECT_EQ(told.size(), 3U) << "not again, and what is asked later has its answer, too";
+  EXPECT_EQ(marked.size(), 2U);
+  EXPECT_FALSE(*answer);
 }
 
 }  // namespace

@@ -83,7 +83,10 @@ HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
   } else {
     StoreFaults faults;
     is_faultless_ = random_.chance(40);
-    if (!is_faultless_) faults = {10, 10, 15, 10, 5, 10};
+    const bool has_members = random_.chance(50);
+    if (has_members) users_ = {"ann", "bob", "cem"};
+    // What is lost is told to readers; no inbox hears of it.
+    if (!is_faultless_) faults = {10, 10, 15, 10, has_members ? 0U : 5U, 10, 20};
     late_ = std::make_unique<LateStore>(random_, faults);
     tap_ = std::make_unique<Tap>(*this, *late_);
   }
@@ -101,6 +104,20 @@ HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
   for (std::size_t i = 0; i < readers; ++i) {
     readers_.push_back(
         std::make_unique<WhimsicalReader>(*this, random_.below(shards), random_.below(channels)));
+  }
+  if (!users_.empty()) add_members();
+}
+
+void HubWorld::add_members() {
+  for (const auto& truth : truths_) {
+    if (!truth->options.has_history()) continue;
+    hub_->add_members(truth->name, users_,
+                      [](FanOutError error, const MembersResult&) { EXPECT_EQ(error, FanOutError::none); });
+  }
+  while (late_->run_one()) {
+  }
+  for (const auto& truth : truths_) {
+    if (truth->options.has_history()) epochs_of_members_[truth->name] = late_->top(truth->name).epoch;
   }
 }
 
@@ -130,7 +147,34 @@ bool HubWorld::must_recover(const Truth& truth, const Since& since) {
   const Position top = late_->top(truth.name);
   return is_faultless_ && truth.options.history_size >= 1'000 && truth.options.history_bytes >= 4'000'000 &&
          truth.options.history_ttl_ms >= 300'000 && !truth.may_be_relieved && !truth.was_removed &&
-         since.epoch == top.epoch && since.offset <= top.offset;
+         since.epoch == top.epoch && since.offset <= top.offset &&
+         (since.offset == top.offset ||
+          clock_.wall_ms() - late_->wall_ms(truth.name, since.offset + 1) < truth.options.history_ttl_ms);
+}
+
+/// What its publisher was told of as published is in every member's inbox by then, and once.
+void HubWorld::expect_entered(const Truth& truth, const Position& position) {
+  const auto found = epochs_of_members_.find(truth.name);
+  if (found == epochs_of_members_.end() || found->second != position.epoch) return;
+  if (late_->top(truth.name).epoch != position.epoch) return;
+  if (late_->mode(truth.name, position.offset) != FanOutMode::write) return;
+  for (const std::string& user : users_) {
+    ++counts.entered;
+    EXPECT_EQ(late_->entered(user, truth.name, position.offset), 1U) << user << ' ' << position.offset;
+  }
+}
+
+/// As another gateway of the same store does.
+void HubWorld::publish_remotely() {
+  Truth& truth = *truths_[random_.below(truths_.size())];
+  Publication publication;
+  publication.data = truth.name + ':' + std::to_string(++published_) + " remote";
+  AppendOptions options;
+  options.is_ephemeral = !truth.options.has_history();
+  ++counts.remote;
+  late_->append(truth.name,
+                std::make_shared<Entry>(EntryKind::publication, std::move(publication), clock_.wall_ms()),
+                options, [](const AppendResult&) {});
 }
 
 // ---- steps
@@ -157,8 +201,9 @@ void HubWorld::step() {
   if (dice < 65) return check_ledger();
   if (dice < 66 && random_.chance(60)) {
     ++counts.switched;
-    return hub_->set_fan_out(truths_[random_.below(truths_.size())]->name,
-                             static_cast<FanOut>(random_.below(kFanOutNames.size())), random_.below(6));
+    hub_->set_fan_out(truths_[random_.below(truths_.size())]->name,
+                      static_cast<FanOut>(random_.below(kFanOutNames.size())), random_.below(6));
+    return;
   }
   if (dice < 66) {
     Truth& truth = *truths_[random_.below(truths_.size())];
@@ -171,6 +216,7 @@ void HubWorld::step() {
     ++counts.renewed;
     return late_->renew(truths_[random_.below(truths_.size())]->name);
   }
+  if (late_ && dice < 70) return publish_remotely();
   if (late_ && dice < 85) {
     for (std::uint64_t i = random_.below(6); i > 0; --i) late_->run_one();
     return;
@@ -247,6 +293,7 @@ void HubWorld::expect_published(Truth& truth, const std::string& data, const App
       Entry entry(EntryKind::publication, std::move(publication), 0);
       entry.offset = result.position.offset;
       truth.expect_same(result.position.epoch, entry);
+      if (late_) expect_entered(truth, result.position);
     }
   }
   if (key.empty() || kind_ == Kind::late) return;
@@ -387,10 +434,17 @@ void HubWorld::finish() {
   is_calm_ = true;
   if (late_) late_->set_faults({});
   settle();
+  if (late_) clock_.advance(10'000);  // walks that have failed are tried again
+  settle();
   for (const auto& truth : truths_) publish_to(*truth, false);  // shows a hole whose announcement was lost
   settle();
   EXPECT_EQ(answers_missing_, 0) << "a continuation was not called, or called twice";
 
+  for (const auto& truth : truths_) {
+    if (!late_ || !truth->options.has_history()) continue;
+    const Position top = late_->top(truth->name);
+    for (Offset offset = 1; offset <= top.offset; ++offset) expect_entered(*truth, {top.epoch, offset});
+  }
   std::uint64_t open = 0;
   std::uint64_t published = counts.published;
   for (const auto& reader : readers_) {

@@ -75,7 +75,7 @@ class HubWorld final : public StoreListener {
     std::uint64_t published = 0;  ///< to subscriptions that have ended; exact truth only
     std::uint64_t delivered = 0, filtered = 0;
     std::uint64_t recovered = 0, told = 0, gaps = 0, duplicates = 0, failed = 0, renewed = 0, skipped = 0,
-                  slow = 0, switched = 0;
+                  slow = 0, switched = 0, remote = 0, entered = 0;
   };
   Counts counts;
 
@@ -95,6 +95,9 @@ class HubWorld final : public StoreListener {
   std::optional<Since> some_since(const WhimsicalReader& reader);
   /// Whatever order the late store chooses: nothing that this one has missed can be lost.
   bool must_recover(const Truth& truth, const Since& since);
+  void add_members();
+  void expect_entered(const Truth& truth, const Position& position);
+  void publish_remotely();
   void turn(std::size_t shard);
   [[nodiscard]] bool is_due(std::size_t shard) const;
   void settle();
@@ -120,6 +123,8 @@ class HubWorld final : public StoreListener {
   std::int64_t answers_missing_ = 0;
   bool is_calm_ = false;  // no more whims
   bool is_faultless_ = false;
+  std::vector<std::string> users_;                  // members of all channels that have a history
+  std::map<std::string, Epoch> epochs_of_members_;  // in which they are: with a new one they are lost
 };
 
 }  // namespace carillon

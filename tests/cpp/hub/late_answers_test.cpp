@@ -25,7 +25,23 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
   }
   void on_announced(const Announcement& announcement) override {
     before_announced();
-    listener_->on_announced(announcement);
+    if (!std::exchange(holds_next_announcement, false)) return listener_->on_announced(announcement);
+    announcements_.push_back(
+        [this, held = announcement, channel = std::string(announcement.channel)]() mutable {
+          held.channel = channel;
+          listener_->on_announced(held);
+        });
+  }
+  void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
+              std::function<void(const AppendResult&)> done) override {
+    store_.append(channel, std::move(entry), options,
+                  [this, done = std::move(done)](const AppendResult& result) {
+                    if (!holds_appends) return done(result);
+                    held_.emplace_back([done, result] { done(result); });
+                  });
+  }
+  void announce() {
+    for (; !announcements_.empty(); announcements_.pop_front()) announcements_.front()();
   }
   void add_members(std::string_view channel, std::span<const std::string> users,
                    std::function<void(const MembersResult&)> done) override {
@@ -38,6 +54,8 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
   void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
              std::function<void(const EnterResult&)> done) override {
     if (is_out_of_memory) throw std::bad_alloc();
+    ++enters;
+    if (cannot_enter) return done({StoreError::unavailable, {}});
     store_.enter(channel, first, last, members_max, std::move(done));
   }
   void inbox(std::string_view user, std::size_t limit,
@@ -52,6 +70,10 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
   }
 
   bool is_out_of_memory = false;
+  bool cannot_enter = false;
+  int enters = 0;
+  bool holds_appends = false;            ///< their answers, until answer()
+  bool holds_next_announcement = false;  ///< until announce()
   std::function<void()> before_inbox = [] {};
   std::function<void()> before_announced = [] {};  ///< it has its offset, and the hub does not know yet
 
@@ -65,6 +87,7 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
   Store& store_;
   StoreListener* listener_ = nullptr;
   std::deque<std::function<void()>> held_;
+  std::deque<std::function<void()>> announcements_;
 };
 
 struct LateAnswersTest : testing::Test {
@@ -171,6 +194,88 @@ TEST_F(LateAnswersTest, AThreadThatDiesOfWritingInboxesTellsThoseWhoWait) {
   publish("a");
   EXPECT_EQ(told.size(), 3U);
   EXPECT_EQ(told.back(), StoreError::unavailable);
+}
+
+TEST_F(LateAnswersTest, AStoreThatCannotEnterIsAskedAgainLaterAndLater) {
+  add("a", 3);
+  store.answer();
+  store.cannot_enter = true;
+  publish("a");
+  turn();  // comes to its end
+  EXPECT_EQ(store.enters, 1);
+  hub.keep_house();
+  turn();
+  EXPECT_EQ(store.enters, 1) << "not before its time";
+  for (int i = 0; i < 10; ++i) {
+    clock.advance(250);
+    hub.keep_house();
+    turn();
+  }
+  EXPECT_GE(store.enters, 4);
+  EXPECT_EQ(told, (std::vector{StoreError::unavailable})) << "who publishes does not wait without an end";
+  for (int i = 0; i < 240; ++i) {  // a minute
+    clock.advance(250);
+    hub.keep_house();
+    turn();
+  }
+  EXPECT_LE(store.enters, 20);
+  store.cannot_enter = false;
+  clock.advance(8'000);
+  hub.keep_house();
+  turn();
+  publish("a");
+  turn();
+  EXPECT_EQ(told.back(), StoreError::none);
+  std::uint64_t unread = 0;
+  hub.inbox("u0", 10, [&](const Inbox& inbox) { unread = inbox.items.size(); });
+  EXPECT_EQ(unread, 2U) << "nothing of it is lost";
+}
+
+TEST_F(LateAnswersTest, PublicationsAnnouncedOutOfOrderAreAllEnteredBeforeTheirPublishersHear) {
+  add("a", 3);
+  store.answer();
+  store.holds_appends = store.holds_next_announcement = true;
+  publish("a");
+  publish("a");
+  publish("a");
+  store.announce();  // 2, 3, 1
+  store.answer();
+  EXPECT_TRUE(told.empty());
+  turn();
+  EXPECT_EQ(told, (std::vector{StoreError::none, StoreError::none, StoreError::none}));
+  std::vector<Offset> offsets;
+  hub.inbox("u0", 10, [&](const Inbox& inbox) {
+    for (const InboxItem& item : inbox.items) offsets.push_back(item.first);
+  });
+  EXPECT_EQ(offsets, (std::vector<Offset>{1, 2, 3}));
+}
+
+TEST_F(LateAnswersTest, APublicationThatIsAnnouncedTwiceIsEnteredOnce) {
+  add("a", 1);
+  store.answer();
+  EntryRef entry;
+  Epoch epoch;
+  publish("a");
+  turn();
+  hub.history("a", {.limit = 1}, [&](const HistoryResult& result) {
+    entry = result.entries.at(0);
+    epoch = result.top.epoch;
+  });
+  hub.on_announced({"a", epoch, entry, FanOutMode::write, 1});
+  turn();
+  EXPECT_EQ(store.enters, 1);
+}
+
+TEST_F(LateAnswersTest, AHubThatIsClosedTellsThoseWhoWaitForInboxes) {
+  add("a", 3);
+  store.answer();
+  publish("a");
+  EXPECT_TRUE(told.empty());
+  shard.close();
+  hub.close();
+  EXPECT_EQ(told, (std::vector{StoreError::unavailable}));
+  publish("a");
+  EXPECT_EQ(told.size(), 2U);
 }
 
 }  // namespace

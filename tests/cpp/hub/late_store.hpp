@@ -4,12 +4,15 @@
 #include <deque>
 #include <functional>
 #include <map>
+#include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "env/random.hpp"
-#include "store_without_members.hpp"
+#include "store/memory_inboxes.hpp"
+#include "store/store.hpp"
 
 namespace carillon {
 
@@ -21,11 +24,12 @@ struct StoreFaults {
   std::uint64_t read_is_not_held = 0;
   std::uint64_t announcement_is_lost = 0;  ///< of a stored entry: the hub finds the hole at the next one
   std::uint64_t announcement_repeats = 0;
+  std::uint64_t enter_fails = 0;
 };
 
 /// A store whose answers and announcements come when run_one() is called, in an order that chance decides. It
 /// keeps every stored entry. Thread-safe; callbacks run on the thread that calls run_one(), without a lock.
-class LateStore final : public StoreWithoutMembers {
+class LateStore final : public Store {
  public:
   LateStore(RandomSource& random, StoreFaults faults) : random_(random), faults_(faults) {}
 
@@ -47,6 +51,17 @@ class LateStore final : public StoreWithoutMembers {
                        std::function<void(const PresenceCounts&)> done) override {
     done({});
   }
+  void add_members(std::string_view channel, std::span<const std::string> users,
+                   std::function<void(const MembersResult&)> done) override;
+  void remove_members(std::string_view channel, std::span<const std::string> users,
+                      std::function<void(const MembersResult&)> done) override;
+  void members(std::string_view channel, std::string_view after, std::size_t limit,
+               std::function<void(const MembersResult&)> done) override;
+  void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+             std::function<void(const EnterResult&)> done) override;
+  void inbox(std::string_view user, std::size_t limit, std::function<void(const InboxResult&)> done) override;
+  void mark_read(std::string_view user, std::string_view channel, Offset offset,
+                 std::function<void(StoreError)> done) override;
   void keep_house() override {}
 
   /// Lets one thing happen that waits. False: nothing waits.
@@ -61,27 +76,42 @@ class LateStore final : public StoreWithoutMembers {
   /// Channels that the hub holds open. Never below zero.
   [[nodiscard]] std::int64_t holds();
   [[nodiscard]] std::size_t waiting();
+  /// How often a publication stands in the user's inbox, now.
+  [[nodiscard]] std::size_t entered(const std::string& user, const std::string& channel, Offset offset);
+  [[nodiscard]] Millis wall_ms(const std::string& channel, Offset offset);
+  /// In which it was appended.
+  [[nodiscard]] FanOutMode mode(const std::string& channel, Offset offset);
 
  private:
   struct Stream {
     Epoch epoch;
     std::vector<EntryRef> entries;  // offset i + 1 at i
+    std::vector<FanOutMode> modes;
     Offset removed_to = 0;
     std::int64_t holds = 0;
+    std::shared_ptr<MemoryInboxes::Roster> roster;
   };
   using Event = std::function<void()>;
 
   Stream& touch(const std::string& channel);
   bool fails(std::uint64_t percent) { return random_.below(100) < percent; }
   void later(Event event);
-  void apply(const std::string& channel, const std::shared_ptr<Entry>& entry, bool is_ephemeral,
-             const std::string& key, const std::function<void(const AppendResult&)>& done);
-  void announce(const std::string& channel, const Epoch& epoch, const EntryRef& entry);
+  struct Request {
+    std::string channel;
+    std::shared_ptr<Entry> entry;
+    bool is_ephemeral = false;
+    FanOutMode mode = FanOutMode::write;
+    std::string key;
+    std::function<void(const AppendResult&)> done;
+  };
+  void apply(const Request& request);
+  void announce(const Request& request, const Epoch& epoch, std::size_t members);
 
   RandomSource& random_;
   StoreListener* listener_ = nullptr;
   std::mutex mutex_;  // guards all below
   StoreFaults faults_;
+  MemoryInboxes inboxes_{100'000, ~std::size_t{0}};
   std::map<std::string, Stream> streams_;
   std::map<std::string, Position> keys_;
   std::map<std::string, std::uint64_t> reads_;

@@ -82,3 +82,37 @@ async def test_members_per_request(serve: Callable[..., Server]) -> None:
     error = await api_error(server, "add_members", channel="a", users=["a", "b", "c", "d"])
     assert (error["code"], "limits.members_per_request (3)" in error["message"]) == (107, True)
     assert server.members("a", limit=3) == ["a", "b", "c"]
+
+
+async def test_fanout_overrides(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"fanout_overrides": 2})
+    server.set_fanout("a", "read")
+    server.set_fanout("b", "read")
+    text = r"limits\.fanout_overrides"
+    with pytest.raises(ValueError, match=text):
+        server.set_fanout("c", "read")
+    error = await api_error(server, "set_fanout", channel="c", strategy="read")
+    assert (error["code"], "2 channels of limits.fanout_overrides" in error["message"]) == (106, True)
+    server.set_fanout("a", "configured")
+    server.set_fanout("c", "read")
+    assert server.fanout("c").mode == "read"
+
+
+async def test_inbox_bytes_total(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"inbox_bytes_total": 65_536})
+    text = r"limits\.inbox_bytes_total \(65536\)"
+    with pytest.raises(ValueError, match=text):
+        server.add_members("a", [f"user-{number:03}" for number in range(1_000)])
+    assert 65_536 <= server.stats()["inbox_bytes"] < 70_000
+    members = server.stats()["inbox_users"]
+    assert members == len(server.members("a"))
+    error = await api_error(server, "add_members", channel="b", users=["ann"])
+    assert error["code"] == 106
+    server.publish("a", 1)
+    assert [each.offset for each in server.inbox("user-000").messages] == [1], "merged from the log"
+    for number in range(members):
+        server.mark_read(f"user-{number:03}", "a", 1)
+    server.remove_members("a", [f"user-{number:03}" for number in range(members)])
+    assert server.stats()["inbox_users"] == 0
+    assert server.stats()["inbox_bytes"] == 0
+    server.add_members("b", ["ann"])
