@@ -73,7 +73,7 @@ TEST_P(HistoryBytes, AreWhatIsUsed) {
   ChannelOptions options;
   options.history_size = 1'000'000;
   options.history_bytes = 1U << 30U;
-  Hub hub(clock, store, ChannelRules({{"*", options}}), {});
+  Hub hub(clock, random, store, ChannelRules({{"*", options}}), {});
   const EventForm form;
   const std::int64_t before = allocated();
   for (int i = 0; i < shape.channels; ++i) {

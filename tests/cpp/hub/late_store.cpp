@@ -192,6 +192,19 @@ void LateStore::enter(std::string_view channel, Offset first, Offset last, std::
   });
 }
 
+void LateStore::unread(std::string_view user, std::string_view channel,
+                       std::function<void(const UnreadResult&)> done) {
+  const std::lock_guard lock(mutex_);
+  later([this, user = std::string(user), channel = std::string(channel), done = std::move(done)] {
+    UnreadResult result;
+    {
+      const std::lock_guard event_lock(mutex_);
+      if (const auto roster = touch(channel).roster) result.publications = inboxes_.unread(user, *roster);
+    }
+    done(result);
+  });
+}
+
 void LateStore::inbox(std::string_view user, std::size_t limit,
                       std::function<void(const InboxResult&)> done) {
   const std::lock_guard lock(mutex_);

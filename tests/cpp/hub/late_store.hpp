@@ -59,6 +59,8 @@ class LateStore final : public Store {
                std::function<void(const MembersResult&)> done) override;
   void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
              std::function<void(const EnterResult&)> done) override;
+  void unread(std::string_view user, std::string_view channel,
+              std::function<void(const UnreadResult&)> done) override;
   void inbox(std::string_view user, std::size_t limit, std::function<void(const InboxResult&)> done) override;
   void mark_read(std::string_view user, std::string_view channel, Offset offset,
                  std::function<void(StoreError)> done) override;
@@ -111,7 +113,7 @@ class LateStore final : public Store {
   StoreListener* listener_ = nullptr;
   std::mutex mutex_;  // guards all below
   StoreFaults faults_;
-  MemoryInboxes inboxes_{100'000, ~std::size_t{0}};
+  MemoryInboxes inboxes_{100'000, ~std::size_t{0}, NameHash(random_)};
   std::map<std::string, Stream> streams_;
   std::map<std::string, Position> keys_;
   std::map<std::string, std::uint64_t> reads_;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "doubles/seeded_random.hpp"
 #include "store/memory_inboxes.hpp"
 
 namespace carillon {
@@ -14,7 +15,7 @@ namespace {
 const Epoch kEpoch = Epoch::from_bits(1);
 
 struct InboxBytes : testing::Test {
-  explicit InboxBytes(std::size_t bytes_total = 1U << 30U) : inboxes(1'000, bytes_total) {
+  explicit InboxBytes(std::size_t bytes_total = 1U << 30U) : inboxes(1'000, bytes_total, hash) {
     for (int i = 0; i < 2; ++i)
       rosters.push_back(inboxes.make_roster("c" + std::to_string(i), Position{kEpoch, 0}));
   }
@@ -41,6 +42,8 @@ struct InboxBytes : testing::Test {
   }
   static std::string name(int user) { return "a user with a long name " + std::to_string(user); }
 
+  SeededRandom random{1};
+  const NameHash hash{random};
   MemoryInboxes inboxes;
   std::vector<std::shared_ptr<MemoryInboxes::Roster>> rosters;
   std::map<const MemoryInboxes::Roster*, Offset> tops;
@@ -69,7 +72,7 @@ TEST_F(InboxBytes, AreTheSameInAnotherProcess) {
   add(0, 1, 20);
   add(1, 1, 10);
   publish(5);
-  MemoryInboxes next(1'000, 1U << 30U);
+  MemoryInboxes next(1'000, 1U << 30U, hash);
   next.restore(inboxes.save(),
                [&](const std::string& channel) { return next.make_roster(channel, Position{kEpoch, 5}); });
   EXPECT_EQ(next.users(), inboxes.users());
