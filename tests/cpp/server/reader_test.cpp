@@ -141,6 +141,7 @@ TEST_F(ReaderTest, AReaderOfAPacedChannelBeginsWithWhatIsThere) {
   const auto live = std::make_shared<Reader>(hub, shard, live_queue, 8, "paced");
   live->open(std::nullopt);
   publish("paced", 1);
+  turn();
   clock.advance(3'600'000);
   turn();
   ASSERT_EQ(live_queue->offsets().size(), 1U);

@@ -491,6 +491,8 @@ std::vector<std::string> Story::play() {
     world.run();
   }
   world.advance(3'000);  // polls come back
+  // Who was sent away and does not answer has its positions until its time to close is over.
+  if (setting.is_restless) world.advance(world.options.limits.close_timeout_ms);
   world.network.loses = nullptr;
 
   const Ledger before = world.ledger();
