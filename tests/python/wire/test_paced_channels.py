@@ -34,7 +34,6 @@ async def test_every_kind_of_read_is_answered_before_the_sweep(
     async with open_ws(server) as live, open_ws(server) as other, open_http(server) as client:
         start = server.publish("c", 0)
         for ws in (live, other):  # two subscribers: above the threshold of hybrid
-            await ws.connect()
             await ws.subscribe("c")
         server.publish("c", 1)
         await turned(live)
@@ -42,7 +41,6 @@ async def test_every_kind_of_read_is_answered_before_the_sweep(
             server.publish("c", number)
 
         async with open_ws(server) as ws:
-            await ws.connect()
             result = await ws.subscribe("c", recover=True, offset=start.offset, epoch=start.epoch)
             assert result["recovered"]
             assert [each["data"] for each in result["publications"]] == [1, 2, 3]
@@ -55,7 +53,7 @@ async def test_every_kind_of_read_is_answered_before_the_sweep(
             body = await poll(client, *channels, since=since, timeout=TIMEOUT_S * 2)
             assert [each["data"] for each in body["publications"]] == [1, 2, 3]
         async with asyncio.timeout(TIMEOUT_S), server.subscribe("c", since=start) as subscription:
-            assert [(await anext(subscription)).data for _ in range(3)] == [1, 2, 3]
+            assert [(await anext(subscription)).json() for _ in range(3)] == [1, 2, 3]
         found = await client.post("/api/history", json={"channel": "c", "limit": 10})
         assert len(found.json()["result"]["publications"]) == 4
 
