@@ -177,7 +177,9 @@ class Verdict:
 
 
 _DENIED = Verdict()
-_UNDECIDED = Verdict(is_undecided=True)
+_LATE = Verdict(is_undecided=True, reason="the hook did not answer in time")
+_FAILED = Verdict(is_undecided=True, reason="the hook failed")
+_NOBODY = Verdict(is_undecided=True, reason="nobody is there to decide")
 
 
 class HookTable:
@@ -235,7 +237,7 @@ class HookTable:
         _, number, operation, client, user, channel, data, transport, token, claimed_user = question
         hook = next((one for one in self._hooks.get(operation, ()) if one.matches(channel)), None)
         if hook is None:
-            _resolve(core, number, _UNDECIDED)
+            _resolve(core, number, _NOBODY)
             return
         context: ConnectContext | SubscribeContext | PublishContext
         if operation == "connect":
@@ -253,7 +255,7 @@ class HookTable:
                 logging.ERROR,
                 f"on_{operation}: the server's loop= is closed: clients are told to ask again",
             )
-            _resolve(core, number, _UNDECIDED)
+            _resolve(core, number, _NOBODY)
             return
         self._waiting.add(future)  # else nobody would hold it
         future.add_done_callback(self._waiting.discard)
@@ -281,11 +283,11 @@ class HookTable:
                 if inspect.isawaitable(answer):
                     answer = await answer
             is_late = time.monotonic() - began >= hook.deadline_s  # no time-out ends a hook that blocks
-            verdict = _UNDECIDED if is_late else _verdict(operation, answer, context.user)
+            verdict = _LATE if is_late else _verdict(operation, answer, context.user)
             is_awaited = _resolve(core, number, verdict)
         except BaseException as error:
             if not _belongs_to_the_hook(error):
-                _resolve(core, number, _UNDECIDED)
+                _resolve(core, number, _NOBODY)
                 raise
             is_late = isinstance(error, TimeoutError) and time.monotonic() - began >= hook.deadline_s
             if not is_late:
@@ -295,7 +297,7 @@ class HookTable:
                     f"{where} failed: the client is told to ask again",
                     error,
                 )
-            is_awaited = _resolve(core, number, _UNDECIDED) or not is_late
+            is_awaited = _resolve(core, number, _LATE if is_late else _FAILED) or not is_late
         if self._is_closed:
             return
         if is_late:

@@ -411,8 +411,10 @@ def test_none_decides_nothing_and_the_log_says_why(
 
 @pytest.mark.parametrize("answer", [None, "", 7, RuntimeError(), KeyboardInterrupt(), SystemExit()])
 def test_a_connect_that_no_hook_decides_may_be_tried_again(
-    server: Server, wire: Callable[..., Wire], answer: Any
+    server: Server, wire: Callable[..., Wire], answer: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level("INFO", logger="carillon.access")
+
     @server.on_connect
     def decide(ctx: ConnectContext) -> Any:
         if ctx.claimed_user != "bad":
@@ -432,6 +434,13 @@ def test_a_connect_that_no_hook_decides_may_be_tried_again(
     assert (stream.status_code, stream.headers["Content-Type"]) == (200, "text/event-stream")
     assert stream.text.startswith("retry: "), "EventSource ends for good on any other status"
     assert "connect" in wire(server, user="good").command(connect={})
+    server.stop()  # all that is logged has been handed over
+    refused = [record.getMessage() for record in caplog.records if getattr(record, "event", "") == "refuse"]
+    assert [text.split(": ", 1)[1] for text in refused] == [
+        "3004 the hook failed",
+        "503 the hook failed",
+        "200 the hook failed",
+    ]
 
 
 def test_a_task_of_a_hook_cannot_end_hooks_and_logs(
