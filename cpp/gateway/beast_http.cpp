@@ -1,11 +1,15 @@
 #include "gateway/beast_http.hpp"
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/buffer.hpp>
+#include <boost/beast/core/string.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
-#include <boost/optional.hpp>
+#include <boost/none.hpp>
 #include <cctype>
+#include <charconv>
+#include <functional>
 #include <string>
 
 namespace carillon {
@@ -14,106 +18,199 @@ namespace http = boost::beast::http;
 
 namespace {
 
-HttpReader::Result refusal_of(const boost::beast::error_code& error) {
+HttpReader::Result refuse(int status, std::string reason) {
   HttpReader::Result result;
   result.step = HttpReader::Step::refused;
-  if (error == http::error::header_limit) {
-    result.refusal_status = 431;
-    result.refusal_reason = "the request's head is longer than limits.header_bytes";
-  } else if (error == http::error::body_limit) {
-    result.refusal_status = 413;
-    result.refusal_reason = "the request's body is longer than limits.body_bytes";
-  } else {
-    result.refusal_status = 400;
-    result.refusal_reason = "not a valid HTTP request: " + error.message();
-  }
+  result.refusal_status = status;
+  result.refusal_reason = std::move(reason);
   return result;
+}
+
+HttpReader::Result refusal_of(const boost::beast::error_code& error) {
+  if (error == http::error::header_limit)
+    return refuse(431, "the request's head is longer than limits.header_bytes");
+  if (error == http::error::body_limit)
+    return refuse(413, "the request's body is longer than limits.body_bytes");
+  return refuse(400, "not a valid HTTP request: " + error.message());
+}
+
+/// Can this be a host, perhaps with a port (RFC 9110 section 7.2)? It may be empty.
+bool is_host(std::string_view host) {
+  return std::all_of(host.begin(), host.end(), [](char c) {
+    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
+           std::string_view("-._~%!$&'()*+;=:[]").find(c) != std::string_view::npos;
+  });
+}
+
+/// A line that ends without a carriage return, in a head that is not whole: it would never be (RFC 9112
+/// section 2.2). `before` is the character before `bytes`.
+bool has_bare_line_feed(std::span<const char> bytes, char before) {
+  for (const char c : bytes) {
+    if (c == '\n' && before != '\r') return true;
+    before = c;
+  }
+  return false;
 }
 
 class BeastReader final : public HttpReader {
  public:
   BeastReader(std::size_t header_bytes_max, std::size_t body_bytes_max)
-      : received_max_(header_bytes_max + body_bytes_max + kChunkHeadsBytes) {
+      : header_bytes_max_(header_bytes_max), body_bytes_max_(body_bytes_max) {
     parser_.header_limit(static_cast<std::uint32_t>(header_bytes_max));
-    parser_.body_limit(body_bytes_max);
-    parser_.eager(true);
+    parser_.body_limit(boost::none);  // an announced length is judged with the rest of the head
+    parser_.on_chunk_header(on_chunk_);
   }
 
   Result read(std::span<const char> bytes) override {
-    // The parser wants a whole head in one piece, and a takeover the whole request so far: so it is kept.
-    std::span<const char> input = bytes;
-    const std::size_t kept = received_.size() - parsed_;
-    if (!received_.empty()) {
-      received_.append(bytes.data(), bytes.size());
-      input = std::span<const char>(received_).subspan(parsed_);
+    return parser_.is_header_done() ? read_body(bytes) : read_head(bytes);
+  }
+
+  [[nodiscard]] const HttpRequest& head() const override { return request_; }
+
+  [[nodiscard]] HttpRequest take() override {
+    request_.body = std::move(parser_.get().body());
+    return std::move(request_);
+  }
+
+  [[nodiscard]] std::string unfinished() const override {
+    std::string bytes = head_;
+    if (!parser_.is_header_done()) return bytes;
+    const std::string& body = parser_.get().body();
+    if (request_.is_chunked && chunk_bytes_ > 0) {  // as if all had come in one chunk
+      std::array<char, 16> digits{};
+      const auto end = std::to_chars(digits.begin(), digits.end(), chunk_bytes_, 16).ptr;
+      bytes.append(digits.begin(), end).append("\r\n");
     }
-    Result result;
+    bytes.append(body);
+    if (is_last_chunk_)
+      bytes.append(chunk_bytes_ > 0 ? "\r\n0\r\n" : "0\r\n");  // the parser has taken its head
+    return bytes.append(tail_);
+  }
+
+ private:
+  Result read_head(std::span<const char> bytes) {
+    // The parser wants a whole head in one piece, and a takeover what there is of it: so it is kept.
+    const std::size_t kept = head_.size() - parsed_;
+    const char before = head_.empty() ? '\n' : head_.back();
+    std::span<const char> input = bytes;
+    if (!head_.empty()) {
+      head_.append(bytes.data(), bytes.size());
+      input = std::span<const char>(head_).subspan(parsed_);
+    }
     boost::beast::error_code error;
     std::size_t used = 0;
-    while (used < input.size() && !parser_.is_done()) {
-      const std::size_t step =
-          parser_.put(boost::asio::const_buffer(input.data() + used, input.size() - used), error);
+    while (used < input.size() && !parser_.is_header_done()) {
+      const std::size_t step = put(input.subspan(used), error);
       used += step;
       if (error || step == 0) break;
     }
     if (error && error != http::error::need_more) return refusal_of(error);
-    if (has_two_lengths()) {
-      error = http::error::bad_content_length;
-      return refusal_of(error);
+    Result result;
+    if (!parser_.is_header_done()) {
+      if (has_bare_line_feed(bytes, before))
+        return refuse(400, "not a valid HTTP request: lines end with CR LF");
+      if (head_.empty()) head_.assign(bytes.data(), bytes.size());
+      parsed_ += used;
+      result.consumed = bytes.size();
+      return result;
     }
+    if (std::optional<Result> refusal = take_head()) return *std::move(refusal);
+    result.consumed = used - std::min(used, kept);
+    if (parser_.is_done()) {
+      result.step = Step::request;
+      return result;
+    }
+    if (head_.empty()) {
+      head_.assign(bytes.data(), used);
+    } else {
+      head_.resize(parsed_ + used);
+    }
+    parser_.body_limit(body_bytes_max_);
+    parser_.eager(true);
+    result.step = Step::head;
+    return result;
+  }
+
+  Result read_body(std::span<const char> bytes) {
+    const std::size_t kept = tail_.size();
+    std::span<const char> input = bytes;
+    if (kept > 0) input = std::span<const char>(tail_.append(bytes.data(), bytes.size()));
+    boost::beast::error_code error;
+    std::size_t used = 0;
+    while (used < input.size() && !parser_.is_done()) {
+      const std::size_t step = put(input.subspan(used), error);
+      used += step;
+      if (error || step == 0) break;
+    }
+    if (error && error != http::error::need_more) return refusal_of(error);
+    Result result;
     if (parser_.is_done()) {
       result.step = Step::request;
       result.consumed = used - std::min(used, kept);
-      received_ = {};
-      parsed_ = 0;
       return result;
     }
-    if (received_.empty()) received_.assign(bytes.data(), bytes.size());
-    parsed_ += used;
-    if (received_.size() > received_max_) {  // tiny chunks: their heads are more than the body
-      is_whole_ = false;
-      received_.erase(0, parsed_);
-      parsed_ = 0;
-    }
+    // What the parser has not taken is the head of a chunk, or a trailer.
+    if (input.size() - used > header_bytes_max_ + kChunkHeadBytes)
+      return refuse(431, "the body's trailer is longer than limits.header_bytes");
+    tail_ = std::string(input.data() + used, input.size() - used);
     result.consumed = bytes.size();
     return result;
   }
 
-  [[nodiscard]] HttpRequest take() override {
-    HttpRequest request;
-    auto message = parser_.release();
-    request.method = message.method_string();
-    request.target = message.target();
-    request.is_keep_alive = message.keep_alive();
+  std::size_t put(std::span<const char> input, boost::beast::error_code& error) {
+    return parser_.put(boost::asio::const_buffer(input.data(), input.size()), error);
+  }
+
+  /// Fills request_ but for its body; or why the request is refused.
+  std::optional<Result> take_head() {
+    const auto& message = parser_.get();
+    request_.method = message.method_string();
+    request_.target = message.target();
+    request_.is_http_1_0 = message.version() < 11;
+    request_.is_chunked = parser_.chunked();
+    request_.content_length = parser_.content_length().value_or(0);
+    request_.is_keep_alive = parser_.keep_alive();
+    const std::size_t hosts = message.count(http::field::host);
+    if (hosts > 1 || (hosts == 0 && !request_.is_http_1_0))
+      return refuse(400, "Host: a request has exactly one (RFC 9112 section 3.2)");
+    if (!is_host(message[http::field::host])) return refuse(400, "Host: not a host with an optional port");
+    if (message.count(http::field::transfer_encoding) > 0) {
+      // Both: the classic of request smuggling (RFC 9112 section 6.3).
+      if (message.count(http::field::content_length) > 0)
+        return refuse(400, "not a valid HTTP request: Content-Length beside Transfer-Encoding");
+      if (!boost::beast::iequals(message[http::field::transfer_encoding], "chunked"))
+        return refuse(501, "Transfer-Encoding: only 'chunked' is understood");
+    }
     for (const auto& field : message) {
+      const auto lines = message.equal_range(field.name_string());
+      if (&*lines.first != &field) continue;  // joined to the first line of that name
       std::string name(field.name_string());
       std::transform(name.begin(), name.end(), name.begin(),
                      [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-      request.headers.emplace_back(std::move(name), field.value());
+      std::string value(field.value());
+      for (auto line = std::next(lines.first); line != lines.second; ++line)
+        value.append(name == "cookie" ? "; " : ", ").append(line->value());
+      request_.headers.emplace_back(std::move(name), std::move(value));
     }
-    request.body = std::move(message.body());
-    return request;
+    return std::nullopt;
   }
 
-  [[nodiscard]] std::optional<std::string_view> unfinished() const override {
-    return is_whole_ ? std::optional<std::string_view>(received_) : std::nullopt;
-  }
-
- private:
-  /// Both Content-Length and Transfer-Encoding: the classic of request smuggling (RFC 9112 section 6.3).
-  [[nodiscard]] bool has_two_lengths() const {
-    if (!parser_.is_header_done()) return false;
-    const auto& message = parser_.get();
-    return message.count(http::field::content_length) > 0 &&
-           message.count(http::field::transfer_encoding) > 0;
-  }
-
+  static constexpr std::size_t kChunkHeadBytes = 8'192;  // the parser's own limit
+  const std::size_t header_bytes_max_;
+  const std::size_t body_bytes_max_;
+  std::uint64_t chunk_bytes_ = 0;  // announced by the chunks so far
+  bool is_last_chunk_ = false;
+  std::function<void(std::uint64_t, boost::beast::string_view, boost::beast::error_code&)> on_chunk_ =
+      [this](std::uint64_t bytes, boost::beast::string_view /*extensions*/,
+             boost::beast::error_code& /*error*/) {
+        chunk_bytes_ += bytes;
+        is_last_chunk_ = bytes == 0;
+      };
   http::request_parser<http::string_body> parser_;
-  static constexpr std::size_t kChunkHeadsBytes = 65'536;
-  const std::size_t received_max_;
-  std::string received_;    // of a request that is not whole yet
+  HttpRequest request_;
+  std::string head_;        // as it came, if it was not whole at once or a body follows
   std::size_t parsed_ = 0;  // so much of it the parser has taken
-  bool is_whole_ = true;    // from the request's first byte on
+  std::string tail_;        // of a chunked body: what the parser wants whole
 };
 
 }  // namespace

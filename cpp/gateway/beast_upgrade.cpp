@@ -5,6 +5,7 @@
 #include <boost/beast/websocket/stream.hpp>
 
 #include "gateway/beast_http.hpp"
+#include "protocol/base64.hpp"
 
 namespace carillon {
 
@@ -70,6 +71,11 @@ bool BeastHttp::is_websocket_upgrade(const HttpRequest& request) const {
 }
 
 HttpLibrary::Upgrade BeastHttp::upgrade(const HttpRequest& request, std::string_view subprotocol) const {
+  if (request.is_http_1_0) return {400, "a WebSocket handshake is an HTTP/1.1 request", {}};
+  if (request.header("sec-websocket-version") != "13")
+    return {426, "Sec-WebSocket-Version: only 13 is understood (RFC 6455)", {}};
+  const std::optional<std::string> key = from_base64(request.header("sec-websocket-key"));
+  if (!key || key->size() != 16) return {400, "Sec-WebSocket-Key: not the base64 of 16 bytes", {}};
   websocket::stream<Capture, false> stream{Capture{}};
   stream.set_option(websocket::stream_base::decorator([subprotocol](websocket::response_type& response) {
     response.set(http::field::server, "carillon");  // else it would name its own version
@@ -77,7 +83,8 @@ HttpLibrary::Upgrade BeastHttp::upgrade(const HttpRequest& request, std::string_
   }));
   boost::beast::error_code error;
   stream.accept(to_beast(request), error);
-  return {!error, std::move(stream.next_layer().written)};
+  if (error) return {400, "not a valid WebSocket handshake: " + error.message(), {}};
+  return {0, {}, std::move(stream.next_layer().written)};
 }
 
 }  // namespace carillon

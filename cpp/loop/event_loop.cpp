@@ -38,7 +38,7 @@ SessionContext& EventLoop::context_of(const Entrance& entrance) {
     context = std::make_unique<SessionContext>(
         SessionContext{shared_.hub, shard_, output_, *this, shared_.access, shared_.origins, shared_.handler,
                        shared_.http, clock_, shared_.random, shared_.limits, shared_.heartbeat, counters_,
-                       entrance.is_draining, shared_.version, shared_.log});
+                       entrance.is_draining, shared_.version, shared_.bodies, shared_.log});
   }
   return *context;
 }
@@ -97,10 +97,7 @@ void EventLoop::on_event(const SocketEvent& event) {
   if (event.is_hung_up) connection.has_hangup = true;
   if (!event.is_readable && !event.is_hung_up) return;
   connection.has_unread = true;
-  if (!connection.is_reading_paused) return read_later(connection);
-  if (!event.is_hung_up || connection.has_input_aside) return;
-  connection.has_peer_closed = connection.is_close_wanted = true;  // what is unsent leaves first
-  settle_later(connection);
+  if (!connection.is_reading_paused) read_later(connection);
 }
 
 void EventLoop::read_later(Connection& connection) {
@@ -152,9 +149,8 @@ void EventLoop::read(Connection& connection) {
   }
   if (count == 0) {
     connection.has_peer_closed = true;
-    // What is already on its way to the peer still leaves; then nobody is there any more.
-    connection.is_close_wanted = true;
-    return settle_later(connection);
+    return connection.is_close_wanted ? settle_later(connection)
+                                      : connection.outlet.session->on_end_of_input();
   }
   if (!connection.is_lingering && !connection.is_close_wanted) {
     connection.outlet.session->on_bytes({buffer_.data(), static_cast<std::size_t>(count)});

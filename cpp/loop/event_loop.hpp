@@ -37,6 +37,7 @@ struct LoopShared {
   std::string version;
   ConnectionLog* log = nullptr;
   Admission admission{limits};
+  BodyBudget bodies{limits.body_bytes_total};
   std::atomic<std::size_t> connections{0};  ///< open, or accepted and on their way to a loop
   /// Closed without a word, ever: no descriptor, or no place even to refuse them.
   std::atomic<std::uint64_t> turned_away{0};

@@ -5,6 +5,9 @@
 #include <charconv>
 #include <cstring>
 
+#include "protocol/hex.hpp"
+#include "protocol/utf8.hpp"
+
 #if defined(__SSE2__)
 #include <emmintrin.h>
 #endif
@@ -63,29 +66,6 @@ inline const char* skip_space(const char* at, const char* end) {
 
 bool is_digit(char c) { return c >= '0' && c <= '9'; }
 
-int hex_value(char c) {
-  if (is_digit(c)) return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-// Length of the well-formed sequence at `at` whose lead byte is not ASCII (RFC 3629), 0 if it is not
-// well-formed.
-int utf8_length(const char* at, const char* end) {
-  const auto lead = static_cast<std::uint8_t>(*at);
-  const int length = lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3 : lead < 0xF5 ? 4 : 0;
-  if (length == 0 || end - at < length) return 0;
-  const auto second = static_cast<std::uint8_t>(at[1]);
-  const std::uint8_t low = lead == 0xE0 ? 0xA0 : lead == 0xF0 ? 0x90 : 0x80;
-  const std::uint8_t high = lead == 0xED ? 0x9F : lead == 0xF4 ? 0x8F : 0xBF;
-  if (second < low || second > high) return 0;
-  for (int i = 2; i < length; ++i) {
-    if ((static_cast<std::uint8_t>(at[i]) & 0xC0) != 0x80) return 0;
-  }
-  return length;
-}
-
 // The skip_ functions below take a complete thing at `at` and return the place behind it, null if malformed.
 
 const char* skip_escape(const char* at, const char* end) {
@@ -117,8 +97,11 @@ const char* skip_string_rest(const char* at, const char* end) {
     if (*at == '\\') {
       at = skip_escape(at, end);
     } else {
-      const int length = static_cast<std::uint8_t>(*at) < 0x20 ? 0 : utf8_length(at, end);
-      at = length == 0 ? nullptr : at + length;
+      const std::size_t bytes =
+          static_cast<std::uint8_t>(*at) < 0x20
+              ? 0
+              : utf8_character_bytes(std::string_view(at, static_cast<std::size_t>(end - at)));
+      at = bytes == 0 ? nullptr : at + bytes;
     }
     if (at != nullptr) at = skip_plain(at, end);
   }

@@ -2,19 +2,13 @@
 
 #include <algorithm>
 
+#include "protocol/hex.hpp"
 #include "protocol/utf8.hpp"
 
 namespace carillon {
 namespace {
 
 enum class Plus : bool { literal, space };
-
-int hex_value(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
 
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
 
@@ -34,6 +28,19 @@ bool decode_percent(std::string_view text, Plus plus, std::string& out) {
     out.push_back(c);
   }
   return is_utf8(out);
+}
+
+// Length of the "http://" that an absolute form begins with, in upper or lower case, or 0.
+std::size_t scheme_length(std::string_view target) {
+  for (const std::string_view scheme : {std::string_view("http://"), std::string_view("https://")}) {
+    const std::string_view given = target.substr(0, scheme.size());
+    if (std::equal(given.begin(), given.end(), scheme.begin(), scheme.end(), [](char a, char b) {
+          return (a >= 'A' && a <= 'Z' ? static_cast<char>(a - 'A' + 'a') : a) == b;
+        })) {
+      return scheme.size();
+    }
+  }
+  return 0;
 }
 
 // Takes the text up to `separator`, and the separator itself, off the front of `rest`.
@@ -62,8 +69,20 @@ std::vector<std::string_view> HttpTarget::find_all(std::string_view name) const 
 }
 
 std::optional<HttpTarget> parse_http_target(std::string_view target) {
-  if (!target.starts_with('/') || target.find('#') != std::string_view::npos) return std::nullopt;
   HttpTarget result;
+  if (target == "*") {
+    result.path = target;
+    return result;
+  }
+  if (const std::size_t scheme = scheme_length(target); scheme > 0) {
+    target.remove_prefix(scheme);
+    const std::size_t authority = std::min(target.find_first_of("/?#"), target.size());
+    if (authority == 0) return std::nullopt;
+    result.authority = target.substr(0, authority);
+    target.remove_prefix(authority);
+    if (target.empty()) target = "/";
+  }
+  if (!target.starts_with('/') || target.find('#') != std::string_view::npos) return std::nullopt;
   if (!decode_percent(take_until(target, '?'), Plus::literal, result.path)) return std::nullopt;
   while (!target.empty()) {
     std::string_view value = take_until(target, '&');

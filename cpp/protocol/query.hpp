@@ -12,8 +12,9 @@ namespace carillon {
 /// Most query parameters of one request.
 inline constexpr std::size_t kQueryParametersMax = 256;
 
-/// The target of an HTTP request (RFC 9112 section 3.2.1, origin form), decoded.
+/// The target of an HTTP request (RFC 9112 section 3.2), decoded.
 struct HttpTarget {
+  std::string authority;                                        ///< of the absolute form; else empty
   std::string path;                                             ///< percent-decoded, '+' is itself
   std::vector<std::pair<std::string, std::string>> parameters;  ///< in order, repeated names kept
 
@@ -23,9 +24,10 @@ struct HttpTarget {
   std::vector<std::string_view> find_all(std::string_view name) const;
 };
 
-/// Reads `/path?name=value&…`; in the query '+' is a space (WHATWG URL, application/x-www-form-urlencoded). A
-/// part without '=' is a name with an empty value, an empty part is skipped, a fragment is refused. nullopt:
-/// no leading '/', a bad escape, a control character (also escaped), invalid UTF-8, or too many parameters.
+/// Reads `/path?name=value&…`, also behind `http://host`, and `*`; in the query '+' is a space (WHATWG URL,
+/// application/x-www-form-urlencoded). A part without '=' is a name with an empty value, an empty part is
+/// skipped, a fragment is refused. nullopt: none of these forms, a bad escape, a control character (also
+/// escaped), invalid UTF-8, or too many parameters.
 std::optional<HttpTarget> parse_http_target(std::string_view target);
 
 }  // namespace carillon

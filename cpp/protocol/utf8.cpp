@@ -61,6 +61,15 @@ bool Utf8Validator::consume(std::string_view piece) {
   return state_ != State::invalid;
 }
 
+std::size_t utf8_character_bytes(std::string_view text) {
+  State state = State::complete;
+  for (std::size_t bytes = 1; bytes <= text.size() && state != State::invalid; ++bytes) {
+    state = advance(state, &text[bytes - 1], 1);
+    if (state == State::complete) return bytes;
+  }
+  return 0;
+}
+
 bool is_utf8(std::string_view text) {
   Utf8Validator validator;
   return validator.consume(text) && validator.is_complete();
@@ -70,12 +79,9 @@ std::string in_quotes(std::string_view text) {
   constexpr std::size_t kBytesMax = 64;
   std::string out = "'";
   while (!text.empty()) {
-    Utf8Validator validator;
-    std::size_t bytes = 1;
-    while (validator.consume(text.substr(bytes - 1, 1)) && !validator.is_complete() && bytes < text.size())
-      ++bytes;
-    const bool is_character = validator.is_complete();
-    if (!is_character) bytes = 1;
+    const std::size_t character = utf8_character_bytes(text);
+    const bool is_character = character > 0;
+    const std::size_t bytes = is_character ? character : 1;
     if (out.size() - 1 + bytes > kBytesMax) {
       out += "…";
       break;

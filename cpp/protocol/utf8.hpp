@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -37,6 +38,9 @@ class Utf8Validator {
  private:
   State state_ = State::complete;
 };
+
+/// How many bytes the character at the front of `text` has; 0 if there is no valid one.
+std::size_t utf8_character_bytes(std::string_view text);
 
 /// True if `text` is valid, complete UTF-8.
 bool is_utf8(std::string_view text);

@@ -18,17 +18,14 @@ namespace carillon {
 
 namespace {
 
-HttpResponse plain(int status, std::string body) {
+constexpr std::string_view kApiPath = "/api/";
+
+HttpResponse plain(int status, std::string body, std::pair<std::string, std::string> header = {}) {
   HttpResponse response;
   response.status = status;
   response.content_type = "text/plain; charset=utf-8";
   response.body = std::move(body);
-  return response;
-}
-
-HttpResponse error(const ErrorCode& code, std::string_view message = {}) {
-  HttpResponse response;
-  append_api_error(response.body, code.code, message.empty() ? code.message : message);
+  if (!header.first.empty()) response.headers.push_back(std::move(header));
   return response;
 }
 
@@ -64,20 +61,29 @@ std::optional<HttpResponse> undecoded(ApiMethod method, ApiDecode decoded, const
     case ApiDecode::malformed:
       return plain(400, malformed_text(request.malformed));
     case ApiDecode::bad_request:
-      return error(kErrorBadRequest, "bad request: " + std::string(api_requirements(method)));
+      return api_error(kErrorBadRequest, "bad request: " + std::string(api_requirements(method)));
     case ApiDecode::too_deep:
-      return error(kErrorTooDeep);
+      return api_error(kErrorTooDeep);
     case ApiDecode::ok:
       break;
   }
   if (request.version != 0 || !request.version_epoch.empty()) {
-    return error(kErrorNotAvailable, "not available: version and version_epoch: Carillon " + carillon_version +
-                                         " does not compare versions of publications; leave them out");
+    return api_error(kErrorNotAvailable, "not available: version and version_epoch: Carillon " +
+                                             carillon_version +
+                                             " does not compare versions of publications; leave them out");
   }
   return std::nullopt;
 }
 
 }  // namespace
+
+HttpResponse api_error(const ErrorCode& code, std::string_view message) {
+  HttpResponse response;
+  append_api_error(response.body, code.code, message.empty() ? code.message : message);
+  return response;
+}
+
+HttpResponse api_error(const Refusal& refusal) { return api_error(refusal.error, refusal.message()); }
 
 Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
          std::map<std::string, Page> pages)
@@ -89,33 +95,44 @@ Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
       pages_(std::move(pages)),
       started_ms_(clock.now_ms()) {}
 
-void Api::handle(const HttpRequest& request, std::string_view path, Respond respond) {
-  if (path.starts_with("/api/")) {
-    const std::optional<ApiMethod> method = find_api_method(path.substr(5));
-    if (!method) return respond(plain(404, "no such API method\n"));
-    if (request.method != "POST") return respond(plain(405, "the API takes POST\n"));
-    if (!is_authorized(request)) return respond(plain(401, ""));
+std::optional<HttpResponse> Api::refusal_of(const HttpRequest& head, const HttpTarget& target) const {
+  if (target.path.starts_with(kApiPath)) {
+    if (!find_api_method(std::string_view(target.path).substr(kApiPath.size())))
+      return plain(404, "no such API method\n");
+    if (head.method != "POST") return plain(405, "the API takes POST\n", {"Allow", "POST, OPTIONS"});
+    if (!is_authorized(head, target))
+      return plain(401, "the API key is missing or wrong\n", {"WWW-Authenticate", "ApiKey"});
+    return std::nullopt;
+  }
+  if (!pages_.contains(target.path)) return plain(404, "nothing is here\n");
+  if (head.method != "GET" && head.method != "HEAD")
+    return plain(405, "this page takes GET\n", {"Allow", "GET, HEAD, OPTIONS"});
+  return std::nullopt;
+}
+
+void Api::handle(const HttpRequest& request, const HttpTarget& target, Respond respond) {
+  if (target.path.starts_with(kApiPath)) {
+    const auto method = find_api_method(std::string_view(target.path).substr(kApiPath.size()));
     return call(*method, request.body, std::move(respond));
   }
-  const auto page = pages_.find(std::string(path));
-  if (page == pages_.end()) return respond(plain(404, "nothing is here\n"));
-  if (request.method != "GET" && request.method != "HEAD")
-    return respond(plain(405, "this page takes GET\n"));
+  const Page& page = pages_.at(target.path);
   HttpResponse response;
-  response.content_type = page->second.content_type;
-  response.body = page->second.body;
+  response.content_type = page.content_type;
+  response.body = page.body;
   respond(std::move(response));
 }
 
-bool Api::is_authorized(const HttpRequest& request) const {
+bool Api::is_authorized(const HttpRequest& head, const HttpTarget& target) const {
   if (options_.key.empty()) return options_.is_insecure;
-  if (is_same_key(request.header("x-api-key"), options_.key)) return true;
-  const std::string_view authorization = request.header("authorization");
-  static constexpr std::string_view kScheme = "apikey ";
-  if (authorization.starts_with(kScheme) && is_same_key(authorization.substr(kScheme.size()), options_.key))
-    return true;
-  const std::optional<HttpTarget> target = parse_http_target(request.target);
-  return target && is_same_key(target->find("api_key").value_or(""), options_.key);
+  if (is_same_key(head.header("x-api-key"), options_.key)) return true;
+  const std::string_view authorization = head.header("authorization");
+  const std::size_t scheme = authorization.find(' ');
+  if (scheme != std::string_view::npos && lists_token(authorization.substr(0, scheme), "ApiKey")) {
+    std::string_view key = authorization.substr(scheme);
+    key.remove_prefix(std::min(key.find_first_not_of(' '), key.size()));
+    if (is_same_key(key, options_.key)) return true;
+  }
+  return is_same_key(target.find("api_key").value_or(""), options_.key);
 }
 
 void Api::call(ApiMethod method, const std::string& body, Respond respond) {
@@ -156,13 +173,13 @@ void Api::drain(const ApiRequest& request, const Respond& respond) const {
   if (request.port) wanted.port = static_cast<std::uint16_t>(std::min<std::uint64_t>(*request.port, 65'535));
   const std::optional<std::size_t> connections = begin_drain_(wanted);
   if (!connections)
-    return respond(error(kErrorBadRequest, "bad request: port: this server does not listen there"));
+    return respond(api_error(kErrorBadRequest, "bad request: port: this server does not listen there"));
   HttpResponse response;
   append_api_drain_result(response.body, *connections);
   respond(std::move(response));
 }
 
-Refusal Api::refusal_of(std::string_view channel, const ApiRequest& request) const {
+Refusal Api::publish_refusal(std::string_view channel, const ApiRequest& request) const {
   const auto bad = [](std::string text) { return Refusal{kErrorBadRequest, std::move(text)}; };
   if (!is_channel_name(channel, limits_))
     return bad(
@@ -177,12 +194,12 @@ Refusal Api::refusal_of(std::string_view channel, const ApiRequest& request) con
 }
 
 void Api::publish(const ApiRequest& request, Respond respond) {
-  if (const Refusal refusal = refusal_of(request.channel, request); refusal.is_refused())
-    return respond(error(refusal.error, refusal.message()));
+  if (const Refusal refusal = publish_refusal(request.channel, request); refusal.is_refused())
+    return respond(api_error(refusal));
   hub_.publish(
       request.channel, publication_of(request), {request.idempotency_key, request.is_history_skipped},
       [respond = std::move(respond)](const AppendResult& result) {
-        if (result.error != StoreError::none) return respond(error(kErrorInternal));
+        if (result.error != StoreError::none) return respond(api_error(kErrorInternal));
         HttpResponse response;
         append_api_publish_result(response.body, result.position.offset, result.position.epoch.text());
         respond(std::move(response));
@@ -223,7 +240,7 @@ void Api::broadcast(const std::string& body, Respond respond) {
     return respond(std::move(*refusal));
   const std::size_t channels = work->request.channels.size();
   if (channels > static_cast<std::size_t>(limits_.broadcast_channels))
-    return respond(error(kErrorBadRequest, "bad request: more channels than limits.broadcast_channels"));
+    return respond(api_error(kErrorBadRequest, "bad request: more channels than limits.broadcast_channels"));
   work->answers.resize(channels);
   work->missing = channels;
   work->respond = std::move(respond);
@@ -239,7 +256,7 @@ bool Api::broadcast_some(const std::shared_ptr<Broadcast>& work) {
   for (std::size_t left = share; left > 0 && work->next < request.channels.size(); --left) {
     const std::size_t index = work->next++;
     const std::string_view channel = request.channels[index];
-    if (const Refusal refusal = refusal_of(channel, request); refusal.is_refused()) {
+    if (const Refusal refusal = publish_refusal(channel, request); refusal.is_refused()) {
       std::string text;
       append_api_error(text, refusal.error.code, refusal.message());
       work->answer(index, std::move(text));
@@ -260,23 +277,24 @@ bool Api::broadcast_some(const std::shared_ptr<Broadcast>& work) {
 }
 
 void Api::history(const ApiRequest& request, Respond respond) {
-  if (!is_channel_name(request.channel, limits_)) return respond(error(kErrorBadRequest));
-  if (!hub_.is_known(request.channel)) return respond(error(kErrorUnknownChannel));
+  if (!is_channel_name(request.channel, limits_)) return respond(api_error(kErrorBadRequest));
+  if (!hub_.is_known(request.channel)) return respond(api_error(kErrorUnknownChannel));
   HistoryQuery query;
   query.limit = request.limit;
   query.bytes_max = limits_.reply_bytes();
   query.is_reverse = request.is_reverse;
   if (request.has_since) query.since = Since::from(request.epoch, request.offset);
-  if (query.is_reverse && query.since && query.since->offset == 0) return respond(error(kErrorBadRequest));
+  if (query.is_reverse && query.since && query.since->offset == 0)
+    return respond(api_error(kErrorBadRequest));
   hub_.history(request.channel, query,
                [respond = std::move(respond), bytes_max = query.bytes_max](const HistoryResult& found) {
                  switch (found.error) {
                    case HistoryError::unavailable:
-                     return respond(error(kErrorInternal));
+                     return respond(api_error(kErrorInternal));
                    case HistoryError::epoch_differs:
-                     return respond(error(kErrorUnrecoverablePosition));
+                     return respond(api_error(kErrorUnrecoverablePosition));
                    case HistoryError::no_history:
-                     return respond(error(kErrorNotAvailable));
+                     return respond(api_error(kErrorNotAvailable));
                    case HistoryError::none:
                      break;
                  }
@@ -288,13 +306,13 @@ void Api::history(const ApiRequest& request, Respond respond) {
 }
 
 void Api::presence(const ApiRequest& request, bool is_stats, Respond respond) {
-  if (!is_channel_name(request.channel, limits_)) return respond(error(kErrorBadRequest));
-  if (!hub_.is_known(request.channel)) return respond(error(kErrorUnknownChannel));
-  if (!hub_.options_for(request.channel).presence) return respond(error(kErrorNotAvailable));
+  if (!is_channel_name(request.channel, limits_)) return respond(api_error(kErrorBadRequest));
+  if (!hub_.is_known(request.channel)) return respond(api_error(kErrorUnknownChannel));
+  if (!hub_.options_for(request.channel).presence) return respond(api_error(kErrorNotAvailable));
   if (is_stats) {
     return hub_.presence_counts(
         request.channel, [respond = std::move(respond)](const PresenceCounts& counts) {
-          if (counts.error != StoreError::none) return respond(error(kErrorInternal));
+          if (counts.error != StoreError::none) return respond(api_error(kErrorInternal));
           HttpResponse response;
           append_api_presence_stats_result(response.body, counts.clients, counts.users);
           respond(std::move(response));
@@ -302,7 +320,7 @@ void Api::presence(const ApiRequest& request, bool is_stats, Respond respond) {
   }
   hub_.presence(request.channel, {request.after, limits_.reply_bytes()},
                 [respond = std::move(respond)](const PresenceResult& found) {
-                  if (found.error != StoreError::none) return respond(error(kErrorInternal));
+                  if (found.error != StoreError::none) return respond(api_error(kErrorInternal));
                   HttpResponse response;
                   append_api_presence_result(response.body, views_of(found.members), found.has_more);
                   respond(std::move(response));

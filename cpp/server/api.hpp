@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include "hub/hub.hpp"
+#include "protocol/api_answer.hpp"
 #include "protocol/api_request.hpp"
 #include "protocol/centrifuge_codes.hpp"
 #include "session/fan_out_requests.hpp"
@@ -38,6 +39,10 @@ struct DrainRequest {
   std::optional<std::uint16_t> port;  ///< only of the listener there, not of all
 };
 
+/// An error of the server API; it travels with status 200 (protocol.md section 21).
+[[nodiscard]] HttpResponse api_error(const ErrorCode& code, std::string_view message = {});
+[[nodiscard]] HttpResponse api_error(const Refusal& refusal);
+
 /// The server API (protocol.md section 21) and the static pages. Thread-safe.
 class Api final : public HttpHandler {
  public:
@@ -61,10 +66,12 @@ class Api final : public HttpHandler {
   using BeginDrain = std::function<std::optional<std::size_t>(const DrainRequest&)>;
   void set_begin_drain(BeginDrain begin) { begin_drain_ = std::move(begin); }
 
-  void handle(const HttpRequest& request, std::string_view path, Respond respond) override;
+  [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head,
+                                                       const HttpTarget& target) const override;
+  void handle(const HttpRequest& request, const HttpTarget& target, Respond respond) override;
 
  private:
-  [[nodiscard]] bool is_authorized(const HttpRequest& request) const;
+  [[nodiscard]] bool is_authorized(const HttpRequest& head, const HttpTarget& target) const;
   void call(ApiMethod method, const std::string& body, Respond respond);
   void publish(const ApiRequest& request, Respond respond);
   struct Broadcast;
@@ -88,7 +95,7 @@ class Api final : public HttpHandler {
   void fan_out(const ApiRequest& request, const Respond& respond);
 
   /// What is wrong with a publish.
-  [[nodiscard]] Refusal refusal_of(std::string_view channel, const ApiRequest& request) const;
+  [[nodiscard]] Refusal publish_refusal(std::string_view channel, const ApiRequest& request) const;
 
   Hub& hub_;
   const Limits& limits_;

@@ -9,22 +9,10 @@
 
 namespace carillon {
 
-namespace {
-
-HttpResponse error(const ErrorCode& code, std::string_view message) {
-  HttpResponse response;
-  append_api_error(response.body, code.code, message);
-  return response;
-}
-
-HttpResponse error(const Refusal& refusal) { return error(refusal.error, refusal.message()); }
-
-}  // namespace
-
 void Api::call_fan_out(ApiMethod method, const ApiRequest& request, Respond respond) {
   if (!request.channel.empty() && is_channel_name(request.channel, limits_) &&
       !hub_.is_known(request.channel))
-    return respond(error(kErrorUnknownChannel, kErrorUnknownChannel.message));
+    return respond(api_error(kErrorUnknownChannel));
   switch (method) {
     case ApiMethod::add_members:
     case ApiMethod::remove_members:
@@ -46,7 +34,7 @@ void Api::call_fan_out(ApiMethod method, const ApiRequest& request, Respond resp
 void Api::change_members(ApiMethod method, const ApiRequest& request, Respond respond) {
   const std::vector<std::string> users(request.users.begin(), request.users.end());
   auto done = [respond = std::move(respond)](const Refusal& refusal, const MembersResult& result) {
-    if (refusal.is_refused()) return respond(error(refusal));
+    if (refusal.is_refused()) return respond(api_error(refusal));
     HttpResponse response;
     append_api_members_result(response.body, result.members);
     respond(std::move(response));
@@ -62,7 +50,7 @@ void Api::members(const ApiRequest& request, Respond respond) {
   fan_out_requests_.members(
       request.channel, request.after, request.items_max,
       [respond = std::move(respond)](const Refusal& refusal, const MembersResult& result) {
-        if (refusal.is_refused()) return respond(error(refusal));
+        if (refusal.is_refused()) return respond(api_error(refusal));
         HttpResponse response;
         append_api_member_list_result(response.body, result.users, result.members);
         respond(std::move(response));
@@ -75,7 +63,7 @@ void Api::inbox(const ApiRequest& request, bool is_counting, Respond respond) {
   fan_out_requests_.inbox(
       request.user, limit,
       [respond = std::move(respond), is_counting, bytes_max](const Refusal& refusal, const Inbox& inbox) {
-        if (refusal.is_refused()) return respond(error(refusal));
+        if (refusal.is_refused()) return respond(api_error(refusal));
         std::string result;
         if (is_counting) {
           append_unread(result, inbox, bytes_max);
@@ -91,7 +79,7 @@ void Api::inbox(const ApiRequest& request, bool is_counting, Respond respond) {
 void Api::mark_read(const ApiRequest& request, Respond respond) {
   fan_out_requests_.mark_read(request.user, request.channel, request.offset,
                               [respond = std::move(respond)](const Refusal& refusal) {
-                                if (refusal.is_refused()) return respond(error(refusal));
+                                if (refusal.is_refused()) return respond(api_error(refusal));
                                 HttpResponse response;
                                 append_api_result(response.body, "{}");
                                 respond(std::move(response));
@@ -100,13 +88,13 @@ void Api::mark_read(const ApiRequest& request, Respond respond) {
 
 void Api::set_fan_out(const ApiRequest& request, const Respond& respond) {
   const Refusal refusal = fan_out_requests_.set_fan_out(request.channel, request.strategy, request.threshold);
-  if (refusal.is_refused()) return respond(error(refusal));
+  if (refusal.is_refused()) return respond(api_error(refusal));
   fan_out(request, respond);
 }
 
 void Api::fan_out(const ApiRequest& request, const Respond& respond) {
   if (const Refusal refusal = fan_out_requests_.check_channel(request.channel); refusal.is_refused())
-    return respond(error(refusal));
+    return respond(api_error(refusal));
   const FanOutState state = hub_.fan_out(request.channel);
   HttpResponse response;
   append_api_fanout_result(response.body, {name_of(state.strategy), name_of(state.mode), state.threshold,

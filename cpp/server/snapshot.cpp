@@ -132,7 +132,7 @@ template <typename Archive>
 void fields(Archive& archive, HttpState& session) {
   archive(session.state, session.is_over_limit, session.is_keep_alive, session.is_head,
           session.is_reading_paused, session.is_answer_leaving, session.unfinished, session.ahead,
-          session.cors, session.left_ms, session.requests, session.poll);
+          session.cors, session.left_ms, session.requests, session.poll, session.user, session.is_http_1_0);
 }
 template <typename Archive>
 void fields(Archive& archive, SessionState& session) {

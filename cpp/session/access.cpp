@@ -10,6 +10,8 @@ std::string_view name_of(Transport transport) {
       return "sse";
     case Transport::poll:
       return "poll";
+    case Transport::http:
+      return "http";
   }
   return "";
 }

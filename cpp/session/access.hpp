@@ -12,7 +12,8 @@
 
 namespace carillon {
 
-enum class Transport : std::uint8_t { websocket, sse, poll };
+/// `http`: none of them, as the server API, a page, or a request that cannot be read.
+enum class Transport : std::uint8_t { websocket, sse, poll, http };
 enum class Operation : std::uint8_t { connect, subscribe, publish, presence, history };
 
 [[nodiscard]] std::string_view name_of(Transport transport);

@@ -1,8 +1,27 @@
 #include "session/http_message.hpp"
 
+#include <algorithm>
+#include <cctype>
+
 #include "protocol/json_span.hpp"
 
 namespace carillon {
+
+bool lists_token(std::string_view list, std::string_view token) {
+  const auto is_blank = [](char c) { return c == ' ' || c == '\t'; };
+  const auto lower = [](char c) { return std::tolower(static_cast<unsigned char>(c)); };
+  while (!list.empty()) {
+    std::string_view item = list.substr(0, list.find(','));
+    list.remove_prefix(std::min(list.size(), item.size() + 1));
+    while (!item.empty() && is_blank(item.front())) item.remove_prefix(1);
+    while (!item.empty() && is_blank(item.back())) item.remove_suffix(1);
+    if (std::equal(item.begin(), item.end(), token.begin(), token.end(),
+                   [&](char a, char b) { return lower(a) == lower(b); })) {
+      return true;
+    }
+  }
+  return false;
+}
 
 std::string_view http_reason(int status) {
   switch (status) {
@@ -24,6 +43,10 @@ std::string_view http_reason(int status) {
       return "Request Timeout";
     case 413:
       return "Content Too Large";
+    case 415:
+      return "Unsupported Media Type";
+    case 417:
+      return "Expectation Failed";
     case 421:
       return "Misdirected Request";
     case 426:
@@ -39,8 +62,7 @@ std::string_view http_reason(int status) {
   }
 }
 
-void append_http_response(std::string& out, const HttpResponse& response, bool is_keep_alive,
-                          std::string_view extra) {
+void append_http_response(std::string& out, const HttpResponse& response, std::string_view extra) {
   out.append("HTTP/1.1 ");
   append_uint(out, static_cast<std::uint64_t>(response.status));
   out.push_back(' ');
@@ -55,9 +77,7 @@ void append_http_response(std::string& out, const HttpResponse& response, bool i
   out.append("Cache-Control: no-store\r\n");
   for (const auto& [name, value] : response.headers)
     out.append(name).append(": ").append(value).append("\r\n");
-  out.append(extra);
-  if (!is_keep_alive) out.append("Connection: close\r\n");
-  out.append("\r\n");
+  out.append(extra).append("\r\n");
   if (response.status != 204) out.append(response.body);
 }
 

@@ -10,17 +10,24 @@
 #include <utility>
 #include <vector>
 
+#include "protocol/query.hpp"
+
 namespace carillon {
 
-/// A whole request, as the sessions see it. Header names are lower case.
+/// A request, as the sessions see it. Header names are lower case; lines of the same name are one list,
+/// joined by commas (RFC 9110 section 5.3).
 struct HttpRequest {
   std::string method;
   std::string target;
   std::vector<std::pair<std::string, std::string>> headers;
-  std::string body;
+  std::uint64_t content_length = 0;  ///< as announced; a chunked body announces none
+  bool is_chunked = false;
+  bool is_http_1_0 = false;
   bool is_keep_alive = true;
+  std::string body;  ///< once it has been read
 
-  /// First header of that (lower-case) name; empty when there is none.
+  [[nodiscard]] bool has_body() const { return is_chunked || content_length > 0; }
+  /// Value of the header with that (lower-case) name; empty if there is none.
   [[nodiscard]] std::string_view header(std::string_view name) const {
     for (const auto& [key, value] : headers) {
       if (key == name) return value;
@@ -36,52 +43,61 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> headers;
 };
 
+/// Does a header's list, separated by commas, hold the token, in upper or lower case?
+[[nodiscard]] bool lists_token(std::string_view list, std::string_view token);
+
 /// Reads requests out of bytes; sans-IO.
 class HttpReader {
  public:
   virtual ~HttpReader() = default;
-  enum class Step : std::uint8_t { need_more, request, refused };
+  enum class Step : std::uint8_t { need_more, head, request, refused };
   struct Result {
     Step step = Step::need_more;
     std::size_t consumed = 0;  ///< bytes read off the front of the input
     int refusal_status = 0;    ///< refused: 400, 413, 431 …; the connection is not usable any more
     std::string refusal_reason;
   };
-  /// Reads on from where it stands. After `request` take it, then go on with the next.
+  /// Reads on from where it stands. If a body follows there is a step `head` before it, so that the body can
+  /// be refused unread. After `request` take it, and make another reader for the next one.
   virtual Result read(std::span<const char> bytes) = 0;
+  /// After `head`, without the body.
+  [[nodiscard]] virtual const HttpRequest& head() const = 0;
   [[nodiscard]] virtual HttpRequest take() = 0;
-  /// Bytes that bring a new reader to where this one stands, before the request is whole. Nothing: they were
-  /// too many to be kept.
-  [[nodiscard]] virtual std::optional<std::string_view> unfinished() const = 0;
+  /// Bytes that bring a new reader to where this one stands, before the request is whole.
+  [[nodiscard]] virtual std::string unfinished() const = 0;
 };
 
 /// What the HTTP library does for the sessions: parse, and answer a WebSocket handshake. Thread-safe.
 class HttpLibrary {
  public:
   virtual ~HttpLibrary() = default;
+  /// `body_bytes_max` limits a chunked body. A length that is announced is judged by whoever gets the head.
   [[nodiscard]] virtual std::unique_ptr<HttpReader> make_reader(std::size_t header_bytes_max,
                                                                 std::size_t body_bytes_max) const = 0;
   [[nodiscard]] virtual bool is_websocket_upgrade(const HttpRequest& request) const = 0;
   struct Upgrade {
-    bool is_accepted = false;
-    std::string response;  ///< whole, also when refused
+    int refusal_status = 0;  ///< 0: accepted
+    std::string refusal_reason;
+    std::string response;  ///< whole, if accepted
   };
   /// RFC 6455 section 4.2. `subprotocol` is echoed unless empty.
   [[nodiscard]] virtual Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol) const = 0;
 };
 
-/// Answers what is neither a transport nor a stream: API, health, pages. `respond` may be called later, from
-/// any thread, once.
+/// Answers what is neither a transport nor a stream: API and pages.
 class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
   using Respond = std::function<void(HttpResponse)>;
-  virtual void handle(const HttpRequest& request, std::string_view path, Respond respond) = 0;
+  /// Judges a request by its head, before its body is read: path, method, key. Nothing: it is served.
+  [[nodiscard]] virtual std::optional<HttpResponse> refusal_of(const HttpRequest& head,
+                                                               const HttpTarget& target) const = 0;
+  /// Answers a request whose head was not refused. `respond` may be called later, from any thread, once.
+  virtual void handle(const HttpRequest& request, const HttpTarget& target, Respond respond) = 0;
 };
 
 /// Appends status line, headers and body. `extra` are whole header lines, each with its CRLF.
-void append_http_response(std::string& out, const HttpResponse& response, bool is_keep_alive,
-                          std::string_view extra);
+void append_http_response(std::string& out, const HttpResponse& response, std::string_view extra);
 [[nodiscard]] std::string_view http_reason(int status);
 
 }  // namespace carillon

@@ -3,6 +3,8 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "protocol/query.hpp"
 #include "session/poll_exchange.hpp"
@@ -22,6 +24,7 @@ class HttpSession final : public Session {
 
   void on_bytes(std::span<char> bytes) override;
   void read_on() override;
+  void on_end_of_input() override;
   void on_outlet_empty() override;
   void finish_turn() override;
   [[nodiscard]] Millis deadline() const override;
@@ -38,28 +41,35 @@ class HttpSession final : public Session {
   enum class State : std::uint8_t { reading, answering, ending };
 
   void read(std::string_view bytes);
-  void handle(const HttpRequest& request);
+  /// Answers what can be answered by the request's head alone, also by refusing it. False: it is for the
+  /// handler, which takes its body.
+  [[nodiscard]] bool answer_head(const HttpRequest& head);
+  /// Why the body is not read.
+  [[nodiscard]] bool refuse_body(const HttpRequest& head);
+  void call_handler(const HttpRequest& request);
   void handle_upgrade(const HttpRequest& request, const HttpTarget& target);
   void handle_sse(const HttpRequest& request, const HttpTarget& target);
   void handle_poll(const HttpTarget& target);
   void begin_poll(PlainRequest request, Millis timeout_ms);
-  [[nodiscard]] PollExchange::Owner owner_of_poll(std::string user);
+  [[nodiscard]] PollExchange::Owner owner_of_poll();
   /// Asks the seam for everything that `request` wants; `then` goes on with who it is, or the request is
   /// refused.
   void admit(Transport transport, PlainRequest request, std::function<void(PlainRequest)> then);
   void ask_next();
   void on_verdict(const Verdict& verdict);
-  void preflight(const HttpRequest& request);
-  void respond(const HttpResponse& response);
+  void answer_options(const HttpRequest& request, std::string_view path);
+  /// Every answer but that of `/health` goes through here: what refuses leaves a record, with `reason` or, if
+  /// it is empty, the answer's text.
+  void respond(const HttpResponse& response, std::string_view reason = {});
+  void send(const HttpResponse& response);
   void await_departure();
   void hand_over(std::unique_ptr<Session> successor);
-  /// In the way that makes a client of the transport come back by itself.
-  void send_away(Transport transport);
-  void refuse(int status, std::string_view text, bool is_final);
-  /// The web page may not come here.
-  void refuse_page(const HttpTarget& target, int status, std::string_view message);
-  /// In the access log, if it is a client that was refused.
-  void log_refusal_of(const HttpTarget& target, int status, std::string_view message);
+  using HeaderLines = std::vector<std::pair<std::string, std::string>>;
+  void refuse(int status, std::string_view text, HeaderLines headers = {});
+  /// The bytes are not a request.
+  void refuse_unread(int status, std::string_view text);
+  /// Refuses for now, in the way that makes the client come back by itself.
+  void send_away(std::string_view reason);
   void end(std::string_view bytes);
   void answered();
   void read_ahead();
@@ -68,24 +78,31 @@ class HttpSession final : public Session {
   [[nodiscard]] HttpResponse health() const;
 
   /// A plain request on its way through the seam.
-  struct Admission {
+  struct Asking {
     Transport transport;
     PlainRequest request;
     std::function<void(PlainRequest)> then;
     std::size_t asked = 0;  ///< who it is, then each channel
   };
 
-  std::unique_ptr<Admission> admission_;
+  std::unique_ptr<Asking> asking_;
   std::unique_ptr<HttpReader> reader_;  // only while a request is partly there
+  BodyBudget::Share body_;              // and its body is being read
   std::unique_ptr<std::string> ahead_;  // read while a request is unanswered
   std::unique_ptr<PollExchange> poll_;
-  std::string cors_;  // header lines of the request under way
+  // Of the request under way:
+  std::string cors_;          // header lines
+  std::string user_;          // by its hook, for records
+  std::string claimed_user_;  // who it says it is, until then
+  Transport transport_ = Transport::http;
   State state_ = State::reading;
   bool is_keep_alive_ = true;
+  bool is_http_1_0_ = false;
   bool is_head_ = false;
   bool is_reading_paused_ = false;
   bool is_in_read_ = false;
   bool is_yielding_ = false;        // what was read waits for read_on(): the turn's time was over
+  bool is_input_over_ = false;      // the peer still reads, perhaps: what it has asked is answered
   bool is_answer_leaving_ = false;  // the next request waits until it has left
   std::string_view unread_;         // behind the request that is being handled
   const bool is_over_limit_;

@@ -19,6 +19,7 @@ struct Limits {
   std::int64_t close_timeout_ms = 5'000;
   std::int64_t header_bytes = 8'192;
   std::int64_t body_bytes = 1'048'576;
+  std::int64_t body_bytes_total = 67'108'864;
   std::int64_t pipelined_bytes = 65'536;
   std::int64_t message_bytes = 65'536;
   std::int64_t publication_bytes = 1'048'576;
@@ -97,6 +98,10 @@ inline constexpr std::array kLimitRows{
     LimitRow{"header_bytes", &Limits::header_bytes, "bytes", 256,
              "a longer request head is answered with 431"},
     LimitRow{"body_bytes", &Limits::body_bytes, "bytes", 1, "a longer request body is answered with 413"},
+    LimitRow{
+        "body_bytes_total", &Limits::body_bytes_total, "bytes", 1,
+        "announced by the request bodies that are being read, of all connections; a request with one more "
+        "is answered with 503 and Retry-After"},
     LimitRow{
         "pipelined_bytes", &Limits::pipelined_bytes, "bytes", 256,
         "while a request is unanswered, or a WebSocket's commands are not read, no more than this is read "

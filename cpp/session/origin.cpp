@@ -21,6 +21,31 @@ std::string_view without_port(std::string_view host) {
   return host.substr(0, host.find(':'));
 }
 
+/// The port that a scheme stands for when none is written; empty for other schemes.
+std::string_view default_port(std::string_view scheme) {
+  if (scheme == "http" || scheme == "ws") return ":80";
+  if (scheme == "https" || scheme == "wss") return ":443";
+  return {};
+}
+
+/// `host` (lower case) without the port that the scheme stands for anyway.
+std::string_view without_default_port(std::string_view host, std::string_view scheme) {
+  const std::string_view port = default_port(scheme);
+  if (!port.empty() && without_port(host).size() + port.size() == host.size() && host.ends_with(port))
+    host.remove_suffix(port.size());
+  return host;
+}
+
+/// The same for an origin, or a pattern of one.
+std::string_view without_default_port(std::string_view origin) {
+  const std::size_t scheme = origin.find("://");
+  if (scheme == std::string_view::npos) return origin;
+  const std::string_view host = origin.substr(scheme + 3);
+  if (host.find('*') != std::string_view::npos)
+    return origin;  // it stands for any text, also for other ports
+  return origin.substr(0, scheme + 3 + without_default_port(host, origin.substr(0, scheme)).size());
+}
+
 }  // namespace
 
 bool can_match_origin(std::string_view pattern) {
@@ -42,11 +67,16 @@ bool OriginPolicy::accepts_host(std::string_view host) const {
 
 bool OriginPolicy::accepts_origin(std::string_view origin, std::string_view host) const {
   if (origin.empty()) return true;
-  const std::string wanted = lower(origin);
+  const std::string written = lower(origin);
+  const std::string_view wanted = without_default_port(written);
   const std::size_t scheme = wanted.find("://");
-  if (scheme != std::string::npos && std::string_view(wanted).substr(scheme + 3) == lower(host)) return true;
-  return std::any_of(allowed_.begin(), allowed_.end(),
-                     [&](const std::string& pattern) { return matches_pattern(lower(pattern), wanted); });
+  if (scheme != std::string_view::npos &&
+      wanted.substr(scheme + 3) == without_default_port(lower(host), wanted.substr(0, scheme))) {
+    return true;
+  }
+  return std::any_of(allowed_.begin(), allowed_.end(), [&](const std::string& pattern) {
+    return matches_pattern(without_default_port(lower(pattern)), wanted);
+  });
 }
 
 }  // namespace carillon

@@ -7,7 +7,8 @@
 namespace carillon {
 
 /// Which web pages may talk to the server. A request without an `Origin` comes from no page of another site
-/// and passes. A page of the same host and port passes. Any other must match one of the allowed patterns (`*`
+/// and passes. A page of the same host and port passes (a
+/// default port may be written or not). Any other must match one of the allowed patterns (`*`
 /// in a pattern stands for any text). In insecure mode the `Host` itself must be a loopback name, or a page
 /// could reach the server by letting its own name resolve to 127.0.0.1. Immutable: any thread.
 class OriginPolicy {

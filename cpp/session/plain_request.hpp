@@ -21,17 +21,13 @@ struct PlainRequest {
   std::string claimed_user;  ///< the query's `user`, until it is known who the client is
 };
 
-/// Why such a request is refused.
-struct PlainRefusal {
-  int status = 400;
-  std::string reason;
-};
-
-/// Reads `user`, `channel` parameters and the position token (`position` empty: none). Nothing: see
-/// `refusal`. Whether the client may is not asked here.
+/// Reads `user`, `channel` parameters and the position: that of `last_event_id` unless it is empty, else of
+/// the parameter `since`. A last event id may come from another server, which stood here before: what is not
+/// a position of ours is told as one that cannot be recovered. Nothing: see `refusal`, the reason for status
+/// 400. Whether the client may is not asked here.
 [[nodiscard]] std::optional<PlainRequest> read_plain_request(const HttpTarget& target,
-                                                             std::string_view position,
+                                                             std::string_view last_event_id,
                                                              const SessionContext& context,
-                                                             PlainRefusal& refusal);
+                                                             std::string& refusal);
 
 }  // namespace carillon

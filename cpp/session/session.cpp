@@ -47,8 +47,12 @@ void Session::log_connect(Transport transport) {
   }
 }
 
-void Session::log_close(Transport transport) {
-  if (connected_ms_ == 0) return;
+void Session::log_close(Transport transport, std::string_view claimed_user) {
+  if (connected_ms_ == 0) {
+    if (end_ && end_->is_goodbye && !is_refusal_logged_)
+      log_refusal(transport, user(), claimed_user, end_->code, end_->reason);
+    return;
+  }
   note_end(0, "the client left");
   if (end_->is_goodbye && outlet_.pending_bytes() > 0) {  // it waits behind what the client does not take
     end_->reason = "the goodbye was not delivered: " + std::to_string(end_->code) + " " + end_->reason;
@@ -66,10 +70,12 @@ void Session::log_close(Transport transport) {
                          {}});
   }
   connected_ms_ = 0;
+  is_refusal_logged_ = true;  // it was let in: whatever follows is not one
 }
 
 void Session::log_refusal(Transport transport, std::string_view user, std::string_view claimed_user,
                           std::uint32_t code, std::string_view reason) {
+  is_refusal_logged_ = true;
   if (context_.log == nullptr) return;
   context_.log->write({.event = ConnectionEvent::refuse,
                        .transport = transport,

@@ -15,6 +15,7 @@
 #include "hub/hub.hpp"
 #include "hub/shard.hpp"
 #include "session/access.hpp"
+#include "session/body_budget.hpp"
 #include "session/http_message.hpp"
 #include "session/limits.hpp"
 #include "session/origin.hpp"
@@ -75,8 +76,8 @@ struct ConnectionRecord {
   std::string_view claimed_user;
 };
 
-/// Hears of every client that comes and goes, but of polls only those that fail: there are too many of them.
-/// Thread-safe, must not block.
+/// Hears of every client that comes and goes and of every request that is refused, but of polls only those
+/// that fail: there are too many of them. Thread-safe, must not block.
 class ConnectionLog {
  public:
   virtual ~ConnectionLog() = default;
@@ -103,7 +104,8 @@ struct SessionCounters {
   std::atomic<std::uint64_t> kernel_bytes{0};
   /// No whole request (408) or no connect command (3502) in time, ever.
   std::atomic<std::uint64_t> handshake_timeouts{0};
-  /// Requests answered with 400, 405, 413 or 431, WebSockets closed for what they sent, ever.
+  /// Requests that are the client's mistake, whoever it is (400, 405, 413, 415, 417, 426, 431, 501),
+  /// WebSockets closed for what they sent, ever.
   std::atomic<std::uint64_t> bad_requests{0};
 };
 
@@ -124,6 +126,7 @@ struct SessionContext {
   SessionCounters& counters;
   const std::atomic<bool>& is_draining;
   std::string_view version;
+  BodyBudget& bodies;
   ConnectionLog* log = nullptr;  ///< null: nobody listens
 };
 
@@ -143,6 +146,8 @@ class Session : public Sink {
   virtual void on_bytes(std::span<char> bytes) = 0;
   /// Goes on with input that it has put aside; nothing may be there any more.
   virtual void read_on() {}
+  /// The peer sends nothing more, and all that it has sent has been read. By default the connection ends.
+  virtual void on_end_of_input() { context_.host.close(outlet_); }
   /// The outlet has sent everything, after it was clogged or because wants_empty_notice was set.
   virtual void on_outlet_empty() = 0;
   /// Asked for with TurnOutput::finish_later: all batches of the turn are staged, the flush is next.
@@ -173,6 +178,7 @@ class Session : public Sink {
   /// let_go(), because another process has the connection now: the client has not gone.
   void give_away() {
     connected_ms_ = 0;
+    end_.reset();
     let_go();
   }
   /// Why the connection ends, for its record; the first reason counts.
@@ -207,8 +213,8 @@ class Session : public Sink {
   }
   /// The client is known from now on.
   void log_connect(Transport transport);
-  /// The client has gone; nothing unless it was known.
-  void log_close(Transport transport);
+  /// The client has gone. If it was never let in, and has been sent away, that is a refusal.
+  void log_close(Transport transport, std::string_view claimed_user = {});
   /// The client was not let in, or its poll failed.
   void log_refusal(Transport transport, std::string_view user, std::string_view claimed_user,
                    std::uint32_t code, std::string_view reason);
@@ -227,6 +233,7 @@ class Session : public Sink {
   std::shared_ptr<Session*> self_;
   std::unique_ptr<End> end_;
   Millis connected_ms_ = 0;  // 0: not known, or gone
+  bool is_refusal_logged_ = false;
 };
 
 /// Makes a session of what save() wrote, on the shard that is current.

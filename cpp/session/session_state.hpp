@@ -96,6 +96,8 @@ struct HttpState {
   Millis left_ms = 0;
   std::uint32_t requests = 0;
   std::optional<PollState> poll;
+  std::string user;
+  bool is_http_1_0 = false;
 };
 
 struct SessionState {

@@ -259,7 +259,7 @@ void WebSocketSession::on_closed() {
   for (const auto& subscription : subscriptions_) end_subscription(*subscription);
   subscriptions_.clear();
   leaving_ = 0;
-  log_close(Transport::websocket);
+  log_close(Transport::websocket, claimed_user());
 }
 
 // ---- entries

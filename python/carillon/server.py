@@ -543,13 +543,15 @@ class Server(HookDecorators, FanOutMethods):
         5,000 connections a second for it), `resident_bytes` (memory of this process, without that), `lagging`
         (subscriptions that are behind), `history_bytes` (publications kept, their encoded forms, and the
         channels themselves), `inbox_bytes` and `inbox_users` (members, their inboxes and read positions),
-        `hook_questions` (under way to hooks).
+        `hook_questions` (under way to hooks), `body_bytes` (announced by the request bodies that are being
+        read).
 
         Ever: `accepted` connections, `accept_pauses` (the limits of admission made newcomers wait),
         `turned_away` (out of descriptors, or closed unheard for want of a place), `without_descriptor` (those
         of them for want of a descriptor), `refused` (over the limit of connections, or for want of a
         descriptor), `handshake_timeouts` (no whole request, or no connect command, in
-        time), `bad_requests` (answered with 400, 405, 413 or 431; WebSockets closed for what they sent),
+        time), `bad_requests` (answered with 400, 405, 413, 415, 417, 426, 431 or 501; WebSockets closed for
+        what they sent), `bodies_refused` (503, over `limits.body_bytes_total`),
         `memory_trims` (freed memory was given back to the system), `requests`, `commands`,
         `command_pauses` (a client's commands were not read on, because
         `limits.commands_under_way` of them waited for answers), `published`, `recovered` and `not_recovered`

@@ -27,7 +27,11 @@ constexpr std::string_view kStream = "GET /sse?channel=c HTTP/1.1\r\nHost: local
 
 class NoPages final : public HttpHandler {
  public:
-  void handle(const HttpRequest& /*request*/, std::string_view /*path*/, Respond respond) override {
+  [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& /*head*/,
+                                                       const HttpTarget& /*target*/) const override {
+    return std::nullopt;
+  }
+  void handle(const HttpRequest& /*request*/, const HttpTarget& /*target*/, Respond respond) override {
     respond({.status = 404});
   }
 };

@@ -220,65 +220,11 @@ TEST(ApiRequest, TellsMissingFromMalformed) {
   EXPECT_EQ(result_of(ApiMethod::info, "["), ApiDecode::malformed);
 }
 
-template <class Append>
-Json written(Append append) {
-  std::string out;
-  append(out);
-  return Json::parse(out);
-}
-
-TEST(ApiAnswer, HasTheShapesOfTheProtocol) {
-  EXPECT_EQ(written([](auto& out) { append_api_error(out, 102, "unknown channel"); }),
-            Json::parse(R"({"error":{"code":102,"message":"unknown channel"}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_publish_result(out, 12, "ep"); }),
-            Json::parse(R"({"result":{"offset":12,"epoch":"ep"}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_publish_result(out, 0, ""); }),
-            Json::parse(R"({"result":{}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_broadcast_result(out, R"({"result":{}},{"error":{}})"); }),
-            Json::parse(R"({"result":{"responses":[{"result":{}},{"error":{}}]}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_history_result(out, "", 0, ""); }),
-            Json::parse(R"({"result":{"publications":[],"offset":0,"epoch":""}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_presence_stats_result(out, 0, 0); }),
-            Json::parse(R"({"result":{"num_clients":0,"num_users":0}})"));
-}
-
-TEST(ApiAnswer, TellsMembersAndFanOut) {
-  EXPECT_EQ(written([](auto& out) { append_api_members_result(out, 50'000); }),
-            Json::parse(R"({"result":{"members":50000}})"));
-  const std::vector<std::string> users{"a\"", "b"};
-  EXPECT_EQ(written([&](auto& out) { append_api_member_list_result(out, users, 7); }),
-            Json::parse(R"({"result":{"users":["a\"","b"],"members":7}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_member_list_result(out, {}, 0); }),
-            Json::parse(R"({"result":{"users":[],"members":0}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_fanout_result(out, {"hybrid", "read", 1, 2, 3, 4}); }),
-            Json::parse(R"({"result":{"strategy":"hybrid","mode":"read","threshold":1,"members":2,
-                            "subscribers":3,"switches":4}})"));
-}
-
 TEST(ApiRequest, NamesTheFieldThatMadeItMalformed) {
   EXPECT_EQ(Decoded(ApiMethod::inbox, R"({"user":"ann","limit":"1"})").request.malformed, "limit");
   EXPECT_EQ(Decoded(ApiMethod::add_members, R"({"channel":"c","users":["a",1]})").request.malformed, "users");
   EXPECT_EQ(Decoded(ApiMethod::publish, R"({"channel":"c","data":{)").request.malformed, "data");
   EXPECT_EQ(Decoded(ApiMethod::publish, "news").request.malformed, "");
-}
-
-TEST(ApiAnswer, WritesMapsAndLists) {
-  const std::vector<ClientInfoView> clients{{"u", "c", "", ""}};
-  EXPECT_EQ(written([&](auto& out) { append_api_presence_result(out, clients, false); }),
-            Json::parse(R"({"result":{"presence":{"c":{"user":"u","client":"c"}}}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_presence_result(out, {}, true); }),
-            Json::parse(R"({"result":{"presence":{},"has_more":true}})"));
-  const std::vector<std::pair<std::string_view, std::uint64_t>> channels{{"a\"", 1}, {"b", 0}};
-  EXPECT_EQ(written([&](auto& out) { append_api_channels_result(out, channels); }),
-            Json::parse(R"({"result":{"channels":{"a\"":{"num_clients":1},"b":{"num_clients":0}}}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_channels_result(out, {}); }),
-            Json::parse(R"({"result":{"channels":{}}})"));
-  const std::vector<ApiNodeInfo> nodes{{"u1", "n", "1.0", 1, 2, 3, 4, 5}, {}};
-  EXPECT_EQ(written([&](auto& out) { append_api_info_result(out, nodes); })["result"]["nodes"][0],
-            Json::parse(R"({"uid":"u1","name":"n","version":"1.0","num_clients":1,"num_users":2,"num_subs":3,
-                            "num_channels":4,"uptime":5})"));
-  EXPECT_EQ(written([](auto& out) { append_api_info_result(out, {}); }),
-            Json::parse(R"({"result":{"nodes":[]}})"));
 }
 
 }  // namespace

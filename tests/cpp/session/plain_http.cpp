@@ -20,8 +20,7 @@ std::string lower(std::string_view text) {
 
 class PlainReader final : public HttpReader {
  public:
-  PlainReader(std::size_t header_bytes_max, std::size_t body_bytes_max)
-      : header_bytes_max_(header_bytes_max), body_bytes_max_(body_bytes_max) {}
+  explicit PlainReader(std::size_t header_bytes_max) : header_bytes_max_(header_bytes_max) {}
 
   Result read(std::span<const char> bytes) override {
     Result result;
@@ -33,6 +32,7 @@ class PlainReader final : public HttpReader {
     };
     const std::size_t kept = text_.size();
     text_.append(bytes.data(), bytes.size());
+    if (request_.has_body()) return read_body(kept, bytes.size());
     const std::size_t end = text_.find("\r\n\r\n");
     if (std::min(end, text_.size()) > header_bytes_max_) return refuse(431, "head too long");
     result.consumed = bytes.size();
@@ -46,22 +46,33 @@ class PlainReader final : public HttpReader {
     request_.target = line.substr(first + 1, second - first - 1);
     request_.headers = read_headers(std::string_view(text_).substr(line.size() + 2, end - line.size() - 2));
     request_.is_keep_alive = lower(request_.header("connection")) != "close";
-    std::size_t body = 0;
+    request_.is_http_1_0 = line.ends_with("HTTP/1.0");
     if (const auto length = request_.header("content-length"); !length.empty())
-      body = std::stoul(std::string(length));
-    if (body > body_bytes_max_) return refuse(413, "body too long");
-    if (text_.size() < end + 4 + body) return result;
-    request_.body = text_.substr(end + 4, body);
-    result.step = Step::request;
-    result.consumed = end + 4 + body - kept;
+      request_.content_length = std::stoul(std::string(length));
+    head_bytes_ = end + 4;
+    text_.resize(head_bytes_);
+    result.step = request_.has_body() ? Step::head : Step::request;
+    result.consumed = head_bytes_ - kept;
     return result;
   }
+  [[nodiscard]] const HttpRequest& head() const override { return request_; }
   [[nodiscard]] HttpRequest take() override { return std::move(request_); }
-  [[nodiscard]] std::optional<std::string_view> unfinished() const override { return text_; }
+  [[nodiscard]] std::string unfinished() const override { return text_; }
 
  private:
+  Result read_body(std::size_t kept, std::size_t offered) {
+    Result result;
+    result.consumed = offered;
+    const std::size_t whole = head_bytes_ + request_.content_length;
+    if (text_.size() < whole) return result;
+    request_.body = text_.substr(head_bytes_, request_.content_length);
+    result.step = Step::request;
+    result.consumed = whole - kept;
+    return result;
+  }
+
   const std::size_t header_bytes_max_;
-  const std::size_t body_bytes_max_;
+  std::size_t head_bytes_ = 0;
   std::string text_;
   HttpRequest request_;
 };
@@ -84,8 +95,8 @@ std::vector<std::pair<std::string, std::string>> read_headers(std::string_view l
 }
 
 std::unique_ptr<HttpReader> PlainHttp::make_reader(std::size_t header_bytes_max,
-                                                   std::size_t body_bytes_max) const {
-  return std::make_unique<PlainReader>(header_bytes_max, body_bytes_max);
+                                                   std::size_t /*body_bytes_max*/) const {
+  return std::make_unique<PlainReader>(header_bytes_max);
 }
 
 bool PlainHttp::is_websocket_upgrade(const HttpRequest& request) const {
@@ -93,15 +104,20 @@ bool PlainHttp::is_websocket_upgrade(const HttpRequest& request) const {
 }
 
 HttpLibrary::Upgrade PlainHttp::upgrade(const HttpRequest& request, std::string_view subprotocol) const {
-  if (request.header("sec-websocket-version") != "13")
-    return {false, "HTTP/1.1 426 Upgrade Required\r\nContent-Length: 0\r\n\r\n"};
+  if (request.header("sec-websocket-version") != "13") return {426, "version", {}};
   std::string response = "HTTP/1.1 101 Switching Protocols\r\n";
   if (!subprotocol.empty()) response.append("Sec-WebSocket-Protocol: ").append(subprotocol).append("\r\n");
-  return {true, response + "\r\n"};
+  return {0, {}, response + "\r\n"};
 }
 
-void TestHandler::handle(const HttpRequest& request, std::string_view path, Respond respond) {
+std::optional<HttpResponse> TestHandler::refusal_of(const HttpRequest& head, const HttpTarget& target) const {
+  if (target.path != "/forbidden" && head.header("x-api-key") != "wrong") return std::nullopt;
+  return HttpResponse{.status = 401, .body = "no\n"};
+}
+
+void TestHandler::handle(const HttpRequest& request, const HttpTarget& target, Respond respond) {
   if (on_request) on_request();
+  const std::string_view path = target.path;
   HttpResponse response;
   response.body = "{}";
   if (path == "/later") {

@@ -25,11 +25,14 @@ class PlainHttp final : public HttpLibrary {
   [[nodiscard]] Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol) const override;
 };
 
-/// Answers `/now` with its target, `/echo` with its body, `/big` with a large one, `/later` when released,
+/// Refuses `/forbidden` and what is asked with `X-API-Key: wrong`. Answers `/now` with its target, `/echo`
+/// with its body, `/big` with a large one, `/later` when released,
 /// `/nowhere` with 404, anything else with an empty object.
 class TestHandler final : public HttpHandler {
  public:
-  void handle(const HttpRequest& request, std::string_view path, Respond respond) override;
+  [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head,
+                                                       const HttpTarget& target) const override;
+  void handle(const HttpRequest& request, const HttpTarget& target, Respond respond) override;
   std::vector<std::pair<std::string, Respond>> waiting;  ///< path with query, and how to answer
   std::size_t big_bytes = 100'000;
   std::function<void()> on_request;  ///< before each

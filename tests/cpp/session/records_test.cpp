@@ -144,10 +144,12 @@ TEST_F(Records, OfPollsOnlyThoseThatFailLeaveARecord) {
   EXPECT_EQ(log.lines[1], "poll refuse ann 503 the store is not available");
 }
 
-TEST_F(Records, AWebPageOfAnotherOriginLeavesARecordWhereItWantedToConnect) {
+TEST_F(Records, AWebPageOfAnotherOriginLeavesARecord) {
   HttpClient client(world);
   EXPECT_EQ(client.get("/now", "Origin: https://evil.test\r\n").status, 403);
-  EXPECT_TRUE(log.lines.empty());
+  ASSERT_EQ(log.lines.size(), 1U);
+  EXPECT_TRUE(log.lines[0].starts_with("http refuse  403 Origin")) << log.lines[0];
+  log.lines.clear();
   EXPECT_EQ(client.get("/sse?channel=c&user=ann", "Origin: https://evil.test\r\n").status, 403);
   ASSERT_EQ(log.lines.size(), 1U);
   EXPECT_TRUE(log.lines[0].starts_with("sse refuse ?ann 403 Origin")) << log.lines[0];
@@ -180,6 +182,61 @@ TEST_F(Records, WhoComesDuringADrainLeavesARecord) {
   EXPECT_EQ(page.get("/now").status, 200);
   EXPECT_EQ(log.lines,
             (std::vector<std::string>{"poll refuse ?ann 503 shutdown", "sse refuse  200 shutdown"}));
+}
+
+TEST_F(Records, EveryRefusalLeavesARecord) {
+  const auto refused = [this](std::string_view request) {
+    HttpClient client(world);
+    client.write(request);
+    world.run();
+    EXPECT_TRUE(client.responses.empty() || client.responses.back().status >= 400) << request;
+    EXPECT_EQ(log.lines.size(), 1U) << request;
+    return log.lines.empty() ? std::string() : std::exchange(log.lines, {}).front();
+  };
+  const std::string host = " HTTP/1.1\r\nHost: localhost\r\n";
+  EXPECT_TRUE(refused("GET /sse?channel=c&since=42&user=ann" + host + "\r\n")
+                  .starts_with("sse refuse ?ann 400 since"));
+  EXPECT_TRUE(refused("GET /sse" + host + "\r\n").starts_with("sse refuse  400 channel"));
+  EXPECT_TRUE(
+      refused("GET /poll?channel=c&timeout=x" + host + "\r\n").starts_with("poll refuse  400 timeout"));
+  EXPECT_TRUE(refused("GET /connection/websocket" + host + "\r\n").starts_with("websocket refuse  400 "));
+  EXPECT_TRUE(refused("GET /connection/websocket" + host + "Upgrade: websocket\r\n\r\n")
+                  .starts_with("websocket refuse  426 "));
+  EXPECT_TRUE(refused("PUT /poll?channel=c" + host + "\r\n").starts_with("poll refuse  405 "));
+  EXPECT_TRUE(refused("GET /now?%zz" + host + "\r\n").starts_with("http refuse  400 "));
+  EXPECT_EQ(refused("POST /forbidden" + host + "Content-Length: 9\r\n\r\n"), "http refuse  401 no");
+  EXPECT_TRUE(refused("GET /nowhere" + host + "\r\n").starts_with("http refuse  404"));
+  EXPECT_TRUE(refused("GET / HTTP/1.1\r\nHost: evil.test\r\n\r\n").starts_with("http refuse  421 "));
+  EXPECT_TRUE(refused("nonsense\r\n\r\n").starts_with("http refuse  400 "));
+  EXPECT_TRUE(refused("GET /sse?channel=c" + host + "X: " + std::string(9'000, 'x'))
+                  .starts_with("http refuse  431 "));
+  HttpClient silent(world);
+  world.advance(world.options.limits.handshake_timeout_ms);
+  EXPECT_EQ(std::exchange(log.lines, {}),
+            (std::vector<std::string>{"http refuse  408 the request was not complete in time"}));
+}
+
+TEST_F(Records, AWebSocketThatIsClosedBeforeItsConnectCommandIsARefusal) {
+  WsClient mute(world);
+  mute.open("?user=ann");
+  world.advance(world.options.limits.handshake_timeout_ms + world.options.limits.close_timeout_ms + 100);
+  ASSERT_EQ(log.lines.size(), 1U);
+  EXPECT_TRUE(log.lines[0].starts_with("websocket refuse ")) << log.lines[0];
+  EXPECT_NE(log.lines[0].find(" 3502 "), std::string::npos) << log.lines[0];
+  log.lines.clear();
+  WsClient noise(world);
+  noise.open();
+  noise.send("no command");
+  world.advance(world.options.limits.close_timeout_ms + 100);
+  ASSERT_EQ(log.lines.size(), 1U);
+  EXPECT_TRUE(log.lines[0].starts_with("websocket refuse ")) << log.lines[0];
+  log.lines.clear();
+  WsClient gone(world);
+  gone.open();
+  world.run();
+  gone.cut();
+  world.run();
+  EXPECT_TRUE(log.lines.empty()) << "it has gone by itself";
 }
 
 // ---- counters

@@ -144,6 +144,11 @@ void World::deliver(Client& client, std::string_view bytes, std::size_t piece) {
   }
 }
 
+void World::end_input(Client& client) {
+  client.socket->has_ended = true;
+  notice(*client.socket);
+}
+
 void World::turn() {
   for (const auto& lane : lanes) {
     lane->shard.bind_to_this_thread();

@@ -138,6 +138,8 @@ class World final {
   void notice(FakeSocket& socket);
   /// Bytes from the client, in pieces of at most `piece` bytes, read at once.
   void deliver(Client& client, std::string_view bytes, std::size_t piece = Kernel::kAll);
+  /// The client writes nothing more, but may still read.
+  void end_input(Client& client);
   /// One turn of every lane.
   void turn();
   /// Turns until nothing moves any more.

@@ -366,5 +366,42 @@ TEST(Sse, AStoreThatIsNotThereSendsTheClientAwayToComeBack) {
   EXPECT_TRUE(client.is_ended);
 }
 
+TEST(Sse, ALastEventIdThatIsNotAPositionIsToldAsNotRecovered) {
+  for (const std::string id :
+       {"42", "urn:uuid:3fa85f64-5717-4562-b3fc-2c963f66afa6", "abc:1,abc:2", "\xff"}) {
+    World world;
+    world.publish("c", "1");
+    SseClient stream(world);
+    stream.open("channel=c&since=-", "Last-Event-ID: " + id + "\r\n");
+    world.run();
+    ASSERT_EQ(stream.head->status, 200) << id;
+    const auto status = stream.events("status");
+    ASSERT_EQ(status.size(), 1U) << id;
+    EXPECT_EQ((*status[0].data)["recovered"], false) << id;
+    EXPECT_EQ((*status[0].data)["offset"], 1) << id;
+    world.publish("c", "2");
+    world.run();
+    EXPECT_EQ(stream.events("").size(), 1U) << id;
+  }
+}
+
+TEST(Sse, TheNewestPositionCounts) {
+  World world;
+  for (const char* data : {"1", "2", "3", "4"}) world.publish("c", data);
+  const Position top = world.publish("c", "5");
+  const auto first = [&](const std::string& query, const std::string& headers) {
+    SseClient stream(world);
+    stream.open("channel=c" + query, headers);
+    world.run();
+    return (*stream.events("").at(0).data)["offset"].get<int>();
+  };
+  const std::string at = std::string(top.epoch.text()) + ":";
+  EXPECT_EQ(first("&since=" + at + "1", ""), 2);
+  EXPECT_EQ(first("&lastEventId=" + at + "2", ""), 3);
+  EXPECT_EQ(first("&since=" + at + "1&lastEventId=" + at + "2", ""), 3) << "since is where the page began";
+  EXPECT_EQ(first("&since=" + at + "1&lastEventId=" + at + "2", "Last-Event-ID: " + at + "3\r\n"), 4);
+  EXPECT_EQ(first("&since=" + at + "1&lastEventId=", ""), 2);
+}
+
 }  // namespace
 }  // namespace carillon::testing

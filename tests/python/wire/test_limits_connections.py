@@ -186,6 +186,23 @@ async def test_body_bytes(serve: Callable[..., Server]) -> None:
     assert [each.json() for each in server.history("c").messages] == [1]
 
 
+async def test_body_bytes_total(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"body_bytes_total": 40})
+    body = json.dumps({"channel": "c", "data": 1})
+    async with open_tcp(server) as first, open_http(server) as client:
+        head = f"POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+        await first.write(head + body[:5])
+        await until(lambda: server.stats()["body_bytes"] == len(body))
+        refused = await client.post("/api/publish", content=body)
+        assert refused.status_code == 503
+        assert 1 <= int(refused.headers["retry-after"]) <= 3
+        assert server.stats()["bodies_refused"] == 1
+        await first.write(body[5:])
+        assert (await first.read_response())[0] == 200
+        assert (await client.post("/api/publish", content=body)).status_code == 200
+    assert server.stats()["body_bytes"] == 0
+
+
 async def test_pipelined_bytes(serve: Callable[..., Server]) -> None:
     server = serve(limits={"pipelined_bytes": 256})
     count = 3_000

@@ -1,0 +1,171 @@
+// HTTP requests that become subscriptions: WebSocket handshakes, event streams, polls.
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+#include "protocol/centrifuge_json.hpp"
+#include "session/http_session.hpp"
+#include "session/sse_session.hpp"
+#include "session/websocket_session.hpp"
+
+namespace carillon {
+
+namespace {
+constexpr Millis kDefaultPollTimeoutMs = 25'000;
+}  // namespace
+
+void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& target) {
+  if (!context_.http.is_websocket_upgrade(request)) {
+    return refuse(
+        400, "this path takes a WebSocket handshake (RFC 6455): Connection: Upgrade, Upgrade: websocket");
+  }
+  if (request.has_body()) return refuse(400, "a WebSocket handshake has no body");
+  static constexpr std::string_view kSubprotocol = "centrifuge-json";
+  const bool is_offered = lists_token(request.header("sec-websocket-protocol"), kSubprotocol);
+  const std::string_view subprotocol = is_offered ? kSubprotocol : std::string_view();
+  const HttpLibrary::Upgrade upgrade = context_.http.upgrade(request, subprotocol);
+  if (upgrade.refusal_status != 0) {
+    HeaderLines headers;
+    if (upgrade.refusal_status == 426)
+      headers = {{"Connection", "Upgrade"}, {"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"}};
+    return refuse(upgrade.refusal_status, upgrade.refusal_reason, std::move(headers));
+  }
+  context_.output.add(outlet_, upgrade.response);
+  WebSocketSession::Settings settings;
+  settings.claimed_user = target.find("user").value_or("");
+  settings.has_native_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
+  auto successor =
+      std::make_unique<WebSocketSession>(context_, outlet_, centrifuge_json_codec(), std::move(settings));
+  Session& next = *successor;
+  hand_over(std::move(successor));
+  std::string unread(unread_);
+  if (!unread.empty()) next.on_bytes(unread);
+}
+
+void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& target) {
+  // What EventSource sends by itself when it comes back is newer than the URL's `since`, where it first
+  // began; the widespread polyfill sends it as a parameter.
+  std::string_view last_event_id = request.header("last-event-id");
+  if (last_event_id.empty()) last_event_id = target.find("lastEventId").value_or("");
+  std::string refusal;
+  std::optional<PlainRequest> wanted = read_plain_request(target, last_event_id, context_, refusal);
+  if (!wanted) return refuse(400, refusal);
+  admit(Transport::sse, std::move(*wanted), [this](PlainRequest admitted) {
+    if (is_input_over_) return end({});
+    hand_over(std::make_unique<SseSession>(context_, outlet_, std::move(admitted), cors_));
+  });
+}
+
+void HttpSession::admit(Transport transport, PlainRequest request, std::function<void(PlainRequest)> then) {
+  asking_ = std::make_unique<Asking>(Asking{transport, std::move(request), std::move(then)});
+  ask_next();
+}
+
+void HttpSession::ask_next() {
+  // First who it is, then each channel; hooks may take their time over any of these.
+  while (asking_) {
+    const PlainRequest& request = asking_->request;
+    if (asking_->asked > request.channels.size()) {
+      const std::unique_ptr<Asking> admitted = std::move(asking_);
+      if (is_leaving_) return send_away("shutdown");  // it was asked to go while a hook took its time
+      return admitted->then(std::move(admitted->request));
+    }
+    Question question;
+    question.transport = asking_->transport;
+    if (asking_->asked == 0) {
+      question.claimed_user = request.claimed_user;
+    } else {
+      question.user = request.identity.user;
+      question.operation = Operation::subscribe;
+      question.channel = request.channels[asking_->asked - 1].channel;
+    }
+    if (const auto verdict = context_.access.answer(question)) {
+      on_verdict(*verdict);
+      continue;
+    }
+    return ask(question, [this, number = request_number_](const Verdict& verdict) {
+      if (number != request_number_) return;
+      on_verdict(verdict);
+      ask_next();
+    });
+  }
+}
+
+void HttpSession::on_verdict(const Verdict& verdict) {
+  if (!asking_) return;
+  PlainRequest& request = asking_->request;
+  const std::size_t asked = asking_->asked++;
+  if (verdict.is_allowed) {
+    if (asked == 0) {
+      request.identity = verdict.identity;
+      user_ = verdict.identity.user;
+      request.claimed_user.clear();
+      claimed_user_.clear();
+    }
+    return;
+  }
+  std::string reason = verdict.reason;
+  if (verdict.is_undecided) {
+    asking_.reset();
+    return send_away(reason);
+  }
+  if (reason.empty()) {
+    reason = asked == 0
+                 ? "not authenticated"
+                 : "channel: no permission to subscribe to '" + request.channels[asked - 1].channel + "'";
+  }
+  const int status = asked == 0 ? 401 : 403;
+  asking_.reset();
+  refuse(status, reason);
+}
+
+void HttpSession::hand_over(std::unique_ptr<Session> successor) {
+  state_ = State::ending;
+  if (std::exchange(is_reading_paused_, false)) context_.host.pause_reading(outlet_, false);
+  context_.host.replace(outlet_, std::move(successor));
+}
+
+void HttpSession::handle_poll(const HttpTarget& target) {
+  std::string refusal;
+  std::optional<PlainRequest> wanted = read_plain_request(target, {}, context_, refusal);
+  if (!wanted) return refuse(400, refusal);
+  Millis timeout_ms = kDefaultPollTimeoutMs;
+  if (const auto given = target.find("timeout")) {
+    double seconds = 0;
+    const auto [end, error] = std::from_chars(given->data(), given->data() + given->size(), seconds);
+    if (error != std::errc() || end != given->data() + given->size() || !(seconds >= 0) || seconds > 1e9) {
+      return refuse(400, "timeout: a number of seconds, such as 25");
+    }
+    timeout_ms = static_cast<Millis>(seconds * 1000);
+  }
+  timeout_ms = std::min(timeout_ms, context_.limits.poll_timeout_ms);
+  admit(Transport::poll, std::move(*wanted),
+        [this, timeout_ms](PlainRequest admitted) { begin_poll(std::move(admitted), timeout_ms); });
+}
+
+void HttpSession::begin_poll(PlainRequest request, Millis timeout_ms) {
+  context_.host.end_handshake(outlet_);
+  poll_ = std::make_unique<PollExchange>(context_, std::move(request), context_.clock.now_ms() + timeout_ms,
+                                         owner_of_poll());
+  if ((timeout_ms <= 0 || is_input_over_) && !poll_->is_answered()) poll_->answer_soon();
+  context_.host.reschedule(outlet_);
+}
+
+PollExchange::Owner HttpSession::owner_of_poll() {
+  PollExchange::Owner owner;
+  owner.ready_soon = [this] { context_.output.finish_later(*this); };
+  owner.answer = [this](std::string body) {
+    await_departure();  // a poll is over when its answer has left
+    HttpResponse response;
+    response.body = std::move(body);
+    response.headers.emplace_back("X-Accel-Buffering", "no");
+    respond(response);
+  };
+  owner.fail = [this] {
+    await_departure();
+    send_away("the store is not available");
+  };
+  return owner;
+}
+
+}  // namespace carillon
