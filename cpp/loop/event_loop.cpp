@@ -97,7 +97,8 @@ void EventLoop::on_event(const SocketEvent& event) {
   if (event.is_hung_up) connection.has_hangup = true;
   if (!event.is_readable && !event.is_hung_up) return;
   connection.has_unread = true;
-  if (!connection.is_reading_paused) read_later(connection);
+  if (!connection.is_reading_paused) return read_later(connection);
+  if (event.is_hung_up) outlet.session->on_hang_up();
 }
 
 void EventLoop::read_later(Connection& connection) {

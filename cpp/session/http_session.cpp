@@ -158,9 +158,13 @@ void HttpSession::read_on() {
   if (state_ == State::reading) read_ahead();
 }
 
+void HttpSession::on_hang_up() {
+  if (poll_) poll_->expire();  // a peer that has gone looks the same: it is not waited for
+}
+
 void HttpSession::on_end_of_input() {
   is_input_over_ = true;
-  if (poll_) return poll_->expire();  // a peer that has gone looks the same: it is not waited for
+  if (poll_) return on_hang_up();
   if (state_ == State::answering || is_yielding_) return;
   if (reader_) return refuse_unread(400, "the request ended before it was whole");
   end({});

@@ -25,6 +25,7 @@ class HttpSession final : public Session {
   void on_bytes(std::span<char> bytes) override;
   void read_on() override;
   void on_end_of_input() override;
+  void on_hang_up() override;
   void on_outlet_empty() override;
   void finish_turn() override;
   [[nodiscard]] Millis deadline() const override;

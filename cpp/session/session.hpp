@@ -148,6 +148,8 @@ class Session : public Sink {
   virtual void read_on() {}
   /// The peer sends nothing more, and all that it has sent has been read. By default the connection ends.
   virtual void on_end_of_input() { context_.host.close(outlet_); }
+  /// The peer sends nothing more, but what it sent before is not read while reading is paused.
+  virtual void on_hang_up() {}
   /// The outlet has sent everything, after it was clogged or because wants_empty_notice was set.
   virtual void on_outlet_empty() = 0;
   /// Asked for with TurnOutput::finish_later: all batches of the turn are staged, the flush is next.

@@ -117,6 +117,7 @@ class EventThread:
         self._core = core
         self._handle = handle
         self._is_closing = False
+        self._is_serving = True  # until the thread is on its way to its end
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -128,7 +129,7 @@ class EventThread:
         """
         self._is_closing = True
         with contextlib.suppress(RuntimeError):  # closed already
-            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.loop.call_soon_threadsafe(self._stop)
         if self._thread is threading.current_thread():
             return
         self._thread.join(patience_s)
@@ -141,6 +142,7 @@ class EventThread:
         try:
             while not self._is_closing:
                 self._run_until_stopped()
+            self._is_serving = False
             self.loop.remove_reader(self._core.fileno())
             while self._drain():
                 pass
@@ -149,6 +151,10 @@ class EventThread:
         finally:
             self._core.close()
             self.loop.close()
+
+    def _stop(self) -> None:
+        if self._is_serving:  # a late one would interrupt what the thread does at its end
+            self.loop.stop()
 
     def _run_until_stopped(self) -> None:
         try:

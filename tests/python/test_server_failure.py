@@ -56,7 +56,7 @@ def exhaust(process: subprocess.Popen[str], url: str) -> None:
 
 def test_serve_ends_with_an_error_when_a_thread_has_died(tmp_path: Path) -> None:
     config = tmp_path / "carillon.toml"
-    config.write_text(f"[client]\ninsecure = true\n[limits]\nbody_bytes = {_BODY_BYTES}\n")
+    config.write_text(f"[client]\ninsecure = true\n[limits]\nbody_bytes = {_BODY_BYTES}\nbody_bytes_total = {2 * _BODY_BYTES}\n")
     options = ["--port", "0", "--threads", "1", "--config", str(config), "--log-format", "json"]
     with program("-m", "carillon", "serve", *options) as (process, url):
         exhaust(process, url)
@@ -74,7 +74,7 @@ def test_serve_ends_with_an_error_when_a_thread_has_died(tmp_path: Path) -> None
 
 EMBEDDED = f"""
     import carillon
-    with carillon.Server(threads=1, limits={{"body_bytes": {_BODY_BYTES}}}) as server:
+    with carillon.Server(threads=1, limits={{"body_bytes": {_BODY_BYTES}, "body_bytes_total": {2 * _BODY_BYTES}}}) as server:
         print(server.url, flush=True)
         try:
             server.wait()

@@ -22,7 +22,8 @@ struct ApiTest : HubFixture {
   void ask(const std::string& method, const Json& body) {
     answer.reset();
     shards[0]->bind_to_this_thread();
-    api.handle({.method = "POST", .target = "", .headers = {}, .body = body.dump()}, "/api/" + method,
+    api.handle({.method = "POST", .target = "", .headers = {}, .body = body.dump()},
+               *parse_http_target("/api/" + method),
                [this](const HttpResponse& response) { answer = Json::parse(response.body); });
     Shard::unbind_this_thread();
   }
@@ -66,7 +67,8 @@ TEST_F(ApiTest, APieceOfABroadcastIsBoundedInBytesToo) {
 }
 
 TEST_F(ApiTest, ABroadcastAnswersForEachChannelInOrderAndOutsideOfAShardAtOnce) {
-  api.handle({.method = "POST", .body = R"({"channels":["a","\u0001","b"],"data":1})"}, "/api/broadcast",
+  api.handle({.method = "POST", .body = R"({"channels":["a","\u0001","b"],"data":1})"},
+             *parse_http_target("/api/broadcast"),
              [this](const HttpResponse& response) { answer = Json::parse(response.body); });
   ASSERT_TRUE(answer);
   const Json& responses = (*answer)["result"]["responses"];

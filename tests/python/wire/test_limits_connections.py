@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import time
 from typing import TYPE_CHECKING
@@ -59,28 +58,6 @@ async def test_connections(serve: Callable[..., Server]) -> None:
     await until(lambda: server.stats()["connections"] == 0)
     async with open_ws(server) as again:
         await again.subscribe("c")
-
-
-@pytest.mark.parametrize(
-    "said",
-    ["", "GET /", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"],
-    ids=["silent", "half a request", "refused, and stays"],
-)
-async def test_the_api_is_answered_at_the_limit_of_connections_whoever_else_comes(
-    serve: Callable[..., Server], said: str
-) -> None:
-    server = serve(limits={"connections": 2})
-    async with open_ws(server), open_ws(server), contextlib.AsyncExitStack() as intruders:
-        for number in range(80):  # more than are heard at once
-            intruder = await intruders.enter_async_context(open_tcp(server))
-            with contextlib.suppress(ConnectionError):
-                await intruder.write(said)
-            if number % 10 == 9:
-                async with open_http(server) as client:
-                    published = await client.post("/api/publish", json={"channel": "c", "data": number})
-                    assert published.status_code == 200
-        assert server.stats()["turned_away"] + server.stats()["refused"] > 0
-    await until(lambda: server.stats()["connections"] == 0)
 
 
 async def test_handshake_timeout_ms(serve: Callable[..., Server]) -> None:

@@ -219,6 +219,7 @@ def test_held_back_entries() -> None:
 async def test_dormant_channels(serve: Callable[..., Server]) -> None:
     server = serve(limits={"dormant_channels": 64})
     old = server.history("old", limit=0).position  # touched, nothing in it: dormant at the next look
+    await until(lambda: server.stats()["channels_in_memory"] == 0)  # before any other
     async with open_ws(server) as ws:
         await ws.subscribe("in use")
         used = server.publish("in use", 1)
