@@ -1,34 +1,20 @@
 // Random interleavings of everything that can happen to a hub, under a virtual clock. Whatever happens is a
-// function of the seed: CARILLON_SEED=n replays one, CARILLON_SEEDS sets how many are tried.
+// function of the seed (doubles/seeds.hpp).
 #include <gtest/gtest.h>
 
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 
+#include "doubles/seeds.hpp"
 #include "hub/hub_world.hpp"
 
 namespace carillon {
 namespace {
 
-std::uint64_t number_from_environment(const char* name, std::uint64_t otherwise) {
-  const char* text = std::getenv(name);
-  return text == nullptr ? otherwise : std::strtoull(text, nullptr, 10);
-}
-
-// One thread has no races: there it is enough to see that nothing is reported.
-#ifdef __SANITIZE_THREAD__
-constexpr std::uint64_t kSeeds = 500;
-#else
-constexpr std::uint64_t kSeeds = 10'000;
-#endif
-
 HubWorld::Counts run_seeds(HubWorld::Kind kind) {
-  const bool is_replay = std::getenv("CARILLON_SEED") != nullptr;
-  const std::uint64_t first = number_from_environment("CARILLON_SEED", 1);
-  const std::uint64_t seeds = is_replay ? 1 : number_from_environment("CARILLON_SEEDS", kSeeds);
+  const auto [first, count, is_replay] = seeds_to_play(10'000);
   HubWorld::Counts sum;
-  for (std::uint64_t seed = first; seed < first + seeds; ++seed) {
+  for (std::uint64_t seed = first; seed < first + count; ++seed) {
     SCOPED_TRACE("CARILLON_SEED=" + std::to_string(seed));
     HubWorld world(seed, kind);
     world.run(300);
@@ -53,7 +39,7 @@ HubWorld::Counts run_seeds(HubWorld::Kind kind) {
 
 TEST(HubProperty, EverySubscriberSeesExactlyWhatWasPublishedOrIsTold) {
   const auto sum = run_seeds(HubWorld::Kind::memory);
-  if (testing::Test::HasFailure() || std::getenv("CARILLON_SEED") != nullptr) return;
+  if (testing::Test::HasFailure() || seeds_to_play(1).is_replay) return;
   // The test itself must not have gone quiet.
   EXPECT_GT(sum.delivered, 0U);
   EXPECT_GT(sum.recovered, 0U);
@@ -67,7 +53,7 @@ TEST(HubProperty, EverySubscriberSeesExactlyWhatWasPublishedOrIsTold) {
 
 TEST(HubProperty, TheSameHoldsOverAStoreThatIsLateOutOfOrderAndSometimesFails) {
   const auto sum = run_seeds(HubWorld::Kind::late);
-  if (testing::Test::HasFailure() || std::getenv("CARILLON_SEED") != nullptr) return;
+  if (testing::Test::HasFailure() || seeds_to_play(1).is_replay) return;
   EXPECT_GT(sum.delivered, 0U);
   EXPECT_GT(sum.recovered, 0U);
   EXPECT_GT(sum.gaps, 0U);

@@ -2,11 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <deque>
 #include <map>
 #include <set>
 
+#include "doubles/seeds.hpp"
 #include "hub/hub_fixture.hpp"
 
 namespace carillon {
@@ -647,10 +647,8 @@ void run_world(std::uint64_t seed) {
 }
 
 TEST_F(InboxPropertyTest, EveryUserHasExactlyWhatIsUnreadWhateverHappens) {
-  const char* replay = std::getenv("CARILLON_SEED");
-  const std::uint64_t first = replay != nullptr ? std::strtoull(replay, nullptr, 10) : 1;
-  const std::uint64_t seeds = replay != nullptr ? 1 : 3'000;
-  for (std::uint64_t seed = first; seed < first + seeds && !HasFailure(); ++seed) {
+  const auto [first, count, is_replay] = seeds_to_play(3'000);
+  for (std::uint64_t seed = first; seed < first + count && !HasFailure(); ++seed) {
     SCOPED_TRACE("CARILLON_SEED=" + std::to_string(seed));
     run_world(seed);
   }

@@ -38,7 +38,7 @@ struct ServerTakeover : testing::Test {
         {"http_server", {{"port", port}}},
         {"threads", threads},
         {"client", {{"insecure", true}}},
-        {"takeover", {{"socket", socket()}, {"timeout_ms", 5'000}}},
+        {"takeover", {{"socket", socket()}, {"timeout_ms", 30'000}}},
         {"channels", {{"*", {{"history_size", 100'000}, {"history_bytes", 100'000'000}}}}}};
     config.merge_patch(more);
     return std::make_unique<Server>(parse_config(config.dump()), std::map<std::string, Page>{}, "test");

@@ -102,7 +102,7 @@ TEST_F(ServerTakeover, WhateverIsAskedMeanwhileChangesNothing) {
   for (const std::size_t threads : {1U, 3U, 2U, 1U, 2U, 2U}) {
     const TakeoverReport report = take_over(threads);
     EXPECT_EQ(report.left_behind, 0U);
-    EXPECT_LT(report.pause_ms, 5'000) << "takeover.timeout_ms";
+    EXPECT_LT(report.pause_ms, 30'000) << "takeover.timeout_ms";
   }
   embedder.request_stop();
   embedder.join();

@@ -1,9 +1,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <set>
 
+#include "doubles/seeds.hpp"
 #include "protocol/position_token.hpp"
 #include "session/session_clients.hpp"
 
@@ -530,19 +530,8 @@ struct Played {
   std::uint64_t judged = 0;
 };
 
-// One thread has no races: under ThreadSanitizer it is enough to see that nothing is reported.
-#ifdef __SANITIZE_THREAD__
-constexpr std::uint64_t kShare = 10;
-#else
-constexpr std::uint64_t kShare = 1;
-#endif
-
-Played play_seeds(std::uint64_t first, std::uint64_t count, Setting setting) {
-  count /= kShare;
-  if (const char* only = std::getenv("CARILLON_SEED"); only != nullptr) {
-    first = std::strtoull(only, nullptr, 10);
-    count = 1;
-  }
+Played play_seeds(std::uint64_t offset, std::uint64_t stories, Setting setting) {
+  const auto [first, count, is_replay] = seeds_to_play(stories, offset);
   std::uint64_t failed = 0;
   Played played;
   for (std::uint64_t seed = first; seed < first + count && failed < 3; ++seed) {
@@ -558,35 +547,35 @@ Played play_seeds(std::uint64_t first, std::uint64_t count, Setting setting) {
   return played;
 }
 
-TEST(Journals, AreWholeWhateverTheTransportsAndKernelsDo) { play_seeds(1, 1'500, {}); }
+TEST(Journals, AreWholeWhateverTheTransportsAndKernelsDo) { play_seeds(0, 1'500, {}); }
 
 TEST(Journals, EqualTheLedgerToTheLastEntryWhereNoConnectionIsCutInAFrame) {
-  play_seeds(10'001, 1'000, {.cuts_while_clogged = false});
+  play_seeds(10'000, 1'000, {.cuts_while_clogged = false});
 }
 
 TEST(Journals, HaveNoGapThatWasNotToldWhereTheHistoryIsSmall) {
-  play_seeds(20'001, 1'500, {.has_small_history = true});
+  play_seeds(20'000, 1'500, {.has_small_history = true});
 }
 
 TEST(Journals, AreWholeOverTakeoversAtAnyTime) {
-  EXPECT_GT(play_seeds(40'001, 1'500, {.is_taken_over = true}).takeovers, 10'000U / kShare);
-  play_seeds(50'001, 1'000, {.cuts_while_clogged = false, .is_taken_over = true});
-  play_seeds(60'001, 1'000, {.has_small_history = true, .is_taken_over = true});
+  EXPECT_GT(play_seeds(40'000, 1'500, {.is_taken_over = true}).takeovers, share_of_seeds(10'000));
+  play_seeds(50'000, 1'000, {.cuts_while_clogged = false, .is_taken_over = true});
+  play_seeds(60'000, 1'000, {.has_small_history = true, .is_taken_over = true});
 }
 
 TEST(Journals, AreWholeThroughDrainsCutsLingeringPacesAndTurnsWhoseTimeIsOver) {
-  play_seeds(120'001, 1'000, {.is_restless = true});
-  play_seeds(130'001, 500, {.has_small_history = true, .is_restless = true});
-  EXPECT_GT(play_seeds(140'001, 1'000, {.is_taken_over = true, .is_restless = true}).takeovers,
-            5'000U / kShare);
+  play_seeds(120'000, 1'000, {.is_restless = true});
+  play_seeds(130'000, 500, {.has_small_history = true, .is_restless = true});
+  EXPECT_GT(play_seeds(140'000, 1'000, {.is_taken_over = true, .is_restless = true}).takeovers,
+            share_of_seeds(5'000));
 }
 
 TEST(Journals, HoldWhateverBecomesOfSlowConsumers) {
-  EXPECT_GT(play_seeds(70'001, 1'000, {.policy = SlowConsumer::skip}).judged, 1'000U / kShare);
-  EXPECT_GT(play_seeds(80'001, 1'000, {.policy = SlowConsumer::disconnect}).judged, 300U / kShare);
-  play_seeds(90'001, 500, {.has_small_history = true, .policy = SlowConsumer::skip});
-  play_seeds(100'001, 500, {.is_taken_over = true, .policy = SlowConsumer::skip});
-  play_seeds(110'001, 500, {.is_taken_over = true, .policy = SlowConsumer::disconnect});
+  EXPECT_GT(play_seeds(70'000, 1'000, {.policy = SlowConsumer::skip}).judged, share_of_seeds(1'000));
+  EXPECT_GT(play_seeds(80'000, 1'000, {.policy = SlowConsumer::disconnect}).judged, share_of_seeds(300));
+  play_seeds(90'000, 500, {.has_small_history = true, .policy = SlowConsumer::skip});
+  play_seeds(100'000, 500, {.is_taken_over = true, .policy = SlowConsumer::skip});
+  play_seeds(110'000, 500, {.is_taken_over = true, .policy = SlowConsumer::disconnect});
 }
 
 TEST(Journals, ALostFrameIsFound) {
