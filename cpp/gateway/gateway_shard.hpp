@@ -23,10 +23,10 @@ namespace carillon {
 /// What all shards of a gateway share.
 struct GatewayShared : LoopShared {
   OperatorLog* operator_log = nullptr;
-  std::function<void(Shard&)> on_shard_failed;  ///< on its thread, for others who have cursors there
-  std::atomic<bool> is_draining{false};         ///< at every entrance
-  Entrance entrance;                            ///< the one that is always there
-  std::atomic<std::uint64_t> accepted{0};       ///< connections, ever
+  std::function<void(Shard&)> on_shard_failed;       ///< on its thread, for others who have cursors there
+  std::atomic<bool> is_draining{false};              ///< at every entrance
+  Entrance entrance;                                 ///< the one that is always there
+  std::atomic<std::uint64_t> accepted{0};            ///< connections, ever
   std::atomic<std::uint64_t> without_descriptor{0};  ///< of `turned_away`: for want of a descriptor
 };
 

@@ -114,7 +114,7 @@ struct InboxWalk {
     Offset offset = 0;
     std::function<void(bool)> then;  ///< is it in all inboxes? False: it is not known to be
   };
-  std::uint32_t number = 0;  ///< of the shards the one that writes, counted round
+  std::uint32_t number = 0;                     ///< of the shards the one that writes, counted round
   static constexpr unsigned kTriesAwaited = 4;  ///< publishers wait through as many failures of the store
   static constexpr Millis kRetryMs = 250;       ///< doubled with each failure in a row
   static constexpr unsigned kDoublings = 5;

@@ -247,8 +247,7 @@ class Hub final : public StoreListener {
   void ask_top(const std::shared_ptr<PendingSubscribe>& pending);
   void ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset first, Offset last);
   [[nodiscard]] PublishDone after_inboxes(const std::shared_ptr<Channel>& channel, PublishDone done);
-  bool add_to_walk(Channel& channel, const Announcement& announcement,
-                   std::vector<InboxWalk::Waiter>& told);
+  bool add_to_walk(Channel& channel, const Announcement& announcement, std::vector<InboxWalk::Waiter>& told);
   void post_walk(const std::shared_ptr<Channel>& channel);
   void walk(const std::shared_ptr<Channel>& channel);
   void on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch, const EnterResult& result);

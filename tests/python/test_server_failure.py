@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _SPARE_BYTES = 64 << 20
 _BODY_BYTES = 512 << 20
+_BODIES_BYTES = 2 * _BODY_BYTES
 
 
 @contextlib.contextmanager
@@ -56,7 +57,8 @@ def exhaust(process: subprocess.Popen[str], url: str) -> None:
 
 def test_serve_ends_with_an_error_when_a_thread_has_died(tmp_path: Path) -> None:
     config = tmp_path / "carillon.toml"
-    config.write_text(f"[client]\ninsecure = true\n[limits]\nbody_bytes = {_BODY_BYTES}\nbody_bytes_total = {2 * _BODY_BYTES}\n")
+    limits = f"body_bytes = {_BODY_BYTES}\nbody_bytes_total = {_BODIES_BYTES}\n"
+    config.write_text(f"[client]\ninsecure = true\n[limits]\n{limits}")
     options = ["--port", "0", "--threads", "1", "--config", str(config), "--log-format", "json"]
     with program("-m", "carillon", "serve", *options) as (process, url):
         exhaust(process, url)
@@ -74,7 +76,8 @@ def test_serve_ends_with_an_error_when_a_thread_has_died(tmp_path: Path) -> None
 
 EMBEDDED = f"""
     import carillon
-    with carillon.Server(threads=1, limits={{"body_bytes": {_BODY_BYTES}, "body_bytes_total": {2 * _BODY_BYTES}}}) as server:
+    limits = {{"body_bytes": {_BODY_BYTES}, "body_bytes_total": {_BODIES_BYTES}}}
+    with carillon.Server(threads=1, limits=limits) as server:
         print(server.url, flush=True)
         try:
             server.wait()

@@ -6,9 +6,9 @@
 
 namespace carillon {
 
-/// The seeds that one property test plays. CARILLON_SEED=n replays one; CARILLON_SEED_BASE=n (of the commit, in
-/// `make test`) sets where a run begins, so that every commit plays other worlds; CARILLON_SEED_PERCENT=n sets what
-/// share of the usual number is played.
+/// The seeds that one property test plays. CARILLON_SEED=n replays one; CARILLON_SEED_BASE=n (of the commit,
+/// in `make test`) sets where a run begins, so that every commit plays other worlds; CARILLON_SEED_PERCENT=n
+/// sets what share of the usual number is played.
 struct Seeds {
   std::uint64_t first = 1;
   std::uint64_t count = 0;
