@@ -93,8 +93,8 @@ def test_ctrl_c_ends_the_wait_for_a_drain(what: str) -> None:
         stream = socket.create_connection(("127.0.0.1", server.port))
         stream.sendall(b"GET /sse?channel=c HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
         stream.recv(9999)
-        print("ready", flush=True)
         try:
+            print("ready", flush=True)
             eval(sys.argv[1]).drain(60, pace=60)
         except KeyboardInterrupt:
             print("interrupted", server.is_running)
