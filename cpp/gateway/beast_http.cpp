@@ -36,10 +36,15 @@ HttpReader::Result refusal_of(const boost::beast::error_code& error) {
 
 /// Can this be a host, perhaps with a port (RFC 9110 section 7.2)? It may be empty.
 bool is_host(std::string_view host) {
-  return std::all_of(host.begin(), host.end(), [](char c) {
-    return std::isalnum(static_cast<unsigned char>(c)) != 0 ||
-           std::string_view("-._~%!$&'()*+;=:[]").find(c) != std::string_view::npos;
-  });
+  static constexpr auto kAllowed = [] {
+    std::array<bool, 256> allowed{};
+    for (const char c :
+         std::string_view("0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-._~%!$&'()*+;=:[]"))
+      allowed[static_cast<unsigned char>(c)] = true;
+    return allowed;
+  }();
+  return std::all_of(host.begin(), host.end(),
+                     [](char c) { return kAllowed[static_cast<unsigned char>(c)]; });
 }
 
 /// A line that ends without a carriage return, in a head that is not whole: it would never be (RFC 9112
@@ -73,8 +78,12 @@ class BeastReader final : public HttpReader {
   }
 
   [[nodiscard]] std::string unfinished() const override {
-    std::string bytes = head_;
-    if (!parser_.is_header_done()) return bytes;
+    if (!parser_.is_header_done()) return head_;
+    std::string bytes = request_.method + ' ' + request_.target;
+    bytes.append(request_.is_http_1_0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
+    for (const auto& [name, value] : request_.headers)
+      bytes.append(name).append(": ").append(value).append("\r\n");
+    bytes.append("\r\n");
     const std::string& body = parser_.get().body();
     if (request_.is_chunked && chunk_bytes_ > 0) {  // as if all had come in one chunk
       std::array<char, 16> digits{};
@@ -120,11 +129,7 @@ class BeastReader final : public HttpReader {
       result.step = Step::request;
       return result;
     }
-    if (head_.empty()) {
-      head_.assign(bytes.data(), used);
-    } else {
-      head_.resize(parsed_ + used);
-    }
+    head_.clear();
     parser_.body_limit(body_bytes_max_);
     parser_.eager(true);
     result.step = Step::head;
@@ -170,31 +175,43 @@ class BeastReader final : public HttpReader {
     request_.is_chunked = parser_.chunked();
     request_.content_length = parser_.content_length().value_or(0);
     request_.is_keep_alive = parser_.keep_alive();
-    const std::size_t hosts = message.count(http::field::host);
+    request_.headers.reserve(kUsualHeaders);
+    std::size_t hosts = 0;
+    std::size_t lengths = 0;
+    std::size_t codings = 0;
+    for (const auto& field : message) {
+      hosts += static_cast<std::size_t>(field.name() == http::field::host);
+      lengths += static_cast<std::size_t>(field.name() == http::field::content_length);
+      codings += static_cast<std::size_t>(field.name() == http::field::transfer_encoding);
+      add_header(field.name_string(), field.value());
+    }
     if (hosts > 1 || (hosts == 0 && !request_.is_http_1_0))
       return refuse(400, "Host: a request has exactly one (RFC 9112 section 3.2)");
-    if (!is_host(message[http::field::host])) return refuse(400, "Host: not a host with an optional port");
-    if (message.count(http::field::transfer_encoding) > 0) {
-      // Both: the classic of request smuggling (RFC 9112 section 6.3).
-      if (message.count(http::field::content_length) > 0)
-        return refuse(400, "not a valid HTTP request: Content-Length beside Transfer-Encoding");
-      if (!boost::beast::iequals(message[http::field::transfer_encoding], "chunked"))
-        return refuse(501, "Transfer-Encoding: only 'chunked' is understood");
-    }
-    for (const auto& field : message) {
-      const auto lines = message.equal_range(field.name_string());
-      if (&*lines.first != &field) continue;  // joined to the first line of that name
-      std::string name(field.name_string());
-      std::transform(name.begin(), name.end(), name.begin(),
-                     [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
-      std::string value(field.value());
-      for (auto line = std::next(lines.first); line != lines.second; ++line)
-        value.append(name == "cookie" ? "; " : ", ").append(line->value());
-      request_.headers.emplace_back(std::move(name), std::move(value));
-    }
+    if (!is_host(request_.header("host"))) return refuse(400, "Host: not a host with an optional port");
+    if (codings == 0) return std::nullopt;
+    // Both: the classic of request smuggling (RFC 9112 section 6.3).
+    if (lengths > 0) return refuse(400, "not a valid HTTP request: Content-Length beside Transfer-Encoding");
+    if (!boost::beast::iequals(request_.header("transfer-encoding"), "chunked"))
+      return refuse(501, "Transfer-Encoding: only 'chunked' is understood");
     return std::nullopt;
   }
 
+  /// Lines of one name are joined to the first of them.
+  void add_header(std::string_view given_name, std::string_view value) {
+    std::string name(given_name);
+    for (char& c : name) {
+      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    }
+    const auto earlier = std::find_if(request_.headers.begin(), request_.headers.end(),
+                                      [&name](const auto& header) { return header.first == name; });
+    if (earlier != request_.headers.end()) {
+      earlier->second.append(name == "cookie" ? "; " : ", ").append(value);
+    } else {
+      request_.headers.emplace_back(std::move(name), value);
+    }
+  }
+
+  static constexpr std::size_t kUsualHeaders = 8;
   static constexpr std::size_t kChunkHeadBytes = 8'192;  // the parser's own limit
   const std::size_t header_bytes_max_;
   const std::size_t body_bytes_max_;
@@ -208,7 +225,7 @@ class BeastReader final : public HttpReader {
       };
   http::request_parser<http::string_body> parser_;
   HttpRequest request_;
-  std::string head_;        // as it came, if it was not whole at once or a body follows
+  std::string head_;        // as it came, while it is not whole
   std::size_t parsed_ = 0;  // so much of it the parser has taken
   std::string tail_;        // of a chunked body: what the parser wants whole
 };

@@ -199,7 +199,7 @@ bool HttpSession::answer_head(const HttpRequest& head) {
   user_.clear();
   claimed_user_.clear();
   transport_ = Transport::http;
-  const std::optional<HttpTarget> target = parse_http_target(head.target);
+  std::optional<HttpTarget> target = parse_http_target(head.target);
   if (!target) {
     refuse(400, "the request's target is not a valid path and query");
     return true;
@@ -237,7 +237,9 @@ bool HttpSession::answer_head(const HttpRequest& head) {
       respond(*refusal);
       return true;
     }
-    return refuse_body(head);
+    if (refuse_body(head)) return true;
+    target_ = std::make_unique<const HttpTarget>(*std::move(target));
+    return false;
   } else if (is_leaving_) {
     send_away("shutdown");
   } else if (head.method != "GET") {
@@ -277,8 +279,8 @@ bool HttpSession::refuse_body(const HttpRequest& head) {
 
 void HttpSession::call_handler(const HttpRequest& request) {
   const BodyBudget::Share body = std::move(body_);  // until the handler has read it
+  const std::unique_ptr<const HttpTarget> target = std::move(target_);
   is_keep_alive_ = request.is_keep_alive && !is_over_limit_;
-  const std::optional<HttpTarget> target = parse_http_target(request.target);
   context_.handler.handle(
       request, *target,
       [shard = &context_.shard, me = self(), number = request_number_](HttpResponse response) {

@@ -89,6 +89,8 @@ class HttpSession final : public Session {
   std::unique_ptr<Asking> asking_;
   std::unique_ptr<HttpReader> reader_;  // only while a request is partly there
   BodyBudget::Share body_;              // and its body is being read
+  std::unique_ptr<const HttpTarget>
+      target_;                          // of a request whose head was accepted, until its handler is called
   std::unique_ptr<std::string> ahead_;  // read while a request is unanswered
   std::unique_ptr<PollExchange> poll_;
   // Of the request under way:
