@@ -46,6 +46,7 @@ Gateway::Gateway(GatewayShared& shared, const GatewayOptions& options) : shared_
   turn_limits.deliveries_per_turn = static_cast<std::size_t>(shared.limits.deliveries_per_turn);
   turn_limits.deliveries_per_visit = static_cast<std::size_t>(shared.limits.deliveries_per_visit);
   turn_limits.batch_bytes = static_cast<std::size_t>(shared.limits.batch_bytes);
+  shared.loops = options.threads;
   shared.refusals_per_loop = std::max<std::size_t>(1, kRefusalsAtOnce / options.threads);
   std::vector<Shard*> hub_shards;
   for (std::size_t i = 0; i < options.threads; ++i) {

@@ -24,7 +24,7 @@ EventLoop::EventLoop(std::uint32_t index, LoopShared& shared, Sockets& sockets, 
       machine_(machine),
       clock_(machine),
       shard_(index, turn_limits, clock_, std::move(wake)),
-      output_(shard_),
+      output_(shard_, shared.unread),
       wheel_(clock_.now_ms(), tick_ms),
       buffer_(kReadBytes),
       refusals_(shared.refusals_per_loop) {}
@@ -38,7 +38,7 @@ SessionContext& EventLoop::context_of(const Entrance& entrance) {
     context = std::make_unique<SessionContext>(
         SessionContext{shared_.hub, shard_, output_, *this, shared_.access, shared_.origins, shared_.handler,
                        shared_.http, clock_, shared_.random, shared_.limits, shared_.heartbeat, counters_,
-                       entrance.is_draining, shared_.version, shared_.bodies, shared_.log});
+                       entrance.is_draining, shared_.version, shared_.bodies, shared_.unread, shared_.log});
   }
   return *context;
 }
@@ -192,6 +192,7 @@ void EventLoop::flush() {
       Connection& connection = connection_of(*outlet);
       count_clogged(connection);
       if (!connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
+      relieve_unread();
     }
     for (Outlet* outlet : report.emptied) {
       if (connection_of(*outlet).is_gone) continue;
@@ -261,6 +262,7 @@ void EventLoop::drop(Connection& connection) {
   count_clogged(connection);
   set_kernel_bytes(connection, 0);
   if (!connection.is_lingering) connection.session->let_go();
+  connection.outlet.rest.reset();
   wheel_.remove(connection);
   if (connection.is_read_queued) std::erase(read_queue_, &connection);
   refusals_.remove(connection);
@@ -298,6 +300,37 @@ void EventLoop::stalled(Connection& connection) {
   }
   counters_.slow.fetch_add(1, std::memory_order_relaxed);
   connection.session->note_end(kDisconnectSlow.code, "slow: took nothing of what waited for it");
+}
+
+bool EventLoop::relieve_unread() {
+  // Each loop closes only connections of its own: those that hold too much may be another's, which has more
+  // than an even share then.
+  const UnreadBudget& budget = shared_.unread;
+  const std::int64_t even_share = budget.bytes_max() / static_cast<std::int64_t>(shared_.loops);
+  if (!budget.is_exceeded() || output_.unread().bytes() <= even_share) return false;
+  struct Holder {
+    std::int64_t cost;  // memory, times how long the kernel has taken nothing of it
+    Connection* connection;
+    bool operator<(const Holder& other) const { return cost < other.cost; }
+  };
+  std::vector<Holder> holders;
+  for (const auto& connection : connections_) {
+    const Outlet& outlet = connection->outlet;
+    if (!outlet.rest) continue;
+    holders.push_back({outlet.rest->memory() * (clock_.now_ms() - outlet.progress_ms + 1), connection.get()});
+  }
+  std::make_heap(holders.begin(), holders.end());
+  // An eighth more than must be, so that this search is rare.
+  const std::int64_t enough = budget.bytes_max() - budget.bytes_max() / 8;
+  for (auto end = holders.end(); end != holders.begin() && budget.bytes() > enough; --end) {
+    std::pop_heap(holders.begin(), end);
+    Connection& connection = *(end - 1)->connection;
+    shared_.unread.count_closed();
+    counters_.slow.fetch_add(1, std::memory_order_relaxed);
+    connection.session->note_end(kDisconnectSlow.code, "slow: limits.unread_bytes_total was exceeded");
+    drop(connection);
+  }
+  return true;
 }
 
 bool EventLoop::cut(std::string_view client) {

@@ -38,6 +38,8 @@ struct LoopShared {
   ConnectionLog* log = nullptr;
   Admission admission{limits};
   BodyBudget bodies{limits.body_bytes_total};
+  UnreadBudget unread{limits.unread_bytes_total};
+  std::size_t loops = 1;
   std::atomic<std::size_t> connections{0};  ///< open, or accepted and on their way to a loop
   /// Closed without a word, ever: no descriptor, or no place even to refuse them.
   std::atomic<std::uint64_t> turned_away{0};
@@ -160,6 +162,7 @@ class EventLoop final : private ConnectionHost {
   void drop_broken(Connection& connection);
   void lost(Connection& connection);
   void stalled(Connection& connection);
+  bool relieve_unread();
   void count_clogged(Connection& connection);
   void set_kernel_bytes(Connection& connection, std::uint32_t bytes);
   void measure_some();

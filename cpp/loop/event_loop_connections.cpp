@@ -123,7 +123,7 @@ void EventLoop::meet_deadlines() {
   due_.clear();
   wheel_.advance(clock_.now_ms(), due_);
   const Millis now = clock_.now_ms();
-  bool is_anything_due = false;
+  bool is_anything_due = relieve_unread();
   int room = kDeadlinesPerTick;
   for (Connection* connection : due_) {
     if (connection->is_gone) continue;

@@ -65,7 +65,7 @@ Connection* EventLoop::restore(const ConnectionState& state, int descriptor, Ent
   auto connection = std::make_unique<Connection>();
   Connection& place = *connection;
   Outlet& outlet = place.outlet;
-  if (!state.rest.empty()) outlet.rest = std::make_unique<std::string>(state.rest);
+  if (!state.rest.empty()) output_.keep(outlet, state.rest);
   outlet.is_clogged = state.is_clogged;
   outlet.wants_empty_notice = state.wants_empty_notice;
   outlet.progress_ms = clock_.now_ms() - state.stalled_ms;

@@ -25,11 +25,10 @@ bool Flush::flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report) {
     }
     if (sent > 0) outlet.progress_ms = now_ms;
     const bool is_short = static_cast<std::size_t>(sent) < rest.size();
-    outlet.count_rest_sent(static_cast<std::size_t>(sent));
+    outlet.rest->remove_front(static_cast<std::size_t>(sent));
     if (is_short) return false;
   }
   outlet.rest.reset();
-  outlet.rest_sent = 0;
   outlet.is_clogged = false;
   return true;
 }

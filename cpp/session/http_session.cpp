@@ -351,8 +351,7 @@ void HttpSession::send(const HttpResponse& response) {
   if (is_head_) bytes.resize(bytes.find("\r\n\r\n") + 4);
   if (!is_keep_alive_) return end(bytes);
   context_.output.add(outlet_, bytes);
-  // A client that asks on and on must read first.
-  if (outlet_.pending_bytes() > static_cast<std::size_t>(context_.limits.backlog_bytes)) await_departure();
+  if (must_read_first()) await_departure();
   if (!is_answer_leaving_) answered();
 }
 

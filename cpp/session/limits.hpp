@@ -29,6 +29,7 @@ struct Limits {
   std::int64_t commands_under_way = 64;
   std::int64_t commands_under_way_bytes = 262'144;
   std::int64_t backlog_bytes = 1'048'576;
+  std::int64_t unread_bytes_total = 268'435'456;
   std::int64_t history_publications = 300;
   std::int64_t recovery_bytes = 65'536;
   std::int64_t poll_publications = 1'000;
@@ -128,6 +129,10 @@ inline constexpr std::array kLimitRows{
     LimitRow{"backlog_bytes", &Limits::backlog_bytes, "bytes", 1'024,
              "while more replies wait for a client that does not read them, no further command of it is read "
              "(publications never queue: they wait in the log)"},
+    LimitRow{"unread_bytes_total", &Limits::unread_bytes_total, "bytes", 65'536,
+             "memory of the replies that clients do not read, of all connections; beyond it no further "
+             "command of those clients is read, and connections are closed, first those that have held most "
+             "for longest without reading: a WebSocket reconnects, the access log has 3008"},
     LimitRow{
         "history_publications", &Limits::history_publications, "publications", 1,
         "a client's history call, and the recovered publications inside one subscribe reply, hold no more; "

@@ -32,11 +32,7 @@ void TurnOutput::grow() {
 
 void TurnOutput::add(Outlet& outlet, std::string_view bytes) {
   if (bytes.empty() || outlet.is_closing) return;
-  if (outlet.is_clogged) {
-    if (!outlet.rest) outlet.rest = std::make_unique<std::string>();
-    outlet.rest->append(bytes);
-    return;
-  }
+  if (outlet.is_clogged) return keep(outlet, bytes);
   outlet.own_bytes += bytes.size();
   if (blocks_.empty() || block_used_ + bytes.size() > block_bytes_) {
     block_bytes_ = std::max(kBlockBytes, bytes.size());
@@ -57,6 +53,11 @@ void TurnOutput::add(Outlet& outlet, std::string_view bytes) {
   own_batch().bytes = {place, bytes.size()};
   if (end_ == room_end_) grow();
   append(outlet, nullptr, own_batches_.back());
+}
+
+void TurnOutput::keep(Outlet& outlet, std::string_view bytes) {
+  if (!outlet.rest) outlet.rest = std::make_unique<UnsentBytes>(unread_);
+  outlet.rest->append(bytes);
 }
 
 EncodedBatch& TurnOutput::own_batch() { return own_batches_.emplace_back(); }
@@ -81,12 +82,8 @@ void TurnOutput::account_part(const Slice& first, std::size_t taken, Millis now_
 
 void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t taken) {
   const std::string_view bytes = slice.bytes();
-  const auto keep = [&outlet](std::string_view left) {
-    if (!outlet.rest) outlet.rest = std::make_unique<std::string>();
-    outlet.rest->append(left);
-  };
   if (slice.cursor == nullptr) {
-    if (taken < bytes.size()) keep(bytes.substr(taken));
+    if (taken < bytes.size()) keep(outlet, bytes.substr(taken));
     return;
   }
   const Batch& batch = *slice.encoded->batch;
@@ -104,7 +101,7 @@ void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t tak
     } else if (end <= taken) {
       slice.cursor->count_delivered(1);
     } else if (begin < taken) {
-      keep(bytes.substr(taken, end - taken));
+      keep(outlet, bytes.substr(taken, end - taken));
       slice.cursor->set_under_way(slice.cursor->under_way() + 1);
       ++next;
       break;

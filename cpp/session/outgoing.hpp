@@ -13,6 +13,7 @@
 #include "hub/batch.hpp"
 #include "hub/cursor.hpp"
 #include "hub/shard.hpp"
+#include "session/unread_budget.hpp"
 
 namespace carillon {
 
@@ -37,25 +38,14 @@ struct Outlet {
   bool is_clogged = false;          ///< waits until the socket can be written to; nothing is staged meanwhile
   bool wants_empty_notice = false;  ///< Session::on_outlet_empty after a flush that took everything
   bool is_closing = false;          ///< no further slices; closed once empty
-  std::size_t rest_sent = 0;        ///< bytes at the front of the rest that have left
   std::size_t own_bytes = 0;        ///< the session's own bytes in this turn
   Millis progress_ms = 0;           ///< when the kernel last took something while clogged
-  std::unique_ptr<std::string>
+  std::unique_ptr<UnsentBytes>
       rest;  ///< the end of a cut frame, and replies behind it: leaves before anything else
 
   /// The session's own bytes that have not left yet.
   [[nodiscard]] std::size_t pending_bytes() const { return own_bytes + rest_view().size(); }
-  /// So many more bytes of the rest have left. Their memory is given back once they are half of it: while an
-  /// outlet is never quite empty, what was sent would only grow.
-  void count_rest_sent(std::size_t bytes) {
-    rest_sent += bytes;
-    if (rest_sent < rest->size() - rest_sent) return;
-    rest->erase(0, rest_sent);
-    rest_sent = 0;
-  }
-  [[nodiscard]] std::string_view rest_view() const {
-    return rest ? std::string_view(*rest).substr(rest_sent) : std::string_view();
-  }
+  [[nodiscard]] std::string_view rest_view() const { return rest ? rest->view() : std::string_view(); }
 };
 
 /// Everything that one shard sends in one turn: per connection a short list of slices that leaves in one
@@ -63,7 +53,7 @@ struct Outlet {
 /// kernel took.
 class TurnOutput {
  public:
-  explicit TurnOutput(Shard& shard) : shard_(shard) {}
+  TurnOutput(Shard& shard, UnreadBudget& unread) : shard_(shard), unread_(unread) {}
 
   /// A batch in a shared form. The outlet is not clogged. Always true, which is what Sink::stage says then.
   bool add(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
@@ -81,6 +71,10 @@ class TurnOutput {
   }
   /// The session's own bytes: copied. While the outlet is clogged they queue behind its rest.
   void add(Outlet& outlet, std::string_view bytes);
+  /// They become the end of the outlet's rest.
+  void keep(Outlet& outlet, std::string_view bytes);
+  /// What the rests of all outlets take.
+  [[nodiscard]] const UnreadShare& unread() const { return unread_; }
   /// A batch that one connection lays out for itself: lives as long as the turn.
   EncodedBatch& own_batch();
 
@@ -139,6 +133,7 @@ class TurnOutput {
   void account_cut(Outlet& outlet, const Slice& slice, std::size_t taken);
 
   Shard& shard_;
+  UnreadShare unread_;
   std::vector<Slice> slices_;  // this turn's are those before end_
   Slice* end_ = nullptr;
   Slice* room_end_ = nullptr;

@@ -21,6 +21,7 @@
 #include "session/origin.hpp"
 #include "session/outgoing.hpp"
 #include "session/session_state.hpp"
+#include "session/unread_budget.hpp"
 
 namespace carillon {
 
@@ -127,6 +128,7 @@ struct SessionContext {
   const std::atomic<bool>& is_draining;
   std::string_view version;
   BodyBudget& bodies;
+  const UnreadBudget& unread;
   ConnectionLog* log = nullptr;  ///< null: nobody listens
 };
 
@@ -212,6 +214,11 @@ class Session : public Sink {
   /// note_end() of a goodbye that has just been written: it counts as told once all bytes have left.
   void note_goodbye(std::uint16_t code, std::string_view reason) {
     if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason), true});
+  }
+  /// Does so much wait for the client that it must read before it may ask on? on_outlet_empty() says when.
+  [[nodiscard]] bool must_read_first() const {
+    return outlet_.pending_bytes() > static_cast<std::size_t>(context_.limits.backlog_bytes) ||
+           (outlet_.is_clogged && context_.unread.is_exceeded());
   }
   /// The client is known from now on.
   void log_connect(Transport transport);

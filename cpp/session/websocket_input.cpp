@@ -42,6 +42,7 @@ void WebSocketSession::read_frames(std::span<char> bytes) {
 }
 
 void WebSocketSession::on_message(std::string_view message) {
+  if (outlet_.is_clogged && !held_ && must_read_first()) held_ = std::make_unique<UnreadMessages>();
   if (held_) {
     held_->add(message);
   } else {
@@ -88,8 +89,8 @@ bool WebSocketSession::waits_for_answers() const { return phase_ == Phase::conne
 
 bool WebSocketSession::must_wait() {
   if (waits_for_answers()) return true;  // while connecting nothing is looked at: it is not known who asks
-  if (outlet_.pending_bytes() > static_cast<std::size_t>(context_.limits.backlog_bytes)) {
-    outlet_.wants_empty_notice = true;  // the client must read first
+  if (must_read_first()) {
+    outlet_.wants_empty_notice = true;
     return true;
   }
   if (!context_.host.is_time_over()) return false;

@@ -13,6 +13,7 @@
 #include "doubles/virtual_clock.hpp"
 #include "gateway/uring_flush.hpp"
 #include "hub/hub.hpp"
+#include "session/limits.hpp"
 #include "store/memory_store.hpp"
 
 namespace carillon {
@@ -140,7 +141,9 @@ class FlushTest : public ::testing::TestWithParam<const char*> {
   MemoryStore store_{clock_, random_, {}};
   Hub hub_{clock_, random_, store_, ChannelRules{}, HubLimits{}};
   Shard shard_;
-  TurnOutput output_{shard_};
+  Limits limits_;
+  UnreadBudget unread_{limits_.unread_bytes_total};
+  TurnOutput output_{shard_, unread_};
   std::unique_ptr<Flush> flush_;
   FlushReport report_;
   std::string expected_;

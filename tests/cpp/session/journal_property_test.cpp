@@ -136,6 +136,8 @@ WorldOptions Story::options_for(const Setting& setting) {
   if (setting.is_restless) {
     options.tick_ms = TimerWheel::kTickMs;
     options.limits.read_ms_per_turn = 1 + static_cast<std::int64_t>(chance.below(3));
+    if (chance.one_in(2))
+      options.limits.unread_bytes_total = 500 + static_cast<std::int64_t>(chance.below(3'000));
     ChannelOptions paced = plain;
     paced.batch_interval_ms = 20;
     options.rules.insert(options.rules.begin() + 1, {"b*", paced});
@@ -501,6 +503,8 @@ std::vector<std::string> Story::play() {
     if (row.account.pending != 0)
       complain(row.channel + ": pending at rest: " + std::to_string(row.account.pending));
   }
+  if (world.shared.unread.bytes() != 0)
+    complain("unread at rest: " + std::to_string(world.shared.unread.bytes()));
   for (const auto& each : subscribers_) each->stop();
   for (const auto& lane : world.lanes) judged += lane->counters.slow.load();
   const Ledger after = world.ledger();

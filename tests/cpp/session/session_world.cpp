@@ -40,6 +40,7 @@ World::World(WorldOptions world_options)
              .limits = options.limits,
              .heartbeat = options.heartbeat,
              .version = "1.2.3"} {
+  shared.loops = options.shards;
   network.below = [this](std::uint64_t bound) { return random.below(bound); };
   make_lanes();
 }
@@ -64,6 +65,7 @@ World::~World() {
   EXPECT_EQ(entrance.connections, 0U);
   EXPECT_EQ(entrance.asked, 0U);
   EXPECT_EQ(shared.admission.handshakes(), 0U);
+  EXPECT_EQ(shared.unread.bytes(), 0);
 }
 
 bool World::take_over(Millis clock_ahead_ms) {

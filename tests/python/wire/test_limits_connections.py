@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from carillon import Server
+    from wire_clients import Ws
 
 pytestmark = pytest.mark.wire
 
@@ -251,6 +253,38 @@ async def test_backlog_bytes(serve: Callable[..., Server]) -> None:
         for n in range(asked):
             assert json.loads((await read_frame(tcp)).payload)["id"] == n + 2
         await asking
+
+
+async def test_unread_bytes_total(serve: Callable[..., Server]) -> None:
+    limit = 1_048_576
+    server = serve(limits={"unread_bytes_total": limit, "kernel_backlog_bytes": 4096})
+    for _ in range(5):
+        server.publish("large", "x" * 8_000)
+    server.publish("small", "x")
+
+    async def is_served(reader: Ws) -> bool:
+        history = (await reader.command(history={"channel": "small", "limit": 1}))["history"]
+        return bool(history["publications"][0]["data"] == "x")
+
+    async with AsyncExitStack() as stack, open_ws(server) as reader:
+        for _ in range(20):
+            tcp = await stack.enter_async_context(open_raw_ws(server, receive_bytes=4096))
+            await tcp.write(frame(TEXT, CONNECT))
+            await read_frame(tcp)
+            tcp.stop_reading()
+            for n in range(10):
+                await tcp.write(
+                    frame(TEXT, json.dumps({"id": n + 2, "history": {"channel": "large", "limit": 5}}))
+                )
+            await until(lambda: server.stats()["unread_bytes"] <= limit)
+            assert await is_served(reader)
+        await until(lambda: server.stats()["unread_closed"] > 0)
+        stats = server.stats()
+        assert stats["unread_bytes"] > 0
+        assert stats["unread_closed"] <= stats["slow"]
+        await until(lambda: server.stats()["websocket"] == 21 - server.stats()["unread_closed"])
+        assert await is_served(reader)
+    await until(lambda: server.stats()["unread_bytes"] == 0)
 
 
 async def test_kernel_backlog_bytes(serve: Callable[..., Server]) -> None:
