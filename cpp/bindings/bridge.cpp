@@ -128,15 +128,19 @@ void Bridge::when_room(std::function<void()> resume) {
 }
 
 void Bridge::close() {
-  const std::lock_guard lock(mutex_);
-  if (std::exchange(is_closed_, true)) return;
-  incoming_.clear();
-  outgoing_.clear();
-  connects_.clear();
-  questions_.clear();
-  next_ = waiting_ = 0;
-  resumes_.clear();
-  ::close(event_);
+  std::vector<std::function<void()>> resumes;
+  {
+    const std::lock_guard lock(mutex_);
+    if (std::exchange(is_closed_, true)) return;
+    incoming_.clear();
+    outgoing_.clear();
+    connects_.clear();
+    questions_.clear();
+    next_ = waiting_ = 0;
+    resumes.swap(resumes_);
+    ::close(event_);
+  }
+  for (auto& resume : resumes) resume();  // readers that wait for room find it closed, and leave
 }
 
 }  // namespace carillon

@@ -47,7 +47,7 @@ class Bridge final : public ReaderQueue, public HookQueue, public LogQueue {
   /// At most `items_max` publications wait from now on; of several servers on a loop, the least limit holds.
   void limit(std::size_t items_max);
   /// Drops what waits and gives the eventfd back, which the loop must have let go of; later pushes are
-  /// dropped, too.
+  /// dropped, too. Readers that wait for room are resumed.
   void close();
 
   [[nodiscard]] std::size_t room() const override;

@@ -5,12 +5,13 @@
 namespace carillon {
 
 Reader::Reader(Hub& hub, Shard& shard, std::shared_ptr<ReaderQueue> queue, std::uint64_t subscription,
-               std::string channel)
+               std::string channel, std::function<void()> abandoned)
     : hub_(hub),
       shard_(shard),
       queue_(std::move(queue)),
       subscription_(subscription),
       channel_(std::make_shared<const std::string>(std::move(channel))),
+      abandoned_(std::move(abandoned)),
       cursor_(*this) {}
 
 Reader::~Reader() = default;
@@ -18,7 +19,11 @@ Reader::~Reader() = default;
 bool Reader::push(ReaderItem::Kind kind, ReaderItem item) {
   item.kind = kind;
   item.subscription = subscription_;
-  return queue_->push(std::move(item));
+  if (queue_->push(std::move(item))) return true;
+  // Not at once: its cursor may be in the middle of a batch.
+  if (!is_closed_ && !std::exchange(is_abandoned_, true))
+    shard_.post([me = shared_from_this()] { me->abandoned_(); });
+  return false;
 }
 
 void Reader::open(const std::optional<Since>& since) {
@@ -76,7 +81,6 @@ bool Reader::stage(Cursor& cursor, const Batch& batch) {
       cursor.set_under_way(cursor.under_way() + 1);  // nobody is there any more: returned when it closes
     }
   }
-  if (cursor.under_way() > 0) shard_.post([me = shared_from_this()] { me->close(); });
   return true;
 }
 

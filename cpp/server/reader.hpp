@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -40,8 +42,10 @@ class ReaderQueue {
 /// everything happens on its shard's thread.
 class Reader final : public Sink, public std::enable_shared_from_this<Reader> {
  public:
+  /// `abandoned` is called on the shard's thread when the queue turns out to be closed: the owner closes the
+  /// reader then.
   Reader(Hub& hub, Shard& shard, std::shared_ptr<ReaderQueue> queue, std::uint64_t subscription,
-         std::string channel);
+         std::string channel, std::function<void()> abandoned);
   ~Reader() override;
 
   /// Opens the cursor. Any thread.
@@ -62,7 +66,9 @@ class Reader final : public Sink, public std::enable_shared_from_this<Reader> {
   const std::shared_ptr<ReaderQueue> queue_;
   const std::uint64_t subscription_;
   const std::shared_ptr<const std::string> channel_;
+  const std::function<void()> abandoned_;
   Cursor cursor_;
+  bool is_abandoned_ = false;
   bool is_waiting_ = false;
   bool is_closed_ = false;
 };

@@ -348,7 +348,9 @@ void Server::open_reader(const std::shared_ptr<ReaderQueue>& queue, std::uint64_
       return;
     }
     Shard& shard = *shards[next_shard_++ % shards.size()];
-    reader = std::make_shared<Reader>(*hub_, shard, queue, subscription, std::move(channel));
+    reader = std::make_shared<Reader>(
+        *hub_, shard, queue, subscription, std::move(channel),
+        [this, key = queue.get(), subscription] { close_reader(key, subscription); });
     readers_[{queue.get(), subscription}] = reader;
   }
   reader->open(since);

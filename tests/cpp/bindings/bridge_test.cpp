@@ -128,7 +128,10 @@ TEST(Bridge, AConnectIsHandedOverBeforeWhateverCameFirst) {
 TEST(Bridge, ClosedItTakesNothingAndGivesItsDescriptorBack) {
   Bridge bridge(2);
   push(bridge, 1, 1);
+  int calls = 0;
+  bridge.when_room([&calls] { ++calls; });
   bridge.close();
+  EXPECT_EQ(calls, 1) << "who waits for room would wait for ever";
   EXPECT_EQ(::fcntl(bridge.descriptor(), F_GETFD), -1);
   EXPECT_FALSE(bridge.push(ReaderItem{}));
   EXPECT_TRUE(bridge.take(10).empty());

@@ -70,7 +70,7 @@ struct ReaderTest : testing::Test {
     for (int i = 0; i < count; ++i) hub.publish(channel, {.data = "1"}, {}, [](const AppendResult&) {});
   }
   std::shared_ptr<Reader> make_reader(const std::string& channel) {
-    return std::make_shared<Reader>(hub, shard, queue, 7, channel);
+    return std::make_shared<Reader>(hub, shard, queue, 7, channel, [this] { reader->close(); });
   }
   Account account() {
     Account sum;
@@ -138,7 +138,7 @@ TEST_F(ReaderTest, AGapNamesItsEnds) {
 
 TEST_F(ReaderTest, AReaderOfAPacedChannelBeginsWithWhatIsThere) {
   const auto live_queue = std::make_shared<TestQueue>();
-  const auto live = std::make_shared<Reader>(hub, shard, live_queue, 8, "paced");
+  const auto live = std::make_shared<Reader>(hub, shard, live_queue, 8, "paced", [] {});
   live->open(std::nullopt);
   publish("paced", 1);
   turn();
@@ -167,6 +167,26 @@ TEST_F(ReaderTest, WhatNobodyTakesIsReturnedAndTheReaderLeaves) {
   EXPECT_TRUE(hub.channels("*").empty());
   EXPECT_EQ(account().delivered, 0);
   EXPECT_EQ(account().returned, 2);
+}
+
+TEST_F(ReaderTest, AReaderThatWaitsForRoomLeavesWhenItsQueueIsClosed) {
+  reader->open(std::nullopt);
+  queue->places = 1;
+  publish("a", 2);
+  turn();
+  ASSERT_EQ(queue->resumes.size(), 1U);
+  queue->is_closed = true;
+  queue->make_room(100);
+  turn();
+  EXPECT_TRUE(hub.channels("*").empty());
+  EXPECT_EQ(account().returned, 2);
+}
+
+TEST_F(ReaderTest, AReaderWhoseStatusNobodyTakesLeaves) {
+  queue->is_closed = true;
+  reader->open(std::nullopt);
+  turn();
+  EXPECT_TRUE(hub.channels("*").empty());
 }
 
 TEST_F(ReaderTest, ClosedIsTheLastItemHoweverOftenItIsClosed) {

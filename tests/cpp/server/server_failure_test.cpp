@@ -55,6 +55,7 @@ class Items final : public ReaderQueue {
  public:
   [[nodiscard]] std::size_t room() const override { return 1'000; }
   bool push(ReaderItem item) override {
+    if (is_gone) return false;
     if (item.kind == ReaderItem::Kind::status) ++opened;
     if (item.kind == ReaderItem::Kind::closed) ++closed;
     return true;
@@ -62,6 +63,7 @@ class Items final : public ReaderQueue {
   void when_room(std::function<void()> /*resume*/) override {}
   std::atomic<int> opened{0};
   std::atomic<int> closed{0};
+  std::atomic<bool> is_gone{false};  ///< nobody takes anything any more
 };
 
 bool comes_true(const std::function<bool()>& condition) {
@@ -83,6 +85,19 @@ ServerConfig two_shards() {
 
 void kill_shard(Server& server, std::size_t index) {
   server.hub().shards().at(index)->post([] { throw std::bad_alloc(); });
+}
+
+TEST(ServerReaders, OneWhoseQueueIsClosedIsForgottenWithWhatItHolds) {
+  Server server(two_shards(), {}, "test");
+  server.start();
+  const auto items = std::make_shared<Items>();
+  for (std::uint64_t reader = 1; reader <= 2; ++reader) {
+    server.open_reader(items, reader, "room", std::nullopt);
+  }
+  ASSERT_TRUE(comes_true([&] { return items->opened == 2; }));
+  items->is_gone = true;
+  server.publish("room", Publication{.data = "1"}, {}, [](const AppendResult&) {});
+  EXPECT_TRUE(comes_true([&] { return items.use_count() == 1; })) << "a reader still holds it";
 }
 
 TEST(ServerFailure, ADeadShardIsToldAndNobodyWaitsForIt) {
