@@ -181,14 +181,16 @@ void Listener::pause(Admission::Clock::duration duration) {
 void Listener::accept_waiting() {
   const int socket = io_->acceptor.native_handle();
   if (reserve_.size() < kReserve) fill_reserve();
+  bool has_accepted = false;
   for (int i = 0; i < kAcceptsPerEvent; ++i) {
     if (const auto wait_for = admission_.enter(Admission::Clock::now())) {
-      if (backlog() == 0) break;
+      if (backlog() == 0) return wait();
       admission_.count_pause();
       return pause(*wait_for);
     }
     const int descriptor = accept_from(socket);
     if (descriptor >= 0) {
+      has_accepted = true;
       handlers_.accepted(descriptor);
       continue;
     }
@@ -197,11 +199,11 @@ void Listener::accept_waiting() {
       refuse_waiting();
       return pause(kPauseAfterErrors);
     }
-    if (errno == EAGAIN || errno == EWOULDBLOCK) break;
+    if (errno == EAGAIN || errno == EWOULDBLOCK) return wait();
     // The newcomer has gone again; any other error may be there to stay, and nobody is to spin for it.
     if (errno != ECONNABORTED && errno != EINTR) return pause(kPauseAfterErrors);
   }
-  wait();
+  has_accepted ? wait() : pause(kPauseAfterErrors);
 }
 
 void Listener::fill_reserve() {

@@ -7,6 +7,7 @@
 #include <netinet/tcp.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +19,18 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+namespace {
+std::atomic<int> accept_error{0};  // 0: none, the system is asked
+std::atomic<int> accepts{0};
+}  // namespace
+
+/// In place of the C library's, for the listener as well.
+extern "C" int accept4(int listening, sockaddr* address, socklen_t* size, int flags) {
+  ++accepts;
+  errno = accept_error;
+  return errno != 0 ? -1 : static_cast<int>(::syscall(SYS_accept4, listening, address, size, flags));
+}
 
 namespace carillon {
 namespace {
@@ -321,6 +334,28 @@ TEST(Listener, AForkedChildKeepsWhatHasTakenTheNumberOfAClosedConnection) {
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST(Listener, ItPausesWhenAcceptingFailsHoweverItFails) {
+  constexpr int kPauses = 4;
+  constexpr int kAcceptsPerEvent = 256;
+  for (const int error : {EPERM, EINVAL, EPROTO, ENOTSOCK, EOPNOTSUPP, ECONNABORTED, EINTR}) {
+    Gate gate;
+    // Of a newcomer who has gone again nothing follows for the next one.
+    const int at_once = error == ECONNABORTED || error == EINTR ? kAcceptsPerEvent : 1;
+    const auto began = std::chrono::steady_clock::now();
+    accepts = 0;
+    accept_error = error;
+    const Socket client;
+    auto accepted = gate.accepted.get_future();
+    client.connect(gate.listener.port());
+    EXPECT_TRUE(becomes([&] { return accepts > kPauses * at_once; }));
+    EXPECT_GE(std::chrono::steady_clock::now() - began, kPauses * std::chrono::milliseconds(10)) << error;
+    accept_error = 0;
+    ASSERT_EQ(accepted.wait_for(std::chrono::seconds(10)), std::future_status::ready);
+    const Socket near_end(accepted.get());
+    EXPECT_EQ(gate.admission.handshakes(), 1U) << "of the attempts that failed none counts";
+  }
 }
 
 TEST(Listener, APortThatIsTakenIsTold) {
