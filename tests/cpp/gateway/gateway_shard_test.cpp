@@ -1,14 +1,17 @@
 #include "gateway/gateway_shard.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <future>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -16,6 +19,7 @@
 #include <vector>
 
 #include "gateway/beast_http.hpp"
+#include "gateway/fork_guard.hpp"
 #include "session/access.hpp"
 #include "session/origin.hpp"
 #include "store/memory_store.hpp"
@@ -36,6 +40,38 @@ class NoPages final : public HttpHandler {
   }
 };
 
+/// A forked process that lives until this ends. It finds out something first.
+class Child {
+ public:
+  explicit Child(const std::function<bool()>& question) {
+    EXPECT_EQ(::pipe2(to_child_, O_CLOEXEC), 0);
+    EXPECT_EQ(::pipe2(from_child_, O_CLOEXEC), 0);
+    process_ = ::fork();
+    if (process_ != 0) return;
+    ::close(to_child_[1]);
+    char byte = question() ? 'y' : 'n';
+    if (::write(from_child_[1], &byte, 1) != 1) ::_exit(1);
+    ::_exit(::read(to_child_[0], &byte, 1) == 0 ? 0 : 1);
+  }
+  ~Child() {
+    for (const int end : {to_child_[0], to_child_[1], from_child_[0], from_child_[1]}) ::close(end);
+    ::waitpid(process_, nullptr, 0);
+  }
+  Child(const Child&) = delete;
+  Child& operator=(const Child&) = delete;
+  /// What it found.
+  bool answer() {
+    char byte = 0;
+    EXPECT_EQ(::read(from_child_[0], &byte, 1), 1);
+    return byte == 'y';
+  }
+
+ private:
+  int to_child_[2] = {-1, -1};
+  int from_child_[2] = {-1, -1};
+  pid_t process_ = -1;
+};
+
 /// A shard on its thread, without io_uring and (where the machine has it) with it. Its connections are socket
 /// pairs: what TCP does by itself does not help it here.
 struct GatewayShardTest : testing::TestWithParam<bool> {
@@ -51,7 +87,12 @@ struct GatewayShardTest : testing::TestWithParam<bool> {
   /// A client that sends a request and then reads nothing; `leaves` ends its side with it.
   void connect(std::string_view request, bool leaves = false) {
     int ends[2];
-    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+    {
+      ForkGuard guard;
+      ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+      if (is_guarded) guard.add(ends[0]);  // as a listener does
+    }
+    near_ends.push_back(ends[0]);
     far_ends.push_back(ends[1]);
     const timeval limit{10, 0};
     ::setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
@@ -59,6 +100,12 @@ struct GatewayShardTest : testing::TestWithParam<bool> {
     if (leaves) ::shutdown(ends[1], SHUT_WR);
     shared.admission.enter_to_be_refused();
     gateway_shard.adopt(ends[0], false, shared.entrance);
+  }
+  /// Whatever the sockets had to tell before has been read then.
+  void wait_for_a_turn() {
+    std::promise<void> done;
+    gateway_shard.for_each_session([](Session&) {}, [&done] { done.set_value(); });
+    done.get_future().wait();
   }
   /// Has the shard closed its side?
   static bool is_ended(int far_end) {
@@ -96,6 +143,8 @@ struct GatewayShardTest : testing::TestWithParam<bool> {
                         .version = "test"}};
   GatewayShard gateway_shard{0, shared, {}, [](GatewayShard&, const char* what) { ADD_FAILURE() << what; }};
   std::vector<int> far_ends;
+  std::vector<int> near_ends;  // the shard's
+  bool is_guarded = true;      // a forked child has none of them
 };
 
 TEST_P(GatewayShardTest, WhoTakesNothingForTooLongIsDroppedAsSlow) {
@@ -158,6 +207,31 @@ TEST_P(GatewayShardTest, WhoGoesBeforeItsMomentInADrainIsNotAwaited) {
   for (const int far_end : far_ends) ::shutdown(far_end, SHUT_RDWR);
   EXPECT_TRUE(becomes([this] { return shared.connections == 0; }));
   EXPECT_EQ(shared.entrance.asked, 0U);
+}
+
+TEST_P(GatewayShardTest, AConnectionThatIsGoneBringsNoEventThoughAForkedProcessHoldsItsSocket) {
+  is_guarded = false;
+  connect(kStream);
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
+  Child child([this] { return ::fcntl(near_ends[0], F_GETFD) >= 0; });
+  ASSERT_TRUE(child.answer());
+  gateway_shard.cut_off(shared.entrance);
+  ASSERT_TRUE(becomes([this] { return shared.connections == 0; }));
+  wait_for_a_turn();                              // it is freed
+  for (int i = 0; i < 20; ++i) connect(kStream);  // one of them has its memory
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 20; }));
+  ::shutdown(far_ends[0], SHUT_RDWR);
+  wait_for_a_turn();
+  EXPECT_EQ(shared.connections, 20U) << "an event of the old one has met a new one";
+}
+
+TEST_P(GatewayShardTest, AForkedProcessKeepsNoConnectionAlive) {
+  connect(kStream);
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
+  Child child([this] { return ::fcntl(near_ends[0], F_GETFD) >= 0; });
+  EXPECT_FALSE(child.answer()) << "it has the connection";
+  gateway_shard.cut_off(shared.entrance);
+  EXPECT_TRUE(becomes([this] { return is_ended(far_ends[0]); })) << "while the child lives";
 }
 
 TEST_P(GatewayShardTest, ASocketThatNobodyTakesIsOffEveryCount) {
