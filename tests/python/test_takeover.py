@@ -40,9 +40,9 @@ SUCCESSOR = Path(__file__).resolve().parents[2] / "bench" / "silent_successor.py
 
 
 class Process:
-    """A `carillon serve` that has started."""
+    """A `carillon serve` that has started, or that starts while the test `waits` for something else."""
 
-    def __init__(self, port: int, runtime: Path, *arguments: str, **popen: Any) -> None:
+    def __init__(self, port: int, runtime: Path, *arguments: str, waits: bool = True, **popen: Any) -> None:
         self.child = subprocess.Popen(
             [sys.executable, "-m", "carillon", "serve", "--port", str(port), *arguments],
             stdout=subprocess.PIPE,
@@ -55,10 +55,14 @@ class Process:
         assert self.child.stderr
         self._logging = threading.Thread(target=self.log.extend, args=(self.child.stderr,), daemon=True)
         self._logging.start()
+        self.port = self.started() if waits else port
+
+    def started(self) -> int:
+        """The port at which it listens, 0 if it ends without."""
         assert self.child.stdout
         line = self.child.stdout.readline()
         found = re.search(r"running on http://127\.0\.0\.1:(\d+)", line)
-        self.port = int(found[1]) if found else 0
+        return int(found[1]) if found else 0
 
     def ended(self) -> int:
         """Its exit code."""
