@@ -2,7 +2,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <ctime>
 #include <deque>
+#include <string>
+#include <vector>
 
 #include "hub/hub_fixture.hpp"
 
@@ -492,6 +496,37 @@ TEST_F(ShardTest, APageIsBoundedByBytes) {
   ASSERT_NE(page, nullptr);
   EXPECT_EQ(page->size(), 2U);
   reader.cursor.count_delivered(page->size());
+}
+
+TEST_F(ShardTest, PacedChannelsThatEmptyInOneTurnCostInProportionToTheirNumber) {
+  const auto now_ns = [] {
+    timespec time{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return time.tv_sec * 1'000'000'000L + time.tv_nsec;
+  };
+  int next = 0;
+  const auto cost_of = [&](int count) {
+    std::deque<PlainReader> readers;
+    std::vector<std::string> names;
+    for (int i = 0; i < count; ++i) {
+      names.push_back("read-" + std::to_string(next++));
+      subscribe(readers.emplace_back(shard()), names.back());
+    }
+    settle();
+    for (const std::string& name : names) publish(name, "1");
+    settle();
+    EXPECT_TRUE(shard().due_ms().has_value()) << "all of them wait for the sweep";
+    for (auto reader = readers.rbegin(); reader != readers.rend(); ++reader) unsubscribe(*reader);
+    const auto began_ns = now_ns();
+    turn();
+    const auto cost = now_ns() - began_ns;
+    EXPECT_FALSE(shard().due_ms().has_value());
+    return cost;
+  };
+  // The least of a few, since a machine has other things to do as well. A square would be 100.
+  const auto least_of = [&](int count) { return std::min({cost_of(count), cost_of(count), cost_of(count)}); };
+  const auto few = least_of(2'000);
+  EXPECT_LT(least_of(20'000), 40 * few);
 }
 
 TEST_F(ShardTest, AChannelIsLetGoThoughItsLastSubscriberLeftInMidBatch) {

@@ -68,7 +68,7 @@ World::~World() {
   EXPECT_EQ(shared.unread.bytes(), 0);
 }
 
-bool World::take_over(Millis clock_ahead_ms) {
+std::optional<std::size_t> World::take_over_when(Millis clock_ahead_ms, bool may_leave_behind) {
   for (const auto& lane : lanes) lane->loop.stop_reading();
   const auto is_busy = [](const auto& lane) { return lane->loop.is_busy(); };
   while (std::any_of(lanes.begin(), lanes.end(), is_busy)) turn();
@@ -77,22 +77,41 @@ bool World::take_over(Millis clock_ahead_ms) {
   std::vector<int> descriptors;
   std::vector<std::string> left_behind;
   for (const auto& lane : lanes) lane->loop.save(states, descriptors, left_behind);
-  if (!left_behind.empty()) {
+  if (!left_behind.empty() && !may_leave_behind) {
     for (const auto& lane : lanes) {
       lane->loop.forget_saved();
       lane->loop.read_again();
     }
-    return false;
+    return std::nullopt;
   }
   const HubState hub_state = hub.save();
-  const MemoryStoreState store_state = store.save();
+  MemoryStoreState store_state = store.save();
+  std::erase_if(store_state.presence, [&](const MemoryStoreState::Member& member) {
+    return std::find(left_behind.begin(), left_behind.end(), member.member.client) != left_behind.end();
+  });
   for (const int descriptor : descriptors) ++network.sockets.at(descriptor).holders;
 
   for (const auto& lane : lanes) {
     lane->shard.bind_to_this_thread();
     lane->loop.give_away_saved();
+    lane->loop.read_again();
+    lane->loop.drain(entrance, 0);
     Shard::unbind_this_thread();
   }
+  store.is_unavailable = true;  // what is written there from now on would be lost: it refuses
+  if (!left_behind.empty()) {
+    pass(options.tick_ms);
+    run();
+  }
+  for (const auto& lane : lanes) {
+    lane->shard.bind_to_this_thread();
+    lane->loop.stop();
+    lane->loop.release();
+    Shard::unbind_this_thread();
+  }
+  access.waiting.clear();  // the application's answers end with its process
+  store.is_late = false;
+  store.answer();
   lanes.clear();
   std::destroy_at(&hub);
   std::destroy_at(&store);
@@ -112,7 +131,7 @@ bool World::take_over(Millis clock_ahead_ms) {
     if (socket.client != nullptr) socket.client->connection = connection;
     Shard::unbind_this_thread();
   }
-  return true;
+  return left_behind.size();
 }
 
 void World::attach(Client& client, std::size_t index, bool is_over_limit) {

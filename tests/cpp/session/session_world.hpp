@@ -147,7 +147,10 @@ class World final {
   /// Another process takes the connections and all that the hub holds: this one's is written down and given
   /// away, and a new hub with new shards goes on from that; its clock is `clock_ahead_ms` ahead. False: a
   /// session waits for an answer, so that nothing was moved.
-  bool take_over(Millis clock_ahead_ms = 0);
+  bool take_over(Millis clock_ahead_ms = 0) { return take_over_when(clock_ahead_ms, false).has_value(); }
+  /// The same, but connections that wait for an answer stay behind: they are asked to leave, and then end.
+  /// Returns how many.
+  std::size_t take_over_without_askers() { return *take_over_when(0, true); }
   /// Lets time pass, in one step that ends with a tick.
   void pass(Millis ms);
   /// Lets time pass; every deadline on the way is met.
@@ -159,6 +162,7 @@ class World final {
   [[nodiscard]] std::size_t present(std::string_view channel);
 
  private:
+  std::optional<std::size_t> take_over_when(Millis clock_ahead_ms, bool may_leave_behind);
   void make_lanes();
 };
 
