@@ -242,9 +242,9 @@ void Gateway::tell(OperatorNote note) const {
   if (shared_.operator_log != nullptr) shared_.operator_log->tell(std::move(note));
 }
 
-void Gateway::tell_held_back(Millis now_ms) {
+void Gateway::tell_accept_pauses(Millis now_ms) {
   using Kind = TurnAwayReport::News::Kind;
-  const Kind kind = held_back_report_.look(shared_.admission.pauses(), now_ms).kind;
+  const Kind kind = accept_pause_report_.look(shared_.admission.pauses(), now_ms).kind;
   if (kind == Kind::none) return;
   std::size_t waiting = 0;
   for (const ListenerInfo& each : listeners()) waiting += each.backlog;
@@ -264,7 +264,7 @@ void Gateway::tell_held_back(Millis now_ms) {
 }
 
 void Gateway::keep_house(Millis now_ms) {
-  tell_held_back(now_ms);
+  tell_accept_pauses(now_ms);
   using Kind = TurnAwayReport::News::Kind;
   const auto [kind, count] = turn_away_report_.look(shared_.turned_away.load(), now_ms);
   if (kind == Kind::none) return;

@@ -118,7 +118,7 @@ class Gateway {
   /// With the mutex held.
   [[nodiscard]] std::vector<Opened>::iterator find_listener(std::size_t number);
   void close_listener(std::size_t number);
-  void tell_held_back(Millis now_ms);
+  void tell_accept_pauses(Millis now_ms);
   /// With the mutex held.
   [[nodiscard]] std::string why_not_held() const;
   [[nodiscard]] bool is_drain_under_way() const;
@@ -165,7 +165,7 @@ class Gateway {
   std::string failure_;
   std::uint64_t told_without_descriptor_ = 0;
   TurnAwayReport turn_away_report_;
-  TurnAwayReport held_back_report_;
+  TurnAwayReport accept_pause_report_;
   std::vector<std::shared_ptr<HoldPoint>> hold_points_;  // of the listeners, then of each shard
 };
 

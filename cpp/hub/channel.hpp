@@ -59,7 +59,7 @@ struct Channel : HeldChannel, std::enable_shared_from_this<Channel> {
   std::uint64_t unbalanced = 0;
   Account ended;  ///< of subscriptions that have ended
   std::vector<Link> links;
-  std::map<Offset, EntryRef> held_back;           ///< announced beyond a hole
+  std::map<Offset, EntryRef> early;               ///< by offset: announced beyond a hole
   std::vector<std::function<void()>> on_open;     ///< waits for the store's answer; run without the lock
   std::unique_ptr<InboxWalk> walk;                ///< null: nothing was ever entered into an inbox
   std::vector<std::shared_ptr<RangeRead>> reads;  ///< ranges that the store is being asked for
@@ -78,7 +78,7 @@ struct Channel : HeldChannel, std::enable_shared_from_this<Channel> {
   }
   /// Nobody reads it, nothing is in it or on its way to it: it may go dormant.
   [[nodiscard]] bool is_unused() const {
-    return links.empty() && log.is_empty() && held_back.empty() && reads.empty() && !is_opening &&
+    return links.empty() && log.is_empty() && early.empty() && reads.empty() && !is_opening &&
            !fan_out.is_chosen() && !(walk && walk->is_running);
   }
   /// Everything below has been taken by the groups of all shards.

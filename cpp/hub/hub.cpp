@@ -150,7 +150,7 @@ void Hub::on_announced(const Announcement& announcement) {
     accept(channel, announcement.epoch, announcement.entry, 0);
     if (announcement.members > 0 && announcement.mode == FanOutMode::write)
       is_walk_due = add_to_walk(channel, announcement, told);
-    is_hole = !channel.held_back.empty() && !channel.is_filling;
+    is_hole = !channel.early.empty() && !channel.is_filling;
     if (is_hole) channel.is_filling = true;
   }
   if (is_walk_due) post_walk(channel.shared_from_this());
@@ -170,12 +170,12 @@ void Hub::accept(Channel& channel, const Epoch& epoch, const EntryRef& entry, Mi
   }
   if (!entry->is_stored() || entry->offset == channel.log.top() + 1) {
     append_to_log(channel, entry, age_ms);
-    drain_held_back(channel);
+    append_early(channel);
   } else if (entry->offset > channel.log.top()) {
-    channel.held_back.emplace(entry->offset, entry);
-    if (channel.held_back.size() > limits_.held_back_entries) {
-      reset(channel, channel.epoch, channel.held_back.begin()->first - 1);
-      drain_held_back(channel);
+    channel.early.emplace(entry->offset, entry);
+    if (channel.early.size() > limits_.early_entries) {
+      reset(channel, channel.epoch, channel.early.begin()->first - 1);
+      append_early(channel);
     }
   }  // else it came before, and came again
   wake_shards(channel);
@@ -192,19 +192,19 @@ void Hub::count_into_gauge(const EntryRef& entry) {
   if (!entry->is_counted()) std::const_pointer_cast<Entry>(entry)->count_into(gauge_);
 }
 
-void Hub::drain_held_back(Channel& channel) {
-  while (!channel.held_back.empty()) {
-    const auto first = channel.held_back.begin();
+void Hub::append_early(Channel& channel) {
+  while (!channel.early.empty()) {
+    const auto first = channel.early.begin();
     if (first->first > channel.log.top() + 1) return;
     if (first->first == channel.log.top() + 1) append_to_log(channel, first->second, 0);
-    channel.held_back.erase(first);
+    channel.early.erase(first);
   }
 }
 
 void Hub::reset(Channel& channel, const Epoch& epoch, Offset top) {
   ++channel.resets;
   if (channel.epoch != epoch) {
-    channel.held_back.clear();
+    channel.early.clear();
     channel.epoch = epoch;
     channel.epoch_resets = channel.resets;
   }
@@ -224,12 +224,12 @@ void Hub::fill_hole(const std::shared_ptr<Channel>& channel) {
   Offset last = 0;
   {
     const std::lock_guard lock(channel->mutex);
-    if (channel->held_back.empty()) {
+    if (channel->early.empty()) {
       channel->is_filling = false;
       return;
     }
     first = channel->log.top() + 1;
-    last = channel->held_back.begin()->first - 1;
+    last = channel->early.begin()->first - 1;
   }
   read(channel, first, last,
        [this, channel, last](const ReadResult& result) { on_filled(channel, last, result); });
@@ -241,14 +241,14 @@ void Hub::on_filled(const std::shared_ptr<Channel>& channel, Offset last, const 
     channel->is_filling = false;
     if (result.error == StoreError::unavailable) return;  // keep_house asks again
     accept_read(*channel, result);
-    if (channel->log.top() < last && !channel->held_back.empty()) {
+    if (channel->log.top() < last && !channel->early.empty()) {
       // What the store no longer holds nobody can deliver: the hole becomes a gap that every cursor is told
       // of.
-      reset(*channel, channel->epoch, channel->held_back.begin()->first - 1);
-      drain_held_back(*channel);
+      reset(*channel, channel->epoch, channel->early.begin()->first - 1);
+      append_early(*channel);
       wake_shards(*channel);
     }
-    if (channel->held_back.empty()) return;
+    if (channel->early.empty()) return;
     channel->is_filling = true;
   }
   fill_hole(channel);
@@ -440,7 +440,7 @@ void Hub::keep_house() {
         Channel& channel = stripe.all[stripe.next_kept];
         const std::lock_guard channel_lock(channel.mutex);
         channel.log.trim(now, channel.options, channel.taken());
-        if (!channel.held_back.empty() && !channel.is_filling) {
+        if (!channel.early.empty() && !channel.is_filling) {
           channel.is_filling = true;
           holes.push_back(channel.shared_from_this());
         }

@@ -89,7 +89,7 @@ enum class FanOutError : std::uint8_t { none, unavailable, no_history, above_top
 
 struct HubLimits {
   std::int64_t history_bytes_total = 1LL << 30;  ///< of all entries and their encoded forms in the process
-  std::size_t held_back_entries =
+  std::size_t early_entries =
       4'096;  ///< announced beyond a hole, per channel; past it the hole is told as a gap
   std::size_t inbox_members_per_turn =
       1'024;                             ///< into whose inboxes one turn of a shard enters a publication
@@ -233,7 +233,7 @@ class Hub final : public StoreListener {
   void accept(Channel& channel, const Epoch& epoch, const EntryRef& entry, Millis age_ms);
   void append_to_log(Channel& channel, const EntryRef& entry, Millis age_ms);
   void count_into_gauge(const EntryRef& entry);
-  void drain_held_back(Channel& channel);
+  void append_early(Channel& channel);
   void reset(Channel& channel, const Epoch& epoch, Offset top);
   void fill_hole(const std::shared_ptr<Channel>& channel);
   void on_filled(const std::shared_ptr<Channel>& channel, Offset last, const ReadResult& result);

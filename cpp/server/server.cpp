@@ -45,7 +45,7 @@ MemoryStoreLimits store_limits(const Limits& limits) {
 }
 
 HubLimits hub_limits(const Limits& limits) {
-  return {limits.history_bytes_total, static_cast<std::size_t>(limits.held_back_entries),
+  return {limits.history_bytes_total, static_cast<std::size_t>(limits.early_entries),
           static_cast<std::size_t>(limits.inbox_members_per_turn),
           static_cast<std::size_t>(limits.fanout_overrides)};
 }

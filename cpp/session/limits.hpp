@@ -42,7 +42,7 @@ struct Limits {
   std::int64_t read_ms_per_turn = 5;
   std::int64_t batch_bytes = 131'072;
   std::int64_t history_bytes_total = 1'073'741'824;
-  std::int64_t held_back_entries = 4'096;
+  std::int64_t early_entries = 4'096;
   std::int64_t dormant_channels = 1'000'000;
   std::int64_t channel_lifetime_ms = 720LL * 3'600 * 1'000;
   std::int64_t idempotency_keys = 100'000;
@@ -160,7 +160,7 @@ inline constexpr std::array kLimitRows{
     LimitRow{"history_bytes_total", &Limits::history_bytes_total, "bytes", 65'536,
              "beyond it every channel gives up the older half of its history: a resume from there is told "
              "recovered: false"},
-    LimitRow{"held_back_entries", &Limits::held_back_entries, "publications", 1,
+    LimitRow{"early_entries", &Limits::early_entries, "publications", 1,
              "announced beyond a hole in the store's order; past it the hole is told as a gap"},
     LimitRow{"dormant_channels", &Limits::dormant_channels, "channels", 16,
              "past it the oldest dormant channel is forgotten: clients see a new epoch"},

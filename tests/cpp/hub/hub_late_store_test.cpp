@@ -79,7 +79,7 @@ struct LateHubTest : testing::Test {
 };
 
 struct ImpatientHubTest : LateHubTest {
-  ImpatientHubTest() : LateHubTest({.held_back_entries = 3}) {}
+  ImpatientHubTest() : LateHubTest({.early_entries = 3}) {}
 };
 
 TEST_F(LateHubTest, ASubscribeWaitsForTheStoreAndIsThenLive) {

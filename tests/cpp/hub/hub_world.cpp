@@ -62,7 +62,7 @@ HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
   const std::size_t channels = is_crowded ? 1 : 1 + random_.below(5);
   HubLimits limits;
   if (random_.chance(10)) limits.history_bytes_total = 20'000;
-  if (random_.chance(30)) limits.held_back_entries = 3;
+  if (random_.chance(30)) limits.early_entries = 3;
   std::vector<ChannelRules::Rule> rules;
   for (std::size_t i = 0; i < channels; ++i) {
     auto truth = std::make_unique<Truth>();

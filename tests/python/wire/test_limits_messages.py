@@ -208,10 +208,10 @@ async def test_history_bytes_total(serve: Callable[..., Server]) -> None:
         assert (await sse.publications(1))[0]["offset"] == 501
 
 
-def test_held_back_entries() -> None:
+def test_early_entries() -> None:
     """Only a store that announces out of order reaches it: the property tests of the hub have one."""
     world = (ROOT / "tests/cpp/hub/hub_world.cpp").read_text()
-    assert re.search(r"limits\.held_back_entries = \d;", world)
+    assert re.search(r"limits\.early_entries = \d;", world)
     tests = (ROOT / "tests/cpp/hub/hub_property_test.cpp").read_text()
     assert "TEST(HubProperty, TheSameHoldsOverAStoreThatIsLateOutOfOrderAndSometimesFails)" in tests
 
