@@ -21,7 +21,7 @@ class Shard;
 
 /// A channel that is in use: it has entries, subscribers, or somebody who waits for it. A dormant channel is
 /// only remembered by the store. Plain state behind its own lock; decisions are the hub's and the shards'.
-struct Channel : HeldChannel, std::enable_shared_from_this<Channel> {
+struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
   Channel(std::string channel_name, const ChannelOptions& channel_options)
       : name(std::move(channel_name)), options(channel_options), fan_out(channel_options) {}
 
@@ -51,7 +51,7 @@ struct Channel : HeldChannel, std::enable_shared_from_this<Channel> {
   Epoch epoch;
   bool is_open = false;  ///< the store has told epoch and top
   bool is_opening = false;
-  bool is_held = false;            ///< the store was asked to keep it, and must be told of the release
+  bool needs_release = false;            ///< the store has opened it, and must be told of the release
   bool is_filling = false;         ///< a hole is being read from the store
   std::uint32_t resets = 0;        ///< how often the log lost its continuity
   std::uint32_t epoch_resets = 0;  ///< `resets` when the epoch began

@@ -63,7 +63,7 @@ std::shared_ptr<Channel> Hub::open_channel(std::string_view name) {
   auto channel = find_or_add(name);
   {
     const std::lock_guard lock(channel->mutex);
-    if (channel->is_held || channel->is_opening) return channel;
+    if (channel->needs_release || channel->is_opening) return channel;
     channel->is_opening = true;
   }
   open(channel);
@@ -78,7 +78,7 @@ void Hub::open(const std::shared_ptr<Channel>& channel) {
       const std::lock_guard lock(channel->mutex);
       channel->is_opening = false;
       if (result.error == StoreError::none) {
-        channel->is_held = true;
+        channel->needs_release = true;
         channel->in_store.store(result.in_store, std::memory_order_release);
         channel->fan_out.members = result.members;
         if (!channel->epoch.is_set()) {  // else an announcement was faster, and knows as much
@@ -117,7 +117,7 @@ void Hub::publish(std::string_view name, Publication publication, const PublishO
   AppendOptions append;
   append.is_ephemeral = options.skip_history || !channel->options.has_history();
   append.idempotency_key = options.idempotency_key;
-  append.held = channel.get();
+  append.handle = channel.get();
   append.mode = channel->fan_out.decide(channel->options, adaptive_.factor());
   if (append.mode == FanOutMode::write && channel->fan_out.may_have_members())
     done = after_inboxes(channel, std::move(done));
@@ -133,13 +133,13 @@ void Hub::announce(std::string_view name, EntryKind kind, std::string info_json)
   entry->count_into(gauge_);
   AppendOptions append;
   append.is_ephemeral = true;
-  append.held = channel.get();
+  append.handle = channel.get();
   store_.append(name, std::move(entry), append, [](const AppendResult&) {});
 }
 
 void Hub::on_announced(const Announcement& announcement) {
-  const auto found = announcement.held == nullptr ? find_or_add(announcement.channel) : nullptr;
-  Channel& channel = found ? *found : static_cast<Channel&>(*announcement.held);
+  const auto found = announcement.handle == nullptr ? find_or_add(announcement.channel) : nullptr;
+  Channel& channel = found ? *found : static_cast<Channel&>(*announcement.handle);
   // In order, other than the answers to those who add and remove them at the same time.
   if (announcement.entry->is_stored()) channel.fan_out.members = announcement.members;
   bool is_hole = false;
@@ -242,7 +242,7 @@ void Hub::on_filled(const std::shared_ptr<Channel>& channel, Offset last, const 
     if (result.error == StoreError::unavailable) return;  // keep_house asks again
     accept_read(*channel, result);
     if (channel->log.top() < last && !channel->early.empty()) {
-      // What the store no longer holds nobody can deliver: the hole becomes a gap that every cursor is told
+      // What has left the store nobody can deliver: the hole becomes a gap that every cursor is told
       // of.
       reset(*channel, channel->epoch, channel->early.begin()->first - 1);
       append_early(*channel);
@@ -409,11 +409,11 @@ bool Hub::retire(Stripe& stripe, Channel& channel) {
   const auto found = stripe.channels.find(channel.name);
   // Only the table holds it: nobody can come to it but through the table, whose lock is held.
   if (found->second.use_count() > 1) return false;
-  bool is_held = false;
+  bool needs_release = false;
   {
     const std::lock_guard lock(channel.mutex);
     if (!channel.is_unused()) return false;
-    is_held = channel.is_held;
+    needs_release = channel.needs_release;
     const std::lock_guard forgotten_lock(forgotten_mutex_);
     forgotten_.account += channel.ended;
     forgotten_.unbalanced += channel.unbalanced;
@@ -421,7 +421,7 @@ bool Hub::retire(Stripe& stripe, Channel& channel) {
   stripe.all.remove(channel);
   gauge_->fetch_sub(channel.cost_bytes(), std::memory_order_relaxed);
   stripe.channels.erase(found);
-  return is_held;
+  return needs_release;
 }
 
 void Hub::keep_house() {

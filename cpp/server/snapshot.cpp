@@ -78,7 +78,7 @@ void fields(Archive& archive, LogState& log) {
 }
 template <typename Archive>
 void fields(Archive& archive, ChannelState& channel) {
-  archive(channel.name, channel.epoch, channel.log, channel.is_held, channel.resets, channel.epoch_resets,
+  archive(channel.name, channel.epoch, channel.log, channel.needs_release, channel.resets, channel.epoch_resets,
           channel.announced, channel.unbalanced, channel.ended, channel.has_chosen_fan_out, channel.fan_out,
           channel.fan_out_threshold, channel.fan_out_mode, channel.fan_out_switches);
 }

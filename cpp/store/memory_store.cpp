@@ -40,7 +40,7 @@ MemoryStore::Streams::value_type& MemoryStore::touch(Stripe& stripe, const Hashe
 void MemoryStore::touch(Stripe& stripe, Streams::value_type& node) {
   node.second.touched_ms = clock_.now_ms();
   if (node.second.is_dormant) unlink(stripe, node);
-  if (node.second.holds == 0) link_newest(stripe, node);
+  if (node.second.opens == 0) link_newest(stripe, node);
 }
 
 void MemoryStore::link_newest(Stripe& stripe, Streams::value_type& node) {
@@ -90,9 +90,9 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
   AppendResult result;
   {
     auto* known =
-        options.held == nullptr
+        options.handle == nullptr
             ? nullptr
-            : static_cast<Streams::value_type*>(options.held->in_store.load(std::memory_order_acquire));
+            : static_cast<Streams::value_type*>(options.handle->in_store.load(std::memory_order_acquire));
     const HashedName name = known == nullptr ? hash_.of(channel) : HashedName{};
     Stripe& stripe = known == nullptr ? stripes_.of(name) : stripes_[known->second.stripe];
     const std::lock_guard lock(stripe.mutex);
@@ -120,7 +120,7 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
         result.position.offset = entry->offset = ++stream.top;
         if (stream.roster) members = inboxes_.on_appended(stream.roster, stream.top, options.mode);
       }
-      listener_->on_announced({channel, stream.epoch, std::move(entry), options.mode, members, options.held});
+      listener_->on_announced({channel, stream.epoch, std::move(entry), options.mode, members, options.handle});
       if (!key.empty()) remember(stripe, std::move(key), result.position);
       forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
     }
@@ -135,7 +135,7 @@ void MemoryStore::open(std::string_view channel, std::function<void(const OpenRe
     Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
     Streams::value_type& node = touch(stripe, name);
-    hold(stripe, node);
+    count_open(stripe, node);
     result.top = {node.second.epoch, node.second.top};
     result.in_store = &node;
     if (node.second.roster) result.members = node.second.roster->members();
@@ -143,9 +143,9 @@ void MemoryStore::open(std::string_view channel, std::function<void(const OpenRe
   done(result);
 }
 
-void MemoryStore::hold(Stripe& stripe, Streams::value_type& node) {
+void MemoryStore::count_open(Stripe& stripe, Streams::value_type& node) {
   if (node.second.is_dormant) unlink(stripe, node);
-  ++node.second.holds;
+  ++node.second.opens;
 }
 
 void MemoryStore::release(std::string_view channel) {
@@ -153,11 +153,11 @@ void MemoryStore::release(std::string_view channel) {
   Stripe& stripe = stripes_.of(name);
   const std::lock_guard lock(stripe.mutex);
   const auto found = stripe.streams.find(name);
-  if (found != stripe.streams.end() && found->second.holds > 0) release(stripe, *found);
+  if (found != stripe.streams.end() && found->second.opens > 0) release(stripe, *found);
 }
 
 void MemoryStore::release(Stripe& stripe, Streams::value_type& node) {
-  if (--node.second.holds > 0) return;
+  if (--node.second.opens > 0) return;
   node.second.touched_ms = clock_.now_ms();
   link_newest(stripe, node);
   forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
@@ -165,7 +165,7 @@ void MemoryStore::release(Stripe& stripe, Streams::value_type& node) {
 
 void MemoryStore::read(std::string_view /*channel*/, Offset /*first*/, Offset /*last*/,
                        std::function<void(const ReadResult&)> done) {
-  done({StoreError::not_held, {}, {}});
+  done({StoreError::gone, {}, {}});
 }
 
 void MemoryStore::remove_history(std::string_view /*channel*/) {}
@@ -275,7 +275,7 @@ const std::shared_ptr<MemoryInboxes::Roster>& MemoryStore::make_roster(Stripe& s
   if (!node.second.roster) {
     node.second.roster = inboxes_.make_roster(node.first, {node.second.epoch, node.second.top});
     stripe.with_roster.push_back(&node);
-    hold(stripe, node);
+    count_open(stripe, node);
   }
   return node.second.roster;
 }

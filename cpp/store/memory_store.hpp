@@ -75,7 +75,7 @@ class MemoryStore final : public Store {
   [[nodiscard]] Stillness hold_still();
   /// Only while it is held still.
   [[nodiscard]] MemoryStoreState save() const;
-  /// Puts a saved state into a new store; nobody holds a channel yet.
+  /// Puts a saved state into a new store; no channel is open yet.
   void restore(const MemoryStoreState& state);
   /// From now on nothing can be appended: another process has the log. Only while it is held still.
   void close() { is_closed_ = true; }
@@ -91,7 +91,7 @@ class MemoryStore final : public Store {
     Millis touched_ms = 0;
     Streams::value_type* older = nullptr;
     Streams::value_type* newer = nullptr;
-    std::uint32_t holds = 0;
+    std::uint32_t opens = 0;  ///< without their release
     bool is_dormant = false;
     std::uint8_t stripe = 0;                        // never changes
     std::shared_ptr<MemoryInboxes::Roster> roster;  // held while there is one
@@ -144,7 +144,7 @@ class MemoryStore final : public Store {
   static void forget_oldest_key(Stripe& stripe);
   [[nodiscard]] std::shared_ptr<MemoryInboxes::Roster> roster_of(std::string_view channel);
   const std::shared_ptr<MemoryInboxes::Roster>& make_roster(Stripe& stripe, const HashedName& channel);
-  void hold(Stripe& stripe, Streams::value_type& node);
+  void count_open(Stripe& stripe, Streams::value_type& node);
   void release(Stripe& stripe, Streams::value_type& node);
 
   const Clock& clock_;

@@ -18,13 +18,13 @@ namespace carillon {
 enum class StoreError : std::uint8_t {
   none,
   unavailable,
-  not_held,
+  gone,  ///< the range that was asked for, or its start
   full  ///< there is no memory for more
 };
 
 /// A channel that the listener holds open, from open() to release(): the listener's own derives from it. Both
 /// find here what they know of the channel, so that its name is looked up once per publication.
-struct HeldChannel {
+struct ChannelHandle {
   std::atomic<void*> in_store{nullptr};  ///< what open() gave
 };
 
@@ -35,7 +35,7 @@ struct Announcement {
   EntryRef entry;
   FanOutMode mode = FanOutMode::write;  ///< as it was appended
   std::size_t members = 0;              ///< of the channel at that moment
-  HeldChannel* held = nullptr;          ///< as append() had it, when this comes from inside of that call
+  ChannelHandle* handle = nullptr;          ///< as append() had it, when this comes from inside of that call
 };
 
 /// Who hears the announcements: the hub. Called from any thread, for a channel in any order. It may call
@@ -50,7 +50,7 @@ struct AppendOptions {
   bool is_ephemeral = false;         ///< gets no offset, is never read again
   std::string_view idempotency_key;  ///< empty: none
   FanOutMode mode = FanOutMode::write;
-  HeldChannel* held = nullptr;  ///< valid only during the call; null: the store looks for the name
+  ChannelHandle* handle = nullptr;  ///< valid only during the call; null: the store looks for the name
 };
 
 struct AppendResult {
@@ -63,14 +63,14 @@ struct OpenResult {
   StoreError error = StoreError::none;
   Position top;
   std::size_t members = 0;
-  void* in_store = nullptr;  ///< for HeldChannel: valid until release()
+  void* in_store = nullptr;  ///< for ChannelHandle: valid until release()
 };
 
 struct ReadResult {
-  StoreError error = StoreError::none;  ///< not_held: the range, or its start, is gone
+  StoreError error = StoreError::none;  ///< gone: the range, or its start
   Epoch epoch;                          ///< that the entries belong to
   std::vector<EntryRef>
-      entries;  ///< consecutive offsets up to the range's last; with not_held what is left of it
+      entries;  ///< consecutive offsets up to the range's last; with `gone` what is left of it
 };
 
 struct PresenceMember {
@@ -135,7 +135,7 @@ class Store {
 
   /// Touches the channel (makes its epoch), keeps it from being forgotten until release(), tells its top.
   virtual void open(std::string_view channel, std::function<void(const OpenResult&)> done) = 0;
-  /// The hub no longer holds the channel: from now on it is dormant and may be forgotten.
+  /// The hub needs the channel no longer: from now on it is dormant and may be forgotten.
   virtual void release(std::string_view channel) = 0;
 
   /// Reads the stored entries with offsets in [first, last]. Memory keeps none beside the hub's log.

@@ -264,7 +264,7 @@ TEST_F(LateHubTest, AClientThatIsAheadOfThisHubIsRecoveredOnceTheHubHasCaughtUp)
   EXPECT_EQ(ahead.taken.size(), 1U);
   EXPECT_EQ(first.taken.size(), 3U);
   EXPECT_TRUE(first.gaps.empty());
-  EXPECT_EQ(store.holds(), 1) << "asking for the top holds nothing";
+  EXPECT_EQ(store.open_channels(), 1) << "asking for the top opens nothing";
 }
 
 TEST_F(LateHubTest, AClientFromTheFutureIsTold) {
@@ -276,7 +276,7 @@ TEST_F(LateHubTest, AClientFromTheFutureIsTold) {
   EXPECT_EQ(answer->start.offset, 3U);
 }
 
-TEST_F(LateHubTest, WhenTheStoreFailsToTellItsTopTheSubscribeFailsAndHoldsNothingTwice) {
+TEST_F(LateHubTest, WhenTheStoreFailsToTellItsTopTheSubscribeFailsAndOpensNothingTwice) {
   PlainReader first(shard), ahead(shard);
   subscribe(first);
   epoch = store.top("a").epoch;
@@ -284,7 +284,7 @@ TEST_F(LateHubTest, WhenTheStoreFailsToTellItsTopTheSubscribeFailsAndHoldsNothin
   const auto answer = subscribe(ahead, Since{epoch, false, 2});
   ASSERT_TRUE(answer);
   EXPECT_EQ(answer->error, StoreError::unavailable);
-  EXPECT_EQ(store.holds(), 1);
+  EXPECT_EQ(store.open_channels(), 1);
 }
 
 TEST_F(LateHubTest, ANewEpochIsToldAndTheStreamGoesOnInIt) {

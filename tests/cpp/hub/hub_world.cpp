@@ -490,7 +490,7 @@ void HubWorld::finish() {
   }
   EXPECT_EQ(hub_->history_bytes(), 0);
   if (late_) {
-    EXPECT_EQ(late_->holds(), 0);
+    EXPECT_EQ(late_->open_channels(), 0);
   }
 }
 

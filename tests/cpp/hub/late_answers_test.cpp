@@ -25,18 +25,18 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
   }
   void on_announced(const Announcement& announcement) override {
     before_announced();
-    if (!std::exchange(holds_next_announcement, false)) return listener_->on_announced(announcement);
+    if (!std::exchange(delays_next_announcement, false)) return listener_->on_announced(announcement);
     announcements_.push_back(
-        [this, held = announcement, channel = std::string(announcement.channel)]() mutable {
-          held.channel = channel;
-          listener_->on_announced(held);
+        [this, kept = announcement, channel = std::string(announcement.channel)]() mutable {
+          kept.channel = channel;
+          listener_->on_announced(kept);
         });
   }
   void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
               std::function<void(const AppendResult&)> done) override {
     store_.append(channel, std::move(entry), options,
                   [this, done = std::move(done)](const AppendResult& result) {
-                    if (!holds_appends) return done(result);
+                    if (!delays_appends) return done(result);
                     held_.emplace_back([done, result] { done(result); });
                   });
   }
@@ -45,11 +45,11 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
   }
   void add_members(std::string_view channel, std::span<const std::string> users,
                    std::function<void(const MembersResult&)> done) override {
-    store_.add_members(channel, users, held(std::move(done)));
+    store_.add_members(channel, users, when_answered(std::move(done)));
   }
   void remove_members(std::string_view channel, std::span<const std::string> users,
                       std::function<void(const MembersResult&)> done) override {
-    store_.remove_members(channel, users, held(std::move(done)));
+    store_.remove_members(channel, users, when_answered(std::move(done)));
   }
   void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
              std::function<void(const EnterResult&)> done) override {
@@ -72,13 +72,13 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
   bool is_out_of_memory = false;
   bool cannot_enter = false;
   int enters = 0;
-  bool holds_appends = false;            ///< their answers, until answer()
-  bool holds_next_announcement = false;  ///< until announce()
+  bool delays_appends = false;            ///< their answers, until answer()
+  bool delays_next_announcement = false;  ///< until announce()
   std::function<void()> before_inbox = [] {};
   std::function<void()> before_announced = [] {};  ///< it has its offset, and the hub does not know yet
 
  private:
-  std::function<void(const MembersResult&)> held(std::function<void(const MembersResult&)> done) {
+  std::function<void(const MembersResult&)> when_answered(std::function<void(const MembersResult&)> done) {
     return [this, done = std::move(done)](const MembersResult& result) {
       held_.emplace_back([done, result] { done(result); });
     };
@@ -234,7 +234,7 @@ TEST_F(LateAnswersTest, AStoreThatCannotEnterIsAskedAgainLaterAndLater) {
 TEST_F(LateAnswersTest, PublicationsAnnouncedOutOfOrderAreAllEnteredBeforeTheirPublishersHear) {
   add("a", 3);
   store.answer();
-  store.holds_appends = store.holds_next_announcement = true;
+  store.delays_appends = store.delays_next_announcement = true;
   publish("a");
   publish("a");
   publish("a");

@@ -77,7 +77,7 @@ void LateStore::open(std::string_view channel, std::function<void(const OpenResu
         result.error = StoreError::unavailable;
       } else {
         Stream& stream = touch(channel);
-        ++stream.holds;
+        ++stream.opens;
         result.top = {stream.epoch, stream.entries.size()};
         if (stream.roster) result.members = stream.roster->members();
       }
@@ -89,8 +89,8 @@ void LateStore::open(std::string_view channel, std::function<void(const OpenResu
 void LateStore::release(std::string_view channel) {
   const std::lock_guard lock(mutex_);
   Stream& stream = touch(std::string(channel));
-  --stream.holds;
-  EXPECT_GE(stream.holds, 0) << channel << " was released more often than opened";
+  --stream.opens;
+  EXPECT_GE(stream.opens, 0) << channel << " was released more often than opened";
 }
 
 void LateStore::read(std::string_view channel, Offset first, Offset last,
@@ -107,9 +107,9 @@ void LateStore::read(std::string_view channel, Offset first, Offset last,
       if (fails(faults_.read_fails)) {
         result.error = StoreError::unavailable;
       } else if (last > stream.entries.size() || fails(faults_.read_is_not_held)) {
-        result.error = StoreError::not_held;
+        result.error = StoreError::gone;
       } else {
-        if (first <= stream.removed_to) result.error = StoreError::not_held;
+        if (first <= stream.removed_to) result.error = StoreError::gone;
         for (Offset offset = std::max(first, stream.removed_to + 1); offset <= last; ++offset) {
           result.entries.push_back(stream.entries[offset - 1]);
         }
@@ -289,10 +289,10 @@ std::map<std::string, std::uint64_t> LateStore::reads() {
   return reads_;
 }
 
-std::int64_t LateStore::holds() {
+std::int64_t LateStore::open_channels() {
   const std::lock_guard lock(mutex_);
   std::int64_t sum = 0;
-  for (const auto& [channel, stream] : streams_) sum += stream.holds;
+  for (const auto& [channel, stream] : streams_) sum += stream.opens;
   return sum;
 }
 

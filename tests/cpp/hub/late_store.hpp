@@ -76,7 +76,7 @@ class LateStore final : public Store {
   /// How often each range has been read: "channel first last".
   [[nodiscard]] std::map<std::string, std::uint64_t> reads();
   /// Channels that the hub holds open. Never below zero.
-  [[nodiscard]] std::int64_t holds();
+  [[nodiscard]] std::int64_t open_channels();
   [[nodiscard]] std::size_t waiting();
   /// How often a publication stands in the user's inbox, now.
   [[nodiscard]] std::size_t entered(const std::string& user, const std::string& channel, Offset offset);
@@ -90,7 +90,7 @@ class LateStore final : public Store {
     std::vector<EntryRef> entries;  // offset i + 1 at i
     std::vector<FanOutMode> modes;
     Offset removed_to = 0;
-    std::int64_t holds = 0;
+    std::int64_t opens = 0;
     std::shared_ptr<MemoryInboxes::Roster> roster;
   };
   using Event = std::function<void()>;

@@ -14,7 +14,7 @@
 #include <utility>
 #include <vector>
 
-#include "doubles/held_store.hpp"
+#include "doubles/unreliable_store.hpp"
 #include "doubles/seeded_random.hpp"
 #include "doubles/virtual_clock.hpp"
 #include "hub/hub.hpp"
@@ -118,7 +118,7 @@ class World final {
   const WorldOptions options;
   VirtualClock clock{1'000'000};
   SeededRandom random;
-  HeldStore store;
+  UnreliableStore store;
   const ChannelRules rules;
   Hub hub;
   RulesAccess rules_access;

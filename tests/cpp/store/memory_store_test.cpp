@@ -23,7 +23,7 @@ struct MemoryStoreTest : testing::Test, StoreListener {
   void on_announced(const Announcement& announcement) override {
     announced.push_back(std::string(announcement.channel) + ':' + std::to_string(announcement.entry->offset));
     announced_epoch = announcement.epoch;
-    announced_held = announcement.held;
+    announced_handle = announcement.handle;
   }
   AppendResult append(const std::string& channel, const AppendOptions& options = {}) {
     std::optional<AppendResult> answer;
@@ -51,7 +51,7 @@ struct MemoryStoreTest : testing::Test, StoreListener {
   MemoryStore store;
   std::vector<std::string> announced;
   Epoch announced_epoch;
-  HeldChannel* announced_held = nullptr;
+  ChannelHandle* announced_handle = nullptr;
 };
 
 struct ForgetfulStoreTest : MemoryStoreTest {
@@ -64,19 +64,19 @@ struct ForgetfulStoreTest : MemoryStoreTest {
 using Strings = std::vector<std::string>;
 
 TEST_F(MemoryStoreTest, AnAppendToAHeldChannelDoesNotLookForItsName) {
-  HeldChannel held;
-  store.open("a", [&](const OpenResult& result) { held.in_store = result.in_store; });
-  EXPECT_EQ(append("another name", {.held = &held}).position.offset, 1U);
-  EXPECT_EQ(announced_held, &held);
+  ChannelHandle handle;
+  store.open("a", [&](const OpenResult& result) { handle.in_store = result.in_store; });
+  EXPECT_EQ(append("another name", {.handle = &handle}).position.offset, 1U);
+  EXPECT_EQ(announced_handle, &handle);
   EXPECT_EQ(append("a").position.offset, 2U);
-  EXPECT_EQ(announced_held, nullptr);
+  EXPECT_EQ(announced_handle, nullptr);
   EXPECT_EQ(store.channels_known(), 1U);
 }
 
 TEST_F(MemoryStoreTest, AChannelThatIsNotOpenYetIsLookedFor) {
-  HeldChannel held;
-  EXPECT_EQ(append("a", {.held = &held}).position.offset, 1U);
-  EXPECT_EQ(append("b", {.held = &held}).position.offset, 1U);
+  ChannelHandle handle;
+  EXPECT_EQ(append("a", {.handle = &handle}).position.offset, 1U);
+  EXPECT_EQ(append("b", {.handle = &handle}).position.offset, 1U);
 }
 
 TEST_F(MemoryStoreTest, AnAppendIsAnnouncedWithItsOffsetBeforeItIsAnswered) {
@@ -117,7 +117,7 @@ TEST_F(MemoryStoreTest, NothingIsKeptBesideTheHubsLog) {
   append("a");
   std::optional<StoreError> error;
   store.read("a", 1, 1, [&](const ReadResult& result) { error = result.error; });
-  EXPECT_EQ(error, StoreError::not_held);
+  EXPECT_EQ(error, StoreError::gone);
 }
 
 TEST_F(MemoryStoreTest, ADuplicateKeyGetsTheFirstPositionAndIsNotAnnounced) {

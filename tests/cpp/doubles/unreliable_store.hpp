@@ -11,18 +11,18 @@
 
 namespace carillon {
 
-/// The memory store, whose answers (not its announcements) can be held back, or be errors.
-class HeldStore final : public ForwardingStore {
+/// The memory store, whose answers (not its announcements) can wait for answer(), or be errors.
+class UnreliableStore final : public ForwardingStore {
  public:
-  HeldStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits = {})
+  UnreliableStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits = {})
       : ForwardingStore(memory_), memory_(clock, random, limits) {}
 
   bool is_late = false;
   bool is_unavailable = false;
-  /// Gives the answers held back so far.
+  /// Gives the answers that wait.
   void answer() {
     std::vector<std::function<void()>> answers;
-    answers.swap(held_);
+    answers.swap(waiting_);
     for (auto& each : answers) each();
   }
   [[nodiscard]] MemoryStoreState save() {
@@ -38,33 +38,33 @@ class HeldStore final : public ForwardingStore {
       failed.error = StoreError::unavailable;
       return done(failed);
     }
-    memory_.append(channel, std::move(entry), options, held(std::move(done)));
+    memory_.append(channel, std::move(entry), options, when_answered(std::move(done)));
   }
-  /// Held back as a whole: the channel is not open before its answer.
+  /// Waits as a whole: the channel is not open before its answer.
   void open(std::string_view channel, std::function<void(const OpenResult&)> done) override {
     if (is_unavailable) return done({StoreError::unavailable, {}});
     if (!is_late) return memory_.open(channel, std::move(done));
-    held_.push_back([this, name = std::string(channel), done = std::move(done)] {
+    waiting_.push_back([this, name = std::string(channel), done = std::move(done)] {
       is_unavailable ? done({StoreError::unavailable, {}}) : memory_.open(name, done);
     });
   }
   void inbox(std::string_view user, std::size_t limit,
              std::function<void(const InboxResult&)> done) override {
     if (is_unavailable) return done({StoreError::unavailable, {}});
-    memory_.inbox(user, limit, held(std::move(done)));
+    memory_.inbox(user, limit, when_answered(std::move(done)));
   }
 
  private:
   template <typename Result>
-  std::function<void(const Result&)> held(std::function<void(const Result&)> done) {
+  std::function<void(const Result&)> when_answered(std::function<void(const Result&)> done) {
     return [this, done = std::move(done)](const Result& result) {
       if (!is_late) return done(result);
-      held_.push_back([done, result] { done(result); });
+      waiting_.push_back([done, result] { done(result); });
     };
   }
 
   MemoryStore memory_;
-  std::vector<std::function<void()>> held_;
+  std::vector<std::function<void()>> waiting_;
 };
 
 }  // namespace carillon
