@@ -88,7 +88,7 @@ class Gateway {
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::size_t connections() const { return shared_.connections.load(); }
-  /// Connections that are clients now: WebSocket, streams, held polls.
+  /// Connections that are clients now: WebSocket, streams, waiting polls.
   [[nodiscard]] std::size_t clients() const;
   [[nodiscard]] const std::vector<std::unique_ptr<GatewayShard>>& shards() const { return shards_; }
   /// Ends the client's connection at once; false: no such client. Not from a shard's thread.

@@ -105,7 +105,7 @@ template <typename Archive>
 void fields(Archive& archive, WebSocketState& session) {
   archive(session.phase, session.has_native_pings, session.is_ping_due, session.ping_left_ms,
           session.pong_left_ms, session.phase_left_ms, session.user, session.client, session.conn_info_json,
-          session.unfinished, session.pong, session.is_holding, session.held_commands, session.held_input,
+          session.unfinished, session.pong, session.has_queued_input, session.queued_commands, session.queued_input,
           session.subscriptions, session.skipped, session.claimed_user);
 }
 template <typename Archive>

@@ -13,7 +13,7 @@
 namespace carillon {
 
 /// An HTTP connection: reads requests one after another and answers them in order. Streams take the
-/// connection over; polls are held here.
+/// connection over; polls wait here.
 class HttpSession final : public Session {
  public:
   /// `is_over_limit`: one connection too many; its first request is refused.

@@ -89,7 +89,7 @@ class ConnectionLog {
 struct SessionCounters {
   std::atomic<std::uint64_t> websocket{0};           ///< open now
   std::atomic<std::uint64_t> sse{0};                 ///< open now
-  std::atomic<std::uint64_t> polls{0};               ///< held or being answered now
+  std::atomic<std::uint64_t> polls{0};               ///< waiting or being answered now
   std::atomic<std::uint64_t> clogged{0};             ///< whose kernel buffer is full now
   std::atomic<std::uint64_t> requests{0};            ///< HTTP requests read, ever
   std::atomic<std::uint64_t> commands{0};            ///< Centrifuge commands read, ever

@@ -40,9 +40,9 @@ struct WebSocketState {
   std::string conn_info_json;
   std::string unfinished;  ///< what the parser has of the next message
   std::optional<std::string> pong;
-  bool is_holding = false;  ///< input that waits until replies have left
-  std::string held_commands;
-  std::string held_input;
+  bool has_queued_input = false;  ///< input that waits: for replies to leave, for answers, or for its turn
+  std::string queued_commands;
+  std::string queued_input;
   std::vector<Subscription> subscriptions;
   std::vector<Skipped> skipped;
   std::string claimed_user;  ///< until it is known who the client is

@@ -42,18 +42,18 @@ void WebSocketSession::read_frames(std::span<char> bytes) {
 }
 
 void WebSocketSession::on_message(std::string_view message) {
-  if (outlet_.is_clogged && !held_ && must_read_first()) held_ = std::make_unique<UnreadMessages>();
-  if (held_) {
-    held_->add(message);
+  if (outlet_.is_clogged && !queued_ && must_read_first()) queued_ = std::make_unique<QueuedMessages>();
+  if (queued_) {
+    queued_->add(message);
   } else {
     if (read_commands(message, true)) return;
-    held_ = std::make_unique<UnreadMessages>();
-    held_->add(message);
-    held_->is_rest = true;
+    queued_ = std::make_unique<QueuedMessages>();
+    queued_->add(message);
+    queued_->is_begun = true;
     if (is_full()) context_.counters.command_pauses.fetch_add(1, std::memory_order_relaxed);
   }
   // Frames are read on, for the control frames among them.
-  if (held_->bytes > static_cast<std::size_t>(context_.limits.pipelined_bytes)) {
+  if (queued_->bytes > static_cast<std::size_t>(context_.limits.pipelined_bytes)) {
     context_.host.pause_reading(outlet_, true);
   }
 }
@@ -99,56 +99,56 @@ bool WebSocketSession::must_wait() {
 }
 
 void WebSocketSession::on_peer_close(std::uint16_t code) {
-  if (held_ && !waits_for_answers()) {  // what it said before is carried out, unless that may take long
-    held_->close_code = code;
+  if (queued_ && !waits_for_answers()) {  // what it said before is carried out, unless that may take long
+    queued_->close_code = code;
     return;
   }
   if (phase_ != Phase::closing) reply_close(code);
   end_connection();
 }
 
-void WebSocketSession::go_on() {
-  if (!held_) return;
-  std::unique_ptr<UnreadMessages> held = std::move(held_);
-  while (!held->messages.empty() && !must_wait()) {
-    const std::string& message = held->messages.front();
-    std::string_view rest = std::string_view(message).substr(held->read);
-    const bool is_through = read_commands(rest, !held->is_rest);
+void WebSocketSession::read_on() {
+  if (!queued_) return;
+  std::unique_ptr<QueuedMessages> queued = std::move(queued_);
+  while (!queued->messages.empty() && !must_wait()) {
+    const std::string& message = queued->messages.front();
+    std::string_view rest = std::string_view(message).substr(queued->read);
+    const bool is_through = read_commands(rest, !queued->is_begun);
     if (phase_ == Phase::closing || phase_ == Phase::closed) {  // what is left is void, but not a close
-      held->messages.clear();
+      queued->messages.clear();
     } else if (is_through) {
-      held->remove_first();
+      queued->remove_first();
     } else {
-      held->read = message.size() - rest.size();
-      held->is_rest = true;
+      queued->read = message.size() - rest.size();
+      queued->is_begun = true;
     }
   }
-  const std::uint16_t close_code = held->close_code;
-  if (held->messages.empty()) {
+  const std::uint16_t close_code = queued->close_code;
+  if (queued->messages.empty()) {
     context_.host.pause_reading(outlet_, false);
     // A pong may have waited as well.
     if (pong_due_ms_ != kNoDeadline)
       pong_due_ms_ = context_.clock.now_ms() + context_.heartbeat.pong_timeout_ms;
   } else {
-    held_ = std::move(held);
+    queued_ = std::move(queued);
   }
   if (close_code != 0) on_peer_close(close_code);
 }
 
-void WebSocketSession::save_held(WebSocketState& state) const {
-  state.is_holding = true;
+void WebSocketSession::save_queued(WebSocketState& state) const {
+  state.has_queued_input = true;
   const WsOpcode opcode = codec_.is_text() ? WsOpcode::text : WsOpcode::binary;
-  for (const std::string& message : held_->messages) {
-    if (held_->is_rest && &message == &held_->messages.front()) {
-      state.held_commands = message.substr(held_->read);
+  for (const std::string& message : queued_->messages) {
+    if (queued_->is_begun && &message == &queued_->messages.front()) {
+      state.queued_commands = message.substr(queued_->read);
     } else {
-      append_ws_client_frame(state.held_input, opcode, true, 0, message);
+      append_ws_client_frame(state.queued_input, opcode, true, 0, message);
     }
   }
-  if (held_->close_code == 0) return;
-  const std::string code{static_cast<char>(held_->close_code >> 8U), static_cast<char>(held_->close_code)};
-  append_ws_client_frame(state.held_input, WsOpcode::close, true, 0,
-                         held_->close_code == kWsNoCloseCode ? std::string_view() : code);
+  if (queued_->close_code == 0) return;
+  const std::string code{static_cast<char>(queued_->close_code >> 8U), static_cast<char>(queued_->close_code)};
+  append_ws_client_frame(state.queued_input, WsOpcode::close, true, 0,
+                         queued_->close_code == kWsNoCloseCode ? std::string_view() : code);
 }
 
 // ---- lanes
@@ -190,7 +190,7 @@ void WebSocketSession::carry_on() {
     std::string_view rest = *text;
     if (codec_.decode(rest, command, scratch) == DecodeStep::command) carry_out(command, text->size());
   }
-  go_on();
+  read_on();
 }
 
 void WebSocketSession::finish(Lanes::Ticket ticket) {

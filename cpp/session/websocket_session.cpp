@@ -72,12 +72,12 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
     leaving_ += saved.is_leaving ? 1 : 0;
     context_.hub.restore(context_.shard, subscription.cursor, subscription.channel, saved.cursor);
   }
-  if (state.is_holding) {
-    held_ = std::make_unique<UnreadMessages>();
-    held_->add(state.held_commands);
-    held_->is_rest = true;
+  if (state.has_queued_input) {
+    queued_ = std::make_unique<QueuedMessages>();
+    queued_->add(state.queued_commands);
+    queued_->is_begun = true;
   }
-  std::string input = state.unfinished + state.held_input;
+  std::string input = state.unfinished + state.queued_input;
   read_frames(input);
 }
 
@@ -97,8 +97,8 @@ std::optional<SessionState::Kind> WebSocketSession::save_kind() const {
   state.claimed_user = claimed_user();
   if (pong_) state.pong = *pong_;
   if (skipped_) state.skipped = *skipped_;
-  if (held_) save_held(state);
-  (held_ ? state.held_input : state.unfinished) += parser_.unfinished();
+  if (queued_) save_queued(state);
+  (queued_ ? state.queued_input : state.unfinished) += parser_.unfinished();
   for (const auto& subscription : subscriptions_) {
     state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
                                    subscription->cursor.tag() != 0, subscription->has_notices,
@@ -118,7 +118,7 @@ void WebSocketSession::on_outlet_empty() {
   if (pong_) send_pong();
   if (std::exchange(is_ping_due_, false)) send_ping();
   for (const auto& subscription : subscriptions_) context_.shard.resume(subscription->cursor);
-  go_on();
+  read_on();
 }
 
 void WebSocketSession::settle_under_way() {
@@ -210,10 +210,10 @@ void WebSocketSession::disconnect(std::uint16_t code, std::string_view reason) {
   }
   context_.host.reschedule(outlet_);
   lanes_.clear();
-  if (const std::unique_ptr<UnreadMessages> held =
-          std::move(held_)) {  // its commands are void, but a close counts
+  if (const std::unique_ptr<QueuedMessages> queued =
+          std::move(queued_)) {  // its commands are void, but a close counts
     context_.host.pause_reading(outlet_, false);
-    if (held->close_code != 0) on_peer_close(held->close_code);
+    if (queued->close_code != 0) on_peer_close(queued->close_code);
   }
 }
 
@@ -235,7 +235,7 @@ void WebSocketSession::on_deadline(Millis now_ms) {
     disconnect_with(kDisconnectStale);
     return;
   }
-  if (pong_due_ms_ <= now_ms && (outlet_.is_clogged || held_)) {
+  if (pong_due_ms_ <= now_ms && (outlet_.is_clogged || queued_)) {
     // The ping may still wait here, or the pong behind commands that are not read: who is dead takes no byte,
     // and that has a limit of its own.
     pong_due_ms_ = now_ms + context_.heartbeat.pong_timeout_ms;
@@ -255,7 +255,7 @@ void WebSocketSession::on_deadline(Millis now_ms) {
 void WebSocketSession::on_closed() {
   phase_ = Phase::closed;
   lanes_.clear();
-  held_.reset();
+  queued_.reset();
   for (const auto& subscription : subscriptions_) end_subscription(*subscription);
   subscriptions_.clear();
   leaving_ = 0;
@@ -354,7 +354,7 @@ bool WebSocketSession::handle_connect(const Command& command) {
   ask(asked, [this, id = command.id](const Verdict& verdict) {
     if (phase_ != Phase::connecting) return;
     on_identified(id, verdict);
-    go_on();
+    read_on();
   });
   return true;
 }

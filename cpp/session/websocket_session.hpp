@@ -13,7 +13,7 @@
 #include "session/fan_out_requests.hpp"
 #include "session/lanes.hpp"
 #include "session/session.hpp"
-#include "session/unread_messages.hpp"
+#include "session/queued_messages.hpp"
 
 namespace carillon {
 
@@ -32,7 +32,7 @@ class WebSocketSession final : public Session {
   ~WebSocketSession() override;
 
   void on_bytes(std::span<char> bytes) override;
-  void read_on() override { go_on(); }
+  void read_on() override;
   void on_outlet_empty() override;
   [[nodiscard]] Millis deadline() const override;
   void on_deadline(Millis now_ms) override;
@@ -57,18 +57,17 @@ class WebSocketSession final : public Session {
   /// Takes commands off the front. False: the rest of them, if any, waits.
   bool read_commands(std::string_view& commands, bool is_new_message);
   void on_peer_close(std::uint16_t code);
-  void go_on();
   /// Is no further command to be read for now?
   [[nodiscard]] bool must_wait();
   [[nodiscard]] bool waits_for_answers() const;
   /// Is as much under way as may be?
   [[nodiscard]] bool is_full() const;
-  void save_held(WebSocketState& state) const;
+  void save_queued(WebSocketState& state) const;
 
   /// Carries the command out now, or lets it wait in its lane. False: the connection ends.
   bool accept(const Command& command, std::string_view text);
   bool carry_out(const Command& command, std::size_t bytes);
-  /// What waits in the lanes, as far as it can be carried out, then what waits unread.
+  /// What waits in the lanes, as far as it can be carried out, then what is queued.
   void carry_on();
   void finish(Lanes::Ticket ticket);
   /// Leads an answer, from any thread and whenever it comes, back to the command: `then(session, answer…)`,
@@ -152,7 +151,7 @@ class WebSocketSession final : public Session {
   std::string info_json_;
   std::unique_ptr<std::string> claimed_user_;  // until it is known who the client is
   std::unique_ptr<std::string> pong_;          // payload of the newest ping that is to be answered
-  std::unique_ptr<UnreadMessages> held_;       // messages that wait unread
+  std::unique_ptr<QueuedMessages> queued_;       // messages whose commands are still to be read
   std::unique_ptr<Skipped> skipped_;  // channels that it was taken to the top of, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
   std::uint32_t leaving_ = 0;  // of the subscriptions: also those that were cancelled

@@ -267,7 +267,7 @@ def connect(
         open_timeout: Seconds to wait for a connection, the start of a subscription, or the answer to a
             command.
         idle_timeout: Seconds of silence after which an event stream counts as dead.
-        poll_timeout: Seconds that the server holds a poll.
+        poll_timeout: Seconds that a poll waits for something new.
         queue_size: Items queued per subscription; a slower reader is brought up from the log later.
 
     Raises:

@@ -13,8 +13,8 @@ _INTERVAL_S = 1.0
 
 
 @dataclass
-class _Held:
-    """The newest of the records that were held back, and how many there were."""
+class _Repeated:
+    """The newest of the records that were repeated, and how many there were."""
 
     level: int = 0
     message: str = ""
@@ -33,7 +33,7 @@ class RepeatedLog:
 
     def __init__(self, logger: logging.Logger) -> None:
         self._logger = logger
-        self._held: dict[str, _Held] = {}
+        self._repeated: dict[str, _Repeated] = {}
 
     def write(self, kind: str, level: int, message: str, error: BaseException | None = None) -> None:
         """Logs a record, now or with the next one of its kind.
@@ -44,30 +44,30 @@ class RepeatedLog:
             message: The text.
             error: Its traceback is logged too.
         """
-        held = self._held.get(kind)
-        if held is None:
+        repeated = self._repeated.get(kind)
+        if repeated is None:
             self._logger.log(level, "%s", message, exc_info=error)
             self._hold(kind)
         else:
-            self._held[kind] = _Held(level, message, error, held.count + 1)
+            self._repeated[kind] = _Repeated(level, message, error, repeated.count + 1)
 
     def flush(self) -> None:
-        """Logs what was held back."""
-        held, self._held = self._held, {}
-        for each in held.values():
-            self._write_held(each)
+        """Logs what was repeated."""
+        repeated, self._repeated = self._repeated, {}
+        for each in repeated.values():
+            self._write_repeated(each)
 
     def _hold(self, kind: str) -> None:
-        self._held[kind] = _Held()
+        self._repeated[kind] = _Repeated()
         asyncio.get_running_loop().call_later(_INTERVAL_S, self._release, kind)
 
     def _release(self, kind: str) -> None:
-        held = self._held.pop(kind, None)
-        if held is not None and held.count:
-            self._write_held(held)
+        repeated = self._repeated.pop(kind, None)
+        if repeated is not None and repeated.count:
+            self._write_repeated(repeated)
             self._hold(kind)
 
-    def _write_held(self, held: _Held) -> None:
-        if held.count:
-            message = f"{held.message} ({held.count:,} times since the last such record)"
-            self._logger.log(held.level, "%s", message, exc_info=held.error)
+    def _write_repeated(self, repeated: _Repeated) -> None:
+        if repeated.count:
+            message = f"{repeated.message} ({repeated.count:,} times since the last such record)"
+            self._logger.log(repeated.level, "%s", message, exc_info=repeated.error)

@@ -85,7 +85,7 @@ async def test_a_silent_stream_counts_as_dead_after_the_idle_timeout(carillon_se
             await asyncio.to_thread(wait_until, lambda: proxy.accepted > 1)
 
 
-async def test_a_poll_is_held_no_longer_than_told(carillon_server: Server) -> None:
+async def test_a_poll_waits_no_longer_than_told(carillon_server: Server) -> None:
     async with (
         carillon.connect(carillon_server.url, transport="poll", poll_timeout=0.1) as client,
         client.subscribe("c"),

@@ -388,7 +388,7 @@ def test_a_hook_that_fails_denies_nothing_is_logged_and_stops_nothing(
         reply = client.command(subscribe={"channel": channel})
         assert (error_of(reply)[0], reply["error"]["temporary"]) == (ASK_AGAIN, True)
     assert "subscribe" in client.command(subscribe={"channel": "a"})
-    server.stop()  # what was held back of the log is written
+    server.stop()  # what was repeated in the log is written
     failed = [record for record in caplog.records if record.name == "carillon.server"]
     assert [(record.levelname, record.exc_info[0]) for record in failed if record.exc_info] == [
         ("ERROR", KeyError),

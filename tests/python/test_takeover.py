@@ -436,8 +436,8 @@ def test_a_new_process_that_cannot_start_leaves_the_old_one_alone(
     launch: Callable[..., Process], tmp_path: Path
 ) -> None:
     server = launch()
-    held = [httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) for _ in range(40)]
-    for client in held:
+    waiting = [httpx.Client(base_url=f"http://127.0.0.1:{server.port}", trust_env=False) for _ in range(40)]
+    for client in waiting:
         assert client.get("/health").status_code == 200
     assert run_takeover(tmp_path, server.port, "--host", "localhost")[0] == 1  # the socket moves as it is
     wait_until(lambda: any("gave up or died" in line for line in server.log))
@@ -449,10 +449,10 @@ def test_a_new_process_that_cannot_start_leaves_the_old_one_alone(
     code, text = run_takeover(tmp_path, server.port, preexec_fn=few_descriptors)
     assert code == 1
     assert "ulimit -n" in text, text
-    for client in held:
+    for client in waiting:
         assert client.get("/health").status_code == 200
     assert server.child.poll() is None
-    for client in held:
+    for client in waiting:
         client.close()
 
 

@@ -14,7 +14,7 @@ from .reconnect import Unreadable
 
 
 class PollSource(HttpSource):
-    """Polls in a row. The first is not held: it asks where we are, and delivery has begun when it returns."""
+    """Polls in a row. The first does not wait: it asks where we are, and delivery has begun when it returns."""
 
     _content_type = "application/json"
     _token: str | None = None
@@ -24,24 +24,24 @@ class PollSource(HttpSource):
         clock = asyncio.get_running_loop().time
         while True:
             await self._has_room()
-            held_s = self._settings.poll_timeout if self._has_begun else 0.0
+            wait_s = self._settings.poll_timeout if self._has_begun else 0.0
             began = clock()
-            response = await self._poll(held_s)
+            response = await self._poll(wait_s)
             try:
                 has_news = await self._on_answer(response.text)
             except (ValueError, KeyError, TypeError) as error:
                 raise Unreadable(f"the answer to a poll cannot be read: {error!r}") from error
-            if not has_news and clock() - began < held_s / 2:
-                return  # it does not hold polls: asking again at once would be a storm
+            if not has_news and clock() - began < wait_s / 2:
+                return  # its polls do not wait: asking again at once would be a storm
 
-    async def _poll(self, held_s: float) -> httpx.Response:
+    async def _poll(self, wait_s: float) -> httpx.Response:
         since = self._token or (str(self.feed.received) if self.feed.received else None)
-        query = {"channel": self.feed.channel, "timeout": f"{held_s:g}"}
+        query = {"channel": self.feed.channel, "timeout": f"{wait_s:g}"}
         if since is not None:
             query["since"] = since
         response = await self._http.get(
             self._settings.url("/poll", **query),
-            timeout=httpx.Timeout(self._settings.open_timeout, read=held_s + self._settings.open_timeout),
+            timeout=httpx.Timeout(self._settings.open_timeout, read=wait_s + self._settings.open_timeout),
         )
         await self._check(response)
         return response

@@ -29,7 +29,7 @@ class Settings:
         max_delay: Last limit of the reconnect delay, seconds.
         open_timeout: Seconds for a handshake or the answer to a command.
         idle_timeout: Seconds of silence after which an event stream counts as dead.
-        poll_timeout: Seconds that one poll is held.
+        poll_timeout: Seconds that one poll waits for something new.
         capacity: Items queued per subscription.
     """
 

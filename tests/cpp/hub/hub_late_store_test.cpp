@@ -150,7 +150,7 @@ TEST_F(LateHubTest, AHoleThatTheStoreCannotFillIsToldAsAGap) {
   store.set_faults({.announcement_is_lost = 100});
   publish("1");
   settle();
-  store.set_faults({.read_is_not_held = 100});
+  store.set_faults({.range_is_gone = 100});
   publish("2");
   settle();
   ASSERT_EQ(reader.gaps.size(), 1U);
@@ -234,7 +234,7 @@ TEST_F(LateHubTest, AResumeFromFurtherBackDoesNotMakeDoWithTheReadOfAnother) {
 
 TEST_F(LateHubTest, AResumeThatTheStoreCannotServeIsToldAndOneThatItCannotAnswerFails) {
   fill_store(20);
-  store.set_faults({.read_is_not_held = 100});
+  store.set_faults({.range_is_gone = 100});
   PlainReader reader(shard);
   auto answer = subscribe(reader, Since{epoch, false, 5});
   ASSERT_TRUE(answer);

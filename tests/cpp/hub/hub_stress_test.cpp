@@ -277,7 +277,7 @@ TEST(HubStress, TheSameOverALateStoreWithAThreadOfItsOwn) {
   LateStore store(random, {.append_fails = 1,
                            .open_fails = 5,
                            .read_fails = 5,
-                           .read_is_not_held = 5,
+                           .range_is_gone = 5,
                            .announcement_is_lost = 2,
                            .announcement_repeats = 2});
   std::atomic<bool> is_over{false};

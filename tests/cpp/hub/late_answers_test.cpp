@@ -37,7 +37,7 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
     store_.append(channel, std::move(entry), options,
                   [this, done = std::move(done)](const AppendResult& result) {
                     if (!delays_appends) return done(result);
-                    held_.emplace_back([done, result] { done(result); });
+                    waiting_.emplace_back([done, result] { done(result); });
                   });
   }
   void announce() {
@@ -66,7 +66,7 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
 
   /// The newest answer first: as when two threads have asked.
   void answer() {
-    for (; !held_.empty(); held_.pop_back()) held_.back()();
+    for (; !waiting_.empty(); waiting_.pop_back()) waiting_.back()();
   }
 
   bool is_out_of_memory = false;
@@ -80,13 +80,13 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
  private:
   std::function<void(const MembersResult&)> when_answered(std::function<void(const MembersResult&)> done) {
     return [this, done = std::move(done)](const MembersResult& result) {
-      held_.emplace_back([done, result] { done(result); });
+      waiting_.emplace_back([done, result] { done(result); });
     };
   }
 
   Store& store_;
   StoreListener* listener_ = nullptr;
-  std::deque<std::function<void()>> held_;
+  std::deque<std::function<void()>> waiting_;
   std::deque<std::function<void()>> announcements_;
 };
 

@@ -106,7 +106,7 @@ void LateStore::read(std::string_view channel, Offset first, Offset last,
       result.epoch = stream.epoch;
       if (fails(faults_.read_fails)) {
         result.error = StoreError::unavailable;
-      } else if (last > stream.entries.size() || fails(faults_.read_is_not_held)) {
+      } else if (last > stream.entries.size() || fails(faults_.range_is_gone)) {
         result.error = StoreError::gone;
       } else {
         if (first <= stream.removed_to) result.error = StoreError::gone;

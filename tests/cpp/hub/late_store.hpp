@@ -21,7 +21,7 @@ struct StoreFaults {
   std::uint64_t append_fails = 0;  ///< unavailable; half of them have taken place all the same
   std::uint64_t open_fails = 0;
   std::uint64_t read_fails = 0;
-  std::uint64_t read_is_not_held = 0;
+  std::uint64_t range_is_gone = 0;
   std::uint64_t announcement_is_lost = 0;  ///< of a stored entry: the hub finds the hole at the next one
   std::uint64_t announcement_repeats = 0;
   std::uint64_t enter_fails = 0;

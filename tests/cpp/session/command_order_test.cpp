@@ -417,7 +417,7 @@ TEST(CommandsUnderWay, ACloseDoesNotWaitForAnswersButForWhatCanBeRead) {
   client.send(publish_text(500, "c", 300));
   client.send_frame(8, "\x03\xe8");
   world.run();
-  EXPECT_LT(world.hub.published(), 300U) << "held: the replies wait for their reader";
+  EXPECT_LT(world.hub.published(), 300U) << "queued: the replies wait for their reader";
   EXPECT_FALSE(client.is_ended);
   client.kernel().room = Kernel::kAll;
   world.run();

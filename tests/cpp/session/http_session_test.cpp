@@ -318,7 +318,7 @@ TEST(Handshakes, AreOverWhenTheClientIsLetInOrRefused) {
   EXPECT_TRUE(later.connection->is_handshaking);
   HttpClient poll(world);
   poll.request("GET", "/poll?channel=a");
-  EXPECT_FALSE(poll.connection->is_handshaking) << "held";
+  EXPECT_FALSE(poll.connection->is_handshaking) << "it waits";
   SseClient stream(world);
   stream.open("channel=a");
   EXPECT_FALSE(stream.connection->is_handshaking);

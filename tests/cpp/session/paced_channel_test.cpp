@@ -98,7 +98,7 @@ TEST_P(PacedChannel, APollOfTwoChannelsIsAnsweredAtOnce) {
   expect_live(4);
 }
 
-TEST_P(PacedChannel, APollThatHasEverythingIsHeldUntilTheNextSweepWithNews) {
+TEST_P(PacedChannel, APollThatHasEverythingWaitsUntilTheNextSweepWithNews) {
   HttpClient client(world);
   client.request("GET", "/poll?channel=a&timeout=60&since=" + epoch + ":4");
   world.run();

@@ -12,7 +12,7 @@ Json body_of(const HttpClient& client) {
   return Json::parse(client.responses.back().body);
 }
 
-TEST(Poll, IsHeldUntilSomethingIsNew) {
+TEST(Poll, WaitsUntilSomethingIsNew) {
   World world;
   HttpClient client(world);
   client.request("GET", "/poll?channel=a");
@@ -44,7 +44,7 @@ TEST(Poll, BringsAtOnceWhatIsNewerThanSince) {
             Json::array({Json({{"channel", "a"}, {"recovered", true}, {"epoch", epoch}, {"offset", 2}})}));
   client.request("GET", "/poll?channel=a&since=" + epoch + ":5");
   world.run();
-  EXPECT_EQ(client.responses.size(), 1U) << "nothing is newer: held";
+  EXPECT_EQ(client.responses.size(), 1U) << "nothing is newer: it waits";
 }
 
 TEST(Poll, ATimeoutIsAnEmptyListWithAPosition) {
@@ -176,7 +176,7 @@ TEST(Poll, AnAnswerThatIsCutIsReturned) {
   EXPECT_EQ(world.lanes[0]->counters.polls.load(), 0U);
 }
 
-TEST(Poll, AHeldOneEndsWithItsClient) {
+TEST(Poll, AWaitingOneEndsWithItsClient) {
   World world;
   HttpClient client(world);
   client.request("GET", "/poll?channel=a");

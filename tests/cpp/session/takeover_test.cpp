@@ -173,7 +173,7 @@ TEST(Takeover, ACommentComesWhenItIsDue) {
   EXPECT_TRUE(client.blocks.back().is_comment);
 }
 
-TEST(Takeover, AHeldPollIsAnsweredByANewPublicationOrItsTimeout) {
+TEST(Takeover, AWaitingPollIsAnsweredByANewPublicationOrItsTimeout) {
   for (const bool is_news : {true, false}) {
     World world;
     const std::string epoch(world.publish("a", "1").epoch.text());
@@ -226,7 +226,7 @@ TEST(Takeover, APartOfARequestIsCompletedByTheRest) {
   }
 }
 
-TEST(Takeover, ARequestBehindAHeldPollIsAnsweredAfterIt) {
+TEST(Takeover, ARequestBehindAWaitingPollIsAnsweredAfterIt) {
   World world;
   HttpClient client(world);
   client.request("GET", "/poll?channel=a");

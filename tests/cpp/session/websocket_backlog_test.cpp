@@ -77,7 +77,7 @@ TEST(WebSocketBacklog, ItHoldsAlsoInsideOneTurnWhereTheKernelTakesAll) {
   EXPECT_EQ(client.replies.size(), 301U);
 }
 
-TEST(WebSocketBacklog, ADisconnectWhileCommandsAreHeldLetsTheClosingHandshakeThrough) {
+TEST(WebSocketBacklog, ADisconnectWhileCommandsAreQueuedLetsTheClosingHandshakeThrough) {
   WorldOptions options;
   options.limits.backlog_bytes = 1'024;
   options.limits.pipelined_bytes = 256;

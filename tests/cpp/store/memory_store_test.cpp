@@ -63,7 +63,7 @@ struct ForgetfulStoreTest : MemoryStoreTest {
 };
 using Strings = std::vector<std::string>;
 
-TEST_F(MemoryStoreTest, AnAppendToAHeldChannelDoesNotLookForItsName) {
+TEST_F(MemoryStoreTest, AnAppendToAnOpenChannelDoesNotLookForItsName) {
   ChannelHandle handle;
   store.open("a", [&](const OpenResult& result) { handle.in_store = result.in_store; });
   EXPECT_EQ(append("another name", {.handle = &handle}).position.offset, 1U);

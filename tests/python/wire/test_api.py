@@ -211,7 +211,7 @@ async def test_health_says_that_it_drains(server: Server) -> None:
     async with open_tcp(server) as tcp:
         await tcp.get("/health")
         assert (await tcp.read_response())[0] == 200
-        # A poll holds the connection's answer back; the request behind it is read while the server drains.
+        # A poll waits with the connection's answer; the request behind it is read while the server drains.
         await tcp.get("/poll?channel=c&timeout=50")
         await until(lambda: server.stats()["polls"] == 1)
         draining = asyncio.create_task(asyncio.to_thread(server.drain, 5.0))

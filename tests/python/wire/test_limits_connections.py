@@ -94,7 +94,7 @@ async def test_keepalive_timeout_ms(serve: Callable[..., Server]) -> None:
         assert await tcp.read_to_end() == b""
         assert time.monotonic() - started >= 0.1
         tcp.cut()
-    async with open_http(server) as client:  # a held poll is not idle
+    async with open_http(server) as client:  # a waiting poll is not idle
         answer = await poll(client, "c", timeout=0.6)
         assert answer["publications"] == []
 

@@ -39,15 +39,15 @@ async def test_an_answer_byte_for_byte(server: Server) -> None:
     await assert_delivered(server, "c", 2)
 
 
-async def test_it_is_answered_at_once_or_held(server: Server) -> None:
+async def test_it_is_answered_at_once_or_waits(server: Server) -> None:
     first = server.publish("c", 1)
     async with open_http(server) as client:
-        held = asyncio.create_task(poll(client, "c", since=str(first), timeout=10))
+        waiting = asyncio.create_task(poll(client, "c", since=str(first), timeout=10))
         await until(lambda: server.channels().get("c") == 1)
         assert server.stats()["polls"] == 1
-        assert not held.done()
+        assert not waiting.done()
         server.publish("c", 2)
-        answer = await held
+        answer = await waiting
         assert [each["data"] for each in answer["publications"]] == [2]
         assert answer["since"] == f"{first.epoch}:2"
         at_once = await poll(client, "c", since=str(first), timeout=10)
@@ -90,10 +90,10 @@ async def test_several_channels(serve: Callable[..., Server]) -> None:
         assert sorted(each["data"] for each in answer["publications"]) == [2, 3]
         assert answer["since"] == f"{a.epoch}:2,{b.epoch}:1,-"
         assert {each["channel"]: each["recovered"] for each in answer["status"] if each["epoch"]}["a"] is True
-        held = asyncio.create_task(poll(client, "a", "b", "live", since=answer["since"], timeout=5))
+        waiting = asyncio.create_task(poll(client, "a", "b", "live", since=answer["since"], timeout=5))
         await until(lambda: server.channels().get("live") == 1)
         server.publish("live", 4)
-        last = await held
+        last = await waiting
         assert [each["data"] for each in last["publications"]] == [4]
         assert last["since"] == answer["since"]
 
@@ -193,7 +193,7 @@ async def test_pipelined_requests_are_answered_in_order(server: Server) -> None:
 
 @pytest.mark.parametrize("leaves", ["with a reset", "with an end"])
 @pytest.mark.parametrize("ahead", [0, 1, 100], ids=["", "pipelined", "more than is read ahead"])
-async def test_a_client_that_leaves_while_it_is_held_is_noticed(
+async def test_a_client_that_leaves_while_it_waits_is_noticed(
     serve: Callable[..., Server], leaves: str, ahead: int
 ) -> None:
     server = serve(limits={"pipelined_bytes": 1024})
@@ -224,29 +224,29 @@ def many_descriptors() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("many_descriptors")
-async def test_a_thousand_held_polls(serve: Callable[..., Server]) -> None:
+async def test_a_thousand_waiting_polls(serve: Callable[..., Server]) -> None:
     server = serve()
     async with AsyncExitStack() as stack:
-        held = []
+        waiting = []
         for _ in range(1000):
             tcp = await stack.enter_async_context(open_tcp(server))
             await tcp.get("/poll?channel=c&timeout=50")
-            held.append(tcp)
+            waiting.append(tcp)
         await until(lambda: server.channels().get("c") == 1000)
         assert server.stats()["polls"] == 1000
         position = server.publish("c", "bell")
-        answers = {(await tcp.read_response())[2] for tcp in held}
+        answers = {(await tcp.read_response())[2] for tcp in waiting}
         assert len(answers) == 1
         assert json.loads(answers.pop())["since"] == str(position)
         await until(lambda: server.stats()["polls"] == 0)
         await assert_delivered(server, "c", 1000)
-        for tcp in held:
+        for tcp in waiting:
             await tcp.get(f"/poll?channel=c&timeout=50&since={position}")
         await until(lambda: server.stats()["polls"] == 1000)
     await until(lambda: server.stats()["polls"] == 0 and server.stats()["connections"] == 0)
 
 
-async def test_drain_answers_held_polls(server: Server) -> None:
+async def test_drain_answers_waiting_polls(server: Server) -> None:
     position = server.publish("c", 1)
     async with open_tcp(server) as tcp:
         await tcp.get("/poll?channel=c&timeout=50")

@@ -8,12 +8,12 @@
 
 namespace carillon {
 
-/// Messages of a client that have come and wait unread, in order of arrival.
-struct UnreadMessages {
+/// Messages of a client whose commands have still to be read, in order of arrival.
+struct QueuedMessages {
   std::deque<std::string> messages;
   std::size_t bytes = 0;         ///< of all, and what it costs to keep them
   std::size_t read = 0;          ///< bytes of the first that have been read
-  bool is_rest = false;          ///< the first is what is left of a message
+  bool is_begun = false;          ///< the first has been read in part, and only its end is here
   std::uint16_t close_code = 0;  ///< the client has closed the connection behind them; 0: it has not
 
   void add(std::string_view message) {
@@ -24,7 +24,7 @@ struct UnreadMessages {
     bytes -= size_of(messages.front());
     messages.pop_front();
     read = 0;
-    is_rest = false;
+    is_begun = false;
   }
 
  private:
