@@ -108,7 +108,7 @@ Report Worker::run() {
   if (settings_.worker == 0) report_.server_connected = server_.memory();
   if (!has_failed()) {
     if (settings_.is_idle) {
-      hold();
+      stay_idle();
     } else if (is_publishing()) {
       measure();
     } else {
@@ -506,7 +506,7 @@ void Worker::follow() {
 }
 
 /// Idle connections cost something, too: their heartbeats.
-void Worker::hold() {
+void Worker::stay_idle() {
   const CpuTime cpu_before = server_.cpu();
   const std::uint64_t start_ns = clock_ns();
   const std::uint64_t end_ns = start_ns + to_ns(settings_.seconds);

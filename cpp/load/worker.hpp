@@ -69,7 +69,7 @@ class Worker final : private LineEvents {
   [[nodiscard]] bool is_in_window() const;
   void retire_completed();
   void follow();
-  void hold();
+  void stay_idle();
   void finish();
   void note_ping_gap(Line& line);
 
