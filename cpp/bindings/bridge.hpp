@@ -29,7 +29,7 @@ struct BridgeItem {
 /// while something waits. No shard ever takes the GIL. push(), room() and when_room() from any thread; take()
 /// from the loop's.
 ///
-/// Connects, other questions and everything else have a lane each. Questions are bounded where they come from
+/// Connects, other questions and everything else have a queue each. Questions are bounded where they come from
 /// (limits.hooks_at_once).
 class Bridge final : public ReaderQueue, public HookQueue, public LogQueue {
  public:
@@ -39,7 +39,7 @@ class Bridge final : public ReaderQueue, public HookQueue, public LogQueue {
   Bridge& operator=(const Bridge&) = delete;
 
   [[nodiscard]] int descriptor() const { return event_; }
-  /// Up to `items_max` items, oldest first in each lane: connects, of which there are half at most, then
+  /// Up to `items_max` items, oldest first in each queue: connects, of which there are half at most, then
   /// other questions, a sixteenth at most (each is code of the application that a later connect waits for),
   /// then the rest. The eventfd is reset once nothing is left.
   std::vector<BridgeItem> take(std::size_t items_max);

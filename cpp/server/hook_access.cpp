@@ -19,11 +19,11 @@ std::optional<Verdict> HookAccess::answer(const Question& question) const {
   return rules_.answer(question);
 }
 
-bool HookAccess::has_room(const Lane& lane, std::size_t bytes) const {
-  const std::size_t questions = lane.waiting.size() + lane.asked.size();
+bool HookAccess::has_room(const Queue& queue, std::size_t bytes) const {
+  const std::size_t questions = queue.waiting.size() + queue.asked.size();
   if (questions == 0) return true;  // else one that is larger than the limit would never be asked
   return questions < static_cast<std::size_t>(limits_.hook_questions) &&
-         lane.bytes + bytes <= static_cast<std::size_t>(limits_.hook_question_bytes);
+         queue.bytes + bytes <= static_cast<std::size_t>(limits_.hook_question_bytes);
 }
 
 void HookAccess::ask(const Question& question, Then then) {
@@ -46,14 +46,14 @@ void HookAccess::ask(const Question& question, Then then) {
   bool is_refused = false;
   {
     const std::lock_guard lock(mutex_);
-    Lane& lane = lane_of(question.operation);
-    is_refused = !has_room(lane, open.bytes);
+    Queue& queue = queue_of(question.operation);
+    is_refused = !has_room(queue, open.bytes);
     if (!is_refused) {
       asked.id = next_++;
       open.due_ms = clock_.now_ms() + hooks_.at(static_cast<std::size_t>(question.operation)).deadline_ms;
-      lane.bytes += open.bytes;
-      lane.waiting.emplace_hint(lane.waiting.end(), asked.id, std::move(open));
-      hand_over(lane, unasked);
+      queue.bytes += open.bytes;
+      queue.waiting.emplace_hint(queue.waiting.end(), asked.id, std::move(open));
+      hand_over(queue, unasked);
     }
   }
   if (is_refused) {
@@ -63,14 +63,14 @@ void HookAccess::ask(const Question& question, Then then) {
   end_undecided(unasked, "nobody is there to decide");
 }
 
-void HookAccess::hand_over(Lane& lane, std::vector<Then>& unasked) {
-  while (!lane.waiting.empty() && lane.asked.size() < static_cast<std::size_t>(limits_.hooks_at_once)) {
-    auto node = lane.waiting.extract(lane.waiting.begin());
+void HookAccess::hand_over(Queue& queue, std::vector<Then>& unasked) {
+  while (!queue.waiting.empty() && queue.asked.size() < static_cast<std::size_t>(limits_.hooks_at_once)) {
+    auto node = queue.waiting.extract(queue.waiting.begin());
     Open& open = node.mapped();
-    if (queue_ && queue_->push(std::move(open.question))) {
-      lane.asked.insert(lane.asked.end(), std::move(node));
+    if (application_ && application_->push(std::move(open.question))) {
+      queue.asked.insert(queue.asked.end(), std::move(node));
     } else {
-      lane.bytes -= open.bytes;
+      queue.bytes -= open.bytes;
       unasked.push_back(std::move(open.then));
     }
   }
@@ -81,13 +81,13 @@ bool HookAccess::resolve(std::uint64_t question, Verdict verdict) {
   std::vector<Then> unasked;
   {
     const std::lock_guard lock(mutex_);
-    for (Lane& lane : lanes_) {
-      const auto found = lane.asked.find(question);
-      if (found == lane.asked.end()) continue;
+    for (Queue& queue : queues_) {
+      const auto found = queue.asked.find(question);
+      if (found == queue.asked.end()) continue;
       then = std::move(found->second.then);
-      lane.bytes -= found->second.bytes;
-      lane.asked.erase(found);
-      hand_over(lane, unasked);
+      queue.bytes -= found->second.bytes;
+      queue.asked.erase(found);
+      hand_over(queue, unasked);
       break;
     }
   }
@@ -103,18 +103,18 @@ void HookAccess::expire() {
   {
     const std::lock_guard lock(mutex_);
     const Millis now = clock_.now_ms();
-    for (Lane& lane : lanes_) {
-      for (auto it = lane.waiting.begin(); it != lane.waiting.end();) {
+    for (Queue& queue : queues_) {
+      for (auto it = queue.waiting.begin(); it != queue.waiting.end();) {
         Open& open = it->second;
         if (open.due_ms > now) {
           ++it;
           continue;
         }
-        lane.bytes -= open.bytes;
+        queue.bytes -= open.bytes;
         late.push_back(std::move(open.then));
-        it = lane.waiting.erase(it);
+        it = queue.waiting.erase(it);
       }
-      for (auto& [id, open] : lane.asked) {  // they keep their place: the application still has them
+      for (auto& [id, open] : queue.asked) {  // they keep their place: the application still has them
         if (open.due_ms <= now && open.then) late.push_back(std::exchange(open.then, nullptr));
       }
     }
@@ -128,15 +128,15 @@ void HookAccess::end_undecided(const std::vector<Then>& questions, const char* r
 }
 
 void HookAccess::clear() {
-  std::array<Lane, 2> forgotten;  // destroyed without the lock: a continuation may own anything
+  std::array<Queue, 2> forgotten;  // destroyed without the lock: a continuation may own anything
   const std::lock_guard lock(mutex_);
-  lanes_.swap(forgotten);
+  queues_.swap(forgotten);
 }
 
 std::size_t HookAccess::open() const {
   const std::lock_guard lock(mutex_);
   std::size_t questions = 0;
-  for (const Lane& lane : lanes_) questions += lane.waiting.size() + lane.asked.size();
+  for (const Queue& queue : queues_) questions += queue.waiting.size() + queue.asked.size();
   return questions;
 }
 

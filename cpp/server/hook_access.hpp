@@ -46,9 +46,9 @@ class HookQueue {
 /// Access with the application's hooks: where a pattern matches, the hook decides, everywhere else the rules.
 /// Only an answer denies: a question that nobody answers in time stays undecided.
 ///
-/// Connects have a lane of their own, so that no number of other questions keeps newcomers out. The
-/// application has at most `hooks_at_once` questions of a lane at a time. Further ones wait here, where their
-/// deadline ends them before a hook runs in vain. A lane holds at most `hook_questions` questions and
+/// Connects have a queue of their own, so that no number of other questions keeps newcomers out. The
+/// application has at most `hooks_at_once` questions of a queue at a time. Further ones wait here, where their
+/// deadline ends them before a hook runs in vain. A queue holds at most `hook_questions` questions and
 /// `hook_question_bytes`.
 ///
 /// Hooks are set before the server starts; the rest is thread-safe.
@@ -57,7 +57,7 @@ class HookAccess final : public Access {
   HookAccess(Access& rules, const Clock& clock, const Limits& limits)
       : rules_(rules), clock_(clock), limits_(limits) {}
 
-  void set_queue(std::shared_ptr<HookQueue> queue) { queue_ = std::move(queue); }
+  void set_queue(std::shared_ptr<HookQueue> queue) { application_ = std::move(queue); }
   /// Connect, subscribe or publish on channels that match one of `patterns` (connect: every client).
   void set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms);
 
@@ -91,27 +91,27 @@ class HookAccess final : public Access {
     Millis due_ms = 0;
     std::size_t bytes = 0;
   };
-  struct Lane {
+  struct Queue {
     std::map<std::uint64_t, Open> waiting;  // by id: the oldest first
     std::map<std::uint64_t, Open> asked;    // the application has them
     std::size_t bytes = 0;                  // of both
   };
   static constexpr std::size_t kOperations = 5;
 
-  [[nodiscard]] Lane& lane_of(Operation operation) { return lanes_[operation == Operation::connect ? 0 : 1]; }
-  [[nodiscard]] bool has_room(const Lane& lane, std::size_t bytes) const;
+  [[nodiscard]] Queue& queue_of(Operation operation) { return queues_[operation == Operation::connect ? 0 : 1]; }
+  [[nodiscard]] bool has_room(const Queue& queue, std::size_t bytes) const;
   void end_undecided(const std::vector<Then>& questions, const char* reason);
   /// Gives the application as many as it may have. Those that it cannot take are added to `unasked`.
-  void hand_over(Lane& lane, std::vector<Then>& unasked);
+  void hand_over(Queue& queue, std::vector<Then>& unasked);
 
   Access& rules_;
   const Clock& clock_;
   const Limits& limits_;
-  std::shared_ptr<HookQueue> queue_;
+  std::shared_ptr<HookQueue> application_;
   std::array<Hook, kOperations> hooks_;
   mutable std::mutex mutex_;
   std::uint64_t next_ = 1;
-  std::array<Lane, 2> lanes_;  // connects, everything else
+  std::array<Queue, 2> queues_;  // connects, everything else
   std::atomic<std::uint64_t> undecided_{0};
   std::atomic<std::uint64_t> refused_{0};
 };

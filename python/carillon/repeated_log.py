@@ -47,7 +47,7 @@ class RepeatedLog:
         repeated = self._repeated.get(kind)
         if repeated is None:
             self._logger.log(level, "%s", message, exc_info=error)
-            self._hold(kind)
+            self._begin(kind)
         else:
             self._repeated[kind] = _Repeated(level, message, error, repeated.count + 1)
 
@@ -57,15 +57,15 @@ class RepeatedLog:
         for each in repeated.values():
             self._write_repeated(each)
 
-    def _hold(self, kind: str) -> None:
+    def _begin(self, kind: str) -> None:
         self._repeated[kind] = _Repeated()
-        asyncio.get_running_loop().call_later(_INTERVAL_S, self._release, kind)
+        asyncio.get_running_loop().call_later(_INTERVAL_S, self._end, kind)
 
-    def _release(self, kind: str) -> None:
+    def _end(self, kind: str) -> None:
         repeated = self._repeated.pop(kind, None)
         if repeated is not None and repeated.count:
             self._write_repeated(repeated)
-            self._hold(kind)
+            self._begin(kind)
 
     def _write_repeated(self, repeated: _Repeated) -> None:
         if repeated.count:

@@ -130,8 +130,8 @@ TEST(Access, AnAnswerThatComesWhileAClosedSessionStillLivesIsForNobody) {
     EXPECT_EQ(world.present("a"), 0U);
     EXPECT_TRUE(world.hub.channels("a").empty());
   }
-  EXPECT_EQ(world.lanes[0]->counters.sse, 0U);
-  EXPECT_EQ(world.lanes[0]->counters.polls, 0U);
+  EXPECT_EQ(world.loops[0]->counters.sse, 0U);
+  EXPECT_EQ(world.loops[0]->counters.polls, 0U);
 }
 
 TEST(Access, AConnectThatNobodyDecidesSendsTheClientAwayForAWhile) {

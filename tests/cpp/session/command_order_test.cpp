@@ -69,7 +69,7 @@ TEST(CommandOrder, APublishHookThatTakes10SecondsDelaysNothingElsewhere) {
   }
   EXPECT_EQ(ids_of(client), (std::vector<int>{10, 11}));
   EXPECT_EQ(history_of(world, "slow"), (std::vector<Json>{1, 2}));
-  EXPECT_EQ(world.lanes[0]->counters.commands_under_way, 0U);
+  EXPECT_EQ(world.loops[0]->counters.commands_under_way, 0U);
 }
 
 TEST(CommandOrder, MountUnmountMountIsSubscribedWhateverTheFirstHookSays) {
@@ -210,7 +210,7 @@ TEST(CommandOrder, BehindALateStoreTheCommandsOfAChannelKeepTheirOrder) {
   EXPECT_EQ(std::erase(of_a, 20), 1U);
   EXPECT_EQ(of_a, (std::vector<int>{10, 12, 13, 14, 15})) << "the subscribe was cancelled";
   EXPECT_EQ(history_of(world, "a"), (std::vector<Json>{1, 2}));
-  EXPECT_EQ(world.lanes[0]->counters.commands_under_way, 0U);
+  EXPECT_EQ(world.loops[0]->counters.commands_under_way, 0U);
 }
 
 TEST(CommandOrder, WhoIsSentAwayByAHookHasNothingCarriedOutBehindIt) {
@@ -229,7 +229,7 @@ TEST(CommandOrder, WhoIsSentAwayByAHookHasNothingCarriedOutBehindIt) {
   EXPECT_TRUE(ids_of(client).empty());
   EXPECT_EQ(world.hub.published(), 0U);
   EXPECT_EQ(world.present("a"), 0U);
-  EXPECT_EQ(world.lanes[0]->counters.commands_under_way, 0U);
+  EXPECT_EQ(world.loops[0]->counters.commands_under_way, 0U);
 }
 
 TEST(CommandOrder, WhatWaitsWhenTheConnectionEndsIsNotCarriedOut) {
@@ -248,7 +248,7 @@ TEST(CommandOrder, WhatWaitsWhenTheConnectionEndsIsNotCarriedOut) {
     world.run();
     EXPECT_EQ(world.hub.published(), 0U);
     EXPECT_EQ(world.present("b"), 0U);
-    EXPECT_EQ(world.lanes[0]->counters.commands_under_way, 0U);
+    EXPECT_EQ(world.loops[0]->counters.commands_under_way, 0U);
   }
 }
 
@@ -296,7 +296,7 @@ TEST(CommandsUnderWay, BeyondTheirNumberCommandsWaitUnreadWhileControlFramesAreA
   world.access.slow = {Operation::publish};
   WsClient client(world);
   client.connect();
-  const SessionCounters& counters = world.lanes[0]->counters;
+  const SessionCounters& counters = world.loops[0]->counters;
   for (int i = 0; i < 10; ++i) client.send(publish_text(10 + i, "c" + std::to_string(i), i));
   client.send_frame(9, "native");
   world.run();
@@ -332,7 +332,7 @@ TEST(CommandsUnderWay, AreBoundedInBytesAsWell) {
   client.send(text);
   client.send(publish_text(30, "b", std::string(5'000, 'x')));
   world.run();
-  EXPECT_EQ(world.lanes[0]->counters.commands_under_way, 3U);
+  EXPECT_EQ(world.loops[0]->counters.commands_under_way, 3U);
   for (int i = 0; i < 11; ++i) {
     world.access.decide(allowed());
     world.run();
@@ -362,7 +362,7 @@ TEST(CommandsUnderWay, CancelledSubscribesCountUntilTheyAreAnswered) {
   }
   EXPECT_EQ(ids_of(client).size(), 100U);
   EXPECT_EQ(world.present("a"), 0U);
-  EXPECT_EQ(world.lanes[0]->counters.commands_under_way, 0U);
+  EXPECT_EQ(world.loops[0]->counters.commands_under_way, 0U);
 }
 
 TEST(CommandsUnderWay, ThePongDeadlineIsSuspendedWhileTheServerDoesNotRead) {
@@ -516,7 +516,7 @@ void tell_story(std::uint64_t seed, std::size_t& takeovers) {
     world.run();
   } while (!world.access.waiting.empty());
   ASSERT_TRUE(client.is_open());
-  EXPECT_EQ(world.lanes[0]->counters.commands_under_way, 0U);
+  EXPECT_EQ(world.loops[0]->counters.commands_under_way, 0U);
   for (const std::string& channel : channels) {
     SCOPED_TRACE(channel);
     EXPECT_EQ(history_of(world, channel), published[channel]);

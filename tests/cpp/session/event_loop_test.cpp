@@ -126,7 +126,7 @@ TEST(EventLoop, WhoeverElseHoldsASocketItIsWatchedNoMoreOnceItsConnectionIsGone)
   client.connect();
   ++client.socket->holders;  // as a forked child does
   const std::string id(client.connection->session->client_id());
-  EXPECT_TRUE(world.lanes[0]->loop.cut(id));
+  EXPECT_TRUE(world.loops[0]->loop.cut(id));
   world.run();
   ASSERT_NE(client.socket, nullptr);
   ASSERT_EQ(client.connection, nullptr);
@@ -146,29 +146,29 @@ struct OnClose final : ConnectionLog {
 
 TEST(EventLoop, WhoIsCutWithBytesLaidOutIsForgottenAfterTheyHaveLeft) {
   World world;
-  Lane& lane = *world.lanes[0];
+  WorldLoop& one = *world.loops[0];
   OnClose log;
   world.shared.log = &log;
   WsClient client(world);
   client.connect();
   Outlet& outlet = client.connection->outlet;
   // Behind the flush of the turn that cuts it: the slice points at the outlet until the next one.
-  log.then = [&] { lane.output.add(outlet, "late"); };
-  lane.shard.bind_to_this_thread();
-  EXPECT_TRUE(lane.loop.cut(client.connection->session->client_id()));
+  log.then = [&] { one.output.add(outlet, "late"); };
+  one.shard.bind_to_this_thread();
+  EXPECT_TRUE(one.loop.cut(client.connection->session->client_id()));
   Shard::unbind_this_thread();
   world.turn();
   ASSERT_NE(client.socket, nullptr) << "it is gone, and a slice points at it";
   world.run();
   EXPECT_EQ(client.socket, nullptr);
-  EXPECT_TRUE(lane.output.is_empty());
+  EXPECT_TRUE(one.output.is_empty());
 }
 
 TEST(EventLoop, NobodyIsCutByTheNameThatAllHaveWhoHaveNone) {
   World world;
   HttpClient client(world);
   client.get("/now");
-  EXPECT_FALSE(world.lanes[0]->loop.cut(""));
+  EXPECT_FALSE(world.loops[0]->loop.cut(""));
   world.run();
   EXPECT_TRUE(client.is_open());
 }
@@ -182,7 +182,7 @@ TEST(EventLoop, WhomASlowHookAdmitsDuringADrainIsAskedToLeaveAsWell) {
     is_poll ? poll.request("GET", "/poll?channel=a") : stream.open("channel=a");
     world.run();
     world.is_draining = true;
-    world.lanes[0]->loop.drain(world.entrance, 0);
+    world.loops[0]->loop.drain(world.entrance, 0);
     world.advance(10);
     EXPECT_EQ(world.entrance.asked, 1U) << "the other one has left";
     Verdict verdict;

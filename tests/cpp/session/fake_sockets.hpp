@@ -31,7 +31,7 @@ struct FakeSocket {
   Kernel kernel;
   Client* client = nullptr;          ///< null: what is sent goes nowhere
   Connection* connection = nullptr;  ///< that watches it
-  std::size_t lane = 0;
+  std::size_t loop = 0;
   int holders = 1;         ///< processes that have it open
   std::string inbox;       ///< written by the client, not yet read
   bool has_ended = false;  ///< the client writes nothing more

@@ -22,7 +22,7 @@ TEST(Http, KeepsTheConnectionAndAnswersEachRequest) {
   EXPECT_EQ(client.get("/now", "Connection: close\r\n").header("connection"), "close");
   EXPECT_TRUE(client.is_ended);
   EXPECT_EQ(client.responses.size(), 4U);
-  EXPECT_EQ(world.lanes[0]->counters.requests.load(), 4U);
+  EXPECT_EQ(world.loops[0]->counters.requests.load(), 4U);
 }
 
 TEST(Http, PipelinedRequestsAreAnsweredInOrder) {
@@ -301,7 +301,7 @@ TEST(HttpLimits, OneConnectionTooManyIsRefusedSoThatTheClientComesBack) {
   HttpClient page(world, 0, true);
   EXPECT_EQ(page.get("/now", "Origin: http://localhost:8000\r\n").header("access-control-allow-origin"),
             "http://localhost:8000");
-  EXPECT_EQ(world.lanes[0]->counters.refused.load(), 4U);
+  EXPECT_EQ(world.loops[0]->counters.refused.load(), 4U);
   EXPECT_TRUE(world.hub.channels("*").empty());
 }
 
@@ -338,7 +338,7 @@ TEST(HttpLimits, WhoWasThereBeforeADrainIsServedUntilItIsAsked) {
   EXPECT_FALSE(poller.is_ended);
   poller.request("GET", "/poll?channel=a");
   world.run();
-  world.lanes[0]->shard.bind_to_this_thread();
+  world.loops[0]->shard.bind_to_this_thread();
   poller.connection->session->drain();
   world.run();
   EXPECT_EQ(poller.responses.back().status, 200) << "and its position";
@@ -363,7 +363,7 @@ TEST(HttpLimits, WhileDrainingTransportsAreRefusedAndOtherAnswersEndTheConnectio
   HttpClient health(world);
   EXPECT_EQ(health.get("/now").status, 200);
   EXPECT_TRUE(health.is_ended);
-  world.lanes[0]->shard.bind_to_this_thread();
+  world.loops[0]->shard.bind_to_this_thread();
   idle.connection->session->drain();
   busy.connection->session->drain();
   world.run();

@@ -183,13 +183,13 @@ void Story::publish() {
 /// What operators and clients do at any time, and what the time does.
 void Story::stir() {
   if (chance.one_in(4)) world.pass(static_cast<Millis>(chance.below(150)));
-  Lane& lane = *world.lanes[chance.below(world.lanes.size())];
-  lane.shard.bind_to_this_thread();
-  if (chance.one_in(30)) lane.loop.drain(world.entrance, static_cast<Millis>(chance.below(150)));
-  const auto& connections = lane.loop.connections();
+  WorldLoop& one = *world.loops[chance.below(world.loops.size())];
+  one.shard.bind_to_this_thread();
+  if (chance.one_in(30)) one.loop.drain(world.entrance, static_cast<Millis>(chance.below(150)));
+  const auto& connections = one.loop.connections();
   if (!connections.empty() && chance.one_in(15)) {
     const Connection& victim = *connections[chance.below(connections.size())];
-    lane.loop.cut(victim.session->client_id());
+    one.loop.cut(victim.session->client_id());
   }
   Shard::unbind_this_thread();
 }
@@ -428,14 +428,14 @@ void Subscriber::ask() {
 
 void Subscriber::begin(Transport transport) {
   transport_ = transport;
-  const std::size_t lane = story_.chance.below(story_.world.lanes.size());
+  const std::size_t loop = story_.chance.below(story_.world.loops.size());
   const std::size_t most = story_.chance.one_in(3) ? Kernel::kAll : 1 + story_.chance.below(600);
   for (Place& place : places_) {
     place.is_live = false;
     place.last_number = -1;
   }
   if (transport == Transport::websocket) {
-    ws_ = std::make_unique<WsClient>(story_.world, lane);
+    ws_ = std::make_unique<WsClient>(story_.world, loop);
     ws_->kernel().most = most;
     ws_->on_reply = [this](const Json& reply) { on_ws(reply); };
     ws_->open();
@@ -447,14 +447,14 @@ void Subscriber::begin(Transport transport) {
     }
     say(text);
   } else if (transport == Transport::sse) {
-    sse_ = std::make_unique<SseClient>(story_.world, lane);
+    sse_ = std::make_unique<SseClient>(story_.world, loop);
     sse_->kernel().most = most;
     sse_->on_block = [this](const SseBlock& block) { on_sse(block); };
     std::string query = "since=" + token();
     for (const Place& place : places_) query += "&channel=" + place.channel;
     sse_->open(query);
   } else {
-    http_ = std::make_unique<HttpClient>(story_.world, lane);
+    http_ = std::make_unique<HttpClient>(story_.world, loop);
     http_->kernel().most = most;
     answers_ = 0;
     ask();
@@ -605,7 +605,7 @@ std::vector<std::string> Story::play() {
     if (each->is_waiting()) complain("a command was never answered");
     each->stop();
   }
-  for (const auto& lane : world.lanes) judged += lane->counters.slow.load();
+  for (const auto& one : world.loops) judged += one->counters.slow.load();
   const Ledger after = world.ledger();
   if (!after.is_balanced()) complain("the ledger does not balance");
   for (const LedgerRow& row : after.rows) {

@@ -22,21 +22,21 @@ class BracketForm final : public Form {
 class Taker final : public Sink {
  public:
   explicit Taker(World& world) : world_(world), a(*this), b(*this) {
-    lane().shard.bind_to_this_thread();
-    world.hub.subscribe(lane().shard, a, "a", std::nullopt, [](const SubscribeOutcome&) {});
-    world.hub.subscribe(lane().shard, b, "b", std::nullopt, [](const SubscribeOutcome&) {});
+    world_loop().shard.bind_to_this_thread();
+    world.hub.subscribe(world_loop().shard, a, "a", std::nullopt, [](const SubscribeOutcome&) {});
+    world.hub.subscribe(world_loop().shard, b, "b", std::nullopt, [](const SubscribeOutcome&) {});
   }
   ~Taker() override {
-    lane().shard.bind_to_this_thread();  // another taker's end may have unbound it
-    lane().shard.unsubscribe(a);
-    lane().shard.unsubscribe(b);
+    world_loop().shard.bind_to_this_thread();  // another taker's end may have unbound it
+    world_loop().shard.unsubscribe(a);
+    world_loop().shard.unsubscribe(b);
     Shard::unbind_this_thread();
   }
   bool stage(Cursor& cursor, const Batch& batch) override {
     static const BracketForm form;
     if (outlet.is_clogged) return false;
-    lane().output.add(outlet, cursor, batch, form);
-    if (&cursor == &a) lane().output.add(outlet, "<own>");
+    world_loop().output.add(outlet, cursor, batch, form);
+    if (&cursor == &a) world_loop().output.add(outlet, "<own>");
     return true;
   }
   void on_gap(Cursor& /*cursor*/, const Gap& /*gap*/) override { ADD_FAILURE() << "a gap"; }
@@ -49,7 +49,7 @@ class Taker final : public Sink {
   }
   /// Of its slices in this turn; null: it has none.
   const Slice* first() {
-    for (const Slice& slice : lane().output.slices()) {
+    for (const Slice& slice : world_loop().output.slices()) {
       if (slice.outlet == &outlet) return &slice;
     }
     return nullptr;
@@ -57,9 +57,9 @@ class Taker final : public Sink {
   /// Everything leaves.
   void leave() {
     if (first() != nullptr) TurnOutput::account_all(*first());
-    lane().output.clear();
+    world_loop().output.clear();
   }
-  Lane& lane() { return *world_.lanes[0]; }
+  WorldLoop& world_loop() { return *world_.loops[0]; }
 
  private:
   World& world_;
@@ -86,10 +86,10 @@ TEST(Outgoing, WhereverTheKernelCutsEveryByteLeavesOnceAndEveryEntryCountsWhenIt
   for (std::size_t taken = 0; taken < whole.size(); ++taken) {
     World world;
     Taker taker(world);
-    TurnOutput& output = taker.lane().output;
+    TurnOutput& output = taker.world_loop().output;
     for (const char* data : {"one", "-", "two", "three"}) world.publish("a", data);
     for (const char* data : {"1", "22"}) world.publish("b", data);
-    taker.lane().shard.turn();
+    taker.world_loop().shard.turn();
     ASSERT_EQ(taker.laid_out(), whole);
     output.account_part(*taker.first(), taken, 77);
     output.clear();
@@ -109,9 +109,9 @@ TEST(Outgoing, WhereverTheKernelCutsEveryByteLeavesOnceAndEveryEntryCountsWhenIt
     for (Cursor* cursor : {&taker.a, &taker.b}) {
       cursor->count_delivered(cursor->under_way());
       cursor->set_under_way(0);
-      taker.lane().shard.resume(*cursor);
+      taker.world_loop().shard.resume(*cursor);
     }
-    taker.lane().shard.turn();
+    taker.world_loop().shard.turn();
     for (const char* piece : {"[one]", "[two]", "[three]", "[1]", "[22]"}) {
       const std::string all = arrived + taker.laid_out();
       const std::size_t place = all.find(piece);
@@ -130,7 +130,7 @@ TEST(Outgoing, WhereverTheKernelCutsEveryByteLeavesOnceAndEveryEntryCountsWhenIt
 TEST(Outgoing, RepliesThatFollowOneAnotherAreOneSlice) {
   World world;
   Taker taker(world);
-  TurnOutput& output = taker.lane().output;
+  TurnOutput& output = taker.world_loop().output;
   for (int i = 0; i < 100; ++i) output.add(taker.outlet, "reply");
   EXPECT_EQ(taker.first(), taker.outlet.last_slice);
   EXPECT_EQ(taker.outlet.pending_bytes(), 500U);
@@ -149,7 +149,7 @@ TEST(Outgoing, ListsStayWholeWhenATurnOutgrowsItsRoom) {
   World world;
   Taker one(world);
   Taker other(world);
-  TurnOutput& output = one.lane().output;
+  TurnOutput& output = one.world_loop().output;
   std::string expected;
   for (int i = 0; i < 3'000; ++i) {  // by turns, so that each reply is a slice
     const std::string reply = std::to_string(i) + ",";
@@ -168,7 +168,7 @@ TEST(Outgoing, ListsStayWholeWhenATurnOutgrowsItsRoom) {
 TEST(Outgoing, OwnBytesOfACloggedOutletQueueBehindItsRestAndNoneComeOnceItCloses) {
   World world;
   Taker taker(world);
-  TurnOutput& output = taker.lane().output;
+  TurnOutput& output = taker.world_loop().output;
   output.add(taker.outlet, "abc");
   output.account_part(*taker.first(), 1, 5);
   output.clear();

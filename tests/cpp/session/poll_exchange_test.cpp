@@ -18,7 +18,7 @@ TEST(Poll, WaitsUntilSomethingIsNew) {
   client.request("GET", "/poll?channel=a");
   world.advance(10'000);
   EXPECT_TRUE(client.responses.empty());
-  EXPECT_EQ(world.lanes[0]->counters.polls.load(), 1U);
+  EXPECT_EQ(world.loops[0]->counters.polls.load(), 1U);
   const Position first = world.publish("a", "1");
   world.run();
   EXPECT_EQ(client.responses.back().header("x-accel-buffering"), "no");
@@ -26,7 +26,7 @@ TEST(Poll, WaitsUntilSomethingIsNew) {
   EXPECT_EQ(body_of(client), Json({{"publications", {Json::parse(R"({"channel":"a","offset":1,"data":1})")}},
                                    {"since", std::string(first.epoch.text()) + ":1"},
                                    {"status", Json::array()}}));
-  EXPECT_EQ(world.lanes[0]->counters.polls.load(), 0U);
+  EXPECT_EQ(world.loops[0]->counters.polls.load(), 0U);
   EXPECT_EQ(world.ledger_of("a").account.delivered, 1);
 }
 
@@ -173,7 +173,7 @@ TEST(Poll, AnAnswerThatIsCutIsReturned) {
   const Account account = world.ledger_of("a").account;
   EXPECT_EQ(account.delivered, 0);
   EXPECT_EQ(account.returned, 1);
-  EXPECT_EQ(world.lanes[0]->counters.polls.load(), 0U);
+  EXPECT_EQ(world.loops[0]->counters.polls.load(), 0U);
 }
 
 TEST(Poll, AWaitingOneEndsWithItsClient) {
@@ -184,7 +184,7 @@ TEST(Poll, AWaitingOneEndsWithItsClient) {
   EXPECT_EQ(world.hub.channels("*").size(), 1U);
   client.cut();
   EXPECT_TRUE(world.hub.channels("*").empty());
-  EXPECT_EQ(world.lanes[0]->counters.polls.load(), 0U);
+  EXPECT_EQ(world.loops[0]->counters.polls.load(), 0U);
 }
 
 TEST(Poll, TheStoreIsAwaitedEvenPastTheTimeout) {
@@ -265,7 +265,7 @@ TEST(Poll, ADrainEndsAConnectionWhoseAnswerIsOnItsWay) {
   world.publish("a", "1");
   world.run();
   world.is_draining = true;
-  world.lanes[0]->shard.bind_to_this_thread();
+  world.loops[0]->shard.bind_to_this_thread();
   client.connection->session->drain();
   client.kernel().room = Kernel::kAll;
   world.run();
@@ -279,7 +279,7 @@ TEST(Poll, ADrainAnswersWithThePosition) {
   client.request("GET", "/poll?channel=a");
   world.run();
   world.is_draining = true;
-  world.lanes[0]->shard.bind_to_this_thread();
+  world.loops[0]->shard.bind_to_this_thread();
   client.connection->session->drain();
   world.run();
   EXPECT_EQ(body_of(client)["since"].get<std::string>().size(), 10U);

@@ -26,7 +26,7 @@ class Log final : public ConnectionLog {
 
 struct Records : ::testing::Test {
   explicit Records(WorldOptions options = {}) : world(std::move(options)) { world.shared.log = &log; }
-  [[nodiscard]] const SessionCounters& counters() const { return world.lanes[0]->counters; }
+  [[nodiscard]] const SessionCounters& counters() const { return world.loops[0]->counters; }
   Log log;  // outlives the sessions
   World world;
 };

@@ -7,8 +7,8 @@
 
 namespace carillon::testing {
 
-Client::Client(World& its_world, std::size_t lane, bool is_over_limit) : world(its_world) {
-  world.attach(*this, lane, is_over_limit);
+Client::Client(World& its_world, std::size_t loop, bool is_over_limit) : world(its_world) {
+  world.attach(*this, loop, is_over_limit);
 }
 
 Client::~Client() { cut(); }

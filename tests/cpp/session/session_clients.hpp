@@ -21,7 +21,7 @@ using Json = nlohmann::json;
 /// The far end of a connection.
 class Client {
  public:
-  explicit Client(World& world, std::size_t lane = 0, bool is_over_limit = false);
+  explicit Client(World& world, std::size_t loop = 0, bool is_over_limit = false);
   virtual ~Client();
   Client(const Client&) = delete;
   Client& operator=(const Client&) = delete;

@@ -9,7 +9,7 @@
 
 namespace carillon::testing {
 
-Lane::Lane(World& world, std::uint32_t index)
+WorldLoop::WorldLoop(World& world, std::uint32_t index)
     : sockets(world.network),
       loop(index, world.shared, sockets, world.clock,
            {.deliveries_per_turn = static_cast<std::size_t>(world.options.limits.deliveries_per_turn),
@@ -42,23 +42,23 @@ World::World(WorldOptions world_options)
              .version = "1.2.3"} {
   shared.loops = options.shards;
   network.below = [this](std::uint64_t bound) { return random.below(bound); };
-  make_lanes();
+  make_loops();
 }
 
-void World::make_lanes() {
+void World::make_loops() {
   std::vector<Shard*> shards;
   for (std::size_t i = 0; i < options.shards; ++i) {
-    lanes.push_back(std::make_unique<Lane>(*this, static_cast<std::uint32_t>(i)));
-    shards.push_back(&lanes.back()->shard);
+    loops.push_back(std::make_unique<WorldLoop>(*this, static_cast<std::uint32_t>(i)));
+    shards.push_back(&loops.back()->shard);
   }
   hub.set_shards(shards);
 }
 
 World::~World() {
-  for (const auto& lane : lanes) {
-    lane->shard.bind_to_this_thread();
-    lane->loop.stop();
-    lane->loop.release();
+  for (const auto& one : loops) {
+    one->shard.bind_to_this_thread();
+    one->loop.stop();
+    one->loop.release();
   }
   Shard::unbind_this_thread();
   EXPECT_EQ(shared.connections, 0U);
@@ -69,18 +69,18 @@ World::~World() {
 }
 
 std::optional<std::size_t> World::take_over_when(Millis clock_ahead_ms, bool may_leave_behind) {
-  for (const auto& lane : lanes) lane->loop.stop_reading();
-  const auto is_busy = [](const auto& lane) { return lane->loop.is_busy(); };
-  while (std::any_of(lanes.begin(), lanes.end(), is_busy)) turn();
+  for (const auto& one : loops) one->loop.stop_reading();
+  const auto is_busy = [](const auto& one) { return one->loop.is_busy(); };
+  while (std::any_of(loops.begin(), loops.end(), is_busy)) turn();
 
   std::vector<ConnectionState> states;
   std::vector<int> descriptors;
   std::vector<std::string> left_behind;
-  for (const auto& lane : lanes) lane->loop.save(states, descriptors, left_behind);
+  for (const auto& one : loops) one->loop.save(states, descriptors, left_behind);
   if (!left_behind.empty() && !may_leave_behind) {
-    for (const auto& lane : lanes) {
-      lane->loop.forget_saved();
-      lane->loop.read_again();
+    for (const auto& one : loops) {
+      one->loop.forget_saved();
+      one->loop.read_again();
     }
     return std::nullopt;
   }
@@ -91,11 +91,11 @@ std::optional<std::size_t> World::take_over_when(Millis clock_ahead_ms, bool may
   });
   for (const int descriptor : descriptors) ++network.sockets.at(descriptor).holders;
 
-  for (const auto& lane : lanes) {
-    lane->shard.bind_to_this_thread();
-    lane->loop.give_away_saved();
-    lane->loop.read_again();
-    lane->loop.drain(entrance, 0);
+  for (const auto& one : loops) {
+    one->shard.bind_to_this_thread();
+    one->loop.give_away_saved();
+    one->loop.read_again();
+    one->loop.drain(entrance, 0);
     Shard::unbind_this_thread();
   }
   store.is_unavailable = true;  // what is written there from now on would be lost: it refuses
@@ -103,31 +103,31 @@ std::optional<std::size_t> World::take_over_when(Millis clock_ahead_ms, bool may
     pass(options.tick_ms);
     run();
   }
-  for (const auto& lane : lanes) {
-    lane->shard.bind_to_this_thread();
-    lane->loop.stop();
-    lane->loop.release();
+  for (const auto& one : loops) {
+    one->shard.bind_to_this_thread();
+    one->loop.stop();
+    one->loop.release();
     Shard::unbind_this_thread();
   }
   access.waiting.clear();  // the application's answers end with its process
   store.is_late = false;
   store.answer();
-  lanes.clear();
+  loops.clear();
   std::destroy_at(&hub);
   std::destroy_at(&store);
   std::construct_at(&store, clock, random);
   std::construct_at(&hub, clock, random, store, rules, HubLimits{});
   clock.advance(clock_ahead_ms);
-  make_lanes();
+  make_loops();
 
   store.restore(store_state);
   hub.restore(hub_state);
   for (std::size_t i = 0; i < states.size(); ++i) {
     FakeSocket& socket = network.sockets.at(descriptors[i]);
-    socket.lane = random.below(lanes.size());
-    Lane& lane = *lanes[socket.lane];
-    lane.shard.bind_to_this_thread();
-    Connection* connection = lane.loop.restore(states[i], descriptors[i], entrance);
+    socket.loop = random.below(loops.size());
+    WorldLoop& one = *loops[socket.loop];
+    one.shard.bind_to_this_thread();
+    Connection* connection = one.loop.restore(states[i], descriptors[i], entrance);
     if (socket.client != nullptr) socket.client->connection = connection;
     Shard::unbind_this_thread();
   }
@@ -135,25 +135,25 @@ std::optional<std::size_t> World::take_over_when(Millis clock_ahead_ms, bool may
 }
 
 void World::attach(Client& client, std::size_t index, bool is_over_limit) {
-  Lane& lane = *lanes[index];
+  WorldLoop& one = *loops[index];
   const int descriptor = network.next_descriptor++;
   FakeSocket& socket = network.sockets[descriptor];
   socket.client = &client;
-  socket.lane = index;
+  socket.loop = index;
   client.socket = &socket;
   shared.connections.fetch_add(1);
   entrance.connections.fetch_add(1);
   shared.admission.enter_to_be_refused();
-  lane.shard.bind_to_this_thread();
-  client.connection = lane.loop.add(descriptor, is_over_limit, entrance);
+  one.shard.bind_to_this_thread();
+  client.connection = one.loop.add(descriptor, is_over_limit, entrance);
   Shard::unbind_this_thread();
 }
 
 void World::notice(FakeSocket& socket) {
   socket.has_news = true;
-  Lane& lane = *lanes[socket.lane];
-  lane.shard.bind_to_this_thread();
-  lane.loop.read_ready();
+  WorldLoop& one = *loops[socket.loop];
+  one.shard.bind_to_this_thread();
+  one.loop.read_ready();
   Shard::unbind_this_thread();
 }
 
@@ -171,27 +171,27 @@ void World::end_input(Client& client) {
 }
 
 void World::turn() {
-  for (const auto& lane : lanes) {
-    lane->shard.bind_to_this_thread();
-    lane->loop.turn();
+  for (const auto& one : loops) {
+    one->shard.bind_to_this_thread();
+    one->loop.turn();
     Shard::unbind_this_thread();
   }
 }
 
 void World::run() {
-  const auto is_moving = [](const auto& lane) { return lane->loop.has_work() || lane->sockets.has_events(); };
+  const auto is_moving = [](const auto& one) { return one->loop.has_work() || one->sockets.has_events(); };
   for (int i = 0; i < 100'000; ++i) {
     turn();
-    if (std::none_of(lanes.begin(), lanes.end(), is_moving)) return;
+    if (std::none_of(loops.begin(), loops.end(), is_moving)) return;
   }
   ADD_FAILURE() << "the world does not come to rest";
 }
 
 void World::pass(Millis ms) {
   clock.advance(ms);
-  for (const auto& lane : lanes) {
-    lane->shard.bind_to_this_thread();
-    lane->loop.tick();
+  for (const auto& one : loops) {
+    one->shard.bind_to_this_thread();
+    one->loop.tick();
     Shard::unbind_this_thread();
   }
 }
@@ -201,9 +201,9 @@ void World::advance(Millis ms) {
   run();
   for (int i = 0; i < 100'000; ++i) {
     Millis next = end;
-    for (const auto& lane : lanes) {
-      next = std::min(next, lane->loop.due_ms().value_or(end));
-      for (const auto& connection : lane->loop.connections()) next = std::min(next, connection->scheduled_ms);
+    for (const auto& one : loops) {
+      next = std::min(next, one->loop.due_ms().value_or(end));
+      for (const auto& connection : one->loop.connections()) next = std::min(next, connection->scheduled_ms);
     }
     pass(std::max<Millis>(0, next - clock.now_ms()));
     run();

@@ -79,9 +79,9 @@ inline Verdict denied(std::uint32_t code = 0, std::string reason = {}) {
   return verdict;
 }
 
-/// One event loop.
-struct Lane {
-  Lane(World& world, std::uint32_t index);
+/// One event loop of the world.
+struct WorldLoop {
+  WorldLoop(World& world, std::uint32_t index);
   FakeSockets sockets;
   EventLoop loop;
   Shard& shard;
@@ -130,17 +130,17 @@ class World final {
   Entrance entrance;
   std::atomic<bool>& is_draining = entrance.is_draining;
   FakeNetwork network;
-  std::vector<std::unique_ptr<Lane>> lanes;
+  std::vector<std::unique_ptr<WorldLoop>> loops;
 
   // ---- acts
-  void attach(Client& client, std::size_t lane, bool is_over_limit);
+  void attach(Client& client, std::size_t loop, bool is_over_limit);
   /// The socket's loop reads what has happened there, and what else waits.
   void notice(FakeSocket& socket);
   /// Bytes from the client, in pieces of at most `piece` bytes, read at once.
   void deliver(Client& client, std::string_view bytes, std::size_t piece = Kernel::kAll);
   /// The client writes nothing more, but may still read.
   void end_input(Client& client);
-  /// One turn of every lane.
+  /// One turn of every one.
   void turn();
   /// Turns until nothing moves any more.
   void run();
@@ -163,7 +163,7 @@ class World final {
 
  private:
   std::optional<std::size_t> take_over_when(Millis clock_ahead_ms, bool may_leave_behind);
-  void make_lanes();
+  void make_loops();
 };
 
 }  // namespace carillon::testing

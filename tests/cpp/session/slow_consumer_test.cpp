@@ -159,7 +159,7 @@ TEST(SlowConsumer, WithDisconnectAWebSocketIsClosedWith3008AndResumes) {
     read_on(world, client);
     EXPECT_EQ(client.close_code, 3'008);
     EXPECT_EQ(client.close_reason, "slow");
-    EXPECT_EQ(world.lanes[0]->counters.slow.load(), 1U);
+    EXPECT_EQ(world.loops[0]->counters.slow.load(), 1U);
     taken = journal.offsets.size();
     client.on_reply = nullptr;
   }
@@ -187,7 +187,7 @@ TEST(SlowConsumer, WithDisconnectAnEventStreamEndsWithARetryAndResumes) {
     EXPECT_TRUE(client.is_ended);
     ASSERT_TRUE(client.blocks.back().retry.has_value());
     EXPECT_GE(*client.blocks.back().retry, 2'000U);
-    EXPECT_EQ(world.lanes[0]->counters.slow.load(), 1U);
+    EXPECT_EQ(world.loops[0]->counters.slow.load(), 1U);
     const auto taken = static_cast<Offset>(client.events("").size());
     EXPECT_EQ(world.ledger_of("a").account.returned, 100 - static_cast<std::int64_t>(taken));
     SseClient again(world);

@@ -305,7 +305,7 @@ TEST(Sse, ADrainEndsTheStreamBetweenTwoEventsWithAJitteredRetry) {
   for (int i = 0; i < 3; ++i) world.publish("a", "1");
   world.run();
   world.is_draining = true;
-  world.lanes[0]->shard.bind_to_this_thread();
+  world.loops[0]->shard.bind_to_this_thread();
   client.connection->session->drain();
   world.run();
   client.kernel().room = Kernel::kAll;
@@ -326,12 +326,12 @@ TEST(Sse, PresenceCountsStreamsUntilTheyEnd) {
   client.open("channel=a&user=ann");
   world.run();
   EXPECT_EQ(world.present("a"), 1U);
-  EXPECT_EQ(world.lanes[0]->counters.sse.load(), 1U);
+  EXPECT_EQ(world.loops[0]->counters.sse.load(), 1U);
   client.cut();
   EXPECT_EQ(world.present("a"), 0U);
   EXPECT_TRUE(world.hub.channels("*").empty());
   world.run();
-  EXPECT_EQ(world.lanes[0]->counters.sse.load(), 0U);
+  EXPECT_EQ(world.loops[0]->counters.sse.load(), 0U);
 }
 
 TEST(Sse, JoinAndLeaveAreNotForPlainStreams) {

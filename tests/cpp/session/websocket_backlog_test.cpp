@@ -24,7 +24,7 @@ TEST(WebSocketBacklog, NoCommandIsReadWhileRepliesWaitAndNoneIsLost) {
     if (frame % 7 == 0) world.turn();
   }
   world.run();
-  EXPECT_LT(world.lanes[0]->counters.commands.load(), 60U)
+  EXPECT_LT(world.loops[0]->counters.commands.load(), 60U)
       << "more commands were read than the backlog allows";
   EXPECT_LT(client.connection->outlet.pending_bytes(), 1'200U);
   EXPECT_TRUE(client.connection->is_reading_paused);
@@ -94,7 +94,7 @@ TEST(WebSocketBacklog, ADisconnectWhileCommandsAreQueuedLetsTheClosingHandshakeT
     world.run();
     ASSERT_TRUE(client.connection->is_reading_paused);
     if (!is_malformed) {
-      world.lanes[0]->shard.bind_to_this_thread();
+      world.loops[0]->shard.bind_to_this_thread();
       client.connection->session->drain();
     }
     client.kernel().room = Kernel::kAll;

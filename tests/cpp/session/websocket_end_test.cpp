@@ -33,7 +33,7 @@ TEST(WebSocketEnd, ADrainIsShutdownAndWaitsForTheClientsClose) {
   WsClient client(world);
   client.connect();
   client.subscribe("a");
-  world.lanes[0]->shard.bind_to_this_thread();
+  world.loops[0]->shard.bind_to_this_thread();
   client.connection->session->drain();
   world.publish("a", "1");
   world.run();
@@ -55,7 +55,7 @@ TEST(WebSocketEnd, WithoutTheClientsCloseTheConnectionEndsInTime) {
   World world;
   WsClient client(world);
   client.connect();
-  world.lanes[0]->shard.bind_to_this_thread();
+  world.loops[0]->shard.bind_to_this_thread();
   client.connection->session->disconnect(3503, "force disconnect");
   world.run();
   world.advance(world.options.limits.close_timeout_ms - 1);
@@ -73,7 +73,7 @@ TEST(WebSocketEnd, TheCloseStandsBehindWhatWasUnderWay) {
   world.publish("a", Json(std::string(200, 'x')).dump());
   world.publish("a", "2");
   world.run();
-  world.lanes[0]->shard.bind_to_this_thread();
+  world.loops[0]->shard.bind_to_this_thread();
   client.connection->session->drain();
   client.kernel().room = Kernel::kAll;
   world.run();

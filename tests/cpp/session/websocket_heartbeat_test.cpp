@@ -79,7 +79,7 @@ TEST(WebSocketHeartbeat, WithoutAPongTheConnectionIsClosed) {
   EXPECT_FALSE(client.close_code.has_value());
   world.advance(1);
   EXPECT_EQ(client.close_code, 3012);
-  EXPECT_EQ(world.lanes[0]->counters.no_pong.load(), 1U);
+  EXPECT_EQ(world.loops[0]->counters.no_pong.load(), 1U);
 }
 
 TEST(WebSocketHeartbeat, ALatePongInTimeAndUnaskedOnesAreFine) {
