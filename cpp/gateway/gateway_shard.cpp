@@ -34,7 +34,7 @@ struct GatewayShard::Io {
   asio::io_context context{1};
   asio::posix::stream_descriptor events{context};
   asio::steady_timer tick{context};
-  asio::steady_timer pace{context};
+  asio::steady_timer sweep{context};
 };
 
 /// An accepted socket on its way to the shard: closed, unless a connection takes it.
@@ -177,16 +177,16 @@ void GatewayShard::wait_for_tick() {
   });
 }
 
-void GatewayShard::wait_for_pace() {
+void GatewayShard::wait_for_sweep() {
   const std::optional<Millis> due_ms = loop_->due_ms();
-  if (due_ms == paced_until_ms_) return;
-  paced_until_ms_ = due_ms;
-  io_->pace.cancel();
+  if (due_ms == sweep_due_ms_) return;
+  sweep_due_ms_ = due_ms;
+  io_->sweep.cancel();
   if (!due_ms) return;
-  io_->pace.expires_after(std::chrono::milliseconds(std::max<Millis>(0, *due_ms - loop_->now_ms())));
-  io_->pace.async_wait([this](const boost::system::error_code& error) {
+  io_->sweep.expires_after(std::chrono::milliseconds(std::max<Millis>(0, *due_ms - loop_->now_ms())));
+  io_->sweep.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
-    paced_until_ms_.reset();
+    sweep_due_ms_.reset();
     turn();
   });
 }
@@ -205,7 +205,7 @@ void GatewayShard::post_turn() {
 void GatewayShard::end_turn() {
   if (io_->context.stopped()) return;
   if (loop_->has_work()) post_turn();
-  wait_for_pace();
+  wait_for_sweep();
   if (hold_) stop_if_at_rest();
 }
 

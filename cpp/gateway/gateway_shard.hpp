@@ -86,7 +86,7 @@ class GatewayShard final {
 
   void wait_for_events();
   void wait_for_tick();
-  void wait_for_pace();
+  void wait_for_sweep();
   void turn();
   void post_turn();
   void end_turn();
@@ -101,7 +101,7 @@ class GatewayShard final {
   std::unique_ptr<Flush> flush_;
   std::unique_ptr<EventLoop> loop_;
   bool is_turn_posted_ = false;
-  std::optional<Millis> paced_until_ms_;  // what the timer of paced channels waits for
+  std::optional<Millis> sweep_due_ms_;  // what the timer of swept channels waits for
   std::shared_ptr<HoldPoint> hold_;       // asked to stop
   Millis answers_until_ms_ = 0;
   bool is_unarmed_ = false;  // events came meanwhile, and are not waited for

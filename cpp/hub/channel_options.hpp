@@ -22,7 +22,7 @@ inline constexpr std::array<std::string_view, 3> kSlowConsumerNames{"wait", "ski
 /// Who does the work of a publication's fan-out, and when (design.md section 4).
 enum class FanOut : std::uint8_t {
   write,  ///< the publisher's server, at once: into every member's inbox, and to subscribers in the same turn
-  read,   ///< whoever reads: inboxes are merged from the logs, subscribers are served by a paced sweep
+  read,   ///< whoever reads: inboxes are merged from the logs, subscribers are served by a sweep
   hybrid,   ///< write up to a number of members, read above it
   adaptive  ///< the same, and the number is moved by what writing and reading have cost
 };

@@ -60,7 +60,7 @@ class Cursor {
   [[nodiscard]] bool is_open() const { return place_ != Place::closed; }
   /// Is it in the group at the top: nothing but new entries will come?
   [[nodiscard]] bool is_at_top() const { return place_ == Place::top; }
-  /// Has everything that was there been taken from the log for it? In a paced channel a cursor may have read
+  /// Has everything that was there been taken from the log for it? In a swept channel a cursor may have read
   /// past its group: it does not stand at the top before the group's next sweep.
   [[nodiscard]] bool has_read_to_end() const { return is_at_top() || is_ahead_; }
   /// Newest offset that has been taken from the log for it.
@@ -83,7 +83,7 @@ class Cursor {
   enum class Place : std::uint8_t { closed, top, lagging };
 
   Place place_ = Place::closed;
-  bool is_ahead_ = false;   // has read past its paced group, and waits for it
+  bool is_ahead_ = false;   // has read past its group, and waits for it
   bool is_queued_ = false;  // stands in the shard's list of those to be pumped
   // Its sink could not take what the group took, and it has not caught up yet.
   bool has_fallen_behind_ = false;

@@ -111,7 +111,7 @@ void Shard::take_mailbox() {
   woken_now_.clear();
 }
 
-bool Shard::is_paced(const Channel& channel) {
+bool Shard::is_swept(const Channel& channel) {
   return channel.fan_out.mode() == FanOutMode::read || channel.options.batch_interval_ms > 0;
 }
 
@@ -127,10 +127,10 @@ Millis Shard::due_of(const ShardChannel& home) const {
 
 void Shard::schedule(ShardChannel& home) {
   home.is_touched_ = true;
-  if (is_paced(*home.channel_)) [[unlikely]] {
+  if (is_swept(*home.channel_)) [[unlikely]] {
     const Millis due = due_of(home);
     if (due > clock_.now_ms()) {
-      home.paced_ = paced_.emplace(due, &home);
+      home.swept_ = swept_.emplace(due, &home);
       return;
     }
   }
@@ -138,30 +138,30 @@ void Shard::schedule(ShardChannel& home) {
 }
 
 void Shard::take_due() {
-  while (!paced_.empty() && paced_.begin()->first <= clock_.now_ms()) {
-    ShardChannel& home = *paced_.begin()->second;
-    unpace(home);
+  while (!swept_.empty() && swept_.begin()->first <= clock_.now_ms()) {
+    ShardChannel& home = *swept_.begin()->second;
+    unschedule_sweep(home);
     touched_.push_back(&home);
   }
 }
 
-bool Shard::unpace(ShardChannel& home) {
-  if (!home.paced_) return false;
-  paced_.erase(*home.paced_);
-  home.paced_.reset();
+bool Shard::unschedule_sweep(ShardChannel& home) {
+  if (!home.swept_) return false;
+  swept_.erase(*home.swept_);
+  home.swept_.reset();
   return true;
 }
 
 std::optional<Millis> Shard::due_ms() const {
-  if (paced_.empty()) return std::nullopt;
-  return paced_.begin()->first;
+  if (swept_.empty()) return std::nullopt;
+  return swept_.begin()->first;
 }
 
 bool Shard::turn() {
   spent_.clear();
   std::erase_if(idle_, [this](ShardChannel* home) {
     const bool is_used = !home->all_.empty();
-    if (!is_used && home->is_touched_ && !unpace(*home)) return false;  // its turn is still to come
+    if (!is_used && home->is_touched_ && !unschedule_sweep(*home)) return false;  // its turn is still to come
     home->is_idle_ = false;
     if (!is_used) {
       if (in_ledger_ == home) in_ledger_ = nullptr;
@@ -215,7 +215,7 @@ bool Shard::turn() {
 
 bool Shard::has_work() {
   if (!touched_.empty() || !ready_.empty() || !idle_.empty()) return true;
-  if (!paced_.empty() && paced_.begin()->first <= clock_.now_ms()) return true;
+  if (!swept_.empty() && swept_.begin()->first <= clock_.now_ms()) return true;
   const std::lock_guard lock(mailbox_mutex_);
   return !woken_.empty() || !tasks_.empty();
 }
@@ -274,7 +274,7 @@ bool Shard::take_batch(ShardChannel& home) {
   home.top_seq_ = link->taken = home.batch_->end();
   home.top_offset_ = home.batch_->offset_before(home.batch_->size());
   home.is_catching_up_ = home.top_seq_ < end;
-  if (is_paced(channel)) [[unlikely]] {
+  if (is_swept(channel)) [[unlikely]] {
     home.visited_ms_ = clock_.now_ms();
     if (channel.fan_out.mode() == FanOutMode::read) sweeps_.fetch_add(1, std::memory_order_relaxed);
   }
@@ -355,10 +355,10 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
       if (skipped && gap) skipped->lost_from = gap->lost_from;
       if (skipped) gap = skipped;
     }
-    // Not past the group, which it could not join then: unless that is paced. Whoever comes is served at
+    // Not past the group, which it could not join then: unless the channel is swept. Whoever comes is served at
     // once, and waits for the group where it has read to.
     const Seq end =
-        is_paced(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.top_seq_);
+        is_swept(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.top_seq_);
     if (cursor.seq_ < end)
       batch = batch_of(channel, cursor.seq_, end, limits_.batch_entries, limits_.batch_bytes);
   }
@@ -485,8 +485,8 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   home->all_.add(cursor);
   subscriptions_.fetch_add(1, std::memory_order_relaxed);
   lagging_.fetch_add(1, std::memory_order_relaxed);
-  // Where the group is paced, who comes does not wait with it for what is there already.
-  if (seq == home->top_seq_ && !(is_paced(*channel) && seq < channel->log.end_seq())) {
+  // In a swept channel, who comes does not wait with it for what is there already.
+  if (seq == home->top_seq_ && !(is_swept(*channel) && seq < channel->log.end_seq())) {
     join(*home, cursor);
   } else {
     cursor.place_ = Cursor::Place::lagging;
@@ -547,7 +547,7 @@ std::unique_ptr<Batch> Shard::take_page(Cursor& cursor, std::size_t entries_max,
   ShardChannel& home = *cursor.home_;
   Channel& channel = *home.channel_;
   const std::lock_guard lock(channel.mutex);
-  const Seq end = is_paced(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.top_seq_);
+  const Seq end = is_swept(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.top_seq_);
   if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_) || cursor.seq_ >= end) return nullptr;
   auto batch = batch_of(channel, cursor.seq_, end, entries_max, bytes_max);
   cursor.seq_ = batch->end();

@@ -33,8 +33,8 @@ struct TurnLimits {
 };
 
 class ShardChannel;
-/// Channels that wait for their pace, by the time when they are to be visited.
-using PacedChannels = std::multimap<Millis, ShardChannel*>;
+/// Channels that wait for their sweep, by the time when they are to be visited.
+using SweptChannels = std::multimap<Millis, ShardChannel*>;
 
 /// A channel as one shard sees it: the group of cursors that stand together at the top, and those that lag.
 class ShardChannel {
@@ -61,7 +61,7 @@ class ShardChannel {
   bool is_touched_ = false;      // stands among those to be visited, now or when it is due
   bool is_idle_ = false;
   std::size_t place_ = 0;  // among the shard's
-  std::optional<PacedChannels::iterator> paced_;
+  std::optional<SweptChannels::iterator> swept_;
 };
 
 /// The cursors of one thread. Publishers on any thread leave the channel in its mailbox; turn() takes all
@@ -118,7 +118,7 @@ class Shard {
   bool turn();
   /// Would turn() find something to do?
   [[nodiscard]] bool has_work();
-  /// When turn() is to be called even if nothing comes: for the next channel that is paced.
+  /// When turn() is to be called even if nothing comes: for the next channel that is to be swept.
   [[nodiscard]] std::optional<Millis> due_ms() const;
   /// Visits of channels in read mode, ever. Any thread.
   [[nodiscard]] std::uint64_t sweeps() const { return sweeps_.load(std::memory_order_relaxed); }
@@ -163,13 +163,13 @@ class Shard {
 
  private:
   void take_mailbox();
-  /// Puts the channel among those to be visited: now, or when its pace allows.
+  /// Puts the channel among those to be visited: now, or at its next sweep.
   void schedule(ShardChannel& home);
   void take_due();
-  /// Takes it out of those that wait for their pace. False: it is not among them.
-  bool unpace(ShardChannel& home);
+  /// Takes it out of those that wait for their sweep. False: it is not among them.
+  bool unschedule_sweep(ShardChannel& home);
   [[nodiscard]] Millis due_of(const ShardChannel& home) const;
-  static bool is_paced(const Channel& channel);
+  static bool is_swept(const Channel& channel);
   void step(ShardChannel& home, std::size_t& budget);
   void call_ahead(ShardChannel& home);
   static void set_ahead(Cursor& cursor, bool is_ahead);
@@ -204,7 +204,7 @@ class Shard {
   WalkedSet<ShardChannel, &ShardChannel::place_> homes_;  // the same, for the ledger
   ShardChannel* in_ledger_ = nullptr;                     // whose cursors it is visiting
   std::deque<ShardChannel*> touched_;
-  PacedChannels paced_;                        // touched, and to be visited then
+  SweptChannels swept_;                        // touched, and to be visited then
   std::vector<Cursor*> ready_;                 // lagging cursors whose sink can take; null where one has left
   std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
   std::vector<ShardChannel*> idle_;

@@ -127,7 +127,7 @@ constexpr std::array kChannelNumbers{
     number<&ChannelOptions::batch_interval_ms>(
         "batch_interval", 0,
         "in write mode a subscriber gets one write per interval at most, the first after a pause at once; "
-        "0s: no pace",
+        "0s: none",
         true, kDayMs),
 };
 
@@ -143,7 +143,7 @@ constexpr std::array kChannelChoices{
     ChannelChoice{
         "fanout", kFanOutNames,
         "who does the work of a publication, and when: \"write\" (at publish, into every member's inbox and "
-        "to subscribers at once), \"read\" (whoever reads; subscribers by a paced sweep), \"hybrid\" (write "
+        "to subscribers at once), \"read\" (whoever reads; subscribers by a sweep), \"hybrid\" (write "
         "up to fanout_threshold, read above it) or \"adaptive\" (the same, with a threshold that is moved by "
         "what both have cost)",
         [](const ChannelOptions& options) { return static_cast<std::size_t>(options.fan_out); },

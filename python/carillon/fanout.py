@@ -21,7 +21,7 @@ Mode = Literal["write", "read"]
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
 """`write`: at publish, into every member's inbox and to subscribers at once. `read`: by whoever reads, and to
-subscribers by a paced sweep. `hybrid`: write up to a threshold, read above it. `adaptive`: the same, with a
+subscribers by a sweep. `hybrid`: write up to a threshold, read above it. `adaptive`: the same, with a
 threshold that is moved by what both have cost."""
 
 

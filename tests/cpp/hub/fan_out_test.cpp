@@ -149,7 +149,7 @@ TEST_F(FanOutTest, AReaderThatLeftAheadOfItsGroupIsServedWhenItComesBack) {
   EXPECT_EQ(comes_back.taken, numbers(1, 4));
 }
 
-TEST_F(FanOutTest, APageReachesPastAPacedGroup) {
+TEST_F(FanOutTest, APageReachesPastASweptGroup) {
   PlainReader group(shard()), polls(shard());
   subscribe(group, "read");
   publish_numbers("read", 1, 3);

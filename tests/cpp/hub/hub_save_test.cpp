@@ -203,7 +203,7 @@ TEST_F(HubSave, WhatAReaderWasSparedStaysInItsAccount) {
   EXPECT_TRUE(ledger.is_balanced());
 }
 
-TEST_F(HubSave, WhoIsAheadOfAPacedGroupGoesOn) {
+TEST_F(HubSave, WhoIsAheadOfASweptGroupGoesOn) {
   PlainReader group(*shards[0]), ahead(*shards[0]);
   subscribe(group, "read");
   publish_numbers("read", 1, 3);

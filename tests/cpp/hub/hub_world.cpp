@@ -417,7 +417,7 @@ void HubWorld::settle() {
       turn(shard);
     }
     if (!is_quiet) continue;
-    for (const auto& shard : shards_) {  // the next that is paced
+    for (const auto& shard : shards_) {  // the next that is to be swept
       if (!shard->due_ms()) continue;
       is_quiet = false;
       clock_.advance(std::max<Millis>(0, *shard->due_ms() - clock_.now_ms()));

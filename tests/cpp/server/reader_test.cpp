@@ -56,11 +56,11 @@ struct ReaderTest : testing::Test {
     ChannelOptions tiny;
     tiny.history_size = 3;
     tiny.live_window_entries = 0;
-    ChannelOptions paced;
-    paced.fan_out = FanOut::read;
-    paced.sweep_interval_ms = 3'600'000;
-    paced.history_ttl_ms = 10 * paced.sweep_interval_ms;
-    return ChannelRules({{"tiny", tiny}, {"paced", paced}});
+    ChannelOptions swept;
+    swept.fan_out = FanOut::read;
+    swept.sweep_interval_ms = 3'600'000;
+    swept.history_ttl_ms = 10 * swept.sweep_interval_ms;
+    return ChannelRules({{"tiny", tiny}, {"swept", swept}});
   }
   void turn() {
     while (shard.turn()) {
@@ -136,19 +136,19 @@ TEST_F(ReaderTest, AGapNamesItsEnds) {
   EXPECT_EQ(gap.lost_to, 7U);
 }
 
-TEST_F(ReaderTest, AReaderOfAPacedChannelBeginsWithWhatIsThere) {
+TEST_F(ReaderTest, AReaderOfASweptChannelBeginsWithWhatIsThere) {
   const auto live_queue = std::make_shared<TestQueue>();
-  const auto live = std::make_shared<Reader>(hub, shard, live_queue, 8, "paced", [] {});
+  const auto live = std::make_shared<Reader>(hub, shard, live_queue, 8, "swept", [] {});
   live->open(std::nullopt);
-  publish("paced", 1);
+  publish("swept", 1);
   turn();
   clock.advance(3'600'000);
   turn();
   ASSERT_EQ(live_queue->offsets().size(), 1U);
-  publish("paced", 3);
+  publish("swept", 3);
   turn();  // comes to its end without the sweep
   ASSERT_EQ(live_queue->offsets().size(), 1U);
-  reader = make_reader("paced");
+  reader = make_reader("swept");
   reader->open(Since{live_queue->items.front().epoch, false, 1});
   turn();
   EXPECT_EQ(queue->offsets(), (std::vector<Offset>{2, 3, 4}));

@@ -20,7 +20,7 @@ struct Setting {
   bool cuts_while_clogged = true;  ///< else the ledger's `delivered` must be exact
   bool loses_a_frame = false;      ///< plants the fault that the checks must find
   bool is_taken_over = false;      ///< another process takes the connections, again and again
-  bool is_restless = false;        ///< drains, cuts, lingering, late reading, turns whose time is over, paces
+  bool is_restless = false;        ///< drains, cuts, lingering, late reading, turns whose time is over, sweeps
   bool is_late = false;            ///< hooks and the store answer when they like
   SlowConsumer policy = SlowConsumer::wait;
 
@@ -154,12 +154,12 @@ WorldOptions Story::options_for(const Setting& setting) {
     options.limits.read_ms_per_turn = 1 + static_cast<std::int64_t>(chance.below(3));
     if (chance.one_in(2))
       options.limits.unread_bytes_total = 500 + static_cast<std::int64_t>(chance.below(3'000));
-    ChannelOptions paced = plain;
-    paced.batch_interval_ms = 20;
+    ChannelOptions batched = plain;
+    batched.batch_interval_ms = 20;
     ChannelOptions swept = plain;
     swept.fan_out = FanOut::read;
     swept.sweep_interval_ms = 30;
-    options.rules.insert(options.rules.begin() + 1, {{"b*", paced}, {"swept*", swept}});
+    options.rules.insert(options.rules.begin() + 1, {{"b*", batched}, {"swept*", swept}});
   }
   return options;
 }
@@ -677,7 +677,7 @@ TEST(Journals, AreWholeOverTakeoversAtAnyTime) {
   play_seeds(60'000, 1'000, {.has_small_history = true, .is_taken_over = true});
 }
 
-TEST(Journals, AreWholeThroughDrainsCutsLingeringPacesAndTurnsWhoseTimeIsOver) {
+TEST(Journals, AreWholeThroughDrainsCutsLingeringSweepsAndTurnsWhoseTimeIsOver) {
   play_seeds(120'000, 1'000, {.is_restless = true});
   play_seeds(130'000, 500, {.has_small_history = true, .is_restless = true});
   expect_more(play_seeds(140'000, 1'000, {.is_taken_over = true, .is_restless = true}), &Played::takeovers,

@@ -313,12 +313,12 @@ async def test_refusals_name_what_is_wrong(serve: Callable[..., Server]) -> None
 
 async def test_a_ticker_conflates(serve: Callable[..., Server]) -> None:
     keys, total = [f"key-{number}" for number in range(10)], 1_000
-    paced = {
+    swept = {
         "swept": Channel(fanout="read", sweep_interval="100ms", conflate=True),
         "batched": Channel(batch_interval="100ms", conflate=True),
     }
-    server = serve(channels=paced)
-    for channel in paced:
+    server = serve(channels=swept)
+    for channel in swept:
         async with journals(server, channel, TRANSPORTS + OURS) as written:
             for number in range(1, total + 1):
                 key = keys[number % len(keys)]

@@ -11,13 +11,13 @@
 namespace carillon::testing {
 namespace {
 
-struct Pace {
+struct Sweep {
   std::string name;
   std::function<void(ChannelOptions&)> change;
-  bool is_paced = true;
+  bool is_swept = true;
 };
 
-const std::array<Pace, 6> kPaces{{
+const std::array<Sweep, 6> kSweeps{{
     {"write", [](ChannelOptions&) {}, false},
     {"read", [](ChannelOptions& o) { o.fan_out = FanOut::read; }},
     {"hybrid",
@@ -39,7 +39,7 @@ const std::array<Pace, 6> kPaces{{
 }};
 
 /// A live subscriber stands where the last sweep has left it, behind publications 2 to 4.
-struct PacedChannel : ::testing::TestWithParam<Pace> {
+struct SweptChannel : ::testing::TestWithParam<Sweep> {
   static constexpr Millis kSweepMs = 3'600'000;
   static WorldOptions options() {
     WorldOptions options;
@@ -51,7 +51,7 @@ struct PacedChannel : ::testing::TestWithParam<Pace> {
     options.heartbeat.ping_interval_ms = 0;
     return options;
   }
-  PacedChannel() {
+  SweptChannel() {
     live.connect();
     live.subscribe("a");
     epoch = std::string(world.publish("a", "1").epoch.text());
@@ -59,7 +59,7 @@ struct PacedChannel : ::testing::TestWithParam<Pace> {
     EXPECT_EQ(live.pushes_of("a", "pub").size(), 1U);
     for (int i = 2; i <= 4; ++i) world.publish("a", std::to_string(i));
     world.run();
-    EXPECT_EQ(live.pushes_of("a", "pub").size(), GetParam().is_paced ? 1U : 4U);
+    EXPECT_EQ(live.pushes_of("a", "pub").size(), GetParam().is_swept ? 1U : 4U);
   }
   void sweep() {
     world.run();
@@ -78,10 +78,10 @@ struct PacedChannel : ::testing::TestWithParam<Pace> {
   std::string epoch;
 };
 
-INSTANTIATE_TEST_SUITE_P(All, PacedChannel, ::testing::ValuesIn(kPaces),
+INSTANTIATE_TEST_SUITE_P(All, SweptChannel, ::testing::ValuesIn(kSweeps),
                          [](const auto& each) { return each.param.name; });
 
-TEST_P(PacedChannel, APollWithAPositionIsAnsweredAtOnce) {
+TEST_P(SweptChannel, APollWithAPositionIsAnsweredAtOnce) {
   HttpClient client(world);
   const Json body = Json::parse(client.get("/poll?channel=a&since=" + epoch + ":1").body);
   EXPECT_EQ(body["publications"].size(), 3U);
@@ -89,7 +89,7 @@ TEST_P(PacedChannel, APollWithAPositionIsAnsweredAtOnce) {
   expect_live(4);
 }
 
-TEST_P(PacedChannel, APollOfTwoChannelsIsAnsweredAtOnce) {
+TEST_P(SweptChannel, APollOfTwoChannelsIsAnsweredAtOnce) {
   world.publish("b", "1");
   HttpClient client(world);
   client.get("/poll?channel=b&channel=a&since=-," + epoch + ":1");
@@ -98,21 +98,21 @@ TEST_P(PacedChannel, APollOfTwoChannelsIsAnsweredAtOnce) {
   expect_live(4);
 }
 
-TEST_P(PacedChannel, APollThatHasEverythingWaitsUntilTheNextSweepWithNews) {
+TEST_P(SweptChannel, APollThatHasEverythingWaitsUntilTheNextSweepWithNews) {
   HttpClient client(world);
   client.request("GET", "/poll?channel=a&timeout=60&since=" + epoch + ":4");
   world.run();
   EXPECT_TRUE(client.responses.empty());
   world.publish("a", "5");
   world.run();
-  EXPECT_EQ(client.responses.size(), GetParam().is_paced ? 0U : 1U);
+  EXPECT_EQ(client.responses.size(), GetParam().is_swept ? 0U : 1U);
   expect_live(5);
   ASSERT_EQ(client.responses.size(), 1U);
   EXPECT_EQ(Json::parse(client.responses.back().body)["publications"],
             Json::array({Json({{"channel", "a"}, {"offset", 5}, {"data", 5}})}));
 }
 
-TEST_P(PacedChannel, APollWithTimeoutZeroAndSmallPagesReachesTheEnd) {
+TEST_P(SweptChannel, APollWithTimeoutZeroAndSmallPagesReachesTheEnd) {
   HttpClient client(world);
   Json body = Json::parse(client.get("/poll?channel=a&timeout=0&since=" + epoch + ":4").body);
   EXPECT_TRUE(body["publications"].empty());
@@ -121,7 +121,7 @@ TEST_P(PacedChannel, APollWithTimeoutZeroAndSmallPagesReachesTheEnd) {
   expect_live(4);
 }
 
-TEST_P(PacedChannel, AWebSocketThatResumesGetsEverythingInTheReply) {
+TEST_P(SweptChannel, AWebSocketThatResumesGetsEverythingInTheReply) {
   WsClient client(world);
   client.connect();
   const Json reply = client.subscribe("a", {{"recover", true}, {"offset", 1}, {"epoch", epoch}})["subscribe"];
@@ -132,7 +132,7 @@ TEST_P(PacedChannel, AWebSocketThatResumesGetsEverythingInTheReply) {
   EXPECT_EQ(client.pushes_of("a", "pub").size(), 1U) << "once, with the group";
 }
 
-TEST_P(PacedChannel, AWebSocketThatIsNewGetsOnlyWhatComes) {
+TEST_P(SweptChannel, AWebSocketThatIsNewGetsOnlyWhatComes) {
   WsClient client(world);
   client.connect();
   EXPECT_EQ(client.subscribe("a")["subscribe"]["offset"], 4);
@@ -141,7 +141,7 @@ TEST_P(PacedChannel, AWebSocketThatIsNewGetsOnlyWhatComes) {
   EXPECT_EQ(client.pushes_of("a", "pub"), std::vector<Json>{Json({{"data", 5}, {"offset", 5}})});
 }
 
-TEST_P(PacedChannel, HistoryShowsEverything) {
+TEST_P(SweptChannel, HistoryShowsEverything) {
   WsClient client(world);
   client.connect();
   client.subscribe("a");
@@ -152,7 +152,7 @@ TEST_P(PacedChannel, HistoryShowsEverything) {
   EXPECT_EQ(newest["publications"][0]["data"], 4);
 }
 
-TEST_P(PacedChannel, AnEventStreamWithAPositionBeginsWithWhatIsThere) {
+TEST_P(SweptChannel, AnEventStreamWithAPositionBeginsWithWhatIsThere) {
   SseClient client(world);
   client.open("channel=a&since=" + epoch + ":1");
   world.run();
@@ -164,7 +164,7 @@ TEST_P(PacedChannel, AnEventStreamWithAPositionBeginsWithWhatIsThere) {
   EXPECT_EQ(client.last_id, epoch + ":5");
 }
 
-TEST_P(PacedChannel, AStalledReaderCatchesUpWithoutSpinning) {
+TEST_P(SweptChannel, AStalledReaderCatchesUpWithoutSpinning) {
   SseClient client(world);
   client.open("channel=a&since=" + epoch + ":1");
   client.kernel().room = 300;

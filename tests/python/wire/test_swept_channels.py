@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.wire
 
-PACES = {
+SWEEPS = {
     "write": Channel(),
     "read": Channel(fanout="read", sweep_interval="1h"),
     "hybrid": Channel(fanout="hybrid", fanout_threshold=1, sweep_interval="1h"),
@@ -26,11 +26,11 @@ PACES = {
 }
 
 
-@pytest.mark.parametrize("pace", PACES)
+@pytest.mark.parametrize("sweep", SWEEPS)
 async def test_every_kind_of_read_is_answered_before_the_sweep(
-    serve: Callable[..., Server], pace: str
+    serve: Callable[..., Server], sweep: str
 ) -> None:
-    server = serve(channels={"c": PACES[pace]})
+    server = serve(channels={"c": SWEEPS[sweep]})
     async with open_ws(server) as live, open_ws(server) as other, open_http(server) as client:
         start = server.publish("c", 0)
         for ws in (live, other):  # two subscribers: above the threshold of hybrid
