@@ -14,7 +14,7 @@ namespace carillon {
 /// What becomes of a live subscriber that takes too little and falls behind.
 enum class SlowConsumer : std::uint8_t {
   wait,       ///< it catches up from the log; what has left the log meanwhile is told as a gap
-  skip,       ///< it goes on at the top, and is told the gap
+  skip,       ///< it goes on at the newest offset, and is told the gap
   disconnect  ///< it is sent away in the way that makes it come back and resume
 };
 inline constexpr std::array<std::string_view, 3> kSlowConsumerNames{"wait", "skip", "disconnect"};

@@ -58,11 +58,11 @@ class Cursor {
   /// The sink's own mark, for a sink with several cursors.
   [[nodiscard]] std::uint32_t tag() const { return tag_; }
   [[nodiscard]] bool is_open() const { return place_ != Place::closed; }
-  /// Is it in the group at the top: nothing but new entries will come?
-  [[nodiscard]] bool is_at_top() const { return place_ == Place::top; }
+  /// Is it in the live group: has it read everything, so that only new entries will come?
+  [[nodiscard]] bool is_live() const { return place_ == Place::live; }
   /// Has everything that was there been taken from the log for it? In a swept channel a cursor may have read
-  /// past its group: it does not stand at the top before the group's next sweep.
-  [[nodiscard]] bool has_read_to_end() const { return is_at_top() || is_ahead_; }
+  /// past its group: it is not live before the group's next sweep.
+  [[nodiscard]] bool has_read_to_end() const { return is_live() || is_ahead_; }
   /// Newest offset that has been taken from the log for it.
   [[nodiscard]] Offset offset() const { return offset_; }
 
@@ -80,14 +80,14 @@ class Cursor {
   friend class Hub;
   friend class Shard;
   friend class ShardChannel;
-  enum class Place : std::uint8_t { closed, top, lagging };
+  enum class Place : std::uint8_t { closed, live, lagging };
 
   Place place_ = Place::closed;
   bool is_ahead_ = false;   // has read past its group, and waits for it
   bool is_queued_ = false;  // stands in the shard's list of those to be pumped
   // Its sink could not take what the group took, and it has not caught up yet.
   bool has_fallen_behind_ = false;
-  std::uint32_t index_ = 0;      // in the group at the top, or in the list of those to be pumped
+  std::uint32_t index_ = 0;      // in the live group, or in the list of those to be pumped
   std::uint32_t all_index_ = 0;  // among all cursors of the channel on this shard
   std::uint32_t resets_ = 0;     // the channel's, when its position was last right
   std::uint32_t tag_;

@@ -19,7 +19,7 @@ namespace carillon {
 /// A cursor: where it stands, and its account so far.
 struct CursorState {
   bool is_open = false;
-  bool is_at_top = false;
+  bool is_live = false;
   bool is_parked = false;  ///< lags, and its sink has not asked for more
   std::uint64_t seq = 0;
   Offset offset = 0;

@@ -19,7 +19,7 @@ enum class DropReason : std::uint8_t {
   trimmed,    ///< a publication had left the history before the subscriber could take it: told as a gap
   ephemeral,  ///< an entry without an offset had left the live window
   filtered,   ///< the subscriber's transport or wish does not take this kind (join, leave)
-  skipped,    ///< the channel's policy took a subscriber that had fallen behind to the top: told as a gap
+  skipped,    ///< the channel's policy took a subscriber that had fallen behind past it: told as a gap
 };
 inline constexpr std::size_t kDropReasons = 4;
 inline constexpr std::array<std::string_view, kDropReasons> kDropReasonNames{"trimmed", "ephemeral",

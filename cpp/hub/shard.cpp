@@ -14,31 +14,31 @@ thread_local Shard* t_current = nullptr;
 constexpr std::size_t kConflatedEntries = 4'096;
 }  // namespace
 
-void ShardChannel::join(Cursor& cursor) {
-  cursor.place_ = Cursor::Place::top;
-  top_.push_back(&cursor);
-  std::size_t place = top_.size() - 1;
+void ShardChannel::add_live(Cursor& cursor) {
+  cursor.place_ = Cursor::Place::live;
+  live_.push_back(&cursor);
+  std::size_t place = live_.size() - 1;
   if (batch_) {  // it stands behind the batch under way: among those that have it
-    std::swap(top_[place], top_[progress_]);
-    top_[place]->index_ = static_cast<std::uint32_t>(place);
+    std::swap(live_[place], live_[progress_]);
+    live_[place]->index_ = static_cast<std::uint32_t>(place);
     place = progress_++;
   }
   cursor.index_ = static_cast<std::uint32_t>(place);
 }
 
-void ShardChannel::leave(Cursor& cursor) {
+void ShardChannel::remove_live(Cursor& cursor) {
   std::size_t hole = cursor.index_;
   if (hole < progress_) {  // the last of those that have the batch moves here, and its place is the hole
     --progress_;
-    top_[hole] = top_[progress_];
-    top_[hole]->index_ = static_cast<std::uint32_t>(hole);
+    live_[hole] = live_[progress_];
+    live_[hole]->index_ = static_cast<std::uint32_t>(hole);
     hole = progress_;
   }
-  if (hole + 1 < top_.size()) {  // else the last one has moved already
-    top_[hole] = top_.back();
-    top_[hole]->index_ = static_cast<std::uint32_t>(hole);
+  if (hole + 1 < live_.size()) {  // else the last one has moved already
+    live_[hole] = live_.back();
+    live_[hole]->index_ = static_cast<std::uint32_t>(hole);
   }
-  top_.pop_back();
+  live_.pop_back();
   cursor.place_ = Cursor::Place::lagging;
 }
 
@@ -252,28 +252,28 @@ bool Shard::take_batch(ShardChannel& home) {
   if (link == nullptr) return false;
   link->is_woken = false;
   const Seq end = channel.log.end_seq();
-  if (has_gap(channel, home.top_seq_, home.top_offset_, home.resets_)) {
+  if (has_gap(channel, home.live_seq_, home.live_offset_, home.resets_)) {
     // The group has lost something: each of its cursors finds out for itself.
-    while (!home.top_.empty()) {
-      Cursor& cursor = *home.top_.back();
-      leave(home, cursor);
+    while (!home.live_.empty()) {
+      Cursor& cursor = *home.live_.back();
+      make_lagging(home, cursor);
       queue(cursor);
     }
   }
-  if (home.top_.empty()) {
-    sync_top(home, *link);
+  if (home.live_.empty()) {
+    sync_live(home, *link);
     call_ahead(home);
     return false;
   }
-  if (home.top_seq_ == end) {
+  if (home.live_seq_ == end) {
     call_ahead(home);
     return false;
   }
-  home.batch_ = batch_of(channel, home.top_seq_, end, limits_.batch_entries, limits_.batch_bytes);
+  home.batch_ = batch_of(channel, home.live_seq_, end, limits_.batch_entries, limits_.batch_bytes);
   home.progress_ = 0;
-  home.top_seq_ = link->taken = home.batch_->end();
-  home.top_offset_ = home.batch_->offset_before(home.batch_->size());
-  home.is_catching_up_ = home.top_seq_ < end;
+  home.live_seq_ = link->taken = home.batch_->end();
+  home.live_offset_ = home.batch_->offset_before(home.batch_->size());
+  home.is_catching_up_ = home.live_seq_ < end;
   if (is_swept(channel)) [[unlikely]] {
     home.visited_ms_ = clock_.now_ms();
     if (channel.fan_out.mode() == FanOutMode::read) sweeps_.fetch_add(1, std::memory_order_relaxed);
@@ -281,9 +281,9 @@ bool Shard::take_batch(ShardChannel& home) {
   return true;
 }
 
-void Shard::sync_top(ShardChannel& home, Channel::Link& link) {
-  home.top_seq_ = link.taken = home.channel_->log.end_seq();
-  home.top_offset_ = home.channel_->log.top();
+void Shard::sync_live(ShardChannel& home, Channel::Link& link) {
+  home.live_seq_ = link.taken = home.channel_->log.end_seq();
+  home.live_offset_ = home.channel_->log.top();
   home.resets_ = home.channel_->resets;
 }
 
@@ -293,16 +293,16 @@ void Shard::step(ShardChannel& home, std::size_t& budget) {
   const Seq end = batch.end();
   const Offset offset = batch.offset_before(batch.size());
   std::size_t left = budget;
-  while (home.progress_ < home.top_.size()) {
+  while (home.progress_ < home.live_.size()) {
     if (left == 0) break;
     --left;
-    Cursor& cursor = *home.top_[home.progress_++];  // it has the batch: whoever parks or closes it in there
+    Cursor& cursor = *home.live_[home.progress_++];  // it has the batch: whoever parks or closes it in there
     cursor.seq_ = end;                              // fills its place with another that has it
     cursor.offset_ = offset;
     if (!cursor.sink_->stage(cursor, batch)) rewind(cursor, batch.begin(), batch.offset_before(0));
   }
   budget = left;
-  if (home.progress_ < home.top_.size()) return;
+  if (home.progress_ < home.live_.size()) return;
   spent_.push_back(std::move(home.batch_));
   home.progress_ = 0;
   call_ahead(home);
@@ -342,23 +342,23 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
   }
   {
     const std::lock_guard lock(channel.mutex);
-    if (home.top_.empty() && !home.batch_) {
-      sync_top(home, *channel.link_of(*this));
+    if (home.live_.empty() && !home.batch_) {
+      sync_live(home, *channel.link_of(*this));
       call_ahead(home);
     }
     const bool is_skipping =
         channel.options.slow_consumer == SlowConsumer::skip && is_slow(cursor, channel) &&
-        !has_gap(channel, home.top_seq_, home.top_offset_, home.resets_);  // else its group has to move first
+        !has_gap(channel, home.live_seq_, home.live_offset_, home.resets_);  // else its group has to move first
     if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_)) gap = skip_gap(cursor, channel);
-    if (is_skipping && cursor.seq_ < home.top_seq_) {
-      std::optional<Gap> skipped = skip_to_top(cursor, home);
+    if (is_skipping && cursor.seq_ < home.live_seq_) {
+      std::optional<Gap> skipped = skip_to_live(cursor, home);
       if (skipped && gap) skipped->lost_from = gap->lost_from;
       if (skipped) gap = skipped;
     }
     // Not past the group, which it could not join then: unless the channel is swept. Whoever comes is served at
     // once, and waits for the group where it has read to.
     const Seq end =
-        is_swept(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.top_seq_);
+        is_swept(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.live_seq_);
     if (cursor.seq_ < end)
       batch = batch_of(channel, cursor.seq_, end, limits_.batch_entries, limits_.batch_bytes);
   }
@@ -377,9 +377,9 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
     if (pumped_ == nullptr) return;
   }
   unqueue(cursor);
-  if (cursor.seq_ == home.top_seq_) {
-    join(home, cursor);
-  } else if (cursor.seq_ > home.top_seq_) {
+  if (cursor.seq_ == home.live_seq_) {
+    make_live(home, cursor);
+  } else if (cursor.seq_ > home.live_seq_) {
     set_ahead(cursor, true);
   } else {
     queue(cursor);
@@ -419,24 +419,24 @@ bool Shard::is_slow(const Cursor& cursor, const Channel& channel) {
          channel.log.end_seq() - cursor.seq_ > channel.options.slow_consumer_entries;
 }
 
-std::optional<Gap> Shard::skip_to_top(Cursor& cursor, const ShardChannel& home) {
+std::optional<Gap> Shard::skip_to_live(Cursor& cursor, const ShardChannel& home) {
   const Offset from = cursor.offset_;
-  cursor.count_dropped(DropReason::skipped, static_cast<std::uint32_t>(home.top_seq_ - cursor.seq_));
-  cursor.seq_ = home.top_seq_;
-  cursor.offset_ = home.top_offset_;
+  cursor.count_dropped(DropReason::skipped, static_cast<std::uint32_t>(home.live_seq_ - cursor.seq_));
+  cursor.seq_ = home.live_seq_;
+  cursor.offset_ = home.live_offset_;
   cursor.resets_ = home.resets_;
   if (cursor.offset_ == from) return std::nullopt;  // ephemeral entries are no part of a stream
   return Gap{from + 1, cursor.offset_, {home.channel_->epoch, cursor.offset_}, true};
 }
 
-void Shard::join(ShardChannel& home, Cursor& cursor) {
-  home.join(cursor);
+void Shard::make_live(ShardChannel& home, Cursor& cursor) {
+  home.add_live(cursor);
   cursor.has_fallen_behind_ = false;
   lagging_.fetch_sub(1, std::memory_order_relaxed);
 }
 
-void Shard::leave(ShardChannel& home, Cursor& cursor) {
-  home.leave(cursor);
+void Shard::make_lagging(ShardChannel& home, Cursor& cursor) {
+  home.remove_live(cursor);
   lagging_.fetch_add(1, std::memory_order_relaxed);
 }
 
@@ -466,8 +466,8 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
     channel->links.push_back({this, channel->log.end_seq(), 0, false});
     link = &channel->links.back();
   }
-  if (home->top_.empty() && !home->batch_) {
-    sync_top(*home, *link);
+  if (home->live_.empty() && !home->batch_) {
+    sync_live(*home, *link);
     call_ahead(*home);
   }
   ++link->cursors;
@@ -486,8 +486,8 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   subscriptions_.fetch_add(1, std::memory_order_relaxed);
   lagging_.fetch_add(1, std::memory_order_relaxed);
   // In a swept channel, who comes does not wait with it for what is there already.
-  if (seq == home->top_seq_ && !(is_swept(*channel) && seq < channel->log.end_seq())) {
-    join(*home, cursor);
+  if (seq == home->live_seq_ && !(is_swept(*channel) && seq < channel->log.end_seq())) {
+    make_live(*home, cursor);
   } else {
     cursor.place_ = Cursor::Place::lagging;
     queue(cursor);
@@ -497,7 +497,7 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
 CursorState Shard::save(const Cursor& cursor) {
   CursorState state;
   state.is_open = cursor.is_open();
-  state.is_at_top = cursor.is_at_top();
+  state.is_live = cursor.is_live();
   state.is_parked = cursor.place_ == Cursor::Place::lagging && !cursor.is_queued_ && !cursor.is_ahead_;
   state.seq = cursor.seq_;
   state.offset = cursor.offset_;
@@ -515,15 +515,15 @@ void Shard::restore(Cursor& cursor, const std::shared_ptr<Channel>& channel, con
   // Its group goes on where it stood, behind entries that came since: attached at the end, it would leave
   // them to be trimmed before it has seen them.
   const auto known = channels_.find(channel.get());
-  const bool is_first = state.is_at_top && (known == channels_.end() || known->second->top_.empty());
+  const bool is_first = state.is_live && (known == channels_.end() || known->second->live_.empty());
   attach(cursor, channel, state.seq, state.offset);
   ShardChannel& home = *cursor.home_;
-  if (is_first && !cursor.is_at_top()) {
+  if (is_first && !cursor.is_live()) {
     unqueue(cursor);
-    home.top_seq_ = channel->link_of(*this)->taken = state.seq;
-    home.top_offset_ = state.offset;
+    home.live_seq_ = channel->link_of(*this)->taken = state.seq;
+    home.live_offset_ = state.offset;
     home.resets_ = state.resets;
-    join(home, cursor);
+    make_live(home, cursor);
     wake(channel.get());
   }
   cursor.resets_ = state.resets;
@@ -533,7 +533,7 @@ void Shard::restore(Cursor& cursor, const std::shared_ptr<Channel>& channel, con
   cursor.dropped_ = state.dropped;
   cursor.under_way_ = state.under_way;
   if (state.is_parked) park(cursor);
-  cursor.has_fallen_behind_ = state.has_fallen_behind && !cursor.is_at_top();
+  cursor.has_fallen_behind_ = state.has_fallen_behind && !cursor.is_live();
 }
 
 bool Shard::is_under_way() {
@@ -547,7 +547,7 @@ std::unique_ptr<Batch> Shard::take_page(Cursor& cursor, std::size_t entries_max,
   ShardChannel& home = *cursor.home_;
   Channel& channel = *home.channel_;
   const std::lock_guard lock(channel.mutex);
-  const Seq end = is_swept(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.top_seq_);
+  const Seq end = is_swept(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.live_seq_);
   if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_) || cursor.seq_ >= end) return nullptr;
   auto batch = batch_of(channel, cursor.seq_, end, entries_max, bytes_max);
   cursor.seq_ = batch->end();
@@ -559,7 +559,7 @@ void Shard::unsubscribe(Cursor& cursor) {
   if (!cursor.is_open()) return;
   assert(is_current());
   ShardChannel& home = *cursor.home_;
-  if (cursor.is_at_top()) leave(home, cursor);
+  if (cursor.is_live()) make_lagging(home, cursor);
   set_ahead(cursor, false);
   unqueue(cursor);
   if (pumped_ == &cursor) pumped_ = nullptr;
@@ -588,8 +588,8 @@ void Shard::unsubscribe(Cursor& cursor) {
 
 void Shard::rewind(Cursor& cursor, Seq seq, Offset offset) {
   if (!cursor.is_open()) return;
-  if (cursor.is_at_top()) {
-    leave(*cursor.home_, cursor);
+  if (cursor.is_live()) {
+    make_lagging(*cursor.home_, cursor);
     cursor.has_fallen_behind_ = true;
   }
   set_ahead(cursor, false);

@@ -36,23 +36,23 @@ class ShardChannel;
 /// Channels that wait for their sweep, by the time when they are to be visited.
 using SweptChannels = std::multimap<Millis, ShardChannel*>;
 
-/// A channel as one shard sees it: the group of cursors that stand together at the top, and those that lag.
+/// A channel as one shard sees it: the live cursors, which have read everything, and those that lag.
 class ShardChannel {
  public:
   explicit ShardChannel(std::shared_ptr<Channel> channel) : channel_(std::move(channel)) {}
 
  private:
   friend class Shard;
-  void join(Cursor& cursor);
-  void leave(Cursor& cursor);
+  void add_live(Cursor& cursor);
+  void remove_live(Cursor& cursor);
 
   const std::shared_ptr<Channel> channel_;
-  std::vector<Cursor*> top_;                    // [0, progress_) have the batch under way already
+  std::vector<Cursor*> live_;                    // [0, progress_) have the batch under way already
   WalkedSet<Cursor, &Cursor::all_index_> all_;  // every open cursor, for the ledger
   std::unique_ptr<Batch> batch_;                // under way: the turn's quantum may end in its middle
   std::size_t progress_ = 0;
-  Seq top_seq_ = 0;        // where the group stands once the batch is through
-  Offset top_offset_ = 0;  // newest offset below
+  Seq live_seq_ = 0;        // where the group stands once the batch is through
+  Offset live_offset_ = 0;  // newest offset below
   std::uint32_t resets_ = 0;
   std::uint32_t ahead_ = 0;      // so many cursors have read past the group, and wait for it
   Millis visited_ms_ = 0;        // when the group last took a batch
@@ -175,15 +175,15 @@ class Shard {
   static void set_ahead(Cursor& cursor, bool is_ahead);
   void pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes);
   bool take_batch(ShardChannel& home);
-  void sync_top(ShardChannel& home, Channel::Link& link);
+  void sync_live(ShardChannel& home, Channel::Link& link);
   /// Is the log no longer what it was where somebody stands at (seq, offset)?
   static bool has_gap(const Channel& channel, Seq seq, Offset offset, std::uint32_t resets);
   static std::optional<Gap> skip_gap(Cursor& cursor, const Channel& channel);
   /// Has it fallen so far behind that the channel's policy is to act?
   static bool is_slow(const Cursor& cursor, const Channel& channel);
-  static std::optional<Gap> skip_to_top(Cursor& cursor, const ShardChannel& home);
-  void join(ShardChannel& home, Cursor& cursor);
-  void leave(ShardChannel& home, Cursor& cursor);
+  static std::optional<Gap> skip_to_live(Cursor& cursor, const ShardChannel& home);
+  void make_live(ShardChannel& home, Cursor& cursor);
+  void make_lagging(ShardChannel& home, Cursor& cursor);
   void queue(Cursor& cursor);
   void unqueue(Cursor& cursor);
   static std::unique_ptr<Batch> batch_of(Channel& channel, Seq begin, Seq end, std::size_t entries_max,
@@ -205,7 +205,7 @@ class Shard {
   ShardChannel* in_ledger_ = nullptr;                     // whose cursors it is visiting
   std::deque<ShardChannel*> touched_;
   SweptChannels swept_;                        // touched, and to be visited then
-  std::vector<Cursor*> ready_;                 // lagging cursors whose sink can take; null where one has left
+  std::vector<Cursor*> ready_;                 // lagging cursors whose sink can take; null where one was taken out
   std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
   std::vector<ShardChannel*> idle_;
   std::atomic<std::uint64_t> subscriptions_{0};

@@ -135,7 +135,7 @@ constexpr std::array kChannelChoices{
     ChannelChoice{
         "slow_consumer", kSlowConsumerNames,
         "what becomes of a slow consumer: \"wait\" (it catches up from the log), \"skip\" (it is told a gap "
-        "and goes on at the top) or \"disconnect\" (3008: SDKs come back and resume)",
+        "and goes on at the newest offset) or \"disconnect\" (3008: SDKs come back and resume)",
         [](const ChannelOptions& options) { return static_cast<std::size_t>(options.slow_consumer); },
         [](ChannelOptions& options, std::size_t word) {
           options.slow_consumer = static_cast<SlowConsumer>(word);

@@ -88,7 +88,7 @@ void fields(Archive& archive, HubState& hub) {
 }
 template <typename Archive>
 void fields(Archive& archive, CursorState& cursor) {
-  archive(cursor.is_open, cursor.is_at_top, cursor.is_parked, cursor.seq, cursor.offset, cursor.resets,
+  archive(cursor.is_open, cursor.is_live, cursor.is_parked, cursor.seq, cursor.offset, cursor.resets,
           cursor.announced_at_start, cursor.delivered, cursor.dropped, cursor.under_way,
           cursor.has_fallen_behind, cursor.conflated);
 }

@@ -24,7 +24,7 @@ struct WebSocketState {
     bool has_presence = false;
     bool is_leaving = false;
   };
-  /// A channel that the client was taken to the top of, and where it goes on there.
+  /// A channel whose slow_consumer policy took the client past publications, and where it goes on.
   struct Skipped {
     std::string channel;
     Position position;

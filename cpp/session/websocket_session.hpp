@@ -152,7 +152,7 @@ class WebSocketSession final : public Session {
   std::unique_ptr<std::string> claimed_user_;  // until it is known who the client is
   std::unique_ptr<std::string> pong_;          // payload of the newest ping that is to be answered
   std::unique_ptr<QueuedMessages> queued_;       // messages whose commands are still to be read
-  std::unique_ptr<Skipped> skipped_;  // channels that it was taken to the top of, until it subscribes again
+  std::unique_ptr<Skipped> skipped_;  // channels in which it has skipped publications, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
   std::uint32_t leaving_ = 0;  // of the subscriptions: also those that were cancelled
   Lanes lanes_;

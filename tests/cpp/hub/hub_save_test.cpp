@@ -42,7 +42,7 @@ TEST_F(HubSave, AGroupThatHasNotSeenWhatIsNewSeesItBeforeItIsTrimmed) {
   restore();
   PlainReader after(*next.shards[1]);
   restore(next, after, "live", Shard::save(before.cursor));
-  EXPECT_TRUE(after.cursor.is_at_top());
+  EXPECT_TRUE(after.cursor.is_live());
   next.publish_numbers("live", 21, 40);
   next.settle();
   EXPECT_EQ(after.taken, numbers(4, 40));
@@ -90,7 +90,7 @@ TEST_F(HubSave, CursorsOfSeveralGroupsMeetInOne) {
     Taken all = before[i]->taken;
     all.insert(all.end(), after[i]->taken.begin(), after[i]->taken.end());
     EXPECT_EQ(all, numbers(1, 9)) << i;
-    EXPECT_TRUE(after[i]->cursor.is_at_top());
+    EXPECT_TRUE(after[i]->cursor.is_live());
   }
   EXPECT_TRUE(next.ledger().is_balanced());
 }

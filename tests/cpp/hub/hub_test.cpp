@@ -122,7 +122,7 @@ TEST_F(HubTest, AResumeAtEveryOffsetIsCompleteOrTold) {
     settle();
     EXPECT_EQ(reader.taken, numbers(static_cast<int>(outcome.start.offset) + 1, 10));
     EXPECT_TRUE(reader.gaps.empty()) << "it has been told already";
-    EXPECT_TRUE(reader.cursor.is_at_top());
+    EXPECT_TRUE(reader.cursor.is_live());
   }
 }
 

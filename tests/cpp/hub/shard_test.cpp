@@ -36,12 +36,12 @@ TEST_F(ShardTest, ALiveSubscriberStandsAtTheTopAndSeesEachEntryOnce) {
   PlainReader reader(shard());
   publish("a", "before");
   subscribe(reader, "a");
-  EXPECT_TRUE(reader.cursor.is_at_top());
+  EXPECT_TRUE(reader.cursor.is_live());
   publish_numbers("a", 1, 3);
   settle();
   EXPECT_EQ(reader.taken, numbers(1, 3));
   EXPECT_EQ(reader.batches, (std::vector<std::uint32_t>{3})) << "what waits leaves as one batch";
-  EXPECT_TRUE(reader.cursor.is_at_top());
+  EXPECT_TRUE(reader.cursor.is_live());
   EXPECT_EQ(reader.cursor.offset(), 4U);
 }
 
@@ -117,12 +117,12 @@ TEST_F(ShardTest, ASinkThatRefusesLagsAndComesBackWithEverything) {
   settle();
   EXPECT_EQ(quick.taken, numbers(1, 4));
   EXPECT_EQ(slow.stages, 1U) << "a sink that is full is left in peace";
-  EXPECT_FALSE(slow.cursor.is_at_top());
+  EXPECT_FALSE(slow.cursor.is_live());
   EXPECT_EQ(slow.cursor.offset(), 0U);
   resume(slow);
   settle();
   EXPECT_EQ(slow.taken, numbers(1, 4));
-  EXPECT_TRUE(slow.cursor.is_at_top());
+  EXPECT_TRUE(slow.cursor.is_live());
 }
 
 TEST_F(ShardTest, AFlushThatGivesPartBackRewindsToTheEntry) {
@@ -133,7 +133,7 @@ TEST_F(ShardTest, AFlushThatGivesPartBackRewindsToTheEntry) {
   // As a flush does: two of four have left.
   const Offset offset = 2;
   shard().rewind_to(reader.cursor, ChannelLog::kFirstSeq + 2, offset);
-  EXPECT_FALSE(reader.cursor.is_at_top());
+  EXPECT_FALSE(reader.cursor.is_live());
   EXPECT_TRUE(Shard::stands_before(reader.cursor, ChannelLog::kFirstSeq + 3));
   EXPECT_FALSE(Shard::stands_before(reader.cursor, ChannelLog::kFirstSeq + 2));
   shard().rewind_to(reader.cursor, ChannelLog::kFirstSeq + 3, 3);
@@ -142,7 +142,7 @@ TEST_F(ShardTest, AFlushThatGivesPartBackRewindsToTheEntry) {
   resume(reader);
   settle();
   EXPECT_EQ(reader.taken, (Taken{"1", "2", "3", "4", "3", "4"}));
-  EXPECT_TRUE(reader.cursor.is_at_top());
+  EXPECT_TRUE(reader.cursor.is_live());
 }
 
 TEST_F(ShardTest, AParkedCursorGetsNothingUntilItResumes) {
@@ -162,7 +162,7 @@ TEST_F(ShardTest, ResumeDoesNothingToACursorAtTheTop) {
   PlainReader reader(shard());
   subscribe(reader, "a");
   resume(reader);
-  EXPECT_TRUE(reader.cursor.is_at_top());
+  EXPECT_TRUE(reader.cursor.is_live());
   publish("a", "1");
   settle();
   EXPECT_EQ(reader.taken, numbers(1, 1));
@@ -183,7 +183,7 @@ TEST_F(ShardTest, ASinkMayParkItselfWhileItTakes) {
   resume(first);  // parks itself again with each batch, also when it lags
   settle();
   EXPECT_EQ(first.taken, numbers(1, 2));
-  EXPECT_FALSE(first.cursor.is_at_top());
+  EXPECT_FALSE(first.cursor.is_live());
 }
 
 TEST_F(ShardTest, ASinkMayCloseItselfOnAGap) {
@@ -324,7 +324,7 @@ TEST_F(SmallQuantumTest, WhoJoinsInMidBatchGetsOnlyWhatComesAfterIt) {
   turn();
   PlainReader late(shard());
   subscribe(late, "a");
-  EXPECT_TRUE(late.cursor.is_at_top());
+  EXPECT_TRUE(late.cursor.is_live());
   publish("a", "2");
   settle();
   EXPECT_EQ(late.taken, numbers(2, 2));
@@ -339,11 +339,11 @@ TEST_F(SmallQuantumTest, WhoComesWhileTheGroupIsBehindWaitsForItAndMissesNothing
   publish("a", "2");
   PlainReader late(shard());
   subscribe(late, "a");
-  EXPECT_FALSE(late.cursor.is_at_top());
+  EXPECT_FALSE(late.cursor.is_live());
   publish("a", "3");
   settle();
   EXPECT_EQ(late.taken, numbers(3, 3));
-  EXPECT_TRUE(late.cursor.is_at_top());
+  EXPECT_TRUE(late.cursor.is_live());
 }
 
 // Whoever leaves in mid batch, had it or had it not: everybody else gets it exactly once.
@@ -481,7 +481,7 @@ TEST_F(ShardTest, APageIsTakenOnceAndThePumpBringsTheRest) {
   EXPECT_EQ(reader.taken, numbers(6, 10));
   EXPECT_TRUE(ledger().is_balanced());
   shard().bind_to_this_thread();
-  EXPECT_EQ(shard().take_page(reader.cursor, 3, 1'000'000), nullptr) << "it is at the top";
+  EXPECT_EQ(shard().take_page(reader.cursor, 3, 1'000'000), nullptr) << "it is live";
   Shard::unbind_this_thread();
 }
 

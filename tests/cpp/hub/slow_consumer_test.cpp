@@ -50,7 +50,7 @@ TEST_F(SlowConsumerTest, WithSkipItGoesOnAtTheTopAndIsToldTheGapOnce) {
   EXPECT_EQ(reader.gaps[0].lost_from, 1U);
   EXPECT_EQ(reader.gaps[0].lost_to, 11U);
   EXPECT_EQ(reader.gaps[0].position.offset, 11U);
-  EXPECT_TRUE(reader.cursor.is_at_top());
+  EXPECT_TRUE(reader.cursor.is_live());
   publish("skip", "12");
   settle();
   EXPECT_EQ(reader.taken, numbers(12, 12));

@@ -177,7 +177,7 @@ void WhimsicalReader::close() {
 
 void WhimsicalReader::expect_complete() {
   EXPECT_FALSE(is_clogged_);
-  EXPECT_TRUE(cursor_.is_at_top());
+  EXPECT_TRUE(cursor_.is_live());
   journal_.expect_complete();
   EXPECT_EQ(cursor_.offset(), world_.truths_[channel_]->top);
   EXPECT_EQ(Shard::position_of(cursor_), journal_.position());

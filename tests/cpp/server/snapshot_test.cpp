@@ -12,7 +12,7 @@ namespace {
 
 CursorState cursor(std::uint64_t seed) {
   return {.is_open = true,
-          .is_at_top = seed % 2 == 0,
+          .is_live = seed % 2 == 0,
           .is_parked = seed % 2 == 1,
           .seq = seed + 1,
           .offset = seed + 2,
