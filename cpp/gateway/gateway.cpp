@@ -86,22 +86,22 @@ void Gateway::choose_flush() {
   }
 }
 
-Entrance& Gateway::add_listener(const std::string& host, std::uint16_t port, Descriptor listening) {
+Endpoint& Gateway::add_listener(const std::string& host, std::uint16_t port, Descriptor listening) {
   const Listener::Options options{host, port, shared_.limits.kernel_backlog_bytes,
                                   shared_.limits.stall_timeout_ms};
-  auto further = has_first_entrance_ ? std::make_unique<Entrance>() : nullptr;
-  Entrance& entrance = further ? *further : shared_.entrance;
+  auto further = has_first_endpoint_ ? std::make_unique<Endpoint>() : nullptr;
+  Endpoint& endpoint = further ? *further : shared_.endpoint;
   const auto count_turned_away = [this] {
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
     shared_.without_descriptor.fetch_add(1, std::memory_order_relaxed);
   };
   Listener::Handlers handlers{
-      .accepted = [this, &entrance](int descriptor) { accepted(descriptor, entrance); },
+      .accepted = [this, &endpoint](int descriptor) { accepted(descriptor, endpoint); },
       .to_refuse =
-          [this, &entrance, count_turned_away](int descriptor) {
+          [this, &endpoint, count_turned_away](int descriptor) {
             count_turned_away();
-            shared_.admission.enter_to_be_refused();
-            adopt(descriptor, entrance, true);
+            shared_.admission.begin_refusal();
+            adopt(descriptor, endpoint, true);
           },
       .turned_away = count_turned_away,
       .failed = [this](const char* what) { fail("the listener", what, 0); }};
@@ -109,26 +109,25 @@ Entrance& Gateway::add_listener(const std::string& host, std::uint16_t port, Des
       listening.is_open()
           ? std::make_unique<Listener>(options, std::move(listening), shared_.admission, std::move(handlers))
           : std::make_unique<Listener>(options, shared_.admission, std::move(handlers));
-  entrance.host = host;
-  entrance.port = listener->port();
-  entrance.is_draining = false;
+  endpoint.host = host;
+  endpoint.port = listener->port();
+  endpoint.is_draining = false;
   const auto lock = lock_listeners();
   if (is_stopping_) {
     throw std::system_error(std::make_error_code(std::errc::operation_canceled), "the server stops");
   }
-  has_first_entrance_ = true;
+  has_first_endpoint_ = true;
   if (further) {
-    entrance.number = entrances_.size() + 1;
-    entrances_.push_back(std::move(further));
+    endpoint.number = endpoints_.size() + 1;
+    endpoints_.push_back(std::move(further));
   }
-  listeners_.push_back({&entrance, std::move(listener)});
-  if (is_running_) listeners_.back().listener->start();
-  return entrance;
+  const auto at = listeners_.emplace(endpoint.number, std::move(listener)).first;
+  if (is_running_) at->second->start();
+  return endpoint;
 }
 
-std::vector<Gateway::Opened>::iterator Gateway::find_listener(std::size_t number) {
-  return std::find_if(listeners_.begin(), listeners_.end(),
-                      [number](const Opened& opened) { return opened.entrance->number == number; });
+Endpoint& Gateway::endpoint(std::size_t number) const {
+  return number == 0 ? shared_.endpoint : *endpoints_[number - 1];
 }
 
 std::size_t Gateway::listen(const std::string& host, std::uint16_t port) {
@@ -139,10 +138,9 @@ void Gateway::close_listener(std::size_t number) {
   std::unique_ptr<Listener> listener;
   {
     const auto lock = lock_listeners();
-    const auto found = find_listener(number);
-    if (found == listeners_.end()) return;
-    listener = std::move(found->listener);
-    listeners_.erase(found);
+    auto node = listeners_.extract(number);
+    if (node.empty()) return;
+    listener = std::move(node.mapped());
   }
   listener->stop();  // without the mutex: it may be about to fail, which wants it
 }
@@ -150,39 +148,40 @@ void Gateway::close_listener(std::size_t number) {
 std::vector<ListenerInfo> Gateway::listeners() const {
   const std::lock_guard lock(listeners_mutex_);
   std::vector<ListenerInfo> infos;
-  for (const auto& [entrance, listener] : listeners_) {
-    infos.push_back({entrance->number, entrance->host, entrance->port, entrance->is_draining.load(),
-                     entrance->connections.load(), listener->backlog()});
+  for (const auto& [number, listener] : listeners_) {
+    const Endpoint& at = endpoint(number);
+    infos.push_back(
+        {number, at.host, at.port, at.is_draining.load(), at.connections.load(), listener->backlog()});
   }
   return infos;
 }
 
 void Gateway::run() {
   has_restored_ = false;
-  port_ = shared_.entrance.port;
+  port_ = shared_.endpoint.port;
   connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
                                                     : connections_by_descriptors();
   const std::lock_guard lock(listeners_mutex_);
   is_running_ = true;  // before the first request is read: it may be to drain
   for (const auto& shard : shards_) shard->start(has_uring_);
-  for (const Opened& opened : listeners_) opened.listener->start();
+  for (const auto& [number, listener] : listeners_) listener->start();
 }
 
-void Gateway::accepted(int descriptor, Entrance& entrance) {
+void Gateway::accepted(int descriptor, Endpoint& endpoint) {
   const std::size_t open = connections();
   shared_.accepted.fetch_add(1, std::memory_order_relaxed);
   if (open >= connections_max_ + 2 * kRefusalsAtOnce) {
     ::close(descriptor);
-    shared_.admission.leave();
+    shared_.admission.end_handshake();
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
     return;
   }
-  adopt(descriptor, entrance, open >= connections_max_);
+  adopt(descriptor, endpoint, open >= connections_max_);
 }
 
-void Gateway::adopt(int descriptor, Entrance& entrance, bool is_over_limit) {
+void Gateway::adopt(int descriptor, Endpoint& endpoint, bool is_over_limit) {
   const std::size_t shard = next_shard_.fetch_add(1, std::memory_order_relaxed) % shards_.size();
-  shards_[shard]->adopt(descriptor, is_over_limit, entrance);
+  shards_[shard]->adopt(descriptor, is_over_limit, endpoint);
 }
 
 void Gateway::stop() {
@@ -295,9 +294,9 @@ void Gateway::fail(std::string_view thread, const char* what, std::size_t connec
   // First what needs no memory: the thread may have died for want of it.
   {
     const std::lock_guard lock(listeners_mutex_);
-    for (const Opened& opened : listeners_) {
-      opened.entrance->is_draining = true;
-      opened.listener->stop_soon();
+    for (const auto& [number, listener] : listeners_) {
+      endpoint(number).is_draining = true;
+      listener->stop_soon();
     }
   }
   shared_.is_draining = true;  // /health says so on connections that are open, and they take no new clients

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -28,7 +29,7 @@ struct GatewayOptions {
   FlushChoice flush = FlushChoice::automatic;
 };
 
-/// A listener, as it can be asked for.
+/// What a listener is like now.
 struct ListenerInfo {
   std::size_t number = 0;  ///< 0: that of the configuration
   std::string host;
@@ -108,15 +109,11 @@ class Gateway {
   [[nodiscard]] std::size_t connections_max() const { return connections_max_; }
 
  private:
-  struct Opened {
-    Entrance* entrance;
-    std::unique_ptr<Listener> listener;
-  };
   void choose_flush();
   /// `listening`: a socket to go on with, or none.
-  Entrance& add_listener(const std::string& host, std::uint16_t port, Descriptor listening);
+  Endpoint& add_listener(const std::string& host, std::uint16_t port, Descriptor listening);
   /// With the mutex held.
-  [[nodiscard]] std::vector<Opened>::iterator find_listener(std::size_t number);
+  [[nodiscard]] Endpoint& endpoint(std::size_t number) const;
   void close_listener(std::size_t number);
   void tell_accept_pauses(Millis now_ms);
   /// With the mutex held.
@@ -130,8 +127,8 @@ class Gateway {
   bool drain_all(Millis deadline_ms, Millis pace_ms);
   bool drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms);
   void wait_for_drains();
-  void accepted(int descriptor, Entrance& entrance);
-  void adopt(int descriptor, Entrance& entrance, bool is_over_limit);
+  void accepted(int descriptor, Endpoint& endpoint);
+  void adopt(int descriptor, Endpoint& endpoint, bool is_over_limit);
   void tell(OperatorNote note) const;
   /// Once it is done, at the latest then, or when the gateway stops; whether it is.
   bool wait_until(HoldPoint::Time until, const std::function<bool()>& is_done) const;
@@ -140,18 +137,18 @@ class Gateway {
 
   GatewayShared& shared_;
   const GatewayOptions options_;
-  std::vector<std::unique_ptr<Entrance>> entrances_;  // of all further listeners that ever were
+  std::vector<std::unique_ptr<Endpoint>> endpoints_;  // of all further listeners that ever were
   std::vector<std::unique_ptr<GatewayShard>> shards_;
   struct Drain {
     std::optional<std::size_t> listener;  // nothing: of all
     std::shared_future<bool> result;
   };
   mutable std::mutex listeners_mutex_;  // for moments: shards' threads take it, so nobody waits with it
-  std::vector<Opened> listeners_;       // those that are open, by number
+  std::map<std::size_t, std::unique_ptr<Listener>> listeners_;  // those that are open, by their endpoint's number
   std::vector<Drain> drains_;           // under way, or just over
   bool is_held_ = false;                // by a takeover: listeners_ does not change, and drains wait
   std::condition_variable released_;
-  bool has_first_entrance_ = false;
+  bool has_first_endpoint_ = false;
   std::atomic<std::size_t> next_shard_{0};
   std::uint16_t port_ = 0;
   std::size_t connections_max_ = 0;

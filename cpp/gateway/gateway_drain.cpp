@@ -30,7 +30,7 @@ bool is_ready(const std::shared_future<bool>& result) {
 std::shared_future<bool> Gateway::begin_drain(std::optional<std::size_t> number, Millis deadline_ms,
                                               Millis pace_ms) {
   const std::lock_guard lock(listeners_mutex_);
-  if (number && find_listener(*number) == listeners_.end()) {
+  if (number && !listeners_.contains(*number)) {
     throw std::out_of_range("listener: it is closed already, or never was");
   }
   if (!is_running_) {
@@ -86,22 +86,23 @@ bool Gateway::drain_all(Millis deadline_ms, Millis pace_ms) {
   if (asked == 0 && has_told_drain_) return true;
   tell_draining("", asked, pace_ms, deadline_ms);
   const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(deadline_ms);
-  std::vector<const Entrance*> entrances;
-  for (const Opened& opened : listeners_) {
-    entrances.push_back(opened.entrance);
-    opened.entrance->is_draining = true;
-    for (const auto& shard : shards_) shard->drain(*opened.entrance, pace_ms);
+  std::vector<const Endpoint*> endpoints;
+  for (const auto& [number, listener] : listeners_) {
+    Endpoint& at = endpoint(number);
+    endpoints.push_back(&at);
+    at.is_draining = true;
+    for (const auto& shard : shards_) shard->drain(at, pace_ms);
   }
   lock.unlock();
   const auto all_asked = HoldPoint::Clock::now() + std::chrono::milliseconds(pace_ms + TimerWheel::kTickMs);
   const bool have_left = wait_until(until, [&] {
     // A poller is no client between two polls; who never says what it wants is none, and not waited for.
     if (clients() == 0 && HoldPoint::Clock::now() > all_asked) return true;
-    return std::all_of(entrances.begin(), entrances.end(),
-                       [](const Entrance* entrance) { return entrance->asked.load() == 0; });
+    return std::all_of(endpoints.begin(), endpoints.end(),
+                       [](const Endpoint* endpoint) { return endpoint->asked.load() == 0; });
   });
   std::size_t still_asked = 0;  // who has left and come back to ask is a client again, and is not cut off
-  for (const Entrance* entrance : entrances) still_asked += entrance->asked.load();
+  for (const Endpoint* endpoint : endpoints) still_asked += endpoint->asked.load();
   const std::size_t cut_off = std::min({clients(), asked, still_asked});
   for (const ListenerInfo& each : listeners()) close_listener(each.number);
   wait_until(std::min(until, HoldPoint::Clock::now() + kLastWords), [this] { return connections() == 0; });
@@ -112,22 +113,21 @@ bool Gateway::drain_all(Millis deadline_ms, Millis pace_ms) {
 
 bool Gateway::drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms) {
   std::unique_lock lock = lock_listeners();
-  const auto found = find_listener(number);
-  if (found == listeners_.end()) return true;
-  Entrance* entrance = found->entrance;
+  if (!listeners_.contains(number)) return true;
+  Endpoint& at = endpoint(number);
   const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(deadline_ms);
-  const std::size_t asked = entrance->connections;
-  const std::string where = entrance->host + ":" + std::to_string(entrance->port);
+  const std::size_t asked = at.connections;
+  const std::string where = at.host + ":" + std::to_string(at.port);
   tell_draining(where, asked, pace_ms, deadline_ms);
-  entrance->is_draining = true;
-  for (const auto& shard : shards_) shard->drain(*entrance, pace_ms);
+  at.is_draining = true;
+  for (const auto& shard : shards_) shard->drain(at, pace_ms);
   lock.unlock();
-  const auto have_left = [entrance] { return entrance->asked.load() == 0; };
+  const auto have_left = [&at] { return at.asked.load() == 0; };
   wait_until(until, [&] { return have_left() || shared_.is_draining; });
   if (is_stopping_ || shared_.is_draining) return have_left();
-  const std::size_t cut_off = std::min(entrance->asked.load(), asked);
+  const std::size_t cut_off = std::min(at.asked.load(), asked);
   close_listener(number);
-  for (const auto& shard : shards_) shard->cut_off(*entrance);
+  for (const auto& shard : shards_) shard->cut_off(at);
   tell_drain(where, asked, cut_off);
   return cut_off == 0;
 }

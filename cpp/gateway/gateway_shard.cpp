@@ -39,22 +39,22 @@ struct GatewayShard::Io {
 
 /// An accepted socket on its way to the shard: closed, unless a connection takes it.
 struct GatewayShard::Arrival {
-  Arrival(GatewayShared& gateway, Entrance& its_entrance, int accepted)
-      : shared(gateway), entrance(its_entrance), descriptor(accepted) {
+  Arrival(GatewayShared& gateway, Endpoint& its_endpoint, int accepted)
+      : shared(gateway), endpoint(its_endpoint), descriptor(accepted) {
     shared.connections.fetch_add(1);
-    entrance.connections.fetch_add(1);
+    endpoint.connections.fetch_add(1);
   }
   Arrival(const Arrival&) = delete;
   Arrival& operator=(const Arrival&) = delete;
   ~Arrival() {
     if (descriptor < 0) return;
     ::close(descriptor);
-    shared.admission.leave();
+    shared.admission.end_handshake();
     shared.connections.fetch_sub(1);
-    entrance.connections.fetch_sub(1);
+    endpoint.connections.fetch_sub(1);
   }
   GatewayShared& shared;
-  Entrance& entrance;
+  Endpoint& endpoint;
   int descriptor;
 };
 
@@ -116,9 +116,9 @@ void GatewayShard::stop() {
 
 // ---- what other threads ask for
 
-void GatewayShard::adopt(int descriptor, bool is_over_limit, Entrance& entrance) {
-  shard().post([this, arrival = std::make_shared<Arrival>(shared_, entrance, descriptor), is_over_limit] {
-    loop_->add(arrival->descriptor, is_over_limit, arrival->entrance);
+void GatewayShard::adopt(int descriptor, bool is_over_limit, Endpoint& endpoint) {
+  shard().post([this, arrival = std::make_shared<Arrival>(shared_, endpoint, descriptor), is_over_limit] {
+    loop_->add(arrival->descriptor, is_over_limit, arrival->endpoint);
     arrival->descriptor = -1;
   });
 }
@@ -137,18 +137,18 @@ void GatewayShard::for_each_session(std::function<void(Session&)> visit, std::fu
   });
 }
 
-void GatewayShard::drain(Entrance& entrance, Millis pace_ms) {
+void GatewayShard::drain(Endpoint& endpoint, Millis pace_ms) {
   // One more for this shard: nobody is to think that all have left before they are asked.
-  entrance.asked.fetch_add(1);
-  auto receipt = std::make_shared<Receipt>([&entrance](bool /*has_run*/) { entrance.asked.fetch_sub(1); });
-  shard().run([this, at = &entrance, pace_ms, receipt = std::move(receipt)] {
+  endpoint.asked.fetch_add(1);
+  auto receipt = std::make_shared<Receipt>([&endpoint](bool /*has_run*/) { endpoint.asked.fetch_sub(1); });
+  shard().run([this, at = &endpoint, pace_ms, receipt = std::move(receipt)] {
     loop_->drain(*at, pace_ms);
     receipt->give(true);
   });
 }
 
-void GatewayShard::cut_off(const Entrance& entrance) {
-  shard().run([this, at = &entrance] { loop_->cut_off(*at); });
+void GatewayShard::cut_off(const Endpoint& endpoint) {
+  shard().run([this, at = &endpoint] { loop_->cut_off(*at); });
 }
 
 // ---- waiting
@@ -235,8 +235,8 @@ void GatewayShard::stop_if_at_rest() {
   post_turn();
 }
 
-void GatewayShard::restore(const ConnectionState& state, Descriptor descriptor, Entrance& entrance) {
-  loop_->restore(state, descriptor.get(), entrance);
+void GatewayShard::restore(const ConnectionState& state, Descriptor descriptor, Endpoint& endpoint) {
+  loop_->restore(state, descriptor.get(), endpoint);
   std::ignore = descriptor.release();
   post_turn();  // as soon as the thread runs
 }

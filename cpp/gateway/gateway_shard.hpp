@@ -24,8 +24,8 @@ namespace carillon {
 struct GatewayShared : LoopShared {
   OperatorLog* operator_log = nullptr;
   std::function<void(Shard&)> on_shard_failed;       ///< on its thread, for others who have cursors there
-  std::atomic<bool> is_draining{false};              ///< at every entrance
-  Entrance entrance;                                 ///< the one that is always there
+  std::atomic<bool> is_draining{false};              ///< at every endpoint
+  Endpoint endpoint;                                 ///< the one that is always there
   std::atomic<std::uint64_t> accepted{0};            ///< connections, ever
   std::atomic<std::uint64_t> without_descriptor{0};  ///< of `turned_away`: for want of a descriptor
 };
@@ -51,11 +51,11 @@ class GatewayShard final {
   /// Closes every connection and ends the thread. Any other thread.
   void stop();
   /// Takes over an accepted socket, whose handshake counts. Any thread.
-  void adopt(int descriptor, bool is_over_limit, Entrance& entrance);
+  void adopt(int descriptor, bool is_over_limit, Endpoint& endpoint);
   /// Asks every client who came in there to go, each at a random moment within `pace_ms`. Any thread.
-  void drain(Entrance& entrance, Millis pace_ms);
+  void drain(Endpoint& endpoint, Millis pace_ms);
   /// Ends what is still there of them. Any thread.
-  void cut_off(const Entrance& entrance);
+  void cut_off(const Endpoint& endpoint);
   /// Ends the client's connection at once, without a word. Any thread; `done` tells whether it was here, in
   /// any case: a thread that has died has no clients.
   void cut(std::string client, std::function<void(bool)> done);
@@ -76,7 +76,7 @@ class GatewayShard final {
     loop_->save(state.connections, descriptors, left_behind);
   }
   /// A saved connection goes on here. Before start(), with the shard bound to this thread.
-  void restore(const ConnectionState& state, Descriptor descriptor, Entrance& entrance);
+  void restore(const ConnectionState& state, Descriptor descriptor, Endpoint& endpoint);
   /// Closes what was restored, without a word: the other process goes on with it. Instead of start().
   void discard();
 

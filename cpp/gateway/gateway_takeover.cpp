@@ -23,8 +23,7 @@ std::string Gateway::why_not_held() const {
   if (shared_.is_draining) {
     return "its clients are being asked to leave: start without --takeover when it has ended";
   }
-  const bool is_whole = !listeners_.empty() && listeners_.front().entrance == &shared_.entrance;
-  if (is_whole && !is_drain_under_way()) return {};
+  if (listeners_.contains(0) && !is_drain_under_way()) return {};
   return "one of its listeners is being drained, or the first one is closed: try again after the drain, or "
          "let its clients leave (SIGTERM) and start the new version then";
 }
@@ -35,7 +34,7 @@ void Gateway::hold(Millis answers_ms, HoldPoint::Time until) {
     const std::lock_guard lock(listeners_mutex_);
     if (const std::string why_not = why_not_held(); !why_not.empty()) throw HandoverRefused(why_not);
     is_held_ = true;  // from here on no listener comes or goes, and no drain begins to ask
-    for (const Opened& opened : listeners_) listeners.push_back(opened.listener.get());
+    for (const auto& [number, listener] : listeners_) listeners.push_back(listener.get());
   }
   // No lock is held from here on: a shard that needs it to end its turn would never stop.
   bool has_stopped = false;
@@ -103,26 +102,27 @@ std::unique_lock<std::mutex> Gateway::lock_listeners() {
 GatewayState Gateway::save(std::vector<int>& descriptors, std::vector<std::string>& left_behind) {
   const std::lock_guard lock(listeners_mutex_);
   GatewayState state;
-  state.host = listeners_.front().entrance->host;
+  state.host = shared_.endpoint.host;
   state.port = port_;
-  descriptors.push_back(listeners_.front().listener->descriptor());
-  std::vector<std::size_t> places(entrances_.size() + 1);  // by number
-  for (std::size_t i = 1; i < listeners_.size(); ++i) {
-    places[listeners_[i].entrance->number] = i;
-    state.further.push_back({listeners_[i].entrance->host, listeners_[i].entrance->port});
+  descriptors.push_back(listeners_.at(0)->descriptor());
+  std::vector<std::size_t> places(endpoints_.size() + 1);  // by number
+  for (const auto& [number, listener] : listeners_) {
+    if (number == 0) continue;
+    state.further.push_back({endpoint(number).host, endpoint(number).port});
+    places[number] = state.further.size();
   }
   for (const auto& shard : shards_) shard->save(state, descriptors, left_behind);
   for (ConnectionState& connection : state.connections) connection.listener = places[connection.listener];
-  for (std::size_t i = 1; i < listeners_.size(); ++i)
-    descriptors.push_back(listeners_[i].listener->descriptor());
+  for (const auto& [number, listener] : listeners_)
+    if (number != 0) descriptors.push_back(listener->descriptor());
   return state;
 }
 
 void Gateway::restore(const GatewayState& state, std::vector<Descriptor> descriptors) {
   choose_flush();
-  std::vector<Entrance*> entrances{&add_listener(options_.host, state.port, std::move(descriptors.front()))};
+  std::vector<Endpoint*> endpoints{&add_listener(options_.host, state.port, std::move(descriptors.front()))};
   for (std::size_t i = 0; i < state.further.size(); ++i) {
-    entrances.push_back(&add_listener(state.further[i].host, state.further[i].port,
+    endpoints.push_back(&add_listener(state.further[i].host, state.further[i].port,
                                       std::move(descriptors[1 + state.connections.size() + i])));
   }
   has_restored_ = true;
@@ -130,7 +130,7 @@ void Gateway::restore(const GatewayState& state, std::vector<Descriptor> descrip
     shards_[s]->shard().bind_to_this_thread();
     for (std::size_t i = s; i < state.connections.size(); i += shards_.size()) {
       const ConnectionState& connection = state.connections[i];
-      shards_[s]->restore(connection, std::move(descriptors[i + 1]), *entrances.at(connection.listener));
+      shards_[s]->restore(connection, std::move(descriptors[i + 1]), *endpoints.at(connection.listener));
     }
     Shard::unbind_this_thread();
   }

@@ -183,7 +183,7 @@ void Listener::accept_waiting() {
   if (reserve_.size() < kReserve) fill_reserve();
   bool has_accepted = false;
   for (int i = 0; i < kAcceptsPerEvent; ++i) {
-    if (const auto wait_for = admission_.enter(Admission::Clock::now())) {
+    if (const auto wait_for = admission_.begin_handshake(Admission::Clock::now())) {
       if (backlog() == 0) return wait();
       admission_.count_pause();
       return pause(*wait_for);

@@ -12,7 +12,7 @@
 
 namespace carillon {
 
-/// How many may come in: so many a second, and so many handshakes at once. Who is over waits in the kernel's
+/// Limits the accepted connections per second and the handshakes that are under way. A connection over them waits in the kernel's
 /// backlog. One for all listeners of a gateway; thread-safe.
 class Admission {
  public:
@@ -24,9 +24,8 @@ class Admission {
         burst_(interval_ * (std::max<std::int64_t>(1, limits.accept_burst) - 1)),
         handshakes_max_(static_cast<std::size_t>(limits.handshakes)) {}
 
-  /// Nothing: one more may come in, and its handshake counts. Else it is to wait for so long, and to be asked
-  /// for again.
-  [[nodiscard]] std::optional<Clock::duration> enter(Clock::time_point now) {
+  /// Counts one more handshake and returns nothing; or returns how long to wait before the next try.
+  [[nodiscard]] std::optional<Clock::duration> begin_handshake(Clock::time_point now) {
     const std::lock_guard lock(mutex_);
     if (handshakes_max_ > 0 && handshakes_.load() >= handshakes_max_) return kPause;
     const Clock::time_point earliest = next_ - burst_;
@@ -35,19 +34,19 @@ class Admission {
     handshakes_.fetch_add(1);
     return std::nullopt;
   }
-  /// One who is to be refused: it is not asked whether it may.
-  void enter_to_be_refused() { handshakes_.fetch_add(1); }
-  /// It has not come after all.
+  /// Counts the handshake of a connection that is accepted in order to be refused, whatever the limits.
+  void begin_refusal() { handshakes_.fetch_add(1); }
+  /// The connection that begin_handshake() has counted did not come.
   void give_back() {
     const std::lock_guard lock(mutex_);
     next_ -= interval_;
     handshakes_.fetch_sub(1);
   }
   /// A handshake is over, well or not.
-  void leave() { handshakes_.fetch_sub(1); }
+  void end_handshake() { handshakes_.fetch_sub(1); }
   [[nodiscard]] std::size_t handshakes() const { return handshakes_.load(); }
 
-  /// Newcomers wait: so it begins, and goes on.
+  /// Counts a try for which connections had to wait.
   void count_pause() { pauses_.fetch_add(1, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t pauses() const { return pauses_.load(std::memory_order_relaxed); }
 

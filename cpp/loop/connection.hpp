@@ -10,13 +10,13 @@
 
 namespace carillon {
 
-struct Entrance;
+struct Endpoint;
 
 /// One socket and what belongs to it. Lives on one shard.
 struct Connection {
   Outlet outlet;
   std::unique_ptr<Session> session;
-  Entrance* entrance = nullptr;          // where it came in
+  Endpoint* endpoint = nullptr;          // where it came in
   Connection* wheel_previous = nullptr;  // neighbours in the timer wheel's slot
   Connection* wheel_next = nullptr;
   std::int32_t wheel_slot = -1;

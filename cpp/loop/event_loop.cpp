@@ -27,18 +27,18 @@ EventLoop::EventLoop(std::uint32_t index, LoopShared& shared, Sockets& sockets, 
       output_(shard_, shared.unread),
       wheel_(clock_.now_ms(), tick_ms),
       buffer_(kReadBytes),
-      refusals_(shared.refusals_per_loop) {}
+      over_limit_(shared.refusals_per_loop) {}
 
 EventLoop::~EventLoop() = default;
 
-SessionContext& EventLoop::context_of(const Entrance& entrance) {
-  if (contexts_.size() <= entrance.number) contexts_.resize(entrance.number + 1);
-  std::unique_ptr<SessionContext>& context = contexts_[entrance.number];
+SessionContext& EventLoop::context_of(const Endpoint& endpoint) {
+  if (contexts_.size() <= endpoint.number) contexts_.resize(endpoint.number + 1);
+  std::unique_ptr<SessionContext>& context = contexts_[endpoint.number];
   if (!context) {
     context = std::make_unique<SessionContext>(
         SessionContext{shared_.hub, shard_, output_, *this, shared_.access, shared_.origins, shared_.handler,
                        shared_.http, clock_, shared_.random, shared_.limits, shared_.heartbeat, counters_,
-                       entrance.is_draining, shared_.version, shared_.bodies, shared_.unread, shared_.log});
+                       endpoint.is_draining, shared_.version, shared_.bodies, shared_.unread, shared_.log});
   }
   return *context;
 }
@@ -258,14 +258,14 @@ void EventLoop::drop(Connection& connection) {
   connection.is_gone = true;
   end_handshake(connection);
   count_left(connection);
-  connection.entrance->connections.fetch_sub(1);
+  connection.endpoint->connections.fetch_sub(1);
   count_clogged(connection);
   set_kernel_bytes(connection, 0);
   if (!connection.is_lingering) connection.session->let_go();
   connection.outlet.rest.reset();
   wheel_.remove(connection);
   if (connection.is_read_queued) std::erase(read_queue_, &connection);
-  refusals_.remove(connection);
+  over_limit_.remove(connection);
   // Closing alone would not end its events: a forked child, or the next process, may hold the socket, too.
   sockets_.unwatch(connection);
   // The descriptor stays open until the turn is over: its number must not be given to another connection
@@ -345,9 +345,9 @@ bool EventLoop::cut(std::string_view client) {
   return is_here;
 }
 
-void EventLoop::cut_off(const Entrance& entrance) {
+void EventLoop::cut_off(const Endpoint& endpoint) {
   for (const auto& connection : connections_) {
-    if (connection->entrance != &entrance || connection->is_gone) continue;
+    if (connection->endpoint != &endpoint || connection->is_gone) continue;
     connection->is_cut = true;
     connection->session->note_end(0, "cut off at the end of a drain");
     settle_later(*connection);
@@ -385,7 +385,7 @@ void EventLoop::release() {
     connection->is_gone = true;
     end_handshake(*connection);
     count_left(*connection);
-    connection->entrance->connections.fetch_sub(1);
+    connection->endpoint->connections.fetch_sub(1);
     count_clogged(*connection);
     set_kernel_bytes(*connection, 0);
   }

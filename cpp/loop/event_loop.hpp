@@ -15,9 +15,9 @@
 #include "loop/admission.hpp"
 #include "loop/connection.hpp"
 #include "loop/connection_state.hpp"
-#include "loop/entrance.hpp"
+#include "loop/endpoint.hpp"
 #include "loop/flush.hpp"
-#include "loop/refusals.hpp"
+#include "loop/connections_over_limit.hpp"
 #include "loop/sockets.hpp"
 #include "loop/timer_wheel.hpp"
 #include "session/session.hpp"
@@ -100,11 +100,11 @@ class EventLoop final : private ConnectionHost {
   // ---- connections
 
   /// Takes over an accepted socket, which is counted and whose handshake counts. Null: it cannot be watched.
-  Connection* add(int descriptor, bool is_over_limit, Entrance& entrance);
+  Connection* add(int descriptor, bool is_over_limit, Endpoint& endpoint);
   /// Asks every client who came in there to go, each at a random moment within `pace_ms`.
-  void drain(Entrance& entrance, Millis pace_ms);
+  void drain(Endpoint& endpoint, Millis pace_ms);
   /// Ends what is still there of them.
-  void cut_off(const Entrance& entrance);
+  void cut_off(const Endpoint& endpoint);
   /// Ends the client's connection at once, without a word. False: it is not here.
   bool cut(std::string_view client);
   void for_each_session(const std::function<void(Session&)>& visit) const;
@@ -134,7 +134,7 @@ class EventLoop final : private ConnectionHost {
   /// What was saved stays here after all.
   void forget_saved();
   /// A saved connection goes on here. Null: it cannot be watched.
-  Connection* restore(const ConnectionState& state, int descriptor, Entrance& entrance);
+  Connection* restore(const ConnectionState& state, int descriptor, Endpoint& endpoint);
   /// Closes what was restored, without a word: the other process goes on with it. Instead of the first turn.
   void discard();
 
@@ -170,7 +170,7 @@ class EventLoop final : private ConnectionHost {
   void meet_deadlines();
   void end_handshake(Connection& connection);
   void count_left(Connection& connection);
-  [[nodiscard]] SessionContext& context_of(const Entrance& entrance);
+  [[nodiscard]] SessionContext& context_of(const Endpoint& endpoint);
 
   LoopShared& shared_;
   Sockets& sockets_;
@@ -180,7 +180,7 @@ class EventLoop final : private ConnectionHost {
   SessionCounters counters_;
   Shard shard_;
   TurnOutput output_;
-  std::vector<std::unique_ptr<SessionContext>> contexts_;  // by the entrance's number, made when needed
+  std::vector<std::unique_ptr<SessionContext>> contexts_;  // by the endpoint's number, made when needed
   TimerWheel wheel_;
   std::vector<char> buffer_;  // lent to whichever socket is read
   std::vector<std::unique_ptr<Connection>> connections_;
@@ -193,7 +193,7 @@ class EventLoop final : private ConnectionHost {
   std::int64_t time_until_ns_ = 0;       // of the session that is read; in the past while none is
   std::vector<Connection*> due_;
   std::vector<Session*> finishing_;
-  Refusals refusals_;
+  ConnectionsOverLimit over_limit_;
   FlushReport report_;
   // While a tick waits: so many connections may be ready and not looked at yet, then so many not read.
   std::size_t unseen_ = 0;

@@ -12,13 +12,13 @@ constexpr std::size_t kMeasuredPerTick = 256;
 constexpr int kDeadlinesPerTick = 1'024;  // 100,000 that are due at once are spread over 5 s
 }  // namespace
 
-Connection* EventLoop::add(int descriptor, bool is_over_limit, Entrance& entrance) {
+Connection* EventLoop::add(int descriptor, bool is_over_limit, Endpoint& endpoint) {
   auto connection = std::make_unique<Connection>();
   Connection& place = *connection;
-  place.entrance = &entrance;
+  place.endpoint = &endpoint;
   place.outlet.descriptor = descriptor;
   place.index = static_cast<std::uint32_t>(connections_.size());
-  place.session = std::make_unique<HttpSession>(context_of(entrance), place.outlet, is_over_limit);
+  place.session = std::make_unique<HttpSession>(context_of(endpoint), place.outlet, is_over_limit);
   place.outlet.session = place.session.get();
   place.is_handshaking = true;
   place.until_ms = clock_.now_ms() + shared_.limits.handshake_place_ms;
@@ -29,7 +29,7 @@ Connection* EventLoop::add(int descriptor, bool is_over_limit, Entrance& entranc
   }
   wheel_.schedule(place, deadline_of(place));
   if (is_over_limit) {
-    if (Connection* oldest = refusals_.add(place)) {
+    if (Connection* oldest = over_limit_.add(place)) {
       if (!oldest->is_lingering) shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
       oldest->is_cut = true;
       settle_later(*oldest);
@@ -81,7 +81,7 @@ void EventLoop::reschedule(Outlet& outlet) {
 void EventLoop::end_handshake(Outlet& outlet) { end_handshake(connection_of(outlet)); }
 
 void EventLoop::end_handshake(Connection& connection) {
-  if (std::exchange(connection.is_handshaking, false)) shared_.admission.leave();
+  if (std::exchange(connection.is_handshaking, false)) shared_.admission.end_handshake();
 }
 
 std::string EventLoop::peer(const Outlet& outlet) const {
@@ -153,11 +153,11 @@ void EventLoop::meet_deadlines() {
   if (is_anything_due) end_turn();
 }
 
-void EventLoop::drain(Entrance& entrance, Millis pace_ms) {
+void EventLoop::drain(Endpoint& endpoint, Millis pace_ms) {
   const auto pace = static_cast<std::uint64_t>(std::max<Millis>(0, pace_ms));
   for (const auto& connection : connections_) {
-    if (connection->entrance != &entrance || connection->is_gone || connection->is_lingering) continue;
-    if (!std::exchange(connection->is_asked, true)) entrance.asked.fetch_add(1);
+    if (connection->endpoint != &endpoint || connection->is_gone || connection->is_lingering) continue;
+    if (!std::exchange(connection->is_asked, true)) endpoint.asked.fetch_add(1);
     end_handshake(*connection);
     connection->is_leaving = true;
     connection->until_ms = clock_.now_ms() + static_cast<Millis>(shared_.random.below(pace + 1));
@@ -168,7 +168,7 @@ void EventLoop::drain(Entrance& entrance, Millis pace_ms) {
 // ---- figures
 
 void EventLoop::count_left(Connection& connection) {
-  if (std::exchange(connection.is_asked, false)) connection.entrance->asked.fetch_sub(1);
+  if (std::exchange(connection.is_asked, false)) connection.endpoint->asked.fetch_sub(1);
 }
 
 void EventLoop::count_clogged(Connection& connection) {

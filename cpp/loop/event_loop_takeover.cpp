@@ -41,7 +41,7 @@ void EventLoop::save(std::vector<ConnectionState>& states, std::vector<int>& des
     saved.is_lingering = connection->is_lingering;
     saved.stalled_ms = clock_.now_ms() - outlet.progress_ms;
     saved.linger_left_ms = connection->until_ms - clock_.now_ms();
-    saved.listener = connection->entrance->number;
+    saved.listener = connection->endpoint->number;
     descriptors.push_back(outlet.descriptor);
   }
 }
@@ -60,7 +60,7 @@ void EventLoop::give_away_saved() {
   settle();
 }
 
-Connection* EventLoop::restore(const ConnectionState& state, int descriptor, Entrance& entrance) {
+Connection* EventLoop::restore(const ConnectionState& state, int descriptor, Endpoint& endpoint) {
   clock_.refresh();
   auto connection = std::make_unique<Connection>();
   Connection& place = *connection;
@@ -74,14 +74,14 @@ Connection* EventLoop::restore(const ConnectionState& state, int descriptor, Ent
   place.is_close_wanted = state.is_close_wanted;
   place.is_lingering = outlet.is_closing = state.is_lingering;
   place.until_ms = clock_.now_ms() + state.linger_left_ms;
-  place.entrance = &entrance;
+  place.endpoint = &endpoint;
   place.index = static_cast<std::uint32_t>(connections_.size());
   outlet.descriptor = descriptor;
-  place.session = restore_session(context_of(entrance), outlet, state.session);
+  place.session = restore_session(context_of(endpoint), outlet, state.session);
   outlet.session = place.session.get();
   connections_.push_back(std::move(connection));
   shared_.connections.fetch_add(1);
-  entrance.connections.fetch_add(1);
+  endpoint.connections.fetch_add(1);
   count_clogged(place);
   if (!sockets_.watch(place)) {
     drop(place);

@@ -94,7 +94,7 @@ struct Header {
 
 enum class HeaderStatus : std::uint8_t { incomplete, complete, refused };
 
-struct Refusal {
+struct Violation {
   std::uint16_t close_code;
   const char* error;
 };
@@ -102,9 +102,9 @@ struct Refusal {
 // Reads the header at the front of `bytes`, which may be cut. Checks in the order of the bytes, so that a cut
 // header is refused for the same reason as a whole one. `room_bytes`: what the message may still grow by.
 HeaderStatus read_header(std::span<const char> bytes, bool is_fragmented, std::uint64_t room_bytes,
-                         Header& header, Refusal& refusal) {
-  const auto refuse = [&refusal](std::uint16_t close_code, const char* error) {
-    refusal = {close_code, error};
+                         Header& header, Violation& violation) {
+  const auto refuse = [&violation](std::uint16_t close_code, const char* error) {
+    violation = {close_code, error};
     return HeaderStatus::refused;
   };
 
@@ -268,18 +268,18 @@ WsEvent WsParser::begin_frame(std::span<char>& input) {
   const bool is_fragmented = partial_ && partial_->is_fragmented;
   const std::uint64_t room_bytes = message_bytes_max_ - (is_fragmented ? partial_->message.size() : 0);
   Header header;
-  Refusal refusal;
+  Violation violation;
   auto status = HeaderStatus::incomplete;
   if (partial_ && partial_->cut_header_bytes > 0) {
     auto& cut = partial_->cut_header;
     auto& cut_bytes = partial_->cut_header_bytes;
     while (status == HeaderStatus::incomplete && !input.empty()) {
       cut[cut_bytes++] = take_front(input, 1).front();
-      status = read_header({cut.data(), cut_bytes}, is_fragmented, room_bytes, header, refusal);
+      status = read_header({cut.data(), cut_bytes}, is_fragmented, room_bytes, header, violation);
     }
     if (status == HeaderStatus::complete) cut_bytes = 0;
   } else {
-    status = read_header(input, is_fragmented, room_bytes, header, refusal);
+    status = read_header(input, is_fragmented, room_bytes, header, violation);
     if (status == HeaderStatus::complete) {
       take_front(input, header.header_bytes);
     } else if (status == HeaderStatus::incomplete && !input.empty()) {
@@ -289,7 +289,7 @@ WsEvent WsParser::begin_frame(std::span<char>& input) {
     }
   }
   if (status == HeaderStatus::incomplete) return {};
-  if (status == HeaderStatus::refused) return fail(refusal.close_code, refusal.error);
+  if (status == HeaderStatus::refused) return fail(violation.close_code, violation.error);
 
   const bool stands_alone = header.is_final && header.opcode != WsOpcode::continuation;
   if (stands_alone && header.payload_bytes <= input.size()) {

@@ -98,8 +98,8 @@ struct GatewayShardTest : testing::TestWithParam<bool> {
     ::setsockopt(ends[1], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     ASSERT_EQ(::send(ends[1], request.data(), request.size(), 0), static_cast<ssize_t>(request.size()));
     if (leaves) ::shutdown(ends[1], SHUT_WR);
-    shared.admission.enter_to_be_refused();
-    gateway_shard.adopt(ends[0], false, shared.entrance);
+    shared.admission.begin_refusal();
+    gateway_shard.adopt(ends[0], false, shared.endpoint);
   }
   /// Whatever the sockets had to tell before has been read then.
   void wait_for_a_turn() {
@@ -167,12 +167,12 @@ TEST_P(GatewayShardTest, AStopTakesItsConnectionsOffEveryCount) {
   connect("GET");  // a handshake that is not over
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 3; }));
   EXPECT_EQ(shared.admission.handshakes(), 1U);
-  gateway_shard.drain(shared.entrance, 60'000);
-  ASSERT_TRUE(becomes([this] { return shared.entrance.asked == 4; }));
+  gateway_shard.drain(shared.endpoint, 60'000);
+  ASSERT_TRUE(becomes([this] { return shared.endpoint.asked == 4; }));
   gateway_shard.stop();
   EXPECT_EQ(shared.connections, 0U);
-  EXPECT_EQ(shared.entrance.connections, 0U);
-  EXPECT_EQ(shared.entrance.asked, 0U);
+  EXPECT_EQ(shared.endpoint.connections, 0U);
+  EXPECT_EQ(shared.endpoint.asked, 0U);
   EXPECT_EQ(shared.admission.handshakes(), 0U);
   EXPECT_EQ(gateway_shard.counters().sse, 0U);
 }
@@ -190,11 +190,11 @@ TEST_P(GatewayShardTest, WhoGoesIsTakenOffEveryCount) {
   connect(kStream);
   connect("GET");
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
-  EXPECT_EQ(shared.entrance.connections, 2U);
+  EXPECT_EQ(shared.endpoint.connections, 2U);
   EXPECT_EQ(shared.admission.handshakes(), 1U);
   for (const int far_end : far_ends) ::shutdown(far_end, SHUT_RDWR);
   EXPECT_TRUE(becomes([this] { return shared.connections == 0; }));
-  EXPECT_EQ(shared.entrance.connections, 0U);
+  EXPECT_EQ(shared.endpoint.connections, 0U);
   EXPECT_EQ(shared.admission.handshakes(), 0U);
 }
 
@@ -202,11 +202,11 @@ TEST_P(GatewayShardTest, WhoGoesBeforeItsMomentInADrainIsNotAwaited) {
   connect(kStream);
   connect("GET");
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
-  gateway_shard.drain(shared.entrance, 60'000);
-  ASSERT_TRUE(becomes([this] { return shared.entrance.asked == 2; }));
+  gateway_shard.drain(shared.endpoint, 60'000);
+  ASSERT_TRUE(becomes([this] { return shared.endpoint.asked == 2; }));
   for (const int far_end : far_ends) ::shutdown(far_end, SHUT_RDWR);
   EXPECT_TRUE(becomes([this] { return shared.connections == 0; }));
-  EXPECT_EQ(shared.entrance.asked, 0U);
+  EXPECT_EQ(shared.endpoint.asked, 0U);
 }
 
 TEST_P(GatewayShardTest, AConnectionThatIsGoneBringsNoEventThoughAForkedProcessHoldsItsSocket) {
@@ -215,7 +215,7 @@ TEST_P(GatewayShardTest, AConnectionThatIsGoneBringsNoEventThoughAForkedProcessH
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
   Child child([this] { return ::fcntl(near_ends[0], F_GETFD) >= 0; });
   ASSERT_TRUE(child.answer());
-  gateway_shard.cut_off(shared.entrance);
+  gateway_shard.cut_off(shared.endpoint);
   ASSERT_TRUE(becomes([this] { return shared.connections == 0; }));
   wait_for_a_turn();                              // it is freed
   for (int i = 0; i < 20; ++i) connect(kStream);  // one of them has its memory
@@ -230,7 +230,7 @@ TEST_P(GatewayShardTest, AForkedProcessKeepsNoConnectionAlive) {
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
   Child child([this] { return ::fcntl(near_ends[0], F_GETFD) >= 0; });
   EXPECT_FALSE(child.answer()) << "it has the connection";
-  gateway_shard.cut_off(shared.entrance);
+  gateway_shard.cut_off(shared.endpoint);
   EXPECT_TRUE(becomes([this] { return is_ended(far_ends[0]); })) << "while the child lives";
 }
 
@@ -238,7 +238,7 @@ TEST_P(GatewayShardTest, ASocketThatNobodyTakesIsOffEveryCount) {
   gateway_shard.stop();
   connect(kStream);
   EXPECT_EQ(shared.connections, 0U);
-  EXPECT_EQ(shared.entrance.connections, 0U);
+  EXPECT_EQ(shared.endpoint.connections, 0U);
   EXPECT_EQ(shared.admission.handshakes(), 0U);
   EXPECT_TRUE(is_ended(far_ends[0]));
 }
@@ -247,7 +247,7 @@ TEST_P(GatewayShardTest, ADrainIsSpreadOverItsTime) {
   for (int i = 0; i < 60; ++i) connect(kStream);
   ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 60; }));
   const auto began = std::chrono::steady_clock::now();
-  gateway_shard.drain(shared.entrance, 500);
+  gateway_shard.drain(shared.endpoint, 500);
   const auto gone = [this] { return std::count_if(far_ends.begin(), far_ends.end(), is_ended); };
   EXPECT_TRUE(becomes([&] { return gone() > 0; }));
   EXPECT_LT(gone(), 30) << "each at a moment of its own";
@@ -264,7 +264,7 @@ TEST_P(GatewayShardTest, AnEndWaitsForTheRestOfACutFrame) {
     int waiting = 0;
     return ::ioctl(far_ends[0], FIONREAD, &waiting) == 0 && waiting > 10'000;
   }));
-  gateway_shard.drain(shared.entrance, 0);
+  gateway_shard.drain(shared.endpoint, 0);
   std::this_thread::sleep_for(std::chrono::milliseconds(150));  // three ticks, in which it must not end
   std::array<char, 65'536> buffer;
   std::size_t spaces = 0;

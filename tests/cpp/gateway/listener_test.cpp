@@ -209,8 +209,8 @@ TEST(Listener, WhoIsOverTheHandshakesWaitsInTheBacklogUntilOneIsOver) {
   crowd.connect(12);
   EXPECT_TRUE(becomes([&] { return crowd.accepted == 5 && crowd.admission.pauses() > 0; }));
   EXPECT_EQ(crowd.listener.backlog(), 7U) << "told, and not refused";
-  crowd.admission.leave();
-  crowd.admission.leave();
+  crowd.admission.end_handshake();
+  crowd.admission.end_handshake();
   EXPECT_TRUE(becomes([&] { return crowd.accepted == 7; }));
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   EXPECT_EQ(crowd.accepted, 7);
@@ -248,7 +248,7 @@ TEST(Admission, ARateIsKeptWhateverComesAndABurstAfterAQuietTime) {
   int let_in = 0;
   const auto come = [&](std::chrono::milliseconds time) {
     for (const auto until = now + time; now < until; now += std::chrono::microseconds(100)) {
-      if (!admission.enter(now)) ++let_in;
+      if (!admission.begin_handshake(now)) ++let_in;
     }
   };
   come(std::chrono::milliseconds(1'000));
@@ -268,13 +268,13 @@ TEST(Admission, WhoDidNotComeAfterAllTookNothing) {
   Admission admission(limits);
   const Admission::Clock::time_point now{std::chrono::hours(1)};
   for (int i = 0; i < 3; ++i) {
-    EXPECT_FALSE(admission.enter(now));
+    EXPECT_FALSE(admission.begin_handshake(now));
     admission.give_back();
   }
-  EXPECT_FALSE(admission.enter(now));
-  EXPECT_TRUE(admission.enter(now)) << "a handshake is under way";
-  admission.leave();
-  EXPECT_EQ(admission.enter(now), std::chrono::seconds(1)) << "and the rate is used up";
+  EXPECT_FALSE(admission.begin_handshake(now));
+  EXPECT_TRUE(admission.begin_handshake(now)) << "a handshake is under way";
+  admission.end_handshake();
+  EXPECT_EQ(admission.begin_handshake(now), std::chrono::seconds(1)) << "and the rate is used up";
 }
 
 TEST(Listener, APortIsFreeAgainAtOnceForASuccessor) {

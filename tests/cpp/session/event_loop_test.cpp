@@ -182,14 +182,14 @@ TEST(EventLoop, WhomASlowHookAdmitsDuringADrainIsAskedToLeaveAsWell) {
     is_poll ? poll.request("GET", "/poll?channel=a") : stream.open("channel=a");
     world.run();
     world.is_draining = true;
-    world.loops[0]->loop.drain(world.entrance, 0);
+    world.loops[0]->loop.drain(world.endpoint, 0);
     world.advance(10);
-    EXPECT_EQ(world.entrance.asked, 1U) << "the other one has left";
+    EXPECT_EQ(world.endpoint.asked, 1U) << "the other one has left";
     Verdict verdict;
     verdict.is_allowed = true;
     world.access.decide(verdict);
     world.run();
-    EXPECT_EQ(world.entrance.asked, 0U);
+    EXPECT_EQ(world.endpoint.asked, 0U);
     if (is_poll) {
       ASSERT_EQ(poll.responses.size(), 1U);
       EXPECT_EQ(poll.responses[0].status, 503);

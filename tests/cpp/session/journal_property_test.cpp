@@ -185,7 +185,7 @@ void Story::stir() {
   if (chance.one_in(4)) world.pass(static_cast<Millis>(chance.below(150)));
   WorldLoop& one = *world.loops[chance.below(world.loops.size())];
   one.shard.bind_to_this_thread();
-  if (chance.one_in(30)) one.loop.drain(world.entrance, static_cast<Millis>(chance.below(150)));
+  if (chance.one_in(30)) one.loop.drain(world.endpoint, static_cast<Millis>(chance.below(150)));
   const auto& connections = one.loop.connections();
   if (!connections.empty() && chance.one_in(15)) {
     const Connection& victim = *connections[chance.below(connections.size())];

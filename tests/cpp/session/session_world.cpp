@@ -62,8 +62,8 @@ World::~World() {
   }
   Shard::unbind_this_thread();
   EXPECT_EQ(shared.connections, 0U);
-  EXPECT_EQ(entrance.connections, 0U);
-  EXPECT_EQ(entrance.asked, 0U);
+  EXPECT_EQ(endpoint.connections, 0U);
+  EXPECT_EQ(endpoint.asked, 0U);
   EXPECT_EQ(shared.admission.handshakes(), 0U);
   EXPECT_EQ(shared.unread.bytes(), 0);
 }
@@ -127,7 +127,7 @@ std::optional<std::size_t> World::take_over_when(Millis clock_ahead_ms, bool may
     socket.loop = random.below(loops.size());
     WorldLoop& one = *loops[socket.loop];
     one.shard.bind_to_this_thread();
-    Connection* connection = one.loop.restore(states[i], descriptors[i], entrance);
+    Connection* connection = one.loop.restore(states[i], descriptors[i], endpoint);
     if (socket.client != nullptr) socket.client->connection = connection;
     Shard::unbind_this_thread();
   }
@@ -142,10 +142,10 @@ void World::attach(Client& client, std::size_t index, bool is_over_limit) {
   socket.loop = index;
   client.socket = &socket;
   shared.connections.fetch_add(1);
-  entrance.connections.fetch_add(1);
-  shared.admission.enter_to_be_refused();
+  endpoint.connections.fetch_add(1);
+  shared.admission.begin_refusal();
   one.shard.bind_to_this_thread();
-  client.connection = one.loop.add(descriptor, is_over_limit, entrance);
+  client.connection = one.loop.add(descriptor, is_over_limit, endpoint);
   Shard::unbind_this_thread();
 }
 

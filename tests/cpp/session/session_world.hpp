@@ -127,8 +127,8 @@ class World final {
   TestHandler handler;
   PlainHttp http;
   LoopShared shared;
-  Entrance entrance;
-  std::atomic<bool>& is_draining = entrance.is_draining;
+  Endpoint endpoint;
+  std::atomic<bool>& is_draining = endpoint.is_draining;
   FakeNetwork network;
   std::vector<std::unique_ptr<WorldLoop>> loops;
 

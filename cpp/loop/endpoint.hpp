@@ -8,7 +8,7 @@
 namespace carillon {
 
 /// An address at which a gateway listens, as its connections see it. Lives as long as the gateway.
-struct Entrance {
+struct Endpoint {
   std::size_t number = 0;  ///< 0: that of the configuration
   std::string host = {};
   std::uint16_t port = 0;

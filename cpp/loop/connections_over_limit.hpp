@@ -10,9 +10,9 @@ namespace carillon {
 
 /// Connections over the limit: they are heard, so that the operator and the HTTP API are answered, and then
 /// refused or closed. Only a few at a time: for a newcomer the oldest goes that is not being answered.
-class Refusals {
+class ConnectionsOverLimit {
  public:
-  explicit Refusals(std::size_t most) : most_(most) {}
+  explicit ConnectionsOverLimit(std::size_t most) : most_(most) {}
 
   /// The one that must go now, or null; at the latest it is the newcomer, which has not asked anything.
   [[nodiscard]] Connection* add(Connection& newcomer) {
