@@ -74,10 +74,10 @@ class Gateway {
   /// Begins to read, write and accept.
   void run();
 
-  /// Asks every client to leave, each at a random moment within `pace_ms`, and waits for them until
+  /// Asks every client to disconnect, each at a random moment within `pace_ms`, and waits for them until
   /// `deadline_ms` ends, on a thread of its own; newcomers are told to come back elsewhere. Then accepts
-  /// nothing more, and tells the operator how it went. The result: have all clients left? With the number of
-  /// a listener, the same for that one alone, and clients that have not left are cut off; throws
+  /// nothing more, and tells the operator how it went. The result: have all clients gone? With the number of
+  /// a listener, the same for that one alone, and clients that have not gone are cut off; throws
   /// std::out_of_range if it is not open. A drain that is under way there, or everywhere, is joined. Any
   /// thread; returns at once, and from then on nobody can take over until the drain is over.
   std::shared_future<bool> begin_drain(std::optional<std::size_t> number, Millis deadline_ms, Millis pace_ms);

@@ -1,4 +1,4 @@
-// Drains: clients are asked to leave, of one listener or of all, and waited for.
+// Drains: the clients of one listener, or of all, are asked to disconnect, and waited for.
 #include <algorithm>
 #include <chrono>
 #include <functional>
@@ -95,7 +95,7 @@ bool Gateway::drain_all(Millis deadline_ms, Millis pace_ms) {
   }
   lock.unlock();
   const auto all_asked = HoldPoint::Clock::now() + std::chrono::milliseconds(pace_ms + TimerWheel::kTickMs);
-  const bool have_left = wait_until(until, [&] {
+  const bool have_gone = wait_until(until, [&] {
     // A poller is no client between two polls; who never says what it wants is none, and not waited for.
     if (clients() == 0 && HoldPoint::Clock::now() > all_asked) return true;
     return std::all_of(endpoints.begin(), endpoints.end(),
@@ -108,7 +108,7 @@ bool Gateway::drain_all(Millis deadline_ms, Millis pace_ms) {
   wait_until(std::min(until, HoldPoint::Clock::now() + kLastWords), [this] { return connections() == 0; });
   has_told_drain_ = true;
   tell_drain("", asked, cut_off);
-  return have_left;
+  return have_gone;
 }
 
 bool Gateway::drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms) {
@@ -122,9 +122,9 @@ bool Gateway::drain_listener(std::size_t number, Millis deadline_ms, Millis pace
   at.is_draining = true;
   for (const auto& shard : shards_) shard->drain(at, pace_ms);
   lock.unlock();
-  const auto have_left = [&at] { return at.asked.load() == 0; };
-  wait_until(until, [&] { return have_left() || shared_.is_draining; });
-  if (is_stopping_ || shared_.is_draining) return have_left();
+  const auto have_gone = [&at] { return at.asked.load() == 0; };
+  wait_until(until, [&] { return have_gone() || shared_.is_draining; });
+  if (is_stopping_ || shared_.is_draining) return have_gone();
   const std::size_t cut_off = std::min(at.asked.load(), asked);
   close_listener(number);
   for (const auto& shard : shards_) shard->cut_off(at);

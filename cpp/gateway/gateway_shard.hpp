@@ -52,7 +52,7 @@ class GatewayShard final {
   void stop();
   /// Takes over an accepted socket, whose handshake counts. Any thread.
   void adopt(int descriptor, bool is_over_limit, Endpoint& endpoint);
-  /// Asks every client who came in there to go, each at a random moment within `pace_ms`. Any thread.
+  /// Asks every client of the endpoint to disconnect, each at a random moment within `pace_ms`. Any thread.
   void drain(Endpoint& endpoint, Millis pace_ms);
   /// Ends what is still there of them. Any thread.
   void cut_off(const Endpoint& endpoint);

@@ -29,8 +29,8 @@ void ChannelLog::append(EntryRef entry, Millis now_ms, const ChannelOptions& opt
     top_ = entry->offset;
     history_bytes_ += cost;
   } else {
-    ++loose_;
-    loose_bytes_ += cost;
+    ++ephemeral_;
+    ephemeral_bytes_ += cost;
   }
   place.entry = std::move(entry);
   bytes_ += cost;
@@ -103,8 +103,8 @@ void ChannelLog::trim(Millis now_ms, const ChannelOptions& options, Seq taken) {
 void ChannelLog::thin_out(const ChannelOptions& options, Seq taken) {
   // Ephemeral entries between publications that stay: they go in strokes, so that each costs a constant on
   // average.
-  const bool is_due = loose_ > 2 * options.live_window_entries + (size_ - loose_) / 4 + loose_kept_ ||
-                      loose_bytes_ > 2 * options.live_window_bytes + loose_kept_bytes_;
+  const bool is_due = ephemeral_ > 2 * options.live_window_entries + (size_ - ephemeral_) / 4 + ephemeral_kept_ ||
+                      ephemeral_bytes_ > 2 * options.live_window_bytes + ephemeral_kept_bytes_;
   if (!is_due || outside_ == size_) return;
   std::size_t window = size_;  // index where the live window begins, or what a shard has not seen
   std::size_t window_bytes = 0;
@@ -123,8 +123,8 @@ void ChannelLog::thin_out(const ChannelOptions& options, Seq taken) {
     if (i < window && !each.entry->is_stored()) {
       const std::size_t cost = each.entry->cost_bytes();
       bytes_ -= cost;
-      loose_bytes_ -= cost;
-      --loose_;
+      ephemeral_bytes_ -= cost;
+      --ephemeral_;
       each.entry.reset();
     } else {
       if (kept != i) slot(kept) = std::exchange(each, Slot{});
@@ -132,8 +132,8 @@ void ChannelLog::thin_out(const ChannelOptions& options, Seq taken) {
     }
   }
   size_ = kept;
-  loose_kept_ = loose_;
-  loose_kept_bytes_ = loose_bytes_;
+  ephemeral_kept_ = ephemeral_;
+  ephemeral_kept_bytes_ = ephemeral_bytes_;
   dense_ = 0;
   while (dense_ < size_ && slot(size_ - 1 - dense_).seq == end_seq_ - 1 - dense_) ++dense_;
 }
@@ -143,8 +143,8 @@ void ChannelLog::drop_front() {
   const std::size_t cost = front.entry->cost_bytes();
   bytes_ -= cost;
   if (!front.entry->is_stored()) {
-    --loose_;
-    loose_bytes_ -= cost;
+    --ephemeral_;
+    ephemeral_bytes_ -= cost;
   }
   front.entry.reset();
   head_ = (head_ + 1) & (ring_.size() - 1);
@@ -158,7 +158,7 @@ void ChannelLog::reset(Offset top) {
   ring_ = {};
   head_ = size_ = dense_ = outside_ = 0;
   bytes_ = history_bytes_ = 0;
-  loose_ = loose_bytes_ = loose_kept_ = loose_kept_bytes_ = 0;
+  ephemeral_ = ephemeral_bytes_ = ephemeral_kept_ = ephemeral_kept_bytes_ = 0;
   start_after(top);
 }
 
@@ -169,8 +169,8 @@ LogState ChannelLog::save(Millis now_ms) const {
     const Slot& each = slot(i);
     state.slots.push_back({each.entry, each.seq, each.offset_before, now_ms - each.announced_ms});
   }
-  state.loose_kept = loose_kept_;
-  state.loose_kept_bytes = loose_kept_bytes_;
+  state.ephemeral_kept = ephemeral_kept_;
+  state.ephemeral_kept_bytes = ephemeral_kept_bytes_;
   state.end_seq = end_seq_;
   state.top = top_;
   state.history_from = history_from_;
@@ -182,16 +182,16 @@ void ChannelLog::restore(const LogState& state, Millis now_ms) {
   end_seq_ = state.end_seq;
   top_ = state.top;
   history_from_ = removed_from_ = state.history_from;
-  loose_kept_ = state.loose_kept;
-  loose_kept_bytes_ = state.loose_kept_bytes;
+  ephemeral_kept_ = state.ephemeral_kept;
+  ephemeral_kept_bytes_ = state.ephemeral_kept_bytes;
   for (const LogState::Slot& saved : state.slots) {
     reserve_one();
     slot(size_) = {saved.entry, saved.seq, saved.offset_before, now_ms - saved.age_ms};
     const std::size_t cost = saved.entry->cost_bytes();
     bytes_ += cost;
     if (!saved.entry->is_stored()) {
-      ++loose_;
-      loose_bytes_ += cost;
+      ++ephemeral_;
+      ephemeral_bytes_ += cost;
     } else {
       history_bytes_ += cost;  // the next trim finds those outside of the history
     }

@@ -82,7 +82,7 @@ struct Inbox {
   std::vector<InboxItem> items;                               ///< by time, within a channel by offset
   std::vector<std::pair<std::string, std::uint64_t>> unread;  ///< by channel: all, whatever the limit
   bool has_more = false;       ///< than `items`: mark these read, and ask again
-  bool is_incomplete = false;  ///< the user has left more channels than are remembered
+  bool is_incomplete = false;  ///< the user was removed from more channels than are remembered
 };
 /// Why members, read positions or a strategy were not changed.
 enum class FanOutError : std::uint8_t { none, unavailable, no_history, above_top, too_many, inboxes_full };

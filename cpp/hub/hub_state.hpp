@@ -40,8 +40,8 @@ struct LogState {
     Millis age_ms = 0;
   };
   std::vector<Slot> slots;  ///< seqs ascend
-  std::uint64_t loose_kept = 0;
-  std::uint64_t loose_kept_bytes = 0;
+  std::uint64_t ephemeral_kept = 0;
+  std::uint64_t ephemeral_kept_bytes = 0;
   std::uint64_t end_seq = 0;
   Offset top = 0;
   Offset history_from = 1;

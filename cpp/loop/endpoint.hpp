@@ -12,9 +12,9 @@ struct Endpoint {
   std::size_t number = 0;  ///< 0: that of the configuration
   std::string host = {};
   std::uint16_t port = 0;
-  std::atomic<bool> is_draining{false};     ///< who came in here is asked to leave, nobody new is let in
+  std::atomic<bool> is_draining{false};     ///< its clients are asked to disconnect, and new ones are refused
   std::atomic<std::size_t> connections{0};  ///< open now
-  std::atomic<std::size_t> asked{0};        ///< to leave, by a drain, and not gone; or being asked
+  std::atomic<std::size_t> asked{0};        ///< connections that a drain asks, or has asked, to disconnect, and that are still open
 };
 
 }  // namespace carillon

@@ -101,7 +101,7 @@ class EventLoop final : private ConnectionHost {
 
   /// Takes over an accepted socket, which is counted and whose handshake counts. Null: it cannot be watched.
   Connection* add(int descriptor, bool is_over_limit, Endpoint& endpoint);
-  /// Asks every client who came in there to go, each at a random moment within `pace_ms`.
+  /// Asks every client of the endpoint to disconnect, each at a random moment within `pace_ms`.
   void drain(Endpoint& endpoint, Millis pace_ms);
   /// Ends what is still there of them.
   void cut_off(const Endpoint& endpoint);

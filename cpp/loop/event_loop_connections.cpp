@@ -112,7 +112,7 @@ void EventLoop::tick_if_all_is_seen() {
 Millis EventLoop::deadline_of(const Connection& connection) const {
   if (connection.is_lingering) return connection.until_ms;
   Millis deadline = connection.outlet.session->deadline();
-  if (connection.is_leaving || connection.is_handshaking) deadline = std::min(deadline, connection.until_ms);
+  if (connection.is_to_be_asked || connection.is_handshaking) deadline = std::min(deadline, connection.until_ms);
   if (connection.outlet.is_clogged) {
     deadline = std::min(deadline, connection.outlet.progress_ms + shared_.limits.stall_timeout_ms);
   }
@@ -139,8 +139,8 @@ void EventLoop::meet_deadlines() {
       } else if (outlet.is_clogged && outlet.progress_ms + shared_.limits.stall_timeout_ms <= now) {
         stalled(*connection);
         drop(*connection);
-      } else if (connection->is_leaving && connection->until_ms <= now) {
-        connection->is_leaving = false;
+      } else if (connection->is_to_be_asked && connection->until_ms <= now) {
+        connection->is_to_be_asked = false;
         outlet.session->drain();
       } else if (connection->is_handshaking && connection->until_ms <= now) {
         end_handshake(*connection);
@@ -159,7 +159,7 @@ void EventLoop::drain(Endpoint& endpoint, Millis pace_ms) {
     if (connection->endpoint != &endpoint || connection->is_gone || connection->is_lingering) continue;
     if (!std::exchange(connection->is_asked, true)) endpoint.asked.fetch_add(1);
     end_handshake(*connection);
-    connection->is_leaving = true;
+    connection->is_to_be_asked = true;
     connection->until_ms = clock_.now_ms() + static_cast<Millis>(shared_.random.below(pace + 1));
     wheel_.schedule(*connection, deadline_of(*connection));
   }

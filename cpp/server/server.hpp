@@ -84,7 +84,7 @@ class Server {
   [[nodiscard]] std::string takeover_path() const;
   /// Idempotent. Readers get their last item, connections are closed. stats() and ledger() stay readable.
   void stop();
-  /// Asks every client to leave, each at a random moment within `pace_ms` (nothing: as configured). The
+  /// Asks every client to disconnect, each at a random moment within `pace_ms` (nothing: as configured). The
   /// result: have all left within `deadline_ms`? A drain that the API has begun, or that is under way, is
   /// joined instead. Returns at once.
   std::shared_future<bool> begin_drain(Millis deadline_ms, std::optional<Millis> pace_ms);

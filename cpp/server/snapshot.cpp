@@ -74,7 +74,7 @@ void fields(Archive& archive, LogState::Slot& slot) {
 }
 template <typename Archive>
 void fields(Archive& archive, LogState& log) {
-  archive(log.slots, log.loose_kept, log.loose_kept_bytes, log.end_seq, log.top, log.history_from);
+  archive(log.slots, log.ephemeral_kept, log.ephemeral_kept_bytes, log.end_seq, log.top, log.history_from);
 }
 template <typename Archive>
 void fields(Archive& archive, ChannelState& channel) {
@@ -95,7 +95,7 @@ void fields(Archive& archive, CursorState& cursor) {
 template <typename Archive>
 void fields(Archive& archive, WebSocketState::Subscription& subscription) {
   archive(subscription.channel, subscription.cursor, subscription.wants_notices, subscription.has_notices,
-          subscription.has_presence, subscription.is_leaving);
+          subscription.has_presence, subscription.is_ending);
 }
 template <typename Archive>
 void fields(Archive& archive, WebSocketState::Skipped& skipped) {
@@ -131,7 +131,7 @@ void fields(Archive& archive, PollState& poll) {
 template <typename Archive>
 void fields(Archive& archive, HttpState& session) {
   archive(session.state, session.is_over_limit, session.is_keep_alive, session.is_head,
-          session.is_reading_paused, session.is_answer_leaving, session.unfinished, session.ahead,
+          session.is_reading_paused, session.is_answer_unsent, session.unfinished, session.ahead,
           session.cors, session.left_ms, session.requests, session.poll, session.user, session.is_http_1_0);
 }
 template <typename Archive>

@@ -46,7 +46,7 @@ HttpResponse text(int status, std::string_view message) {
 HttpSession::HttpSession(SessionContext& context, Outlet& outlet, bool is_over_limit)
     : Session(context, outlet),
       is_over_limit_(is_over_limit),
-      is_leaving_(context.is_draining.load(std::memory_order_relaxed)),
+      is_drained_(context.is_draining.load(std::memory_order_relaxed)),
       due_ms_(context.clock.now_ms() + (is_over_limit
                                             ? std::min(context.limits.handshake_timeout_ms, kRefusalTimeoutMs)
                                             : context.limits.handshake_timeout_ms)) {}
@@ -61,7 +61,7 @@ HttpSession::HttpSession(SessionContext& context, Outlet& outlet, const HttpStat
       is_http_1_0_(state.is_http_1_0),
       is_head_(state.is_head),
       is_reading_paused_(state.is_reading_paused),
-      is_answer_leaving_(state.is_answer_leaving),
+      is_answer_unsent_(state.is_answer_unsent),
       is_over_limit_(state.is_over_limit),
       due_ms_(kNoDeadline),
       request_number_(state.requests) {
@@ -80,7 +80,7 @@ std::optional<SessionState::Kind> HttpSession::save_kind() const {
   state.is_keep_alive = is_keep_alive_;
   state.is_head = is_head_;
   state.is_reading_paused = is_reading_paused_;
-  state.is_answer_leaving = is_answer_leaving_;
+  state.is_answer_unsent = is_answer_unsent_;
   if (reader_) {
     state.unfinished = reader_->unfinished();
   }
@@ -240,7 +240,7 @@ bool HttpSession::answer_head(const HttpRequest& head) {
     if (refuse_body(head)) return true;
     target_ = std::make_unique<const HttpTarget>(*std::move(target));
     return false;
-  } else if (is_leaving_) {
+  } else if (is_drained_) {
     send_away("shutdown");
   } else if (head.method != "GET") {
     refuse(405, "this path takes GET", {{"Allow", "GET, OPTIONS"}});
@@ -339,7 +339,7 @@ void HttpSession::respond(const HttpResponse& response, std::string_view reason)
 }
 
 void HttpSession::send(const HttpResponse& response) {
-  if (is_leaving_) is_keep_alive_ = false;
+  if (is_drained_) is_keep_alive_ = false;
   std::string lines = cors_;
   if (!is_keep_alive_) {
     lines.append("Connection: close\r\n");
@@ -352,11 +352,11 @@ void HttpSession::send(const HttpResponse& response) {
   if (!is_keep_alive_) return end(bytes);
   context_.output.add(outlet_, bytes);
   if (must_read_first()) await_departure();
-  if (!is_answer_leaving_) answered();
+  if (!is_answer_unsent_) answered();
 }
 
 void HttpSession::await_departure() {
-  is_answer_leaving_ = true;
+  is_answer_unsent_ = true;
   outlet_.wants_empty_notice = true;
 }
 
@@ -398,7 +398,7 @@ void HttpSession::end(std::string_view bytes) {
 
 void HttpSession::answered() {
   context_.host.end_handshake(outlet_);
-  if (is_leaving_) return end({});  // asked while its answer, which promises to go on, was on its way
+  if (is_drained_) return end({});  // asked while its answer, which promises to go on, was on its way
   state_ = State::reading;
   due_ms_ = context_.clock.now_ms() + context_.limits.keepalive_timeout_ms;
   context_.host.reschedule(outlet_);
@@ -406,7 +406,7 @@ void HttpSession::answered() {
 }
 
 void HttpSession::on_outlet_empty() {
-  if (!std::exchange(is_answer_leaving_, false)) return;
+  if (!std::exchange(is_answer_unsent_, false)) return;
   if (poll_) poll_->on_sent();
   poll_.reset();
   if (state_ == State::answering) answered();
@@ -434,7 +434,7 @@ void HttpSession::on_closed() {
 }
 
 void HttpSession::drain() {
-  is_leaving_ = true;
+  is_drained_ = true;
   if (poll_) return poll_->expire();
   if (state_ == State::reading && !reader_ && !is_yielding_) end({});
 }

@@ -67,7 +67,7 @@ void HttpSession::ask_next() {
     const PlainRequest& request = asking_->request;
     if (asking_->asked > request.channels.size()) {
       const std::unique_ptr<Asking> admitted = std::move(asking_);
-      if (is_leaving_) return send_away("shutdown");  // it was asked to go while a hook took its time
+      if (is_drained_) return send_away("shutdown");  // it was asked to disconnect while a hook took its time
       return admitted->then(std::move(admitted->request));
     }
     Question question;

@@ -191,7 +191,7 @@ inline constexpr std::array kLimitRows{
     LimitRow{
         "inbox_bytes_total", &Limits::inbox_bytes_total, "bytes", 65'536,
         "beyond it a new member is refused (API error 106, ValueError in Python), publications are merged "
-        "from the logs when an inbox is read, and what a user who leaves has not read is forgotten"},
+        "from the logs when an inbox is read, and what a removed member has not read is forgotten"},
     LimitRow{"inbox_items", &Limits::inbox_items, "items", 1,
              "a read of an inbox that asks for more is refused: error 107, API error 107, ValueError in "
              "Python"},

@@ -69,7 +69,7 @@ struct ConnectionRecord {
   std::string_view client;  ///< its id; refuse: it has none
   std::string_view user;    ///< empty: anonymous, or it was refused before it was known
   std::string_view peer;    ///< its address, `ip:port`
-  /// Close: the disconnect code, 0 if there was none or it did not leave; refuse: that, or the HTTP status.
+  /// Close: the disconnect code, 0 if there was none or it was not sent; refuse: that, or the HTTP status.
   std::uint16_t code = 0;
   std::string_view reason;  ///< close, refuse
   Millis duration_ms = 0;   ///< close
@@ -165,7 +165,7 @@ class Session : public Sink {
     if (self_) *self_ = nullptr;
     on_closed();
   }
-  /// The server is leaving: tell the client in the way that makes it come back elsewhere.
+  /// A drain asks the client to disconnect, in the way that makes it reconnect elsewhere.
   virtual void drain() = 0;
   /// Closes with a Centrifuge disconnect code where the transport can say it.
   virtual void disconnect(std::uint16_t code, std::string_view reason) = 0;

@@ -22,7 +22,7 @@ struct WebSocketState {
     bool wants_notices = false;
     bool has_notices = false;
     bool has_presence = false;
-    bool is_leaving = false;
+    bool is_ending = false;
   };
   /// A channel whose slow_consumer policy took the client past publications, and where it goes on.
   struct Skipped {
@@ -89,7 +89,7 @@ struct HttpState {
   bool is_keep_alive = true;
   bool is_head = false;
   bool is_reading_paused = false;
-  bool is_answer_leaving = false;
+  bool is_answer_unsent = false;
   std::string unfinished;  ///< what the reader has of the next request
   std::string ahead;       ///< read while a request is unanswered
   std::string cors;

@@ -10,9 +10,9 @@ namespace carillon {
 struct WebSocketSession::Subscription {
   enum class State : std::uint8_t {
     asked,      // its hook or the store has still to answer
-    cancelled,  // the same, and the client has left it
+    cancelled,  // the same, and the client has unsubscribed
     started,    // its reply has been written
-    leaving     // ends when what is under way has left
+    ending      // once what is under way has been sent
   };
   /// The cursor's tag: does it take join and leave?
   Subscription(WebSocketSession& session, std::string_view name, const ChannelOptions& options,
@@ -25,7 +25,7 @@ struct WebSocketSession::Subscription {
   Subscription(WebSocketSession& session, const WebSocketState::Subscription& saved)
       : channel(saved.channel),
         cursor(session, saved.wants_notices ? 1 : 0),
-        state(saved.is_leaving ? State::leaving : State::started),
+        state(saved.is_ending ? State::ending : State::started),
         has_notices(saved.has_notices),
         has_presence(saved.has_presence) {}
   const std::string channel;
@@ -69,7 +69,7 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
   if (state.pong) pong_ = std::make_unique<std::string>(*state.pong);
   for (const WebSocketState::Subscription& saved : state.subscriptions) {
     Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(*this, saved));
-    leaving_ += saved.is_leaving ? 1 : 0;
+    ending_ += saved.is_ending ? 1 : 0;
     context_.hub.restore(context_.shard, subscription.cursor, subscription.channel, saved.cursor);
   }
   if (state.has_queued_input) {
@@ -103,7 +103,7 @@ std::optional<SessionState::Kind> WebSocketSession::save_kind() const {
     state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
                                    subscription->cursor.tag() != 0, subscription->has_notices,
                                    subscription->has_presence,
-                                   subscription->state == Subscription::State::leaving});
+                                   subscription->state == Subscription::State::ending});
   }
   return state;
 }
@@ -129,9 +129,9 @@ void WebSocketSession::settle_under_way() {
     cursor.set_under_way(0);
   }
   std::erase_if(subscriptions_, [this](const std::unique_ptr<Subscription>& subscription) {
-    if (subscription->state != Subscription::State::leaving) return false;
+    if (subscription->state != Subscription::State::ending) return false;
     context_.shard.unsubscribe(subscription->cursor);
-    --leaving_;
+    --ending_;
     return true;
   });
 }
@@ -258,7 +258,7 @@ void WebSocketSession::on_closed() {
   queued_.reset();
   for (const auto& subscription : subscriptions_) end_subscription(*subscription);
   subscriptions_.clear();
-  leaving_ = 0;
+  ending_ = 0;
   log_close(Transport::websocket, claimed_user());
 }
 
@@ -285,7 +285,7 @@ void WebSocketSession::on_gap(Cursor& cursor, const Gap& gap) {
       codec_.encode_push_unsubscribe(out, subscription->channel, kUnsubscribeInsufficientState.code,
                                      kUnsubscribeInsufficientState.reason);
     });
-    leave_later(*subscription);  // the pump still looks at the cursor, and a page of it may be on its way
+    end_later(*subscription);  // the pump still looks at the cursor, and a page of it may be on its way
     outlet_.wants_empty_notice = true;
     return;
   }
@@ -449,7 +449,7 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
     reply_error(command.id, kErrorAlreadySubscribed);
     return true;
   }
-  if (subscriptions_.size() - leaving_ >= static_cast<std::size_t>(context_.limits.channels_per_connection)) {
+  if (subscriptions_.size() - ending_ >= static_cast<std::size_t>(context_.limits.channels_per_connection)) {
     reply_error(command.id, kErrorLimitExceeded);
     return true;
   }
@@ -508,7 +508,7 @@ void WebSocketSession::open_subscription(std::uint32_t id, Subscription& subscri
 
 void WebSocketSession::end_attempt(Subscription& subscription) {
   const Lanes::Ticket ticket = subscription.ticket;
-  if (subscription.state == Subscription::State::cancelled) --leaving_;
+  if (subscription.state == Subscription::State::cancelled) --ending_;
   end_subscription(subscription);
   erase(subscription);
   finish(ticket);
@@ -518,7 +518,7 @@ void WebSocketSession::cancel_subscribe(std::string_view channel) {
   Subscription* const subscription = find(channel);
   if (subscription == nullptr || subscription->state != Subscription::State::asked) return;
   subscription->state = Subscription::State::cancelled;
-  ++leaving_;
+  ++ending_;
   lanes_.release(subscription->ticket);
   carry_on();
 }
@@ -590,8 +590,8 @@ std::string WebSocketSession::take_page(Subscription& subscription) {
 bool WebSocketSession::handle_unsubscribe(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
   if (Subscription* const subscription = find(command.channel)) {
-    if (subscription->cursor.under_way() > 0) {  // a page or a cut frame of it still has to leave
-      leave_later(*subscription);
+    if (subscription->cursor.under_way() > 0) {  // a page or a cut frame of it is still to be sent
+      end_later(*subscription);
     } else {
       end_subscription(*subscription);
       erase(*subscription);
@@ -715,11 +715,11 @@ void WebSocketSession::leave(const Subscription& subscription) {
   if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::leave, info_json());
 }
 
-void WebSocketSession::leave_later(Subscription& subscription) {
+void WebSocketSession::end_later(Subscription& subscription) {
   leave(subscription);
   context_.shard.park(subscription.cursor);
-  subscription.state = Subscription::State::leaving;
-  ++leaving_;
+  subscription.state = Subscription::State::ending;
+  ++ending_;
 }
 
 void WebSocketSession::end_subscription(Subscription& subscription) {

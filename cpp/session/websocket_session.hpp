@@ -121,7 +121,7 @@ class WebSocketSession final : public Session {
 
   Subscription* find(std::string_view channel);
   void leave(const Subscription& subscription);
-  void leave_later(Subscription& subscription);
+  void end_later(Subscription& subscription);
   void end_subscription(Subscription& subscription);
   void erase(const Subscription& subscription);
   void settle_under_way();
@@ -154,7 +154,7 @@ class WebSocketSession final : public Session {
   std::unique_ptr<QueuedMessages> queued_;       // messages whose commands are still to be read
   std::unique_ptr<Skipped> skipped_;  // channels in which it has skipped publications, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
-  std::uint32_t leaving_ = 0;  // of the subscriptions: also those that were cancelled
+  std::uint32_t ending_ = 0;  // of the subscriptions: also those that were cancelled
   Lanes lanes_;
 };
 

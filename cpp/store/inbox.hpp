@@ -36,7 +36,7 @@ struct InboxContent {
   /// left out of `entered` there: who marks as read what is shown marks nothing else.
   std::vector<InboxRange> merged;
   std::vector<std::pair<std::string, std::uint64_t>> unread;  ///< publications by channel, all of them
-  /// Of channels that the user has left there was more than is remembered: some of it is not here.
+  /// Some is missing: of channels whose member the user no longer is, only a bounded part is remembered.
   bool is_incomplete = false;
 };
 

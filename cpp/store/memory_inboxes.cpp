@@ -137,7 +137,7 @@ void MemoryInboxes::remove(Roster& roster, std::span<const std::string> users) {
       }
       if (user.memberships.empty()) forget(stripe, found);
     }
-    leave_slot(roster, slot);  // without the lock: those who move have locks of their own
+    free_slot(roster, slot);  // without the lock: those who move have locks of their own
     roster.count_.fetch_sub(1);
   }
 }
@@ -150,10 +150,10 @@ void MemoryInboxes::close(User& user, Roster& roster) {
     return;
   }
   user.has_merged = true;
-  forget_oldest_left(user);
+  forget_oldest_removed(user);
 }
 
-void MemoryInboxes::forget_oldest_left(User& user) const {
+void MemoryInboxes::forget_oldest_removed(User& user) const {
   const auto is_left = [](const Membership& membership) { return membership.until != kStill; };
   const auto left =
       static_cast<std::size_t>(std::count_if(user.memberships.begin(), user.memberships.end(), is_left));
@@ -178,7 +178,7 @@ void MemoryInboxes::move_slot(Roster& roster, std::size_t from, std::size_t to) 
   memberships_of(user, roster.number_).back().slot = static_cast<std::uint32_t>(to);
 }
 
-void MemoryInboxes::leave_slot(Roster& roster, std::size_t slot) {
+void MemoryInboxes::free_slot(Roster& roster, std::size_t slot) {
   std::size_t hole = slot;
   if (hole < roster.walked_) {  // the last of those who have it moves here, and its place is the hole
     --roster.walked_;

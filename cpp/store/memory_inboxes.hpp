@@ -22,7 +22,7 @@
 namespace carillon {
 
 /// Members, inboxes and read positions in memory. What a user has not read of a channel lies between the read
-/// position and the channel's top (or where the user left it). The inbox holds of it what was entered at
+/// position and the channel's top (or where the user was removed). The inbox holds of it what was entered at
 /// publish, as runs of offsets; what is in no run is merged from the log. Thread-safe.
 ///
 /// Locks, outer first: the store's, a roster's, `reading_`'s, a user stripe's.
@@ -56,15 +56,15 @@ class MemoryInboxes {
 
     mutable std::mutex mutex_;
     // All below is guarded by the mutex.
-    std::vector<User*> members_;  // [0, walked_) have what the walk under way enters
+    std::vector<User*> members_;  // [0, walked_) have the publications of the current walk
     std::size_t walked_ = 0;
     Offset walk_first_ = 0;  // 0: no walk
-    Offset entered_ = 0;     // what was to be entered up to here is
+    Offset entered_ = 0;     // everything up to here has been entered
   };
 
   /// An inbox holds `inbox_entries` publications at most, and all of them take about `bytes_total`. Beyond
-  /// that nobody new becomes a member, publications are merged from the logs instead of entered, and of who
-  /// leaves a channel nothing is kept.
+  /// that nobody new becomes a member, publications are merged from the logs instead of entered, and what a
+  /// removed member has not read is forgotten.
   MemoryInboxes(std::size_t inbox_entries, std::size_t bytes_total, const NameHash& hash);
   ~MemoryInboxes();
 
@@ -146,14 +146,14 @@ class MemoryInboxes {
     [[nodiscard]] std::uint32_t number() const { return membership->number(); }
   };
 
-  /// The user's memberships of one channel; more than one if the user has left it and come back.
+  /// The user's memberships of one channel; more than one if the user was removed and added again.
   template <typename AnyUser>
   static auto memberships_of(AnyUser& user, std::uint32_t roster);
   void enter(User& user, const Roster& roster, Offset first, Offset last) const;
   void shorten(User& user) const;
   void close(User& user, Roster& roster);
-  void forget_oldest_left(User& user) const;
-  void leave_slot(Roster& roster, std::size_t slot);
+  void forget_oldest_removed(User& user) const;
+  void free_slot(Roster& roster, std::size_t slot);
   void move_slot(Roster& roster, std::size_t from, std::size_t to);
   void start_reading(const std::shared_ptr<Roster>& roster);
   /// Nothing: all that is unread of it is in runs.
