@@ -206,7 +206,7 @@ void GatewayShard::end_turn() {
   if (io_->context.stopped()) return;
   if (loop_->has_work()) post_turn();
   wait_for_sweep();
-  if (hold_) stop_if_at_rest();
+  if (hold_) stop_if_idle();
 }
 
 // ---- a takeover
@@ -219,11 +219,11 @@ void GatewayShard::hold(std::shared_ptr<HoldPoint> point, Millis answers_ms) {
   });
 }
 
-void GatewayShard::stop_if_at_rest() {
+void GatewayShard::stop_if_idle() {
   if (!hold_->is_over()) {
     const bool is_busy = loop_->is_busy();
     const bool is_asking = loop_->is_asking();
-    hold_->rest(!is_busy && !is_asking);
+    hold_->report_idle(!is_busy && !is_asking);
     if (is_busy || !hold_->may_stop()) return;                     // another turn is posted, or will be
     if (is_asking && clock_.now_ms() < answers_until_ms_) return;  // the answer, or a tick, leads here again
   }

@@ -90,7 +90,7 @@ class GatewayShard final {
   void turn();
   void post_turn();
   void end_turn();
-  void stop_if_at_rest();
+  void stop_if_idle();
   void fail(const char* what);
 
   GatewayShared& shared_;

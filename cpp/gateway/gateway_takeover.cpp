@@ -50,7 +50,7 @@ void Gateway::hold(Millis answers_ms, HoldPoint::Time until) {
   if (has_stopped && why_not.empty()) return;
   resume();
   if (!why_not.empty()) throw HandoverRefused(why_not);
-  throw HandoverError("the threads did not come to rest in time (takeover.timeout_ms)");
+  throw HandoverError("the threads did not become idle in time (takeover.timeout_ms)");
 }
 
 bool Gateway::stop_all(const std::vector<Listener*>& listeners, Millis answers_ms, HoldPoint::Time until) {
@@ -64,11 +64,11 @@ bool Gateway::stop_all(const std::vector<Listener*>& listeners, Millis answers_m
   for (Listener* listener : listeners) listener->hold(add_point());
   if (!wait_for_all()) return false;
   // None reads any more, but none stops either before all have their answers: an inbox that one waits for
-  // may be another one's to write. Since nothing is read, who is at rest has no more work for others.
+  // may be another one's to write. Since nothing is read, a thread that is idle has no more work for others.
   std::vector<std::shared_ptr<HoldPoint>> points;
   for (const auto& shard : shards_) shard->hold(points.emplace_back(add_point()), answers_ms);
   const auto answers_until = std::min(until, HoldPoint::Clock::now() + std::chrono::milliseconds(answers_ms));
-  for (const auto& point : points) std::ignore = point->wait_rest(answers_until);
+  for (const auto& point : points) std::ignore = point->wait_idle(answers_until);
   for (std::size_t i = 0; i < points.size(); ++i) {
     points[i]->let_stop();
     shards_[i]->stop_soon();

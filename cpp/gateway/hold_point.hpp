@@ -26,17 +26,17 @@ class HoldPoint {
     changed_.wait(lock, [this] { return is_over_; });
     return next_;
   }
-  /// Has the thread nothing left to do? Told before it stops: another one may need it until that has nothing
-  /// left either.
-  void rest(bool is_at_rest) {
+  /// Reports whether the thread is idle. It does so before it stops, because other threads may still send it
+  /// work until they are idle, too.
+  void report_idle(bool is_idle) {
     const std::lock_guard lock(mutex_);
-    is_at_rest_ = is_at_rest;
-    if (is_at_rest) changed_.notify_all();
+    is_idle_ = is_idle;
+    if (is_idle) changed_.notify_all();
   }
-  /// False: the thread did not come to rest in time.
-  [[nodiscard]] bool wait_rest(Time until) {
+  /// False: the thread did not become idle in time.
+  [[nodiscard]] bool wait_idle(Time until) {
     std::unique_lock lock(mutex_);
-    return changed_.wait_until(lock, until, [this] { return is_at_rest_ || is_stopped_; });
+    return changed_.wait_until(lock, until, [this] { return is_idle_ || is_stopped_; });
   }
   void let_stop() {
     const std::lock_guard lock(mutex_);
@@ -65,7 +65,7 @@ class HoldPoint {
  private:
   mutable std::mutex mutex_;
   std::condition_variable changed_;
-  bool is_at_rest_ = false;
+  bool is_idle_ = false;
   bool may_stop_ = false;
   bool is_stopped_ = false;
   bool is_over_ = false;

@@ -338,7 +338,7 @@ TEST_F(FanOutTest, OnlyWhatAdaptiveChannelsCostMovesTheirThreshold) {
   EXPECT_DOUBLE_EQ(threshold.factor(), 1 / AdaptiveThreshold::kStep);
 }
 
-/// Writing and reading whose cost follows from the threshold: does it come to rest at the best one?
+/// Writing and reading whose cost follows from the threshold: does it settle at the best one?
 TEST(AdaptiveThresholdTest, ComesToRestAndTheSumOfCostsIsNearItsLeast) {
   // Channels of 2^k members, one publication each per window; a read costs its channel's members a merge.
   const auto costs = [](double threshold) {

@@ -65,7 +65,7 @@ class HubWorld final : public StoreListener {
   ~HubWorld() override;
 
   void run(std::size_t steps);
-  /// Lets everything come to rest and checks that nothing is missing, that the books balance, and that all
+  /// Turns until everything is idle and checks that nothing is missing, that the books balance, and that all
   /// memory comes back.
   void finish();
 

@@ -306,7 +306,7 @@ void Subscriber::ask_for_history(Place& place) {
   say(Json{{"id", id}, {"history", {{"channel", place.channel}, {"limit", 3}, {"since", since}}}}.dump());
 }
 
-/// Whatever the pace of the channel, it is there at once, and the same for everybody.
+/// Whether the channel is swept or not, it is there at once, and the same for everybody.
 void Subscriber::on_history(const Place& place, const Json& reply) {
   std::map<Offset, std::string>& known = story_.channels[place.channel].data;
   for (const Json& each : reply["history"]["publications"]) {
@@ -591,7 +591,7 @@ std::vector<std::string> Story::play() {
   if (!before.is_balanced()) complain("the ledger does not balance while connections are open");
   for (const LedgerRow& row : before.rows) {
     if (row.account.pending != 0)
-      complain(row.channel + ": pending at rest: " + std::to_string(row.account.pending));
+      complain(row.channel + ": pending when idle: " + std::to_string(row.account.pending));
     std::int64_t believed = 0;
     for (const auto& each : subscribers_) believed += each->subscriptions(row.channel);
     if (believed != static_cast<std::int64_t>(row.subscriptions)) {

@@ -184,7 +184,7 @@ void World::run() {
     turn();
     if (std::none_of(loops.begin(), loops.end(), is_moving)) return;
   }
-  ADD_FAILURE() << "the world does not come to rest";
+  ADD_FAILURE() << "the world does not become idle";
 }
 
 void World::pass(Millis ms) {
