@@ -29,8 +29,8 @@ struct BridgeItem {
 /// while something waits. No shard ever takes the GIL. push(), room() and when_room() from any thread; take()
 /// from the loop's.
 ///
-/// Connects, other questions and everything else have a queue each. Questions are bounded where they come from
-/// (limits.hooks_at_once).
+/// Connects, other questions and everything else have a queue each. Questions are bounded where they come
+/// from (limits.hooks_at_once).
 class Bridge final : public ReaderQueue, public HookQueue, public LogQueue {
  public:
   explicit Bridge(std::size_t capacity);

@@ -144,9 +144,10 @@ class Gateway {
     std::shared_future<bool> result;
   };
   mutable std::mutex listeners_mutex_;  // for moments: shards' threads take it, so nobody waits with it
-  std::map<std::size_t, std::unique_ptr<Listener>> listeners_;  // those that are open, by their endpoint's number
-  std::vector<Drain> drains_;           // under way, or just over
-  bool is_held_ = false;                // by a takeover: listeners_ does not change, and drains wait
+  std::map<std::size_t, std::unique_ptr<Listener>>
+      listeners_;              // those that are open, by their endpoint's number
+  std::vector<Drain> drains_;  // under way, or just over
+  bool is_held_ = false;       // by a takeover: listeners_ does not change, and drains wait
   std::condition_variable released_;
   bool has_first_endpoint_ = false;
   std::atomic<std::size_t> next_shard_{0};

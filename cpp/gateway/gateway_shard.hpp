@@ -102,7 +102,7 @@ class GatewayShard final {
   std::unique_ptr<EventLoop> loop_;
   bool is_turn_posted_ = false;
   std::optional<Millis> sweep_due_ms_;  // what the timer of swept channels waits for
-  std::shared_ptr<HoldPoint> hold_;       // asked to stop
+  std::shared_ptr<HoldPoint> hold_;     // asked to stop
   Millis answers_until_ms_ = 0;
   bool is_unarmed_ = false;  // events came meanwhile, and are not waited for
   std::thread thread_;

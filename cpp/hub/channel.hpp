@@ -51,7 +51,7 @@ struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
   Epoch epoch;
   bool is_open = false;  ///< the store has told epoch and top
   bool is_opening = false;
-  bool needs_release = false;            ///< the store has opened it, and must be told of the release
+  bool needs_release = false;      ///< the store has opened it, and must be told of the release
   bool is_filling = false;         ///< a hole is being read from the store
   std::uint32_t resets = 0;        ///< how often the log lost its continuity
   std::uint32_t epoch_resets = 0;  ///< `resets` when the epoch began

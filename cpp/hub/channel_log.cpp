@@ -103,8 +103,9 @@ void ChannelLog::trim(Millis now_ms, const ChannelOptions& options, Seq taken) {
 void ChannelLog::thin_out(const ChannelOptions& options, Seq taken) {
   // Ephemeral entries between publications that stay: they go in strokes, so that each costs a constant on
   // average.
-  const bool is_due = ephemeral_ > 2 * options.live_window_entries + (size_ - ephemeral_) / 4 + ephemeral_kept_ ||
-                      ephemeral_bytes_ > 2 * options.live_window_bytes + ephemeral_kept_bytes_;
+  const bool is_due =
+      ephemeral_ > 2 * options.live_window_entries + (size_ - ephemeral_) / 4 + ephemeral_kept_ ||
+      ephemeral_bytes_ > 2 * options.live_window_bytes + ephemeral_kept_bytes_;
   if (!is_due || outside_ == size_) return;
   std::size_t window = size_;  // index where the live window begins, or what a shard has not seen
   std::size_t window_bytes = 0;

@@ -104,7 +104,7 @@ class ChannelLog {
   std::size_t outside_ = 0;  // so many slots at the front are not part of the history
   std::size_t bytes_ = 0;
   std::size_t history_bytes_ = 0;  // of the stored entries from outside_ on
-  std::size_t ephemeral_ = 0;  // entries without an offset, anywhere
+  std::size_t ephemeral_ = 0;      // entries without an offset, anywhere
   std::size_t ephemeral_bytes_ = 0;
   std::size_t ephemeral_kept_ = 0;  // those that the last thinning had to leave
   std::size_t ephemeral_kept_bytes_ = 0;

@@ -75,6 +75,11 @@ class Cursor {
   /// Entries taken from the log whose last byte has not left yet.
   void set_under_way(std::uint32_t entries) { under_way_ = entries; }
   [[nodiscard]] std::uint32_t under_way() const { return under_way_; }
+  /// Their last byte has left.
+  void count_under_way_delivered() {
+    delivered_ += under_way_;
+    under_way_ = 0;
+  }
 
  private:
   friend class Hub;

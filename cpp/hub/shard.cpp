@@ -297,7 +297,7 @@ void Shard::step(ShardChannel& home, std::size_t& budget) {
     if (left == 0) break;
     --left;
     Cursor& cursor = *home.live_[home.progress_++];  // it has the batch: whoever parks or closes it in there
-    cursor.seq_ = end;                              // fills its place with another that has it
+    cursor.seq_ = end;                               // fills its place with another that has it
     cursor.offset_ = offset;
     if (!cursor.sink_->stage(cursor, batch)) rewind(cursor, batch.begin(), batch.offset_before(0));
   }
@@ -346,17 +346,18 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
       sync_live(home, *channel.link_of(*this));
       call_ahead(home);
     }
-    const bool is_skipping =
-        channel.options.slow_consumer == SlowConsumer::skip && is_slow(cursor, channel) &&
-        !has_gap(channel, home.live_seq_, home.live_offset_, home.resets_);  // else its group has to move first
+    const bool is_skipping = channel.options.slow_consumer == SlowConsumer::skip &&
+                             is_slow(cursor, channel) &&
+                             !has_gap(channel, home.live_seq_, home.live_offset_,
+                                      home.resets_);  // else its group has to move first
     if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_)) gap = skip_gap(cursor, channel);
     if (is_skipping && cursor.seq_ < home.live_seq_) {
       std::optional<Gap> skipped = skip_to_live(cursor, home);
       if (skipped && gap) skipped->lost_from = gap->lost_from;
       if (skipped) gap = skipped;
     }
-    // Not past the group, which it could not join then: unless the channel is swept. Whoever comes is served at
-    // once, and waits for the group where it has read to.
+    // Not past the group, which it could not join then: unless the channel is swept. Whoever comes is served
+    // at once, and waits for the group where it has read to.
     const Seq end =
         is_swept(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.live_seq_);
     if (cursor.seq_ < end)
@@ -649,7 +650,5 @@ Position Shard::position_of(const Cursor& cursor) {
   const std::lock_guard lock(channel.mutex);
   return {channel.epoch, cursor.offset_};
 }
-
-std::string_view Shard::channel_of(const Cursor& cursor) { return cursor.home_->channel_->name; }
 
 }  // namespace carillon

@@ -47,7 +47,7 @@ class ShardChannel {
   void remove_live(Cursor& cursor);
 
   const std::shared_ptr<Channel> channel_;
-  std::vector<Cursor*> live_;                    // [0, progress_) have the batch under way already
+  std::vector<Cursor*> live_;                   // [0, progress_) have the batch under way already
   WalkedSet<Cursor, &Cursor::all_index_> all_;  // every open cursor, for the ledger
   std::unique_ptr<Batch> batch_;                // under way: the turn's quantum may end in its middle
   std::size_t progress_ = 0;
@@ -159,7 +159,6 @@ class Shard {
   bool add_to_ledger(std::vector<LedgerRow>& rows, std::size_t cursors_max);
   /// Position of the cursor: everything up to it has been taken from the log.
   [[nodiscard]] static Position position_of(const Cursor& cursor);
-  [[nodiscard]] static std::string_view channel_of(const Cursor& cursor);
 
  private:
   void take_mailbox();
@@ -204,8 +203,8 @@ class Shard {
   WalkedSet<ShardChannel, &ShardChannel::place_> homes_;  // the same, for the ledger
   ShardChannel* in_ledger_ = nullptr;                     // whose cursors it is visiting
   std::deque<ShardChannel*> touched_;
-  SweptChannels swept_;                        // touched, and to be visited then
-  std::vector<Cursor*> ready_;                 // lagging cursors whose sink can take; null where one was taken out
+  SweptChannels swept_;         // touched, and to be visited then
+  std::vector<Cursor*> ready_;  // lagging cursors whose sink can take; null where one was taken out
   std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
   std::vector<ShardChannel*> idle_;
   std::atomic<std::uint64_t> subscriptions_{0};

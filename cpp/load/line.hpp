@@ -16,7 +16,6 @@ struct Line {
   bool is_publisher = false;
   bool has_moved = false;      // to Settings::return_port
   bool is_chunked = false;     // SSE: the answer comes in chunks
-  bool is_blocked = false;     // the socket is full: EPOLLOUT is awaited
   std::uint32_t awaited = 0;   // answers until it is live
   std::string partial;         // the bytes of an unfinished frame, event or answer
   std::string outgoing;        // what the socket did not take

@@ -23,7 +23,6 @@ class ProcessMeter {
  public:
   explicit ProcessMeter(std::vector<pid_t> pids) : pids_(std::move(pids)) {}
 
-  [[nodiscard]] bool is_present() const { return !pids_.empty(); }
   [[nodiscard]] CpuTime cpu() const;
   [[nodiscard]] Memory memory() const;
 

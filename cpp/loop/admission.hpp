@@ -12,8 +12,8 @@
 
 namespace carillon {
 
-/// Limits the accepted connections per second and the handshakes that are under way. A connection over them waits in the kernel's
-/// backlog. One for all listeners of a gateway; thread-safe.
+/// Limits the accepted connections per second and the handshakes that are under way. A connection over them
+/// waits in the kernel's backlog. One for all listeners of a gateway; thread-safe.
 class Admission {
  public:
   using Clock = std::chrono::steady_clock;

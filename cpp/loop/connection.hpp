@@ -23,7 +23,8 @@ struct Connection {
   std::uint32_t index = 0;            // in the shard's list
   std::uint32_t kernel_bytes = 0;     // that the kernel holds for it unacknowledged, as last measured
   Millis scheduled_ms = kNoDeadline;  // when the wheel will look at it
-  Millis until_ms = 0;                // deadline of the current stage: lingering, else being asked by a drain, else the handshake
+  Millis until_ms =
+      0;  // deadline of the current stage: lingering, else being asked by a drain, else the handshake
   bool is_reading_paused = false;
   bool is_read_queued = false;   // stands among those to be read
   bool has_unread = false;       // the socket has more to read
@@ -31,7 +32,7 @@ struct Connection {
   bool has_hangup = false;       // the peer has closed its end: what it sent before is read first
   bool has_peer_closed = false;  // and has been read
   bool is_handshaking = false;   // counts among the handshakes, until until_ms at the longest
-  bool is_to_be_asked = false;       // by a drain, to disconnect, at until_ms
+  bool is_to_be_asked = false;   // by a drain, to disconnect, at until_ms
   bool is_asked = false;         // counts in its endpoint as asked, until it is gone
   bool is_close_wanted = false;
   bool is_cut = false;        // ended without a word

@@ -14,7 +14,8 @@ struct Endpoint {
   std::uint16_t port = 0;
   std::atomic<bool> is_draining{false};     ///< its clients are asked to disconnect, and new ones are refused
   std::atomic<std::size_t> connections{0};  ///< open now
-  std::atomic<std::size_t> asked{0};        ///< connections that a drain asks, or has asked, to disconnect, and that are still open
+  std::atomic<std::size_t> asked{
+      0};  ///< connections that a drain asks, or has asked, to disconnect, and that are still open
 };
 
 }  // namespace carillon

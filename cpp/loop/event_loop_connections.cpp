@@ -112,7 +112,8 @@ void EventLoop::tick_if_all_is_seen() {
 Millis EventLoop::deadline_of(const Connection& connection) const {
   if (connection.is_lingering) return connection.until_ms;
   Millis deadline = connection.outlet.session->deadline();
-  if (connection.is_to_be_asked || connection.is_handshaking) deadline = std::min(deadline, connection.until_ms);
+  if (connection.is_to_be_asked || connection.is_handshaking)
+    deadline = std::min(deadline, connection.until_ms);
   if (connection.outlet.is_clogged) {
     deadline = std::min(deadline, connection.outlet.progress_ms + shared_.limits.stall_timeout_ms);
   }

@@ -68,7 +68,6 @@ struct ConnectResult {
   std::string_view version = {};
   std::uint32_t ping_s = 0;  ///< seconds between the server's pings, 0 none
   bool is_pong_expected = false;
-  std::string_view data = {};  ///< payload or empty
 };
 
 struct SubscribeResult {
@@ -79,14 +78,7 @@ struct SubscribeResult {
   bool was_recovering = false;
   bool is_recovered = false;
   std::string_view publications = {};  ///< a list made by append_listed(), oldest first
-  std::string_view data = {};          ///< payload or empty
   bool is_conflated = false;           ///< ours: offsets may be left out on the way
-};
-
-/// Where some bytes lie in the string that an encoder appended to.
-struct ByteRange {
-  std::size_t begin = 0;
-  std::size_t end = 0;
 };
 
 /// An encoding of the protocol. Stateless: one object serves all connections and threads.
@@ -136,18 +128,13 @@ class CentrifugeCodec {
   /// pushes.
   virtual void encode_client_info(std::string& out, const ClientInfoView& info) const = 0;
 
-  /// The result tells where in `out` the publication object lies, equal to what encode_publication() writes,
-  /// so that a recovery can list the bytes of a cached push.
-  virtual ByteRange encode_push_publication(std::string& out, std::string_view channel,
-                                            const PublicationView& publication) const = 0;
+  virtual void encode_push_publication(std::string& out, std::string_view channel,
+                                       const PublicationView& publication) const = 0;
   /// `info`: what encode_client_info() wrote.
   virtual void encode_push_join(std::string& out, std::string_view channel, std::string_view info) const = 0;
   virtual void encode_push_leave(std::string& out, std::string_view channel, std::string_view info) const = 0;
   virtual void encode_push_unsubscribe(std::string& out, std::string_view channel, std::uint32_t code,
                                        std::string_view reason) const = 0;
-  /// Only for emulated and unidirectional transports: on a WebSocket the close frame says it.
-  virtual void encode_push_disconnect(std::string& out, std::uint32_t code,
-                                      std::string_view reason) const = 0;
 };
 
 }  // namespace carillon

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string_view>
 
@@ -17,7 +16,6 @@ struct ErrorCode {
 };
 
 inline constexpr ErrorCode kErrorInternal{100, "internal server error", true};
-inline constexpr ErrorCode kErrorUnauthorized{101, "unauthorized"};
 inline constexpr ErrorCode kErrorUnknownChannel{102, "unknown channel"};
 inline constexpr ErrorCode kErrorPermissionDenied{103, "permission denied"};
 inline constexpr ErrorCode kErrorMethodNotFound{104, "method not found"};
@@ -26,28 +24,7 @@ inline constexpr ErrorCode kErrorLimitExceeded{106, "limit exceeded"};
 inline constexpr ErrorCode kErrorBadRequest{107, "bad request"};
 inline constexpr ErrorCode kErrorTooDeep{107, "bad request: JSON nested deeper than 64 arrays and objects"};
 inline constexpr ErrorCode kErrorNotAvailable{108, "not available"};
-inline constexpr ErrorCode kErrorTokenExpired{109, "token expired"};
-inline constexpr ErrorCode kErrorExpired{110, "expired"};
-inline constexpr ErrorCode kErrorTooManyRequests{111, "too many requests", true};
 inline constexpr ErrorCode kErrorUnrecoverablePosition{112, "unrecoverable position"};
-inline constexpr ErrorCode kErrorConcurrentPagination{113, "concurrent pagination", true};
-
-inline constexpr std::array kErrorCodes{
-    kErrorInternal,
-    kErrorUnauthorized,
-    kErrorUnknownChannel,
-    kErrorPermissionDenied,
-    kErrorMethodNotFound,
-    kErrorAlreadySubscribed,
-    kErrorLimitExceeded,
-    kErrorBadRequest,
-    kErrorNotAvailable,
-    kErrorTokenExpired,
-    kErrorExpired,
-    kErrorTooManyRequests,
-    kErrorUnrecoverablePosition,
-    kErrorConcurrentPagination,
-};
 
 /// Goes into a close frame (code, reason) or a disconnect push.
 struct DisconnectCode {
@@ -55,56 +32,16 @@ struct DisconnectCode {
   std::string_view reason;  ///< never empty: SDKs read an empty one as "reconnect" whatever the code
 };
 
-inline constexpr DisconnectCode kDisconnectConnectionClosed{3000, "connection closed"};
 inline constexpr DisconnectCode kDisconnectShutdown{3001, "shutdown"};
 inline constexpr DisconnectCode kDisconnectServerError{3004, "internal server error"};
-inline constexpr DisconnectCode kDisconnectExpired{3005, "connection expired"};
-inline constexpr DisconnectCode kDisconnectSubscriptionExpired{3006, "subscription expired"};
 inline constexpr DisconnectCode kDisconnectSlow{3008, "slow"};
-inline constexpr DisconnectCode kDisconnectWriteError{3009, "write error"};
-inline constexpr DisconnectCode kDisconnectInsufficientState{3010, "insufficient state"};
-inline constexpr DisconnectCode kDisconnectForceReconnect{3011, "force reconnect"};
 inline constexpr DisconnectCode kDisconnectNoPong{3012, "no pong"};
-inline constexpr DisconnectCode kDisconnectTooManyRequests{3013, "too many requests"};
-inline constexpr DisconnectCode kDisconnectStateInvalidated{3014, "state invalidated"};
-inline constexpr DisconnectCode kDisconnectInvalidToken{3500, "invalid token"};
 inline constexpr DisconnectCode kDisconnectBadRequest{3501, "bad request"};
 inline constexpr DisconnectCode kDisconnectStale{3502, "stale"};
-inline constexpr DisconnectCode kDisconnectForced{3503, "force disconnect"};
-inline constexpr DisconnectCode kDisconnectConnectionLimit{3504, "connection limit"};
-inline constexpr DisconnectCode kDisconnectChannelLimit{3505, "channel limit"};
-inline constexpr DisconnectCode kDisconnectInappropriateProtocol{3506, "inappropriate protocol"};
 inline constexpr DisconnectCode kDisconnectPermissionDenied{3507, "permission denied"};
 inline constexpr DisconnectCode kDisconnectNotAvailable{3508, "not available"};
-inline constexpr DisconnectCode kDisconnectTooManyErrors{3509, "too many errors"};
 
-inline constexpr std::array kDisconnectCodes{
-    kDisconnectConnectionClosed,
-    kDisconnectShutdown,
-    kDisconnectServerError,
-    kDisconnectExpired,
-    kDisconnectSubscriptionExpired,
-    kDisconnectSlow,
-    kDisconnectWriteError,
-    kDisconnectInsufficientState,
-    kDisconnectForceReconnect,
-    kDisconnectNoPong,
-    kDisconnectTooManyRequests,
-    kDisconnectStateInvalidated,
-    kDisconnectInvalidToken,
-    kDisconnectBadRequest,
-    kDisconnectStale,
-    kDisconnectForced,
-    kDisconnectConnectionLimit,
-    kDisconnectChannelLimit,
-    kDisconnectInappropriateProtocol,
-    kDisconnectPermissionDenied,
-    kDisconnectNotAvailable,
-    kDisconnectTooManyErrors,
-};
-
-/// Whether an SDK comes back by itself after a close with this code (1009, message too big, is the exception
-/// below).
+/// Whether an SDK reconnects by itself after a close with this code.
 constexpr bool is_reconnect_expected(std::uint16_t code) {
   if (code == 1009) return false;
   return code < 3500 || (code >= 4000 && code < 4500) || code >= 5000;
@@ -116,9 +53,6 @@ struct UnsubscribeCode {
   std::string_view reason;
 };
 
-inline constexpr UnsubscribeCode kUnsubscribeServer{2000, "server unsubscribe"};
 inline constexpr UnsubscribeCode kUnsubscribeInsufficientState{2500, "insufficient state"};
-inline constexpr UnsubscribeCode kUnsubscribeExpired{2501, "subscription expired"};
-inline constexpr UnsubscribeCode kUnsubscribeStateInvalidated{2502, "state invalidated"};
 
 }  // namespace carillon

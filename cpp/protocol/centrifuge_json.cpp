@@ -312,7 +312,6 @@ void CentrifugeJsonCodec::encode_connect(std::string& out, std::uint32_t id,
   ReplyWriter reply(out, id, "connect");
   reply->text_unless_empty("client", result.client);
   reply->text_unless_empty("version", result.version);
-  reply->json_unless_empty("data", result.data);
   reply->number_unless_zero("ping", result.ping_s);
   reply->boolean_if_true("pong", result.is_pong_expected);
   reply.close();
@@ -327,7 +326,6 @@ void CentrifugeJsonCodec::encode_subscribe(std::string& out, std::uint32_t id,
   reply->boolean_if_true("recovered", result.is_recovered);
   reply->number_unless_zero("offset", result.offset);
   reply->boolean_if_true("positioned", result.is_positioned);
-  reply->json_unless_empty("data", result.data);
   reply->boolean_if_true("was_recovering", result.was_recovering);
   reply->boolean_if_true("conflated", result.is_conflated);
   reply.close();
@@ -401,15 +399,12 @@ void CentrifugeJsonCodec::encode_client_info(std::string& out, const ClientInfoV
   object.close();
 }
 
-ByteRange CentrifugeJsonCodec::encode_push_publication(std::string& out, std::string_view channel,
-                                                       const PublicationView& publication) const {
+void CentrifugeJsonCodec::encode_push_publication(std::string& out, std::string_view channel,
+                                                  const PublicationView& publication) const {
   PushWriter push(out, channel);
   push.open("pub");
-  const std::size_t begin = out.size();
   encode_publication(out, publication);
-  const std::size_t end = out.size();
   push.close();
-  return {begin, end};
 }
 
 void CentrifugeJsonCodec::encode_push_join(std::string& out, std::string_view channel,
@@ -425,11 +420,6 @@ void CentrifugeJsonCodec::encode_push_leave(std::string& out, std::string_view c
 void CentrifugeJsonCodec::encode_push_unsubscribe(std::string& out, std::string_view channel,
                                                   std::uint32_t code, std::string_view reason) const {
   append_code_push(out, channel, "unsubscribe", code, reason);
-}
-
-void CentrifugeJsonCodec::encode_push_disconnect(std::string& out, std::uint32_t code,
-                                                 std::string_view reason) const {
-  append_code_push(out, {}, "disconnect", code, reason);
 }
 
 const CentrifugeJsonCodec& centrifuge_json_codec() {

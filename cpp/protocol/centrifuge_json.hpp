@@ -42,13 +42,12 @@ class CentrifugeJsonCodec final : public CentrifugeCodec {
   void append_listed(std::string& list, std::string_view publication) const override;
   void encode_client_info(std::string& out, const ClientInfoView& info) const override;
 
-  ByteRange encode_push_publication(std::string& out, std::string_view channel,
-                                    const PublicationView& publication) const override;
+  void encode_push_publication(std::string& out, std::string_view channel,
+                               const PublicationView& publication) const override;
   void encode_push_join(std::string& out, std::string_view channel, std::string_view info) const override;
   void encode_push_leave(std::string& out, std::string_view channel, std::string_view info) const override;
   void encode_push_unsubscribe(std::string& out, std::string_view channel, std::uint32_t code,
                                std::string_view reason) const override;
-  void encode_push_disconnect(std::string& out, std::uint32_t code, std::string_view reason) const override;
 };
 
 /// The one object, shared by all.

@@ -47,8 +47,8 @@ class HookQueue {
 /// Only an answer denies: a question that nobody answers in time stays undecided.
 ///
 /// Connects have a queue of their own, so that no number of other questions keeps newcomers out. The
-/// application has at most `hooks_at_once` questions of a queue at a time. Further ones wait here, where their
-/// deadline ends them before a hook runs in vain. A queue holds at most `hook_questions` questions and
+/// application has at most `hooks_at_once` questions of a queue at a time. Further ones wait here, where
+/// their deadline ends them before a hook runs in vain. A queue holds at most `hook_questions` questions and
 /// `hook_question_bytes`.
 ///
 /// Hooks are set before the server starts; the rest is thread-safe.
@@ -98,7 +98,9 @@ class HookAccess final : public Access {
   };
   static constexpr std::size_t kOperations = 5;
 
-  [[nodiscard]] Queue& queue_of(Operation operation) { return queues_[operation == Operation::connect ? 0 : 1]; }
+  [[nodiscard]] Queue& queue_of(Operation operation) {
+    return queues_[operation == Operation::connect ? 0 : 1];
+  }
   [[nodiscard]] bool has_room(const Queue& queue, std::size_t bytes) const;
   void end_undecided(const std::vector<Then>& questions, const char* reason);
   /// Gives the application as many as it may have. Those that it cannot take are added to `unasked`.

@@ -157,7 +157,6 @@ TakeoverReport Server::take_over() {
 void Server::offer_takeover() { network_->takeover.offer(); }
 std::shared_mutex& Server::gate() { return network_->gate; }
 std::optional<TakeoverReport> Server::given_away() const { return network_->takeover.given_away(); }
-std::string Server::takeover_path() const { return network_->takeover.path(); }
 
 void Server::run_house() {
   house_ = std::thread([this] { keep_house(); });

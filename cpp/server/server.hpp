@@ -80,8 +80,6 @@ class Server {
   /// Another process has taken over: clients that were left here are to be drained, then stop() is all that
   /// is left to do.
   [[nodiscard]] std::optional<TakeoverReport> given_away() const;
-  /// The Unix socket of takeovers.
-  [[nodiscard]] std::string takeover_path() const;
   /// Idempotent. Readers get their last item, connections are closed. stats() and ledger() stay readable.
   void stop();
   /// Asks every client to disconnect, each at a random moment within `pace_ms` (nothing: as configured). The

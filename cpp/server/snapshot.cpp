@@ -78,9 +78,10 @@ void fields(Archive& archive, LogState& log) {
 }
 template <typename Archive>
 void fields(Archive& archive, ChannelState& channel) {
-  archive(channel.name, channel.epoch, channel.log, channel.needs_release, channel.resets, channel.epoch_resets,
-          channel.announced, channel.unbalanced, channel.ended, channel.has_chosen_fan_out, channel.fan_out,
-          channel.fan_out_threshold, channel.fan_out_mode, channel.fan_out_switches);
+  archive(channel.name, channel.epoch, channel.log, channel.needs_release, channel.resets,
+          channel.epoch_resets, channel.announced, channel.unbalanced, channel.ended,
+          channel.has_chosen_fan_out, channel.fan_out, channel.fan_out_threshold, channel.fan_out_mode,
+          channel.fan_out_switches);
 }
 template <typename Archive>
 void fields(Archive& archive, HubState& hub) {
@@ -105,8 +106,8 @@ template <typename Archive>
 void fields(Archive& archive, WebSocketState& session) {
   archive(session.phase, session.has_native_pings, session.is_ping_due, session.ping_left_ms,
           session.pong_left_ms, session.phase_left_ms, session.user, session.client, session.conn_info_json,
-          session.unfinished, session.pong, session.has_queued_input, session.queued_commands, session.queued_input,
-          session.subscriptions, session.skipped, session.claimed_user);
+          session.unfinished, session.pong, session.has_queued_input, session.queued_commands,
+          session.queued_input, session.subscriptions, session.skipped, session.claimed_user);
 }
 template <typename Archive>
 void fields(Archive& archive, SseState::Subscription& subscription) {

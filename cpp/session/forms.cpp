@@ -49,10 +49,9 @@ EncodedForm WsJsonForm::encode(std::string_view channel, const Epoch& epoch, con
   EncodedForm form;
   std::string payload;
   payload.reserve(channel.size() + entry.publication.data.size() + kEnvelopeBytes);
-  ByteRange object;
   const CentrifugeCodec& codec = centrifuge_json_codec();
   if (entry.kind == EntryKind::publication) {
-    object = codec.encode_push_publication(payload, channel, view_of(entry, epoch));
+    codec.encode_push_publication(payload, channel, view_of(entry, epoch));
   } else if (!has_notices_) {
     return form;
   } else if (entry.kind == EntryKind::join) {
@@ -62,9 +61,6 @@ EncodedForm WsJsonForm::encode(std::string_view channel, const Epoch& epoch, con
   }
   form.bytes.reserve(ws_header_bytes(payload.size()) + payload.size());
   append_ws_frame(form.bytes, WsOpcode::text, payload);
-  const std::size_t header = form.bytes.size() - payload.size();
-  form.object_begin = static_cast<std::uint32_t>(header + object.begin);
-  form.object_end = static_cast<std::uint32_t>(header + object.end);
   return form;
 }
 

@@ -104,13 +104,14 @@ class HttpSession final : public Session {
   bool is_head_ = false;
   bool is_reading_paused_ = false;
   bool is_in_read_ = false;
-  bool is_yielding_ = false;        // what was read waits for read_on(): the turn's time was over
-  bool is_input_over_ = false;      // the peer still reads, perhaps: what it has asked is answered
+  bool is_yielding_ = false;       // what was read waits for read_on(): the turn's time was over
+  bool is_input_over_ = false;     // the peer still reads, perhaps: what it has asked is answered
   bool is_answer_unsent_ = false;  // the next request waits until it is sent
-  std::string_view unread_;         // behind the request that is being handled
+  std::string_view unread_;        // behind the request that is being handled
   const bool is_over_limit_;
-  bool is_drained_ = false;  // it came during a drain, or was asked to disconnect; others are served until they are asked
-  Millis due_ms_;            // the request must be complete, or the next one must come
+  bool is_drained_ =
+      false;  // it came during a drain, or was asked to disconnect; others are served until they are asked
+  Millis due_ms_;  // the request must be complete, or the next one must come
   std::uint32_t request_number_ = 0;
 };
 

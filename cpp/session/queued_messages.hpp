@@ -13,7 +13,7 @@ struct QueuedMessages {
   std::deque<std::string> messages;
   std::size_t bytes = 0;         ///< of all, and what it costs to keep them
   std::size_t read = 0;          ///< bytes of the first that have been read
-  bool is_begun = false;          ///< the first has been read in part, and only its end is here
+  bool is_begun = false;         ///< the first has been read in part, and only its end is here
   std::uint16_t close_code = 0;  ///< the client has closed the connection behind them; 0: it has not
 
   void add(std::string_view message) {

@@ -202,12 +202,8 @@ void SseSession::on_gap(Cursor& cursor, const Gap& gap) {
 
 void SseSession::on_outlet_empty() {
   for (const auto& subscription : subscriptions_) {
-    Cursor& cursor = subscription->cursor;
-    if (cursor.under_way() > 0) {
-      cursor.count_delivered(cursor.under_way());
-      cursor.set_under_way(0);
-    }
-    context_.shard.resume(cursor);
+    subscription->cursor.count_under_way_delivered();
+    context_.shard.resume(subscription->cursor);
   }
 }
 

@@ -146,7 +146,8 @@ void WebSocketSession::save_queued(WebSocketState& state) const {
     }
   }
   if (queued_->close_code == 0) return;
-  const std::string code{static_cast<char>(queued_->close_code >> 8U), static_cast<char>(queued_->close_code)};
+  const std::string code{static_cast<char>(queued_->close_code >> 8U),
+                         static_cast<char>(queued_->close_code)};
   append_ws_client_frame(state.queued_input, WsOpcode::close, true, 0,
                          queued_->close_code == kWsNoCloseCode ? std::string_view() : code);
 }

@@ -122,12 +122,7 @@ void WebSocketSession::on_outlet_empty() {
 }
 
 void WebSocketSession::settle_under_way() {
-  for (const auto& subscription : subscriptions_) {
-    Cursor& cursor = subscription->cursor;
-    if (cursor.under_way() == 0) continue;
-    cursor.count_delivered(cursor.under_way());
-    cursor.set_under_way(0);
-  }
+  for (const auto& subscription : subscriptions_) subscription->cursor.count_under_way_delivered();
   std::erase_if(subscriptions_, [this](const std::unique_ptr<Subscription>& subscription) {
     if (subscription->state != Subscription::State::ending) return false;
     context_.shard.unsubscribe(subscription->cursor);

@@ -12,8 +12,8 @@
 #include "protocol/ws_frame.hpp"
 #include "session/fan_out_requests.hpp"
 #include "session/lanes.hpp"
-#include "session/session.hpp"
 #include "session/queued_messages.hpp"
+#include "session/session.hpp"
 
 namespace carillon {
 
@@ -151,8 +151,9 @@ class WebSocketSession final : public Session {
   std::string info_json_;
   std::unique_ptr<std::string> claimed_user_;  // until it is known who the client is
   std::unique_ptr<std::string> pong_;          // payload of the newest ping that is to be answered
-  std::unique_ptr<QueuedMessages> queued_;       // messages whose commands are still to be read
-  std::unique_ptr<Skipped> skipped_;  // channels in which it has skipped publications, until it subscribes again
+  std::unique_ptr<QueuedMessages> queued_;     // messages whose commands are still to be read
+  std::unique_ptr<Skipped>
+      skipped_;  // channels in which it has skipped publications, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
   std::uint32_t ending_ = 0;  // of the subscriptions: also those that were cancelled
   Lanes lanes_;

@@ -33,8 +33,6 @@ using BytesGauge = std::atomic<std::int64_t>;
 /// One encoded form of an entry, shared by all connections that speak it.
 struct EncodedForm {
   std::string bytes;
-  std::uint32_t object_begin = 0;  ///< where the publication object alone lies in `bytes`
-  std::uint32_t object_end = 0;
 };
 
 /// One entry of a channel's log: immutable once announced, but for its cache of encoded forms.

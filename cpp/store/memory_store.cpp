@@ -120,7 +120,8 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
         result.position.offset = entry->offset = ++stream.top;
         if (stream.roster) members = inboxes_.on_appended(stream.roster, stream.top, options.mode);
       }
-      listener_->on_announced({channel, stream.epoch, std::move(entry), options.mode, members, options.handle});
+      listener_->on_announced(
+          {channel, stream.epoch, std::move(entry), options.mode, members, options.handle});
       if (!key.empty()) remember(stripe, std::move(key), result.position);
       forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
     }

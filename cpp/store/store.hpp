@@ -19,7 +19,7 @@ enum class StoreError : std::uint8_t {
   none,
   unavailable,
   gone,  ///< the range that was asked for, or its start
-  full  ///< there is no memory for more
+  full   ///< there is no memory for more
 };
 
 /// A channel that the listener holds open, from open() to release(): the listener's own derives from it. Both
@@ -35,7 +35,7 @@ struct Announcement {
   EntryRef entry;
   FanOutMode mode = FanOutMode::write;  ///< as it was appended
   std::size_t members = 0;              ///< of the channel at that moment
-  ChannelHandle* handle = nullptr;          ///< as append() had it, when this comes from inside of that call
+  ChannelHandle* handle = nullptr;      ///< as append() had it, when this comes from inside of that call
 };
 
 /// Who hears the announcements: the hub. Called from any thread, for a channel in any order. It may call

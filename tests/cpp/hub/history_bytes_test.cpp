@@ -31,8 +31,7 @@ struct EventForm final : Form {
   [[nodiscard]] EncodedForm encode(std::string_view channel, const Epoch& /*epoch*/,
                                    const Entry& entry) const override {
     return {R"({"push":{"channel":")" + std::string(channel) + R"(","pub":{"data":)" +
-                entry.publication.data + "}}}",
-            0, 0};
+            entry.publication.data + "}}}"};
   }
 };
 

@@ -370,8 +370,8 @@ TEST_F(HubTest, EncodedFormsCountIntoTheBytesOfTheProcess) {
     auto entry = make_entry(1, "abc");
     entry->count_into(gauge);
     EXPECT_EQ(gauge->load(), static_cast<std::int64_t>(entry->cost_bytes()));
-    EXPECT_EQ(entry->form(2, [] { return EncodedForm{"12345678", 0, 0}; }).bytes, "12345678");
-    EXPECT_EQ(entry->form(2, [] { return EncodedForm{"other", 0, 0}; }).bytes, "12345678") << "made once";
+    EXPECT_EQ(entry->form(2, [] { return EncodedForm{"12345678"}; }).bytes, "12345678");
+    EXPECT_EQ(entry->form(2, [] { return EncodedForm{"other"}; }).bytes, "12345678") << "made once";
     const std::int64_t form = gauge->load() - static_cast<std::int64_t>(entry->cost_bytes());
     EXPECT_GE(form, static_cast<std::int64_t>(8 + sizeof(EncodedForm)));
     EXPECT_LE(form, static_cast<std::int64_t>(8 + sizeof(EncodedForm) + 48));

@@ -72,11 +72,7 @@ TEST_F(PublishCostTest, DoesNotDependOnOtherChannelsAndCursors) {
   EXPECT_EQ(cost_of_a_publish("a"), alone);
   add_others(100, 100);
   EXPECT_EQ(cost_of_a_publish("a"), alone);
-  for (const PlainReader& reader : readers) {
-    if (Shard::channel_of(reader.cursor) != "a") {
-      EXPECT_EQ(reader.stages, 0U);
-    }
-  }
+  for (std::size_t other = 100; other < readers.size(); ++other) EXPECT_EQ(readers[other].stages, 0U);
 }
 
 TEST_F(PublishCostTest, ABurstCostsEachSubscriberOneCall) {

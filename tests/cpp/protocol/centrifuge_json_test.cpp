@@ -267,10 +267,6 @@ TEST(CentrifugeEncode, WritesConnect) {
                   out, 1, {.client = "c-1", .version = "1.0.0", .ping_s = 25, .is_pong_expected = true});
             }),
             R"({"id":1,"connect":{"client":"c-1","version":"1.0.0","ping":25,"pong":true}})");
-  EXPECT_EQ(encoded([](auto& out) {
-              codec().encode_connect(out, 1, {.client = "c", .version = "v", .data = "{\n}"});
-            }),
-            R"({"id":1,"connect":{"client":"c","version":"v","data":{}}})");
 }
 
 TEST(CentrifugeEncode, WritesSubscribe) {
@@ -289,12 +285,11 @@ TEST(CentrifugeEncode, WritesSubscribe) {
                                         .was_recovering = true,
                                         .is_recovered = true,
                                         .publications = list,
-                                        .data = "7",
                                         .is_conflated = true});
             })),
             Json::parse(
                 R"({"id":3,"subscribe":{"recoverable":true,"epoch":"ep","publications":[{"data":1,"offset":3},
-                            {"data":1,"offset":4}],"recovered":true,"offset":2,"positioned":true,"data":7,"conflated":true,
+                            {"data":1,"offset":4}],"recovered":true,"offset":2,"positioned":true,"conflated":true,
                             "was_recovering":true}})"));
 }
 
@@ -341,13 +336,10 @@ TEST(CentrifugeEncode, WritesPublications) {
             R"({"data":{"b64":"AP8="},"binary":true})");
 }
 
-TEST(CentrifugeEncode, TellsWhereThePublicationLiesInItsPush) {
-  const PublicationView view{.data = "{}", .offset = 3};
+TEST(CentrifugeEncode, WritesThePushOfAPublication) {
   std::string out = "before";
-  const ByteRange range = codec().encode_push_publication(out, "a\"b", view);
+  codec().encode_push_publication(out, "a\"b", {.data = "{}", .offset = 3});
   EXPECT_EQ(out, R"(before{"push":{"channel":"a\"b","pub":{"data":{},"offset":3}}})");
-  EXPECT_EQ(out.substr(range.begin, range.end - range.begin),
-            encoded([&](auto& alone) { codec().encode_publication(alone, view); }));
 }
 
 TEST(CentrifugeEncode, WritesTheOtherPushes) {
@@ -361,8 +353,6 @@ TEST(CentrifugeEncode, WritesTheOtherPushes) {
                                               kUnsubscribeInsufficientState.reason);
             }),
             R"({"push":{"channel":"x","unsubscribe":{"code":2500,"reason":"insufficient state"}}})");
-  EXPECT_EQ(encoded([](auto& out) { codec().encode_push_disconnect(out, 3001, "shutdown"); }),
-            R"({"push":{"disconnect":{"code":3001,"reason":"shutdown"}}})");
 }
 
 }  // namespace

@@ -14,8 +14,8 @@
 #include <utility>
 #include <vector>
 
-#include "doubles/unreliable_store.hpp"
 #include "doubles/seeded_random.hpp"
+#include "doubles/unreliable_store.hpp"
 #include "doubles/virtual_clock.hpp"
 #include "hub/hub.hpp"
 #include "loop/event_loop.hpp"
