@@ -364,9 +364,7 @@ def test_who_is_sent_away_as_slow_resumes_without_a_gap(sdk: Sdk, serve: Callabl
     assert_ledger_balances(server)
 
 
-def test_a_client_that_skips_learns_that_it_has_not_recovered(
-    sdk: Sdk, serve: Callable[..., Server]
-) -> None:
+def test_a_client_that_skips_learns_that_it_has_not_recovered(sdk: Sdk, serve: Callable[..., Server]) -> None:
     server = serve(channels={"c": slow("skip")}, limits=SMALL_BACKLOG)
     sdk.connect(server.url)
     sdk.subscribe("c")

@@ -14,7 +14,7 @@ from .reconnect import Unreadable
 
 
 class PollSource(HttpSource):
-    """Polls in a row. The first does not wait: it asks where we are, and delivery has begun when it returns."""
+    """Polls in a row. The first does not wait: it asks for the position, and its answer begins delivery."""
 
     _content_type = "application/json"
     _token: str | None = None
