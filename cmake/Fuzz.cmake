@@ -3,7 +3,7 @@ if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   message(FATAL_ERROR "Fuzz targets need clang with libFuzzer. Install clang-16 and libclang-rt-16-dev (Debian), "
                       "and pass -DCMAKE_CXX_COMPILER=clang++-16.")
 endif()
-foreach(layer carillon_protocol carillon_hub carillon_session)
+foreach(layer carillon_protocol carillon_hub carillon_requests carillon_session)
   target_compile_options(${layer} PRIVATE -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
     -fsanitize=fuzzer-no-link,address,undefined)
 endforeach()

@@ -1,7 +1,7 @@
 """Checks the rules that compilers do not: who may include whom, and how files are named.
 
-Arrows of docs/design.md point down only: bindings -> server -> gateway -> loop -> session -> protocol, hub ->
-store.
+Arrows of docs/design.md point down only: bindings -> server -> gateway -> loop -> session -> requests ->
+protocol, hub -> store.
 The load generator stands beside them and uses none of them: bindings -> load. The laboratory measures the hub
 alone: bindings -> lab -> session, load.
 """
@@ -14,19 +14,21 @@ ROOT = Path(__file__).resolve().parent.parent
 CPP = ROOT / "cpp"
 
 CORE = {"env", "store", "hub"}
+BELOW_SESSION = {"requests", "protocol"} | CORE
 MAY_INCLUDE = {
     "protocol": {"protocol"},
     "env": {"env"},
     "store": {"store", "env"},
     "hub": CORE,
-    "session": {"session", "protocol"} | CORE,
-    "loop": {"loop", "session", "protocol"} | CORE,
-    "sim": {"sim", "loop", "session", "protocol"} | CORE,
-    "gateway": {"gateway", "loop", "session", "protocol"} | CORE,
-    "server": {"server", "gateway", "loop", "session", "protocol"} | CORE,
+    "requests": {"requests", "protocol"} | CORE,
+    "session": {"session"} | BELOW_SESSION,
+    "loop": {"loop", "session"} | BELOW_SESSION,
+    "sim": {"sim", "loop", "session"} | BELOW_SESSION,
+    "gateway": {"gateway", "loop", "session"} | BELOW_SESSION,
+    "server": {"server", "gateway", "loop", "session"} | BELOW_SESSION,
     "load": {"load"},
-    "lab": {"lab", "load", "session", "protocol"} | CORE,
-    "bindings": {"bindings", "lab", "load", "server", "gateway", "loop", "session", "protocol"} | CORE,
+    "lab": {"lab", "load", "session"} | BELOW_SESSION,
+    "bindings": {"bindings", "lab", "load", "server", "gateway", "loop", "session"} | BELOW_SESSION,
 }
 
 # What a header from outside is called, the layers that may include it, and whether only in a .cpp file.

@@ -13,7 +13,7 @@
 #include "bindings/answer.hpp"
 #include "bindings/python_items.hpp"
 #include "bindings/without_gil.hpp"
-#include "session/fan_out_requests.hpp"
+#include "requests/fan_out_requests.hpp"
 
 namespace py = pybind11;
 

@@ -13,7 +13,7 @@
 #include "gateway/handover.hpp"
 #include "server/config.hpp"
 #include "server/server.hpp"
-#include "session/limits.hpp"
+#include "server/limit_table.hpp"
 
 namespace py = pybind11;
 

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <optional>
 
-#include "session/limits.hpp"
+#include "env/limits.hpp"
 
 namespace carillon {
 

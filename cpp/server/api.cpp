@@ -10,9 +10,9 @@
 #include "protocol/json_writer.hpp"
 #include "protocol/query.hpp"
 #include "protocol/utf8.hpp"
+#include "requests/checks.hpp"
 #include "server/ledger_document.hpp"
 #include "session/forms.hpp"
-#include "session/session.hpp"
 
 namespace carillon {
 

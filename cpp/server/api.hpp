@@ -9,13 +9,13 @@
 #include <string>
 #include <string_view>
 
+#include "env/limits.hpp"
 #include "hub/hub.hpp"
 #include "protocol/api_answer.hpp"
 #include "protocol/api_request.hpp"
 #include "protocol/centrifuge_codes.hpp"
-#include "session/fan_out_requests.hpp"
+#include "requests/fan_out_requests.hpp"
 #include "session/http_message.hpp"
-#include "session/limits.hpp"
 
 namespace carillon {
 

@@ -4,8 +4,9 @@
 #include <vector>
 
 #include "protocol/centrifuge_codes.hpp"
+#include "requests/checks.hpp"
 #include "server/api.hpp"
-#include "session/session.hpp"
+#include "session/inbox_answer.hpp"
 
 namespace carillon {
 

@@ -6,8 +6,9 @@
 #include <string_view>
 #include <vector>
 
+#include "env/limits.hpp"
 #include "hub/channel_options.hpp"
-#include "session/limits.hpp"
+#include "session/heartbeat.hpp"
 
 namespace carillon {
 

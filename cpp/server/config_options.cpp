@@ -6,6 +6,8 @@
 #include <type_traits>
 #include <utility>
 
+#include "server/limit_table.hpp"
+
 namespace carillon {
 
 namespace {

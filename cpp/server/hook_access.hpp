@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "env/clock.hpp"
+#include "env/limits.hpp"
 #include "session/access.hpp"
-#include "session/limits.hpp"
 
 namespace carillon {
 

@@ -13,6 +13,7 @@
 #include "gateway/thread_name.hpp"
 #include "protocol/json_span.hpp"
 #include "protocol/utf8.hpp"
+#include "requests/checks.hpp"
 #include "server/ledger_document.hpp"
 #include "server/takeover.hpp"
 #include "session/access.hpp"

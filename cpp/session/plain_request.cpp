@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "protocol/position_token.hpp"
+#include "requests/checks.hpp"
 
 namespace carillon {
 

@@ -1,38 +1,9 @@
 #include "session/session.hpp"
 
-#include <algorithm>
 #include <array>
 #include <string>
 
-#include "protocol/utf8.hpp"
-
 namespace carillon {
-
-bool is_channel_name(std::string_view name, const Limits& limits) {
-  if (name.empty() || name.size() > static_cast<std::size_t>(limits.channel_name_bytes)) return false;
-  const bool has_control = std::any_of(
-      name.begin(), name.end(), [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7f; });
-  return !has_control && is_utf8(name);
-}
-
-std::string idempotency_key_error(std::string_view key, const Limits& limits) {
-  if (key.size() <= static_cast<std::size_t>(limits.idempotency_key_bytes)) return {};
-  return "idempotency_key: " + std::to_string(key.size()) +
-         " bytes are more than limits.idempotency_key_bytes (" +
-         std::to_string(limits.idempotency_key_bytes) + "); give a shorter key, a UUID or a hash";
-}
-
-std::string_view name_of(ConnectionEvent event) {
-  switch (event) {
-    case ConnectionEvent::connect:
-      return "connect";
-    case ConnectionEvent::close:
-      return "close";
-    case ConnectionEvent::refuse:
-      return "refuse";
-  }
-  return "";
-}
 
 void Session::log_connect(Transport transport) {
   connected_ms_ = context_.clock.now_ms();

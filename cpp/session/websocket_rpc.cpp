@@ -4,6 +4,9 @@
 #include <utility>
 
 #include "protocol/json_span.hpp"
+#include "requests/checks.hpp"
+#include "requests/fan_out_requests.hpp"
+#include "session/inbox_answer.hpp"
 #include "session/websocket_session.hpp"
 
 namespace carillon {

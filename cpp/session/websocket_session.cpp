@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "requests/checks.hpp"
 #include "session/forms.hpp"
 
 namespace carillon {

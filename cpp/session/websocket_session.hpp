@@ -10,7 +10,7 @@
 
 #include "protocol/centrifuge_codec.hpp"
 #include "protocol/ws_frame.hpp"
-#include "session/fan_out_requests.hpp"
+#include "requests/refusal.hpp"
 #include "session/lanes.hpp"
 #include "session/queued_messages.hpp"
 #include "session/session.hpp"

@@ -13,7 +13,7 @@
 #include "doubles/virtual_clock.hpp"
 #include "gateway/uring_flush.hpp"
 #include "hub/hub.hpp"
-#include "session/limits.hpp"
+#include "env/limits.hpp"
 #include "store/memory_store.hpp"
 
 namespace carillon {

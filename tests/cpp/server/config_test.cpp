@@ -6,6 +6,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "server/limit_table.hpp"
+
 namespace carillon {
 namespace {
 
@@ -336,6 +338,17 @@ TEST(Config, TheSchemaListsEveryOptionOnceWithItsDefault) {
        {"http_server.port", "client.channel_limit", "limits.body_bytes", "http_api.key",
         "channel.without_namespace.history_ttl", "channel.namespaces", "channels.\"<pattern>\""})
     EXPECT_TRUE(names.contains(name)) << name;
+}
+
+TEST(LimitTable, HasARowForEveryLimitAndSensibleDefaults) {
+  const Limits limits;
+  std::set<std::string_view> names;
+  for (const LimitRow& row : kLimitRows) {
+    EXPECT_TRUE(names.insert(row.name).second) << row.name;
+    EXPECT_GE(limits.*row.field, row.least) << row.name;
+    EXPECT_FALSE(row.effect.empty());
+  }
+  EXPECT_EQ(kLimitRows.size() * sizeof(std::int64_t), sizeof(Limits)) << "a limit without a row";
 }
 
 }  // namespace

@@ -1,7 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <set>
-
 #include "session/session_clients.hpp"
 
 namespace carillon::testing {
@@ -643,17 +641,6 @@ TEST(HttpLimits, ADisconnectedClientsLateAnswerGoesNowhere) {
   WsClient upgraded(world);  // a session that was replaced is not answered either
   upgraded.connect();
   EXPECT_TRUE(upgraded.is_open());
-}
-
-TEST(Table, EveryLimitHasARowAndSensibleDefaults) {
-  const Limits limits;
-  std::set<std::string_view> names;
-  for (const LimitRow& row : kLimitRows) {
-    EXPECT_TRUE(names.insert(row.name).second) << row.name;
-    EXPECT_GE(limits.*row.field, row.least) << row.name;
-    EXPECT_FALSE(row.effect.empty());
-  }
-  EXPECT_EQ(kLimitRows.size() * sizeof(std::int64_t), sizeof(Limits)) << "a limit without a row";
 }
 
 TEST(ClientId, IsAVersion4Uuid) {

@@ -7,22 +7,11 @@
 #include <string>
 #include <string_view>
 
+#include "env/limits.hpp"
 #include "hub/hub.hpp"
-#include "protocol/centrifuge_codes.hpp"
-#include "session/limits.hpp"
+#include "requests/refusal.hpp"
 
 namespace carillon {
-
-/// Why a request is not done: one of the protocol's errors, and what is wrong, which names the field, its
-/// value and the remedy. The text may be empty.
-struct Refusal {
-  ErrorCode error{0, ""};  ///< code 0: it is done
-  std::string text;
-
-  [[nodiscard]] bool is_refused() const { return error.code != 0; }
-  /// The error with the text, for the wire.
-  [[nodiscard]] std::string message() const;
-};
 
 /// Members, inboxes and strategies as they are asked for from outside: checked, then given to the hub. One
 /// door for the server API, the client protocol and Python. Thread-safe.
@@ -57,12 +46,5 @@ class FanOutRequests {
   Hub& hub_;
   const Limits& limits_;
 };
-
-/// `{"items":[…],"unread":{…},"has_more":…,"is_incomplete":…}`. Of the items as many as `bytes_max` hold
-/// beside the counts, which take half of it at most, and one at least; what is left out is more that there
-/// is.
-void append_inbox(std::string& out, const Inbox& inbox, std::size_t bytes_max);
-/// `{"unread":{…}}`: as many channels as `bytes_max` hold; `"has_more":true` when some are left out.
-void append_unread(std::string& out, const Inbox& inbox, std::size_t bytes_max);
 
 }  // namespace carillon

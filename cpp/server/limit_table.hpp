@@ -4,65 +4,9 @@
 #include <cstdint>
 #include <string_view>
 
+#include "env/limits.hpp"
+
 namespace carillon {
-
-/// Every limit of the gateway, with its default. Times in ms, sizes in bytes.
-struct Limits {
-  std::int64_t connections = 0;
-  std::int64_t accepts_per_s = 20'000;
-  std::int64_t accept_burst = 2'000;
-  std::int64_t handshakes = 2'048;
-  std::int64_t handshake_place_ms = 1'000;
-  std::int64_t handshake_timeout_ms = 10'000;
-  std::int64_t keepalive_timeout_ms = 60'000;
-  std::int64_t stall_timeout_ms = 30'000;
-  std::int64_t close_timeout_ms = 5'000;
-  std::int64_t header_bytes = 8'192;
-  std::int64_t body_bytes = 1'048'576;
-  std::int64_t body_bytes_total = 67'108'864;
-  std::int64_t pipelined_bytes = 65'536;
-  std::int64_t message_bytes = 65'536;
-  std::int64_t publication_bytes = 1'048'576;
-  std::int64_t channel_name_bytes = 255;
-  std::int64_t channels_per_connection = 128;
-  std::int64_t concurrency = 0;
-  std::int64_t commands_under_way = 64;
-  std::int64_t commands_under_way_bytes = 262'144;
-  std::int64_t backlog_bytes = 1'048'576;
-  std::int64_t unread_bytes_total = 268'435'456;
-  std::int64_t history_publications = 300;
-  std::int64_t recovery_bytes = 65'536;
-  std::int64_t poll_publications = 1'000;
-  std::int64_t poll_bytes = 131'072;
-  std::int64_t poll_timeout_ms = 60'000;
-  std::int64_t broadcast_channels = 10'000;
-  std::int64_t kernel_backlog_bytes = 131'072;
-  std::int64_t deliveries_per_turn = 2'048;
-  std::int64_t deliveries_per_visit = 256;
-  std::int64_t read_ms_per_turn = 5;
-  std::int64_t batch_bytes = 131'072;
-  std::int64_t history_bytes_total = 1'073'741'824;
-  std::int64_t early_entries = 4'096;
-  std::int64_t dormant_channels = 1'000'000;
-  std::int64_t channel_lifetime_ms = 720LL * 3'600 * 1'000;
-  std::int64_t idempotency_keys = 100'000;
-  std::int64_t idempotency_key_bytes = 255;
-  std::int64_t idempotency_window_ms = 300'000;
-  std::int64_t bridge_items = 65'536;
-  std::int64_t hook_questions = 16'384;
-  std::int64_t hook_question_bytes = 67'108'864;
-  std::int64_t hooks_at_once = 2'048;
-  std::int64_t inbox_entries = 1'000;
-  std::int64_t inbox_bytes_total = 1'073'741'824;
-  std::int64_t inbox_items = 1'000;
-  std::int64_t inbox_members_per_turn = 1'024;
-  std::int64_t members_per_request = 100'000;
-  std::int64_t fanout_overrides = 10'000;
-
-  /// What the list in one reply may take: a reply stays below what may wait for a client, which asks again
-  /// for what is left.
-  [[nodiscard]] std::size_t reply_bytes() const { return static_cast<std::size_t>(backlog_bytes) / 2; }
-};
 
 /// A row of the table of limits: what it is called in the config, and what happens at it.
 struct LimitRow {
@@ -202,14 +146,6 @@ inline constexpr std::array kLimitRows{
              "more in one request, or asked for in one, are refused: API error 107, ValueError in Python"},
     LimitRow{"fanout_overrides", &Limits::fanout_overrides, "channels", 0,
              "a strategy set by hand for one more channel is refused: API error 106, ValueError in Python"},
-};
-
-/// Heartbeats, as both sides see them. 0 switches a timer off.
-struct Heartbeat {
-  std::int64_t ping_interval_ms = 25'000;     ///< WebSocket: `{}` to the client
-  std::int64_t pong_timeout_ms = 8'000;       ///< no answer to a ping: closed with 3012
-  std::int64_t comment_interval_ms = 15'000;  ///< SSE: a comment when nothing else was written
-  std::int64_t sse_retry_ms = 2'000;          ///< reconnection time that EventSource is told
 };
 
 }  // namespace carillon

@@ -1,0 +1,9 @@
+#include "requests/refusal.hpp"
+
+namespace carillon {
+
+std::string Refusal::message() const {
+  return text.empty() ? std::string(error.message) : std::string(error.message) + ": " + text;
+}
+
+}  // namespace carillon

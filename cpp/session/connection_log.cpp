@@ -1,0 +1,17 @@
+#include "session/connection_log.hpp"
+
+namespace carillon {
+
+std::string_view name_of(ConnectionEvent event) {
+  switch (event) {
+    case ConnectionEvent::connect:
+      return "connect";
+    case ConnectionEvent::close:
+      return "close";
+    case ConnectionEvent::refuse:
+      return "refuse";
+  }
+  return "";
+}
+
+}  // namespace carillon

@@ -1,0 +1,96 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+
+#include "env/clock.hpp"
+#include "env/limits.hpp"
+#include "env/random.hpp"
+#include "hub/hub.hpp"
+#include "hub/shard.hpp"
+#include "session/access.hpp"
+#include "session/body_budget.hpp"
+#include "session/connection_log.hpp"
+#include "session/heartbeat.hpp"
+#include "session/http_message.hpp"
+#include "session/origin.hpp"
+#include "session/outgoing.hpp"
+#include "session/unread_budget.hpp"
+
+namespace carillon {
+
+/// What a session asks of whoever holds its connection. Nothing happens before the session's call has
+/// returned.
+class ConnectionHost {
+ public:
+  virtual ~ConnectionHost() = default;
+  /// Sends what the outlet holds, then ends the connection.
+  virtual void close(Outlet& outlet) = 0;
+  /// `successor` takes the connection over, and the bytes that the old session has not read.
+  virtual void replace(Outlet& outlet, std::unique_ptr<Session> successor) = 0;
+  /// Reading stops, and goes on.
+  virtual void pause_reading(Outlet& outlet, bool is_paused) = 0;
+  /// Has this turn given the session its time? Then it puts the rest of its input aside and calls
+  /// read_on_later().
+  [[nodiscard]] virtual bool is_time_over() const = 0;
+  /// Session::read_on() in the next turn, before anything more is read from the connection.
+  virtual void read_on_later(Outlet& outlet) = 0;
+  /// Session::deadline() has changed.
+  virtual void reschedule(Outlet& outlet) = 0;
+  /// The client is let in, or refused: its handshake is over. May be told again.
+  virtual void end_handshake(Outlet& outlet) = 0;
+  /// The other end's address as `ip:port`, for records. Empty: it is not known any more.
+  [[nodiscard]] virtual std::string peer(const Outlet& outlet) const = 0;
+};
+
+/// Counters of a shard's sessions; read from any thread.
+struct SessionCounters {
+  std::atomic<std::uint64_t> websocket{0};           ///< open now
+  std::atomic<std::uint64_t> sse{0};                 ///< open now
+  std::atomic<std::uint64_t> polls{0};               ///< waiting or being answered now
+  std::atomic<std::uint64_t> clogged{0};             ///< whose kernel buffer is full now
+  std::atomic<std::uint64_t> requests{0};            ///< HTTP requests read, ever
+  std::atomic<std::uint64_t> commands{0};            ///< Centrifuge commands read, ever
+  std::atomic<std::uint64_t> commands_under_way{0};  ///< of them, those that wait for answers now
+  /// A client's commands were not read on, because as many as may be were under way, ever.
+  std::atomic<std::uint64_t> command_pauses{0};
+  std::atomic<std::uint64_t> refused{0};  ///< over the limit of connections, ever
+  std::atomic<std::uint64_t> slow{0};     ///< closed with 3008, ever
+  std::atomic<std::uint64_t> no_pong{0};  ///< closed with 3012, ever
+  /// Dropped since their peer acknowledged nothing in time, ever.
+  std::atomic<std::uint64_t> no_ack{0};
+  /// In which the kernel holds what peers have not acknowledged, now.
+  std::atomic<std::uint64_t> kernel_bytes{0};
+  /// No whole request (408) or no connect command (3502) in time, ever.
+  std::atomic<std::uint64_t> handshake_timeouts{0};
+  /// Requests that are the client's mistake, whoever it is (400, 405, 413, 415, 417, 426, 431, 501),
+  /// WebSockets closed for what they sent, ever.
+  std::atomic<std::uint64_t> bad_requests{0};
+};
+
+/// Everything that the sessions of one shard share.
+struct SessionContext {
+  Hub& hub;
+  Shard& shard;
+  TurnOutput& output;
+  ConnectionHost& host;
+  Access& access;
+  const OriginPolicy& origins;
+  HttpHandler& handler;
+  const HttpLibrary& http;
+  const Clock& clock;
+  RandomSource& random;
+  const Limits& limits;
+  const Heartbeat& heartbeat;
+  SessionCounters& counters;
+  const std::atomic<bool>& is_draining;
+  std::string_view version;
+  BodyBudget& bodies;
+  const UnreadBudget& unread;
+  ConnectionLog* log = nullptr;  ///< null: nobody listens
+};
+
+}  // namespace carillon
