@@ -12,8 +12,8 @@
 #include "gateway/build_info.hpp"
 #include "gateway/handover.hpp"
 #include "server/config.hpp"
-#include "server/server.hpp"
 #include "server/limit_table.hpp"
+#include "server/server.hpp"
 
 namespace py = pybind11;
 

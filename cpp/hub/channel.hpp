@@ -11,6 +11,7 @@
 #include "hub/channel_log.hpp"
 #include "hub/channel_options.hpp"
 #include "hub/fan_out.hpp"
+#include "hub/inbox_walk.hpp"
 #include "hub/ledger.hpp"
 #include "store/position.hpp"
 #include "store/store.hpp"

@@ -17,8 +17,9 @@
 
 #include "env/clock.hpp"
 #include "env/name_hash.hpp"
+#include "hub/adaptive_threshold.hpp"
 #include "hub/channel.hpp"
-#include "hub/channel_options.hpp"
+#include "hub/channel_rules.hpp"
 #include "hub/hub_state.hpp"
 #include "hub/ledger.hpp"
 #include "hub/shard.hpp"

@@ -9,7 +9,7 @@
 #include "hub/channel_options.hpp"
 #include "hub/ledger.hpp"
 #include "store/entry.hpp"
-#include "store/inbox.hpp"
+#include "store/fan_out_mode.hpp"
 #include "store/position.hpp"
 
 namespace carillon {

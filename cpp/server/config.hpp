@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "env/limits.hpp"
-#include "hub/channel_options.hpp"
+#include "hub/channel_rules.hpp"
 #include "session/heartbeat.hpp"
 
 namespace carillon {

@@ -8,7 +8,7 @@
 #include <string_view>
 #include <utility>
 
-#include "hub/channel_options.hpp"
+#include "hub/channel_rules.hpp"
 
 namespace carillon {
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
-#include "hub/channel_options.hpp"
+#include "hub/channel_rules.hpp"
 
 namespace carillon {
 

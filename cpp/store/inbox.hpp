@@ -3,22 +3,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include "store/position.hpp"
 
 namespace carillon {
-
-/// Who does the work of a publication's fan-out to members, and when (design.md section 4).
-enum class FanOutMode : std::uint8_t {
-  write,  ///< at publish it is entered into every member's inbox
-  read    ///< at read: inboxes merge it from the log
-};
-[[nodiscard]] constexpr std::string_view name_of(FanOutMode mode) {
-  return mode == FanOutMode::write ? "write" : "read";
-}
 
 /// Publications of one channel with consecutive offsets.
 struct InboxRange {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "env/name_hash.hpp"
+#include "store/fan_out_mode.hpp"
 #include "store/inbox.hpp"
 #include "store/memory_store_state.hpp"
 

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "store/entry.hpp"
+#include "store/fan_out_mode.hpp"
 #include "store/inbox.hpp"
 #include "store/position.hpp"
 

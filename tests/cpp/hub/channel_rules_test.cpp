@@ -1,4 +1,4 @@
-#include "hub/channel_options.hpp"
+#include "hub/channel_rules.hpp"
 
 #include <gtest/gtest.h>
 

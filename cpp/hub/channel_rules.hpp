@@ -1,0 +1,46 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "hub/channel_options.hpp"
+
+namespace carillon {
+
+/// Options by channel pattern: `*` stands for any text; the longest pattern that matches wins.
+/// The namespace of a channel is the text before its first `:`, without a leading `$` (protocol.md, section
+/// 14). Immutable after construction, so it may be read from any thread.
+class ChannelRules {
+ public:
+  /// Which channels a rule is for.
+  enum class Scope : std::uint8_t {
+    pattern,           ///< those that match it
+    by_namespace,      ///< those of one namespace; the pattern is its name and `:*`
+    without_namespace  ///< those without a `:`; the pattern is `*`
+  };
+  struct Rule {
+    std::string pattern;
+    ChannelOptions options;
+    Scope scope = Scope::pattern;
+  };
+  ChannelRules() = default;
+  explicit ChannelRules(std::vector<Rule> rules);
+  /// Those of the rule that wins, else the defaults.
+  [[nodiscard]] const ChannelOptions& options_for(std::string_view channel) const;
+  /// False where there are namespaces, the channel's is none of them, and no pattern covers it: clients and
+  /// the server API are told error 102, unknown channel.
+  [[nodiscard]] bool is_known(std::string_view channel) const;
+
+ private:
+  [[nodiscard]] const Rule* find(std::string_view channel) const;
+
+  std::vector<Rule> rules_;  // longest pattern first
+  ChannelOptions default_;
+  bool has_namespaces_ = false;
+};
+
+/// Does `text` match `pattern`, in which `*` stands for any run of characters?
+[[nodiscard]] bool matches_pattern(std::string_view pattern, std::string_view text);
+
+}  // namespace carillon
