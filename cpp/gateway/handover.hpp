@@ -46,11 +46,10 @@ class HandoverChannel {
   void send(std::uint32_t kind, std::string_view body, std::span<const int> descriptors, Time until);
   /// Throws HandoverError: the other end is gone, or has not sent it by `until`.
   [[nodiscard]] HandoverMessage receive(Time until);
-  /// Waits for a message of this kind without a body. False: it can never be sent any more, by `until` or
-  /// because the other end is gone. One of the two is certain, for both ends: the other's send() has then
-  /// thrown.
+  /// Waits for a message of this kind without a body. False: `until` has passed or the other end is gone, and
+  /// the message can no longer be sent. Both ends then agree: the other end's send() has thrown.
   [[nodiscard]] bool decide(std::uint32_t kind, Time until);
-  /// Who has connected to this end.
+  /// Process id of the other end.
   [[nodiscard]] int peer_process() const;
   /// Ends every wait, now and later. Any thread.
   void abort();

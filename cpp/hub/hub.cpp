@@ -28,6 +28,7 @@ void Hub::close() {
     for (const auto& [name, channel] : stripe.channels) channels.push_back(channel);
   }
   for (const auto& channel : channels) {
+    // Callbacks that wait here have a shared_ptr to the channel that owns them: unless cleared, they leak.
     std::vector<std::function<void()>> waiting;
     std::vector<std::function<void(const ReadResult&)>> reading;
     {

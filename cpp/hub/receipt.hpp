@@ -5,8 +5,8 @@
 
 namespace carillon {
 
-/// Tells `done` once whether a task has run. A task holds it by shared_ptr: one that is dropped by a shard
-/// whose thread has died is told of as well, so that nobody waits for it.
+/// Calls `done` once, with whether a task has run. The task owns the receipt by shared_ptr: if a shard whose
+/// thread has died drops the task, `done(false)` is called, so that nobody waits for it.
 class Receipt {
  public:
   explicit Receipt(std::function<void(bool)> done) : done_(std::move(done)) {}

@@ -87,8 +87,8 @@ class Shard {
   /// Gaps that cursors were told of, ever. Any thread.
   [[nodiscard]] std::uint64_t gaps_told() const { return gaps_told_.load(std::memory_order_relaxed); }
 
-  /// Names the shard whose thread this is. While it is named, its own mailbox needs no wake-up: its thread
-  /// must end whatever it does with turn().
+  /// Binds the shard to this thread. On the bound thread post() and wake() do not wake the loop: whatever
+  /// runs there must call turn() before it returns to the loop.
   void bind_to_this_thread();
   static void unbind_this_thread();
   [[nodiscard]] bool is_current() const;

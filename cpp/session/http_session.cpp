@@ -398,7 +398,7 @@ void HttpSession::end(std::string_view bytes) {
 
 void HttpSession::answered() {
   context_.host.end_handshake(outlet_);
-  if (is_drained_) return end({});  // asked while its answer, which promises to go on, was on its way
+  if (is_drained_) return end({});  // the drain came while an answer with keep-alive was being sent
   state_ = State::reading;
   due_ms_ = context_.clock.now_ms() + context_.limits.keepalive_timeout_ms;
   context_.host.reschedule(outlet_);

@@ -19,11 +19,11 @@ struct InboxRange {
   [[nodiscard]] std::uint64_t size() const { return last + 1 - first; }
 };
 
-/// What a user has not read. Every publication is in one range, and in one only.
+/// What a user has not read. Every publication is in exactly one range.
 struct InboxContent {
   std::vector<InboxRange> entered;  ///< oldest first, by time of entry; the first of them, up to the limit
-  /// What no inbox holds, and logs may: ascending within a channel, and nothing behind what the limit has
-  /// left out of `entered` there: who marks as read what is shown marks nothing else.
+  /// Ranges that are in no inbox but may be in the logs, ascending within a channel. If the limit has cut
+  /// `entered` for a channel, they end before the cut: marking the shown ones as read marks nothing else.
   std::vector<InboxRange> merged;
   std::vector<std::pair<std::string, std::uint64_t>> unread;  ///< publications by channel, all of them
   /// Some is missing: of channels whose member the user no longer is, only a bounded part is remembered.
