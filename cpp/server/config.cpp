@@ -87,7 +87,7 @@ void check_table(const std::string& path, const json& value) {
                                : "unknown option; did you mean '" + nearest + "'?");
 }
 
-class Reader {
+class ConfigReader {
  public:
   ServerConfig read(const json& document) {
     if (!document.is_object()) throw ConfigError("configuration: a table is wanted at the top");
@@ -328,7 +328,7 @@ json channel_to_json(const ChannelOptions& options) {
 ServerConfig parse_config(std::string_view text) {
   const json document = json::parse(text, nullptr, false);
   if (document.is_discarded()) throw ConfigError("configuration: not valid JSON");
-  return Reader().read(document);
+  return ConfigReader().read(document);
 }
 
 std::string config_to_json(const ServerConfig& config) {

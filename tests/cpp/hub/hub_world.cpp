@@ -426,7 +426,7 @@ void HubWorld::settle() {
     hub_->keep_house();
     if (!late_ || late_->waiting() == 0) return;
   }
-  ADD_FAILURE() << "never comes to rest";
+  ADD_FAILURE() << "never becomes idle";
 }
 
 void HubWorld::finish() {
