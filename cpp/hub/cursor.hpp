@@ -16,7 +16,7 @@ class ShardChannel;
 /// unsubscribe it before it dies. Stays at one address; all calls on its shard's thread.
 class Cursor {
  public:
-  explicit Cursor(Sink& sink, std::uint32_t tag = 0) : tag_(tag), sink_(&sink) {}
+  explicit Cursor(Sink& sink, std::uint32_t mark = 0) : mark_(mark), sink_(&sink) {}
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
   ~Cursor() { cancel(); }
@@ -28,7 +28,7 @@ class Cursor {
   }
 
   /// The sink's own mark, for a sink with several cursors.
-  [[nodiscard]] std::uint32_t tag() const { return tag_; }
+  [[nodiscard]] std::uint32_t mark() const { return mark_; }
   [[nodiscard]] bool is_open() const { return place_ != Place::closed; }
   /// Is it in the live group: has it read everything, so that only new entries will come?
   [[nodiscard]] bool is_live() const { return place_ == Place::live; }
@@ -67,7 +67,7 @@ class Cursor {
   std::uint32_t index_ = 0;      // in the live group, or in the list of those to be pumped
   std::uint32_t all_index_ = 0;  // among all cursors of the channel on this shard
   std::uint32_t resets_ = 0;     // the channel's, when its position was last right
-  std::uint32_t tag_;
+  std::uint32_t mark_;
   std::uint32_t under_way_ = 0;
   Sink* sink_;
   ShardChannel* home_ = nullptr;

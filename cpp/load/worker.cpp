@@ -433,7 +433,7 @@ void Worker::publish(std::uint64_t messages, double seconds) {
   const std::uint64_t first = state_.published.load();
   const std::uint64_t end_ns = seconds > 0 ? start_ns + to_ns(seconds) : ~0ULL;
   const std::uint64_t last = messages > 0 ? first + messages : ~0ULL;
-  const bool is_paced = settings_.rate_per_s > 0;
+  const bool has_rate = settings_.rate_per_s > 0;
   std::uint64_t published = first;
   for (bool is_over = false; !has_failed();) {
     const std::uint64_t now = clock_ns();
@@ -443,7 +443,7 @@ void Worker::publish(std::uint64_t messages, double seconds) {
     while (!is_over && published < last && has_room()) {
       // Latency counts from when the message was due, not from when a late generator got round to it.
       const std::uint64_t due_ns =
-          is_paced ? start_ns + to_ns(static_cast<double>(published - first) / settings_.rate_per_s) : now;
+          has_rate ? start_ns + to_ns(static_cast<double>(published - first) / settings_.rate_per_s) : now;
       if (due_ns > now) {
         wait = std::min(wait, due_ns - now);
         break;

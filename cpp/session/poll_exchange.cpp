@@ -122,7 +122,7 @@ bool PollExchange::is_full() const {
 
 bool PollExchange::stage(Cursor& cursor, const Batch& batch) {
   if (is_answered_ || is_full()) return false;
-  Subscription& subscription = *subscriptions_[cursor.tag()];
+  Subscription& subscription = *subscriptions_[cursor.mark()];
   if (subscription.ends_at) return false;
   std::uint32_t next = 0;
   for (; next < batch.size() && !is_full(); ++next) {
@@ -150,7 +150,7 @@ bool PollExchange::stage(Cursor& cursor, const Batch& batch) {
 }
 
 void PollExchange::on_gap(Cursor& cursor, const Gap& gap) {
-  Subscription& subscription = *subscriptions_[cursor.tag()];
+  Subscription& subscription = *subscriptions_[cursor.mark()];
   has_news_ = true;
   owner_.ready_soon();
   if (subscription.in_answer > 0) {

@@ -193,7 +193,7 @@ void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
 }
 
 void SseSession::on_gap(Cursor& cursor, const Gap& gap) {
-  Subscription& subscription = *subscriptions_[cursor.tag()];
+  Subscription& subscription = *subscriptions_[cursor.mark()];
   subscription.epoch = gap.position.epoch;
   // Without an id where there are several channels: entries of the others may stand before this event in the
   // turn and go back to their cursors if the kernel does not take them, while this event stays.

@@ -15,7 +15,7 @@ struct WebSocketSession::Subscription {
     started,    // its reply has been written
     ending      // once what is under way has been sent
   };
-  /// The cursor's tag: does it take join and leave?
+  /// The cursor's mark: does it take join and leave?
   Subscription(WebSocketSession& session, std::string_view name, const ChannelOptions& options,
                bool wants_notices, Lanes::Ticket its_ticket)
       : channel(name),
@@ -102,7 +102,7 @@ std::optional<SessionState::Kind> WebSocketSession::save_kind() const {
   (queued_ ? state.queued_input : state.unfinished) += parser_.unfinished();
   for (const auto& subscription : subscriptions_) {
     state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
-                                   subscription->cursor.tag() != 0, subscription->has_notices,
+                                   subscription->cursor.mark() != 0, subscription->has_notices,
                                    subscription->has_presence,
                                    subscription->state == Subscription::State::ending});
   }
@@ -262,7 +262,7 @@ void WebSocketSession::on_closed() {
 
 bool WebSocketSession::stage(Cursor& cursor, const Batch& batch) {
   if (outlet_.is_clogged || phase_ != Phase::connected) return false;
-  if (cursor.tag() == 0) return context_.output.add(outlet_, cursor, batch, kWsJsonForm);
+  if (cursor.mark() == 0) return context_.output.add(outlet_, cursor, batch, kWsJsonForm);
   return context_.output.add(outlet_, cursor, batch, kWsJsonNoticesForm);
 }
 
