@@ -28,7 +28,7 @@ struct Limits {
   std::int64_t commands_under_way = 64;
   std::int64_t commands_under_way_bytes = 262'144;
   std::int64_t backlog_bytes = 1'048'576;
-  std::int64_t unread_bytes_total = 268'435'456;
+  std::int64_t unsent_bytes_total = 268'435'456;
   std::int64_t history_publications = 300;
   std::int64_t recovery_bytes = 65'536;
   std::int64_t poll_publications = 1'000;

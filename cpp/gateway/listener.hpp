@@ -21,7 +21,7 @@ class Listener {
   struct Options {
     std::string host = "127.0.0.1";
     std::uint16_t port = 0;                 ///< 0: the system picks one
-    std::int64_t kernel_backlog_bytes = 0;  ///< unsent bytes that the kernel takes for a connection
+    std::int64_t kernel_backlog_bytes = 0;  ///< that the kernel takes for a connection before it sends them
     std::int64_t stall_timeout_ms = 0;      ///< unacknowledged for so long: the peer is gone
   };
   struct Handlers {

@@ -11,7 +11,7 @@ namespace carillon {
 /// A connection, written down, but for its descriptor.
 struct ConnectionState {
   SessionState session;
-  std::string rest;  ///< of what is to leave
+  std::string unsent;  ///< bytes that the kernel has still to take
   bool is_clogged = false;
   bool wants_empty_notice = false;
   bool is_reading_paused = false;

@@ -24,7 +24,7 @@ EventLoop::EventLoop(std::uint32_t index, LoopShared& shared, Sockets& sockets, 
       machine_(machine),
       clock_(machine),
       shard_(index, turn_limits, clock_, std::move(wake)),
-      output_(shard_, shared.unread),
+      output_(shard_, shared.unsent),
       wheel_(clock_.now_ms(), tick_ms),
       buffer_(kReadBytes),
       over_limit_(shared.refusals_per_loop) {}
@@ -38,7 +38,7 @@ SessionContext& EventLoop::context_of(const Endpoint& endpoint) {
     context = std::make_unique<SessionContext>(
         SessionContext{shared_.hub, shard_, output_, *this, shared_.access, shared_.origins, shared_.handler,
                        shared_.http, clock_, shared_.random, shared_.limits, shared_.heartbeat, counters_,
-                       endpoint.is_draining, shared_.version, shared_.bodies, shared_.unread, shared_.log});
+                       endpoint.is_draining, shared_.version, shared_.bodies, shared_.unsent, shared_.log});
   }
   return *context;
 }
@@ -73,9 +73,9 @@ std::size_t EventLoop::read_ready() {
     is_more_there = found == kEventsPerCall;
   }
   unseen_ -= is_more_there ? std::min(unseen_, seen) : unseen_;
-  if (unseen_ == 0 && !unread_) unread_ = read_queue_.size();
+  if (unseen_ == 0 && !still_to_read_) still_to_read_ = read_queue_.size();
   const std::size_t read = read_queued(until_ns);
-  if (unread_) *unread_ -= std::min(*unread_, read);
+  if (still_to_read_) *still_to_read_ -= std::min(*still_to_read_, read);
   clock_.refresh();
   return seen + read;
 }
@@ -87,7 +87,7 @@ void EventLoop::on_event(const SocketEvent& event) {
   if (event.is_broken) return drop_broken(connection);
   Outlet& outlet = connection.outlet;
   if (event.is_writable && outlet.is_clogged) {
-    if (flush_->flush_rest(outlet, clock_.now_ms(), report_)) {
+    if (flush_->flush_unsent(outlet, clock_.now_ms(), report_)) {
       count_clogged(connection);
       outlet.wants_empty_notice = false;
       outlet.session->on_outlet_empty();
@@ -192,7 +192,7 @@ void EventLoop::flush() {
       Connection& connection = connection_of(*outlet);
       count_clogged(connection);
       if (!connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
-      relieve_unread();
+      relieve_unsent();
     }
     for (Outlet* outlet : report.emptied) {
       if (connection_of(*outlet).is_gone) continue;
@@ -262,7 +262,7 @@ void EventLoop::drop(Connection& connection) {
   count_clogged(connection);
   set_kernel_bytes(connection, 0);
   if (!connection.is_lingering) connection.session->let_go();
-  connection.outlet.rest.reset();
+  connection.outlet.unsent.reset();
   wheel_.remove(connection);
   if (connection.is_read_queued) std::erase(read_queue_, &connection);
   over_limit_.remove(connection);
@@ -302,12 +302,12 @@ void EventLoop::stalled(Connection& connection) {
   connection.session->note_end(kDisconnectSlow.code, "slow: took nothing of what waited for it");
 }
 
-bool EventLoop::relieve_unread() {
+bool EventLoop::relieve_unsent() {
   // Each loop closes only connections of its own: those that hold too much may be another's, which has more
   // than an even share then.
-  const UnreadBudget& budget = shared_.unread;
+  const UnsentBudget& budget = shared_.unsent;
   const std::int64_t even_share = budget.bytes_max() / static_cast<std::int64_t>(shared_.loops);
-  if (!budget.is_exceeded() || output_.unread().bytes() <= even_share) return false;
+  if (!budget.is_exceeded() || output_.unsent().bytes() <= even_share) return false;
   struct Holder {
     std::int64_t cost;  // memory, times how long the kernel has taken nothing of it
     Connection* connection;
@@ -316,8 +316,9 @@ bool EventLoop::relieve_unread() {
   std::vector<Holder> holders;
   for (const auto& connection : connections_) {
     const Outlet& outlet = connection->outlet;
-    if (!outlet.rest) continue;
-    holders.push_back({outlet.rest->memory() * (clock_.now_ms() - outlet.progress_ms + 1), connection.get()});
+    if (!outlet.unsent) continue;
+    holders.push_back(
+        {outlet.unsent->memory() * (clock_.now_ms() - outlet.progress_ms + 1), connection.get()});
   }
   std::make_heap(holders.begin(), holders.end());
   // An eighth more than must be, so that this search is rare.
@@ -325,9 +326,9 @@ bool EventLoop::relieve_unread() {
   for (auto end = holders.end(); end != holders.begin() && budget.bytes() > enough; --end) {
     std::pop_heap(holders.begin(), end);
     Connection& connection = *(end - 1)->connection;
-    shared_.unread.count_closed();
+    shared_.unsent.count_closed();
     counters_.slow.fetch_add(1, std::memory_order_relaxed);
-    connection.session->note_end(kDisconnectSlow.code, "slow: limits.unread_bytes_total was exceeded");
+    connection.session->note_end(kDisconnectSlow.code, "slow: limits.unsent_bytes_total was exceeded");
     drop(connection);
   }
   return true;

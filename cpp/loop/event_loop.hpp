@@ -38,7 +38,7 @@ struct LoopShared {
   ConnectionLog* log = nullptr;
   Admission admission{limits};
   BodyBudget bodies{limits.body_bytes_total};
-  UnreadBudget unread{limits.unread_bytes_total};
+  UnsentBudget unsent{limits.unsent_bytes_total};
   std::size_t loops = 1;
   std::atomic<std::size_t> connections{0};  ///< open, or accepted and on their way to a loop
   /// Closed without a word, ever: no descriptor, or no place even to refuse them.
@@ -162,7 +162,7 @@ class EventLoop final : private ConnectionHost {
   void drop_broken(Connection& connection);
   void lost(Connection& connection);
   void stalled(Connection& connection);
-  bool relieve_unread();
+  bool relieve_unsent();
   void count_clogged(Connection& connection);
   void set_kernel_bytes(Connection& connection, std::uint32_t bytes);
   void measure_some();
@@ -197,7 +197,7 @@ class EventLoop final : private ConnectionHost {
   FlushReport report_;
   // While a tick waits: so many connections may be ready and not looked at yet, then so many not read.
   std::size_t unseen_ = 0;
-  std::optional<std::size_t> unread_;
+  std::optional<std::size_t> still_to_read_;
   bool is_tick_waiting_ = false;
   bool is_reading_ = true;
   bool is_stopping_ = false;

@@ -94,7 +94,7 @@ std::string EventLoop::peer(const Outlet& outlet) const {
 void EventLoop::tick() {
   if (!std::exchange(is_tick_waiting_, true)) {
     unseen_ = connections_.size();
-    unread_.reset();
+    still_to_read_.reset();
   }
   take_events();
 }
@@ -102,7 +102,7 @@ void EventLoop::tick() {
 void EventLoop::tick_if_all_is_seen() {
   // What came in time may wait in a socket behind more events than one turn takes: deadlines are judged when
   // every connection that was ready at the tick has been read.
-  const bool is_all_read = unseen_ == 0 && unread_ == std::size_t{0};
+  const bool is_all_read = unseen_ == 0 && still_to_read_ == std::size_t{0};
   if (!is_tick_waiting_ || !is_all_read || is_stopping_ || !is_reading_) return;
   is_tick_waiting_ = false;
   measure_some();
@@ -124,7 +124,7 @@ void EventLoop::meet_deadlines() {
   due_.clear();
   wheel_.advance(clock_.now_ms(), due_);
   const Millis now = clock_.now_ms();
-  bool is_anything_due = relieve_unread();
+  bool is_anything_due = relieve_unsent();
   int room = kDeadlinesPerTick;
   for (Connection* connection : due_) {
     if (connection->is_gone) continue;

@@ -32,7 +32,7 @@ void EventLoop::save(std::vector<ConnectionState>& states, std::vector<int>& des
     const Outlet& outlet = connection->outlet;
     ConnectionState& saved = states.emplace_back();
     saved.session = std::move(*session);
-    saved.rest = outlet.rest_view();
+    saved.unsent = outlet.unsent_view();
     saved.is_clogged = outlet.is_clogged;
     saved.wants_empty_notice = outlet.wants_empty_notice;
     saved.is_reading_paused = connection->is_reading_paused;
@@ -65,7 +65,7 @@ Connection* EventLoop::restore(const ConnectionState& state, int descriptor, End
   auto connection = std::make_unique<Connection>();
   Connection& place = *connection;
   Outlet& outlet = place.outlet;
-  if (!state.rest.empty()) output_.keep(outlet, state.rest);
+  if (!state.unsent.empty()) output_.keep(outlet, state.unsent);
   outlet.is_clogged = state.is_clogged;
   outlet.wants_empty_notice = state.wants_empty_notice;
   outlet.progress_ms = clock_.now_ms() - state.stalled_ms;

@@ -28,7 +28,7 @@ class Flush {
   /// Sends every outlet's slices, accounts for them in `output`, and adds to `report`.
   virtual void flush(TurnOutput& output, Millis now_ms, FlushReport& report) = 0;
   /// Sends what an earlier turn left over. True: nothing is left, and the outlet is not clogged any more.
-  bool flush_rest(Outlet& outlet, Millis now_ms, FlushReport& report);
+  bool flush_unsent(Outlet& outlet, Millis now_ms, FlushReport& report);
 
  protected:
   /// Sends what the kernel takes at once: so many bytes, or the errno, negative.

@@ -73,7 +73,7 @@ inline constexpr std::array kLimitRows{
     LimitRow{"backlog_bytes", &Limits::backlog_bytes, "bytes", 1'024,
              "while more replies wait for a client that does not read them, no further command of it is read "
              "(publications never queue: they wait in the log)"},
-    LimitRow{"unread_bytes_total", &Limits::unread_bytes_total, "bytes", 65'536,
+    LimitRow{"unsent_bytes_total", &Limits::unsent_bytes_total, "bytes", 65'536,
              "memory of the replies that clients do not read, of all connections; beyond it no further "
              "command of those clients is read, and connections are closed, first those that have held most "
              "for longest without reading: a WebSocket reconnects, the access log has 3008"},
@@ -92,7 +92,8 @@ inline constexpr std::array kLimitRows{
     LimitRow{"broadcast_channels", &Limits::broadcast_channels, "channels", 1,
              "a broadcast to more is refused: API error 107"},
     LimitRow{"kernel_backlog_bytes", &Limits::kernel_backlog_bytes, "bytes", 4'096,
-             "unsent bytes that the kernel takes for one connection; beyond it a subscriber lags in the log"},
+             "that the kernel takes for one connection before it sends them; beyond it a subscriber lags in "
+             "the log"},
     LimitRow{"deliveries_per_turn", &Limits::deliveries_per_turn, "deliveries", 1,
              "work of one turn; what is beyond waits for the next one"},
     LimitRow{"deliveries_per_visit", &Limits::deliveries_per_visit, "deliveries", 1,

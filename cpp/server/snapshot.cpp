@@ -142,7 +142,7 @@ void fields(Archive& archive, SessionState& session) {
 }
 template <typename Archive>
 void fields(Archive& archive, ConnectionState& connection) {
-  archive(connection.session, connection.rest, connection.is_clogged, connection.wants_empty_notice,
+  archive(connection.session, connection.unsent, connection.is_clogged, connection.wants_empty_notice,
           connection.is_reading_paused, connection.has_peer_closed, connection.is_close_wanted,
           connection.is_lingering, connection.stalled_ms, connection.linger_left_ms, connection.listener);
 }

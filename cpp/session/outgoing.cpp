@@ -56,8 +56,8 @@ void TurnOutput::add(Outlet& outlet, std::string_view bytes) {
 }
 
 void TurnOutput::keep(Outlet& outlet, std::string_view bytes) {
-  if (!outlet.rest) outlet.rest = std::make_unique<UnsentBytes>(unread_);
-  outlet.rest->append(bytes);
+  if (!outlet.unsent) outlet.unsent = std::make_unique<UnsentBytes>(unsent_);
+  outlet.unsent->append(bytes);
 }
 
 EncodedBatch& TurnOutput::own_batch() { return own_batches_.emplace_back(); }

@@ -13,7 +13,7 @@
 #include "hub/batch.hpp"
 #include "hub/cursor.hpp"
 #include "hub/shard.hpp"
-#include "session/unread_budget.hpp"
+#include "session/unsent_budget.hpp"
 
 namespace carillon {
 
@@ -40,12 +40,13 @@ struct Outlet {
   bool is_closing = false;          ///< no further slices; closed once empty
   std::size_t own_bytes = 0;        ///< the session's own bytes in this turn
   Millis progress_ms = 0;           ///< when the kernel last took something while clogged
-  std::unique_ptr<UnsentBytes>
-      rest;  ///< the end of a cut frame, and replies behind it: leaves before anything else
+  /// What the kernel did not take: the end of a cut frame, and replies behind it. Leaves before anything
+  /// else.
+  std::unique_ptr<UnsentBytes> unsent;
 
   /// The session's own bytes that have not left yet.
-  [[nodiscard]] std::size_t pending_bytes() const { return own_bytes + rest_view().size(); }
-  [[nodiscard]] std::string_view rest_view() const { return rest ? rest->view() : std::string_view(); }
+  [[nodiscard]] std::size_t pending_bytes() const { return own_bytes + unsent_view().size(); }
+  [[nodiscard]] std::string_view unsent_view() const { return unsent ? unsent->view() : std::string_view(); }
 };
 
 /// Everything that one shard sends in one turn: per connection a short list of slices that leaves in one
@@ -53,7 +54,7 @@ struct Outlet {
 /// kernel took.
 class TurnOutput {
  public:
-  TurnOutput(Shard& shard, UnreadBudget& unread) : shard_(shard), unread_(unread) {}
+  TurnOutput(Shard& shard, UnsentBudget& unsent) : shard_(shard), unsent_(unsent) {}
 
   /// A batch in a shared form. The outlet is not clogged. Always true, which is what Sink::stage says then.
   bool add(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
@@ -69,12 +70,12 @@ class TurnOutput {
     if (end_ == room_end_) grow();
     append(outlet, &cursor, encoded);
   }
-  /// The session's own bytes: copied. While the outlet is clogged they queue behind its rest.
+  /// The session's own bytes: copied. While the outlet is clogged they queue behind its unsent bytes.
   void add(Outlet& outlet, std::string_view bytes);
-  /// They become the end of the outlet's rest.
+  /// Appends to the outlet's unsent bytes.
   void keep(Outlet& outlet, std::string_view bytes);
-  /// What the rests of all outlets take.
-  [[nodiscard]] const UnreadShare& unread() const { return unread_; }
+  /// Memory of the unsent bytes of all outlets.
+  [[nodiscard]] const UnsentShare& unsent() const { return unsent_; }
   /// A batch that one connection lays out for itself: lives as long as the turn.
   EncodedBatch& own_batch();
 
@@ -105,7 +106,7 @@ class TurnOutput {
     } while (sent != nullptr);
   }
   /// Only `taken` bytes have left. Entries that were not reached go back to their cursors; the end of a cut
-  /// frame and the session's own bytes become the outlet's rest, which is clogged from now on.
+  /// frame and the session's own bytes become the outlet's unsent bytes, and it is clogged from now on.
   void account_part(const Slice& first, std::size_t taken, Millis now_ms);
 
   /// After the flush: forgets the turn.
@@ -133,7 +134,7 @@ class TurnOutput {
   void account_cut(Outlet& outlet, const Slice& slice, std::size_t taken);
 
   Shard& shard_;
-  UnreadShare unread_;
+  UnsentShare unsent_;
   std::vector<Slice> slices_;  // this turn's are those before end_
   Slice* end_ = nullptr;
   Slice* room_end_ = nullptr;

@@ -109,7 +109,7 @@ class Session : public Sink {
   /// Does so much wait for the client that it must read before it may ask on? on_outlet_empty() says when.
   [[nodiscard]] bool must_read_first() const {
     return outlet_.pending_bytes() > static_cast<std::size_t>(context_.limits.backlog_bytes) ||
-           (outlet_.is_clogged && context_.unread.is_exceeded());
+           (outlet_.is_clogged && context_.unsent.is_exceeded());
   }
   /// The client is known from now on.
   void log_connect(Transport transport);

@@ -18,7 +18,7 @@
 #include "session/http_message.hpp"
 #include "session/origin.hpp"
 #include "session/outgoing.hpp"
-#include "session/unread_budget.hpp"
+#include "session/unsent_budget.hpp"
 
 namespace carillon {
 
@@ -89,7 +89,7 @@ struct SessionContext {
   const std::atomic<bool>& is_draining;
   std::string_view version;
   BodyBudget& bodies;
-  const UnreadBudget& unread;
+  const UnsentBudget& unsent;
   ConnectionLog* log = nullptr;  ///< null: nobody listens
 };
 

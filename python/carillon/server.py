@@ -544,7 +544,7 @@ class Server(HookDecorators, FanOutMethods):
         (subscriptions that are behind), `history_bytes` (publications kept, their encoded forms, and the
         channels themselves), `inbox_bytes` and `inbox_users` (members, their inboxes and read positions),
         `hook_questions` (under way to hooks), `body_bytes` (announced by the request bodies that are being
-        read), `unread_bytes` (memory of the replies that clients do not read).
+        read), `unsent_bytes` (memory of the replies that clients do not read).
 
         Ever: `accepted` connections, `accept_pauses` (the limits of admission made newcomers wait),
         `turned_away` (out of descriptors, or closed unheard for want of a place), `without_descriptor` (those
@@ -552,7 +552,7 @@ class Server(HookDecorators, FanOutMethods):
         descriptor), `handshake_timeouts` (no whole request, or no connect command, in
         time), `bad_requests` (answered with 400, 405, 413, 415, 417, 426, 431 or 501; WebSockets closed for
         what they sent), `bodies_refused` (503, over `limits.body_bytes_total`),
-        `unread_closed` (connections closed because of `limits.unread_bytes_total`, counted in `slow`, too),
+        `unsent_closed` (connections closed because of `limits.unsent_bytes_total`, counted in `slow`, too),
         `memory_trims` (freed memory was given back to the system), `requests`, `commands`,
         `command_pauses` (a client's commands were not read on, because
         `limits.commands_under_way` of them waited for answers), `published`, `recovered` and `not_recovered`

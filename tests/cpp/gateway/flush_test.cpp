@@ -11,9 +11,9 @@
 #include <thread>
 
 #include "doubles/virtual_clock.hpp"
+#include "env/limits.hpp"
 #include "gateway/uring_flush.hpp"
 #include "hub/hub.hpp"
-#include "env/limits.hpp"
 #include "store/memory_store.hpp"
 
 namespace carillon {
@@ -118,7 +118,7 @@ class FlushTest : public ::testing::TestWithParam<const char*> {
     for (int i = 0; i < 10'000; ++i) {
       turn();
       reader.read(100'000);
-      if (reader.outlet.is_clogged && flush_->flush_rest(reader.outlet, 3'000, report_)) reader.on_empty();
+      if (reader.outlet.is_clogged && flush_->flush_unsent(reader.outlet, 3'000, report_)) reader.on_empty();
       if (!reader.outlet.is_clogged && !shard_.has_work() && reader.read(1) == 0) return;
     }
     ADD_FAILURE() << "never empty";
@@ -142,8 +142,8 @@ class FlushTest : public ::testing::TestWithParam<const char*> {
   Hub hub_{clock_, random_, store_, ChannelRules{}, HubLimits{}};
   Shard shard_;
   Limits limits_;
-  UnreadBudget unread_{limits_.unread_bytes_total};
-  TurnOutput output_{shard_, unread_};
+  UnsentBudget unsent_{limits_.unsent_bytes_total};
+  TurnOutput output_{shard_, unsent_};
   std::unique_ptr<Flush> flush_;
   FlushReport report_;
   std::string expected_;
@@ -228,7 +228,7 @@ TEST_P(ManySlicesTest, NothingOvertakesWhatTheKernelHadNoRoomForWhileTheReaderRe
     for (int i = 0; i < 200; ++i) publish(std::string(static_cast<std::size_t>(1 + (round + i) % 90), 'x'));
     do {
       turn();
-      if (reader.outlet.is_clogged && flush_->flush_rest(reader.outlet, 3'000, report_)) reader.on_empty();
+      if (reader.outlet.is_clogged && flush_->flush_unsent(reader.outlet, 3'000, report_)) reader.on_empty();
     } while (reader.outlet.is_clogged || shard_.has_work());
   }
   ::shutdown(reader.outlet.descriptor, SHUT_WR);
@@ -277,9 +277,9 @@ TEST_P(FlushTest, IsExactToTheByteWithAReaderThatStops) {
       }
       turn();
       was_clogged |= reader.outlet.is_clogged;
-      EXPECT_LE(reader.outlet.pending_bytes(), 9'200U) << "more than the rest of one frame";
+      EXPECT_LE(reader.outlet.pending_bytes(), 9'200U) << "more than the end of one frame";
       if (random() % 3 == 0) reader.read(random() % 4'000);
-      if (reader.outlet.is_clogged && flush_->flush_rest(reader.outlet, 3'000, report_)) reader.on_empty();
+      if (reader.outlet.is_clogged && flush_->flush_unsent(reader.outlet, 3'000, report_)) reader.on_empty();
     }
     EXPECT_TRUE(was_clogged) << seed;
     drain(reader);
@@ -299,7 +299,7 @@ TEST_P(FlushTest, KeepsOwnBytesBehindACutFrame) {
   EXPECT_EQ(report_.clogged, std::vector<Outlet*>{&reader.outlet});
   EXPECT_EQ(reader.outlet.progress_ms, 2'000);
   output_.add(reader.outlet, "pong;");
-  EXPECT_TRUE(output_.is_empty()) << "it waits in the rest";
+  EXPECT_TRUE(output_.is_empty()) << "it is unsent";
   EXPECT_EQ(account().pending, 2);
   drain(reader);
   EXPECT_EQ(reader.arrived, "1:" + std::string(100'000, 'x') + ";pong;2:two;");
@@ -310,11 +310,11 @@ TEST_P(FlushTest, ProgressIsTheTimeOfTheLastByteTaken) {
   Reader reader(hub_, shard_, output_);
   publish(std::string(100'000, 'x'));
   turn();
-  EXPECT_FALSE(flush_->flush_rest(reader.outlet, 2'500, report_));
+  EXPECT_FALSE(flush_->flush_unsent(reader.outlet, 2'500, report_));
   EXPECT_EQ(reader.outlet.progress_ms, 2'000) << "nothing was taken";
   while (reader.read(10'000) > 0) {
   }
-  EXPECT_FALSE(flush_->flush_rest(reader.outlet, 2'600, report_));
+  EXPECT_FALSE(flush_->flush_unsent(reader.outlet, 2'600, report_));
   EXPECT_EQ(reader.outlet.progress_ms, 2'600);
   EXPECT_TRUE(report_.broken.empty());
 }
@@ -344,7 +344,7 @@ TEST_P(FlushTest, APipeThatBreaksBehindARestIsReported) {
   ASSERT_TRUE(reader.outlet.is_clogged);
   ::close(reader.far_end);
   reader.far_end = -1;
-  EXPECT_FALSE(flush_->flush_rest(reader.outlet, 3'000, report_));
+  EXPECT_FALSE(flush_->flush_unsent(reader.outlet, 3'000, report_));
   EXPECT_EQ(report_.broken, std::vector<Outlet*>{&reader.outlet});
   EXPECT_EQ(account().delivered, 0);
 }

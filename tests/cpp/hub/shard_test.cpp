@@ -498,7 +498,7 @@ TEST_F(ShardTest, APageIsBoundedByBytes) {
   reader.cursor.count_delivered(page->size());
 }
 
-TEST_F(ShardTest, PacedChannelsThatEmptyInOneTurnCostInProportionToTheirNumber) {
+TEST_F(ShardTest, SweptChannelsThatEmptyInOneTurnCostInProportionToTheirNumber) {
   const auto now_ns = [] {
     timespec time{};
     ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);

@@ -75,7 +75,7 @@ Snapshot example() {
   web.skipped = {{"c", {epoch, 8}}};
   socket.session.kind = web;
   socket.session.connected_age_ms = 5;
-  socket.rest = std::string("\x81\0x", 3);
+  socket.unsent = std::string("\x81\0x", 3);
   socket.is_clogged = true;
   ConnectionState stream;
   SseState sse;

@@ -20,8 +20,8 @@ struct Setting {
   bool cuts_while_clogged = true;  ///< else the ledger's `delivered` must be exact
   bool loses_a_frame = false;      ///< plants the fault that the checks must find
   bool is_taken_over = false;      ///< another process takes the connections, again and again
-  bool is_restless = false;        ///< drains, cuts, lingering, late reading, turns whose time is over, sweeps
-  bool is_late = false;            ///< hooks and the store answer when they like
+  bool is_restless = false;  ///< drains, cuts, lingering, late reading, turns whose time is over, sweeps
+  bool is_late = false;      ///< hooks and the store answer when they like
   SlowConsumer policy = SlowConsumer::wait;
 
   /// Are connections ended by others than their clients?
@@ -153,7 +153,7 @@ WorldOptions Story::options_for(const Setting& setting) {
     options.tick_ms = TimerWheel::kTickMs;
     options.limits.read_ms_per_turn = 1 + static_cast<std::int64_t>(chance.below(3));
     if (chance.one_in(2))
-      options.limits.unread_bytes_total = 500 + static_cast<std::int64_t>(chance.below(3'000));
+      options.limits.unsent_bytes_total = 500 + static_cast<std::int64_t>(chance.below(3'000));
     ChannelOptions batched = plain;
     batched.batch_interval_ms = 20;
     ChannelOptions swept = plain;
@@ -599,8 +599,8 @@ std::vector<std::string> Story::play() {
                " subscriptions, its clients believe " + std::to_string(believed));
     }
   }
-  if (world.shared.unread.bytes() != 0)
-    complain("unread at rest: " + std::to_string(world.shared.unread.bytes()));
+  if (world.shared.unsent.bytes() != 0)
+    complain("unsent when idle: " + std::to_string(world.shared.unsent.bytes()));
   for (const auto& each : subscribers_) {
     if (each->is_waiting()) complain("a command was never answered");
     each->stop();

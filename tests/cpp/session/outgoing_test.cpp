@@ -103,8 +103,8 @@ TEST(Outgoing, WhereverTheKernelCutsEveryByteLeavesOnceAndEveryEntryCountsWhenIt
     EXPECT_TRUE(taker.outlet.is_clogged);
     EXPECT_EQ(taker.outlet.progress_ms, 77);
 
-    std::string arrived = whole.substr(0, taken) + std::string(taker.outlet.rest_view());
-    taker.outlet.rest.reset();
+    std::string arrived = whole.substr(0, taken) + std::string(taker.outlet.unsent_view());
+    taker.outlet.unsent.reset();
     taker.outlet.is_clogged = false;
     for (Cursor* cursor : {&taker.a, &taker.b}) {
       cursor->count_delivered(cursor->under_way());
@@ -174,11 +174,11 @@ TEST(Outgoing, OwnBytesOfACloggedOutletQueueBehindItsRestAndNoneComeOnceItCloses
   output.clear();
   output.add(taker.outlet, "def");
   EXPECT_TRUE(output.is_empty());
-  EXPECT_EQ(taker.outlet.rest_view(), "bcdef");
+  EXPECT_EQ(taker.outlet.unsent_view(), "bcdef");
   EXPECT_EQ(taker.outlet.pending_bytes(), 5U);
   taker.outlet.is_closing = true;
   output.add(taker.outlet, "ghi");
-  EXPECT_EQ(taker.outlet.rest_view(), "bcdef");
+  EXPECT_EQ(taker.outlet.unsent_view(), "bcdef");
 }
 
 }  // namespace

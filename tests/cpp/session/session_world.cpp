@@ -65,7 +65,7 @@ World::~World() {
   EXPECT_EQ(endpoint.connections, 0U);
   EXPECT_EQ(endpoint.asked, 0U);
   EXPECT_EQ(shared.admission.handshakes(), 0U);
-  EXPECT_EQ(shared.unread.bytes(), 0);
+  EXPECT_EQ(shared.unsent.bytes(), 0);
 }
 
 std::optional<std::size_t> World::take_over_when(Millis clock_ahead_ms, bool may_leave_behind) {
@@ -95,7 +95,7 @@ std::optional<std::size_t> World::take_over_when(Millis clock_ahead_ms, bool may
     one->shard.bind_to_this_thread();
     one->loop.give_away_saved();
     one->loop.read_again();
-    one->loop.drain(entrance, 0);
+    one->loop.drain(endpoint, 0);
     Shard::unbind_this_thread();
   }
   store.is_unavailable = true;  // what is written there from now on would be lost: it refuses

@@ -54,7 +54,7 @@ TEST(WebSocketBacklog, WhatWasSentIsGivenBackWhileTheOutletIsNeverQuiteEmpty) {
     if (i > 20) client.kernel().room = 50;  // less than a reply
     world.turn();
     ASSERT_TRUE(client.is_clogged());
-    most = std::max(most, world.shared.unread.bytes());
+    most = std::max(most, world.shared.unsent.bytes());
   }
   EXPECT_LT(most, 20'000) << "it holds more than it has still to send";
   client.kernel().room = Kernel::kAll;
@@ -118,7 +118,7 @@ TEST(WebSocketBacklog, PublicationsDoNotQueueForASlowReader) {
     world.publish("a", Json(std::string(1'000, 'x')).dump());
     world.run();
   }
-  EXPECT_LT(client.connection->outlet.pending_bytes(), 1'200U) << "the rest of one frame, and no more";
+  EXPECT_LT(client.connection->outlet.pending_bytes(), 1'200U) << "the end of one frame, and no more";
   EXPECT_EQ(world.ledger_of("a").account.pending, 300);
   client.kernel().room = Kernel::kAll;
   client.kernel().most = 777;

@@ -255,9 +255,9 @@ async def test_backlog_bytes(serve: Callable[..., Server]) -> None:
         await asking
 
 
-async def test_unread_bytes_total(serve: Callable[..., Server]) -> None:
+async def test_unsent_bytes_total(serve: Callable[..., Server]) -> None:
     limit = 1_048_576
-    server = serve(limits={"unread_bytes_total": limit, "kernel_backlog_bytes": 4096})
+    server = serve(limits={"unsent_bytes_total": limit, "kernel_backlog_bytes": 4096})
     for _ in range(5):
         server.publish("large", "x" * 8_000)
     server.publish("small", "x")
@@ -276,15 +276,15 @@ async def test_unread_bytes_total(serve: Callable[..., Server]) -> None:
                 await tcp.write(
                     frame(TEXT, json.dumps({"id": n + 2, "history": {"channel": "large", "limit": 5}}))
                 )
-            await until(lambda: server.stats()["unread_bytes"] <= limit)
+            await until(lambda: server.stats()["unsent_bytes"] <= limit)
             assert await is_served(reader)
-        await until(lambda: server.stats()["unread_closed"] > 0)
+        await until(lambda: server.stats()["unsent_closed"] > 0)
         stats = server.stats()
-        assert stats["unread_bytes"] > 0
-        assert stats["unread_closed"] <= stats["slow"]
-        await until(lambda: server.stats()["websocket"] == 21 - server.stats()["unread_closed"])
+        assert stats["unsent_bytes"] > 0
+        assert stats["unsent_closed"] <= stats["slow"]
+        await until(lambda: server.stats()["websocket"] == 21 - server.stats()["unsent_closed"])
         assert await is_served(reader)
-    await until(lambda: server.stats()["unread_bytes"] == 0)
+    await until(lambda: server.stats()["unsent_bytes"] == 0)
 
 
 async def test_kernel_backlog_bytes(serve: Callable[..., Server]) -> None:

@@ -11,13 +11,13 @@
 namespace carillon::testing {
 namespace {
 
-struct UnreadTotal : ::testing::Test {
+struct UnsentTotal : ::testing::Test {
   static WorldOptions options_with(std::size_t shards) {
     WorldOptions options;
     options.shards = shards;
     options.heartbeat.ping_interval_ms = 0;
     options.limits.backlog_bytes = 16'384;
-    options.limits.unread_bytes_total = 262'144;
+    options.limits.unsent_bytes_total = 262'144;
     return options;
   }
   void begin(std::size_t shards = 1) {
@@ -38,8 +38,8 @@ struct UnreadTotal : ::testing::Test {
                   R"(,"history":{"channel":"a","limit":5}})");
     }
   }
-  [[nodiscard]] std::int64_t unread() const { return world->shared.unread.bytes(); }
-  [[nodiscard]] std::int64_t limit() const { return world->options.limits.unread_bytes_total; }
+  [[nodiscard]] std::int64_t unread() const { return world->shared.unsent.bytes(); }
+  [[nodiscard]] std::int64_t limit() const { return world->options.limits.unsent_bytes_total; }
   [[nodiscard]] auto open_ones() const {
     return std::count_if(deaf.begin(), deaf.end(), [](const auto& each) { return each->is_open(); });
   }
@@ -49,7 +49,7 @@ struct UnreadTotal : ::testing::Test {
   std::vector<std::unique_ptr<WsClient>> deaf;
 };
 
-TEST_F(UnreadTotal, ManyWhoAskAndDoNotReadStayBelowItAndEverybodyElseIsServed) {
+TEST_F(UnsentTotal, ManyWhoAskAndDoNotReadStayBelowItAndEverybodyElseIsServed) {
   begin();
   std::size_t answers = 0;
   for (int i = 0; i < 100; ++i) {
@@ -63,13 +63,13 @@ TEST_F(UnreadTotal, ManyWhoAskAndDoNotReadStayBelowItAndEverybodyElseIsServed) {
   }
   EXPECT_TRUE(reader->is_open());
   EXPECT_GE(open_ones(), 5);
-  EXPECT_EQ(static_cast<std::int64_t>(world->shared.unread.closed()), 100 - open_ones());
-  EXPECT_EQ(world->lanes[0]->counters.slow, world->shared.unread.closed());
+  EXPECT_EQ(static_cast<std::int64_t>(world->shared.unsent.closed()), 100 - open_ones());
+  EXPECT_EQ(world->loops[0]->counters.slow, world->shared.unsent.closed());
   for (const auto& each : deaf) each->cut();
   EXPECT_EQ(unread(), 0);
 }
 
-TEST_F(UnreadTotal, WhoReadsSlowlyAndWhoHasLittleUnreadStay) {
+TEST_F(UnsentTotal, WhoReadsSlowlyAndWhoHasLittleUnreadStay) {
   begin();
   WsClient subscriber(*world);  // the end of one frame waits for it, and longest of all
   subscriber.connect();
@@ -94,14 +94,14 @@ TEST_F(UnreadTotal, WhoReadsSlowlyAndWhoHasLittleUnreadStay) {
   EXPECT_TRUE(slow.is_open());
 }
 
-TEST_F(UnreadTotal, OverItNoFurtherCommandIsReadOfThoseWhoDoNotRead) {
+TEST_F(UnsentTotal, OverItNoFurtherCommandIsReadOfThoseWhoDoNotRead) {
   begin(2);
   ask(add_deaf(0), 1);
   world->run();
   const std::int64_t one_reply = unread();
   ASSERT_LT(one_reply, limit() / 2);
   // The other loop takes all there is, and has not had its tick yet.
-  world->shared.unread.add(limit());
+  world->shared.unsent.add(limit());
   ask(*deaf[0], 3);
   world->run();
   EXPECT_EQ(unread(), one_reply + limit());
@@ -112,31 +112,31 @@ TEST_F(UnreadTotal, OverItNoFurtherCommandIsReadOfThoseWhoDoNotRead) {
   deaf[0]->kernel().room = Kernel::kAll;
   world->run();
   EXPECT_EQ(deaf[0]->replies.size(), 5U) << "they were read once it had read";
-  world->shared.unread.add(-limit());
+  world->shared.unsent.add(-limit());
 }
 
-TEST_F(UnreadTotal, ALoopThatHoldsMoreThanItsShareGivesWayToTheOthersAtItsNextTick) {
+TEST_F(UnsentTotal, ALoopThatHoldsMoreThanItsShareGivesWayToTheOthersAtItsNextTick) {
   begin(2);
   while (unread() < limit() * 3 / 4) {
     ask(add_deaf(1));
     world->run();
   }
-  EXPECT_EQ(world->shared.unread.closed(), 0U);
+  EXPECT_EQ(world->shared.unsent.closed(), 0U);
   const auto theirs = deaf.size();
   while (unread() <= limit()) {
     ask(add_deaf(0));
     world->run();
   }
-  EXPECT_EQ(world->shared.unread.closed(), 0U);
+  EXPECT_EQ(world->shared.unsent.closed(), 0U);
   world->pass(50);
   world->run();
   EXPECT_LE(unread(), limit());
-  EXPECT_GT(world->shared.unread.closed(), 0U);
+  EXPECT_GT(world->shared.unsent.closed(), 0U);
   EXPECT_TRUE(std::all_of(deaf.begin() + static_cast<std::ptrdiff_t>(theirs), deaf.end(),
                           [](const auto& each) { return each->is_open(); }));
 }
 
-TEST_F(UnreadTotal, ItMovesWithTheConnections) {
+TEST_F(UnsentTotal, ItMovesWithTheConnections) {
   begin();
   ask(add_deaf(), 2);
   world->run();
@@ -151,7 +151,7 @@ TEST_F(UnreadTotal, ItMovesWithTheConnections) {
   EXPECT_EQ(deaf[0]->replies.size(), 3U);
 }
 
-TEST_F(UnreadTotal, AnswersToARequestPipelineCountAsWell) {
+TEST_F(UnsentTotal, AnswersToARequestPipelineCountAsWell) {
   begin();
   HttpClient client(*world);
   client.kernel().room = 0;

@@ -9,9 +9,9 @@
 namespace carillon {
 
 /// Memory for what clients do not read, of all connections of a server together. Thread-safe.
-class UnreadBudget {
+class UnsentBudget {
  public:
-  explicit UnreadBudget(const std::int64_t& bytes_max) : bytes_max_(bytes_max) {}
+  explicit UnsentBudget(const std::int64_t& bytes_max) : bytes_max_(bytes_max) {}
 
   void add(std::int64_t bytes) { bytes_.fetch_add(bytes, std::memory_order_relaxed); }
   [[nodiscard]] std::int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
@@ -29,9 +29,9 @@ class UnreadBudget {
 };
 
 /// What the connections of one event loop take of the budget. Belongs to the loop's thread.
-class UnreadShare {
+class UnsentShare {
  public:
-  explicit UnreadShare(UnreadBudget& budget) : budget_(budget) {}
+  explicit UnsentShare(UnsentBudget& budget) : budget_(budget) {}
 
   void add(std::int64_t bytes) {
     bytes_ += bytes;
@@ -40,14 +40,14 @@ class UnreadShare {
   [[nodiscard]] std::int64_t bytes() const { return bytes_; }
 
  private:
-  UnreadBudget& budget_;
+  UnsentBudget& budget_;
   std::int64_t bytes_ = 0;
 };
 
 /// Bytes of one connection that the kernel has not taken. Their memory counts in the share while they live.
 class UnsentBytes {
  public:
-  explicit UnsentBytes(UnreadShare& share) : share_(share) { count(); }
+  explicit UnsentBytes(UnsentShare& share) : share_(share) { count(); }
   UnsentBytes(const UnsentBytes&) = delete;
   UnsentBytes& operator=(const UnsentBytes&) = delete;
   ~UnsentBytes() { share_.add(-counted_); }
@@ -76,7 +76,7 @@ class UnsentBytes {
     counted_ = memory;
   }
 
-  UnreadShare& share_;
+  UnsentShare& share_;
   std::string text_;
   std::size_t sent_ = 0;
   std::int64_t counted_ = 0;
