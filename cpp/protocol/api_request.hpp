@@ -24,7 +24,7 @@ enum class ApiMethod : std::uint8_t {
   info,
   stats,   ///< ours: the counters of this server
   ledger,  ///< ours: what became of all publications, in sums and by channel
-  drain,   ///< ours: clients are asked to leave
+  drain,   ///< ours: clients are asked to disconnect
   // ours: who belongs to a channel, what they have not read, and who does the work
   add_members,
   remove_members,

@@ -32,7 +32,7 @@ struct NodeState {
   std::set<std::string> users;
 };
 
-/// Clients are to be asked to leave. What is not said is as configured.
+/// Clients are to be asked to disconnect. What is not said is as configured.
 struct DrainRequest {
   std::optional<Millis> deadline_ms;
   std::optional<Millis> pace_ms;
@@ -61,8 +61,8 @@ class Api final : public HttpHandler {
   /// The counters of the server as a JSON object; from any thread.
   void set_stats(std::function<std::string()> stats) { stats_ = std::move(stats); }
 
-  /// Begins a drain and returns how many connections it asks to leave; nothing: no listener at that port.
-  /// Must not block.
+  /// Begins a drain and returns how many connections it asks to disconnect; nothing: no listener at that
+  /// port. Must not block.
   using BeginDrain = std::function<std::optional<std::size_t>(const DrainRequest&)>;
   void set_begin_drain(BeginDrain begin) { begin_drain_ = std::move(begin); }
 

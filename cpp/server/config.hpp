@@ -32,7 +32,7 @@ struct ServerConfig {
   bool api_insecure = false;  ///< the server API needs no key; loopback only
   std::string api_key;        ///< of the server API; empty: the API is closed, but in insecure mode open
   std::vector<std::string> allowed_origins;
-  std::int64_t shutdown_timeout_ms = 10'000;  ///< what clients are given to leave
+  std::int64_t shutdown_timeout_ms = 10'000;  ///< what clients are given to disconnect
   std::int64_t shutdown_pace_ms = 0;          ///< over which they are asked; 0: 1 ms for each
   std::string takeover_socket;                ///< empty: named by user and port
   std::int64_t takeover_timeout_ms = 5'000;   ///< then a hand-over has failed

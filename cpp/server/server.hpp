@@ -157,7 +157,7 @@ class Server {
 
   /// Connections that are asked; nothing: it does not listen at that port.
   std::optional<std::size_t> drain_for_api(const DrainRequest& request);
-  /// Over which so many are asked to leave, where nobody says it.
+  /// Default pace of a drain that asks so many connections.
   [[nodiscard]] Millis pace_for(std::size_t connections, Millis deadline_ms) const;
   void run_house();
   void keep_house();

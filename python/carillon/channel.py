@@ -44,7 +44,7 @@ class Channel:
         slow_consumer_entries: How far behind it may be when it can take again.
         fanout: Who does the work of a publication, and when. "write": the server, at publish, into every
             member's inbox and to subscribers at once. "read": whoever reads; subscribers are served by a
-            paced sweep. "hybrid": write up to a threshold, read above it. "adaptive": the same, with a
+            sweep. "hybrid": write up to a threshold, read above it. "adaptive": the same, with a
             threshold that is moved by what both have cost.
         fanout_threshold: Members, or subscribers if there are more, above which "hybrid" reads.
         fanout_hysteresis: So many percent below it, it writes again; 0 to 100.

@@ -148,7 +148,7 @@ class World final {
   /// away, and a new hub with new shards goes on from that; its clock is `clock_ahead_ms` ahead. False: a
   /// session waits for an answer, so that nothing was moved.
   bool take_over(Millis clock_ahead_ms = 0) { return take_over_when(clock_ahead_ms, false).has_value(); }
-  /// The same, but connections that wait for an answer stay behind: they are asked to leave, and then end.
+  /// The same, but connections that wait for an answer stay behind: a drain asks them, and they end.
   /// Returns how many.
   std::size_t take_over_without_askers() { return *take_over_when(0, true); }
   /// Lets time pass, in one step that ends with a tick.
