@@ -6,8 +6,9 @@
 #include <unistd.h>
 
 #include <array>
-#include <atomic>
 #include <cerrno>
+
+#include "env/planted_fault.hpp"
 
 namespace carillon {
 
@@ -19,10 +20,7 @@ constexpr std::size_t kSlicesPerCall = 64;
 /// send() is a cancellation point, which in a process with threads costs three times the instructions of
 /// this.
 std::int64_t send_now(int descriptor, const char* data, std::size_t bytes) {
-#ifdef CARILLON_FAULT_LOSE_FRAME  // the build of `make test-fault`: the tests must notice
-  static std::atomic<std::uint32_t> sends{0};
-  if (++sends % 100 == 0) return static_cast<std::int64_t>(bytes);
-#endif
+  if (has_fault<PlantedFault::lost_frame>(100)) return static_cast<std::int64_t>(bytes);
   return ::syscall(SYS_sendto, descriptor, data, bytes, kFlags, nullptr, 0);
 }
 

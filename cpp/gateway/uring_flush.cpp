@@ -16,6 +16,8 @@
 #include <system_error>
 #include <utility>
 
+#include "env/planted_fault.hpp"
+
 namespace carillon {
 
 #ifdef IORING_SETUP_DEFER_TASKRUN
@@ -116,12 +118,8 @@ class UringFlush::Ring {
       if (slice->outlet == nullptr) continue;
       const std::string_view bytes = slice->bytes();
       if (slice->next != nullptr || bytes.empty() || tail == full) break;
-#ifdef CARILLON_FAULT_LOSE_FRAME  // as in flush.cpp
-      static std::atomic<std::uint32_t> sends{0};
-      put(tail++, *slice, IORING_OP_SEND, bytes.data(), ++sends % 100 == 0 ? 0 : bytes.size());
-#else
-      put(tail++, *slice, IORING_OP_SEND, bytes.data(), bytes.size());
-#endif
+      const std::size_t size = has_fault<PlantedFault::lost_frame>(100) ? 0 : bytes.size();
+      put(tail++, *slice, IORING_OP_SEND, bytes.data(), size);
     }
     tail_ = tail;
     return slice;

@@ -19,13 +19,10 @@ class Cursor {
   explicit Cursor(Sink& sink, std::uint32_t mark = 0) : mark_(mark), sink_(&sink) {}
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
-  ~Cursor() { cancel(); }
+  ~Cursor() { forget_ticket(); }
 
   /// Forgets a subscribe whose answer is still to come.
-  void cancel() {
-    if (ticket_) *ticket_ = nullptr;
-    ticket_.reset();
-  }
+  void cancel();
 
   /// The sink's own mark, for a sink with several cursors.
   [[nodiscard]] std::uint32_t mark() const { return mark_; }
@@ -58,6 +55,11 @@ class Cursor {
   friend class Shard;
   friend class ShardChannel;
   enum class Place : std::uint8_t { closed, live, lagging };
+
+  void forget_ticket() {
+    if (ticket_) *ticket_ = nullptr;
+    ticket_.reset();
+  }
 
   Place place_ = Place::closed;
   bool is_ahead_ = false;   // has read past its group, and waits for it

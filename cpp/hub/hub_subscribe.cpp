@@ -3,9 +3,14 @@
 #include <optional>
 #include <utility>
 
+#include "env/planted_fault.hpp"
 #include "hub/hub.hpp"
 
 namespace carillon {
+
+void Cursor::cancel() {
+  if (!has_fault<PlantedFault::kept_ticket>()) forget_ticket();
+}
 
 /// A subscription on its way: first the channel must be open, then what was missed must be in the log.
 struct Hub::PendingSubscribe {

@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "env/planted_fault.hpp"
+
 namespace carillon {
 
 namespace {
@@ -73,6 +75,7 @@ void Shard::post(Task task) {
 }
 
 void Shard::wake(Channel* channel) {
+  if (has_fault<PlantedFault::lost_wake_up>(100)) return;
   bool was_empty = false;
   {
     const std::lock_guard lock(mailbox_mutex_);

@@ -6,6 +6,7 @@
 #include <exception>
 #include <utility>
 
+#include "env/planted_fault.hpp"
 #include "protocol/centrifuge_codes.hpp"
 #include "session/http_session.hpp"
 
@@ -86,7 +87,7 @@ void EventLoop::on_event(const SocketEvent& event) {
   // Before anything is sent: a send would take the error away.
   if (event.is_broken) return drop_broken(connection);
   Outlet& outlet = connection.outlet;
-  if (event.is_writable && outlet.is_clogged) {
+  if (event.is_writable && outlet.is_clogged && !has_fault<PlantedFault::ignored_writability>(10)) {
     if (flush_->flush_unsent(outlet, clock_.now_ms(), report_)) {
       count_clogged(connection);
       outlet.wants_empty_notice = false;

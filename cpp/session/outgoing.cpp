@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "env/planted_fault.hpp"
+
 namespace carillon {
 
 namespace {
@@ -57,6 +59,7 @@ void TurnOutput::add(Outlet& outlet, std::string_view bytes) {
 
 void TurnOutput::keep(Outlet& outlet, std::string_view bytes) {
   if (!outlet.unsent) outlet.unsent = std::make_unique<UnsentBytes>(unsent_);
+  if (has_fault<PlantedFault::short_unsent>()) bytes.remove_suffix(1);
   outlet.unsent->append(bytes);
 }
 
@@ -110,7 +113,7 @@ void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t tak
     }
     begin = end;
   }
-  if (next < entries) {
+  if (next < entries && !has_fault<PlantedFault::skipped_rewind>(10)) {
     shard_.rewind_to(*slice.cursor, batch.begin() + next, batch.offset_before(next));
   }
 }

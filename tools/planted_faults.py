@@ -1,0 +1,120 @@
+"""Plants one fault after the other and runs the tests that must notice it: tools/planted_faults.py BUILD
+
+BUILD holds the programs that contain the faults of cpp/env/planted_fault.hpp (target carillon_with_faults).
+Without a fault the same tests must pass. Exit code 1: a fault went unnoticed, or a test failed without one.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+SEED_PERCENT = "10"
+TIMEOUT_S = 300
+
+
+@dataclass(frozen=True)
+class Tests:
+    """Tests of one program: a GoogleTest executable's filter, or files for pytest."""
+
+    program: str
+    chosen: str
+
+    def command(self, build: Path) -> list[str]:
+        """What runs them; they stop at the first failure."""
+        if self.program == "pytest":
+            return [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", self.chosen]
+        executable = build / f"carillon_test_{self.program}_with_faults"
+        return [str(executable), f"--gtest_filter={self.chosen}", "--gtest_brief=1", "--gtest_fail_fast"]
+
+
+JOURNALS = Tests("session", "Journals.Are*:Journals.Equal*:Journals.Hold*")
+HUB_WORLDS = Tests("hub", "HubProperty.*")
+TRANSPORTS = Tests("pytest", "tests/python/wire/test_transport_change.py")
+NOTICED_BY = {
+    "lost_frame": TRANSPORTS,
+    "lost_wake_up": HUB_WORLDS,
+    "kept_ticket": HUB_WORLDS,
+    "skipped_rewind": JOURNALS,
+    "short_unsent": JOURNALS,
+    "ignored_writability": JOURNALS,
+}
+
+
+def run(tests: Tests, build: Path, fault: str) -> subprocess.CompletedProcess[str]:
+    """Runs the tests with a fault; without one, if its name is empty."""
+    environment = {**os.environ, "PLANTED_FAULT": fault, "CARILLON_SEED_PERCENT": SEED_PERCENT}
+    environment["PYTHONPATH"] = str(build / "with_faults")
+    if tests.program == "pytest":
+        del environment["CARILLON_SEED_PERCENT"]  # a setting that the server does not know
+    return subprocess.run(
+        tests.command(build),
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",  # bytes of a cut frame may be part of the message
+        timeout=TIMEOUT_S,
+        check=False,
+    )
+
+
+def has_failed(tests: Tests, result: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a test failed, or the program was ended by a fault: not that nothing could be run."""
+    if tests.program == "pytest":
+        return result.returncode == 1
+    return result.returncode == 1 or result.returncode < 0
+
+
+def first_failure(output: str) -> str:
+    """The line of a test's output that says what failed."""
+    lines = [line.strip() for line in output.splitlines()]
+    signs = ("FAILED", "E  ", "[  FAILED", "Failure", "Assertion")
+    return next((line for line in lines if any(sign in line for sign in signs)), lines[-1] if lines else "")
+
+
+def main() -> int:
+    """Runs the command line."""
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    build = Path(sys.argv[1]).resolve()
+    package = build / "with_faults" / "carillon"
+    shutil.copytree(
+        ROOT / "python" / "carillon",
+        package,
+        ignore=shutil.ignore_patterns("*.so", "__pycache__"),
+        dirs_exist_ok=True,
+    )
+    is_well = True
+    for tests in dict.fromkeys(NOTICED_BY.values()):
+        result = run(tests, build, "")
+        if result.returncode != 0:
+            is_well = False
+            print(f"without a fault {tests.program} {tests.chosen} failed:\n{result.stdout}", flush=True)
+    for fault, tests in NOTICED_BY.items():
+        began = time.monotonic()
+        try:
+            result = run(tests, build, fault)
+        except subprocess.TimeoutExpired:
+            print(f"{fault:<20} not noticed: the tests ran for {TIMEOUT_S} s", flush=True)
+            is_well = False
+            continue
+        took = f"{time.monotonic() - began:.1f} s"
+        if has_failed(tests, result):
+            print(f"{fault:<20} noticed after {took}: {first_failure(result.stdout)}", flush=True)
+        else:
+            is_well = False
+            print(f"{fault:<20} NOT NOTICED by {tests.program} {tests.chosen}:\n{result.stdout}", flush=True)
+    return 0 if is_well else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
