@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from carillon.load import PublishBy
     from websockets.sync.server import ServerConnection
 
-pytestmark = pytest.mark.wire
+pytestmark = pytest.mark.alone
 
 
 BENCH = (sys.executable, "-m", "carillon", "bench")

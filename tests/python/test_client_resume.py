@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import carillon
 import pytest
 from carillon import Client, Gap, Message, Server, Subscription
-from carillon.testing import FaultProxy
+from carillon.testing import FaultProxy, wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,8 @@ async def test_a_server_that_refuses_for_a_while_is_asked_again(
             proxy.is_refusing = True
             await asyncio.to_thread(proxy.cut)
             carillon_server.publish("c", 1)
-            await asyncio.sleep(0.3)
+            refused = proxy.accepted + 3
+            await asyncio.to_thread(wait_until, lambda: proxy.accepted >= refused)
             proxy.is_refusing = False
             assert await take(subscription, 1) == [1]
 

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
     from carillon import Server
 
-pytestmark = pytest.mark.slow  # not "wire": AddressSanitizer keeps what is freed for a while
+pytestmark = [
+    pytest.mark.alone,
+    pytest.mark.slow,
+]  # not "wire": AddressSanitizer keeps what is freed for a while
 
 ROOT = Path(__file__).resolve().parents[2]
 ONE = ("one", "--connections", "300", "--seconds", "3", "--linger", "6", "--ping-interval", "1")

@@ -11,7 +11,7 @@ from carillon import lab
 from carillon.lab import capacity
 from carillon.lab.table import rows_of
 
-pytestmark = pytest.mark.wire
+pytestmark = pytest.mark.alone
 
 FAST: dict[str, Any] = {"publish_rate": 40.0, "seconds": 0.5, "progress": False}
 

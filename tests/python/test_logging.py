@@ -24,8 +24,6 @@ from websockets.sync.client import ClientConnection, connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-pytestmark = pytest.mark.wire
-
 Records = list[Any]
 
 

@@ -10,8 +10,11 @@ import socket
 import subprocess
 import sys
 import textwrap
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import httpx
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,10 +41,26 @@ def program(*command: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
             process.communicate()
 
 
+def pages_of(process: subprocess.Popen[str]) -> int:
+    """Pages of address space that the process has."""
+    return int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
+
+
+def settled_pages(process: subprocess.Popen[str]) -> int:
+    """Waits until it grows no more: threads that have just begun take 64 MiB each for their allocations."""
+    readings = [pages_of(process)]
+    while len(readings) < 10:
+        time.sleep(0.02)
+        now = pages_of(process)
+        readings = [*readings, now] if now == readings[-1] else [now]
+    return readings[-1]
+
+
 def exhaust(process: subprocess.Popen[str], url: str) -> None:
     """Sends a request that is longer than the memory which the process may still have."""
-    pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[0])
-    address_space = pages * resource.getpagesize() + _SPARE_BYTES
+    with httpx.Client(trust_env=False) as client:
+        assert client.get(f"{url}/health").status_code == 200  # its thread has allocated something
+    address_space = settled_pages(process) * resource.getpagesize() + _SPARE_BYTES
     resource.prlimit(process.pid, resource.RLIMIT_AS, (address_space, resource.RLIM_INFINITY))
     host, port = url.removeprefix("http://").split(":")
     piece = b" " * (1 << 20)

@@ -223,9 +223,15 @@ async def watch(port: int, act: Callable[[], Any]) -> None:
     for journal in journals:  # what came while they connected says nothing
         journal.times.clear()
     publishing = asyncio.create_task(publisher.run())
-    await asyncio.sleep(0.3)
+
+    def all_have_more() -> None:
+        goal = publisher.top + 20
+        wait_until(lambda: all(each.top() >= goal for each in journals), 30)
+
+    await asyncio.to_thread(all_have_more)
     await asyncio.to_thread(act)
-    await asyncio.sleep(0.3)
+    with contextlib.suppress(TimeoutError):  # who has stopped is told below, by name
+        await asyncio.to_thread(all_have_more)
     publisher.is_over.set()
     await publishing
     with contextlib.suppress(TimeoutError):

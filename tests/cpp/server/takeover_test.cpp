@@ -48,6 +48,7 @@ class Stayer {
     if (thread_.joinable()) thread_.join();
   }
   [[nodiscard]] Offset last() const { return last_; }
+  [[nodiscard]] bool is_over() const { return is_over_; }
   [[nodiscard]] std::string problem() const { return problem_ + client_.problem(); }
 
  private:
@@ -84,6 +85,7 @@ class Audience {
     publisher_ = std::thread([this, &test] {
       while (!is_over_) {
         top_ = test.publish(++number_);
+        top_offset_ = top_.offset;
         std::this_thread::sleep_for(std::chrono::microseconds(300));
       }
     });
@@ -91,6 +93,13 @@ class Audience {
   ~Audience() {
     is_over_ = true;
     if (publisher_.joinable()) publisher_.join();
+  }
+  /// Waits until everybody has received some more, or has a problem.
+  void wait_for_more() const {
+    const Offset goal = top_offset_ + 50;
+    for (const auto& stayer : stayers_) {
+      while (stayer->last() < goal && !stayer->is_over()) std::this_thread::sleep_for(milliseconds(1));
+    }
   }
   /// Everybody has got everything, once and in order, on the connection that he began with.
   void expect_whole() {
@@ -111,6 +120,7 @@ class Audience {
   std::atomic<bool> is_over_{false};
   int number_ = 0;
   Position top_;
+  std::atomic<Offset> top_offset_{0};
   std::vector<std::unique_ptr<Stayer>> stayers_;
   std::thread publisher_;
 };
@@ -119,13 +129,13 @@ TEST_F(ServerTakeover, FiveInARowAreNotNoticedByAnybody) {
   start(2);
   Audience audience(*this, 9);
   for (const std::size_t threads : {3U, 1U, 2U, 4U, 2U}) {
-    std::this_thread::sleep_for(milliseconds(100));
+    audience.wait_for_more();
     const TakeoverReport report = take_over(threads);
     EXPECT_EQ(report.process, ::getpid());
     EXPECT_EQ(report.connections, 9U);
     EXPECT_EQ(report.left_behind, 0U);
   }
-  std::this_thread::sleep_for(milliseconds(100));
+  audience.wait_for_more();
   audience.expect_whole();
   const json ledger = json::parse(servers.back()->ledger());
   EXPECT_TRUE(ledger["is_balanced"].get<bool>()) << ledger.dump(1);
