@@ -17,6 +17,8 @@ FUZZ_SECONDS ?= 20
 BIN := .venv/bin
 DEV := build/dev
 PIP := $(BIN)/pip install -q --disable-pip-version-check --no-deps
+# Nobody edits one file where CI=true, or in a sanitized build.
+UNITY := $(if $(filter true,$(CI)),ON,OFF)
 CONFIGURE := cmake -S . -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCARILLON_WERROR=ON \
              -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 BUILD := NINJA_STATUS="      [%f/%t %es] " cmake --build
@@ -87,7 +89,7 @@ tests/clients/node_modules/.stamp: tests/clients/package.json tests/clients/pack
 
 $(DEV)/build.ninja: .venv/.stamp-run
 	@mkdir -p build
-	@$(CONFIGURE) -B $(DEV) -DCARILLON_IN_PLACE=ON >$(DEV).log 2>&1 || { cat $(DEV).log; exit 1; }
+	@$(CONFIGURE) -B $(DEV) -DCARILLON_UNITY=$(UNITY) -DCARILLON_IN_PLACE=ON >$(DEV).log 2>&1 || { cat $(DEV).log; exit 1; }
 	@touch $@
 
 $(DEV)/.stamp-tests: $(DEV)/build.ninja
@@ -138,7 +140,7 @@ test-sanitized: test-tsan test-asan test-fuzz test-faults test-instructions ## r
 test-tsan: system .venv/.stamp-test
 	@echo "[3/$(STEPS)] build with ThreadSanitizer"
 	@mkdir -p build
-	@$(CONFIGURE) -B build/tsan -DCARILLON_SANITIZE=thread -DCARILLON_PYTHON=OFF -DCARILLON_TESTS=ON >build/tsan.log
+	@$(CONFIGURE) -B build/tsan -DCARILLON_SANITIZE=thread -DCARILLON_UNITY=ON -DCARILLON_PYTHON=OFF -DCARILLON_TESTS=ON >build/tsan.log
 	@$(BUILD) build/tsan --target carillon_tests
 	@echo "[4/$(STEPS)] C++ tests under ThreadSanitizer ($(STRESS_SECONDS) s of real threads)"
 	@CARILLON_STRESS_SECONDS=$(STRESS_SECONDS) TSAN_OPTIONS="halt_on_error=1 second_deadlock_stack=1" \
@@ -147,12 +149,13 @@ test-tsan: system .venv/.stamp-test
 test-asan: system .venv/.stamp-test .venv/.stamp-editable
 	@echo "[5/$(STEPS)] build with AddressSanitizer and UndefinedBehaviorSanitizer"
 	@mkdir -p build
-	@$(CONFIGURE) -B build/asan -DCARILLON_SANITIZE=address,undefined -DCARILLON_TESTS=ON >build/asan.log
+	@$(CONFIGURE) -B build/asan -DCARILLON_SANITIZE=address,undefined -DCARILLON_UNITY=ON -DCARILLON_TESTS=ON >build/asan.log
 	@$(BUILD) build/asan --target carillon_tests _core
 	@echo "[6/$(STEPS)] C++ tests, then the Python tests marked 'wire', under both"
 	@CARILLON_STRESS_SECONDS=3 UBSAN_OPTIONS=print_stacktrace=1 $(CTEST) build/asan
 	@cd python && find carillon -type f ! -name '*.so' ! -name '*.pyc' -exec cp --parents -t ../build/asan/python {} +
-	@$(ASAN_PYTHON) $(BIN)/pytest -q -p no:cacheprovider --timeout=240 -m "wire and not alone" -n 4 --dist worksteal $(wildcard tests/python)
+	@WIRE_SHARDS=4 $(ASAN_PYTHON) $(BIN)/pytest -q -p no:cacheprovider --timeout=240 -m "wire and not alone" -n 4 --dist worksteal \
+	  $(wildcard tests/python)
 
 test-fuzz: system .venv/.stamp-run
 	@echo "[7/$(STEPS)] fuzz targets, $(FUZZ_SECONDS) s each"

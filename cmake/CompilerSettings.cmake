@@ -31,6 +31,12 @@ target_compile_options(carillon_warnings INTERFACE -Wall -Wextra -Wpedantic -Wsh
 if(CARILLON_WERROR)
   target_compile_options(carillon_warnings INTERFACE -Werror)
 endif()
+if(CARILLON_UNITY)
+  set(CMAKE_UNITY_BUILD ON)
+  set(CMAKE_UNITY_BUILD_BATCH_SIZE 4)
+  # Both speak of names that only stand in one file together because of this.
+  target_compile_options(carillon_warnings INTERFACE -Wno-shadow -Wno-subobject-linkage)
+endif()
 # For the product itself; tests may narrow freely.
 add_library(carillon_strict_warnings INTERFACE)
 target_compile_options(carillon_strict_warnings INTERFACE -Wconversion)

@@ -92,9 +92,12 @@ def _require_tool() -> Callable[..., str]:
     return require_tool
 
 
-@pytest.fixture(params=[1, 4], ids=["1 shard", "4 shards"])
+SHARDS = os.environ.get("WIRE_SHARDS", "1,4").split(",")
+
+
+@pytest.fixture(params=SHARDS, ids=lambda number: f"{number} shard{'s' if number != '1' else ''}")
 def threads(request: pytest.FixtureRequest) -> int:
-    """How many shard threads the server of a wire test has: every one runs with both."""
+    """How many shard threads the server of a wire test has: both numbers, but one under sanitizers."""
     return int(request.param)
 
 

@@ -17,17 +17,17 @@ ino_t inode_of(int descriptor) {
   return ::fstat(descriptor, &found) == 0 && S_ISSOCK(found.st_mode) ? found.st_ino : 0;
 }
 
-struct Sockets {
+struct GuardedSockets {
   std::mutex mutex;
   std::vector<ino_t> inodes;  // by descriptor
 
-  static Sockets& get() {
-    static Sockets& sockets = *new Sockets;  // never destroyed: a fork may come at any time
+  static GuardedSockets& get() {
+    static GuardedSockets& sockets = *new GuardedSockets;  // never destroyed: a fork may come at any time
     return sockets;
   }
 
  private:
-  Sockets() {
+  GuardedSockets() {
     ::pthread_atfork([] { get().mutex.lock(); }, [] { get().mutex.unlock(); }, [] { get().close_all(); });
   }
   /// In the child, whose only thread holds the mutex. Takes no memory.
@@ -43,11 +43,11 @@ struct Sockets {
 
 }  // namespace
 
-ForkGuard::ForkGuard() : lock_(Sockets::get().mutex) {}
+ForkGuard::ForkGuard() : lock_(GuardedSockets::get().mutex) {}
 
 void ForkGuard::add(int socket) {
   if (socket < 0) return;
-  std::vector<ino_t>& inodes = Sockets::get().inodes;
+  std::vector<ino_t>& inodes = GuardedSockets::get().inodes;
   const auto index = static_cast<std::size_t>(socket);
   if (inodes.size() <= index) inodes.resize(index + 1);
   inodes[index] = inode_of(socket);

@@ -13,6 +13,8 @@
 #include <system_error>
 #include <utility>
 
+#include "load/nanoseconds.hpp"
+
 namespace carillon::load {
 
 namespace {
@@ -22,18 +24,9 @@ constexpr std::size_t kMessageBytesMax = 2 * 1024 * 1024;  // a poll's answer is
 constexpr std::size_t kEventsMax = 512;
 constexpr std::size_t kConnectingAtOnce = 200;        // stays below every backlog
 constexpr std::uint64_t kConnectionsPerSource = 256;  // an address has some 28,000 ports, a client a few
-constexpr std::uint64_t kNsPerS = 1'000'000'000;
 constexpr std::uint64_t kWaitNs = kNsPerS / 10;
 constexpr std::uint64_t kBoardWaitNs = 100'000;  // what other workers do wakes nobody
 constexpr std::uint64_t kLingerNs = 20'000'000;  // for what comes once too often
-
-std::uint64_t clock_ns(clockid_t clock = CLOCK_MONOTONIC) {
-  timespec now{};
-  clock_gettime(clock, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * kNsPerS + static_cast<std::uint64_t>(now.tv_nsec);
-}
-
-std::uint64_t to_ns(double seconds) { return static_cast<std::uint64_t>(seconds * 1e9); }
 
 Settings checked(Settings settings) {
   check(settings);

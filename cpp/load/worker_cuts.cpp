@@ -7,23 +7,15 @@
 #include <string>
 #include <utility>
 
+#include "load/nanoseconds.hpp"
 #include "load/worker.hpp"
 
 namespace carillon::load {
 
 namespace {
 
-constexpr std::uint64_t kNsPerS = 1'000'000'000;
 // A close costs some 20 µs: those that stay are to be read in between, or their latency is the generator's.
 constexpr std::size_t kCutsPerStep = 16;
-
-std::uint64_t now_ns() {
-  timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<std::uint64_t>(now.tv_sec) * kNsPerS + static_cast<std::uint64_t>(now.tv_nsec);
-}
-
-std::uint64_t to_ns(double seconds) { return static_cast<std::uint64_t>(seconds * 1e9); }
 
 std::uint64_t below(std::minstd_rand& random, std::uint64_t bound) {
   return std::uniform_int_distribution<std::uint64_t>(0, bound)(random);
@@ -33,7 +25,7 @@ std::uint64_t below(std::minstd_rand& random, std::uint64_t bound) {
 
 void Worker::step_cuts() {
   if (cuts_.next_ns == 0) return;
-  const std::uint64_t now = now_ns();
+  const std::uint64_t now = clock_ns();
   if (!cuts_.is_under_way && cuts_.done < settings_.cuts && now >= cuts_.next_ns) cut();
   if (!cuts_.is_under_way) return;
   cut_some();
@@ -62,7 +54,7 @@ void Worker::step_cuts() {
 }
 
 void Worker::cut() {
-  const std::uint64_t now = now_ns();
+  const std::uint64_t now = clock_ns();
   ++cuts_.done;
   cuts_.is_under_way = true;
   cuts_.has_returns = false;
@@ -107,14 +99,14 @@ void Worker::come_back_later(Line& line) {
   ++(line.stage == Line::Stage::live ? report_.cuts.closed : report_.cuts.retries);
   if (!std::exchange(cuts_.is_under_way, true)) {  // it was lost by itself
     cuts_.has_returns = false;
-    cuts_.returns_ns = now_ns();
+    cuts_.returns_ns = clock_ns();
   }
-  send_away(line, now_ns() + kNsPerS / 2 + below(cuts_.random, kNsPerS));
+  send_away(line, clock_ns() + kNsPerS / 2 + below(cuts_.random, kNsPerS));
 }
 
 bool Worker::has_cuts_left() const {
   return settings_.has_returns() &&
-         (cuts_.done < settings_.cuts || cuts_.is_under_way || now_ns() < cuts_.quiet_ns + kNsPerS);
+         (cuts_.done < settings_.cuts || cuts_.is_under_way || clock_ns() < cuts_.quiet_ns + kNsPerS);
 }
 
 void Worker::on_not_recovered(Line& /*line*/) { ++report_.cuts.not_recovered; }
