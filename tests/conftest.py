@@ -69,6 +69,9 @@ def _children_end_with_their_test(monkeypatch: pytest.MonkeyPatch) -> Iterator[N
             left = _descendants_of(process.pid)
             process.kill()
             process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):  # or a later test hears of them
+                if pipe is not None:
+                    pipe.close()
             for pid in left:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)

@@ -29,7 +29,7 @@ MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLi
 MemoryStore::Streams::value_type& MemoryStore::touch(Stripe& stripe, const HashedName& channel) {
   auto found = stripe.streams.find(channel);
   if (found == stripe.streams.end()) {
-    found = stripe.streams.try_emplace(std::string(channel.name)).first;
+    found = stripe.streams.try_emplace(std::pmr::string(channel.name, &stripe.pool)).first;
     found->second.epoch = Epoch::from_bits(random_.next());
     found->second.stripe = static_cast<std::uint8_t>(StoreStripes::index_of(channel));
   }
@@ -274,7 +274,7 @@ const std::shared_ptr<MemoryInboxes::Roster>& MemoryStore::make_roster(Stripe& s
                                                                        const HashedName& channel) {
   Streams::value_type& node = touch(stripe, channel);
   if (!node.second.roster) {
-    node.second.roster = inboxes_.make_roster(node.first, {node.second.epoch, node.second.top});
+    node.second.roster = inboxes_.make_roster(std::string(node.first), {node.second.epoch, node.second.top});
     stripe.with_roster.push_back(&node);
     count_open(stripe, node);
   }
@@ -395,7 +395,7 @@ MemoryStoreState MemoryStore::save() const {
   MemoryStoreState state;
   const auto save_stream = [&](const Streams::value_type& node) {
     const auto& [name, stream] = node;
-    state.streams.push_back({name, {stream.epoch, stream.top}, now - stream.touched_ms});
+    state.streams.push_back({std::string(name), {stream.epoch, stream.top}, now - stream.touched_ms});
   };
   for (const Stripe& stripe : stripes_) {
     for (const auto& node : stripe.streams) {
@@ -420,7 +420,7 @@ void MemoryStore::restore(const MemoryStoreState& state) {
     const HashedName name = hash_.of(saved.channel);
     Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
-    const auto [node, is_new] = stripe.streams.try_emplace(saved.channel);
+    const auto [node, is_new] = stripe.streams.try_emplace(std::pmr::string(saved.channel, &stripe.pool));
     if (!is_new) continue;
     node->second.epoch = saved.top.epoch;
     node->second.top = saved.top.offset;

@@ -4,6 +4,7 @@
 #include <functional>
 #include <list>
 #include <memory>
+#include <memory_resource>
 #include <mutex>
 #include <set>
 #include <string>
@@ -82,7 +83,7 @@ class MemoryStore final : public Store {
 
  private:
   struct Stream;
-  using Streams = NameTable<Stream>;
+  using Streams = std::pmr::unordered_map<std::pmr::string, Stream, NameHash, SameName>;
   /// All that is remembered of a channel. While it is dormant it stands in its stripe's list, oldest first,
   /// linked through the map's own nodes: 200 bytes beside the name would not hold a second key.
   struct Stream {
@@ -117,8 +118,12 @@ class MemoryStore final : public Store {
   };
   static constexpr std::size_t kFewMembers = 32;
   struct Stripe {
-    explicit Stripe(const NameHash& hash) : streams(hash), keys(hash), presence(hash) {}
+    explicit Stripe(const NameHash& hash) : streams(0, hash, SameName{}, &pool), keys(hash), presence(hash) {}
     mutable std::mutex mutex;
+    // What is remembered of a dormant channel stays for days. It has pages of its own: among the entries that
+    // came with it, which go, it would keep a page for each of their pages.
+    std::pmr::unsynchronized_pool_resource pool{
+        {.max_blocks_per_chunk = 256, .largest_required_pool_block = 512}};
     Streams streams;
     Streams::value_type* oldest = nullptr;
     Streams::value_type* newest = nullptr;

@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import concurrent.futures
 import os
+import queue
 import threading
 import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -54,7 +55,12 @@ class BackgroundLoop:
         except BaseException:
             work.close()
             raise
+        # Ctrl-C may come at any moment of a wait, and in the middle of a condition's it becomes "cannot release
+        # un-acquired lock". This wait is one call of C.
+        is_done: queue.SimpleQueue[object] = queue.SimpleQueue()
+        future.add_done_callback(is_done.put)
         try:
+            is_done.get()
             return future.result()
         except concurrent.futures.CancelledError:
             raise ConnectionClosed(0, self._closed) from None
