@@ -64,3 +64,11 @@ async def test_whoever_waits_hears_that_the_connection_is_lost() -> None:
     outbox.lost(ConnectionClosed(0, "cut"))
     with pytest.raises(ConnectionClosed, match="cut"):
         await waiter
+
+
+async def test_what_was_not_sent_before_a_cut_is_not_sent_after_it() -> None:
+    outbox = Outbox()
+    outbox.add('"old":1', ignore)
+    outbox.lost(ConnectionClosed(0, "cut"))
+    outbox.add('"new":1', ignore)
+    assert bodies(await outbox.message()) == ["new"]

@@ -6,8 +6,10 @@ import json
 import random
 
 import pytest
+from carillon import ClientInfo
 from carillon.transports import raw_json
 from carillon.transports.backoff import Backoff
+from carillon.transports.http_api import PresencePage, presence_pages
 from carillon.transports.sse_parser import Event, EventParser
 
 
@@ -103,3 +105,17 @@ def test_a_connection_need_not_live_longer_than_the_longest_delay() -> None:
     backoff.connected()
     now[0] += 0.1
     assert backoff.next_delay() == 0.01
+
+
+async def test_presence_is_asked_for_page_by_page() -> None:
+    clients = [f"c{number}" for number in range(8)]
+    asked: list[str] = []
+
+    async def ask(request: str) -> PresencePage:
+        asked.append(json.loads(request).get("after", ""))
+        assert len(asked) <= 3
+        page = [client for client in clients if client > asked[-1]][:3]
+        return {client: ClientInfo(client, "", None) for client in page}, page[-1] != clients[-1]
+
+    assert list(await presence_pages("a", ask)) == clients
+    assert asked == ["", "c2", "c5"]

@@ -11,6 +11,7 @@ import carillon
 import pytest
 from carillon.testing import wait_until
 from carillon.transports.backoff import Backoff
+from carillon.transports.reconnect import Reconnect, Refused
 from carillon.transports.settings import Settings
 from fake_servers import Peer, centrifuge_server, event_stream, http_server, response
 
@@ -105,3 +106,13 @@ async def test_a_subscription_that_is_ended_at_once_is_asked_for_ever_more_rarel
         reading.cancel()
         await asyncio.wait({reading})
     assert delays[:6] == [0.001, 0.002, 0.004, 0.008, 0.016, 0.016]
+
+
+async def test_a_server_that_refuses_for_now_has_been_reached() -> None:
+    ends = iter([Refused("later"), OSError("gone"), carillon.SubscribeDenied(1, "no")])
+
+    async def attempt() -> None:
+        raise next(ends)
+
+    with pytest.raises(carillon.SubscribeDenied):
+        await Reconnect(Settings("http://h", min_delay=0.0, max_delay=0.0)).run(attempt)

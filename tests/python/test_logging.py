@@ -17,6 +17,7 @@ import httpx
 import pytest
 from carillon import Server
 from carillon.access_log import JsonFormatter
+from carillon.repeated_log import RepeatedLog
 from carillon.testing import cut, wait_until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -233,3 +234,17 @@ def test_serve_logs_json_for_machines() -> None:
     assert [record["event"] for record in access] == ["connect", "close"]
     assert {record["user"] for record in access} == {"ann"}
     assert access[1]["reason"]
+
+
+async def test_behind_a_record_of_how_many_there_were_the_next_one_waits_as_well(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    log = RepeatedLog(logging.getLogger("carillon.server"))
+    for _ in range(3):
+        log.write("kind", logging.WARNING, "again")
+    log._end("kind")  # a second has passed
+    log.write("kind", logging.WARNING, "again")
+    assert [record.getMessage() for record in caplog.records] == [
+        "again",
+        "again (2 times since the last such record)",
+    ]

@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/fork_guard.hpp"
+
 namespace {
 std::atomic<int> accept_error{0};  // 0: none, the system is asked
 std::atomic<int> accepts{0};
@@ -319,6 +321,21 @@ TEST(Listener, AForkedChildHasNeitherItsSocketNorTheConnections) {
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   EXPECT_EQ(WEXITSTATUS(status), 0) << "1: the listener's, 2: the connection, 4: not somebody else's";
   ASSERT_EQ(::send(accepted.descriptor(), "x", 1, 0), 1) << "the parent has all of them";
+}
+
+TEST(Listener, AForkedChildCanListenItself) {
+  Gate gate;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(10);  // in place of an end that may never come
+    {
+      const ForkGuard guard;
+    }
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
 }
 
 TEST(Listener, AForkedChildKeepsWhatHasTakenTheNumberOfAClosedConnection) {

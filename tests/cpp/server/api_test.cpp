@@ -59,10 +59,10 @@ TEST_F(ApiTest, ABroadcastIsPublishedInPiecesATurnEach) {
 }
 
 TEST_F(ApiTest, APieceOfABroadcastIsBoundedInBytesToo) {
-  ask("broadcast", broadcast_of(10, 400'000));
+  ask("broadcast", broadcast_of(11, 400'000));
   EXPECT_EQ(hub.published(), 2U);
   settle();
-  EXPECT_EQ(hub.published(), 10U);
+  EXPECT_EQ(hub.published(), 11U);
   EXPECT_TRUE(answer);
 }
 

@@ -178,6 +178,25 @@ TEST_F(HookAccessTest, QuestionsHaveALimitInBytesTooButALargeOneAloneIsAsked) {
   EXPECT_EQ(verdicts.size(), 3U);
 }
 
+TEST_F(HookAccessTest, BytesOfQuestionsThatWereNeverAskedAreGivenBack) {
+  limits.hook_question_bytes = 10'000;
+  limits.hooks_at_once = 1;
+  access.set_hook(Operation::publish, {"*"}, 200);
+  ask(Operation::publish, "hangs");
+  ask(Operation::publish, "late", std::string(6'000, 'x'));
+  clock.advance(200);
+  access.expire();
+  ask(Operation::publish, "next", std::string(6'000, 'x'));
+  EXPECT_EQ(access.refused(), 0U);
+  queue->is_closed = true;
+  access.resolve(queue->questions.at(0).id, yes());
+  EXPECT_EQ(access.open(), 0U);
+  queue->is_closed = false;
+  ask(Operation::publish, "small");
+  ask(Operation::publish, "large", std::string(6'000, 'x'));
+  EXPECT_EQ(access.refused(), 0U);
+}
+
 TEST_F(HookAccessTest, WhatIsForgottenIsNeverAnswered) {
   ask(Operation::subscribe, "a");
   access.clear();

@@ -143,6 +143,18 @@ TEST(CommandOrder, AnUnsubscribeThatWaitsCancelsASubscribeBeforeItBegins) {
   EXPECT_EQ(world.present("a"), 1U);
 }
 
+TEST(CommandOrder, WhatWaitsBehindACancelledSubscribeGoesOnAtOnce) {
+  World world;
+  world.access.slow = {Operation::subscribe};
+  WsClient client(world);
+  client.connect();
+  client.send(command_text(10, "subscribe", {{"channel", "a"}}));
+  client.send(command_text(11, "history", {{"channel", "a"}}));
+  client.send(command_text(12, "unsubscribe", {{"channel", "a"}}));
+  world.run();
+  EXPECT_EQ(ids_of(client), (std::vector<int>{11, 12}));
+}
+
 TEST(CommandOrder, PublishesOfOneSenderKeepTheirOrder) {
   World world;
   world.access.slow = {Operation::publish};
@@ -385,6 +397,29 @@ TEST(CommandsUnderWay, ThePongDeadlineIsSuspendedWhileTheServerDoesNotRead) {
   world.run();
   EXPECT_EQ(ids_of(client), (std::vector<int>{10, 11}));
   world.advance(world.options.heartbeat.pong_timeout_ms);
+  EXPECT_FALSE(client.close_code.has_value());
+}
+
+TEST(CommandsUnderWay, WhoCouldNotBeReadHasAllItsTimeForAPongAgain) {
+  WorldOptions options;
+  options.limits.commands_under_way = 1;
+  World world(options);
+  WsClient client(world);
+  client.answers_heartbeats = false;
+  client.connect();
+  while (client.heartbeats == 0) world.advance(1);
+  const Millis timeout_ms = world.options.heartbeat.pong_timeout_ms;
+  world.access.slow = {Operation::publish};
+  client.send(publish_text(10, "a", 1));
+  client.send(publish_text(11, "b", 2));
+  world.advance(timeout_ms - 1);
+  world.access.slow = {};
+  world.access.decide(allowed());
+  world.run();
+  EXPECT_EQ(ids_of(client), (std::vector<int>{10, 11}));
+  world.advance(timeout_ms - 1);
+  client.send("{}");
+  world.advance(timeout_ms);
   EXPECT_FALSE(client.close_code.has_value());
 }
 

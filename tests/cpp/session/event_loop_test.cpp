@@ -85,6 +85,21 @@ TEST_F(Busy, RequestsInAPipelineTakeTurnsAsWell) {
   EXPECT_EQ(eager.responses.size(), 200U);
 }
 
+TEST_F(Busy, WhoseRequestsTakeTurnsIsAnsweredBeforeADrainSendsItAway) {
+  HttpClient client(*world);
+  world->handler.on_request = [this] { world->clock.advance(1); };
+  for (int i = 0; i < 50; ++i)
+    client.socket->inbox.append("GET /now HTTP/1.1\r\nHost: localhost:8000\r\n\r\n");
+  client.socket->has_news = true;
+  world->turn();
+  ASSERT_LT(client.responses.size(), 50U);
+  world->loops[0]->loop.drain(world->endpoint, 0);
+  world->pass(1);
+  world->run();
+  EXPECT_EQ(client.responses.back().header("connection"), "close");
+  EXPECT_TRUE(client.is_ended);
+}
+
 TEST_F(Busy, WhatAClientSaidBeforeItLeftIsCarriedOut) {
   const auto clients = connected(1);
   world->access.on_question = [this] { world->clock.advance(1); };
@@ -94,6 +109,34 @@ TEST_F(Busy, WhatAClientSaidBeforeItLeftIsCarriedOut) {
   world->run();
   EXPECT_FALSE(clients[0]->is_open());
   EXPECT_EQ(world->publish("a", "1").offset, 101U);
+}
+
+TEST_F(Busy, WhatStandsBehindADisconnectIsNoFurtherMistakeOfTheClient) {
+  const auto clients = connected(1);
+  world->access.on_question = [this] { world->clock.advance(1); };
+  clients[0]->post(publishes("a", 20) + R"({"send":{"data":1}})");
+  clients[0]->post(publishes("a", 20));
+  world->run();
+  EXPECT_TRUE(clients[0]->close_code.has_value());
+  EXPECT_EQ(world->publish("a", "1").offset, 21U);
+  EXPECT_EQ(world->loops[0]->counters.bad_requests, 0U);
+}
+
+TEST_F(Busy, APongThatCameInTimeCountsThoughTheTurnOfItsDeadlineDoesNotReadIt) {
+  options.heartbeat.ping_interval_ms = 10'000;
+  options.heartbeat.pong_timeout_ms = 100;
+  world = std::make_unique<World>(options);
+  const auto busy = connected(8);
+  WsClient client(*world);
+  client.answers_heartbeats = false;
+  client.connect();
+  while (client.heartbeats == 0) world->advance(1);
+  world->access.on_question = [this] { world->clock.advance(10); };
+  for (const auto& each : busy) each->post(publishes("a", 3));
+  client.post("{}");
+  world->pass(100);
+  world->run();
+  EXPECT_FALSE(client.close_code.has_value());
 }
 
 TEST_F(Busy, WhatASessionHasPutAsideMovesWithIt) {
@@ -134,6 +177,100 @@ TEST(EventLoop, WhoeverElseHoldsASocketItIsWatchedNoMoreOnceItsConnectionIsGone)
   world.run();
   world.network.sockets.erase(world.network.sockets.begin());
   client.socket = nullptr;
+}
+
+TEST(EventLoop, MoreThanABufferHoldsIsReadThoughOnlyOneEventCame) {
+  World world;
+  WsClient client(world);
+  client.connect();
+  for (int i = 0; i < 4; ++i)
+    client.post(R"({"id":)" + std::to_string(10 + i) + R"(,"rpc":{"data":")" + std::string(60'000, 'x') +
+                "\"}}");
+  world.run();
+  EXPECT_EQ(client.replies.size(), 5U);
+}
+
+TEST(EventLoop, WhoCanTakeAgainOrIsGoneIsNoLongerCountedAsClogged) {
+  World world;
+  const SessionCounters& counters = world.loops[0]->counters;
+  WsClient client(world);
+  client.connect();
+  const auto clog = [&] {
+    client.kernel().room = 0;
+    client.send(R"({"id":10,"rpc":{}})");
+    world.run();
+    EXPECT_EQ(counters.clogged, 1U);
+  };
+  clog();
+  client.kernel().room = Kernel::kAll;
+  world.run();
+  EXPECT_EQ(counters.clogged, 0U);
+  clog();
+  client.cut();
+  world.run();
+  EXPECT_EQ(counters.clogged, 0U);
+}
+
+TEST(EventLoop, WhatTheKernelHoldsIsMeasuredAndForgottenWithTheConnection) {
+  World world;
+  const SessionCounters& counters = world.loops[0]->counters;
+  WsClient client(world);
+  client.connect();
+  client.kernel().held = 1'000;
+  world.pass(1);
+  EXPECT_EQ(counters.kernel_bytes, 1'000U);
+  client.kernel().held = 300;
+  world.pass(1);
+  EXPECT_EQ(counters.kernel_bytes, 300U);
+  client.cut();
+  world.run();
+  EXPECT_EQ(counters.kernel_bytes, 0U);
+}
+
+TEST(EventLoop, APipeThatBreaksWhileUnsentBytesLeaveEndsTheConnection) {
+  World world;
+  WsClient client(world);
+  client.connect();
+  client.kernel().room = 0;
+  client.send(R"({"id":10,"rpc":{}})");
+  world.run();
+  ASSERT_TRUE(client.is_clogged());
+  client.kernel().is_broken = true;
+  client.kernel().room = 10;
+  world.run();
+  EXPECT_FALSE(client.is_open());
+}
+
+TEST(EventLoop, WhoTakesNothingIsDroppedAlsoWhereNothingElseIsDue) {
+  WorldOptions options;
+  options.heartbeat.ping_interval_ms = 0;
+  World world(options);
+  WsClient client(world);
+  client.connect();
+  world.advance(2 * options.limits.handshake_timeout_ms);  // nothing of it is on the wheel any more
+  client.kernel().room = 0;
+  client.send(R"({"id":10,"rpc":{}})");
+  world.advance(options.limits.stall_timeout_ms + 10);
+  EXPECT_FALSE(client.is_open());
+}
+
+TEST(EventLoop, MoreThanATickJudgesAreAllJudgedSoonAfter) {
+  World world;
+  std::vector<std::unique_ptr<HttpClient>> silent;
+  for (int i = 0; i < 2'500; ++i) silent.push_back(std::make_unique<HttpClient>(world));
+  world.advance(world.options.limits.handshake_timeout_ms + 10);
+  EXPECT_TRUE(std::all_of(silent.begin(), silent.end(), [](const auto& each) { return each->is_ended; }));
+}
+
+TEST(EventLoop, WhoWasOverTheLimitAndHasGoneTakesNoPlaceAmongThem) {
+  World world;
+  for (int i = 0; i < 100; ++i) {
+    HttpClient client(world, 0, true);
+    world.run();
+    client.cut();
+    world.run();
+  }
+  EXPECT_EQ(world.shared.turned_away, 0U);
 }
 
 /// Is called when a connection ends, in the middle of its loop's turn.

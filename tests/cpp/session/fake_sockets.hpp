@@ -25,6 +25,7 @@ struct Kernel {
   std::size_t room = kAll;  ///< takes so many bytes, then no more until there is room again
   std::size_t most = kAll;  ///< takes a random number of bytes in [0, most] per call
   bool is_broken = false;   ///< the next send fails
+  std::uint32_t held = 0;   ///< bytes of memory, for whoever measures it
 };
 
 struct FakeSocket {
@@ -67,7 +68,9 @@ class FakeSockets final : public Sockets, public Flush {
   void close(int descriptor) override;
   [[nodiscard]] bool has_timed_out(int /*descriptor*/) override { return false; }
   [[nodiscard]] bool is_silent(int /*descriptor*/) override { return false; }
-  [[nodiscard]] std::uint32_t kernel_bytes(int /*descriptor*/) override { return 0; }
+  [[nodiscard]] std::uint32_t kernel_bytes(int descriptor) override {
+    return network_.sockets.at(descriptor).kernel.held;
+  }
   [[nodiscard]] std::string peer(int /*descriptor*/) override { return "192.0.2.1:1024"; }
 
   void flush(TurnOutput& output, Millis now_ms, FlushReport& report) override;

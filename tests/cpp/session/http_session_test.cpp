@@ -81,6 +81,57 @@ TEST(Http, WhatIsReadAheadIsBoundedAndReadingGoesOn) {
   EXPECT_FALSE(client.connection->is_reading_paused);
 }
 
+/// A connection whose first request waits, and behind it more than is read ahead.
+void fill_pipeline(HttpClient& client, std::string_view first) {
+  client.write(get_text(first) + get_text("/now?" + std::string(300, 'x')));
+  client.write(get_text("/now"));
+  ASSERT_TRUE(client.connection->is_reading_paused);
+}
+
+TEST(Http, WhoIsSentAwayWithItsPipelineUnreadIsGoneWithItsEnd) {
+  WorldOptions options;
+  options.limits.pipelined_bytes = 256;
+  World world(options);
+  HttpClient client(world);
+  fill_pipeline(client, "/later");
+  world.loops[0]->loop.drain(world.endpoint, 0);
+  world.advance(10);
+  world.handler.waiting[0].second({});
+  world.run();
+  EXPECT_EQ(client.responses.size(), 1U);
+  EXPECT_FALSE(client.is_open()) << "its end is read, and not waited for";
+}
+
+TEST(Http, AWaitingPollIsAnsweredWhenItsPeerEndsBehindAPipelineThatIsNotRead) {
+  WorldOptions options;
+  options.limits.pipelined_bytes = 256;
+  World world(options);
+  HttpClient client(world);
+  fill_pipeline(client, "/poll?channel=a");
+  world.run();
+  EXPECT_TRUE(client.responses.empty());
+  world.end_input(client);
+  world.run();
+  EXPECT_EQ(client.responses.size(), 3U);
+  EXPECT_FALSE(client.is_open());
+}
+
+TEST(Http, APipelineThatIsNotReadIsNotReadAfterATakeoverEither) {
+  WorldOptions options;
+  options.limits.pipelined_bytes = 256;
+  World world(options);
+  HttpClient client(world);
+  fill_pipeline(client, "/poll?channel=a");
+  world.run();
+  ASSERT_TRUE(world.take_over());
+  world.run();
+  EXPECT_TRUE(client.connection->is_reading_paused);
+  world.publish("a", "1");
+  world.run();
+  EXPECT_EQ(client.responses.size(), 3U);
+  EXPECT_FALSE(client.connection->is_reading_paused);
+}
+
 TEST(Http, AWebSocketBehindAPausedPipelineReads) {
   WorldOptions options;
   options.limits.pipelined_bytes = 256;
@@ -326,6 +377,14 @@ TEST(Handshakes, AreOverWhenTheClientIsLetInOrRefused) {
   EXPECT_EQ(world.shared.admission.handshakes(), 2U);
 }
 
+TEST(Handshakes, DoNotCountWhileADrainWaitsForItsMoment) {
+  World world;
+  HttpClient silent(world);
+  EXPECT_EQ(world.shared.admission.handshakes(), 1U);
+  world.loops[0]->loop.drain(world.endpoint, 1'000);
+  EXPECT_EQ(world.shared.admission.handshakes(), 0U);
+}
+
 TEST(HttpLimits, WhoWasThereBeforeADrainIsServedUntilItIsAsked) {
   World world;
   HttpClient poller(world);
@@ -447,6 +506,30 @@ TEST(HttpLimits, HeadsAndBodiesOverTheLimitAreRefused) {
   EXPECT_EQ(world.shared.bodies.bytes(), 0);
 }
 
+TEST(HttpLimits, ABodyOfExactlyTheLimitIsRead) {
+  WorldOptions options;
+  options.limits.body_bytes = 1'000;
+  World world(options);
+  HttpClient client(world);
+  client.write("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n" +
+               std::string(1'000, 'x'));
+  world.run();
+  EXPECT_EQ(client.responses.at(0).body.size(), 1'000U);
+}
+
+TEST(HttpLimits, ABodyThatDoesNotComeGivesItsMemoryBackWithTheRefusal) {
+  World world;
+  HttpClient client(world);
+  client.ends_with_server = false;
+  client.write("POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\nx");
+  world.run();
+  EXPECT_EQ(world.shared.bodies.bytes(), 1'000);
+  world.advance(world.options.limits.handshake_timeout_ms);
+  EXPECT_EQ(client.responses.at(0).status, 408);
+  EXPECT_TRUE(client.is_open()) << "its end is awaited";
+  EXPECT_EQ(world.shared.bodies.bytes(), 0);
+}
+
 TEST(HttpLimits, AllBodiesUnderWayShareOneLimit) {
   WorldOptions options;
   options.limits.body_bytes_total = 100;
@@ -527,6 +610,49 @@ TEST(Http, ABodyIsAskedForWhenItsHeadIsAccepted) {
   refused.write(head + "X-API-Key: wrong\r\n\r\n");
   world.run();
   EXPECT_EQ(refused.responses.at(0).status, 401);
+}
+
+TEST(Http, Http10KnowsNoInterimAnswer) {
+  World world;
+  HttpClient client(world);
+  client.write("POST /echo HTTP/1.0\r\nHost: localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n");
+  world.run();
+  EXPECT_TRUE(client.responses.empty());
+  client.write("hello");
+  world.run();
+  EXPECT_EQ(client.responses.at(0).body, "hello");
+}
+
+TEST(Http, AHandshakeOfAWebSocketHasNoBody) {
+  World world;
+  HttpClient client(world);
+  client.write(
+      "GET /connection/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n"
+      "Sec-WebSocket-Version: 13\r\nContent-Length: 5\r\n\r\nhello");
+  world.run();
+  EXPECT_EQ(client.responses.at(0).status, 400);
+  EXPECT_TRUE(client.is_ended);
+}
+
+TEST(Http, WhoSentItsEndWhileAHookDecidedIsNotWaitedFor) {
+  World world;
+  world.access.slow = {Operation::subscribe};
+  HttpClient poll(world);
+  poll.request("GET", "/poll?channel=a");
+  world.run();
+  world.end_input(poll);
+  world.access.decide(allowed());
+  world.run();
+  EXPECT_EQ(poll.responses.at(0).status, 200);
+  EXPECT_TRUE(poll.is_ended);
+  SseClient stream(world);
+  stream.open("channel=a");
+  world.run();
+  world.end_input(stream);
+  world.access.decide(allowed());
+  world.run();
+  EXPECT_TRUE(stream.is_ended);
+  EXPECT_EQ(world.ledger_of("a").subscriptions, 0U);
 }
 
 TEST(Http, APeerThatSendsNoMoreGetsItsAnswers) {

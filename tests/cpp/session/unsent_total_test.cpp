@@ -94,6 +94,28 @@ TEST_F(UnsentTotal, WhoReadsSlowlyAndWhoHasLittleUnreadStay) {
   EXPECT_TRUE(slow.is_open());
 }
 
+TEST_F(UnsentTotal, WhoTakesNothingForLongGoesBeforeWhoHoldsMoreAndTakesSome) {
+  begin();
+  for (int i = 0; i < 10; ++i) ask(add_deaf());
+  WsClient& slow = add_deaf();
+  ask(slow, 3);
+  world->run();
+  for (int i = 0; i < 5; ++i) {
+    world->pass(1'000);
+    slow.kernel().room = 100;
+    world->run();
+  }
+  const std::size_t before = deaf.size();
+  while (world->shared.unsent.closed() == 0 && deaf.size() < 100) {
+    ask(add_deaf(), 3);
+    world->run();
+  }
+  EXPECT_GT(world->shared.unsent.closed(), 0U);
+  EXPECT_TRUE(slow.is_open());
+  EXPECT_TRUE(std::all_of(deaf.begin() + static_cast<std::ptrdiff_t>(before), deaf.end(),
+                          [](const auto& each) { return each->is_open(); }));
+}
+
 TEST_F(UnsentTotal, OverItNoFurtherCommandIsReadOfThoseWhoDoNotRead) {
   begin(2);
   ask(add_deaf(0), 1);

@@ -289,6 +289,28 @@ TEST_F(ForgetfulStoreTest, AnOpenChannelIsNeverForgottenAndAReleasedOneIs) {
   EXPECT_NE(append("mine").position.epoch, epoch);
 }
 
+TEST_F(ForgetfulStoreTest, TheLifetimeOfAChannelBeginsWithItsRelease) {
+  open("mine");
+  clock.advance(10'000);
+  store.release("mine");
+  clock.advance(999);
+  store.keep_house();
+  EXPECT_EQ(store.channels_known(), 1U);
+  clock.advance(1);
+  store.keep_house();
+  EXPECT_EQ(store.channels_known(), 0U);
+}
+
+TEST_F(ForgetfulStoreTest, AChannelWithMembersIsNotForgotten) {
+  const std::vector<std::string> users{"ann"};
+  store.add_members("mine", users, [](const MembersResult& /*result*/) {});
+  const Epoch epoch = append("mine").position.epoch;
+  for (int i = 0; i < 1'000; ++i) append("c" + std::to_string(i));
+  clock.advance(10'000);
+  store.keep_house();
+  EXPECT_EQ(append("mine").position.epoch, epoch);
+}
+
 TEST_F(ForgetfulStoreTest, AReleaseTooManyDoesNoHarm) {
   store.release("never");
   open("a");
