@@ -15,7 +15,7 @@ std::string idempotency_id(std::string_view channel, std::string_view key) {
 }
 std::string_view channel_of_id(std::string_view id) { return id.substr(0, id.find('\0')); }
 /// What a channel takes in the table, measured.
-std::size_t stream_bytes(std::string_view name) { return 144 + (name.size() < 16 ? 0 : name.size() + 16); }
+std::size_t stream_bytes(std::string_view name) { return 168 + (name.size() < 16 ? 0 : name.size() + 16); }
 }  // namespace
 
 MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits)
@@ -284,6 +284,7 @@ const std::shared_ptr<MemoryInboxes::Roster>& MemoryStore::make_roster(Stripe& s
 void MemoryStore::add_members(std::string_view channel, std::span<const std::string> users,
                               std::function<void(const MembersResult&)> done) {
   MembersResult result;
+  if (const auto roster = roster_of(channel)) result.members = roster->members();  // also of an empty list
   const HashedName name = hash_.of(channel);
   Stripe& stripe = stripes_.of(name);
   for (; !users.empty(); users = users.subspan(std::min(users.size(), kMembersPerLock))) {
@@ -305,6 +306,7 @@ void MemoryStore::add_members(std::string_view channel, std::span<const std::str
 void MemoryStore::remove_members(std::string_view channel, std::span<const std::string> users,
                                  std::function<void(const MembersResult&)> done) {
   MembersResult result;
+  if (const auto roster = roster_of(channel)) result.members = roster->members();  // also of an empty list
   const HashedName name = hash_.of(channel);
   Stripe& stripe = stripes_.of(name);
   for (; !users.empty(); users = users.subspan(std::min(users.size(), kMembersPerLock))) {

@@ -123,7 +123,7 @@ class MemoryStore final : public Store {
     // What is remembered of a dormant channel stays for days. It has pages of its own: among the entries that
     // came with it, which go, it would keep a page for each of their pages.
     std::pmr::unsynchronized_pool_resource pool{
-        {.max_blocks_per_chunk = 256, .largest_required_pool_block = 512}};
+        {.max_blocks_per_chunk = 128, .largest_required_pool_block = 512}};
     Streams streams;
     Streams::value_type* oldest = nullptr;
     Streams::value_type* newest = nullptr;

@@ -55,8 +55,8 @@ class BackgroundLoop:
         except BaseException:
             work.close()
             raise
-        # Ctrl-C may come at any moment of a wait, and in the middle of a condition's it becomes "cannot release
-        # un-acquired lock". This wait is one call of C.
+        # Ctrl-C may come at any moment of a wait; in the middle of a condition's it becomes "cannot release
+        # un-acquired lock". This wait is a single call of C.
         is_done: queue.SimpleQueue[object] = queue.SimpleQueue()
         future.add_done_callback(is_done.put)
         try:

@@ -40,6 +40,22 @@ async def http_server(answer: Answer, heads: list[bytes] | None = None) -> Async
         yield f"http://127.0.0.1:{port}"
 
 
+@contextlib.asynccontextmanager
+async def dripping_server(pause_s: float) -> AsyncIterator[str]:
+    """Answers with one byte of a head after the other, without an end. Yields its address."""
+
+    async def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            writer.write(b"HTTP/1.1 200 OK\r\nX-Name: ")
+            while True:
+                writer.write(b"x")
+                await writer.drain()
+                await asyncio.sleep(pause_s)  # the rate of what it sends, nothing waits for it
+
+    async with _listening(hear) as port:
+        yield f"http://127.0.0.1:{port}"
+
+
 def response(status: str, body: str = "", *headers: str) -> bytes:
     """An HTTP answer that ends its connection."""
     head = [f"HTTP/1.1 {status}", f"Content-Length: {len(body.encode())}", "Connection: close", *headers]

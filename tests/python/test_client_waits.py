@@ -12,7 +12,7 @@ import pytest
 from carillon import Client, Message, Server, sync
 from carillon.feed import Feed
 from carillon.testing import FaultProxy, wait_until
-from fake_servers import Peer, centrifuge_server, http_server, response
+from fake_servers import Peer, centrifuge_server, dripping_server, http_server, response
 from websockets.asyncio.server import serve
 
 if TYPE_CHECKING:
@@ -123,6 +123,15 @@ async def test_a_request_without_an_answer_says_that_its_outcome_is_unknown() ->
     async with http_server(None) as url, carillon.connect(url, transport="poll", open_timeout=0.2) as client:
         with pytest.raises(carillon.CommandTimeout, match="may be done, or not"):
             await client.publish("c", 1)
+
+
+async def test_an_answer_that_comes_byte_by_byte_is_waited_for_no_longer() -> None:
+    async with (
+        dripping_server(pause_s=0.05) as url,
+        carillon.connect(url, transport="poll", open_timeout=0.3) as client,
+    ):
+        with pytest.raises(carillon.CommandTimeout, match="may be done, or not"):
+            await asyncio.wait_for(client.publish("c", 1), 10)
 
 
 @pytest.mark.parametrize(

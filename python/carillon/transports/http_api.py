@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -78,10 +79,11 @@ class HttpApi:
             headers["X-API-Key"] = self._settings.api_key
         url = self._settings.base_url
         try:
-            response = await self._lifetime.run(
-                self._http.post(f"{url}/api/{method}", content=body, headers=headers)
-            )
-        except httpx.ReadTimeout:
+            async with asyncio.timeout(self._settings.open_timeout):  # httpx counts for each read anew
+                response = await self._lifetime.run(
+                    self._http.post(f"{url}/api/{method}", content=body, headers=headers)
+                )
+        except (httpx.ReadTimeout, TimeoutError):
             patience_s = self._settings.open_timeout
             raise CommandTimeout(
                 f"{url} did not answer the {method} within {patience_s:g} s: it may be done, or not"

@@ -144,6 +144,16 @@ TEST_F(MemoryStoreTest, NothingIsKeptOfAUserWhoHasLeftAndReadAll) {
   EXPECT_EQ(users_kept(), 0U);
 }
 
+TEST_F(MemoryStoreTest, AnEmptyListOfMembersChangesNothingAndCountsThoseWhoAreThere) {
+  const std::vector<std::string> users{"ann", "bob"};
+  store.add_members("a", users, [](const MembersResult&) {});
+  std::vector<std::size_t> counts;
+  store.add_members("a", {}, [&](const MembersResult& result) { counts.push_back(result.members); });
+  store.remove_members("a", {}, [&](const MembersResult& result) { counts.push_back(result.members); });
+  store.add_members("b", {}, [&](const MembersResult& result) { counts.push_back(result.members); });
+  EXPECT_EQ(counts, (std::vector<std::size_t>{2, 2, 0}));
+}
+
 TEST_F(MemoryStoreTest, WhoLeavesWithNothingUnreadIsForgottenAndSoIsTheChannelInTheEnd) {
   const std::vector<std::string> users{"ann"};
   store.add_members("a", users, [](const MembersResult&) {});
