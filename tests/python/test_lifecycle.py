@@ -83,7 +83,7 @@ def test_a_wait_that_catches_ctrl_c_goes_on_with_a_server_that_runs() -> None:
     assert (code, output.split(), errors) == (0, ["1", "True"], "")
 
 
-@pytest.mark.parametrize("what", ["server", "server.listeners[0]"])
+@pytest.mark.parametrize("what", ["server", "listener"])
 def test_ctrl_c_ends_the_wait_for_a_drain(what: str) -> None:
     program = Program(
         """
@@ -95,7 +95,8 @@ def test_ctrl_c_ends_the_wait_for_a_drain(what: str) -> None:
         stream.recv(9999)
         try:
             print("ready", flush=True)
-            eval(sys.argv[1]).drain(60, pace=60)
+            # Not by eval(): an interrupt that passes through it ends the process by SIGINT, though it is caught.
+            (server.listeners[0] if sys.argv[1] == "listener" else server).drain(60, pace=60)
         except KeyboardInterrupt:
             print("interrupted", server.is_running)
         server.stop()

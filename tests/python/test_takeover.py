@@ -257,6 +257,7 @@ def kill_a_successor(runtime: Path, port: int) -> None:
         child.send_signal(signal.SIGKILL)
 
 
+@pytest.mark.alone  # it measures pauses
 @pytest.mark.slow
 def test_five_takeovers_one_of_them_killed(launch: Callable[..., Process], tmp_path: Path) -> None:
     server = launch(0, "--threads", "2")
@@ -281,6 +282,7 @@ def test_five_takeovers_one_of_them_killed(launch: Callable[..., Process], tmp_p
     assert server.child.poll() is None
 
 
+@pytest.mark.alone  # it measures pauses
 def test_a_successor_that_says_nothing_is_given_up(launch: Callable[..., Process], tmp_path: Path) -> None:
     config = tmp_path / "short.json"
     config.write_text('{"takeover": {"timeout_ms": 300}, "client": {"insecure": true}}')
