@@ -95,7 +95,7 @@ def test_ctrl_c_ends_the_wait_for_a_drain(what: str) -> None:
         stream.recv(9999)
         try:
             print("ready", flush=True)
-            # Not by eval(): an interrupt that passes through it ends the process by SIGINT, though it is caught.
+            # Not by eval(): an interrupt that passes through it ends the process, though it is caught.
             (server.listeners[0] if sys.argv[1] == "listener" else server).drain(60, pace=60)
         except KeyboardInterrupt:
             print("interrupted", server.is_running)
