@@ -117,13 +117,14 @@ class MemoryStore final : public Store {
     std::unique_ptr<NameTable<std::uint32_t>> users;  // their connections; null: few
   };
   static constexpr std::size_t kFewMembers = 32;
+  static constexpr std::pmr::pool_options kPool{.max_blocks_per_chunk = 128,
+                                                .largest_required_pool_block = 512};
   struct Stripe {
     explicit Stripe(const NameHash& hash) : streams(0, hash, SameName{}, &pool), keys(hash), presence(hash) {}
     mutable std::mutex mutex;
     // What is remembered of a dormant channel stays for days. It has pages of its own: among the entries that
     // came with it, which go, it would keep a page for each of their pages.
-    std::pmr::unsynchronized_pool_resource pool{
-        {.max_blocks_per_chunk = 128, .largest_required_pool_block = 512}};
+    std::pmr::unsynchronized_pool_resource pool{kPool};
     Streams streams;
     Streams::value_type* oldest = nullptr;
     Streams::value_type* newest = nullptr;
