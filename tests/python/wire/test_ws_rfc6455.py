@@ -121,8 +121,9 @@ async def test_frames_in_the_segment_of_the_handshake(server: Server) -> None:
     glued = frame(TEXT, CONNECT + "\n" + ASK) + frame(PING, "glued")
     async with open_raw_ws(server, glued) as tcp:
         await expect_connected(tcp)
-        assert await read_frame(tcp) == (True, TEXT, ANSWER)
-        assert await read_frame(tcp) == (True, PONG, b"glued")
+        # A turn whose time is over leaves the second command to the next one; a pong waits for no command.
+        answers = [await read_frame(tcp) for _ in range(2)]
+        assert sorted(answers) == [(True, TEXT, ANSWER), (True, PONG, b"glued")]
 
 
 async def test_the_newest_of_many_pings_is_answered(server: Server) -> None:
