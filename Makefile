@@ -22,7 +22,7 @@ UNITY := $(if $(filter true,$(CI)),ON,OFF)
 CONFIGURE := cmake -S . -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCARILLON_WERROR=ON \
              -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 BUILD := NINJA_STATUS="      [%f/%t %es] " cmake --build
-CTEST := CARILLON_SEED_BASE=$(SEED_BASE) ctest -j$(shell nproc) --progress --output-on-failure --no-tests=error --test-dir
+CTEST := env CARILLON_SEED_BASE=$(SEED_BASE) ctest -j$(shell nproc) --progress --output-on-failure --no-tests=error --test-dir
 # Most tests wait more than they work. A mark says which of them need the machine for themselves.
 PARALLEL := -m "not alone" -n 4 --dist worksteal
 
