@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from .address import base_url, credentials
 from .channel import channel_name
@@ -12,7 +12,7 @@ from .errors import ConnectionClosed
 from .lifetime import Lifetime
 from .payload import PublishOptions, json_text, publication, takes_publish_options
 from .position import Position
-from .stream import ItemStream, Source
+from .stream import Item, ItemStream, OnGap, Source
 from .transports.http_api import HttpApi
 from .transports.http_source import HttpTransport
 from .transports.poll import PollSource
@@ -25,18 +25,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
 
-    from .items import ClientInfo, History
+    from .items import ClientInfo, Gap, History, Message
     from .transports.base import Commands, Transport
     from .transports.route import Proxy, Verify
 
 TransportName = Literal["ws", "sse", "poll"]
 
 
-class Subscription(ItemStream):
-    """What `Client.subscribe` returns. See `ItemStream`."""
+class Subscription(ItemStream[Item]):
+    """A subscription over a network, from `Client.subscribe`. See `ItemStream`."""
 
-    def __init__(self, client: Client, source: Source) -> None:
-        super().__init__(source)
+    def __init__(self, client: Client, source: Source, on_gap: OnGap) -> None:
+        super().__init__(source, on_gap)
         self._client = client
 
     @takes_publish_options
@@ -49,10 +49,10 @@ class Client:
     """A client of one server. `async with connect(url) as client:` or `client = await connect(url)`.
 
     It belongs to the event loop and the process that use it first: on another loop its methods raise
-    `LoopError`, in a forked child `ForkedError`. After a cut it comes back with full jitter and every
-    subscription goes on at its position: nothing twice, nothing out of order, and a `Gap` where the server no
-    longer has what was missed. Each call that waits ends with a result or an exception, after `open_timeout`
-    at the latest; a read waits as long as its caller wants.
+    `LoopError`, in a forked child `ForkedError`. After a cut it reconnects with full jitter, and every
+    subscription continues at its position: nothing twice, nothing out of order, and a `GapError` where the
+    server no longer has what was missed. Each call that waits ends with a result or an exception, after
+    `open_timeout` at the latest; a read waits as long as its caller wants.
     """
 
     def __init__(self, transport: TransportName, settings: Settings) -> None:
@@ -98,19 +98,35 @@ class Client:
                     if each is not None:
                         await each.close()
 
-    def subscribe(self, channel: str, since: Position | str | None = None) -> Subscription:
-        """A subscription, for `async for` and `async with`.
+    @overload
+    def subscribe(
+        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["raise"] = "raise"
+    ) -> Subscription[Message]: ...
+    @overload
+    def subscribe(
+        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["yield"]
+    ) -> Subscription[Message | Gap]: ...
+    def subscribe(
+        self, channel: str, since: Position | str | None = None, *, on_gap: OnGap = "raise"
+    ) -> Subscription[Any]:
+        """Returns a subscription, for `async for` and `async with`.
+
+        Example:
+            async for message in client.subscribe("news"):
+                print(message.offset, message.json())
 
         Args:
-            channel: Which.
-            since: Yield what came after this position first. None starts now. A position from any transport
-                will do.
+            channel: Name of the channel.
+            since: Position behind which delivery starts, from any transport; by default now.
+            on_gap: What happens where publications are lost. "raise" (default): the iteration raises
+                `GapError`, and continues behind the gap when it is resumed. "yield": it yields a `Gap`.
 
         Raises:
-            ValueError: The name of the channel is not valid.
+            ValueError: The name of the channel or `on_gap` is not valid.
             PositionError: `since` is not a position.
         """
-        return Subscription(self, self._opened().source(channel_name(channel), Position.of(since)))
+        source = self._opened().source(channel_name(channel), Position.of(since))
+        return Subscription(self, source, on_gap)
 
     @takes_publish_options
     async def publish(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> Position | None:

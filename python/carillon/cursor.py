@@ -10,19 +10,20 @@ from .errors import CarillonError, ServerFailed, ServerStopped, StoreError, from
 from .feed import Feed
 from .lifetime import Home
 from .position import Position
-from .stream import ItemStream
+from .stream import Item, ItemStream
 
 if TYPE_CHECKING:
     from . import _core
+    from .stream import OnGap
 
 _CAPACITY = 4096  # above what one turn of the loop brings: who keeps up is never paused
 
 
-class Cursor(ItemStream):
-    """What `Server.subscribe` returns. See `ItemStream`."""
+class Cursor(ItemStream[Item]):
+    """A subscription inside the server's process, from `Server.subscribe`. See `ItemStream`."""
 
-    def __init__(self, core: _core.Server, channel: str, since: Position | None) -> None:
-        super().__init__(_CursorSource(core, channel, since))
+    def __init__(self, core: _core.Server, channel: str, since: Position | None, on_gap: OnGap) -> None:
+        super().__init__(_CursorSource(core, channel, since), on_gap)
 
 
 class _CursorSource:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .position import Position
 
 
 class CarillonError(Exception):
@@ -83,18 +86,33 @@ class CommandError(CarillonError):
 
 
 class GapError(CarillonError):
-    """Raised by `Gap.raise_()` for those who cannot go on after a gap.
+    """Publications are lost to a subscription or an inbox: the log no longer holds them.
+
+    A subscription has not ended. Iterate it again, or call `next` again, to continue behind the gap. To get
+    a `Gap` in the stream instead of this exception, subscribe with `on_gap="yield"`.
 
     Attributes:
-        lost_from: First offset that is lost, None if the log is another one now.
-        lost_to: Last offset that is lost.
+        channel: Name of the channel.
+        lost_from: First lost offset; None if it is not known, because the channel has another log now.
+        lost_to: Last lost offset.
+        position: Position behind the gap, where delivery continues; None if the channel keeps no log.
     """
 
-    def __init__(self, lost_from: int | None, lost_to: int) -> None:
-        span = f"offsets {lost_from} to {lost_to} are" if lost_from is not None else f"all up to {lost_to} is"
-        super().__init__(f"{span} no longer kept")
+    def __init__(
+        self, channel: str, lost_from: int | None, lost_to: int, position: Position | None, remedy: str = ""
+    ) -> None:
+        if lost_from is not None:
+            lost = f"offsets {lost_from} to {lost_to} are lost"
+        elif position is not None:
+            lost = "the channel has another log now (was the server restarted?): what was missed is lost"
+        else:
+            lost = "the channel keeps no log: what was missed is lost"
+        where = f" Delivery continues behind {position}." if position is not None else ""
+        super().__init__(f"{channel!r}: {lost}.{where} {remedy}".rstrip())
+        self.channel = channel
         self.lost_from = lost_from
         self.lost_to = lost_to
+        self.position = position
 
 
 class PayloadTooLarge(CarillonError, ValueError):  # noqa: N818

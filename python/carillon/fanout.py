@@ -52,8 +52,8 @@ class Inbox:
     """What a user has not read, of all channels that they are a member of.
 
     Attributes:
-        items: The oldest of it, by time, within a channel by offset: messages, and a `Gap` for what has left
-            the history unread.
+        items: The oldest unread publications, by time, within a channel by offset. A `Gap` stands for
+            publications that left the history unread.
         unread: How many publications of each channel are not read: all, also those beyond `items`.
         has_more: There is more than `items`: mark these read, and ask again.
         is_incomplete: The user left more channels than are remembered; what was unread in the oldest of them
@@ -67,8 +67,17 @@ class Inbox:
 
     @property
     def messages(self) -> list[Message]:
-        """The items without the gaps."""
-        return [item for item in self.items if isinstance(item, Message)]
+        """The items, all of which are messages.
+
+        Raises:
+            GapError: Publications left the history unread. `items` holds the messages and the gaps.
+        """
+        messages = []
+        for item in self.items:
+            if isinstance(item, Gap):
+                item.raise_("Read items, which holds the messages and the gaps, or mark the gap as read")
+            messages.append(item)
+        return messages
 
 
 class FanOutMethods:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from . import _core
 from .errors import GapError
@@ -58,13 +58,15 @@ _core.use_item_classes(Message, Position)
 
 @dataclass(frozen=True, slots=True)
 class Gap:
-    """Publications are lost to this subscription; what follows is in order again.
+    """Publications that a subscription lost, in their place in the order of the channel.
+
+    A subscription yields it with `on_gap="yield"`; by default it raises `GapError` instead.
 
     Attributes:
-        channel: Where.
-        epoch: The log that delivery goes on in.
-        lost_from: First lost offset; None if it cannot be said (the log is another one now).
-        lost_to: Last lost offset: delivery goes on behind it.
+        channel: Name of the channel.
+        epoch: Epoch of the log in which delivery continues; empty if the channel keeps no log.
+        lost_from: First lost offset; None if it is not known, because the channel has another log now.
+        lost_to: Last lost offset. Delivery continues behind it.
     """
 
     channel: str
@@ -74,12 +76,16 @@ class Gap:
 
     @property
     def position(self) -> Position | None:
-        """Where delivery goes on; None if the channel has no log."""
+        """Position behind the gap, where delivery continues; None if the channel keeps no log."""
         return Position(self.lost_to, self.epoch) if self.epoch else None
 
-    def raise_(self) -> None:
-        """Raises this gap as `GapError`."""
-        raise GapError(self.lost_from, self.lost_to)
+    def raise_(self, remedy: str = "") -> NoReturn:
+        """Raises this gap as `GapError`.
+
+        Args:
+            remedy: Sentence that ends the message; empty by default.
+        """
+        raise GapError(self.channel, self.lost_from, self.lost_to, self.position, remedy)
 
 
 @dataclass(frozen=True, slots=True)

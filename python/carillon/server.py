@@ -13,7 +13,7 @@ import os
 import threading
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, Self, Unpack
+from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
 
 from . import _core, access_log, card
 from . import config as configuration
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .channel import Channel
+    from .items import Gap, Message
+    from .stream import OnGap
 
 _log = logging.getLogger("carillon.server")
 
@@ -437,18 +439,34 @@ class Server(HookDecorators, FanOutMethods):
 
     # Reading.
 
-    def subscribe(self, channel: str, since: Position | str | None = None) -> Cursor:
-        """A cursor on the channel's log, for `async for` and `async with`; it needs no socket.
+    @overload
+    def subscribe(
+        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["raise"] = "raise"
+    ) -> Cursor[Message]: ...
+    @overload
+    def subscribe(
+        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["yield"]
+    ) -> Cursor[Message | Gap]: ...
+    def subscribe(
+        self, channel: str, since: Position | str | None = None, *, on_gap: OnGap = "raise"
+    ) -> Cursor[Any]:
+        """Returns a subscription in this process, for `async for` and `async with`. It needs no socket.
+
+        Example:
+            async for message in server.subscribe("news"):
+                print(message.offset, message.json())
 
         Args:
-            channel: Which.
-            since: Yield what came after this position first. None starts now.
+            channel: Name of the channel.
+            since: Position behind which delivery starts; by default now.
+            on_gap: What happens where publications are lost. "raise" (default): the iteration raises
+                `GapError`, and continues behind the gap when it is resumed. "yield": it yields a `Gap`.
 
         Raises:
-            ValueError: The name of the channel is not valid.
+            ValueError: The name of the channel or `on_gap` is not valid.
             PositionError: `since` is not a position.
         """
-        return Cursor(self._running(), channel_name(channel), Position.of(since))
+        return Cursor(self._running(), channel_name(channel), Position.of(since), on_gap)
 
     def history(
         self, channel: str, limit: int = 100, since: Position | str | None = None, reverse: bool = False

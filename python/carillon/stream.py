@@ -1,20 +1,33 @@
-"""What every subscription looks like to its reader, whatever feeds it."""
+"""The iterator that every subscription is, in this process or over a network."""
 
 from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING, Protocol, Self
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeAlias
 
 from .errors import ConnectionClosed
+from .items import Gap, Message
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from typing_extensions import TypeVar
+
     from .feed import Feed
-    from .items import Gap, Message
     from .lifetime import Home
     from .position import Position
+
+    # What a subscription yields: messages, or with on_gap="yield" messages and gaps.
+    Item = TypeVar("Item", bound=Message | Gap, default=Message, covariant=True)
+else:  # before Python 3.13 a type variable has no default at run time
+    from typing import TypeVar
+
+    Item = TypeVar("Item", covariant=True)
+
+OnGap: TypeAlias = Literal["raise", "yield"]
+
+_ON_GAP = 'Iterate again to go on there, or subscribe with on_gap="yield"'
 
 
 class Source(Protocol):
@@ -54,16 +67,20 @@ class Source(Protocol):
         """Ends delivery without waiting; may be called from any thread."""
 
 
-class ItemStream:
-    """An async iterator of `Message` and `Gap`, and an async context manager.
+class ItemStream(Generic[Item]):
+    """An async iterator of a channel's publications, and an async context manager.
 
-    Delivery starts on entering the context, or with the first item asked for. Whatever is not read stays a
-    position: a slow reader is brought up from the log, and told by a `Gap` where the log no longer reaches
-    back.
+    It yields `Message`. Where publications are lost it raises `GapError`, or with `on_gap="yield"` it yields
+    a `Gap`. Either way it then continues behind the gap. Delivery starts when the context is entered, or with
+    the first item that is asked for. If the queue of a slow reader is full, the rest is read from the log
+    later.
     """
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, on_gap: OnGap = "raise") -> None:
+        if on_gap not in ("raise", "yield"):
+            raise ValueError(f'on_gap: {on_gap!r} is neither "raise" nor "yield"')
         self._source = source
+        self._raises_gaps = on_gap == "raise"
         self._is_started = False
         weakref.finalize(self, source.abandon).atexit = False
 
@@ -96,16 +113,17 @@ class ItemStream:
         """Ends delivery. What is queued can still be read. Idempotent."""
         await self._source.close()
 
-    async def next(self, timeout: float | None = None) -> Message | Gap:  # noqa: ASYNC109
-        """The next item.
+    async def next(self, timeout: float | None = None) -> Item:  # noqa: ASYNC109
+        """Waits for the next item and returns it.
 
         Args:
-            timeout: Seconds to wait at most; None waits for ever.
+            timeout: Longest time to wait, seconds; None waits without a limit.
 
         Raises:
             TimeoutError: Nothing came in time.
+            GapError: Publications are lost (not with `on_gap="yield"`). Call again to continue behind them.
             ConnectionClosed: The subscription was closed on this side.
-            CarillonError: It ended for another reason.
+            CarillonError: The subscription ended for another reason.
         """
         try:
             async with asyncio.timeout(timeout) as limit:
@@ -121,11 +139,14 @@ class ItemStream:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> Message | Gap:
-        if (item := self._source.feed.take()) is not None:
-            return item
-        self._start()
-        return await self._source.feed.next()
+    async def __anext__(self) -> Item:
+        item: Any = self._source.feed.take()
+        if item is None:
+            self._start()
+            item = await self._source.feed.next()
+        if self._raises_gaps and type(item) is Gap:
+            item.raise_(_ON_GAP)
+        return item  # type: ignore[no-any-return]
 
     async def __aenter__(self) -> Self:
         try:

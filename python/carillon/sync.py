@@ -1,59 +1,56 @@
-"""The network client for code without an event loop: the same names and arguments, each call waits.
+"""The network client for code without an event loop: the same names and arguments, and each call waits.
 
-One background thread per client runs the client of `carillon.client`; nothing of its logic is repeated here,
-and the signatures and descriptions of its methods are those of the client there.
+One background thread per client runs the client of `carillon.client`; none of its logic is repeated here.
+Parameters, results and exceptions are those of the methods of the same name there.
+
+Example:
+    with carillon.sync.connect("http://127.0.0.1:8000") as client:
+        client.publish("news", {"text": "hello"})
+        for message in client.subscribe("news"):
+            print(message.offset, message.json())
 """
 
 from __future__ import annotations
 
 import functools
-import inspect
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeVar, Unpack, overload
 
 from .background_loop import BackgroundLoop
 from .client import Client as AsyncClient
 from .client import Subscription as AsyncSubscription
 from .client import connect as connect_async
 from .errors import ConnectionClosed
+from .payload import PublishOptions, takes_publish_options
+from .stream import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
+    from collections.abc import Callable
     from types import TracebackType
 
-    from .items import Gap, Message
+    from .client import TransportName
+    from .items import ClientInfo, Gap, History, Message
     from .position import Position
+    from .stream import OnGap
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-def _waits(method: Callable[Concatenate[Any, P], Coroutine[Any, Any, T]]) -> Callable[Concatenate[Any, P], T]:
-    """The blocking twin of a method: the same arguments, and it waits for the result."""
+class Subscription(Generic[Item]):
+    """A subscription that blocks: an iterator and a context manager. See `carillon.Subscription`."""
 
-    def call(self: Any, /, *args: P.args, **kwargs: P.kwargs) -> T:
-        return self._loop.run(method(self._inner, *args, **kwargs))  # type: ignore[no-any-return]
-
-    functools.update_wrapper(call, method)
-    call.__signature__ = inspect.signature(method)  # type: ignore[attr-defined]
-    del call.__wrapped__  # type: ignore[attr-defined]  # it is not a coroutine function
-    return call
-
-
-class Subscription:
-    """An iterator of `Message` and `Gap`, and a context manager."""
-
-    def __init__(self, loop: BackgroundLoop, inner: AsyncSubscription) -> None:
+    def __init__(self, loop: BackgroundLoop, inner: AsyncSubscription[Item]) -> None:
         self._loop = loop
         self._inner = inner
 
     @property
     def channel(self) -> str:
-        """The channel."""
+        """Name of the channel."""
         return self._inner.channel
 
     @property
     def position(self) -> Position | None:
-        """Behind the last item read."""
+        """Position behind the last item that was read: give it as `since` to continue there later."""
         return self._inner.position
 
     @property
@@ -61,8 +58,14 @@ class Subscription:
         """Whether nothing was lost the last time a position was given; None if none was."""
         return self._inner.is_recovered
 
-    next = _waits(AsyncSubscription.next)
-    publish = _waits(AsyncSubscription.publish)
+    def next(self, timeout: float | None = None) -> Item:
+        """Waits for the next item and returns it. See `carillon.Subscription.next`."""
+        return self._loop.run(self._inner.next(timeout))
+
+    @takes_publish_options
+    def publish(self, data: Any, **options: Unpack[PublishOptions]) -> Position | None:
+        """Publishes to the channel of this subscription. See `carillon.Client.publish`."""
+        return self._loop.run(self._inner.publish(data, **options))
 
     def open(self) -> Self:
         """Starts delivery and waits until it has begun. Idempotent."""
@@ -77,7 +80,7 @@ class Subscription:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Message | Gap:
+    def __next__(self) -> Item:
         try:
             item = self._loop.run(_next_or_none(self._inner))
         except ConnectionClosed:
@@ -98,14 +101,14 @@ class Subscription:
 
 
 class Client:
-    """A client of one server; may be used from any thread. See `carillon.Client`."""
+    """A client of one server whose calls block. It may be used from any thread. See `carillon.Client`."""
 
     def __init__(self, inner: AsyncClient) -> None:
         self._inner = inner
         self._loop = BackgroundLoop("carillon-client", "the client is closed: connect again")
 
     @property
-    def transport(self) -> str:
+    def transport(self) -> TransportName:
         """`ws`, `sse` or `poll`."""
         return self._inner.transport
 
@@ -119,9 +122,20 @@ class Client:
         """The id that the server gave this connection. See `carillon.Client.client_id`."""
         return self._inner.client_id
 
-    publish = _waits(AsyncClient.publish)
-    history = _waits(AsyncClient.history)
-    presence = _waits(AsyncClient.presence)
+    @takes_publish_options
+    def publish(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> Position | None:
+        """Publishes to a channel and returns the position. See `carillon.Client.publish`."""
+        return self._loop.run(self._inner.publish(channel, data, **options))
+
+    def history(
+        self, channel: str, limit: int = 100, since: Position | str | None = None, reverse: bool = False
+    ) -> History:
+        """Reads the history of a channel. See `carillon.Client.history`."""
+        return self._loop.run(self._inner.history(channel, limit, since, reverse))
+
+    def presence(self, channel: str) -> dict[str, ClientInfo]:
+        """Returns the clients on a channel, by connection id. See `carillon.Client.presence`."""
+        return self._loop.run(self._inner.presence(channel))
 
     def open(self) -> Self:
         """Connects. Idempotent."""
@@ -138,9 +152,23 @@ class Client:
             self._loop.run(self._inner.aclose())
             self._loop.close()
 
-    def subscribe(self, channel: str, since: Position | str | None = None) -> Subscription:
-        """A subscription. See `carillon.Client.subscribe`."""
-        return Subscription(self._loop, self._loop.run(_call(self._inner.subscribe, channel, since)))
+    @overload
+    def subscribe(
+        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["raise"] = "raise"
+    ) -> Subscription[Message]: ...
+    @overload
+    def subscribe(
+        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["yield"]
+    ) -> Subscription[Message | Gap]: ...
+    def subscribe(
+        self, channel: str, since: Position | str | None = None, *, on_gap: OnGap = "raise"
+    ) -> Subscription[Any]:
+        """Returns a subscription, for `for` and `with`. See `carillon.Client.subscribe`."""
+
+        async def subscribe() -> AsyncSubscription[Any]:
+            return self._inner.subscribe(channel, since, on_gap=on_gap)
+
+        return Subscription(self._loop, self._loop.run(subscribe()))
 
     def __enter__(self) -> Self:
         return self.open()
@@ -165,9 +193,5 @@ def _connects(connect: Callable[P, AsyncClient]) -> Callable[P, Client]:
 connect = _connects(connect_async)
 
 
-async def _next_or_none(inner: AsyncSubscription) -> Message | Gap | None:
+async def _next_or_none(inner: AsyncSubscription[Item]) -> Item | None:
     return await anext(inner, None)
-
-
-async def _call(function: Callable[..., T], *arguments: Any) -> T:
-    return function(*arguments)

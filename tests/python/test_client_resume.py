@@ -111,7 +111,10 @@ async def test_a_gap_is_told(carillon_server_factory: Callable[..., Server], tra
     first = server.publish("c", 0)
     for n in range(20):
         server.publish("c", n)
-    async with fast(server.url, transport) as client, client.subscribe("c", since=first) as subscription:
+    async with (
+        fast(server.url, transport) as client,
+        client.subscribe("c", since=first, on_gap="yield") as subscription,
+    ):
         gap = await subscription.next(5)
         assert isinstance(gap, Gap)
         assert gap.lost_from == 2
@@ -125,7 +128,7 @@ async def test_a_position_of_another_log_is_told(carillon_server: Server, transp
     carillon_server.publish("c", 0)
     async with (
         fast(carillon_server.url, transport) as client,
-        client.subscribe("c", since="otherlog:7") as subscription,
+        client.subscribe("c", since="otherlog:7", on_gap="yield") as subscription,
     ):
         gap = await subscription.next(5)
         assert isinstance(gap, Gap)
@@ -293,7 +296,7 @@ async def test_a_closed_client_says_so(carillon_client: Callable[..., Client]) -
 async def test_a_server_that_stops_is_waited_for(transport: Transport) -> None:
     server = Server().start()
     port = server.port
-    async with fast(server.url, transport) as client, client.subscribe("c") as subscription:
+    async with fast(server.url, transport) as client, client.subscribe("c", on_gap="yield") as subscription:
         server.publish("c", 1)
         assert await take(subscription, 1) == [1]
         await asyncio.to_thread(server.stop)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import carillon
 import pytest
-from carillon import Channel, ConfigError, FanOut, Gap, Server, ServerStopped, fanout
+from carillon import Channel, ConfigError, FanOut, Gap, GapError, Server, ServerStopped, fanout
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -64,7 +64,10 @@ def test_what_has_left_the_history_is_told_as_a_gap(
     epoch = server.history("a").position.epoch
     inbox = server.inbox("ann")
     assert inbox.items[0] == Gap("a", epoch, 1, 15)
-    assert offsets(inbox, "a") == [16, 17, 18, 19, 20]
+    assert [item.offset for item in inbox.items[1:]] == [16, 17, 18, 19, 20]
+    with pytest.raises(GapError, match=r"'a': offsets 1 to 15 are lost.* Read items") as raised:
+        _ = inbox.messages  # a list without the gap would be a loss in silence
+    assert (raised.value.lost_to, raised.value.position) == (15, inbox.items[0].position)
     assert inbox.unread == {"a": 20}
     server.history_remove("a")
     assert server.inbox("ann").items == [Gap("a", epoch, 1, 20)]

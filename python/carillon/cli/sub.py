@@ -68,7 +68,7 @@ def sub(
         told_in_a_sentence(),
         sync.connect(url, transport=transport, api_key=api_key, verify=trusted) as client,
     ):
-        subscription = client.subscribe(channel, since)
+        subscription = client.subscribe(channel, since, on_gap="yield")
         seen = 0
         try:
             for item in subscription.open():

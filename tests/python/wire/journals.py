@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import carillon
-from carillon import Gap
+from carillon import Gap, Message
 from wire_clients import open_http, open_sse, open_ws, poll, until
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ async def _by_poll(server: Server, channel: str, journal: Journal, ready: asynci
             journal.told += [each for each in answer["status"] if not each["recovered"]]
 
 
-async def _by_stream(stream: ItemStream, journal: Journal, ready: asyncio.Event) -> None:
+async def _by_stream(stream: ItemStream[Message | Gap], journal: Journal, ready: asyncio.Event) -> None:
     async with stream:
         ready.set()
         async for item in stream:
@@ -108,12 +108,12 @@ async def _by_stream(stream: ItemStream, journal: Journal, ready: asyncio.Event)
 
 
 async def _by_cursor(server: Server, channel: str, journal: Journal, ready: asyncio.Event) -> None:
-    await _by_stream(server.subscribe(channel), journal, ready)
+    await _by_stream(server.subscribe(channel, on_gap="yield"), journal, ready)
 
 
 async def _by_client(server: Server, channel: str, journal: Journal, ready: asyncio.Event) -> None:
     async with carillon.connect(server.url, transport=journal.transport.split()[1]) as client:
-        await _by_stream(client.subscribe(channel), journal, ready)
+        await _by_stream(client.subscribe(channel, on_gap="yield"), journal, ready)
 
 
 _WRITERS = {"ws": _by_ws, "sse": _by_sse, "poll": _by_poll, "cursor": _by_cursor} | dict.fromkeys(

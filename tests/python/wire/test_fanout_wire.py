@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import carillon
 import pytest
-from carillon import Channel, Gap, fanout
+from carillon import Channel, Gap, Message, fanout
 from journals import OURS, TRANSPORTS, all_reach, journals
 from wire_clients import open_http, open_tcp, open_ws, row_of, until
 
@@ -225,7 +225,9 @@ async def test_the_api_the_rpc_and_python_tell_the_same_inbox(serve: Callable[..
             {"channel": "short", "epoch": epoch, "offset": 4, "b64": "AP8="},
         ]
         assert Gap("short", epoch, 1, 2) in inbox.items
-        assert [message.data for message in inbox.messages if message.channel == "short"] == [
+        assert [
+            each.data for each in inbox.items if isinstance(each, Message) and each.channel == "short"
+        ] == [
             b"\x01",
             b"\x00\xff",
         ]
