@@ -128,6 +128,10 @@ test: build-tests .venv/.stamp-test tests/clients/node_modules/.stamp ## set up,
 notebooks: build .venv/.stamp-test ## execute every notebook at full scale and print its run time (CARILLON_NB_SCALE=0.3: a shorter one)
 	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-1} $(BIN)/pytest -q --nbmake --nbmake-timeout=600 --timeout=600 --durations=0 notebooks
 
+.PHONY: notebooks-rendered
+notebooks-rendered: build .venv/.stamp-test ## execute every notebook and write it as a page with figures into docs/notebooks (at full scale: on a quiet machine)
+	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-1} $(BIN)/python tools/render_notebooks.py
+
 # ThreadSanitizer of gcc 12 cannot cope with the address randomness of newer kernels.
 FIXED_ADDRESSES := $(shell setarch $$(uname -m) -R true 2>/dev/null && echo setarch $$(uname -m) -R)
 # The interpreter is not instrumented, so the run-time library has to come first, and leaks of Python are not ours.

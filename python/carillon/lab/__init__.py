@@ -1,10 +1,10 @@
 """A laboratory for fan-out strategies: measure, model, draw, decide.
 
-`compare` runs real servers on this machine, `watch_switch` changes the strategy of a live channel,
-`calibrate` learns what each piece of work costs here, `simulate` plays fleets that no one machine has and
-`check_model` holds it against what was measured, `recommend` chooses, and the `plot_` functions draw what was
-found. The extra `lab` of the package brings numpy (for `simulate`), matplotlib (for the pictures) and pandas
-(without which rows are lists of dicts).
+`compare` runs real servers on this machine. `watch_switch` changes the strategy of a live channel.
+`calibrate` measures the cost of each piece of work here. `simulate` models fleets that no one machine holds,
+and `check_model` compares it with measurements. `recommend` chooses a strategy. The `plot_` functions draw
+the results, and `judge` chooses the words for a difference. The extra `lab` of the package brings numpy (for
+`simulate`), matplotlib (for the pictures) and pandas (without it, tables are lists of dicts).
 """
 
 from __future__ import annotations
@@ -18,30 +18,74 @@ if TYPE_CHECKING:
     from .cell import Transport
     from .comparison import compare
     from .costs import Costs, TransportCosts
+    from .crossing import Crossover, crossover, judge_cost, noise_of
     from .fleet import Fleet, Population
-    from .model_check import check_model
+    from .model_check import check_model, error_of
     from .outcome import Simulation
+    from .percentiles import percentile_ms
     from .picture import Picture
-    from .plots import crossover, plot_capacity, plot_cost, plot_latencies, plot_switch, plot_trade_off
+    from .plots import plot_cost, plot_latencies, plot_trade_off
+    from .plots_fleet import plot_capacity, plot_fleet_waits, plot_model_check
+    from .plots_switch import plot_switch
     from .recommendation import Recommendation, recommend
     from .simulation import simulate
     from .switching import watch_switch
+    from .table import summary
+    from .verdict import Verdict, judge, judge_samples
     from .workload import Workload
 
 _HOMES = {
     "calibration": ("calibrate",),
-    "capacity": ("LabError", "online_max"),
+    "capacity": (
+        "LabError",
+        "online_max",
+    ),
     "cell": ("Transport",),
     "comparison": ("compare",),
-    "costs": ("Costs", "TransportCosts"),
-    "fleet": ("Fleet", "Population"),
-    "model_check": ("check_model",),
+    "costs": (
+        "Costs",
+        "TransportCosts",
+    ),
+    "crossing": (
+        "Crossover",
+        "crossover",
+        "judge_cost",
+        "noise_of",
+    ),
+    "fleet": (
+        "Fleet",
+        "Population",
+    ),
+    "model_check": (
+        "check_model",
+        "error_of",
+    ),
     "outcome": ("Simulation",),
+    "percentiles": ("percentile_ms",),
     "picture": ("Picture",),
-    "plots": ("crossover", "plot_capacity", "plot_cost", "plot_latencies", "plot_switch", "plot_trade_off"),
-    "recommendation": ("Recommendation", "recommend"),
+    "plots": (
+        "plot_cost",
+        "plot_latencies",
+        "plot_trade_off",
+    ),
+    "plots_fleet": (
+        "plot_capacity",
+        "plot_fleet_waits",
+        "plot_model_check",
+    ),
+    "plots_switch": ("plot_switch",),
+    "recommendation": (
+        "Recommendation",
+        "recommend",
+    ),
     "simulation": ("simulate",),
     "switching": ("watch_switch",),
+    "table": ("summary",),
+    "verdict": (
+        "Verdict",
+        "judge",
+        "judge_samples",
+    ),
     "workload": ("Workload",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
@@ -49,6 +93,7 @@ _EXTRA = ("matplotlib", "numpy")
 
 __all__ = [
     "Costs",
+    "Crossover",
     "Fleet",
     "LabError",
     "Picture",
@@ -57,19 +102,29 @@ __all__ = [
     "Simulation",
     "Transport",
     "TransportCosts",
+    "Verdict",
     "Workload",
     "calibrate",
     "check_model",
     "compare",
     "crossover",
+    "error_of",
+    "judge",
+    "judge_cost",
+    "judge_samples",
+    "noise_of",
     "online_max",
+    "percentile_ms",
     "plot_capacity",
     "plot_cost",
+    "plot_fleet_waits",
     "plot_latencies",
+    "plot_model_check",
     "plot_switch",
     "plot_trade_off",
     "recommend",
     "simulate",
+    "summary",
     "watch_switch",
 ]
 

@@ -1,4 +1,4 @@
-"""What this machine can hold, found out before anything is started."""
+"""The limits of this machine, checked before anything is started."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ _SPARE = 0.8  # of what is free now
 
 
 class LabError(CarillonError, ValueError):
-    """The lab cannot do what is asked: the message says what, why, and what it can."""
+    """The lab cannot do what was asked. The message says why, and what is possible."""
 
 
 def online_max() -> int:
-    """How many sockets one server of this machine can hold beside those of the lab."""
+    """Returns the number of connections that one server of this machine can hold for a measurement."""
     return connections_max() - _SERVER_CONNECTIONS
 
 
 def check(cell: Cell) -> None:
-    """Refuses what the machine cannot hold.
+    """Refuses a cell that the machine cannot hold.
 
     Raises:
         LabError: Too many sockets for the descriptors of the one server process, or too little memory.
@@ -38,8 +38,8 @@ def check(cell: Cell) -> None:
     if cell.has_sockets and cell.connections > most:
         raise LabError(
             f"online: {cell.online:g} of {cell.members:,} members are {cell.connections:,} connections, and "
-            f"one server process holds {most:,} here (the hard limit of descriptors, ulimit -Hn, less what "
-            f"it needs itself). Give online={_rounded_down(most / cell.members)} or less, or "
+            f"one server process holds {most:,} here (the hard limit of descriptors, ulimit -Hn, less its "
+            f"own). Give online={_rounded_down(most / cell.members)} or less, or "
             'transports="memory", which needs no sockets'
         )
     need, free = _bytes_of(cell), _free_bytes()
@@ -47,7 +47,7 @@ def check(cell: Cell) -> None:
         raise LabError(
             f"members: {cell.members:,} with {cell.connections:,} connections and up to "
             f"{cell.inbox_entries:,} inbox entries need about {need / 2**30:.1f} GiB, and of the "
-            f"{free / 2**30:.1f} GiB that are free here {_SPARE:.0%} may be taken. Give fewer members, or "
+            f"{free / 2**30:.1f} GiB that are free here {_SPARE:.0%} may be used. Give fewer members, or "
             "fewer publications (publish_rate, seconds)"
         )
 
@@ -58,12 +58,12 @@ def _bytes_of(cell: Cell) -> int:
 
 
 def inbox_entries_of(members: int, publications: int) -> int:
-    """How many entries the inboxes can hold at most after so many publications."""
+    """Returns the largest number of inbox entries after some publications."""
     return members * min(publications, _INBOX_ENTRIES)
 
 
 def _free_bytes() -> int | None:
-    """MemAvailable; None where the system does not say."""
+    """MemAvailable; None where the system does not report it."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:

@@ -27,19 +27,19 @@ HEARTBEATS = {"client": {"insecure": True, "ping_interval": "0s"}, "heartbeat": 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """What one fresh server is measured with.
+    """The load on one fresh server.
 
     Attributes:
-        strategy: How it fans out.
-        transport: How subscribers connect; `memory`: sinks in the process of the hub.
-        members: Of each channel.
+        strategy: Strategy of the channels.
+        transport: Transport of the subscribers; `memory`: sinks in the process of the hub.
+        members: Members of each channel.
         online: Share of the members that have a connection, 0 to 1.
         publish_rate: Publications per second, all channels together.
-        payload: Bytes of a publication: a JSON string with its quotes.
-        seconds: How long is published.
-        channels: Every member is in each of them; publications go to them in turn.
-        threshold: Members above which `hybrid` reads, and where `adaptive` begins.
-        sweep_interval_ms: Read mode: the online are served at most so often.
+        payload: Size of a publication, bytes: a JSON string with its quotes.
+        seconds: Length of the measurement.
+        channels: Number of channels. Every member belongs to each; publications go to them in turn.
+        threshold: Number of members above which `hybrid` reads, and where `adaptive` begins.
+        sweep_interval_ms: Interval between sweeps in read mode, ms.
     """
 
     strategy: Strategy
@@ -54,7 +54,7 @@ class Cell:
     sweep_interval_ms: int = 100
 
     def __post_init__(self) -> None:
-        """Raises LabError for what cannot be."""
+        """Raises LabError for a value that is not possible."""
         _one_of("strategies", self.strategy, STRATEGIES)
         _one_of("transports", self.transport, TRANSPORTS)
         _at_least("members", self.members, 1)
@@ -69,26 +69,26 @@ class Cell:
 
     @property
     def connections(self) -> int:
-        """Members that are online."""
+        """Number of members that have a connection."""
         return round(self.members * self.online)
 
     @property
     def publications(self) -> int:
-        """Messages of the measured window."""
+        """Publications of the measured window."""
         return publications_of(self.publish_rate, self.seconds)
 
     @property
     def warmup(self) -> int:
-        """Messages before it, some to each channel."""
+        """Publications before the measured window, some to each channel."""
         return _WARMUP * self.channels
 
     @property
     def give_up_s(self) -> float:
-        """A cell that takes longer is more than the machine can do."""
+        """Time after which a cell is given up: the load is more than the machine can do."""
         return 10 * self.seconds + _SLACK_S
 
     def too_fast(self, so_far: str) -> str:
-        """Why it was given up, and what to do."""
+        """The error message for a cell that was given up, with the remedy."""
         return (
             f"publish_rate: {self.publish_rate:g} per second is more than this machine can do ({self}): "
             f"{so_far} after {self.give_up_s:.0f} s. Give a lower rate"
@@ -96,25 +96,25 @@ class Cell:
 
     @property
     def inbox_entries(self) -> int:
-        """Entries that the inboxes may come to hold."""
+        """Largest number of entries that the inboxes can hold at the end."""
         return inbox_entries_of(self.members, self.publications)
 
     @property
     def has_sockets(self) -> bool:
-        """Whether its subscribers are connections."""
+        """Whether the subscribers are connections."""
         return self.transport != "memory"
 
     @property
     def channel_names(self) -> list[str]:
-        """As the generator names them."""
+        """Names of the channels, as the generator builds them."""
         return [CHANNEL] if self.channels == 1 else [f"{CHANNEL}-{i}" for i in range(self.channels)]
 
     def member_names(self, first: int = 0, last: int | None = None) -> list[str]:
-        """Users; those that are online come first."""
+        """Names of the members; connected members come first."""
         return [f"{MEMBER}{i}" for i in range(first, self.members if last is None else last)]
 
     def config(self) -> dict[str, Any]:
-        """Of the server: as in a configuration file. No heartbeats, so that every byte is a publication's."""
+        """Configuration of the server. It has no heartbeats, so that every byte belongs to a publication."""
         options = {
             "history_size": HISTORY,
             "history_ttl": "1h",
@@ -126,7 +126,7 @@ class Cell:
         return {**HEARTBEATS, "limits": limits, "channels": {f"{CHANNEL}*": options}}
 
     def to_row(self) -> Row:
-        """The columns that say what was measured."""
+        """The columns that describe the load."""
         return {
             "strategy": self.strategy,
             "transport": self.transport,
@@ -140,18 +140,18 @@ class Cell:
         }
 
     def __str__(self) -> str:
-        """In words, for a progress bar."""
+        """Describes the cell, for a progress bar."""
         return f"{self.strategy} over {self.transport}, {self.members:,} members, {self.connections:,} online"
 
 
 def publications_of(publish_rate: float, seconds: float) -> int:
-    """How many are due in so many seconds, the first one at once."""
+    """Returns the number of publications that are due within some seconds; the first one is due at once."""
     return max(1, math.ceil(publish_rate * seconds - 1e-9))
 
 
 def _one_of(field: str, value: object, choices: tuple[str, ...]) -> None:
     if value not in choices:
-        raise LabError(f"{field}: {value!r} is none of {', '.join(choices)}")
+        raise LabError(f"{field}: {value!r} is not one of {', '.join(choices)}")
 
 
 def _at_least(field: str, value: int, least: int) -> None:

@@ -1,4 +1,4 @@
-"""`compare`: each strategy on a real server with real sockets."""
+"""`compare`: strategies on real servers with real sockets."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ..load.serving import place, serving
 from ..progress_line import ProgressLine
 from .capacity import LabError, check
 from .cell import CHANNEL, MEMBER, Cell, Transport
+from .options import names_its_options
 from .percentiles import columns, inbox_columns
 from .server_api import ServerApi
 from .sinks import measure_sinks
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 _READERS = 40  # offline members whose inboxes are read
 
 
+@names_its_options
 def compare(
     strategies: Iterable[Strategy] | Strategy = ("write", "read", "hybrid"),
     members: Iterable[int] | int = (10, 100, 1_000),
@@ -45,41 +47,46 @@ def compare(
 ) -> Table:
     """Measures strategies on this machine: a fresh server in a process of its own for each row.
 
-    Publications come at a fixed rate from one WebSocket; latency counts from when each was due, so that a
-    publisher who is held up does not hide what he waited for. The first `online` members are connections of
-    the native load generator, in as many processes as they need, which check every delivery. Where the
-    machine has a core for each, server and generator do not share one.
+    Publications come at a fixed rate from one WebSocket. Latency counts from the moment at which a
+    publication was due, so a delayed publisher does not hide its own waiting time. The first `online` members
+    are connections of the native load generator, which checks every delivery. Where the machine has a core
+    for each, server and generator do not share one.
 
     Args:
         strategies: One or several of `write`, `read`, `hybrid`, `adaptive`.
-        members: Of each channel; several make a grid.
-        online: Share of the members that have a connection, 0 to 1; several make a grid.
-        publish_rate: Publications per second, all channels together. One that does not divide the sweeps of a
-            second: else all publications meet the sweep at the same moment of its interval.
-        payload: Bytes of a publication: a JSON string with its quotes; at least 20.
-        seconds: How long is published for a row.
-        transports: One or several of `ws`, `sse`, `poll`, and `memory`: sinks in the process of the hub, the
-            same fan-out without sockets, for members that no process has the descriptors for.
-        channels: Every member is in each of them and publications go to them in turn; several make a grid.
-        threshold: Members above which `hybrid` reads, and where `adaptive` begins.
-        sweep_interval_ms: Read mode: the online are served at most so often.
-        progress: Draw a bar, on a terminal or in a notebook.
+        members: Members of each channel; several numbers make a grid.
+        online: Share of the members that have a connection, 0 to 1; several shares make a grid.
+        publish_rate: Publications per second, all channels together. Choose a rate that is not a divisor of
+            the number of sweeps per second; otherwise all publications meet the sweep at the same phase.
+        payload: Size of a publication, bytes: a JSON string with its quotes; at least 20.
+        seconds: Length of the measurement of a row.
+        transports: One or several of `ws`, `sse`, `poll` and `memory`. The last one has sinks in the process
+            of the hub: the same fan-out without sockets, for more members than a process has descriptors.
+        channels: Number of channels. Every member belongs to each, and publications go to them in turn;
+            several numbers make a grid.
+        threshold: Number of members above which `hybrid` reads, and where `adaptive` begins.
+        sweep_interval_ms: Interval between sweeps in read mode, ms.
+        progress: Draw a progress bar, on a terminal or in a notebook.
 
     Returns:
-        A `pandas.DataFrame` where pandas is installed, else a list of dicts. Columns: `strategy`,
-        `transport`, `channels`, `members`, `online` (connections), `publish_rate`, `payload`, `threshold`,
-        `sweep_interval_ms`, `threads` (of the server), `publications`, `deliveries`. Milliseconds, each p10,
-        p50, p90, p99, p999, max: `publish_…_ms` (until the publisher has its reply), `delivery_…_ms` (of
-        every delivery), `last_…_ms` (until the last subscriber has it). `publish_us` and `delivery_us`: CPU
-        time of the server per publication, all its work included, and the same divided among the deliveries.
-        `wire_bytes`: per delivery, above TCP, both directions. `memory_mib`: resident, with all connections
-        and inboxes. `store_writes`: inbox entries per publication. `inbox_read_ms` and `inbox_read_p99_ms`:
-        an offline member asks for the first 100 items over the server API. What a row does not have is None
-        (NaN in pandas).
+        A `pandas.DataFrame` where pandas is installed, else a list of dicts; `summary` picks the columns that
+        answer most questions. The columns are:
+
+        - what was measured: `strategy`, `transport`, `channels`, `members`, `online` (connections),
+        `publish_rate`, `payload`, `threshold`, `sweep_interval_ms`, `threads` (of the server),
+        `publications`, `deliveries`; - times in milliseconds, each as p10, p50, p90, p99, p999 and max:
+        `publish_…_ms` (until the publisher has its reply), `delivery_…_ms` (of every delivery), `last_…_ms`
+        (until the last subscriber has it); - CPU time of the server in microseconds: `publish_us` (per
+        publication, with all its deliveries) and `delivery_us` (the same divided by the deliveries); -
+        `wire_bytes` per delivery, above TCP, in both directions; `memory_mib`, resident, with all connections
+        and inboxes; `store_writes`, inbox entries per publication; - `inbox_read_ms` (median) and
+        `inbox_read_max_ms`: offline members ask for the first 100 items over the HTTP API.
+
+        A value that a row does not have is None (NaN in pandas). That includes percentiles above the median
+        with fewer than ten samples beyond them.
 
     Raises:
-        LabError: A value is wrong, or this machine cannot hold it: raised for the whole grid before anything
-            is started.
+        LabError: A value is wrong, or this machine cannot hold it. It is raised before anything is started.
         LoadError: A server or a worker failed.
     """
     cells = [
@@ -117,7 +124,7 @@ def compare(
 
 
 def measure(cell: Cell, show: Callable[[float, str], None] = lambda share, text: None) -> Row:
-    """Measures one cell; `show` is told how much of it is done, and what is going on."""
+    """Measures one cell. Calls `show` with the share that is done, and a text about the current step."""
     show(0.0, "starting")
     if not cell.has_sockets:
         return measure_sinks(cell)
@@ -190,7 +197,7 @@ def _loaded(result: LoadResult) -> Row:
 
 
 def _read_inboxes(cell: Cell, api: ServerApi) -> _core.LoadHistogram:
-    """Times of offline members, spread over all of them."""
+    """Times of inbox reads of offline members, spread over all of them."""
     offline = cell.members - cell.connections
     times_ns = _core.LoadHistogram()
     for name in cell.member_names(cell.connections)[:: max(1, offline // _READERS)][:_READERS]:

@@ -1,9 +1,9 @@
-"""What each piece of work costs: the constants of the simulator and of recommendations."""
+"""Cost constants: what each piece of work costs. The simulator and recommendations use them."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from .cell import Transport
 
 PAYLOAD_BYTES = 128
-"""Of the publications that the constants are measured with."""
+"""Size of the publications that the constants are measured with."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class TransportCosts:
-    """What a connection and its deliveries cost.
+    """Costs of one connection and of its deliveries.
 
     Attributes:
-        delivery_us: CPU time of the server, microseconds: a publication in a write of its own.
-        further_us: The same of each further publication in the same write.
-        envelope_bytes: On the wire beside the payload, above TCP, both directions: a publication alone. (On a
-            WebSocket it tells who has published, if that was a client.)
-        further_bytes: The same of each further publication in the same write.
+        delivery_us: CPU time of the server for a publication in a write of its own, microseconds.
+        further_us: The same for each further publication in one write.
+        envelope_bytes: Bytes on the wire beside the payload, above TCP, in both directions, for a publication
+            in a write of its own. (On a WebSocket they name the publisher, if it was a client.)
+        further_bytes: The same for each further publication in one write.
         connection_bytes: Private memory of the server for one idle connection, bytes.
     """
 
@@ -67,24 +67,42 @@ def _defaults() -> Mapping[str, TransportCosts]:
     )
 
 
+def _default_spread() -> Mapping[str, tuple[float, float]]:
+    return MappingProxyType(
+        {
+            "publish_us": (0.8, 1.3),
+            "inbox_entry_us": (0.7, 1.5),
+            "sweep_us": (0.5, 1.8),
+            "merge_us": (0.7, 1.5),
+            "inbox_read_us": (0.8, 1.3),
+            "inbox_item_us": (0.8, 1.3),
+            "kib_us": (0.0, 2.0),
+        }
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """Cost constants of one machine; `calibrate` measures them.
+    """Cost constants of one machine, as `calibrate` measures them.
 
-    The defaults were measured by `calibrate` on two cores of a KVM guest (Linux 6.18), 128-byte publications.
-    Times are CPU time of the server in microseconds unless they say otherwise.
+    The defaults were measured by `calibrate` on two cores of a KVM guest (Linux 6.18), with publications of
+    128 bytes. Times are CPU time of the server in microseconds unless they say otherwise.
 
     Attributes:
-        publish_us: A publication over a WebSocket that nobody gets, with its reply.
+        publish_us: A publication over a WebSocket without subscribers, with its reply.
         inbox_entry_us: Entering a publication into the inbox of one member.
-        sweep_us: Read mode: a sweep of one channel, whoever is on it.
-        inbox_read_us: A request for an inbox over the server API, with nothing in it.
-        inbox_item_us: Each publication in its answer.
-        merge_us: Each channel whose log is merged into it.
+        sweep_us: Read mode: a sweep of one channel, whatever the number of connections.
+        inbox_read_us: An inbox read over the HTTP API, of an empty inbox.
+        inbox_item_us: Each publication in the answer.
+        merge_us: Each channel whose log is merged into the inbox.
         kib_us: Each further KiB of payload in one delivery.
         inbox_entry_bytes: Memory of an inbox entry, bytes.
-        transports: By transport: `ws`, `sse`, `poll`.
-        machine: What they were measured on.
+        transports: Costs by transport: `ws`, `sse`, `poll`.
+        spread: Least and largest value of a constant in the measurement, as factors of it, by name
+            (`sweep_us`, `ws.delivery_us`, …). A least factor of 0 says that the cost is below its noise: then
+            the largest value is an upper bound, and the constant lies halfway. A name that is missing has no
+            spread.
+        machine: Machine that the constants were measured on, and its load average.
     """
 
     publish_us: float = 81.0
@@ -96,57 +114,86 @@ class Costs:
     kib_us: float = 0.08
     inbox_entry_bytes: float = 26.0
     transports: Mapping[str, TransportCosts] = field(default_factory=_defaults)
+    spread: Mapping[str, tuple[float, float]] = field(default_factory=_default_spread)
     machine: str = "2 cores of a KVM guest, Linux 6.18"
 
+    def range_of(self, name: str) -> tuple[float, float]:
+        """Returns the least and the largest value that a constant had in the measurement.
+
+        Args:
+            name: Name of a constant; that of a transport with a dot: `ws.delivery_us`.
+        """
+        transport, _, attribute = name.rpartition(".")
+        value = float(getattr(self.of(transport) if transport else self, attribute))
+        low, high = self.spread.get(name, (1.0, 1.0))
+        return value * low, value * high
+
+    def is_below_noise(self, name: str) -> bool:
+        """Whether a constant was too small to be measured: its range begins at 0."""
+        return self.spread.get(name, (1.0, 1.0))[0] == 0
+
+    def with_values(self, values: Mapping[str, float]) -> Self:
+        """Returns these costs with other values of some constants, by name as in `range_of`."""
+        own: dict[str, Any] = {name: value for name, value in values.items() if "." not in name}
+        transports = dict(self.transports)
+        for name, value in values.items():
+            transport, _, attribute = name.rpartition(".")
+            if transport:
+                transports[transport] = replace(transports[transport], **{attribute: value})
+        return replace(self, transports=MappingProxyType(transports), **own)
+
     def of(self, transport: Transport | str) -> TransportCosts:
-        """Those of a transport.
+        """Returns the costs of a transport.
 
         Raises:
-            LabError: They were not measured.
+            LabError: The transport was not measured.
         """
         try:
             return self.transports[transport]
         except KeyError:
             known = ", ".join(self.transports)
-            raise LabError(f"transport: {transport!r}; these costs know {known}") from None
+            raise LabError(f"transport: {transport!r}; these costs have {known}") from None
 
     def write_us(self, transport: Transport | str, publications: float = 1.0, payload: int = 128) -> float:
-        """CPU time of one write to one connection.
+        """Returns the CPU time of one write to one connection, microseconds.
 
         Args:
-            transport: Of the connection.
-            publications: That leave in it, at least 1.
-            payload: Bytes of each.
+            transport: Transport of the connection.
+            publications: Publications in the write, at least 1.
+            payload: Size of each, bytes.
         """
         costs = self.of(transport)
         bytes_us = publications * self.kib_us * max(0, payload - PAYLOAD_BYTES) / 1024
         return costs.delivery_us + (publications - 1) * costs.further_us + bytes_us
 
     def write_bytes(self, transport: Transport | str, publications: float = 1.0, payload: int = 128) -> float:
-        """Bytes on the wire of one write to one connection, above TCP, both directions."""
+        """Returns the bytes on the wire of one write to one connection, above TCP, in both directions."""
         costs = self.of(transport)
         return costs.envelope_bytes + (publications - 1) * costs.further_bytes + publications * payload
 
     def save(self, path: str | Path) -> None:
-        """Writes them down as JSON."""
+        """Writes the constants to a file, as JSON."""
         document = {each.name: getattr(self, each.name) for each in fields(self)}
         document["transports"] = {name: asdict(costs) for name, costs in self.transports.items()}
+        document["spread"] = {name: list(factors) for name, factors in self.spread.items()}
         Path(path).write_text(json.dumps(document, indent=2) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
-        """Reads what `save` has written.
+        """Reads constants from a file that `save` has written.
 
         Raises:
-            LabError: The file is none of these, or lacks a field.
+            LabError: The file was not written by `save`, or lacks a field.
         """
         try:
             document: dict[str, Any] = json.loads(Path(path).read_text())
             transports = {name: TransportCosts(**costs) for name, costs in document.pop("transports").items()}
-            if missing := {each.name for each in fields(cls)} - {*document, "transports"}:
+            spread = {name: (low, high) for name, (low, high) in document.pop("spread", {}).items()}
+            if missing := {each.name for each in fields(cls)} - {*document, "transports", "spread"}:
                 raise LabError(f"{path} lacks {', '.join(sorted(missing))}: calibrate again")
-            return cls(**document, transports=MappingProxyType(transports))
+            proxies = MappingProxyType(transports), MappingProxyType(spread)
+            return cls(**document, transports=proxies[0], spread=proxies[1])
         except LabError:
             raise
         except (OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-            raise LabError(f"{path} holds no costs that Costs.save has written: {error}") from None
+            raise LabError(f"{path} is not a file of Costs.save: {error}") from None

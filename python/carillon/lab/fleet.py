@@ -1,4 +1,4 @@
-"""What a simulation is of: the machines, and who is on which channel."""
+"""The subject of a simulation: the machines, and the members of each channel."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
 class Fleet:
     """Gateways, and between them a broker that holds logs, members and inboxes.
 
-    What a gateway spends comes from `Costs`. What the broker spends is assumed, not measured here.
+    The costs of a gateway come from `Costs`. The costs of the broker are assumed, not measured.
 
     Attributes:
-        gateways: Alike, with the connections spread over them; one has its store within, and no broker.
-        cores: Shard threads of a gateway, each with its connections.
-        network_gbit: What leaves a gateway per second.
-        connections_max: Of a gateway: descriptors, or what its operator allows.
-        memory_gib: Of a gateway.
-        utilisation_max: How far cores and network may be loaded, 0 to 1: for the number needed.
-        broker_cores: Single-threaded partitions of the broker; a channel lives in one, inboxes in all.
-        broker_append_us: Of a publication in the broker.
-        broker_gateway_us: Handing it to one gateway.
-        broker_entry_us: Entering it into one inbox.
-        network_ms: One way between gateway and broker.
-        gateway_per_hour: Price of a gateway, in whatever currency.
+        gateways: Number of gateways. Connections are spread over them. A single gateway has no broker.
+        cores: Shard threads of a gateway.
+        network_gbit: Bandwidth of a gateway, Gbit/s.
+        connections_max: Limit of connections per gateway: its descriptors, or a choice of its operator.
+        memory_gib: Memory of a gateway, GiB.
+        utilisation_max: Share of cores, network and memory that the load may use, 0 to 1.
+        broker_cores: Single-threaded partitions of the broker. A channel belongs to one, inboxes to all.
+        broker_append_us: CPU time of the broker for a publication, microseconds.
+        broker_gateway_us: The same for handing it to one gateway.
+        broker_entry_us: The same for entering it into one inbox.
+        network_ms: One way between gateway and broker, ms.
+        gateway_per_hour: Price of a gateway per hour, in any currency.
     """
 
     gateways: int = 1
@@ -48,7 +48,7 @@ class Fleet:
     gateway_per_hour: float = 0.2
 
     def __post_init__(self) -> None:
-        """Raises LabError for what cannot be."""
+        """Raises LabError for a value that is not possible."""
         for name in ("gateways", "cores", "connections_max", "broker_cores"):
             if getattr(self, name) < 1:
                 raise LabError(f"{name}: {getattr(self, name)!r}; give at least 1")
@@ -66,15 +66,15 @@ class Fleet:
 
 @dataclass(frozen=True, kw_only=True)
 class Population:
-    """Channels whose members follow Zipf's law: the one of rank r has `largest` / r ** `exponent` of them.
+    """Channels whose sizes follow Zipf's law: the channel of rank r has `largest` / r ** `exponent` members.
 
     Attributes:
-        users: In all, online or not.
-        channels: In all.
+        users: Number of users, with and without a connection.
+        channels: Number of channels.
         largest: Members of the largest channel.
-        smallest: Members that no channel has fewer of.
-        exponent: 0: all channels are alike; 1: the heavy tail of most networks of people.
-        activity: Publications go to channels in proportion to members ** activity; 0: to all alike.
+        smallest: Members of the smallest channels.
+        exponent: 0: all channels have one size; 1: the heavy tail of most social networks.
+        activity: Publications go to channels in proportion to members ** activity; 0: to all equally.
     """
 
     users: int
@@ -85,7 +85,7 @@ class Population:
     activity: float = 0.5
 
     def __post_init__(self) -> None:
-        """Raises LabError for what cannot be."""
+        """Raises LabError for a value that is not possible."""
         if self.users < 1 or self.channels < 1:
             raise LabError(f"users: {self.users!r}, channels: {self.channels!r}; give at least 1 of each")
         if not 1 <= self.largest <= self.users:
@@ -94,12 +94,12 @@ class Population:
             raise LabError(f"smallest: {self.smallest!r}, exponent: {self.exponent!r}; give 1 and 0 or more")
 
     def members(self) -> Ints:
-        """Of each channel, the largest first."""
+        """Returns the members of each channel, the largest first."""
         ranks = np.arange(1, self.channels + 1, dtype=np.float64)
         sizes = np.round(self.largest / ranks**self.exponent).astype(np.int64)
         return np.maximum(sizes, min(self.smallest, self.largest))
 
     def shares(self) -> Floats:
-        """Which share of all publications goes to each channel."""
+        """Returns the share of all publications that goes to each channel."""
         weights = np.power(self.members().astype(np.float64), self.activity)
         return np.asarray(weights / weights.sum())

@@ -12,12 +12,12 @@ from .queues import serve
 if TYPE_CHECKING:
     from .queues import Floats, Ints
 
-_PARTS_MAX = 8  # a job is split into so many at most, which is how finely others come in between
+_PARTS_MAX = 8  # parts of a split job at most: the more, the finer other work comes in between
 
 
 @dataclass(frozen=True)
 class Jobs:
-    """Work for queues of one kind. What it serves (a publication, a sweep) is `cause`."""
+    """Work for queues of one kind. `cause` is the publication or sweep that it serves."""
 
     server: Ints
     cause: Ints
@@ -30,14 +30,14 @@ class Jobs:
 
 
 def expand(counts: Ints) -> tuple[Ints, Ints]:
-    """For each of `counts`, as many: its index, and which one it is."""
+    """Returns, for each of `counts`, that many pairs of its index and a running number."""
     index = np.repeat(np.arange(len(counts)), counts)
     first = np.cumsum(counts) - counts
     return index, np.arange(len(index)) - first[index]
 
 
 def split(jobs: Jobs, visit: int) -> Jobs:
-    """Cuts large jobs into parts that arrive as if the server had nothing else to do."""
+    """Cuts large jobs into parts that arrive as if the server had no other work."""
     parts = np.clip(np.ceil(jobs.size / visit), 1, _PARTS_MAX).astype(np.int64)
     if not len(parts) or parts.max() == 1:
         return jobs
@@ -60,22 +60,22 @@ class Queues:
         self._count = 0
 
     def add(self, server: Ints, arrivals_s: Floats, service_s: Floats) -> slice:
-        """More jobs; what comes back finds them again."""
+        """Adds jobs, and returns a slice that finds them again."""
         self._parts.append((server, arrivals_s, service_s))
         self._count += len(server)
         return slice(self._count - len(server), self._count)
 
     def serve(self) -> None:
-        """Works on everything that was added."""
+        """Serves all jobs that were added."""
         self.server = np.concatenate([part[0] for part in self._parts])
         arrivals_s = np.concatenate([part[1] for part in self._parts])
         self.service = np.concatenate([part[2] for part in self._parts])
         self._starts_s, self._ends_s = serve(self.server, arrivals_s, self.service)
 
     def starts(self, part: slice) -> Floats:
-        """When they began."""
+        """Returns when the jobs began."""
         return self._starts_s[part]
 
     def ends(self, part: slice) -> Floats:
-        """When they were done."""
+        """Returns when the jobs ended."""
         return self._ends_s[part]

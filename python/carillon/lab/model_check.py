@@ -1,7 +1,8 @@
-"""`check_model`: the simulator held against what was measured."""
+"""`check_model`: what the simulator says beside what was measured."""
 
 from __future__ import annotations
 
+from statistics import median
 from typing import TYPE_CHECKING
 
 from .fleet import Fleet, Population
@@ -24,18 +25,22 @@ TIMES = (
 
 
 def check_model(table: Table, costs: Costs | None = None) -> Table:
-    """Plays every row of `compare` in the simulator, and puts both figures side by side.
+    """Simulates every row of `compare`, and puts both values side by side.
 
-    Counts must agree: deliveries and store writes exactly, bytes within 2 % (an offset has more digits later
-    on). Times have an error, which this tells.
+    Counts must agree: deliveries and store writes exactly, bytes within 2 %, because offsets have more digits
+    later on. Times have an error; `error_of` sums it up. A percentile is compared where both samples carry
+    it.
 
     Args:
         table: Rows of `compare` over sockets.
-        costs: Of `calibrate`; by default those of the machine that Carillon is measured on.
+        costs: What `calibrate` has returned; by default the stored costs of another machine.
 
     Returns:
-        A row per measured row and figure: `strategy`, `transport`, `members`, `online`, `figure`, `kind`
-        (`count` or `time`), `measured`, `modelled`, and `ratio` (modelled / measured).
+        A row per measured row and figure: `strategy`, `transport`, `members`, `online`, `publish_rate`,
+        `figure`, `kind` (`count` or `time`), `measured`, `modelled`, and `ratio` (modelled / measured).
+
+    Raises:
+        LabError: It is not a table.
     """
     found: list[Row] = []
     for row in rows_of(table):
@@ -47,7 +52,10 @@ def check_model(table: Table, costs: Costs | None = None) -> Table:
                 continue
             found.append(
                 {
-                    **{name: row[name] for name in ("strategy", "transport", "members", "online")},
+                    **{
+                        name: row[name]
+                        for name in ("strategy", "transport", "members", "online", "publish_rate")
+                    },
                     "figure": figure,
                     "kind": "count" if figure in COUNTS else "time",
                     "measured": row[figure],
@@ -56,6 +64,24 @@ def check_model(table: Table, costs: Costs | None = None) -> Table:
                 }
             )
     return table_of(found)
+
+
+def error_of(check: Table, of: str) -> float | None:
+    """Returns the factor by which modelled times are off, up or down: the median over all rows.
+
+    Args:
+        check: What `check_model` has returned.
+        of: The times: `us` for CPU, `p50` or `p99` for waits.
+
+    Returns:
+        The factor, at least 1; None where the check has no such times.
+    """
+    ratios = [
+        row["ratio"]
+        for row in rows_of(check)
+        if row["kind"] == "time" and row["ratio"] and row["figure"].removesuffix("_ms").endswith(f"_{of}")
+    ]
+    return median(max(ratio, 1 / ratio) for ratio in ratios) if ratios else None
 
 
 def _play(row: Row, costs: Costs | None) -> Simulation:

@@ -1,4 +1,4 @@
-"""What a simulation has shown."""
+"""The result of a simulation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import card
+from .verdict import counted, milliseconds, percent
 
 if TYPE_CHECKING:
     from .fleet import Fleet
@@ -19,28 +20,28 @@ _HOURS_PER_MONTH = 730
 
 @dataclass(frozen=True, kw_only=True)
 class Simulation:
-    """A fleet, as it was played.
+    """The result of `simulate`. Only medians of its times come near to what is measured; see `check_model`.
 
     Attributes:
-        settings: What was asked for.
-        publications: In the simulated seconds.
-        deliveries: Of them, to connections.
+        settings: Arguments of `simulate`.
+        publications: Publications in the simulated seconds.
+        deliveries: Deliveries of these publications to connections.
         store_writes: Inbox entries of all publications.
-        wire_bytes: Sent to connections, above TCP.
-        inbox_reads: Members who came back and read their inbox.
+        wire_bytes: Bytes sent to connections, above TCP.
+        inbox_reads: Members who returned and read their inbox.
         publish: Times until publishers had their reply.
         delivery: Times of all deliveries.
         last: Times until the last subscriber of each publication had it.
         inbox: Times of inbox reads.
         core_seconds: CPU time of all gateways.
-        utilisation: Share of its cores that each gateway used, 1 being all of them all the time.
-        network_utilisation: The same of its network card.
-        broker_utilisation: The same of each partition of the broker; empty for one gateway.
+        utilisation: Share of its cores that the load of each gateway needs; more than 1 is an overload.
+        network_utilisation: The same for the network card of each gateway.
+        broker_utilisation: The same for each partition of the broker; empty for a fleet of one gateway.
         online: Share of users that have a connection, 0 to 1.
-        connections: Online users.
-        connection_bytes: Memory of one.
-        read_channels: Channels in read mode, of those that were published to.
-        fleet: What it ran on.
+        connections: Number of connections.
+        connection_bytes: Memory of one connection.
+        read_channels: Channels in read mode, of the channels that were published to.
+        fleet: Machines that were simulated.
     """
 
     settings: dict[str, object]
@@ -65,7 +66,7 @@ class Simulation:
 
     @property
     def gateways_by(self) -> dict[str, int]:
-        """How many gateways each resource asks for, within `Fleet.utilisation_max`."""
+        """Gateways that each resource asks for, within `Fleet.utilisation_max`."""
         fleet = self.fleet
         cores = float(self.utilisation.sum()) / fleet.utilisation_max
         network = float(self.network_utilisation.sum()) / fleet.utilisation_max
@@ -76,12 +77,12 @@ class Simulation:
 
     @property
     def gateways_needed(self) -> int:
-        """For what is scarcest."""
+        """Gateways that the scarcest resource asks for."""
         return max(self.gateways_by.values())
 
     @property
     def bottleneck(self) -> str:
-        """What is scarcest: cores, network, memory, connections, or the broker if it is over its limit."""
+        """The scarcest resource: cores, network, memory, connections, or an overloaded broker."""
         if len(self.broker_utilisation) and self.broker_utilisation.max() > self.fleet.utilisation_max:
             return "broker"
         by = self.gateways_by
@@ -89,11 +90,11 @@ class Simulation:
 
     @property
     def cost_per_month(self) -> float:
-        """Of the gateways that are needed, in the currency of `Fleet.gateway_per_hour`."""
+        """Price of the gateways that are needed, in the currency of `Fleet.gateway_per_hour`."""
         return self.gateways_needed * self.fleet.gateway_per_hour * _HOURS_PER_MONTH
 
     def to_row(self) -> Row:
-        """A row with the columns of `compare`, and what only a fleet has."""
+        """Returns a row with the columns of `compare`, and further columns that only a fleet has."""
         per_delivery = self.deliveries or math.nan
         has_broker = bool(len(self.broker_utilisation))
         return {
@@ -111,12 +112,13 @@ class Simulation:
             "memory_mib": self.connections * self.connection_bytes / self.fleet.gateways / 2**20,
             "store_writes": self.store_writes / self.publications,
             "inbox_read_ms": self.inbox.percentile_s(0.5) * 1e3 if self.inbox_reads else None,
-            "inbox_read_p99_ms": self.inbox.percentile_s(0.99) * 1e3 if self.inbox_reads else None,
+            "inbox_read_max_ms": self.inbox.percentile_s(1.0) * 1e3 if self.inbox_reads else None,
             "gateways": self.fleet.gateways,
             "utilisation": float(self.utilisation.mean()),
             "utilisation_max": float(self.utilisation.max()),
             "network_utilisation_max": float(self.network_utilisation.max()),
             "broker_utilisation_max": float(self.broker_utilisation.max()) if has_broker else None,
+            **{f"gateways_for_{name}": count for name, count in self.gateways_by.items()},
             "gateways_needed": self.gateways_needed,
             "bottleneck": self.bottleneck,
             "cost_per_month": self.cost_per_month,
@@ -135,13 +137,18 @@ class Simulation:
     def _facts(self) -> dict[str, object]:
         row = self.to_row()
         rows: dict[str, object] = {
-            "connections": f"{self.connections:,} on {self.fleet.gateways:,} gateways",
+            "connections": f"{self.connections:,} on {counted(self.fleet.gateways, 'gateway')}",
             "publications": f"{self.publications:,}, {self.deliveries:,} deliveries",
             "inbox entries": f"{self.store_writes:,}",
         }
         for name, title in (("publish", "publish"), ("delivery", "delivery"), ("last", "last subscriber")):
             if row[f"{name}_p50_ms"] is not None:
-                rows[title] = f"p50 {row[f'{name}_p50_ms']:.3g} ms, p99 {row[f'{name}_p99_ms']:.3g} ms"
-        rows["busiest gateway"] = f"{row['utilisation_max']:.0%} of its cores"
-        rows["needed"] = f"{self.gateways_needed:,} gateways, for {self.bottleneck}"
+                rows[title] = f"median {milliseconds(row[f'{name}_p50_ms'])}"
+        busy = row["utilisation_max"]
+        rows["busiest gateway"] = (
+            f"{percent(busy)} of its cores"
+            if busy <= 1
+            else f"overloaded: the load needs {percent(busy)} of its cores"
+        )
+        rows["needed"] = f"{counted(self.gateways_needed, 'gateway')}; scarcest: {self.bottleneck}"
         return rows

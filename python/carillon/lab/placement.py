@@ -1,4 +1,4 @@
-"""Where the subscribers of each channel are."""
+"""The shards of the subscribers of each channel."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from .jobs import expand
 if TYPE_CHECKING:
     from .queues import Ints
 
-_CROWD = 8  # times the shards: a channel with more subscribers is spread by a formula, not one by one
+_CROWD = 8  # a channel with more subscribers per shard is spread by a formula, not one by one
 
 
 class Placement:
-    """How many subscribers of each channel a shard has: rows of (shard, count), one after another."""
+    """The number of subscribers of each channel on each shard: rows of (shard, count)."""
 
     def __init__(self, subscribers: Ints, shards: int, random: np.random.Generator) -> None:
         is_crowd = subscribers > _CROWD * shards
@@ -40,7 +40,7 @@ class Placement:
         self.rows = np.searchsorted(channels, np.arange(len(subscribers)), side="right") - self.first
 
     def count(self, channels: Ints, shards: Ints) -> Ints:
-        """Subscribers of each channel on one shard."""
+        """Returns the subscribers of each channel on one shard."""
         wanted = channels * self._shards + shards
         row = np.searchsorted(self._keys, wanted)
         is_there = row < len(self._keys)
@@ -50,7 +50,7 @@ class Placement:
         return found
 
     def of(self, channels: Ints) -> tuple[Ints, Ints, Ints]:
-        """For each of the channels, all its rows: which of them, the shard, the count."""
+        """Returns all rows of the channels: index of the channel, shard, count."""
         index, nth = expand(self.rows[channels])
         row = self.first[channels][index] + nth
         return index, self.shards[row], self.counts[row]

@@ -1,4 +1,4 @@
-"""First come, first served, for many servers at once."""
+"""Queues: first come, first served, for many servers at once."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ Ints: TypeAlias = npt.NDArray[np.integer[Any]]
 
 
 def serve(servers: Ints, arrivals: Floats, services: Floats) -> tuple[Floats, Floats]:
-    """When each job begins and ends, if each server works on its jobs one by one, in the order of arrival.
+    """Returns when each job begins and ends, if each server serves its jobs in the order of arrival.
 
     Exact: a job ends at its service time after the later of its arrival and the end of the one before it. So
     the ends of a server are its summed services plus the running maximum of (arrival less the services
     before), which needs no loop over events.
 
     Args:
-        servers: Whose each job is, from 0.
-        arrivals: Seconds.
-        services: Seconds.
+        servers: Server of each job, from 0.
+        arrivals: Arrival of each job, seconds.
+        services: Service time of each job, seconds.
     """
     if not len(servers):
         return np.empty(0), np.empty(0)
@@ -29,7 +29,7 @@ def serve(servers: Ints, arrivals: Floats, services: Floats) -> tuple[Floats, Fl
     of_server, service = servers[order], services[order]
     total = np.cumsum(service)
     slack = arrivals[order] - (total - service)
-    # Each server above all before it, so that one running maximum serves them all.
+    # Each server is lifted above those before it, so that one running maximum serves all.
     step = float(slack.max() - slack.min()) + 1.0
     is_first = np.empty(len(order), dtype=bool)
     is_first[0] = True

@@ -2,46 +2,61 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import card
 from .costs import Costs
-from .table import Rows, table_of
+from .crossing import crossover
+from .table import Rows, rows_of, table_of
+from .verdict import microseconds, milliseconds, percent, quantity, rounded, span
 
 if TYPE_CHECKING:
     from ..fanout import Strategy
     from .table import Row, Table
     from .workload import Workload
 
+Range = tuple[int, int | None]
+"""Numbers of members from the first to the second; None: without an end."""
+
+_CORE_US = 1e6  # CPU time of one core in a second
+
 
 @dataclass(frozen=True, kw_only=True)
 class Recommendation:
-    """What `recommend` says.
+    """The result of `recommend`. Numbers of members have two significant digits.
 
     Attributes:
-        strategy: For the option `fanout`.
-        threshold: For the option `fanout_threshold`: members above which a channel is to be read.
-        cheaper_above: Members above which reading costs less CPU time; None: never.
+        strategy: Value for the option `fanout`.
+        threshold: Value for the option `fanout_threshold`: members above which a channel is read.
+        cheaper_above: Members above which reading costs less CPU time; None: at no size.
+        cheaper_between: The range of `cheaper_above` that follows from the spread of the costs; None: at no
+            size, whatever the costs are within their spread.
         too_slow_above: Members above which a publisher would wait longer than `Workload.publish_ms_max` for
             the inboxes.
-        sweep_interval_ms: For the option `sweep_interval`.
-        reasons: Why, a sentence each.
-        rows: By size of channel and mode: CPU time and waiting times.
+        saves: Share of a core that the cheaper mode saves on the largest channel.
+        agrees: Whether the costs agree with the measurement that was given; None: none was given.
+        sweep_interval_ms: Value for the option `sweep_interval`.
+        reasons: The reasons, a sentence each.
+        rows: CPU time and waiting times, by size of channel and mode.
     """
 
     strategy: Strategy
     threshold: int
     cheaper_above: int | None
+    cheaper_between: Range | None
     too_slow_above: int
+    saves: float
+    agrees: bool | None
     sweep_interval_ms: float
     reasons: tuple[str, ...]
     rows: Rows
 
     @property
     def table(self) -> Table:
-        """The figures as a `pandas.DataFrame`, or as rows without pandas."""
+        """The rows as a `pandas.DataFrame`, or as a list without pandas."""
         return table_of(self.rows)
 
     def __str__(self) -> str:
@@ -61,43 +76,58 @@ class Recommendation:
         return options
 
 
-def recommend(workload: Workload, costs: Costs | None = None) -> Recommendation:
+def recommend(
+    workload: Workload, costs: Costs | None = None, *, measured: Table | None = None
+) -> Recommendation:
     """Chooses the cheaper mode that keeps the times of a workload.
 
-    Two sizes of channel matter. Above the first, reading costs less CPU time than writing: entering an inbox
-    is paid per publication and member, merging a channel per visit of an offline member. Above the second, a
-    publisher would wait too long for the inboxes. The threshold is one of them, as `Workload.favour` says,
-    and never beyond the second; where sweeps would make subscribers wait too long, it is the second.
+    Two sizes of channel matter. Above the first, reading costs less CPU time than writing: writing costs an
+    inbox entry per publication and member, reading costs a merge per visit of an offline member. Above the
+    second, a publisher would wait too long for the inboxes. The threshold is the second size, or with
+    `favour="cost"` the smaller of the two. It stays the second size where reading saves less than
+    `Workload.worth_core` of a core, or where sweeps would make subscribers wait too long.
 
     Args:
-        workload: What is to be served.
-        costs: Of `calibrate`; by default those of the machine that Carillon is measured on.
+        workload: The channels to serve, and their limits.
+        costs: What `calibrate` has returned; by default the stored costs of another machine.
+        measured: Rows of `compare`. The recommendation then says whether the costs predict the crossover that
+            was measured there.
+
+    Raises:
+        LabError: The costs do not have the transport, or the rows of `measured` differ in more than strategy
+            and members.
     """
     costs = costs or Costs()
     model = _Model(workload, costs)
-    slow = model.too_slow_above()
+    slow = _rounded_down(model.too_slow_above())
     cheap = model.cheaper_above()
+    between = _between(workload, costs)
     can_read = workload.sweep_interval_ms <= workload.delivery_ms_max
     sweep_ms = workload.sweep_interval_ms if can_read else max(1.0, math.floor(workload.delivery_ms_max / 2))
-    reads_early = workload.favour == "cost" and can_read
+    largest = workload.sizes[-1]
+    saves = (model.write_us_per_s(largest) - model.read_us_per_s(largest)) / _CORE_US
+    reads_early = workload.favour == "cost" and can_read and saves >= workload.worth_core
     threshold = min(slow, cheap) if reads_early and cheap is not None else slow
-    sizes = workload.sizes
     strategy: Strategy
-    if sizes[-1] <= threshold:
+    if largest <= threshold:
         strategy = "write"
-    elif sizes[0] > threshold:
+    elif workload.sizes[0] > threshold:
         strategy = "read"
     else:
         strategy = "hybrid" if workload.is_steady else "adaptive"
-    rows = Rows(row for size in _ladder(sizes, threshold) for row in model.rows(size))
+    agreement = _Agreement.of(measured, costs) if measured is not None else None
+    reasons = _Reasons(model, strategy, threshold, cheap, between, slow, can_read, sweep_ms, saves)
     return Recommendation(
         strategy=strategy,
         threshold=threshold,
         cheaper_above=cheap,
+        cheaper_between=between,
         too_slow_above=slow,
+        saves=abs(saves),
+        agrees=agreement.agrees if agreement else None,
         sweep_interval_ms=sweep_ms,
-        reasons=tuple(model.reasons(strategy, threshold, cheap, slow, can_read, sweep_ms)),
-        rows=rows,
+        reasons=(*reasons.all(), *([agreement.reason] if agreement else [])),
+        rows=Rows(row for size in _ladder(workload.sizes, threshold) for row in model.rows(size)),
     )
 
 
@@ -131,7 +161,7 @@ class _Model:
         return (self.costs.publish_us + entries) / 1e3
 
     def last_ms(self, mode: str, members: int) -> float:
-        """Until the last subscriber has it, if nothing else goes on; of a sweep, in the worst case."""
+        """Until the last subscriber has it, on an idle server; in read mode after the longest wait."""
         online = members * self.workload.online
         if mode == "write":
             each_us = self.costs.write_us(self.workload.transport, 1.0, self.workload.payload)
@@ -145,13 +175,11 @@ class _Model:
 
     def cheaper_above(self) -> int | None:
         saved = self.entering + self.pushing - self.sweeping - self.merging  # per second and member
-        if saved <= 0:
-            return None
-        return math.floor(self.sweeps * self.costs.sweep_us / saved)
+        return None if saved <= 0 else round(rounded(self.sweeps * self.costs.sweep_us / saved))
 
-    def too_slow_above(self) -> int:
+    def too_slow_above(self) -> float:
         spare_us = self.workload.publish_ms_max * 1e3 - self.costs.publish_us
-        return max(0, math.floor(spare_us / self.costs.inbox_entry_us))
+        return max(0.0, spare_us / max(self.costs.inbox_entry_us, 1e-6))
 
     def rows(self, members: int) -> list[Row]:
         """One per mode."""
@@ -171,53 +199,152 @@ class _Model:
             )
         ]
 
-    def reasons(
-        self, strategy: str, threshold: int, cheap: int | None, slow: int, can_read: bool, sweep_ms: float
-    ) -> list[str]:
-        """Sentences with the numbers."""
-        workload, costs = self.workload, self.costs
+
+@dataclass(frozen=True)
+class _Reasons:
+    """Sentences with the numbers that choose them."""
+
+    model: _Model
+    strategy: str
+    threshold: int
+    cheap: int | None
+    between: Range | None
+    slow: int
+    can_read: bool
+    sweep_ms: float
+    saves: float
+
+    def all(self) -> list[str]:
+        return [self._publisher(), self._cpu(), self._crossover(), *self._price(), self._verdict()]
+
+    def _publisher(self) -> str:
+        workload, costs = self.model.workload, self.model.costs
         largest = workload.sizes[-1]
-        found = [
+        entry_us = costs.inbox_entry_us
+        return (
             f"Writing enters {largest:,} inboxes per publication of the largest channel: {largest:,} x "
-            f"{costs.inbox_entry_us:.3g} µs = {largest * costs.inbox_entry_us / 1e3:.3g} ms, for which the "
-            f"publisher waits. The {workload.publish_ms_max:g} ms that it may wait are enough for {slow:,} "
-            "members.",
-            f"Writing costs {self.entering + self.pushing:.3g} µs of CPU per second and member "
-            f"({self.entering:.3g} for inboxes, {self.pushing:.3g} for {workload.online:.0%} online), "
-            f"reading {self.sweeping + self.merging:.3g} ({self.sweeping:.3g} for sweeps of {self.batch:.3g} "
-            f"publication(s), {self.merging:.3g} for merges at {workload.visits_per_hour:g} visits an hour).",
-        ]
-        if cheap is None:
-            found.append("So reading is never cheaper here: members come back more often than is published.")
-        else:
-            saved = self.write_us_per_s(largest) - self.read_us_per_s(largest)
-            found.append(
-                f"So reading is cheaper above {cheap:,} members, where it has paid for its sweeps; at "
-                f"{largest:,} it saves {saved / 1e4:.2g} % of a core."
-                if largest > cheap
-                else f"So reading is cheaper only above {cheap:,} members, where it has paid for its sweeps."
-            )
-        if not can_read:
-            found.append(
+            f"{quantity(entry_us)} µs = {milliseconds(largest * entry_us / 1e3)}, for which the publisher "
+            f"waits. Within its limit of {workload.publish_ms_max:g} ms it writes to {self.slow:,} members."
+        )
+
+    def _cpu(self) -> str:
+        model = self.model
+        write, read = model.entering + model.pushing, model.sweeping + model.merging
+        entering, pushing, sweeping, merging = (
+            microseconds(each) for each in (model.entering, model.pushing, model.sweeping, model.merging)
+        )
+        return (
+            f"Per second and member, writing costs {microseconds(write)} of CPU: {entering} for inboxes, "
+            f"{pushing} for the {percent(model.workload.online)} online. Reading costs {microseconds(read)}: "
+            f"{sweeping} for sweeps of {quantity(model.batch)} publications, {merging} for merges at "
+            f"{model.workload.visits_per_hour:g} visits an hour."
+        )
+
+    def _crossover(self) -> str:
+        if self.between is None:
+            return "Reading is never cheaper here: members return more often than is published."
+        text = (
+            f"Reading is cheaper above {_between_text(self.between)} members, as far as the costs are known"
+        )
+        if self.model.costs.is_below_noise("sweep_us"):
+            bound = microseconds(self.model.costs.range_of("sweep_us")[1])
+            text += f" (a sweep costs less than its noise; {bound} at most)"
+        largest, worth = self.model.workload.sizes[-1], self.model.workload.worth_core
+        which = "reading" if self.saves > 0 else "writing"
+        text += f". At {largest:,} members {which} saves {percent(abs(self.saves))} of a core"
+        return text + (
+            f": not worth a change of mode (below {percent(worth)})." if abs(self.saves) < worth else "."
+        )
+
+    def _price(self) -> list[str]:
+        workload = self.model.workload
+        if not self.can_read:
+            return [
                 f"A sweep every {workload.sweep_interval_ms:g} ms is later than the "
-                f"{workload.delivery_ms_max:g} ms that a subscriber may wait: read only where writing is too "
-                f"slow for the publisher, and then every {sweep_ms:g} ms."
-            )
-        elif strategy != "write":
-            found.append(
-                f"The price of reading: subscribers wait for a sweep, {workload.sweep_interval_ms:g} ms at "
-                f"most, and an inbox read merges up to {workload.channels_per_member} channels, "
-                f"{self.inbox_us('read'):.3g} µs instead of {self.inbox_us('write'):.3g}."
-            )
-        why = "the last size that writes in time" if threshold == slow else "where reading begins to pay"
-        at = f"{threshold:,} members ({why})"
-        verdicts = {
+                f"{workload.delivery_ms_max:g} ms that a subscriber may wait. Read only where writing is too "
+                f"slow for the publisher, and then with a sweep every {self.sweep_ms:g} ms."
+            ]
+        if self.strategy == "write":
+            return []
+        merging, plain = (microseconds(self.model.inbox_us(mode)) for mode in ("read", "write"))
+        return [
+            f"The price of reading: subscribers wait up to {workload.sweep_interval_ms:g} ms for a sweep. An "
+            f"inbox read merges up to {workload.channels_per_member} channels: {merging} instead of {plain}."
+        ]
+
+    def _verdict(self) -> str:
+        why = (
+            "the largest size that writes in time"
+            if self.threshold == self.slow
+            else "where reading begins to pay"
+        )
+        at = f"{self.threshold:,} members ({why})"
+        return {
             "write": f"No channel is above {at}: write.",
             "read": f"Every channel is above {at}: read.",
-            "hybrid": f"Channels lie on both sides of {at}: hybrid, with that threshold.",
-            "adaptive": f"Channels lie on both sides of {at}, and the load changes: adaptive, from there.",
-        }
-        return [*found, verdicts[strategy]]
+            "hybrid": f"Channels are on both sides of {at}: hybrid, with that threshold.",
+            "adaptive": f"Channels are on both sides of {at}, and the load changes: adaptive, from there.",
+        }[self.strategy]
+
+
+@dataclass(frozen=True)
+class _Agreement:
+    """Whether costs predict a crossover that was measured."""
+
+    agrees: bool
+    reason: str
+
+    @classmethod
+    def of(cls, table: Table, costs: Costs) -> _Agreement:
+        found, row = crossover(table), rows_of(table)[0]
+        low, high = _costs_range(costs, "sweep_us"), _costs_range(costs, "inbox_entry_us")
+        # Nobody reads an inbox there, and with a sweep per publication the deliveries of both modes cost the
+        # same.
+        sweeps = min(row["publish_rate"], 1e3 / row["sweep_interval_ms"]) / row["publish_rate"]
+        expected = round(rounded(sweeps * low[0] / high[1])), round(rounded(sweeps * low[1] / high[0]))
+        says = f"these costs predict a crossover at {span(*expected)} members"
+        if found is None:
+            sizes = sorted({each["members"] for each in rows_of(table)})
+            agrees = expected[0] > sizes[-1] or expected[1] < sizes[0]
+            seen = f"from {sizes[0]:,} to {sizes[-1]:,} members the lines did not cross"
+        else:
+            agrees, seen = found.agrees(*expected), f"it was {found}"
+        if agrees:
+            return cls(True, f"Held against the measurement that was given: {says}; {seen}. Both agree.")
+        return cls(
+            False,
+            f"Held against the measurement that was given: {says}; {seen}. They do not agree: trust the "
+            "measurement where your load is like it, and calibrate again on a quiet machine.",
+        )
+
+
+def _costs_range(costs: Costs, name: str) -> tuple[float, float]:
+    low, high = costs.range_of(name)
+    return low, max(high, 1e-9)
+
+
+def _between(workload: Workload, costs: Costs) -> Range | None:
+    """The range of `cheaper_above`: with every constant at either end of its spread."""
+    transport = workload.transport
+    names = ("sweep_us", "inbox_entry_us", "merge_us", f"{transport}.delivery_us", f"{transport}.further_us")
+    corners = itertools.product(*({*costs.range_of(name)} for name in names))
+    found = [
+        _Model(workload, costs.with_values(dict(zip(names, values, strict=True)))).cheaper_above()
+        for values in corners
+    ]
+    sizes = [size for size in found if size is not None]
+    return (min(sizes), None if len(sizes) < len(found) else max(sizes)) if sizes else None
+
+
+def _between_text(between: Range) -> str:
+    low, high = between
+    return f"{quantity(low)} (or at no size)" if high is None else span(low, high)
+
+
+def _rounded_down(value: float) -> int:
+    """Two significant digits, never more than the value: a limit that is kept."""
+    step = 10 ** max(0, math.floor(math.log10(value)) - 1) if value >= 1 else 1
+    return math.floor(value / step) * step
 
 
 def _ladder(sizes: tuple[int, ...], threshold: int) -> list[int]:

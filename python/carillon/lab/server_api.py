@@ -1,4 +1,4 @@
-"""The server API (`POST /api/<method>`) on one connection that is kept, for measuring."""
+"""The HTTP API (`POST /api/<method>`) on one persistent connection, for measurements."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _USERS_AT_ONCE = 2_000  # keeps a request well below limits.body_bytes
 
 
 class ServerApi:
-    """Asks a server that needs no key. Everything raises CommandError for what the server refuses."""
+    """Calls methods of a server without an API key. A refused call raises CommandError."""
 
     def __init__(self, host: str, port: int) -> None:
         self._connection = http.client.HTTPConnection(host, port, timeout=_TIMEOUT_S)
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """The result of a method."""
+        """Calls a method and returns its result."""
         body = json.dumps(parameters)
         self._connection.request("POST", f"/api/{method}", body, {"Content-Type": "application/json"})
         response = self._connection.getresponse()
@@ -37,21 +37,21 @@ class ServerApi:
         return result
 
     def add_members(self, channel: str, users: Sequence[str]) -> None:
-        """Makes all of them members."""
+        """Adds members to a channel, in several requests."""
         for first in range(0, len(users), _USERS_AT_ONCE):
             self.call("add_members", channel=channel, users=list(users[first : first + _USERS_AT_ONCE]))
 
     def remove_members(self, channel: str, users: Sequence[str]) -> None:
-        """Ends the membership of all of them."""
+        """Removes members from a channel, in several requests."""
         for first in range(0, len(users), _USERS_AT_ONCE):
             self.call("remove_members", channel=channel, users=list(users[first : first + _USERS_AT_ONCE]))
 
     def stats(self) -> dict[str, Any]:
-        """Counters and gauges."""
+        """Returns the counters and gauges of the server."""
         return self.call("stats")
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._connection.close()
 
     def __enter__(self) -> Self:

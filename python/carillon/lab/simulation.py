@@ -1,4 +1,4 @@
-"""`simulate`: a fleet that no one machine has, played from the cost constants of one that we have."""
+"""`simulate`: a fleet that no one machine can hold, from the cost constants of one machine."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from .cell import publications_of
 from .costs import Costs
 from .fleet import Fleet, Population
 from .jobs import Jobs, Queues, expand, split
+from .options import names_its_options
 from .outcome import Simulation
 from .placement import Placement
 from .queues import serve
@@ -22,14 +23,15 @@ if TYPE_CHECKING:
     from .queues import Floats, Ints
 
 EVENTS_MAX = 12_000_000
-"""Jobs of one simulation: some 20 seconds and 3 GB."""
+"""Largest number of jobs of one simulation: about 20 seconds and 3 GB."""
 
-_VISIT = 256  # deliveries of a channel per turn of a shard (docs/design.md): others come in between
+_VISIT = 256  # deliveries of a channel per turn of a shard (docs/design.md); other work comes in between
 _TURN_ENTRIES = 1_024  # limits.inbox_members_per_turn, for the same reason
-_ROUNDS = 12  # until when publications are announced and when they are due agree
+_ROUNDS = 12  # at most, until the announcements of two rounds agree
 _AGREED_S = 1e-6
 
 
+@names_its_options
 def simulate(
     strategy: Strategy = "hybrid",
     *,
@@ -47,40 +49,45 @@ def simulate(
     costs: Costs | None = None,
     seed: int = 1,
 ) -> Simulation:
-    """Plays a fleet for some seconds and says how long things took and how busy everything was.
+    """Simulates a fleet for some seconds: how long things take, and how busy every machine is.
 
-    Every shard thread, every partition of the broker and every network card is a queue that is served in the
-    order of arrival. A publication is work for the shard of its publisher, then for the partition of its
-    channel (if there is more than one gateway), then, at the same moment everywhere, for each shard that has
-    subscribers of it, then for the network. A large fan-out is cut into parts, as a hub does it, so that
-    others come in between. In read mode the work waits for the next sweep, which takes all that is new.
-    Entering inboxes is work for the publisher's shard or, in a fleet, for all partitions; the publisher has
-    its reply when that is done. Equal seeds give equal results.
+    Every shard thread, partition of the broker and network card is a queue that serves in the order of
+    arrival. A publication is work for the shard of its publisher, then for the partition of its channel (with
+    more than one gateway), then for each shard that has subscribers of it, then for the network. A large
+    fan-out is cut into parts, as a hub does it, so that other work comes in between. In read mode the work
+    waits for the next sweep, which takes all new publications. Entering inboxes is work for the publisher's
+    shard or, in a fleet, for all partitions; the publisher has its reply when that is done. Equal seeds give
+    equal results.
 
-    What is not in it: the way from the gateway to the client, batches that form by themselves on an
-    overloaded shard (so what is too hot is modelled as slower than it is), and connections that come and go.
+    Three things are not modelled: the way from the gateway to the client, batches that form by themselves on
+    an overloaded shard (so an overload is modelled as slower than it is), and connections that come and go.
+    `check_model` shows how far the times are off.
 
     Args:
-        strategy: How the hub fans out.
+        strategy: Strategy of all channels.
         population: Users, channels and their members.
         fleet: Machines and prices; by default one gateway with one core.
-        online: Share of users, and of the members of each channel, that have a connection.
-        publish_rate: Publications per second, of all channels together.
-        payload: Bytes of a publication.
-        seconds: How long is published. Everything that was published is then delivered.
-        transport: How subscribers connect.
-        threshold: Members above which `hybrid` reads; `adaptive` is modelled at that same threshold.
-        sweep_interval_ms: Read mode: subscribers are served at most so often.
-        inbox_reads_per_s: Members that come back and read their inbox, of all users together.
-        arrivals: `poisson`: at random moments; `paced`: at equal distances, as the load generator publishes.
-        costs: Of `calibrate`; by default those of the machine that Carillon is measured on.
-        seed: Of everything random.
+        online: Share of users, and of the members of each channel, that have a connection, 0 to 1.
+        publish_rate: Publications per second, all channels together.
+        payload: Size of a publication, bytes.
+        seconds: Length of the simulated publishing. Everything that was published is then delivered.
+        transport: Transport of the subscribers.
+        threshold: Number of members above which `hybrid` reads; `adaptive` is modelled with this threshold.
+        sweep_interval_ms: Interval between sweeps in read mode, ms.
+        inbox_reads_per_s: Inbox reads per second, all users together.
+        arrivals: `poisson`: publications at random moments; `paced`: at equal distances, as the load
+            generator.
+        costs: What `calibrate` has returned; by default the stored costs of another machine.
+        seed: Seed of all random numbers.
+
+    Returns:
+        A `Simulation`.
 
     Raises:
-        LabError: A value is wrong, or it would be more than `EVENTS_MAX` jobs.
+        LabError: A value is wrong, or the simulation would have more than `EVENTS_MAX` jobs.
     """
     if strategy not in STRATEGIES:
-        raise LabError(f"strategy: {strategy!r} is none of {', '.join(STRATEGIES)}")
+        raise LabError(f"strategy: {strategy!r} is not one of {', '.join(STRATEGIES)}")
     if not 0 <= online <= 1:
         raise LabError(f"online: {online!r}; give the share of members that are online, 0 to 1")
     if not (publish_rate > 0 and seconds > 0 and sweep_interval_ms > 0 and inbox_reads_per_s >= 0):
@@ -133,7 +140,7 @@ class _Run:
         self._publish()
         self._subscribe()
 
-    # ---- what is published, and for whom
+    # ---- the publications and their subscribers
 
     def _publish(self) -> None:
         settings = self.settings
@@ -155,7 +162,7 @@ class _Run:
 
     def _subscribe(self) -> None:
         expected = self.members * self.settings.online
-        # Rounded up as often as the fraction says: a channel of two, half of them online, has one or so.
+        # Rounded up with the probability of the fraction: of a channel of two, half online, about one is.
         whole = np.round(expected)
         drawn = np.floor(expected + self.random.random(len(expected)))
         self.subscribers = np.where(np.isclose(expected, whole), whole, drawn).astype(np.int64)
@@ -170,7 +177,7 @@ class _Run:
     # ---- the work
 
     def play(self) -> Simulation:
-        """All of it."""
+        """Simulates everything, and sums it up."""
         fleet, costs = self.fleet, self.costs
         entries = np.where(self.is_read, 0, self.members)[self.channel]
         pushed = self._pushes()
@@ -275,7 +282,7 @@ class _Run:
         return Jobs(parts.server, parts.cause, delay_s, parts.service_s, parts.size)
 
     def _sweeps(self, at_gateways_s: Floats) -> _Sweeps:
-        """Read mode: one job per channel, tick and shard; it takes all that came since the tick before."""
+        """Read mode: one job per channel, tick and shard, with all publications since the tick before."""
         cause = np.flatnonzero(self.is_read[self.channel])
         tick = np.ceil(at_gateways_s[cause] / self.settings.sweep_s).astype(np.int64)
         channel = self.channel[cause]
@@ -297,7 +304,7 @@ class _Run:
         return np.asarray(one + (batch - 1) * (two - one))
 
     def _inbox_reads(self) -> Jobs:
-        """Members who come back: an inbox, merged with the channels that are read."""
+        """Members who return: an inbox read, merged with the channels in read mode."""
         settings = self.settings
         count = round(settings.inbox_reads_per_s * settings.seconds)
         population = settings.population
@@ -312,7 +319,7 @@ class _Run:
         return Jobs(server, np.arange(count), due_s, service, np.ones(count))
 
     def _ask_broker(self, arrivals_s: Floats, spread: Jobs) -> tuple[Floats, Floats, Floats]:
-        """When each publication is announced, and stored in all inboxes; how busy partitions were."""
+        """When each publication is announced and stored in all inboxes, and how busy each partition is."""
         fleet = self.fleet
         index, shard, _ = self.placement.of(np.arange(len(self.subscribers)))
         gateways = np.unique(index * fleet.gateways + shard // fleet.cores) // fleet.gateways
@@ -329,11 +336,11 @@ class _Run:
         busy_s = np.bincount(queues.server, queues.service, fleet.broker_cores).astype(float)
         return announced_s, stored_s, busy_s
 
-    # ---- what came of it
+    # ---- the deliveries
 
     def _deliver(self, queues: Queues, push: slice, pushed: Jobs, sweep: slice, sweeps: _Sweeps,
                  delivery: Spread, last_s: Floats) -> Floats:  # fmt: skip
-        """Sends everything over the network; counts what arrives, and returns how busy the cards were."""
+        """Sends everything over the network, counts the deliveries, and returns how busy each card is."""
         transport, payload = self.settings.transport, self.settings.payload
         alone, two = (self.costs.write_bytes(transport, n, payload) for n in (1.0, 2.0))
         jobs = sweeps.jobs

@@ -23,14 +23,14 @@ _TIMES = ("publish", "latency", "last_subscriber", "inbox_read")
 
 
 def measure_sinks(cell: Cell) -> Row:
-    """What was measured of a cell, in the columns of `compare`."""
+    """Measures a cell, and returns the columns of `compare`."""
     command = [sys.executable, "-m", "carillon.lab.sinks", json.dumps(asdict(cell))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=cell.give_up_s)
     except subprocess.TimeoutExpired:
-        raise LabError(cell.too_fast("it was not through")) from None
+        raise LabError(cell.too_fast("it had not ended")) from None
     if done.returncode:
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
+        said = done.stderr.strip().splitlines() or ["no output"]
         raise LoadError(f"{cell}: {said[-1]}")
     report: dict[str, Any] = json.loads(done.stdout)
     if report["faults"]:
@@ -60,7 +60,7 @@ def measure_sinks(cell: Cell) -> Row:
 
 
 def main() -> int:
-    """Runs the cell."""
+    """Runs the cell and prints its report."""
     cell = Cell(**json.loads(sys.argv[1]))
     report = _core.run_sinks(
         strategy=cell.strategy,
@@ -88,7 +88,7 @@ def main() -> int:
 
 
 def _resident_mib_max() -> float:
-    """What this process has held at most; getrusage would tell that of its parent, if that was more."""
+    """Peak memory of this process; getrusage would return the peak of its parent, if that was higher."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return int(next(line.split()[1] for line in lines if line.startswith("VmHWM:"))) / 1024
 

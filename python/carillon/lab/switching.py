@@ -1,4 +1,4 @@
-"""`watch_switch`: a live channel whose strategy, or whose size, changes while it is published to."""
+"""`watch_switch`: a live channel whose strategy, or whose size, changes under load."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ..load.serving import place, serving
 from ..progress_line import ProgressLine
 from .capacity import LabError, check
 from .cell import CHANNEL, MEMBER, Cell
+from .options import names_its_options
+from .percentiles import percentile_ms
 from .server_api import ServerApi
 from .table import Row, Table, table_of
 
@@ -24,14 +26,16 @@ _WARMUP = 5
 
 @dataclass(frozen=True)
 class _State:
-    """The channel from a moment on."""
+    """The channel after a change, and the moments between which it changed."""
 
-    time_s: float
+    begin_s: float
+    end_s: float
     strategy: Strategy
     mode: str
     members: int
 
 
+@names_its_options
 def watch_switch(
     strategy: Strategy | Sequence[tuple[float, Strategy]] = "hybrid",
     members: int | Sequence[tuple[float, int]] = ((0.0, 7_000), (2.0, 12_000), (4.0, 7_000)),
@@ -46,29 +50,30 @@ def watch_switch(
     slice_s: float = 0.1,
     progress: bool = True,
 ) -> Table:
-    """Publishes to one channel, changes it meanwhile, and tells its times slice by slice.
+    """Publishes to one channel, changes it meanwhile, and returns its times slice by slice.
 
-    Every delivery is checked for what is missing, repeated or out of order; with any of that there is no
-    table but an error.
+    The generator checks every delivery. A delivery that is missing, repeated or out of order raises an error.
 
     Args:
-        strategy: One, or (second, strategy) pairs: changed at those moments.
-        members: A number, or (second, number) pairs: members join or leave at those moments, and a hybrid
-            channel changes its mode when the threshold (less the hysteresis, downwards) is passed.
-        online: Connections; they are the first members, and stay.
+        strategy: One strategy, or (second, strategy) pairs that change it at those moments.
+        members: A number of members, or (second, number) pairs: members join or leave at those moments. A
+            hybrid channel changes its mode when the number passes the threshold (less the hysteresis,
+            downwards).
+        online: Connections. They belong to the first members, and stay connected.
         publish_rate: Publications per second.
-        payload: Bytes of a publication.
-        seconds: How long is published.
-        transport: How subscribers connect.
-        threshold: Members above which `hybrid` reads.
-        sweep_interval_ms: Read mode: subscribers are served at most so often.
+        payload: Size of a publication, bytes.
+        seconds: Length of the measurement.
+        transport: Transport of the subscribers.
+        threshold: Number of members above which `hybrid` reads.
+        sweep_interval_ms: Interval between sweeps in read mode, ms.
         slice_s: Length of a slice, seconds. A publication belongs to the slice in which it was due.
-        progress: Draw a bar, on a terminal or in a notebook.
+        progress: Draw a progress bar, on a terminal or in a notebook.
 
     Returns:
-        A row per slice: `time_s` (its start), `strategy`, `mode` and `members` at that moment, `online`,
-        `publications`, `deliveries`, and p50 and p99 in milliseconds: `publish_p50_ms`, `publish_p99_ms`,
-        `delivery_p50_ms`, `delivery_p99_ms`.
+        A row per slice: `time_s` (its start), `strategy`, `mode` and `members` at its start, `online`,
+        `is_mixed` (the channel changed within it), `change_begin_s` and `change_end_s` (between these
+        moments; None in other slices), `publications`, `deliveries`, and in milliseconds p50, p99 and max of
+        `publish_…_ms` and `delivery_…_ms`; None where the slice does not carry a percentile.
 
     Raises:
         LabError: A value is wrong, the machine cannot hold it, or a delivery was wrong.
@@ -78,7 +83,9 @@ def watch_switch(
     sizes = _schedule("members", members)
     most = max(size for _, size in sizes)
     if min(size for _, size in sizes) < online:
-        raise LabError(f"online: {online:,}; give no more than the fewest members: those online stay")
+        raise LabError(
+            f"online: {online:,}; give at most the smallest number of members: connected members stay"
+        )
     cell = Cell(
         strategy=strategies[0][1],
         transport=transport,
@@ -99,17 +106,21 @@ def watch_switch(
     ):
         channel = _LiveChannel(api, cell, sizes[0][1])
         steps = sorted([*strategies[1:], *sizes[1:]], key=lambda step: step[0])
-        states = [channel.state(0.0)]
+        states = [channel.state(0.0, 0.0)]
 
         def on_progress(progress_: Progress) -> None:
             if not progress_.is_measuring:
                 return
-            now_s = (time.monotonic_ns() - progress_.measuring_since_ns) / 1e9
+
+            def now_s() -> float:
+                return (time.monotonic_ns() - progress_.measuring_since_ns) / 1e9
+
             if progress:
-                line.draw(now_s / seconds, f"{states[-1].mode}, {progress_.deliveries:,} delivered")
-            while steps and steps[0][0] <= now_s:
+                line.draw(now_s() / seconds, f"{states[-1].mode}, {progress_.deliveries:,} delivered")
+            while steps and steps[0][0] <= now_s():
+                begin_s = now_s()
                 channel.change(steps.pop(0)[1])
-                states.append(channel.state((time.monotonic_ns() - progress_.measuring_since_ns) / 1e9))
+                states.append(channel.state(begin_s, now_s()))
 
         load = Load(
             host=server.host,
@@ -130,7 +141,7 @@ def watch_switch(
         result = run_load(load, cores=placement.generator_cores, on_progress=on_progress)
     if not result.is_clean:
         raise LabError(f"{cell}: {result.first_fault} (in all {result.faults})")
-    return table_of(_rows(result, states, online))
+    return table_of(_rows(result, states, online, slice_s))
 
 
 class _LiveChannel:
@@ -142,7 +153,7 @@ class _LiveChannel:
         self.change(members)
 
     def change(self, to: Strategy | int) -> None:
-        """Another strategy, or another number of members."""
+        """Sets another strategy, or another number of members."""
         if isinstance(to, int):
             if to > self._members:
                 self._api.add_members(CHANNEL, self._cell.member_names(self._members, to))
@@ -153,10 +164,10 @@ class _LiveChannel:
             self._api.call("set_fanout", channel=CHANNEL, strategy=to)
             self._strategy = to
 
-    def state(self, time_s: float) -> _State:
-        """As the server sees it."""
+    def state(self, begin_s: float, end_s: float) -> _State:
+        """Asks the server for the mode after a change."""
         mode = str(self._api.call("fanout", channel=CHANNEL)["mode"])
-        return _State(time_s, self._strategy, mode, self._members)
+        return _State(begin_s, end_s, self._strategy, mode, self._members)
 
 
 def _schedule(field: str, value: Any) -> list[tuple[float, Any]]:
@@ -164,26 +175,32 @@ def _schedule(field: str, value: Any) -> list[tuple[float, Any]]:
         return [(0.0, value)]
     steps = sorted(((float(at), each) for at, each in value), key=lambda step: step[0])
     if not steps or steps[0][0] > 0:
-        raise LabError(f"{field}: {value!r}; begin with what holds from second 0 on")
+        raise LabError(f"{field}: {value!r}; begin with the value from second 0 on")
     return steps
 
 
-def _rows(result: LoadResult, states: list[_State], online: int) -> list[Row]:
+def _rows(result: LoadResult, states: list[_State], online: int, slice_s: float) -> list[Row]:
     rows = []
     for each in result.slices:
-        state = next(state for state in reversed(states) if state.time_s <= each.start_s)
+        end_s = each.start_s + slice_s
+        # The state at the start of the slice: a change that began within it is in the next one.
+        state = next((state for state in reversed(states[1:]) if state.begin_s < each.start_s), states[0])
+        changes = [state for state in states[1:] if state.begin_s < end_s and state.end_s >= each.start_s]
         row: Row = {
             "time_s": each.start_s,
             "strategy": state.strategy,
             "mode": state.mode,
             "members": state.members,
             "online": online,
+            "is_mixed": bool(changes),
+            "change_begin_s": changes[0].begin_s if changes else None,
+            "change_end_s": changes[-1].end_s if changes else None,
             "publications": each.publish.count,
             "deliveries": each.latency.count,
         }
         for name, histogram in (("publish", each.publish), ("delivery", each.latency)):
             for key, share in (("p50", 0.5), ("p99", 0.99)):
-                has_any = histogram.count > 0
-                row[f"{name}_{key}_ms"] = histogram.percentile_ns(share) / 1e6 if has_any else None
+                row[f"{name}_{key}_ms"] = percentile_ms(histogram, share)
+            row[f"{name}_max_ms"] = histogram.max_ns / 1e6 if histogram.count else None
         rows.append(row)
     return rows

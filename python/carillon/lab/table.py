@@ -1,13 +1,16 @@
-"""Tidy rows: one measurement a row, one figure a column, each named with its unit."""
+"""Tables: one measurement a row, one value a column, each column named with its unit."""
 
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .capacity import LabError
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
 Row: TypeAlias = dict[str, Any]
 
@@ -16,7 +19,7 @@ Table: TypeAlias = Any
 
 
 class Rows(list[Row]):
-    """A list of rows that a notebook shows as a table: what there is without pandas."""
+    """A list of rows that a notebook shows as a table; it stands in for pandas where that is missing."""
 
     def _repr_html_(self) -> str:
         columns = list(dict.fromkeys(name for row in self for name in row))
@@ -38,11 +41,37 @@ def table_of(rows: Iterable[Row]) -> Table:
 
 
 def rows_of(table: Table) -> Sequence[Row]:
-    """The rows of what `table_of` has made; what has no value is None in both kinds."""
-    if not hasattr(table, "to_dict"):
-        return Rows(table)
-    found = table.to_dict("records")
+    """Returns the rows of what `table_of` has made. A value that is missing is None in both kinds.
+
+    Raises:
+        LabError: It is not a table.
+    """
+    if hasattr(table, "to_dict"):
+        found = table.to_dict("records")
+    elif isinstance(table, Iterable) and not isinstance(table, (str, Mapping)):
+        found = list(table)
+    else:
+        raise LabError(f"table: {table!r}; give what compare, watch_switch or Simulation.to_row has returned")
     return Rows({name: None if value != value else value for name, value in row.items()} for row in found)
+
+
+_SUMMARY = ("strategy", "transport", "members", "online", "publications", "publish_p50_ms", "publish_max_ms",
+            "delivery_p50_ms", "delivery_p99_ms", "publish_us", "store_writes")  # fmt: skip
+
+
+def summary(table: Table) -> Table:
+    """Returns the eleven columns of `compare` that answer most questions, with three significant digits.
+
+    Args:
+        table: Rows of `compare` or `Simulation.to_row`.
+    """
+    return table_of(
+        {
+            name: float(f"{row[name]:.3g}") if isinstance(row.get(name), float) else row.get(name)
+            for name in _SUMMARY
+        }
+        for row in rows_of(table)
+    )
 
 
 def _cell(value: object) -> str:

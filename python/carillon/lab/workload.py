@@ -1,33 +1,32 @@
-"""What a channel, or a population of channels, is asked to do."""
+"""The load of a channel, and its limits: the question that `recommend` answers."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 from .capacity import LabError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """What is to be served, and within which times.
+    """The load of a channel, or of several typical ones, and the times that it must keep.
 
     Attributes:
-        members: Of the channel, or of each of several that are typical.
+        members: Members of the channel, or of each of several typical channels.
         online: Share of the members that have a connection, 0 to 1.
         publish_rate: Publications per second of one channel.
-        visits_per_hour: How often an offline member comes back and reads the inbox.
-        channels_per_member: That a member belongs to; an inbox read visits those that are in read mode.
-        payload: Bytes of a publication.
-        transport: How subscribers connect.
-        publish_ms_max: A publisher waits no longer for the reply.
-        delivery_ms_max: A subscriber waits no longer for a publication.
-        sweep_interval_ms: Read mode: subscribers are served at most so often.
-        favour: What counts between the sizes where reading becomes cheaper and where writing becomes too
-            slow: `latency` writes as long as it may, `cost` reads as soon as it pays.
+        visits_per_hour: Visits of an offline member per hour; each visit reads the inbox.
+        channels_per_member: Channels that each member belongs to; an inbox read visits those in read mode.
+        payload: Size of a publication, bytes.
+        transport: Transport of the subscribers.
+        publish_ms_max: Longest acceptable time until a publisher has its reply, ms.
+        delivery_ms_max: Longest acceptable time until a subscriber has a publication, ms.
+        sweep_interval_ms: Interval between sweeps in read mode, ms.
+        favour: What counts between the size where reading becomes cheaper and the size where writing becomes
+            too slow: `latency` writes as long as it may, `cost` reads as soon as it pays.
+        worth_core: Share of a core per channel that a change of mode must save, 0 to 1.
         is_steady: Whether rates and visits stay as they are; if not, a fixed threshold is right only today.
     """
 
@@ -42,24 +41,28 @@ class Workload:
     delivery_ms_max: float = 250.0
     sweep_interval_ms: float = 100.0
     favour: Literal["latency", "cost"] = "latency"
+    worth_core: float = 0.01
     is_steady: bool = True
 
     def __post_init__(self) -> None:
-        """Raises LabError for what cannot be."""
-        if not self.sizes or min(self.sizes) < 1:
-            raise LabError(f"members: {self.members!r}; give at least 1, of at least one channel")
+        """Raises LabError for a value that is not possible."""
+        sizes = self.members if isinstance(self.members, Sequence) else [self.members]
+        if not sizes or not all(isinstance(size, int) and size >= 1 for size in sizes):
+            raise LabError(
+                f"members: {self.members!r}; give a whole number of at least 1, or a list of such numbers"
+            )
         if not 0 <= self.online <= 1:
             raise LabError(f"online: {self.online!r}; give the share of members that are online, 0 to 1")
         if self.favour not in ("latency", "cost"):
-            raise LabError(f"favour: {self.favour!r} is none of latency, cost")
+            raise LabError(f"favour: {self.favour!r} is not one of latency, cost")
         for name in ("publish_rate", "publish_ms_max", "delivery_ms_max", "sweep_interval_ms"):
             if not getattr(self, name) > 0:
                 raise LabError(f"{name}: {getattr(self, name)!r}; must be above 0")
-        for name in ("visits_per_hour", "channels_per_member"):
+        for name in ("visits_per_hour", "channels_per_member", "worth_core"):
             if getattr(self, name) < 0:
                 raise LabError(f"{name}: {getattr(self, name)!r}; must not be negative")
 
     @property
     def sizes(self) -> tuple[int, ...]:
-        """Members of each channel, the smallest first."""
+        """The members of each channel, the smallest first."""
         return (self.members,) if isinstance(self.members, int) else tuple(sorted(self.members))

@@ -1,6 +1,6 @@
 """The load generator: subscribers and a publisher in native worker processes that check every delivery.
 
-`carillon bench` and the benchmarks of the source tree rest on it. Not yet a public API: it may change.
+`carillon bench` and the benchmarks of the source tree use it. It is not yet a public API: it may change.
 """
 
 from .load import Load, LoadError, Protocol, PublishBy, Transport

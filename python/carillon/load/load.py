@@ -1,4 +1,4 @@
-"""What is asked of the generator."""
+"""The load that the generator makes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PublishBy = Literal["ws", "post"]
 
 
 class LoadError(CarillonError):
-    """A load cannot be run as asked, or a worker of it failed. What a server did wrong is in the result."""
+    """A load cannot be run, or one of its workers failed. Faults of the server are in the result."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,43 +22,45 @@ class Load:
     """One load against one server.
 
     Connection i subscribes to the channels i*k, i*k + 1, ... (modulo `channels`), k being
-    `channels_per_connection`; message n goes to channel n modulo `channels`.
+    `channels_per_connection`. Message n is published to channel n modulo `channels`.
 
     Attributes:
-        host: The server's address.
-        port: The server's port.
-        ports: Several servers instead, each with an equal part of the connections; every message is published
-            to all of them at the same moment.
-        transport: How subscribers connect.
-        protocol: What the server speaks. Carillon: centrifuge; the others are for comparisons.
-        publish_by: A WebSocket of the same protocol, or POST requests to the server's API.
-        api_key: Key of that API.
-        channel: Name of the channel, or what the names of several begin with.
-        user: Connection i says that it is this and i, which insecure servers believe; empty: nobody.
-        connections: Subscribers.
-        channels: Channels in all.
+        host: Address of the server.
+        port: Port of the server.
+        ports: Ports of several servers instead, each with an equal part of the connections. Every message is
+            published to all of them at the same moment.
+        transport: Transport of the subscribers.
+        protocol: Protocol of the server. Carillon speaks `centrifuge`; the others are for comparisons.
+        publish_by: Way of publishing: a WebSocket of the same protocol, or POST requests to the HTTP API.
+        api_key: Key of the HTTP API.
+        channel: Name of the channel, or the beginning of the names of several.
+        user: Connection i claims the user of this name and i, which insecure servers accept; empty: no user.
+        connections: Number of subscribers. It may be 0 with `awaits_replies`.
+        channels: Number of channels.
         channels_per_connection: Channels of each subscriber.
-        payload_bytes: Bytes of a message: a JSON string with its quotes.
+        payload_bytes: Size of a message, bytes: a JSON string with its quotes.
         is_idle: Publish nothing, only hold the connections for `seconds`.
-        in_flight: Messages published and not yet with every subscriber of their channel.
-        rate_per_s: Messages per second instead; 0: as fast as `in_flight` lets.
-        seconds: Length of the measured window.
-        messages: Messages of the measured window; 0: `seconds` bounds it alone.
+        in_flight: Largest number of messages that are published and not yet with every subscriber of their
+            channel.
+        rate_per_s: Messages per second instead of `in_flight`; 0: as fast as `in_flight` allows.
+        seconds: Length of the measured window, seconds.
+        messages: Messages of the measured window; 0: only `seconds` bounds it.
         warmup: Messages before the measured window.
-        timeout_s: A run without progress for so long is given up.
-        awaits_replies: In flight is also what the publisher has no reply to, and the time until the reply is
-            measured. `connections` may then be 0.
-        slice_s: The times are also kept for each slice of the measured window, of so many seconds; 0: not.
-        cuts: So many times, once every `cut_every_s`, the links of all subscribers but the first `staying`
-            are cut. They come back with the position that they had.
-        cut_every_s: From one cut to the next.
-        cut_s: How long the link is away.
-        return_s: Over which time they come back.
-        staying: Subscribers whose links are not cut.
-        return_port: Where subscribers come back once the server has asked them to go, and where the publisher
-            is; 0: nowhere else.
-        is_spinning: The generator never sleeps: a sleeping receiver makes the server pay for its wake-up.
-        server_pids: Processes whose CPU time and memory are the server's.
+        timeout_s: Time without progress after which a run is given up, seconds.
+        awaits_replies: Measure the time until the publisher has its reply. A message without a reply counts
+            as in flight.
+        slice_s: Length of a slice, seconds: the times are also kept for each slice of the measured window; 0:
+            no slices.
+        cuts: Number of times that the connections of all subscribers but the first `staying` are cut. They
+            reconnect and resume from their positions.
+        cut_every_s: Time from one cut to the next, seconds.
+        cut_s: Time that the network is away after a cut, seconds.
+        return_s: Time over which the subscribers reconnect, seconds.
+        staying: Subscribers whose connections are not cut.
+        return_port: Port to which subscribers reconnect once the server has asked them to, and to which the
+            publisher connects; 0: none.
+        is_spinning: The generator never sleeps. A sleeping receiver makes the server pay for its wake-up.
+        server_pids: Processes of the server, whose CPU time and memory are measured.
     """
 
     host: str = "127.0.0.1"
@@ -93,14 +95,14 @@ class Load:
     server_pids: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
-        """Raises LoadError for what cannot be."""
+        """Raises LoadError for a value that is not possible."""
         try:
             self.native(0, max(1, len(self.ports))).check()
         except (TypeError, ValueError) as error:
             raise LoadError(str(error)) from None
 
     def native(self, worker: int = 0, workers: int = 1) -> _core.LoadSettings:
-        """The settings of one worker, as the core takes them."""
+        """Returns the settings of one worker, in the form of the native generator."""
         settings = _core.LoadSettings()
         for name, value in asdict(self).items():
             setattr(settings, name, list(value) if isinstance(value, tuple) else value)

@@ -1,4 +1,4 @@
-"""What a load has shown."""
+"""The result of a load."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ _EMPTY_SLICE = {name: {"buckets": [], "max_ns": 0} for name in ("latency", "publ
 
 @dataclass(frozen=True)
 class Faults:
-    """Everything that must be zero.
+    """Counts of everything that must not happen.
 
     Attributes:
-        missing: Deliveries that never came.
-        repeated: Deliveries that came again.
-        reordered: Deliveries that came behind a later one.
-        malformed: What is no message, or none that was published.
-        changed: Messages with other data than were published (looked at on one connection of each worker).
+        missing: Deliveries that did not arrive.
+        repeated: Deliveries that arrived again.
+        reordered: Deliveries that arrived behind a later one.
+        malformed: Data that is not a message, or a message that was not published.
+        changed: Messages with other data than were published (checked on one connection of each worker).
         refused: Handshakes, subscriptions and publications that the server refused.
         lost: Connections that failed or ended.
-        stalled: Workers that gave up for lack of progress.
+        stalled: Workers that gave up because nothing moved.
     """
 
     missing: int = 0
@@ -46,27 +46,28 @@ class Faults:
         return not any(asdict(self).values())
 
     def __str__(self) -> str:
-        """Those that are not zero."""
+        """The counts that are not zero."""
         found = ", ".join(f"{count} {name}" for name, count in asdict(self).items() if count)
         return found or "nothing missing, repeated, reordered, changed, refused or lost"
 
 
 class LoadResult:
-    """The reports of all workers of a run, that of the worker 0 first, as one.
+    """The reports of all workers of a run, as one. The report of worker 0 is the first.
 
     Attributes:
-        load: What was asked for.
-        workers: Processes that made the load.
-        faults: Of all workers; with any, the figures say nothing.
-        first_fault: One of them, in words.
-        latency: Of every delivery, from when its message was due.
-        last_subscriber: Of every message, from when it was due until its last subscriber had it.
-        publish: Of every message, from when it was due until its publisher had the reply (`awaits_replies`).
-        slices: The measured window in parts (`slice_s`).
-        received_bytes: Of all subscribers in the measured window, of what is above TCP.
-        sent_bytes: The same of what they sent.
-        ping_gaps: How long connections went without a ping of the server, the end of the run included.
-        pings: How many came.
+        load: The load that was run.
+        workers: Number of worker processes.
+        faults: Faults of all workers; with any fault, the times say nothing.
+        first_fault: Description of one fault.
+        latency: Time of every delivery, from when its message was due.
+        last_subscriber: Time of every message, from when it was due until its last subscriber had it.
+        publish: Time of every message, from when it was due until its publisher had the reply
+            (`awaits_replies`).
+        slices: Parts of the measured window (`slice_s`).
+        received_bytes: Bytes above TCP that all subscribers received in the measured window.
+        sent_bytes: Bytes above TCP that they sent.
+        ping_gaps: Times that connections were without a ping of the server, the end of the run included.
+        pings: Number of pings.
     """
 
     def __init__(self, load: Load, reports: Sequence[dict[str, Any]]) -> None:
@@ -95,12 +96,12 @@ class LoadResult:
 
     @property
     def messages(self) -> int:
-        """Messages of the measured window that every subscriber has."""
+        """Number of messages of the measured window that every subscriber has."""
         return self.last_subscriber.count
 
     @property
     def deliveries(self) -> int:
-        """Deliveries of the measured window."""
+        """Number of deliveries of the measured window."""
         return self.latency.count
 
     @property
@@ -115,19 +116,19 @@ class LoadResult:
 
     @property
     def server_us_per_delivery(self) -> float | None:
-        """CPU time of the server; None if its processes are not known, or nothing was delivered."""
+        """CPU time of the server per delivery, µs; None if it is unknown or nothing was delivered."""
         if not self.load.server_pids or not self.deliveries:
             return None
         return float(self._first["server_total_us"]) / self.deliveries
 
     @property
     def server_us(self) -> float:
-        """CPU time of the server in the measured window."""
+        """CPU time of the server in the measured window, µs."""
         return float(self._first["server_total_us"])
 
     @property
     def connect_s(self) -> float:
-        """From when the connecting began until all were connected, subscribed and answered."""
+        """Time until all connections were open and subscribed, seconds."""
         return float(self._first["connect_s"])
 
     @property
@@ -137,12 +138,12 @@ class LoadResult:
 
     @property
     def server_private_kib(self) -> int:
-        """Private memory of the server with all subscribers."""
+        """Private memory of the server with all subscribers, KiB."""
         return int(self._first["server_private_kib"])
 
     @property
     def memory_bytes_per_connection(self) -> float | None:
-        """Private memory of the server that came with the second and all further subscribers."""
+        """Private memory of the server per subscriber, bytes, from the second one on."""
         if not self.load.server_pids or self.load.connections < 2:
             return None
         grown = self._first["server_private_kib"] - self._first["server_private_before_kib"]
@@ -150,12 +151,12 @@ class LoadResult:
 
     @property
     def delivered_share(self) -> float:
-        """Of all deliveries that a run with cuts should have seen, those that came; else 1.0."""
+        """Share of the expected deliveries that arrived, in a run with cuts; else 1.0."""
         expected = self._cuts["expected"]
         return 1.0 - self.faults.missing / expected if expected else 1.0
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything, flat, for JSON. Names end in their unit."""
+        """Returns everything as one flat dict, for JSON. Names end with their unit."""
         load = self.load
         row: dict[str, Any] = {
             "transport": load.transport,
@@ -239,12 +240,12 @@ class LoadResult:
 
 @dataclass(frozen=True)
 class Slice:
-    """A part of the measured window, by when its messages were due.
+    """A part of the measured window; a message belongs to the slice in which it was due.
 
     Attributes:
         start_s: Seconds from the start of the window.
-        latency: Of the deliveries of its messages.
-        publish: From when each was due until its publisher had the reply.
+        latency: Times of the deliveries of its messages.
+        publish: Times from when each message was due until its publisher had the reply.
     """
 
     start_s: float

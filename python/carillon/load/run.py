@@ -1,4 +1,4 @@
-"""Runs a load in as many worker processes as its connections need."""
+"""Runs a load, in worker processes."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 WORKER_CONNECTIONS = 18_000
-"""Connections of one worker, where the descriptors allow that many."""
+"""Largest number of connections of one worker, within its limit of descriptors."""
 
 _POLL_S = 0.05
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a run stands.
+    """The progress of a run.
 
     Attributes:
         live: Subscribers that are connected and subscribed.
-        published: Messages, those of the warm-up, too.
-        completed: Of them, those that every subscriber has.
-        deliveries: Deliveries, those of the warm-up, too.
-        measuring_since_ns: When the measured window began, as `time.monotonic_ns()` tells it; 0: not yet.
+        published: Messages, including the warm-up.
+        completed: Messages that every subscriber has, including the warm-up.
+        deliveries: Deliveries, including the warm-up.
+        measuring_since_ns: Start of the measured window, on the clock `time.monotonic_ns()`; 0: not yet.
         is_measuring: The measured window has begun.
         is_over: It has ended.
     """
@@ -52,7 +52,7 @@ class Progress:
 
 
 def workers_for(connections: int, servers: int = 1) -> int:
-    """How many worker processes that many connections, to so many servers, need on this machine."""
+    """Returns the number of worker processes for some connections to some servers, on this machine."""
     each = max(1, math.ceil(connections / servers))
     return servers * math.ceil(each / min(WORKER_CONNECTIONS, connections_max()))
 
@@ -64,13 +64,13 @@ def run_load(
     niceness: int = 0,
     on_progress: Callable[[Progress], None] | None = None,
 ) -> LoadResult:
-    """Runs a load and returns what it has shown, faults of the server included.
+    """Runs a load and returns its result, with the faults of the server.
 
     Args:
-        load: What to run.
-        cores: The workers are pinned to these, one after another; none: wherever the system puts them.
-        niceness: Of the workers, above that of this process: the higher, the more they give way to others.
-        on_progress: Called some 20 times a second; what it raises ends the run.
+        load: The load.
+        cores: Cores to which the workers are pinned, in turn; empty: the system chooses.
+        niceness: Niceness of the workers, above that of this process.
+        on_progress: Called about 20 times a second. An exception that it raises ends the run.
 
     Raises:
         LoadError: A worker failed.
@@ -111,13 +111,13 @@ def _start(
 
 
 def _are_running(processes: Sequence[subprocess.Popen[str]]) -> bool:
-    """Whether to go on waiting: not once one of them has failed."""
+    """Whether to wait: some process runs, and none has failed."""
     codes = [process.poll() for process in processes]
     return None in codes and not any(codes)
 
 
 def _errors_of(process: subprocess.Popen[str]) -> str:
-    """The last line on its standard error, which is what a traceback ends with."""
+    """The last line on its standard error, which is the end of a traceback."""
     assert process.stderr is not None
     lines = process.stderr.read().split("\n")
     return next((line for line in reversed(lines) if line), f"exit code {process.returncode}")

@@ -1,4 +1,4 @@
-"""A server in a process of its own, as a user would start it, beside the processes of the generator."""
+"""A server in a process of its own, as a user would start it."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _END_TIMEOUT_S = 30
 
 @dataclass(frozen=True)
 class Placement:
-    """Which cores of this machine the server and the workers of the generator get.
+    """The cores of the server and of the workers of the generator.
 
     Attributes:
         threads: Shard threads of the server.
-        server_cores: Those of the server; none: wherever the system puts it.
-        generator_cores: Those of the workers, one after another.
-        has_own_cores: Neither takes time from the other, so the generator may spin.
+        server_cores: Cores of the server; empty: the system chooses.
+        generator_cores: Cores of the workers, in turn.
+        has_own_cores: Server and workers do not share a core, so the generator may spin.
     """
 
     threads: int
@@ -40,7 +40,7 @@ class Placement:
 
 
 def place(connections: int, threads: int | None = None, *, is_own_server: bool = True) -> Placement:
-    """A core for each worker, the others for the server; all of them for all where there are too few."""
+    """Returns a core for each worker and the others for the server; all shared where there are too few."""
     cores = sorted(os.sched_getaffinity(0))
     workers = workers_for(connections)
     if not is_own_server or len(cores) <= workers:
@@ -64,10 +64,10 @@ def serving(placement: Placement, config: Mapping[str, Any] | None = None) -> It
 
     Args:
         placement: Its threads and cores.
-        config: As in a configuration file; None: the demo server.
+        config: Configuration, as in a configuration file; None: the demo server.
 
     Raises:
-        LoadError: It did not start.
+        LoadError: The server did not start.
     """
 
     def pin() -> None:
@@ -98,7 +98,7 @@ def serving(placement: Placement, config: Mapping[str, Any] | None = None) -> It
             if url is None:
                 errors.seek(0)
                 said = errors.read().strip().splitlines()
-                raise LoadError(f"the server did not start: {said[-1] if said else 'it said nothing'}")
+                raise LoadError(f"the server did not start: {said[-1] if said else 'no output'}")
             parts = urlsplit(url)
             yield RunningServer(parts.hostname or "127.0.0.1", parts.port or 80, process.pid)
         finally:

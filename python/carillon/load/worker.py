@@ -1,6 +1,6 @@
-"""One worker process: `python -m carillon.load.worker FOLDER WORKER WORKERS CORE LOAD`, the last one as JSON.
+"""One worker process: `python -m carillon.load.worker FOLDER WORKER WORKERS CORE LOAD`, with LOAD as JSON.
 
-The board is in the folder, and the report is written there: it is too large for a pipe that nobody reads yet.
+The board is in the folder. The report is written there as well: it is too large for a pipe without a reader.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ CUT_TIMES = ("resume", "staying_quiet", "staying_storm")
 
 
 def board_path(folder: str) -> str:
-    """Where the workers of a run have their board."""
+    """Returns the path of the board of a run."""
     return str(Path(folder) / "board")
 
 
 def report_path(folder: str, worker: int) -> Path:
-    """Where a worker writes its report."""
+    """Returns the path of the report of a worker."""
     return Path(folder) / f"report-{worker}.json"
 
 
 def to_json(report: _core.LoadReport) -> dict[str, Any]:
-    """The report as what JSON can hold."""
+    """Returns the report as JSON values."""
     return {
         "latency": histogram_to_json(report.latency),
         "last_subscriber": histogram_to_json(report.last_subscriber),
@@ -66,13 +66,13 @@ def to_json(report: _core.LoadReport) -> dict[str, Any]:
 
 
 def histogram_to_json(histogram: _core.LoadHistogram) -> dict[str, Any]:
-    """Buckets and maximum."""
+    """Returns the buckets and the maximum."""
     return {"buckets": histogram.buckets(), "max_ns": histogram.max_ns}
 
 
 def main() -> int:
     """Runs the worker."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started this process ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     folder, worker, workers, core, load = sys.argv[1:]
     if core:
         os.sched_setaffinity(0, {int(core)})

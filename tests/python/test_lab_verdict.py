@@ -1,0 +1,204 @@
+"""`carillon.lab.verdict`: the numbers choose the sentence. A claim that they contradict must not come out."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from carillon import lab
+from carillon.lab import notebook, verdict
+from carillon.lab.crossing import cross
+from carillon.lab.percentiles import columns, percentile_ms
+from hypothesis import given
+from hypothesis import strategies as st
+
+WORDS = {"less": "less", "same": "same", "more": "more"}
+
+
+# ---- two values
+
+
+@pytest.mark.parametrize(
+    ("value", "other", "noise", "outcome"),
+    [
+        (59, 57, 0.1, "same"),  # "59 µs, where writing takes 57" is not less
+        (57, 59, 0.1, "same"),
+        (100, 50, 0.1, "more"),
+        (50, 100, 0.1, "less"),
+        (110, 100, 0.1, "same"),
+        (111, 100, 0.1, "more"),
+        (3.34, 3.23, 0.1, "same"),
+        (0, 0, 0.1, "same"),
+        (1, 0, 0.1, "more"),
+        (0, 1, 0.1, "less"),
+        (1_138, 4, 379, "same"),  # within the error of a model that is off by a factor of 380
+    ],
+)
+def test_a_difference_within_the_noise_has_a_sentence_of_its_own(
+    value: float, other: float, noise: float, outcome: str
+) -> None:
+    assert lab.judge(value, other, noise=noise).choose(**WORDS) == outcome
+
+
+@given(st.floats(0, 1e9), st.floats(0, 1e9), st.floats(0, 10))
+def test_the_order_of_two_values_only_turns_the_outcome(value: float, other: float, noise: float) -> None:
+    opposite = {"less": "more", "same": "same", "more": "less"}
+    assert (
+        lab.judge(other, value, noise=noise).outcome == opposite[lab.judge(value, other, noise=noise).outcome]
+    )
+
+
+def test_a_verdict_says_how_much_without_claiming_more() -> None:
+    assert str(lab.judge(81, 100)) == "19\u00a0% less"
+    assert str(lab.judge(10, 100)) == "10 times less"
+    assert str(lab.judge(150, 100)) == "50\u00a0% more"
+    assert str(lab.judge(285, 1)) == "280 times as much"
+    assert str(lab.judge(101, 100)) == "about the same"
+    assert str(lab.judge(0, 100)) == "nothing"
+
+
+def test_overlapping_samples_do_not_differ() -> None:
+    rng = random.Random(1)
+    drain = [rng.uniform(20, 400) for _ in range(60)]
+    crash = [rng.uniform(20, 410) for _ in range(60)]
+    assert lab.judge_samples(crash, drain).outcome == "same"
+    assert lab.judge_samples([each + 500 for each in crash], drain).outcome == "more"
+    assert lab.judge_samples(drain, [each + 500 for each in crash]).outcome == "less"
+    assert lab.judge_samples([100], [101]).outcome == "less", "one sample has no spread"
+
+
+def test_the_range_of_a_median_holds_it() -> None:
+    rng = random.Random(2)
+    hits = 0
+    for _ in range(400):
+        low, high = verdict.median_range([rng.random() for _ in range(60)])
+        hits += low <= 0.5 <= high
+    assert 0.92 <= hits / 400 <= 0.99
+    assert verdict.median_range([3, 1, 2]) == (1, 3), "few samples: their whole range"
+
+
+# ---- percentiles
+
+
+@pytest.mark.parametrize(
+    ("share", "count", "carried"),
+    [
+        (0.5, 1, True),
+        (0.5, 0, False),
+        (0.9, 99, False),
+        (0.9, 100, True),
+        (0.99, 999, False),
+        (0.99, 1_000, True),
+        (0.999, 1_000, False),
+        (0.999, 10_000, True),
+    ],
+)
+def test_a_percentile_needs_ten_samples_beyond_it(share: float, count: int, carried: bool) -> None:
+    assert verdict.is_carried(share, count) is carried
+
+
+def test_columns_stop_where_the_sample_does() -> None:
+    from carillon import _core
+
+    times = _core.LoadHistogram()
+    for number in range(1, 201):
+        times.record(number * 1_000_000)
+    row = columns("x", times)
+    assert row["x_p50_ms"] == pytest.approx(100, rel=0.02)
+    assert row["x_p90_ms"] == pytest.approx(180, rel=0.02)
+    assert (row["x_p99_ms"], row["x_p999_ms"]) == (None, None)
+    assert row["x_max_ms"] == 200
+    assert percentile_ms(times, 0.99) is None
+
+
+# ---- where lines cross
+
+
+SIZES = [10.0, 100.0, 1_000.0, 10_000.0]
+
+
+def test_a_crossing_is_as_wide_as_the_noise() -> None:
+    write = [(size, 100 + size) for size in SIZES]
+    read = [(size, 1_000.0) for size in SIZES]
+    sharp, wide = cross(write, read, 0.01), cross(write, read, 0.3)
+    assert sharp is not None
+    assert wide is not None
+    assert wide.low < sharp.low <= sharp.members <= sharp.high < wide.high  # type: ignore[operator]
+    assert wide.agrees(*_range(sharp))
+    assert not sharp.agrees(5_000, None)
+
+
+def _range(crossing: Any) -> tuple[float, float | None]:
+    return crossing.low, crossing.high
+
+
+def test_a_crossing_within_the_noise_has_no_end() -> None:
+    write = [(10.0, 100.0), (1_000.0, 103.0)]
+    read = [(10.0, 102.0), (1_000.0, 100.0)]
+    lost = cross(write, read, 0.2)
+    assert lost is not None
+    assert (lost.low, lost.high) == (10, None)
+    assert "if anywhere" in str(lost)
+    assert cross(write, [(x, y * 3) for x, y in read], 0.2) is None, "writing is cheaper everywhere"
+    assert cross(write, [(x, y / 3) for x, y in read], 0.2) is None, "reading is cheaper everywhere"
+
+
+def test_the_noise_comes_from_repeats_and_twins() -> None:
+    def cell(strategy: str, cost: float, threshold: int = 50) -> dict[str, Any]:
+        return {
+            "strategy": strategy,
+            "transport": "ws",
+            "channels": 1,
+            "members": 100,
+            "online": 10,
+            "threshold": threshold,
+            "publish_us": cost,
+        }
+
+    assert lab.noise_of([cell("write", 100), cell("read", 60)]) == verdict.SINGLE_RUN_NOISE
+    assert lab.noise_of([cell("write", 100), cell("write", 104), cell("write", 150)]) == pytest.approx(0.08)
+    # Hybrid reads above its threshold: read is its twin, and lies 20 % off it.
+    assert lab.noise_of([cell("write", 100), cell("read", 60), cell("hybrid", 72)]) == pytest.approx(0.4)
+    assert lab.noise_of([cell("write", 100), cell("write", 100)]) == 0.05, "never without any noise"
+
+
+# ---- numbers in words
+
+
+def test_numbers_have_two_significant_digits() -> None:
+    assert [verdict.quantity(value) for value in (284_557, 531, 99.6, 0.156, 1_269, 0)] == [
+        "280,000",
+        "530",
+        "100",
+        "0.16",
+        "1,300",
+        "0",
+    ]
+    assert verdict.milliseconds(999.6) == "1\u00a0s"
+    assert verdict.milliseconds(3_444) == "3.4\u00a0s"
+    assert verdict.microseconds(1_500) == "1.5\u00a0ms"
+    assert verdict.percent(0.0083) == "0.83\u00a0%"
+    assert verdict.span(281, 1_029) == "280 to 1,000"
+    assert verdict.span(100.1, 100.2) == "100"
+    assert verdict.counted(1, "gateway") == "1 gateway"
+    assert verdict.counted(200, "gateway") == "200 gateways"
+    assert verdict.listed(["a", "b", "c"]) == "a, b and c"
+    assert verdict.listed(["a"]) == "a"
+
+
+# ---- notebooks
+
+
+def test_a_scaled_run_has_a_banner(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CARILLON_NB_SCALE", "0.2")
+    assert notebook.scale_of() == 0.2
+    assert "scale 0.2, not at full scale" in notebook.banner(0.2, "1,000 members")
+    assert "1,000 members" in notebook.banner(0.2, "1,000 members")
+    assert "not at full scale" not in notebook.banner(1.0)
+    monkeypatch.setattr("os.getloadavg", lambda: (5.0, 5.0, 5.0))
+    assert "times are too long" in notebook.banner(1.0)
+    for wrong in ("fast", "0", "-1"):
+        monkeypatch.setenv("CARILLON_NB_SCALE", wrong)
+        with pytest.raises(lab.LabError, match="CARILLON_NB_SCALE"):
+            notebook.scale_of()
