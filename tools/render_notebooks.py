@@ -29,7 +29,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NOTEBOOKS = ROOT / "notebooks"
 TIMEOUT_S = 600
 SHORT_LINES = 12  # of code: it is shown, longer cells are folded
-COLOURS = 64  # of an image: enough for lines and text, and a third of the size
+COLOURS = 128  # of an image: enough for lines and text, and half of the size
 WIDTH_MAX = 1_000  # pixels
 
 
@@ -157,7 +157,10 @@ def _smaller(png: bytes) -> bytes:
         size = (WIDTH_MAX, round(image.height * WIDTH_MAX / image.width))
         image = image.resize(size, Image.Resampling.LANCZOS)
     small = io.BytesIO()
-    image.quantize(COLOURS, dither=Image.Dither.NONE).save(small, "png", optimize=True)
+    # This method keeps the colours of small marks, which the default merges.
+    image.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        small, "png", optimize=True
+    )
     return small.getvalue()
 
 

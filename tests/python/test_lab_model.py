@@ -450,6 +450,11 @@ def cost_rows(crossing: int) -> list[dict[str, Any]]:
     ]
 
 
+def noisy_rows() -> list[dict[str, Any]]:
+    """Both cost the same at every size, and the two rounds of each differ by half."""
+    return [row | {"publish_us": 15.0 if number % 2 else 10.0} for number, row in enumerate(cost_rows(60))]
+
+
 def test_a_recommendation_says_whether_it_agrees_with_a_measurement() -> None:
     workload = lab.Workload(members=[10, 50_000])
     good = lab.recommend(workload, COSTS, measured=cost_rows(60))
@@ -460,6 +465,9 @@ def test_a_recommendation_says_whether_it_agrees_with_a_measurement() -> None:
     assert bad.agrees is False
     assert "They do not agree" in str(bad)
     assert lab.recommend(workload, COSTS).agrees is None
+    noisy = lab.recommend(workload, COSTS, measured=noisy_rows())
+    assert noisy.agrees is None
+    assert "neither confirms nor contradicts" in str(noisy)
     never = lab.recommend(workload, COSTS, measured=cost_rows(10_000_000))
     assert never.agrees is False, "writing was cheaper at every size"
 

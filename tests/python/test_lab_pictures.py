@@ -283,7 +283,7 @@ def test_a_switch_is_a_timeline() -> None:
         "write → read → write under load: 15,000 deliveries, none lost, repeated or out of order"
     )
     assert "7,000 to 12,000 members, 100 online" in texts(picture)
-    assert {" read, 12,000 members", " write, 7,000 members"} <= set(texts(picture))
+    assert {" read, 12,000", " write, 7,000"} <= set(texts(picture))
     assert legend_of(picture) == [
         "mode: write",
         "mode: read",
@@ -352,7 +352,7 @@ def test_capacity_draws_the_load_and_not_the_limit_that_was_put_in() -> None:
         "input, asks for 50"
     )
     assert any(text.startswith("50% online") for text in texts(picture)), "of all users"
-    assert "the limit of connections per gateway (an input)" in legend_of(picture)
+    assert "for the limit of connections (an input)" in legend_of(picture)
     worse = [each | {"strategy": "write", "broker_utilisation_max": 4.39} for each in rows]
     assert lab.plot_capacity([*rows, *worse]).finding.startswith(
         "At 50,000 connections the broker cannot keep up with write: its busiest partition would be "

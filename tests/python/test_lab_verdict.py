@@ -157,10 +157,13 @@ def test_the_noise_comes_from_repeats_and_twins() -> None:
         }
 
     assert lab.noise_of([cell("write", 100), cell("read", 60)]) == verdict.SINGLE_RUN_NOISE
-    assert lab.noise_of([cell("write", 100), cell("write", 104), cell("write", 150)]) == pytest.approx(0.08)
     # Hybrid reads above its threshold: read is its twin, and lies 20 % off it.
     assert lab.noise_of([cell("write", 100), cell("read", 60), cell("hybrid", 72)]) == pytest.approx(0.4)
-    assert lab.noise_of([cell("write", 100), cell("write", 100)]) == 0.05, "never without any noise"
+    one_pair = [cell("write", 100), cell("write", 104), cell("write", 150)]
+    assert lab.noise_of(one_pair) == verdict.SINGLE_RUN_NOISE, "one pair may be alike by chance"
+    pairs = [each | {"members": size} for size in (1, 2, 3, 4) for each in one_pair]
+    assert lab.noise_of(pairs) == pytest.approx(0.08)
+    assert lab.noise_of([each | {"publish_us": 100} for each in pairs]) == 0.05, "never without any noise"
 
 
 # ---- numbers in words

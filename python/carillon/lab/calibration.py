@@ -19,6 +19,7 @@ from .capacity import LabError
 from .cell import CHANNEL, HEARTBEATS, MEMBER
 from .costs import PAYLOAD_BYTES, Costs, TransportCosts
 from .server_api import ServerApi
+from .verdict import SINGLE_RUN_NOISE
 from .verdict import rounded as _rounded
 
 if TYPE_CHECKING:
@@ -288,13 +289,16 @@ class _Bench:
 
 
 def _of_window(mean_us: float, seen: Sequence[tuple[int, float]]) -> _Estimate:
-    """The cost of a publication, and the range of its means over parts of the measured window."""
+    """The cost of a publication, and the range of its means over parts of the measured window.
+
+    A window that is too short for parts has the range of a single measurement.
+    """
     size = len(seen) // _PARTS
     marks = seen[:: size or 1]
     means = [(us1 - us0) / (n1 - n0) for (n0, us0), (n1, us1) in pairwise(marks) if n1 - n0 >= _BATCH]
-    return (
-        _Estimate(mean_us, min(mean_us, *means), max(mean_us, *means)) if means else _Estimate.of([mean_us])
-    )
+    if len(means) < 2:
+        return _Estimate(mean_us, mean_us / (1 + SINGLE_RUN_NOISE), mean_us * (1 + SINGLE_RUN_NOISE))
+    return _Estimate(mean_us, min(mean_us, *means), max(mean_us, *means))
 
 
 def _server(strategy: str, sweep_ms: int = 100) -> contextlib.AbstractContextManager[RunningServer]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 Points = list[tuple[float, float]]
 
 _LEAST_NOISE = 0.05
+_PAIRS_MIN = 4
 _CONDITIONS = ("transport", "publish_rate", "payload", "channels")
 
 
@@ -78,7 +79,8 @@ def noise_of(table: Table) -> float:
     """Returns how far measurements of one cost lie apart, as a relative difference.
 
     It is twice the median difference between the two cheapest rows of one strategy and size, and between
-    `hybrid` and the strategy whose work it does at that size. Without either it is 25 %.
+    `hybrid` and the strategy whose work it does at that size. With fewer than four such pairs it is at least
+    25 %.
 
     Args:
         table: Rows of `compare`.
@@ -99,7 +101,8 @@ def noise_of(table: Table) -> float:
             if other := cheapest.get((twin, *rest)):
                 low, high = sorted((other, cheapest["hybrid", *rest]))
                 apart.append(high / low - 1)
-    return max(_LEAST_NOISE, 2 * median(apart)) if apart else SINGLE_RUN_NOISE
+    least = _LEAST_NOISE if len(apart) >= _PAIRS_MIN else SINGLE_RUN_NOISE
+    return max(least, 2 * median(apart)) if apart else least
 
 
 def judge_cost(table: Table, members: int, strategy: str = "write", other: str = "read") -> Verdict:

@@ -189,7 +189,7 @@ def log_axis(axis: Axis, ticks: Sequence[float] = ()) -> None:
 
 def plain_numbers(axis: Axis) -> None:
     """Labels an axis with 50,000 and 0.1, not with powers of ten."""
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
 
 
 def label_axes(axes: Axes, across: str, up: str = "") -> None:
@@ -235,10 +235,14 @@ def _described(figure: Figure, finding: str) -> str:
         title = axes.get_title(loc="left")
         words = f"{title}: " if title else ""
         words += f"{up} by {across}" if axes.get_ylabel() else across
-        values: dict[str, Any] = {str(line.get_label()): line.get_ydata() for line in axes.lines}
+        values: dict[str, Any] = {
+            str(line.get_label()): line.get_ydata()
+            for line in axes.lines
+            if line.get_transform() == axes.transData  # others mark a value across the whole axis
+        }
         series = []
         for label in axes.get_legend_handles_labels()[1]:
             found = [float(value) for value in values.get(label, ()) if math.isfinite(value)]
-            series.append(f"{label} {span(min(found), max(found))}" if len(found) > 2 else label)
+            series.append(f"{label} {span(min(found), max(found))}" if len(found) > 1 else label)
         parts.append(words + (f"; {', '.join(series)}." if series else "."))
     return " ".join(part.replace("\n", " ") for part in parts)

@@ -96,6 +96,8 @@ def plot_latencies(table: Table, *, of: Literal["delivery", "publish", "last"] =
     conditions = f"{conditions_of(rows, is_strict=False)}; {quantity(min(samples))} samples a curve"
     if max(samples) > 1.1 * min(samples):
         conditions += " or more"
+    if of == "delivery":
+        conditions += f", of {min(row['publications'] for row in rows):,} publications"
     picture, axes = new_axes(_latencies_finding(rows, names, of), conditions)
     seen: dict[str, int] = {}
     shown: set[str] = set()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .capacity import LabError
 from .crossing import conditions_of
@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from .table import Row, Table
 
 _LOADS = ("cores", "network", "memory")
+_RESOURCES: dict[str, dict[str, Any]] = {
+    "cores": {"label": "for cores", "color": "#222222", "marker": "o"},
+    "network": {"label": "for network", "color": "#2B8CC4", "marker": "^", "linestyle": "--"},
+    "memory": {"label": "for memory", "color": "#B5548C", "marker": "v", "linestyle": "-."},
+    "connections": {"label": "for the limit of connections (an input)", "color": FAINT, "linewidth": 1},
+}
 # Name in the legend, colour and mark of each figure of `check_model`.
 _CHECKED = {
     "publish_us": ("CPU of a publication", "#222222", "^"),
@@ -31,7 +37,7 @@ _CHECKED = {
 
 
 def plot_capacity(table: Table) -> Picture:
-    """Draws how many gateways the load asks for, by connections and strategy, and how busy the broker is.
+    """Draws how many gateways each resource asks for, and how busy the broker is, by connections.
 
     The number of gateways that `Fleet.connections_max` asks for is an input, not a finding: it is a thin
     line.
@@ -51,26 +57,21 @@ def plot_capacity(table: Table) -> Picture:
     }
     last = [path[-1] for path in paths.values()]
     has_broker = any(row["broker_utilisation_max"] is not None for row in rows)
-    titles = ["gateways for cores, network and memory"] + ["busiest partition of the broker"] * has_broker
+    titles = ["gateways, by what they need (of the strategies the most)"] + [
+        "busiest partition of the broker"
+    ] * has_broker
     picture, panels = new_panels(
         _capacity_finding(last), titles, conditions_of(rows, is_strict=False), size=(9.5, 4.0)
     )
-    for name, path in paths.items():
-        loads = [max(row[f"gateways_for_{load}"] for load in _LOADS) for row in path]
-        panels[0].plot([row["online"] for row in path], loads, label=name, **STYLES[name])
-        if has_broker:
+    sizes = sorted({row["online"] for row in rows})
+    for name, style in _RESOURCES.items():
+        needs = [max(row[f"gateways_for_{name}"] for row in rows if row["online"] == size) for size in sizes]
+        panels[0].plot(sizes, needs, **style)
+    if has_broker:
+        for name, path in paths.items():
             busy = [(row["online"], row["broker_utilisation_max"]) for row in path]
             busy = [(at, 100 * share) for at, share in busy if share is not None]
             panels[1].plot([at for at, _ in busy], [share for _, share in busy], label=name, **STYLES[name])
-    limits = next(iter(paths.values()))
-    panels[0].plot(
-        [row["online"] for row in limits],
-        [row["gateways_for_connections"] for row in limits],
-        color=FAINT,
-        linewidth=1,
-        label="the limit of connections per gateway (an input)",
-    )
-    if has_broker:
         panels[1].axhline(
             100, color="#000000", linewidth=1, linestyle=":", label="all that a partition can do"
         )

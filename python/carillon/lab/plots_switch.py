@@ -74,7 +74,7 @@ def plot_switch(table: Table) -> Picture:
     log_axis(axes.yaxis)
     for begin_s, row in _changes(rows):
         axes.axvline(begin_s, color=STYLES[row["mode"]]["color"], linewidth=1.5)
-        text = f" {row['mode']}" + (f", {row['members']:,} members" if len(members) > 1 else "")
+        text = f" {row['mode']}" + (f", {row['members']:,}" if len(members) > 1 else "")
         axes.annotate(text, (begin_s, 1.01), xycoords=axes.get_xaxis_transform(), fontsize=9.5,
                       color=STYLES[row["mode"]]["color"])  # fmt: skip
     if stays:

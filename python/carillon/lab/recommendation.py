@@ -37,7 +37,8 @@ class Recommendation:
         too_slow_above: Members above which a publisher would wait longer than `Workload.publish_ms_max` for
             the inboxes.
         saves: Share of a core that the cheaper mode saves on the largest channel.
-        agrees: Whether the costs agree with the measurement that was given; None: none was given.
+        agrees: Whether the costs agree with the measurement that was given; None: none was given, or its
+            noise is too large to tell.
         sweep_interval_ms: Value for the option `sweep_interval`.
         reasons: The reasons, a sentence each.
         rows: CPU time and waiting times, by size of channel and mode.
@@ -66,6 +67,9 @@ class Recommendation:
     def _repr_html_(self) -> str:
         rows: dict[str, object] = {str(number): reason for number, reason in enumerate(self.reasons, 1)}
         return card.render(self._headline(), None, rows)
+
+    def _repr_markdown_(self) -> str:
+        return "\n".join([f"`{self._headline()}`", "", *(f"- {reason}" for reason in self.reasons)])
 
     def _headline(self) -> str:
         options = f'fanout = "{self.strategy}"'
@@ -236,7 +240,7 @@ class _Reasons:
         return (
             f"Per second and member, writing costs {microseconds(write)} of CPU: {entering} for inboxes, "
             f"{pushing} for the {percent(model.workload.online)} online. Reading costs {microseconds(read)}: "
-            f"{sweeping} for sweeps of {quantity(model.batch)} publications, {merging} for merges at "
+            f"{sweeping} for sweeps ({quantity(model.batch)} publications each), {merging} for merges at "
             f"{model.workload.visits_per_hour:g} visits an hour."
         )
 
@@ -291,7 +295,7 @@ class _Reasons:
 class _Agreement:
     """Whether costs predict a crossover that was measured."""
 
-    agrees: bool
+    agrees: bool | None
     reason: str
 
     @classmethod
@@ -309,6 +313,9 @@ class _Agreement:
             seen = f"from {sizes[0]:,} to {sizes[-1]:,} members the lines did not cross"
         else:
             agrees, seen = found.agrees(*expected), f"it was {found}"
+            if found.high is None and agrees:
+                text = f"Held against the measurement that was given: {says}; it shows none beyond its noise"
+                return cls(None, f"{text}, so it neither confirms nor contradicts them.")
         if agrees:
             return cls(True, f"Held against the measurement that was given: {says}; {seen}. Both agree.")
         return cls(
