@@ -41,12 +41,12 @@ async def http_server(answer: Answer, heads: list[bytes] | None = None) -> Async
 
 
 @contextlib.asynccontextmanager
-async def dripping_server(pause_s: float) -> AsyncIterator[str]:
-    """Answers with one byte of a head after the other, without an end. Yields its address."""
+async def dripping_server(pause_s: float, begin: bytes) -> AsyncIterator[str]:
+    """Answers with these bytes and then one byte after the other, without an end. Yields its address."""
 
     async def hear(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
-            writer.write(b"HTTP/1.1 200 OK\r\nX-Name: ")
+            writer.write(begin)
             while True:
                 writer.write(b"x")
                 await writer.drain()

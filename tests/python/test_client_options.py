@@ -85,6 +85,21 @@ async def test_a_silent_stream_counts_as_dead_after_the_idle_timeout(carillon_se
             await asyncio.to_thread(wait_until, lambda: proxy.accepted > 1)
 
 
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+async def test_a_subscription_outlives_the_time_that_it_has_to_begin(
+    carillon_server: Server, transport: carillon.client.TransportName
+) -> None:
+    async with (
+        carillon.connect(carillon_server.url, transport=transport, open_timeout=1.0) as client,
+        client.subscribe("c") as subscription,
+    ):
+        with pytest.raises(TimeoutError):
+            await subscription.next(timeout=1.5)
+        carillon_server.publish("c", 1)
+        assert isinstance(await subscription.next(10), Message)
+        assert carillon_server.stats()["accepted"] == 1
+
+
 async def test_a_poll_waits_no_longer_than_told(carillon_server: Server) -> None:
     async with (
         carillon.connect(carillon_server.url, transport="poll", poll_timeout=0.1) as client,

@@ -125,13 +125,43 @@ async def test_a_request_without_an_answer_says_that_its_outcome_is_unknown() ->
             await client.publish("c", 1)
 
 
-async def test_an_answer_that_comes_byte_by_byte_is_waited_for_no_longer() -> None:
+HEAD = b"HTTP/1.1 200 OK\r\nX-Name: "
+STREAM = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\ndata: "
+JSON = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n"
+
+
+@pytest.mark.parametrize("begin", [HEAD, JSON], ids=["head", "body"])
+async def test_a_request_whose_answer_comes_byte_by_byte_is_waited_for_no_longer(begin: bytes) -> None:
     async with (
-        dripping_server(pause_s=0.05) as url,
+        dripping_server(0.05, begin) as url,
         carillon.connect(url, transport="poll", open_timeout=0.3) as client,
     ):
         with pytest.raises(carillon.CommandTimeout, match="may be done, or not"):
             await asyncio.wait_for(client.publish("c", 1), 10)
+
+
+@pytest.mark.parametrize(
+    ("transport", "begin"), [("ws", HEAD), ("sse", HEAD), ("sse", STREAM), ("poll", HEAD), ("poll", JSON)]
+)
+async def test_a_subscription_whose_answer_comes_byte_by_byte_is_waited_for_no_longer(
+    transport: Transport, begin: bytes
+) -> None:
+    async with (
+        dripping_server(0.05, begin) as url,
+        asyncio.timeout(10),
+    ):
+        client = carillon.connect(url, transport=transport, open_timeout=0.3)
+        with pytest.raises(carillon.ConnectError, match=r"within 0\.3 s|timed out"):
+            await client.subscribe("c").next()  # which by itself waits for ever
+        await client.aclose()
+
+
+async def test_a_request_that_could_not_be_sent_in_time_says_that_it_was_not() -> None:
+    async with http_server(None) as url, asyncio.timeout(10):  # it never answers the greeting of TLS
+        url = url.replace("http:", "https:")
+        async with carillon.connect(url, transport="poll", open_timeout=0.3) as client:
+            with pytest.raises(carillon.ConnectError, match="cannot reach"):
+                await client.publish("c", 1)
 
 
 @pytest.mark.parametrize(
@@ -211,11 +241,12 @@ async def test_closing_ends_whoever_waits_for_an_answer(transport: Transport) ->
 
 @each_transport
 async def test_closing_ends_whoever_opens(transport: Transport) -> None:
-    async with http_server(None) as url, asyncio.timeout(10):
+    heads: list[bytes] = []
+    async with http_server(None, heads) as url, asyncio.timeout(10):
         client = carillon.connect(url, transport=transport)
         subscription = client.subscribe("c")
         opening = [asyncio.create_task(subscription.open()), asyncio.create_task(subscription.next())]
-        await asyncio.sleep(0.01)
+        await asyncio.to_thread(wait_until, lambda: heads)
         await client.aclose()
         for each in opening:
             with pytest.raises(carillon.ConnectionClosed, match="closed"):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import json
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +19,7 @@ from ..errors import (
 from ..items import ClientInfo, History
 from ..position import Position
 from . import raw_json
-from .http_source import http_client
+from .http_source import Bound, http_client
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -77,18 +76,19 @@ class HttpApi:
         headers = {"Content-Type": "application/json"}
         if self._settings.api_key:
             headers["X-API-Key"] = self._settings.api_key
-        url = self._settings.base_url
+        url, patience_s = self._settings.base_url, self._settings.open_timeout
         try:
-            async with asyncio.timeout(self._settings.open_timeout):  # httpx counts for each read anew
+            async with Bound(patience_s) as bound:
                 response = await self._lifetime.run(
-                    self._http.post(f"{url}/api/{method}", content=body, headers=headers)
+                    self._http.post(
+                        f"{url}/api/{method}", content=body, headers=headers, extensions=bound.extensions
+                    )
                 )
-        except (httpx.ReadTimeout, TimeoutError):
-            patience_s = self._settings.open_timeout
+        except TimeoutError:
             raise CommandTimeout(
                 f"{url} did not answer the {method} within {patience_s:g} s: it may be done, or not"
             ) from None
-        except (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError, httpx.WriteTimeout):
+        except (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError):
             raise ConnectionClosed(
                 0, "the connection was cut before the answer came: the command may be done, or not"
             ) from None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
@@ -14,6 +14,9 @@ from .base import NetworkSource
 from .reconnect import Reconnect, Refused, Unreadable, retry_after_s
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from types import TracebackType
+
     from ..lifetime import Lifetime
     from .settings import Settings
 
@@ -23,6 +26,8 @@ NO_POSITION = "-"  # in place of a position token, where a channel has no log
 def http_client(settings: Settings) -> httpx.AsyncClient:
     """A client for one server. TLS and proxy are those of the settings, whatever httpx would choose.
 
+    It has a time-out for connecting alone. What follows is bounded by a `Bound`.
+
     Raises:
         ConnectError: The proxy needs a package that is not installed.
     """
@@ -31,12 +36,54 @@ def http_client(settings: Settings) -> httpx.AsyncClient:
             verify=settings.tls or not settings.base_url.startswith("http:"),  # else it reads them in vain
             proxy=httpx.Proxy(settings.proxy, ssl_context=settings.proxy_tls) if settings.proxy else None,
             headers=settings.headers,
-            timeout=httpx.Timeout(settings.open_timeout),
+            timeout=httpx.Timeout(None, connect=settings.open_timeout),
             limits=httpx.Limits(max_connections=None),
             trust_env=False,
         )
     except ImportError as error:
         raise ConnectError(f"cannot reach {settings.base_url} by way of a SOCKS proxy: {error}") from None
+
+
+class Bound:
+    """Bounds a whole exchange. The time-outs of httpx would start anew with each byte of the answer.
+
+    The time begins when the request is being sent. Until then httpx bounds each step of connecting, and gives
+    the socket back.
+
+    Args:
+        patience_s: Time for the exchange, seconds.
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_s = patience_s
+        self._limit = asyncio.timeout(None)
+        self._has_begun = False
+
+    @property
+    def extensions(self) -> dict[str, Any]:
+        """Extensions of the request, by which the bound hears of its progress."""
+        return {"trace": self._on_progress}
+
+    def lift(self) -> None:
+        """Takes the bound away."""
+        self._limit.reschedule(None)
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        try:
+            await self._limit.__aexit__(kind, error, traceback)
+        except TimeoutError:
+            raise TimeoutError(f"no whole answer within {self._patience_s:g} s") from None
+
+    async def _on_progress(self, event: str, _: Mapping[str, Any]) -> None:
+        if not self._has_begun and ".send_request_" in event:
+            self._has_begun = True
+            self._limit.reschedule(asyncio.get_running_loop().time() + self._patience_s)
 
 
 async def _reason_of(response: httpx.Response) -> str:

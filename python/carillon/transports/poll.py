@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
-
-import httpx
+from typing import TYPE_CHECKING, Any
 
 from ..position import Position
 from . import raw_json
-from .http_source import NO_POSITION, HttpSource
+from .http_source import NO_POSITION, Bound, HttpSource
 from .reconnect import Unreadable
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class PollSource(HttpSource):
@@ -39,10 +40,8 @@ class PollSource(HttpSource):
         query = {"channel": self.feed.channel, "timeout": f"{wait_s:g}"}
         if since is not None:
             query["since"] = since
-        response = await self._http.get(
-            self._settings.url("/poll", **query),
-            timeout=httpx.Timeout(self._settings.open_timeout, read=wait_s + self._settings.open_timeout),
-        )
+        async with Bound(wait_s + self._settings.open_timeout) as bound:
+            response = await self._http.get(self._settings.url("/poll", **query), extensions=bound.extensions)
         await self._check(response)
         return response
 

@@ -27,7 +27,7 @@ class Settings:
         proxy_tls: TLS context for the proxy; None where its address is not https.
         min_delay: First limit of the reconnect delay, seconds.
         max_delay: Last limit of the reconnect delay, seconds.
-        open_timeout: Seconds for a handshake or the answer to a command.
+        open_timeout: Seconds for a handshake, the start of a subscription, or the whole answer to a command.
         idle_timeout: Seconds of silence after which an event stream counts as dead.
         poll_timeout: Seconds that one poll waits for something new.
         capacity: Items queued per subscription.

@@ -7,13 +7,16 @@ import json
 import httpx
 
 from . import raw_json
-from .http_source import HttpSource
+from .http_source import Bound, HttpSource
 from .reconnect import Refused, Unreadable
 from .sse_parser import Event, EventParser
 
 
 class SseSource(HttpSource):
-    """One event stream; each attempt asks to go on behind the last publication that came in."""
+    """One event stream; each attempt asks to go on behind the last publication that came in.
+
+    An attempt has the open timeout for its first event. From then on only silence ends it.
+    """
 
     _content_type = "text/event-stream"
 
@@ -21,20 +24,26 @@ class SseSource(HttpSource):
         query = {"channel": self.feed.channel}
         if self.feed.received is not None:
             query["since"] = str(self.feed.received)
-        patience = httpx.Timeout(self._settings.open_timeout, read=self._settings.idle_timeout)
         parser = EventParser()
         was_served = False
         usual_retry_ms: int | None = None
-        async with self._http.stream(
-            "GET",
-            self._settings.url("/sse", **query),
-            headers={"Accept": "text/event-stream", "Cache-Control": "no-store"},
-            timeout=patience,
-        ) as response:
+        async with (
+            Bound(self._settings.open_timeout) as start,
+            self._http.stream(
+                "GET",
+                self._settings.url("/sse", **query),
+                headers={"Accept": "text/event-stream", "Cache-Control": "no-store"},
+                timeout=httpx.Timeout(
+                    None, connect=self._settings.open_timeout, read=self._settings.idle_timeout
+                ),
+                extensions=start.extensions,
+            ) as response,
+        ):
             await self._check(response)
             async for chunk in response.aiter_bytes():
                 try:
                     for event in parser.feed(chunk):
+                        start.lift()
                         await self._has_room()
                         self._on_event(event)
                         if not was_served:
