@@ -7,13 +7,14 @@ run) costs next to nothing.
 from __future__ import annotations
 
 import importlib
-import logging
 import sys
-from typing import TYPE_CHECKING, Any
 
 from ._version import __version__
 
+TYPE_CHECKING = False  # `typing` takes longer to import than all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from . import errors, fanout, lab, sync, testing
     from .channel import Channel
     from .client import Client, Subscription, connect
@@ -124,8 +125,6 @@ __all__ = [
     "sync",
     "testing",
 ]
-
-logging.getLogger("carillon").addHandler(logging.NullHandler())
 
 if sys.version_info < (3, 12):  # where importing the core in a subinterpreter hangs; later versions refuse it
     _interpreters = importlib.import_module("_xxsubinterpreters")

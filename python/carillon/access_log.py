@@ -16,9 +16,11 @@ import json
 import logging
 from typing import Any, Literal
 
+from .logs import logger
+
 Format = Literal["text", "json"]
 
-_LOGGERS = {name: logging.getLogger(f"carillon.{name}") for name in ("access", "server")}
+_LOGGERS = {name: logger(name) for name in ("access", "server")}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _FIELDS = (
     *("client", "user", "claimed_user", "peer", "transport", "event", "code", "reason", "duration_ms"),

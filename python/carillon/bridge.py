@@ -9,14 +9,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
-import logging
 import threading
 from collections.abc import Callable
 from typing import Any
 
 from . import _core
+from .logs import logger
 
-_log = logging.getLogger("carillon.server")
+_log = logger("server")
 
 Handler = Callable[[tuple[Any, ...]], None]
 OnFailure = Callable[[Exception], None]

@@ -9,7 +9,6 @@ import copy
 import difflib
 import functools
 import json
-import logging
 import os
 import re
 import tomllib
@@ -21,8 +20,9 @@ from . import _core
 from .address import is_loopback
 from .channel import Channel
 from .errors import ConfigError, from_core
+from .logs import logger
 
-_log = logging.getLogger("carillon.server")
+_log = logger("server")
 
 # Where the document has what `carillon.Server` takes under a shorter name.
 _PLACES = {

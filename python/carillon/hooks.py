@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
 from .errors import HookError
+from .logs import logger
 from .payload import encode
 from .repeated_log import RepeatedLog
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
     from . import _core
 
-_log = logging.getLogger("carillon.server")
+_log = logger("server")
 
 Operation = Literal["connect", "subscribe", "publish"]
 TransportKind = Literal["websocket", "sse", "poll"]

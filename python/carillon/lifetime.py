@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import os
 import weakref
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from .errors import CarillonError, ConnectionClosed, ForkedError, LoopError
+from .logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_log = logging.getLogger("carillon.client")
+_log = logger("client")
 
 _PATIENCE_S = 2.0  # for a task that was cancelled; it may say goodbye to a server
 

@@ -8,7 +8,6 @@ import contextlib
 import errno
 import itertools
 import json as _json
-import logging
 import os
 import threading
 import warnings
@@ -26,6 +25,7 @@ from .fanout import FanOutMethods
 from .hooks import HookDecorators, HookTable
 from .items import ClientInfo, History
 from .listener import Listener, url_of
+from .logs import logger
 from .payload import PublishOptions, core_arguments, encode, takes_publish_options
 from .position import Position
 from .transports import raw_json
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from .items import Gap, Message
     from .stream import OnGap
 
-_log = logging.getLogger("carillon.server")
+_log = logger("server")
 
 _LEAVE_S = 1.0  # what a context manager gives clients to leave
 _SLICE_S = 0.1  # how long a wait may hold back a signal

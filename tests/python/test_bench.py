@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import threading
@@ -119,7 +120,8 @@ def test_it_says_how_many_connections_it_can_hold() -> None:
     assert f"Give {hard - 101} or fewer" in done.stderr
 
 
-def test_sigterm_ends_its_server_and_workers_too() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])
+def test_a_signal_ends_its_server_and_workers_too(number: int, code: int) -> None:
     process = subprocess.Popen([*BENCH, *TINY, "--seconds", "30"], stderr=subprocess.DEVNULL)
     children: list[str] = []
 
@@ -128,8 +130,8 @@ def test_sigterm_ends_its_server_and_workers_too() -> None:
         return len(children) == 2  # the server and a worker
 
     wait_until(are_both_there, 20)
-    process.terminate()
-    assert process.wait(20) == 1
+    process.send_signal(number)
+    assert process.wait(20) == code
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 10)  # they are told last
 
 

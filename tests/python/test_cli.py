@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import carillon
 import pytest
 from carillon import Server, config
+from carillon.testing import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -397,6 +398,97 @@ def test_a_server_runs_without_an_output_and_ends_with_0_however_many_signals_co
             time.sleep(0.0005)
         assert "Traceback" not in process.stderr.read()
     assert process.returncode == 0
+
+
+# Ctrl-C.
+
+AT_AN_IMPORT = """
+import os, signal, sys
+from carillon.cli import main
+
+class Interrupt:
+    def __init__(self, imports):
+        self.left = imports
+
+    def find_spec(self, *_):
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt(int(sys.argv[1])))
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.parametrize("imports", [1, 2, 60, 110])
+@pytest.mark.parametrize(
+    "command",
+    [("serve", "--port", "0"), ("sub", "c"), ("pub", "c", "1"), ("bench",)],
+    ids=lambda each: each[0],
+)
+def test_ctrl_c_during_an_import_ends_a_command_without_a_traceback(
+    command: tuple[str, ...], imports: int
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", AT_AN_IMPORT, str(imports), *command],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+def test_little_is_imported_before_ctrl_c_is_handled() -> None:
+    code = "import sys; before = set(sys.modules); import carillon.cli; print(*set(sys.modules) - before)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=20, check=True
+    )
+    assert not {"click", "logging", "asyncio", "json", "typing"} & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("after_s", [0.0, 0.05, 0.1, 0.15, 0.2, 0.3])
+def test_ctrl_c_while_a_server_starts_ends_it_without_a_traceback(after_s: float) -> None:
+    code = """
+from carillon.cli import main
+from carillon.cli.interrupts import leave_at_once
+leave_at_once()
+print(flush=True)
+main(["serve", "--port", "0"])
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        time.sleep(after_s)  # the moment is what is tested
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) in (0, 130)
+        assert "Traceback" not in process.stderr.read()
+
+
+def test_ctrl_c_ends_a_publisher_that_waits_for_its_input(carillon_server: Server) -> None:
+    command = [*COMMAND, "pub", "c", "-", "--url", carillon_server.url]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, bufsize=1, **pipes) as process:  # type: ignore[call-overload]
+        process.stdin.write("1\n")
+        wait_until(lambda: carillon_server.stats()["published"] == 1, 20)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
+        assert process.stderr.read() == ""
+
+
+def test_ctrl_c_ends_a_subscriber_that_waits_for_its_connection() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        command = [*COMMAND, "sub", "c", "--url", f"http://127.0.0.1:{mute.getsockname()[1]}"]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr
+            connection, _ = mute.accept()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(20) == 130
+            assert process.stderr.read() == ""
+            connection.close()
 
 
 def test_variables_of_kubernetes_are_ignored() -> None:

@@ -2,41 +2,18 @@
 
 from __future__ import annotations
 
-import os
-
-import click
-
-from .._version import __version__
-from .bench import bench
-from .config_command import config_group
-from .doctor import doctor
-from .failure import told_in_a_sentence
-from .pub import pub
-from .serve import serve
-from .streams import output_that_leaves
-from .sub import sub
+from .interrupts import leave_at_once
 
 __all__ = ["main"]
 
 
-class _Commands(click.Group):
-    def invoke(self, ctx: click.Context) -> object:
-        if os.environ.get("NO_COLOR"):  # no-color.org, which click does not know
-            ctx.color = False
-        with told_in_a_sentence(), output_that_leaves():
-            return super().invoke(ctx)
+def main(arguments: list[str] | None = None) -> None:
+    """Runs the command. Ctrl-C shows no traceback: the imports that take time come after this call has begun.
 
-
-@click.group(
-    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
-)
-@click.version_option(__version__, prog_name="Carillon")
-def main() -> None:
-    """Carillon: a real-time messaging hub.
-
-    Options are taken from the command line, else from CARILLON_... variables, else from the file.
+    Args:
+        arguments: Arguments of the command; None takes those of the process.
     """
+    leave_at_once()
+    from .command import carillon
 
-
-for _command in (serve, pub, sub, bench, doctor, config_group):
-    main.add_command(_command)
+    carillon(arguments, prog_name="carillon")

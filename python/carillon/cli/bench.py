@@ -14,6 +14,7 @@ import click
 
 from .bench_report import ProgressBar, print_table
 from .failure import Failure, told_in_a_sentence
+from .interrupts import interruptible
 from .options import API_KEY
 
 if TYPE_CHECKING:
@@ -162,10 +163,10 @@ def bench(
         )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C: its server and workers end with it
     placement = _place(connections, threads, is_own_server=url is None)
-    with told_in_a_sentence(), contextlib.ExitStack() as running:
-        from ..load import Load, run_load
-        from ..load.serving import serving
+    from ..load import Load, run_load
+    from ..load.serving import serving
 
+    with interruptible(), told_in_a_sentence(), contextlib.ExitStack() as running:
         if url is None:
             server = running.enter_context(serving(placement))
             address, server_pids = (server.host, server.port), (server.pid,)

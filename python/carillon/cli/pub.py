@@ -8,6 +8,7 @@ import click
 
 from ..errors import CommandError
 from .failure import Failure, told_in_a_sentence
+from .interrupts import interruptible
 from .options import API_KEY, CA_FILE, CHANNEL, INSECURE_TLS, URL, verify
 from .streams import input_lines
 
@@ -41,6 +42,7 @@ def pub(
     trusted = verify(ca_file, insecure_tls)
     # Without a WebSocket: a publish over one is not told its position.
     with (
+        interruptible(),
         told_in_a_sentence(),
         sync.connect(url, transport="poll", api_key=api_key, verify=trusted) as client,
     ):

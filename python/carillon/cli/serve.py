@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 import signal
 import threading
 from pathlib import Path
@@ -15,6 +14,7 @@ from .._version import __version__
 from ..access_log import set_up
 from ..descriptors import raise_limit
 from ..errors import TakeoverError
+from ..logs import logger
 from .failure import told_in_a_sentence
 from .streams import drop_output
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..access_log import Format
     from ..server import Server
 
-_log = logging.getLogger("carillon.server")
+_log = logger("server")
 
 _SLICE_S = 0.1
 

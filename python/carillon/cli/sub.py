@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .failure import told_in_a_sentence
+from .interrupts import interruptible
 from .options import API_KEY, CA_FILE, CHANNEL, INSECURE_TLS, URL, verify
 from .streams import drop_output, print_json, require_output
 
@@ -65,6 +66,7 @@ def sub(
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     trusted = verify(ca_file, insecure_tls)
     with (
+        interruptible(),
         told_in_a_sentence(),
         sync.connect(url, transport=transport, api_key=api_key, verify=trusted) as client,
     ):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from typing import TYPE_CHECKING, NoReturn
 
 import httpx
 from websockets.exceptions import WebSocketException
 
 from ..errors import CarillonError, ConnectError
+from ..logs import logger
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from .settings import Settings
 
-_log = logging.getLogger("carillon.client")
+_log = logger("client")
 
 
 class Refused(Exception):  # noqa: N818

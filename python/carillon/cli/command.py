@@ -1,0 +1,46 @@
+"""All commands of `carillon`."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from .._version import __version__
+from .bench import bench
+from .config_command import config_group
+from .doctor import doctor
+from .failure import told_in_a_sentence
+from .interrupts import INTERRUPTED
+from .pub import pub
+from .serve import serve
+from .streams import output_that_leaves
+from .sub import sub
+
+__all__ = ["carillon"]
+
+
+class _Commands(click.Group):
+    def invoke(self, ctx: click.Context) -> object:
+        if os.environ.get("NO_COLOR"):  # no-color.org, which click does not know
+            ctx.color = False
+        try:
+            with told_in_a_sentence(), output_that_leaves():
+                return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.exceptions.Exit(INTERRUPTED) from None
+
+
+@click.group(
+    cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100}
+)
+@click.version_option(__version__, prog_name="Carillon")
+def carillon() -> None:
+    """Carillon: a real-time messaging hub.
+
+    Options are taken from the command line, else from CARILLON_... variables, else from the file.
+    """
+
+
+for _command in (serve, pub, sub, bench, doctor, config_group):
+    carillon.add_command(_command)
