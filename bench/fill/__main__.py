@@ -45,6 +45,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--processes", type=int, default=0, help="fleet: default as the descriptors ask for")
     parser.add_argument("--idle", type=float, default=30.0, help="fleet: seconds of quiet (default 30)")
     parser.add_argument("--rounds", type=int, default=10, help="rounds: how many (default 10)")
+    parser.add_argument("--rate", type=float, default=0.5, help="fleet: messages per second (default 0.5)")
     parser.add_argument("--messages", type=int, default=20, help="fleet: to everybody (default 20)")
     parser.add_argument("--pause", type=float, default=3.0, help="seconds between two runs (default 3)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything there")

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROCESS_CONNECTIONS = 19_900  # more is nothing that a process has to hold, even where it may
-MESSAGES_PER_S = 0.5
 CONNECT_RATIO = 2.0
 MEMORY_RATIO = 1.5
 LAST_RATIO = 1.5
@@ -95,7 +94,7 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], str, list[Promise]]:
         "processes": processes,
         "loads": processes,
         "payload": f"{PAYLOAD_BYTES} bytes",
-        "messages": f"{args.messages}, {MESSAGES_PER_S:g}/s, each published to all processes at once",
+        "messages": f"{args.messages}, {args.rate:g}/s, each published to all processes at once",
         "idle": f"{args.idle:g} s",
         "load average before": load_average(),
     }
@@ -147,7 +146,7 @@ def measure(contestant: Contestant, processes: int, args: argparse.Namespace) ->
 
         idle = clean(run_load(Load(**common, is_idle=True, seconds=args.idle), on_progress=note_memory))
         ringing = clean(
-            run_load(Load(**common, rate_per_s=MESSAGES_PER_S, warmup=1, messages=args.messages, seconds=0.0))
+            run_load(Load(**common, rate_per_s=args.rate, warmup=1, messages=args.messages, seconds=0.0))
         )
     time.sleep(args.pause)  # the kernel frees the sockets
     return Fleet(contestant.name, idle, ringing, memory_mib[0] if memory_mib else math.nan)
