@@ -188,7 +188,8 @@ def test_clients_of_a_listener_come_back_at_the_other_one_and_miss_nothing(
         assert first.drain(deadline=8, pace=1)
         assert [one.port for one in server.listeners] == [second.port]
         wait_until(lambda: server.stats()["websocket"] == 4 and server.stats()["sse"] == 8)
-        time.sleep(0.5)
+        more = publisher.top + PUBLISHING // 2
+        wait_until(lambda: publisher.top >= more)  # clients of the second listener have something to miss
         publisher.stop()
         top = server.publish("room", "end").offset
         assert_all_have_all(streams, sdks, top)

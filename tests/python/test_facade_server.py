@@ -175,7 +175,8 @@ async def test_a_cursor_that_is_left_alone_for_long_goes_on(
     async with server.subscribe("c") as cursor:
         server.publish_many([("c", n) for n in range(9000)])
         offsets = [(await cursor.next(5)).offset]  # type: ignore[union-attr]
-        await asyncio.sleep(0.2)  # its queue is full, and nobody else uses the bridge of this loop
+        loop = asyncio.get_running_loop()
+        await asyncio.to_thread(wait_until, lambda: loop not in carillon.bridge._bridges)
         offsets += [(await cursor.next(5)).offset for _ in range(8999)]  # type: ignore[union-attr]
     assert offsets == list(range(1, 9001))
 

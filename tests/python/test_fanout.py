@@ -269,18 +269,24 @@ def test_publishers_and_a_stop_at_the_same_time(carillon_server_factory: Callabl
         server = carillon_server_factory()
         server.add_members("a", [f"user-{number}" for number in range(5_000)])
         told: list[BaseException] = []
+        has_published = threading.Event()
 
-        def publish(server: Server = server, told: list[BaseException] = told) -> None:
+        def publish(
+            server: Server = server,
+            told: list[BaseException] = told,
+            has_published: threading.Event = has_published,
+        ) -> None:
             try:
                 while True:
                     server.publish("a", 1)
+                    has_published.set()
             except carillon.CarillonError as error:
                 told.append(error)
 
         publishers = [threading.Thread(target=publish) for _ in range(3)]
         for each in publishers:
             each.start()
-        time.sleep(0.02)
+        assert has_published.wait(10)
         server.stop()
         for each in publishers:
             each.join(10)

@@ -130,7 +130,8 @@ def test_a_second_signal_does_not_wait_for_clients() -> None:
     client = loop.run_until_complete(carillon.connect(program.first_line).open())
     # The client's loop stands still: it will not leave when asked to.
     program.process.send_signal(signal.SIGINT)
-    time.sleep(0.3)
+    assert program.process.stderr is not None
+    assert any(b"SIGINT: draining" in line for line in program.process.stderr)
     code, _, errors = program.end(signal.SIGINT)
     assert code == 0
     assert "Traceback" not in errors
