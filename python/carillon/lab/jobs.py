@@ -67,9 +67,9 @@ class Queues:
 
     def serve(self) -> None:
         """Serves all jobs that were added."""
-        self.server = np.concatenate([part[0] for part in self._parts])
+        self.server: Ints = np.concatenate([part[0] for part in self._parts])
         arrivals_s = np.concatenate([part[1] for part in self._parts])
-        self.service = np.concatenate([part[2] for part in self._parts])
+        self.service: Floats = np.concatenate([part[2] for part in self._parts])
         self._starts_s, self._ends_s = serve(self.server, arrivals_s, self.service)
 
     def starts(self, part: slice) -> Floats:

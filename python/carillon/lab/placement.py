@@ -33,11 +33,12 @@ class Placement:
             keys, found = keys[found > 0], found[found > 0]
         self._keys = keys  # channel * shards + shard, ascending
         self._shards = shards
-        self.shards = keys % shards
-        self.counts = found.astype(np.int64)
+        self.shards: Ints = keys % shards
+        self.counts: Ints = found.astype(np.int64)
         channels = keys // shards
-        self.first = np.searchsorted(channels, np.arange(len(subscribers)))
-        self.rows = np.searchsorted(channels, np.arange(len(subscribers)), side="right") - self.first
+        self.first: Ints = np.searchsorted(channels, np.arange(len(subscribers)))
+        ends = np.searchsorted(channels, np.arange(len(subscribers)), side="right")
+        self.rows: Ints = ends - self.first
 
     def count(self, channels: Ints, shards: Ints) -> Ints:
         """Returns the subscribers of each channel on one shard."""

@@ -35,13 +35,19 @@ class Proxy:
     """
 
     def __init__(self, target: Target | str) -> None:
-        parts = urlsplit(target) if isinstance(target, str) else None
-        self.host = parts.hostname or "127.0.0.1" if parts else target.host  # type: ignore[union-attr]
-        self.port = parts.port or 80 if parts else target.port  # type: ignore[union-attr]
-        self.seen = {"up": bytearray(), "down": bytearray()}
-        self.url = ""
+        if isinstance(target, str):
+            parts = urlsplit(target)
+            self._point_at(parts.hostname or "127.0.0.1", parts.port or 80)
+        else:
+            self._point_at(target.host, target.port)
+        self.seen: dict[str, bytearray] = {"up": bytearray(), "down": bytearray()}
+        self.url: str = ""
         self._tasks: set[asyncio.Future[Any]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
+
+    def _point_at(self, host: str, port: int) -> None:
+        self.host: str = host
+        self.port: int = port
 
     async def __aenter__(self) -> Self:
         self._listener = await asyncio.start_server(self.serve, "127.0.0.1", 0)
@@ -142,7 +148,7 @@ class IdleTimeoutProxy(Proxy):
     def __init__(self, target: Target | str, idle_s: float = 1.0) -> None:
         super().__init__(target)
         self.idle_s = idle_s
-        self.cuts = 0
+        self.cuts: int = 0
         self._last = 0.0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -179,4 +185,4 @@ class Balancer(Proxy):
 
     def move_to(self, target: Target) -> None:
         """Sends new connections to another gateway. Existing connections stay."""
-        self.host, self.port = target.host, target.port
+        self._point_at(target.host, target.port)

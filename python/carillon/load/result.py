@@ -72,22 +72,24 @@ class LoadResult:
 
     def __init__(self, load: Load, reports: Sequence[dict[str, Any]]) -> None:
         self.load = load
-        self.workers = len(reports)
+        self.workers: int = len(reports)
         self._first = reports[0]
         self._generator_us = sum(report["generator_us"] for report in reports)
-        self.faults = Faults(
+        self.faults: Faults = Faults(
             **{each.name: sum(report["faults"][each.name] for report in reports) for each in fields(Faults)}
         )
-        self.first_fault = next((report["first_fault"] for report in reports if report["first_fault"]), "")
+        self.first_fault: str = next(
+            (report["first_fault"] for report in reports if report["first_fault"]), ""
+        )
         self._cuts = reports[0]["cuts"]  # they have one worker
-        self.latency = _merged(reports, "latency")
-        self.last_subscriber = _merged(reports, "last_subscriber")
-        self.publish = _merged(reports, "publish")
-        self.slices = _slices(reports, load.slice_s)
-        self.received_bytes = sum(int(report["received_bytes"]) for report in reports)
-        self.sent_bytes = sum(int(report["sent_bytes"]) for report in reports)
-        self.ping_gaps = _merged(reports, "ping_gaps")
-        self.pings = sum(report["pings"] for report in reports)
+        self.latency: _core.LoadHistogram = _merged(reports, "latency")
+        self.last_subscriber: _core.LoadHistogram = _merged(reports, "last_subscriber")
+        self.publish: _core.LoadHistogram = _merged(reports, "publish")
+        self.slices: list[Slice] = _slices(reports, load.slice_s)
+        self.received_bytes: int = sum(int(report["received_bytes"]) for report in reports)
+        self.sent_bytes: int = sum(int(report["sent_bytes"]) for report in reports)
+        self.ping_gaps: _core.LoadHistogram = _merged(reports, "ping_gaps")
+        self.pings: int = sum(report["pings"] for report in reports)
 
     @property
     def is_clean(self) -> bool:
