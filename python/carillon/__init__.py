@@ -1,7 +1,29 @@
-"""Carillon: a real-time messaging hub with a C++ core, driven from Python.
+"""Carillon: a real-time messaging server. Clients that reconnect get exactly what they missed, in order.
 
-Names are loaded when they are first used, so that importing the package (as the pytest plugin does in every
-run) costs next to nothing.
+    import asyncio, carillon
+
+    async def main():
+        async with carillon.Server() as server, carillon.connect(server.url) as client:
+            async with client.subscribe("news") as news:
+                server.publish("news", {"text": "hello"})
+                async for message in news:
+                    print(message.offset, message.json())
+                    break
+
+    asyncio.run(main())
+
+- `Server`: a server inside this process, with `Channel` settings, `Listener` addresses, `FanOut` and `Inbox`;
+  its subscriptions are `Cursor`.
+- `connect` returns a `Client`, whose subscriptions are `Subscription`. `carillon.sync` has the same for code
+  without an event loop.
+- Subscriptions yield `Message`, and raise `GapError` or yield `Gap` where publications are lost. A `Position`
+  is where to continue. `History` and `ClientInfo` are what `history` and `presence` return.
+- Hooks get a `ConnectContext`, `SubscribeContext` or `PublishContext`, and return `User`, `Deny`, or a bool.
+- `carillon.errors`: every exception; all of them are `CarillonError` and are names of this package, too.
+- `carillon.testing`: for test suites, with pytest fixtures (`pytest --fixtures`).
+- `carillon.fanout`: strategies of fan-out. `carillon.lab`: measure, model and choose one.
+
+Names and modules that are not listed here are internal.
 """
 
 from __future__ import annotations
@@ -25,6 +47,7 @@ if TYPE_CHECKING:
         CommandError,
         CommandTimeout,
         ConfigError,
+        ConnectDenied,
         ConnectError,
         ConnectionClosed,
         ForkedError,
@@ -56,6 +79,7 @@ _HOMES = {
         "CommandError",
         "CommandTimeout",
         "ConfigError",
+        "ConnectDenied",
         "ConnectError",
         "ConnectionClosed",
         "ForkedError",
@@ -90,6 +114,7 @@ __all__ = [
     "CommandTimeout",
     "ConfigError",
     "ConnectContext",
+    "ConnectDenied",
     "ConnectError",
     "ConnectionClosed",
     "Cursor",
@@ -132,16 +157,19 @@ if sys.version_info < (3, 12):  # where importing the core in a subinterpreter h
         raise ImportError("carillon cannot be used in a subinterpreter: import it in the main interpreter")
 
 
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return importlib.import_module(f".{name}", __name__)
-    home = _HOME_OF.get(name)
-    if home is None:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{home}", __name__), name)
-    globals()[name] = value
-    return value
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        """Loads a name when it is first used: importing the package costs next to nothing."""
+        if name in _MODULES:
+            return importlib.import_module(f".{name}", __name__)
+        home = _HOME_OF.get(name)
+        if home is None:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f".{home}", __name__), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+    return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -1,12 +1,12 @@
 """Log records of the core, handed to `logging`; and the two forms in which the command line prints them.
 
 Loggers: `carillon.access` has one record per connect and one per close, with its reason, and one (`refuse`)
-per client that was denied, or for whom there was no place, or who came during a drain; of polls only those
-that were refused or failed, which else would flood the log.
-`carillon.server` has what the operator should know. A record carries `client`, `user`, `claimed_user` (of a
-refusal: who the client says it is, which nobody has proved), `peer` (its address, `ip:port`), `transport`,
-`event`, `code`, `reason`, `duration_ms` and other numbers as attributes, so that a filter or a formatter need
-not read its text.
+per client that was denied, exceeded a limit, or connected during a drain. Polls have records only if they
+were refused or failed; others would flood the log. `carillon.server` has records for the operator.
+
+A record carries these attributes, so that a filter or a formatter need not read its text: `client`, `user`,
+`claimed_user` (of a refusal: the user that the client claims to be, unproved), `peer` (its address,
+`ip:port`), `transport`, `event`, `code`, `reason`, `duration_ms` and other numbers.
 """
 
 from __future__ import annotations
@@ -39,12 +39,12 @@ def emit(event: tuple[Any, ...]) -> None:
 
 
 def set_up(form: Format, level: str, has_access: bool) -> None:
-    """Prints the records of this package to standard error; of others, warnings only. For the command line.
+    """Prints the records of this package, and warnings of others, to standard error. For the command line.
 
     Args:
-        form: One line of text per record, or one JSON object.
-        level: Least level, by its name.
-        has_access: Whether connects and closes are among them.
+        form: Format of a record: one line of text, or one JSON object.
+        level: Name of the least level.
+        has_access: Whether connects and closes are printed.
     """
     handler = logging.StreamHandler()
     text = logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s")
@@ -58,7 +58,7 @@ class JsonFormatter(logging.Formatter):
     """One JSON object per record: `time` (UTC), `level`, `logger`, `message`, and the fields it carries."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line."""
+        """Returns the record as one line."""
         when = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
         line: dict[str, Any] = {
             "time": when.isoformat(timespec="milliseconds").replace("+00:00", "Z"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import unquote, urlsplit
 
+from .arguments import text
 from .errors import ConfigError
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is reachable from this machine only."""
+    """Returns whether an address can be reached from this machine only."""
     if host == "localhost":
         return True
     try:
@@ -19,11 +20,12 @@ def is_loopback(host: str) -> bool:
 
 
 def base_url(url: str) -> str:
-    """The address that requests start with: http or https, without credentials or a slash at the end.
+    """Returns the address that requests start with: http or https, without credentials or a slash at the end.
 
     Raises:
         ConfigError: The text is not the address of a server.
     """
+    text("url", url, may_be_empty=True)
     try:
         parts = urlsplit(url)
         is_address = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname)
@@ -37,7 +39,7 @@ def base_url(url: str) -> str:
 
 
 def credentials(url: str) -> tuple[str, str] | None:
-    """The user and the password that an address holds in front of its host; None without them."""
+    """Returns the user and the password in front of the host of an address; None without them."""
     parts = urlsplit(url)
     if parts.username is None:
         return None

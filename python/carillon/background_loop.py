@@ -1,4 +1,4 @@
-"""An event loop on a thread of its own, for those who have none."""
+"""An event loop on a thread of its own, for code without one."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ _EXIT_S = 5.0
 
 
 class BackgroundLoop:
-    """Runs coroutines for callers on other threads. The thread starts with the first of them.
+    """Runs coroutines for callers on other threads. The thread starts with the first call.
 
     Args:
-        name: Of its thread.
-        closed: What a call after the end is told.
+        name: Name of the thread.
+        closed: Message of the error that a call after the end raises.
     """
 
     def __init__(self, name: str, closed: str) -> None:
@@ -69,10 +69,10 @@ class BackgroundLoop:
             raise
 
     def close(self, timeout: float | None = None) -> None:
-        """Cancels what still runs and ends the thread. Idempotent.
+        """Cancels the coroutines that still run and ends the thread. Idempotent.
 
         Args:
-            timeout: Seconds to wait for it at most; None waits for ever.
+            timeout: Longest time to wait, seconds; None waits without a limit.
         """
         if self._is_forked:
             return
@@ -127,4 +127,4 @@ def _close_all() -> None:
 
 
 atexit.register(_close_all)  # a thread that outlives the interpreter is killed wherever it is
-os.register_at_fork(after_in_child=_open.clear)  # they are the parent's
+os.register_at_fork(after_in_child=_open.clear)  # their threads are in the parent

@@ -1,7 +1,7 @@
-"""From the hub's threads into an event loop: one eventfd per loop, drained in batches.
+"""The way from the hub's threads into an event loop: one eventfd per loop, read in batches.
 
 No thread of the hub ever takes the GIL: it puts an event into the native queue and wakes the loop through the
-file descriptor. The queue is bounded; where it is full, the cursor that feeds it waits at its position.
+file descriptor. The queue is bounded. If it is full, the cursor that feeds it waits at its position.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Handler = Callable[[tuple[Any, ...]], None]
 OnFailure = Callable[[Exception], None]
 
 _CAPACITY = 1 << 16
-_BATCH = 1024  # items handled per turn of the loop, so that others get theirs; what is left wakes it again
-_LINGER_S = 1.0  # an idle bridge is kept this long: publishers come back
+_BATCH = 1024  # events handled per turn of the loop, so that other tasks run; the rest wakes it again
+_LINGER_S = 1.0  # time that an idle bridge is kept: the next publish would need it again
 
 _bridges: dict[asyncio.AbstractEventLoop, LoopBridge] = {}
 _bridges_lock = threading.Lock()
@@ -34,12 +34,12 @@ class LoopBridge:
     """The bridge of one event loop. All methods but `of` belong to that loop's thread.
 
     Attributes:
-        core: The native end, to be given to the hub with an id from `register`.
-        loop: Its loop.
+        core: Native end, which the hub gets together with an id from `register`.
+        loop: Event loop of the bridge.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.core = _core.Bridge(_CAPACITY)
+        self.core: _core.Bridge = _core.Bridge(_CAPACITY)
         self.loop = loop
         self._handlers: dict[int, tuple[Handler, OnFailure]] = {}
         self._is_closed = False
@@ -47,7 +47,7 @@ class LoopBridge:
 
     @classmethod
     def of_running_loop(cls) -> LoopBridge:
-        """The bridge of the loop that runs here, made when first asked for."""
+        """Returns the bridge of the loop that runs here. The first call makes it."""
         loop = asyncio.get_running_loop()
         with _bridges_lock:
             for stale in [other for other in _bridges if other.is_closed()]:
@@ -58,16 +58,16 @@ class LoopBridge:
             return bridge
 
     def register(self, handler: Handler, on_failure: OnFailure) -> int:
-        """Takes a new id; `handler` gets each event of the hub that carries it.
+        """Returns a new id. `handler` gets each event of the hub with this id.
 
-        What the handler raises goes to `on_failure`: it ends the wait that the events were for.
+        If the handler raises, `on_failure` gets the exception and ends the wait that the events were for.
         """
         number = next(_ids)
         self._handlers[number] = handler, on_failure
         return number
 
     def release(self, number: int) -> None:
-        """Forgets an id; events still under way for it are dropped."""
+        """Forgets an id. Events with it that are under way are dropped."""
         if self._handlers.pop(number, None) is not None and not self._handlers and not self.loop.is_closed():
             self.loop.call_later(_LINGER_S, self._close_if_idle)
 
@@ -103,17 +103,17 @@ class EventThread:
     The thread never keeps the interpreter alive. All methods may be called from any thread.
 
     Args:
-        name: Of the thread.
-        core: The bridge; it is closed when the thread ends.
-        handle: Gets each event, on the loop. What it raises is logged. Nothing that it, or a task that it
-            starts, raises ends the loop, not even KeyboardInterrupt.
+        name: Name of the thread.
+        core: Bridge; it is closed when the thread ends.
+        handle: Function that gets each event, on the loop. Its exceptions are logged. No exception of it or
+            of a task that it starts ends the loop, not even KeyboardInterrupt.
 
     Attributes:
-        loop: Its loop, for others to run coroutines on.
+        loop: Event loop of the thread, on which other threads may run coroutines.
     """
 
     def __init__(self, name: str, core: _core.Bridge, handle: Handler) -> None:
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self._core = core
         self._handle = handle
         self._is_closing = False
@@ -122,10 +122,10 @@ class EventThread:
         self._thread.start()
 
     def close(self, patience_s: float) -> None:
-        """Handles what waits in the bridge, cancels what runs on the loop, and ends the thread. Idempotent.
+        """Handles the events in the bridge, cancels the tasks of the loop, and ends the thread. Idempotent.
 
         Args:
-            patience_s: Seconds to wait for the end. From the thread itself there is no wait.
+            patience_s: Longest time to wait for the end, seconds. The thread itself does not wait.
         """
         self._is_closing = True
         with contextlib.suppress(RuntimeError):  # closed already

@@ -18,7 +18,7 @@ _VALUE = "text-align:left;padding:0;font-variant-numeric:tabular-nums;background
 
 
 def render(title: str, link: str | None, rows: Mapping[str, object]) -> str:
-    """A card with a title, an address and a table. No script, no style sheet, readable on light and dark."""
+    """Returns a card with a title, an address and a table: no script, readable on light and dark."""
     lines = "".join(
         f'<tr style="background:none"><th style="{_LABEL}">{escape(name)}</th>'
         f'<td style="{_VALUE}">{escape(str(value))}</td></tr>'

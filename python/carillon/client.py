@@ -1,16 +1,17 @@
-"""The network client: the same over WebSocket, SSE and long-polling, and it resumes by itself."""
+"""The network client: the same over WebSocket, SSE and long-polling. It reconnects and resumes by itself."""
 
 from __future__ import annotations
 
 import base64
 import functools
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, Unpack, get_args, overload
 
 from .address import base_url, credentials
+from .arguments import one_of, seconds, text, text_map, whole_number
 from .channel import channel_name
 from .errors import ConnectionClosed
 from .lifetime import Lifetime
-from .payload import PublishOptions, json_text, publication, takes_publish_options
+from .payload import PublishOptions, json_text, publication_of, takes_publish_options
 from .position import Position
 from .stream import Item, ItemStream, OnGap, Source
 from .transports.http_api import HttpApi
@@ -29,7 +30,25 @@ if TYPE_CHECKING:
     from .transports.base import Commands, Transport
     from .transports.route import Proxy, Verify
 
-TransportName = Literal["ws", "sse", "poll"]
+TransportName: TypeAlias = Literal["ws", "sse", "poll"]
+
+
+class ConnectOptions(TypedDict, total=False):
+    """The options of `connect`, for functions that pass them on. `connect` describes them."""
+
+    transport: TransportName
+    user: str | None
+    name: str
+    api_key: str | None
+    headers: Mapping[str, str] | None
+    verify: Verify
+    proxy: Proxy
+    min_reconnect_delay: float
+    max_reconnect_delay: float
+    open_timeout: float
+    idle_timeout: float
+    poll_timeout: float
+    queue_size: int
 
 
 class Subscription(ItemStream[Item]):
@@ -41,15 +60,22 @@ class Subscription(ItemStream[Item]):
 
     @takes_publish_options
     async def publish(self, data: Any, **options: Unpack[PublishOptions]) -> Position | None:
-        """Publishes to this subscription's channel. See `Client.publish`."""
+        """Publishes to the channel of this subscription. See `Client.publish`."""
         return await self._client.publish(self.channel, data, **options)
 
 
 class Client:
-    """A client of one server. `async with connect(url) as client:` or `client = await connect(url)`.
+    """A client of one server, from `connect`.
 
-    It belongs to the event loop and the process that use it first: on another loop its methods raise
-    `LoopError`, in a forked child `ForkedError`. After a cut it reconnects with full jitter, and every
+    Example:
+        async with carillon.connect("http://127.0.0.1:8000") as client:
+            await client.publish("news", {"text": "hello"})
+            async for message in client.subscribe("news"):
+                print(message.offset, message.json())
+
+    `client = await connect(url)` opens it without a context; `aclose` ends it. A client belongs to the event
+    loop and the process that use it first: on another loop its methods raise `LoopError`, in a forked child
+    `ForkedError`. After a cut it reconnects with full jitter, and every
     subscription continues at its position: nothing twice, nothing out of order, and a `GapError` where the
     server no longer has what was missed. Each call that waits ends with a result or an exception, after
     `open_timeout` at the latest; a read waits as long as its caller wants.
@@ -65,31 +91,34 @@ class Client:
 
     @property
     def transport(self) -> TransportName:
-        """`ws`, `sse` or `poll`."""
+        """Name of the transport: "ws", "sse" or "poll"."""
         return self._name
 
     @property
     def url(self) -> str:
-        """The server's address."""
+        """Address of the server."""
         return self._settings.base_url
 
     @property
     def client_id(self) -> str | None:
-        """The id that the server gave this connection; None while there is none, and over SSE and polls."""
+        """Id that the server gave the connection; None while there is none, and over SSE and long-polling."""
         return self._transport.client_id if isinstance(self._transport, WebSocketTransport) else None
 
     async def open(self) -> Self:
-        """Connects (over WebSocket; the others connect when they subscribe). Idempotent.
+        """Connects, and returns the client itself. Idempotent.
+
+        Over SSE and long-polling each subscription connects for itself when it is opened.
 
         Raises:
-            ConnectError: The server cannot be reached within `open_timeout`, or refuses.
-            ConnectionClosed: The server closed the connection for good, or this client is closed.
+            ConnectDenied: The server refuses the client.
+            ConnectError: The server cannot be reached within `open_timeout`.
+            ConnectionClosed: This client is closed.
         """
         await self._opened().open()
         return self
 
     async def aclose(self) -> None:
-        """Ends all subscriptions, connections and waits. Idempotent; in a forked child it does nothing."""
+        """Ends all subscriptions, connections and waits. Idempotent. In a forked child it does nothing."""
         self._is_closed = True
         if self._lifetime is not None:
             await self._lifetime.close()
@@ -130,33 +159,38 @@ class Client:
 
     @takes_publish_options
     async def publish(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> Position | None:
-        """Publishes.
+        """Publishes to a channel and returns the position.
 
-        A client with an `api_key` uses the server's HTTP API. Without one, a WebSocket client sends plain
-        JSON as a command over its connection, if the channel allows that; all else goes to the HTTP API as
-        well.
+        A client with an `api_key` uses the server's HTTP API. Without one, a WebSocket client sends JSON
+        without options as a command over its connection, if the channel allows that. Everything else is sent
+        to the HTTP API, too.
 
         Args:
-            channel: Where.
-            data: dict, list, str, number, bool or None (sent as JSON), or any buffer (sent as binary).
-            **options: `json=True`: the buffer is JSON text, sent byte for byte. `tags`: short texts that
-                travel with the publication. `key`: conflation key. `idempotency_key`: a second publish with
-                this key returns the position of the first. `skip_history=True`: deliver to the subscribers
-                of this moment, and keep nothing.
+            channel: Name of the channel.
+            data: Payload: dict, list, str, number, bool or None (sent as JSON), or a buffer such as bytes
+                (sent as binary).
+            **options: Options of the publication:
+                - `json`: whether the buffer holds JSON text, which is sent byte for byte.
+                - `tags`: dict of short texts that are delivered with the publication.
+                - `key`: conflation key.
+                - `idempotency_key`: a second publish with this key returns the position of the first one.
+                - `skip_history`: deliver to current subscribers only, and do not store.
 
         Returns:
-            The place in the log; None if it was sent as a command, which does not tell it.
+            The position in the channel's log; None if it was sent as a command, whose answer has no position.
 
         Raises:
             CommandError: The server refuses.
-            ConnectError: The server cannot be reached: it was not published.
-            PayloadTooLarge: It is longer than a WebSocket message may be; the client goes on, as after a cut.
-            ConnectionClosed: The connection was cut before the answer came: it may have been published, or
-                not.
-            CommandTimeout: No answer came within `open_timeout`: it may have been published, or not.
-            ValueError: The name of the channel or the payload is not valid.
+            ConnectError: The server cannot be reached. Nothing was published.
+            PayloadTooLarge: The message is longer than the server accepts over a WebSocket. The client
+                reconnects.
+            ConnectionClosed: The connection was cut before the answer came. The payload may have been
+                published, or not.
+            CommandTimeout: No answer came within `open_timeout`. The payload may have been published, or not.
+            ValueError: The name of the channel, the payload or an option is not valid.
+            TypeError: The payload or an option is of a type that cannot be published.
         """
-        what = publication(data, **options)
+        what = publication_of(data, options)
         if options.get("json"):
             what = what._replace(payload=json_text(what.payload))
         commands = self._commands() if what.is_plain else self._http_api()
@@ -179,12 +213,14 @@ class Client:
             CommandTimeout: No answer came within `open_timeout`.
             ConnectError: The server cannot be reached.
         """
-        if not isinstance(limit, int) or not -1 <= limit < 2**31:
-            raise ValueError(f"limit: {limit!r} is not a limit; give a whole number from -1 to {2**31 - 1}")
+        whole_number("limit", limit, -1, 2**31 - 1)
         return await self._commands().history(channel_name(channel), limit, Position.of(since), bool(reverse))
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
-        """Who is on a channel now, by connection id.
+        """Returns the clients that are subscribed to a channel, by connection id.
+
+        Args:
+            channel: Name of the channel.
 
         Raises:
             CommandError: The server refuses.
@@ -207,6 +243,13 @@ class Client:
 
     def __await__(self) -> Generator[Any, None, Self]:
         return self.__aenter__().__await__()
+
+    if not TYPE_CHECKING:  # a type checker refuses these by itself
+
+        def __enter__(self) -> None:
+            raise TypeError("use async with; or carillon.sync, in code without an event loop")
+
+        def __exit__(self, *_: object) -> None: ...
 
     def __repr__(self) -> str:
         return f"<carillon.Client of {self.url} over {self._name}>"
@@ -260,39 +303,55 @@ def connect(
     poll_timeout: float = 25.0,
     queue_size: int = 1024,
 ) -> Client:
-    """A client for the server at `url`. Nothing is sent before it is entered, awaited or used.
+    """Returns a client for the server at an address. Nothing is sent before it is entered, awaited or used.
+
+    Example:
+        async with carillon.connect("http://127.0.0.1:8000") as client:
+            async for message in client.subscribe("news"):
+                print(message.offset, message.json())
 
     Args:
-        url: `http://host:port` (or https, ws, wss), with the path in front of the endpoints if there is one.
-            A user and a password in front of the host are sent as `Authorization: Basic`.
-        transport: `ws`, `sse` or `poll`.
-        user: Who we say we are; only a server in insecure mode believes it.
-        name: Name for the server's statistics, at most 16 characters.
-        api_key: Key of the HTTP API, for publishing and asking as the application.
-        headers: Sent with every request.
-        verify: Whose certificates are trusted over TLS. True: the authorities that the system trusts, or
-            those that the environment variables SSL_CERT_FILE and SSL_CERT_DIR name. A path: the authorities
-            in this file or directory. False: everybody's, which protects against nobody. An
-            `ssl.SSLContext`: what it says.
-        proxy: Address of an HTTP proxy (`http://host:port`) to go through. True: what the environment
-            variables HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY say, but never for this machine itself.
-            None: no proxy.
-        min_reconnect_delay: First limit of the reconnect delay, seconds; the delay is a random part of it.
-        max_reconnect_delay: Last limit of it, seconds; it doubles in between, and starts again from the first
-            after a connection has lived for 5 seconds (or for `max_reconnect_delay`, if that is less).
-        open_timeout: Seconds to wait for a connection, the start of a subscription, or the answer to a
-            command.
-        idle_timeout: Seconds of silence after which an event stream counts as dead.
-        poll_timeout: Seconds that a poll waits for something new.
-        queue_size: Items queued per subscription; a slower reader is brought up from the log later.
+        url: Address of the server, `http://host:port` (or https, ws, wss), with the path in front of the
+            endpoints if there is one. A user and a password in front of the host are sent as
+            `Authorization: Basic`.
+        transport: Name of the transport: "ws" (default), "sse" or "poll".
+        user: Name of the user that the client claims to be. Only a server in insecure mode believes it.
+        name: Name of the client for the server; by default "carillon-python".
+        api_key: Key of the HTTP API, for publishing and reading as the application; by default none.
+        headers: Headers of every request and handshake; by default none.
+        verify: Certificates to trust over TLS. True (default): those of the system, or of the environment
+            variables SSL_CERT_FILE and SSL_CERT_DIR. A path: those in this file or directory. False: every
+            certificate, which protects against nothing. An `ssl.SSLContext` is used as it is.
+        proxy: Address of an HTTP proxy, `http://host:port`. True (default): that of the environment variables
+            HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY, but none to this machine. None: no proxy.
+        min_reconnect_delay: First limit of the reconnect delay, seconds; by default 0.2. The delay is a
+            random part of the limit, which doubles with each failure.
+        max_reconnect_delay: Last limit of the reconnect delay, seconds; by default 20. The limit is the first
+            one again after a connection that was open for 5 seconds, or for this time if it is less.
+        open_timeout: Longest time to wait for a connection, for the start of a subscription, or for the
+            answer to a command, seconds; by default 10.
+        idle_timeout: Time without data after which an event stream counts as broken, seconds; by default 45.
+        poll_timeout: Time that a poll waits for publications, seconds; by default 25.
+        queue_size: Maximum number of items in the queue of a subscription; by default 1,024. A slower reader
+            gets the rest from the history later.
 
     Raises:
         ConfigError: The address of the server or of the proxy has another form, or the certificates cannot
             be read.
-        ValueError: The transport is none of these.
+        ValueError: Another argument is not valid.
+        TypeError: An argument is of the wrong type.
     """
-    if transport not in _TRANSPORTS:
-        raise ValueError(f"transport must be ws, sse or poll, not {transport!r}")
+    one_of("transport", transport, get_args(TransportName))
+    for option, given in (("user", user), ("api_key", api_key)):
+        if given is not None:
+            text(option, given, may_be_empty=True)
+    text("name", name, may_be_empty=True)
+    seconds("min_reconnect_delay", min_reconnect_delay)
+    seconds("max_reconnect_delay", max_reconnect_delay)
+    seconds("open_timeout", open_timeout, may_be_zero=False)
+    seconds("idle_timeout", idle_timeout, may_be_zero=False)
+    seconds("poll_timeout", poll_timeout, may_be_zero=False)
+    whole_number("queue_size", queue_size, 1)
     address = base_url(url)
     way = proxy_url(address, proxy)
     settings = Settings(
@@ -300,7 +359,7 @@ def connect(
         user=user,
         name=name,
         api_key=api_key,
-        headers=_authorization(url) | dict(headers or {}),
+        headers=_authorization(url) | text_map("headers", {} if headers is None else headers),
         tls=tls_context(address, verify),
         proxy=way,
         proxy_tls=tls_context(way or "", verify),

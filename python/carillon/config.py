@@ -1,6 +1,6 @@
-"""From keyword arguments, the environment and a file to the one JSON document that the core validates.
+"""Makes the one JSON document that the core validates from arguments, the environment and a file.
 
-The core is the only schema: this module reads and merges, it never decides what is valid.
+The core has the only schema: this module reads and merges, and does not decide what is valid.
 """
 
 from __future__ import annotations
@@ -12,12 +12,13 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from . import _core
 from .address import is_loopback
+from .arguments import kind, shown
 from .channel import Channel
 from .errors import ConfigError, from_core
 from .logs import logger
@@ -33,6 +34,12 @@ _PLACES = {
     "allowed_origins": "client.allowed_origins",
 }
 _HEARTBEATS = {"ping_interval_ms": "client.ping_interval", "pong_timeout_ms": "client.pong_timeout"}
+# Arguments that are tables, and what to give instead of anything else.
+_TABLES = {
+    "channels": 'give a dict by pattern, such as {"news": Channel(history_size=100)}',
+    "limits": 'give a dict by name, such as {"connections": 1000}',
+    "heartbeat": 'give a dict by name, such as {"ping_interval_ms": 25000}',
+}
 _PREFIX = "CARILLON_"
 # What the command line and the notebooks read beside the options of the document.
 _OTHERS = ("CONFIG", "URL", "LOG_LEVEL", "LOG_FORMAT", "ACCESS_LOG", "NB_SCALE")
@@ -44,7 +51,7 @@ def load(path: str | Path) -> dict[str, Any]:
     """Reads a configuration file: TOML, or JSON if its name ends so.
 
     Raises:
-        ConfigError: It cannot be read, or is not what its name says.
+        ConfigError: The file cannot be read, or is not valid TOML or JSON.
     """
     path = Path(path)
     try:
@@ -62,19 +69,19 @@ def load(path: str | Path) -> dict[str, Any]:
 
 @functools.cache
 def schema() -> tuple[dict[str, Any], ...]:
-    """Every option: its `name` (the dotted path), `alias`, `type`, `default` and `doc`."""
+    """Returns every option: its `name` (the dotted path), `alias`, `type`, `default` and `doc`."""
     return tuple(json.loads(_core.config_schema()))
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
-    """The options that the environment sets: CARILLON_ and the path, CARILLON_HTTP_SERVER_PORT=9000.
+    """Returns the options that the environment sets: CARILLON_ and the path, CARILLON_HTTP_SERVER_PORT=9000.
 
-    A list is its texts with spaces between them. A variable that is near one of these is taken for a mistake,
-    any other CARILLON_ variable is warned of: it may be somebody else's. Those that Kubernetes sets for a
-    service named carillon, carillon-server or the like are ignored.
+    The texts of a list are separated by spaces. A variable that resembles an option is an error. Any other
+    CARILLON_ variable is logged as a warning and ignored: it may belong to another program. Variables that
+    Kubernetes sets for a service named carillon, carillon-server or the like are ignored.
 
     Raises:
-        ConfigError: A value is not of the option's type, or a name is misspelt; the message names it.
+        ConfigError: A value is not of the option's type, or a name is misspelt. The message names it.
     """
     document: dict[str, Any] = {}
     environment = {name: value for name, value in environment.items() if not _is_of_kubernetes(name, value)}
@@ -115,16 +122,18 @@ def _check_variables(environment: Mapping[str, str]) -> None:
 
 
 def environment_variable(path: str) -> str:
-    """The variable that sets the option at `path`."""
+    """Returns the name of the variable that sets the option at `path`."""
     return _PREFIX + path.upper().replace(".", "_")
 
 
 def from_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The document that says what arguments of `carillon.Server` say; those that are None say nothing."""
+    """Returns the document for arguments of `carillon.Server`, without those that are None."""
     document: dict[str, Any] = {}
     for name, value in arguments.items():
         if value is None:
             continue
+        if name in _TABLES and not isinstance(value, Mapping):
+            raise ConfigError(f"{name}: {shown(value)} is {kind(value)}; {_TABLES[name]}")
         if name == "heartbeat":
             for row, number in value.items():
                 is_number = isinstance(number, int) and not isinstance(number, bool)
@@ -132,7 +141,7 @@ def from_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
                 put(document, path or f"heartbeat.{row}", f"{number}ms" if path and is_number else number)
         elif name == "channels":
             document["channels"] = channel_table(value)
-        elif name == "allowed_origins" and not isinstance(value, str):
+        elif name == "allowed_origins" and isinstance(value, Sequence) and not isinstance(value, str):
             put(document, _PLACES[name], list(value))
         else:
             put(document, _PLACES.get(name, name), value)
@@ -142,10 +151,10 @@ def from_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
 def settings_of_server(
     arguments: Mapping[str, Any], source: str | Path | Mapping[str, Any] | None
 ) -> dict[str, Any]:
-    """What holds for a `carillon.Server` with these arguments over this configuration, defaults included.
+    """Returns the settings of a `carillon.Server`: defaults, this configuration, and these arguments over it.
 
-    Without a configuration the system picks the port, and a server that only this machine can reach, and that
-    has no key, is insecure.
+    Without a configuration the system picks the port, and a server that only this machine can reach and that
+    has no key is insecure.
 
     Raises:
         ConfigError: See `normalise`.
@@ -160,7 +169,7 @@ def settings_of_server(
 
 
 def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """`base` with the values of `over`: tables are merged, everything else is replaced.
+    """Returns `base` with the values of `over`: tables are merged, everything else is replaced.
 
     An option that `over` sets under its other name is replaced as well.
     """
@@ -173,7 +182,7 @@ def merge(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def normalise(document: Mapping[str, Any]) -> dict[str, Any]:
-    """The document with all defaults, checked by the core.
+    """Returns the document with all defaults, checked by the core.
 
     Raises:
         ConfigError: An option is unknown or wrong; the message names it, its value and the remedy.
@@ -187,7 +196,7 @@ def normalise(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def get(document: Mapping[str, Any], path: str, default: Any = None) -> Any:
-    """What the document has at a dotted path."""
+    """Returns the value at a dotted path of the document."""
     value: Any = document
     for name in path.split("."):
         if not isinstance(value, Mapping) or name not in value:
@@ -197,7 +206,7 @@ def get(document: Mapping[str, Any], path: str, default: Any = None) -> Any:
 
 
 def put(document: dict[str, Any], path: str, value: Any) -> None:
-    """Sets what the document has at a dotted path."""
+    """Sets the value at a dotted path of the document."""
     *tables, name = path.split(".")
     for table in tables:
         document = document.setdefault(table, {})
@@ -205,17 +214,25 @@ def put(document: dict[str, Any], path: str, value: Any) -> None:
 
 
 def seconds(duration: str) -> float:
-    """A duration as `normalise` writes it ("25s", "100ms", "2h"), in seconds."""
+    """Returns a duration as `normalise` writes it ("25s", "100ms", "2h"), in seconds."""
     number = duration.rstrip("hms")
     return float(number) * _SECONDS[duration[len(number) :]]
 
 
 def channel_table(channels: Mapping[str, Channel | Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """The `channels` section of a configuration."""
-    return {
-        pattern: settings.to_dict() if isinstance(settings, Channel) else dict(settings)
-        for pattern, settings in channels.items()
-    }
+    """Returns the `channels` section of a configuration.
+
+    Raises:
+        ConfigError: The settings of a pattern are neither a `Channel` nor a dict.
+    """
+    table = {}
+    for pattern, settings in channels.items():
+        if not isinstance(settings, (Channel, Mapping)):
+            raise ConfigError(
+                f"channels[{pattern!r}]: {shown(settings)} is {kind(settings)}; give a Channel or a dict"
+            )
+        table[pattern] = settings.to_dict() if isinstance(settings, Channel) else dict(settings)
+    return table
 
 
 def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -246,5 +263,5 @@ def _parsed(variable: str, text: str, kind: str) -> Any:
         try:
             return int(text)
         except ValueError:
-            raise ConfigError(f"{variable}: '{text}' is no whole number") from None
+            raise ConfigError(f"{variable}: '{text}' is not a whole number") from None
     return text

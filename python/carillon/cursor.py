@@ -1,4 +1,4 @@
-"""A subscription inside the server's own process: a cursor on the log, without a socket."""
+"""Subscriptions inside the server's own process: a cursor on the log, without a socket."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from . import _core
     from .stream import OnGap
 
-_CAPACITY = 4096  # above what one turn of the loop brings: who keeps up is never paused
+_CAPACITY = 4096  # more than one turn of the loop brings, so that a reader that keeps up is never paused
 
 
 class Cursor(ItemStream[Item]):
@@ -59,7 +59,7 @@ class _CursorSource:
             self._fail(error)
 
     def _subscribe(self) -> None:
-        self._bridge = LoopBridge.of_running_loop()  # the one of last time may be closed: it was idle
+        self._bridge = LoopBridge.of_running_loop()  # the last one may be closed, if it was idle
         since = self.feed.received
         self._id = self._bridge.register(self._on_event, self._fail)
         try:
@@ -107,4 +107,4 @@ class _CursorSource:
                 failure = self._core.failure
                 self._fail(ServerFailed(failure) if failure else ServerStopped("the server was stopped"))
         if self.feed.is_paused:
-            self._stop()  # the reader is behind: the cursor comes back at `received`
+            self._stop()  # the reader is behind: the cursor is opened again at `received`

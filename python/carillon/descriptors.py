@@ -1,4 +1,4 @@
-"""How many files a process may have open, which bounds how many connections it can hold."""
+"""The limit of open files of a process, which bounds the number of its connections."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import contextlib
 import resource
 
 RESERVED = 100
-"""Descriptors that a process needs beside its connections."""
+"""Number of descriptors that a process needs beside its connections."""
 
 
 def raise_limit() -> int:
-    """Raises the soft limit of this process to the hard one; returns what is in force then."""
+    """Raises the soft limit of this process to the hard one, and returns the limit that then applies."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with contextlib.suppress(ValueError, OSError):
@@ -19,6 +19,6 @@ def raise_limit() -> int:
 
 
 def connections_max() -> int:
-    """How many connections one process of this machine can hold."""
+    """Returns the number of connections that one process of this machine can hold."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     return hard - RESERVED

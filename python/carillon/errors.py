@@ -1,8 +1,7 @@
-"""Every exception that Carillon raises on purpose. All of them are `CarillonError`."""
+"""The exceptions of Carillon. All of them are `CarillonError`, and names of the package `carillon`."""
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -10,7 +9,7 @@ if TYPE_CHECKING:
 
 
 class CarillonError(Exception):
-    """Base of all errors of this package. All of them can be copied and pickled."""
+    """Base class of all errors of this package. They can be copied and pickled."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Not by calling the class: an __init__ that makes the message out of other arguments would fail.
@@ -25,26 +24,37 @@ def _restored(kind: type[CarillonError], args: tuple[Any, ...], state: dict[str,
 
 
 class ConfigError(CarillonError, ValueError):
-    """A configuration is refused. The message names the field, its value and the remedy."""
+    """A configuration is not valid. The message names the option, its value and the remedy."""
 
 
 class AddressInUse(CarillonError, OSError):  # noqa: N818
-    """The address a server should listen on is taken. `errno` is set."""
+    """Another server listens at the address. `errno` is set."""
 
 
 class ConnectError(CarillonError, ConnectionError):
-    """A server cannot be reached, or it refuses the client for good.
+    """A server cannot be reached. A command that raises this was not sent."""
 
-    A command that raises this was not sent.
+
+class ConnectDenied(ConnectError):  # noqa: N818
+    """The server refuses to let the client connect, over any transport: who it is, or what it presents.
+
+    Attributes:
+        code: Close or error code of the server, or an HTTP status.
+        reason: Reason that the server gives.
     """
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(f"the server refuses the connection: {reason} (code {code})")
+        self.code = code
+        self.reason = reason
 
 
 class ConnectionClosed(CarillonError):  # noqa: N818
-    """The connection has ended and will not come back by itself.
+    """The connection has ended, and the client does not reconnect.
 
     Attributes:
-        code: Close code (protocol range 3000-4999), or 0 if this side closed it.
-        reason: What the server said.
+        code: Close code (3000 to 4999), or 0 if this side closed it.
+        reason: Reason that the server gives.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -54,15 +64,15 @@ class ConnectionClosed(CarillonError):  # noqa: N818
 
 
 class CommandTimeout(CarillonError, TimeoutError):  # noqa: N818
-    """The server did not answer a command in time. Whether it did what the command asked is not known."""
+    """The server did not answer a command in time. It may have carried it out, or not."""
 
 
 class SubscribeDenied(CarillonError):  # noqa: N818
-    """A subscription was refused, or ended by the server.
+    """The server refused a subscription, or ended it.
 
     Attributes:
         code: Error or unsubscribe code of the server, or an HTTP status.
-        reason: What the server said.
+        reason: Reason that the server gives.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -76,7 +86,7 @@ class CommandError(CarillonError):
 
     Attributes:
         code: Error code of the server, or an HTTP status.
-        reason: What the server said.
+        reason: Reason that the server gives.
     """
 
     def __init__(self, code: int, reason: str) -> None:
@@ -116,42 +126,42 @@ class GapError(CarillonError):
 
 
 class PayloadTooLarge(CarillonError, ValueError):  # noqa: N818
-    """A publication is larger than the limit of the server."""
+    """A publication is larger than the server accepts."""
 
 
 class PositionError(CarillonError, ValueError):
-    """A position cannot be read, or belongs to another epoch than the log has now."""
+    """A position is not valid, or belongs to another epoch than the log has now."""
 
 
 class StoreError(CarillonError, RuntimeError):
-    """The store could not take or give what was asked."""
+    """The store could not write or read."""
 
 
 class ServerStopped(CarillonError, RuntimeError):  # noqa: N818
-    """A server, or something that belongs to it, is used before it was started or after it was stopped."""
+    """A server, or an object of it, is used before the server was started or after it was stopped."""
 
 
 class ServerFailed(ServerStopped):
-    """A thread of a server has died, for want of memory perhaps. Stop it and make a new one."""
+    """A thread of a server has died, possibly because memory ran out. Stop the server and make a new one."""
 
 
 class TakeoverError(CarillonError, RuntimeError):
-    """A running server cannot be taken over, or does not hand over. The message says why, and the remedy."""
+    """A takeover failed, or no server offers one. The message says why, and names the remedy."""
 
 
 class HookError(CarillonError, RuntimeError):
-    """A hook comes too late, or is the second one for the same thing."""
+    """A hook was registered after `start()`, or twice for the same pattern."""
 
 
 class ForkedError(CarillonError, RuntimeError):
-    """A server or a client is used in a child process that was forked after the server or client was made.
+    """A server or a client of the parent process is used in a forked child.
 
     Its threads and its event loop are not in the child. Make a new one there.
     """
 
 
 class LoopError(CarillonError, RuntimeError):
-    """A client or a subscription is used on another event loop than its own, or its own loop has ended."""
+    """A client or a subscription is used on another event loop than its own, or its own has ended."""
 
 
 _BY_CORE_NAME: dict[str, type[CarillonError]] = {
@@ -164,21 +174,9 @@ _BY_CORE_NAME: dict[str, type[CarillonError]] = {
 }
 
 
-# What pybind11 says of an argument that does not fit: the method, and what it takes.
-_UNFIT = re.compile(
-    r"(\w+)\(\): incompatible function arguments\..*?\n +1\. \(self: [\w.]+, ([^\n]*)\) ->", re.DOTALL
-)
-
-
 def from_core(error: Exception) -> Exception:
-    """The public form of an exception that came out of the native module; others pass unchanged."""
+    """Returns the public form of an exception of the native module; others are returned unchanged."""
     if isinstance(error, CarillonError):
         return error
-    if isinstance(error, TypeError) and (unfit := _UNFIT.match(str(error))):
-        # Without the arguments, which pybind11 prints whole: a payload can be a megabyte.
-        return TypeError(
-            f"{unfit[1]}: an argument has the wrong type, is out of its range, or is no text that UTF-8 can "
-            f"express; it takes {unfit[2]}"
-        )
     public = _BY_CORE_NAME.get(type(error).__name__)
     return public(str(error)) if public else error

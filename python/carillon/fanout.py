@@ -1,12 +1,15 @@
-"""Who does the work of a publication: members, inboxes and the strategies of a channel."""
+"""Members, inboxes, and the fan-out strategies of channels."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, get_args
 
+from .arguments import kind, one_of, shown, text, whole_number
+from .channel import channel_name
 from .errors import from_core
 from .items import Gap, Message
+from .position import OFFSET_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,23 +23,27 @@ Strategy = Literal["write", "read", "hybrid", "adaptive"]
 Mode = Literal["write", "read"]
 
 STRATEGIES: tuple[Strategy, ...] = get_args(Strategy)
-"""`write`: at publish, into every member's inbox and to subscribers at once. `read`: by whoever reads, and to
-subscribers by a sweep. `hybrid`: write up to a threshold, read above it. `adaptive`: the same, with a
-threshold that is moved by what both have cost."""
+"""Names of the strategies.
+
+- `write`: a publication is entered into every member's inbox at publish and sent to subscribers at once.
+- `read`: inboxes are built when they are read, and subscribers are served at a fixed interval.
+- `hybrid`: write up to a number of members, read above it.
+- `adaptive`: as hybrid, with a threshold that follows the measured costs of both modes.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class FanOut:
-    """What the fan-out of a channel is like now.
+    """The fan-out of a channel at one moment.
 
     Attributes:
         strategy: One of `STRATEGIES`.
-        mode: What the strategy means for the next publication, `write` or `read`.
-        threshold: Above so many members, or subscribers if there are more, "hybrid" and "adaptive" read. Of
-            an adaptive channel it moves.
-        members: Users who belong to the channel.
-        subscribers: Connections and readers on it now.
-        switches: How often the mode has changed.
+        mode: Mode of the next publication, `write` or `read`.
+        threshold: Number of members, or of subscribers if there are more, above which "hybrid" and "adaptive"
+            use read mode. For "adaptive" it changes over time.
+        members: Number of users who belong to the channel.
+        subscribers: Number of subscriptions now.
+        switches: Number of times that the mode has changed.
     """
 
     strategy: Strategy
@@ -49,15 +56,15 @@ class FanOut:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """What a user has not read, of all channels that they are a member of.
+    """Unread publications of a user, across all channels that they are a member of.
 
     Attributes:
         items: The oldest unread publications, by time, within a channel by offset. A `Gap` stands for
             publications that left the history unread.
-        unread: How many publications of each channel are not read: all, also those beyond `items`.
-        has_more: There is more than `items`: mark these read, and ask again.
-        is_incomplete: The user left more channels than are remembered; what was unread in the oldest of them
-            is not here.
+        unread: Number of unread publications by channel, including those beyond `items`.
+        has_more: Whether there are more than `items`. To get the next ones, mark these as read and ask again.
+        is_incomplete: Whether the user left more channels than the server remembers. The unread publications
+            of the first ones they left are missing here.
     """
 
     items: list[Message | Gap]
@@ -81,75 +88,81 @@ class Inbox:
 
 
 class FanOutMethods:
-    """What a server offers for members, inboxes and strategies.
+    """The methods of a server for members, inboxes and strategies.
 
-    Members are the users who belong to a channel, online or not. Each has an inbox across all channels. Only
-    a channel that keeps a history can have members.
+    Members are the users who belong to a channel, online or not. Each user has one inbox for all their
+    channels. Only a channel that keeps a history can have members.
     """
 
     def _running(self) -> _core.Server:
         raise NotImplementedError
 
     def add_members(self, channel: str, users: Iterable[str]) -> int:
-        """Makes users members of a channel: what is published from now on is theirs to read.
+        """Makes users members of a channel and returns the number of its members.
 
-        Who is one already stays one. The GIL is released meanwhile; 50,000 at once are fine.
+        Publications from now on are unread for the new members. Existing members are left unchanged. The call
+        releases the GIL and can take 50,000 users at once.
 
         Args:
-            channel: Which.
-            users: Their ids, at most `limits.members_per_request` (100,000).
-
-        Returns:
-            How many members the channel has now.
+            channel: Name of the channel.
+            users: Ids of the users, at most `limits.members_per_request` (100,000).
 
         Raises:
-            ValueError: The channel name is not valid or keeps no history; an id is empty, or they are too
-                many.
+            ValueError: The name of the channel is not valid, the channel keeps no history, an id is empty, or
+                there are too many users.
+            TypeError: `users` is not a list of str.
             StoreError: The store refused.
         """
-        return _asked(self._running().add_members, channel, _listed(users))
+        return _asked(self._running().add_members, channel_name(channel), _listed(users))
 
     def remove_members(self, channel: str, users: Iterable[str]) -> int:
-        """Ends memberships. What was published until now and is not read stays in the users' inboxes.
+        """Ends memberships and returns the number of members that remain.
+
+        Publications up to now that are unread stay in the users' inboxes.
 
         Args:
-            channel: Which.
-            users: Their ids, at most `limits.members_per_request` (100,000). Who is no member is passed over.
-
-        Returns:
-            How many members the channel has now.
+            channel: Name of the channel.
+            users: Ids of the users, at most `limits.members_per_request` (100,000). Users who are not members
+                are ignored.
 
         Raises:
-            ValueError: The channel name is not valid, an id is empty, or they are too many.
+            ValueError: The name of the channel is not valid, an id is empty, or there are too many users.
+            TypeError: `users` is not a list of str.
             StoreError: The store refused.
         """
-        return _asked(self._running().remove_members, channel, _listed(users))
+        return _asked(self._running().remove_members, channel_name(channel), _listed(users))
 
     def members(self, channel: str, *, limit: int = 1000, after: str | None = None) -> list[str]:
-        """Members of a channel, by name.
+        """Returns members of a channel, sorted by user id.
 
         Args:
-            channel: Which.
-            limit: How many at most, up to `limits.members_per_request` (100,000).
-            after: Only those behind this one, the last of the page before.
+            channel: Name of the channel.
+            limit: Maximum number of members, at most `limits.members_per_request` (100,000); by default
+                1,000.
+            after: User id behind which the list starts: the last one of the page before. By default the list
+                starts with the first member.
 
         Raises:
-            ValueError: The channel name or the limit is not valid.
+            ValueError: The name of the channel or the limit is not valid.
         """
-        return _asked(self._running().members, channel, after or "", limit)
+        whole_number("limit", limit, 1)
+        start = text("after", "" if after is None else after, may_be_empty=True)
+        return _asked(self._running().members, channel_name(channel), start, limit)
 
     def inbox(self, user: str, *, limit: int = 100) -> Inbox:
-        """What a user has not read, oldest first. Reading marks nothing as read: that is `mark_read`.
+        """Returns the unread publications of a user, oldest first. `mark_read` marks them as read.
 
         Args:
-            user: Whose.
-            limit: Items at most, up to `limits.inbox_items` (1,000). 0 asks for the counts only.
+            user: Id of the user.
+            limit: Maximum number of items, at most `limits.inbox_items` (1,000); by default 100. 0 returns
+                the counts only.
 
         Raises:
-            ValueError: The user is empty, or the limit is not valid.
-            StoreError: The store could not give it.
+            ValueError: The user id is empty, or the limit is not valid.
+            StoreError: The store cannot read the inbox.
         """
-        items, unread, has_more, is_incomplete = _asked(self._running().inbox, user, limit)
+        whole_number("limit", limit, 0)
+        items, unread, has_more, is_incomplete = _asked(self._running().inbox, text("user", user), limit)
         return Inbox(
             [item if isinstance(item, Message) else Gap(*item) for item in items],
             unread,
@@ -158,46 +171,63 @@ class FanOutMethods:
         )
 
     def unread(self, user: str) -> dict[str, int]:
-        """How many publications of each channel a user has not read; channels without any are left out.
-
-        Raises:
-            ValueError: The user is empty.
-        """
-        return _asked(self._running().unread, user)
-
-    def mark_read(self, user: str, channel: str, offset: int) -> None:
-        """Everything of the channel up to `offset` is read by the user. It never goes back.
-
-        Raises:
-            ValueError: The offset is above the newest publication, or a name is not valid.
-        """
-        if isinstance(offset, int) and offset < 0:
-            raise ValueError(f"offset: {offset} is too small; the least is 0")
-        _asked(self._running().mark_read, user, channel, offset)
-
-    def set_fanout(self, channel: str, strategy: Strategy | None, *, threshold: int | None = None) -> None:
-        """Another strategy for one channel, while it is live. Nothing is lost, repeated or reordered by it.
-
-        It holds from the next publication on, until the server stops, in the place of what the configuration
-        says.
+        """Returns the number of unread publications by channel, without channels that have none.
 
         Args:
-            channel: Which.
-            strategy: One of `carillon.fanout.STRATEGIES`; None: what the configuration says, again.
-            threshold: Members above which "hybrid" and "adaptive" read; by default that of the configuration.
+            user: Id of the user.
 
         Raises:
-            ValueError: The strategy is not known, or the channel name or the threshold is not valid.
+            ValueError: The user id is empty.
         """
-        _asked(self._running().set_fan_out, channel, strategy or "configured", threshold)
+        return _asked(self._running().unread, text("user", user))
+
+    def mark_read(self, user: str, channel: str, offset: int) -> None:
+        """Marks the publications of a channel up to an offset as read by a user.
+
+        A smaller offset than the last one has no effect.
+
+        Args:
+            user: Id of the user.
+            channel: Name of the channel.
+            offset: Offset of the last publication that was read.
+
+        Raises:
+            ValueError: The offset is above that of the newest publication, or a name is not valid.
+        """
+        whole_number("offset", offset, 0, OFFSET_MAX)
+        _asked(self._running().mark_read, text("user", user), channel_name(channel), offset)
+
+    def set_fanout(self, channel: str, strategy: Strategy | None, *, threshold: int | None = None) -> None:
+        """Changes the strategy of one channel while it is live. Nothing is lost, repeated or reordered.
+
+        It replaces the setting of the configuration, from the next publication until the server stops.
+
+        Args:
+            channel: Name of the channel.
+            strategy: One of `carillon.fanout.STRATEGIES`; None restores the setting of the configuration.
+            threshold: Number of members above which "hybrid" and "adaptive" use read mode; by default that of
+                the configuration.
+
+        Raises:
+            ValueError: The strategy is not known, or the name of the channel or the threshold is not valid.
+        """
+        if strategy is not None:
+            one_of("strategy", strategy, STRATEGIES)
+        if threshold is not None:
+            whole_number("threshold", threshold, 1)
+        name = channel_name(channel)
+        _asked(self._running().set_fan_out, name, strategy or "configured", threshold)
 
     def fanout(self, channel: str) -> FanOut:
-        """What the fan-out of a channel is like now.
+        """Returns the strategy, the mode and the numbers of members and subscribers of a channel now.
+
+        Args:
+            channel: Name of the channel.
 
         Raises:
-            ValueError: The channel name is not valid.
+            ValueError: The name of the channel is not valid.
         """
-        return FanOut(*_asked(self._running().fan_out, channel))
+        return FanOut(*_asked(self._running().fan_out, channel_name(channel)))
 
 
 def _asked(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -209,9 +239,12 @@ def _asked(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
 
 def _listed(users: Iterable[str]) -> list[str]:
     if isinstance(users, str):
-        raise TypeError(f"users: {users!r} is one text; give a list of user ids")
-    listed = list(users)
+        raise TypeError(f"users: {shown(users)} is one str; give a list of user ids")
+    try:
+        listed = list(users)
+    except TypeError:
+        raise TypeError(f"users: {shown(users)} is {kind(users)}; give a list of user ids") from None
     for index, user in enumerate(listed):
-        if not isinstance(user, str):
-            raise TypeError(f"users: {user!r} at index {index} is no text; give the ids of users, as str")
+        if not (isinstance(user, str) and user and user.isascii()):  # there may be 100,000: most need no more
+            text(f"users[{index}]", user)
     return listed

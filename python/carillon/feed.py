@@ -1,8 +1,7 @@
-"""The queue of one subscription between whoever delivers and the `async for` that reads. No I/O.
+"""The queue of one subscription, between the source that delivers and the `async for` that reads. No I/O.
 
-It keeps the order honest: what comes twice is dropped, what is missing becomes a `Gap`. It is bounded: a
-reader that is slower than its channel costs a position, not memory. When the queue is full the source pauses,
-and goes on from `received` when the reader has caught up.
+It guarantees the order: a publication that comes twice is dropped, and missing ones become a `Gap`. It is
+bounded: when the queue is full the source pauses, and resumes from `received` when the reader has caught up.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
 
 
 class Feed:
-    """Items of one subscription, in order. Belongs to one event loop; not thread-safe.
+    """The items of one subscription, in order. Belongs to one event loop and is not thread-safe.
 
     Attributes:
-        channel: Its channel.
-        received: Behind the last item that came in: where the source resumes.
-        is_recovered: What the server said the last time a position was given; None before that.
-        is_conflated: Offsets may be left out on the way: that is no gap, and real ones are told.
+        channel: Name of the channel.
+        received: Position behind the last item that came in, from which the source resumes.
+        is_recovered: Whether the server lost nothing the last time a position was given; None before that.
+        is_conflated: Whether the server leaves offsets out. A jump is not a gap then: the server reports gaps
     """
 
     def __init__(self, channel: str, since: Position | None, capacity: int) -> None:
@@ -48,32 +47,32 @@ class Feed:
 
     @property
     def taken(self) -> Position | None:
-        """Behind the last item that the reader took: where a later subscription would go on."""
+        """Position behind the last item that was read, from which a later subscription continues."""
         return self._newest.position if self._newest else self._taken
 
     @property
     def is_paused(self) -> bool:
-        """Whether the source must hold back. Becomes false by `on_room()`."""
+        """Whether the source must pause. When it becomes false, `on_room` is called."""
         return self._is_paused
 
     @property
     def is_filling(self) -> bool:
-        """Whether half of the queue is full: a turn of the loop for the reader may keep it from pausing."""
+        """Whether the queue is half full: if the reader gets a turn of the loop, it may not need to pause."""
         return len(self._items) * 2 >= self._capacity
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more can come in."""
+        """Whether the feed has ended."""
         return self._is_ended
 
     # The source's side.
 
     def begin(self, position: Position | None, is_recovered: bool | None) -> None:
-        """Delivery starts, for the first time or again.
+        """Notes that delivery starts, for the first time or again.
 
         Args:
-            position: Behind which delivery starts; None where the channel has no log.
-            is_recovered: The server's word on the position that it was given; None if none was.
+            position: Position behind which delivery starts; None if the channel has no log.
+            is_recovered: Whether nothing was lost behind the position that was given; None if none was.
         """
         asked = self.received
         if is_recovered is not None:
@@ -88,7 +87,7 @@ class Feed:
         self._has_begun.set()
 
     def push(self, message: Message) -> None:
-        """A publication came in."""
+        """Adds a publication."""
         if self._is_ended or self._is_paused:
             return
         here = self.received
@@ -103,7 +102,7 @@ class Feed:
         self._add(message)
 
     def push_run(self, messages: list[Message]) -> None:
-        """Publications came in that follow on one another: offsets without a hole, one epoch."""
+        """Adds publications that follow one another: offsets without a hole, in one epoch."""
         first, here = messages[0], self.received
         if here is None or first.offset != here.offset + 1 or first.epoch != here.epoch:
             for message in messages:
@@ -115,23 +114,20 @@ class Feed:
             self._is_paused = len(self._items) >= self._capacity
 
     def gap(self, epoch: str, lost_from: int, lost_to: int) -> None:
-        """The server says that publications are lost to this subscription."""
+        """Adds a gap that the server reports."""
         if self._is_ended or self._is_paused:
             return
         self.received = Position(lost_to, epoch)
         self._add(Gap(self.channel, epoch, lost_from, lost_to))
 
     def fail(self, error: Exception) -> None:
-        """Nothing more comes, for this reason. What is queued is still read first.
-
-        Without effect after an earlier end.
-        """
+        """Ends the feed with an error, which is raised behind the queued items. No effect after an end."""
         if not self._is_ended:
             self._error = error
             self.end()
 
     def end(self) -> None:
-        """Nothing more comes."""
+        """Ends the feed. Queued items can still be read."""
         self._is_ended = True
         self._has_begun.set()
         self._has_news.set()
@@ -150,11 +146,11 @@ class Feed:
             raise self._error or ConnectionClosed(0, "the subscription is closed")
 
     async def next(self) -> Message | Gap:
-        """The next item.
+        """Waits for the next item and returns it.
 
         Raises:
             StopAsyncIteration: The subscription was closed on this side.
-            CarillonError: It ended for another reason.
+            CarillonError: The subscription ended for another reason.
         """
         while not self._items:
             if self._is_ended:
@@ -166,7 +162,7 @@ class Feed:
         return self._take()
 
     def take(self) -> Message | Gap | None:
-        """The next item if one waits, without a detour through the event loop."""
+        """Returns the next item if one is queued, without waiting; else None."""
         return self._take() if self._items else None
 
     def _take(self) -> Message | Gap:

@@ -1,4 +1,4 @@
-"""What a subscription yields, and what history and presence return."""
+"""The items of subscriptions, and the results of history and presence."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ class Message:
     """One publication.
 
     Attributes:
-        channel: Where it was published.
-        offset: Its place in the order of the channel, from 1; 0 if the channel keeps no history.
-        epoch: The log that the offset counts in, empty if there is none.
-        data: The payload, byte for byte as it was published.
-        is_json: Whether the payload is JSON text (otherwise it is binary).
-        tags: Tags given at publish.
-        key: Conflation key given at publish, or empty.
-        time_ms: When the server took it, milliseconds since 1970; 0 where the transport does not tell.
+        channel: Name of the channel.
+        offset: Number of the publication in the order of the channel, from 1; 0 if the channel keeps no log.
+        epoch: Epoch of the log that the offset counts in; empty if there is none.
+        data: Payload, byte for byte as it was published.
+        is_json: Whether the payload is JSON text. Otherwise it is binary.
+        tags: Tags that were given at publish.
+        key: Conflation key that was given at publish, or empty.
+        time_ms: Time at which the server accepted it, milliseconds since 1970; 0 if the transport does not
+            say.
     """
 
     channel: str
@@ -39,17 +40,17 @@ class Message:
     time_ms: int = 0
 
     def json(self) -> Any:
-        """The payload, decoded.
+        """Returns the payload, decoded from JSON.
 
         Raises:
-            ValueError: It is not JSON, or holds an integer of more than 4,300 digits, which Python refuses
-                (`sys.set_int_max_str_digits`). Only this message is concerned; `data` has its text.
+            ValueError: The payload is not JSON, or holds an integer of more than 4,300 digits, which Python
+                refuses (`sys.set_int_max_str_digits`). `data` has its text.
         """
         return json.loads(self.data)
 
     @property
     def position(self) -> Position | None:
-        """Where to resume after this message; None if it has no place in a log."""
+        """Position behind this message, to resume from; None if it is in no log."""
         return Position(self.offset, self.epoch) if self.offset else None
 
 
@@ -103,12 +104,12 @@ class History:
 
 @dataclass(frozen=True, slots=True)
 class ClientInfo:
-    """Somebody who is on a channel now.
+    """A client that is subscribed to a channel now.
 
     Attributes:
         client: Id of the connection.
-        user: Who it is, empty if anonymous.
-        conn_info: What the server knows of the connection, decoded from JSON.
+        user: Id of the user, empty if anonymous.
+        conn_info: Information that the connect hook gave, decoded from JSON.
     """
 
     client: str

@@ -1,8 +1,8 @@
-"""How long something on an event loop lives, and what ends with it.
+"""The lifetime of a client on its event loop.
 
-Every background task of a client is started here, and every wait of a caller is made here. A task that
-fails ends what it serves, and the end of a lifetime ends each wait with an error of ours. So no exception
-of a task can vanish, and no wait can outlast the task that would have ended it.
+Every background task of a client is started here, and every caller waits here. A task that fails ends what it
+serves, and the end of a lifetime ends each wait with a `CarillonError`. So no exception of a task can vanish,
+and no wait can outlast the task that would have ended it.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ T = TypeVar("T")
 
 _log = logger("client")
 
-_PATIENCE_S = 2.0  # for a task that was cancelled; it may say goodbye to a server
+_PATIENCE_S = 2.0  # for a task that was cancelled: it may close a connection
 
 
 class Home:
-    """The process that made something, and the event loop that used it first. It works only there.
+    """The process in which an object was made, and the event loop that used it first. It works only there.
 
     Args:
-        what: Name of the thing, for messages.
+        what: Name of the object, for messages.
     """
 
     def __init__(self, what: str) -> None:
@@ -41,7 +41,7 @@ class Home:
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def enter(self) -> asyncio.AbstractEventLoop:
-        """The loop, which is the one that runs here.
+        """Returns the loop of the object, which must be the one that runs here.
 
         Raises:
             ForkedError: This is a child process.
@@ -63,10 +63,10 @@ class Home:
         return loop
 
     def can_end(self) -> bool:
-        """Whether there is something to end: not in a forked child, and not after the end of the loop.
+        """Returns whether there is something to end: not in a forked child, nor after the end of the loop.
 
         Raises:
-            LoopError: Another loop runs here, and the loop of this thing is still there.
+            LoopError: Another loop runs here, and the loop of the object has not ended.
         """
         if not self._is_in_its_process or self._loop is None or self._loop.is_closed():
             return False
@@ -74,7 +74,7 @@ class Home:
         return True
 
     def post(self, callback: Callable[[], object]) -> None:
-        """Runs `callback` on the loop, if there still is one here. May be called from any thread."""
+        """Runs `callback` on the loop, if it has not ended. May be called from any thread."""
         if self._loop is not None and self._is_in_its_process:
             with contextlib.suppress(RuntimeError):  # the loop has ended
                 self._loop.call_soon_threadsafe(callback)
@@ -85,22 +85,22 @@ class Home:
 
 
 class Served(Protocol):
-    """What a background task works for: a subscription, or a whole client."""
+    """The subscription or the client that a background task works for."""
 
     def fail(self, error: Exception) -> None:
-        """Ends for this reason. Without effect after an earlier end."""
+        """Ends it with an error. No effect after an end."""
 
 
 class Lifetime:
-    """The life of a client: from its first use until it is closed or fails. Belongs to one event loop.
+    """The time from a client's first use until it is closed or fails. Belongs to one event loop.
 
     Attributes:
-        home: Its process and loop.
-        error: Why it ended; None while it has not.
+        home: Process and loop of the client.
+        error: Error that ended it; None before the end.
     """
 
     def __init__(self) -> None:
-        self.home = Home("client")
+        self.home: Home = Home("client")
         self.error: CarillonError | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._waits: set[asyncio.Future[Any]] = set()
@@ -108,10 +108,10 @@ class Lifetime:
         self._feeds: weakref.WeakSet[Feed] = weakref.WeakSet()
 
     def check(self) -> asyncio.AbstractEventLoop:
-        """The loop.
+        """Returns the loop.
 
         Raises:
-            CarillonError: The lifetime is over, or this is not its process or loop.
+            CarillonError: The lifetime has ended, or this is another process or loop.
         """
         loop = self.home.enter()
         if self.error is not None:
@@ -121,7 +121,7 @@ class Lifetime:
     # Work.
 
     def start(self, work: Coroutine[Any, Any, Any], name: str, serves: Served) -> asyncio.Task[Any]:
-        """Starts a background task. An exception or a cancellation of it ends what it serves."""
+        """Starts a background task. If it raises or is cancelled, that ends what it serves."""
         task = self._spawn(work, name)
         task.add_done_callback(lambda task: self._on_end(task, serves))
         return task
@@ -132,7 +132,7 @@ class Lifetime:
             await _cancelled({task})
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Does work for a caller.
+        """Runs a coroutine for a caller and returns its result.
 
         Raises:
             CarillonError: The lifetime ended first.
@@ -172,14 +172,14 @@ class Lifetime:
     # Waits.
 
     def future(self) -> asyncio.Future[Any]:
-        """A future for one caller to await. The end of the lifetime is an error in it."""
+        """Returns a future for one caller to await. The end of the lifetime sets an error in it."""
         future: asyncio.Future[Any] = self.check().create_future()
         self._waits.add(future)
         future.add_done_callback(self._waits.discard)
         return future
 
     def event(self) -> asyncio.Event:
-        """An event for `until`."""
+        """Returns an event for `until`."""
         event = asyncio.Event()
         self._events.add(event)
         return event
@@ -196,13 +196,13 @@ class Lifetime:
             raise self.error
 
     def adopt(self, feed: Feed) -> None:
-        """Ends this feed, and so its readers' waits, together with the lifetime."""
+        """Ends this feed together with the lifetime, and so the waits of its readers."""
         self._feeds.add(feed)
 
     # The end.
 
     def fail(self, error: Exception) -> None:
-        """Ends everything for this reason. Without effect after an earlier end."""
+        """Ends everything with an error. No effect after an end."""
         if self.error is None:
             self.error = error if isinstance(error, CarillonError) else CarillonError(str(error))
             for feed in list(self._feeds):
@@ -210,7 +210,7 @@ class Lifetime:
             self._end_all(self.error)
 
     async def close(self) -> None:
-        """Ends everything at the wish of this side. Idempotent."""
+        """Ends everything, as this side asks. Idempotent."""
         can_end = self.home.can_end()
         if self.error is None:
             self.error = ConnectionClosed(0, "the client is closed: connect again")
@@ -233,7 +233,7 @@ class Lifetime:
 
 
 async def _cancelled(tasks: set[asyncio.Task[Any]]) -> None:
-    """Cancels tasks and waits for their ends. A cancellation that meets another error may be lost: again."""
+    """Cancels tasks and waits for their ends. It repeats a cancellation that is lost to another error."""
     while tasks:
         for task in tasks:
             task.cancel()

@@ -9,12 +9,12 @@ if TYPE_CHECKING:
 
 
 class Listener:
-    """One of the addresses of a server, from `Server.listen` or `Server.listeners`.
+    """One address of a server, from `Server.listen` or `Server.listeners`.
 
     Attributes:
-        host: Where it listens.
-        port: The port, the one that was picked if 0 was asked for.
-        number: Which of the server's it is; 0 is the address of the configuration.
+        host: Address that it listens on.
+        port: Port that it listens on.
+        number: Number of the listener in its server; 0 is the address of the configuration.
     """
 
     def __init__(self, server: Server, number: int, host: str, port: int) -> None:
@@ -25,25 +25,26 @@ class Listener:
 
     @property
     def url(self) -> str:
-        """Where clients reach it, `http://host:port`."""
+        """Address for clients, `http://host:port`."""
         return url_of(self.host, self.port)
 
     def drain(self, deadline: float | None = None, pace: float | None = None) -> bool:
-        """Asks the clients that came in here to go, and closes; the server's other listeners go on.
+        """Asks the clients of this address to reconnect, waits until they have left, and closes the listener.
 
-        Clients come back by position, and so lose nothing, at another listener of the same hub. `/health`
-        here is not ready meanwhile. Who is still there at the end is cut off.
+        The other listeners of the server are not affected. Clients resume by position at another address of
+        the same server, and so lose nothing. Meanwhile `/health` answers 503 here. Clients that remain at the
+        end are disconnected.
 
         Args:
-            deadline: Seconds to wait at most, by default `shutdown.timeout` of the configuration.
-            pace: Seconds within which they are asked, by default `shutdown.pace`, else 1 ms per client, half
-                of the deadline at most.
+            deadline: Longest time to wait, seconds; by default `shutdown.timeout` of the configuration.
+            pace: Time within which the clients are asked, seconds; by default `shutdown.pace`, else 1 ms per
+                client, at most half of the deadline.
 
         Returns:
-            Whether all left in time.
+            Whether all clients left in time.
 
         Raises:
-            ValueError: It is closed already.
+            ValueError: The listener is closed already.
         """
         core = self._server._running()
         try:
@@ -56,6 +57,6 @@ class Listener:
 
 
 def url_of(host: str, port: int) -> str:
-    """The URL of an address; one that stands for all is reached on this machine."""
+    """Returns the URL of an address. An address that stands for all is reached on this machine."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

@@ -1,4 +1,4 @@
-"""A place in the log of a channel."""
+"""Positions in the logs of channels."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from .errors import PositionError
 
-_OFFSET_MAX = 2**64 - 1
+OFFSET_MAX = 2**64 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ class Position:
         return since._checked()
 
     def _checked(self) -> Position:
-        is_offset = isinstance(self.offset, int) and 0 <= self.offset <= _OFFSET_MAX
+        is_offset = isinstance(self.offset, int) and 0 <= self.offset <= OFFSET_MAX
         is_epoch = isinstance(self.epoch, str) and self.epoch.isascii() and "," not in self.epoch
         if not (is_offset and is_epoch and self.epoch and self.epoch.isprintable()):
             raise PositionError(
-                f"{str(self)!r} is not a position: the offset is a whole number from 0 to {_OFFSET_MAX}, and "
+                f"{str(self)!r} is not a position: the offset is a whole number from 0 to {OFFSET_MAX}, and "
                 "the epoch is a text that a server gave"
             )
         return self

@@ -1,4 +1,4 @@
-"""One line that says how far a run is, written over again and again: on a terminal, or in a notebook."""
+"""One line that shows the progress of a run and is overwritten, on a terminal or in a notebook."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _NOTEBOOK_S = 0.25  # each update is a message to the browser
 
 
 class ProgressLine:
-    """Draws where somebody can see it, else nothing. Gone at the end of the block."""
+    """Draws a line on a terminal or in a notebook, else nothing. It is removed at the end of the block."""
 
     def __init__(self) -> None:
         self._notebook = _notebook_display()
@@ -24,11 +24,11 @@ class ProgressLine:
         self._drawn_s = 0.0
 
     def draw(self, share: float, text: str) -> None:
-        """Draws the line anew.
+        """Draws the line again.
 
         Args:
-            share: How much is done, 0 to 1.
-            text: What is going on.
+            share: Share of the work that is done, 0 to 1.
+            text: Text beside it.
         """
         filled = round(min(max(share, 0.0), 1.0) * _CELLS)
         line = f"[{'#' * filled}{'.' * (_CELLS - filled)}] {share:4.0%} {text}"
@@ -56,8 +56,8 @@ class ProgressLine:
 
 
 def _notebook_display() -> Any:
-    """Where a running notebook shows things; None outside of one."""
-    shell = sys.modules.get("IPython")  # a notebook has imported it, and nobody else needs it
+    """Returns a display of the running notebook; None outside of one."""
+    shell = sys.modules.get("IPython")  # a notebook has imported it
     kernel = shell and shell.get_ipython()
     if kernel is None or not hasattr(kernel, "kernel"):
         return None

@@ -1,4 +1,4 @@
-"""Log records that would come by the thousand: one per kind and second, with their number."""
+"""Log records that may come by the thousand: one per kind and second, with their number."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _INTERVAL_S = 1.0
 
 @dataclass
 class _Repeated:
-    """The newest of the records that were repeated, and how many there were."""
+    """The newest of the repeated records of one kind, and their number."""
 
     level: int = 0
     message: str = ""
@@ -23,12 +23,12 @@ class _Repeated:
 
 
 class RepeatedLog:
-    """Logs the first record of a kind at once, and further ones once a second, with how many they were.
+    """Logs the first record of a kind at once, and further ones once a second, with their number.
 
     Belongs to a running event loop.
 
     Args:
-        logger: Where the records go.
+        logger: Logger that gets the records.
     """
 
     def __init__(self, logger: logging.Logger) -> None:
@@ -39,10 +39,10 @@ class RepeatedLog:
         """Logs a record, now or with the next one of its kind.
 
         Args:
-            kind: Records of the same kind are counted together.
-            level: As in `logging`.
-            message: The text.
-            error: Its traceback is logged too.
+            kind: Name of the kind; records of one kind are counted together.
+            level: Level, as in `logging`.
+            message: Text of the record.
+            error: Exception whose traceback is logged, too; by default none.
         """
         repeated = self._repeated.get(kind)
         if repeated is None:
@@ -52,7 +52,7 @@ class RepeatedLog:
             self._repeated[kind] = _Repeated(level, message, error, repeated.count + 1)
 
     def flush(self) -> None:
-        """Logs what was repeated."""
+        """Logs the repeated records now."""
         repeated, self._repeated = self._repeated, {}
         for each in repeated.values():
             self._write_repeated(each)

@@ -12,15 +12,25 @@ import os
 import threading
 import warnings
 import weakref
-from typing import TYPE_CHECKING, Any, Literal, Self, Unpack, overload
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, overload
 
 from . import _core, access_log, card
 from . import config as configuration
+from .arguments import kind, seconds, shown, text, whole_number
 from .bridge import EventThread, Handler, LoopBridge
 from .channel import channel_name
 from .cursor import Cursor
 from .demo import pages as demo_pages
-from .errors import AddressInUse, ForkedError, ServerFailed, ServerStopped, StoreError, from_core
+from .errors import (
+    AddressInUse,
+    CarillonError,
+    ForkedError,
+    ServerFailed,
+    ServerStopped,
+    StoreError,
+    from_core,
+)
 from .fanout import FanOutMethods
 from .hooks import HookDecorators, HookTable
 from .items import ClientInfo, History
@@ -31,7 +41,7 @@ from .position import Position
 from .transports import raw_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -45,36 +55,61 @@ _LEAVE_S = 1.0  # what a context manager gives clients to leave
 _SLICE_S = 0.1  # how long a wait may hold back a signal
 _HOOKS_S = 1.0  # what a hook that still runs may hold up a stop
 _CLOSE_REASON_BYTES = 123  # what a WebSocket close frame has room for
+_PORT_MAX = 65_535
 _EVENTS = 1 << 16  # questions and log records that may wait for Python
 
 
-class Server(HookDecorators, FanOutMethods):
-    """A hub with its listening socket. Its threads are native: no event loop is needed to run it.
+class ServerOptions(TypedDict, total=False):
+    """The arguments of `Server`, for functions that pass them on. `Server` describes them."""
 
-    All methods may be called from any thread. A stopped server stays stopped (its `ledger` and `stats` can
-    still be read); make a new one to start again.
+    host: str | None
+    port: int | None
+    threads: int | None
+    flush: str | None
+    store: str | None
+    channels: Mapping[str, Channel | Mapping[str, Any]] | None
+    api_key: str | None
+    insecure: bool | None
+    allowed_origins: Sequence[str] | None
+    limits: Mapping[str, int] | None
+    heartbeat: Mapping[str, int] | None
+    demo: bool | None
+    loop: asyncio.AbstractEventLoop | None
+    config: str | Path | Mapping[str, Any] | None
+
+
+class Server(HookDecorators, FanOutMethods):
+    """A messaging server in this process. Its threads are native: it needs no event loop.
+
+    Enter it with `with` or `async with`, or call `start` and `stop`. All methods may be called from any
+    thread. A server that was stopped cannot be started again, but its `ledger` and `stats` can still be read.
+
+    Example:
+        with carillon.Server(port=8000, channels={"*": carillon.Channel(history_size=100)}) as server:
+            server.publish("news", {"text": "hello"})
+            server.wait()
 
     Args:
-        host: Address to listen on, by default that of `config`, else 127.0.0.1.
-        port: Port, 0 picks a free one. By default that of `config`, else 0.
-        threads: Shard threads, 0 is one per core (at most 4).
-        flush: How bytes leave: `io_uring`, `send`, or `auto` (default), the first of them that works.
-        store: `memory` (default) or the name of another store.
-        channels: Settings per channel pattern (`*` matches anything, the longest pattern wins).
-        api_key: Key of the HTTP API.
-        insecure: Everybody may do everything. Left out, it is on if the host is loopback and neither `config`
-            nor `api_key` is given; the core refuses it on any other address.
-        allowed_origins: Web origins that browsers may come from, with `*` as glob.
+        host: Address to listen on; by default that of `config`, else 127.0.0.1.
+        port: Port to listen on, 0 for a free one; by default that of `config`, else 0.
+        threads: Number of shard threads; by default one per core, at most 4.
+        flush: Method of sending: "io_uring", "send", or "auto" (default) for the first of them that works.
+        store: Name of the store; by default "memory".
+        channels: Settings by channel pattern, as `Channel` or dict. `*` stands for any text. Of several
+            patterns that match, the longest applies.
+        api_key: Key of the HTTP API; by default none.
+        insecure: Whether every client may do everything. By default it is true if the host is loopback and
+            neither `config` nor `api_key` is given. It is refused on any other address.
+        allowed_origins: Web origins that browsers may connect from, with `*` for any text.
         limits: Limits by name, as in the `limits` table of a configuration file.
-        heartbeat: `ping_interval_ms` and `pong_timeout_ms` (`client.ping_interval` and `client.pong_timeout`
-            of a configuration file), `comment_interval_ms` and `sse_retry_ms`.
-        demo: Serve the demo page at `/`.
-        loop: The event loop that hooks run on, from whatever thread it runs. By default the server has one
-            for them, on a thread of its own.
-        config: A TOML or JSON file, or the same as a dict. Arguments override it.
+        heartbeat: Intervals in milliseconds by name: `ping_interval_ms`, `pong_timeout_ms`,
+            `comment_interval_ms`, `sse_retry_ms`.
+        demo: Whether the demo page is served at `/`; by default not.
+        loop: Event loop that hooks run on. By default the server runs one on a thread of its own.
+        config: Path of a TOML or JSON file, or the same as a dict. Arguments override it.
 
     Raises:
-        ConfigError: A setting is wrong; the message names it, its value and the remedy.
+        ConfigError: A setting is wrong. The message names it, its value and the remedy.
     """
 
     def __init__(
@@ -128,25 +163,28 @@ class Server(HookDecorators, FanOutMethods):
     # Life.
 
     def start(self) -> Self:
-        """Listens and serves. Returns the server itself, so that `Server().start()` is one expression.
+        """Starts to listen and to serve, and returns the server itself. Idempotent.
+
+        Example:
+            server = carillon.Server().start()
 
         Raises:
-            AddressInUse: The address is taken.
+            AddressInUse: Another process, or a server of this one, listens at the address.
             OSError: The address cannot be used.
-            ServerStopped: It was stopped before.
+            ServerStopped: The server was stopped before.
         """
         return self._begin(_core.Server.start)
 
     def take_over(self) -> Self:
-        """Starts with the listening socket, the connections and the logs of the server that runs there.
+        """Starts with the listening socket, the connections and the logs of the server at this address.
 
-        That server must be another process of the same user that has called `offer_takeover`, as `carillon
-        serve` does. Its clients notice nothing, and it ends. Hooks, readers and other Python objects do not
-        move. Use it in the place of `start`.
+        Call it instead of `start`. That server must be another process of the same user that has called
+        `offer_takeover`, as `carillon serve` does. Its clients stay connected, and it ends. Hooks,
+        subscriptions and other Python objects do not move.
 
         Raises:
-            TakeoverError: Nobody offers a takeover there, or it failed: then the other server goes on, and
-                this one cannot be used any more.
+            TakeoverError: No server offers a takeover there, or the takeover failed. The other server
+                continues, and this one cannot be used any more.
         """
         try:
             return self._begin(_core.Server.take_over)
@@ -155,12 +193,12 @@ class Server(HookDecorators, FanOutMethods):
             raise
 
     def offer_takeover(self) -> None:
-        """Lets another process of this user take over, at the Unix socket of the option `takeover.socket`.
+        """Offers a takeover to other processes of this user, at the Unix socket `takeover.socket`.
 
-        Once, while it runs. `is_given_away` tells when that has happened.
+        The offer stands until one process has taken over; `is_given_away` is true from then on.
 
         Raises:
-            TakeoverError: The socket cannot be had.
+            TakeoverError: The socket cannot be opened.
         """
         try:
             self._running().offer_takeover()
@@ -169,9 +207,10 @@ class Server(HookDecorators, FanOutMethods):
 
     @property
     def is_given_away(self) -> bool:
-        """Whether another process has taken over: `drain`, for who was left behind, and `stop` remain.
+        """Whether another process has taken over.
 
-        Who publishes here is told `StoreError`, and publishes again there.
+        Only `drain` (for clients that could not be moved) and `stop` still work. `publish` raises
+        `StoreError`; publish again to the new process.
         """
         return bool(self._whole().is_given_away)
 
@@ -203,7 +242,7 @@ class Server(HookDecorators, FanOutMethods):
         return self
 
     def stop(self) -> None:
-        """Closes every connection and ends the threads. Idempotent."""
+        """Closes all connections and ends the threads. Idempotent."""
         if self._is_forked:
             return
         with self._state_lock:
@@ -220,40 +259,42 @@ class Server(HookDecorators, FanOutMethods):
             events.close(_HOOKS_S)
 
     def drain(self, deadline: float | None = None, pace: float | None = None) -> bool:
-        """Asks all clients to go, takes no new ones, and waits for them. The server still runs afterwards.
+        """Asks all clients to reconnect, accepts no new ones, and waits until all have left.
 
-        Each is asked at a random moment, so that they do not all come elsewhere at once. How many were asked,
-        left, and did not is logged. Where the API has begun a drain already, this waits for its end.
-        Ctrl-C ends the wait; the drain goes on until `stop`.
+        Each client is asked at a random moment, so that they do not all reconnect at the same moment. The log
+        says how many were asked, left, and stayed. If the HTTP API has already begun a drain, this waits for
+        its end. Ctrl-C ends the wait; the drain continues until `stop`. The server still runs afterwards.
 
         Args:
-            deadline: Seconds to wait at most, by default `shutdown.timeout` of the configuration.
-            pace: Seconds within which they are asked, by default `shutdown.pace`, else 1 ms per client, half
-                of the deadline at most.
+            deadline: Longest time to wait, seconds; by default `shutdown.timeout` of the configuration.
+            pace: Time within which the clients are asked, seconds; by default `shutdown.pace`, else 1 ms per
+                client, at most half of the deadline.
 
         Returns:
-            Whether all left in time.
+            Whether all clients left in time.
         """
         return self._running().drain(*self._drain_ms(deadline, pace))
 
     def _drain_ms(self, deadline: float | None, pace: float | None) -> tuple[int, int | None]:
         if deadline is None:
             deadline = configuration.seconds(self._settings["shutdown"]["timeout"])
-        return int(deadline * 1000), None if pace is None else int(pace * 1000)
+        deadline_ms = int(seconds("deadline", deadline) * 1000)
+        return deadline_ms, None if pace is None else int(seconds("pace", pace) * 1000)
 
     def listen(self, host: str | None = None, port: int = 0) -> Listener:
-        """Listens at one more address, with the same hub behind it.
+        """Listens at one more address of the same server, and returns the listener.
 
         Args:
-            host: Address, by default that of the server.
-            port: Port, 0 picks a free one.
+            host: Address to listen on; by default that of the server.
+            port: Port to listen on; by default 0, for a free one.
 
         Raises:
-            AddressInUse: The address is taken.
+            AddressInUse: Another process, or a server of this one, listens at the address.
             OSError: The address cannot be used.
-            ConfigError: The server is insecure, and others can reach this address.
+            ConfigError: The server is insecure, and other machines can reach this address.
         """
-        host = self.host if host is None else host
+        host = self.host if host is None else text("host", host)
+        whole_number("port", port, 0, _PORT_MAX)
         try:
             number = self._running().listen(host, port)
         except OSError as error:
@@ -264,19 +305,19 @@ class Server(HookDecorators, FanOutMethods):
 
     @property
     def listeners(self) -> list[Listener]:
-        """The addresses at which it listens; first that of the configuration, until it is drained."""
+        """The listeners that are open: first that of the configuration, then those of `listen`."""
         return [Listener(self, *each) for each in self._running().listeners()]
 
     @property
     def is_draining(self) -> bool:
-        """Whether all clients are being asked to go, or have been, by `drain`, a signal or the API."""
+        """Whether a drain has begun: by `drain`, a signal or the HTTP API."""
         return bool(self._whole().is_draining)
 
     def wait(self) -> None:
-        """Waits until the server is stopped. Signals (Ctrl-C) are seen within 100 ms.
+        """Waits until the server is stopped. Signals (Ctrl-C) are handled within 100 ms.
 
         Raises:
-            ServerFailed: One of its threads has died; the log says more. `stop` is all that is left to do.
+            ServerFailed: One of its threads has died; the log says why. Call `stop`.
         """
         core = self._running()
         while not self._has_ended.wait(_SLICE_S) and core.is_running:
@@ -307,7 +348,7 @@ class Server(HookDecorators, FanOutMethods):
 
     @property
     def is_running(self) -> bool:
-        """Whether it serves. False also when one of its threads has died: see `wait` and the log."""
+        """Whether the server serves. It is false, too, when one of its threads has died: see `failure`."""
         return (
             self._was_started
             and not self._has_ended.is_set()
@@ -317,27 +358,33 @@ class Server(HookDecorators, FanOutMethods):
 
     @property
     def failure(self) -> str:
-        """What one of its threads has died of; empty if none has. Readable after the server was stopped."""
+        """Why one of its threads has died; empty if none has. It can be read after the server was stopped."""
         return self._whole().failure
 
     @property
     def host(self) -> str:
-        """The address it listens on."""
+        """The address that the server listens on."""
         return str(self._settings["http_server"]["address"])
 
     @property
     def port(self) -> int:
-        """The port it listens on (the one that was picked, if 0 was asked for)."""
+        """The port that the server listens on; 0 before the start, if a free one is to be used."""
         return int(self._whole().port)
 
     @property
     def url(self) -> str:
-        """Where clients reach it, `http://host:port`."""
+        """Address for clients, `http://host:port`.
+
+        Raises:
+            ServerStopped: The server was never started, so it has no port yet.
+        """
+        if not self._was_started:
+            raise ServerStopped("the server is not started, so it has no address yet: call start() first")
         return url_of(self.host, self.port)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """The configuration in force, defaults included (a copy)."""
+        """A copy of the configuration, with all defaults."""
         copy: dict[str, Any] = _json.loads(_json.dumps(self._settings))
         return copy
 
@@ -345,26 +392,33 @@ class Server(HookDecorators, FanOutMethods):
 
     @takes_publish_options
     def publish(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> Position:
-        """Publishes, and waits (without the GIL) if the store makes it wait.
+        """Publishes to a channel and returns the position.
 
-        Where the channel has members and is in write mode, it returns when all their inboxes have it.
+        It blocks, with the GIL released, while the store is busy. If the channel has members and is in write
+        mode, it returns when all their inboxes hold the publication.
+
+        Example:
+            server.publish("news", {"text": "hello"}, tags={"lang": "en"})
 
         Args:
-            channel: Where.
-            data: dict, list, str, number, bool or None (sent as JSON), or any buffer (sent as binary).
-            **options: `json=True`: the buffer is JSON text, which is validated and passed on byte for byte.
-                `tags`: short texts that travel with the publication. `key`: conflation key; on a channel with
-                `conflate`, only the newest of a key in one write is delivered. `idempotency_key`: a second
-                publish with this key returns the position of the first. `skip_history=True`: deliver to the
-                subscribers of this moment, and keep nothing.
+            channel: Name of the channel.
+            data: Payload: dict, list, str, number, bool or None (sent as JSON), or a buffer such as bytes
+                (sent as binary).
+            **options: Options of the publication:
+                - `json`: whether the buffer holds JSON text, which is validated and sent byte for byte.
+                - `tags`: dict of short texts that are delivered with the publication.
+                - `key`: conflation key. On a channel with `conflate`, only the newest publication of a key
+                  in one write is delivered.
+                - `idempotency_key`: a second publish with this key returns the position of the first one.
+                - `skip_history`: deliver to current subscribers only, and do not store.
 
         Returns:
-            The place in the channel's log (offset 0 if it keeps none).
+            The position in the channel's log; its offset is 0 if the channel keeps no log.
 
         Raises:
-            PayloadTooLarge: Larger than the limit.
-            ValueError: The payload or the channel name is not valid.
-            TypeError: The payload is of a type that has no meaning here.
+            PayloadTooLarge: The payload is larger than `limits.publication_bytes`.
+            ValueError: The payload, an option or the name of the channel is not valid.
+            TypeError: The payload or an option is of a type that cannot be published.
             StoreError: The store refused.
         """
         core = self._running()
@@ -372,11 +426,11 @@ class Server(HookDecorators, FanOutMethods):
         try:
             return core.publish(channel, *what)
         except Exception as error:
-            raise from_core(error) from None
+            raise _refused(channel, error) from None
 
     @takes_publish_options
     async def publish_async(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> Position:
-        """As `publish`, without ever blocking the running loop."""
+        """Publishes as `publish` does, and waits without blocking the event loop."""
         core = self._running()
         what = core_arguments(data, options)
         bridge = LoopBridge.of_running_loop()
@@ -400,13 +454,13 @@ class Server(HookDecorators, FanOutMethods):
             core.publish_start(bridge.core, number, channel, *what)
             return await done
         except Exception as error:
-            raise from_core(error) from None
+            raise _refused(channel, error) from None
         finally:
             bridge.release(number)
 
     @takes_publish_options
     def publish_nowait(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> None:
-        """Publishes without waiting for the store. What it refuses later is logged to `carillon.server`."""
+        """Publishes as `publish` does, without waiting for the store. A later refusal is logged."""
         core = self._running()
         what = core_arguments(data, options)
         with self._state_lock:
@@ -419,22 +473,32 @@ class Server(HookDecorators, FanOutMethods):
         try:
             core.publish_start(bridge, next(self._nowait_ids), channel, *what)
         except Exception as error:
-            raise from_core(error) from None
+            raise _refused(channel, error) from None
 
     def publish_many(self, items: Iterable[tuple[str, Any]]) -> list[Position]:
-        """Publishes many (channel, data) pairs and enters the native code once.
+        """Publishes many (channel, data) pairs in one call: all of them, or none if one is not valid.
+
+        Args:
+            items: Pairs of a channel and what `publish` takes as `data`.
 
         Returns:
             Their positions, in the order given.
+
+        Raises:
+            PayloadTooLarge: A payload is larger than `limits.publication_bytes`.
+            ValueError: A payload or the name of a channel is not valid. The message names the item.
+            TypeError: An item is not a pair, or is of types that cannot be published.
+            StoreError: The store refused.
         """
         core = self._running()
-        pairs = items if type(items) is list else list(items)
+        pairs = items if type(items) is list else _listed(items)
         try:
             positions = core.publish_many(pairs)
             if positions is None:
                 positions = core.publish_encoded(_encoded(pairs))
             return positions
         except Exception as error:
+            _check_items(pairs)
             raise from_core(error) from None
 
     # Reading.
@@ -483,9 +547,11 @@ class Server(HookDecorators, FanOutMethods):
             PositionError: `since` belongs to an earlier epoch.
         """
         position = Position.of(since)
+        name = channel_name(channel)
+        whole_number("limit", limit, -1)
         try:
             messages, top = self._running().history(
-                channel,
+                name,
                 limit,
                 position.epoch if position else None,
                 position.offset if position else 0,
@@ -498,51 +564,65 @@ class Server(HookDecorators, FanOutMethods):
         return History(messages, top)
 
     def history_remove(self, channel: str) -> None:
-        """Empties the log of a channel. Offset and epoch go on."""
-        self._running().history_remove(channel)
+        """Empties the history of a channel. Its offset and its epoch continue.
+
+        Raises:
+            ValueError: The name of the channel is not valid.
+        """
+        self._running().history_remove(channel_name(channel))
 
     def presence(self, channel: str) -> dict[str, ClientInfo]:
-        """Who is on a channel now, by connection id."""
+        """Returns the clients that are subscribed to a channel, by connection id.
+
+        Raises:
+            ValueError: The name of the channel is not valid.
+        """
         return {
             client: ClientInfo(client, user, raw_json.decode(info.strip())[0] if info else None)
-            for client, (user, info) in self._running().presence(channel).items()
+            for client, (user, info) in self._running().presence(channel_name(channel)).items()
         }
 
     def channels(self, pattern: str = "*") -> dict[str, int]:
-        """Channels that are in use, with their number of subscribers."""
-        return self._running().channels(pattern)
+        """Returns the channels that are in use, each with its number of subscriptions.
+
+        Args:
+            pattern: Names to list, with `*` for any text; by default all.
+        """
+        return self._running().channels(text("pattern", pattern))
 
     def connections(self) -> list[str]:
-        """Ids of the connections that are open now. A thread that has died has none any more."""
+        """Returns the ids of the connections that are open now."""
         return self._running().connections()
 
     def disconnect(self, client: str, code: int = 3503, reason: str = "force disconnect") -> bool:
         """Closes a connection.
 
         Args:
-            client: Its id.
-            code: Close code, 3000 to 4999. Those from 3500 to 3999 and from 4500 to 4999 tell clients not to
-                come back.
-            reason: For the client, at most 123 bytes.
+            client: Id of the connection, one of `connections()`.
+            code: Close code, 3000 to 4999; by default 3503. A client does not reconnect after 3500 to 3999
+                and after 4500 to 4999.
+            reason: Reason for the client, at most 123 bytes.
 
         Returns:
-            Whether it was there.
+            Whether the connection was open.
 
         Raises:
-            ValueError: The id is empty, or the code or the reason is outside of these.
+            ValueError: The id is empty, or the code or the reason is not valid.
         """
         _check_client(client)
-        _check_close(code, reason)
+        whole_number("code", code, 3000, 4999)
+        if len(text("reason", reason, may_be_empty=True).encode()) > _CLOSE_REASON_BYTES:
+            raise ValueError(f"reason: {shown(reason)} is longer than {_CLOSE_REASON_BYTES} bytes")
         return self._running().disconnect(client, code, reason)
 
     def cut(self, client: str) -> bool:
-        """Drops the TCP connection of a client at once, without a goodbye: for tests of what comes after.
+        """Drops the TCP connection of a client at once, without a close frame, as a network failure does.
 
         Args:
             client: Id of the connection, one of `connections()`.
 
         Returns:
-            Whether it was there.
+            Whether the connection was open.
 
         Raises:
             ValueError: The id is empty.
@@ -551,53 +631,71 @@ class Server(HookDecorators, FanOutMethods):
         return self._running().cut(client)
 
     def stats(self) -> dict[str, Any]:
-        """Gauges and counters of the server, also `POST /api/stats`. Readable after it was stopped.
+        """Returns gauges and counters of the server. They can be read after it was stopped.
 
-        Now: `connections` (of `connections_max`), `listeners` with their connections, `backlog` (newcomers
-        that wait in the kernel to be accepted), `handshakes` (accepted, and not yet clients), `websocket`,
-        `sse`, `polls`, `subscriptions`, `channels`, `clogged` (connections whose kernel buffer is full),
-        `commands_under_way` (commands of clients that wait for a hook or the store),
-        `kernel_bytes` (memory in which the kernel holds what clients have not acknowledged; a thread looks at
-        5,000 connections a second for it), `resident_bytes` (memory of this process, without that), `lagging`
-        (subscriptions that are behind), `history_bytes` (publications kept, their encoded forms, and the
-        channels themselves), `inbox_bytes` and `inbox_users` (members, their inboxes and read positions),
-        `hook_questions` (under way to hooks), `body_bytes` (announced by the request bodies that are being
-        read), `unsent_bytes` (memory of the replies that clients do not read).
+        `POST /api/stats` returns the same.
 
-        Ever: `accepted` connections, `accept_pauses` (the limits of admission made newcomers wait),
-        `turned_away` (out of descriptors, or closed unheard for want of a place), `without_descriptor` (those
-        of them for want of a descriptor), `refused` (over the limit of connections, or for want of a
-        descriptor), `handshake_timeouts` (no whole request, or no connect command, in
-        time), `bad_requests` (answered with 400, 405, 413, 415, 417, 426, 431 or 501; WebSockets closed for
-        what they sent), `bodies_refused` (503, over `limits.body_bytes_total`),
-        `unsent_closed` (connections closed because of `limits.unsent_bytes_total`, counted in `slow`, too),
-        `memory_trims` (freed memory was given back to the system), `requests`, `commands`,
-        `command_pauses` (a client's commands were not read on, because
-        `limits.commands_under_way` of them waited for answers), `published`, `recovered` and `not_recovered`
-        (subscriptions that began with a position, each poll counted), `gaps_told` (to subscriptions while
-        they were open), `slow` (closed with 3008, or dropped since nothing was taken in time), `no_pong`
-        (3012), `no_ack` (dropped since their peer acknowledged nothing in time), `log_lines_lost`
-        (the queue to `logging` was full), `hooks_undecided` (questions that ended without an answer: a hook
-        was late or failed) and `hooks_refused` (questions for which there was no room,
-        `limits.hook_questions`).
+        Now:
+            - `connections`, of `connections_max`; `websocket`, `sse`, `polls`: of each transport.
+            - `listeners`: each with its connections. `backlog`: connections that wait in the kernel to be
+              accepted. `handshakes`: accepted, and not yet clients.
+            - `subscriptions`, `channels`; `lagging`: subscriptions that are behind.
+            - `clogged`: connections whose kernel buffer is full.
+            - `commands_under_way`: commands of clients that wait for a hook or the store.
+            - `hook_questions`: questions that wait for hooks.
+            - `resident_bytes`: memory of this process. `kernel_bytes`: memory in the kernel for data that
+              clients have not acknowledged (5,000 connections are read per second).
+            - `history_bytes`: publications kept, their encoded forms, and the channels themselves.
+            - `inbox_bytes`, `inbox_users`: members, their inboxes and read positions.
+            - `body_bytes`: length of the request bodies that are being read.
+            - `unsent_bytes`: memory of replies that clients do not read.
 
-        Fan-out, ever: `inbox_entries` (entered into inboxes at publish: the store writes of fan-out on
-        write), `inbox_reads`, `inbox_merges` (ranges of logs that reads of inboxes were merged from),
-        `sweeps` (visits of a thread to a channel in read mode), `fanout_write_ns` and `fanout_read_ns` (time
-        spent entering and merging, nanoseconds); and now: `adaptive_factor`, which the thresholds of adaptive
-        channels are multiplied with.
+        Since the start, connections:
+            - `accepted`.
+            - `accept_pauses`: times that accepting paused because of a limit.
+            - `turned_away`: connections closed before their request was read, because descriptors or slots
+              had run out; `without_descriptor` of them because of descriptors.
+            - `refused`: over the limit of connections, or without a descriptor.
+            - `handshake_timeouts`: no complete request, or no connect command, in time.
+            - `bad_requests`: requests answered with 400, 405, 413, 415, 417, 426, 431 or 501, and WebSockets
+              closed because of a message.
+            - `bodies_refused`: answered with 503 because of `limits.body_bytes_total`.
+            - `slow`: closed with 3008, or dropped because nothing was read in time; `unsent_closed` of them
+              because of `limits.unsent_bytes_total`.
+            - `no_pong`: closed with 3012. `no_ack`: dropped because the peer acknowledged nothing in time.
+
+        Since the start, work:
+            - `requests`, `commands`, `published`.
+            - `command_pauses`: times that a client's commands were not read on, because
+              `limits.commands_under_way` of them waited for answers.
+            - `recovered`, `not_recovered`: subscriptions that began with a position (each poll is one).
+            - `gaps_told`: gaps that open subscriptions were notified of.
+            - `hooks_undecided`: questions that ended without an answer, because a hook was late or failed.
+              `hooks_refused`: questions beyond `limits.hook_questions`.
+            - `memory_trims`: times that freed memory was returned to the system.
+            - `log_lines_lost`: records lost because the queue to `logging` was full.
+
+        Since the start, fan-out:
+            - `inbox_entries`: entries written into inboxes at publish.
+            - `inbox_reads`; `inbox_merges`: ranges of logs merged by reads of inboxes.
+            - `sweeps`: visits of a thread to a channel in read mode.
+            - `fanout_write_ns`, `fanout_read_ns`: time spent writing entries and merging, nanoseconds.
+            - `adaptive_factor` (now): factor by which the thresholds of adaptive channels are multiplied.
         """
         counters: dict[str, Any] = _json.loads(self._whole().stats())
         return counters
 
     def ledger(self) -> dict[str, Any]:
-        """Published against delivered, conflated, dropped, returned and pending: in all, and by channel.
+        """Returns what became of every publication, by subscription: in all, and by channel.
 
-        `is_balanced` says that no publication is unaccounted for, `unbalanced` how many subscriptions have an
-        account of their own that does not balance, `missing_shards` how many threads have died: subscriptions
-        that were open there are not in the sums. Also `POST /api/ledger`, with at most `limit` channels
-        (100; not more than 1,000): first those that do not balance, then those with most drops. Readable
-        after the server was stopped.
+        It can be read after the server was stopped. `POST /api/ledger` returns the same for at most `limit`
+        channels (100; at most 1,000): first those that do not balance, then those with most drops.
+
+        - `published` = `delivered` + `conflated` + `dropped` (by reason) + `returned` + `pending`.
+        - `is_balanced`: whether that holds for every subscription.
+        - `unbalanced`: number of subscriptions for which it does not hold.
+        - `missing_shards`: number of threads that have died. Subscriptions that were open there are missing.
+        - `channels`: the same, by channel.
         """
         ledger: dict[str, Any] = _json.loads(self._whole().ledger())
         return ledger
@@ -656,26 +754,52 @@ class Server(HookDecorators, FanOutMethods):
         )
 
 
-def _check_client(client: str) -> None:
-    """Raises ValueError: connections without an id (polls, handshakes) are not to be named together."""
-    if not client:
-        raise ValueError("client: '' is no id of a connection; take one of server.connections()")
+def _check_client(client: object) -> None:
+    """Raises an error unless it names one connection: polls and handshakes have an empty id in common."""
+    if text("client", client, may_be_empty=True) == "":
+        raise ValueError("client: '' is not the id of a connection; give one of server.connections()")
 
 
-def _check_close(code: int, reason: str) -> None:
-    if not isinstance(code, int) or not 3000 <= code <= 4999:
-        raise ValueError(f"code: {code!r} is not a close code for clients; give one from 3000 to 4999")
-    if len(reason.encode()) > _CLOSE_REASON_BYTES:
-        raise ValueError(f"reason: is longer than {_CLOSE_REASON_BYTES} bytes: {reason!r}")
+def _refused(channel: str, error: Exception) -> Exception:
+    """Returns what to raise when the core refuses a publication.
+
+    Raises:
+        TypeError: The channel is not a str. It is looked at only now: every publish would pay for it.
+        ValueError: The channel is not a channel name.
+    """
+    if not isinstance(error, CarillonError):
+        channel_name(channel)
+    return from_core(error)
 
 
-def _encoded(pairs: Iterable[tuple[str, Any]]) -> list[tuple[str, bytes, bool]]:
-    """All of them, before any is published."""
+def _listed(items: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
+    if isinstance(items, Mapping):
+        raise TypeError("items: is a mapping; give (channel, data) pairs, as a dict's items() are")
+    try:
+        return list(items)
+    except TypeError:
+        raise TypeError(f"items: {shown(items)} is {kind(items)}; give (channel, data) pairs") from None
+
+
+def _encoded(pairs: list[tuple[str, Any]]) -> list[tuple[str, bytes, bool]]:
+    """Encodes all of them, before any is published."""
     encoded = []
     for channel, data in pairs:
         payload, is_json = encode(data)
         encoded.append((channel, bytes(payload), is_json))
     return encoded
+
+
+def _check_items(pairs: list[Any]) -> None:
+    """Raises an error that names the first item that cannot be published, if there is one."""
+    for index, pair in enumerate(pairs):
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise TypeError(f"items[{index}]: {shown(pair)} is not a (channel, data) pair")
+        try:
+            channel_name(pair[0])
+            encode(pair[1])
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"items[{index}]: {error}") from None
 
 
 def _event_handler(core: _core.Server, hooks: HookTable, loop: asyncio.AbstractEventLoop | None) -> Handler:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import weakref
-from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeAlias
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, Self, TypeAlias, get_args
 
+from .arguments import one_of
 from .errors import ConnectionClosed
 from .items import Gap, Message
 
@@ -31,13 +32,12 @@ _ON_GAP = 'Iterate again to go on there, or subscribe with on_gap="yield"'
 
 
 class Source(Protocol):
-    """Whatever fills a feed: a cursor of the hub in this process, or a connection.
+    """The side of a subscription that fills its feed: a cursor of the hub in this process, or a connection.
 
-    What it does goes on in the background: a reader that gives up waiting, for want of patience or because
-    its task is cancelled, ends nothing but its own wait.
+    It works in the background: a reader that times out or is cancelled ends only its own wait.
 
     Attributes:
-        feed: Where its items go.
+        feed: The feed that it fills.
     """
 
     feed: Feed
@@ -50,21 +50,21 @@ class Source(Protocol):
         """Starts delivery and does not wait for it.
 
         Raises:
-            CarillonError: It cannot be started.
+            CarillonError: Delivery cannot be started.
         """
 
     async def begun(self) -> None:
         """Waits until delivery has begun.
 
         Raises:
-            CarillonError: It has not.
+            CarillonError: Delivery ended before it had begun, or did not begin in time.
         """
 
     async def close(self) -> None:
         """Ends delivery. Idempotent."""
 
     def abandon(self) -> None:
-        """Ends delivery without waiting; may be called from any thread."""
+        """Ends delivery without waiting. May be called from any thread."""
 
 
 class ItemStream(Generic[Item]):
@@ -77,8 +77,7 @@ class ItemStream(Generic[Item]):
     """
 
     def __init__(self, source: Source, on_gap: OnGap = "raise") -> None:
-        if on_gap not in ("raise", "yield"):
-            raise ValueError(f'on_gap: {on_gap!r} is neither "raise" nor "yield"')
+        one_of("on_gap", on_gap, get_args(OnGap))
         self._source = source
         self._raises_gaps = on_gap == "raise"
         self._is_started = False
@@ -86,12 +85,15 @@ class ItemStream(Generic[Item]):
 
     @property
     def channel(self) -> str:
-        """The channel."""
+        """Name of the channel."""
         return self._source.feed.channel
 
     @property
     def position(self) -> Position | None:
-        """Behind the last item read: give it as `since` to go on later, elsewhere, over another transport."""
+        """Position behind the last item that was read.
+
+        Give it as `since` to continue there: later, elsewhere, or over another transport.
+        """
         return self._source.feed.taken
 
     @property
@@ -100,17 +102,19 @@ class ItemStream(Generic[Item]):
         return self._source.feed.is_recovered
 
     async def open(self) -> Self:
-        """Starts delivery, and waits until it has begun. Idempotent; may be called again after a time-out.
+        """Starts delivery, waits until it has begun, and returns the subscription. Idempotent.
+
+        After a timeout it may be called again.
 
         Raises:
-            CarillonError: It could not be started, or has not begun in time.
+            CarillonError: Delivery could not be started, or has not begun in time.
         """
         self._start()
         await self._source.begun()
         return self
 
     async def aclose(self) -> None:
-        """Ends delivery. What is queued can still be read. Idempotent."""
+        """Ends delivery. Items that are queued can still be read. Idempotent."""
         await self._source.close()
 
     async def next(self, timeout: float | None = None) -> Item:  # noqa: ASYNC109
@@ -159,6 +163,16 @@ class ItemStream(Generic[Item]):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.aclose()
+
+    if not TYPE_CHECKING:  # a type checker refuses these by itself
+
+        def __iter__(self) -> None:
+            raise TypeError("use async for; or carillon.sync, in code without an event loop")
+
+        def __enter__(self) -> None:
+            raise TypeError("use async with; or carillon.sync, in code without an event loop")
+
+        def __exit__(self, *_: object) -> None: ...
 
     def _start(self) -> None:
         self._source.home.enter()

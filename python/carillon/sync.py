@@ -12,8 +12,8 @@ Example:
 
 from __future__ import annotations
 
-import functools
-from typing import TYPE_CHECKING, Any, Generic, Literal, ParamSpec, Self, TypeVar, Unpack, overload
+import inspect
+from typing import TYPE_CHECKING, Any, Generic, Literal, Self, Unpack, overload
 
 from .background_loop import BackgroundLoop
 from .client import Client as AsyncClient
@@ -24,16 +24,12 @@ from .payload import PublishOptions, takes_publish_options
 from .stream import Item
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from types import TracebackType
 
-    from .client import TransportName
+    from .client import ConnectOptions, TransportName
     from .items import ClientInfo, Gap, History, Message
     from .position import Position
     from .stream import OnGap
-
-P = ParamSpec("P")
-T = TypeVar("T")
 
 
 class Subscription(Generic[Item]):
@@ -182,15 +178,21 @@ class Client:
         return repr(self._inner).replace("carillon.Client", "carillon.sync.Client")
 
 
-def _connects(connect: Callable[P, AsyncClient]) -> Callable[P, Client]:
-    @functools.wraps(connect)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Client:
-        return Client(connect(*args, **kwargs))
+def connect(url: str, **options: Unpack[ConnectOptions]) -> Client:
+    """Returns a client for the server at an address, whose calls block. Nothing is sent before it is used.
 
-    return call
+    Example:
+        with carillon.sync.connect("http://127.0.0.1:8000") as client:
+            client.publish("news", {"text": "hello"})
+
+    Args:
+        url: Address of the server, `http://host:port`.
+        **options: See `carillon.connect`.
+    """
+    return Client(connect_async(url, **options))
 
 
-connect = _connects(connect_async)
+connect.__signature__ = inspect.signature(connect_async)  # type: ignore[attr-defined]  # for help()
 
 
 async def _next_or_none(inner: AsyncSubscription[Item]) -> Item | None:

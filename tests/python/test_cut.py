@@ -45,5 +45,5 @@ async def test_a_stream_is_cut_by_its_id(
 
 def test_connections_without_an_id_are_not_named_together(carillon_server: carillon.Server) -> None:
     for end in (carillon_server.cut, carillon_server.disconnect):
-        with pytest.raises(ValueError, match="client: '' is no id"):
+        with pytest.raises(ValueError, match="client: '' is not the id"):
             end("")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 ARGUMENTS: dict[type[CarillonError], tuple[object, ...]] = {
+    carillon.ConnectDenied: (3507, "permission denied"),
     carillon.ConnectionClosed: (3001, "shutdown"),
     carillon.SubscribeDenied: (103, "permission denied"),
     carillon.CommandError: (108, "not available"),

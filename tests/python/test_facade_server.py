@@ -198,7 +198,7 @@ def test_publish_many_takes_any_pairs_and_publishes_all_or_nothing(carillon_serv
     assert carillon_server.stats()["published"] == before
     wrong: list[Any] = [("c", 1), ("c", object())], [("c", 1), ("c",)], [("c", 1), (7, 1)], [("c", 1), 5]
     for items in wrong:
-        with pytest.raises((TypeError, ValueError), match=r"unpack|publish"):
+        with pytest.raises((TypeError, ValueError), match=r"^items\[1\]: "):
             carillon_server.publish_many(items)
     assert carillon_server.history("c").position.offset == 3
 
@@ -245,7 +245,7 @@ async def test_a_paused_cursor_that_is_closed_does_not_subscribe_again_while_it_
 
 @pytest.mark.parametrize(
     ("code", "reason", "named"),
-    [(42, "", "code: 42"), (5000, "", "code: 5000"), ("3000", "", "code"), (3000, "x" * 124, "reason")],
+    [(42, "", "code: 42"), (5000, "", "code: 5000"), (3000, "x" * 124, "reason")],
 )
 def test_a_close_that_cannot_be_sent_is_refused(
     carillon_server: Server, code: int, reason: str, named: str

@@ -166,8 +166,8 @@ async def test_every_way_to_publish_waits_for_the_inboxes(carillon_server: Serve
     ("ask", "words"),
     [
         (lambda server: server.add_members("live", ["ann"]), "'live' keeps no history.*history_size"),
-        (lambda server: server.add_members("a", ["ann", ""]), "index 1 is empty"),
-        (lambda server: server.add_members("", ["ann"]), "channel: '' is no channel name"),
+        (lambda server: server.add_members("a", ["ann", ""]), r"users\[1\]: is empty"),
+        (lambda server: server.add_members("", ["ann"]), "channel: '' is not a channel name"),
         (lambda server: server.members("a", limit=0), "limit: 0 is too small; the least is 1"),
         (lambda server: server.inbox(""), "user: is empty"),
         (lambda server: server.inbox("ann", limit=1_001), r"limit: 1001 .*limits\.inbox_items \(1000\)"),
@@ -175,11 +175,11 @@ async def test_every_way_to_publish_waits_for_the_inboxes(carillon_server: Serve
         (lambda server: server.mark_read("ann", "a", 2), "offset: 2 is above the newest publication of 'a'"),
         (
             lambda server: server.set_fanout("a", "push"),
-            "'push' is not known; use write, read, hybrid, adap",
+            'strategy: \'push\' is not known; use "write", "read", "hybrid" or "adaptive"',
         ),
         (lambda server: server.set_fanout("a", "hybrid", threshold=0), "threshold: 0 is too small"),
-        (lambda server: server.fanout(""), "is no channel name"),
-        (lambda server: server.publish("a\0b", 1), r"channel: 'a\?b' is no channel name"),
+        (lambda server: server.fanout(""), "is not a channel name"),
+        (lambda server: server.publish("a\0b", 1), r"channel: 'a\\x00b' is not a channel name"),
         (lambda server: server.add_members("a" + "\N{BELL}" * 100, ["ann"]), "\N{BELL}…' is no channel name"),
         (lambda server: server.mark_read("ann", "a" + "\N{BELL}" * 40, 1), "\N{BELL}…'; give the offset"),
         (lambda server: server.mark_read("ann", "a", -1), "offset: -1 is too small"),
@@ -197,15 +197,13 @@ def test_a_refusal_says_field_value_and_remedy(
 
 
 def test_what_is_no_list_of_users_or_no_running_server_is_refused(carillon_server: Server) -> None:
-    with pytest.raises(TypeError, match="'ann' is one text"):
+    with pytest.raises(TypeError, match="users: 'ann' is one str"):
         carillon_server.add_members("a", "ann")
-    with pytest.raises(TypeError, match="users: 1 at index 1 is no text"):
+    with pytest.raises(TypeError, match=r"users\[1\]: 1 is an int; give a str"):
         carillon_server.add_members("a", ["ann", 1])  # type: ignore[list-item]
-    with pytest.raises(
-        TypeError, match=r"^mark_read: .* it takes user: str, channel: str, offset: "
-    ) as refused:
+    with pytest.raises(TypeError, match=r"^offset: '7+… is a str; give a whole number$") as refused:
         carillon_server.mark_read("ann", "a", "7" * 1_000)  # type: ignore[arg-type]
-    assert "777" not in str(refused.value), "arguments can be long"
+    assert len(str(refused.value)) < 200, "arguments can be long"
     carillon_server.stop()
     for ask in (
         lambda: carillon_server.add_members("a", ["ann"]),

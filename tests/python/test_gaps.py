@@ -103,5 +103,5 @@ def test_a_loop_that_blocks_stops_at_a_gap_and_goes_on_when_it_is_resumed(short:
 def test_another_word_for_on_gap_is_refused(carillon_server: Server) -> None:
     with carillon.sync.connect(carillon_server.url) as client:
         for subscribe in (carillon_server.subscribe, client.subscribe):
-            with pytest.raises(ValueError, match='on_gap: \'ignore\' is neither "raise" nor "yield"'):
+            with pytest.raises(ValueError, match='on_gap: \'ignore\' is not known; use "raise" or "yield"'):
                 subscribe("c", on_gap="ignore")  # type: ignore[call-overload]

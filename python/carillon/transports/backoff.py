@@ -1,4 +1,4 @@
-"""How long to wait before the next attempt."""
+"""The delay before the next attempt to connect."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STABLE_S = 5.0  # a connection that lived as long was a success
+STABLE_S = 5.0  # a connection that was open for this time was a success
 
 
 class Backoff:
     """Full jitter: a random part of a limit that doubles with each failure.
 
-    After a server has gone, its clients come back spread over the whole time instead of all at once. The
-    limit starts again from the first after a connection has lived for `stable` seconds: a server that lets
-    clients in and drops them at once must not be asked more often than one that refuses them.
+    After a server has stopped, its clients reconnect spread over the whole time instead of all at once. The
+    limit is the first one again after a connection was open for `stable` seconds: a server that accepts
+    clients and drops them at once must not be asked more often than one that refuses them.
 
     Args:
         min_delay: First limit, seconds.
         max_delay: Last limit, seconds.
-        stable: Life of a connection that counts as a success, seconds; by default 5, or `max_delay` if that
-            is less.
-        rng: Source of randomness, a parameter for tests.
-        clock: Source of the time in seconds, a parameter for tests.
+        stable: Duration of a connection that counts as a success, seconds; by default 5, or `max_delay` if
+            that is less.
+        rng: Source of randomness, for tests.
+        clock: Source of the time in seconds, for tests.
     """
 
     def __init__(
@@ -45,12 +45,12 @@ class Backoff:
         self._connected_at: float | None = None
 
     def connected(self) -> None:
-        """An attempt succeeded: from now on, or from the first such call since the last delay, it lives."""
+        """Notes that an attempt succeeded: now, or at the first such call since the last delay."""
         if self._connected_at is None:
             self._connected_at = self._clock()
 
     def next_delay(self, at_least: float = 0.0) -> float:
-        """Seconds to wait now. `at_least` is what the server asked for; jitter comes on top of it."""
+        """Returns the time to wait, seconds: `at_least`, which the server asked for, and the jitter."""
         if self._connected_at is not None and self._clock() - self._connected_at >= self._stable:
             self._failures = 0
         self._connected_at = None

@@ -1,4 +1,4 @@
-"""What a transport offers the client."""
+"""The interface between the client and its transports."""
 
 from __future__ import annotations
 
@@ -20,40 +20,40 @@ if TYPE_CHECKING:
 
 
 class Transport(Protocol):
-    """Belongs to the lifetime of one client, whose end is the end of its tasks and waits."""
+    """A transport of one client. The end of the client's lifetime ends its tasks and waits."""
 
     async def open(self) -> None:
-        """Reaches the server for the first time.
+        """Connects to the server for the first time.
 
         Raises:
-            ConnectError: It cannot be reached, or refuses.
+            ConnectError: The server cannot be reached, or refuses.
         """
 
     async def close(self) -> None:
-        """Gives back what is left after the end of the lifetime. Idempotent."""
+        """Releases what is left after the end of the lifetime. Idempotent."""
 
     def source(self, channel: str, since: Position | None) -> Source:
-        """A subscription, not yet started."""
+        """Returns a subscription that is not started yet."""
 
 
 class Commands(Protocol):
-    """Publishing and asking, over a connection or over the HTTP API."""
+    """The commands of a client, over a connection or over the HTTP API."""
 
     async def publish(self, channel: str, publication: Publication) -> Position | None:
-        """Publishes. None where the protocol does not tell the position."""
+        """Publishes, and returns the position; None if the protocol does not have it."""
 
     async def history(self, channel: str, limit: int, since: Position | None, reverse: bool) -> History:
-        """Reads the log."""
+        """Reads the history of a channel."""
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
-        """Asks who is there."""
+        """Returns the clients on a channel, by connection id."""
 
 
 class NetworkSource(ABC):
     """Fills a feed over a network. See `Source`.
 
     Attributes:
-        feed: Where its items go.
+        feed: The feed that it fills.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class NetworkSource(ABC):
         channel: str,
         since: Position | None,
     ) -> None:
-        self.feed = Feed(channel, since, settings.capacity)
+        self.feed: Feed = Feed(channel, since, settings.capacity)
         self._settings = settings
         self._lifetime = lifetime
         self._reconnect = reconnect
@@ -85,7 +85,7 @@ class NetworkSource(ABC):
         """Starts the work."""
 
     async def begun(self) -> None:
-        """Waits until delivery has begun, for the open timeout at most."""
+        """Waits until delivery has begun, at most for the open timeout."""
         patience_s = self._settings.open_timeout
         try:
             async with asyncio.timeout(patience_s):

@@ -20,6 +20,7 @@ from ..items import ClientInfo, History
 from ..position import Position
 from . import raw_json
 from .http_source import Bound, http_client
+from .reconnect import refusal_of
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -33,7 +34,7 @@ T = TypeVar("T")
 
 
 class HttpApi:
-    """Publishes and asks with the key of the API."""
+    """Publishes and reads with the key of the API."""
 
     def __init__(self, settings: Settings, lifetime: Lifetime) -> None:
         self._settings = settings
@@ -45,7 +46,7 @@ class HttpApi:
         await self._http.aclose()
 
     async def publish(self, channel: str, publication: Publication) -> Position:
-        """Publishes. JSON text goes out byte for byte."""
+        """Publishes. JSON text is sent byte for byte."""
         payload, is_json, *_ = publication
         fields: dict[str, Any] = {"channel": channel}
         fields |= {
@@ -58,12 +59,12 @@ class HttpApi:
         return await self._call("publish", head + body + b"}", _position_result)
 
     async def history(self, channel: str, limit: int, since: Position | None, reverse: bool) -> History:
-        """Reads the log."""
+        """Reads the history of a channel."""
         body = history_request(channel, limit, since, reverse).encode()
         return await self._call("history", body, lambda text, start: history_result(text, start, channel))
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
-        """Asks who is there."""
+        """Returns the clients on a channel, by connection id."""
 
         async def ask(request: str) -> PresencePage:
             return await self._call(
@@ -98,9 +99,12 @@ class HttpApi:
             reason = str(error) or type(error).__name__
             raise ConnectError(f"cannot reach {url}: {reason}") from error
         if response.status_code == 401:
-            raise CommandError(401, "the HTTP API wants its key: give api_key")
+            raise CommandError(401, "the HTTP API requires its key: give api_key")
         if response.status_code != 200:
-            raise CommandError(response.status_code, response.text.strip() or response.reason_phrase)
+            refusal = refusal_of(
+                response.status_code, response.headers, response.content, response.reason_phrase
+            )
+            raise CommandError(*refusal)
         try:
             for name, value, start, _ in raw_json.members(response.text):
                 if name == "error":
@@ -126,7 +130,7 @@ def _position_result(text: str, start: int) -> Position:
 
 
 def command_error(error: Mapping[str, Any]) -> CommandError | PositionError:
-    """The exception for an error that the server answered with."""
+    """Returns the exception for an error in an answer of the server."""
     code, reason = int(error.get("code", 0)), str(error.get("message", "unknown error"))
     if code == 112:
         return PositionError("the position belongs to an earlier epoch: its log is gone")
@@ -134,7 +138,7 @@ def command_error(error: Mapping[str, Any]) -> CommandError | PositionError:
 
 
 def history_request(channel: str, limit: int, since: Position | None, reverse: bool) -> str:
-    """The JSON text of a history request, the same over every connection."""
+    """Returns the JSON text of a history request, the same over every connection."""
     fields: dict[str, Any] = {"channel": channel, "limit": limit}
     if since is not None:
         fields["since"] = {"offset": since.offset, "epoch": since.epoch}
@@ -171,7 +175,7 @@ def presence_page(result: Mapping[str, Any]) -> PresencePage:
 async def presence_pages(
     channel: str, ask: Callable[[str], Awaitable[PresencePage]]
 ) -> dict[str, ClientInfo]:
-    """Asks for one page after another, by client id."""
+    """Asks for one page after another, and returns all of them by client id."""
     request = {"channel": channel}
     found, has_more = await ask(json.dumps(request))
     while has_more:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from ..errors import ConnectError, SubscribeDenied
+from ..errors import ConnectDenied, ConnectError, SubscribeDenied
 from ..position import Position
 from .base import NetworkSource
-from .reconnect import Reconnect, Refused, Unreadable, retry_after_s
+from .reconnect import Reconnect, Refused, Unreadable, refusal_of, retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -86,14 +86,12 @@ class Bound:
             self._limit.reschedule(asyncio.get_running_loop().time() + self._patience_s)
 
 
-async def _reason_of(response: httpx.Response) -> str:
-    """Why the server refuses, in its words; a page of something in between is none."""
-    is_short = len(response.headers.get("Content-Length", "none")) <= 3
-    if is_short and response.headers.get("Content-Type", "").startswith("text/plain"):
-        text = (await response.aread()).decode(errors="replace").strip()
-        if text and "\n" not in text:
-            return text
-    return response.reason_phrase or "refused"
+async def _refusal_of(response: httpx.Response) -> tuple[int, str]:
+    """Returns the code and the reason that the server gives; a page of something in between has neither."""
+    if len(response.headers.get("Content-Length", "none")) <= 3:  # a short answer
+        await response.aread()
+        return refusal_of(response.status_code, response.headers, response.content, response.reason_phrase)
+    return response.status_code, response.reason_phrase or "refused"
 
 
 class HttpTransport:
@@ -166,13 +164,14 @@ class HttpSource(NetworkSource):
         """One connection, from request to end. Returns when another may follow after a delay."""
 
     async def _check(self, response: httpx.Response) -> None:
-        """Tells what the head of an answer means for us.
+        """Checks the head of an answer.
 
         Raises:
-            Refused: Come back later.
-            SubscribeDenied: Do not come back.
+            Refused: The server is not available now.
+            ConnectDenied: The server refuses the client.
+            SubscribeDenied: The server refuses the subscription.
             ConnectError: This is not the address of the server.
-            Unreadable: It is the answer of something else.
+            Unreadable: It is not the answer of a Carillon server.
         """
         status = response.status_code
         if status == 429 or status >= 500:
@@ -182,8 +181,10 @@ class HttpSource(NetworkSource):
             raise ConnectError(
                 f"{self._settings.base_url} redirects to {place}: give the address of a server"
             )
+        if status == 401:  # who the client is; 403 is about the channel
+            raise ConnectDenied(*await _refusal_of(response))
         if status != 200:
-            raise SubscribeDenied(status, await _reason_of(response))
+            raise SubscribeDenied(*await _refusal_of(response))
         kind = response.headers.get("Content-Type", "nothing").partition(";")[0]
         if kind != self._content_type:
             raise Unreadable(f"the answer is {kind}, not {self._content_type}: is this a Carillon server?")

@@ -1,4 +1,4 @@
-"""Commands of one client on their way to the server, and those that wait for their answers. No I/O."""
+"""The commands of one client that are to be sent, and those that wait for their answers. No I/O."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..errors import CarillonError
 
-MESSAGE_BYTES = 32 * 1024  # of commands that go together; half of what a server takes by default
+MESSAGE_BYTES = 32 * 1024  # of commands that are sent together; half of what a server accepts by default
 _PONG = 0  # in the place of a command's id
 
 Reply = dict[str, tuple[Any, int]]  # member of the reply -> its value, and where it begins in the text
@@ -20,13 +20,13 @@ OnReply = Callable[[str, Reply], None]
 
 @dataclass(frozen=True)
 class Command:
-    """One that waits for its answer.
+    """A command that waits for its answer.
 
     Attributes:
-        size: Of its text, bytes.
-        on_reply: Takes the answer.
-        waiter: Whoever waits for the answer, if there is one.
-        refuse: Ends what the command is for, if nobody waits: gets a code and a reason.
+        size: Size of its text, bytes.
+        on_reply: Function that gets the answer.
+        waiter: Future of the caller that waits for the answer; None without one.
+        refuse: Function that gets a code and a reason if the command is refused and no caller waits.
     """
 
     size: int
@@ -35,13 +35,13 @@ class Command:
     refuse: Callable[[int, str], None] | None
 
     def fail(self, error: CarillonError) -> None:
-        """Tells whoever waits."""
+        """Raises an error in the caller that waits."""
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_exception(error)
 
 
 class Outbox:
-    """Puts commands together into messages. Belongs to one event loop; it lives longer than a connection."""
+    """Puts commands together into messages. Belongs to one event loop, and outlives a connection."""
 
     def __init__(self) -> None:
         self._ids = itertools.count(1)
@@ -59,7 +59,7 @@ class Outbox:
         waiter: asyncio.Future[Any] | None = None,
         refuse: Callable[[int, str], None] | None = None,
     ) -> int:
-        """Takes a command without its id, which is returned."""
+        """Adds a command without its id, and returns the id."""
         number = next(self._ids)
         text = f'{{"id":{number},{body}}}'.encode()
         self._waiting[number] = Command(len(text), on_reply, waiter, refuse)
@@ -67,24 +67,24 @@ class Outbox:
         return number
 
     def add_pong(self) -> None:
-        """Answers a ping; of several pings that wait, one is answered."""
+        """Adds the answer to a ping. Of several pings that wait, one is answered."""
         self._put(_PONG, b"{}")
 
     def drop(self, number: int) -> None:
-        """Forgets a command: nobody waits for its answer any more, and it need not be sent."""
+        """Forgets a command whose answer is not needed any more. If it was not sent, it never is."""
         self._waiting.pop(number, None)
         self._outgoing.pop(number, None)
 
     def is_unsent(self, number: int) -> bool:
-        """Whether a command is not sent yet."""
+        """Returns whether a command was not sent yet."""
         return number in self._outgoing
 
     def answered(self, number: int) -> Command | None:
-        """The command that this is the answer to, if it still waits."""
+        """Returns the command with this id if it still waits for its answer."""
         return self._waiting.pop(number, None)
 
     async def message(self) -> bytes:
-        """As many commands as may go together. Waits until there is one."""
+        """Waits until there is a command, and returns a message of as many as may be sent together."""
         while not self._outgoing:
             self._has_outgoing.clear()
             await self._has_outgoing.wait()
@@ -100,12 +100,12 @@ class Outbox:
         return b"\n".join([self._outgoing.pop(number) for number in numbers])
 
     def send_less(self) -> Command | None:
-        """A message was too long for the server; no shorter one can have been, so it was the longest.
+        """Notes that a message was too long for the server. It must have been the longest one.
 
-        If it was of several commands, they go one by one from now on.
+        If it held several commands, commands are sent one by one from now on.
 
         Returns:
-            The command that is to blame, if it was alone in the message and still waits.
+            The command of the message, if it was the only one and still waits.
         """
         _, numbers = self._longest
         if len(numbers) > 1:
@@ -114,7 +114,7 @@ class Outbox:
         return self._waiting.pop(numbers[0], None) if numbers else None
 
     def lost(self, error: CarillonError) -> None:
-        """The connection is gone, and all that waits for an answer over it is told."""
+        """Notes that the connection ended: every caller that waits for an answer gets the error."""
         waiting, self._waiting = self._waiting, {}
         self._outgoing.clear()
         self._longest = 0, []

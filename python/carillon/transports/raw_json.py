@@ -1,7 +1,7 @@
-"""Payloads out of JSON envelopes, byte for byte.
+"""Payloads of JSON messages, byte for byte.
 
-`json.loads` of a whole frame would lose how a number was written or a string escaped. A payload belongs to
-its publisher: it is cut out of the text by its span and never parsed and printed again.
+`json.loads` of a whole frame would lose how a number was written or a string escaped. Therefore a payload is
+cut out of the text by its span, and never parsed and printed again.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ _SPACE = " \t\n\r"
 
 
 def decode(text: str, at: int = 0) -> tuple[Any, int]:
-    """The value that begins at `at`, and where it ends.
+    """Returns the value that begins at `at`, and its end.
 
-    Python refuses integers of more than 4,300 digits, which JSON allows: here they become floats. So a number
-    in somebody's payload cannot keep a reader from the message, nor from those behind it.
+    Python refuses integers of more than 4,300 digits, which JSON allows. Here they become floats, so that one
+    payload cannot stop the delivery of the following messages.
 
     Raises:
         ValueError: There is no valid JSON.
@@ -47,7 +47,7 @@ _tolerant = json.JSONDecoder(parse_int=_integer).raw_decode
 
 
 def members(text: str, start: int = 0) -> Iterator[tuple[str, Any, int, int]]:
-    """(name, decoded value, start, end) for each member of the object that begins at `start`.
+    """Yields (name, decoded value, start, end) for each member of the object that begins at `start`.
 
     Raises:
         ValueError: There is no valid JSON object.
@@ -58,7 +58,7 @@ def members(text: str, start: int = 0) -> Iterator[tuple[str, Any, int, int]]:
     while True:
         name, at = decode(text, at)
         if not isinstance(name, str):
-            raise ValueError("the name of a member is no string")
+            raise ValueError("the name of a member is not a string")
         at = _expect(text, _skip(text, at), ":")
         value, end = decode(text, at)
         yield name, value, at, end
@@ -70,7 +70,7 @@ def members(text: str, start: int = 0) -> Iterator[tuple[str, Any, int, int]]:
 
 
 def elements(text: str, start: int = 0) -> Iterator[tuple[Any, int, int]]:
-    """(decoded value, start, end) for each element of the array that begins at `start`."""
+    """Yields (decoded value, start, end) for each element of the array that begins at `start`."""
     at = _expect(text, _skip(text, start), "[")
     if text[at : at + 1] == "]":
         return
@@ -85,7 +85,7 @@ def elements(text: str, start: int = 0) -> Iterator[tuple[Any, int, int]]:
 
 
 def message(text: str, start: int, channel: str, epoch: str) -> Message:
-    """The publication whose object begins at `start`, as any of our JSON transports writes it."""
+    """Returns the publication whose object begins at `start`, in the form of any JSON transport."""
     fields: dict[str, Any] = {}
     data = b"null"
     for name, value, begin, end in members(text, start):

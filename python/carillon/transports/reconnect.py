@@ -1,8 +1,10 @@
-"""One attempt after the other, with growing delays: the loop that all transports share."""
+"""The loop that all transports share: one attempt after another, with growing delays."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 from typing import TYPE_CHECKING, NoReturn
 
 import httpx
@@ -12,7 +14,7 @@ from ..errors import CarillonError, ConnectError
 from ..logs import logger
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping
 
     from .settings import Settings
 
@@ -20,11 +22,11 @@ _log = logger("client")
 
 
 class Refused(Exception):  # noqa: N818
-    """The server refuses for now.
+    """The server refuses for now, and the client tries again.
 
     Attributes:
-        reason: Why.
-        retry_after: Seconds that it asks us to wait.
+        reason: Reason that the server gives.
+        retry_after: Time to wait that the server asks for, seconds.
     """
 
     def __init__(self, reason: str, retry_after: float = 0.0) -> None:
@@ -34,41 +36,61 @@ class Refused(Exception):  # noqa: N818
 
 
 class Unreadable(Exception):  # noqa: N818
-    """What came is not what a Carillon server sends."""
+    """An answer is not that of a Carillon server."""
 
 
-# What a network, a proxy or a server can do to a connection that was served before.
+# Errors after which a connection that was served before is tried again.
 _PASSING = (OSError, WebSocketException, httpx.HTTPError, Unreadable)
 
 
 def retry_after_s(value: str | None) -> float:
-    """Seconds of a `Retry-After` header; 0 if there is none or it is a date."""
+    """Returns the seconds of a `Retry-After` header; 0 if there is none or it is a date."""
     return float(value) if value is not None and value.isascii() and value.isdigit() else 0.0
+
+
+def refusal_of(status: int, headers: Mapping[str, str], body: bytes, phrase: str) -> tuple[int, str]:
+    """Returns the code and the reason that a server gives in an HTTP answer.
+
+    Args:
+        status: HTTP status, which is the code if the body has none.
+        headers: Headers of the answer.
+        body: `{"error":{"code":…,"message":…}}`, or one line of text. A page of something in between is
+            ignored.
+        phrase: Reason phrase of the answer, for a body without a reason.
+    """
+    kind, text = headers.get("Content-Type", ""), body.decode(errors="replace").strip()
+    if kind.startswith("application/json"):
+        with contextlib.suppress(ValueError, KeyError, TypeError, AttributeError):
+            error = json.loads(text)["error"]
+            return int(error.get("code") or status), str(error["message"])
+    if kind.startswith("text/plain") and text and "\n" not in text:
+        return status, text
+    return status, phrase or "refused"
 
 
 class Reconnect:
     """Makes attempts until one fails for good.
 
     Attributes:
-        reason: Why the newest attempt that is over has ended.
+        reason: Reason for the end of the newest attempt that has ended.
     """
 
     def __init__(self, settings: Settings) -> None:
-        self.reason = "no answer yet"
+        self.reason: str = "no answer yet"
         self._url = settings.base_url
         self._backoff = settings.backoff()
         self._was_reached = False
         self._is_away = False
 
     def served(self) -> None:
-        """The server serves the attempt under way."""
+        """Notes that the server serves the current attempt."""
         self._backoff.connected()
         if self._is_away:
             _log.info("%s: connected again", self._url)
         self._is_away, self._was_reached = False, True
 
     async def run(self, attempt: Callable[[], Awaitable[None]]) -> NoReturn:
-        """Makes an attempt after each that ended, or was refused for now.
+        """Makes one attempt after another, as long as they end or are refused for now.
 
         Raises:
             ConnectError: The server was never reached.

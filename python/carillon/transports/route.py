@@ -1,4 +1,4 @@
-"""The way to a server: TLS and proxies, decided once, the same for every transport."""
+"""TLS and proxies on the way to a server, the same for every transport."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
 
 
 def tls_context(url: str, verify: Verify) -> ssl.SSLContext | None:
-    """The TLS context for an address; None for plain HTTP, where reading the certificates would be in vain.
+    """Returns the TLS context for an address; None for plain HTTP, without reading certificates.
 
     Args:
-        url: The server's address.
-        verify: True trusts the certificate authorities of the system, or those that SSL_CERT_FILE and
-            SSL_CERT_DIR name. A path trusts those of this file or directory. False trusts everybody.
+        url: Address of the server.
+        verify: Certificates to trust. True: those of the system, or of SSL_CERT_FILE and SSL_CERT_DIR. A
+            path: those of this file or directory. False: every certificate.
 
     Raises:
         ConfigError: The certificates cannot be read.
@@ -70,13 +70,13 @@ def _trusting(name: str, path: str) -> ssl.SSLContext:
 
 
 def proxy_url(url: str, proxy: Proxy) -> str | None:
-    """The proxy on the way to an address; None goes there directly.
+    """Returns the address of the proxy on the way to a server; None if there is none.
 
     Args:
-        url: The server's address.
-        proxy: An address to use in any case. True asks the environment, as curl does: HTTP_PROXY or
-            HTTPS_PROXY by the scheme of the server's address, else ALL_PROXY, but not for hosts that
-            NO_PROXY names, and never for this machine. None uses no proxy.
+        url: Address of the server.
+        proxy: Address of the proxy. True: that of the environment, as in curl: HTTP_PROXY or HTTPS_PROXY by
+            the scheme of the server's address, else ALL_PROXY; none for the hosts in NO_PROXY and for this
+            machine. None: no proxy.
 
     Raises:
         ConfigError: The address of the proxy has another form.

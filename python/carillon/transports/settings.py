@@ -1,4 +1,4 @@
-"""What all transports of one client share."""
+"""The settings that all transports of one client share."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where the server is, who we are, how patient we are.
+    """Address of the server, identity of the client, and its timeouts.
 
     Attributes:
         base_url: `http://host:port`, without a slash at the end.
-        user: Who we say we are (only believed by a server in insecure mode).
-        name: Name of this client, for the server's statistics.
+        user: Name of the user that the client claims to be. Only a server in insecure mode believes it.
+        name: Name of the client for the server.
         api_key: Key of the HTTP API.
-        headers: Sent with every request and handshake.
+        headers: Headers of every request and handshake.
         tls: TLS context; None where the address is plain HTTP.
-        proxy: Address of the proxy on the way; None goes there directly.
+        proxy: Address of the proxy; None without one.
         proxy_tls: TLS context for the proxy; None where its address is not https.
         min_delay: First limit of the reconnect delay, seconds.
         max_delay: Last limit of the reconnect delay, seconds.
-        open_timeout: Seconds for a handshake, the start of a subscription, or the whole answer to a command.
-        idle_timeout: Seconds of silence after which an event stream counts as dead.
-        poll_timeout: Seconds that one poll waits for something new.
-        capacity: Items queued per subscription.
+        open_timeout: Longest time for a handshake, the start of a subscription, or the whole answer to a
+            command, seconds.
+        idle_timeout: Time without data after which an event stream counts as broken, seconds.
+        poll_timeout: Time that one poll waits for publications, seconds.
+        capacity: Maximum number of items in the queue of a subscription.
     """
 
     base_url: str
@@ -49,11 +50,11 @@ class Settings:
     capacity: int = 1024
 
     def backoff(self) -> Backoff:
-        """A fresh one with these delays."""
+        """Returns a new backoff with these delays."""
         return Backoff(self.min_delay, self.max_delay)
 
     def url(self, path: str, **query: str) -> str:
-        """An address of this server."""
+        """Returns an address of this server."""
         if self.user is not None:
             query["user"] = self.user
         return f"{self.base_url}{path}" + (f"?{urlencode(query)}" if query else "")

@@ -1,4 +1,4 @@
-"""Server-sent events out of bytes (WHATWG HTML, section 9.2). No I/O."""
+"""A parser of server-sent events (WHATWG HTML, section 9.2). No I/O."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class Event:
     """One event.
 
     Attributes:
-        kind: Its type, `message` if the server named none.
-        data: Its data lines, joined by a line feed.
-        last_id: The last event id that the stream has given so far.
+        kind: Type of the event; `message` if the server named none.
+        data: Data lines of the event, joined by line feeds.
+        last_id: Last event id of the stream so far.
     """
 
     kind: str
@@ -29,16 +29,16 @@ class Event:
 
 
 class EventParser:
-    """Takes bytes in any pieces and gives events.
+    """Reads bytes in any pieces and returns events.
 
     Attributes:
-        retry_ms: The reconnection time that the server asked for, milliseconds; None if it did not.
-        last_id: The last event id so far.
+        retry_ms: Reconnection time that the server asked for, milliseconds; None if it did not.
+        last_id: Last event id so far.
     """
 
     def __init__(self, max_event_chars: int = 16 * 1024 * 1024) -> None:
         self.retry_ms: int | None = None
-        self.last_id = ""
+        self.last_id: str = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._pending = ""
         self._is_at_start = True
@@ -49,7 +49,7 @@ class EventParser:
         self._max = max_event_chars
 
     def feed(self, chunk: bytes) -> Iterator[Event]:
-        """Events that are complete with this piece. What a stream's end cuts off is dropped.
+        """Returns the events that are complete with this piece. An incomplete one at the end is dropped.
 
         Raises:
             ValueError: An event is larger than the limit.

@@ -16,6 +16,7 @@ from websockets.exceptions import InvalidStatus
 from ..errors import (
     CarillonError,
     CommandTimeout,
+    ConnectDenied,
     ConnectError,
     ConnectionClosed,
     PayloadTooLarge,
@@ -34,13 +35,14 @@ from .http_api import (
     presence_pages,
 )
 from .outbox import Outbox, Reply
-from .reconnect import Reconnect, Refused, Unreadable, retry_after_s
+from .reconnect import Reconnect, Refused, Unreadable, refusal_of, retry_after_s
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
     from ..lifetime import Lifetime
     from ..payload import Publication
+    from .backoff import Backoff
     from .settings import Settings
 
 _PING_SLACK_S = 10.0  # what a ping may be late before the connection counts as dead
@@ -197,8 +199,10 @@ class WebSocketTransport:
             if end.code == _MESSAGE_TOO_BIG and self._can_go_on():
                 raise Refused("a message was longer than the server takes") from None
             if not _is_final(end.code):
-                raise Refused(end.reason) from None
+                raise Refused(f"{end.reason} (code {end.code})") from None
             cut = end
+            if not self._is_ready.is_set() and end.code != _MESSAGE_TOO_BIG:
+                raise ConnectDenied(end.code, end.reason) from None
             raise end from None
         finally:
             self._lost(cut)
@@ -261,10 +265,10 @@ class WebSocketTransport:
     def _on_connect(self, _: str, reply: Reply) -> None:
         if "error" in reply:
             error = reply["error"][0]
-            told = f"{error.get('message')} (code {error.get('code')})"
+            code, reason = int(error.get("code", 0)), str(error.get("message", ""))
             if _is_temporary(error):
-                raise Refused(f"refused for now: {told}")
-            raise ConnectError(f"the server refuses: {told}")
+                raise Refused(f"refused for now: {reason} (code {code})")
+            raise ConnectDenied(code, reason)
         hello = reply["connect"][0]
         self.client_id = hello.get("client")
         self._silence_s = hello["ping"] + _PING_SLACK_S if hello.get("ping") else None
@@ -423,7 +427,7 @@ class _WebSocketSource(NetworkSource):
         self.state = _State.IDLE
         self.asked = 0
         self.epoch = ""
-        self.backoff = settings.backoff()
+        self.backoff: Backoff = settings.backoff()
         self._transport = transport
 
     def _begin(self) -> None:
@@ -490,6 +494,9 @@ def _refusal(url: str, error: InvalidStatus) -> Exception:
         return Refused(f"HTTP status {status}", retry_after_s(headers.get("Retry-After")))
     if place := headers.get("Location"):
         return ConnectError(f"{url} redirects to {place}: give the address of a server")
+    if status in (401, 403):
+        body, phrase = bytes(error.response.body or b""), error.response.reason_phrase
+        return ConnectDenied(*refusal_of(status, headers, body, phrase))
     return ConnectError(f"{url} refuses WebSocket: HTTP status {status}")
 
 

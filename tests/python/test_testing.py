@@ -1,0 +1,180 @@
+"""What `carillon.testing` and the fixtures give to other suites."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import carillon
+import pytest
+from carillon import Server
+from carillon.testing import FaultProxy, assert_ledger_balances, wait_until, wait_until_async
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from carillon.testing import ClientFactory, SyncClientFactory
+
+ticks = {"seen": 1}
+
+
+def test_a_wait_in_vain_shows_the_condition() -> None:
+    with pytest.raises(TimeoutError, match=r'^ticks\["seen"\] == 2 did not become true within 0\.02 s$'):
+        wait_until(lambda: ticks["seen"] == 2, timeout=0.02)
+    limit = 3
+    with pytest.raises(TimeoutError, match=r'^late: \( ?ticks\["seen"\] \* 2 .* >= limit did not'):
+        wait_until(
+            lambda: (
+                (
+                    ticks["seen"] * 2  # a condition of several lines
+                )
+                >= limit
+            ),
+            timeout=0.02,
+            message="late",
+        )
+    with pytest.raises(TimeoutError, match=r"^now_or_never did not become true"):
+        wait_until(now_or_never, timeout=0.02)
+    with pytest.raises(TimeoutError, match=r"^__len__ did not become true"):
+        wait_until({}.__len__, timeout=0.02)
+
+
+def now_or_never() -> bool:
+    return False
+
+
+async def test_a_wait_on_a_loop_lets_the_others_run() -> None:
+    seen: list[int] = []
+    asyncio.get_running_loop().call_later(0.02, seen.append, 1)
+    await wait_until_async(lambda: seen)
+
+    async def has_seen() -> bool:
+        await asyncio.sleep(0)
+        return bool(seen)
+
+    await wait_until_async(has_seen)
+    with pytest.raises(TimeoutError, match=r"^len\(seen\) == 2 did not become true within 0\.02 s$"):
+        await wait_until_async(lambda: len(seen) == 2, timeout=0.02)
+
+
+async def test_a_wait_that_blocks_a_loop_says_so() -> None:
+    with pytest.raises(TimeoutError, match="wait_until blocks the event loop: use await wait_until_async"):
+        wait_until(lambda: False, timeout=0.02)
+
+
+def test_a_ledger_that_does_not_balance_is_a_line_per_channel() -> None:
+    row = {
+        "subscriptions": 1,
+        "published": 10,
+        "delivered": 7,
+        "conflated": 0,
+        "dropped": {"trimmed": 1, "ephemeral": 0},
+        "returned": 0,
+        "pending": 0,
+        "unbalanced": 1,
+    }
+    good = row | {"channel": "good", "is_balanced": True}
+    bad = row | {"channel": "bad", "is_balanced": False}
+
+    class Unbalanced:
+        is_running = False
+
+        def ledger(self) -> dict[str, Any]:
+            return row | {"is_balanced": False, "missing_shards": 0, "channels": [good, bad]}
+
+    with pytest.raises(AssertionError) as raised:
+        assert_ledger_balances(Unbalanced())  # type: ignore[arg-type]
+    assert str(raised.value).splitlines() == [
+        "the ledger does not balance: 1 of 2 channels are off",
+        "  'bad': published 10, delivered 7, conflated 0, dropped 1, returned 0, pending 0: "
+        "2 unaccounted for, 1 subscriptions off",
+    ]
+
+
+def test_the_options_of_the_fixtures_are_those_of_the_calls() -> None:
+    from carillon.client import ConnectOptions
+    from carillon.server import ServerOptions
+
+    for options, call, own in (
+        (ConnectOptions, carillon.connect, {"url"}),
+        (ServerOptions, Server.__init__, {"self"}),
+    ):
+        parameters = inspect.signature(call).parameters
+        expected = {name: one.annotation for name, one in parameters.items() if name not in own}
+        given = {name: hint.__forward_arg__ for name, hint in options.__annotations__.items()}
+        assert given == expected
+
+
+def test_a_client_that_blocks_is_made_and_closed(
+    carillon_server: Server, carillon_sync_client: SyncClientFactory, carillon_proxy: FaultProxy
+) -> None:
+    with (
+        carillon_sync_client().subscribe("c") as here,
+        carillon_sync_client(carillon_proxy.url).subscribe("c") as behind,
+    ):
+        carillon_proxy.cut()
+        carillon_server.publish("c", 1)
+        assert [here.next(5).json(), behind.next(5).json()] == [1, 1]
+        assert carillon_proxy.accepted >= 1
+
+
+async def test_a_client_may_have_another_address(
+    carillon_server: Server, carillon_client: ClientFactory, carillon_proxy: FaultProxy
+) -> None:
+    async with carillon_client(carillon_proxy.url) as client, client.subscribe("c") as subscription:
+        carillon_server.publish("c", 1)
+        assert (await subscription.next(5)).json() == 1
+
+
+def test_a_proxy_holds_back_one_side(carillon_server: Server, carillon_sync_client: Any) -> None:
+    with FaultProxy(carillon_server) as proxy:
+        client = carillon_sync_client(proxy.url)
+        with client.subscribe("c") as subscription:
+            proxy.pause_reads("client")
+            carillon_server.publish("c", 1)
+            assert subscription.next(5).json() == 1, "the other side goes on"
+            proxy.resume("client")
+            proxy.pause_reads("server")
+            assert client.publish
+            carillon_server.publish("c", 2)
+            with pytest.raises(TimeoutError):
+                subscription.next(0.2)
+            proxy.resume()
+            assert subscription.next(5).json() == 2
+        with pytest.raises(ValueError, match='side: \'left\' is not known; use "client" or "server"'):
+            proxy.pause_reads("left")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", carillon.__all__)
+def test_every_public_name_is_there_and_is_documented(name: str) -> None:
+    value = getattr(carillon, name)
+    if name != "__version__":
+        assert (inspect.getdoc(value) or "").strip(), name
+        assert name in dir(carillon)
+
+
+def test_help_begins_with_what_the_package_is_and_lists_its_names() -> None:
+    text = carillon.__doc__ or ""
+    assert text.startswith("Carillon: a real-time messaging server.")
+    errors = {name for name in carillon.__all__ if name in vars(carillon.errors)}
+    for name in set(carillon.__all__) - errors - {"__version__", "errors"}:
+        assert f"`{name}`" in text or f"`carillon.{name}`" in text, name
+    assert {name for name in dir(carillon) if not name.startswith("__")} == {
+        name for name in carillon.__all__ if not name.startswith("__")
+    }
+
+
+def test_the_example_of_the_package_runs(tmp_path: Path) -> None:
+    (_, program, *_) = (carillon.__doc__ or "").split("\n\n    import")
+    program = inspect.cleandoc("    import" + program.partition("\n\n- `Server`")[0])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        cwd=tmp_path,
+    )
+    assert (done.stdout, done.stderr) == ("1 {'text': 'hello'}\n", "")
