@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
@@ -184,6 +185,8 @@ def test_numbers_have_two_significant_digits() -> None:
     assert verdict.percent(0.0083) == "0.83\u00a0%"
     assert verdict.span(281, 1_029) == "280 to 1,000"
     assert verdict.span(100.1, 100.2) == "100"
+    assert verdict.span(0, 470) == "at most 470"
+    assert verdict.span(0.23, math.inf) == "0.23 or more"
     assert verdict.counted(1, "gateway") == "1 gateway"
     assert verdict.counted(200, "gateway") == "200 gateways"
     assert verdict.listed(["a", "b", "c"]) == "a, b and c"

@@ -237,10 +237,13 @@ class _Reasons:
         entering, pushing, sweeping, merging = (
             microseconds(each) for each in (model.entering, model.pushing, model.sweeping, model.merging)
         )
+        sweeps = "a sweep for each publication"
+        if model.batch > 1:
+            sweeps = f"sweeps of {quantity(model.batch)} publications"
         return (
             f"Per second and member, writing costs {microseconds(write)} of CPU: {entering} for inboxes, "
             f"{pushing} for the {percent(model.workload.online)} online. Reading costs {microseconds(read)}: "
-            f"{sweeping} for sweeps ({quantity(model.batch)} publications each), {merging} for merges at "
+            f"{sweeping} for {sweeps}, {merging} for merges at "
             f"{model.workload.visits_per_hour:g} visits an hour."
         )
 

@@ -125,8 +125,15 @@ def percent(share: float) -> str:
 
 
 def span(low: float, high: float, digits: int = 2) -> str:
-    """Writes a range: "280 to 1,000"; one number where both ends read the same."""
+    """Writes a range: "280 to 1,000"; "at most 12" from 0 on; "0.2 or more" up to infinity.
+
+    Where both ends read the same it is one number.
+    """
+    if math.isinf(high):
+        return f"{quantity(low, digits)} or more"
     least, most = quantity(low, digits), quantity(high, digits)
+    if not low and high:
+        return f"at most {most}"
     return least if least == most else f"{least} to {most}"
 
 
