@@ -69,6 +69,13 @@ def test_overlapping_samples_do_not_differ() -> None:
     assert lab.judge_samples([100], [101]).outcome == "less", "one sample has no spread"
 
 
+def test_counts_differ_by_more_than_chance() -> None:
+    assert lab.judge_counts(5, 1).outcome == "same"
+    assert lab.judge_counts(14, 0).outcome == "more"
+    assert lab.judge_counts(0, 14).outcome == "less"
+    assert lab.judge_counts(0, 0).outcome == "same"
+
+
 def test_the_range_of_a_median_holds_it() -> None:
     rng = random.Random(2)
     hits = 0
@@ -171,13 +178,14 @@ def test_the_noise_comes_from_repeats_and_twins() -> None:
 
 
 def test_numbers_have_two_significant_digits() -> None:
-    assert [verdict.quantity(value) for value in (284_557, 531, 99.6, 0.156, 1_269, 0)] == [
+    assert [verdict.quantity(value) for value in (284_557, 531, 99.6, 0.156, 1_269, 0, 6.54e-5)] == [
         "280,000",
         "530",
         "100",
         "0.16",
         "1,300",
         "0",
+        "0.000065",
     ]
     assert verdict.milliseconds(999.6) == "1\u00a0s"
     assert verdict.milliseconds(3_444) == "3.4\u00a0s"

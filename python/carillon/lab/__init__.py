@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .simulation import simulate
     from .switching import watch_switch
     from .table import summary
-    from .verdict import Verdict, judge, judge_samples
+    from .verdict import Verdict, judge, judge_counts, judge_samples
     from .workload import Workload
 
 _HOMES = {
@@ -84,6 +84,7 @@ _HOMES = {
     "verdict": (
         "Verdict",
         "judge",
+        "judge_counts",
         "judge_samples",
     ),
     "workload": ("Workload",),
@@ -111,6 +112,7 @@ __all__ = [
     "error_of",
     "judge",
     "judge_cost",
+    "judge_counts",
     "judge_samples",
     "noise_of",
     "online_max",

@@ -197,9 +197,10 @@ def draw_journals(axes: Axes, journals: Sequence[Journal], published: dict[int, 
                 label=None if row else label,
                 **style,
             )
-        for number, (at, _) in enumerate(one.gaps):
-            label = None if number else "gap, reported"
-            axes.scatter(at - start, row + 0.4, s=60, color=LOST, marker="X", zorder=4, label=label)
+        for at, _ in one.gaps:
+            axes.scatter(at - start, row + 0.4, s=60, color=LOST, marker="X", zorder=4)
+    if any(one.gaps for one in journals):
+        axes.scatter([], [], s=60, color=LOST, marker="X", label="gap, reported")
     axes.set_yticks([row + 0.4 for row in range(len(journals))], [one.name for one in reversed(journals)])
     axes.tick_params(axis="y", length=0)
     axes.spines["left"].set_visible(False)

@@ -228,13 +228,13 @@ def legend_below(picture: Picture, **options: Any) -> None:
 def _described(figure: Figure, finding: str) -> str:
     parts = [finding.rstrip(".").replace("\u00a0", " ") + "."]
     for axes in figure.axes:
-        across, up = (
+        names = [
             f"{axis.get_label_text()}{' (logarithmic)' if axis.get_scale() == 'log' else ''}"
-            for axis in (axes.xaxis, axes.yaxis)
-        )
+            for axis in (axes.yaxis, axes.xaxis)
+            if axis.get_label_text()
+        ]
         title = axes.get_title(loc="left")
-        words = f"{title}: " if title else ""
-        words += f"{up} by {across}" if axes.get_ylabel() else across
+        words = ": ".join(filter(None, [title, " by ".join(names)]))
         values: dict[str, Any] = {
             str(line.get_label()): line.get_ydata()
             for line in axes.lines

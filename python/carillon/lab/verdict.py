@@ -1,8 +1,9 @@
 """Sentences that the numbers choose: which value is larger, and whether the difference is noise.
 
 A sentence with numbers in it is fixed text until something chooses it. `judge` compares two values,
-`judge_samples` two samples; both have a third outcome, `same`, for differences within the noise. `is_carried`
-says which percentiles a sample can carry. The other functions write numbers with two significant digits.
+`judge_samples` two samples, `judge_counts` two counts. All have a third outcome, `same`, for differences
+within the noise. `is_carried` says which percentiles a sample can carry. The other functions write numbers
+with two significant digits.
 """
 
 from __future__ import annotations
@@ -72,6 +73,13 @@ def judge_samples(values: Iterable[float], others: Iterable[float]) -> Verdict:
     return Verdict(_median(values), _median(others), outcome)
 
 
+def judge_counts(count: int, other: int) -> Verdict:
+    """Compares two counts of rare events. They are the same where chance alone makes such a difference."""
+    if abs(count - other) <= 2 * math.sqrt(count + other):
+        return Verdict(count, other, "same")
+    return Verdict(count, other, "more" if count > other else "less")
+
+
 def median_range(values: Iterable[float]) -> tuple[float, float]:
     """Returns the range that holds the median of the population with 95 % confidence, by order statistics."""
     ordered = sorted(values)
@@ -106,6 +114,8 @@ def rounded(value: float, digits: int = 2) -> float:
 def quantity(value: float, digits: int = 2) -> str:
     """Writes a number with significant digits, without powers of ten: "1,200", "0.37"."""
     value = rounded(value, digits)
+    if 0 < abs(value) < 1e-4:
+        return f"{value:.{digits - 1 - math.floor(math.log10(abs(value)))}f}"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.{digits}g}"
 
 
