@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 import io
 import json
@@ -188,7 +189,7 @@ def test_a_figure_without_an_alternative_text_is_refused(tool: Any) -> None:
         tool._output(page, type("Output", (dict,), {"output_type": "display_data"})(output))
 
 
-def test_notebooks_in_the_repository_have_no_outputs_and_no_figures_of_their_own() -> None:
+def test_cells_of_the_repository_compile_and_have_no_outputs_and_no_figures_of_their_own() -> None:
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         for cell in json.loads(path.read_text())["cells"]:
             source = "".join(cell["source"])
@@ -196,6 +197,8 @@ def test_notebooks_in_the_repository_have_no_outputs_and_no_figures_of_their_own
             assert "pyplot" not in source, (
                 f"{path.name}: use carillon.lab.picture, which has alternative texts"
             )
+            if cell["cell_type"] == "code":
+                compile(source, path.name, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
             assert len(source.splitlines()) <= 60, f"{path.name}: a cell of this length hides its idea"
 
 
