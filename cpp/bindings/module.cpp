@@ -23,7 +23,7 @@ std::vector<std::tuple<std::string, std::int64_t, std::string, std::string>> lim
   const carillon::Limits defaults;
   std::vector<std::tuple<std::string, std::int64_t, std::string, std::string>> rows;
   for (const carillon::LimitRow& row : carillon::kLimitRows) {
-    rows.emplace_back(row.name, defaults.*(row.field), row.unit, row.effect);
+    rows.emplace_back(row.name, defaults.*(row.field), row.unit, row.doc);
   }
   return rows;
 }

@@ -45,7 +45,7 @@ Refusal check_limit(std::optional<std::int64_t>& limit, std::int64_t usual, std:
   if (!limit) {
     limit = std::min(usual, most);
   } else if (*limit < least) {
-    return bad("limit: " + std::to_string(*limit) + " is too small; the least is " + std::to_string(least));
+    return bad("limit: " + std::to_string(*limit) + " is too small; the minimum is " + std::to_string(least));
   } else if (*limit > most) {
     return bad("limit: " + std::to_string(*limit) + " is more than " + std::string(name) + " (" +
                std::to_string(most) + "); ask again for what is left");
@@ -146,7 +146,7 @@ Refusal FanOutRequests::set_fan_out(std::string_view channel, std::string_view s
     return bad("strategy: " + in_quotes(strategy) + " is not known; use " + names);
   }
   if (threshold && *threshold < 1)
-    return bad("threshold: " + std::to_string(*threshold) + " is too small; the least is 1");
+    return bad("threshold: " + std::to_string(*threshold) + " is too small; the minimum is 1");
   std::optional<std::size_t> chosen;
   if (threshold) chosen = static_cast<std::size_t>(*threshold);
   const FanOutError error =

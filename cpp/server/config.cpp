@@ -28,13 +28,13 @@ std::int64_t in_bounds(const std::string& path, const json& value, std::int64_t 
   const auto text = [&](std::int64_t bound) {
     return is_duration ? format_duration(bound) : std::to_string(bound);
   };
-  if (number < least) refuse(path, value.dump() + " is too small; the least is " + text(least));
-  if (number > most) refuse(path, value.dump() + " is too large; the most is " + text(most));
+  if (number < least) refuse(path, value.dump() + " is too small; the minimum is " + text(least));
+  if (number > most) refuse(path, value.dump() + " is too large; the maximum is " + text(most));
   return number;
 }
 
 std::int64_t read_number(const std::string& path, const json& value, std::int64_t least, std::int64_t most) {
-  if (!value.is_number_integer()) refuse(path, value.dump() + " is no whole number");
+  if (!value.is_number_integer()) refuse(path, value.dump() + " is not a whole number");
   const bool is_huge = value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX;
   return in_bounds(path, value, is_huge ? INT64_MAX : value.get<std::int64_t>(), least, most, false);
 }
@@ -44,7 +44,7 @@ std::int64_t read_duration(const std::string& path, const json& value, std::int6
   if (value.is_number())
     refuse(path, value.dump() + " has no unit; write it as \"25s\", \"100ms\" or \"2h\"");
   const auto duration = value.is_string() ? parse_duration_ms(value.get<std::string>()) : std::nullopt;
-  if (!duration) refuse(path, value.dump() + " is no duration; write it as \"25s\", \"100ms\" or \"2h\"");
+  if (!duration) refuse(path, value.dump() + " is not a duration; write it as \"25s\", \"100ms\" or \"2h\"");
   return in_bounds(path, value, *duration, least, most, true);
 }
 
@@ -54,12 +54,12 @@ bool read_flag(const std::string& path, const json& value) {
 }
 
 std::string read_text(const std::string& path, const json& value) {
-  if (!value.is_string()) refuse(path, value.dump() + " is no text; put it in quotes");
+  if (!value.is_string()) refuse(path, value.dump() + " is not a string; put it in quotes");
   return value.get<std::string>();
 }
 
 std::vector<std::string> read_texts(const std::string& path, const json& value) {
-  if (!value.is_array()) refuse(path, value.dump() + " is no list of texts");
+  if (!value.is_array()) refuse(path, value.dump() + " is not a list of strings; write it as [\"…\", \"…\"]");
   std::vector<std::string> texts;
   for (const json& text : value) texts.push_back(read_text(path, text));
   return texts;
@@ -78,19 +78,19 @@ std::size_t read_choice(const std::string& path, const json& value, std::span<co
 }
 
 void check_table(const std::string& path, const json& value) {
-  if (!value.is_object()) refuse(path, value.dump() + " is no table; write it as [" + path + "]");
+  if (!value.is_object()) refuse(path, value.dump() + " is not a table; write it as [" + path + "]");
 }
 
 [[noreturn]] void refuse_unknown(const std::string& path, const std::vector<std::string_view>& siblings) {
   const std::string nearest = nearest_path(path, siblings);
-  refuse(path, nearest.empty() ? "unknown option; 'carillon config schema' lists them all"
+  refuse(path, nearest.empty() ? "unknown option; 'carillon config schema' lists all options"
                                : "unknown option; did you mean '" + nearest + "'?");
 }
 
 class ConfigReader {
  public:
   ServerConfig read(const json& document) {
-    if (!document.is_object()) throw ConfigError("configuration: a table is wanted at the top");
+    if (!document.is_object()) throw ConfigError("configuration: the top level must be a table");
     read_table("", document);
     check_as_a_whole();
     return std::move(config_);
@@ -101,7 +101,7 @@ class ConfigReader {
     for (const auto& [name, inner] : value.items()) {
       const std::string path = table.empty() ? name : table + "." + name;
       if (name.find('.') != std::string::npos)
-        refuse(path, "an option's name holds no dot; write '" + path + "' as tables, one in the other");
+        refuse(path, "the name of an option cannot contain a dot; write '" + path + "' as nested tables");
       read_entry(path, inner);
     }
   }
@@ -140,7 +140,7 @@ class ConfigReader {
       const auto [first, is_first] = given_.try_emplace(&option, path + " = " + value.dump());
       if (!is_first && read != place)
         refuse(path, value.dump() + " contradicts " + first->second +
-                         ", which is the same thing; give one of them");
+                         ", which is the same option; give one of them");
       place = std::move(read);
     });
   }
@@ -204,7 +204,7 @@ class ConfigReader {
         const auto twin = table.find(row.name);
         if (twin != table.end() && read_duration(path, *twin, row.least, row.most) != duration_ms)
           refuse(path, value.dump() + " contradicts " + std::string(row.name) + " = " + twin->dump() +
-                           ", which is the same thing; give one of them");
+                           ", which is the same option; give one of them");
         return;
       }
     }
@@ -229,7 +229,7 @@ class ConfigReader {
     check_table(std::string(kPatterns), value);
     for (const auto& [pattern, table] : value.items()) {
       const std::string path = std::string(kPatterns) + ".\"" + pattern + "\"";
-      if (pattern.empty()) refuse(path, "a pattern cannot be empty; \"*\" stands for all channels");
+      if (pattern.empty()) refuse(path, "a pattern cannot be empty; \"*\" matches all channels");
       add_rule(path, pattern, read_channel(path, table), ChannelRules::Scope::pattern);
     }
   }
@@ -237,16 +237,16 @@ class ConfigReader {
   void read_namespaces(const json& value) {
     const std::string list(kNamespaces);
     if (!value.is_array())
-      refuse(list, value.dump() + " is no list of tables; write each as [[" + list + "]]");
+      refuse(list, value.dump() + " is not a list of tables; write each as [[" + list + "]]");
     for (const json& table : value) {
       const std::string index = list + "[" + std::to_string(&table - &value.front()) + "]";
       check_table(index, table);
-      if (!table.contains("name")) refuse(index, "has no name");
+      if (!table.contains("name")) refuse(index, "has no name; add name = \"…\"");
       const std::string name = read_text(index + ".name", table["name"]);
       if (name.size() < 2 || name.find_first_not_of("-_0123456789abcdefghijklmnopqrstuvwxyz"
                                                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string::npos)
         refuse(index + ".name",
-               table["name"].dump() + " is no name: two or more of letters, digits, - and _");
+               table["name"].dump() + " is not a name; use two or more letters, digits, - or _");
       const std::string path = list + "[" + name + "]";
       add_rule(path, name + ":*", read_channel(path, table, true), ChannelRules::Scope::by_namespace);
     }
@@ -258,31 +258,33 @@ class ConfigReader {
     // "chat".
     const bool is_whole = scope == ChannelRules::Scope::without_namespace;
     if (!is_whole && !patterns_.emplace(pattern, path).second)
-      refuse(path, "the same channels are set by " + patterns_[pattern] + "; do it in one place");
+      refuse(path, "these channels are also set by " + patterns_[pattern] + "; set them in one place");
     config_.channels.push_back({pattern, options, scope});
   }
 
   void check_as_a_whole() const {
     const Heartbeat& heartbeat = config_.heartbeat;
     if (config_.host.empty())
-      refuse("http_server.address", "is empty; 127.0.0.1 is this machine only, 0.0.0.0 every address");
+      refuse("http_server.address",
+             "is empty; give 127.0.0.1 for this machine only, 0.0.0.0 for every address");
     if (config_.flush != "auto" && config_.flush != "io_uring" && config_.flush != "send")
-      refuse("flush", "'" + config_.flush + "' is no way to send; use \"auto\", \"io_uring\" or \"send\"");
+      refuse("flush",
+             "'" + config_.flush + "' is not a flush method; use \"auto\", \"io_uring\" or \"send\"");
     if (config_.store != "memory")
       refuse("store", "'" + config_.store + "' is not available; this version has \"memory\"");
     for (const std::string& pattern : config_.allowed_origins)
       if (!can_match_origin(pattern))
-        refuse(
-            "client.allowed_origins",
-            "'" + pattern + "' is no origin; write it as https://host or https://host:port, without a path");
+        refuse("client.allowed_origins",
+               "'" + pattern +
+                   "' is not an origin; write it as https://host or https://host:port, without a path");
     if (heartbeat.ping_interval_ms > 0 && heartbeat.pong_timeout_ms >= heartbeat.ping_interval_ms)
       refuse("client.pong_timeout", format_duration(heartbeat.pong_timeout_ms) +
                                         " must be below client.ping_interval (" +
                                         format_duration(heartbeat.ping_interval_ms) + ")");
     if (config_.api_insecure && !config_.api_key.empty())
-      refuse("http_api.insecure", "true makes http_api.key useless; give one of them");
+      refuse("http_api.insecure", "true contradicts http_api.key; give one of them");
     const std::string reach = "true is refused on http_server.address '" + config_.host +
-                              "', which other machines can reach; set it to false, give an http_api.key";
+                              "', which other machines can reach; set it to false and give an http_api.key";
     if (config_.insecure && !is_loopback_host(config_.host))
       refuse("client.insecure",
              reach + " and the channels' allow_…_for_client options, or listen on 127.0.0.1");
@@ -376,10 +378,10 @@ std::string config_schema() {
   for (const ChannelChoice& row : channel_choices())
     add(prefix + std::string(row.name), "", "text", row.words[row.get(options)], row.doc);
   add(std::string(kNamespaces), "", "table", json::array(),
-      "a list of tables: a name, and options as of without_namespace for the channels 'name:…'; "
-      "with it, channels of other namespaces are unknown");
+      "List of tables, each with a name and the options of without_namespace, for the channels 'name:…'. "
+      "Once it is given, channels of other namespaces are unknown.");
   add(std::string(kPatterns) + ".\"<pattern>\"", "", "table", json::object(),
-      "the same options for channels that match; * stands for any text, and the longest pattern wins");
+      "The same options for the channels that match; * stands for any text, and the longest pattern wins.");
   return list.dump();
 }
 

@@ -14,28 +14,30 @@ struct Absent {
 };
 
 constexpr std::string_view kTokens =
-    "this version has no tokens yet; who may do what is said by client.insecure and the channels' "
-    "allow_…_for_client";
+    "this version has no tokens yet; permissions are set by client.insecure, the channels' "
+    "allow_…_for_client and hooks in Python";
 constexpr std::string_view kAnonymous =
-    "this version has no tokens yet: everybody connects, as an anonymous user, and may do what the channels' "
-    "allow_…_for_client say";
-constexpr std::string_view kProxies = "this version asks no backend over HTTP or gRPC yet";
+    "this version has no tokens yet: without a hook every client connects as an anonymous user, and may do "
+    "what the channels' allow_…_for_client permit";
+constexpr std::string_view kProxies =
+    "this version does not ask a backend over HTTP or gRPC yet; hooks in Python decide";
 constexpr std::string_view kEmulation =
     "this version has no two-way fallback over HTTP yet; plain SSE at /sse and long-polling at /poll are "
     "always on";
 constexpr std::string_view kUnidirectional =
     "this version has no unidirectional endpoints yet; plain SSE at /sse needs no protocol either";
-constexpr std::string_view kOneNode = "this version is a single node, its log in memory; no broker yet";
-constexpr std::string_view kTls = "this version speaks no TLS and HTTP/1.1 only; put a proxy in front";
+constexpr std::string_view kOneNode =
+    "this version is a single node with its log in memory; it has no broker yet";
+constexpr std::string_view kTls = "this version speaks HTTP/1.1 without TLS; put a proxy in front";
 constexpr std::string_view kOnePort = "this version has one port for everything";
 constexpr std::string_view kPaths = "the paths of this version are fixed";
 constexpr std::string_view kMetrics = "this version exports no metrics yet; Server.stats() has the counters";
 constexpr std::string_view kRecoveryLimit =
-    "recovery is bounded by the channel's history alone, so there is no such limit; what one reply holds is "
-    "client.history_max_publication_limit and limits.recovery_bytes, the rest follows as pushes";
+    "recovery is bounded by the channel's history alone, so there is no such limit. One reply holds at most "
+    "client.history_max_publication_limit and limits.recovery_bytes; the rest follows as pushes";
 constexpr std::string_view kPersonal = "this version has no server-side subscriptions yet";
 constexpr std::string_view kUserLimit = "this version does not limit the connections of a user yet";
-constexpr std::string_view kNotYet = "this option of the Centrifuge family is not there yet";
+constexpr std::string_view kNotYet = "this option of Centrifugo is not available yet";
 
 constexpr std::array kAbsent{
     Absent{"client.token", kTokens},
@@ -57,14 +59,14 @@ constexpr std::array kAbsent{
     Absent{"client.channel_position_*", kOneNode},
     Absent{"channel.proxy", kProxies},
     Absent{"channel.private_prefix", kTokens},
-    Absent{"channel.namespace_boundary", "this version knows ':' only"},
+    Absent{"channel.namespace_boundary", "this version supports ':' only"},
     Absent{"channel.user_boundary", kTokens},
     Absent{"channel.user_separator", kTokens},
     Absent{"rpc",
-           "this version has the remote procedures of its own only: carillon.inbox, carillon.unread, "
+           "this version has only its own remote procedures: carillon.inbox, carillon.unread, "
            "carillon.mark_read"},
     Absent{"proxies", kProxies},
-    Absent{"consumers", "this version reads from no queue or database yet"},
+    Absent{"consumers", "this version does not read from queues or databases yet"},
     Absent{"engine", kOneNode},
     Absent{"broker", kOneNode},
     Absent{"presence_manager", kOneNode},
@@ -80,9 +82,9 @@ constexpr std::array kAbsent{
     Absent{"http_api.handler_prefix", kPaths},
     Absent{"grpc_api", "this version has no gRPC yet; the HTTP API is always on"},
     Absent{"websocket.compression*", "this version does not compress yet"},
-    Absent{"websocket.write_timeout", "the nearest option here is limits.stall_timeout_ms"},
+    Absent{"websocket.write_timeout", "the nearest option is limits.stall_timeout_ms"},
     Absent{"websocket.handler_prefix", kPaths},
-    Absent{"websocket.disabled", "this version serves WebSocket always"},
+    Absent{"websocket.disabled", "this version always serves WebSockets"},
     Absent{"websocket.read_buffer_size", kNotYet},
     Absent{"websocket.write_buffer_size", kNotYet},
     Absent{"websocket.use_write_buffer_pool", kNotYet},
@@ -95,7 +97,7 @@ constexpr std::array kAbsent{
     Absent{"prometheus", kMetrics},
     Absent{"graphite", kMetrics},
     Absent{"opentelemetry", kMetrics},
-    Absent{"health", "this version serves /health always"},
+    Absent{"health", "this version always serves /health"},
     Absent{"swagger", kNotYet},
     Absent{"debug", kNotYet},
     Absent{"log", "logs go through Python's logging; 'carillon serve' writes them to standard error"},
@@ -109,18 +111,17 @@ constexpr std::array kAbsentOfChannels{
     Absent{"allow_user_limited_channels", kTokens},
     Absent{"*_proxy_*", kProxies},
     Absent{"history_meta_ttl", "one value holds for all channels: channel.history_meta_ttl"},
-    Absent{"force_recovery", "this version recovers where a client asks for it; forcing is not there yet"},
-    Absent{"force_positioning",
-           "this version positions where a client asks for it; forcing is not there yet"},
+    Absent{"force_recovery", "this version recovers where a client asks for it; it cannot be forced yet"},
+    Absent{"force_positioning", "this version positions where a client asks for it; it cannot be forced yet"},
     Absent{"force_recovery_mode", "this version has the recovery mode \"stream\" only"},
     Absent{"auto_cache_recover", "this version has the recovery mode \"stream\" only"},
     Absent{"allow_recovery", "this version recovers wherever there is a history"},
     Absent{"allow_positioning", "this version positions wherever there is a history"},
-    Absent{"force_push_join_leave", "join_leave is what this version has"},
+    Absent{"force_push_join_leave", "use join_leave"},
     Absent{"allowed_delta_types", "this version has no delta compression yet"},
     Absent{"delta_publish", "this version has no delta compression yet"},
     Absent{"allow_tags_filter", "this version has no filters by tags yet"},
-    Absent{"channel_regex", "this version takes any name within channel.max_length"},
+    Absent{"channel_regex", "this version accepts any name within channel.max_length"},
     Absent{"publication_data_format", kNotYet},
     Absent{"subscription_type", "this version has stream subscriptions only"},
     Absent{"map", "this version has stream subscriptions only"},

@@ -33,7 +33,7 @@ constexpr std::array kFamilyLimits{
 };
 
 ConfigOption option_of_limit(const LimitRow& row) {
-  ConfigOption option{"limits." + std::string(row.name), "", row.field, row.effect, row.least};
+  ConfigOption option{"limits." + std::string(row.name), "", row.field, row.doc, row.least};
   const auto family = std::find_if(kFamilyLimits.begin(), kFamilyLimits.end(),
                                    [&](const FamilyLimit& each) { return each.row == row.name; });
   if (family != kFamilyLimits.end()) {
@@ -45,45 +45,48 @@ ConfigOption option_of_limit(const LimitRow& row) {
 
 std::vector<ConfigOption> make_options() {
   std::vector<ConfigOption> options{
-      {"http_server.address", "", &ServerConfig::host, "address to listen on"},
-      {"http_server.port", "", &ServerConfig::port, "port to listen on; 0: the system picks one", 0, 65'535},
-      {"threads", "", &ServerConfig::threads, "shard threads; 0: one per core, at most 4", 0, 64},
+      {"http_server.address", "", &ServerConfig::host, "Address to listen on."},
+      {"http_server.port", "", &ServerConfig::port, "Port to listen on; 0: the system picks one.", 0, 65'535},
+      {"threads", "", &ServerConfig::threads, "Number of shard threads; 0: one per core, at most 4.", 0, 64},
       {"flush", "", &ServerConfig::flush,
-       "how bytes leave: io_uring (a batch per turn), send (a call per connection), or auto: the first that "
-       "works"},
-      {"store", "", &ServerConfig::store, "where epochs and offsets live: memory"},
-      {"demo", "", &ServerConfig::demo, "serve the demo page at /"},
+       "How bytes are sent: \"io_uring\" (one batch per turn), \"send\" (one call per connection), or "
+       "\"auto\": the first of them that works."},
+      {"store", "", &ServerConfig::store, "Store of epochs and offsets: \"memory\"."},
+      {"demo", "", &ServerConfig::demo, "Serve the demo page at /."},
       {"client.insecure", "", &ServerConfig::insecure,
-       "everybody may do everything; refused on addresses that others can reach"},
+       "Any client may do anything, under any user id that it names. Refused on an address that other "
+       "machines can reach."},
       {"client.allowed_origins", "", &ServerConfig::allowed_origins,
-       "web origins that may connect, besides the server's own; * in a pattern stands for any text"},
-      {"client.ping_interval", "", &Heartbeat::ping_interval_ms, "WebSocket: a ping so often; 0s: never", 0,
-       kDayMs, true},
+       "Web origins that may connect, besides the server's own. In a pattern * stands for any text."},
+      {"client.ping_interval", "", &Heartbeat::ping_interval_ms,
+       "Interval between WebSocket pings; 0s disables them.", 0, kDayMs, true},
       {"client.pong_timeout", "", &Heartbeat::pong_timeout_ms,
-       "a ping unanswered for so long closes with 3012; 0s: never", 0, kDayMs, true},
+       "Time to answer a WebSocket ping; then the connection is closed with 3012. 0s: unlimited.", 0, kDayMs,
+       true},
       {"http_api.key", "", &ServerConfig::api_key,
-       "key of the server API (X-API-Key); without one the API is closed, in insecure mode open"},
+       "Key of the HTTP API (header X-API-Key). Without a key the API is closed; in insecure mode it is "
+       "open."},
       {"http_api.insecure", "", &ServerConfig::api_insecure,
-       "the server API needs no key; refused on addresses that others can reach"},
+       "The HTTP API needs no key. Refused on an address that other machines can reach."},
       {"shutdown.timeout", "", &ServerConfig::shutdown_timeout_ms,
-       "what clients are given to leave when 'carillon serve' ends", 0, kDayMs, true},
+       "Maximum duration of a drain: clients that have not left by then are disconnected.", 0, kDayMs, true},
       {"shutdown.pace", "", &ServerConfig::shutdown_pace_ms,
-       "clients are asked to leave one by one, at random moments within this time; 0s: 1 ms per client, half "
-       "of shutdown.timeout at most",
+       "Time within which a drain asks clients to leave, each at a random moment; 0s: 1 ms per client, at "
+       "most half of shutdown.timeout.",
        0, kDayMs, true},
       {"takeover.socket", "", &ServerConfig::takeover_socket,
        "Unix socket at which 'carillon serve --takeover' finds this server; empty: "
-       "carillon-<uid>-<port>.sock in $XDG_RUNTIME_DIR, else in /tmp"},
+       "carillon-<uid>-<port>.sock in $XDG_RUNTIME_DIR, else in /tmp."},
       {"takeover.timeout_ms", "", &ServerConfig::takeover_timeout_ms,
-       "a takeover that is not through by then has failed, and the running server goes on; half of it is "
-       "given to hooks that are to answer",
+       "Maximum duration of a takeover, ms; then it fails and the running server continues. Hooks may use up "
+       "to half of it to answer.",
        100, kDayMs},
       {"heartbeat.comment_interval_ms", "", &Heartbeat::comment_interval_ms,
-       "SSE: a comment when nothing else was written for so long, less up to a quarter of it, which is "
-       "random; 0: never",
+       "Maximum time between two writes to an event stream, ms, after which a comment is sent; a random part "
+       "of up to a quarter is subtracted. 0 disables comments.",
        0, kDayMs},
-      {"heartbeat.sse_retry_ms", "", &Heartbeat::sse_retry_ms, "reconnection time that EventSource is told",
-       0, kDayMs},
+      {"heartbeat.sse_retry_ms", "", &Heartbeat::sse_retry_ms,
+       "Reconnection delay that event streams send to EventSource as retry:, ms.", 0, kDayMs},
   };
   std::transform(kLimitRows.begin(), kLimitRows.end(), std::back_inserter(options), option_of_limit);
   return options;
@@ -104,64 +107,74 @@ constexpr ChannelNumber number(std::string_view name, std::int64_t least, std::s
 }
 
 constexpr std::array kChannelNumbers{
-    number<&ChannelOptions::history_size>("history_size", 0,
-                                          "publications that can be read again; 0: no history, no offsets"),
+    number<&ChannelOptions::history_size>(
+        "history_size", 0,
+        "Maximum number of publications kept in the history; 0: no history and no offsets."),
     number<&ChannelOptions::history_ttl_ms>(
-        "history_ttl", 0, "age at which a publication leaves the history; 0s: no history", true),
+        "history_ttl", 0, "Age at which a publication leaves the history; 0s: no history.", true),
     number<&ChannelOptions::history_bytes>(
-        "history_bytes", 0, "memory of the publications kept: some 320 bytes for each, and its payload"),
-    number<&ChannelOptions::live_window_entries>("live_window_entries", 1,
-                                                 "entries kept for live subscribers even without history"),
-    number<&ChannelOptions::live_window_bytes>("live_window_bytes", 1'024, "bytes of them"),
+        "history_bytes", 0,
+        "Maximum memory of the history, bytes: about 320 for each publication, and its payload."),
+    number<&ChannelOptions::live_window_entries>(
+        "live_window_entries", 1,
+        "Maximum number of publications kept for live subscribers of a channel without history."),
+    number<&ChannelOptions::live_window_bytes>(
+        "live_window_bytes", 1'024,
+        "Maximum size of the publications kept for live subscribers of a channel without history, bytes."),
     number<&ChannelOptions::slow_consumer_entries>(
         "slow_consumer_entries", 1,
-        "a live subscriber that is further behind when it can take again is a slow consumer"),
+        "Maximum number of publications that a live subscriber may be behind, checked when its socket "
+        "becomes writable again. Beyond it the policy of slow_consumer is applied."),
     number<&ChannelOptions::fan_out_threshold>(
         "fanout_threshold", 1,
-        "members, or subscribers if there are more, above which a hybrid channel is in read mode; where an "
-        "adaptive one begins"),
+        "Number of members (or of subscribers, if there are more) above which a hybrid channel is in read "
+        "mode. An adaptive channel starts with this threshold."),
     number<&ChannelOptions::fan_out_hysteresis>(
-        "fanout_hysteresis", 0, "so many percent below the threshold it is in write mode again", false, 100),
-    number<&ChannelOptions::sweep_interval_ms>(
-        "sweep_interval", 1,
-        "in read mode subscribers are served at the multiples of this, with all that is new in one write",
-        true, kDayMs),
+        "fanout_hysteresis", 0,
+        "The channel returns to write mode when it is this many percent below the threshold.", false, 100),
+    number<&ChannelOptions::sweep_interval_ms>("sweep_interval", 1,
+                                               "Interval between sweeps in read mode: each delivers all new "
+                                               "publications to subscribers in one write.",
+                                               true, kDayMs),
     number<&ChannelOptions::batch_interval_ms>(
         "batch_interval", 0,
-        "in write mode a subscriber gets one write per interval at most, the first after a pause at once; "
-        "0s: none",
+        "Minimum interval between two writes to a subscriber in write mode; the first write after a pause is "
+        "immediate. 0s disables it.",
         true, kDayMs),
 };
 
 constexpr std::array kChannelChoices{
     ChannelChoice{
         "slow_consumer", kSlowConsumerNames,
-        "what becomes of a slow consumer: \"wait\" (it catches up from the log), \"skip\" (it is told a gap "
-        "and goes on at the newest offset) or \"disconnect\" (3008: SDKs come back and resume)",
+        "Policy for slow consumers: \"wait\" (the subscriber catches up from the log), \"skip\" (it gets a "
+        "gap and continues with the next publication) or \"disconnect\" (closed with 3008; SDKs reconnect "
+        "and resume).",
         [](const ChannelOptions& options) { return static_cast<std::size_t>(options.slow_consumer); },
         [](ChannelOptions& options, std::size_t word) {
           options.slow_consumer = static_cast<SlowConsumer>(word);
         }},
     ChannelChoice{
         "fanout", kFanOutNames,
-        "who does the work of a publication, and when: \"write\" (at publish, into every member's inbox and "
-        "to subscribers at once), \"read\" (whoever reads; subscribers by a sweep), \"hybrid\" (write "
-        "up to fanout_threshold, read above it) or \"adaptive\" (the same, with a threshold that is moved by "
-        "what both have cost)",
+        "When the work of a publication is done: \"write\" (at publish, into every member's inbox and to "
+        "subscribers at once), \"read\" (when an inbox is read; subscribers are served by sweeps), "
+        "\"hybrid\" (write up to fanout_threshold, read above it) or \"adaptive\" (as hybrid, with a "
+        "threshold that follows the measured costs).",
         [](const ChannelOptions& options) { return static_cast<std::size_t>(options.fan_out); },
         [](ChannelOptions& options, std::size_t word) { options.fan_out = static_cast<FanOut>(word); }},
 };
 
 constexpr std::array kChannelFlags{
     ChannelFlag{"conflate", &ChannelOptions::conflate,
-                "of publications with the same key in one write only the newest is delivered"},
-    ChannelFlag{"presence", &ChannelOptions::presence, "who is subscribed can be asked"},
-    ChannelFlag{"join_leave", &ChannelOptions::join_leave, "subscribers are told who comes and goes"},
-    ChannelFlag{"allow_subscribe_for_client", &ChannelOptions::allow_subscribe, "clients may subscribe"},
-    ChannelFlag{"allow_publish_for_client", &ChannelOptions::allow_publish, "clients may publish"},
+                "Of several publications with the same key in one write, deliver only the newest."},
+    ChannelFlag{"presence", &ChannelOptions::presence, "Keep the list of current subscribers (presence)."},
+    ChannelFlag{"join_leave", &ChannelOptions::join_leave,
+                "Send join and leave notices to WebSocket subscribers about WebSocket subscribers. Event "
+                "streams and polls neither send nor receive them."},
+    ChannelFlag{"allow_subscribe_for_client", &ChannelOptions::allow_subscribe, "Clients may subscribe."},
+    ChannelFlag{"allow_publish_for_client", &ChannelOptions::allow_publish, "Clients may publish."},
     ChannelFlag{"allow_presence_for_client", &ChannelOptions::allow_presence,
-                "clients may ask who is subscribed"},
-    ChannelFlag{"allow_history_for_client", &ChannelOptions::allow_history, "clients may read the history"},
+                "Clients may read the presence."},
+    ChannelFlag{"allow_history_for_client", &ChannelOptions::allow_history, "Clients may read the history."},
 };
 
 // Edits that make one text of the other.

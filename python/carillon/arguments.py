@@ -46,9 +46,9 @@ def whole_number(name: str, value: object, least: int, most: int = 2**63 - 1) ->
         raise TypeError(f"{name}: {shown(value)} is {kind(value)}; give a whole number")
     number = int(value)
     if number < least:
-        raise ValueError(f"{name}: {shown(number)} is too small; the least is {least}")
+        raise ValueError(f"{name}: {shown(number)} is too small; the minimum is {least}")
     if number > most:
-        raise ValueError(f"{name}: {shown(number)} is too large; the most is {most}")
+        raise ValueError(f"{name}: {shown(number)} is too large; the maximum is {most}")
     return number
 
 

@@ -102,8 +102,9 @@ def test_a_server_that_is_not_there_or_refuses(carillon_server_factory: Callable
     [
         (["--connections", "1000000000"], "can hold"),
         (["--rate", "1", "--in-flight", "1"], "not both"),
-        (["--channels", "2000"], "reach at most 1000"),
+        (["--channels", "2000"], "can subscribe to: 1000"),
         (["--channels-per-connection", "2"], "--channels"),
+        (["--idle", "--rate", "5"], "--idle publishes nothing"),
         (["https://example.test"], "does not speak TLS"),
     ],
 )

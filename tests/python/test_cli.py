@@ -181,7 +181,7 @@ def test_pub_tells_that_its_key_is_wrong(carillon_server_factory: Callable[..., 
     server = carillon_server_factory(api_key="k")
     result = run("pub", "c", "1", "--url", server.url, "--api-key", "other")
     assert result.returncode == 1
-    assert "wants its key: this one is wrong" in result.stderr
+    assert "requires an API key: the given one is wrong" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [("sub", "c"), ("pub", "c", "1"), ("sub", "c", "--transport", "sse")])
@@ -205,7 +205,7 @@ def test_an_address_that_is_none_is_told_in_a_sentence(command: tuple[str, ...],
 def test_an_empty_channel_is_told_in_a_sentence(command: tuple[str, ...], carillon_server: Server) -> None:
     result = run(*command, "--url", carillon_server.url)
     assert result.returncode == 2
-    assert "'' is no channel name" in result.stderr
+    assert "'' is not a channel name" in result.stderr
 
 
 def test_pub_tells_which_limit_a_message_is_beyond(carillon_server: Server) -> None:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     type=click.Choice(["ws", "sse", "poll"]),
     default="ws",
     show_default=True,
-    help="How subscribers connect.",
+    help="Transport of the subscribers.",
 )
 @click.option(
     "--connections", type=click.IntRange(1), default=1000, show_default=True, help="Number of subscribers."
@@ -39,83 +39,101 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Channels in all; messages go to them in turn.",
+    help="Number of channels; messages are published to them in turn.",
 )
 @click.option(
     "--channels-per-connection",
     type=click.IntRange(1),
     default=1,
     show_default=True,
-    help="Channels of each subscriber.",
+    help="Number of channels that each subscriber subscribes to.",
 )
-@click.option("--rate", type=click.FloatRange(0, min_open=True), help="Messages per second.")
+@click.option(
+    "--rate",
+    type=click.FloatRange(0, min_open=True),
+    help="Messages to publish per second. Excludes --in-flight.",
+)
 @click.option(
     "--in-flight",
     type=click.IntRange(1, 65536),
-    help="Instead of a rate: as many messages as can be, of which so many are not yet with every subscriber "
-    "(default 1).",
+    metavar="N",
+    help="Publish as fast as possible, with at most N messages not yet delivered to every subscriber "
+    "(default 1). Excludes --rate.",
 )
-@click.option("--idle", is_flag=True, help="Publish nothing: only what idle connections cost.")
 @click.option(
-    "--seconds", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True, help="How long."
+    "--idle",
+    is_flag=True,
+    help="Publish nothing: measure the cost of idle connections.",
+)
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=5.0,
+    show_default=True,
+    help="Duration of the measurement.",
 )
 @click.option(
     "--payload",
     type=click.IntRange(20, 60_000),
     default=128,
     show_default=True,
-    help="Bytes of a message.",
+    help="Size of a message, bytes.",
 )
 @click.option(
     "--cuts",
     type=click.IntRange(1),
-    help="So many times the links of subscribers are cut; they come back with their positions.",
+    help="Number of times to cut the subscribers' connections. They reconnect and resume from their "
+    "positions.",
 )
 @click.option(
     "--cut-every",
     type=click.FloatRange(0, min_open=True),
     default=5.0,
     show_default=True,
-    help="Seconds from one cut to the next.",
+    help="Interval between cuts, seconds.",
 )
 @click.option(
-    "--cut-seconds", type=click.FloatRange(0), default=2.0, show_default=True, help="Length of a cut."
+    "--cut-seconds",
+    type=click.FloatRange(0),
+    default=2.0,
+    show_default=True,
+    help="Duration of a cut, seconds.",
 )
 @click.option(
     "--return-seconds",
     type=click.FloatRange(0),
     default=1.0,
     show_default=True,
-    help="Over which time they come back after it.",
+    help="Time within which the subscribers reconnect after a cut, seconds.",
 )
 @click.option(
     "--staying",
     type=click.IntRange(0),
     default=0,
     show_default=True,
-    help="Subscribers whose links are not cut, to see what a storm does to them.",
+    help="Number of subscribers whose connections are not cut, to measure their latency during a storm.",
 )
 @click.option(
     "--publish-by",
     type=click.Choice(["ws", "post"]),
-    help="A WebSocket, or POST /api/publish (the default with --api-key).",
+    help="How to publish: over a WebSocket, or by POST /api/publish (the default with --api-key).",
 )
-@click.option("--threads", type=click.IntRange(1), help="Shard threads, if no URL is given.")
+@click.option("--threads", type=click.IntRange(1), help="Number of shard threads, if no URL is given.")
 @click.option(
     "--server-pid",
     "server_pids",
     type=click.IntRange(1),
     multiple=True,
-    help="With a URL: the server's process, for its CPU time and memory. May be repeated.",
+    help="Process id of the server at URL, to measure its CPU time and memory. May be repeated.",
 )
 @click.option(
     "--spin/--sleep",
     "is_spinning",
     default=None,
-    help="Whether the generator spins (the default where it has cores of its own): a sleeping receiver makes "
-    "the server pay for its wake-up.",
+    help="Whether the load generator spins while it waits. The default is to spin if it has cores of its "
+    "own: waking a sleeping receiver costs the server CPU time.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object instead of a table.")
 @API_KEY
 def bench(
     url: str | None,
@@ -140,25 +158,27 @@ def bench(
     as_json: bool,
     api_key: str | None,
 ) -> None:
-    """Puts load on the server at URL, or on one of its own, and checks every delivery.
+    """Puts load on the server at URL and checks every delivery. Without URL it starts a server of its own.
 
-    Subscribers and one publisher, in as many processes as the connections need. Prints deliveries per second,
-    what a delivery costs the server, latencies and faults; exit code 1 if anything was missing, repeated,
-    reordered, changed, refused or lost.
+    The load consists of subscribers and one publisher, in as many processes as the connections need. The
+    command prints deliveries per second, CPU time per delivery, latencies and faults. The exit code is 1 if
+    a message was missing, repeated, reordered or changed, or a connection refused or lost.
     """
     if rate is not None and in_flight is not None:
         raise click.UsageError("give --rate or --in-flight, not both")
+    if idle and (rate is not None or in_flight is not None):
+        raise click.UsageError("--idle publishes nothing: give it without --rate and --in-flight")
     if cuts is not None and rate is None:
-        raise click.UsageError("--cuts needs --rate: publishing goes on while subscribers are away")
+        raise click.UsageError("--cuts needs --rate: publishing continues while subscribers are disconnected")
     if channels_per_connection > channels:
         raise click.BadParameter(
-            f"{channels_per_connection}; there are {channels} channels (--channels)",
+            f"{channels_per_connection} is more than the number of channels, {channels} (--channels)",
             param_hint="--channels-per-connection",
         )
     if channels > connections * channels_per_connection:
         raise click.BadParameter(
-            f"{channels}; {connections} connections on {channels_per_connection} each reach at most "
-            f"{connections * channels_per_connection}",
+            f"{channels} is more than {connections} connections with {channels_per_connection} channels each "
+            f"can subscribe to: {connections * channels_per_connection}",
             param_hint="--channels",
         )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C: its server and workers end with it
@@ -204,7 +224,7 @@ def bench(
     elif result.window_s:  # else the run never came to its measured window
         print_table(result)
     if not result.is_clean:
-        raise Failure(f"{result.first_fault} (in all {result.faults})")
+        raise Failure(f"{result.first_fault} (faults of the run: {result.faults})")
 
 
 def _place(connections: int, threads: int | None, *, is_own_server: bool) -> Placement:
@@ -213,9 +233,9 @@ def _place(connections: int, threads: int | None, *, is_own_server: bool) -> Pla
 
     if is_own_server and connections + 1 > connections_max():  # one is the publisher's
         raise click.BadParameter(
-            f"{connections} are more than one server of this machine can hold: a process may open "
-            f"{connections_max()} connections at most. Give {connections_max() - 1} or fewer, raise the hard "
-            "limit (ulimit -Hn), or start servers and give their URLs",
+            f"{connections} are more than one server can hold on this machine: a process may open at most "
+            f"{connections_max()} connections. Give {connections_max() - 1} or fewer, raise the hard "
+            "limit (ulimit -Hn), or start several servers and give their URLs",
             param_hint="--connections",
         )
     return place(connections, threads, is_own_server=is_own_server)

@@ -36,9 +36,9 @@ class _Commands(click.Group):
 )
 @click.version_option(__version__, prog_name="Carillon")
 def carillon() -> None:
-    """Carillon: a real-time messaging hub.
+    """Carillon: a real-time messaging server.
 
-    Options are taken from the command line, else from CARILLON_... variables, else from the file.
+    An option on the command line wins over a CARILLON_... variable, and that over the configuration file.
     """
 
 

@@ -14,13 +14,13 @@ _FILE = click.argument("file", required=False, type=click.Path(path_type=Path), 
 
 @click.group("config")
 def config_group() -> None:
-    """Checks and shows configurations."""
+    """Checks and prints configurations, and lists all options."""
 
 
 @config_group.command()
 @click.argument("file", type=click.Path(path_type=Path), envvar="CARILLON_CONFIG")
 def check(file: Path) -> None:
-    """Says whether FILE (TOML, or JSON by its name) is a valid configuration."""
+    """Checks that FILE is a valid configuration. It is TOML, or JSON if its name ends in .json."""
     from .. import config
 
     with told_in_a_sentence():
@@ -31,7 +31,7 @@ def check(file: Path) -> None:
 @config_group.command()
 @_FILE
 def show(file: Path | None) -> None:
-    """Prints the configuration in force with FILE and the environment, as JSON with all defaults."""
+    """Prints the configuration that FILE and the environment give, with all defaults, as JSON."""
     from .. import config
 
     with told_in_a_sentence():
@@ -47,7 +47,7 @@ def show(file: Path | None) -> None:
 def schema() -> None:
     """Prints every option with its type, default and meaning.
 
-    CARILLON_HTTP_SERVER_PORT and the like set the same from the environment.
+    An environment variable sets an option as well: CARILLON_HTTP_SERVER_PORT sets http_server.port.
     """
     from .. import config
 

@@ -23,16 +23,12 @@ _WANTED_DESCRIPTORS = 65536
 
 @click.command()
 def doctor() -> None:
-    """Prints versions, limits of this machine and of the server. Paste it into bug reports."""
+    """Prints the versions and the limits of this machine, for a bug report.
+
+    The configuration is printed by 'carillon config show FILE'; it hides the API key.
+    """
     for name, value in _facts():
         click.echo(f"{name:<24}{value}")
-    click.echo("\nlimits of the server                     default             what a client sees beyond it")
-    from .. import _core, config
-
-    options = {option["alias"] or option["name"]: option["name"] for option in config.schema()}
-    for name, default, unit, effect in _core.limits():
-        option = options[f"limits.{name}"]
-        click.echo(f"  {option:<38} {f'{default} {unit}':<19} {effect}")
 
 
 def _facts() -> Iterator[tuple[str, str]]:

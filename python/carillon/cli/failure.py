@@ -25,7 +25,7 @@ class Failure(click.ClickException):
 
 @contextlib.contextmanager
 def told_in_a_sentence() -> Iterator[None]:
-    """Turns what can go wrong outside of this program into a `Failure`."""
+    """Turns errors that have their cause outside of this program into a `Failure`."""
     try:
         yield
     except ConfigError as error:

@@ -22,7 +22,7 @@ def _address(_: click.Context, __: click.Parameter, url: str) -> str:
 
 def _name(_: click.Context, __: click.Parameter, channel: str) -> str:
     if not channel:
-        raise click.BadParameter("'' is no channel name (an empty variable of the shell?)")
+        raise click.BadParameter("'' is not a channel name (is a shell variable empty?)")
     return channel
 
 
@@ -33,22 +33,22 @@ URL = click.option(
     show_default=True,
     envvar="CARILLON_URL",
     callback=_address,
-    help="The server's address.",
+    help="Address of the server.",
 )
 CA_FILE = click.option(
     "--ca-file",
     type=click.Path(exists=True),
     metavar="PATH",
-    help="Certificates of the authorities to trust over https, instead of those of the system.",
+    help="File or directory with the CA certificates to trust over https, instead of those of the system.",
 )
 INSECURE_TLS = click.option(
-    "--insecure-tls", is_flag=True, help="Over https, trust every certificate: for tests only."
+    "--insecure-tls", is_flag=True, help="Accept any certificate over https. For tests only."
 )
-API_KEY = click.option("--api-key", envvar="CARILLON_HTTP_API_KEY", help="Key of the server's HTTP API.")
+API_KEY = click.option("--api-key", envvar="CARILLON_HTTP_API_KEY", help="Key of the HTTP API.")
 
 
 def verify(ca_file: str | None, insecure_tls: bool) -> Verify:
-    """What the two options mean for `carillon.connect`."""
+    """The argument `verify` of `carillon.connect` for these two options."""
     if ca_file is not None and insecure_tls:
-        raise click.UsageError("--ca-file and --insecure-tls exclude one another")
+        raise click.UsageError("give --ca-file or --insecure-tls, not both")
     return not insecure_tls if ca_file is None else ca_file

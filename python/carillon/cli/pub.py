@@ -30,8 +30,9 @@ def pub(
 ) -> None:
     """Publishes DATA to CHANNEL. With "-", publishes each line of standard input.
 
-    Valid JSON is sent byte for byte, anything else as a JSON string. It goes to the HTTP API, which wants its
-    key unless the server is insecure, and the position in the log is printed, where the channel keeps one.
+    DATA that is valid JSON is sent byte for byte; any other text is sent as a JSON string. The command uses
+    the HTTP API, which requires an API key unless the server is insecure. It prints the position of each
+    publication, if the channel keeps a history.
     """
     from .. import sync
 
@@ -40,7 +41,7 @@ def pub(
     except UnicodeEncodeError:
         raise click.BadParameter("is not UTF-8: convert it first, as with iconv", param_hint="DATA") from None
     trusted = verify(ca_file, insecure_tls)
-    # Without a WebSocket: a publish over one is not told its position.
+    # The reply to a publish over a WebSocket has no position.
     with (
         interruptible(),
         told_in_a_sentence(),
@@ -54,19 +55,19 @@ def pub(
             except CommandError as error:
                 if error.code != _UNAUTHORIZED:
                     raise
-                given = "this one is wrong" if api_key else "give --api-key"
-                raise Failure(f"the HTTP API of {url} wants its key: {given}") from None
+                remedy = "the given one is wrong" if api_key else "give --api-key"
+                raise Failure(f"the HTTP API of {url} requires an API key: {remedy}") from None
             if position is not None and position.offset:
                 click.echo(str(position))
 
 
 def payload_of(text: str) -> tuple[Any, bool]:
-    """What a text from the shell means: JSON text in a buffer, or a string."""
+    """The payload for an argument of the shell, and whether it is JSON text (else it is a string)."""
     from ..payload import json_text
 
     try:
         return json_text(text.encode()), True
     except ValueError as error:
-        if "nested" in str(error):  # JSON, but not what the hub takes
+        if "nested" in str(error):  # JSON, but too deep for the hub
             raise Failure(str(error)) from None
         return text, False

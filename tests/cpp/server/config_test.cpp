@@ -146,14 +146,15 @@ TEST(Config, AFanOutThatCannotBeIsRefusedWithTheRemedy) {
   const std::string path = "channels.\"chat\".";
   EXPECT_TRUE(is_refused(of_chat(R"("fanout": "push")"),
                          {path + "fanout: ", "\"push\"", "\"write\", \"read\", \"hybrid\" or \"adaptive\""}));
-  EXPECT_TRUE(is_refused(of_chat(R"("fanout_threshold": 0)"), {path + "fanout_threshold: 0 ", "least is 1"}));
   EXPECT_TRUE(
-      is_refused(of_chat(R"("fanout_hysteresis": 101)"), {path + "fanout_hysteresis: 101 ", "most is 100"}));
+      is_refused(of_chat(R"("fanout_threshold": 0)"), {path + "fanout_threshold: 0 ", "minimum is 1"}));
+  EXPECT_TRUE(is_refused(of_chat(R"("fanout_hysteresis": 101)"),
+                         {path + "fanout_hysteresis: 101 ", "maximum is 100"}));
   EXPECT_TRUE(
-      is_refused(of_chat(R"("sweep_interval": "0s")"), {path + "sweep_interval: \"0s\" ", "least is 1ms"}));
+      is_refused(of_chat(R"("sweep_interval": "0s")"), {path + "sweep_interval: \"0s\" ", "minimum is 1ms"}));
   EXPECT_TRUE(is_refused(of_chat(R"("sweep_interval": 100)"), {path + "sweep_interval: 100 ", "\"100ms\""}));
-  EXPECT_TRUE(
-      is_refused(of_chat(R"("batch_interval": "25h")"), {path + "batch_interval: \"25h\" ", "most is 24h"}));
+  EXPECT_TRUE(is_refused(of_chat(R"("batch_interval": "25h")"),
+                         {path + "batch_interval: \"25h\" ", "maximum is 24h"}));
   EXPECT_TRUE(is_refused(of_chat(R"("fan_out": "read")"), {"did you mean", "fanout"}));
   EXPECT_TRUE(is_refused(of_chat(R"("batch_intervall_ms": 5)"), {"did you mean", "batch_interval_ms"}));
 }
@@ -168,8 +169,9 @@ TEST(Config, EveryRowOfTheLimitsCanBeSetByItsName) {
 }
 
 TEST(Config, TwoNamesOfOneThingMayNotContradictEachOther) {
-  EXPECT_TRUE(is_refused(R"({"client": {"channel_limit": 5}, "limits": {"channels_per_connection": 6}})",
-                         {"client.channel_limit", "5", "limits.channels_per_connection", "6", "same thing"}));
+  EXPECT_TRUE(
+      is_refused(R"({"client": {"channel_limit": 5}, "limits": {"channels_per_connection": 6}})",
+                 {"client.channel_limit", "5", "limits.channels_per_connection", "6", "same option"}));
   EXPECT_TRUE(
       is_refused(R"({"client": {"stale_close_delay": "5s"}, "limits": {"handshake_timeout_ms": 6000}})",
                  {"client.stale_close_delay", "limits.handshake_timeout_ms"}));
@@ -207,7 +209,7 @@ TEST(Config, AMistakeIsAnsweredWithTheNearestName) {
   for (const auto& [document, nearest] : mistakes)
     EXPECT_TRUE(is_refused(document, {"unknown option; did you mean", nearest}));
   EXPECT_TRUE(is_refused(R"({"xylophone": 1})", {"xylophone", "carillon config schema"}));
-  EXPECT_TRUE(is_refused(R"({"client.insecure": true})", {"holds no dot"}));
+  EXPECT_TRUE(is_refused(R"({"client.insecure": true})", {"cannot contain a dot"}));
 }
 
 TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
@@ -257,7 +259,7 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
       {"{", {"JSON"}},
       {R"({"http_server": {"port": "x"}})", {"http_server.port", "\"x\"", "whole number"}},
       {R"({"http_server": {"port": 65536}})", {"65535"}},
-      {R"({"http_server": {"port": -1}})", {"least is 0"}},
+      {R"({"http_server": {"port": -1}})", {"minimum is 0"}},
       {R"({"http_server": 5})", {"[http_server]"}},
       {R"({"limits": 5})", {"[limits]"}},
       {R"({"http_server": {"address": ""}})", {"127.0.0.1"}},
@@ -269,9 +271,9 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
        {"'https://app.test/'", "without a path"}},
       {R"({"client": {"allowed_origins": ["*.app.test/x"]}})", {"without a path"}},
       {R"({"client": {"ping_interval": 25}})", {"client.ping_interval", "no unit", "\"25s\""}},
-      {R"({"client": {"ping_interval": "often"}})", {"no duration"}},
+      {R"({"client": {"ping_interval": "often"}})", {"not a duration"}},
       {R"({"client": {"ping_interval": "25h"}})", {"24h"}},
-      {R"({"client": {"stale_close_delay": "1ms"}})", {"least is 10ms"}},
+      {R"({"client": {"stale_close_delay": "1ms"}})", {"minimum is 10ms"}},
       {R"({"limits": {"handshake_timeout_ms": "10s"}})", {"whole number"}},
       {R"({"limits": {"body_bytes": 18446744073709551615}})", {"too large"}},
       {R"({"client": {"pong_timeout": "30s"}})",
@@ -346,7 +348,7 @@ TEST(LimitTable, HasARowForEveryLimitAndSensibleDefaults) {
   for (const LimitRow& row : kLimitRows) {
     EXPECT_TRUE(names.insert(row.name).second) << row.name;
     EXPECT_GE(limits.*row.field, row.least) << row.name;
-    EXPECT_FALSE(row.effect.empty());
+    EXPECT_FALSE(row.doc.empty());
   }
   EXPECT_EQ(kLimitRows.size() * sizeof(std::int64_t), sizeof(Limits)) << "a limit without a row";
 }
