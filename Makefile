@@ -196,6 +196,10 @@ format: .venv/.stamp-dev ## rewrite the sources in the project's format
 	$(BIN)/ruff check --quiet --fix
 	$(BIN)/ruff format --quiet
 
+.PHONY: options
+options: build ## write the option tables of docs/configuration.md from the schema
+	@$(BIN)/python tools/config_table.py
+
 .PHONY: wheel
 wheel: .venv/.stamp-dev ## build sdist and wheel (dist/), and the wheel repaired by auditwheel (dist/repaired/)
 	rm -rf dist

@@ -216,7 +216,7 @@ def test_pub_tells_which_limit_a_message_is_beyond(carillon_server: Server) -> N
 
 @pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
 def test_sub_tells_why_it_is_refused(carillon_server_factory: Callable[..., Server], transport: str) -> None:
-    server = carillon_server_factory(config={"channel": {"namespaces": [{"name": "chat"}]}})
+    server = carillon_server_factory(port=0, config={"channel": {"namespaces": [{"name": "chat"}]}})
     result = run("sub", "foo:a", "--transport", transport, "--url", server.url)
     assert result.returncode == 1
     assert ("unknown channel" if transport == "ws" else "'foo:a' belongs to no configured") in result.stderr
