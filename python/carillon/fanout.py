@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar, get_args
 
-from .arguments import kind, one_of, shown, text, whole_number
+from .arguments import kind, shown, text, whole_number
 from .channel import channel_name
 from .errors import from_core
 from .items import Gap, Message
@@ -212,7 +212,7 @@ class FanOutMethods:
             ValueError: The strategy is not known, or the name of the channel or the threshold is not valid.
         """
         if strategy is not None:
-            one_of("strategy", strategy, STRATEGIES)
+            text("strategy", strategy)
         if threshold is not None:
             whole_number("threshold", threshold, 1)
         name = channel_name(channel)

@@ -75,7 +75,7 @@ OF_A_SERVER: list[tuple[Use, type[Exception], str]] = [
     (lambda it: it.unread(5), TypeError, "user: 5 is an int; give a str"),
     (lambda it: it.mark_read(5, "a", 1), TypeError, "user: 5 is an int; give a str"),
     (lambda it: it.mark_read("u", "a", 2**64), ValueError, "offset: 18446744073709551616 is too large"),
-    (lambda it: it.set_fanout("a", 5), ValueError, "strategy: 5 is not known"),
+    (lambda it: it.set_fanout("a", 5), TypeError, "strategy: 5 is an int; give a str"),
     (lambda it: it.set_fanout("a", "write", threshold="5"), TypeError, "threshold: '5' is a str"),
     (lambda it: it.fanout(5), TypeError, "channel: 5 is an int; give a str"),
 ]

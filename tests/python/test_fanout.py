@@ -175,7 +175,7 @@ async def test_every_way_to_publish_waits_for_the_inboxes(carillon_server: Serve
         (lambda server: server.mark_read("ann", "a", 2), "offset: 2 is above the newest publication of 'a'"),
         (
             lambda server: server.set_fanout("a", "push"),
-            'strategy: \'push\' is not known; use "write", "read", "hybrid" or "adaptive"',
+            "strategy: 'push' is not known; use write, read, hyb",
         ),
         (lambda server: server.set_fanout("a", "hybrid", threshold=0), "threshold: 0 is too small"),
         (lambda server: server.fanout(""), "is not a channel name"),
