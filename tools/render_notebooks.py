@@ -170,7 +170,11 @@ def circumstances(scale: str, load: float) -> str:
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()
     full = "full scale" if float(scale) >= 1 else f"scale {scale}, not at full scale"
-    busy = "otherwise idle" if load < 0.5 else "busy with other programs, so times are too long"
+    busy = (
+        "otherwise idle"
+        if load < 0.5
+        else "busy with other programs: times are too long, and differences may be theirs"
+    )
     return (
         f"Rendered from commit {commit or 'unknown'} at {full}, on {os.cpu_count()} cores; load average "
         f"{load:.1f} at the start ({busy})."

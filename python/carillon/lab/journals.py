@@ -48,6 +48,7 @@ class Journal:
     items: list[tuple[float, Message | Gap]] = field(default_factory=list)
     down: list[tuple[float, float]] = field(default_factory=list)
     position: Position | None = None
+    _down_since: float | None = None
     _is_there: asyncio.Event = field(default_factory=asyncio.Event)
     _has_more: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -89,14 +90,17 @@ class Journal:
                 self._has_more.set()
 
     async def _watch(self) -> None:
-        down_since: float | None = None
         while True:
-            if self.proxy.connections == 0 and down_since is None:
-                down_since = CLOCK()
-            elif self.proxy.connections and down_since is not None:
-                self.down.append((down_since, CLOCK()))
-                down_since = None
+            self._look()
             await asyncio.sleep(_WATCH_S)
+
+    def _look(self) -> None:
+        """Notes whether the network is down."""
+        if self.proxy.connections == 0 and self._down_since is None:
+            self._down_since = CLOCK()
+        elif self.proxy.connections and self._down_since is not None:
+            self.down.append((self._down_since, CLOCK()))
+            self._down_since = None
 
 
 @contextlib.asynccontextmanager
@@ -145,6 +149,7 @@ async def settled(journals: Sequence[Journal], offset: int) -> None:
             while one.position is None or one.position.offset < offset:
                 one._has_more.clear()
                 await one._has_more.wait()
+            one._look()  # the last interruption may have ended just now
 
 
 def account(journals: Sequence[Journal], published: dict[int, float]) -> dict[str, Row]:

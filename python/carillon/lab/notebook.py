@@ -43,7 +43,9 @@ def banner(scale: float, sizes: str = "") -> Text:
     """
     machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}"
     where = f"Measured on a machine with {machine}; load average {os.getloadavg()[0]:.1f} at the start."
-    busy = " Other programs were busy, so times are too long." if os.getloadavg()[0] > 0.5 else ""
+    busy = ""
+    if os.getloadavg()[0] > 0.5:
+        busy = " Other programs were busy: times are too long, and differences between times may be theirs."
     if scale >= 1:
         return Text(f"{where}{busy}{f' Sizes: {sizes}.' if sizes else ''}")
     sizes = f": {sizes}" if sizes else ""
