@@ -324,6 +324,7 @@ COSTS = lab.Costs(
     inbox_entry_us=0.1,
     sweep_us=5.0,
     merge_us=2.0,
+    spread={"sweep_us": (0.5, 1.8), "inbox_entry_us": (0.7, 1.5)},
     transports=MappingProxyType(
         {
             "ws": lab.TransportCosts(
