@@ -173,7 +173,7 @@ test-faults: build-tests .venv/.stamp-test
 # Printed, not judged: `make instructions` is the whole of it.
 test-instructions: build
 	@echo "[9/$(STEPS)] user instructions and system calls per delivery, a small load"
-	@$(BIN)/python -m bench.instructions --small --only carillon --no-publishes
+	@$(BIN)/python -m bench.instructions --small --only "carillon by ws" --no-publishes
 
 # --- the rest ----------------------------------------------------------------------------------------------------
 

@@ -5,8 +5,8 @@ set(faulty_hub cpp/hub/hub_subscribe.cpp cpp/hub/shard.cpp)
 set(faulty_session ${faulty_hub} cpp/loop/event_loop.cpp cpp/session/outgoing.cpp)
 set(faulty_core ${faulty_session} cpp/gateway/send_flush.cpp cpp/gateway/uring_flush.cpp)
 
-# One object per file, or the linker would find the files beside them twice.
-set_target_properties(carillon_hub carillon_session carillon_loop carillon_gateway PROPERTIES UNITY_BUILD OFF)
+# These are objects of their own everywhere, or the linker would find the files beside them twice.
+set_source_files_properties(${faulty_core} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
 add_library(carillon_faulty OBJECT ${faulty_core})
 set_target_properties(carillon_faulty PROPERTIES UNITY_BUILD OFF)
 target_include_directories(carillon_faulty PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp")

@@ -36,7 +36,7 @@ TEST(WebSocketHeartbeat, TheFirstPingComesInTheSecondHalfOfTheInterval) {
 }
 
 TEST(WebSocketHeartbeat, PingsOfManyThatCameAtOnceAreSpreadOverHalfAnInterval) {
-  constexpr std::size_t kMany = 3'000;
+  constexpr std::size_t kMany = 1'000;
   World world;
   std::deque<WsClient> clients;
   for (std::size_t i = 0; i < kMany; ++i) {
@@ -53,8 +53,8 @@ TEST(WebSocketHeartbeat, PingsOfManyThatCameAtOnceAreSpreadOverHalfAnInterval) {
   world.advance(interval / 2);
   const std::size_t early = pings();
   EXPECT_LT(early, kMany / 50) << "a round trip after the first";
-  // 100 ms by 100 ms, over the second half of the interval.
-  constexpr Millis kStep = 100;
+  // 300 ms by 300 ms, over the second half of the interval.
+  constexpr Millis kStep = 300;
   const auto steps = static_cast<std::size_t>(interval / 2 / kStep);
   std::size_t before = early;
   std::size_t most = 0;
