@@ -148,7 +148,7 @@ class ItemStream(Generic[Item]):
         if item is None:
             self._start()
             item = await self._source.feed.next()
-        if self._raises_gaps and type(item) is Gap:
+        if type(item) is Gap and self._raises_gaps:
             item.raise_(_ON_GAP)
         return item  # type: ignore[no-any-return]
 
