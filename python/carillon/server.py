@@ -635,10 +635,15 @@ class Server(HookDecorators, FanOutMethods):
 
         `POST /api/stats` returns the same.
 
+        Server:
+            - `version`, `uptime_ms`, `threads`; `flush`: method of sending.
+            - `is_running`, `is_draining`; `last_error`: why a thread has died, empty if none has.
+
         Now:
             - `connections`, of `connections_max`; `websocket`, `sse`, `polls`: of each transport.
             - `listeners`: each with its connections. `backlog`: connections that wait in the kernel to be
               accepted. `handshakes`: accepted, and not yet clients.
+            - `channels_in_memory`: channels in use. `channels_known`: channels whose epoch is remembered.
             - `subscriptions`, `channels`; `lagging`: subscriptions that are behind.
             - `clogged`: connections whose kernel buffer is full.
             - `commands_under_way`: commands of clients that wait for a hook or the store.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
@@ -178,3 +179,7 @@ def test_the_example_of_the_package_runs(tmp_path: Path) -> None:
         cwd=tmp_path,
     )
     assert (done.stdout, done.stderr) == ("1 {'text': 'hello'}\n", "")
+
+
+def test_the_description_of_stats_names_every_key(carillon_server: Server) -> None:
+    assert set(carillon_server.stats()) <= set(re.findall(r"`(\w+)`", Server.stats.__doc__ or ""))
