@@ -202,6 +202,7 @@ class FaultProxy:
         self.delay_ms: float = 0.0
         self.is_refusing: bool = False
         self._links: set[_Link] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._accepted = 0
         self._port = 0
         self._loop: BackgroundLoop | None = None
@@ -285,7 +286,7 @@ class FaultProxy:
     async def _start(self) -> None:
         self._may_read = {side: asyncio.Event() for side in self._sides(None)}
         await self._set_reading(self._sides(None), True)
-        self._listener = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=_CHUNK)
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_CHUNK)
         self._port = self._listener.sockets[0].getsockname()[1]
 
     async def _stop(self) -> None:
@@ -307,15 +308,19 @@ class FaultProxy:
             else:
                 self._may_read[side].clear()
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # also if it was cancelled before it began
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._accepted += 1
         if self.is_refusing:
-            writer.transport.abort()
             return
         try:
             up_reader, up_writer = await asyncio.open_connection(*self._target, limit=_CHUNK)
         except OSError:
-            writer.transport.abort()
             return
         link = _Link(writer, up_writer)
         self._links.add(link)
@@ -324,8 +329,8 @@ class FaultProxy:
                 self._pipe(reader, up_writer, self._may_read["client"]),
                 self._pipe(up_reader, writer, self._may_read["server"]),
             )
-        except (OSError, asyncio.CancelledError):
-            pass  # a cancelled handler is an error in the log of asyncio before 3.12
+        except OSError:
+            pass
         finally:
             link.cut()
             self._links.discard(link)

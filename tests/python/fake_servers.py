@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 
     Answer = bytes | Callable[[bytes], bytes] | None
     Script = Callable[["Peer"], Awaitable[None]]
@@ -149,29 +149,25 @@ async def proxy_server(port: int, asked: list[str]) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def _listening(
-    serve_one: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]], **options: Any
+    serve_one: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
+    **options: Any,
 ) -> AsyncIterator[int]:
     """Listens at a free port of 127.0.0.1. At the end whatever still talks is cut off."""
     tasks: set[asyncio.Task[None]] = set()
 
-    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
+    def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve_one(reader, writer))
         tasks.add(task)
-        try:
-            await serve_one(reader, writer)
-        except asyncio.CancelledError:
-            pass
-        finally:
-            tasks.discard(task)
-            writer.transport.abort()
+        task.add_done_callback(tasks.discard)
+        task.add_done_callback(lambda _: writer.transport.abort())  # also if it was cancelled before it began
 
     async with await asyncio.start_server(talk, "127.0.0.1", 0, **options) as server:
         yield server.sockets[0].getsockname()[1]
         server.close()
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # an abort closes its socket in the next turn
 
 
 async def _relay(

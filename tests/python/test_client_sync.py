@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import socket
 import subprocess
 import sys
@@ -99,3 +101,19 @@ def test_waiting_in_vain_names_the_condition() -> None:
 
     with pytest.raises(TimeoutError, match="never did not become true"):
         wait_until(never, timeout=0.05)
+
+
+def test_a_proxy_that_stops_while_it_connects_leaves_no_socket(monkeypatch: pytest.MonkeyPatch) -> None:
+    is_connecting = threading.Event()
+
+    async def connect(*_: object, **__: object) -> None:
+        is_connecting.set()
+        await asyncio.sleep(60)
+
+    with FaultProxy("http://127.0.0.1:1") as proxy:
+        monkeypatch.setattr("asyncio.open_connection", connect)
+        with socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])), timeout=5) as client:
+            assert is_connecting.wait(5)
+            proxy.stop()
+            with contextlib.suppress(ConnectionResetError):
+                assert client.recv(1) == b""
