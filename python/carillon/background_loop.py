@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
+import contextlib
 import os
 import queue
 import threading
@@ -50,22 +51,19 @@ class BackgroundLoop:
             ForkedError: The thread runs in the parent process.
             ConnectionClosed: The loop has ended, or ended before the coroutine did.
         """
-        try:
-            future = self._hand_over(work)
-        except BaseException:
-            work.close()
-            raise
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
         # Ctrl-C may come at any moment of a wait; in the middle of a condition's it becomes "cannot release
         # un-acquired lock". This wait is a single call of C.
         is_done: queue.SimpleQueue[object] = queue.SimpleQueue()
         future.add_done_callback(is_done.put)
         try:
+            self._hand_over(work, future)
             is_done.get()
             return future.result()
         except concurrent.futures.CancelledError:
             raise ConnectionClosed(0, self._closed) from None
         except KeyboardInterrupt:
-            future.cancel()
+            future.cancel()  # and so the work, be it handed over a moment ago
             raise
 
     def close(self, timeout: float | None = None) -> None:
@@ -87,14 +85,16 @@ class BackgroundLoop:
     def _is_forked(self) -> bool:
         return self._thread is not None and os.getpid() != self._process
 
-    def _hand_over(self, work: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+    def _hand_over(self, work: Coroutine[Any, Any, T], future: concurrent.futures.Future[T]) -> None:
         if self._is_forked:
+            work.close()
             raise ForkedError(
                 f"the thread {self._name} runs in the parent process, not in a forked child: make a new "
                 "client in the child"
             )
         with self._lock:
             if self._is_closed:
+                work.close()
                 raise ConnectionClosed(0, self._closed)
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -102,7 +102,35 @@ class BackgroundLoop:
                 self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
                 self._thread.start()
                 _open.add(self)
-            return asyncio.run_coroutine_threadsafe(work, self._loop)
+            self._loop.call_soon_threadsafe(_begin, self._loop, work, future)
+
+
+def _begin(
+    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], future: concurrent.futures.Future[T]
+) -> None:
+    """Starts work whose outcome goes into `future`. A cancellation of either is one of the other.
+
+    `asyncio.run_coroutine_threadsafe` returns the future too late for Ctrl-C to cancel it in any case.
+    """
+    task = loop.create_task(work)
+
+    def on_done(task: asyncio.Task[T]) -> None:
+        if task.cancelled():
+            future.cancel()
+        elif (error := task.exception()) is None:
+            result = task.result()
+            if future.set_running_or_notify_cancel():
+                future.set_result(result)
+        elif future.set_running_or_notify_cancel():
+            future.set_exception(error)
+
+    def on_cancelled(future: concurrent.futures.Future[T]) -> None:
+        if future.cancelled():
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and the task with it
+                loop.call_soon_threadsafe(task.cancel)
+
+    task.add_done_callback(on_done)
+    future.add_done_callback(on_cancelled)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
