@@ -130,8 +130,14 @@ def stalled(port: int, count: int, since: str) -> Iterator[list[socket.socket]]:
             link.close()
 
 
-def read_on(links: list[socket.socket], seconds: float) -> int:
-    """Takes what comes until nothing does, at most so long. Returns how many the server closed."""
+def read_on(pipe: Connection, links: list[socket.socket], seconds: float) -> int:
+    """Takes what comes until the server has nothing more for these readers. Returns how many it closed.
+
+    Args:
+        pipe: The server's.
+        links: The readers.
+        seconds: Time for it at most.
+    """
     poller = select.epoll()
     by_number = {link.fileno(): link for link in links}
     for link in links:
@@ -139,7 +145,12 @@ def read_on(links: list[socket.socket], seconds: float) -> int:
         poller.register(link, select.EPOLLIN)
     closed = 0
     end = time.monotonic() + seconds
-    while time.monotonic() < end and (events := poller.poll(3.0)):
+    while time.monotonic() < end:
+        events = poller.poll(0.3)
+        if not events:
+            stats = ask(pipe, "stats")
+            if not stats["clogged"] and not stats["lagging"]:
+                break
         for number, _ in events:
             with contextlib.suppress(BlockingIOError):
                 if not by_number[number].recv(1 << 16):
@@ -195,7 +206,7 @@ def run(options: argparse.Namespace) -> dict[str, Any]:
     alone = measure(here, port, options)
     with stalled(port, options.stalled, ask(here, "oldest")) as links:
         beside = measure(here, port, options)
-        closed = read_on(links, 30)
+        closed = read_on(here, links, 30)
         after = ask(here, "stats")
     ledger = balanced(here)
     here.send("end")

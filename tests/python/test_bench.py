@@ -330,19 +330,8 @@ def test_changed_data_are_noticed() -> None:
 
 @pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
 def test_cuts_lose_nothing(transport: str) -> None:
-    cuts = (
-        "--cuts",
-        "2",
-        "--cut-every",
-        "0.8",
-        "--cut-seconds",
-        "0.3",
-        "--return-seconds",
-        "0.2",
-        "--staying",
-        "5",
-    )
-    done = bench(*TINY, "--transport", transport, "--rate", "100", *cuts, "--json")
+    cuts = ("--cuts", "2", "--cut-every", "0.5", "--cut-seconds", "0.2", "--return-seconds", "0.1")
+    done = bench(*TINY, "--transport", transport, "--rate", "200", *cuts, "--staying", "5", "--json")
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)
     assert (report["cuts"], report["returns"], report["retries"], report["not_recovered"]) == (2, 30, 0, 0)
