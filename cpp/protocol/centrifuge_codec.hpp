@@ -83,8 +83,8 @@ struct SubscribeResult {
 
 /// An encoding of the protocol. Stateless: one object serves all connections and threads.
 /// Every encode_* appends one complete reply (no WebSocket header) to `out`, unless it says otherwise;
-/// each goes as a message of its own. Text is valid UTF-8, `data`, `info_json`, `conn_info` and `chan_info`
-/// are valid in the codec's encoding.
+/// each goes as a message of its own. Text is valid UTF-8, `data`, `info_json` and `conn_info` are valid
+/// in the codec's encoding.
 class CentrifugeCodec {
  public:
   virtual ~CentrifugeCodec() = default;

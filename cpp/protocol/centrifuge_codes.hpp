@@ -41,12 +41,6 @@ inline constexpr DisconnectCode kDisconnectStale{3502, "stale"};
 inline constexpr DisconnectCode kDisconnectPermissionDenied{3507, "permission denied"};
 inline constexpr DisconnectCode kDisconnectNotAvailable{3508, "not available"};
 
-/// Whether an SDK reconnects by itself after a close with this code.
-constexpr bool is_reconnect_expected(std::uint16_t code) {
-  if (code == 1009) return false;
-  return code < 3500 || (code >= 4000 && code < 4500) || code >= 5000;
-}
-
 /// Goes into an unsubscribe push; from 2500 on the client subscribes again, with recovery.
 struct UnsubscribeCode {
   std::uint32_t code;

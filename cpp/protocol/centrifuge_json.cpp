@@ -395,7 +395,6 @@ void CentrifugeJsonCodec::encode_client_info(std::string& out, const ClientInfoV
   object.text("user", info.user);
   object.text("client", info.client);
   object.json_unless_empty("conn_info", info.conn_info);
-  object.json_unless_empty("chan_info", info.chan_info);
   object.close();
 }
 

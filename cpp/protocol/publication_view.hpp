@@ -20,12 +20,11 @@ struct PublicationView {
   std::string_view epoch = {};  ///< only written on offset 1, for the Centrifuge protocol
 };
 
-/// Who a connection is, as others see it. `conn_info` and `chan_info` are JSON or empty.
+/// Who a connection is, as others see it. `conn_info` is JSON or empty.
 struct ClientInfoView {
   std::string_view user = {};
   std::string_view client = {};
   std::string_view conn_info = {};
-  std::string_view chan_info = {};
 };
 
 }  // namespace carillon

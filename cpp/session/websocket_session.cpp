@@ -730,7 +730,7 @@ void WebSocketSession::erase(const Subscription& subscription) {
 }
 
 const std::string& WebSocketSession::info_json() {
-  if (info_json_.empty()) codec_.encode_client_info(info_json_, {user_, client_, conn_info_json_, {}});
+  if (info_json_.empty()) codec_.encode_client_info(info_json_, {user_, client_, conn_info_json_});
   return info_json_;
 }
 

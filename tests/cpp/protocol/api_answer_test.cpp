@@ -45,7 +45,7 @@ TEST(ApiAnswer, TellsMembersAndFanOut) {
 }
 
 TEST(ApiAnswer, WritesMapsAndLists) {
-  const std::vector<ClientInfoView> clients{{"u", "c", "", ""}};
+  const std::vector<ClientInfoView> clients{{"u", "c", ""}};
   EXPECT_EQ(written([&](auto& out) { append_api_presence_result(out, clients, false); }),
             Json::parse(R"({"result":{"presence":{"c":{"user":"u","client":"c"}}}})"));
   EXPECT_EQ(written([](auto& out) { append_api_presence_result(out, {}, true); }),
