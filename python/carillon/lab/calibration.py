@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal
 from ..load import Load, run_load
 from ..load.serving import place, serving
 from ..progress_line import ProgressLine
-from .capacity import LabError
+from .capacity import LabError, system_name
 from .cell import CHANNEL, HEARTBEATS, MEMBER
 from .costs import PAYLOAD_BYTES, Costs, TransportCosts
 from .server_api import ServerApi
@@ -125,7 +125,7 @@ def calibrate(*, seconds: float = 1.5, progress: bool = True) -> Costs:
 
 def _machine() -> str:
     """The circumstances that belong to costs; other programs that were busy meanwhile have spoilt them."""
-    system = f"{platform.system()} {platform.release()}, {platform.machine()}"
+    system = f"{system_name()}, {platform.machine()}"
     return f"{os.cpu_count()} cores, {system}, load average {os.getloadavg()[0]:.1f}"
 
 

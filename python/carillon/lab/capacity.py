@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,11 @@ class LabError(CarillonError, ValueError):
 def online_max() -> int:
     """Returns the number of connections that one server of this machine can hold for a measurement."""
     return connections_max() - _SERVER_CONNECTIONS
+
+
+def system_name() -> str:
+    """Returns the operating system with its version, without the suffix of its vendor."""
+    return f"{platform.system()} {platform.release().partition('-')[0]}"
 
 
 def check(cell: Cell) -> None:

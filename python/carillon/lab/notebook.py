@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 
-from .capacity import LabError
+from .capacity import LabError, system_name
 from .verdict import quantity
 
 
@@ -41,7 +40,7 @@ def banner(scale: float, sizes: str = "") -> Text:
         scale: What `scale_of` has returned.
         sizes: The sizes that follow from the scale, for example "1,000 members".
     """
-    machine = f"{os.cpu_count()} cores, {platform.system()} {platform.release()}"
+    machine = f"{os.cpu_count()} cores, {system_name()}"
     where = f"Measured on a machine with {machine}; load average {os.getloadavg()[0]:.1f} at the start."
     busy = ""
     if os.getloadavg()[0] > 0.5:
