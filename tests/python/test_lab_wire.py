@@ -7,6 +7,7 @@ import asyncio
 import importlib.util
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -217,3 +218,23 @@ def test_colours_of_small_marks_survive(tool: Any) -> None:
     pixel: Any = small.getpixel((102, 250))
     assert abs(pixel[0] - 213) < 12
     assert abs(pixel[1] - 94) < 12
+
+
+def test_rendered_pages_say_how_they_were_made_and_have_all_their_figures() -> None:
+    folder = ROOT / "docs" / "notebooks"
+    pages = sorted(folder.glob("0*.md"))
+    assert [page.stem for page in pages] == [
+        path.stem for path in sorted((ROOT / "notebooks").glob("*.ipynb"))
+    ]
+    linked = set()
+    for page in pages:
+        text = page.read_text()
+        assert re.match(
+            r"\*Rendered from commit \w+ at (full scale|scale [\d.]+, not at full scale), on ", text
+        )
+        for alt, target in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", text):
+            assert len(alt) > 40, f"{page.name}: {target} has no alternative text"
+            linked.add((folder / target).resolve())
+    images = {image.resolve() for image in (folder / "images").iterdir()}
+    assert linked == images
+    assert sum(path.stat().st_size for path in (*pages, *images)) < 3 * 2**20
