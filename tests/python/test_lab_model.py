@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from carillon import lab
+from carillon.lab.calibration import _Estimate, _of_window
 from carillon.lab.placement import Placement
 from carillon.lab.queues import serve
 from carillon.lab.spread import Spread
@@ -276,6 +277,31 @@ def test_percentiles_of_a_simulation_stop_where_its_sample_does() -> None:
     assert row["publish_p90_ms"] is None
     assert row["delivery_p99_ms"] > 0
     assert row["delivery_p999_ms"] > 0
+
+
+def test_a_cost_below_its_noise_has_an_upper_bound() -> None:
+    publish, with_sweep = _Estimate(80.0, 70.0, 95.0), _Estimate(78.0, 72.0, 92.0)
+    sweep = (with_sweep - publish).as_cost()
+    assert (sweep.low, sweep.high) == (0, 22), "it may cost 92 - 70"
+    assert sweep.value == 11, "it is not free: halfway to the bound"
+    assert sweep.factors() == (0, 2)
+    clear = (_Estimate(130.0, 120.0, 140.0) - publish).as_cost()
+    assert (clear.value, clear.low, clear.high) == (50, 25, 70)
+    nothing = _Estimate(-5.0, -9.0, -1.0).as_cost()
+    assert (nothing.low, nothing.high) == (0, 4), "the noise is at least as large as its own spread"
+
+
+def test_a_further_delivery_does_not_cost_more_than_a_lone_one() -> None:
+    lone, noisy = _Estimate(5.94, 5.0, 7.0), _Estimate(70.4, 3.0, 90.0)
+    assert noisy.at_most(lone) == _Estimate(5.94, 3.0, 7.0)
+
+
+def test_the_window_of_a_load_shows_its_spread() -> None:
+    seen = [(n * 20, n * 20 * cost) for n, cost in zip(range(1, 7), (10, 10, 11, 12, 11, 10), strict=True)]
+    found = _of_window(10.5, seen)
+    assert found.low < 10.5 < found.high
+    short = _of_window(10.0, [(0, 0.0), (3, 30.0)])
+    assert (short.low, short.high) == (8.0, 12.5), "a window without parts has the noise of a single run"
 
 
 def test_constants_have_ranges() -> None:
