@@ -40,11 +40,27 @@ async def test_a_subscription_is_not_served_after_its_end(
         await subscription.aclose()
     elif how == "its client is closed":
         await client.aclose()
-    del subscription
-    gc.collect()
+    else:
+        del subscription
+        gc.collect()
     await becomes(GAUGES[transport], 0)
     await client.aclose()
     await becomes("connections", 0)
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+async def test_a_reader_hears_that_somebody_cancelled_the_background_task(
+    carillon_server: Server, transport: Transport
+) -> None:
+    async with (
+        carillon.connect(carillon_server.url, transport=transport) as client,
+        client.subscribe("c") as subscription,
+    ):
+        assert client._lifetime is not None
+        (task,) = client._lifetime._tasks
+        task.cancel()
+        with pytest.raises(carillon.ConnectionClosed, match="was cancelled"):
+            await subscription.next(10)
 
 
 async def test_a_request_whose_caller_is_cancelled_is_cancelled() -> None:

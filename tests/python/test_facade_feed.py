@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from carillon.errors import ConnectionClosed, LoopError, ServerStopped
+from carillon.errors import CommandTimeout, ConnectionClosed, LoopError, ServerStopped
 from carillon.feed import Feed
 from carillon.items import Gap, Message
 from carillon.lifetime import Home
@@ -213,6 +213,25 @@ def test_a_stream_belongs_to_the_loop_that_used_it_first() -> None:
 
 async def open_(stream: ItemStream) -> None:
     await stream.open()
+
+
+async def test_a_stream_that_cannot_be_started_says_so_each_time() -> None:
+    source = FakeSource()
+    stream = ItemStream(source)
+    source.error = ServerStopped("gone")
+    for _ in range(2):
+        with pytest.raises(ServerStopped, match="gone"):
+            await stream.next(timeout=5)
+    source.error = None
+    source.feed.push(message(1))
+    assert await stream.next(timeout=5) == message(1)
+
+
+async def test_a_time_out_that_ended_a_stream_is_not_one_of_the_read() -> None:
+    source = FakeSource()
+    source.feed.fail(CommandTimeout("no answer"))
+    with pytest.raises(CommandTimeout, match="no answer"):
+        await ItemStream(source).next(timeout=5)
 
 
 class FakeSource:
