@@ -107,7 +107,7 @@ def is_carried(share: float, count: float) -> bool:
 
 
 def rounded(value: float, digits: int = 2) -> float:
-    """Returns the value with so many significant digits."""
+    """Returns the value with the given number of significant digits."""
     return float(f"{value:.{digits}g}")
 
 
