@@ -14,6 +14,12 @@ if TYPE_CHECKING:
 _CHUNK = 65_536
 
 
+async def _close(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()
+
+
 class Target(Protocol):
     """A server or a listener."""
 
@@ -42,7 +48,7 @@ class Proxy:
             self._point_at(target.host, target.port)
         self.seen: dict[str, bytearray] = {"up": bytearray(), "down": bytearray()}
         self.url: str = ""
-        self._tasks: set[asyncio.Future[Any]] = set()
+        self._tasks: set[asyncio.Task[Any]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
 
     def _point_at(self, host: str, port: int) -> None:
@@ -50,7 +56,7 @@ class Proxy:
         self.port: int = port
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         host, port = self._listener.sockets[0].getsockname()[:2]
         self.url = f"http://{host}:{port}"
         return self
@@ -59,9 +65,10 @@ class Proxy:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._listener.close()
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def forget(self) -> None:
         """Forgets the bytes that were recorded so far."""
@@ -74,19 +81,30 @@ class Proxy:
             writer.transport.abort()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serves one connection, until either side closes it."""
+        """Serves one connection, until both sides have closed it."""
         up_reader, up_writer = await asyncio.open_connection(self.host, self.port)
-        both = asyncio.gather(self.pass_on("up", reader, up_writer), self.pass_on("down", up_reader, writer))
-        self._tasks.add(both)
         self._writers |= {writer, up_writer}
         try:
-            with contextlib.suppress(OSError, asyncio.CancelledError):
-                await both
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self.pass_on("up", reader, up_writer))
+                both.create_task(self.pass_on("down", up_reader, writer))
+        except* OSError:
+            pass  # a side has reset the connection
         finally:
-            self._tasks.discard(both)
             self._writers -= {writer, up_writer}
-            writer.close()
-            up_writer.close()
+            await _close(up_writer)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self.serve(reader, writer)
+        except* OSError:
+            pass  # the target does not accept connections
+        finally:
+            self._tasks.discard(task)
+            await _close(writer)
 
     async def pass_on(self, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Passes on the bytes of one direction."""
@@ -154,12 +172,13 @@ class IdleTimeoutProxy(Proxy):
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serves one connection, until either side closes it or it is idle."""
         self._last = time.perf_counter()
-        served = asyncio.create_task(super().serve(reader, writer))
-        while not served.done():
-            await asyncio.wait([served], timeout=0.05)
-            if not served.done() and time.perf_counter() - self._last > self.idle_s:
-                self.cuts += 1
-                writer.transport.abort()
+        async with asyncio.TaskGroup() as tasks:
+            served = tasks.create_task(super().serve(reader, writer))
+            while not served.done():
+                await asyncio.wait([served], timeout=0.05)
+                if not served.done() and time.perf_counter() - self._last > self.idle_s:
+                    self.cuts += 1
+                    writer.transport.abort()
 
     async def pass_on(self, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Passes on the bytes of one direction."""
