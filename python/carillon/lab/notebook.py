@@ -49,6 +49,6 @@ def banner(scale: float, sizes: str = "") -> Text:
         return Text(f"{where}{busy}{f' Sizes: {sizes}.' if sizes else ''}")
     sizes = f": {sizes}" if sizes else ""
     return Text(
-        f"> **A run at scale {quantity(scale)}, not at full scale.** Sizes, times or rounds are smaller than in a "
-        f"full run{sizes}. {where}{busy}"
+        f"> **A run at scale {quantity(scale)}, not at full scale.** Sizes, times or rounds are smaller than "
+        f"in a full run{sizes}. {where}{busy}"
     )
