@@ -262,7 +262,7 @@ class BareLoop {
         "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n"
         "X-Accel-Buffering: no\r\nConnection: close\r\n\r\nretry: 2000\n\nid: bareloop:" +
         std::to_string(joined.offset) + "\nevent: status\ndata: {\"channel\":\"" + joined.name +
-        "\",\"recovered\":false,\"epoch\":\"bareloop\",\"offset\":" + std::to_string(joined.offset) + "}\n\n";
+        "\",\"recovered\":null,\"epoch\":\"bareloop\",\"offset\":" + std::to_string(joined.offset) + "}\n\n";
   }
 
   void handle_poll(int fd, std::string_view request) {
@@ -270,8 +270,10 @@ class BareLoop {
     if (asked.kept.empty()) asked.kept.resize(kKept);
     const std::string_view since = between(request, "since=bareloop:", "& ");
     if (since.empty()) {  // where to begin
-      return append_answer("{\"publications\":[],\"since\":\"bareloop:" + std::to_string(asked.offset) +
-                           "\",\"status\":[]}");
+      const std::string offset = std::to_string(asked.offset);
+      return append_answer("{\"publications\":[],\"since\":\"bareloop:" + offset +
+                           "\",\"status\":[{\"channel\":\"" + asked.name +
+                           "\",\"recovered\":null,\"epoch\":\"bareloop\",\"offset\":" + offset + "}]}");
     }
     const std::uint64_t after = to_number(since);
     if (after < asked.offset) {

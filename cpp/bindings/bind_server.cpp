@@ -19,6 +19,7 @@
 #include "bindings/python_items.hpp"
 #include "bindings/python_server.hpp"
 #include "bindings/without_gil.hpp"
+#include "requests/since.hpp"
 #include "server/server.hpp"
 #include "server/takeover.hpp"
 
@@ -248,25 +249,29 @@ Operation operation_of(const std::string& name) {
   throw std::invalid_argument("operation: '" + name + "' is none of connect, subscribe, publish");
 }
 
-std::optional<Since> since_of(const std::optional<std::string>& epoch, Offset offset) {
-  if (!epoch) return std::nullopt;
-  return Since::from(*epoch, offset);
+std::optional<Since> start_of(const std::optional<std::string>& since,
+                              const std::optional<std::uint64_t>& last) {
+  if (last) return Since::last(*last);
+  if (!since) return std::nullopt;
+  std::optional<Since> start = parse_since(*since);
+  if (!start) throw PositionError("since: '" + *since + "' is not a position; give epoch:offset or oldest");
+  return start;
 }
 
 /// Messages, and the position of the top.
-py::tuple history_of(PyServer& self, const std::string& channel, std::int64_t limit,
-                     const std::optional<std::string>& epoch, Offset offset, bool is_reverse) {
+py::tuple history_of(PyServer& self, const std::string& channel, const std::optional<std::string>& since,
+                     const std::optional<std::uint64_t>& last, std::int64_t limit, bool is_reverse) {
   self.get().check_channel(channel);
+  const std::optional<Since> start = start_of(since, last);
   Answer<HistoryResult> answer;
-  self.call([&](Server& server) {
-    server.hub().history(channel, {limit, since_of(epoch, offset), is_reverse}, answer.receiver());
-  });
+  self.call(
+      [&](Server& server) { server.hub().history(channel, {limit, start, is_reverse}, answer.receiver()); });
   const HistoryResult found = answer.wait();
   if (found.error == HistoryError::unavailable) throw StoreFailure("the store is not available; try again");
   if (found.error == HistoryError::epoch_differs) {
-    throw PositionError("since: epoch '" + epoch.value_or("") + "' is not the channel's epoch '" +
+    throw PositionError("since: '" + since.value_or("") + "' is not of the channel's epoch '" +
                         std::string(found.top.epoch.text()) +
-                        "': what it counted is gone; start again without since");
+                        "': the log that it belongs to is gone; start again with since='oldest'");
   }
   const auto name = std::make_shared<const std::string>(channel);
   ItemMaker maker;
@@ -389,22 +394,22 @@ void bind_server(py::module_& m) {
       .def(
           "subscribe",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id,
-             const std::string& channel, const std::optional<std::string>& epoch, Offset offset) {
+             const std::string& channel, const std::optional<std::string>& since,
+             const std::optional<std::uint64_t>& last) {
             self.get().check_channel(channel);
+            const std::optional<Since> start = start_of(since, last);
             bridge->limit(static_cast<std::size_t>(self.get().config().limits.bridge_items));
-            self.call([&](Server& server) {
-              server.open_reader(bridge, subscription_id, channel, since_of(epoch, offset));
-            });
+            self.call([&](Server& server) { server.open_reader(bridge, subscription_id, channel, start); });
           },
-          py::arg("bridge"), py::arg("subscription_id"), py::arg("channel"), py::arg("epoch"),
-          py::arg("offset"))
+          py::arg("bridge"), py::arg("subscription_id"), py::arg("channel"), py::arg("since"),
+          py::arg("last"))
       .def(
           "unsubscribe",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id) {
             self.call([&](Server& server) { server.close_reader(bridge.get(), subscription_id); });
           },
           py::arg("bridge"), py::arg("subscription_id"))
-      .def("history", &history_of, py::arg("channel"), py::arg("limit"), py::arg("epoch"), py::arg("offset"),
+      .def("history", &history_of, py::arg("channel"), py::arg("since"), py::arg("last"), py::arg("limit"),
            py::arg("is_reverse"))
       .def(
           "history_remove",

@@ -1,7 +1,6 @@
 #include "hub/hub.hpp"
 
 #include <algorithm>
-#include <limits>
 #include <utility>
 
 namespace carillon {
@@ -290,13 +289,14 @@ void Hub::history(std::string_view name, const HistoryQuery& query, HistoryDone 
   const auto channel = open_channel(name);
   when_open(channel, [this, channel, query, done = std::move(done)] {
     bool is_open = false;
-    const Offset first = query.since && !query.is_reverse ? query.since->offset + 1 : 1;
+    Offset first = query.since && !query.is_reverse ? query.since->offset + 1 : 1;
     Offset last = 0;
     {
       const std::lock_guard lock(channel->mutex);
       is_open = channel->is_open;
       channel->log.trim(clock_.now_ms(), channel->options, channel->taken());
-      if (channel->options.has_history() && query.limit != 0) last = channel->log.history_from() - 1;
+      if (query.is_last()) first = channel->log.top() + 1 - std::min(channel->log.top(), query.since->count);
+      if (channel->options.has_history() && query.entries_max() > 0) last = channel->log.history_from() - 1;
     }
     if (!is_open) return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
     if (last < first) return answer_history(*channel, query, {}, done);
@@ -322,8 +322,8 @@ std::size_t bytes_listed(const Publication& publication) {
 /// begins or is left out (a list has no hole), and out of the log.
 void collect(const ChannelLog& log, const HistoryQuery& query, std::span<const EntryRef> older,
              std::vector<EntryRef>& found) {
-  const std::size_t limit =
-      query.limit < 0 ? std::numeric_limits<std::size_t>::max() : static_cast<std::size_t>(query.limit);
+  const bool is_backward = query.is_reverse || query.is_last();
+  const std::uint64_t limit = query.entries_max();
   std::size_t bytes = 0;
   const auto take = [&](const EntryRef& entry) {  // false: it was one too many
     if (!entry->is_stored()) return true;
@@ -343,7 +343,7 @@ void collect(const ChannelLog& log, const HistoryQuery& query, std::span<const E
     return entry->offset >= first && entry->offset <= last && entry->offset < here;
   };
   const Seq begin = log.seq_after(std::max(here, first) - 1).value_or(log.end_seq());
-  if (query.is_reverse) {
+  if (is_backward) {
     const Seq end = last >= here ? log.seq_after(last).value_or(log.end_seq()) : begin;
     for (auto seq = log.seq_below(end); seq && *seq >= begin; seq = log.seq_below(*seq)) {
       if (!take(log.at(*seq))) return;
@@ -373,10 +373,11 @@ void Hub::answer_history(Channel& channel, const HistoryQuery& query, const Read
       result.error = HistoryError::no_history;
     } else if (query.since && !query.since->accepts(channel.epoch)) {
       result.error = HistoryError::epoch_differs;
-    } else if (query.limit != 0) {
+    } else if (query.entries_max() > 0) {
       std::span<const EntryRef> before;
       if (older.epoch == channel.epoch) before = older.entries;
       collect(channel.log, query, before, result.entries);
+      if (query.is_last()) std::reverse(result.entries.begin(), result.entries.end());
     }
   }
   done(result);

@@ -28,16 +28,29 @@
 
 namespace carillon {
 
-/// Where a subscriber or a history call wants to go on: after `offset` of `epoch`.
+/// Where a subscription or a history call starts.
 struct Since {
+  enum class Kind : std::uint8_t {
+    position,  ///< behind `offset` of `epoch`
+    oldest,    ///< with the oldest publication that is kept
+    last       ///< with the newest `count` publications that are kept
+  };
   Epoch epoch;
-  bool is_any_epoch = false;  ///< the caller named none: it is not compared (protocol.md section 6)
+  bool is_any_epoch = false;  ///< the epoch is not compared (protocol.md section 6)
   Offset offset = 0;
+  Kind kind = Kind::position;
+  std::uint64_t count = 0;
+  /// For a subscription whose position belongs to another epoch: start with the oldest publication of the
+  /// present log. Otherwise it starts behind the newest one, as the Centrifuge protocol has it.
+  bool takes_other_log = false;
 
-  /// A text that is no epoch of ours matches none.
+  /// A text that is not an epoch of ours matches no epoch.
   static Since from(std::string_view epoch_text, Offset offset) {
     return {Epoch::parse(epoch_text).value_or(Epoch{}), epoch_text.empty(), offset};
   }
+  static Since oldest() { return {{}, true, 0, Kind::oldest}; }
+  static Since last(std::uint64_t count) { return {{}, true, 0, Kind::last, count}; }
+  [[nodiscard]] bool is_position() const { return kind == Kind::position; }
   [[nodiscard]] bool accepts(const Epoch& other) const { return is_any_epoch || epoch == other; }
 };
 
@@ -48,19 +61,30 @@ struct PublishOptions {
 
 struct SubscribeOutcome {
   StoreError error = StoreError::none;
-  bool was_recovering = false;
-  bool is_recovered = false;  ///< everything after the wanted position follows
-  bool has_history = false;   ///< the channel has positions
-  Position start;             ///< what follows comes after this
-  Offset top = 0;             ///< newest offset when the subscription began
+  bool was_recovering = false;  ///< a position was given, or the oldest publication of a log was asked for
+  bool is_recovered = false;    ///< then everything behind the position, or the whole log, follows
+  bool has_history = false;     ///< the channel has positions
+  Position start;               ///< what follows comes after this
+  Offset top = 0;               ///< newest offset when the subscription began
+
+  /// For a status; nothing: there was nothing to recover.
+  [[nodiscard]] std::optional<bool> recovered() const {
+    return was_recovering ? std::optional(is_recovered) : std::nullopt;
+  }
 };
 
 struct HistoryQuery {
-  std::int64_t limit = 0;  ///< 0: only the position; negative: all
-  std::optional<Since> since;
+  std::int64_t limit = 0;      ///< 0: only the position; negative: all; not read with Since::last()
+  std::optional<Since> since;  ///< with Since::last() the oldest of them comes first
   bool is_reverse = false;
   /// Of payloads, tags and infos; one publication is given whatever it takes.
   std::size_t bytes_max = std::numeric_limits<std::size_t>::max();
+
+  [[nodiscard]] bool is_last() const { return since && since->kind == Since::Kind::last; }
+  [[nodiscard]] std::uint64_t entries_max() const {
+    if (is_last()) return since->count;
+    return limit < 0 ? std::numeric_limits<std::uint64_t>::max() : static_cast<std::uint64_t>(limit);
+  }
 };
 
 enum class HistoryError : std::uint8_t { none, unavailable, epoch_differs, no_history };
@@ -132,7 +156,7 @@ class Hub final : public StoreListener {
   /// Join and leave: entries without an offset on the same pump.
   void announce(std::string_view channel, EntryKind kind, std::string info_json);
 
-  /// Opens `cursor` on `shard`, whose thread this is: after `since` when given, else live from now. `done`
+  /// Opens `cursor` on `shard`, whose thread this is: at `since` when given, else live from now. `done`
   /// runs on the shard's thread, before the cursor's first entry; not at all after Cursor::cancel().
   void subscribe(Shard& shard, Cursor& cursor, std::string_view channel, const std::optional<Since>& since,
                  SubscribeDone done);

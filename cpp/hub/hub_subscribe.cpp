@@ -1,5 +1,6 @@
 // How a subscription begins: its channel is opened, what it has missed is looked for here and then in the
 // store, and its cursor starts where that leaves off.
+#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -34,6 +35,25 @@ void Hub::subscribe(Shard& shard, Cursor& cursor, std::string_view name, const s
             [this, pending] { run_on_shard(pending, [this, pending] { try_start(pending); }); });
 }
 
+namespace {
+
+/// Behind which offset the subscription wants to start, if the log still has what follows.
+Offset wanted_start(const Since& since, const Channel& channel) {
+  const Offset top = channel.log.top();
+  switch (since.kind) {
+    case Since::Kind::oldest:
+      return 0;
+    case Since::Kind::last:
+      return top - std::min<Offset>(top, since.count);
+    case Since::Kind::position:
+      break;
+  }
+  if (since.accepts(channel.epoch)) return since.offset;
+  return since.takes_other_log ? 0 : top;
+}
+
+}  // namespace
+
 void Hub::run_on_shard(const std::shared_ptr<PendingSubscribe>& pending, std::function<void()> task) {
   if (!is_closed_) pending->shard.run(std::move(task));  // else there is no shard any more
 }
@@ -52,36 +72,41 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
     } else {
       channel.log.trim(clock_.now_ms(), channel.options, channel.taken());
       result.has_history = channel.options.has_history();
-      result.was_recovering = pending->since.has_value();
-      Seq seq = channel.log.end_seq();
-      Offset offset = channel.log.top();
-      if (pending->since && result.has_history && pending->since->accepts(channel.epoch)) {
-        const Offset wanted = pending->since->offset;
-        if (const auto found = channel.log.seq_after(wanted)) {
-          seq = *found;
-          offset = wanted;
-          result.is_recovered = true;
-        } else if (wanted > channel.log.top() && !pending->has_asked_top) {
-          next = Next::ask_top;  // the hub may be behind the store: announcements are under way
-        } else if (wanted < channel.log.top() && pending->asked_range_at != channel.resets) {
-          next = Next::ask_range;
-          pending->asked_range_at = channel.resets;
-          range_first = wanted + 1;
-          range_last = channel.log.history_from() - 1;
+      result.top = channel.log.top();
+      const std::optional<Since>& since = pending->since;
+      const bool is_position = since && since->is_position();
+      const bool is_start_wanted = since && result.has_history;
+      const Offset wanted = is_start_wanted ? wanted_start(*since, channel) : result.top;
+      const Offset kept = channel.log.history_from() - 1;  // what follows it is in the log
+      if (wanted > result.top && !pending->has_asked_top) {
+        next = Next::ask_top;  // the hub may be behind the store: announcements are under way
+      } else if (wanted < kept && pending->asked_range_at != channel.resets) {
+        next = Next::ask_range;
+        pending->asked_range_at = channel.resets;
+        range_first = wanted + 1;
+        range_last = kept;
+      } else {
+        const bool is_there = wanted >= kept && wanted <= result.top;
+        Offset offset = is_there ? wanted : kept;
+        if (is_position) {
+          const bool is_same_log = since->accepts(channel.epoch);
+          if (!is_there && is_same_log) offset = result.top;  // it is lost: live from now
+          result.was_recovering = true;
+          result.is_recovered = is_there && is_same_log && result.has_history;
+        } else if (is_start_wanted && since->kind == Since::Kind::oldest) {
+          result.was_recovering = true;
+          result.is_recovered = offset == 0;
         }
-      }
-      if (next == Next::start) {
         result.start = {channel.epoch, offset};
-        result.top = channel.log.top();
         Cursor& cursor = **pending->cursor;
         cursor.ticket_.reset();
-        pending->shard.attach(cursor, pending->channel, seq, offset);
+        pending->shard.attach(cursor, pending->channel, *channel.log.seq_after(offset), offset);
       }
     }
   }
   switch (next) {
     case Next::start:
-      if (result.was_recovering) {
+      if (pending->since && pending->since->is_position()) {
         (result.is_recovered ? recovered_ : not_recovered_).fetch_add(1, std::memory_order_relaxed);
       }
       return pending->done(result);

@@ -154,6 +154,7 @@ bool BodyReader::read_publish_field(std::string_view key) {
 
 bool BodyReader::read_history_field(std::string_view key) {
   if (key == "limit") return read_value(request_.limit, json_int64);
+  if (key == "last") return read_value(request_.last, json_uint64);
   if (key == "reverse") return read_value(request_.is_reverse, json_bool);
   if (key == "since") return read_since();
   return ignore_value();
@@ -236,6 +237,7 @@ bool BodyReader::read_texts(std::vector<std::string_view>& texts) {
 }
 
 bool BodyReader::read_since() {
+  if (scanner_.peek() == '"') return read_text(request_.since);
   if (scanner_.peek() == 'n') return ignore_value();
   request_.has_since = true;
   if (!scanner_.open_object()) return false;

@@ -56,10 +56,12 @@ struct ApiRequest {
   std::string_view version_epoch = {};  ///< not supported either
 
   // history
-  std::int64_t limit = 0;  ///< 0 only the position, negative all
+  std::optional<std::int64_t> limit = {};  ///< 0 only the position, negative all
+  std::optional<std::uint64_t> last = {};  ///< ours: the newest ones, oldest of them first
   bool has_since = false;
   std::uint64_t offset = 0;     ///< of `since`; mark_read: up to here
   std::string_view epoch = {};  ///< of `since`
+  std::string_view since = {};  ///< `since` as text, ours
   bool is_reverse = false;
 
   std::string_view pattern = {};  ///< channels: glob, empty all

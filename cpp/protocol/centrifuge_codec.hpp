@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -45,15 +46,18 @@ struct Command {
   std::string_view after = {};   ///< presence, ours: the page begins behind this client id
   std::string_view delta = {};   ///< subscribe: wished delta format
 
+  std::string_view since = {};  ///< subscribe, ours: start as text; not beside `recover`
+
   // subscribe: what to recover from. history: `since`.
   std::string_view epoch = {};
   std::uint64_t offset = 0;
 
-  bool is_recover = false;       ///< subscribe: recover from (offset, epoch)
-  bool is_join_leave = false;    ///< subscribe: wish
-  bool has_tags_filter = false;  ///< subscribe: `tf` is there
-  std::uint64_t flag = 0;        ///< connect, subscribe: bit mask (2: error 112 instead of recovered = false)
-  std::int64_t type = 0;         ///< subscribe, publish, sub_refresh: 0 is the normal stream
+  bool is_recover = false;                 ///< subscribe: recover from (offset, epoch)
+  bool is_join_leave = false;              ///< subscribe: wish
+  bool has_tags_filter = false;            ///< subscribe: `tf` is there
+  std::optional<std::uint64_t> last = {};  ///< subscribe, ours: start with the newest publications
+  std::uint64_t flag = 0;  ///< connect, subscribe: bit mask (2: error 112 instead of recovered = false)
+  std::int64_t type = 0;   ///< subscribe, publish, sub_refresh: 0 is the normal stream
 
   std::int64_t limit = 0;    ///< history: 0 only the position, negative all
   bool is_reverse = false;   ///< history

@@ -61,6 +61,7 @@ constexpr std::array kTextFields{
     MemberField<std::string_view>{"channel", kChannelCommands, &Command::channel},
     MemberField<std::string_view>{"token", kinds(connect, subscribe, refresh, sub_refresh), &Command::token},
     MemberField<std::string_view>{"epoch", kinds(subscribe), &Command::epoch},
+    MemberField<std::string_view>{"since", kinds(subscribe), &Command::since},
     MemberField<std::string_view>{"delta", kinds(subscribe), &Command::delta},
     MemberField<std::string_view>{"method", kinds(rpc), &Command::method},
     MemberField<std::string_view>{"after", kinds(presence), &Command::after},
@@ -213,6 +214,10 @@ bool CommandReader::assign(KindSet kind, std::string_view key, std::string_view 
     if (!store(json_int64(raw), flag)) return false;
     command_.flag = static_cast<std::uint64_t>(flag);
     return true;
+  }
+  if (key == "last" && kind == kinds(subscribe)) {
+    command_.last = json_uint64(raw);
+    return command_.last.has_value();
   }
   if (key == "tf" && kind == kinds(subscribe)) command_.has_tags_filter = true;
   return !(key == "since" && kind == kinds(history));  // here it is not an object

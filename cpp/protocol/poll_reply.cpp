@@ -25,11 +25,15 @@ void append_publication_fields(JsonObjectWriter& object, const PublicationView& 
   object.text_map_unless_empty("tags", publication.tags);
 }
 
-void append_status_object(std::string& out, std::string_view channel, bool is_recovered,
+void append_status_object(std::string& out, std::string_view channel, std::optional<bool> is_recovered,
                           std::string_view epoch, std::uint64_t offset, bool is_conflated) {
   JsonObjectWriter object(out);
   object.text("channel", channel);
-  object.boolean("recovered", is_recovered);
+  if (is_recovered) {
+    object.boolean("recovered", *is_recovered);
+  } else {
+    object.json("recovered", "null");
+  }
   object.text("epoch", epoch);
   object.number("offset", offset);
   object.boolean_if_true("conflated", is_conflated);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,8 +23,9 @@ void append_publication_object(std::string& out, std::string_view channel,
 void append_publication_fields(JsonObjectWriter& object, const PublicationView& publication);
 
 /// `{"channel":…,"recovered":…,"epoch":…,"offset":…,"conflated":true}`, all always present but the last one:
-/// offsets may be left out on the way, since a newer publication stands for them.
-void append_status_object(std::string& out, std::string_view channel, bool is_recovered,
+/// offsets may be left out on the way, since a newer publication stands for them. `recovered` is null if
+/// there was nothing to recover.
+void append_status_object(std::string& out, std::string_view channel, std::optional<bool> is_recovered,
                           std::string_view epoch, std::uint64_t offset, bool is_conflated);
 
 /// The body of a poll's 200: `{"publications":[…],"since":"…","status":[…]}`. Both lists are objects joined

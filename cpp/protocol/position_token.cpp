@@ -8,6 +8,8 @@
 namespace carillon {
 namespace {
 
+constexpr std::string_view kOldest = "oldest";
+
 bool is_epoch_char(char c) {
   return (c >= 'A' && c <= 'Z') || (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-' || c == '_' ||
          c == '.';
@@ -16,6 +18,10 @@ bool is_epoch_char(char c) {
 bool parse_part(std::string_view text, TokenPart& part) {
   part = {};
   if (text.empty() || text == "-") return true;
+  if (text == kOldest) {
+    part.is_oldest = true;
+    return true;
+  }
   const std::size_t colon = text.find(':');
   if (colon == 0 || colon == std::string_view::npos || colon > kTokenEpochBytesMax) return false;
   part.epoch = text.substr(0, colon);
@@ -43,6 +49,10 @@ bool parse_position_token(std::string_view token, std::vector<TokenPart>& parts)
 
 void append_position_token(std::string& out, const TokenPart& part, bool is_first) {
   if (!is_first) out.push_back(',');
+  if (part.is_oldest) {
+    out.append(kOldest);
+    return;
+  }
   if (!part.has_position()) {
     out.push_back('-');
     return;

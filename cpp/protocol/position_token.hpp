@@ -12,14 +12,15 @@ namespace carillon {
 // the order of the request's channels, joined by ','. It stands in `since`, `Last-Event-ID` and the `id:` of
 // events.
 //
-// A part that is empty or "-" means "no position, live from now" for that channel, so that a client with
-// several channels can have a position on only some of them. The writer always uses "-": an empty `id:` line
-// would make an EventSource forget its position.
+// A part that is empty or "-" has no position for that channel, so that a client with several channels can
+// have a position on only some of them. The writer always uses "-": an empty `id:` line would make an
+// EventSource forget its position. The part "oldest" is the start of the log.
 
-/// One channel's position; an empty epoch means none. The view points into the parsed text.
+/// One channel's position; an empty epoch means that it has none. The view points into the parsed text.
 struct TokenPart {
   std::string_view epoch = {};
   std::uint64_t offset = 0;
+  bool is_oldest = false;
 
   bool has_position() const { return !epoch.empty(); }
   bool operator==(const TokenPart&) const = default;

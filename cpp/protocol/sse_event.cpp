@@ -13,8 +13,8 @@ void append_sse_retry(std::string& out, std::uint64_t retry_ms) {
   out.append("\n\n");
 }
 
-void append_sse_status(std::string& out, std::string_view channel, bool is_recovered, std::string_view epoch,
-                       std::uint64_t offset, bool is_conflated) {
+void append_sse_status(std::string& out, std::string_view channel, std::optional<bool> is_recovered,
+                       std::string_view epoch, std::uint64_t offset, bool is_conflated) {
   out.append("event: status\ndata: ");
   append_status_object(out, channel, is_recovered, epoch, offset, is_conflated);
   out.append("\n\n");

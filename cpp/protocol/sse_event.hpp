@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -16,8 +17,8 @@ void append_sse_retry(std::string& out, std::uint64_t retry_ms);
 
 /// Block `event: status` with the status object of poll_reply.hpp. Preceded by an id line it gives a client
 /// that has received nothing yet a position to come back with.
-void append_sse_status(std::string& out, std::string_view channel, bool is_recovered, std::string_view epoch,
-                       std::uint64_t offset, bool is_conflated);
+void append_sse_status(std::string& out, std::string_view channel, std::optional<bool> is_recovered,
+                       std::string_view epoch, std::uint64_t offset, bool is_conflated);
 
 /// Block `data: {…}` with the publication object of poll_reply.hpp; the same bytes for all streams.
 void append_sse_data(std::string& out, std::string_view channel, const PublicationView& publication);

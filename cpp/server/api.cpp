@@ -11,6 +11,7 @@
 #include "protocol/query.hpp"
 #include "protocol/utf8.hpp"
 #include "requests/checks.hpp"
+#include "requests/since.hpp"
 #include "server/ledger_document.hpp"
 #include "session/forms.hpp"
 
@@ -51,6 +52,10 @@ Publication publication_of(const ApiRequest& request) {
 
 std::string malformed_text(std::string_view field) {
   if (field.empty()) return "the body is not a JSON object\n";
+  if (field == "since") {
+    return "field 'since': its value is broken JSON, or neither text (epoch:offset, oldest) nor an object of "
+           "offset and epoch\n";
+  }
   return "field " + in_quotes(field) +
          ": its value is broken JSON, or not of the type that this method takes\n";
 }
@@ -73,6 +78,34 @@ std::optional<HttpResponse> undecoded(ApiMethod method, ApiDecode decoded, const
                                              " does not compare versions of publications; leave them out");
   }
   return std::nullopt;
+}
+
+}  // namespace
+
+namespace {
+
+/// Why it is refused; empty: it is not.
+std::string_view read_history_query(const ApiRequest& request, HistoryQuery& query) {
+  static constexpr std::int64_t kUsual = 100;
+  const bool has_since = request.has_since || !request.since.empty();
+  if (request.last && (has_since || request.limit || request.is_reverse))
+    return "last: give it alone, without since, limit and reverse";
+  query.limit = request.limit.value_or(kUsual);
+  query.is_reverse = request.is_reverse;
+  if (request.last) {
+    query.since = Since::last(*request.last);
+  } else if (request.has_since) {
+    query.since = Since::from(request.epoch, request.offset);
+  } else if (has_since) {
+    query.since = parse_since(request.since);
+    if (!query.since)
+      return "since: not a position; give epoch:offset or oldest, or an object of offset and epoch";
+  } else if (!request.limit && !request.is_reverse) {
+    query.since = Since::last(kUsual);
+  }
+  if (query.is_reverse && query.since && query.since->offset == 0)
+    return "since: there is nothing before offset 0; leave it out to read from the newest publication";
+  return {};
 }
 
 }  // namespace
@@ -280,12 +313,9 @@ void Api::history(const ApiRequest& request, Respond respond) {
   if (!is_channel_name(request.channel, limits_)) return respond(api_error(kErrorBadRequest));
   if (!hub_.is_known(request.channel)) return respond(api_error(kErrorUnknownChannel));
   HistoryQuery query;
-  query.limit = request.limit;
   query.bytes_max = limits_.reply_bytes();
-  query.is_reverse = request.is_reverse;
-  if (request.has_since) query.since = Since::from(request.epoch, request.offset);
-  if (query.is_reverse && query.since && query.since->offset == 0)
-    return respond(api_error(kErrorBadRequest));
+  if (const std::string_view reason = read_history_query(request, query); !reason.empty())
+    return respond(api_error(kErrorBadRequest, "bad request: " + std::string(reason)));
   hub_.history(request.channel, query,
                [respond = std::move(respond), bytes_max = query.bytes_max](const HistoryResult& found) {
                  switch (found.error) {

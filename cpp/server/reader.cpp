@@ -35,7 +35,7 @@ void Reader::open(const std::optional<Since>& since) {
         me->push(ReaderItem::Kind::failed);
         return;
       }
-      status.is_recovered = outcome.is_recovered;
+      status.is_recovered = outcome.recovered();
       status.is_conflated = me->hub_.options_for(*me->channel_).conflate;
       if (outcome.has_history) {
         status.epoch = outcome.start.epoch;

@@ -18,11 +18,11 @@ struct ReaderItem {
   std::uint64_t subscription = 0;
   EntryRef entry;                              ///< publication
   std::shared_ptr<const std::string> channel;  ///< publication
-  Epoch epoch;                ///< publication, status (unset: the channel has no positions), gap
-  bool is_recovered = false;  ///< status
-  bool is_conflated = false;  ///< status: offsets may be left out on the way
-  Offset offset = 0;          ///< status: it starts after this
-  Offset lost_from = 0;       ///< gap
+  Epoch epoch;                       ///< publication, status (unset: the channel has no positions), gap
+  std::optional<bool> is_recovered;  ///< status; nothing: there was nothing to recover
+  bool is_conflated = false;         ///< status: offsets may be left out on the way
+  Offset offset = 0;                 ///< status: it starts after this
+  Offset lost_from = 0;              ///< gap
   Offset lost_to = 0;
 };
 

@@ -2,14 +2,50 @@
 
 #include <algorithm>
 
-#include "protocol/position_token.hpp"
 #include "requests/checks.hpp"
+#include "requests/since.hpp"
 
 namespace carillon {
 
 namespace {
+
 /// A position in an epoch that is not ours: nothing can be recovered from it.
-const Since kForeign = Since::from("foreign", 0);
+Since foreign_position() { return since_of(TokenPart{"foreign", 0}).value(); }
+
+/// Where the query's channels start.
+struct QueryStart {
+  std::optional<Since> of_all;
+  std::vector<TokenPart> parts;  ///< else: one for each channel, or none
+
+  [[nodiscard]] std::optional<Since> of(std::size_t channel) const {
+    return parts.empty() ? of_all : since_of(parts[channel]);
+  }
+};
+
+/// Why it is refused; empty: it is not.
+std::string read_start(const HttpTarget& target, std::size_t channels, QueryStart& start) {
+  const std::string_view since = target.find("since").value_or("");
+  const std::optional<std::string_view> last = target.find("last");
+  if (last && !since.empty()) return "since and last: both are given; give one of them";
+  if (last) {
+    start.of_all = parse_last(*last);
+    if (!start.of_all) return "last: not a whole number; give the number of publications, as in last=20";
+    return {};
+  }
+  if (since.empty()) return {};
+  if (!parse_position_token(since, start.parts)) {
+    return "since: not a position; give epoch:offset or oldest for each channel, joined by ','";
+  }
+  if (start.parts.size() == 1 && start.parts.front().is_oldest) {
+    start.of_all = Since::oldest();
+    start.parts.clear();
+  } else if (start.parts.size() != channels) {
+    return "since: " + std::to_string(start.parts.size()) + " positions for " + std::to_string(channels) +
+           " channels; give one for each, in their order ('-' for none)";
+  }
+  return {};
+}
+
 }  // namespace
 
 std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::string_view last_event_id,
@@ -24,20 +60,12 @@ std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::st
     return refuse("channel: more than limits.channels_per_connection (" +
                   std::to_string(context.limits.channels_per_connection) + ")");
   }
-  std::vector<TokenPart> parts;
-  bool is_foreign = false;
-  if (!last_event_id.empty()) {
-    is_foreign = !parse_position_token(last_event_id, parts) || parts.size() != names.size();
-  } else if (const std::string_view since = target.find("since").value_or(""); !since.empty()) {
-    if (!parse_position_token(since, parts)) {
-      return refuse("since: not a position token; it is <epoch>:<offset> for each channel, joined by ','");
-    }
-    if (parts.size() != names.size()) {
-      return refuse("since: " + std::to_string(parts.size()) + " positions for " +
-                    std::to_string(names.size()) +
-                    " channels; give one for each, in their order ('-' for none)");
-    }
-  }
+  QueryStart start;
+  if (std::string reason = read_start(target, names.size(), start); !reason.empty())
+    return refuse(std::move(reason));
+  std::vector<TokenPart> received;  // the client has everything up to there
+  const bool is_foreign = !last_event_id.empty() &&
+                          (!parse_position_token(last_event_id, received) || received.size() != names.size());
   PlainRequest request;
   request.claimed_user = target.find("user").value_or("");
   for (std::size_t i = 0; i < names.size(); ++i) {
@@ -52,13 +80,14 @@ std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::st
     if (!context.hub.is_known(names[i])) {
       return refuse("channel: '" + std::string(names[i]) + "' belongs to no configured namespace");
     }
-    PlainRequest::Wanted wanted{std::string(names[i]), std::nullopt};
+    std::optional<Since> since;
     if (is_foreign) {
-      wanted.since = kForeign;
-    } else if (!parts.empty() && parts[i].has_position()) {
-      wanted.since = Since::from(parts[i].epoch, parts[i].offset);
+      since = foreign_position();
+    } else if (!received.empty()) {
+      since = since_of(received[i]);
     }
-    request.channels.push_back(std::move(wanted));
+    if (!since) since = start.of(i);
+    request.channels.push_back({std::string(names[i]), since});
   }
   return request;
 }

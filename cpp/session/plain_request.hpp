@@ -21,10 +21,10 @@ struct PlainRequest {
   std::string claimed_user;  ///< the query's `user`, until it is known who the client is
 };
 
-/// Reads `user`, `channel` parameters and the position: that of `last_event_id` unless it is empty, else of
-/// the parameter `since`. A last event id may come from another server, which stood here before: what is not
-/// a position of ours is told as one that cannot be recovered. Nothing: see `refusal`, the reason for status
-/// 400. Whether the client may is not asked here.
+/// Reads the parameters `user` and `channel`, and where each channel starts: at the position in
+/// `last_event_id`; if that has none, where `since` or `last` say. A last event id may come from another
+/// server at this address: what is not a position of ours counts as one that cannot be recovered. Nothing:
+/// see `refusal`, the reason for status 400. Permissions are not checked here.
 [[nodiscard]] std::optional<PlainRequest> read_plain_request(const HttpTarget& target,
                                                              std::string_view last_event_id,
                                                              const SessionContext& context,

@@ -18,7 +18,7 @@ struct PollExchange::Subscription {
   Epoch epoch;
   std::optional<Offset> ends_at;  // behind it came a gap: the answer stops here
   bool has_history = false;
-  bool was_asked = false;  // a position was given
+  bool had_position = false;  // it was given one
   std::uint32_t in_answer = 0;
   Seq give_back_seq = 0;  // from here on the answer had no room; 0: it had
   Offset give_back_offset = 0;
@@ -33,7 +33,7 @@ PollExchange::PollExchange(SessionContext& context, PlainRequest request, Millis
   for (const PlainRequest::Wanted& wanted : request.channels) {
     subscriptions_.push_back(std::make_unique<Subscription>(
         *this, wanted.channel, static_cast<std::uint32_t>(subscriptions_.size())));
-    subscriptions_.back()->was_asked = wanted.since.has_value();
+    subscriptions_.back()->had_position = wanted.since && wanted.since->is_position();
   }
   for (std::size_t i = 0; i < subscriptions_.size(); ++i) {
     Subscription& subscription = *subscriptions_[i];
@@ -101,14 +101,13 @@ void PollExchange::on_subscribed(Subscription& subscription, const SubscribeOutc
   }
   subscription.epoch = outcome.start.epoch;
   subscription.has_history = outcome.has_history;
-  if (subscription.was_asked) {
-    add_status(subscription, outcome.is_recovered, outcome.start.offset);
-    if (!outcome.is_recovered) has_news_ = true;  // a gap is told at once
-  }
+  add_status(subscription, outcome.recovered(), outcome.start.offset);
+  if (subscription.had_position && !outcome.is_recovered) has_news_ = true;  // a loss is reported at once
   if (has_news_) owner_.ready_soon();
 }
 
-void PollExchange::add_status(const Subscription& subscription, bool is_recovered, Offset offset) {
+void PollExchange::add_status(const Subscription& subscription, std::optional<bool> is_recovered,
+                              Offset offset) {
   std::string object;
   append_status_object(object, subscription.channel, is_recovered, subscription.epoch.text(), offset,
                        context_.hub.options_for(subscription.channel).conflate);

@@ -43,7 +43,7 @@ class PollExchange final : public Sink {
  private:
   struct Subscription;
   void on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
-  void add_status(const Subscription& subscription, bool is_recovered, Offset offset);
+  void add_status(const Subscription& subscription, std::optional<bool> is_recovered, Offset offset);
   void answer();
   [[nodiscard]] bool is_full() const;
 

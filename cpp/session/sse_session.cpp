@@ -34,6 +34,18 @@ Millis some_comment_interval_ms(SessionContext& context) {
   return interval - static_cast<Millis>(context.random.below(static_cast<std::uint64_t>(interval / 4) + 1));
 }
 
+/// A client that reconnects before the store has answered starts where it wanted to start. `last` has no text
+/// in a token: behind "-" the query counts again, which has it.
+void append_asked(std::string& out, const Since& asked, bool is_first) {
+  TokenPart part;
+  if (asked.is_position()) {
+    part = {asked.epoch.is_set() ? asked.epoch.text() : kUnknownEpoch, asked.offset};
+  } else {
+    part.is_oldest = asked.kind == Since::Kind::oldest;
+  }
+  append_position_token(out, part, is_first);
+}
+
 }  // namespace
 
 void append_sse_come_back(std::string& out, SessionContext& context, std::string_view extra_headers) {
@@ -47,7 +59,7 @@ struct SseSession::Subscription {
   const std::string channel;
   Cursor cursor;
   Epoch epoch;
-  std::optional<Since> asked;  // until the store has answered
+  std::unique_ptr<const Since> asked;  // until the store has answered
   bool has_history = false;
   bool has_presence = false;
 };
@@ -68,7 +80,7 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest req
   for (const PlainRequest::Wanted& wanted : request.channels) {
     subscriptions_.push_back(std::make_unique<Subscription>(
         *this, wanted.channel, static_cast<std::uint32_t>(subscriptions_.size())));
-    subscriptions_.back()->asked = wanted.since;
+    if (wanted.since) subscriptions_.back()->asked = std::make_unique<const Since>(*wanted.since);
   }
   for (std::size_t i = 0; i < request.channels.size(); ++i) {
     Subscription& subscription = *subscriptions_[i];
@@ -119,15 +131,15 @@ void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcom
   subscription.asked.reset();
   subscription.epoch = outcome.start.epoch;
   subscription.has_history = outcome.has_history;
-  write_status(subscription, outcome.is_recovered, outcome.start.offset, true);
+  write_status(subscription, outcome.recovered(), outcome.start.offset, true);
   if (context_.hub.options_for(subscription.channel).presence) {
     subscription.has_presence = true;
     context_.hub.add_presence(subscription.channel, {client_, identity_.user, identity_.info_json});
   }
 }
 
-void SseSession::write_status(const Subscription& subscription, bool is_recovered, Offset offset,
-                              bool has_id) {
+void SseSession::write_status(const Subscription& subscription, std::optional<bool> is_recovered,
+                              Offset offset, bool has_id) {
   std::string event;
   if (has_id) {  // a client that has received nothing yet can come back, too
     std::string token;
@@ -143,9 +155,8 @@ void SseSession::write_status(const Subscription& subscription, bool is_recovere
 void SseSession::append_token(std::string& out, const Cursor* moving, Offset moving_offset) const {
   for (const auto& subscription : subscriptions_) {
     const bool is_first = subscription == subscriptions_.front();
-    if (const auto& asked = subscription->asked) {  // it comes back with what it came with
-      append_position_token(out, {asked->epoch.is_set() ? asked->epoch.text() : kUnknownEpoch, asked->offset},
-                            is_first);
+    if (const auto& asked = subscription->asked) {
+      append_asked(out, *asked, is_first);
       continue;
     }
     const bool has_position = subscription->epoch.is_set() && subscription->has_history;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -40,7 +41,8 @@ class SseSession final : public Session {
   void stage_with_ids(Cursor& cursor, const Batch& batch);
   /// Ends the stream in the way that makes EventSource come back.
   void send_away(const DisconnectCode& why);
-  void write_status(const Subscription& subscription, bool is_recovered, Offset offset, bool has_id);
+  void write_status(const Subscription& subscription, std::optional<bool> is_recovered, Offset offset,
+                    bool has_id);
   void append_token(std::string& out, const Cursor* moving, Offset moving_offset) const;
   void wrote() { comment_due_ms_ = next_comment_ms(); }
   [[nodiscard]] Millis next_comment_ms() const;

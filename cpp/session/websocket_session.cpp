@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "requests/checks.hpp"
+#include "requests/since.hpp"
 #include "session/forms.hpp"
 
 namespace carillon {
@@ -433,6 +434,25 @@ bool WebSocketSession::check_channel(const Command& command, bool is_available) 
   return true;
 }
 
+namespace {
+
+/// Where the command's subscription starts. False: its fields contradict each other, or one is not valid.
+bool read_start(const Command& command, std::optional<Since>& since) {
+  if (command.is_recover) {
+    since = Since::from(command.epoch, command.offset);
+    return command.since.empty() && !command.last;
+  }
+  if (command.last) {
+    since = Since::last(*command.last);
+    return command.since.empty();
+  }
+  if (command.since.empty()) return true;
+  since = parse_since(command.since);
+  return since.has_value();
+}
+
+}  // namespace
+
 bool WebSocketSession::handle_subscribe(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
   if (!command.delta.empty() && command.delta != "fossil") return disconnect_with(kDisconnectBadRequest);
@@ -454,7 +474,14 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
     reply_error(command.id, command.type != 0 ? kErrorPermissionDenied : kErrorBadRequest);
     return true;
   }
-  const std::optional<Since> since = take_since(command);
+  std::optional<Since> since;
+  if (!read_start(command, since)) {
+    reply_error(command.id,
+                {kErrorBadRequest.code,
+                 "bad request: give one of recover, since (epoch:offset or \"oldest\") and last", false});
+    return true;
+  }
+  if (take_skipped(command.channel, since)) since = Since{};  // it matches no epoch: not recovered
   const bool must_recover = (command.flag & 2U) != 0;
   const Question asked = question(Operation::subscribe, command.channel);
   const std::optional<Verdict> verdict = context_.access.answer(asked);
@@ -479,19 +506,15 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
   return true;
 }
 
-std::optional<Since> WebSocketSession::take_since(const Command& command) {
-  std::optional<Since> since;
-  if (command.is_recover) since = Since::from(command.epoch, command.offset);
-  if (!skipped_) return since;
+bool WebSocketSession::take_skipped(std::string_view channel, const std::optional<Since>& since) {
+  if (!skipped_) return false;
   const auto skipped = std::find_if(skipped_->begin(), skipped_->end(),
-                                    [&](const auto& each) { return each.channel == command.channel; });
-  if (skipped == skipped_->end()) return since;
+                                    [&](const auto& each) { return each.channel == channel; });
+  if (skipped == skipped_->end()) return false;
   const Position goes_on = skipped->position;
   skipped_->erase(skipped);
   if (skipped_->empty()) skipped_.reset();
-  // A position that matches no epoch is not recovered.
-  if (since && since->accepts(goes_on.epoch) && since->offset < goes_on.offset) since = Since{};
-  return since;
+  return since && since->is_position() && since->accepts(goes_on.epoch) && since->offset < goes_on.offset;
 }
 
 void WebSocketSession::open_subscription(std::uint32_t id, Subscription& subscription,
@@ -537,8 +560,8 @@ void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscriptio
     result.epoch = outcome.start.epoch.text();
     result.offset = outcome.start.offset;
     result.is_recovered = outcome.is_recovered;
-    if (outcome.is_recovered && outcome.start.offset < outcome.top && !outlet_.is_clogged) {
-      // The first page of what was missed stands in the reply, as SDKs of this family know it; the pump
+    if (outcome.start.offset < outcome.top && !outlet_.is_clogged) {
+      // The first page of what is there already stands in the reply, as SDKs of this family know it; the pump
       // brings the rest.
       publications = take_page(subscription);
       result.publications = publications;

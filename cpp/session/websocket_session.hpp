@@ -90,8 +90,8 @@ class WebSocketSession final : public Session {
   bool handle_connect(const Command& command);
   void on_identified(std::uint32_t id, const Verdict& verdict);
   bool handle_subscribe(const Command& command);
-  /// Where the client wants to go on, unless its channel's policy has taken it past that.
-  [[nodiscard]] std::optional<Since> take_since(const Command& command);
+  /// Has the channel's policy skipped publications behind the position that the client brings? Forgets it.
+  [[nodiscard]] bool take_skipped(std::string_view channel, const std::optional<Since>& since);
   void open_subscription(std::uint32_t id, Subscription& subscription, const std::optional<Since>& since,
                          bool must_recover);
   void on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome,

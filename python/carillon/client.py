@@ -12,7 +12,7 @@ from .channel import channel_name
 from .errors import ConnectionClosed
 from .lifetime import Lifetime
 from .payload import PublishOptions, json_text, publication_of, takes_publish_options
-from .position import Position
+from .start import HistoryQuery, Start
 from .stream import Item, ItemStream, OnGap, Source
 from .transports.http_api import HttpApi
 from .transports.http_source import HttpTransport
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .items import ClientInfo, Gap, History, Message
+    from .position import Position
     from .transports.base import Commands, Transport
     from .transports.route import Proxy, Verify
 
@@ -129,14 +130,29 @@ class Client:
 
     @overload
     def subscribe(
-        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["raise"] = "raise"
+        self,
+        channel: str,
+        since: Position | str | None = None,
+        last: int | None = None,
+        *,
+        on_gap: Literal["raise"] = "raise",
     ) -> Subscription[Message]: ...
     @overload
     def subscribe(
-        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["yield"]
+        self,
+        channel: str,
+        since: Position | str | None = None,
+        last: int | None = None,
+        *,
+        on_gap: Literal["yield"],
     ) -> Subscription[Message | Gap]: ...
     def subscribe(
-        self, channel: str, since: Position | str | None = None, *, on_gap: OnGap = "raise"
+        self,
+        channel: str,
+        since: Position | str | None = None,
+        last: int | None = None,
+        *,
+        on_gap: OnGap = "raise",
     ) -> Subscription[Any]:
         """Returns a subscription, for `async for` and `async with`.
 
@@ -146,15 +162,18 @@ class Client:
 
         Args:
             channel: Name of the channel.
-            since: Position behind which delivery starts, from any transport; by default now.
+            since: Where to start: behind a position (a `Position`, or its text `epoch:offset`), or with the
+                oldest message that is kept (`"oldest"`). By default the subscription starts live.
+            last: Number of newest messages to start with, in place of `since`.
             on_gap: What happens where publications are lost. "raise" (default): the iteration raises
                 `GapError`, and continues behind the gap when it is resumed. "yield": it yields a `Gap`.
 
         Raises:
-            ValueError: The name of the channel or `on_gap` is not valid.
+            ValueError: The name of the channel or `on_gap` is not valid, or `since` and `last` are both
+                given.
             PositionError: `since` is not a position.
         """
-        source = self._opened().source(channel_name(channel), Position.of(since))
+        source = self._opened().source(channel_name(channel), Start.of(since, last))
         return Subscription(self, source, on_gap)
 
     @takes_publish_options
@@ -197,24 +216,38 @@ class Client:
         return await commands.publish(channel_name(channel), what)
 
     async def history(
-        self, channel: str, limit: int = 100, since: Position | str | None = None, reverse: bool = False
+        self,
+        channel: str,
+        *,
+        last: int | None = None,
+        since: Position | str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
     ) -> History:
-        """What the log holds.
+        """Returns messages out of the channel's log. Without arguments: the newest 100, oldest first.
 
         Args:
-            channel: Which.
-            limit: Messages at most; 0 asks for the position only, -1 for all that the server gives.
-            since: Only what came after (with `reverse`: before) this position.
-            reverse: Newest first.
+            channel: Name of the channel.
+            last: Number of newest messages to return, oldest of them first.
+            since: Position behind which the list starts, or `"oldest"`. With `reverse`: the position before
+                which it starts.
+            limit: Maximum number of messages, by default 100; 0 asks for the position only, -1 for all that
+                the server gives in one answer.
+            reverse: Return the newest message first.
 
         Raises:
-            PositionError: `since` belongs to an earlier epoch.
+            PositionError: `since` is not a position, or belongs to an earlier epoch.
+            ValueError: `last` is given beside another argument, or a number is out of its range.
             CommandError: The server refuses.
             CommandTimeout: No answer came within `open_timeout`.
             ConnectError: The server cannot be reached.
+
+        Example:
+            history = await client.history("chat", last=50)
+            subscription = client.subscribe("chat", since=history.position)  # no message between is lost
         """
-        whole_number("limit", limit, -1, 2**31 - 1)
-        return await self._commands().history(channel_name(channel), limit, Position.of(since), bool(reverse))
+        query = HistoryQuery.of(last, since, limit, reverse)
+        return await self._commands().history(channel_name(channel), query)
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Returns the clients that are subscribed to a channel, by connection id.

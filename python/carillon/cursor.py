@@ -14,6 +14,7 @@ from .stream import Item, ItemStream
 
 if TYPE_CHECKING:
     from . import _core
+    from .start import Start
     from .stream import OnGap
 
 _CAPACITY = 4096  # more than one turn of the loop brings, so that a reader that keeps up is never paused
@@ -22,13 +23,13 @@ _CAPACITY = 4096  # more than one turn of the loop brings, so that a reader that
 class Cursor(ItemStream[Item]):
     """A subscription inside the server's process, from `Server.subscribe`. See `ItemStream`."""
 
-    def __init__(self, core: _core.Server, channel: str, since: Position | None, on_gap: OnGap) -> None:
-        super().__init__(_CursorSource(core, channel, since), on_gap)
+    def __init__(self, core: _core.Server, channel: str, start: Start, on_gap: OnGap) -> None:
+        super().__init__(_CursorSource(core, channel, start), on_gap)
 
 
 class _CursorSource:
-    def __init__(self, core: _core.Server, channel: str, since: Position | None) -> None:
-        self.feed = Feed(channel, since, _CAPACITY)
+    def __init__(self, core: _core.Server, channel: str, start: Start) -> None:
+        self.feed = Feed(channel, start, _CAPACITY)
         self.home = Home("subscription")
         self._core = core
         self._bridge: LoopBridge | None = None
@@ -60,16 +61,10 @@ class _CursorSource:
 
     def _subscribe(self) -> None:
         self._bridge = LoopBridge.of_running_loop()  # the last one may be closed, if it was idle
-        since = self.feed.received
         self._id = self._bridge.register(self._on_event, self._fail)
         try:
-            self._core.subscribe(
-                self._bridge.core,
-                self._id,
-                self.feed.channel,
-                since.epoch if since else None,
-                since.offset if since else 0,
-            )
+            start = self.feed.start
+            self._core.subscribe(self._bridge.core, self._id, self.feed.channel, start.since, start.last)
         except Exception as error:
             self._bridge.release(self._id)
             self._id = 0
@@ -95,10 +90,9 @@ class _CursorSource:
             case ("publications", _, messages):
                 self.feed.push_run(messages)
             case ("status", _, is_recovered, epoch, offset, is_conflated):
-                was_asked = self.feed.received is not None
                 position = Position(offset, epoch) if epoch else None
                 self.feed.is_conflated = is_conflated
-                self.feed.begin(position, is_recovered if was_asked else None)
+                self.feed.begin(position, is_recovered)
             case ("gap", _, epoch, lost_from, lost_to):
                 self.feed.gap(epoch, lost_from, lost_to)
             case ("error", _, message):

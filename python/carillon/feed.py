@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from .errors import ConnectionClosed
 from .items import Gap, Message
 from .position import Position
+from .start import Start
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,14 +25,15 @@ class Feed:
     Attributes:
         channel: Name of the channel.
         received: Position behind the last item that came in, from which the source resumes.
-        is_recovered: Whether the server lost nothing the last time a position was given; None before that.
+        is_recovered: Whether the newest start was complete; None if no position was given. See `ItemStream`.
         is_conflated: Whether the server leaves offsets out. A jump is not a gap then: the server reports gaps
     """
 
-    def __init__(self, channel: str, since: Position | None, capacity: int) -> None:
+    def __init__(self, channel: str, start: Start, capacity: int) -> None:
         self.channel = channel
-        self.received = since
-        self._taken = since
+        self.received = start.position
+        self._asked = start
+        self._taken = start.position
         self._newest: Message | None = None  # taken since then, with a place in the log
         self.is_recovered: bool | None = None
         self.is_conflated = False
@@ -49,6 +51,13 @@ class Feed:
     def taken(self) -> Position | None:
         """Position behind the last item that was read, from which a later subscription continues."""
         return self._newest.position if self._newest else self._taken
+
+    @property
+    def start(self) -> Start:
+        """Where the source starts: as asked at first, behind the last item that came in after a cut."""
+        if self.received is not None:
+            return Start(self.received)
+        return Start() if self._is_started else self._asked
 
     @property
     def is_paused(self) -> bool:
@@ -72,16 +81,16 @@ class Feed:
 
         Args:
             position: Position behind which delivery starts; None if the channel has no log.
-            is_recovered: Whether nothing was lost behind the position that was given; None if none was.
+            is_recovered: Whether nothing was lost, as the server says; None if no position was given.
         """
         asked = self.received
         if is_recovered is not None:
             self.is_recovered = is_recovered
-        if not is_recovered:
-            if asked is not None or self._is_started:
-                self._add_gap(asked, position)
-            else:
-                self._taken, self._newest = position, None
+        if asked is None and not self._is_started:
+            self._taken, self._newest = position, None
+            self.received = position
+        elif not is_recovered:
+            self._add_gap(asked, position)
             self.received = position
         self._is_started = True
         self._has_begun.set()

@@ -94,12 +94,19 @@ class History:
     """Part of a log.
 
     Attributes:
-        messages: What was asked for, in the order asked for.
-        position: The top of the log at that moment.
+        messages: The messages, in the order asked for.
+        position: Where to subscribe, or to read on, without losing a message: behind the last of `messages`
+            if the limit has cut the list, else behind the newest message of the log.
     """
 
     messages: list[Message]
     position: Position
+
+    @classmethod
+    def of(cls, messages: list[Message], top: Position, *, is_reverse: bool) -> History:
+        """A list out of the log whose newest message is at `top`."""
+        is_cut = bool(messages) and not is_reverse and messages[-1].offset < top.offset
+        return cls(messages, Position(messages[-1].offset, top.epoch) if is_cut else top)
 
 
 @dataclass(frozen=True, slots=True)

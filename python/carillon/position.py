@@ -36,28 +36,14 @@ class Position:
             raise PositionError(
                 f"{text!r} is not a position: write it as epoch:offset, for example kQwZabcd:12"
             )
-        return cls(int(offset), epoch)._checked()
+        return cls(int(offset), epoch).checked()
 
-    @classmethod
-    def of(cls, since: Position | str | None) -> Position | None:
-        """What a `since` argument means: a position, its text, or None for "live from now".
+    def checked(self) -> Position:
+        """Returns the position itself if a server can have given it.
 
         Raises:
-            PositionError: No server can have given this position.
-            TypeError: It is none of these.
+            PositionError: No server can have given it.
         """
-        if since is None:
-            return None
-        if isinstance(since, str):
-            return cls.parse(since)
-        if not isinstance(since, Position):
-            raise TypeError(
-                f"since: {since!r} is a {type(since).__name__}; give a Position, its text (epoch:offset), "
-                "or None"
-            )
-        return since._checked()
-
-    def _checked(self) -> Position:
         is_offset = isinstance(self.offset, int) and 0 <= self.offset <= OFFSET_MAX
         is_epoch = isinstance(self.epoch, str) and self.epoch.isascii() and "," not in self.epoch
         if not (is_offset and is_epoch and self.epoch and self.epoch.isprintable()):

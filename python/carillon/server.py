@@ -38,6 +38,7 @@ from .listener import Listener, url_of
 from .logs import logger
 from .payload import PublishOptions, core_arguments, encode, takes_publish_options
 from .position import Position
+from .start import HistoryQuery, Start
 from .transports import raw_json
 
 if TYPE_CHECKING:
@@ -505,14 +506,29 @@ class Server(HookDecorators, FanOutMethods):
 
     @overload
     def subscribe(
-        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["raise"] = "raise"
+        self,
+        channel: str,
+        since: Position | str | None = None,
+        last: int | None = None,
+        *,
+        on_gap: Literal["raise"] = "raise",
     ) -> Cursor[Message]: ...
     @overload
     def subscribe(
-        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["yield"]
+        self,
+        channel: str,
+        since: Position | str | None = None,
+        last: int | None = None,
+        *,
+        on_gap: Literal["yield"],
     ) -> Cursor[Message | Gap]: ...
     def subscribe(
-        self, channel: str, since: Position | str | None = None, *, on_gap: OnGap = "raise"
+        self,
+        channel: str,
+        since: Position | str | None = None,
+        last: int | None = None,
+        *,
+        on_gap: OnGap = "raise",
     ) -> Cursor[Any]:
         """Returns a subscription in this process, for `async for` and `async with`. It needs no socket.
 
@@ -522,46 +538,57 @@ class Server(HookDecorators, FanOutMethods):
 
         Args:
             channel: Name of the channel.
-            since: Position behind which delivery starts; by default now.
+            since: Where to start: behind a position (a `Position`, or its text `epoch:offset`), or with the
+                oldest message that is kept (`"oldest"`). By default the subscription starts live.
+            last: Number of newest messages to start with, in place of `since`.
             on_gap: What happens where publications are lost. "raise" (default): the iteration raises
                 `GapError`, and continues behind the gap when it is resumed. "yield": it yields a `Gap`.
 
         Raises:
-            ValueError: The name of the channel or `on_gap` is not valid.
+            ValueError: The name of the channel or `on_gap` is not valid, or `since` and `last` are both
+                given.
             PositionError: `since` is not a position.
         """
-        return Cursor(self._running(), channel_name(channel), Position.of(since), on_gap)
+        return Cursor(self._running(), channel_name(channel), Start.of(since, last), on_gap)
 
     def history(
-        self, channel: str, limit: int = 100, since: Position | str | None = None, reverse: bool = False
+        self,
+        channel: str,
+        *,
+        last: int | None = None,
+        since: Position | str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
     ) -> History:
-        """What the log holds.
+        """Returns messages out of the channel's log. Without arguments: the newest 100, oldest first.
 
         Args:
-            channel: Which.
-            limit: Messages at most; 0 asks for the position only, -1 for all.
-            since: Only what came after (with `reverse`: before) this position.
-            reverse: Newest first.
+            channel: Name of the channel.
+            last: Number of newest messages to return, oldest of them first.
+            since: Position behind which the list starts, or `"oldest"`. With `reverse`: the position before
+                which it starts.
+            limit: Maximum number of messages, by default 100; 0 asks for the position only, -1 for all.
+            reverse: Return the newest message first.
 
         Raises:
-            PositionError: `since` belongs to an earlier epoch.
+            PositionError: `since` is not a position, or belongs to an earlier epoch.
+            ValueError: `last` is given beside another argument, or a number is out of its range.
+
+        Example:
+            history = server.history("chat", last=50)
+            cursor = server.subscribe("chat", since=history.position)  # no message between is lost
         """
-        position = Position.of(since)
+        query = HistoryQuery.of(last, since, limit, reverse)
         name = channel_name(channel)
-        whole_number("limit", limit, -1)
         try:
             messages, top = self._running().history(
-                name,
-                limit,
-                position.epoch if position else None,
-                position.offset if position else 0,
-                reverse,
+                name, query.start.since, query.start.last, query.limit, query.is_reverse
             )
         except ServerStopped:
             raise
         except Exception as error:
             raise from_core(error) from None
-        return History(messages, top)
+        return History.of(messages, top, is_reverse=query.is_reverse)
 
     def history_remove(self, channel: str) -> None:
         """Empties the history of a channel. Its offset and its epoch continue.

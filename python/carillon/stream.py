@@ -98,7 +98,12 @@ class ItemStream(Generic[Item]):
 
     @property
     def is_recovered(self) -> bool | None:
-        """Whether nothing was lost the last time a position was given; None if none was."""
+        """Whether the newest start, or return after a cut, was complete.
+
+        True: nothing was lost behind the position; for `since="oldest"`: the log still has its beginning.
+        False: something was lost, or the log's beginning is gone. None: no position was given, as with
+        `last`.
+        """
         return self._source.feed.is_recovered
 
     async def open(self) -> Self:

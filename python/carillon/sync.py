@@ -51,7 +51,7 @@ class Subscription(Generic[Item]):
 
     @property
     def is_recovered(self) -> bool | None:
-        """Whether nothing was lost the last time a position was given; None if none was."""
+        """Whether the newest start was complete. See `carillon.Subscription.is_recovered`."""
         return self._inner.is_recovered
 
     def next(self, timeout: float | None = None) -> Item:
@@ -124,10 +124,17 @@ class Client:
         return self._loop.run(self._inner.publish(channel, data, **options))
 
     def history(
-        self, channel: str, limit: int = 100, since: Position | str | None = None, reverse: bool = False
+        self,
+        channel: str,
+        *,
+        last: int | None = None,
+        since: Position | str | None = None,
+        limit: int | None = None,
+        reverse: bool = False,
     ) -> History:
-        """Reads the history of a channel. See `carillon.Client.history`."""
-        return self._loop.run(self._inner.history(channel, limit, since, reverse))
+        """Returns messages out of the channel's log. See `carillon.Client.history`."""
+        call = self._inner.history(channel, last=last, since=since, limit=limit, reverse=reverse)
+        return self._loop.run(call)
 
     def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Returns the clients on a channel, by connection id. See `carillon.Client.presence`."""
@@ -150,19 +157,34 @@ class Client:
 
     @overload
     def subscribe(
-        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["raise"] = "raise"
+        self,
+        channel: str,
+        since: Position | str | None = None,
+        last: int | None = None,
+        *,
+        on_gap: Literal["raise"] = "raise",
     ) -> Subscription[Message]: ...
     @overload
     def subscribe(
-        self, channel: str, since: Position | str | None = None, *, on_gap: Literal["yield"]
+        self,
+        channel: str,
+        since: Position | str | None = None,
+        last: int | None = None,
+        *,
+        on_gap: Literal["yield"],
     ) -> Subscription[Message | Gap]: ...
     def subscribe(
-        self, channel: str, since: Position | str | None = None, *, on_gap: OnGap = "raise"
+        self,
+        channel: str,
+        since: Position | str | None = None,
+        last: int | None = None,
+        *,
+        on_gap: OnGap = "raise",
     ) -> Subscription[Any]:
         """Returns a subscription, for `for` and `with`. See `carillon.Client.subscribe`."""
 
         async def subscribe() -> AsyncSubscription[Any]:
-            return self._inner.subscribe(channel, since, on_gap=on_gap)
+            return self._inner.subscribe(channel, since, last, on_gap=on_gap)
 
         return Subscription(self._loop, self._loop.run(subscribe()))
 

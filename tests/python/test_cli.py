@@ -241,8 +241,22 @@ def test_sub_tells_that_the_server_went_and_came_back(serving: Serving, transpor
     again.end(signal.SIGTERM)
 
 
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+def test_sub_starts_with_the_oldest_or_the_newest(carillon_server: Server, transport: str) -> None:
+    for n in range(1, 6):
+        carillon_server.publish("c", n)
+    arguments = ("sub", "c", "--transport", transport, "--url", carillon_server.url)
+    assert run(*arguments, "--since", "oldest", "--count", "5").stdout.split() == ["1", "2", "3", "4", "5"]
+    assert run(*arguments, "--last", "2", "--count", "2").stdout.split() == ["4", "5"]
+
+
 def test_usage_errors_have_their_code() -> None:
-    assert run("sub", "c", "--since", "nonsense").returncode == 2
+    wrong = run("sub", "c", "--since", "nonsense")
+    assert wrong.returncode == 2
+    assert "--since: 'nonsense' is not a position" in wrong.stderr
+    both = run("sub", "c", "--since", "oldest", "--last", "2")
+    assert both.returncode == 2
+    assert "--since and --last are both given" in both.stderr
     assert run("serve", "--port", "x").returncode == 2
 
 

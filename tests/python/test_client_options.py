@@ -143,15 +143,43 @@ def test_what_a_history_asks_for_is_done_on_every_transport(
     for n in (2, 3):
         carillon_server.publish("c", n)
     with sync.connect(carillon_server.url, transport=transport) as client:
-        for options, offsets in (
-            ({"limit": 2}, [1, 2]),
-            ({"since": first}, [2, 3]),
-            ({"limit": 2, "reverse": True}, [3, 2]),
-            ({"limit": 0}, []),
+        for options, offsets, goes_on in (
+            ({}, [1, 2, 3], 3),
+            ({"last": 2}, [2, 3], 3),
+            ({"last": 0}, [], 3),
+            ({"limit": 2}, [1, 2], 2),
+            ({"limit": 3}, [1, 2, 3], 3),
+            ({"since": "oldest"}, [1, 2, 3], 3),
+            ({"since": first}, [2, 3], 3),
+            ({"since": first, "limit": 1}, [2], 2),
+            ({"since": str(first), "limit": 1}, [2], 2),
+            ({"limit": 2, "reverse": True}, [3, 2], 3),
+            ({"limit": 0}, [], 3),
+            ({"limit": -1}, [1, 2, 3], 3),
         ):
-            history = client.history("c", **options)  # type: ignore[arg-type]
-            assert [message.offset for message in history.messages] == offsets
-            assert history.position.offset == 3
+            for history in (
+                client.history("c", **options),  # type: ignore[arg-type]
+                carillon_server.history("c", **options),  # type: ignore[arg-type]
+            ):
+                assert [message.offset for message in history.messages] == offsets, options
+                assert history.position.offset == goes_on, options
+
+
+def test_arguments_of_a_history_that_contradict_each_other_are_named(carillon_server: Server) -> None:
+    with sync.connect(carillon_server.url) as client:
+        for history in (client.history, carillon_server.history):
+            for options, error, text in (
+                ({"last": 2, "since": "oldest"}, ValueError, "since and last"),
+                ({"last": 2, "limit": 2}, ValueError, "last: is given beside limit"),
+                ({"last": 2, "reverse": True}, ValueError, "last: is given beside limit or reverse"),
+                ({"since": "oldest", "reverse": True}, ValueError, "since: 'oldest'"),
+                ({"since": "newest"}, carillon.PositionError, "since: 'newest' is not a position"),
+                ({"last": "2"}, TypeError, "last: '2' is a str"),
+                ({"last": -1}, ValueError, "last: -1 is too small"),
+                ({"limit": 2**31}, ValueError, "limit: 2147483648 is too large"),
+            ):
+                with pytest.raises(error, match=text):
+                    history("c", **options)  # type: ignore[arg-type]
 
 
 def test_every_call_on_a_closed_client_says_so(carillon_server: Server) -> None:

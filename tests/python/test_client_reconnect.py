@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 Transport = Literal["ws", "sse", "poll"]
 
-STATUS = json.dumps({"channel": "c", "recovered": False, "epoch": "e", "offset": 1})
-POLL = json.dumps({"publications": [], "since": "e:1", "status": []})
+STARTED = {"channel": "c", "recovered": None, "epoch": "e", "offset": 1}
+STATUS = json.dumps(STARTED)
+POLL = json.dumps({"publications": [], "since": "e:1", "status": [STARTED]})
 
 
 class Largest(random.Random):

@@ -357,7 +357,7 @@ async def test_a_command_that_cannot_be_is_refused_before_anything_is_sent(
                 await client.publish("good", data, json=True)
         for limit in (-2, 2**31):
             with pytest.raises(ValueError, match="limit"):
-                await client.history("good", limit)  # type: ignore[arg-type]
+                await client.history("good", limit=limit)
         for call in (client.presence(""), client.publish("", 1)):
             with pytest.raises(ValueError, match="channel"):
                 await call

@@ -10,6 +10,7 @@ from carillon.feed import Feed
 from carillon.items import Gap, Message
 from carillon.lifetime import Home
 from carillon.position import Position
+from carillon.start import Start
 from carillon.stream import ItemStream
 
 
@@ -23,7 +24,7 @@ async def offsets(feed: Feed, count: int) -> list[object]:
 
 
 async def test_what_comes_twice_is_dropped() -> None:
-    feed = Feed("c", Position(3, "e"), 10)
+    feed = Feed("c", Start(Position(3, "e")), 10)
     feed.begin(Position(3, "e"), True)
     for offset in (3, 4, 4, 5):
         feed.push(message(offset))
@@ -32,7 +33,7 @@ async def test_what_comes_twice_is_dropped() -> None:
 
 
 async def test_what_is_missing_becomes_a_gap() -> None:
-    feed = Feed("c", Position(3, "e"), 10)
+    feed = Feed("c", Start(Position(3, "e")), 10)
     feed.begin(Position(3, "e"), True)
     feed.push(message(5))
     feed.push(message(8))
@@ -41,7 +42,7 @@ async def test_what_is_missing_becomes_a_gap() -> None:
 
 
 async def test_what_is_left_out_of_a_conflated_channel_is_no_gap() -> None:
-    feed = Feed("c", Position(3, "e"), 10)
+    feed = Feed("c", Start(Position(3, "e")), 10)
     feed.is_conflated = True
     feed.begin(Position(3, "e"), True)
     for offset in (5, 8, 8, 7):
@@ -53,7 +54,7 @@ async def test_what_is_left_out_of_a_conflated_channel_is_no_gap() -> None:
 
 
 async def test_a_gap_that_is_told_is_told_once() -> None:
-    feed = Feed("c", Position(3, "e"), 10)
+    feed = Feed("c", Start(Position(3, "e")), 10)
     feed.begin(Position(3, "e"), True)
     feed.gap("e", 4, 6)
     feed.push(message(7))
@@ -61,7 +62,7 @@ async def test_a_gap_that_is_told_is_told_once() -> None:
 
 
 async def test_what_has_no_offset_moves_no_position() -> None:
-    feed = Feed("c", Position(3, "e"), 10)
+    feed = Feed("c", Start(Position(3, "e")), 10)
     feed.begin(Position(3, "e"), True)
     feed.push(message(0))
     assert await offsets(feed, 1) == [0]
@@ -69,7 +70,7 @@ async def test_what_has_no_offset_moves_no_position() -> None:
 
 
 async def test_a_refused_recovery_is_told_before_anything_else() -> None:
-    feed = Feed("c", Position(3, "e"), 10)
+    feed = Feed("c", Start(Position(3, "e")), 10)
     feed.begin(Position(9, "e"), False)
     feed.push(message(10))
     assert await offsets(feed, 2) == [(4, 9), 10]
@@ -77,22 +78,43 @@ async def test_a_refused_recovery_is_told_before_anything_else() -> None:
 
 
 async def test_another_epoch_is_a_gap_of_unknown_size() -> None:
-    feed = Feed("c", Position(3, "old"), 10)
+    feed = Feed("c", Start(Position(3, "old")), 10)
     feed.begin(Position(1, "new"), False)
     assert await feed.next() == Gap("c", "new", None, 1)
     assert feed.taken == Position(1, "new")
 
 
 async def test_a_first_start_without_a_position_is_no_gap() -> None:
-    feed = Feed("c", None, 10)
+    feed = Feed("c", Start(), 10)
     feed.begin(Position(5, "e"), None)
     assert feed.taken == Position(5, "e")
     feed.push(message(6))
     assert await offsets(feed, 1) == [6]
 
 
+@pytest.mark.parametrize("is_recovered", [True, False])
+async def test_a_start_with_the_oldest_is_no_gap_and_repeated_until_it_has_begun(is_recovered: bool) -> None:
+    asked = Start(is_oldest=True)
+    feed = Feed("c", asked, 10)
+    assert feed.start == asked
+    feed.begin(Position(5, "e"), is_recovered)
+    assert feed.is_recovered is is_recovered
+    assert feed.start == Start(Position(5, "e"))
+    feed.push(message(6))
+    feed.begin(Position(6, "e"), True)
+    feed.push(message(7))
+    assert await offsets(feed, 2) == [6, 7]
+
+
+async def test_a_channel_without_a_log_starts_live_after_its_first_start() -> None:
+    feed = Feed("c", Start(last=3), 10)
+    feed.begin(None, None)
+    assert feed.start == Start()
+    assert feed.is_recovered is None
+
+
 async def test_a_second_start_without_a_position_is_a_gap() -> None:
-    feed = Feed("c", None, 10)
+    feed = Feed("c", Start(), 10)
     feed.begin(None, None)
     feed.push(message(0))
     feed.begin(None, None)
@@ -100,7 +122,7 @@ async def test_a_second_start_without_a_position_is_a_gap() -> None:
 
 
 async def test_a_full_queue_pauses_its_source_and_asks_it_back_when_read() -> None:
-    feed = Feed("c", Position(0, "e"), 4)
+    feed = Feed("c", Start(Position(0, "e")), 4)
     asked: list[Position | None] = []
     feed.on_room = lambda: asked.append(feed.received)
     feed.begin(Position(0, "e"), True)
@@ -117,7 +139,7 @@ async def test_a_full_queue_pauses_its_source_and_asks_it_back_when_read() -> No
 
 
 async def test_what_is_queued_is_read_before_the_error() -> None:
-    feed = Feed("c", Position(0, "e"), 4)
+    feed = Feed("c", Start(Position(0, "e")), 4)
     feed.begin(Position(0, "e"), True)
     feed.push(message(1))
     feed.fail(ServerStopped("gone"))
@@ -130,7 +152,7 @@ async def test_what_is_queued_is_read_before_the_error() -> None:
 
 
 async def test_an_end_wakes_whoever_waits() -> None:
-    feed = Feed("c", None, 4)
+    feed = Feed("c", Start(), 4)
     waiting = [asyncio.create_task(feed.begun()), asyncio.create_task(feed.next())]
     await asyncio.sleep(0)
     feed.fail(ServerStopped("gone"))
@@ -193,7 +215,7 @@ async def test_what_is_queued_when_a_stream_is_closed_can_be_read_and_starts_not
 
 
 async def test_the_first_end_counts() -> None:
-    feed = Feed("c", None, 4)
+    feed = Feed("c", Start(), 4)
     feed.end()
     feed.fail(ServerStopped("later"))
     with pytest.raises(StopAsyncIteration):
@@ -238,7 +260,7 @@ class FakeSource:
     """Begins when the test says so."""
 
     def __init__(self) -> None:
-        self.feed = Feed("c", None, 4)
+        self.feed = Feed("c", Start(), 4)
         self.home = Home("stream")
         self.error: Exception | None = None
         self.starts = self.closed = 0
@@ -262,7 +284,7 @@ class FakeSource:
 
 
 async def test_a_run_behind_the_newest_item_goes_in_whole() -> None:
-    feed = Feed("c", Position(3, "e"), 4)
+    feed = Feed("c", Start(Position(3, "e")), 4)
     feed.begin(Position(3, "e"), True)
     feed.push_run([message(4), message(5)])
     assert feed.received == Position(5, "e")
@@ -287,14 +309,14 @@ async def test_a_run_behind_the_newest_item_goes_in_whole() -> None:
 async def test_a_run_from_elsewhere_is_looked_at_piece_by_piece(
     run: list[Message], expected: list[object]
 ) -> None:
-    feed = Feed("c", Position(3, "e"), 10)
+    feed = Feed("c", Start(Position(3, "e")), 10)
     feed.begin(Position(3, "e"), True)
     feed.push_run(run)
     assert await offsets(feed, len(expected)) == expected
 
 
 def test_what_waits_is_taken_at_once() -> None:
-    feed = Feed("c", Position(3, "e"), 2)
+    feed = Feed("c", Start(Position(3, "e")), 2)
     rooms: list[int] = []
     feed.on_room = lambda: rooms.append(1)
     feed.begin(Position(3, "e"), True)

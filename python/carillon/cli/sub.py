@@ -22,7 +22,12 @@ if TYPE_CHECKING:
 
 @click.command()
 @CHANNEL
-@click.option("--since", metavar="EPOCH:OFFSET", help="First print what came after this position.")
+@click.option(
+    "--since",
+    metavar="POSITION",
+    help="Start behind this position (EPOCH:OFFSET), or with the oldest message that is kept (oldest).",
+)
+@click.option("--last", type=click.IntRange(0), metavar="N", help="Start with the newest N messages.")
 @click.option(
     "--transport",
     type=click.Choice(["ws", "sse", "poll"]),
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
 def sub(
     channel: str,
     since: str | None,
+    last: int | None,
     transport: TransportName,
     as_json: bool,
     count: int | None,
@@ -53,14 +59,15 @@ def sub(
     """
     from .. import sync
     from ..items import Gap
-    from ..position import Position
+    from ..start import Start
 
     require_output()
-    if since is not None:
-        try:
-            Position.parse(since)
-        except ValueError as error:
-            raise click.BadParameter(str(error), param_hint="--since") from None
+    if since is not None and last is not None:
+        raise click.UsageError("--since and --last are both given; give one of them")
+    try:
+        Start.of(since)
+    except ValueError as error:
+        raise click.BadParameter(str(error).removeprefix("since: "), param_hint="--since") from None
     logging.basicConfig(format="%(message)s")
     logging.getLogger("carillon.client").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
@@ -70,7 +77,7 @@ def sub(
         told_in_a_sentence(),
         sync.connect(url, transport=transport, api_key=api_key, verify=trusted) as client,
     ):
-        subscription = client.subscribe(channel, since, on_gap="yield")
+        subscription = client.subscribe(channel, since, last, on_gap="yield")
         seen = 0
         try:
             for item in subscription.open():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ..lifetime import Home, Lifetime
     from ..payload import Publication
     from ..position import Position
+    from ..start import HistoryQuery, Start
     from ..stream import Source
     from .reconnect import Reconnect
     from .settings import Settings
@@ -32,7 +33,7 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Releases what is left after the end of the lifetime. Idempotent."""
 
-    def source(self, channel: str, since: Position | None) -> Source:
+    def source(self, channel: str, start: Start) -> Source:
         """Returns a subscription that is not started yet."""
 
 
@@ -42,7 +43,7 @@ class Commands(Protocol):
     async def publish(self, channel: str, publication: Publication) -> Position | None:
         """Publishes, and returns the position; None if the protocol does not have it."""
 
-    async def history(self, channel: str, limit: int, since: Position | None, reverse: bool) -> History:
+    async def history(self, channel: str, query: HistoryQuery) -> History:
         """Reads the history of a channel."""
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
@@ -62,9 +63,9 @@ class NetworkSource(ABC):
         lifetime: Lifetime,
         reconnect: Reconnect,
         channel: str,
-        since: Position | None,
+        start: Start,
     ) -> None:
-        self.feed: Feed = Feed(channel, since, settings.capacity)
+        self.feed: Feed = Feed(channel, start, settings.capacity)
         self._settings = settings
         self._lifetime = lifetime
         self._reconnect = reconnect

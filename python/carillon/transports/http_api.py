@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from ..lifetime import Lifetime
     from ..payload import Publication
+    from ..start import HistoryQuery
     from .settings import Settings
 
 
@@ -58,10 +59,10 @@ class HttpApi:
         body = b',"data":' + bytes(payload) if is_json else b',"b64data":"' + base64.b64encode(payload) + b'"'
         return await self._call("publish", head + body + b"}", _position_result)
 
-    async def history(self, channel: str, limit: int, since: Position | None, reverse: bool) -> History:
+    async def history(self, channel: str, query: HistoryQuery) -> History:
         """Reads the history of a channel."""
-        body = history_request(channel, limit, since, reverse).encode()
-        return await self._call("history", body, lambda text, start: history_result(text, start, channel))
+        body = history_request(channel, query).encode()
+        return await self._call("history", body, lambda text, at: history_result(text, at, channel, query))
 
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Returns the clients on a channel, by connection id."""
@@ -137,18 +138,19 @@ def command_error(error: Mapping[str, Any]) -> CommandError | PositionError:
     return CommandError(code, reason)
 
 
-def history_request(channel: str, limit: int, since: Position | None, reverse: bool) -> str:
+def history_request(channel: str, query: HistoryQuery) -> str:
     """Returns the JSON text of a history request, the same over every connection."""
-    fields: dict[str, Any] = {"channel": channel, "limit": limit}
+    last, since = query.start.last, query.start.position
+    fields: dict[str, Any] = {"channel": channel, "limit": query.limit if last is None else last}
     if since is not None:
         fields["since"] = {"offset": since.offset, "epoch": since.epoch}
-    if reverse:
+    if query.is_reverse or last is not None:
         fields["reverse"] = True
     return json.dumps(fields)
 
 
-def history_result(text: str, start: int, channel: str) -> History:
-    """Reads a history result that begins at `start`."""
+def history_result(text: str, start: int, channel: str, query: HistoryQuery) -> History:
+    """Reads the result of `query` that begins at `start`."""
     fields = {name: (value, at) for name, value, at, _ in raw_json.members(text, start)}
     epoch = str(fields["epoch"][0]) if "epoch" in fields else ""
     at = fields["publications"][1] if "publications" in fields and fields["publications"][0] else None
@@ -157,7 +159,10 @@ def history_result(text: str, start: int, channel: str) -> History:
         if at is not None
         else []
     )
-    return History(messages, Position(int(fields["offset"][0]) if "offset" in fields else 0, epoch))
+    if query.start.last is not None:
+        messages.reverse()
+    top = Position(int(fields["offset"][0]) if "offset" in fields else 0, epoch)
+    return History.of(messages, top, is_reverse=query.is_reverse)
 
 
 PresencePage = tuple[dict[str, ClientInfo], bool]  # and whether there is more

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from ..lifetime import Lifetime
+    from ..start import Start
     from .settings import Settings
 
 NO_POSITION = "-"  # in place of a position token, where a channel has no log
@@ -115,9 +116,9 @@ class HttpTransport:
         """Closes the pool of connections."""
         await self._http.aclose()
 
-    def source(self, channel: str, since: Position | None) -> HttpSource:
+    def source(self, channel: str, start: Start) -> HttpSource:
         """A subscription, not yet started."""
-        return self._kind(self._settings, self._lifetime, self._http, channel, since)
+        return self._kind(self._settings, self._lifetime, self._http, channel, start)
 
 
 class HttpSource(NetworkSource):
@@ -131,11 +132,11 @@ class HttpSource(NetworkSource):
         lifetime: Lifetime,
         http: httpx.AsyncClient,
         channel: str,
-        since: Position | None,
+        start: Start,
     ) -> None:
-        super().__init__(settings, lifetime, Reconnect(settings), channel, since)
+        super().__init__(settings, lifetime, Reconnect(settings), channel, start)
         self._http = http
-        self._epoch = since.epoch if since else ""
+        self._epoch = start.position.epoch if start.position else ""
         self._room = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -198,7 +199,6 @@ class HttpSource(NetworkSource):
     def _on_status(self, status: dict[str, Any], token: str) -> None:
         """Delivery starts here; `token` is the server's position token, which a channel without log lacks."""
         self._epoch = (status.get("epoch") or "") if token != NO_POSITION else ""
-        was_asked = self.feed.received is not None
         position = Position(int(status.get("offset", 0)), self._epoch) if self._epoch else None
         self.feed.is_conflated = bool(status.get("conflated"))
-        self.feed.begin(position, bool(status.get("recovered")) if was_asked else None)
+        self.feed.begin(position, status.get("recovered"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from ..position import Position
 from . import raw_json
 from .http_source import NO_POSITION, Bound, HttpSource
 from .reconnect import Unreadable
@@ -36,10 +35,8 @@ class PollSource(HttpSource):
                 return  # its polls do not wait: asking again at once would be a storm
 
     async def _poll(self, wait_s: float) -> httpx.Response:
-        since = self._token or (str(self.feed.received) if self.feed.received else None)
-        query = {"channel": self.feed.channel, "timeout": f"{wait_s:g}"}
-        if since is not None:
-            query["since"] = since
+        query: dict[str, str | int] = {"channel": self.feed.channel, "timeout": f"{wait_s:g}"}
+        query |= {"since": self._token} if self._token else self.feed.start.fields()
         async with Bound(wait_s + self._settings.open_timeout) as bound:
             response = await self._http.get(self._settings.url("/poll", **query), extensions=bound.extensions)
         await self._check(response)
@@ -52,22 +49,15 @@ class PollSource(HttpSource):
             reply[name] = value, start
         token = str(reply["since"][0])
         self._reconnect.served()
-        for status in reply["status"][0] if "status" in reply else []:
+        statuses = reply["status"][0]
+        if self._has_begun:  # a poll without a position continues what an earlier one began
+            statuses = [status for status in statuses if status.get("recovered") is not None]
+        for status in statuses:
             self._on_status(status, token)
-        if not self._has_begun:
-            self._has_begun = True
-            if not reply.get("status", ([], 0))[0]:
-                self._begin_at(token)
+        self._has_begun = True
         if "publications" in reply:
             for _, start, _ in raw_json.elements(text, reply["publications"][1]):
                 await self._has_room()
                 self.feed.push(raw_json.message(text, start, self.feed.channel, self._epoch))
         self._token = token if token != NO_POSITION else None
-        return any(reply.get(name, ((), 0))[0] for name in ("publications", "status"))
-
-    def _begin_at(self, token: str) -> None:
-        """No status came: nothing was asked for, or all of it is there."""
-        was_asked = self.feed.received is not None
-        position = Position.parse(token) if token not in ("", NO_POSITION) else None
-        self._epoch = position.epoch if position else ""
-        self.feed.begin(self.feed.received or position, True if was_asked else None)
+        return bool(statuses or reply.get("publications", ((), 0))[0])

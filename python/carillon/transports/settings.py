@@ -53,7 +53,7 @@ class Settings:
         """Returns a new backoff with these delays."""
         return Backoff(self.min_delay, self.max_delay)
 
-    def url(self, path: str, **query: str) -> str:
+    def url(self, path: str, **query: str | int) -> str:
         """Returns an address of this server."""
         if self.user is not None:
             query["user"] = self.user

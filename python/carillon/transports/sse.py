@@ -21,9 +21,7 @@ class SseSource(HttpSource):
     _content_type = "text/event-stream"
 
     async def _attempt(self) -> None:
-        query = {"channel": self.feed.channel}
-        if self.feed.received is not None:
-            query["since"] = str(self.feed.received)
+        query = {"channel": self.feed.channel, **self.feed.start.fields()}
         parser = EventParser()
         was_served = False
         usual_retry_ms: int | None = None

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from ..lifetime import Lifetime
     from ..payload import Publication
+    from ..start import HistoryQuery, Start
     from .backoff import Backoff
     from .settings import Settings
 
@@ -85,9 +86,9 @@ class WebSocketTransport:
     async def close(self) -> None:
         """Nothing is left to give back."""
 
-    def source(self, channel: str, since: Position | None) -> _WebSocketSource:
+    def source(self, channel: str, start: Start) -> _WebSocketSource:
         """A subscription, not yet started."""
-        return _WebSocketSource(self, self._settings, self._lifetime, self._reconnect, channel, since)
+        return _WebSocketSource(self, self._settings, self._lifetime, self._reconnect, channel, start)
 
     def _start(self) -> None:
         if not self._is_started:
@@ -111,11 +112,11 @@ class WebSocketTransport:
         await self._command(f'"publish":{{"channel":{json.dumps(channel)},"data":{text}}}', _value("publish"))
         return None
 
-    async def history(self, channel: str, limit: int, since: Position | None, reverse: bool) -> History:
+    async def history(self, channel: str, query: HistoryQuery) -> History:
         """Reads the log."""
         result = await self._command(
-            f'"history":{history_request(channel, limit, since, reverse)}',
-            lambda text, reply: history_result(text, reply["history"][1], channel),
+            f'"history":{history_request(channel, query)}',
+            lambda text, reply: history_result(text, reply["history"][1], channel, query),
         )
         assert isinstance(result, History)
         return result
@@ -325,11 +326,10 @@ class WebSocketTransport:
         self.resume(source)
 
     def _subscribe(self, source: _WebSocketSource) -> None:
-        channel, since = source.feed.channel, source.feed.received
+        channel, start = source.feed.channel, source.feed.start
         source.state = _State.ASKED
         wish: dict[str, Any] = {"channel": channel, "positioned": True, "recoverable": True}
-        if since is not None:
-            wish |= {"recover": True, "offset": since.offset, "epoch": since.epoch}
+        wish |= start.fields()
 
         def on_reply(text: str, reply: Reply) -> None:
             if self._sources.get(channel) is not source:
@@ -337,22 +337,23 @@ class WebSocketTransport:
             if "error" in reply:
                 self._on_refusal(source, reply["error"][0])
             else:
-                self._on_subscribed(source, since is not None, text, *reply["subscribe"])
+                self._on_subscribed(source, start, text, *reply["subscribe"])
 
         refuse = functools.partial(self._refuse, source)
         source.asked = self._outbox.add(f'"subscribe":{json.dumps(wish)}', on_reply, refuse=refuse)
 
     def _on_subscribed(
-        self, source: _WebSocketSource, was_asked: bool, text: str, result: dict[str, Any], start: int
+        self, source: _WebSocketSource, start: Start, text: str, result: dict[str, Any], at: int
     ) -> None:
         source.state = _State.LIVE
         source.epoch = result.get("epoch", "")
         source.backoff.connected()
         position = Position(result.get("offset", 0), source.epoch) if source.epoch else None
         source.feed.is_conflated = bool(result.get("conflated"))
+        was_asked = start.position is not None or bool(result.get("was_recovering"))
         source.feed.begin(position, bool(result.get("recovered")) if was_asked else None)
         if result.get("publications"):
-            at = next(begin for name, _, begin, _ in raw_json.members(text, start) if name == "publications")
+            at = next(begin for name, _, begin, _ in raw_json.members(text, at) if name == "publications")
             for _, begin, _ in raw_json.elements(text, at):
                 self._deliver(source, text, begin)
 
@@ -421,9 +422,9 @@ class _WebSocketSource(NetworkSource):
         lifetime: Lifetime,
         reconnect: Reconnect,
         channel: str,
-        since: Position | None,
+        start: Start,
     ) -> None:
-        super().__init__(settings, lifetime, reconnect, channel, since)
+        super().__init__(settings, lifetime, reconnect, channel, start)
         self.state = _State.IDLE
         self.asked = 0
         self.epoch = ""

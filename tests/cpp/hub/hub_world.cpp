@@ -310,13 +310,22 @@ void HubWorld::expect_published(Truth& truth, const std::string& data, const App
 std::optional<Since> HubWorld::some_since(const WhimsicalReader& reader) {
   const Truth& truth = *truths_[reader.channel()];
   const Position seen = reader.journal().position();
-  switch (random_.below(10)) {
+  Since elsewhere = Since::from("notOurs!", seen.offset);
+  switch (random_.below(14)) {
     case 0:
       return std::nullopt;
+    case 6:
+    case 7:
+      return Since::oldest();
+    case 8:
+      return Since::last(random_.below(12));
+    case 9:
+      elsewhere.takes_other_log = true;
+      return elsewhere;
     case 1:
       return Since{truth.epoch, false, 0};
     case 2:
-      return Since::from("notOurs!", seen.offset);
+      return elsewhere;
     case 3:
       return Since::from("foreign", seen.offset);
     case 4:
@@ -342,6 +351,10 @@ void HubWorld::check_history() {
   query.limit = static_cast<std::int64_t>(random_.below(6)) - 1;
   query.is_reverse = random_.chance(40);
   if (random_.chance(50)) query.since = Since{truth.epoch, random_.chance(20), random_.below(truth.top + 2)};
+  if (random_.chance(20)) {
+    query.since = random_.chance(50) ? Since::oldest() : Since::last(random_.below(6));
+    query.is_reverse = false;
+  }
   ++answers_missing_;
   hub_->history(truth.name, query, [this, &truth, query](const HistoryResult& result) {
     --answers_missing_;
@@ -384,7 +397,10 @@ void HubWorld::expect_history(Truth& truth, const HistoryQuery& query, const His
     expected.push_back(line.data);
   }
   if (query.is_reverse) std::reverse(expected.begin(), expected.end());
-  if (query.limit >= 0 && expected.size() > static_cast<std::size_t>(query.limit)) {
+  if (query.is_last()) {
+    expected.erase(expected.begin(), expected.end() - static_cast<std::ptrdiff_t>(std::min<std::size_t>(
+                                                          expected.size(), query.since->count)));
+  } else if (query.limit >= 0 && expected.size() > static_cast<std::size_t>(query.limit)) {
     expected.resize(static_cast<std::size_t>(query.limit));
   }
   std::vector<std::string> found;

@@ -57,18 +57,37 @@ bool Truth::holds_all_after(Offset offset, Millis now_ms) const {
   return offset <= top && offset + 1 >= history_from(now_ms);
 }
 
+Offset Journal::expected_start(const SubscribeOutcome& outcome, const std::optional<Since>& since,
+                               Millis now_ms) const {
+  if (!since || !truth_.options.has_history()) return outcome.top;
+  if (since->is_position() && (since->accepts(outcome.start.epoch) || !since->takes_other_log))
+    return outcome.top;
+  Offset kept = 0;
+  if (truth_.is_exact && truth_.epoch == outcome.start.epoch) kept = truth_.history_from(now_ms) - 1;
+  if (since->kind != Since::Kind::last) return kept;
+  return std::max(kept, outcome.top - std::min<Offset>(outcome.top, since->count));
+}
+
 void Journal::start(const SubscribeOutcome& outcome, const std::optional<Since>& since, Millis now_ms) {
   const ChannelOptions& options = truth_.options;
   EXPECT_EQ(outcome.error, StoreError::none);
-  EXPECT_EQ(outcome.was_recovering, since.has_value());
+  const bool is_position = since && since->is_position();
+  const bool is_oldest = since && since->kind == Since::Kind::oldest;
+  EXPECT_EQ(outcome.was_recovering, is_position || (is_oldest && options.has_history()));
   EXPECT_EQ(outcome.has_history, options.has_history());
   EXPECT_TRUE(outcome.start.epoch.is_set());
+  EXPECT_LE(outcome.start.offset, outcome.top);
   if (outcome.is_recovered) {
     EXPECT_TRUE(since && since->accepts(outcome.start.epoch)) << "recovered in a foreign epoch";
     EXPECT_EQ(outcome.start.offset, since ? since->offset : 0);
-    EXPECT_LE(outcome.start.offset, outcome.top);
   } else {
-    EXPECT_EQ(outcome.start.offset, outcome.top);
+    EXPECT_FALSE(is_oldest && options.has_history() && outcome.start.offset == 0) << "it has the beginning";
+  }
+  const Offset start = expected_start(outcome, since, now_ms);
+  if (truth_.is_exact && !truth_.may_be_relieved) {
+    EXPECT_EQ(outcome.start.offset, outcome.is_recovered ? since->offset : start);
+  } else if (!outcome.is_recovered) {
+    EXPECT_GE(outcome.start.offset, start);
   }
   epoch_ = outcome.start.epoch;
   offset_ = told_to_ = outcome.start.offset;
@@ -82,9 +101,9 @@ void Journal::start(const SubscribeOutcome& outcome, const std::optional<Since>&
   }
   EXPECT_EQ(outcome.top, truth_.top);
   next_ = truth_.lines.size();
-  if (outcome.is_recovered && offset_ < truth_.top) next_ = truth_.index_after(offset_);
+  if (offset_ < truth_.top) next_ = truth_.index_after(offset_);
   start_ = next_;
-  if (since) {
+  if (is_position) {
     const bool must_recover =
         options.has_history() && since->accepts(epoch_) && truth_.holds_all_after(since->offset, now_ms);
     EXPECT_TRUE(outcome.is_recovered == must_recover || (truth_.may_be_relieved && !outcome.is_recovered))

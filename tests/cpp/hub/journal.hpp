@@ -71,6 +71,9 @@ class Journal {
 
  private:
   void pass_over(const Truth::Line& line);
+  /// Where a subscription starts that is not recovered, at the earliest.
+  [[nodiscard]] Offset expected_start(const SubscribeOutcome& outcome, const std::optional<Since>& since,
+                                      Millis now_ms) const;
 
   Truth& truth_;
   Epoch epoch_;

@@ -106,6 +106,11 @@ TEST(ApiRequest, ReadsHistory) {
   EXPECT_EQ(decoded.request.epoch, "e");
   EXPECT_FALSE(Decoded(ApiMethod::history, R"({"channel":"c","since":null})").request.has_since);
   EXPECT_EQ(result_of(ApiMethod::history, R"({"channel":"c","since":1})"), ApiDecode::malformed);
+  const Decoded text(ApiMethod::history, R"({"channel":"c","since":"e:5"})");
+  EXPECT_EQ(text.request.since, "e:5");
+  EXPECT_FALSE(text.request.has_since || text.request.limit || text.request.last);
+  EXPECT_EQ(Decoded(ApiMethod::history, R"({"channel":"c","last":20})").request.last, 20U);
+  EXPECT_EQ(result_of(ApiMethod::history, R"({"channel":"c","last":-1})"), ApiDecode::malformed);
 }
 
 TEST(ApiRequest, ReadsTheOthers) {

@@ -125,6 +125,16 @@ TEST(CentrifugeDecode, ADataThatIsTooDeepIsNoMalformedFrame) {
   }
 }
 
+TEST(CentrifugeDecode, ReadsWhereASubscribeStarts) {
+  const Decoded since(R"({"id":7,"subscribe":{"channel":"c","since":"oldest"}})");
+  EXPECT_EQ(since.command.since, "oldest");
+  EXPECT_FALSE(since.command.last);
+  EXPECT_EQ(Decoded(R"({"id":7,"subscribe":{"channel":"c","last":20}})").command.last, 20U);
+  for (const char* start : {R"("since":5)", R"("since":{})", R"("last":-1)", R"("last":"5")"}) {
+    EXPECT_TRUE(is_malformed(std::string(R"({"id":7,"subscribe":{"channel":"c",)") + start + "}}")) << start;
+  }
+}
+
 TEST(CentrifugeDecode, ReadsHistoryWithAndWithoutSince) {
   const Decoded decoded(
       R"({"id":7,"history":{"channel":"c","limit":-1,"since":{"offset":9,"epoch":"ep"},"reverse":true}})");

@@ -44,6 +44,9 @@ TEST(StatusObject, AlwaysHasAllFields) {
   append_status_object(out, "a", false, "", 0, false);
   EXPECT_EQ(out, R"({"channel":"a","recovered":false,"epoch":"","offset":0})");
   out.clear();
+  append_status_object(out, "a", std::nullopt, "ep", 7, false);
+  EXPECT_EQ(out, R"({"channel":"a","recovered":null,"epoch":"ep","offset":7})");
+  out.clear();
   append_status_object(out, "a", true, "ep", 7, true);
   EXPECT_EQ(out, R"({"channel":"a","recovered":true,"epoch":"ep","offset":7,"conflated":true})");
 }

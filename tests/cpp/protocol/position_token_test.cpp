@@ -24,6 +24,12 @@ TEST(PositionToken, EmptyOrDashIsNoPosition) {
   EXPECT_FALSE(parsed("-")[0].has_position());
 }
 
+TEST(PositionToken, OldestIsTheStartOfTheLog) {
+  EXPECT_EQ(parsed("oldest"), (std::vector<TokenPart>{{.is_oldest = true}}));
+  EXPECT_EQ(parsed("a:1,oldest,-"), (std::vector<TokenPart>{{"a", 1}, {.is_oldest = true}, {}}));
+  EXPECT_EQ(parsed("oldest:3"), (std::vector<TokenPart>{{"oldest", 3}})) << "an epoch as any other";
+}
+
 TEST(PositionToken, RefusesAnythingElse) {
   std::vector<TokenPart> parts;
   for (const char* token : {"a",
@@ -45,7 +51,9 @@ TEST(PositionToken, RefusesAnythingElse) {
                             "a:1,b",
                             "a\"b:1",
                             ":",
-                            "--"}) {
+                            "--",
+                            "Oldest",
+                            "oldest "}) {
     EXPECT_FALSE(parse_position_token(token, parts)) << token;
     EXPECT_TRUE(parts.empty());
   }
@@ -55,7 +63,7 @@ TEST(PositionToken, RefusesAnythingElse) {
 }
 
 TEST(PositionToken, WritesWhatItReads) {
-  for (const char* token : {"a:1", "-", "a:1,-,b:0", "-,-"}) {
+  for (const char* token : {"a:1", "-", "a:1,-,b:0", "-,-", "oldest", "a:1,oldest,-"}) {
     std::string out;
     append_position_token(out, parsed(token));
     EXPECT_EQ(out, token);

@@ -275,7 +275,7 @@ TEST(Http, BadRequestsOfThePlainTransportsSayWhatIsWrong) {
       {"?channel=" + std::string(256, 'a'), "a name is 1 to 255 bytes"},
       {"?channel=a&channel=a", "named twice"},
       {"?channel=a&channel=b&channel=c", "channels_per_connection (2)"},
-      {"?channel=a&since=x", "not a position token"},
+      {"?channel=a&since=x", "since: not a position"},
       {"?channel=a&since=x:1,y:2", "2 positions for 1 channels"},
       {"?channel=a%0a", "not a valid path"},
       {"?channel=%ff", "not a valid path"},

@@ -1,6 +1,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "doubles/seeds.hpp"
@@ -61,13 +62,16 @@ class Subscriber {
     explicit Place(std::string channel_name) : channel(std::move(channel_name)) {}
     std::string channel;
     bool has_position = false;
-    bool is_live = false;  ///< subscribed now
+    bool is_live = false;       ///< subscribed now
+    bool wants_oldest = false;  ///< without a position: it starts with the oldest publication
+    std::optional<int> last;    ///< the same, with the newest ones
     std::string epoch;
     Offset offset = 0;              ///< received everything up to it
     std::int64_t last_number = -1;  ///< of a channel without offsets
   };
 
   void begin(Transport transport);
+  void choose_starts();
   void say(const std::string& text);
   [[nodiscard]] std::string subscribe_to(Place& place);
   void unsubscribe_from(Place& place);
@@ -80,7 +84,7 @@ class Subscriber {
   void take(Place& place, const Json& publication);
   void told(Place& place, bool is_recovered, const std::string& epoch, Offset offset);
   Place* find(std::string_view channel);
-  std::string token() const;
+  std::string start() const;
   Client* client() const;
   bool is_sent_away() const { return (ws_ && ws_->close_code) || (sse_ && sse_->is_ended); }
 
@@ -225,14 +229,34 @@ Subscriber::Place* Subscriber::find(std::string_view channel) {
   return nullptr;
 }
 
-std::string Subscriber::token() const {
+/// A query's `since` or `last`.
+std::string Subscriber::start() const {
+  const bool is_new =
+      std::none_of(places_.begin(), places_.end(), [](const Place& place) { return place.has_position; });
+  if (is_new && places_.front().last) return "last=" + std::to_string(*places_.front().last);
   std::string token;
   for (const Place& place : places_) {
-    append_position_token(
-        token, {place.has_position ? std::string_view(place.epoch) : std::string_view(), place.offset},
-        &place == &places_.front());
+    TokenPart part{.is_oldest = place.wants_oldest};
+    if (place.has_position) part = {place.epoch, place.offset};
+    append_position_token(token, part, &place == &places_.front());
   }
-  return token;
+  return "since=" + token;
+}
+
+/// Where it has no position yet it starts live, with the oldest or with the newest publications.
+void Subscriber::choose_starts() {
+  SeededRandom& chance = story_.chance;
+  for (Place& place : places_) {
+    place.last.reset();
+    place.wants_oldest = !place.has_position && chance.one_in(3);
+  }
+  if (!chance.one_in(3)) return;
+  const int last = static_cast<int>(chance.below(6));
+  for (Place& place : places_) {
+    if (place.has_position) continue;
+    place.wants_oldest = false;
+    place.last = last;
+  }
 }
 
 void Subscriber::take(Place& place, const Json& publication) {
@@ -266,6 +290,8 @@ void Subscriber::told(Place& place, bool is_recovered, const std::string& epoch,
   if (known.empty()) known = epoch;
   if (known != epoch) story_.complain(place.channel + ": another epoch");
   if (is_recovered && offset != place.offset) story_.complain(place.channel + ": recovered from elsewhere");
+  if (!is_recovered && place.wants_oldest && !place.has_position && !story_.setting.may_miss())
+    story_.complain(place.channel + ": the oldest is missing, though all is kept");
   if (!is_recovered && place.has_position) {
     if (!story_.setting.may_miss()) story_.complain(place.channel + ": not recovered, though all is kept");
     if (offset < place.offset) story_.complain(place.channel + ": back in time");
@@ -282,10 +308,16 @@ void Subscriber::say(const std::string& text) {
 
 std::string Subscriber::subscribe_to(Place& place) {
   Json body = {{"channel", place.channel}};
-  if (place.has_position) {
+  if (place.has_position && story_.chance.one_in(2)) {
+    body["since"] = place.epoch + ":" + std::to_string(place.offset);
+  } else if (place.has_position) {
     body["recover"] = true;
     body["offset"] = place.offset;
     body["epoch"] = place.epoch;
+  } else if (place.last) {
+    body["last"] = *place.last;
+  } else if (place.wants_oldest) {
+    body["since"] = "oldest";
   }
   const std::uint32_t id = ws_->next_id++;
   asked_[id] = place.channel;
@@ -362,7 +394,7 @@ void Subscriber::on_sse(const SseBlock& block) {
     Place* place = find((*block.data)["channel"].get<std::string>());
     if (place == nullptr) return story_.complain("an event of another channel");
     if (block.event == "status") {
-      told(*place, (*block.data)["recovered"], (*block.data)["epoch"], (*block.data)["offset"]);
+      told(*place, (*block.data)["recovered"] == true, (*block.data)["epoch"], (*block.data)["offset"]);
     } else {
       take(*place, *block.data);
     }
@@ -394,7 +426,8 @@ void Subscriber::take_answers() {
     if (response.status != 200) return story_.complain("poll: " + std::to_string(response.status));
     const Json body = Json::parse(response.body);
     for (const Json& each : body["status"])
-      told(*find(each["channel"].get<std::string>()), each["recovered"], each["epoch"], each["offset"]);
+      told(*find(each["channel"].get<std::string>()), each["recovered"] == true, each["epoch"],
+           each["offset"]);
     for (const Json& each : body["publications"]) take(*find(each["channel"].get<std::string>()), each);
     const std::string since = body["since"];
     std::vector<TokenPart> parts;
@@ -422,7 +455,7 @@ void Subscriber::take_answers() {
 void Subscriber::ask() {
   std::string query = "/poll?timeout=" + std::to_string(story_.chance.below(3));
   for (const Place& place : places_) query += "&channel=" + place.channel;
-  http_->request("GET", query + "&since=" + token());
+  http_->request("GET", query + "&" + start());
   is_asking_ = true;
 }
 
@@ -434,6 +467,7 @@ void Subscriber::begin(Transport transport) {
     place.is_live = false;
     place.last_number = -1;
   }
+  choose_starts();
   if (transport == Transport::websocket) {
     ws_ = std::make_unique<WsClient>(story_.world, loop);
     ws_->kernel().most = most;
@@ -450,7 +484,7 @@ void Subscriber::begin(Transport transport) {
     sse_ = std::make_unique<SseClient>(story_.world, loop);
     sse_->kernel().most = most;
     sse_->on_block = [this](const SseBlock& block) { on_sse(block); };
-    std::string query = "since=" + token();
+    std::string query = start();
     for (const Place& place : places_) query += "&channel=" + place.channel;
     sse_->open(query);
   } else {

@@ -99,12 +99,38 @@ async def test_history(server: Server) -> None:
             assert (found["offset"], found["epoch"]) == (5, position.epoch)
             return [each["offset"] for each in found["publications"]]
 
-        assert await offsets() == []
+        assert await offsets() == [1, 2, 3, 4, 5]
+        assert await offsets(last=2) == [4, 5]
+        assert await offsets(last=0) == []
+        assert await offsets(limit=2) == [1, 2]
+        assert await offsets(limit=0) == []
+        assert await offsets(since="oldest", limit=2) == [1, 2]
+        assert await offsets(since=f"{position.epoch}:2") == [3, 4, 5]
+        assert await offsets(since=since) == [3, 4, 5]
+        assert await offsets(reverse=True) == [5, 4, 3, 2, 1]
         assert await offsets(limit=-1) == [1, 2, 3, 4, 5]
         assert await offsets(limit=2, since=since) == [3, 4]
         assert await offsets(limit=-1, reverse=True, since={**since, "offset": 4}) == [3, 2, 1]
         wrong = {"channel": "c", "limit": 1, "since": {"offset": 2, "epoch": "other"}}
         assert await error_code(client, "history", **wrong) == 112
+        assert await error_code(client, "history", channel="c", since="other:2") == 112
+        for fields in ({"last": 2, "limit": 2}, {"last": 2, "since": "oldest"}, {"since": "newest"}):
+            assert await error_code(client, "history", channel="c", **fields) == 107
+        response = await client.post("/api/history", json={"channel": "c", "since": 5})
+        assert response.status_code == 400
+        assert "text (epoch:offset, oldest) nor an object" in response.text
+
+
+async def test_a_history_without_a_number_is_the_newest_hundred(server: Server) -> None:
+    for n in range(1, 131):
+        server.publish("c", n)
+    async with open_http(server) as client:
+        found = await result(client, "history", channel="c")
+        assert [each["offset"] for each in found["publications"]] == list(range(31, 131))
+        found = await result(client, "history", channel="c", since="oldest")
+        assert [each["offset"] for each in found["publications"]] == list(range(1, 101))
+    assert [each.offset for each in server.history("c").messages] == list(range(31, 131))
+    assert server.history("c", since="oldest").position.offset == 100
 
 
 async def test_presence_channels_and_info(serve: Callable[..., Server]) -> None:

@@ -22,7 +22,7 @@ HEAD = (
 )
 
 
-def status(channel: str, epoch: str, offset: int, is_recovered: bool = False) -> str:
+def status(channel: str, epoch: str, offset: int, is_recovered: bool | None = None) -> str:
     """A status event without its id."""
     answer = json.dumps(
         {"channel": channel, "recovered": is_recovered, "epoch": epoch, "offset": offset},
@@ -77,12 +77,12 @@ async def test_a_channel_without_history(serve: Callable[..., Server]) -> None:
         await tcp.get("/sse?channel=c")
         await tcp.read_until(b"retry: 2000\n\n")
         start = await tcp.read_until(b"\n\n")
-        assert start.startswith(b'id: -\nevent: status\ndata: {"channel":"c","recovered":false,'), start
+        assert start.startswith(b'id: -\nevent: status\ndata: {"channel":"c","recovered":null,'), start
         server.publish("c", 7)
         assert await tcp.read_until(b"\n\n") == b'data: {"channel":"c","data":7}\n\n'
         await assert_delivered(server, "c", 1)
     async with open_sse(server, "c", last_event_id="", since="-") as sse:
-        assert (await sse.status())["recovered"] is False
+        assert (await sse.status())["recovered"] is None
 
 
 async def test_comments_are_heartbeats_of_an_idle_stream(serve: Callable[..., Server]) -> None:
@@ -125,16 +125,18 @@ async def test_a_stream_that_has_received_nothing_can_resume(server: Server) -> 
 async def test_a_gap_is_told_as_a_status(serve: Callable[..., Server]) -> None:
     server = serve(channels={"*": {"history_size": 3}})
     positions = [server.publish("c", n) for n in range(10)]
-    for since in (str(positions[1]), f"{positions[0].epoch}:99", "another:3"):
+    starts = {str(positions[1]): 10, f"{positions[0].epoch}:99": 10, "another:3": 7}
+    for since, offset in starts.items():  # of another log: what this one holds follows
         async with open_sse(server, "c", since=since) as sse:
             event = await sse.event()
-            assert event.id == str(positions[-1])
+            assert event.id == f"{positions[0].epoch}:{offset}"
             assert event.json() == {
                 "channel": "c",
                 "recovered": False,
                 "epoch": positions[0].epoch,
-                "offset": 10,
+                "offset": offset,
             }
+            assert len(await sse.publications(10 - offset)) == 10 - offset
     async with open_sse(server, "c", since=str(positions[6])) as sse:
         assert (await sse.status())["recovered"] is True
         assert [each["offset"] for each in await sse.publications(3)] == [8, 9, 10]
