@@ -161,7 +161,7 @@ async def test_the_code_of_an_unsubscribe_says_whether_the_position_is_kept(
         client.subscribe("c", on_gap="yield") as subscription,
     ):
         item = await subscription.next(10)
-        assert wishes[1].get("offset") == (1 if is_position_kept else None)
+        assert wishes[1].get("since") == ("e:1" if is_position_kept else None)
         assert isinstance(item, Gap) != is_position_kept
 
 

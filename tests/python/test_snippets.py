@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 HUB = "http://127.0.0.1:8000"
 # Pages that are written at the same time.
-COMING = ("hooks.md", "http-api.md", "plain-http.md")
+COMING = ("hooks.md", "http-api.md")
 
 # The blocks of this page belong together, and run in a test of their own.
 ELSEWHERE = {"testing.md": "test_recipes.py"}
