@@ -19,15 +19,14 @@ std::optional<Verdict> HookAccess::answer(const Question& question) const {
   return rules_.answer(question);
 }
 
-bool HookAccess::has_room(const Queue& queue, std::size_t bytes) const {
-  const std::size_t questions = queue.waiting.size() + queue.asked.size();
-  if (questions == 0) return true;  // else one that is larger than the limit would never be asked
-  return questions < static_cast<std::size_t>(limits_.hook_questions) &&
-         queue.bytes + bytes <= static_cast<std::size_t>(limits_.hook_question_bytes);
+bool HookAccess::has_room(const QuestionQueue& queue, std::size_t bytes) const {
+  if (queue.size() == 0) return true;  // else one that is larger than the limit would never be asked
+  return queue.size() < static_cast<std::size_t>(limits_.hook_questions) &&
+         queue.bytes() + bytes <= static_cast<std::size_t>(limits_.hook_question_bytes);
 }
 
 void HookAccess::ask(const Question& question, Then then) {
-  Open open;
+  QuestionQueue::Open open;
   HookQuestion& asked = open.question;
   asked.operation = question.operation;
   asked.transport = question.transport;
@@ -46,13 +45,12 @@ void HookAccess::ask(const Question& question, Then then) {
   bool is_refused = false;
   {
     const std::lock_guard lock(mutex_);
-    Queue& queue = queue_of(question.operation);
+    QuestionQueue& queue = queue_of(question.operation);
     is_refused = !has_room(queue, open.bytes);
     if (!is_refused) {
       asked.id = next_++;
       open.due_ms = clock_.now_ms() + hooks_.at(static_cast<std::size_t>(question.operation)).deadline_ms;
-      queue.bytes += open.bytes;
-      queue.waiting.emplace_hint(queue.waiting.end(), asked.id, std::move(open));
+      queue.add(std::move(open));
       hand_over(queue, unasked);
     }
   }
@@ -63,16 +61,11 @@ void HookAccess::ask(const Question& question, Then then) {
   end_undecided(unasked, "nobody is there to decide");
 }
 
-void HookAccess::hand_over(Queue& queue, std::vector<Then>& unasked) {
-  while (!queue.waiting.empty() && queue.asked.size() < static_cast<std::size_t>(limits_.hooks_at_once)) {
-    auto node = queue.waiting.extract(queue.waiting.begin());
-    Open& open = node.mapped();
-    if (application_ && application_->push(std::move(open.question))) {
-      queue.asked.insert(queue.asked.end(), std::move(node));
-    } else {
-      queue.bytes -= open.bytes;
-      unasked.push_back(std::move(open.then));
-    }
+void HookAccess::hand_over(QuestionQueue& queue, std::vector<Then>& unasked) {
+  while (QuestionQueue::Open* open = queue.next(static_cast<std::size_t>(limits_.hooks_at_once))) {
+    const std::uint64_t id = open->question.id;
+    if (application_ && application_->push(std::move(open->question))) continue;
+    unasked.push_back(std::move(queue.finish(id)->then));
   }
 }
 
@@ -81,12 +74,10 @@ bool HookAccess::resolve(std::uint64_t question, Verdict verdict) {
   std::vector<Then> unasked;
   {
     const std::lock_guard lock(mutex_);
-    for (Queue& queue : queues_) {
-      const auto found = queue.asked.find(question);
-      if (found == queue.asked.end()) continue;
-      then = std::move(found->second.then);
-      queue.bytes -= found->second.bytes;
-      queue.asked.erase(found);
+    for (QuestionQueue& queue : queues_) {
+      std::optional<QuestionQueue::Open> open = queue.finish(question);
+      if (!open) continue;
+      then = std::move(open->then);
       hand_over(queue, unasked);
       break;
     }
@@ -103,21 +94,7 @@ void HookAccess::expire() {
   {
     const std::lock_guard lock(mutex_);
     const Millis now = clock_.now_ms();
-    for (Queue& queue : queues_) {
-      for (auto it = queue.waiting.begin(); it != queue.waiting.end();) {
-        Open& open = it->second;
-        if (open.due_ms > now) {
-          ++it;
-          continue;
-        }
-        queue.bytes -= open.bytes;
-        late.push_back(std::move(open.then));
-        it = queue.waiting.erase(it);
-      }
-      for (auto& [id, open] : queue.asked) {  // they keep their place: the application still has them
-        if (open.due_ms <= now && open.then) late.push_back(std::exchange(open.then, nullptr));
-      }
-    }
+    for (QuestionQueue& queue : queues_) queue.expire(now, late);
   }
   end_undecided(late, "the hook did not answer in time");
 }
@@ -128,7 +105,7 @@ void HookAccess::end_undecided(const std::vector<Then>& questions, const char* r
 }
 
 void HookAccess::clear() {
-  std::array<Queue, 2> forgotten;  // destroyed without the lock: a continuation may own anything
+  std::array<QuestionQueue, 2> forgotten;  // destroyed without the lock: a continuation may own anything
   const std::lock_guard lock(mutex_);
   queues_.swap(forgotten);
 }
@@ -136,7 +113,7 @@ void HookAccess::clear() {
 std::size_t HookAccess::open() const {
   const std::lock_guard lock(mutex_);
   std::size_t questions = 0;
-  for (const Queue& queue : queues_) questions += queue.waiting.size() + queue.asked.size();
+  for (const QuestionQueue& queue : queues_) questions += queue.size();
   return questions;
 }
 

@@ -5,7 +5,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -14,27 +13,10 @@
 
 #include "env/clock.hpp"
 #include "env/limits.hpp"
+#include "server/question_queue.hpp"
 #include "session/access.hpp"
 
 namespace carillon {
-
-/// A question for the application, on its way out of the shard: owns its text.
-struct HookQuestion {
-  std::uint64_t id = 0;
-  Operation operation = Operation::connect;
-  Transport transport = Transport::websocket;
-  std::string client;
-  std::string user;  ///< connect: whom the rules take the client for
-  std::string channel;
-  std::shared_ptr<const std::string> data;  ///< never null
-  std::string token;
-  std::string claimed_user;  ///< connect: who it says it is
-
-  [[nodiscard]] std::size_t bytes() const {
-    return sizeof(*this) + client.size() + user.size() + channel.size() + data->size() + token.size() +
-           claimed_user.size();
-  }
-};
 
 /// Where questions go: to the application's event loop. Thread-safe, never blocks. False: it is closed.
 class HookQueue {
@@ -47,9 +29,9 @@ class HookQueue {
 /// Only an answer denies: a question that nobody answers in time stays undecided.
 ///
 /// Connects have a queue of their own, so that no number of other questions keeps newcomers out. The
-/// application has at most `hooks_at_once` questions of a queue at a time. Further ones wait here, where
-/// their deadline ends them before a hook runs in vain. A queue holds at most `hook_questions` questions and
-/// `hook_question_bytes`.
+/// application has at most `hooks_at_once` questions of a queue at a time, in turns among the clients.
+/// Further ones wait here, where their deadline ends them before a hook runs in vain. A queue holds at most
+/// `hook_questions` questions and `hook_question_bytes`.
 ///
 /// Hooks are set before the server starts; the rest is thread-safe.
 class HookAccess final : public Access {
@@ -80,31 +62,20 @@ class HookAccess final : public Access {
   [[nodiscard]] std::uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
 
  private:
-  using Then = std::function<void(Verdict)>;
+  using Then = QuestionQueue::Then;
   struct Hook {
     std::vector<std::string> patterns;
     Millis deadline_ms = 5'000;
   };
-  struct Open {
-    HookQuestion question;  // while it waits
-    Then then;              // empty: the deadline has passed
-    Millis due_ms = 0;
-    std::size_t bytes = 0;
-  };
-  struct Queue {
-    std::map<std::uint64_t, Open> waiting;  // by id: the oldest first
-    std::map<std::uint64_t, Open> asked;    // the application has them
-    std::size_t bytes = 0;                  // of both
-  };
   static constexpr std::size_t kOperations = 5;
 
-  [[nodiscard]] Queue& queue_of(Operation operation) {
+  [[nodiscard]] QuestionQueue& queue_of(Operation operation) {
     return queues_[operation == Operation::connect ? 0 : 1];
   }
-  [[nodiscard]] bool has_room(const Queue& queue, std::size_t bytes) const;
+  [[nodiscard]] bool has_room(const QuestionQueue& queue, std::size_t bytes) const;
   void end_undecided(const std::vector<Then>& questions, const char* reason);
   /// Gives the application as many as it may have. Those that it cannot take are added to `unasked`.
-  void hand_over(Queue& queue, std::vector<Then>& unasked);
+  void hand_over(QuestionQueue& queue, std::vector<Then>& unasked);
 
   Access& rules_;
   const Clock& clock_;
@@ -113,7 +84,7 @@ class HookAccess final : public Access {
   std::array<Hook, kOperations> hooks_;
   mutable std::mutex mutex_;
   std::uint64_t next_ = 1;
-  std::array<Queue, 2> queues_;  // connects, everything else
+  std::array<QuestionQueue, 2> queues_;  // connects, everything else
   std::atomic<std::uint64_t> undecided_{0};
   std::atomic<std::uint64_t> refused_{0};
 };

@@ -51,8 +51,8 @@ inline constexpr std::array kLimitRows{
     LimitRow{"body_bytes", &Limits::body_bytes, "bytes", 1,
              "Maximum size of a request body, bytes. A longer one is answered with 413."},
     LimitRow{"body_bytes_total", &Limits::body_bytes_total, "bytes", 1,
-             "Maximum size of all request bodies that are being read, by their announced lengths, bytes. One "
-             "more request is answered with 503 and Retry-After."},
+             "Maximum size of all request bodies that are being read or carried out, by their announced "
+             "lengths, bytes. One more request is answered with 503 and Retry-After."},
     LimitRow{"pipelined_bytes", &Limits::pipelined_bytes, "bytes", 256,
              "Maximum input read ahead of a connection, bytes, while a request is unanswered or the commands "
              "of a WebSocket are not read. The rest waits in the network."},
@@ -145,7 +145,8 @@ inline constexpr std::array kLimitRows{
     LimitRow{
         "hooks_at_once", &Limits::hooks_at_once, "questions", 1,
         "Maximum number of hooks that run at the same time for connects, and, counted separately, for "
-        "subscribes and publishes. Further questions wait for one of them to end, or for their deadline."},
+        "subscribes and publishes. Further questions wait for one of them to end, or for their deadline. "
+        "A connection starts another hook only while it has fewer than are free, so it has at most half."},
     LimitRow{"inbox_entries", &Limits::inbox_entries, "publications", 1,
              "Maximum number of publications in a user's inbox. Older unread ones are merged from the logs "
              "when the inbox is read."},

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -25,8 +26,10 @@ struct TestQueue final : HookQueue {
 
 struct HookAccessTest : testing::Test {
   HookAccessTest() { access.set_queue(queue); }
-  void ask(Operation operation, std::string_view channel, std::string_view data = {}) {
+  void ask(Operation operation, std::string_view channel, std::string_view data = {},
+           std::string_view client = {}) {
     Question question;
+    question.client = client;
     question.operation = operation;
     question.channel = channel;
     question.data = data;
@@ -147,6 +150,66 @@ TEST_F(HookAccessTest, AnAnswerMakesRoomForTheOldestThatWaits) {
   access.resolve(queue->questions[0].id, yes());
   ASSERT_EQ(queue->questions.size(), 4U);
   EXPECT_EQ(queue->questions[3].channel, "d");
+}
+
+TEST_F(HookAccessTest, FortyClientsThatAskAllTheyCanLeaveASlotForANewcomer) {
+  for (int i = 0; i < 64; ++i) {
+    for (int client = 0; client < 40; ++client)
+      ask(Operation::publish, "c" + std::to_string(i), {}, "client" + std::to_string(client));
+  }
+  EXPECT_GT(queue->questions.size(), 1'900U) << "few are left unused";
+  ask(Operation::publish, "a", {}, "newcomer");
+  EXPECT_EQ(queue->questions.back().client, "newcomer");
+  EXPECT_TRUE(access.resolve(queue->questions.back().id, yes()));
+  ASSERT_EQ(verdicts.size(), 1U);
+  EXPECT_TRUE(verdicts[0].is_allowed);
+}
+
+TEST_F(HookAccessTest, OneClientHasAtMostHalfOfTheSlotsAndTwoAThirdEach) {
+  limits.hooks_at_once = 12;
+  const auto slots_of = [this](std::string_view client) {
+    return std::count_if(queue->questions.begin(), queue->questions.end(),
+                         [&](const HookQuestion& question) { return question.client == client; });
+  };
+  for (int i = 0; i < 20; ++i) ask(Operation::publish, "a", {}, "ann");
+  EXPECT_EQ(slots_of("ann"), 6);
+  for (int i = 0; i < 20; ++i) ask(Operation::publish, "a", {}, "bob");
+  EXPECT_EQ(slots_of("bob"), 3);
+  const std::vector<HookQuestion> asked = queue->questions;
+  for (int i = 0; i < 3; ++i) access.resolve(asked[static_cast<std::size_t>(i)].id, yes());
+  EXPECT_EQ(slots_of("ann") - 3, 4);
+  EXPECT_EQ(slots_of("bob"), 4);
+}
+
+TEST_F(HookAccessTest, TheNextQuestionIsOneOfTheClientThatHasFewestUnderWay) {
+  limits.hooks_at_once = 4;
+  for (int i = 0; i < 5; ++i) ask(Operation::publish, "a", {}, "ann");
+  for (int i = 0; i < 2; ++i) ask(Operation::publish, "a", {}, "bob");
+  ASSERT_EQ(queue->questions.size(), 3U);
+  ASSERT_EQ(queue->questions[2].client, "bob");
+  access.resolve(queue->questions[2].id, yes());
+  ASSERT_EQ(queue->questions.size(), 4U);
+  EXPECT_EQ(queue->questions[3].client, "bob") << "ann's questions are older, but she has two slots";
+  access.resolve(queue->questions[0].id, yes());
+  ASSERT_EQ(queue->questions.size(), 5U);
+  EXPECT_EQ(queue->questions[4].client, "ann");
+}
+
+TEST_F(HookAccessTest, QuestionsThatWaitedForTooLongLeaveTheTurnsOfTheirClient) {
+  limits.hooks_at_once = 2;
+  access.set_hook(Operation::subscribe, {"*"}, 200);
+  access.set_hook(Operation::publish, {"*"}, 1'000);
+  ask(Operation::publish, "hangs", {}, "ann");
+  ask(Operation::subscribe, "late", {}, "ann");
+  ask(Operation::publish, "waits", {}, "ann");
+  clock.advance(200);
+  access.expire();
+  EXPECT_EQ(verdicts.size(), 1U);
+  access.resolve(queue->questions[0].id, yes());
+  ASSERT_EQ(queue->questions.size(), 2U);
+  EXPECT_EQ(queue->questions[1].channel, "waits");
+  access.resolve(queue->questions[1].id, yes());
+  EXPECT_EQ(access.open(), 0U);
 }
 
 TEST_F(HookAccessTest, AQuestionThatWaitedForTooLongIsNeverAskedAndALateOneKeepsItsPlace) {
