@@ -132,8 +132,7 @@ void GatewayShard::cut(std::string client, std::function<void(bool)> done) {
 void GatewayShard::for_each_session(std::function<void(Session&)> visit, std::function<void()> done) {
   auto receipt = std::make_shared<Receipt>([done = std::move(done)](bool /*has_run*/) { done(); });
   shard().run([this, visit = std::move(visit), receipt = std::move(receipt)] {
-    loop_->for_each_session(visit);
-    receipt->give(true);
+    loop_->for_each_session(visit, [receipt] { receipt->give(true); });
   });
 }
 

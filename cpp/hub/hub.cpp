@@ -1,6 +1,9 @@
 #include "hub/hub.hpp"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
+#include <optional>
 #include <utility>
 
 namespace carillon {
@@ -391,18 +394,73 @@ void Hub::remove_history(std::string_view name) {
   channel->log.trim(clock_.now_ms(), channel->options, channel->taken());
 }
 
-std::map<std::string, std::uint64_t> Hub::channels(std::string_view pattern) {
-  std::map<std::string, std::uint64_t> result;
-  for (Stripe& stripe : stripes_) {
-    const std::lock_guard lock(stripe.mutex);
-    for (const auto& [name, channel] : stripe.channels) {
-      if (!matches_pattern(pattern, name)) continue;
-      const std::lock_guard channel_lock(channel->mutex);
-      if (const std::uint64_t subscriptions = channel->subscriptions(); subscriptions > 0)
-        result[name] = subscriptions;
+/// A list of channels on its way: it visits all of them and keeps the first names that fit into the page.
+struct Hub::ChannelsWork {
+  ChannelsQuery query;
+  std::function<void(ChannelsPage)> done = {};
+  ChannelsPage page = {};
+  std::size_t bytes = 0;                            // of the page
+  std::size_t stripe = 0;                           // that is being visited
+  std::optional<std::size_t> place = std::nullopt;  // of the last channel visited there; nothing: it begins
+
+  [[nodiscard]] bool is_wanted(const std::string& name) const {
+    if (name <= query.after || !matches_pattern(query.pattern, name)) return false;
+    return !page.has_more || name < page.subscribers.rbegin()->first;
+  }
+  void add(const std::string& name, std::uint64_t subscribers) {
+    if (!page.subscribers.insert_or_assign(name, subscribers).second) return;
+    bytes += cost_of(name);
+    while (bytes > query.bytes_max && page.subscribers.size() > 1) {
+      const auto last = std::prev(page.subscribers.end());
+      bytes -= cost_of(last->first);
+      page.subscribers.erase(last);
+      page.has_more = true;
     }
   }
-  return result;
+  static std::size_t cost_of(const std::string& name) {
+    static constexpr std::size_t kOthersBytes = 28;  // "":{"num_clients":},
+    return name.size() + kOthersBytes;
+  }
+};
+
+std::map<std::string, std::uint64_t> Hub::channels(std::string_view pattern) {
+  ChannelsWork work{.query = {.pattern = std::string(pattern)}};
+  while (list_piece(work)) {
+  }
+  return std::move(work.page.subscribers);
+}
+
+void Hub::list_channels(ChannelsQuery query, std::function<void(ChannelsPage)> done) {
+  auto work =
+      std::make_shared<ChannelsWork>(ChannelsWork{.query = std::move(query), .done = std::move(done)});
+  Shard::in_pieces([this, work] {
+    if (list_piece(*work)) return true;
+    work->done(std::move(work->page));
+    return false;
+  });
+}
+
+bool Hub::list_piece(ChannelsWork& work) {
+  std::size_t left = 1'024;  // one turn's share: some 100 microseconds
+  while (left > 0 && work.stripe < kStripes) {
+    Stripe& stripe = stripes_[work.stripe];
+    const std::lock_guard lock(stripe.mutex);
+    // Downwards: what moves to the place of a channel that goes comes from further up, so that none is missed
+    // and some may be visited twice.
+    std::size_t place = std::min(work.place.value_or(stripe.all.size()), stripe.all.size());
+    for (; place > 0 && left > 0; --left) {
+      Channel& channel = stripe.all[--place];
+      if (!work.is_wanted(channel.name)) continue;
+      const std::lock_guard channel_lock(channel.mutex);
+      if (const std::uint64_t subscribers = channel.subscriptions(); subscribers > 0)
+        work.add(channel.name, subscribers);
+    }
+    work.place = place;
+    if (place > 0) break;
+    ++work.stripe;
+    work.place.reset();
+  }
+  return work.stripe < kStripes;
 }
 
 // ---- upkeep

@@ -94,6 +94,18 @@ struct HistoryResult {
   Position top;
 };
 
+/// Channels with subscribers, in order of their names.
+struct ChannelsQuery {
+  std::string pattern = "*";
+  std::string after;  ///< a name; empty: from the first one on
+  /// Of names and counts; one channel is given whatever it takes.
+  std::size_t bytes_max = std::numeric_limits<std::size_t>::max();
+};
+struct ChannelsPage {
+  std::map<std::string, std::uint64_t> subscribers;  ///< by channel
+  bool has_more = false;                             ///< ask again, after the last of these
+};
+
 /// Something that a user has not read: a publication, or offsets whose publications have left the history.
 struct InboxItem {
   std::string channel;
@@ -200,6 +212,9 @@ class Hub final : public StoreListener {
 
   /// Channels with subscribers whose name matches `pattern`, and how many they have.
   [[nodiscard]] std::map<std::string, std::uint64_t> channels(std::string_view pattern);
+  /// A page of them, collected in pieces, so that no shard stands still for it. A channel that has
+  /// subscribers all the time is not missed. `done` runs on this thread.
+  void list_channels(ChannelsQuery query, std::function<void(ChannelsPage)> done);
 
   /// Collects every subscription's account, in pieces, so that no shard stands still for it, and one ledger
   /// after another. Each account is exact, even while publications are under way (one that ends meanwhile may
@@ -282,6 +297,8 @@ class Hub final : public StoreListener {
   void read_round(const std::shared_ptr<InboxRead>& read);
   void resolve(const std::shared_ptr<InboxRead>& read, std::size_t index);
   void end_round(const std::shared_ptr<InboxRead>& read);
+  struct ChannelsWork;
+  bool list_piece(ChannelsWork& work);
   struct LedgerWork;
   void start_ledger(const std::shared_ptr<LedgerWork>& work);
   void finish_ledger(const std::shared_ptr<LedgerWork>& work);

@@ -107,7 +107,9 @@ class EventLoop final : private ConnectionHost {
   void cut_off(const Endpoint& endpoint);
   /// Ends the client's connection at once, without a word. False: it is not here.
   bool cut(std::string_view client);
-  void for_each_session(const std::function<void(Session&)>& visit) const;
+  /// Visits every session, a share of them per turn; where others end meanwhile, one may be visited twice.
+  /// `done` comes last.
+  void for_each_session(std::function<void(Session&)> visit, std::function<void()> done) const;
   /// Tells every session that its connection ends now. No turn does anything afterwards.
   void stop();
   /// The same after an exception, as far as it goes: memory may be short, and what was interrupted is not

@@ -9,6 +9,7 @@ namespace carillon {
 
 namespace {
 constexpr std::size_t kMeasuredPerTick = 256;
+constexpr std::size_t kVisitedPerTurn = 512;
 constexpr int kDeadlinesPerTick = 1'024;  // 100,000 that are due at once are spread over 5 s
 }  // namespace
 
@@ -38,10 +39,19 @@ Connection* EventLoop::add(int descriptor, bool is_over_limit, Endpoint& endpoin
   return &place;
 }
 
-void EventLoop::for_each_session(const std::function<void(Session&)>& visit) const {
-  for (const auto& connection : connections_) {
-    if (!connection->is_gone && !connection->is_lingering) visit(*connection->outlet.session);
-  }
+void EventLoop::for_each_session(std::function<void(Session&)> visit, std::function<void()> done) const {
+  Shard::in_pieces(
+      [this, visit = std::move(visit), done = std::move(done), left = connections_.size()]() mutable {
+        // Downwards: what moves to the place of a connection that goes comes from further up.
+        left = std::min(left, connections_.size());
+        for (std::size_t share = kVisitedPerTurn; share > 0 && left > 0; --share) {
+          const Connection& connection = *connections_[--left];
+          if (!connection.is_gone && !connection.is_lingering) visit(*connection.outlet.session);
+        }
+        if (left > 0) return true;
+        done();
+        return false;
+      });
 }
 
 // ---- what sessions ask for

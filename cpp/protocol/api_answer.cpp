@@ -70,8 +70,8 @@ void append_api_presence_stats_result(std::string& out, std::uint64_t clients, s
   result.close();
 }
 
-void append_api_channels_result(std::string& out,
-                                std::span<const std::pair<std::string_view, std::uint64_t>> channels) {
+void append_api_channels_result(std::string& out, const std::map<std::string, std::uint64_t>& channels,
+                                bool has_more) {
   ResultWriter result(out);
   char before = '{';
   std::string& map = result->open("channels");
@@ -85,6 +85,7 @@ void append_api_channels_result(std::string& out,
     before = ',';
   }
   map.push_back('}');
+  result->boolean_if_true("has_more", has_more);
   result.close();
 }
 

@@ -1,10 +1,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
-#include <utility>
 
 #include "protocol/publication_view.hpp"
 
@@ -32,9 +32,9 @@ void append_api_presence_result(std::string& out, std::span<const ClientInfoView
 /// `{"result":{"num_clients":…,"num_users":…}}`
 void append_api_presence_stats_result(std::string& out, std::uint64_t clients, std::uint64_t users);
 
-/// `{"result":{"channels":{"<name>":{"num_clients":…},…}}}`
-void append_api_channels_result(std::string& out,
-                                std::span<const std::pair<std::string_view, std::uint64_t>> channels);
+/// `{"result":{"channels":{"<name>":{"num_clients":…},…},"has_more":true}}`; the latter only when it is so.
+void append_api_channels_result(std::string& out, const std::map<std::string, std::uint64_t>& channels,
+                                bool has_more);
 
 /// One node of `info`; `uptime_s` in seconds.
 struct ApiNodeInfo {

@@ -184,7 +184,7 @@ bool BodyReader::read_fan_out_field(std::string_view key) {
   if (key == "offset" && method_ == ApiMethod::mark_read) return read_value(request_.offset, json_uint64);
   if (key == "limit" && is_any_of({ApiMethod::members, ApiMethod::inbox}))
     return read_value(request_.items_max, number);
-  if (key == "after" && is_any_of({ApiMethod::members, ApiMethod::presence}))
+  if (key == "after" && is_any_of({ApiMethod::members, ApiMethod::presence, ApiMethod::channels}))
     return read_text(request_.after);
   if (key == "strategy" && method_ == ApiMethod::set_fanout) return read_text(request_.strategy);
   if (key == "threshold" && method_ == ApiMethod::set_fanout) return read_value(request_.threshold, number);

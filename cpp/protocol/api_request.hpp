@@ -70,7 +70,7 @@ struct ApiRequest {
 
   std::vector<std::string_view> users = {};    ///< add_members, remove_members
   std::string_view user = {};                  ///< inbox, unread, mark_read
-  std::string_view after = {};                 ///< members, presence: the last of the page before
+  std::string_view after = {};                 ///< members, presence, channels: the last of the page before
   std::optional<std::int64_t> items_max = {};  ///< `limit` of members and inbox; nothing: as usual
 
   // set_fanout

@@ -143,10 +143,11 @@ std::optional<HttpResponse> Api::refusal_of(const HttpRequest& head, const HttpT
   return std::nullopt;
 }
 
-void Api::handle(const HttpRequest& request, const HttpTarget& target, Respond respond) {
+void Api::handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
+                 Respond respond) {
   if (target.path.starts_with(kApiPath)) {
     const auto method = find_api_method(std::string_view(target.path).substr(kApiPath.size()));
-    return call(*method, request.body, std::move(respond));
+    return call(*method, {std::move(request.body), std::move(body_memory)}, std::move(respond));
   }
   const Page& page = pages_.at(target.path);
   HttpResponse response;
@@ -168,11 +169,11 @@ bool Api::is_authorized(const HttpRequest& head, const HttpTarget& target) const
   return is_same_key(target.find("api_key").value_or(""), options_.key);
 }
 
-void Api::call(ApiMethod method, const std::string& body, Respond respond) {
-  if (method == ApiMethod::broadcast) return broadcast(body, std::move(respond));
+void Api::call(ApiMethod method, Body body, Respond respond) {
+  if (method == ApiMethod::broadcast) return broadcast(std::move(body), std::move(respond));
   ApiRequest request;
   std::string scratch;
-  const ApiDecode decoded = decode_api_request(method, body, request, scratch);
+  const ApiDecode decoded = decode_api_request(method, body.text, request, scratch);
   if (auto refusal = undecoded(method, decoded, request, options_.version))
     return respond(std::move(*refusal));
   switch (method) {
@@ -185,7 +186,7 @@ void Api::call(ApiMethod method, const std::string& body, Respond respond) {
     case ApiMethod::presence_stats:
       return presence(request, true, std::move(respond));
     case ApiMethod::channels:
-      return channels(request, respond);
+      return channels(request, std::move(respond));
     case ApiMethod::info:
       return info(std::move(respond));
     case ApiMethod::stats:
@@ -241,7 +242,7 @@ void Api::publish(const ApiRequest& request, Respond respond) {
 
 /// A broadcast under way: a turn publishes to some of its channels.
 struct Api::Broadcast {
-  std::string body;  // what the request points into
+  Body body;  // what the request points into
   std::string scratch;
   ApiRequest request;
   std::size_t next = 0;
@@ -264,11 +265,11 @@ struct Api::Broadcast {
   }
 };
 
-void Api::broadcast(const std::string& body, Respond respond) {
+void Api::broadcast(Body body, Respond respond) {
   auto work = std::make_shared<Broadcast>();
-  work->body = body;
+  work->body = std::move(body);
   const ApiDecode decoded =
-      decode_api_request(ApiMethod::broadcast, work->body, work->request, work->scratch);
+      decode_api_request(ApiMethod::broadcast, work->body.text, work->request, work->scratch);
   if (auto refusal = undecoded(ApiMethod::broadcast, decoded, work->request, options_.version))
     return respond(std::move(*refusal));
   const std::size_t channels = work->request.channels.size();
@@ -357,13 +358,14 @@ void Api::presence(const ApiRequest& request, bool is_stats, Respond respond) {
                 });
 }
 
-void Api::channels(const ApiRequest& request, const Respond& respond) {
-  const auto found = hub_.channels(request.pattern.empty() ? "*" : request.pattern);
-  std::vector<std::pair<std::string_view, std::uint64_t>> list;
-  for (const auto& [name, subscribers] : found) list.emplace_back(name, subscribers);
-  HttpResponse response;
-  append_api_channels_result(response.body, list);
-  respond(std::move(response));
+void Api::channels(const ApiRequest& request, Respond respond) {
+  ChannelsQuery query{.after = std::string(request.after), .bytes_max = limits_.reply_bytes()};
+  if (!request.pattern.empty()) query.pattern = request.pattern;
+  hub_.list_channels(std::move(query), [respond = std::move(respond)](const ChannelsPage& page) {
+    HttpResponse response;
+    append_api_channels_result(response.body, page.subscribers, page.has_more);
+    respond(std::move(response));
+  });
 }
 
 void Api::stats(const Respond& respond) const {
@@ -390,7 +392,7 @@ void Api::info(Respond respond) {
     node.name = "carillon";
     node.version = options_.version;
     node.clients = state.clients;
-    node.users = state.users.size();
+    node.users = state.users;
     node.subscriptions = hub_.subscriptions();
     node.channels = hub_.channels_followed();
     node.uptime_s = static_cast<std::uint64_t>((clock_.now_ms() - started_ms_) / 1000);

@@ -5,7 +5,6 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 
@@ -15,6 +14,7 @@
 #include "protocol/api_request.hpp"
 #include "protocol/centrifuge_codes.hpp"
 #include "requests/fan_out_requests.hpp"
+#include "session/body_budget.hpp"
 #include "session/http_message.hpp"
 
 namespace carillon {
@@ -28,8 +28,7 @@ struct Page {
 /// What `info` tells of this gateway.
 struct NodeState {
   std::uint64_t clients = 0;
-  std::uint64_t subscriptions = 0;
-  std::set<std::string> users;
+  std::uint64_t users = 0;
 };
 
 /// Clients are to be asked to disconnect. What is not said is as configured.
@@ -68,18 +67,23 @@ class Api final : public HttpHandler {
 
   [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head,
                                                        const HttpTarget& target) const override;
-  void handle(const HttpRequest& request, const HttpTarget& target, Respond respond) override;
+  void handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
+              Respond respond) override;
 
  private:
   [[nodiscard]] bool is_authorized(const HttpRequest& head, const HttpTarget& target) const;
-  void call(ApiMethod method, const std::string& body, Respond respond);
+  struct Body {
+    std::string text;
+    BodyBudget::Share memory;  ///< what it takes of limits.body_bytes_total, as long as it lives
+  };
+  void call(ApiMethod method, Body body, Respond respond);
   void publish(const ApiRequest& request, Respond respond);
   struct Broadcast;
-  void broadcast(const std::string& body, Respond respond);
+  void broadcast(Body body, Respond respond);
   bool broadcast_some(const std::shared_ptr<Broadcast>& work);
   void history(const ApiRequest& request, Respond respond);
   void presence(const ApiRequest& request, bool is_stats, Respond respond);
-  void channels(const ApiRequest& request, const Respond& respond);
+  void channels(const ApiRequest& request, Respond respond);
   void info(Respond respond);
   void stats(const Respond& respond) const;
   void ledger(const ApiRequest& request, Respond respond);

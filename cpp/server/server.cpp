@@ -111,9 +111,11 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
   network_->api.set_stats([this] { return stats(); });
   network_->api.set_begin_drain([this](const DrainRequest& request) { return drain_for_api(request); });
   network_->api.set_collect_node([this](std::function<void(NodeState)> done) {
+    static constexpr std::size_t kUsersPerTurn = 1'024;
     struct Collection {
       std::mutex mutex;
-      NodeState state;
+      std::uint64_t clients = 0;
+      std::set<std::string> users;
       std::size_t missing;
       std::function<void(NodeState)> done;
     };
@@ -125,15 +127,21 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
           [collection](Session& session) {
             if (session.client_id().empty()) return;
             const std::lock_guard lock(collection->mutex);
-            ++collection->state.clients;
-            collection->state.users.emplace(session.user());
+            ++collection->clients;
+            collection->users.emplace(session.user());
           },
           [collection] {
             {
               const std::lock_guard lock(collection->mutex);
               if (--collection->missing > 0) return;
             }
-            collection->done(std::move(collection->state));
+            collection->done({collection->clients, collection->users.size()});
+            Shard::in_pieces([collection] {  // to forget a million names takes long, too
+              std::set<std::string>& users = collection->users;
+              for (std::size_t left = kUsersPerTurn; left > 0 && !users.empty(); --left)
+                users.erase(users.begin());
+              return !users.empty();
+            });
           });
     }
   });
@@ -412,6 +420,7 @@ std::vector<std::string> Server::connections() {
     if (!session.client_id().empty()) ids.emplace_back(session.client_id());
   });
   std::sort(ids.begin(), ids.end());
+  ids.erase(std::unique(ids.begin(), ids.end()), ids.end());  // one may have been visited twice
   return ids;
 }
 

@@ -133,7 +133,8 @@ template <typename Archive>
 void fields(Archive& archive, HttpState& session) {
   archive(session.state, session.is_over_limit, session.is_keep_alive, session.is_head,
           session.is_reading_paused, session.is_answer_unsent, session.unfinished, session.ahead,
-          session.cors, session.left_ms, session.requests, session.poll, session.user, session.is_http_1_0);
+          session.cors, session.left_ms, session.requests, session.poll, session.user, session.is_http_1_0,
+          session.is_head_known);
 }
 template <typename Archive>
 void fields(Archive& archive, SessionState& session) {

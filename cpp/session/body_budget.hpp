@@ -6,7 +6,8 @@
 
 namespace carillon {
 
-/// Memory for the bodies of HTTP requests that are being read, of all connections together. Thread-safe.
+/// Memory for the bodies of HTTP requests that are being read or carried out, of all connections together.
+/// Thread-safe.
 class BodyBudget {
  public:
   explicit BodyBudget(const std::int64_t& bytes_max) : bytes_max_(bytes_max) {}
@@ -48,7 +49,7 @@ class BodyBudget {
     }
     return {*this, bytes};
   }
-  /// Announced by the bodies that are being read now.
+  /// Announced by the bodies that are there now, or on their way.
   [[nodiscard]] std::int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
   /// Bodies for which there was no memory, ever.
   [[nodiscard]] std::uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }

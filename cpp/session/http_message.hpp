@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "protocol/query.hpp"
+#include "session/body_budget.hpp"
 
 namespace carillon {
 
@@ -92,8 +93,10 @@ class HttpHandler {
   /// Judges a request by its head, before its body is read: path, method, key. Nothing: it is served.
   [[nodiscard]] virtual std::optional<HttpResponse> refusal_of(const HttpRequest& head,
                                                                const HttpTarget& target) const = 0;
-  /// Answers a request whose head was not refused. `respond` may be called later, from any thread, once.
-  virtual void handle(const HttpRequest& request, const HttpTarget& target, Respond respond) = 0;
+  /// Answers a request whose head was not refused. Whoever keeps its body keeps `body_memory` beside it.
+  /// `respond` may be called later, from any thread, once.
+  virtual void handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
+                      Respond respond) = 0;
 };
 
 /// Appends status line, headers and body. `extra` are whole header lines, each with its CRLF.

@@ -67,6 +67,7 @@ HttpSession::HttpSession(SessionContext& context, Outlet& outlet, const HttpStat
       request_number_(state.requests) {
   if (!state.ahead.empty()) ahead_ = std::make_unique<std::string>(state.ahead);
   if (state.poll) poll_ = std::make_unique<PollExchange>(context_, *state.poll, owner_of_poll());
+  is_head_known_ = state.is_head_known;
   if (!state.unfinished.empty()) read(state.unfinished);
   due_ms_ = deadline_in(state.left_ms, context_.clock.now_ms());
 }
@@ -88,6 +89,7 @@ std::optional<SessionState::Kind> HttpSession::save_kind() const {
   state.cors = cors_;
   state.user = user_;
   state.is_http_1_0 = is_http_1_0_;
+  state.is_head_known = is_head_known_;
   state.left_ms = left_until(due_ms_, context_.clock.now_ms());
   state.requests = request_number_;
   if (poll_) {
@@ -127,10 +129,12 @@ void HttpSession::read(std::string_view bytes) {
     }
     state_ = State::answering;
     if (result.step == HttpReader::Step::head) {
+      const bool is_read_again = std::exchange(is_head_known_, true);  // after a takeover
+      if (!is_read_again) count_request();
       if (!answer_head(reader_->head())) {
         state_ = State::reading;
         const bool is_awaited = lists_token(reader_->head().header("expect"), "100-continue");
-        if (is_awaited && bytes.empty() && !is_http_1_0_)
+        if (is_awaited && bytes.empty() && !is_http_1_0_ && !is_read_again)
           context_.output.add(outlet_, "HTTP/1.1 100 Continue\r\n\r\n");
         continue;
       }
@@ -138,11 +142,16 @@ void HttpSession::read(std::string_view bytes) {
       due_ms_ = kNoDeadline;
       continue;
     }
-    const HttpRequest request = reader_->take();
+    HttpRequest request = reader_->take();
     reader_.reset();
     due_ms_ = kNoDeadline;
-    unread_ = bytes;
-    if (request.has_body() || !answer_head(request)) call_handler(request);
+    input_behind_ = bytes;
+    if (!std::exchange(is_head_known_, false)) {
+      count_request();
+      if (!answer_head(request)) call_handler(std::move(request));
+    } else {
+      call_handler(std::move(request));
+    }
     if (state_ == State::reading && !bytes.empty() && context_.host.is_time_over()) {
       is_yielding_ = true;  // others have sent something, too
       context_.host.read_on_later(outlet_);
@@ -189,9 +198,12 @@ void HttpSession::read_ahead() {
   if (is_input_over_ && state_ == State::reading) on_end_of_input();
 }
 
-bool HttpSession::answer_head(const HttpRequest& head) {
+void HttpSession::count_request() {
   ++request_number_;
   context_.counters.requests.fetch_add(1, std::memory_order_relaxed);
+}
+
+bool HttpSession::answer_head(const HttpRequest& head) {
   is_http_1_0_ = head.is_http_1_0;
   is_keep_alive_ = head.is_keep_alive && !head.has_body() && !is_over_limit_;
   is_head_ = head.method == "HEAD";
@@ -271,18 +283,18 @@ bool HttpSession::refuse_body(const HttpRequest& head) {
     refuse(413, "the request's body is longer than limits.body_bytes");
     return true;
   }
-  body_ = context_.bodies.take(static_cast<std::int64_t>(head.is_chunked ? bytes_max : head.content_length));
-  if (body_.is_granted()) return false;
+  body_memory_ =
+      context_.bodies.take(static_cast<std::int64_t>(head.is_chunked ? bytes_max : head.content_length));
+  if (body_memory_.is_granted()) return false;
   send_away("the bodies of requests under way are more than limits.body_bytes_total");
   return true;
 }
 
-void HttpSession::call_handler(const HttpRequest& request) {
-  const BodyBudget::Share body = std::move(body_);  // until the handler has read it
+void HttpSession::call_handler(HttpRequest request) {
   const std::unique_ptr<const HttpTarget> target = std::move(target_);
   is_keep_alive_ = request.is_keep_alive && !is_over_limit_;
   context_.handler.handle(
-      request, *target,
+      std::move(request), std::move(body_memory_), *target,
       [shard = &context_.shard, me = self(), number = request_number_](HttpResponse response) {
         shard->run([me, number, response = std::move(response)]() mutable {
           if (*me == nullptr) return;
@@ -371,7 +383,7 @@ void HttpSession::refuse(int status, std::string_view message, HeaderLines heade
 void HttpSession::refuse_unread(int status, std::string_view message) {
   state_ = State::answering;
   is_keep_alive_ = false;
-  if (!body_.is_granted()) {  // its head was not whole: nothing is known of it
+  if (!is_head_known_) {  // it was not whole: nothing is known of the request
     is_head_ = false;
     cors_.clear();
     user_.clear();
@@ -429,7 +441,7 @@ void HttpSession::on_deadline(Millis now_ms) {
 void HttpSession::on_closed() {
   state_ = State::ending;
   reader_.reset();
-  body_ = {};
+  body_memory_ = {};
   poll_.reset();
 }
 

@@ -47,7 +47,8 @@ class HttpSession final : public Session {
   [[nodiscard]] bool answer_head(const HttpRequest& head);
   /// Why the body is not read.
   [[nodiscard]] bool refuse_body(const HttpRequest& head);
-  void call_handler(const HttpRequest& request);
+  void count_request();
+  void call_handler(HttpRequest request);
   void handle_upgrade(const HttpRequest& request, const HttpTarget& target);
   void handle_sse(const HttpRequest& request, const HttpTarget& target);
   void handle_poll(const HttpTarget& target);
@@ -88,7 +89,7 @@ class HttpSession final : public Session {
 
   std::unique_ptr<Asking> asking_;
   std::unique_ptr<HttpReader> reader_;  // only while a request is partly there
-  BodyBudget::Share body_;              // and its body is being read
+  BodyBudget::Share body_memory_;       // while its body is being read
   std::unique_ptr<const HttpTarget>
       target_;                          // of a request whose head was accepted, until its handler is called
   std::unique_ptr<std::string> ahead_;  // read while a request is unanswered
@@ -102,12 +103,13 @@ class HttpSession final : public Session {
   bool is_keep_alive_ = true;
   bool is_http_1_0_ = false;
   bool is_head_ = false;
+  bool is_head_known_ = false;  // of the request that is partly there: it was judged, its body is being read
   bool is_reading_paused_ = false;
   bool is_in_read_ = false;
   bool is_yielding_ = false;       // what was read waits for read_on(): the turn's time was over
   bool is_input_over_ = false;     // the peer still reads, perhaps: what it has asked is answered
   bool is_answer_unsent_ = false;  // the next request waits until it is sent
-  std::string_view unread_;        // behind the request that is being handled
+  std::string_view input_behind_;  // the request that is being handled
   const bool is_over_limit_;
   bool is_drained_ =
       false;  // it came during a drain, or was asked to disconnect; others are served until they are asked

@@ -38,8 +38,8 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
       std::make_unique<WebSocketSession>(context_, outlet_, centrifuge_json_codec(), std::move(settings));
   Session& next = *successor;
   hand_over(std::move(successor));
-  std::string unread(unread_);
-  if (!unread.empty()) next.on_bytes(unread);
+  std::string input(input_behind_);
+  if (!input.empty()) next.on_bytes(input);
 }
 
 void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& target) {

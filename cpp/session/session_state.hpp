@@ -98,6 +98,7 @@ struct HttpState {
   std::optional<PollState> poll;
   std::string user;
   bool is_http_1_0 = false;
+  bool is_head_known = false;
 };
 
 struct SessionState {

@@ -679,7 +679,7 @@ class Server(HookDecorators, FanOutMethods):
               clients have not acknowledged (5,000 connections are read per second).
             - `history_bytes`: publications kept, their encoded forms, and the channels themselves.
             - `inbox_bytes`, `inbox_users`: members, their inboxes and read positions.
-            - `body_bytes`: length of the request bodies that are being read.
+            - `body_bytes`: length of the request bodies that are being read or carried out.
             - `unsent_bytes`: memory of replies that clients do not read.
 
         Since the start, connections:

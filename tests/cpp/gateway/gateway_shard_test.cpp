@@ -35,7 +35,8 @@ class NoPages final : public HttpHandler {
                                                        const HttpTarget& /*target*/) const override {
     return std::nullopt;
   }
-  void handle(const HttpRequest& /*request*/, const HttpTarget& /*target*/, Respond respond) override {
+  void handle(HttpRequest /*request*/, BodyBudget::Share /*body_memory*/, const HttpTarget& /*target*/,
+              Respond respond) override {
     respond({.status = 404});
   }
 };
@@ -205,6 +206,19 @@ TEST_P(GatewayShardTest, WhoGoesBeforeItsMomentInADrainIsNotAwaited) {
   gateway_shard.drain(shared.endpoint, 60'000);
   ASSERT_TRUE(becomes([this] { return shared.endpoint.asked == 2; }));
   for (const int far_end : far_ends) ::shutdown(far_end, SHUT_RDWR);
+  EXPECT_TRUE(becomes([this] { return shared.connections == 0; }));
+  EXPECT_EQ(shared.endpoint.asked, 0U);
+}
+
+TEST_P(GatewayShardTest, AThreadThatHasNotAskedItsClientsYetIsAwaited) {
+  connect(kStream);
+  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
+  std::promise<void> goes_on;
+  gateway_shard.shard().post([&] { goes_on.get_future().wait(); });
+  gateway_shard.drain(shared.endpoint, 60'000);
+  EXPECT_EQ(shared.endpoint.asked, 1U) << "else everybody would seem to have left";
+  gateway_shard.drain(shared.endpoint, 0);
+  goes_on.set_value();
   EXPECT_TRUE(becomes([this] { return shared.connections == 0; }));
   EXPECT_EQ(shared.endpoint.asked, 0U);
 }

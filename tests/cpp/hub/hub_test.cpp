@@ -419,6 +419,59 @@ TEST_F(HubTest, ChannelsAreThoseWithSubscribers) {
   EXPECT_EQ(hub.channels("news:*"), (std::map<std::string, std::uint64_t>{{"news:a", 2}}));
 }
 
+TEST_F(HubTest, ChannelsAreListedInPiecesWhileOthersComeAndGo) {
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 4'000; ++i) subscribe(readers.emplace_back(*shards[0]), "live" + std::to_string(i));
+  PlainReader other(*shards[0]);
+  subscribe(other, "other");
+  std::optional<ChannelsPage> found;
+  shards[0]->bind_to_this_thread();
+  hub.list_channels({}, [&](ChannelsPage page) { found = std::move(page); });
+  Shard::unbind_this_thread();
+  publish("other", "1");
+  turn(0);
+  EXPECT_FALSE(found);
+  EXPECT_EQ(other.taken, (Taken{"1"})) << "between two pieces";
+  for (int i = 0; i < 4'000; i += 3) unsubscribe(readers[static_cast<std::size_t>(i)]);
+  turn(0);
+  turn(0);
+  hub.keep_house();  // their channels have gone, and others have their places
+  EXPECT_LT(hub.channels_in_use(), 3'000U);
+  for (int turns = 0; !found; ++turns) {
+    ASSERT_LT(turns, 100);
+    turn(0);
+  }
+  EXPECT_FALSE(found->has_more);
+  for (int i = 0; i < 4'000; ++i) {
+    if (i % 3 == 0) continue;
+    ASSERT_EQ(found->subscribers.count("live" + std::to_string(i)), 1U) << i;
+  }
+}
+
+TEST_F(HubTest, APageOfChannelsHasTheFirstNamesWhateverTheyTake) {
+  std::deque<PlainReader> readers;
+  std::vector<std::string> names;
+  for (int i = 0; i < 300; ++i) {
+    names.push_back(std::string(1, static_cast<char>('a' + random.below(26))) +
+                    std::string(random.below(200), 'x') + std::to_string(i));
+    subscribe(readers.emplace_back(*shards[0]), names.back());
+  }
+  std::sort(names.begin(), names.end());
+  for (std::size_t bytes_max = 1; bytes_max < 20'000; bytes_max = 2 * bytes_max + 7) {
+    ChannelsQuery query{.bytes_max = bytes_max};
+    std::vector<std::string> found;
+    for (bool has_more = true; has_more;) {
+      hub.list_channels(query, [&](const ChannelsPage& page) {
+        has_more = page.has_more;
+        ASSERT_FALSE(page.subscribers.empty());
+        for (const auto& [name, subscribers] : page.subscribers) found.push_back(name);
+      });
+      query.after = found.back();
+    }
+    ASSERT_EQ(found, names) << bytes_max;
+  }
+}
+
 TEST_F(HubTest, TheLedgerHasARowPerChannelInOrderOfNames) {
   PlainReader first(*shards[0]), second(*shards[1]), third(*shards[0]);
   subscribe(first, "b");

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <map>
 #include <nlohmann/json.hpp>
 
 namespace carillon {
@@ -50,11 +51,11 @@ TEST(ApiAnswer, WritesMapsAndLists) {
             Json::parse(R"({"result":{"presence":{"c":{"user":"u","client":"c"}}}})"));
   EXPECT_EQ(written([](auto& out) { append_api_presence_result(out, {}, true); }),
             Json::parse(R"({"result":{"presence":{},"has_more":true}})"));
-  const std::vector<std::pair<std::string_view, std::uint64_t>> channels{{"a\"", 1}, {"b", 0}};
-  EXPECT_EQ(written([&](auto& out) { append_api_channels_result(out, channels); }),
+  const std::map<std::string, std::uint64_t> channels{{"a\"", 1}, {"b", 0}};
+  EXPECT_EQ(written([&](auto& out) { append_api_channels_result(out, channels, false); }),
             Json::parse(R"({"result":{"channels":{"a\"":{"num_clients":1},"b":{"num_clients":0}}}})"));
-  EXPECT_EQ(written([](auto& out) { append_api_channels_result(out, {}); }),
-            Json::parse(R"({"result":{"channels":{}}})"));
+  EXPECT_EQ(written([](auto& out) { append_api_channels_result(out, {}, true); }),
+            Json::parse(R"({"result":{"channels":{},"has_more":true}})"));
   const std::vector<ApiNodeInfo> nodes{{"u1", "n", "1.0", 1, 2, 3, 4, 5}, {}};
   EXPECT_EQ(written([&](auto& out) { append_api_info_result(out, nodes); })["result"]["nodes"][0],
             Json::parse(R"({"uid":"u1","name":"n","version":"1.0","num_clients":1,"num_users":2,"num_subs":3,

@@ -19,10 +19,10 @@ struct ApiTest : HubFixture {
   ApiTest() : api(hub, limits, clock, {.key = "", .is_insecure = true, .version = "", .node_id = ""}, {}) {}
 
   /// Asks on the first shard's thread; the answer may come in a later turn.
-  void ask(const std::string& method, const Json& body) {
+  void ask(const std::string& method, const Json& body, BodyBudget::Share body_memory = {}) {
     answer.reset();
     shards[0]->bind_to_this_thread();
-    api.handle({.method = "POST", .target = "", .headers = {}, .body = body.dump()},
+    api.handle({.method = "POST", .target = "", .headers = {}, .body = body.dump()}, std::move(body_memory),
                *parse_http_target("/api/" + method),
                [this](const HttpResponse& response) { answer = Json::parse(response.body); });
     Shard::unbind_this_thread();
@@ -66,8 +66,22 @@ TEST_F(ApiTest, APieceOfABroadcastIsBoundedInBytesToo) {
   EXPECT_TRUE(answer);
 }
 
+TEST_F(ApiTest, TheBodyOfABroadcastIsCountedUntilTheBroadcastHasEnded) {
+  BodyBudget bodies(limits.body_bytes_total);
+  ask("broadcast", broadcast_of(200, 10), bodies.take(5'000));
+  for (int turns = 1; turns <= 3; ++turns) {
+    EXPECT_FALSE(answer);
+    EXPECT_EQ(bodies.bytes(), 5'000) << "channels are left";
+    turn(0);
+  }
+  EXPECT_TRUE(answer);
+  EXPECT_EQ(bodies.bytes(), 0);
+  ask("channels", Json::object(), bodies.take(5'000));
+  EXPECT_EQ(bodies.bytes(), 0) << "what has read its body needs it no more";
+}
+
 TEST_F(ApiTest, ABroadcastAnswersForEachChannelInOrderAndOutsideOfAShardAtOnce) {
-  api.handle({.method = "POST", .body = R"({"channels":["a","\u0001","b"],"data":1})"},
+  api.handle({.method = "POST", .body = R"({"channels":["a","\u0001","b"],"data":1})"}, {},
              *parse_http_target("/api/broadcast"),
              [this](const HttpResponse& response) { answer = Json::parse(response.body); });
   ASSERT_TRUE(answer);
@@ -109,6 +123,36 @@ TEST_F(ApiTest, AHistoryAndAPresenceThatAreLongAreReadInPages) {
   EXPECT_EQ(clients.size(), 50U);
   const Json counts = result_of("presence_stats", {{"channel", "a"}});
   EXPECT_EQ(counts, (Json{{"num_clients", 50}, {"num_users", 7}}));
+}
+
+TEST_F(ApiTest, ChannelsAreListedInPagesByName) {
+  limits.backlog_bytes = 2'000;
+  std::deque<PlainReader> readers;
+  std::set<std::string> names;
+  for (int i = 0; i < 200; ++i) {
+    const std::string name = (i % 2 == 0 ? "even:" : "odd:") + std::string(i % 30, 'x') + std::to_string(i);
+    subscribe(readers.emplace_back(*shards[i % 2]), name);
+    if (i % 2 == 0) names.insert(name);
+  }
+  std::set<std::string> found;
+  std::string after;
+  int pages = 0;
+  for (bool has_more = true; has_more; ++pages) {
+    ASSERT_LT(pages, 100);
+    const Json page = result_of("channels", {{"pattern", "even:*"}, {"after", after}});
+    EXPECT_LE(page.dump().size(), 1'200U);
+    has_more = page.value("has_more", false);
+    EXPECT_TRUE(!has_more || page.dump().size() > 900U) << "a page is full";
+    for (const auto& [name, counts] : page["channels"].items()) {
+      EXPECT_GT(name, after);
+      EXPECT_EQ(counts["num_clients"], 1);
+      found.insert(name);
+    }
+    after = *found.rbegin();
+  }
+  EXPECT_EQ(found, names);
+  EXPECT_EQ(result_of("channels", {{"after", after}})["channels"].size(), 20U) << "the odd ones, in part";
+  EXPECT_EQ(result_of("channels", {{"pattern", "none"}}), (Json{{"channels", Json::object()}}));
 }
 
 TEST_F(ApiTest, UnreadCountsThatAreLongAreCutAndThatIsTold) {

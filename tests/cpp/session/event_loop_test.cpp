@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -299,6 +301,29 @@ TEST(EventLoop, WhoIsCutWithBytesLaidOutIsForgottenAfterTheyHaveLeft) {
   world.run();
   EXPECT_EQ(client.socket, nullptr);
   EXPECT_TRUE(one.output.is_empty());
+}
+
+TEST(EventLoop, VisitsItsSessionsInPiecesAndMissesNoneThatStays) {
+  World world;
+  std::deque<HttpClient> clients;
+  for (int i = 0; i < 1'500; ++i) clients.emplace_back(world);
+  const EventLoop& loop = world.loops[0]->loop;
+  std::set<const Session*> visited;
+  bool is_over = false;
+  world.loops[0]->shard.bind_to_this_thread();
+  loop.for_each_session([&](Session& session) { visited.insert(&session); }, [&] { is_over = true; });
+  Shard::unbind_this_thread();
+  EXPECT_EQ(visited.size(), 512U);
+  for (std::size_t i = 0; i < 700; i += 7) clients[i].cut();  // places that the last ones take
+  clients[1].request("GET", "/now");
+  world.turn();
+  EXPECT_EQ(clients[1].responses.size(), 1U) << "between two pieces";
+  EXPECT_FALSE(is_over);
+  world.run();
+  EXPECT_TRUE(is_over);
+  for (const HttpClient& client : clients) {
+    EXPECT_TRUE(!client.is_open() || visited.contains(client.connection->session.get()));
+  }
 }
 
 TEST(EventLoop, NobodyIsCutByTheNameThatAllHaveWhoHaveNone) {

@@ -530,6 +530,19 @@ TEST(HttpLimits, ABodyThatDoesNotComeGivesItsMemoryBackWithTheRefusal) {
   EXPECT_EQ(world.shared.bodies.bytes(), 0);
 }
 
+TEST(HttpLimits, WhoKeepsABodyKeepsItsMemory) {
+  World world;
+  HttpClient client(world);
+  client.write("POST /later HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello");
+  world.run();
+  EXPECT_EQ(world.shared.bodies.bytes(), 5);
+  client.cut();
+  world.run();
+  EXPECT_EQ(world.shared.bodies.bytes(), 5) << "the handler has it still";
+  world.handler.body_memories.clear();
+  EXPECT_EQ(world.shared.bodies.bytes(), 0);
+}
+
 TEST(HttpLimits, AllBodiesUnderWayShareOneLimit) {
   WorldOptions options;
   options.limits.body_bytes_total = 100;

@@ -115,13 +115,15 @@ std::optional<HttpResponse> TestHandler::refusal_of(const HttpRequest& head, con
   return HttpResponse{.status = 401, .body = "no\n"};
 }
 
-void TestHandler::handle(const HttpRequest& request, const HttpTarget& target, Respond respond) {
+void TestHandler::handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
+                         Respond respond) {
   if (on_request) on_request();
   const std::string_view path = target.path;
   HttpResponse response;
   response.body = "{}";
   if (path == "/later") {
     waiting.emplace_back(request.target, std::move(respond));
+    body_memories.push_back(std::move(body_memory));
     return;
   }
   if (path == "/echo") response.body = request.body;

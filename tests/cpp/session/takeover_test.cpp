@@ -226,6 +226,29 @@ TEST(Takeover, APartOfARequestIsCompletedByTheRest) {
   }
 }
 
+TEST(Takeover, ARequestWhoseHeadIsKnownIsCountedOnceAndItsBodyAskedForOnce) {
+  World world;
+  HttpClient client(world);
+  client.write(
+      "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 11\r\nExpect: 100-continue\r\n\r\n");
+  world.run();
+  ASSERT_EQ(client.responses.size(), 1U);
+  EXPECT_EQ(client.responses[0].status, 100);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(world.take_over(kOtherClock));
+    client.write(i == 0 ? "hello" : " worl");
+    world.run();
+    EXPECT_EQ(world.loops[0]->counters.requests, 0U) << "the first process has counted it";
+  }
+  EXPECT_EQ(client.responses.size(), 1U);
+  client.write("d");
+  world.run();
+  ASSERT_EQ(client.responses.size(), 2U);
+  EXPECT_EQ(client.responses[1].body, "hello world");
+  EXPECT_EQ(client.get("/now").status, 200);
+  EXPECT_EQ(world.loops[0]->counters.requests, 1U);
+}
+
 TEST(Takeover, ARequestBehindAWaitingPollIsAnsweredAfterIt) {
   World world;
   HttpClient client(world);
