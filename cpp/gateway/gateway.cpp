@@ -262,8 +262,21 @@ void Gateway::tell_accept_pauses(Millis now_ms) {
          {"handshakes", static_cast<std::int64_t>(handshakes)}}});
 }
 
+void Gateway::tell_unsent_closed(Millis now_ms) {
+  const std::uint64_t count = unsent_report_.look(shared_.unsent.closed(), now_ms).count;
+  if (count == 0) return;
+  tell({LogLevel::warning,
+        "unsent_closed",
+        "replies that clients do not read took more than limits.unsent_bytes_total (" +
+            std::to_string(shared_.limits.unsent_bytes_total) + " bytes): " + std::to_string(count) +
+            " clients were closed (code 3008 in the access log); raise the limit, or look for clients that "
+            "ask and do not read",
+        {{"closed", static_cast<std::int64_t>(count)}, {"limit", shared_.limits.unsent_bytes_total}}});
+}
+
 void Gateway::keep_house(Millis now_ms) {
   tell_accept_pauses(now_ms);
+  tell_unsent_closed(now_ms);
   using Kind = TurnAwayReport::News::Kind;
   const auto [kind, count] = turn_away_report_.look(shared_.turned_away.load(), now_ms);
   if (kind == Kind::none) return;

@@ -97,7 +97,8 @@ class Gateway {
   /// Runs `visit` for each session on its shard's thread and waits for all; a shard that has failed has none
   /// any more. Not from a shard's thread.
   void for_each_session(const std::function<void(Session&)>& visit);
-  /// Tells the operator when connections are turned away. From time to time, from one thread.
+  /// Tells the operator when connections are turned away, or closed for what they do not read. From time to
+  /// time, from one thread.
   void keep_house(Millis now_ms);
   /// A thread, which had so many connections, has died: nobody new is accepted, and it is told. Any thread.
   void fail(std::string_view thread, const char* what, std::size_t connections);
@@ -116,6 +117,7 @@ class Gateway {
   [[nodiscard]] Endpoint& endpoint(std::size_t number) const;
   void close_listener(std::size_t number);
   void tell_accept_pauses(Millis now_ms);
+  void tell_unsent_closed(Millis now_ms);
   /// With the mutex held.
   [[nodiscard]] std::string why_not_held() const;
   [[nodiscard]] bool is_drain_under_way() const;
@@ -163,6 +165,7 @@ class Gateway {
   std::string failure_;
   std::uint64_t told_without_descriptor_ = 0;
   TurnAwayReport turn_away_report_;
+  TurnAwayReport unsent_report_;
   TurnAwayReport accept_pause_report_;
   std::vector<std::shared_ptr<HoldPoint>> hold_points_;  // of the listeners, then of each shard
 };

@@ -6,7 +6,8 @@
 namespace carillon {
 
 void Batch::conflate() {
-  std::set<std::string_view> newer;
+  std::set<std::string_view>
+      newer;  // no hash table: publishers choose keys, and might choose some that collide
   std::vector<bool> conflated(entries_.size(), false);
   bool is_any = false;
   for (std::size_t i = entries_.size(); i > 0; --i) {

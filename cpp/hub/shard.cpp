@@ -227,7 +227,8 @@ std::unique_ptr<Batch> Shard::batch_of(Channel& channel, Seq begin, Seq end, std
                                        std::size_t bytes_max) {
   auto batch = std::make_unique<Batch>(channel.name, channel.epoch, begin, channel.log.offset_before(begin));
   const bool is_conflating = channel.options.conflate;
-  std::set<std::string_view> keys;
+  std::set<std::string_view>
+      keys;  // no hash table: publishers choose keys, and might choose some that collide
   std::size_t entries = 0;
   std::size_t bytes = 0;
   for (Seq seq = begin; seq < end && entries < entries_max && channel.log.next_seq(seq) == seq; ++seq) {

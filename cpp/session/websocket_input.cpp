@@ -169,6 +169,7 @@ bool WebSocketSession::accept(const Command& command, std::string_view text) {
   const std::string_view lane = command.channel;  // rpc and send have none: that is their lane
   if (lanes_.must_wait(lane)) {
     lanes_.wait(lane, text, is_unsubscribe ? lane : std::string_view());
+    if (is_unsubscribe) carry_on();  // what it has cancelled holds nobody up
     return true;
   }
   const bool goes_on = carry_out(command, text.size());

@@ -539,7 +539,6 @@ void WebSocketSession::cancel_subscribe(std::string_view channel) {
   subscription->state = Subscription::State::cancelled;
   ++ending_;
   lanes_.release(subscription->ticket);
-  carry_on();
 }
 
 void WebSocketSession::on_subscribed(std::uint32_t id, Subscription& subscription,

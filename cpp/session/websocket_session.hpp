@@ -98,6 +98,7 @@ class WebSocketSession final : public Session {
                      bool must_recover);
   /// The subscribe has failed, or was cancelled.
   void end_attempt(Subscription& subscription);
+  /// A subscribe that is under way holds its lane up no longer; carry_on() has to follow.
   void cancel_subscribe(std::string_view channel);
   std::string take_page(Subscription& subscription);
   bool handle_unsubscribe(const Command& command);

@@ -276,7 +276,11 @@ class HookTable:
         hook: _Hook,
         context: ConnectContext | SubscribeContext | PublishContext,
     ) -> None:
-        where = f"on_{operation}" if operation == "connect" else f"on_{operation}({hook.pattern!r})"
+        where = f"on_{operation}"
+        about = ""
+        if not isinstance(context, ConnectContext):
+            where += f"({hook.pattern!r})"
+            about = f" (channel {context.channel!r})"
         began = time.monotonic()
         try:
             async with asyncio.timeout(hook.deadline_s):
@@ -295,7 +299,7 @@ class HookTable:
                 self._log.write(
                     f"{where} failed",
                     logging.ERROR,
-                    f"{where} failed: the client is told to ask again",
+                    f"{where} failed{about}: the client is told to ask again",
                     error,
                 )
             is_awaited = _resolve(core, number, _LATE if is_late else _FAILED) or not is_late
@@ -303,13 +307,13 @@ class HookTable:
             return
         if is_late:
             text = (
-                f"{where} did not answer within {hook.deadline_s:g} s: the client is told to ask again. "
-                "A hook that blocks holds up the others: use await"
+                f"{where} did not answer within {hook.deadline_s:g} s{about}: the client is told to ask "
+                "again. A hook that blocks holds up the others: use await"
             )
             self._log.write(f"{where} late", logging.WARNING, text)
         elif not is_awaited:
             text = (
-                f"{where} had to wait so long for its turn that the client was told to ask again: "
+                f"{where} had to wait so long for its turn{about} that the client was told to ask again: "
                 "clients ask faster than hooks answer"
             )
             self._log.write(f"{where} crowded", logging.WARNING, text)

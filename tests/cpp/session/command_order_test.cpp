@@ -143,6 +143,19 @@ TEST(CommandOrder, AnUnsubscribeThatWaitsCancelsASubscribeBeforeItBegins) {
   EXPECT_EQ(world.present("a"), 1U);
 }
 
+TEST(CommandOrder, AnUnsubscribeCancelsBothTheSubscribeUnderWayAndTheOneBehindIt) {
+  World world;
+  world.access.slow = {Operation::subscribe};
+  WsClient client(world);
+  client.connect();
+  client.send(command_text(10, "subscribe", {{"channel", "a"}}));
+  client.send(command_text(11, "subscribe", {{"channel", "a"}}));
+  client.send(command_text(12, "unsubscribe", {{"channel", "a"}}));
+  world.run();
+  EXPECT_EQ(ids_of(client), (std::vector<int>{12}));
+  EXPECT_EQ(world.access.asked, (std::vector<std::string>{"subscribe a"}));
+}
+
 TEST(CommandOrder, WhatWaitsBehindACancelledSubscribeGoesOnAtOnce) {
   World world;
   world.access.slow = {Operation::subscribe};

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -256,7 +257,7 @@ async def test_backlog_bytes(serve: Callable[..., Server]) -> None:
         await asking
 
 
-async def test_unsent_bytes_total(serve: Callable[..., Server]) -> None:
+async def test_unsent_bytes_total(serve: Callable[..., Server], caplog: pytest.LogCaptureFixture) -> None:
     limit = 1_048_576
     server = serve(limits={"unsent_bytes_total": limit, "kernel_backlog_bytes": 4096})
     for _ in range(5):
@@ -280,6 +281,12 @@ async def test_unsent_bytes_total(serve: Callable[..., Server]) -> None:
             await until(lambda: server.stats()["unsent_bytes"] <= limit)
             assert await is_served(reader)
         await until(lambda: server.stats()["unsent_closed"] > 0)
+        warning = f"limits.unsent_bytes_total ({limit} bytes)"
+        await until(
+            lambda: any(
+                level == logging.WARNING and warning in text for _, level, text in caplog.record_tuples
+            )
+        )
         stats = server.stats()
         assert stats["unsent_bytes"] > 0
         assert stats["unsent_closed"] <= stats["slow"]
