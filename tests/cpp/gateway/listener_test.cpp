@@ -307,6 +307,42 @@ TEST(Listener, AStopEndsThePortAlsoWhereACopyOfItsSocketIsLeft) {
   EXPECT_NO_THROW(Gate({.port = port}));
 }
 
+/// A listening socket under a given number, with one connection in its backlog.
+struct Namesake {
+  explicit Namesake(int number) {
+    sockaddr_in address{};
+    socklen_t size = sizeof address;
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    EXPECT_EQ(::bind(other.descriptor(), reinterpret_cast<sockaddr*>(&address), size), 0);
+    EXPECT_EQ(::listen(other.descriptor(), 1), 0);
+    EXPECT_EQ(::getsockname(other.descriptor(), reinterpret_cast<sockaddr*>(&address), &size), 0);
+    client.connect(ntohs(address.sin_port));
+    if (other.descriptor() != number) copy.emplace(::dup2(other.descriptor(), number));
+  }
+  Socket other;
+  Socket client;
+  std::optional<Socket> copy;
+};
+
+TEST(Listener, OnceItIsClosedItHasNoBacklogWhoeverHasTheNumberOfItsSocket) {
+  Gate gate;
+  const int number = gate.listener.descriptor();
+  gate.listener.stop();
+  const Namesake namesake(number);
+  EXPECT_EQ(gate.listener.backlog(), 0U);
+
+  Gate given_away;
+  const int given_number = given_away.listener.descriptor();
+  const auto point = std::make_shared<HoldPoint>();
+  given_away.listener.hold(point);
+  ASSERT_TRUE(point->wait_stopped(HoldPoint::Clock::now() + std::chrono::seconds(5)));
+  point->release(HoldPoint::Next::give_away);
+  ASSERT_TRUE(becomes([&] { return ::fcntl(given_number, F_GETFD) < 0; }));
+  const Namesake other(given_number);
+  EXPECT_EQ(given_away.listener.backlog(), 0U);
+}
+
 TEST(Listener, AForkedChildHasNeitherItsSocketNorTheConnections) {
   Gate gate;
   const Socket client;

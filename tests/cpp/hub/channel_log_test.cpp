@@ -370,6 +370,16 @@ TEST_F(LogTest, TheHistoryThatWasRemovedDoesNotComeBackFromAStore) {
   EXPECT_EQ(log.seq_after(1), std::nullopt);
 }
 
+TEST_F(LogTest, TheHistoryThatWasRemovedDoesNotComeBackAfterATakeoverEither) {
+  publish(3);
+  log.remove_history();
+  trim();
+  ChannelLog other;
+  other.restore(log.save(now_ms), now_ms);
+  EXPECT_FALSE(other.prepend(range(1, 3), now_ms, wall_ms(), options, kNobodyWaits));
+  EXPECT_EQ(other.seq_after(1), std::nullopt);
+}
+
 TEST_F(LogTest, OlderEntriesKeepTheirOwnAge) {
   options.history_ttl_ms = 100;
   options.live_window_entries = 0;

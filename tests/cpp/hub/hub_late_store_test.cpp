@@ -267,6 +267,33 @@ TEST_F(LateHubTest, AClientThatIsAheadOfThisHubIsRecoveredOnceTheHubHasCaughtUp)
   EXPECT_EQ(store.open_channels(), 1) << "asking for the top opens nothing";
 }
 
+TEST_F(LateHubTest, AClientThatIsAheadByTheOnlyPublicationIsRecovered) {
+  PlainReader first(shard), ahead(shard);
+  subscribe(first);
+  store.set_faults({.announcement_is_lost = 100});
+  publish("1");
+  settle();
+  const auto answer = subscribe(ahead, Since{store.top("a").epoch, false, 1});
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->is_recovered);
+  EXPECT_EQ(answer->start.offset, 1U);
+  EXPECT_EQ(first.taken, (Taken{"1"})) << "others get it as well";
+}
+
+TEST_F(LateHubTest, WhatAnotherEpochHasIsNoPartOfAResume) {
+  fill_store(20);
+  PlainReader live(shard), reader(shard);
+  subscribe(live);
+  const Epoch before = epoch;
+  store.renew("a");
+  fill_store(20);
+  const auto answer = subscribe(reader, Since{before, false, 5});
+  ASSERT_TRUE(answer);
+  EXPECT_FALSE(answer->is_recovered);
+  EXPECT_EQ(answer->start.epoch, before) << "nothing of the new one has been announced yet";
+  EXPECT_TRUE(reader.taken.empty());
+}
+
 TEST_F(LateHubTest, AClientFromTheFutureIsTold) {
   fill_store(3);
   PlainReader reader(shard);

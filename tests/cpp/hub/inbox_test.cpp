@@ -288,6 +288,21 @@ TEST_F(InboxTest, AnInboxIsReadInPagesOldestFirst) {
   EXPECT_EQ(all, (Taken{"r:1", "w:1", "r:2", "w:2", "r:3", "w:3", "r:4", "w:4", "r:5", "w:5"}));
 }
 
+TEST_F(InboxTest, APageThatHoldsAllSaysSo) {
+  hub.set_fan_out("r", FanOut::read, std::nullopt);
+  add("r", {"ann"});
+  add("w", {"ann"});
+  say("r", 2);
+  say("w", 2);
+  settle();
+  for (std::size_t limit = 0; limit <= 6; ++limit) {
+    const Inbox page = inbox("ann", limit);
+    EXPECT_EQ(page.items.size(), std::min<std::size_t>(limit, 4));
+    EXPECT_EQ(page.has_more, limit < 4) << limit;
+  }
+  EXPECT_FALSE(inbox("bob", 0).has_more);
+}
+
 TEST_F(InboxTest, APageSkipsNothingOfAChannelWhateverTheClocksSay) {
   add("slow", {"ann"});
   add("other", {"ann"});

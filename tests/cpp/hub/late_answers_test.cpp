@@ -61,7 +61,13 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
   void inbox(std::string_view user, std::size_t limit,
              std::function<void(const InboxResult&)> done) override {
     before_inbox();
+    if (found_inbox) return done(*found_inbox);
     store_.inbox(user, limit, std::move(done));
+  }
+  void read(std::string_view channel, Offset first, Offset last,
+            std::function<void(const ReadResult&)> done) override {
+    if (cannot_read) return done({StoreError::unavailable, {}, {}});
+    store_.read(channel, first, last, std::move(done));
   }
 
   /// The newest answer first: as when two threads have asked.
@@ -71,6 +77,8 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
 
   bool is_out_of_memory = false;
   bool cannot_enter = false;
+  bool cannot_read = false;
+  std::optional<InboxResult> found_inbox;  ///< whatever is in it
   int enters = 0;
   bool delays_appends = false;            ///< their answers, until answer()
   bool delays_next_announcement = false;  ///< until announce()
@@ -95,7 +103,10 @@ struct LateAnswersTest : testing::Test {
     ChannelOptions hybrid;
     hybrid.fan_out = FanOut::hybrid;
     hybrid.fan_out_threshold = 10;
-    return ChannelRules({{"hybrid", hybrid}});
+    ChannelOptions tiny;
+    tiny.history_size = 2;
+    tiny.live_window_entries = 0;
+    return ChannelRules({{"hybrid", hybrid}, {"tiny", tiny}});
   }
   LateAnswersTest() { hub.set_shards({&shard}); }
 
@@ -107,6 +118,11 @@ struct LateAnswersTest : testing::Test {
   void publish(const std::string& channel) {
     hub.publish(channel, publication_of("x"), {},
                 [this](const AppendResult& result) { told.push_back(result.error); });
+  }
+  Epoch memory_epoch(std::string_view channel) {
+    Epoch epoch;
+    hub.history(channel, {}, [&](const HistoryResult& found) { epoch = found.top.epoch; });
+    return epoch;
   }
   void turn() {
     shard.bind_to_this_thread();
@@ -179,6 +195,48 @@ TEST_F(LateAnswersTest, WhatIsStillToBeAnnouncedIsNoGap) {
   ASSERT_EQ(seen->items.size(), 1U);
   EXPECT_TRUE(seen->items[0].entry);
   EXPECT_EQ(seen->items[0].first, 1U);
+}
+
+TEST_F(LateAnswersTest, RangesOfTwoEpochsAreNotOne) {
+  for (int i = 0; i < 4; ++i) publish("a");
+  const Epoch epoch = memory_epoch("a");
+  const Epoch before = Epoch::parse("aaaaaaaa").value();
+  store.found_inbox = InboxResult{};
+  store.found_inbox->content.merged = {{"a", before, 1, 2}, {"a", epoch, 3, 4}};
+  store.found_inbox->content.unread = {{"a", 4}};
+  std::optional<Inbox> found;
+  hub.inbox("u0", 10, [&](Inbox inbox) { found = std::move(inbox); });
+  ASSERT_TRUE(found);
+  ASSERT_EQ(found->items.size(), 3U);
+  EXPECT_FALSE(found->items[0].entry) << "what its channel had in the epoch before cannot be read any more";
+  EXPECT_EQ(found->items[0].epoch, before);
+  EXPECT_EQ(found->items[0].last, 2U);
+  EXPECT_TRUE(found->items[1].entry);
+  EXPECT_TRUE(found->items[2].entry);
+  EXPECT_EQ(found->items[2].epoch, epoch);
+}
+
+TEST_F(LateAnswersTest, AnInboxOfWhichAPartCannotBeReadIsAnErrorAndAnsweredOnce) {
+  for (int i = 0; i < 6; ++i) {
+    publish("a");
+    publish("tiny");
+  }
+  const Epoch epoch = memory_epoch("tiny");
+  store.found_inbox = InboxResult{};
+  // One channel is read whole, of the other the older range would have to come from the store.
+  store.found_inbox->content.merged = {
+      {"a", memory_epoch("a"), 1, 6}, {"tiny", epoch, 1, 2}, {"tiny", epoch, 6, 6}};
+  store.found_inbox->content.unread = {{"a", 6}, {"tiny", 3}};
+  store.cannot_read = true;
+  std::vector<StoreError> errors;
+  hub.inbox("u0", 10, [&](const Inbox& inbox) { errors.push_back(inbox.error); });
+  EXPECT_EQ(errors, (std::vector{StoreError::unavailable}));
+  store.cannot_read = false;
+  hub.inbox("u0", 10, [&](const Inbox& inbox) {
+    errors.push_back(inbox.error);
+    EXPECT_EQ(inbox.items.size(), 8U) << "six, a gap, and the newest";
+  });
+  EXPECT_EQ(errors.back(), StoreError::none);
 }
 
 TEST_F(LateAnswersTest, AThreadThatDiesOfWritingInboxesTellsThoseWhoWait) {

@@ -98,6 +98,23 @@ TEST_F(LedgerTest, IsCollectedInPiecesWhileOthersComeAndGo) {
                              [](const auto& a, const auto& b) { return a.channel < b.channel; }));
 }
 
+TEST_F(LedgerTest, AChannelThatGoesWhileItIsVisitedIsLeft) {
+  std::deque<PlainReader> readers;
+  for (int i = 0; i < 2'000; ++i) subscribe(readers.emplace_back(shard()), "big");
+  PlainReader other(shard());
+  subscribe(other, "other");
+  std::optional<Ledger> found;
+  hub.ledger([&](Ledger ledger) { found = std::move(ledger); });
+  turn(0);  // visits some of them
+  for (PlainReader& reader : readers) unsubscribe(reader);
+  settle();
+  ASSERT_TRUE(found);
+  EXPECT_TRUE(found->is_balanced());
+  ASSERT_FALSE(found->rows.empty());
+  EXPECT_EQ(found->rows.back().channel, "other");
+  EXPECT_EQ(found->rows.back().subscriptions, 1U);
+}
+
 TEST_F(LedgerTest, OfMoreRowsThanWantedThoseThatNeedALookAreKeptAndTheSumsAreOfAll) {
   std::deque<PlainReader> readers;
   for (int i = 0; i < 9; ++i) subscribe(readers.emplace_back(shard()), "channel" + std::to_string(i));

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "server/blocking_client.hpp"
+#include "server/hook_access.hpp"
 #include "server/server_takeover.hpp"
 
 namespace carillon {
@@ -131,6 +132,49 @@ TEST_F(ServerTakeover, ADrainThatBeginsWhileTheLogsGoAheadIsCarriedOnHere) {
   EXPECT_TRUE(ends(stream)) << "it was asked to leave";
   EXPECT_TRUE(server.is_draining());
   EXPECT_FALSE(server.given_away());
+}
+
+/// Hooks that do not answer by themselves.
+struct SilentHooks final : HookQueue {
+  bool push(HookQuestion question) override {
+    asked = question.id;
+    return true;
+  }
+  std::atomic<std::uint64_t> asked{0};
+};
+
+TEST_F(ServerTakeover, ADrainThatBeginsWhileThreadsAreStoppedIsCarriedOnHere) {
+  const auto hooks = std::make_shared<SilentHooks>();
+  servers.push_back(make(2));
+  Server& server = *servers.back();
+  server.set_events(nullptr, hooks);
+  server.set_hook(Operation::connect, {"*"}, 60'000);
+  server.start();
+  port = server.port();
+  server.offer_takeover();
+  BlockingClient client(port);
+  auto polled = std::async(std::launch::async, [&] { client.poll("room", ""); });
+  while (hooks->asked == 0) std::this_thread::sleep_for(milliseconds(1));
+  auto taking = std::async(std::launch::async, [this]() -> std::string {
+    try {
+      make(2)->take_over();
+      return "taken";
+    } catch (const HandoverError& error) {
+      return error.what();
+    }
+  });
+  std::future<std::size_t> listening;  // waits from when all are told to stop
+  do listening = std::async(std::launch::async, [&] { return server.listen("127.0.0.1", 0); });
+  while (listening.wait_for(milliseconds(100)) == std::future_status::ready);
+  const auto drained = server.begin_drain(5'000, 0);
+  EXPECT_EQ(taking.wait_for(milliseconds(0)), std::future_status::timeout) << "a thread waits for its hook";
+  Verdict verdict;
+  verdict.is_allowed = true;
+  server.resolve(hooks->asked, std::move(verdict));
+  EXPECT_NE(taking.get().find("asked to leave"), std::string::npos);
+  EXPECT_FALSE(server.given_away());
+  polled.wait();
+  EXPECT_TRUE(drained.get());
 }
 
 TEST_F(ServerTakeover, ADrainThatBeginsAtAnyMomentIsCarriedOnByTheOneWhoServes) {

@@ -216,6 +216,25 @@ TEST_F(Records, EveryRefusalLeavesARecord) {
             (std::vector<std::string>{"http refuse  408 the request was not complete in time"}));
 }
 
+TEST_F(Records, ALaterRequestOfAConnectionIsRecordedWithItsOwnClientAndTransport) {
+  const std::string end = " HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  // With a user that is known, with one that is only claimed.
+  for (const std::string first : {"/poll?channel=c&timeout=0&user=ann", "/now?user=eve"}) {
+    for (const auto& [second, record] : {std::pair<std::string, std::string>{"GET /nowhere" + end, "404"},
+                                         {"GET /now?%zz" + end, "400"},
+                                         {"nonsense\r\n\r\n", "400"}}) {
+      HttpClient client(world);
+      EXPECT_EQ(client.get(first).status, 200);
+      EXPECT_TRUE(log.lines.empty());
+      client.write(second);
+      world.run();
+      ASSERT_EQ(log.lines.size(), 1U) << second;
+      EXPECT_TRUE(log.lines[0].starts_with("http refuse  " + record)) << first << ", " << log.lines[0];
+      log.lines.clear();
+    }
+  }
+}
+
 TEST_F(Records, AWebSocketThatIsClosedBeforeItsConnectCommandIsARefusal) {
   WsClient mute(world);
   mute.open("?user=ann");

@@ -51,6 +51,24 @@ TEST(WebSocketEnd, ADrainIsShutdownAndWaitsForTheClientsClose) {
   EXPECT_EQ(world.ledger_of("a").account.returned, 1);
 }
 
+TEST(WebSocketEnd, AClientWhoseCloseWaitsBehindItsCommandsIsNotAskedForAnother) {
+  WorldOptions options;
+  options.limits.backlog_bytes = 1'024;
+  World world(options);
+  WsClient client(world);
+  client.connect();
+  client.kernel().room = 0;
+  for (int i = 0; i < 100; ++i) client.send(R"({"id":2,"publish":{"channel":"c","data":1}})");
+  client.send_frame(8, "\x03\xe8");
+  world.run();
+  EXPECT_FALSE(client.is_ended) << "commands wait for their replies to leave";
+  client.connection->session->drain();
+  client.kernel().room = Kernel::kAll;
+  world.run();
+  EXPECT_EQ(client.close_code, 3001);
+  EXPECT_TRUE(client.is_ended) << "its close is known";
+}
+
 TEST(WebSocketEnd, WithoutTheClientsCloseTheConnectionEndsInTime) {
   World world;
   WsClient client(world);
