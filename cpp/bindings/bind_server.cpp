@@ -155,10 +155,42 @@ py::object text_of(std::string_view text) {
       PyUnicode_DecodeUTF8(text.data(), static_cast<Py_ssize_t>(text.size()), "replace"));
 }
 
+/// Of several fields with one name the first counts, as for the server itself.
+py::dict to_dict(const ClientRequest::Fields& fields) {
+  py::dict dict;
+  for (const auto& [name, value] : fields) {
+    const py::object key = text_of(name);
+    if (!dict.contains(key)) dict[key] = text_of(value);
+  }
+  return dict;
+}
+
+/// The fields of the context that the hook is given, by their names in Python.
 py::tuple question_to_python(const HookQuestion& question) {
-  return py::make_tuple("question", question.id, name_of(question.operation), text_of(question.client),
-                        text_of(question.user), text_of(question.channel), py::bytes(*question.data),
-                        name_of(question.transport), text_of(question.token), text_of(question.claimed_user));
+  const ClientRequest& request = *question.request;
+  py::dict context;
+  context["client"] = text_of(question.client);
+  context["user"] = text_of(question.user);
+  context["transport"] = name_of(question.transport);
+  context["data"] = py::bytes(*question.data);
+  context["token"] = text_of(question.token);
+  context["headers"] = to_dict(request.headers);
+  context["query"] = to_dict(request.query);
+  context["address"] = text_of(request.address);
+  if (question.operation != Operation::connect) context["channel"] = text_of(question.channel);
+  return py::make_tuple("question", question.id, name_of(question.operation), std::move(context));
+}
+
+/// Of an object with these attributes, see `Verdict` in hooks.py.
+Verdict verdict_of(const py::object& answer) {
+  Verdict verdict;
+  verdict.is_allowed = answer.attr("is_allowed").cast<bool>();
+  verdict.is_undecided = answer.attr("is_undecided").cast<bool>();
+  verdict.identity = {answer.attr("user").cast<std::string>(), answer.attr("info_json").cast<std::string>()};
+  if (const py::object data = answer.attr("data"); !data.is_none()) verdict.data = data.cast<std::string>();
+  verdict.code = answer.attr("code").cast<std::uint32_t>();
+  verdict.reason = answer.attr("reason").cast<std::string>();
+  return verdict;
 }
 
 py::tuple line_to_python(const LogLine& line) {
@@ -170,6 +202,7 @@ py::tuple line_to_python(const LogLine& line) {
     fields["client"] = line.client;
     fields["user"] = text_of(line.user);
     if (line.connection_event == ConnectionEvent::refuse) fields["claimed_user"] = text_of(line.claimed_user);
+    if (!line.channel.empty()) fields["channel"] = text_of(line.channel);
     fields["peer"] = line.peer;
     fields["transport"] = name_of(line.transport);
     fields["code"] = line.code;
@@ -440,20 +473,10 @@ void bind_server(py::module_& m) {
           py::arg("operation"), py::arg("patterns"), py::arg("deadline_ms"))
       .def(
           "resolve",
-          [](PyServer& self, std::uint64_t question_id, bool is_allowed, bool is_undecided, std::string user,
-             std::string info_json, const std::optional<py::bytes>& data, std::uint32_t code,
-             std::string reason) {
-            Verdict verdict;
-            verdict.is_allowed = is_allowed;
-            verdict.is_undecided = is_undecided;
-            verdict.identity = {std::move(user), std::move(info_json)};
-            if (data) verdict.data = std::string(*data);
-            verdict.code = code;
-            verdict.reason = std::move(reason);
-            return self.get().resolve(question_id, std::move(verdict));
+          [](PyServer& self, std::uint64_t question_id, const py::object& verdict) {
+            return self.get().resolve(question_id, verdict_of(verdict));
           },
-          py::arg("question_id"), py::arg("is_allowed"), py::arg("is_undecided"), py::arg("user"),
-          py::arg("info_json"), py::arg("data"), py::arg("code"), py::arg("reason"))
+          py::arg("question_id"), py::arg("verdict"))
       .def(
           "cut", [](PyServer& self, const std::string& client) { return self.get().cut(client); },
           py::arg("client"), py::call_guard<WithoutGil>())

@@ -112,7 +112,7 @@ void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes
   result.close();
 }
 
-void append_api_drain_result(std::string& out, std::uint64_t connections) {
+void append_api_connections_result(std::string& out, std::uint64_t connections) {
   ResultWriter result(out);
   result->number("connections", connections);
   result.close();

@@ -10,7 +10,7 @@
 
 namespace carillon {
 
-// What the server API answers (protocol.md section 21); each function appends one JSON object.
+// What the HTTP API answers (protocol.md section 21); each function appends one JSON object.
 
 /// `{"error":{"code":…,"message":…}}`
 void append_api_error(std::string& out, std::uint32_t code, std::string_view message);
@@ -51,8 +51,8 @@ struct ApiNodeInfo {
 /// `{"result":{"nodes":[{"uid":…,"name":…,"version":…,"num_clients":…,…,"uptime":…}]}}`
 void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes);
 
-/// `{"result":{"connections":…}}`: so many are asked to leave.
-void append_api_drain_result(std::string& out, std::uint64_t connections);
+/// `{"result":{"connections":…}}`: the number of those that are asked to disconnect.
+void append_api_connections_result(std::string& out, std::uint64_t connections);
 
 /// `{"result":{"members":…}}`: so many the channel has.
 void append_api_members_result(std::string& out, std::uint64_t members);

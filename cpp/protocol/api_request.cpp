@@ -3,10 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <initializer_list>
+#include <variant>
 
 #include "protocol/centrifuge_json.hpp"
 #include "protocol/json_span.hpp"
 #include "protocol/json_writer.hpp"
+#include "protocol/names.hpp"
+#include "protocol/utf8.hpp"
 
 namespace carillon {
 namespace {
@@ -16,13 +19,14 @@ struct MethodName {
   ApiMethod method;
 };
 
-constexpr std::array<MethodName, 18> kMethodNames{{
+constexpr std::array<MethodName, 19> kMethodNames{{
     {"publish", ApiMethod::publish},
     {"broadcast", ApiMethod::broadcast},
     {"history", ApiMethod::history},
     {"presence", ApiMethod::presence},
     {"presence_stats", ApiMethod::presence_stats},
     {"channels", ApiMethod::channels},
+    {"disconnect", ApiMethod::disconnect},
     {"info", ApiMethod::info},
     {"stats", ApiMethod::stats},
     {"ledger", ApiMethod::ledger},
@@ -36,6 +40,112 @@ constexpr std::array<MethodName, 18> kMethodNames{{
     {"set_fanout", ApiMethod::set_fanout},
     {"fanout", ApiMethod::fanout},
 }};
+
+// ---- the fields of the methods
+
+using MethodSet = std::uint32_t;
+
+template <typename... Methods>
+constexpr MethodSet methods(Methods... list) {
+  return ((MethodSet{1} << static_cast<unsigned>(list)) | ...);
+}
+
+/// Fields whose value is more than one text, number or flag.
+enum class Composed : std::uint8_t { payload, base64, tags, position, close, ignored_flag };
+
+using Place = std::variant<std::string_view ApiRequest::*, std::vector<std::string_view> ApiRequest::*,
+                           bool ApiRequest::*, std::int64_t ApiRequest::*, std::uint64_t ApiRequest::*,
+                           std::optional<std::int64_t> ApiRequest::*,
+                           std::optional<std::uint64_t> ApiRequest::*, Composed>;
+
+struct Field {
+  std::string_view name;
+  MethodSet methods;
+  Place place;
+  std::string_view needed = {};  ///< what to give; empty: the field may be missing
+};
+
+using enum ApiMethod;
+
+constexpr MethodSet kOnChannel = methods(publish, history, presence, presence_stats, add_members,
+                                         remove_members, members, mark_read, set_fanout, fanout);
+constexpr MethodSet kPublishing = methods(publish, broadcast);
+
+constexpr std::array kFields{
+    Field{"channel", kOnChannel, &ApiRequest::channel, "give the name of a channel"},
+    Field{"channels", methods(broadcast), &ApiRequest::channels, "give a list of names of channels"},
+    Field{"data", kPublishing, Composed::payload},
+    Field{"b64data", kPublishing, Composed::base64},
+    Field{"skip_history", kPublishing, &ApiRequest::is_history_skipped},
+    Field{"tags", kPublishing, Composed::tags},
+    Field{"idempotency_key", kPublishing, &ApiRequest::idempotency_key},
+    Field{"key", kPublishing, &ApiRequest::key},
+    Field{"version", kPublishing, &ApiRequest::version},
+    Field{"version_epoch", kPublishing, &ApiRequest::version_epoch},
+    Field{"delta", kPublishing, Composed::ignored_flag},  // a wish that a server may ignore
+    Field{"last", methods(history), &ApiRequest::last},
+    Field{"since", methods(history), Composed::position},
+    Field{"limit", methods(history), &ApiRequest::limit},
+    Field{"reverse", methods(history), &ApiRequest::is_reverse},
+    Field{"pattern", methods(channels), &ApiRequest::pattern},
+    Field{"limit", methods(ledger), &ApiRequest::rows},
+    Field{"limit", methods(members, inbox), &ApiRequest::items_max},
+    Field{"after", methods(members, presence, channels), &ApiRequest::after},
+    Field{"users", methods(add_members, remove_members), &ApiRequest::users, "give a list of user ids"},
+    Field{"user", methods(inbox, unread, mark_read), &ApiRequest::user, "give a user id"},
+    Field{"user", methods(disconnect), &ApiRequest::user},
+    Field{"client", methods(disconnect), &ApiRequest::client},
+    Field{"disconnect", methods(disconnect), Composed::close},
+    Field{"offset", methods(mark_read), &ApiRequest::offset, "give the offset of the last publication read"},
+    Field{"strategy", methods(set_fanout), &ApiRequest::strategy,
+          "give write, read, hybrid, adaptive or configured"},
+    Field{"threshold", methods(set_fanout), &ApiRequest::threshold},
+    Field{"deadline_ms", methods(drain), &ApiRequest::deadline_ms},
+    Field{"pace_ms", methods(drain), &ApiRequest::pace_ms},
+    Field{"port", methods(drain), &ApiRequest::port},
+};
+
+std::vector<std::string_view> names_of(ApiMethod method) {
+  std::vector<std::string_view> names;
+  for (const Field& field : kFields) {
+    if ((field.methods & methods(method)) != 0) names.push_back(field.name);
+  }
+  return names;
+}
+
+std::string_view type_of(const Field& field) {
+  switch (field.place.index()) {
+    case 0:
+      return "a string";
+    case 1:
+      return "a list of strings";
+    case 2:
+      return "true or false";
+    case 3:
+    case 5:
+      return "a whole number";
+    case 4:
+    case 6:
+      return "a whole number, 0 or more";
+    default:
+      break;
+  }
+  switch (std::get<Composed>(field.place)) {
+    case Composed::payload:
+      return "a JSON value";
+    case Composed::base64:
+      return "a string of base64";
+    case Composed::tags:
+      return "an object of strings";
+    case Composed::position:
+      return R"(a position, "<epoch>:<offset>", "oldest" or {"epoch":…,"offset":…})";
+    case Composed::close:
+      return R"(an object, {"code":…,"reason":…})";
+    case Composed::ignored_flag:
+      return "true or false";
+  }
+  return "";
+}
 
 // Reads one body; scratch is reserved once, so that several decoded strings can be viewed in it.
 class BodyReader {
@@ -51,15 +161,14 @@ class BodyReader {
   ApiDecode read();
 
  private:
-  // Each reads one field's value and says whether it is well-formed and of the right type.
-  bool read_field(std::string_view key);
-  bool read_publish_field(std::string_view key);
-  bool read_history_field(std::string_view key);
-  bool read_drain_field(std::string_view key);
-  bool read_fan_out_field(std::string_view key);
+  ApiDecode read_fields();
+  // Each reads one value and says whether it is well-formed and of the right type.
+  bool read_field(const Field& field);
+  bool read_composed(Composed field);
   bool read_tags();
   bool read_texts(std::vector<std::string_view>& texts);
   bool read_since();
+  bool read_close();
   bool read_base64();
   bool read_text(std::string_view& text);
   bool ignore_value();
@@ -75,18 +184,18 @@ class BodyReader {
     return value.has_value();
   }
 
-  bool is_publishing() const { return method_ == ApiMethod::publish || method_ == ApiMethod::broadcast; }
-  bool is_any_of(std::initializer_list<ApiMethod> methods) const {
-    return std::find(methods.begin(), methods.end(), method_) != methods.end();
-  }
-  bool has_channel() const {
-    using enum ApiMethod;
-    return is_any_of({publish, history, presence, presence_stats, add_members, remove_members, members,
-                      mark_read, set_fanout, fanout});
-  }
-  bool has_users() const { return is_any_of({ApiMethod::add_members, ApiMethod::remove_members}); }
-  bool has_user() const { return is_any_of({ApiMethod::inbox, ApiMethod::unread, ApiMethod::mark_read}); }
-  bool is_complete() const;
+  bool read(std::string_view& value) { return read_text(value); }
+  bool read(std::vector<std::string_view>& value) { return read_texts(value); }
+  bool read(bool& value) { return read_value(value, json_bool); }
+  bool read(std::int64_t& value) { return read_value(value, json_int64); }
+  bool read(std::uint64_t& value) { return read_value(value, json_uint64); }
+  bool read(std::optional<std::int64_t>& value) { return read_value(value, json_int64); }
+  bool read(std::optional<std::uint64_t>& value) { return read_value(value, json_uint64); }
+
+  /// Is a field that must be given empty, or 0?
+  [[nodiscard]] bool is_missing(const Field& field) const;
+  /// What is missing, for a message; empty: nothing.
+  [[nodiscard]] std::string missing() const;
 
   ApiMethod method_;
   JsonScanner scanner_;
@@ -98,97 +207,95 @@ class BodyReader {
 };
 
 ApiDecode BodyReader::read() {
-  if (!scanner_.open_object()) return ApiDecode::malformed;
-  std::string_view key;
-  JsonStep step;
-  while ((step = scanner_.next_field(key)) == JsonStep::field) {
-    if (!read_field(key)) {
-      request_.malformed = key;
-      return ApiDecode::malformed;
-    }
-  }
-  if (step == JsonStep::malformed || !scanner_.is_at_end()) return ApiDecode::malformed;
+  if (const ApiDecode decoded = read_fields(); decoded != ApiDecode::ok) return decoded;
   if (bytes_ && (!has_data_ || !bytes_->empty())) {
     request_.data = *bytes_;
     request_.is_json = false;
   }
   if (scanner_.is_too_deep()) return ApiDecode::too_deep;
-  return is_complete() ? ApiDecode::ok : ApiDecode::bad_request;
+  request_.problem = missing();
+  return request_.problem.empty() ? ApiDecode::ok : ApiDecode::bad_request;
 }
 
-bool BodyReader::is_complete() const {
-  if (has_channel() && request_.channel.empty()) return false;
-  if (method_ == ApiMethod::broadcast && request_.channels.empty()) return false;
-  if (has_users() && request_.users.empty()) return false;
-  if (has_user() && request_.user.empty()) return false;
-  if (method_ == ApiMethod::mark_read && request_.offset == 0) return false;
-  if (method_ == ApiMethod::set_fanout && request_.strategy.empty()) return false;
-  return !is_publishing() || (is_base64_valid_ && (has_data_ || bytes_));
-}
-
-bool BodyReader::read_field(std::string_view key) {
-  if (key == "channel" && has_channel()) return read_text(request_.channel);
-  if (key == "channels" && method_ == ApiMethod::broadcast) return read_texts(request_.channels);
-  if (key == "pattern" && method_ == ApiMethod::channels) return read_text(request_.pattern);
-  if (key == "limit" && method_ == ApiMethod::ledger) return read_value(request_.rows, json_uint64);
-  if (is_publishing()) return read_publish_field(key);
-  if (method_ == ApiMethod::history) return read_history_field(key);
-  if (method_ == ApiMethod::drain) return read_drain_field(key);
-  return read_fan_out_field(key);
-}
-
-bool BodyReader::read_publish_field(std::string_view key) {
-  if (key == "data") {
-    has_data_ = true;
-    return scanner_.take_value(request_.data);  // null is a payload like others
+ApiDecode BodyReader::read_fields() {
+  const auto malformed = [this](std::string problem) {
+    request_.problem = std::move(problem);
+    return ApiDecode::malformed;
+  };
+  static constexpr std::string_view kNoObject = "the body is not a JSON object";
+  if (!scanner_.open_object()) return malformed(std::string(kNoObject));
+  std::string_view key;
+  std::string unknown;
+  JsonStep step;
+  while ((step = scanner_.next_field(key)) == JsonStep::field) {
+    const auto field = std::find_if(kFields.begin(), kFields.end(), [&](const Field& each) {
+      return each.name == key && (each.methods & methods(method_)) != 0;
+    });
+    if (field == kFields.end()) {
+      if (unknown.empty()) unknown = unknown_name("field", key, names_of(method_));
+      if (!ignore_value()) return malformed(std::string(kNoObject));
+    } else if (!read_field(*field)) {
+      return malformed(std::string(field->name) + ": broken JSON, or not " + std::string(type_of(*field)));
+    }
   }
-  if (key == "b64data") return read_base64();
-  if (key == "skip_history") return read_value(request_.is_history_skipped, json_bool);
-  if (key == "tags") return read_tags();
-  if (key == "idempotency_key") return read_text(request_.idempotency_key);
-  if (key == "key") return read_text(request_.key);
-  if (key == "version") return read_value(request_.version, json_uint64);
-  if (key == "version_epoch") return read_text(request_.version_epoch);
-  return ignore_value();
+  if (step == JsonStep::malformed || !scanner_.is_at_end()) return malformed(std::string(kNoObject));
+  if (unknown.empty()) return ApiDecode::ok;
+  request_.problem = std::move(unknown);
+  return ApiDecode::bad_request;
 }
 
-bool BodyReader::read_history_field(std::string_view key) {
-  if (key == "limit") return read_value(request_.limit, json_int64);
-  if (key == "last") return read_value(request_.last, json_uint64);
-  if (key == "reverse") return read_value(request_.is_reverse, json_bool);
-  if (key == "since") return read_since();
-  return ignore_value();
+bool BodyReader::is_missing(const Field& field) const {
+  if (const auto* text = std::get_if<std::string_view ApiRequest::*>(&field.place))
+    return (request_.**text).empty();
+  if (const auto* list = std::get_if<std::vector<std::string_view> ApiRequest::*>(&field.place))
+    return (request_.**list).empty();
+  if (const auto* number = std::get_if<std::uint64_t ApiRequest::*>(&field.place))
+    return request_.**number == 0;
+  return false;
 }
 
-bool BodyReader::read_drain_field(std::string_view key) {
-  const auto number = [](std::string_view raw) -> std::optional<std::optional<std::uint64_t>> {
-    const auto value = json_uint64(raw);
-    constexpr std::uint64_t kDayMs = 86'400'000;
-    if (!value || *value > kDayMs) return std::nullopt;
-    return std::make_optional(value);
-  };
-  if (key == "deadline_ms") return read_value(request_.deadline_ms, number);
-  if (key == "pace_ms") return read_value(request_.pace_ms, number);
-  if (key == "port") return read_value(request_.port, number);
-  return ignore_value();
+std::string BodyReader::missing() const {
+  for (const Field& field : kFields) {
+    if ((field.methods & methods(method_)) == 0 || field.needed.empty() || !is_missing(field)) continue;
+    return std::string(field.name) + ": missing or empty; " + std::string(field.needed);
+  }
+  if (method_ == disconnect && request_.user.empty() && request_.client.empty())
+    return "user: missing or empty; give a user id, or the id of a client as client";
+  if ((kPublishing & methods(method_)) == 0) return {};
+  if (!is_base64_valid_) return "b64data: not base64; give the padded standard form";
+  return has_data_ || bytes_ ? "" : "data: missing; give any JSON value, or bytes in base64 as b64data";
 }
 
-bool BodyReader::read_fan_out_field(std::string_view key) {
-  const auto number = [](std::string_view raw) -> std::optional<std::optional<std::int64_t>> {
-    const auto value = json_int64(raw);
-    if (!value) return std::nullopt;
-    return std::make_optional(value);
-  };
-  if (key == "users" && has_users()) return read_texts(request_.users);
-  if (key == "user" && has_user()) return read_text(request_.user);
-  if (key == "offset" && method_ == ApiMethod::mark_read) return read_value(request_.offset, json_uint64);
-  if (key == "limit" && is_any_of({ApiMethod::members, ApiMethod::inbox}))
-    return read_value(request_.items_max, number);
-  if (key == "after" && is_any_of({ApiMethod::members, ApiMethod::presence, ApiMethod::channels}))
-    return read_text(request_.after);
-  if (key == "strategy" && method_ == ApiMethod::set_fanout) return read_text(request_.strategy);
-  if (key == "threshold" && method_ == ApiMethod::set_fanout) return read_value(request_.threshold, number);
-  return ignore_value();
+bool BodyReader::read_field(const Field& field) {
+  return std::visit(
+      [this](auto place) {
+        if constexpr (std::is_same_v<decltype(place), Composed>) {
+          return read_composed(place);
+        } else {
+          return read(request_.*place);
+        }
+      },
+      field.place);
+}
+
+bool BodyReader::read_composed(Composed field) {
+  switch (field) {
+    case Composed::payload:
+      has_data_ = true;
+      return scanner_.take_value(request_.data);  // null is a payload like others
+    case Composed::base64:
+      return read_base64();
+    case Composed::tags:
+      return read_tags();
+    case Composed::position:
+      return read_since();
+    case Composed::close:
+      return read_close();
+    case Composed::ignored_flag:
+      break;
+  }
+  bool ignored = false;
+  return read(ignored);
 }
 
 bool BodyReader::read_text(std::string_view& text) {
@@ -244,9 +351,23 @@ bool BodyReader::read_since() {
   std::string_view key;
   JsonStep step;
   while ((step = scanner_.next_field(key)) == JsonStep::field) {
-    const bool is_read = key == "offset"  ? read_value(request_.offset, json_uint64)
-                         : key == "epoch" ? read_text(request_.epoch)
-                                          : ignore_value();
+    const bool is_read = key == "offset"  ? read(request_.offset)
+                         : key == "epoch" ? read(request_.epoch)
+                                          : false;
+    if (!is_read) return false;
+  }
+  return step == JsonStep::end;
+}
+
+bool BodyReader::read_close() {
+  if (scanner_.peek() == 'n') return ignore_value();
+  if (!scanner_.open_object()) return false;
+  std::string_view key;
+  JsonStep step;
+  while ((step = scanner_.next_field(key)) == JsonStep::field) {
+    const bool is_read = key == "code"     ? read(request_.code)
+                         : key == "reason" ? read(request_.reason)
+                                           : false;
     if (!is_read) return false;
   }
   return step == JsonStep::end;
@@ -261,29 +382,15 @@ std::optional<ApiMethod> find_api_method(std::string_view name) {
   return std::nullopt;
 }
 
+std::string unknown_api_method(std::string_view name) {
+  std::vector<std::string_view> names;
+  for (const MethodName& row : kMethodNames) names.push_back(row.name);
+  return unknown_name("method", name, names);
+}
+
 ApiDecode decode_api_request(ApiMethod method, std::string_view body, ApiRequest& out, std::string& scratch) {
   out = ApiRequest{};
   return BodyReader(method, body.empty() ? "{}" : body, out, scratch).read();
-}
-
-std::string_view api_requirements(ApiMethod method) {
-  switch (method) {
-    case ApiMethod::add_members:
-    case ApiMethod::remove_members:
-      return "channel or users is missing or empty";
-    case ApiMethod::members:
-    case ApiMethod::fanout:
-      return "channel is missing or empty";
-    case ApiMethod::inbox:
-    case ApiMethod::unread:
-      return "user is missing or empty";
-    case ApiMethod::mark_read:
-      return "user or channel is missing or empty, or offset is missing or 0";
-    case ApiMethod::set_fanout:
-      return "channel or strategy is missing or empty";
-    default:
-      return "channel is missing or empty, data and b64data are missing, or b64data is not base64";
-  }
 }
 
 }  // namespace carillon

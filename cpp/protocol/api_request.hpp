@@ -12,7 +12,7 @@
 
 namespace carillon {
 
-// The server API, `POST /api/<method>` (protocol.md section 21): bodies read by spans.
+// The HTTP API, `POST /api/<method>` (protocol.md section 21): bodies read by spans.
 
 enum class ApiMethod : std::uint8_t {
   publish,
@@ -21,11 +21,12 @@ enum class ApiMethod : std::uint8_t {
   presence,
   presence_stats,
   channels,
+  disconnect,
   info,
   stats,   ///< ours: the counters of this server
   ledger,  ///< ours: what became of all publications, in sums and by channel
-  drain,   ///< ours: clients are asked to disconnect
-  // ours: who belongs to a channel, what they have not read, and who does the work
+  drain,   ///< ours: all clients are asked to disconnect
+  // ours: members of channels, their inboxes, and strategies
   add_members,
   remove_members,
   members,
@@ -38,11 +39,13 @@ enum class ApiMethod : std::uint8_t {
 
 /// The method of that name, nullopt if there is none (HTTP 404).
 std::optional<ApiMethod> find_api_method(std::string_view name);
+/// Message about a name that find_api_method() does not know.
+std::string unknown_api_method(std::string_view name);
 
 /// One decoded body. Views point into the body or into the scratch of the decode call. Fields that the method
 /// does not have are zero.
 struct ApiRequest {
-  std::string_view channel = {};  ///< all but broadcast, channels, inbox, unread and those of the server
+  std::string_view channel = {};
   std::vector<std::string_view> channels = {};  ///< broadcast
 
   // publish, broadcast
@@ -69,7 +72,7 @@ struct ApiRequest {
   std::uint64_t rows = 100;  ///< ledger: `limit`, of channels
 
   std::vector<std::string_view> users = {};    ///< add_members, remove_members
-  std::string_view user = {};                  ///< inbox, unread, mark_read
+  std::string_view user = {};                  ///< inbox, unread, mark_read, disconnect
   std::string_view after = {};                 ///< members, presence, channels: the last of the page before
   std::optional<std::int64_t> items_max = {};  ///< `limit` of members and inbox; nothing: as usual
 
@@ -77,25 +80,28 @@ struct ApiRequest {
   std::string_view strategy = {};
   std::optional<std::int64_t> threshold = {};  ///< nothing: as configured
 
+  // disconnect
+  std::string_view client = {};
+  std::uint64_t code = 3'503;
+  std::string_view reason = "force disconnect";
+
   // drain
   std::optional<std::uint64_t> deadline_ms = {};  ///< nothing: as configured
   std::optional<std::uint64_t> pace_ms = {};      ///< the same
   std::optional<std::uint64_t> port = {};         ///< only of the listener there
 
-  std::string_view malformed = {};  ///< the field that made the body malformed; empty: it is no JSON object
+  std::string problem = {};  ///< malformed, bad_request: the field, what is wrong with it, and the remedy
 };
 
-/// malformed: not JSON, not an object or a field of the wrong type, HTTP 400. bad_request: a required field
-/// is missing or empty (api_requirements() has them), or `b64data` is not base64, API error 107. too_deep: a
-/// value is nested deeper than kJsonDepthMax, API error 107.
+/// malformed: not JSON, not an object or a field of the wrong type, HTTP 400. bad_request: a field is not one
+/// of the method's, or a required one is missing or empty, or `b64data` is not base64, API error 107.
+/// too_deep: a value is nested deeper than kJsonDepthMax, API error 107.
 enum class ApiDecode : std::uint8_t { ok, malformed, bad_request, too_deep };
 
-/// Reads the body for `method`. Unknown fields are ignored, null counts as absent (but `data` may be null),
-/// of duplicate keys the last one wins (tags keep duplicates), `b64data` wins over `data` unless it is empty.
-/// An empty body counts as `{}`. Replaces `out`, clears `scratch`.
+/// Reads the body for `method`. null counts as absent (but `data` may be null), of duplicate keys the last
+/// one counts (tags keep duplicates), `b64data` counts before `data` unless it is empty. An empty body counts
+/// as
+/// `{}`. Replaces `out`, clears `scratch`.
 ApiDecode decode_api_request(ApiMethod method, std::string_view body, ApiRequest& out, std::string& scratch);
-
-/// What is wrong with a bad request of this method, in words.
-std::string_view api_requirements(ApiMethod method);
 
 }  // namespace carillon

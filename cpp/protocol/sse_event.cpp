@@ -1,6 +1,7 @@
 #include "protocol/sse_event.hpp"
 
 #include "protocol/json_span.hpp"
+#include "protocol/json_writer.hpp"
 #include "protocol/poll_reply.hpp"
 
 namespace carillon {
@@ -23,6 +24,16 @@ void append_sse_status(std::string& out, std::string_view channel, std::optional
 void append_sse_data(std::string& out, std::string_view channel, const PublicationView& publication) {
   out.append("data: ");
   append_publication_object(out, channel, publication);
+  out.append("\n\n");
+}
+
+void append_sse_notice(std::string& out, std::string_view kind, std::string_view channel,
+                       std::string_view info_json) {
+  out.append("event: ").append(kind).append("\ndata: ");
+  JsonObjectWriter object(out);
+  object.text("channel", channel);
+  object.json("info", info_json);
+  object.close();
   out.append("\n\n");
 }
 

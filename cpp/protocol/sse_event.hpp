@@ -23,6 +23,11 @@ void append_sse_status(std::string& out, std::string_view channel, std::optional
 /// Block `data: {…}` with the publication object of poll_reply.hpp; the same bytes for all streams.
 void append_sse_data(std::string& out, std::string_view channel, const PublicationView& publication);
 
+/// Block `event: join` or `event: leave` (`kind`) with `{"channel":…,"info":…}`; `info_json` as
+/// encode_client_info() writes it.
+void append_sse_notice(std::string& out, std::string_view kind, std::string_view channel,
+                       std::string_view info_json);
+
 /// `id: <token>` and one LF: the first line of an event, to be followed by a block. `token` is a position
 /// token.
 void append_sse_id(std::string& out, std::string_view token);

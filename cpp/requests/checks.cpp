@@ -15,6 +15,11 @@ bool is_channel_name(std::string_view name, const Limits& limits) {
   return !has_control && is_utf8(name);
 }
 
+std::string channel_name_error(std::string_view name, const Limits& limits) {
+  return "channel: " + in_quotes(name) + " is not a channel name; give 1 to " +
+         std::to_string(limits.channel_name_bytes) + " bytes of UTF-8 without control characters";
+}
+
 std::string idempotency_key_error(std::string_view key, const Limits& limits) {
   if (key.size() <= static_cast<std::size_t>(limits.idempotency_key_bytes)) return {};
   return "idempotency_key: " + std::to_string(key.size()) +

@@ -57,8 +57,7 @@ Refusal check_limit(std::optional<std::int64_t>& limit, std::int64_t usual, std:
 
 Refusal FanOutRequests::check_channel(std::string_view channel) const {
   if (is_channel_name(channel, limits_)) return {};
-  return bad("channel: " + in_quotes(channel) + " is no channel name; one has 1 to " +
-             std::to_string(limits_.channel_name_bytes) + " bytes of UTF-8 without control characters");
+  return bad(channel_name_error(channel, limits_));
 }
 
 Refusal FanOutRequests::check_members(std::string_view channel, std::span<const std::string> users) const {

@@ -21,16 +21,7 @@ namespace {
 
 constexpr std::string_view kApiPath = "/api/";
 
-HttpResponse plain(int status, std::string body, std::pair<std::string, std::string> header = {}) {
-  HttpResponse response;
-  response.status = status;
-  response.content_type = "text/plain; charset=utf-8";
-  response.body = std::move(body);
-  if (!header.first.empty()) response.headers.push_back(std::move(header));
-  return response;
-}
-
-/// Compares in a time that does not tell how much was right.
+/// Compares in a time that does not depend on how much of the key is right.
 bool is_same_key(std::string_view given, std::string_view wanted) {
   if (given.size() != wanted.size()) return false;
   unsigned difference = 0;
@@ -50,41 +41,26 @@ Publication publication_of(const ApiRequest& request) {
   return publication;
 }
 
-std::string malformed_text(std::string_view field) {
-  if (field.empty()) return "the body is not a JSON object\n";
-  if (field == "since") {
-    return "field 'since': its value is broken JSON, or neither text (epoch:offset, oldest) nor an object of "
-           "offset and epoch\n";
-  }
-  return "field " + in_quotes(field) +
-         ": its value is broken JSON, or not of the type that this method takes\n";
-}
-
-std::optional<HttpResponse> undecoded(ApiMethod method, ApiDecode decoded, const ApiRequest& request,
+std::optional<HttpResponse> undecoded(ApiDecode decoded, const ApiRequest& request,
                                       const std::string& carillon_version) {
   switch (decoded) {
     case ApiDecode::malformed:
-      return plain(400, malformed_text(request.malformed));
+      return http_error(400, request.problem);
     case ApiDecode::bad_request:
-      return api_error(kErrorBadRequest, "bad request: " + std::string(api_requirements(method)));
+      return api_error({kErrorBadRequest, request.problem});
     case ApiDecode::too_deep:
       return api_error(kErrorTooDeep);
     case ApiDecode::ok:
       break;
   }
   if (request.version != 0 || !request.version_epoch.empty()) {
-    return api_error(kErrorNotAvailable, "not available: version and version_epoch: Carillon " +
-                                             carillon_version +
-                                             " does not compare versions of publications; leave them out");
+    return api_error({kErrorNotAvailable, "version and version_epoch: Carillon " + carillon_version +
+                                              " does not compare versions of publications; leave them out"});
   }
   return std::nullopt;
 }
 
-}  // namespace
-
-namespace {
-
-/// Why it is refused; empty: it is not.
+/// Reads the query, or returns why it is refused.
 std::string_view read_history_query(const ApiRequest& request, HistoryQuery& query) {
   static constexpr std::int64_t kUsual = 100;
   const bool has_since = request.has_since || !request.since.empty();
@@ -130,17 +106,26 @@ Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
 
 std::optional<HttpResponse> Api::refusal_of(const HttpRequest& head, const HttpTarget& target) const {
   if (target.path.starts_with(kApiPath)) {
-    if (!find_api_method(std::string_view(target.path).substr(kApiPath.size())))
-      return plain(404, "no such API method\n");
-    if (head.method != "POST") return plain(405, "the API takes POST\n", {"Allow", "POST, OPTIONS"});
-    if (!is_authorized(head, target))
-      return plain(401, "the API key is missing or wrong\n", {"WWW-Authenticate", "ApiKey"});
-    return std::nullopt;
+    const std::string_view name = std::string_view(target.path).substr(kApiPath.size());
+    if (!find_api_method(name)) return http_error(404, unknown_api_method(name));
+    if (head.method != "POST") {
+      HttpResponse refusal = http_error(405, "the HTTP API takes POST");
+      refusal.headers = {{"Allow", "POST, OPTIONS"}};
+      return refusal;
+    }
+    if (is_authorized(head, target)) return std::nullopt;
+    HttpResponse refusal = http_error(
+        401, options_.key.empty()
+                 ? "the HTTP API is closed: set http_api.key in the configuration, and send it as X-API-Key"
+                 : "the API key is missing or wrong: send the value of http_api.key as X-API-Key");
+    refusal.headers = {{"WWW-Authenticate", "ApiKey"}};
+    return refusal;
   }
-  if (!pages_.contains(target.path)) return plain(404, "nothing is here\n");
-  if (head.method != "GET" && head.method != "HEAD")
-    return plain(405, "this page takes GET\n", {"Allow", "GET, HEAD, OPTIONS"});
-  return std::nullopt;
+  if (!pages_.contains(target.path)) return http_error(404, "nothing is at this path");
+  if (head.method == "GET" || head.method == "HEAD") return std::nullopt;
+  HttpResponse refusal = http_error(405, "this page takes GET");
+  refusal.headers = {{"Allow", "GET, HEAD, OPTIONS"}};
+  return refusal;
 }
 
 void Api::handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
@@ -159,13 +144,8 @@ void Api::handle(HttpRequest request, BodyBudget::Share body_memory, const HttpT
 bool Api::is_authorized(const HttpRequest& head, const HttpTarget& target) const {
   if (options_.key.empty()) return options_.is_insecure;
   if (is_same_key(head.header("x-api-key"), options_.key)) return true;
-  const std::string_view authorization = head.header("authorization");
-  const std::size_t scheme = authorization.find(' ');
-  if (scheme != std::string_view::npos && lists_token(authorization.substr(0, scheme), "ApiKey")) {
-    std::string_view key = authorization.substr(scheme);
-    key.remove_prefix(std::min(key.find_first_not_of(' '), key.size()));
-    if (is_same_key(key, options_.key)) return true;
-  }
+  const auto credentials = credentials_of(head.header("authorization"), "ApiKey");
+  if (credentials && is_same_key(*credentials, options_.key)) return true;
   return is_same_key(target.find("api_key").value_or(""), options_.key);
 }
 
@@ -174,8 +154,7 @@ void Api::call(ApiMethod method, Body body, Respond respond) {
   ApiRequest request;
   std::string scratch;
   const ApiDecode decoded = decode_api_request(method, body.text, request, scratch);
-  if (auto refusal = undecoded(method, decoded, request, options_.version))
-    return respond(std::move(*refusal));
+  if (auto refusal = undecoded(decoded, request, options_.version)) return respond(std::move(*refusal));
   switch (method) {
     case ApiMethod::publish:
       return publish(request, std::move(respond));
@@ -187,6 +166,8 @@ void Api::call(ApiMethod method, Body body, Respond respond) {
       return presence(request, true, std::move(respond));
     case ApiMethod::channels:
       return channels(request, std::move(respond));
+    case ApiMethod::disconnect:
+      return disconnect(request, std::move(respond));
     case ApiMethod::info:
       return info(std::move(respond));
     case ApiMethod::stats:
@@ -201,27 +182,50 @@ void Api::call(ApiMethod method, Body body, Respond respond) {
 }
 
 void Api::drain(const ApiRequest& request, const Respond& respond) const {
+  constexpr std::uint64_t kDayMs = 86'400'000;
+  if (request.deadline_ms.value_or(0) > kDayMs || request.pace_ms.value_or(0) > kDayMs)
+    return respond(
+        api_error({kErrorBadRequest, "deadline_ms, pace_ms: more than a day; give 86400000 at most"}));
   DrainRequest wanted;
   if (request.deadline_ms) wanted.deadline_ms = static_cast<Millis>(*request.deadline_ms);
   if (request.pace_ms) wanted.pace_ms = static_cast<Millis>(*request.pace_ms);
   if (request.port) wanted.port = static_cast<std::uint16_t>(std::min<std::uint64_t>(*request.port, 65'535));
   const std::optional<std::size_t> connections = begin_drain_(wanted);
-  if (!connections)
-    return respond(api_error(kErrorBadRequest, "bad request: port: this server does not listen there"));
+  if (!connections) return respond(api_error({kErrorBadRequest, "port: this server does not listen there"}));
   HttpResponse response;
-  append_api_drain_result(response.body, *connections);
+  append_api_connections_result(response.body, *connections);
   respond(std::move(response));
+}
+
+void Api::disconnect(const ApiRequest& request, Respond respond) const {
+  constexpr std::size_t kReasonBytes = 123;  // what a close frame has room for
+  if (request.code < 3000 || request.code > 4999)
+    return respond(api_error({kErrorBadRequest, "disconnect: code: " + std::to_string(request.code) +
+                                                    " is not a close code; give 3000 to 4999"}));
+  if (request.reason.size() > kReasonBytes)
+    return respond(api_error({kErrorBadRequest, "disconnect: reason: longer than 123 bytes; shorten it"}));
+  disconnect_({std::string(request.user), std::string(request.client),
+               static_cast<std::uint16_t>(request.code), std::string(request.reason)},
+              [respond = std::move(respond)](std::size_t connections) {
+                HttpResponse response;
+                append_api_connections_result(response.body, connections);
+                respond(std::move(response));
+              });
+}
+
+Refusal Api::channel_refusal(std::string_view channel) const {
+  if (!is_channel_name(channel, limits_)) return {kErrorBadRequest, channel_name_error(channel, limits_)};
+  if (!hub_.is_known(channel))
+    return {kErrorUnknownChannel, "channel: the namespace of " + in_quotes(channel) + " is not configured"};
+  return {};
 }
 
 Refusal Api::publish_refusal(std::string_view channel, const ApiRequest& request) const {
   const auto bad = [](std::string text) { return Refusal{kErrorBadRequest, std::move(text)}; };
-  if (!is_channel_name(channel, limits_))
-    return bad(
-        "channel: a name is UTF-8 without control characters, not empty, and at most "
-        "limits.channel_name_bytes long");
-  if (!hub_.is_known(channel)) return {kErrorUnknownChannel, {}};
+  if (Refusal refusal = channel_refusal(channel); refusal.is_refused()) return refusal;
   if (request.data.size() > static_cast<std::size_t>(limits_.publication_bytes))
-    return bad("data is longer than limits.publication_bytes");
+    return bad("data: longer than limits.publication_bytes (" + std::to_string(limits_.publication_bytes) +
+               "); raise it, or send a reference");
   if (std::string text = idempotency_key_error(request.idempotency_key, limits_); !text.empty())
     return bad(std::move(text));
   return {};
@@ -242,7 +246,7 @@ void Api::publish(const ApiRequest& request, Respond respond) {
 
 /// A broadcast under way: a turn publishes to some of its channels.
 struct Api::Broadcast {
-  Body body;  // what the request points into
+  Body body;  // the request has views of it
   std::string scratch;
   ApiRequest request;
   std::size_t next = 0;
@@ -270,11 +274,11 @@ void Api::broadcast(Body body, Respond respond) {
   work->body = std::move(body);
   const ApiDecode decoded =
       decode_api_request(ApiMethod::broadcast, work->body.text, work->request, work->scratch);
-  if (auto refusal = undecoded(ApiMethod::broadcast, decoded, work->request, options_.version))
-    return respond(std::move(*refusal));
+  if (auto refusal = undecoded(decoded, work->request, options_.version)) return respond(std::move(*refusal));
   const std::size_t channels = work->request.channels.size();
   if (channels > static_cast<std::size_t>(limits_.broadcast_channels))
-    return respond(api_error(kErrorBadRequest, "bad request: more channels than limits.broadcast_channels"));
+    return respond(api_error({kErrorBadRequest, "channels: more than limits.broadcast_channels (" +
+                                                    std::to_string(limits_.broadcast_channels) + ")"}));
   work->answers.resize(channels);
   work->missing = channels;
   work->respond = std::move(respond);
@@ -311,12 +315,12 @@ bool Api::broadcast_some(const std::shared_ptr<Broadcast>& work) {
 }
 
 void Api::history(const ApiRequest& request, Respond respond) {
-  if (!is_channel_name(request.channel, limits_)) return respond(api_error(kErrorBadRequest));
-  if (!hub_.is_known(request.channel)) return respond(api_error(kErrorUnknownChannel));
+  if (const Refusal refusal = channel_refusal(request.channel); refusal.is_refused())
+    return respond(api_error(refusal));
   HistoryQuery query;
   query.bytes_max = limits_.reply_bytes();
   if (const std::string_view reason = read_history_query(request, query); !reason.empty())
-    return respond(api_error(kErrorBadRequest, "bad request: " + std::string(reason)));
+    return respond(api_error({kErrorBadRequest, std::string(reason)}));
   hub_.history(request.channel, query,
                [respond = std::move(respond), bytes_max = query.bytes_max](const HistoryResult& found) {
                  switch (found.error) {
@@ -325,7 +329,9 @@ void Api::history(const ApiRequest& request, Respond respond) {
                    case HistoryError::epoch_differs:
                      return respond(api_error(kErrorUnrecoverablePosition));
                    case HistoryError::no_history:
-                     return respond(api_error(kErrorNotAvailable));
+                     return respond(api_error(
+                         {kErrorNotAvailable,
+                          "this channel has no history; set its options history_size and history_ttl"}));
                    case HistoryError::none:
                      break;
                  }
@@ -337,9 +343,11 @@ void Api::history(const ApiRequest& request, Respond respond) {
 }
 
 void Api::presence(const ApiRequest& request, bool is_stats, Respond respond) {
-  if (!is_channel_name(request.channel, limits_)) return respond(api_error(kErrorBadRequest));
-  if (!hub_.is_known(request.channel)) return respond(api_error(kErrorUnknownChannel));
-  if (!hub_.options_for(request.channel).presence) return respond(api_error(kErrorNotAvailable));
+  if (const Refusal refusal = channel_refusal(request.channel); refusal.is_refused())
+    return respond(api_error(refusal));
+  if (!hub_.options_for(request.channel).presence)
+    return respond(
+        api_error({kErrorNotAvailable, "presence is off for this channel; set its option presence"}));
   if (is_stats) {
     return hub_.presence_counts(
         request.channel, [respond = std::move(respond)](const PresenceCounts& counts) {

@@ -25,24 +25,32 @@ struct Page {
   std::string body;
 };
 
-/// What `info` tells of this gateway.
+/// Counts of this gateway, for `info`.
 struct NodeState {
   std::uint64_t clients = 0;
   std::uint64_t users = 0;
 };
 
-/// Clients are to be asked to disconnect. What is not said is as configured.
+/// All clients are to be asked to disconnect. What is not set is as configured.
 struct DrainRequest {
   std::optional<Millis> deadline_ms;
   std::optional<Millis> pace_ms;
   std::optional<std::uint16_t> port;  ///< only of the listener there, not of all
 };
 
-/// An error of the server API; it travels with status 200 (protocol.md section 21).
+/// The connections of a user, or one of them, are to be closed.
+struct DisconnectRequest {
+  std::string user;    ///< empty: any
+  std::string client;  ///< empty: any
+  std::uint16_t code = 0;
+  std::string reason;
+};
+
+/// An error of the HTTP API; it travels with status 200 (protocol.md section 21).
 [[nodiscard]] HttpResponse api_error(const ErrorCode& code, std::string_view message = {});
 [[nodiscard]] HttpResponse api_error(const Refusal& refusal);
 
-/// The server API (protocol.md section 21) and the static pages. Thread-safe.
+/// The HTTP API (protocol.md section 21) and the static pages. Thread-safe.
 class Api final : public HttpHandler {
  public:
   struct Options {
@@ -52,7 +60,7 @@ class Api final : public HttpHandler {
     std::string node_id;
   };
   static constexpr std::uint64_t kLedgerRows = 1'000;  ///< of one answer at most
-  /// Collects the state of the gateway and hands it on, on any thread.
+  /// Collects the state of the gateway and calls back with it, on any thread.
   using CollectNode = std::function<void(std::function<void(NodeState)>)>;
 
   Api(Hub& hub, const Limits& limits, const Clock& clock, Options options, std::map<std::string, Page> pages);
@@ -64,6 +72,10 @@ class Api final : public HttpHandler {
   /// port. Must not block.
   using BeginDrain = std::function<std::optional<std::size_t>(const DrainRequest&)>;
   void set_begin_drain(BeginDrain begin) { begin_drain_ = std::move(begin); }
+
+  /// Closes the connections and calls `done` with their number, on any thread. Must not block.
+  using Disconnect = std::function<void(DisconnectRequest, std::function<void(std::size_t)> done)>;
+  void set_disconnect(Disconnect disconnect) { disconnect_ = std::move(disconnect); }
 
   [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head,
                                                        const HttpTarget& target) const override;
@@ -84,6 +96,7 @@ class Api final : public HttpHandler {
   void history(const ApiRequest& request, Respond respond);
   void presence(const ApiRequest& request, bool is_stats, Respond respond);
   void channels(const ApiRequest& request, Respond respond);
+  void disconnect(const ApiRequest& request, Respond respond) const;
   void info(Respond respond);
   void stats(const Respond& respond) const;
   void ledger(const ApiRequest& request, Respond respond);
@@ -98,6 +111,8 @@ class Api final : public HttpHandler {
   void set_fan_out(const ApiRequest& request, const Respond& respond);
   void fan_out(const ApiRequest& request, const Respond& respond);
 
+  /// Why requests about this channel are refused.
+  [[nodiscard]] Refusal channel_refusal(std::string_view channel) const;
   /// What is wrong with a publish.
   [[nodiscard]] Refusal publish_refusal(std::string_view channel, const ApiRequest& request) const;
 
@@ -111,6 +126,7 @@ class Api final : public HttpHandler {
   CollectNode collect_node_;
   std::function<std::string()> stats_;
   BeginDrain begin_drain_;
+  Disconnect disconnect_;
 };
 
 }  // namespace carillon

@@ -1,4 +1,4 @@
-// The server API for members, inboxes and strategies.
+// The HTTP API for members, inboxes and strategies.
 #include <string>
 #include <utility>
 #include <vector>

@@ -18,9 +18,9 @@ class ConfigError : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// Everything that can be set. This is the only schema: files, environment and keyword arguments all become
-/// one JSON document that is read here. Its names are those of the Centrifuge family where the thing is the
-/// same (protocol.md, sections 14 and 23), see config_options.hpp.
+/// All options. This is the only schema: files, environment and keyword arguments become one JSON document
+/// that is read here. Options that the Centrifuge family has too have its names (protocol.md, sections 14 and
+/// 23), see config_options.hpp.
 struct ServerConfig {
   std::string host = "127.0.0.1";
   std::int64_t port = 8000;    ///< 0: the system picks one
@@ -28,14 +28,14 @@ struct ServerConfig {
   std::string flush = "auto";  ///< how a turn's bytes leave: auto, io_uring or send
   std::string store = "memory";
   bool demo = false;          ///< the demo page at `/`
-  bool insecure = false;      ///< everybody may do everything; loopback only
-  bool api_insecure = false;  ///< the server API needs no key; loopback only
-  std::string api_key;        ///< of the server API; empty: the API is closed, but in insecure mode open
+  bool insecure = false;      ///< any client may do anything; loopback only
+  bool api_insecure = false;  ///< the HTTP API needs no key; loopback only
+  std::string api_key;        ///< of the HTTP API; empty: it is closed, except in insecure mode
   std::vector<std::string> allowed_origins;
-  std::int64_t shutdown_timeout_ms = 10'000;  ///< what clients are given to disconnect
-  std::int64_t shutdown_pace_ms = 0;          ///< over which they are asked; 0: 1 ms for each
+  std::int64_t shutdown_timeout_ms = 10'000;  ///< longest time that clients have to disconnect
+  std::int64_t shutdown_pace_ms = 0;          ///< time over which they are asked; 0: 1 ms per client
   std::string takeover_socket;                ///< empty: named by user and port
-  std::int64_t takeover_timeout_ms = 5'000;   ///< then a hand-over has failed
+  std::int64_t takeover_timeout_ms = 5'000;   ///< after which a hand-over has failed
   Heartbeat heartbeat;
   Limits limits;
   std::vector<ChannelRules::Rule> channels;

@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "protocol/names.hpp"
 #include "server/limit_table.hpp"
 
 namespace carillon {
@@ -167,30 +168,16 @@ constexpr std::array kChannelFlags{
     ChannelFlag{"conflate", &ChannelOptions::conflate,
                 "Of several publications with the same key in one write, deliver only the newest."},
     ChannelFlag{"presence", &ChannelOptions::presence, "Keep the list of current subscribers (presence)."},
-    ChannelFlag{"join_leave", &ChannelOptions::join_leave,
-                "Send join and leave notices to WebSocket subscribers about WebSocket subscribers. Event "
-                "streams and polls neither send nor receive them."},
+    ChannelFlag{
+        "join_leave", &ChannelOptions::join_leave,
+        "Announce clients that subscribe and unsubscribe, over WebSocket and event streams, to each other "
+        "(join and leave). Polls neither send nor receive these notices."},
     ChannelFlag{"allow_subscribe_for_client", &ChannelOptions::allow_subscribe, "Clients may subscribe."},
     ChannelFlag{"allow_publish_for_client", &ChannelOptions::allow_publish, "Clients may publish."},
     ChannelFlag{"allow_presence_for_client", &ChannelOptions::allow_presence,
                 "Clients may read the presence."},
     ChannelFlag{"allow_history_for_client", &ChannelOptions::allow_history, "Clients may read the history."},
 };
-
-// Edits that make one text of the other.
-std::size_t distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = std::exchange(row[0], i);
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t above = row[j];
-      row[j] = std::min({above + 1, row[j - 1] + 1, diagonal + (a[i - 1] == b[j - 1] ? 0U : 1U)});
-      diagonal = above;
-    }
-  }
-  return row[b.size()];
-}
 
 std::string_view leaf_of(std::string_view path) { return path.substr(path.rfind('.') + 1); }
 
@@ -237,11 +224,8 @@ std::vector<std::string_view> channel_option_names() {
 std::string nearest_path(std::string_view path, std::span<const std::string_view> siblings) {
   const std::string_view name = leaf_of(path);
   const std::string table(path.substr(0, path.size() - name.size()));
-  const std::size_t near = std::max<std::size_t>(2, name.size() / 3);
-  const auto nearest = std::min_element(siblings.begin(), siblings.end(), [&](auto a, auto b) {
-    return distance(name, a) < distance(name, b);
-  });
-  if (nearest != siblings.end() && distance(name, *nearest) <= near) return table + std::string(*nearest);
+  if (const std::string_view nearest = nearest_name(name, siblings); !nearest.empty())
+    return table + std::string(nearest);
   for (const std::string_view sibling : siblings)
     if (is_part(name, sibling)) return table + std::string(sibling);
   if (name == "host") return "http_server.address";
@@ -251,7 +235,7 @@ std::string nearest_path(std::string_view path, std::span<const std::string_view
     if (!option.alias.empty() && leaf_of(option.alias) == name) return option.path;
   }
   for (const ConfigOption& option : config_options())
-    if (is_part(name, option.path) || distance(name, leaf_of(option.path)) <= name.size() / 4)
+    if (is_part(name, option.path) || edit_distance(name, leaf_of(option.path)) <= name.size() / 4)
       return option.path;
   return "";
 }

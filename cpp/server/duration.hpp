@@ -8,8 +8,8 @@
 namespace carillon {
 
 /// Milliseconds of a duration as the Centrifuge family writes it: numbers with the units h, m, s and ms,
-/// largest unit first ("25s", "1h30m", "1.5s", "0s"). Nothing if it is no such text, negative, finer than 1
-/// ms or too long.
+/// largest unit first ("25s", "1h30m", "1.5s", "0s"). Nothing if the text is not of this form, negative,
+/// finer than 1 ms or too long.
 [[nodiscard]] std::optional<std::int64_t> parse_duration_ms(std::string_view text);
 
 /// The shortest text with one unit for a duration of at least 0 ms: "720h", "25s", "100ms", "0s".

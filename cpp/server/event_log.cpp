@@ -14,6 +14,7 @@ void EventLog::write(const ConnectionRecord& record) {
   line.client = record.client;
   line.user = record.user;
   line.claimed_user = record.claimed_user;
+  line.channel = record.channel;
   line.peer = record.peer;
   line.code = record.code;
   line.reason = record.reason;

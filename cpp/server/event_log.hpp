@@ -27,21 +27,21 @@ struct LogLine {
   std::string client;
   std::string user;
   std::string claimed_user;
+  std::string channel;
   std::string peer;
   std::uint16_t code = 0;
   std::string reason;
   Millis duration_ms = 0;
 };
 
-/// Where log lines go: to the application's event loop. Thread-safe, never blocks. False: it is closed or
-/// full.
+/// Takes log lines to the application's event loop. Thread-safe, never blocks. False: it is closed or full.
 class LogQueue {
  public:
   virtual ~LogQueue() = default;
   virtual bool push(LogLine line) = 0;
 };
 
-/// Hands what is logged to the queue, when there is one. Set it before the server starts.
+/// Writes log lines to the queue, if there is one. Set the queue before the server starts.
 class EventLog final : public ConnectionLog, public OperatorLog {
  public:
   void set_queue(std::shared_ptr<LogQueue> queue) { queue_ = std::move(queue); }

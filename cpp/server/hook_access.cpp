@@ -20,7 +20,7 @@ std::optional<Verdict> HookAccess::answer(const Question& question) const {
 }
 
 bool HookAccess::has_room(const QuestionQueue& queue, std::size_t bytes) const {
-  if (queue.size() == 0) return true;  // else one that is larger than the limit would never be asked
+  if (queue.size() == 0) return true;  // a question that is larger than the limit is asked, too
   return queue.size() < static_cast<std::size_t>(limits_.hook_questions) &&
          queue.bytes() + bytes <= static_cast<std::size_t>(limits_.hook_question_bytes);
 }
@@ -35,8 +35,8 @@ void HookAccess::ask(const Question& question, Then then) {
   asked.channel = question.channel;
   asked.data = question.own_data ? question.own_data : std::make_shared<const std::string>(question.data);
   asked.token = question.token;
+  asked.request = question.request ? question.request : std::make_shared<const ClientRequest>();
   if (question.operation == Operation::connect) {
-    asked.claimed_user = question.claimed_user;
     if (const std::optional<Verdict> known = rules_.answer(question)) asked.user = known->identity.user;
   }
   open.bytes = asked.bytes();
@@ -56,9 +56,10 @@ void HookAccess::ask(const Question& question, Then then) {
   }
   if (is_refused) {
     refused_.fetch_add(1, std::memory_order_relaxed);
-    open.then(Verdict::undecided("too many questions wait for hooks (limits.hook_questions)"));
+    open.then(Verdict::undecided(
+        "too many questions wait for hooks; raise limits.hook_questions or limits.hook_question_bytes"));
   }
-  end_undecided(unasked, "nobody is there to decide");
+  end_undecided(unasked, "no hook could be asked");
 }
 
 void HookAccess::hand_over(QuestionQueue& queue, std::vector<Then>& unasked) {
@@ -82,7 +83,7 @@ bool HookAccess::resolve(std::uint64_t question, Verdict verdict) {
       break;
     }
   }
-  end_undecided(unasked, "nobody is there to decide");
+  end_undecided(unasked, "no hook could be asked");
   if (!then) return false;
   if (verdict.is_undecided) undecided_.fetch_add(1, std::memory_order_relaxed);
   then(std::move(verdict));

@@ -18,22 +18,22 @@
 
 namespace carillon {
 
-/// Where questions go: to the application's event loop. Thread-safe, never blocks. False: it is closed.
+/// Takes questions to the application's event loop. Thread-safe, never blocks. False: it is closed.
 class HookQueue {
  public:
   virtual ~HookQueue() = default;
   virtual bool push(HookQuestion question) = 0;
 };
 
-/// Access with the application's hooks: where a pattern matches, the hook decides, everywhere else the rules.
-/// Only an answer denies: a question that nobody answers in time stays undecided.
+/// Access with the application's hooks. Where a pattern matches, the hook decides; elsewhere the rules
+/// decide. Only an answer denies. A question that is not answered in time stays undecided.
 ///
-/// Connects have a queue of their own, so that no number of other questions keeps newcomers out. The
+/// Connects have a queue of their own, so that other questions, however many, do not block new clients. The
 /// application has at most `hooks_at_once` questions of a queue at a time, in turns among the clients.
-/// Further ones wait here, where their deadline ends them before a hook runs in vain. A queue holds at most
-/// `hook_questions` questions and `hook_question_bytes`.
+/// Further questions wait here, where their deadline ends them before a hook runs in vain. A queue holds at
+/// most `hook_questions` questions and `hook_question_bytes`.
 ///
-/// Hooks are set before the server starts; the rest is thread-safe.
+/// Hooks are set before the server starts. The rest is thread-safe.
 class HookAccess final : public Access {
  public:
   HookAccess(Access& rules, const Clock& clock, const Limits& limits)
@@ -45,18 +45,21 @@ class HookAccess final : public Access {
 
   [[nodiscard]] std::optional<Verdict> answer(const Question& question) const override;
   void ask(const Question& question, std::function<void(Verdict)> then) override;
+  [[nodiscard]] bool has_hook(Operation operation) const override {
+    return !hooks_.at(static_cast<std::size_t>(operation)).patterns.empty();
+  }
 
-  /// The application's answer; it gives one to each question that it gets, however late. False: nobody waits
-  /// for it any more.
+  /// The application's answer. It gives one to each question that it gets, however late. False: the question
+  /// has ended already.
   bool resolve(std::uint64_t question, Verdict verdict);
-  /// Ends the wait for what the application has not answered in time. From time to time, from one thread.
+  /// Ends the questions whose deadline has passed. Called from time to time, by one thread.
   void expire();
-  /// Forgets what is open: nobody waits any more.
+  /// Forgets all open questions, without an answer.
   void clear();
 
   /// Questions that are under way now.
   [[nodiscard]] std::size_t open() const;
-  /// Questions that ended without a decision, ever: the hook was late, or failed, or nobody was there.
+  /// Questions that ended without a decision, ever: the hook was late, or failed, or could not be asked.
   [[nodiscard]] std::uint64_t undecided() const { return undecided_.load(std::memory_order_relaxed); }
   /// Questions for which there was no room, ever.
   [[nodiscard]] std::uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
@@ -74,7 +77,7 @@ class HookAccess final : public Access {
   }
   [[nodiscard]] bool has_room(const QuestionQueue& queue, std::size_t bytes) const;
   void end_undecided(const std::vector<Then>& questions, const char* reason);
-  /// Gives the application as many as it may have. Those that it cannot take are added to `unasked`.
+  /// Gives the application as many questions as it may have. Those that it does not take go into `unasked`.
   void hand_over(QuestionQueue& queue, std::vector<Then>& unasked);
 
   Access& rules_;

@@ -8,8 +8,8 @@
 
 namespace carillon {
 
-/// The ledger as a JSON object: the sums over all channels, and a row for each, by name. With `rows` so many
-/// at most, and those first that need a look: unbalanced ones, then those with most drops.
+/// The ledger as a JSON object: sums over all channels, and a row per channel, by name. With `rows` at most
+/// that many rows: first those that do not balance, then those with most drops.
 [[nodiscard]] std::string ledger_document(Ledger ledger, std::optional<std::size_t> rows = std::nullopt);
 
 }  // namespace carillon

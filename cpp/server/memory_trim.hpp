@@ -11,8 +11,8 @@ namespace carillon {
 [[nodiscard]] std::uint64_t resident_bytes();
 
 /// Gives memory back to the system. The allocator keeps what was freed, so that an attack, or a busy hour,
-/// would stay in the resident size for ever. Part of the upkeep, from one thread. Looking costs time where
-/// much is free: it looks only while the process is larger than it was, at most once per kIntervalMs, and
+/// would stay in the resident size for ever. Part of the upkeep, on one thread. Measuring costs time if much
+/// is free, so it is done only while the process is larger than it was, at most once per kIntervalMs, and
 /// less often while there is nothing to give back.
 class MemoryTrim {
  public:
@@ -21,7 +21,7 @@ class MemoryTrim {
   static constexpr std::uint64_t kWorthBytes = 64 * 1024 * 1024;  ///< less is not worth a trim
 
   void keep_house(Millis now_ms);
-  /// How often memory was given back, ever. Any thread.
+  /// Number of times that memory was given back, ever. Any thread.
   [[nodiscard]] std::uint64_t trims() const { return trims_.load(std::memory_order_relaxed); }
 
  private:

@@ -17,21 +17,21 @@
 
 namespace carillon {
 
-/// A question for the application, on its way out of the shard: owns its text.
+/// A question for the application, on its way out of the shard. It owns its text.
 struct HookQuestion {
   std::uint64_t id = 0;
   Operation operation = Operation::connect;
   Transport transport = Transport::websocket;
   std::string client;
-  std::string user;  ///< connect: whom the rules take the client for
+  std::string user;  ///< connect: the user that the rules take the client for
   std::string channel;
   std::shared_ptr<const std::string> data;  ///< never null
   std::string token;
-  std::string claimed_user;  ///< connect: who it says it is
+  std::shared_ptr<const ClientRequest> request;  ///< never null
 
   [[nodiscard]] std::size_t bytes() const {
     return sizeof(*this) + client.size() + user.size() + channel.size() + data->size() + token.size() +
-           claimed_user.size();
+           request->bytes();
   }
 };
 

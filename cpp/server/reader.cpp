@@ -78,7 +78,7 @@ bool Reader::stage(Cursor& cursor, const Batch& batch) {
     if (push(ReaderItem::Kind::publication, std::move(item))) {
       cursor.count_delivered(1);
     } else {
-      cursor.set_under_way(cursor.under_way() + 1);  // nobody is there any more: returned when it closes
+      cursor.set_under_way(cursor.under_way() + 1);  // the queue is closed: returned with the cursor
     }
   }
   return true;

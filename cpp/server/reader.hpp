@@ -11,7 +11,7 @@
 
 namespace carillon {
 
-/// What a reader in memory gets, in this order: a status, then entries and gaps, at last closed.
+/// An item of a reader in memory. They come in this order: a status, then publications and gaps, then closed.
 struct ReaderItem {
   enum class Kind : std::uint8_t { publication, status, gap, closed, failed };
   Kind kind = Kind::publication;
@@ -26,13 +26,14 @@ struct ReaderItem {
   Offset lost_to = 0;
 };
 
-/// Where readers leave their items. Thread-safe; bounded for publications.
+/// Takes the items of readers. Thread-safe; bounded for publications.
 class ReaderQueue {
  public:
   virtual ~ReaderQueue() = default;
-  /// How many more publications fit. A reader that found too little room is resumed when there is some again.
+  /// Number of publications that still fit. A reader that found too little room is resumed when there is
+  /// room.
   [[nodiscard]] virtual std::size_t room() const = 0;
-  /// False: the queue is closed, nobody will take it.
+  /// False: the queue is closed.
   virtual bool push(ReaderItem item) = 0;
   /// `resume` is called once, from any thread, when there is room again.
   virtual void when_room(std::function<void()> resume) = 0;
@@ -42,8 +43,8 @@ class ReaderQueue {
 /// everything happens on its shard's thread.
 class Reader final : public Sink, public std::enable_shared_from_this<Reader> {
  public:
-  /// `abandoned` is called on the shard's thread when the queue turns out to be closed: the owner closes the
-  /// reader then.
+  /// `abandoned` is called on the shard's thread when the queue is found closed. The owner then closes the
+  /// reader.
   Reader(Hub& hub, Shard& shard, std::shared_ptr<ReaderQueue> queue, std::uint64_t subscription,
          std::string channel, std::function<void()> abandoned);
   ~Reader() override;

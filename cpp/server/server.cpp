@@ -116,35 +116,50 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
       std::mutex mutex;
       std::uint64_t clients = 0;
       std::set<std::string> users;
-      std::size_t missing;
-      std::function<void(NodeState)> done;
     };
     auto collection = std::make_shared<Collection>();
-    collection->missing = network_->gateway.shards().size();
-    collection->done = std::move(done);
-    for (const auto& shard : network_->gateway.shards()) {
-      shard->for_each_session(
-          [collection](Session& session) {
-            if (session.client_id().empty()) return;
-            const std::lock_guard lock(collection->mutex);
-            ++collection->clients;
-            collection->users.emplace(session.user());
-          },
-          [collection] {
-            {
-              const std::lock_guard lock(collection->mutex);
-              if (--collection->missing > 0) return;
-            }
-            collection->done({collection->clients, collection->users.size()});
-            Shard::in_pieces([collection] {  // to forget a million names takes long, too
-              std::set<std::string>& users = collection->users;
-              for (std::size_t left = kUsersPerTurn; left > 0 && !users.empty(); --left)
-                users.erase(users.begin());
-              return !users.empty();
-            });
+    for_each_client(
+        [collection](Session& session) {
+          const std::lock_guard lock(collection->mutex);
+          ++collection->clients;
+          collection->users.emplace(session.user());
+        },
+        [collection, done = std::move(done)] {
+          done({collection->clients, collection->users.size()});
+          Shard::in_pieces([collection] {  // to forget a million names takes long, too
+            std::set<std::string>& users = collection->users;
+            for (std::size_t left = kUsersPerTurn; left > 0 && !users.empty(); --left)
+              users.erase(users.begin());
+            return !users.empty();
           });
-    }
+        });
   });
+  network_->api.set_disconnect([this](DisconnectRequest request, std::function<void(std::size_t)> done) {
+    auto closed = std::make_shared<std::atomic<std::size_t>>(0);
+    for_each_client(
+        [closed, request = std::move(request)](Session& session) {
+          const bool is_meant = (request.user.empty() || session.user() == request.user) &&
+                                (request.client.empty() || session.client_id() == request.client);
+          if (!is_meant) return;
+          ++*closed;
+          session.disconnect(request.code, request.reason);
+        },
+        [closed, done = std::move(done)] { done(*closed); });
+  });
+}
+
+void Server::for_each_client(const std::function<void(Session&)>& visit, std::function<void()> done) {
+  auto missing = std::make_shared<std::atomic<std::size_t>>(network_->gateway.shards().size());
+  const auto one_done = [missing, done = std::move(done)] {
+    if (--*missing == 0) done();
+  };
+  for (const auto& shard : network_->gateway.shards()) {
+    shard->for_each_session(
+        [visit](Session& session) {
+          if (!session.client_id().empty()) visit(session);
+        },
+        one_done);
+  }
 }
 
 Server::~Server() { stop(); }
@@ -230,14 +245,14 @@ std::shared_future<bool> Server::begin_drain(Millis deadline_ms, std::optional<M
 
 Millis Server::pace_for(std::size_t connections, Millis deadline_ms) const {
   if (config_.shutdown_pace_ms > 0) return std::min(deadline_ms, config_.shutdown_pace_ms);
-  // A client per ms: a few need not wait for one another.
+  // One client per ms: a few clients need not wait for one another.
   return std::min(deadline_ms / 2, static_cast<Millis>(connections));
 }
 
 bool Server::is_draining() const { return network_->shared.is_draining; }
 
 std::optional<std::size_t> Server::drain_for_api(const DrainRequest& request) {
-  // Asked on a shard's thread, which must go on for the drain to end.
+  // Called on a shard's thread, which must not block: the drain needs it.
   const Millis deadline_ms = request.deadline_ms.value_or(config_.shutdown_timeout_ms);
   std::size_t connections = 0;
   std::optional<std::size_t> number;
@@ -264,10 +279,10 @@ std::optional<std::size_t> Server::drain_for_api(const DrainRequest& request) {
 std::size_t Server::listen(const std::string& host, std::uint16_t port) {
   if (!is_running_ || has_stopped_) throw ServerStopped("listen: the server does not run: start it first");
   if ((config_.insecure || config_.api_insecure) && !is_loopback_host(host)) {
-    throw ConfigError(
-        "host: '" + host +
-        "' can be reached by others, and this server lets everybody in: take a loopback address, or "
-        "a configuration without client.insecure and http_api.insecure");
+    throw ConfigError("host: '" + host +
+                      "' can be reached by others, and this server accepts any client (client.insecure, "
+                      "http_api.insecure): "
+                      "give a loopback address, or a configuration without these options");
   }
   return network_->gateway.listen(host, port);
 }
@@ -297,9 +312,7 @@ std::uint16_t Server::port() const { return network_->gateway.port(); }
 
 void Server::check_channel(std::string_view channel) const {
   if (is_channel_name(channel, config_.limits)) return;
-  throw std::invalid_argument("channel: " + in_quotes(channel) + " is no channel name; one has 1 to " +
-                              std::to_string(config_.limits.channel_name_bytes) +
-                              " bytes of UTF-8 without control characters");
+  throw std::invalid_argument(channel_name_error(channel, config_.limits));
 }
 
 void check_json_of(std::string_view field, std::string_view text) {
@@ -393,7 +406,7 @@ void Server::close_readers_on(const Shard& shard) {
     try {
       reader->close();
     } catch (const std::exception&) {
-      continue;  // the others are to hear of it all the same
+      continue;  // the other readers are closed all the same
     }
   }
 }
@@ -427,7 +440,7 @@ std::vector<std::string> Server::connections() {
 bool Server::disconnect(const std::string& client, std::uint16_t code, const std::string& reason) {
   const std::lock_guard lifecycle(lifecycle_mutex_);
   if (!is_running_) return false;
-  if (client.empty()) return false;  // connections that are no clients yet, or have no id, are named so
+  if (client.empty()) return false;  // the id of connections that have none
   std::atomic<bool> is_found{false};
   network_->gateway.for_each_session([&](Session& session) {
     if (session.client_id() != client) return;

@@ -66,25 +66,24 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// Throws std::system_error when the address cannot be had.
+  /// Throws std::system_error if the address is not available.
   void start();
-  /// In the place of start(): takes the listening socket, the connections and the logs of the server that
-  /// runs, which then ends. Throws HandoverError, std::system_error; that one goes on then, and this one is
-  /// of no use.
+  /// In place of start(): takes over the listening socket, the connections and the logs of the running
+  /// server, which then ends. Throws HandoverError, std::system_error: the running server goes on, and this
+  /// one cannot be used.
   TakeoverReport take_over();
   /// Lets another process of this user take over. Once, after start() or take_over(). Throws HandoverError.
   void offer_takeover();
-  /// Shut by a takeover while everything stands still. A caller that must not block for so long, as it holds
-  /// what others wait for, enters with a shared lock before it calls publish(), a reader or the hub.
+  /// Locked by a takeover while all threads are held. A caller that holds a resource of other threads, and so
+  /// must not block for that long, takes a shared lock before it calls publish(), a reader or the hub.
   [[nodiscard]] std::shared_mutex& gate();
-  /// Another process has taken over: clients that were left here are to be drained, then stop() is all that
-  /// is left to do.
+  /// Another process has taken over. Clients that were left here are to be drained; then only stop() remains.
   [[nodiscard]] std::optional<TakeoverReport> given_away() const;
   /// Idempotent. Readers get their last item, connections are closed. stats() and ledger() stay readable.
   void stop();
   /// Asks every client to disconnect, each at a random moment within `pace_ms` (nothing: as configured). The
-  /// result: have all left within `deadline_ms`? A drain that the API has begun, or that is under way, is
-  /// joined instead. Returns at once.
+  /// result says whether all have disconnected within `deadline_ms`. A drain that is under way, or that the
+  /// API has begun, is joined instead. Returns at once.
   std::shared_future<bool> begin_drain(Millis deadline_ms, std::optional<Millis> pace_ms);
   /// The same, and waits for the result.
   bool drain(Millis deadline_ms, std::optional<Millis> pace_ms) {
@@ -95,30 +94,30 @@ class Server {
 
   /// Listens at one more address: its number. Throws std::system_error, ServerStopped.
   std::size_t listen(const std::string& host, std::uint16_t port);
-  /// The same for one listener, which is closed then; the others go on. Throws std::out_of_range: there is
-  /// none of that number.
+  /// The same for one listener, which is then closed; the other listeners go on. Throws std::out_of_range if
+  /// there is no listener of that number.
   std::shared_future<bool> begin_listener_drain(std::size_t number, Millis deadline_ms,
                                                 std::optional<Millis> pace_ms);
-  /// Number, host and port of those that are open.
+  /// Number, host and port of the listeners that are open.
   [[nodiscard]] std::vector<std::tuple<std::size_t, std::string, std::uint16_t>> listeners() const;
 
-  /// False also when a thread has died: then stop() is all that is left to do.
+  /// False also after a thread has died. Then only stop() remains.
   [[nodiscard]] bool is_running() const;
-  /// What a thread has died of, or empty. Readable after stop().
+  /// Why a thread has died, or empty. Readable after stop().
   [[nodiscard]] std::string failure() const;
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] Hub& hub() { return *hub_; }
   [[nodiscard]] const ServerConfig& config() const { return config_; }
 
-  /// Throws std::invalid_argument when this is no channel name.
+  /// Throws std::invalid_argument if this is not the name of a channel.
   void check_channel(std::string_view channel) const;
-  /// Throws what is wrong with a publication: std::invalid_argument (channel name, data that is not the JSON
-  /// it claims to be), PayloadTooLarge.
+  /// Throws std::invalid_argument (name of the channel, data that is not valid JSON) or PayloadTooLarge if
+  /// the publication is not valid.
   void check(std::string_view channel, const Publication& publication) const;
-  /// Publishes what has been checked. Throws ServerStopped.
+  /// Publishes without these checks. Throws ServerStopped.
   void publish_checked(std::string_view channel, Publication publication, const PublishOptions& options,
                        Hub::PublishDone done);
-  /// Both.
+  /// Checks, then publishes.
   void publish(std::string_view channel, Publication publication, const PublishOptions& options,
                Hub::PublishDone done);
 
@@ -128,8 +127,8 @@ class Server {
                    const std::optional<Since>& since);
   void close_reader(const ReaderQueue* queue, std::uint64_t subscription);
 
-  // The next four ask the shards, not from a shard's thread. One whose thread has died has no clients any
-  // more and is missing in the ledger, which says so.
+  // The next four ask the shards; not to be called on a shard's thread. A shard whose thread has died has no
+  // clients any more. It is missing in the ledger, which says so.
 
   /// Ids of the connected clients.
   [[nodiscard]] std::vector<std::string> connections();
@@ -140,7 +139,7 @@ class Server {
   /// JSON; see the Python documentation of `Server.ledger`.
   [[nodiscard]] std::string ledger();
 
-  /// Where log lines and the hooks' questions go. Before start().
+  /// Sets the queues of log lines and of questions to hooks. Before start().
   void set_events(std::shared_ptr<LogQueue> log, std::shared_ptr<HookQueue> hooks);
   /// From now on the application decides on `operation` (connect, subscribe, publish) for channels that
   /// match. Before start().
@@ -155,13 +154,15 @@ class Server {
   struct Network;  // gateway and what it shares: keeps sockets out of this header
   using ReaderKey = std::pair<const ReaderQueue*, std::uint64_t>;
 
-  /// Connections that are asked; nothing: it does not listen at that port.
+  /// Visits every client on its shard's thread, then calls `done` on one of them. Does not block.
+  void for_each_client(const std::function<void(Session&)>& visit, std::function<void()> done);
+  /// Number of connections that are asked; nothing: no listener at that port.
   std::optional<std::size_t> drain_for_api(const DrainRequest& request);
-  /// Default pace of a drain that asks so many connections.
+  /// Default pace of a drain that asks this number of connections.
   [[nodiscard]] Millis pace_for(std::size_t connections, Millis deadline_ms) const;
   void run_house();
   void keep_house();
-  /// By so much a thread that only waits woke up late.
+  /// `late_ms`: delay with which a thread that only waits woke up.
   void tell_standstill(Millis late_ms);
   void close_readers_on(const Shard& shard);
   void close_all_readers();

@@ -103,16 +103,21 @@ void fields(Archive& archive, WebSocketState::Skipped& skipped) {
   archive(skipped.channel, skipped.position);
 }
 template <typename Archive>
+void fields(Archive& archive, ClientRequest& request) {
+  archive(request.headers, request.query, request.address);
+}
+template <typename Archive>
 void fields(Archive& archive, WebSocketState& session) {
   archive(session.phase, session.has_native_pings, session.is_ping_due, session.ping_left_ms,
           session.pong_left_ms, session.phase_left_ms, session.user, session.client, session.conn_info_json,
           session.unfinished, session.pong, session.has_queued_input, session.queued_commands,
-          session.queued_input, session.subscriptions, session.skipped, session.claimed_user);
+          session.queued_input, session.subscriptions, session.skipped, session.claimed_user,
+          session.request);
 }
 template <typename Archive>
 void fields(Archive& archive, SseState::Subscription& subscription) {
   archive(subscription.channel, subscription.cursor, subscription.epoch, subscription.has_history,
-          subscription.has_presence);
+          subscription.has_presence, subscription.has_notices);
 }
 template <typename Archive>
 void fields(Archive& archive, SseState& session) {

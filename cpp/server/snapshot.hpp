@@ -16,28 +16,28 @@
 
 namespace carillon {
 
-/// Bytes are no snapshot that this version can read.
+/// The bytes are not a snapshot that this version can read.
 class SnapshotError : public HandoverError {
  public:
   using HandoverError::HandoverError;
 };
 
-/// All that a server hands over to the next one, but for descriptors.
+/// All that a server hands over to the next one, except the descriptors.
 struct Snapshot {
-  std::int32_t process = 0;        ///< whose it is
-  std::int64_t held_since_ms = 0;  ///< of the machine's monotonic clock: nothing has run since then
+  std::int32_t process = 0;        ///< that wrote it
+  std::int64_t held_since_ms = 0;  ///< by the machine's monotonic clock
   MemoryStoreState store;
   HubState hub;
   GatewayState gateway;
 };
 
 /// The format that is written, and the oldest that can be read. A field that is added at the end of a record
-/// changes neither: who does not know it skips it, and where it is missing it has its default. Anything else
-/// is a new format.
+/// changes neither: an older reader skips it, and a newer reader uses its default where it is missing. Any
+/// other change is a new format.
 inline constexpr std::uint32_t kSnapshotFormat = 1;
 inline constexpr std::uint32_t kOldestSnapshotFormat = 1;
 
-/// Entries that went ahead, with the numbers by which the snapshot refers to them: 0, 1, 2 …
+/// Entries that were sent ahead, with the numbers by which the snapshot refers to them: 0, 1, 2 …
 class SentEntries {
  public:
   void add(EntryRef entry) {
@@ -45,20 +45,20 @@ class SentEntries {
     numbers_.emplace(key, numbers_.size());
     entries_.push_back(std::move(entry));
   }
-  /// Nothing: it has not gone ahead.
+  /// Nothing: it was not sent ahead.
   [[nodiscard]] std::optional<std::uint64_t> number_of(const Entry& entry) const {
     const auto found = numbers_.find(&entry);
     return found == numbers_.end() ? std::nullopt : std::optional(found->second);
   }
 
  private:
-  std::vector<EntryRef> entries_;  // held, so that no other gets the address
+  std::vector<EntryRef> entries_;  // held, so that no other entry gets the address
   std::unordered_map<const Entry*, std::uint64_t> numbers_;
 };
 
-/// Writes entries one behind the other.
+/// Appends an entry.
 void encode_entry(std::string& out, const Entry& entry);
-/// Adds what was written so. Throws SnapshotError.
+/// Reads what encode_entry() wrote. Throws SnapshotError.
 void decode_entries(std::string_view bytes, std::vector<EntryRef>& entries);
 [[nodiscard]] std::string encode_snapshot(const Snapshot& snapshot, const SentEntries& sent);
 /// Throws SnapshotError.

@@ -17,17 +17,17 @@ namespace carillon {
 
 namespace {
 
-/// In the order in which they are said; the first two bodies are texts.
+/// Messages, in the order in which they are sent. The bodies of the first two are texts.
 enum Message : std::uint32_t {
-  kAsk = 1,      ///< the one who wants it: "<oldest format> <newest format> <version>"
-  kRefusal = 2,  ///< the one who has it: why not
-  kEntries = 5,  ///< as many as there are, in several messages: of the logs
+  kAsk = 1,      ///< of the new process: "<oldest format> <newest format> <version>"
+  kRefusal = 2,  ///< of the running process: the reason
+  kEntries = 5,  ///< entries of the logs, in several messages
   /// With the descriptors: of both listening sockets, then of the connections, then of further listeners.
   kSnapshot = 3,
-  kTaken = 4,  ///< it is mine now
+  kTaken = 4,  ///< of the new process: it has everything
 };
 
-/// Both processes are there and have nothing else to do: what is not said by then is not said at all.
+/// Both processes wait for each other: a message that has not come by then will not come.
 constexpr auto kAskTime = std::chrono::seconds(2);
 
 /// Of entries that go ahead.
@@ -65,7 +65,7 @@ void Takeover::tell(LogLevel level, std::string_view event, std::string message)
   parts_.tell({level, event, std::move(message)});
 }
 
-// ---- the one who has everything
+// ---- the running process
 
 void Takeover::offer() {
   if (!listener_) listener_ = std::make_unique<HandoverListener>(path());
@@ -84,7 +84,7 @@ void Takeover::withdraw() {
   }
   listener_->stop();
   thread_.join();
-  if (!given_away()) listener_->remove_path();  // else it is the other process's
+  if (!given_away()) listener_->remove_path();  // else it belongs to the other process
 }
 
 std::optional<TakeoverReport> Takeover::given_away() const {
@@ -187,7 +187,7 @@ bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, 
   parts_.gateway.hold(timeout_ms / 2, until);
   bool is_taken = false;
   try {
-    // Whoever publishes from another thread waits from here on; then it is published, or refused.
+    // Publishers on other threads block from here on. Then their publication is stored, or refused.
     const std::unique_lock shut(parts_.gate);
     const MemoryStore::Stillness still = parts_.store.hold_still();
     Snapshot snapshot;
@@ -216,7 +216,7 @@ bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, 
   return is_taken;
 }
 
-// ---- the one who takes it
+// ---- the new process
 
 TakeoverReport Takeover::take() {
   HandoverChannel channel = HandoverChannel::connect(path());
@@ -252,7 +252,8 @@ TakeoverReport Takeover::take() {
   parts_.gateway.restore(gateway, std::move(message.descriptors));
   listener_ = std::make_unique<HandoverListener>(std::move(listening));
 
-  // The other one hears it, or this throws: then it goes on, and nothing has been read or written here.
+  // If this throws, the other process goes on, and nothing has been read from or written to a connection
+  // here.
   channel.send(kTaken, {}, {}, in(parts_.config.takeover_timeout_ms));
   parts_.gateway.run();
   const TakeoverReport report{.process = snapshot.process,

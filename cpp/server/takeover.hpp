@@ -18,21 +18,21 @@
 
 namespace carillon {
 
-/// What a takeover came to.
+/// The result of a takeover.
 struct TakeoverReport {
   int process = 0;  ///< at the other end
   std::size_t connections = 0;
-  std::size_t left_behind = 0;  ///< clients that waited for an answer and are drained
-  Millis pause_ms = 0;          ///< nothing ran for so long
+  std::size_t left_behind = 0;  ///< clients that waited for an answer; they are drained
+  Millis pause_ms = 0;          ///< time for which all threads were held
 };
 
 /// Hands a running server over to another process of the same user, or takes over from one: the listening
 /// socket, the connections, and all that hub and store hold in memory (docs/takeover.md).
 ///
-/// The one who has them sends the entries of its logs, then stops every thread, sends a snapshot of the rest
-/// with the descriptors, and waits. The other one makes everything ready and says that it has them: from then
-/// on they are its own, and before that the first can go on as if nothing had been. That word is the last
-/// that is said, and both know whether it was in time.
+/// The running process sends the entries of its logs. Then it holds all threads, sends a snapshot of the rest
+/// with the descriptors, and waits. The new process restores everything and sends "taken". From then on it
+/// owns the connections; before that the running process can go on unchanged. "taken" is the last message,
+/// and both processes know whether it was in time.
 class Takeover {
  public:
   struct Parts {
@@ -50,27 +50,27 @@ class Takeover {
   Takeover(const Takeover&) = delete;
   Takeover& operator=(const Takeover&) = delete;
 
-  /// Lets itself be asked to hand over, on a thread of its own. Throws HandoverError.
+  /// Accepts requests to hand over, on a thread of its own. Throws HandoverError.
   void offer();
-  /// Is not asked any more; a hand-over that goes on ends, undecided.
+  /// Accepts no further request. A hand-over that is under way ends without effect.
   void withdraw();
-  /// Everything has been given away, to whom.
+  /// Set once everything has been handed over: the process that has it.
   [[nodiscard]] std::optional<TakeoverReport> given_away() const;
 
-  /// Takes everything from the server that runs, into parts that have not been used, and runs them. Throws
-  /// HandoverError, std::system_error: that server goes on, and these parts are of no use.
+  /// Takes everything over from the running server, into parts that have not been used, and runs them. Throws
+  /// HandoverError, std::system_error: that server goes on, and these parts cannot be used.
   TakeoverReport take();
 
-  /// Where the socket is.
+  /// Path of the socket.
   [[nodiscard]] std::string path() const;
 
  private:
   void serve();
   void refuse(HandoverChannel& channel, const std::string& why) const;
   void hand_over(HandoverChannel& channel);
-  /// Sends what the logs hold while everything runs, so that little is left to be sent when nothing does.
+  /// Sends the logs while everything runs, so that little remains to be sent while all threads are held.
   void send_ahead(HandoverChannel& channel, SentEntries& sent) const;
-  /// Stopped, written down and sent; true: the other process has it.
+  /// Holds, saves and sends the rest. True: the other process has taken it.
   bool try_hand_over(HandoverChannel& channel, const SentEntries& sent, TakeoverReport& report);
   void tell(LogLevel level, std::string_view event, std::string message) const;
 

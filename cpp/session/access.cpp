@@ -1,5 +1,9 @@
 #include "session/access.hpp"
 
+#include <algorithm>
+
+#include "session/http_message.hpp"
+
 namespace carillon {
 
 std::string_view name_of(Transport transport) {
@@ -32,6 +36,30 @@ std::string_view name_of(Operation operation) {
   return "";
 }
 
+std::string_view ClientRequest::token() const {
+  const auto authorization = std::find_if(headers.begin(), headers.end(),
+                                          [](const auto& header) { return header.first == "authorization"; });
+  if (authorization != headers.end()) {
+    if (const auto bearer = credentials_of(authorization->second, "Bearer")) return *bearer;
+  }
+  return parameter("token");
+}
+
+std::string_view ClientRequest::parameter(std::string_view name) const {
+  const auto found = std::find_if(query.begin(), query.end(),
+                                  [name](const auto& parameter) { return parameter.first == name; });
+  return found == query.end() ? std::string_view() : found->second;
+}
+
+std::size_t ClientRequest::bytes() const {
+  std::size_t bytes = sizeof(*this) + address.size();
+  for (const Fields* fields : {&headers, &query}) {
+    for (const auto& [name, value] : *fields)
+      bytes += sizeof(Fields::value_type) + name.size() + value.size();
+  }
+  return bytes;
+}
+
 std::optional<Verdict> RulesAccess::answer(const Question& question) const {
   Verdict verdict;
   if (question.operation == Operation::connect) {
@@ -43,15 +71,19 @@ std::optional<Verdict> RulesAccess::answer(const Question& question) const {
   switch (question.operation) {
     case Operation::subscribe:
       verdict.is_allowed = options.allow_subscribe;
+      verdict.option = "allow_subscribe_for_client";
       break;
     case Operation::publish:
       verdict.is_allowed = options.allow_publish;
+      verdict.option = "allow_publish_for_client";
       break;
     case Operation::presence:
       verdict.is_allowed = options.allow_presence;
+      verdict.option = "allow_presence_for_client";
       break;
     case Operation::history:
       verdict.is_allowed = options.allow_history;
+      verdict.option = "allow_history_for_client";
       break;
     case Operation::connect:
       break;

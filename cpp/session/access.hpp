@@ -7,42 +7,58 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "hub/channel_rules.hpp"
 
 namespace carillon {
 
-/// `http`: none of them, as the server API, a page, or a request that cannot be read.
+/// `http`: none of the others: the HTTP API, a page, or a request that cannot be read.
 enum class Transport : std::uint8_t { websocket, sse, poll, http };
 enum class Operation : std::uint8_t { connect, subscribe, publish, presence, history };
 
 [[nodiscard]] std::string_view name_of(Transport transport);
 [[nodiscard]] std::string_view name_of(Operation operation);
 
-/// Who a client is. An empty user is anonymous.
+/// The identity of a client. An empty user is anonymous.
 struct Identity {
   std::string user;
   std::string info_json;  ///< for presence and publications; empty: none
 };
 
-/// Who is it (connect), or may they (everything else)? Views live for the call.
+/// The HTTP request that a client came with (upgrade, stream or poll), for hooks to decide by.
+struct ClientRequest {
+  using Fields = std::vector<std::pair<std::string, std::string>>;
+  Fields headers;       ///< names in lower case
+  Fields query;         ///< decoded, in order
+  std::string address;  ///< IP address of the peer
+
+  /// Of `Authorization: Bearer`, else of the query's `token`; empty: none.
+  [[nodiscard]] std::string_view token() const;
+  /// Value of the query's first parameter with that name, or empty.
+  [[nodiscard]] std::string_view parameter(std::string_view name) const;
+  [[nodiscard]] std::size_t bytes() const;
+};
+
+/// A question about a client: its identity (connect), or a permission (everything else). Views live for the
+/// call.
 struct Question {
   Operation operation = Operation::connect;
   Transport transport = Transport::websocket;
   std::string_view client;   ///< connection id; empty at connect and for the plain transports
-  std::string_view user;     ///< who it is, by the answer to its connect; empty at connect
+  std::string_view user;     ///< by the answer to its connect; empty at connect
   std::string_view channel;  ///< not at connect
-  std::string_view data;     ///< connect, publish
-  std::string_view token;    ///< connect
-  std::shared_ptr<const std::string> own_data;  ///< publish: `data` once more, for who needs it for longer
-  /// Connect: the query parameter `user`. Only a claim, which nobody has proved: an insecure server believes
-  /// it.
+  std::string_view data;     ///< JSON text that the client sent along, or empty
+  std::string_view token;    ///< at connect that of the connection, at subscribe that of the channel
+  std::shared_ptr<const std::string> own_data;  ///< publish: `data` once more, for asynchronous answers
+  /// Connect: the query parameter `user`. Nobody has proved it; only an insecure server believes it.
   std::string_view claimed_user;
+  std::shared_ptr<const ClientRequest> request;  ///< null where no hook wants it, see Access::has_hook()
 };
 
-/// The answer. Denied: `code` and `reason` say how, 0 means the usual way.
+/// The answer. Denied: `code` and `reason` go to the client; 0 and empty stand for the usual ones.
 struct Verdict {
-  /// Nobody could decide: the client is told to ask again. `reason` is for the log.
+  /// No decision: the client is asked to try again. `reason` is for the log.
   [[nodiscard]] static Verdict undecided(std::string reason) {
     Verdict verdict;
     verdict.is_undecided = true;
@@ -56,6 +72,8 @@ struct Verdict {
   std::optional<std::string> data;  ///< publish: goes out in place of the client's
   std::uint32_t code = 0;           ///< 100 to 1999: error of the reply; 3000 to 4999: disconnect
   std::string reason;
+  /// Denied by the rules: the option that would allow it, for the log.
+  std::string_view option;
 };
 
 /// The one seam through which every transport passes. Thread-safe.
@@ -66,9 +84,11 @@ class Access {
   [[nodiscard]] virtual std::optional<Verdict> answer(const Question& question) const = 0;
   /// `then` is called once, from any thread, within a deadline.
   virtual void ask(const Question& question, std::function<void(Verdict)> then) = 0;
+  /// Does a hook decide on any such question? Only then do sessions keep what hooks are given.
+  [[nodiscard]] virtual bool has_hook(Operation /*operation*/) const { return false; }
 };
 
-/// Access by the channel rules of the config; in insecure mode everybody may do everything. Knows every
+/// Access by the channel rules of the configuration. In insecure mode any client may do anything. Knows every
 /// answer at once.
 class RulesAccess final : public Access {
  public:

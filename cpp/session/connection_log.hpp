@@ -12,23 +12,24 @@ enum class ConnectionEvent : std::uint8_t { connect, close, refuse };
 
 [[nodiscard]] std::string_view name_of(ConnectionEvent event);
 
-/// A client has come, has gone, or was not let in.
+/// A client was accepted, has gone, or was refused: at connect, or a command of it.
 struct ConnectionRecord {
   ConnectionEvent event = ConnectionEvent::connect;
   Transport transport = Transport::websocket;
-  std::string_view client;  ///< its id; refuse: it has none
+  std::string_view client;  ///< its id; empty if it was refused before it had one
   std::string_view user;    ///< empty: anonymous, or it was refused before it was known
   std::string_view peer;    ///< its address, `ip:port`
-  /// Close: the disconnect code, 0 if there was none or it was not sent; refuse: that, or the HTTP status.
+  /// Close: the disconnect code, 0 if there was none or it was not sent. Refuse: that, an error code, or the
+  /// HTTP status.
   std::uint16_t code = 0;
-  std::string_view reason;  ///< close, refuse
-  Millis duration_ms = 0;   ///< close
-  /// Refuse: who it says it is, which nobody has proved.
-  std::string_view claimed_user;
+  std::string_view reason;        ///< close, refuse
+  Millis duration_ms = 0;         ///< close
+  std::string_view claimed_user;  ///< refuse: the name that it gave and nobody has proved
+  std::string_view channel;       ///< refuse: the channel that it asked for, if that was refused
 };
 
-/// Hears of every client that comes and goes and of every request that is refused, but of polls only those
-/// that fail: there are too many of them. Thread-safe, must not block.
+/// Gets a record of every client that connects and disconnects, and of every request or command that is
+/// refused. Of polls it gets only those that fail, because there are too many. Thread-safe, must not block.
 class ConnectionLog {
  public:
   virtual ~ConnectionLog() = default;

@@ -25,7 +25,7 @@ std::string list_of(const HistoryResult& history, const CentrifugeCodec& codec, 
   std::string object;
   for (const EntryRef& entry : history.entries) {
     object.clear();
-    codec.encode_publication(object, view_of(*entry, history.top.epoch));
+    codec.encode_publication(object, view_of(*entry, {}));  // their epoch is the list's
     if (!list.empty() && list.size() + object.size() > bytes_max) break;
     codec.append_listed(list, object);
   }
@@ -66,7 +66,12 @@ EncodedForm WsJsonForm::encode(std::string_view channel, const Epoch& epoch, con
 
 EncodedForm PlainForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
   EncodedForm form;
-  if (entry.kind != EntryKind::publication) return form;
+  if (entry.kind != EntryKind::publication) {
+    const std::string_view kind = entry.kind == EntryKind::join ? "join" : "leave";
+    if (slot_ != FormSlot::poll_object)
+      append_sse_notice(form.bytes, kind, channel, entry.publication.info_json);
+    return form;
+  }
   const PublicationView view = view_of(entry, epoch);
   if (slot_ == FormSlot::poll_object) {
     append_publication_object(form.bytes, channel, view);

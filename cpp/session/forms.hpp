@@ -41,7 +41,8 @@ class WsJsonForm final : public Form {
   bool has_notices_;
 };
 
-/// What the plain transports have of an entry: publications only.
+/// The form of an entry on the plain transports. Polls have publications only: between two polls nobody is
+/// subscribed.
 class PlainForm final : public Form {
  public:
   constexpr explicit PlainForm(FormSlot form_slot)

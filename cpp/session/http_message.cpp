@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cctype>
 
+#include "protocol/api_answer.hpp"
 #include "protocol/json_span.hpp"
 
 namespace carillon {
@@ -21,6 +22,22 @@ bool lists_token(std::string_view list, std::string_view token) {
     }
   }
   return false;
+}
+
+std::optional<std::string_view> credentials_of(std::string_view authorization, std::string_view scheme) {
+  const std::size_t end = authorization.find(' ');
+  if (end == std::string_view::npos || !lists_token(authorization.substr(0, end), scheme))
+    return std::nullopt;
+  authorization.remove_prefix(std::min(authorization.find_first_not_of(' ', end), authorization.size()));
+  return authorization;
+}
+
+HttpResponse http_error(int status, std::string_view message, std::uint32_t code) {
+  HttpResponse response;
+  response.status = status;
+  response.reason = message;
+  append_api_error(response.body, code != 0 ? code : static_cast<std::uint32_t>(status), message);
+  return response;
 }
 
 std::string_view http_reason(int status) {

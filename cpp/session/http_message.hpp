@@ -42,10 +42,17 @@ struct HttpResponse {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
+  std::string reason;  ///< of a refusal, for its record
 };
+
+/// A refusal, `{"error":{"code":…,"message":…}}`. `code` 0: the status.
+[[nodiscard]] HttpResponse http_error(int status, std::string_view message, std::uint32_t code = 0);
 
 /// Does a header's list, separated by commas, hold the token, in upper or lower case?
 [[nodiscard]] bool lists_token(std::string_view list, std::string_view token);
+/// The credentials in an `Authorization` header, if they are of that scheme.
+[[nodiscard]] std::optional<std::string_view> credentials_of(std::string_view authorization,
+                                                             std::string_view scheme);
 
 /// Reads requests out of bytes; sans-IO.
 class HttpReader {

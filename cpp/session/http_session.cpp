@@ -33,14 +33,6 @@ std::string told(std::string_view header) {
   return text;
 }
 
-HttpResponse text(int status, std::string_view message) {
-  HttpResponse response;
-  response.status = status;
-  response.content_type = "text/plain; charset=utf-8";
-  response.body = std::string(message) + "\n";
-  return response;
-}
-
 }  // namespace
 
 HttpSession::HttpSession(SessionContext& context, Outlet& outlet, bool is_over_limit)
@@ -259,7 +251,7 @@ bool HttpSession::answer_head(const HttpRequest& head) {
   } else if (transport_ == Transport::sse) {
     handle_sse(head, *target);
   } else if (transport_ == Transport::poll) {
-    handle_poll(*target);
+    handle_poll(head, *target);
   } else {
     handle_upgrade(head, *target);
   }
@@ -326,7 +318,7 @@ void HttpSession::answer_options(const HttpRequest& request, std::string_view pa
 }
 
 HttpResponse HttpSession::unavailable() const {
-  HttpResponse response = text(503, "not available now, come back soon");
+  HttpResponse response = http_error(503, "not available now; try again after the time in Retry-After");
   const std::int64_t retry_s = 1 + static_cast<std::int64_t>(context_.random.below(3));
   response.headers.emplace_back("Retry-After", std::to_string(retry_s));
   return response;
@@ -344,7 +336,7 @@ void HttpSession::respond(const HttpResponse& response, std::string_view reason)
   if (state_ != State::answering) return;
   if (is_bad_request(response.status)) context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
   if (response.status >= 400) {
-    if (reason.empty()) reason = std::string_view(response.body).substr(0, response.body.find('\n'));
+    if (reason.empty()) reason = response.reason;
     log_refusal(transport_, user_, claimed_user_, static_cast<std::uint32_t>(response.status), reason);
   }
   send(response);
@@ -372,10 +364,10 @@ void HttpSession::await_departure() {
   outlet_.wants_empty_notice = true;
 }
 
-void HttpSession::refuse(int status, std::string_view message, HeaderLines headers) {
-  HttpResponse response = text(status, message);
+void HttpSession::refuse(int status, std::string_view message, HeaderLines headers, std::uint32_t code) {
+  HttpResponse response = http_error(status, message, code);
   response.headers = std::move(headers);
-  // RFC 9110 section 15.5.2 wants a challenge; who a client is, is decided by the application's hook.
+  // RFC 9110 section 15.5.2 wants a challenge; how a client proves its identity, the application's hook says.
   if (status == 401) response.headers.emplace_back("WWW-Authenticate", "Carillon");
   respond(response);
 }

@@ -51,12 +51,15 @@ class HttpSession final : public Session {
   void call_handler(HttpRequest request);
   void handle_upgrade(const HttpRequest& request, const HttpTarget& target);
   void handle_sse(const HttpRequest& request, const HttpTarget& target);
-  void handle_poll(const HttpTarget& target);
+  void handle_poll(const HttpRequest& request, const HttpTarget& target);
   void begin_poll(PlainRequest request, Millis timeout_ms);
   [[nodiscard]] PollExchange::Owner owner_of_poll();
-  /// Asks the seam for everything that `request` wants; `then` goes on with who it is, or the request is
-  /// refused.
-  void admit(Transport transport, PlainRequest request, std::function<void(PlainRequest)> then);
+  /// The request as hooks are given it; null: there are no hooks.
+  [[nodiscard]] std::shared_ptr<const ClientRequest> for_hooks(const HttpRequest& request,
+                                                               const HttpTarget& target) const;
+  struct Asking;
+  /// Asks for the identity and for each channel. `asking.then` goes on, or the request is refused.
+  void admit(Asking asking);
   void ask_next();
   void on_verdict(const Verdict& verdict);
   void answer_options(const HttpRequest& request, std::string_view path);
@@ -67,7 +70,8 @@ class HttpSession final : public Session {
   void await_departure();
   void hand_over(std::unique_ptr<Session> successor);
   using HeaderLines = std::vector<std::pair<std::string, std::string>>;
-  void refuse(int status, std::string_view text, HeaderLines headers = {});
+  /// `code` 0: the status.
+  void refuse(int status, std::string_view message, HeaderLines headers = {}, std::uint32_t code = 0);
   /// The bytes are not a request.
   void refuse_unread(int status, std::string_view text);
   /// Refuses for now, in the way that makes the client come back by itself.
@@ -83,8 +87,9 @@ class HttpSession final : public Session {
   struct Asking {
     Transport transport;
     PlainRequest request;
+    std::shared_ptr<const ClientRequest> client;  ///< for hooks
     std::function<void(PlainRequest)> then;
-    std::size_t asked = 0;  ///< who it is, then each channel
+    std::size_t asked = 0;  ///< its identity, then each channel
   };
 
   std::unique_ptr<Asking> asking_;

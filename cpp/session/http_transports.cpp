@@ -1,9 +1,11 @@
 // HTTP requests that become subscriptions: WebSocket handshakes, event streams, polls.
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <utility>
 
 #include "protocol/centrifuge_json.hpp"
+#include "protocol/json_span.hpp"
 #include "session/http_session.hpp"
 #include "session/sse_session.hpp"
 #include "session/websocket_session.hpp"
@@ -20,6 +22,8 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
         400, "this path takes a WebSocket handshake (RFC 6455): Connection: Upgrade, Upgrade: websocket");
   }
   if (request.has_body()) return refuse(400, "a WebSocket handshake has no body");
+  if (const auto data = target.find("data"); data && !data->empty() && !is_json(*data))
+    return refuse(400, kDataIsNotJson);
   static constexpr std::string_view kSubprotocol = "centrifuge-json";
   const bool is_offered = lists_token(request.header("sec-websocket-protocol"), kSubprotocol);
   const std::string_view subprotocol = is_offered ? kSubprotocol : std::string_view();
@@ -33,6 +37,7 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
   context_.output.add(outlet_, upgrade.response);
   WebSocketSession::Settings settings;
   settings.claimed_user = target.find("user").value_or("");
+  settings.request = for_hooks(request, target);
   settings.has_native_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
   auto successor =
       std::make_unique<WebSocketSession>(context_, outlet_, centrifuge_json_codec(), std::move(settings));
@@ -48,21 +53,38 @@ void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& targe
   std::string_view last_event_id = request.header("last-event-id");
   if (last_event_id.empty()) last_event_id = target.find("lastEventId").value_or("");
   std::string refusal;
-  std::optional<PlainRequest> wanted = read_plain_request(target, last_event_id, context_, refusal);
+  std::optional<PlainRequest> wanted =
+      read_plain_request(Transport::sse, target, last_event_id, context_, refusal);
   if (!wanted) return refuse(400, refusal);
-  admit(Transport::sse, std::move(*wanted), [this](PlainRequest admitted) {
-    if (is_input_over_) return end({});
-    hand_over(std::make_unique<SseSession>(context_, outlet_, std::move(admitted), cors_));
-  });
+  admit({Transport::sse, std::move(*wanted), for_hooks(request, target), [this](PlainRequest admitted) {
+           if (is_input_over_) return end({});
+           hand_over(std::make_unique<SseSession>(context_, outlet_, std::move(admitted), cors_));
+         }});
 }
 
-void HttpSession::admit(Transport transport, PlainRequest request, std::function<void(PlainRequest)> then) {
-  asking_ = std::make_unique<Asking>(Asking{transport, std::move(request), std::move(then)});
+std::shared_ptr<const ClientRequest> HttpSession::for_hooks(const HttpRequest& request,
+                                                            const HttpTarget& target) const {
+  static constexpr std::array kHooks{Operation::connect, Operation::subscribe, Operation::publish};
+  if (std::none_of(kHooks.begin(), kHooks.end(),
+                   [this](auto hook) { return context_.access.has_hook(hook); }))
+    return nullptr;
+  auto client = std::make_shared<ClientRequest>();
+  client->headers = request.headers;
+  client->query = target.parameters;
+  std::string peer = context_.host.peer(outlet_);  // ip:port, [ip]:port
+  peer.resize(std::min(peer.rfind(':'), peer.size()));
+  if (peer.starts_with('[')) peer = peer.substr(1, peer.size() - 2);
+  client->address = std::move(peer);
+  return client;
+}
+
+void HttpSession::admit(Asking asking) {
+  asking_ = std::make_unique<Asking>(std::move(asking));
   ask_next();
 }
 
 void HttpSession::ask_next() {
-  // First who it is, then each channel; hooks may take their time over any of these.
+  // First the identity, then each channel. Hooks may answer any of these late.
   while (asking_) {
     const PlainRequest& request = asking_->request;
     if (asking_->asked > request.channels.size()) {
@@ -72,6 +94,11 @@ void HttpSession::ask_next() {
     }
     Question question;
     question.transport = asking_->transport;
+    question.request = asking_->client;
+    if (question.request) {
+      question.token = question.request->token();
+      question.data = question.request->parameter("data");
+    }
     if (asking_->asked == 0) {
       question.claimed_user = request.claimed_user;
     } else {
@@ -114,9 +141,10 @@ void HttpSession::on_verdict(const Verdict& verdict) {
                  ? "not authenticated"
                  : "channel: no permission to subscribe to '" + request.channels[asked - 1].channel + "'";
   }
+  if (!verdict.option.empty()) reason.append("; set ").append(verdict.option).append(" to allow it");
   const int status = asked == 0 ? 401 : 403;
   asking_.reset();
-  refuse(status, reason);
+  refuse(status, reason, {}, verdict.code);
 }
 
 void HttpSession::hand_over(std::unique_ptr<Session> successor) {
@@ -125,9 +153,9 @@ void HttpSession::hand_over(std::unique_ptr<Session> successor) {
   context_.host.replace(outlet_, std::move(successor));
 }
 
-void HttpSession::handle_poll(const HttpTarget& target) {
+void HttpSession::handle_poll(const HttpRequest& request, const HttpTarget& target) {
   std::string refusal;
-  std::optional<PlainRequest> wanted = read_plain_request(target, {}, context_, refusal);
+  std::optional<PlainRequest> wanted = read_plain_request(Transport::poll, target, {}, context_, refusal);
   if (!wanted) return refuse(400, refusal);
   Millis timeout_ms = kDefaultPollTimeoutMs;
   if (const auto given = target.find("timeout")) {
@@ -139,8 +167,8 @@ void HttpSession::handle_poll(const HttpTarget& target) {
     timeout_ms = static_cast<Millis>(seconds * 1000);
   }
   timeout_ms = std::min(timeout_ms, context_.limits.poll_timeout_ms);
-  admit(Transport::poll, std::move(*wanted),
-        [this, timeout_ms](PlainRequest admitted) { begin_poll(std::move(admitted), timeout_ms); });
+  admit({Transport::poll, std::move(*wanted), for_hooks(request, target),
+         [this, timeout_ms](PlainRequest admitted) { begin_poll(std::move(admitted), timeout_ms); }});
 }
 
 void HttpSession::begin_poll(PlainRequest request, Millis timeout_ms) {

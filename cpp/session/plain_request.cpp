@@ -1,7 +1,11 @@
 #include "session/plain_request.hpp"
 
 #include <algorithm>
+#include <array>
+#include <span>
 
+#include "protocol/json_span.hpp"
+#include "protocol/names.hpp"
 #include "requests/checks.hpp"
 #include "requests/since.hpp"
 
@@ -46,14 +50,34 @@ std::string read_start(const HttpTarget& target, std::size_t channels, QueryStar
   return {};
 }
 
+/// Message about a parameter that is not known; empty: all are. SDKs begin theirs with `cf_`, libraries that
+/// keep answers out of caches with `_`.
+std::string unknown_parameter(Transport transport, const HttpTarget& target) {
+  static constexpr std::array<std::string_view, 8> kKnown{"channel", "since", "last",    "user",
+                                                          "token",   "data",  "timeout", "lastEventId"};
+  // A poll has its position in `since` alone.
+  const auto known = std::span(kKnown).first(transport == Transport::sse ? 8 : 7);
+  for (const auto& [name, value] : target.parameters) {
+    if (name.starts_with("cf_") || name.starts_with('_')) continue;
+    if (std::find(known.begin(), known.end(), name) == known.end())
+      return unknown_name("parameter", name, known);
+  }
+  return {};
+}
+
 }  // namespace
 
-std::optional<PlainRequest> read_plain_request(const HttpTarget& target, std::string_view last_event_id,
-                                               const SessionContext& context, std::string& refusal) {
+std::optional<PlainRequest> read_plain_request(Transport transport, const HttpTarget& target,
+                                               std::string_view last_event_id, const SessionContext& context,
+                                               std::string& refusal) {
   const auto refuse = [&](std::string reason) {
     refusal = std::move(reason);
     return std::nullopt;
   };
+  if (std::string reason = unknown_parameter(transport, target); !reason.empty())
+    return refuse(std::move(reason));
+  if (const auto data = target.find("data"); data && !data->empty() && !is_json(*data))
+    return refuse(std::string(kDataIsNotJson));
   const std::vector<std::string_view> names = target.find_all("channel");
   if (names.empty()) return refuse("channel: name at least one, as in ?channel=news");
   if (names.size() > static_cast<std::size_t>(context.limits.channels_per_connection)) {

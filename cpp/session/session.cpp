@@ -14,7 +14,8 @@ void Session::log_connect(Transport transport) {
                          .user = user(),
                          .peer = context_.host.peer(outlet_),
                          .reason = {},
-                         .claimed_user = {}});
+                         .claimed_user = {},
+                         .channel = {}});
   }
 }
 
@@ -38,6 +39,7 @@ void Session::log_close(Transport transport, std::string_view claimed_user) {
                          end_->code,
                          end_->reason,
                          context_.clock.now_ms() - connected_ms_,
+                         {},
                          {}});
   }
   connected_ms_ = 0;
@@ -45,17 +47,18 @@ void Session::log_close(Transport transport, std::string_view claimed_user) {
 }
 
 void Session::log_refusal(Transport transport, std::string_view user, std::string_view claimed_user,
-                          std::uint32_t code, std::string_view reason) {
+                          std::uint32_t code, std::string_view reason, std::string_view channel) {
   is_refusal_logged_ = true;
   if (context_.log == nullptr) return;
   context_.log->write({.event = ConnectionEvent::refuse,
                        .transport = transport,
-                       .client = {},
+                       .client = client_id(),
                        .user = user,
                        .peer = context_.host.peer(outlet_),
                        .code = static_cast<std::uint16_t>(code),
                        .reason = reason,
-                       .claimed_user = claimed_user});
+                       .claimed_user = claimed_user,
+                       .channel = channel});
 }
 
 std::optional<SessionState> Session::save() const {

@@ -115,9 +115,9 @@ class Session : public Sink {
   void log_connect(Transport transport);
   /// The client has gone. If it was never let in, and has been sent away, that is a refusal.
   void log_close(Transport transport, std::string_view claimed_user = {});
-  /// The client was not let in, or its poll failed.
+  /// The client, its request or its command was refused.
   void log_refusal(Transport transport, std::string_view user, std::string_view claimed_user,
-                   std::uint32_t code, std::string_view reason);
+                   std::uint32_t code, std::string_view reason, std::string_view channel = {});
 
   SessionContext& context_;
   Outlet& outlet_;

@@ -8,6 +8,7 @@
 
 #include "env/clock.hpp"
 #include "hub/hub_state.hpp"
+#include "session/access.hpp"
 #include "store/position.hpp"
 
 namespace carillon {
@@ -45,7 +46,8 @@ struct WebSocketState {
   std::string queued_input;
   std::vector<Subscription> subscriptions;
   std::vector<Skipped> skipped;
-  std::string claimed_user;  ///< until it is known who the client is
+  std::string claimed_user;  ///< until the client is identified
+  std::optional<ClientRequest> request;
 };
 
 struct SseState {
@@ -55,6 +57,7 @@ struct SseState {
     Epoch epoch;
     bool has_history = false;
     bool has_presence = false;
+    bool has_notices = false;
   };
   std::string user;
   std::string info_json;

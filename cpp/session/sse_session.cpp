@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "protocol/centrifuge_json.hpp"
 #include "protocol/position_token.hpp"
 #include "protocol/sse_event.hpp"
 #include "session/forms.hpp"
@@ -62,6 +63,7 @@ struct SseSession::Subscription {
   std::unique_ptr<const Since> asked;  // until the store has answered
   bool has_history = false;
   bool has_presence = false;
+  bool has_notices = false;  // its joining and leaving is announced
 };
 
 SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest request,
@@ -104,6 +106,7 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, const SseState& 
     subscription.epoch = saved.epoch;
     subscription.has_history = saved.has_history;
     subscription.has_presence = saved.has_presence;
+    subscription.has_notices = saved.has_notices;
     context_.hub.restore(context_.shard, subscription.cursor, subscription.channel, saved.cursor);
   }
 }
@@ -118,8 +121,8 @@ std::optional<SessionState::Kind> SseSession::save_kind() const {
   for (const auto& subscription : subscriptions_) {
     if (!subscription->cursor.is_open()) return std::nullopt;  // the store has still to answer
     state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
-                                   subscription->epoch, subscription->has_history,
-                                   subscription->has_presence});
+                                   subscription->epoch, subscription->has_history, subscription->has_presence,
+                                   subscription->has_notices});
   }
   return state;
 }
@@ -132,10 +135,18 @@ void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcom
   subscription.epoch = outcome.start.epoch;
   subscription.has_history = outcome.has_history;
   write_status(subscription, outcome.recovered(), outcome.start.offset, true);
-  if (context_.hub.options_for(subscription.channel).presence) {
-    subscription.has_presence = true;
+  const ChannelOptions& options = context_.hub.options_for(subscription.channel);
+  subscription.has_presence = options.presence;
+  subscription.has_notices = options.join_leave;
+  if (subscription.has_presence)
     context_.hub.add_presence(subscription.channel, {client_, identity_.user, identity_.info_json});
-  }
+  if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
+}
+
+std::string SseSession::info_json() const {
+  std::string info;
+  centrifuge_json_codec().encode_client_info(info, {identity_.user, client_, identity_.info_json});
+  return info;
 }
 
 void SseSession::write_status(const Subscription& subscription, std::optional<bool> is_recovered,
@@ -237,6 +248,8 @@ void SseSession::on_closed() {
     subscription->cursor.cancel();
     context_.shard.unsubscribe(subscription->cursor);
     if (subscription->has_presence) context_.hub.remove_presence(subscription->channel, client_);
+    if (subscription->has_notices)
+      context_.hub.announce(subscription->channel, EntryKind::leave, info_json());
   }
   subscriptions_.clear();
   log_close(Transport::sse);

@@ -37,6 +37,7 @@ class SseSession final : public Session {
   void on_closed() override;
   [[nodiscard]] std::optional<SessionState::Kind> save_kind() const override;
   struct Subscription;
+  [[nodiscard]] std::string info_json() const;
   void on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
   void stage_with_ids(Cursor& cursor, const Batch& batch);
   /// Ends the stream in the way that makes EventSource come back.

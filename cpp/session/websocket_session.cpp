@@ -3,11 +3,17 @@
 #include <algorithm>
 #include <utility>
 
+#include "protocol/utf8.hpp"
 #include "requests/checks.hpp"
 #include "requests/since.hpp"
 #include "session/forms.hpp"
 
 namespace carillon {
+
+namespace {
+/// A client may repeat a command that is refused as fast as it can send it.
+constexpr std::uint8_t kRefusalsLogged = 10;
+}  // namespace
 
 struct WebSocketSession::Subscription {
   enum class State : std::uint8_t {
@@ -46,6 +52,7 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
       has_native_pings_(settings.has_native_pings),
       phase_due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms),
       claimed_user_(std::make_unique<std::string>(std::move(settings.claimed_user))),
+      request_(std::move(settings.request)),
       lanes_(context.counters.commands_under_way, context.limits.concurrency) {
   context_.counters.websocket.fetch_add(1, std::memory_order_relaxed);
 }
@@ -66,6 +73,7 @@ WebSocketSession::WebSocketSession(SessionContext& context, Outlet& outlet, cons
       conn_info_json_(state.conn_info_json),
       lanes_(context.counters.commands_under_way, context.limits.concurrency) {
   context_.counters.websocket.fetch_add(1, std::memory_order_relaxed);
+  if (state.request) request_ = std::make_shared<const ClientRequest>(*state.request);
   if (!state.claimed_user.empty()) claimed_user_ = std::make_unique<std::string>(state.claimed_user);
   if (!state.skipped.empty()) skipped_ = std::make_unique<Skipped>(state.skipped);
   if (state.pong) pong_ = std::make_unique<std::string>(*state.pong);
@@ -97,6 +105,7 @@ std::optional<SessionState::Kind> WebSocketSession::save_kind() const {
   state.client = client_;
   state.conn_info_json = conn_info_json_;
   state.claimed_user = claimed_user();
+  if (request_) state.request = *request_;
   if (pong_) state.pong = *pong_;
   if (skipped_) state.skipped = *skipped_;
   if (queued_) save_queued(state);
@@ -343,6 +352,8 @@ bool WebSocketSession::handle_connect(const Command& command) {
   Question asked = question(Operation::connect, {}, command.data);
   asked.token = command.token;
   asked.claimed_user = claimed_user();
+  if (request_ && asked.token.empty()) asked.token = request_->token();
+  if (request_ && asked.data.empty()) asked.data = request_->parameter("data");
   if (const auto verdict = context_.access.answer(asked)) {
     on_identified(command.id, *verdict);
     return phase_ == Phase::connected;
@@ -364,17 +375,18 @@ void WebSocketSession::on_identified(std::uint32_t id, const Verdict& verdict) {
       disconnect_with(kDisconnectServerError);  // SDKs come back by themselves, with delays that grow
       return;
     }
-    const bool is_plain = verdict.code == 0;
-    log_refusal(Transport::websocket, {}, claimed_user(),
-                is_plain ? kDisconnectPermissionDenied.code : verdict.code,
-                is_plain ? kDisconnectPermissionDenied.reason : std::string_view(verdict.reason));
-    if (verdict.code != 0) return deny(id, verdict);
-    disconnect_with(kDisconnectPermissionDenied);
-    return;
+    const std::uint32_t code = verdict.code != 0 ? verdict.code : kDisconnectPermissionDenied.code;
+    const std::string_view reason =
+        verdict.reason.empty() ? kDisconnectPermissionDenied.reason : std::string_view(verdict.reason);
+    log_refusal(Transport::websocket, {}, claimed_user(), code, reason);
+    if (code < 3000) return reply_error(id, {code, reason});
+    return disconnect(static_cast<std::uint16_t>(code), reason);
   }
   phase_ = Phase::connected;
   phase_due_ms_ = kNoDeadline;
   claimed_user_.reset();
+  if (!context_.access.has_hook(Operation::subscribe) && !context_.access.has_hook(Operation::publish))
+    request_.reset();
   user_ = verdict.identity.user;
   conn_info_json_ = verdict.identity.info_json;
   client_ = make_client_id(context_.random);
@@ -399,23 +411,43 @@ void WebSocketSession::on_identified(std::uint32_t id, const Verdict& verdict) {
 
 Question WebSocketSession::question(Operation operation, std::string_view channel,
                                     std::string_view data) const {
-  return {operation, Transport::websocket, client_, user_, channel, data, {}, {}, {}};
+  return {operation, Transport::websocket, client_, user_, channel, data, {}, {}, {}, request_};
 }
 
 std::string_view WebSocketSession::claimed_user() const {
   return claimed_user_ ? std::string_view(*claimed_user_) : std::string_view();
 }
 
-void WebSocketSession::deny(std::uint32_t id, const Verdict& verdict) {
+void WebSocketSession::deny(std::uint32_t id, Operation operation, std::string_view channel,
+                            const Verdict& verdict) {
   if (verdict.is_undecided) {
-    reply_error(id, kErrorInternal);  // temporary: it may ask again
-  } else if (verdict.code >= 3000) {
-    disconnect(static_cast<std::uint16_t>(verdict.code), verdict.reason);
-  } else if (verdict.code != 0) {
-    reply_error(id, {verdict.code, verdict.reason, false});
-  } else {
-    reply_error(id, kErrorPermissionDenied);
+    log_refused(operation, channel, {kErrorInternal.code, verdict.reason}, {});
+    return reply_error(id, kErrorInternal);  // temporary: it may ask again
   }
+  ErrorCode error = kErrorPermissionDenied;
+  if (verdict.code != 0) error.code = verdict.code;
+  if (!verdict.reason.empty()) error.message = verdict.reason;
+  log_refused(operation, channel, error,
+              verdict.option.empty() ? "" : "set " + std::string(verdict.option) + " to allow it");
+  if (error.code < 3000) return reply_error(id, error);
+  disconnect(static_cast<std::uint16_t>(error.code), error.message);
+}
+
+void WebSocketSession::refuse_subscribe(const Command& command, const ErrorCode& error,
+                                        std::string_view remedy) {
+  log_refused(Operation::subscribe, command.channel, error, remedy);
+  reply_error(command.id, error);
+}
+
+void WebSocketSession::log_refused(Operation operation, std::string_view channel, const ErrorCode& error,
+                                   std::string_view remedy) {
+  if (refusals_logged_ == kRefusalsLogged) return;
+  std::string reason(name_of(operation));
+  reason.append(" ").append(in_quotes(channel)).append(": ").append(error.message);
+  if (!remedy.empty()) reason.append("; ").append(remedy);
+  if (++refusals_logged_ == kRefusalsLogged)
+    reason.append(" (further refusals of this client are not logged)");
+  log_refusal(Transport::websocket, user_, {}, error.code, reason, channel);
 }
 
 bool WebSocketSession::check_channel(const Command& command, bool is_available) {
@@ -457,21 +489,26 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
   if (!command.delta.empty() && command.delta != "fossil") return disconnect_with(kDisconnectBadRequest);
   if (!is_channel_name(command.channel, context_.limits)) {
-    reply_error(command.id, kErrorBadRequest);
+    refuse_subscribe(command, kErrorBadRequest,
+                     "a name is UTF-8 without control characters, 1 to limits.channel_name_bytes long");
+    return true;
+  }
+  if (!context_.hub.is_known(command.channel)) {
+    refuse_subscribe(command, kErrorUnknownChannel, "its namespace is not in channel.namespaces");
     return true;
   }
   if (lanes_.is_cancelled(command.channel)) return true;  // as one that is under way would be
   if (find(command.channel) != nullptr) {
-    reply_error(command.id, kErrorAlreadySubscribed);
+    refuse_subscribe(command, kErrorAlreadySubscribed);
     return true;
   }
   if (subscriptions_.size() - ending_ >= static_cast<std::size_t>(context_.limits.channels_per_connection)) {
-    reply_error(command.id, kErrorLimitExceeded);
+    refuse_subscribe(command, kErrorLimitExceeded, "raise limits.channels_per_connection");
     return true;
   }
-  if (!check_channel(command, true)) return true;
   if (command.type != 0 || command.has_tags_filter) {
-    reply_error(command.id, command.type != 0 ? kErrorPermissionDenied : kErrorBadRequest);
+    refuse_subscribe(command, command.type != 0 ? kErrorPermissionDenied : kErrorBadRequest,
+                     "only the normal stream, without a tags filter, is available");
     return true;
   }
   std::optional<Since> since;
@@ -483,10 +520,11 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
   }
   if (take_skipped(command.channel, since)) since = Since{};  // it matches no epoch: not recovered
   const bool must_recover = (command.flag & 2U) != 0;
-  const Question asked = question(Operation::subscribe, command.channel);
+  Question asked = question(Operation::subscribe, command.channel, command.data);
+  asked.token = command.token;
   const std::optional<Verdict> verdict = context_.access.answer(asked);
   if (verdict && !verdict->is_allowed) {
-    deny(command.id, *verdict);
+    deny(command.id, Operation::subscribe, command.channel, *verdict);
     return phase_ == Phase::connected;
   }
   const Lanes::Ticket ticket = lanes_.defer();
@@ -500,7 +538,7 @@ bool WebSocketSession::handle_subscribe(const Command& command) {
   ask(asked, [this, id = command.id, &subscription, since, must_recover](const Verdict& later) {
     const bool is_wanted = lanes_.is_wanted(subscription.ticket);
     if (is_wanted && later.is_allowed) return open_subscription(id, subscription, since, must_recover);
-    if (is_wanted) deny(id, later);
+    if (is_wanted) deny(id, Operation::subscribe, subscription.channel, later);
     end_attempt(subscription);
   });
   return true;
@@ -643,7 +681,7 @@ void WebSocketSession::publish(std::uint32_t id, Lanes::Ticket ticket, std::stri
                                std::string_view data, const Verdict& verdict) {
   if (!lanes_.is_wanted(ticket)) return;  // the connection has ended
   if (!verdict.is_allowed) {
-    deny(id, verdict);
+    deny(id, Operation::publish, channel, verdict);
     return finish(ticket);
   }
   Publication publication;
@@ -660,7 +698,7 @@ bool WebSocketSession::is_allowed(const Command& command, Operation operation) {
   // No hook decides on these: the rules know at once.
   const std::optional<Verdict> verdict = context_.access.answer(question(operation, command.channel));
   if (verdict && verdict->is_allowed) return true;
-  deny(command.id, verdict.value_or(Verdict{}));
+  deny(command.id, operation, command.channel, verdict.value_or(Verdict{}));
   return false;
 }
 

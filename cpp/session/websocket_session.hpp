@@ -22,7 +22,8 @@ namespace carillon {
 class WebSocketSession final : public Session {
  public:
   struct Settings {
-    std::string claimed_user;       ///< the query's `user`, for Access
+    std::string claimed_user;                      ///< the query's `user`, for Access
+    std::shared_ptr<const ClientRequest> request;  ///< its upgrade, if hooks want it
     bool has_native_pings = false;  ///< `cf_ws_frame_ping_pong=true`: WebSocket pings instead of `{}`
   };
   WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec, Settings settings);
@@ -115,7 +116,10 @@ class WebSocketSession final : public Session {
                  std::function<void(const Refusal&, std::string)> answer);
   /// False: a bad channel, or not available; answered already.
   bool check_channel(const Command& command, bool is_available);
-  void deny(std::uint32_t id, const Verdict& verdict);
+  void deny(std::uint32_t id, Operation operation, std::string_view channel, const Verdict& verdict);
+  void refuse_subscribe(const Command& command, const ErrorCode& error, std::string_view remedy = {});
+  void log_refused(Operation operation, std::string_view channel, const ErrorCode& error,
+                   std::string_view remedy);
   [[nodiscard]] Question question(Operation operation, std::string_view channel,
                                   std::string_view data = {}) const;
   [[nodiscard]] std::string_view claimed_user() const;
@@ -150,12 +154,14 @@ class WebSocketSession final : public Session {
   std::string client_;
   std::string conn_info_json_;  // what the hook says of the client
   std::string info_json_;
-  std::unique_ptr<std::string> claimed_user_;  // until it is known who the client is
-  std::unique_ptr<std::string> pong_;          // payload of the newest ping that is to be answered
-  std::unique_ptr<QueuedMessages> queued_;     // messages whose commands are still to be read
+  std::unique_ptr<std::string> claimed_user_;     // until the client is identified
+  std::shared_ptr<const ClientRequest> request_;  // while a hook may ask for it
+  std::unique_ptr<std::string> pong_;             // payload of the newest ping that is to be answered
+  std::unique_ptr<QueuedMessages> queued_;        // messages whose commands are still to be read
   std::unique_ptr<Skipped>
       skipped_;  // channels in which it has skipped publications, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
+  std::uint8_t refusals_logged_ = 0;
   std::uint32_t ending_ = 0;  // of the subscriptions: also those that were cancelled
   Lanes lanes_;
 };

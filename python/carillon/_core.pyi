@@ -6,6 +6,7 @@ from typing import Any, type_check_only
 from typing_extensions import Buffer
 
 from .fanout import Mode, Strategy
+from .hooks import Verdict
 from .items import Message
 from .position import Position
 
@@ -51,13 +52,7 @@ class Server(metaclass=_NativeType):
     def resolve(
         self,
         question_id: int,
-        is_allowed: bool,
-        is_undecided: bool,
-        user: str,
-        info_json: str,
-        data: bytes | None,
-        code: int,
-        reason: str,
+        verdict: Verdict,
     ) -> bool: ...
     def start(self) -> None: ...
     def take_over(self) -> None: ...

@@ -23,7 +23,8 @@ Format = Literal["text", "json"]
 _LOGGERS = {name: logger(name) for name in ("access", "server")}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 _FIELDS = (
-    *("client", "user", "claimed_user", "peer", "transport", "event", "code", "reason", "duration_ms"),
+    *("client", "user", "claimed_user", "peer", "transport", "channel", "event", "code", "reason"),
+    "duration_ms",
     *("connections", "limit", "turned_away", "backlog", "handshakes"),
     *("asked", "left", "cut_off", "pace_ms", "deadline_ms"),
     *("other_process", "left_behind", "pause_ms"),

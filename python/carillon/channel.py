@@ -42,8 +42,8 @@ class Channel:
         history_ttl_ms: Time that publications are kept, milliseconds.
         history_bytes: Maximum memory of the publications kept, bytes: about 320 for each, and its payload.
         presence: Whether the server can list the clients on the channel.
-        join_leave: Whether WebSocket subscribers are notified when WebSocket clients subscribe and
-            unsubscribe. Clients over SSE and long-polling neither get nor cause these notices.
+        join_leave: Whether clients over WebSocket and SSE are notified when such clients subscribe and
+            unsubscribe. Clients that poll neither get nor cause these notices.
         live_window_entries: Number of publications kept for delivery even if `history_size` is 0.
         live_window_bytes: Memory of the publications kept for delivery, bytes.
         slow_consumer: Policy for a live subscriber that is too far behind. "wait": it catches up from the

@@ -1,9 +1,9 @@
-"""Hooks: handlers of an application that say who a client is and what it may do.
+"""Hooks: functions of an application that identify clients and decide what they may do.
 
-A question of the core arrives with an id and a deadline. Its handler runs on an event loop, never on a thread
-of the hub, and the answer goes back by the id. Only an answer denies. Whatever goes wrong leaves the question
-undecided, and the client is told to ask again: an exception, a late answer, an answer that means nothing. The
-core itself ends the wait at the deadline.
+The core asks a question, which has an id and a deadline. The hook runs on an event loop, never on a thread
+of the hub, and its answer goes back to the core by the id. Only an answer denies. An exception, a late answer
+and an answer without a meaning leave the question undecided, and the client is asked to try again. The core
+ends the wait at the deadline.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
@@ -40,53 +40,122 @@ _REASON_BYTES = 123  # what a WebSocket close frame has room for
 
 @dataclass(frozen=True, slots=True)
 class Deny:
-    """The answer no, with what the client is told.
+    """The answer no, with the code and the reason that the client gets.
 
     Attributes:
-        code: 100 to 1999 is an error code of the reply; 3000 to 4999 closes the connection with this code
-            (3500 to 3999 and 4500 to 4999 tell the client to stay away). 0 is the usual one: 103, permission
-            denied, for subscribe and publish; a disconnect for connect.
-        reason: For the client, at most 123 bytes.
+        code: 100 to 1999 answers the command with this error code. 3500 to 3999 or 4500 to 4999 closes the
+            connection with this code, and the client does not reconnect. 0 stands for the usual code: error
+            103 for subscribe and publish, close code 3507 for connect. Over SSE and polls the HTTP status is
+            401 (connect) or 403 (subscribe), and the code is in the body.
+        reason: Text for the client, at most 123 bytes of UTF-8. Empty stands for "permission denied".
 
     Raises:
-        ValueError: Code or reason is outside of these.
+        TypeError: The code is not an int, or the reason is not a str.
+        ValueError: The code is not one of these, or the reason is too long.
+
+    Example:
+        return Deny(reason="members only")
     """
 
     code: int = 0
     reason: str = ""
 
     def __post_init__(self) -> None:
-        if not (self.code == 0 or 100 <= self.code <= 1999 or 3000 <= self.code <= 4999):
-            raise ValueError(
-                f"Deny: the code must be 0, 100 to 1999 (an error) or 3000 to 4999 (a disconnect), "
-                f"not {self.code}"
+        if not isinstance(self.code, int):
+            raise TypeError(
+                f"Deny: code={self.code!r}: the code must be an int; write Deny(reason=...) for a text"
             )
+        if not isinstance(self.reason, str):
+            raise TypeError(f"Deny: reason={self.reason!r}: the reason must be a str")
+        if not (self.code == 0 or 100 <= self.code <= 1999 or _is_final(self.code)):
+            raise ValueError(f"Deny: code={self.code}: {_wrong_code(self.code)}")
         if len(self.reason.encode()) > _REASON_BYTES:
-            raise ValueError(f"Deny: the reason must be at most {_REASON_BYTES} bytes long: {self.reason!r}")
+            raise ValueError(
+                f"Deny: the reason has {len(self.reason.encode())} bytes; a close frame has room for "
+                f"{_REASON_BYTES}. Shorten it: {self.reason[:40]!r}..."
+            )
+
+
+def _is_final(code: int) -> bool:
+    """Whether a client that was closed with this code stays away."""
+    return 3500 <= code <= 3999 or 4500 <= code <= 4999
+
+
+def _wrong_code(code: int) -> str:
+    if 3000 <= code <= 4499:
+        return (
+            "clients reconnect at once after a close with this code, for ever. Use 4500 to 4999 (or 3500 to "
+            "3999) to refuse, or raise an exception to let the client try again later"
+        )
+    return (
+        "not a code for a denial. Use 0 for the usual one, 100 to 1999 for an error, or 4500 to 4999 "
+        "(or 3500 to 3999) to close the connection"
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Who a client is: an answer of `on_connect`.
+    """The identity of a client, as an answer of `on_connect`.
 
     Attributes:
-        id: The user's id; empty is anonymous.
-        info: Any JSON value; others see it in presence, joins and publications. None is nothing.
+        id: Id of the user; empty for an anonymous client.
+        info: Any JSON value that other clients see in presence, in joins and in publications. None for
+            nothing.
+        expires_at: Not supported yet: the time at which the connection expires.
+        subscriptions: Not supported yet: channels that the server subscribes the client to.
+
+    Raises:
+        TypeError: The id is not a str.
+        ValueError: A field is given that this version does not support.
+
+    Example:
+        return User("ann", info={"name": "Ann"})
     """
 
     id: str
     info: Any = None
+    expires_at: float | None = None
+    subscriptions: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.id, str):
+            raise TypeError(f"User: id={self.id!r}: the id must be a str; write User({str(self.id)!r})")
+        if self.expires_at is not None:
+            raise ValueError(
+                "User: expires_at: this version of Carillon does not end connections by time. Leave it out, "
+                "and call server.disconnect(client, 4500, 'expired') when the time has come"
+            )
+        if self.subscriptions:
+            raise ValueError(
+                "User: subscriptions: this version of Carillon has no server-side subscriptions. Leave them "
+                "out, and let the client subscribe"
+            )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Context:
-    client: str
-    user: str
-    transport: TransportKind
-    data: bytes
+    client: str = ""
+    user: str = ""
+    transport: TransportKind = "websocket"
+    data: bytes = b""
+    token: str = field(default="", repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    query: Mapping[str, str] = field(default_factory=dict, repr=False)
+    address: str = ""
+
+    @property
+    def claimed_user(self) -> str:
+        """The user id in the client's `?user=`. The client can write anything there: it proves nothing."""
+        return self.query.get("user", "")
+
+    @property
+    def cookies(self) -> dict[str, str]:
+        """The cookies of the `Cookie` header, by name."""
+        pairs = (part.partition("=") for part in self.headers.get("cookie", "").split(";"))
+        return {name.strip(): value.strip().strip('"') for name, found, value in pairs if found}
 
     def json(self) -> Any:
-        """`data`, decoded; None if there is none.
+        """Decodes `data` and returns the value; None if there is none.
 
         Raises:
             ValueError: It is not JSON.
@@ -94,57 +163,63 @@ class _Context:
         return _json.loads(self.data) if self.data else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConnectContext(_Context):
-    """Somebody wants to connect.
+    """A client connects: the argument of an `on_connect` hook.
 
     Attributes:
-        client: Id of the connection; empty where it has none yet.
-        user: Who the server takes the client for: empty, but on a server in insecure mode, which believes
-            `claimed_user`.
+        client: Empty: the connection has no id yet.
+        user: Empty. Only a server in insecure mode takes the client for its `claimed_user`.
         transport: `websocket`, `sse` or `poll`.
-        data: What the client sent along, JSON text or empty.
-        token: Its token, empty if it gave none.
-        claimed_user: Who the client says it is (`?user=`). Anybody can write anything there: it proves
-            nothing.
+        data: JSON text that the client sent along, or empty: the `data` of a WebSocket's connect command,
+            else the query parameter `data`.
+        token: Token of the client, or empty: the `token` of a WebSocket's connect command, else the header
+            `Authorization: Bearer ...`, else the query parameter `token`.
+        headers: Headers of the HTTP request (upgrade, stream or poll), with lower-case names. Values of
+            repeated headers are joined by commas.
+        query: Parameters of its URL. The first of several with one name counts.
+        address: IP address of the other end of the connection. Behind a proxy that is the proxy's address.
     """
 
-    token: str = field(repr=False)
-    claimed_user: str
 
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SubscribeContext(_Context):
-    """Somebody wants to read a channel.
+    """A client subscribes to a channel: the argument of an `on_subscribe` hook.
 
     Attributes:
-        client: Id of the connection; empty on plain SSE and long-poll, where a subscription is a request.
-        user: Who it is, empty if anonymous.
+        client: Id of the connection; empty on SSE and polls.
+        user: User id that `on_connect` answered; empty for an anonymous client.
         transport: `websocket`, `sse` or `poll`.
-        data: What the client sent along, JSON text or empty.
-        channel: The channel.
-        token: Its token for this channel, empty if it gave none.
+        data: JSON text that a WebSocket's subscribe command has, or empty. On SSE and polls as at connect.
+        channel: Name of the channel.
+        token: Token that a WebSocket's subscribe command has, or empty. On SSE and polls as at connect.
+        headers: As at connect.
+        query: As at connect.
+        address: As at connect.
     """
 
     channel: str
-    token: str = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PublishContext(_Context):
-    """A client wants to publish. The server's own publishes, and those of the HTTP API, ask nobody.
+    """A client publishes to a channel: the argument of an `on_publish` hook.
+
+    Publishing by the server itself, from Python or by the HTTP API, does not ask hooks.
 
     Attributes:
         client: Id of the connection.
-        user: Who it is, empty if anonymous.
+        user: User id that `on_connect` answered; empty for an anonymous client.
         transport: `websocket`.
-        data: The payload, as the client sent it.
-        channel: The channel.
+        data: Payload, as the client sent it.
+        channel: Name of the channel.
         token: Empty.
+        headers: As at connect.
+        query: As at connect.
+        address: As at connect.
     """
 
     channel: str
-    token: str = field(repr=False)
 
 
 ConnectAnswer: TypeAlias = bool | str | User | Deny | None
@@ -166,7 +241,7 @@ class _Hook:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What goes back to the core. Denied unless it says otherwise."""
+    """What goes back to the core, which reads these attributes. By default it denies."""
 
     is_allowed: bool = False
     user: str = ""
@@ -180,7 +255,7 @@ class Verdict:
 _DENIED = Verdict()
 _LATE = Verdict(is_undecided=True, reason="the hook did not answer in time")
 _FAILED = Verdict(is_undecided=True, reason="the hook failed")
-_NOBODY = Verdict(is_undecided=True, reason="nobody is there to decide")
+_NOBODY = Verdict(is_undecided=True, reason="no hook could be asked")
 
 
 class HookTable:
@@ -199,31 +274,36 @@ class HookTable:
     def add(
         self, operation: Operation, pattern: str, handler: Callable[[Any], Any], deadline_s: float
     ) -> None:
-        """Takes a handler.
+        """Registers a hook.
 
         Raises:
-            HookError: The pattern has one already, or the server was started.
-            TypeError: It is no function.
+            HookError: The pattern has a hook already, or the server was started.
+            TypeError: The hook is not a function.
             ValueError: The deadline is not a positive time, or the pattern is empty.
         """
         name = f"on_{operation}"
         if self._is_installed:
-            raise HookError(f"{name}: hooks are registered before start(): this server was started already")
+            raise HookError(
+                f"{name}: hooks are registered before start(), and this server was started already. In "
+                "pytest: carillon_server_factory(before_start=...)"
+            )
         if not callable(handler):
             raise TypeError(f"{name}: the hook must be a function of one context, not {handler!r}")
         if not deadline_s > 0:
             raise ValueError(f"{name}: the deadline must be a positive number of seconds, not {deadline_s}")
         if not pattern:
-            raise ValueError(f"{name}: the pattern is empty: give a channel, or * for all")
+            raise ValueError(
+                f"{name}: the pattern is empty; give the name of a channel, or * for all channels"
+            )
         hooks = self._hooks.setdefault(operation, [])
         if any(hook.pattern == pattern for hook in hooks):
             of_what = "" if operation == "connect" else f" for {pattern!r}"
-            raise HookError(f"there is an {name} hook{of_what} already: decide everything in one")
+            raise HookError(f"{name}: there is a hook{of_what} already; decide everything in one hook")
         hooks.append(_Hook(pattern, handler, deadline_s, _matcher(pattern)))
         hooks.sort(key=lambda hook: -len(hook.pattern))
 
     def install(self, core: _core.Server) -> None:
-        """Tells the core what to ask, and how long to wait: its one deadline per operation is the longest."""
+        """Gives the core the patterns, and per operation one deadline: the longest of its hooks."""
         self._is_installed = True
         for operation, hooks in self._hooks.items():
             longest_s = max(hook.deadline_s for hook in hooks)
@@ -232,20 +312,17 @@ class HookTable:
     def ask(
         self, core: _core.Server, loop: asyncio.AbstractEventLoop | None, question: tuple[Any, ...]
     ) -> None:
-        """Runs the handler of a question on `loop` (else on the one running here); it answers to `core`."""
+        """Runs the hook for a question on `loop` (None: the running one). The answer goes to `core`."""
         if self._is_closed:
             return
-        _, number, operation, client, user, channel, data, transport, token, claimed_user = question
-        hook = next((one for one in self._hooks.get(operation, ()) if one.matches(channel)), None)
+        _, number, operation, facts = question
+        context = _CONTEXTS[operation](**facts)
+        hook = next(
+            (one for one in self._hooks.get(operation, ()) if one.matches(facts.get("channel", ""))), None
+        )
         if hook is None:
             _resolve(core, number, _NOBODY)
             return
-        context: ConnectContext | SubscribeContext | PublishContext
-        if operation == "connect":
-            context = ConnectContext(client, user, transport, data, token, claimed_user)
-        else:
-            kind = SubscribeContext if operation == "subscribe" else PublishContext
-            context = kind(client, user, transport, data, channel, token)
         work = self._answer(core, number, operation, hook, context)
         try:
             future = asyncio.run_coroutine_threadsafe(work, loop or asyncio.get_running_loop())
@@ -254,7 +331,7 @@ class HookTable:
             self._log.write(
                 f"{operation} loop",
                 logging.ERROR,
-                f"on_{operation}: the server's loop= is closed: clients are told to ask again",
+                f"on_{operation}: the event loop given as loop= is closed; clients are asked to try again",
             )
             _resolve(core, number, _NOBODY)
             return
@@ -262,7 +339,7 @@ class HookTable:
         future.add_done_callback(self._waiting.discard)
 
     def close(self) -> None:
-        """Cancels what still runs: the core has no client left to tell. Idempotent."""
+        """Cancels the hooks that still run: the core has no client left that waits. Idempotent."""
         self._is_closed = True
         self._log.flush()
         for future in list(self._waiting):
@@ -274,7 +351,7 @@ class HookTable:
         number: int,
         operation: Operation,
         hook: _Hook,
-        context: ConnectContext | SubscribeContext | PublishContext,
+        context: _Context,
     ) -> None:
         where = f"on_{operation}"
         about = ""
@@ -299,7 +376,7 @@ class HookTable:
                 self._log.write(
                     f"{where} failed",
                     logging.ERROR,
-                    f"{where} failed{about}: the client is told to ask again",
+                    f"{where} failed{about}; the client is asked to try again",
                     error,
                 )
             is_awaited = _resolve(core, number, _LATE if is_late else _FAILED) or not is_late
@@ -307,20 +384,20 @@ class HookTable:
             return
         if is_late:
             text = (
-                f"{where} did not answer within {hook.deadline_s:g} s{about}: the client is told to ask "
-                "again. A hook that blocks holds up the others: use await"
+                f"{where} did not answer within {hook.deadline_s:g} s{about}; the client is asked to try "
+                "again. A hook that blocks delays the other hooks: use await"
             )
             self._log.write(f"{where} late", logging.WARNING, text)
         elif not is_awaited:
             text = (
-                f"{where} had to wait so long for its turn{about} that the client was told to ask again: "
-                "clients ask faster than hooks answer"
+                f"{where} was called too late{about}, because clients ask faster than hooks answer; the "
+                "client was asked to try again"
             )
             self._log.write(f"{where} crowded", logging.WARNING, text)
 
 
 def _belongs_to_the_hook(error: BaseException) -> bool:
-    """Whether the hook raised this, and not somebody who ends its task, its loop or the program."""
+    """Whether the hook raised this itself. Else its task, its loop or the program is being ended."""
     if isinstance(error, KeyboardInterrupt):  # only a main thread gets one from a signal
         return threading.current_thread() is not threading.main_thread()
     task = asyncio.current_task()
@@ -333,23 +410,14 @@ def _resolve(core: _core.Server, number: int, verdict: Verdict) -> bool:
     Raises:
         ValueError: The data is not JSON.
     """
-    return core.resolve(
-        number,
-        verdict.is_allowed,
-        verdict.is_undecided,
-        verdict.user,
-        verdict.info_json,
-        verdict.data,
-        verdict.code,
-        verdict.reason,
-    )
+    return core.resolve(number, verdict)
 
 
 def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
-    """What an answer means.
+    """Converts the answer of a hook.
 
     Raises:
-        TypeError: Nothing that is an answer to this question.
+        TypeError: The answer has no meaning for this question.
         ValueError: It has no JSON form.
     """
     if answer is True:
@@ -359,12 +427,12 @@ def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
     if isinstance(answer, Deny):
         return Verdict(code=answer.code, reason=answer.reason)
     if answer is None:
-        raise TypeError("the hook returned None: only True allows, and only False and Deny(...) deny")
+        raise TypeError("the hook returned None; only True allows, and only False and Deny(...) deny")
     if operation == "connect":
         return _identity(answer)
     if operation == "publish":
         return Verdict(True, user, data=_json_text(answer))
-    raise TypeError(f"the hook returned {answer!r}: return True, False or Deny")
+    raise TypeError(f"the hook returned {answer!r}; return True, False or Deny(...)")
 
 
 def _identity(answer: Any) -> Verdict:
@@ -373,8 +441,8 @@ def _identity(answer: Any) -> Verdict:
     if isinstance(answer, str) and answer:
         return Verdict(True, answer)
     raise TypeError(
-        f"the hook returned {answer!r}: return the user's id, User(id, info) (its id may be empty, for an "
-        "anonymous one), True, False or Deny"
+        f"the hook returned {answer!r}; return the user's id, User(id, info) (with an empty id for an "
+        "anonymous client), True, False or Deny(...)"
     )
 
 
@@ -387,22 +455,29 @@ def _matcher(pattern: str) -> Callable[[str], object]:
     return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL).fullmatch
 
 
+_CONTEXTS: dict[Operation, type[_Context]] = {
+    "connect": ConnectContext,
+    "subscribe": SubscribeContext,
+    "publish": PublishContext,
+}
+
 _Connect = TypeVar("_Connect", bound=ConnectHook)
 _Subscribe = TypeVar("_Subscribe", bound=SubscribeHook)
 _Publish = TypeVar("_Publish", bound=PublishHook)
 
 
 class HookDecorators:
-    """What a server offers to register hooks.
+    """The decorators of a server that register hooks.
 
-    A hook is a function, `async` or not, of one context. It runs on the loop given to the server as `loop=`,
-    else on one that the server runs on a thread of its own; there it must not block, since that holds up the
-    other hooks (never the hub). It may use the server: `publish`, `disconnect` and so on.
+    A hook is a function, `async` or not, of one context. It runs on the event loop given to the server as
+    `loop=`, else on a loop that the server runs on a thread of its own. A hook must not block there, because
+    that delays the other hooks (never the hub). It may call the server: `publish`, `disconnect` and so on.
 
     Only `True`, or an answer that says more, allows. Only `False` and `Deny(code, reason)` deny. An
-    exception, `None`, and no answer within the deadline decide nothing: the client is told to ask again
-    (error 100, disconnect 3004, 503 on `/poll`, a `retry:` on `/sse`), and a record in `carillon.server` says
-    why, at most one per kind and second. Of several patterns that match a channel, the longest decides.
+    exception, `None`, and no answer within the deadline decide nothing. The client is then asked to try
+    again: by error 100, by close code 3004, by status 503 on `/poll`, or by a `retry:` on `/sse`. A record of
+    `carillon.server` says why, at most one per kind and second. If several patterns match a channel, the
+    longest one decides.
     """
 
     _hooks: HookTable
@@ -412,17 +487,23 @@ class HookDecorators:
     @overload
     def on_connect(self, /, *, deadline: float = DEADLINE_S) -> Callable[[_Connect], _Connect]: ...
     def on_connect(self, hook: Any = None, /, *, deadline: float = DEADLINE_S) -> Any:
-        """Decorator of the hook that says who a client is, on every transport. A server has one at most.
+        """Registers the hook that identifies clients, on every transport. A server has at most one.
 
-        It returns the user's id, `User(id, info)`, or `True` to let the client in as whom the server takes it
-        for already (`context.user`): anonymous, but on a server in insecure mode.
+        The hook gets a `ConnectContext`. It returns the user's id, `User(id, info)`, or `True` to accept the
+        client as `context.user`: anonymous, except on a server in insecure mode.
 
         Args:
             hook: The hook, where the decorator is written without parentheses.
-            deadline: Seconds that it may take.
+            deadline: Longest time that the hook may take, seconds.
 
         Raises:
-            HookError: There is one already, or the server was started.
+            HookError: There is a hook already, or the server was started.
+
+        Example:
+            @server.on_connect
+            async def identify(ctx: ConnectContext) -> User | Deny:
+                name = await sessions.get(ctx.cookies.get("session", ""))
+                return User(name) if name else Deny(reason="log in first")
         """
 
         def register(hook: _Connect) -> _Connect:
@@ -434,14 +515,21 @@ class HookDecorators:
     def on_subscribe(
         self, pattern: str, *, deadline: float = DEADLINE_S
     ) -> Callable[[_Subscribe], _Subscribe]:
-        """Decorator of a hook that says who may read the channels of a pattern. It returns `True` to allow.
+        """Registers a hook that decides who may subscribe to the channels of a pattern.
+
+        The hook gets a `SubscribeContext`. It returns `True` to allow the subscription.
 
         Args:
-            pattern: Channels, with `*` for any text.
-            deadline: Seconds that it may take.
+            pattern: Name of a channel, with `*` for any text.
+            deadline: Longest time that the hook may take, seconds.
 
         Raises:
-            HookError: The pattern has one already, or the server was started.
+            HookError: The pattern has a hook already, or the server was started.
+
+        Example:
+            @server.on_subscribe("chat:*")
+            def may_read(ctx: SubscribeContext) -> bool:
+                return ctx.user != ""
         """
         _check_pattern("on_subscribe", pattern)
 
@@ -452,17 +540,22 @@ class HookDecorators:
         return register
 
     def on_publish(self, pattern: str, *, deadline: float = DEADLINE_S) -> Callable[[_Publish], _Publish]:
-        """Decorator of a hook that says who may publish to the channels of a pattern, and what.
+        """Registers a hook that decides which clients may publish to the channels of a pattern, and what.
 
-        It returns `True` to pass the payload on, or what is published in its place: bytes that hold JSON
-        text, or a dict, list, str or number.
+        The hook gets a `PublishContext`. It returns `True` to publish the payload as it is. Any other value
+        that has a JSON form is published instead: a dict, list, str or number, or bytes that hold JSON text.
 
         Args:
-            pattern: Channels, with `*` for any text.
-            deadline: Seconds that it may take.
+            pattern: Name of a channel, with `*` for any text.
+            deadline: Longest time that the hook may take, seconds.
 
         Raises:
-            HookError: The pattern has one already, or the server was started.
+            HookError: The pattern has a hook already, or the server was started.
+
+        Example:
+            @server.on_publish("chat:*")
+            def sign(ctx: PublishContext) -> dict[str, object]:
+                return {"by": ctx.user, "text": ctx.json()}
         """
         _check_pattern("on_publish", pattern)
 

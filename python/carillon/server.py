@@ -780,10 +780,14 @@ class Server(HookDecorators, FanOutMethods):
             return error
         address = f"{host}:{port}"
         ours = next((one for one in list(_live) if one.is_running and one.port == port), None)
-        cause = f"by {ours!r} of this very process: stop() it" if ours else "by another process: end it"
-        return AddressInUse(
-            errno.EADDRINUSE, f"{address} is taken {cause}, choose another port, or port 0 for any"
-        )
+        if ours:
+            cause = f"by {ours!r} of this process; stop() it, or give another port (0 for any)"
+        else:
+            cause = (
+                "by another process; end it, or give another port (0 for any). If the workers of an "
+                "application start a server each, start one in a process of its own: carillon serve"
+            )
+        return AddressInUse(errno.EADDRINUSE, f"{address} is taken {cause}")
 
 
 def _check_client(client: object) -> None:

@@ -69,7 +69,9 @@ def test_serve_says_where_and_that_it_is_insecure(serving: Serving) -> None:
     assert "(Press CTRL+C to quit)" in serving.line
     code, errors = serving.end(signal.SIGTERM)
     assert code == 0
-    assert "INSECURE DEMO" in errors
+    assert "INSECURE" in errors
+    assert "started, with room for" in errors
+    assert serving.url not in errors, "it has been said on standard output"
     assert "Traceback" not in errors
 
 
@@ -111,7 +113,8 @@ def test_serve_tells_that_the_address_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = run("serve", "--port", str(taken.getsockname()[1]))
     assert result.returncode == 98
-    assert "is taken" in result.stderr
+    assert "is taken by another process" in result.stderr
+    assert "in a process of its own: carillon serve" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -119,6 +122,8 @@ def test_serve_refuses_a_demo_that_others_can_reach() -> None:
     result = run("serve", "--host", "0.0.0.0", "--port", "0")
     assert result.returncode == 3
     assert "Traceback" not in result.stderr
+    assert "so the demo listens on this machine only" in result.stderr
+    assert "client.insecure" not in result.stderr, "which nobody has set"
 
 
 def test_serve_says_that_it_listens_at_every_address() -> None:
@@ -239,6 +244,30 @@ def test_sub_tells_that_the_server_went_and_came_back(serving: Serving, transpor
     assert "position" in listening.communicate(timeout=20)[1]
     assert listening.returncode == 0
     again.end(signal.SIGTERM)
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+def test_sub_that_is_stopped_prints_its_position_and_nothing_else(
+    carillon_server: Server, transport: str
+) -> None:
+    position = carillon_server.publish("c", "hello")
+    command = [
+        *COMMAND,
+        "sub",
+        "c",
+        "--since",
+        "oldest",
+        "--transport",
+        transport,
+        "--url",
+        carillon_server.url,
+    ]
+    following = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert following.stdout is not None
+    assert following.stdout.readline() == '"hello"\n'
+    following.send_signal(signal.SIGTERM)
+    assert following.communicate(timeout=20) == ("", f"position {position}\n")
+    assert following.returncode == 0
 
 
 @pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
@@ -405,7 +434,7 @@ def test_a_server_runs_without_an_output_and_ends_with_0_however_many_signals_co
     command = ["bash", "-c", f"exec {sys.executable} -m carillon serve --port 0 {where}"]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr
-        assert any("running on" in line for line in process.stderr)
+        assert any("started at http://" in line for line in process.stderr)
         while process.poll() is None:  # also while the interpreter ends
             process.send_signal(signal.SIGTERM)
             process.send_signal(signal.SIGHUP)

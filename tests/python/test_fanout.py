@@ -180,7 +180,10 @@ async def test_every_way_to_publish_waits_for_the_inboxes(carillon_server: Serve
         (lambda server: server.set_fanout("a", "hybrid", threshold=0), "threshold: 0 is too small"),
         (lambda server: server.fanout(""), "is not a channel name"),
         (lambda server: server.publish("a\0b", 1), r"channel: 'a\\x00b' is not a channel name"),
-        (lambda server: server.add_members("a" + "\N{BELL}" * 100, ["ann"]), "\N{BELL}…' is no channel name"),
+        (
+            lambda server: server.add_members("a" + "\N{BELL}" * 100, ["ann"]),
+            "\N{BELL}…' is not a channel name",
+        ),
         (lambda server: server.mark_read("ann", "a" + "\N{BELL}" * 40, 1), "\N{BELL}…'; give the offset"),
         (lambda server: server.mark_read("ann", "a", -1), "offset: -1 is too small"),
     ],

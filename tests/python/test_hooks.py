@@ -141,7 +141,7 @@ def test_true_lets_a_client_in_as_whom_the_server_takes_it_for(
     ("answer", "code", "reason"),
     [
         (Deny(4501, "no such token"), 4501, "no such token"),
-        (Deny(3000, "later"), 3000, "later"),
+        (Deny(reason="log in first"), 3507, "log in first"),
         (False, None, None),
     ],
 )
@@ -164,6 +164,90 @@ def test_a_connect_may_be_denied_by_an_error(server: Server, wire: Callable[...,
     server.on_connect(lambda ctx: Deny(109, "token expired"))
     server.start()
     assert error_of(wire(server).command(connect={})) == (109, "token expired")
+
+
+@pytest.mark.parametrize("transport", ["websocket", "sse", "poll"])
+def test_a_hook_gets_the_request_that_the_client_came_with(server: Server, transport: str) -> None:
+    connects: list[ConnectContext] = []
+    later: list[SubscribeContext | PublishContext] = []
+
+    @server.on_connect
+    def identify(ctx: ConnectContext) -> str:
+        connects.append(ctx)
+        return "ann"
+
+    @server.on_subscribe("*")
+    @server.on_publish("*")
+    def decide(ctx: Any) -> bool:
+        later.append(ctx)
+        return True
+
+    server.start()
+    headers = {"Authorization": "Bearer t1", "Cookie": 'session=abc; theme="dark"; broken', "X-Room": "7"}
+    query = "user=eve&data=%7B%22n%22%3A1%7D&token=not-this-one&_=1"
+    if transport == "websocket":
+        url = f"{server.url.replace('http', 'ws', 1)}/connection/websocket?{query}"
+        with connect(url, additional_headers=headers) as socket:
+            client = Wire(socket)
+            client.command(connect={})
+            client.command(subscribe={"channel": "c", "token": "t2", "data": [2]})
+            client.command(publish={"channel": "c", "data": 3})
+        assert [(ctx.token, ctx.json(), bool(ctx.client)) for ctx in later] == [
+            ("t2", [2], True),
+            ("", 3, True),
+        ]
+    else:
+        url = f"{server.url}/{transport}?channel=c&{query}" + ("&timeout=0" if transport == "poll" else "")
+        with httpx.stream("GET", url, headers=headers) as response:
+            assert response.status_code == 200
+        assert [(ctx.token, ctx.json(), ctx.client) for ctx in later] == [("t1", {"n": 1}, "")]
+    (ctx,) = connects
+    assert (ctx.transport, ctx.client, ctx.token, ctx.json()) == (transport, "", "t1", {"n": 1})
+    assert {ctx.user for ctx in later} == {"ann"}
+    for each in (ctx, *later):
+        assert each.cookies == {"session": "abc", "theme": "dark"}
+        assert (each.headers["x-room"], each.headers["authorization"]) == ("7", "Bearer t1")
+        assert (each.query["_"], each.query["user"], each.claimed_user) == ("1", "eve", "eve")
+        assert each.address == "127.0.0.1"
+        assert "t1" not in repr(each), "tokens do not belong into logs"
+        assert "abc" not in repr(each)
+
+
+def test_a_context_can_be_made_in_a_unit_test() -> None:
+    ctx = SubscribeContext(channel="c", user="ann", headers={"cookie": "a=1"}, query={"user": "eve"})
+    assert (ctx.cookies, ctx.claimed_user, ctx.json(), ctx.token) == ({"a": "1"}, "eve", None, "")
+
+
+@pytest.mark.parametrize("path", ["/sse", "/poll"])
+def test_data_in_a_query_must_be_json(server: Server, path: str) -> None:
+    server.start()
+    response = httpx.get(f"{server.url}{path}", params={"channel": "c", "data": "room 7"})
+    assert (response.status_code, response.json()["error"]["code"]) == (400, 400)
+    assert response.json()["error"]["message"].startswith("data: not JSON")
+
+
+def test_the_reason_of_a_denial_reaches_every_client(server: Server, wire: Callable[..., Wire]) -> None:
+    server.on_connect(lambda ctx: Deny(reason="log in first") if ctx.claimed_user == "eve" else True)
+    server.on_subscribe("*")(lambda ctx: Deny(reason="members only"))
+    server.on_publish("*")(lambda ctx: Deny(reason="too rude"))
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    assert error_of(client.command(subscribe={"channel": "c"})) == (PERMISSION_DENIED, "members only")
+    assert error_of(client.command(publish={"channel": "c", "data": 1})) == (PERMISSION_DENIED, "too rude")
+    for path in ("/sse", "/poll"):
+        for user, status, reason in (("eve", 401, "log in first"), ("ann", 403, "members only")):
+            response = httpx.get(f"{server.url}{path}", params={"channel": "c", "user": user})
+            assert (response.status_code, response.json()) == (
+                status,
+                {"error": {"code": status, "message": reason}},
+            )
+    for transport in ("ws", "sse", "poll"):
+        with (
+            carillon.sync.connect(server.url, transport=transport) as reader,
+            pytest.raises(carillon.SubscribeDenied, match="members only"),
+        ):
+            reader.subscribe("c").open()
 
 
 @pytest.mark.parametrize("path", ["/sse", "/poll"])
@@ -604,7 +688,7 @@ def test_a_hook_may_use_the_server(server: Server, wire: Callable[..., Wire]) ->
         assert server.connections() == [ctx.client]
         assert server.ledger()["is_balanced"]
         async with server.subscribe("audit", since=f"{server.history('audit').position.epoch}:0") as cursor:
-            return [(await cursor.next(5)).offset for _ in range(3)] == [1, 2, 3]  # type: ignore[union-attr]
+            return [(await cursor.next(5)).offset for _ in range(3)] == [1, 2, 3]
 
     @server.on_publish("*")
     def kick(ctx: PublishContext) -> bool:
@@ -747,7 +831,7 @@ def test_a_pattern_has_one_hook(server: Server) -> None:
     assert server.on_subscribe("a")(decide) is decide
     server.on_subscribe("b")(decide)
     server.on_publish("a")(decide)
-    with pytest.raises(HookError, match="on_subscribe hook for 'a'"):
+    with pytest.raises(HookError, match="on_subscribe: there is a hook for 'a'"):
         server.on_subscribe("a")(decide)
     with pytest.raises(HookError, match="on_connect"):
         server.on_connect(decide)
@@ -767,6 +851,34 @@ def test_what_is_no_hook_is_refused(server: Server) -> None:
 @pytest.mark.parametrize(
     ("code", "reason"), [(1, ""), (99, ""), (2000, ""), (2999, ""), (5000, ""), (0, "x" * 124), (0, "é" * 62)]
 )
-def test_a_denial_that_no_client_could_be_told_is_refused(code: int, reason: str) -> None:
+def test_a_denial_that_no_client_could_get_is_refused(code: int, reason: str) -> None:
     with pytest.raises(ValueError, match="Deny"):
         Deny(code, reason)
+
+
+@pytest.mark.parametrize("code", [3000, 3499, 4000, 4403, 4499])
+def test_a_denial_after_which_clients_would_reconnect_is_refused(code: int) -> None:
+    with pytest.raises(ValueError, match=rf"code={code}: .*Use 4500 to 4999 \(or 3500 to 3999\)"):
+        Deny(code)
+
+
+def test_a_hook_that_returns_such_a_denial_has_failed(
+    server: Server, wire: Callable[..., Wire], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.on_subscribe("*")(lambda ctx: Deny(4403, "banned"))
+    server.start()
+    client = wire(server)
+    client.command(connect={})
+    assert error_of(client.command(subscribe={"channel": "c"}))[0] == ASK_AGAIN
+    assert "Use 4500 to 4999" in caplog.text
+
+
+def test_what_a_user_cannot_have_yet_is_refused_by_name() -> None:
+    for fields in ({"expires_at": 1.0}, {"subscriptions": ["c"]}):
+        with pytest.raises(ValueError, match=f"User: {next(iter(fields))}: this version"):
+            User("ann", **fields)
+    with pytest.raises(TypeError, match=r"write User\('7'\)"):
+        User(7)  # type: ignore[arg-type]
+    for wrong in ({"code": "no"}, {"reason": 403}, {"code": None}):
+        with pytest.raises(TypeError, match="Deny: "):
+            Deny(**wrong)

@@ -64,7 +64,7 @@ def test_records_carry_the_address_even_of_a_client_that_was_lost(
 def test_a_denied_client_leaves_a_record(records: Callable[[str], Records]) -> None:
     server = Server(insecure=False)
     server.on_connect(
-        lambda context: carillon.Deny(4403, "banned") if context.claimed_user == "eve" else False
+        lambda context: carillon.Deny(4503, "banned") if context.claimed_user == "eve" else False
     )
     with server, connect(f"{websocket_url(server)}?user=eve") as client:
         host, port = client.local_address[:2]
@@ -74,7 +74,7 @@ def test_a_denied_client_leaves_a_record(records: Callable[[str], Records]) -> N
         wait_until(lambda: len(records("refuse")) == 3)
     by_transport = {one.transport: one for one in records("refuse")}
     assert set(by_transport) == {"websocket", "sse", "poll"}
-    assert (by_transport["websocket"].code, by_transport["websocket"].reason) == (4403, "banned")
+    assert (by_transport["websocket"].code, by_transport["websocket"].reason) == (4503, "banned")
     assert by_transport["websocket"].peer == f"{host}:{port}"
     assert (by_transport["websocket"].user, by_transport["websocket"].claimed_user) == ("", "eve")
     assert by_transport["poll"].code == 401

@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 HUB = "http://127.0.0.1:8000"
-# Pages that are written at the same time.
-COMING = ("hooks.md", "http-api.md")
 
 # The blocks of this page belong together, and run in a test of their own.
 ELSEWHERE = {"testing.md": "test_recipes.py"}
@@ -189,8 +187,6 @@ def test_links_lead_somewhere(page: Path) -> None:
     text = page.read_text()
     for target, anchor in re.findall(r"\]\((?!\w+:)([^)#\s]*)(?:#([^)\s]+))?\)", text):
         there = page.parent / target if target else page
-        if target.endswith(COMING):
-            continue
         assert there.exists(), target
         if anchor:
             headings = re.findall(r"^#+ (.*)$", there.read_text(), re.MULTILINE)

@@ -196,8 +196,8 @@ def test_one_depth_by_every_way_in(carillon_server_factory: Callable[..., Server
 
 def test_a_version_is_refused_and_not_ignored(carillon_server: Server) -> None:
     for fields in ({"version": 7}, {"version_epoch": "v"}, {"version": 7, "version_epoch": "v"}):
-        body = {"channel": "c", "channels": ["c"], "data": 1} | fields
-        for method in ("publish", "broadcast"):
+        for method, channel in (("publish", {"channel": "c"}), ("broadcast", {"channels": ["c"]})):
+            body = {**channel, "data": 1, **fields}
             error = httpx.post(f"{carillon_server.url}/api/{method}", json=body).json()["error"]
             assert error["code"] == 108
             assert f"Carillon {carillon.__version__}" in error["message"]

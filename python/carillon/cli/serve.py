@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import sys
 import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +30,12 @@ _log = logger("server")
 
 _SLICE_S = 0.1
 
+_DEMO_IS_PRIVATE = (
+    "host: without a configuration any client may do anything, so the demo listens on this machine only. "
+    "To let others connect, give a key of the HTTP API and permissions of clients: --config FILE with "
+    "http_api.key and [channels], or at least CARILLON_HTTP_API_KEY"
+)
+
 
 @click.command()
 @click.option(
@@ -36,16 +43,16 @@ _SLICE_S = 0.1
     "file",
     type=click.Path(path_type=Path),
     envvar="CARILLON_CONFIG",
-    help="TOML or JSON. Without one: the demo page, on this machine only.",
+    help="Configuration file, TOML or JSON. Without one: the demo page, on this machine only.",
 )
 @click.option("--host", help="Address to listen on (http_server.address).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for any (http_server.port).")
-@click.option("--threads", type=click.IntRange(0), help="Shard threads, 0 for one per core.")
-@click.option("--store", help="Where logs are kept: memory.")
+@click.option("--threads", type=click.IntRange(0), help="Number of shard threads, 0 for one per core.")
+@click.option("--store", help="Store of the logs: memory.")
 @click.option(
     "--shutdown-timeout",
     metavar="DURATION",
-    help="What clients are given to leave at the end, as 10s (shutdown.timeout).",
+    help="Longest time that clients have to disconnect at the end, as 10s (shutdown.timeout).",
 )
 @click.option(
     "--log-level",
@@ -53,7 +60,7 @@ _SLICE_S = 0.1
     default="info",
     show_default=True,
     envvar="CARILLON_LOG_LEVEL",
-    help="Least level of what is logged.",
+    help="Lowest level that is logged.",
 )
 @click.option(
     "--log-format",
@@ -61,18 +68,18 @@ _SLICE_S = 0.1
     default="text",
     show_default=True,
     envvar="CARILLON_LOG_FORMAT",
-    help="A line of text per record, or a JSON object.",
+    help="One line of text per record, or one JSON object.",
 )
 @click.option(
     "--access-log/--no-access-log",
     default=True,
     envvar="CARILLON_ACCESS_LOG",
-    help="A record per connect and per close, with its reason.",
+    help="One record per connect, close and refusal, with its reason.",
 )
 @click.option(
     "--takeover",
     is_flag=True,
-    help="Take over from the server that runs at this address: its clients notice nothing, and it ends.",
+    help="Take over the connections of the server that runs at this address, and end it.",
 )
 def serve(
     file: Path | None,
@@ -86,17 +93,17 @@ def serve(
     access_log: bool,
     takeover: bool,
 ) -> None:
-    """Runs a server until Ctrl-C, SIGTERM, SIGHUP or POST /api/drain. Clients are asked to leave then.
+    """Runs a server until Ctrl-C, SIGTERM, SIGHUP or POST /api/drain.
 
-    A second signal stops at once (but not SIGHUP, which a closed terminal sends twice). With nohup, SIGHUP is
-    ignored.
+    Then it asks its clients to disconnect, and ends. A second signal stops it at once (but not SIGHUP, which
+    a closed terminal sends twice). With nohup, SIGHUP is ignored.
 
-    CARILLON_HTTP_SERVER_PORT and the like set options of the configuration; 'carillon config schema' lists
-    them.
+    Environment variables such as CARILLON_HTTP_SERVER_PORT set options of the configuration; 'carillon config
+    schema' lists them.
     """
     from .. import config
     from ..demo.machine import MachineFeed
-    from ..errors import ServerFailed
+    from ..errors import ConfigError, ServerFailed
     from ..server import Server
 
     set_up(log_format, log_level, access_log)
@@ -104,11 +111,17 @@ def serve(
     raise_limit()  # only here: an embedded server asks for it
     with told_in_a_sentence(), _signals() as stop_requests:
         document = config.merge(config.load(file) if file else {}, config.from_environment())
-        if file is None and config.get(document, "http_api.key") is None:
+        has_no_rules = file is None and config.get(document, "http_api.key") is None
+        if has_no_rules:
             document = config.merge({"demo": True, "client": {"insecure": True}}, document)
         if shutdown_timeout is not None:
             config.put(document, "shutdown.timeout", shutdown_timeout)
-        server = Server(config=document, **given)
+        try:
+            server = Server(config=document, **given)
+        except ConfigError as error:
+            if has_no_rules and str(error).startswith("client.insecure: "):
+                raise ConfigError(_DEMO_IS_PRIVATE) from None
+            raise
         server.take_over() if takeover else server.start()
         is_demo = bool(server.settings["demo"])
         with contextlib.ExitStack() as running:
@@ -136,28 +149,31 @@ def _offer_takeover(server: Server) -> None:
     except TakeoverError as error:
         if server.settings["takeover"]["socket"]:
             raise
-        _log.warning("nobody can take over from this server: %s", error, extra={"event": "no_takeover"})
+        _log.warning("no process can take over from this server: %s", error, extra={"event": "no_takeover"})
 
 
 def _greet(server: Server, log_format: Format) -> None:
     if server.settings["client"]["insecure"]:
         warning = (
-            "INSECURE DEMO: everybody who reaches this server may publish, read and ask anything. "
+            "INSECURE: any client of this server may publish, subscribe and ask anything. "
             "Give a configuration without client.insecure before others can reach it."
         )
         if log_format == "json":  # standard error holds nothing but records then
             _log.warning(warning, extra={"event": "insecure"})
         else:
             click.secho(warning, fg="yellow", bold=True, err=True)
+    is_shown = sys.stdout is not None
     try:
         click.echo(f"Carillon {__version__} running on {server.url} (Press CTRL+C to quit)")
-    except OSError:  # nobody can read it there, which is no reason not to serve
+    except OSError:  # nobody can read it there; the server runs all the same
         drop_output()
-    room = server.stats()["connections_max"]
-    address = server.host if server.host in ("0.0.0.0", "::") else ""
-    scope = f" and every other address of this machine ({address})" if address else ""
-    text = "Carillon %s running on %s%s, with room for %d connections"
-    _note("start", text, __version__, server.url, scope, room)
+        is_shown = False
+    place = f" at {server.url}"
+    if server.host in ("0.0.0.0", "::"):
+        place += f" and every other address of this machine ({server.host})"
+    elif is_shown and log_format == "text":
+        place = ""  # it has just been said
+    _note("start", "started%s, with room for %d connections", place, server.stats()["connections_max"])
 
 
 def _note(event: str, text: str, *arguments: object) -> None:
@@ -200,7 +216,7 @@ def _wait_for(requests: _StopRequests, server: Server) -> None:
 
 
 def _drain(server: Server, requests: _StopRequests) -> None:
-    """Drains on another thread, so that a second signal is seen here."""
+    """Drains on another thread, so that this one can react to a second signal."""
     draining = threading.Thread(target=lambda: _drain_quietly(server), name="carillon-drain", daemon=True)
     draining.start()
     while draining.is_alive() and requests.count < 2:

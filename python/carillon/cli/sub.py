@@ -12,7 +12,7 @@ import click
 
 from .failure import told_in_a_sentence
 from .interrupts import interruptible
-from .options import API_KEY, CA_FILE, CHANNEL, INSECURE_TLS, URL, verify
+from .options import CA_FILE, CHANNEL, INSECURE_TLS, URL, verify
 from .streams import drop_output, print_json, require_output
 
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with offset and epoch.")
 @click.option("--count", type=click.IntRange(1), help="End after this many messages.")
 @URL
-@API_KEY
 @CA_FILE
 @INSECURE_TLS
 def sub(
@@ -49,7 +48,6 @@ def sub(
     as_json: bool,
     count: int | None,
     url: str,
-    api_key: str | None,
     ca_file: str | None,
     insecure_tls: bool,
 ) -> None:
@@ -75,7 +73,7 @@ def sub(
     with (
         interruptible(),
         told_in_a_sentence(),
-        sync.connect(url, transport=transport, api_key=api_key, verify=trusted) as client,
+        sync.connect(url, transport=transport, verify=trusted) as client,
     ):
         subscription = client.subscribe(channel, since, last, on_gap="yield")
         seen = 0

@@ -114,6 +114,8 @@ TEST_F(HookAccessTest, TheHookHearsAClaimAsAClaimAndTheUserThatTheRulesTakeTheCl
   Question question;
   question.operation = Operation::connect;
   question.claimed_user = "admin";
+  const auto request = std::make_shared<const ClientRequest>(ClientRequest{{}, {{"user", "admin"}}, {}});
+  question.request = request;
   const auto ignore = [](const Verdict& /*verdict*/) {};
   access.ask(question, ignore);
   RulesAccess strict_rules(rules, false);
@@ -123,7 +125,11 @@ TEST_F(HookAccessTest, TheHookHearsAClaimAsAClaimAndTheUserThatTheRulesTakeTheCl
   ASSERT_EQ(queue->questions.size(), 2U);
   EXPECT_EQ(queue->questions[0].user, "admin") << "an insecure server believes it";
   EXPECT_EQ(queue->questions[1].user, "");
-  EXPECT_EQ(queue->questions[1].claimed_user, "admin");
+  EXPECT_EQ(queue->questions[1].request, request);
+  EXPECT_GT(queue->questions[1].bytes(), request->bytes());
+  EXPECT_TRUE(!strict.has_hook(Operation::connect) && !strict.has_hook(Operation::publish));
+  strict.set_hook(Operation::publish, {"*"}, 1'000);
+  EXPECT_TRUE(strict.has_hook(Operation::publish));
 }
 
 TEST_F(HookAccessTest, NoNumberOfOtherQuestionsKeepsAConnectOut) {

@@ -73,6 +73,7 @@ Snapshot example() {
   web.subscriptions = {{"a", cursor(1), true, false, true, false},
                        {"b", cursor(2), false, true, false, true}};
   web.skipped = {{"c", {epoch, 8}}};
+  web.request = ClientRequest{{{"cookie", "session=1"}}, {{"room", "7"}}, "192.0.2.1"};
   socket.session.kind = web;
   socket.session.connected_age_ms = 5;
   socket.unsent = std::string("\x81\0x", 3);
@@ -80,7 +81,7 @@ Snapshot example() {
   ConnectionState stream;
   SseState sse;
   sse.client = "id";
-  sse.subscriptions = {{"a", cursor(3), epoch, true, false}};
+  sse.subscriptions = {{"a", cursor(3), epoch, true, false, true}};
   stream.session.kind = sse;
   stream.session.end_code = 3'001;
   stream.session.end_reason = "shutdown";
@@ -127,6 +128,11 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   EXPECT_EQ(web.subscriptions[0].cursor.dropped[3], 10U);
   ASSERT_EQ(web.skipped.size(), 1U);
   EXPECT_EQ(web.skipped[0].position.offset, 8U);
+  ASSERT_TRUE(web.request);
+  EXPECT_EQ(web.request->headers, (ClientRequest::Fields{{"cookie", "session=1"}}));
+  EXPECT_EQ(web.request->parameter("room"), "7");
+  EXPECT_EQ(web.request->address, "192.0.2.1");
+  EXPECT_TRUE(std::get<SseState>(read.gateway.connections[1].session.kind).subscriptions[0].has_notices);
   EXPECT_EQ(std::get<SseState>(read.gateway.connections[1].session.kind).subscriptions[0].epoch,
             Epoch::from_bits(12'345));
   const auto& http = std::get<HttpState>(read.gateway.connections[2].session.kind);

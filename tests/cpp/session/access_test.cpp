@@ -1,5 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <memory>
+#include <utility>
+
 #include "protocol/centrifuge_codes.hpp"
 #include "session/session_clients.hpp"
 
@@ -294,6 +298,112 @@ TEST(Access, PlainTransportsPassTheSameSeam) {
   EXPECT_EQ(poller.responses[0].status, 403);
   EXPECT_NE(poller.responses[0].body.find("not today"), std::string::npos);
   EXPECT_EQ(poller.responses[1].status, 200);
+}
+
+TEST(Access, AHookGetsTheRequestThatTheClientCameWith) {
+  World world;
+  world.access.slow = {Operation::connect, Operation::subscribe};
+  const std::string headers = "Authorization: bearer t1\r\nCookie: session=abc\r\nX-Room: 7\r\n";
+  SseClient stream(world);
+  stream.open("channel=a&user=ann&token=t2&data=%7B%22n%22%3A1%7D", headers);
+  HttpClient poller(world);
+  poller.request("GET", "/poll?channel=a&token=t2&data=7");
+  WsClient socket(world);
+  socket.open("?token=t2&data=8&user=ann");
+  socket.send(R"({"id":1,"connect":{}})");
+  WsClient explicit_one(world);
+  explicit_one.open("?token=t2&data=8");
+  explicit_one.send(R"({"id":1,"connect":{"token":"t3","data":9}})");
+  world.run();
+  ASSERT_EQ(world.access.given.size(), 4U);
+  const auto [token, data, request] = world.access.given[0];
+  EXPECT_EQ(token, "t1");
+  EXPECT_EQ(data, R"({"n":1})");
+  EXPECT_EQ(request->parameter("user"), "ann");
+  EXPECT_EQ(request->address, "192.0.2.1") << "without its port";
+  EXPECT_NE(std::find(request->headers.begin(), request->headers.end(),
+                      std::pair<std::string, std::string>("cookie", "session=abc")),
+            request->headers.end());
+  EXPECT_EQ(world.access.given[1].token, "t2");
+  EXPECT_EQ(world.access.given[1].data, "7");
+  EXPECT_EQ(world.access.given[2].token, "t2") << "the upgrade's, as the command has none";
+  EXPECT_EQ(world.access.given[2].data, "8");
+  EXPECT_EQ(world.access.given[3].token, "t3");
+  EXPECT_EQ(world.access.given[3].data, "9");
+  while (!world.access.waiting.empty()) {
+    world.access.decide(allowed());
+    world.run();
+  }
+  EXPECT_EQ(world.access.given.size(), 6U) << "the stream's and the poll's channels";
+  EXPECT_EQ(world.access.given[4].token, "t1");
+  EXPECT_EQ(world.access.given[4].request, request);
+  socket.command("subscribe", {{"channel", "b"}, {"token", "t4"}, {"data", 10}});
+  EXPECT_EQ(world.access.given[6].token, "t4") << "of this channel";
+  EXPECT_EQ(world.access.given[6].data, "10");
+  EXPECT_EQ(world.access.given[6].request, world.access.given[2].request);
+}
+
+TEST(Access, WhatOnlyAConnectHookWantsIsNotKept) {
+  for (const bool is_wanted_later : {false, true}) {
+    World world;
+    world.access.slow = {Operation::connect};
+    if (is_wanted_later) world.access.slow.insert(Operation::publish);
+    WsClient client(world);
+    client.connect("?user=ann");
+    const std::weak_ptr<const ClientRequest> request = std::exchange(world.access.given, {})[0].request;
+    EXPECT_FALSE(request.expired());
+    world.access.decide(allowed());
+    world.run();
+    EXPECT_EQ(request.expired(), !is_wanted_later);
+  }
+}
+
+TEST(Access, ATakeoverBringsWhatHooksAreGivenLater) {
+  World world;
+  world.access.slow = {Operation::publish};
+  WsClient client(world);
+  client.connect("?room=7");
+  ASSERT_TRUE(world.take_over());
+  client.command("publish", {{"channel", "a"}, {"data", 1}});
+  ASSERT_EQ(world.access.given.size(), 1U);
+  EXPECT_EQ(world.access.given[0].request->parameter("room"), "7");
+  EXPECT_EQ(world.access.given[0].request->address, "192.0.2.1");
+}
+
+TEST(Access, TheReasonOfADenialReachesTheClientOnEveryTransport) {
+  World world;
+  world.access.slow = {Operation::connect};
+  WsClient socket(world);
+  socket.connect();
+  world.access.decide(denied(0, "members only"));
+  world.run();
+  EXPECT_EQ(socket.close_code, 3507);
+  EXPECT_EQ(socket.close_reason, "members only");
+  WsClient mute(world);
+  mute.connect();
+  world.access.decide(denied(4501));
+  world.run();
+  EXPECT_EQ(mute.close_reason, "permission denied") << "SDKs take an empty reason for 'reconnect'";
+  for (const char* path : {"/sse", "/poll"}) {
+    HttpClient plain(world);
+    plain.request("GET", std::string(path) + "?channel=a");
+    world.run();
+    world.access.decide(denied(109, "token expired"));
+    world.run();
+    EXPECT_EQ(plain.responses.back().status, 401);
+    EXPECT_EQ(Json::parse(plain.responses.back().body),
+              (Json{{"error", {{"code", 109}, {"message", "token expired"}}}}));
+  }
+  world.access.slow = {Operation::subscribe, Operation::publish};
+  WsClient member(world);
+  member.connect();
+  for (const auto& [name, body] : {std::pair("subscribe", Json{{"channel", "a"}}),
+                                   std::pair("publish", Json{{"channel", "a"}, {"data", 1}})}) {
+    member.command(name, body);
+    world.access.decide(denied(0, "members only"));
+    world.run();
+    EXPECT_EQ(member.replies.back()["error"], (Json{{"code", 103}, {"message", "members only"}}));
+  }
 }
 
 }  // namespace

@@ -259,7 +259,7 @@ TEST(Http, TransportsTakeGetOnly) {
     for (const char* method : {"POST", "PUT", "DELETE"}) {
       const Response refused = client.exchange(method, target);
       EXPECT_EQ(refused.status, 405) << method << target;
-      EXPECT_EQ(refused.body, "this path takes GET\n");
+      EXPECT_EQ(refused.body, R"({"error":{"code":405,"message":"this path takes GET"}})");
     }
   }
 }
@@ -277,6 +277,10 @@ TEST(Http, BadRequestsOfThePlainTransportsSayWhatIsWrong) {
       {"?channel=a&channel=b&channel=c", "channels_per_connection (2)"},
       {"?channel=a&since=x", "since: not a position"},
       {"?channel=a&since=x:1,y:2", "2 positions for 1 channels"},
+      {"?channel=a&sinse=x", "'sinse': unknown parameter; did you mean 'since'?"},
+      {"?channel=a&room=7",
+       "'room': unknown parameter; known: channel, since, last, user, token, data, timeout"},
+      {"?channel=a&data=x", "data: not JSON"},
       {"?channel=a%0a", "not a valid path"},
       {"?channel=%ff", "not a valid path"},
   };
@@ -285,7 +289,8 @@ TEST(Http, BadRequestsOfThePlainTransportsSayWhatIsWrong) {
       const Response refused = client.get(path + query);
       EXPECT_EQ(refused.status, 400) << path << query;
       EXPECT_NE(refused.body.find(text), std::string::npos) << path << query << ": " << refused.body;
-      EXPECT_EQ(refused.header("content-type"), "text/plain; charset=utf-8");
+      EXPECT_EQ(refused.header("content-type"), "application/json");
+      EXPECT_EQ(Json::parse(refused.body)["error"]["code"], 400);
     }
   }
   EXPECT_EQ(client.get("/connection/websocket").status, 400);
@@ -294,6 +299,13 @@ TEST(Http, BadRequestsOfThePlainTransportsSayWhatIsWrong) {
   EXPECT_EQ(odd.get("/connection/websocket", "Upgrade: websocket\r\nSec-WebSocket-Version: 8\r\n").status,
             426);
   EXPECT_EQ(odd.responses.back().header("sec-websocket-version"), "13");
+}
+
+TEST(Http, ParametersOfSdksAndAgainstCachesAreIgnored) {
+  World world;
+  HttpClient client(world);
+  EXPECT_EQ(client.get("/poll?channel=a&timeout=0&_=1700000000&cf_anything=true&data=&token=").status, 200);
+  EXPECT_EQ(client.get("/poll?channel=a&timeout=0&lastEventId=e:1").status, 400) << "only streams have one";
 }
 
 TEST(Http, ChannelsWithoutPermissionAreForbidden) {

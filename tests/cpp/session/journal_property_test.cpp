@@ -395,7 +395,7 @@ void Subscriber::on_sse(const SseBlock& block) {
     if (place == nullptr) return story_.complain("an event of another channel");
     if (block.event == "status") {
       told(*place, (*block.data)["recovered"] == true, (*block.data)["epoch"], (*block.data)["offset"]);
-    } else {
+    } else if (block.event.empty()) {  // joins and leaves are not part of the log
       take(*place, *block.data);
     }
   }

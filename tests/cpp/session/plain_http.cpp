@@ -112,7 +112,7 @@ HttpLibrary::Upgrade PlainHttp::upgrade(const HttpRequest& request, std::string_
 
 std::optional<HttpResponse> TestHandler::refusal_of(const HttpRequest& head, const HttpTarget& target) const {
   if (target.path != "/forbidden" && head.header("x-api-key") != "wrong") return std::nullopt;
-  return HttpResponse{.status = 401, .body = "no\n"};
+  return http_error(401, "no");
 }
 
 void TestHandler::handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
@@ -129,7 +129,7 @@ void TestHandler::handle(HttpRequest request, BodyBudget::Share body_memory, con
   if (path == "/echo") response.body = request.body;
   if (path == "/big") response.body.assign(big_bytes, 'x');
   if (path == "/now") response.body = nlohmann::json(request.target).dump();
-  if (path == "/nowhere") response.status = 404;
+  if (path == "/nowhere") response = http_error(404, "nothing is here");
   respond(std::move(response));
 }
 

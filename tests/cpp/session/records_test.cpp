@@ -18,10 +18,12 @@ class Log final : public ConnectionLog {
                     std::string(record.user) +
                     (record.claimed_user.empty() ? "" : "?" + std::string(record.claimed_user)) + " " +
                     std::to_string(record.code) + " " + std::string(record.reason));
+    channels.emplace_back(record.channel);
     peers.emplace_back(record.peer);
   }
   std::vector<std::string> lines;
   std::vector<std::string> peers;
+  std::vector<std::string> channels;
 };
 
 struct Records : ::testing::Test {
@@ -124,6 +126,61 @@ TEST_F(Records, ADeniedConnectLeavesARecord) {
   EXPECT_EQ(log.lines,
             (std::vector<std::string>{"websocket refuse ?eve 3507 permission denied",
                                       "websocket refuse ?eve 4403 banned", "sse refuse ?eve 401 not today"}));
+}
+
+struct RecordsOfRules : Records {
+  static WorldOptions strict() {
+    WorldOptions options;
+    options.is_insecure = false;
+    options.limits.channels_per_connection = 1;
+    options.rules = {{"open", [] {
+                        ChannelOptions open;
+                        open.allow_subscribe = true;
+                        return open;
+                      }()}};
+    return options;
+  }
+  RecordsOfRules() : Records(strict()) {}
+};
+
+TEST_F(RecordsOfRules, ACommandThatIsRefusedLeavesARecordWithTheOptionThatWouldAllowIt) {
+  WsClient client(world);
+  client.connect();
+  log.lines.clear();
+  log.channels.clear();
+  client.subscribe("news");
+  client.command("publish", {{"channel", "news"}, {"data", 1}});
+  client.subscribe("bad\u0001");
+  client.subscribe("open");
+  client.subscribe("open");
+  client.subscribe("more");
+  EXPECT_EQ(
+      log.lines,
+      (std::vector<std::string>{
+          "websocket refuse  103 subscribe 'news': permission denied; set allow_subscribe_for_client to "
+          "allow it",
+          "websocket refuse  103 publish 'news': permission denied; set allow_publish_for_client to allow it",
+          "websocket refuse  107 subscribe 'bad?': bad request; a name is UTF-8 without control characters, "
+          "1 "
+          "to limits.channel_name_bytes long",
+          "websocket refuse  105 subscribe 'open': already subscribed",
+          "websocket refuse  106 subscribe 'more': limit exceeded; raise limits.channels_per_connection"}));
+  EXPECT_EQ(log.channels[0], "news");
+  HttpClient poll(world);
+  EXPECT_EQ(poll.get("/poll?channel=news&timeout=0").status, 403);
+  EXPECT_EQ(
+      log.lines.back(),
+      "poll refuse  403 channel: no permission to subscribe to 'news'; set allow_subscribe_for_client to "
+      "allow it");
+}
+
+TEST_F(RecordsOfRules, AClientThatIsRefusedAgainAndAgainDoesNotFloodTheLog) {
+  WsClient client(world);
+  client.connect();
+  log.lines.clear();
+  for (int i = 0; i < 50; ++i) client.subscribe("news");
+  ASSERT_EQ(log.lines.size(), 10U);
+  EXPECT_NE(log.lines.back().find("further refusals"), std::string::npos);
 }
 
 TEST_F(Records, OfPollsOnlyThoseThatFailLeaveARecord) {

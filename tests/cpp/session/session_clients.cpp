@@ -179,7 +179,7 @@ Json WsClient::subscribe(const std::string& channel, Json body) {
 void WsClient::on_bytes(std::string_view bytes) {
   pending_.append(bytes);
   if (!head) head = take_head(pending_);
-  if (!head) return;
+  if (!head || head->status != 101) return;
   while (pending_.size() >= 2) {
     const auto first = static_cast<std::uint8_t>(pending_[0]);
     std::size_t length = static_cast<std::uint8_t>(pending_[1]);

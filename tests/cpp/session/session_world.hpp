@@ -45,8 +45,10 @@ class SlowAccess final : public Access {
     asked.push_back(std::string(name_of(question.operation)) + " " + std::string(question.user) +
                     std::string(question.channel) +
                     (question.claimed_user.empty() ? "" : "claims " + std::string(question.claimed_user)));
+    given.push_back({std::string(question.token), std::string(question.data), question.request});
     waiting.push_back(std::move(then));
   }
+  [[nodiscard]] bool has_hook(Operation operation) const override { return slow.contains(operation); }
   /// Answers the oldest question, or that at `index`.
   void decide(Verdict verdict, std::size_t index = 0) {
     if (index >= waiting.size()) throw std::logic_error("nothing is asked");
@@ -55,7 +57,14 @@ class SlowAccess final : public Access {
     then(std::move(verdict));
   }
 
+  struct Given {
+    std::string token;
+    std::string data;
+    std::shared_ptr<const ClientRequest> request;
+  };
+
   std::function<void()> on_question;  ///< before each
+  std::vector<Given> given;           ///< with each that was asked
   std::set<Operation> slow;
   std::set<std::string> quick_channels;  // the rules decide there in any case
   std::vector<std::string> asked;

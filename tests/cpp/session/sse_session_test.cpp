@@ -338,25 +338,48 @@ TEST(Sse, PresenceCountsStreamsUntilTheyEnd) {
   EXPECT_EQ(world.loops[0]->counters.sse.load(), 0U);
 }
 
-TEST(Sse, JoinAndLeaveAreNotForPlainStreams) {
+TEST(Sse, AStreamJoinsAndLeavesAndHearsOfOthers) {
   WorldOptions options;
   options.rules = {rule("*", [](ChannelOptions& o) { o.join_leave = true; })};
   World world(options);
-  SseClient client(world);
-  client.open("channel=a");
-  SseClient both(world);
-  both.open("channel=a&channel=b");
-  world.run();
   WsClient member(world);
-  member.connect();
+  member.connect("?user=wes");
   member.subscribe("a", {{"join_leave", true}});
+  SseClient client(world);
+  client.open("channel=a&user=sue");
+  SseClient both(world);
+  both.open("channel=a&channel=b&user=bob");
+  world.run();
+  const auto users = [](const std::vector<SseBlock>& events) {
+    std::vector<std::string> list;
+    for (const SseBlock& event : events)
+      list.push_back((*event.data)["channel"].get<std::string>() + " " +
+                     (*event.data)["info"]["user"].get<std::string>());
+    std::sort(list.begin(), list.end());  // channels have no order among each other
+    return list;
+  };
+  EXPECT_EQ(users(client.events("join")), (std::vector<std::string>{"a bob", "a sue"}));
+  EXPECT_EQ(users(both.events("join")), (std::vector<std::string>{"a bob", "b bob"}));
+  const std::string sue = (*client.events("join")[0].data)["info"]["client"];
+  const std::string id_before = client.last_id;
+  ASSERT_TRUE(world.take_over());
+  client.cut();
   world.publish("a", "1");
+  world.run();
   member.cut();
   world.run();
-  EXPECT_EQ(data_of(client).size(), 1U);
-  EXPECT_EQ(data_of(both).size(), 1U);
-  const Account account = world.ledger_of("a").account;
-  EXPECT_EQ(account.dropped[static_cast<std::size_t>(DropReason::filtered)], 4);
+  const std::vector<SseBlock> left = both.events("leave");
+  EXPECT_EQ(users(left), (std::vector<std::string>{"a sue", "a wes"}));
+  EXPECT_EQ((*left[0].data)["info"]["client"], sue);
+  const std::vector<Json> joins = member.pushes_of("a", "join");
+  ASSERT_EQ(joins.size(), 3U);
+  EXPECT_EQ(joins[1]["info"]["user"], "sue");
+  EXPECT_EQ(member.pushes_of("a", "leave").size(), 1U);
+  EXPECT_EQ(id_before, client.last_id) << "they are not part of the log";
+  HttpClient poller(world);
+  EXPECT_EQ(poller.get("/poll?channel=a&timeout=0").status, 200);
+  world.run();
+  EXPECT_EQ(both.events("join").size(), 2U) << "a poll is in no presence either";
 }
 
 TEST(Sse, AStoreThatIsNotThereSendsTheClientAwayToComeBack) {

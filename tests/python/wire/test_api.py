@@ -20,11 +20,11 @@ pytestmark = pytest.mark.wire
 
 METHODS = [
     *("publish", "broadcast", "history", "presence", "presence_stats", "channels", "info"),
-    *("stats", "ledger", "drain"),
+    *("disconnect", "stats", "ledger", "drain"),
 ]
 
 
-async def call(client: httpx.AsyncClient, method: str, **fields: Any) -> dict[str, Any]:
+async def call(client: httpx.AsyncClient, method: str, /, **fields: Any) -> dict[str, Any]:
     response = await client.post(f"/api/{method}", json=fields)
     assert response.status_code == 200, response.text
     assert response.headers["content-type"] == "application/json"
@@ -33,15 +33,24 @@ async def call(client: httpx.AsyncClient, method: str, **fields: Any) -> dict[st
     return answer
 
 
-async def result(client: httpx.AsyncClient, method: str, **fields: Any) -> dict[str, Any]:
+async def result(client: httpx.AsyncClient, method: str, /, **fields: Any) -> dict[str, Any]:
     answer: dict[str, Any] = (await call(client, method, **fields))["result"]
     return answer
 
 
-async def error_code(client: httpx.AsyncClient, method: str, **fields: Any) -> int:
+async def error_code(client: httpx.AsyncClient, method: str, /, **fields: Any) -> int:
     error = (await call(client, method, **fields))["error"]
     assert error["message"]
     return int(error["code"])
+
+
+def assert_refusal(response: httpx.Response) -> str:
+    """Every refusal has one form. Returns its message."""
+    assert response.headers["content-type"] == "application/json"
+    (error,) = response.json().values()
+    assert set(error) == {"code", "message"}
+    assert error["code"] == response.status_code >= 400
+    return str(error["message"])
 
 
 async def test_publish(serve: Callable[..., Server]) -> None:
@@ -55,7 +64,7 @@ async def test_publish(serve: Callable[..., Server]) -> None:
         }
         assert await result(client, "publish", channel="c", data="gone", skip_history=True) == {}
         assert await result(client, "publish", channel="live", data=1) == {}
-        raw = '{"channel":"c","data":{"big":12345678901234567890,\n"x":1.10},"unknown":[1]}'
+        raw = '{"channel":"c","data":{"big":12345678901234567890,\n"x":1.10}}'
         assert (await client.post("/api/publish", content=raw)).json()["result"]["offset"] == 3
         pushes = await ws.publications(3)
         assert pushes[0]["data"] == {"t": "hé"}
@@ -118,7 +127,7 @@ async def test_history(server: Server) -> None:
             assert await error_code(client, "history", channel="c", **fields) == 107
         response = await client.post("/api/history", json={"channel": "c", "since": 5})
         assert response.status_code == 400
-        assert "text (epoch:offset, oldest) nor an object" in response.text
+        assert assert_refusal(response).startswith("since: broken JSON, or not a position, ")
 
 
 async def test_a_history_without_a_number_is_the_newest_hundred(server: Server) -> None:
@@ -160,6 +169,43 @@ async def test_presence_channels_and_info(serve: Callable[..., Server]) -> None:
         assert await result(client, "presence", channel="nobody") == {"presence": {}}
 
 
+async def test_disconnect(serve: Callable[..., Server]) -> None:
+    server = serve(threads=2)
+    async with (
+        open_http(server) as client,
+        open_ws(server, "?user=ann") as ann,
+        open_ws(server, "?user=ann") as ann_again,
+        open_ws(server, "?user=bob") as bob,
+        open_sse(server, "c", user="ann") as sse,
+    ):
+        await sse.status()
+        for each in (ann, ann_again, bob):
+            await each.subscribe("c")
+        presence = (await result(client, "presence", channel="c"))["presence"]
+        (bobs,) = [name for name, info in presence.items() if info["user"] == "bob"]
+        assert await result(client, "disconnect", client=bobs, user="ann") == {"connections": 0}
+        enough = {"code": 4500, "reason": "enough"}
+        assert await result(client, "disconnect", user="ann", disconnect=enough) == {"connections": 3}
+        for each in (ann, ann_again):
+            await each.socket.wait_closed()
+            assert (each.socket.close_code, each.socket.close_reason) == (4500, "enough")
+        assert server.connections() == [bobs]
+        assert await result(client, "disconnect", client=bobs) == {"connections": 1}
+        await bob.socket.wait_closed()
+        assert (bob.socket.close_code, bob.socket.close_reason) == (3503, "force disconnect")
+        assert await error_code(client, "disconnect") == 107
+        for wrong in ({"code": 1000}, {"code": 5000}, {"reason": "x" * 124}):
+            assert await error_code(client, "disconnect", user="ann", disconnect=wrong) == 107
+
+
+async def test_a_history_has_one_epoch(server: Server) -> None:
+    for n in range(2):
+        server.publish("c", n)
+    async with open_http(server) as client:
+        found = await result(client, "history", channel="c", limit=-1)
+        assert found["publications"] == [{"data": 0, "offset": 1}, {"data": 1, "offset": 2}]
+
+
 async def test_ledger(serve: Callable[..., Server]) -> None:
     server = serve(threads=2, channels={"z": {"join_leave": True}})
     async with open_http(server) as client:
@@ -190,7 +236,20 @@ async def test_requests_that_are_wrong(serve: Callable[..., Server]) -> None:
         assert await error_code(client, "publish", data=1) == 107
         assert await error_code(client, "publish", channel="", data=1) == 107
         assert await error_code(client, "publish", channel="c") == 107
-        assert "channel is missing" in (await call(client, "publish", chanel="c", data=1))["error"]["message"]
+        for method, fields, message in (
+            ("presence", {}, "bad request: channel: missing or empty; give the name of a channel"),
+            ("publish", {"chanel": "c"}, "bad request: 'chanel': unknown field; did you mean 'channel'?"),
+            ("info", {"limit": 1}, "bad request: 'limit': unknown field; there are none"),
+            (
+                "publish",
+                {"channel": "c"},
+                "bad request: data: missing; give any JSON value, or bytes in base64",
+            ),
+            ("history", {"channel": "live"}, "not available: this channel has no history; set its options"),
+            ("presence", {"channel": "a\nb"}, "bad request: channel: 'a?b' is not a channel name"),
+        ):
+            error = (await call(client, method, **fields))["error"]
+            assert error["message"].startswith(message), method
         assert await error_code(client, "publish", channel="c", b64data="not base64!") == 107
         assert await error_code(client, "publish", channel="a\nb", data=1) == 107
         assert await error_code(client, "broadcast", channels=[], data=1) == 107
@@ -198,7 +257,18 @@ async def test_requests_that_are_wrong(serve: Callable[..., Server]) -> None:
         for body in ("{", "[]", "nope", '{"channel":1,"data":1}', '{"channel":"c","data":1}x', '{"data":{]}'):
             response = await client.post("/api/publish", content=body)
             assert response.status_code == 400, body
-            assert response.headers["content-type"].startswith("text/plain")
+            assert_refusal(response)
+        response = await client.post("/api/publsh", json={})
+        assert response.status_code == 404
+        assert "did you mean 'publish'?" in assert_refusal(response)
+        response = await client.post("/api/history", json={"channel": "c", "limit": "ten"})
+        assert (response.status_code, assert_refusal(response)) == (
+            400,
+            "limit: broken JSON, or not a whole number",
+        )
+        assert_refusal(await client.post("/api/publish", content=b"x" * 20_000_000))
+        assert_refusal(await client.get("/api/publish", headers={"Origin": "https://evil.test"}))
+        assert_refusal(await client.get("/api/publish", headers={"Host": "evil.test"}))
         assert (await client.post("/api/nothing", json={})).status_code == 404
         assert (await client.get("/api/nothing")).status_code == 404
         assert (await client.get("/api/publish")).status_code == 405
@@ -214,7 +284,7 @@ async def test_who_may_call_it(serve: Callable[..., Server]) -> None:
         async def status(headers: dict[str, str] | None = None, query: str = "", name: str = "info") -> int:
             response = await client.post(f"/api/{name}{query}", json={}, headers=headers)
             if response.status_code == 401:
-                assert b"API key" in response.content
+                assert "as X-API-Key" in assert_refusal(response)
             return response.status_code
 
         assert await status({"X-API-Key": "open sesame"}) == 200
@@ -230,7 +300,9 @@ async def test_who_may_call_it(serve: Callable[..., Server]) -> None:
         assert (await client.get("/health")).json() == {}
     closed = serve(insecure=False)  # without a key nobody may
     async with open_http(closed) as client:
-        assert (await client.post("/api/info", headers={"X-API-Key": ""})).status_code == 401
+        response = await client.post("/api/info", headers={"X-API-Key": ""})
+        assert response.status_code == 401
+        assert "set http_api.key" in assert_refusal(response)
 
 
 async def test_health_says_that_it_drains(server: Server) -> None:

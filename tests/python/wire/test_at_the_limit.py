@@ -34,5 +34,6 @@ async def test_the_api_is_answered_at_the_limit_of_connections_whoever_else_come
                 async with open_http(server) as client:
                     published = await client.post("/api/publish", json={"channel": "c", "data": number})
                     assert published.status_code == 200
-        assert server.stats()["turned_away"] + server.stats()["refused"] > 0
+        stats = server.stats()  # on a slow machine those that say nothing are closed before they are too many
+        assert stats["turned_away"] + stats["refused"] + stats["handshake_timeouts"] > 0
     await until(lambda: server.stats()["connections"] == 0)

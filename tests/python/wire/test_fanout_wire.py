@@ -262,11 +262,11 @@ async def test_refusals_name_what_is_wrong(serve: Callable[..., Server]) -> None
         ("add_members", {"channel": "c", "users": list("abcd")}, 107, "limits.members_per_request (3)"),
         ("remove_members", {"users": ["a"]}, 107, "channel"),
         ("members", {"channel": "c", "limit": 4}, 107, "limits.members_per_request (3)"),
-        ("members", {"channel": "c\n"}, 107, "no channel name"),
-        ("inbox", {}, 107, "user is missing"),
+        ("members", {"channel": "c\n"}, 107, "is not a channel name"),
+        ("inbox", {}, 107, "user: missing"),
         ("inbox", {"user": "ann", "limit": 11}, 107, "limits.inbox_items (10)"),
         ("inbox", {"user": "ann", "limit": -1}, 107, "limit: -1"),
-        ("unread", {"user": ""}, 107, "user is missing"),
+        ("unread", {"user": ""}, 107, "user: missing or empty"),
         ("mark_read", {"user": "ann", "channel": "c"}, 107, "offset"),
         (
             "mark_read",
@@ -290,9 +290,9 @@ async def test_refusals_name_what_is_wrong(serve: Callable[..., Server]) -> None
             assert error["code"] == code, (method, fields, error)
             assert words in error["message"], (method, fields, error)
         for body, words in (
-            ('{"user":1}', "field 'user'"),
+            ('{"user":1}', "user: broken JSON, or not a string"),
             ("{", "not a JSON object"),
-            ('{"user":"a","limit":"1"}', "field 'limit'"),
+            ('{"user":"a","limit":"1"}', "limit: broken JSON, or not a whole number"),
         ):
             refused = await client.post("/api/inbox", content=body)
             assert refused.status_code == 400
