@@ -65,45 +65,47 @@ struct Field {
   std::string_view needed = {};  ///< what to give; empty: the field may be missing
 };
 
-using enum ApiMethod;
+constexpr MethodSet kPublishing = methods(ApiMethod::publish, ApiMethod::broadcast);
 
-constexpr MethodSet kOnChannel = methods(publish, history, presence, presence_stats, add_members,
-                                         remove_members, members, mark_read, set_fanout, fanout);
-constexpr MethodSet kPublishing = methods(publish, broadcast);
-
-constexpr std::array kFields{
-    Field{"channel", kOnChannel, &ApiRequest::channel, "give the name of a channel"},
-    Field{"channels", methods(broadcast), &ApiRequest::channels, "give a list of names of channels"},
-    Field{"data", kPublishing, Composed::payload},
-    Field{"b64data", kPublishing, Composed::base64},
-    Field{"skip_history", kPublishing, &ApiRequest::is_history_skipped},
-    Field{"tags", kPublishing, Composed::tags},
-    Field{"idempotency_key", kPublishing, &ApiRequest::idempotency_key},
-    Field{"key", kPublishing, &ApiRequest::key},
-    Field{"version", kPublishing, &ApiRequest::version},
-    Field{"version_epoch", kPublishing, &ApiRequest::version_epoch},
-    Field{"delta", kPublishing, Composed::ignored_flag},  // a wish that a server may ignore
-    Field{"last", methods(history), &ApiRequest::last},
-    Field{"since", methods(history), Composed::position},
-    Field{"limit", methods(history), &ApiRequest::limit},
-    Field{"reverse", methods(history), &ApiRequest::is_reverse},
-    Field{"pattern", methods(channels), &ApiRequest::pattern},
-    Field{"limit", methods(ledger), &ApiRequest::rows},
-    Field{"limit", methods(members, inbox), &ApiRequest::items_max},
-    Field{"after", methods(members, presence, channels), &ApiRequest::after},
-    Field{"users", methods(add_members, remove_members), &ApiRequest::users, "give a list of user ids"},
-    Field{"user", methods(inbox, unread, mark_read), &ApiRequest::user, "give a user id"},
-    Field{"user", methods(disconnect), &ApiRequest::user},
-    Field{"client", methods(disconnect), &ApiRequest::client},
-    Field{"disconnect", methods(disconnect), Composed::close},
-    Field{"offset", methods(mark_read), &ApiRequest::offset, "give the offset of the last publication read"},
-    Field{"strategy", methods(set_fanout), &ApiRequest::strategy,
-          "give write, read, hybrid, adaptive or configured"},
-    Field{"threshold", methods(set_fanout), &ApiRequest::threshold},
-    Field{"deadline_ms", methods(drain), &ApiRequest::deadline_ms},
-    Field{"pace_ms", methods(drain), &ApiRequest::pace_ms},
-    Field{"port", methods(drain), &ApiRequest::port},
-};
+constexpr std::array kFields = [] {
+  using enum ApiMethod;
+  constexpr MethodSet kOnChannel = methods(publish, history, presence, presence_stats, add_members,
+                                           remove_members, members, mark_read, set_fanout, fanout);
+  return std::array{
+      Field{"channel", kOnChannel, &ApiRequest::channel, "give the name of a channel"},
+      Field{"channels", methods(broadcast), &ApiRequest::channels, "give a list of names of channels"},
+      Field{"data", kPublishing, Composed::payload},
+      Field{"b64data", kPublishing, Composed::base64},
+      Field{"skip_history", kPublishing, &ApiRequest::is_history_skipped},
+      Field{"tags", kPublishing, Composed::tags},
+      Field{"idempotency_key", kPublishing, &ApiRequest::idempotency_key},
+      Field{"key", kPublishing, &ApiRequest::key},
+      Field{"version", kPublishing, &ApiRequest::version},
+      Field{"version_epoch", kPublishing, &ApiRequest::version_epoch},
+      Field{"delta", kPublishing, Composed::ignored_flag},  // a wish that a server may ignore
+      Field{"last", methods(history), &ApiRequest::last},
+      Field{"since", methods(history), Composed::position},
+      Field{"limit", methods(history), &ApiRequest::limit},
+      Field{"reverse", methods(history), &ApiRequest::is_reverse},
+      Field{"pattern", methods(channels), &ApiRequest::pattern},
+      Field{"limit", methods(ledger), &ApiRequest::rows},
+      Field{"limit", methods(members, inbox), &ApiRequest::items_max},
+      Field{"after", methods(members, presence, channels), &ApiRequest::after},
+      Field{"users", methods(add_members, remove_members), &ApiRequest::users, "give a list of user ids"},
+      Field{"user", methods(inbox, unread, mark_read), &ApiRequest::user, "give a user id"},
+      Field{"user", methods(disconnect), &ApiRequest::user},
+      Field{"client", methods(disconnect), &ApiRequest::client},
+      Field{"disconnect", methods(disconnect), Composed::close},
+      Field{"offset", methods(mark_read), &ApiRequest::offset,
+            "give the offset of the last publication read"},
+      Field{"strategy", methods(set_fanout), &ApiRequest::strategy,
+            "give write, read, hybrid, adaptive or configured"},
+      Field{"threshold", methods(set_fanout), &ApiRequest::threshold},
+      Field{"deadline_ms", methods(drain), &ApiRequest::deadline_ms},
+      Field{"pace_ms", methods(drain), &ApiRequest::pace_ms},
+      Field{"port", methods(drain), &ApiRequest::port},
+  };
+}();
 
 std::vector<std::string_view> names_of(ApiMethod method) {
   std::vector<std::string_view> names;
@@ -259,7 +261,7 @@ std::string BodyReader::missing() const {
     if ((field.methods & methods(method_)) == 0 || field.needed.empty() || !is_missing(field)) continue;
     return std::string(field.name) + ": missing or empty; " + std::string(field.needed);
   }
-  if (method_ == disconnect && request_.user.empty() && request_.client.empty())
+  if (method_ == ApiMethod::disconnect && request_.user.empty() && request_.client.empty())
     return "user: missing or empty; give a user id, or the id of a client as client";
   if ((kPublishing & methods(method_)) == 0) return {};
   if (!is_base64_valid_) return "b64data: not base64; give the padded standard form";
