@@ -9,7 +9,7 @@ import carillon
 import pytest
 from carillon import Channel, Gap, Message, Position, Server, sync
 from carillon.testing import FaultProxy
-from wire_clients import open_http, open_ws, poll
+from wire_clients import open_http, open_ws, poll, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -188,3 +188,23 @@ async def test_the_wire_says_the_three_apart(serve: Callable[..., Server]) -> No
         reply = await ws.subscribe("short", last=2)
         assert "was_recovering" not in reply
         assert [each["offset"] for each in reply["publications"]] == [4, 5]
+
+
+async def test_polls_of_a_channel_without_history_report_no_gap(serve: Callable[..., Server]) -> None:
+    server = serve(channels=CHANNELS)
+
+    def is_waiting(polls: int) -> bool:
+        stats = server.stats()
+        return (stats["requests"], stats["polls"]) == (polls, 1)
+
+    async with (
+        carillon.connect(server.url, transport="poll") as client,
+        client.subscribe("live", since="oldest", on_gap="yield") as subscription,
+    ):
+        for n in range(3):
+            await until(lambda n=n: is_waiting(n + 2))  # between two polls nobody is there
+            server.publish("live", n)
+            item = await subscription.next(10)
+            assert isinstance(item, Message), item
+            assert item.json() == n
+        assert subscription.is_recovered is None
