@@ -11,11 +11,11 @@ namespace {
 
 using Json = nlohmann::json;
 
-struct Decoded {
-  Decoded(ApiMethod method, std::string text) : body(std::move(text)) {
+struct DecodedRequest {
+  DecodedRequest(ApiMethod method, std::string text) : body(std::move(text)) {
     result = decode_api_request(method, body, request, scratch);
   }
-  Decoded(const Decoded&) = delete;
+  DecodedRequest(const DecodedRequest&) = delete;
 
   std::string body;
   std::string scratch;
@@ -23,7 +23,7 @@ struct Decoded {
   ApiDecode result;
 };
 
-ApiDecode result_of(ApiMethod method, const char* body) { return Decoded(method, body).result; }
+ApiDecode result_of(ApiMethod method, const char* body) { return DecodedRequest(method, body).result; }
 
 TEST(ApiRequest, KnowsItsMethods) {
   EXPECT_EQ(find_api_method("publish"), ApiMethod::publish);
@@ -34,7 +34,7 @@ TEST(ApiRequest, KnowsItsMethods) {
 }
 
 TEST(ApiRequest, ReadsPublish) {
-  const Decoded decoded(
+  const DecodedRequest decoded(
       ApiMethod::publish,
       R"({"channel":"news","data":{ "t":"hello"},"skip_history":true,"tags":{"la\u006eg":"en","q":"\""},)"
       R"("idempotency_key":"a1","key":"k","version":7,"version_epoch":"v","delta":true})");
@@ -51,7 +51,8 @@ TEST(ApiRequest, ReadsPublish) {
 }
 
 TEST(ApiRequest, ReadsBinaryPublish) {
-  const Decoded decoded(ApiMethod::publish, R"({"data":1,"b64data":"AP\/\/\/\/\/\/","channel":"caf\u00e9"})");
+  const DecodedRequest decoded(ApiMethod::publish,
+                               R"({"data":1,"b64data":"AP\/\/\/\/\/\/","channel":"caf\u00e9"})");
   ASSERT_EQ(decoded.result, ApiDecode::ok);
   EXPECT_FALSE(decoded.request.is_json);
   EXPECT_EQ(decoded.request.data, std::string_view("\x00\xff\xff\xff\xff\xff", 6));
@@ -63,12 +64,12 @@ TEST(ApiRequest, ReadsBinaryPublish) {
 TEST(ApiRequest, NothingLikeValuesArePayloads) {
   for (const char* value : {"null", "false", "0", "\"\"", "[]", "{}"}) {
     const std::string body = std::string(R"({"channel":"a","data":)") + value + R"(,"b64data":""})";
-    const Decoded decoded(ApiMethod::publish, body.c_str());
+    const DecodedRequest decoded(ApiMethod::publish, body.c_str());
     ASSERT_EQ(decoded.result, ApiDecode::ok) << value;
     EXPECT_EQ(decoded.request.data, value);
     EXPECT_TRUE(decoded.request.is_json) << value;
   }
-  const Decoded empty(ApiMethod::publish, R"({"channel":"a","b64data":""})");
+  const DecodedRequest empty(ApiMethod::publish, R"({"channel":"a","b64data":""})");
   ASSERT_EQ(empty.result, ApiDecode::ok);
   EXPECT_EQ(empty.request.data, "");
   EXPECT_FALSE(empty.request.is_json);
@@ -85,7 +86,7 @@ TEST(ApiRequest, AValueMayBeAsDeepAsTheLimitAndIsToldWhenItIsDeeper) {
 }
 
 TEST(ApiRequest, ReadsBroadcast) {
-  const Decoded decoded(ApiMethod::broadcast, R"({"channels":["a","b\n",""],"data":null,"data":"x"})");
+  const DecodedRequest decoded(ApiMethod::broadcast, R"({"channels":["a","b\n",""],"data":null,"data":"x"})");
   ASSERT_EQ(decoded.result, ApiDecode::ok);
   EXPECT_EQ(decoded.request.channels, (std::vector<std::string_view>{"a", "b\n", ""}));
   EXPECT_EQ(decoded.request.data, "\"x\"");
@@ -95,35 +96,35 @@ TEST(ApiRequest, ReadsBroadcast) {
 }
 
 TEST(ApiRequest, ReadsHistory) {
-  const Decoded decoded(ApiMethod::history,
-                        R"({"channel":"c","limit":-1,"reverse":true,"since":{"offset":5,"epoch":"e"}})");
+  const DecodedRequest decoded(
+      ApiMethod::history, R"({"channel":"c","limit":-1,"reverse":true,"since":{"offset":5,"epoch":"e"}})");
   ASSERT_EQ(decoded.result, ApiDecode::ok);
   EXPECT_EQ(decoded.request.limit, -1);
   EXPECT_TRUE(decoded.request.is_reverse && decoded.request.has_since);
   EXPECT_EQ(decoded.request.offset, 5u);
   EXPECT_EQ(decoded.request.epoch, "e");
-  EXPECT_FALSE(Decoded(ApiMethod::history, R"({"channel":"c","since":null})").request.has_since);
+  EXPECT_FALSE(DecodedRequest(ApiMethod::history, R"({"channel":"c","since":null})").request.has_since);
   EXPECT_EQ(result_of(ApiMethod::history, R"({"channel":"c","since":1})"), ApiDecode::malformed);
-  const Decoded text(ApiMethod::history, R"({"channel":"c","since":"e:5"})");
+  const DecodedRequest text(ApiMethod::history, R"({"channel":"c","since":"e:5"})");
   EXPECT_EQ(text.request.since, "e:5");
   EXPECT_FALSE(text.request.has_since || text.request.limit || text.request.last);
-  EXPECT_EQ(Decoded(ApiMethod::history, R"({"channel":"c","last":20})").request.last, 20U);
+  EXPECT_EQ(DecodedRequest(ApiMethod::history, R"({"channel":"c","last":20})").request.last, 20U);
   EXPECT_EQ(result_of(ApiMethod::history, R"({"channel":"c","last":-1})"), ApiDecode::malformed);
 }
 
 TEST(ApiRequest, ReadsTheOthers) {
-  EXPECT_EQ(Decoded(ApiMethod::presence, R"({"channel":"c"})").request.channel, "c");
-  EXPECT_EQ(Decoded(ApiMethod::presence_stats, R"({"channel":"c"})").request.channel, "c");
-  EXPECT_EQ(Decoded(ApiMethod::channels, R"({"pattern":"a*"})").request.pattern, "a*");
+  EXPECT_EQ(DecodedRequest(ApiMethod::presence, R"({"channel":"c"})").request.channel, "c");
+  EXPECT_EQ(DecodedRequest(ApiMethod::presence_stats, R"({"channel":"c"})").request.channel, "c");
+  EXPECT_EQ(DecodedRequest(ApiMethod::channels, R"({"pattern":"a*"})").request.pattern, "a*");
   EXPECT_EQ(result_of(ApiMethod::channels, ""), ApiDecode::ok);
-  const Decoded disconnect(ApiMethod::disconnect,
-                           R"({"user":"ann","client":"c1","disconnect":{"code":4500,"reason":"enough"}})");
+  const DecodedRequest disconnect(
+      ApiMethod::disconnect, R"({"user":"ann","client":"c1","disconnect":{"code":4500,"reason":"enough"}})");
   ASSERT_EQ(disconnect.result, ApiDecode::ok);
   EXPECT_EQ(disconnect.request.user, "ann");
   EXPECT_EQ(disconnect.request.client, "c1");
   EXPECT_EQ(disconnect.request.code, 4'500U);
   EXPECT_EQ(disconnect.request.reason, "enough");
-  EXPECT_EQ(Decoded(ApiMethod::disconnect, R"({"client":"c1"})").request.code, 3'503U);
+  EXPECT_EQ(DecodedRequest(ApiMethod::disconnect, R"({"client":"c1"})").request.code, 3'503U);
   EXPECT_EQ(result_of(ApiMethod::disconnect, R"({"client":"c1","disconnect":{"cod":1}})"),
             ApiDecode::malformed);
 }
@@ -156,11 +157,11 @@ TEST(ApiRequest, ReadsTheLimitOfALedger) {
 }
 
 TEST(ApiRequest, ReadsMembers) {
-  const Decoded added(ApiMethod::add_members, R"({"channel":"c","users":["ann","caf\u00e9",""]})");
+  const DecodedRequest added(ApiMethod::add_members, R"({"channel":"c","users":["ann","caf\u00e9",""]})");
   ASSERT_EQ(added.result, ApiDecode::ok);
   EXPECT_EQ(added.request.channel, "c");
   EXPECT_EQ(added.request.users, (std::vector<std::string_view>{"ann", "caf\xC3\xA9", ""}));
-  const Decoded listed(ApiMethod::members, R"({"channel":"c","limit":5,"after":"ann"})");
+  const DecodedRequest listed(ApiMethod::members, R"({"channel":"c","limit":5,"after":"ann"})");
   ASSERT_EQ(listed.result, ApiDecode::ok);
   EXPECT_EQ(listed.request.items_max, 5);
   EXPECT_EQ(listed.request.after, "ann");
@@ -175,17 +176,19 @@ TEST(ApiRequest, ReadsMembers) {
 }
 
 TEST(ApiRequest, ReadsInboxAndStrategy) {
-  const Decoded inbox(ApiMethod::inbox, R"({"user":"ann","limit":0})");
+  const DecodedRequest inbox(ApiMethod::inbox, R"({"user":"ann","limit":0})");
   ASSERT_EQ(inbox.result, ApiDecode::ok);
   EXPECT_EQ(inbox.request.user, "ann");
   EXPECT_EQ(inbox.request.items_max, 0);
-  EXPECT_EQ(Decoded(ApiMethod::inbox, R"({"user":"ann","limit":null})").request.items_max, std::nullopt);
+  EXPECT_EQ(DecodedRequest(ApiMethod::inbox, R"({"user":"ann","limit":null})").request.items_max,
+            std::nullopt);
   EXPECT_EQ(result_of(ApiMethod::unread, R"({"user":"ann"})"), ApiDecode::ok);
   EXPECT_EQ(result_of(ApiMethod::unread, R"({"channel":"c"})"), ApiDecode::bad_request);
   EXPECT_EQ(result_of(ApiMethod::inbox, R"({"user":7})"), ApiDecode::malformed);
   EXPECT_EQ(result_of(ApiMethod::inbox, R"({"user":"ann","limit":1.5})"), ApiDecode::malformed);
 
-  const Decoded read(ApiMethod::mark_read, R"({"user":"ann","channel":"c","offset":18446744073709551615})");
+  const DecodedRequest read(ApiMethod::mark_read,
+                            R"({"user":"ann","channel":"c","offset":18446744073709551615})");
   ASSERT_EQ(read.result, ApiDecode::ok);
   EXPECT_EQ(read.request.offset, UINT64_MAX);
   for (const char* body : {R"({"user":"a","channel":"c"})", R"({"user":"a","offset":1})",
@@ -195,17 +198,19 @@ TEST(ApiRequest, ReadsInboxAndStrategy) {
   EXPECT_EQ(result_of(ApiMethod::mark_read, R"({"user":"a","channel":"c","offset":-1})"),
             ApiDecode::malformed);
 
-  const Decoded set(ApiMethod::set_fanout, R"({"channel":"c","strategy":"hybrid","threshold":500})");
+  const DecodedRequest set(ApiMethod::set_fanout, R"({"channel":"c","strategy":"hybrid","threshold":500})");
   ASSERT_EQ(set.result, ApiDecode::ok);
   EXPECT_EQ(set.request.strategy, "hybrid");
   EXPECT_EQ(set.request.threshold, 500);
-  EXPECT_EQ(Decoded(ApiMethod::set_fanout, R"({"channel":"c","strategy":"read"})").request.threshold,
+  EXPECT_EQ(DecodedRequest(ApiMethod::set_fanout, R"({"channel":"c","strategy":"read"})").request.threshold,
             std::nullopt);
   EXPECT_EQ(result_of(ApiMethod::set_fanout, R"({"channel":"c"})"), ApiDecode::bad_request);
   EXPECT_EQ(result_of(ApiMethod::fanout, "{}"), ApiDecode::bad_request);
 }
 
-std::string problem_of(ApiMethod method, const char* body) { return Decoded(method, body).request.problem; }
+std::string problem_of(ApiMethod method, const char* body) {
+  return DecodedRequest(method, body).request.problem;
+}
 
 TEST(ApiRequest, NamesTheFieldThatIsMissing) {
   using enum ApiMethod;
