@@ -38,6 +38,7 @@ struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
   struct RangeRead {
     Offset first = 0;
     Offset last = 0;
+    std::uint32_t resets = 0;  ///< of the channel when it was asked for: later, the log may be another one
     std::vector<std::function<void(const ReadResult&)>> waiting;
   };
 

@@ -259,11 +259,12 @@ void Hub::on_filled(const std::shared_ptr<Channel>& channel, Offset last, const 
 
 void Hub::read(const std::shared_ptr<Channel>& channel, Offset first, Offset last,
                std::function<void(const ReadResult&)> then) {
-  auto range = std::make_shared<Channel::RangeRead>(Channel::RangeRead{first, last, {}});
+  auto range = std::make_shared<Channel::RangeRead>(Channel::RangeRead{first, last, 0, {}});
   {
     const std::lock_guard lock(channel->mutex);
+    range->resets = channel->resets;
     for (const auto& known : channel->reads) {
-      if (known->first > first || known->last != last) continue;
+      if (known->first > first || known->last != last || known->resets != channel->resets) continue;
       known->waiting.push_back(std::move(then));
       return;
     }

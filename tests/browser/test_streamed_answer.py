@@ -28,7 +28,7 @@ def browser() -> Iterator[chromium.Browser]:
 @pytest.fixture
 def example() -> Iterator[subprocess.Popen[str]]:
     process = subprocess.Popen(
-        [sys.executable, str(EXAMPLE), "0", "--pace", "0.02"],
+        [sys.executable, str(EXAMPLE), "0", "--pace", "0.12"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -52,7 +52,7 @@ def test_a_server_that_was_never_started_says_so() -> None:
 
 
 def test_an_address_taken_by_ourselves_names_the_server_that_has_it(carillon_server: Server) -> None:
-    with pytest.raises(carillon.AddressInUse, match=f"{carillon_server.url}.*of this very process"):
+    with pytest.raises(carillon.AddressInUse, match=f"{carillon_server.url}.*of this process"):
         Server(port=carillon_server.port).start()
 
 

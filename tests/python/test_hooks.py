@@ -572,7 +572,7 @@ def test_a_flood_of_late_answers_is_one_warning_per_second(
         record.getMessage() for record in caplog.records if "did not answer within" in record.getMessage()
     ]
     assert 1 <= len(late) <= 4
-    assert re.match(r"on_publish\('\*'\) did not answer within 0.05 s \(channel 'c[0-9]+'\): ", late[0])
+    assert re.match(r"on_publish\('\*'\) did not answer within 0.05 s \(channel 'c[0-9]+'\); ", late[0])
     assert re.search(r"[0-9]+ times since", late[-1])
 
 

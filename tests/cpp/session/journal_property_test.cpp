@@ -395,8 +395,10 @@ void Subscriber::on_sse(const SseBlock& block) {
     if (place == nullptr) return story_.complain("an event of another channel");
     if (block.event == "status") {
       told(*place, (*block.data)["recovered"] == true, (*block.data)["epoch"], (*block.data)["offset"]);
-    } else if (block.event.empty()) {  // joins and leaves are not part of the log
+    } else if (block.event.empty()) {
       take(*place, *block.data);
+    } else {  // joins and leaves are not part of the log
+      ++story_.channels[place->channel].notices;
     }
   }
   if (!block.id) return;

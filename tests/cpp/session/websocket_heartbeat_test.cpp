@@ -53,8 +53,8 @@ TEST(WebSocketHeartbeat, PingsOfManyThatCameAtOnceAreSpreadOverHalfAnInterval) {
   world.advance(interval / 2);
   const std::size_t early = pings();
   EXPECT_LT(early, kMany / 50) << "a round trip after the first";
-  // 300 ms by 300 ms, over the second half of the interval.
-  constexpr Millis kStep = 300;
+  // 250 ms by 250 ms, over the second half of the interval.
+  constexpr Millis kStep = 250;
   const auto steps = static_cast<std::size_t>(interval / 2 / kStep);
   std::size_t before = early;
   std::size_t most = 0;
