@@ -9,12 +9,13 @@ import json
 import re
 import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import carillon
 import httpx
 import pytest
 from carillon import ConnectContext, Deny, HookError, PublishContext, Server, SubscribeContext, User
+from carillon.hooks import HookTable
 from carillon.testing import wait_until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -882,3 +883,59 @@ def test_what_a_user_cannot_have_yet_is_refused_by_name() -> None:
     for wrong in ({"code": "no"}, {"reason": 403}, {"code": None}):
         with pytest.raises(TypeError, match="Deny: "):
             Deny(**wrong)
+
+
+# The table by itself.
+
+
+class FakeCore:
+    """Notes what is resolved.
+
+    Args:
+        is_awaited: Whether the core still waits for answers.
+    """
+
+    def __init__(self, is_awaited: bool = True) -> None:
+        self.resolved: list[tuple[Any, ...]] = []
+        self._is_awaited = is_awaited
+
+    def resolve(self, *answer: Any) -> bool:
+        self.resolved.append(answer)
+        return self._is_awaited
+
+
+QUESTION = ("question", 7, "subscribe", {"client": "client", "channel": "c"})
+UNDECIDED = (7, False, True, "", "", None, 0, "no hook could be asked")
+
+
+async def test_a_hook_that_is_cancelled_decides_nothing_and_has_not_failed(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    table, core, has_begun = HookTable(), FakeCore(), asyncio.Event()
+
+    async def wait(_: SubscribeContext) -> bool:
+        has_begun.set()
+        await asyncio.sleep(60)
+        return True
+
+    table.add("subscribe", "*", wait, 5.0)
+    table.ask(cast("Any", core), None, QUESTION)
+    await has_begun.wait()
+    table.close()
+    others = asyncio.all_tasks() - {asyncio.current_task()}
+    await asyncio.wait(others, timeout=5)
+    assert core.resolved == [UNDECIDED]
+    assert all(task.cancelled() for task in others)
+    table.ask(cast("Any", core), None, QUESTION)
+    assert not table._waiting, "nothing is asked after the end"
+    assert not caplog.records
+
+
+async def test_an_answer_that_nobody_awaits_any_more_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    table, core = HookTable(), FakeCore(is_awaited=False)
+    table.add("subscribe", "*", lambda _: True, 5.0)
+    table.ask(cast("Any", core), None, QUESTION)
+    (answering,) = table._waiting
+    await asyncio.wait_for(asyncio.wrap_future(answering), 5)
+    assert [answer[:2] for answer in core.resolved] == [(7, True)]
+    assert "clients ask faster than hooks answer" in caplog.text
