@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from carillon.load import PublishBy
     from websockets.sync.server import ServerConnection
 
-pytestmark = pytest.mark.alone
-
 
 BENCH = (sys.executable, "-m", "carillon", "bench")
 
