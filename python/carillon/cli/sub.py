@@ -33,10 +33,10 @@ if TYPE_CHECKING:
     type=click.Choice(["ws", "sse", "poll"]),
     default="ws",
     show_default=True,
-    help="How to connect.",
+    help="Transport of the connection.",
 )
-@click.option("--json", "as_json", is_flag=True, help="One JSON object per line, with offset and epoch.")
-@click.option("--count", type=click.IntRange(1), help="End after this many messages.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON object per message.")
+@click.option("--count", type=click.IntRange(1), help="Exit after this many messages.")
 @URL
 @CA_FILE
 @INSECURE_TLS
@@ -51,9 +51,9 @@ def sub(
     ca_file: str | None,
     insecure_tls: bool,
 ) -> None:
-    """Prints what is published to CHANNEL, until Ctrl-C or SIGTERM. Comes back by itself after a cut.
+    """Prints the messages published to CHANNEL, until Ctrl-C or SIGTERM. Reconnects by itself after a cut.
 
-    Cuts, gaps and, at the end, the position to go on from are told on standard error.
+    Standard error has the cuts, the gaps and, at the end, the position to continue from.
     """
     from .. import sync
     from ..items import Gap
@@ -80,7 +80,7 @@ def sub(
         try:
             for item in subscription.open():
                 if isinstance(item, Gap):
-                    click.echo(_told(item), err=True)
+                    click.echo(_in_words(item), err=True)
                     continue
                 print_json(line_of(item, as_json))
                 seen += 1
@@ -107,9 +107,9 @@ def line_of(message: Message, as_json: bool) -> str:
     return f'{head}, "b64": "{base64.b64encode(message.data).decode()}"}}'
 
 
-def _told(gap: Gap) -> str:
+def _in_words(gap: Gap) -> str:
     if gap.lost_from is not None:
-        return f"gap: publications are no longer kept ({gap.lost_from} to {gap.lost_to} are lost)"
+        return f"gap: messages {gap.lost_from} to {gap.lost_to} are lost: the history no longer has them"
     if gap.epoch:
-        return "gap: the position is of another log (was the server started again?); what was missed is lost"
-    return "gap: the channel keeps no log; what was missed is lost"
+        return "gap: the position belongs to another log (was the server restarted?); messages are lost"
+    return "gap: the channel keeps no history; messages are lost"
