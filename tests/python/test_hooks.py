@@ -15,7 +15,7 @@ import carillon
 import httpx
 import pytest
 from carillon import ConnectContext, Deny, HookError, PublishContext, Server, SubscribeContext, User
-from carillon.hooks import HookTable
+from carillon.hooks import HookTable, Verdict
 from carillon.testing import wait_until
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
@@ -905,7 +905,7 @@ class FakeCore:
 
 
 QUESTION = ("question", 7, "subscribe", {"client": "client", "channel": "c"})
-UNDECIDED = (7, False, True, "", "", None, 0, "no hook could be asked")
+UNDECIDED = (7, Verdict(is_undecided=True, reason="no hook could be asked"))
 
 
 async def test_a_hook_that_is_cancelled_decides_nothing_and_has_not_failed(
@@ -937,5 +937,5 @@ async def test_an_answer_that_nobody_awaits_any_more_is_told(caplog: pytest.LogC
     table.ask(cast("Any", core), None, QUESTION)
     (answering,) = table._waiting
     await asyncio.wait_for(asyncio.wrap_future(answering), 5)
-    assert [answer[:2] for answer in core.resolved] == [(7, True)]
+    assert core.resolved == [(7, Verdict(is_allowed=True))]
     assert "clients ask faster than hooks answer" in caplog.text
