@@ -355,7 +355,7 @@ class HookTable:
     ) -> None:
         where = f"on_{operation}"
         about = ""
-        if not isinstance(context, ConnectContext):
+        if isinstance(context, (SubscribeContext, PublishContext)):
             where += f"({hook.pattern!r})"
             about = f" (channel {context.channel!r})"
         began = time.monotonic()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from carillon import Server
 
 pytestmark = pytest.mark.browser
-NEEDS_COOKIES = pytest.mark.skip("cookies of hooks come with the next change")
 
 ROOT = Path(__file__).parents[2]
 TALK = "return [...document.querySelectorAll('li')].map(each => each.textContent)"
@@ -61,7 +60,6 @@ def expect(browser: chromium.Browser, talk: list[str]) -> None:
     browser.wait(lambda: browser.run(TALK) == talk, lambda: browser.run(TALK))
 
 
-@NEEDS_COOKIES
 def test_a_page_gets_the_last_messages_then_the_live_ones_and_sees_who_is_there(
     browser: chromium.Browser, chat: str
 ) -> None:
