@@ -154,8 +154,9 @@ void WhimsicalReader::subscribe(const std::optional<Since>& since) {
                              return;
                            }
                            ++(outcome.is_recovered ? world_.counts.recovered : world_.counts.told);
-                           if (must_recover && since->accepts(outcome.start.epoch) &&
-                               world_.clock_.now_ms() < expired_ms &&
+                           // Also now: the store may have begun another log meanwhile.
+                           if (must_recover && world_.must_recover(*world_.truths_[channel_], *since) &&
+                               since->accepts(outcome.start.epoch) && world_.clock_.now_ms() < expired_ms &&
                                !world_.truths_[channel_]->was_removed) {
                              EXPECT_TRUE(outcome.is_recovered) << "the store holds everything";
                            }
