@@ -76,7 +76,9 @@ std::size_t EventLoop::read_ready() {
   unseen_ -= is_more_there ? std::min(unseen_, seen) : unseen_;
   if (unseen_ == 0 && !still_to_read_) still_to_read_ = read_queue_.size();
   const std::size_t read = read_queued(until_ns);
-  if (still_to_read_) *still_to_read_ -= std::min(*still_to_read_, read);
+  // Some may have left the queue unread, with their connections.
+  if (still_to_read_)
+    *still_to_read_ = std::min(*still_to_read_ - std::min(*still_to_read_, read), read_queue_.size());
   clock_.refresh();
   return seen + read;
 }

@@ -678,6 +678,7 @@ Played play_seeds(std::uint64_t offset, std::uint64_t stories, Setting setting) 
   std::uint64_t failed = 0;
   Played played{.is_replay = is_replay};
   for (std::uint64_t seed = first; seed < first + count && failed < 3; ++seed) {
+    SCOPED_TRACE("CARILLON_SEED=" + std::to_string(seed));  // for what the world itself complains of
     setting.seed = seed;
     Story story(setting);
     const std::vector<std::string> problems = story.play();
