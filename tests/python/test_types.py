@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import carillon
 
 HERE = Path(__file__).parent
 USE = HERE / "typed_use.py"
@@ -23,7 +26,16 @@ def pyright(*arguments: str) -> dict[str, Any]:
         "--outputjson",
         *arguments,
     ]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=55, cwd=HERE)
+    # --verifytypes does not look where an editable install points to.
+    package = str(Path(carillon.__file__).parents[1])
+    done = subprocess.run(
+        command,
+        capture_output=True,
+        text=True,
+        timeout=55,
+        cwd=HERE,
+        env=os.environ | {"PYTHONPATH": package},
+    )
     assert done.stdout.lstrip().startswith("{"), done.stdout + done.stderr
     report: dict[str, Any] = json.loads(done.stdout)
     return report
