@@ -74,8 +74,8 @@ def test_memory_does_not_grow_with_rounds_of_connections(tmp_path: Path) -> None
     report = fill(tmp_path, "rounds", *arguments)["rounds"]
     peaks = [each["peak_kib"] for each in report["rounds"]]
     assert len(peaks) == 6
-    # The first rounds fill the allocator's arenas, and a later one may fill another. A leak grows in each round: one of
-    # 200 bytes per connection by 200 KiB.
+    # The first rounds fill the allocator's arenas, and a later one may fill another. A leak grows in each
+    # round: one of 200 bytes per connection by 200 KiB.
     assert min(after - before for before, after in itertools.pairwise(peaks[2:])) < 190, peaks
     assert report["promises"][0]["bound"] == 1.05
 
