@@ -42,7 +42,8 @@ struct HttpResponse {
   std::string content_type = "application/json";
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
-  std::string reason;  ///< of a refusal, for its record
+  std::string reason;   ///< of a refusal, for its record
+  std::string channel;  ///< the same: the channel that was refused
 };
 
 /// A refusal, `{"error":{"code":…,"message":…}}`. `code` 0: the status.

@@ -337,7 +337,8 @@ void HttpSession::respond(const HttpResponse& response, std::string_view reason)
   if (is_bad_request(response.status)) context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
   if (response.status >= 400) {
     if (reason.empty()) reason = response.reason;
-    log_refusal(transport_, user_, claimed_user_, static_cast<std::uint32_t>(response.status), reason);
+    log_refusal(transport_, user_, claimed_user_, static_cast<std::uint32_t>(response.status), reason,
+                response.channel);
   }
   send(response);
 }

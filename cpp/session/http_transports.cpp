@@ -131,20 +131,22 @@ void HttpSession::on_verdict(const Verdict& verdict) {
     }
     return;
   }
-  std::string reason = verdict.reason;
   if (verdict.is_undecided) {
     asking_.reset();
-    return send_away(reason);
+    return send_away(verdict.reason);
   }
-  if (reason.empty()) {
-    reason = asked == 0
-                 ? "not authenticated"
-                 : "channel: no permission to subscribe to '" + request.channels[asked - 1].channel + "'";
+  if (asked == 0) {
+    asking_.reset();
+    return refuse(401, verdict.reason.empty() ? "not authenticated" : verdict.reason, {}, verdict.code);
   }
-  if (!verdict.option.empty()) reason.append("; set ").append(verdict.option).append(" to allow it");
-  const int status = asked == 0 ? 401 : 403;
+  const std::string channel = request.channels[asked - 1].channel;
   asking_.reset();
-  refuse(status, reason, {}, verdict.code);
+  std::string reason =
+      verdict.reason.empty() ? "channel: no permission to subscribe to '" + channel + "'" : verdict.reason;
+  if (!verdict.option.empty()) reason.append("; set ").append(verdict.option).append(" to allow it");
+  HttpResponse response = http_error(403, reason, verdict.code);
+  response.channel = channel;
+  respond(response);
 }
 
 void HttpSession::hand_over(std::unique_ptr<Session> successor) {

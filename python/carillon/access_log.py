@@ -1,12 +1,14 @@
 """Log records of the core, handed to `logging`; and the two forms in which the command line prints them.
 
 Loggers: `carillon.access` has one record per connect and one per close, with its reason, and one (`refuse`)
-per client that was denied, exceeded a limit, or connected during a drain. Polls have records only if they
-were refused or failed; others would flood the log. `carillon.server` has records for the operator.
+per client, request or command that was refused: denied, over a limit, not valid, or during a drain. Of the
+refused commands of one connection the first ten have a record. Polls have records only if they were refused
+or failed; others would flood the log. `carillon.server` has records for the operator.
 
 A record carries these attributes, so that a filter or a formatter need not read its text: `client`, `user`,
 `claimed_user` (of a refusal: the user that the client claims to be, unproved), `peer` (its address,
-`ip:port`), `transport`, `event`, `code`, `reason`, `duration_ms` and other numbers.
+`ip:port`), `transport`, `channel` (of a refusal: the refused channel), `event`, `code`, `reason`,
+`duration_ms` and other numbers.
 """
 
 from __future__ import annotations

@@ -161,8 +161,7 @@ TEST_F(RecordsOfRules, ACommandThatIsRefusedLeavesARecordWithTheOptionThatWouldA
           "allow it",
           "websocket refuse  103 publish 'news': permission denied; set allow_publish_for_client to allow it",
           "websocket refuse  107 subscribe 'bad?': bad request; a name is UTF-8 without control characters, "
-          "1 "
-          "to limits.channel_name_bytes long",
+          "1 to limits.channel_name_bytes long",
           "websocket refuse  105 subscribe 'open': already subscribed",
           "websocket refuse  106 subscribe 'more': limit exceeded; raise limits.channels_per_connection"}));
   EXPECT_EQ(log.channels[0], "news");
@@ -172,6 +171,7 @@ TEST_F(RecordsOfRules, ACommandThatIsRefusedLeavesARecordWithTheOptionThatWouldA
       log.lines.back(),
       "poll refuse  403 channel: no permission to subscribe to 'news'; set allow_subscribe_for_client to "
       "allow it");
+  EXPECT_EQ(log.channels.back(), "news");
 }
 
 TEST_F(RecordsOfRules, AClientThatIsRefusedAgainAndAgainDoesNotFloodTheLog) {
