@@ -8,8 +8,8 @@ namespace carillon {
 /// Milliseconds: of a clock's own zero (monotonic) unless a name says wall.
 using Millis = std::int64_t;
 
-/// Where time comes from. The hub and the sessions never ask the machine, so that tests and the
-/// simulator can. Thread-safe.
+/// The source of time. The hub and the sessions never ask the machine, so that tests and a simulation can set
+/// the time. Thread-safe.
 class Clock {
  public:
   virtual ~Clock() = default;
@@ -17,7 +17,7 @@ class Clock {
   [[nodiscard]] virtual Millis now_ms() const = 0;
   /// Time of day, ms since 1970-01-01 UTC.
   [[nodiscard]] virtual Millis wall_ms() const = 0;
-  /// Monotonic time, ns: for what is to be told how long it took.
+  /// Monotonic time, ns, to measure durations.
   [[nodiscard]] virtual std::int64_t now_ns() const { return now_ms() * 1'000'000; }
 };
 

@@ -58,8 +58,8 @@ struct Limits {
   std::int64_t members_per_request = 100'000;
   std::int64_t fanout_overrides = 10'000;
 
-  /// What the list in one reply may take: a reply stays below what may wait for a client, which asks again
-  /// for what is left.
+  /// Maximum size of the list in one reply. It is below backlog_bytes, so that a reply never exceeds the
+  /// backlog; the client asks again for the rest.
   [[nodiscard]] std::size_t reply_bytes() const { return static_cast<std::size_t>(backlog_bytes) / 2; }
 };
 

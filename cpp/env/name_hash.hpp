@@ -20,8 +20,8 @@ struct HashedName {
   operator std::string_view() const { return name; }  // NOLINT(google-explicit-constructor)
 };
 
-/// Hashes names that clients choose: with a key, so that nobody can choose many that collide. The key comes
-/// from the random source, so what a simulation does depends on its seed alone.
+/// Hashes names that clients choose, with a key, so that a client cannot choose names that collide. The key
+/// comes from the random source, so a simulation depends on its seed alone.
 class NameHash {
  public:
   using is_transparent = void;
@@ -41,7 +41,7 @@ struct SameName {
   bool operator()(std::string_view left, std::string_view right) const noexcept { return left == right; }
 };
 
-/// Searched by a view, or by a name whose hash is known, without a string made for the search.
+/// Can be searched by a view, or by a name with its hash, without making a string.
 template <typename Value>
 class NameTable : public std::unordered_map<std::string, Value, NameHash, SameName> {
  public:
@@ -49,7 +49,7 @@ class NameTable : public std::unordered_map<std::string, Value, NameHash, SameNa
       : std::unordered_map<std::string, Value, NameHash, SameName>(0, hash) {}
 };
 
-/// `kCount` parts of a table, each behind a lock of its own; a name's hash decides to which it belongs.
+/// A table in `kCount` parts, each with its own lock; the hash of a name selects the part.
 template <typename Stripe, std::size_t kCount>
 class Stripes {
  public:

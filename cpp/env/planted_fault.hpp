@@ -11,15 +11,15 @@
 namespace carillon {
 
 /// Faults that are planted on purpose, to prove that the tests notice them (`make test-faults`). Only
-/// programs whose names end in `_with_faults` contain them; in what ships every call is `false` while it is
-/// compiled. Thread-safe.
+/// programs whose names end in `_with_faults` contain them; elsewhere every call is a constant `false`.
+/// Thread-safe.
 enum class PlantedFault : unsigned char {
-  lost_frame,           ///< a send claims to have left, and has not
-  lost_wake_up,         ///< a shard is not told that a channel has something new
-  skipped_rewind,       ///< what the kernel did not take is not given back to its cursor
-  short_unsent,         ///< what is kept of a cut frame lacks its last byte
+  lost_frame,           ///< a send reports success without sending
+  lost_wake_up,         ///< a shard does not learn of a new entry
+  skipped_rewind,       ///< entries that the kernel did not take are not given back to the cursor
+  short_unsent,         ///< the kept end of a cut frame lacks its last byte
   kept_ticket,          ///< a cancelled subscribe is not forgotten
-  ignored_writability,  ///< a socket that can take bytes again is left alone
+  ignored_writability,  ///< a socket that becomes writable is ignored
 };
 
 #ifdef CARILLON_PLANTED_FAULTS
@@ -43,7 +43,7 @@ enum class PlantedFault : unsigned char {
   return "";
 }
 
-/// Does the fault happen now? Every `period`-th time, if it was asked for.
+/// Does the fault happen now? If it is enabled, every `period`-th call.
 template <PlantedFault fault>
 [[nodiscard]] bool has_fault(std::uint32_t period = 1) {
   static const bool is_planted = [] {

@@ -4,7 +4,7 @@
 
 namespace carillon {
 
-/// Where chance comes from: epochs, client ids, jitter. A parameter for the same reason as Clock.
+/// The source of random numbers: epochs, client ids, jitter. A parameter for the same reason as Clock.
 /// Thread-safe.
 class RandomSource {
  public:
@@ -15,8 +15,8 @@ class RandomSource {
   [[nodiscard]] std::uint64_t below(std::uint64_t bound) { return bound == 0 ? 0 : next() % bound; }
 };
 
-/// The kernel's random numbers: client ids must not be guessable. Each thread asks for 32 of them at a time.
-/// A forked child asks anew and does not repeat its parent's.
+/// Random numbers of the kernel, because client ids must not be guessable. Each thread gets 32 of them at a
+/// time. A forked child gets new ones, and does not repeat those of its parent.
 class SystemRandom final : public RandomSource {
  public:
   [[nodiscard]] std::uint64_t next() override;

@@ -13,8 +13,8 @@ struct SipKey {
   std::uint64_t second = 0;
 };
 
-/// SipHash (Aumasson and Bernstein): who does not know the key cannot make texts whose hashes collide. With
-/// 1 and 3 rounds it is meant for hash tables; with 2 and 4 it is the paper's, whose test vectors are known.
+/// SipHash (Aumasson and Bernstein): without the key one cannot construct texts whose hashes collide. 1 and 3
+/// rounds are for hash tables; 2 and 4 are those of the paper, which has test vectors.
 template <int kCompressionRounds = 1, int kFinalRounds = 3>
 [[nodiscard]] inline std::uint64_t sip_hash(const SipKey& key, std::string_view text) noexcept {
   std::uint64_t v0 = key.first ^ 0x736f6d6570736575U;
