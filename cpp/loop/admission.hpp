@@ -12,8 +12,8 @@
 
 namespace carillon {
 
-/// Limits the accepted connections per second and the handshakes that are under way. A connection over them
-/// waits in the kernel's backlog. One for all listeners of a gateway; thread-safe.
+/// Limits the rate of accepting connections, and the handshakes under way. Connections over the limits wait
+/// in the kernel's accept queue. One object for all listeners of a gateway; thread-safe.
 class Admission {
  public:
   using Clock = std::chrono::steady_clock;
@@ -24,7 +24,7 @@ class Admission {
         burst_(interval_ * (std::max<std::int64_t>(1, limits.accept_burst) - 1)),
         handshakes_max_(static_cast<std::size_t>(limits.handshakes)) {}
 
-  /// Counts one more handshake and returns nothing; or returns how long to wait before the next try.
+  /// Counts one more handshake and returns nothing; or returns the time to wait before the next attempt.
   [[nodiscard]] std::optional<Clock::duration> begin_handshake(Clock::time_point now) {
     const std::lock_guard lock(mutex_);
     if (handshakes_max_ > 0 && handshakes_.load() >= handshakes_max_) return kPause;
@@ -34,24 +34,24 @@ class Admission {
     handshakes_.fetch_add(1);
     return std::nullopt;
   }
-  /// Counts the handshake of a connection that is accepted in order to be refused, whatever the limits.
+  /// Counts the handshake of a connection that is accepted only to be refused; the limits do not apply.
   void begin_refusal() { handshakes_.fetch_add(1); }
-  /// The connection that begin_handshake() has counted did not come.
+  /// No connection was accepted after begin_handshake(): the handshake no longer counts.
   void give_back() {
     const std::lock_guard lock(mutex_);
     next_ -= interval_;
     handshakes_.fetch_sub(1);
   }
-  /// A handshake is over, well or not.
+  /// A handshake has ended, with success or not.
   void end_handshake() { handshakes_.fetch_sub(1); }
   [[nodiscard]] std::size_t handshakes() const { return handshakes_.load(); }
 
-  /// Counts a try for which connections had to wait.
+  /// Counts an attempt after which connections had to wait.
   void count_pause() { pauses_.fetch_add(1, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t pauses() const { return pauses_.load(std::memory_order_relaxed); }
 
  private:
-  static constexpr Clock::duration kPause = std::chrono::milliseconds(1);  // nobody spins
+  static constexpr Clock::duration kPause = std::chrono::milliseconds(1);  // so that no thread spins
 
   const Clock::duration interval_;
   const Clock::duration burst_;

@@ -16,30 +16,30 @@ struct Endpoint;
 struct Connection {
   Outlet outlet;
   std::unique_ptr<Session> session;
-  Endpoint* endpoint = nullptr;          // where it came in
+  Endpoint* endpoint = nullptr;          // the listener's
   Connection* wheel_previous = nullptr;  // neighbours in the timer wheel's slot
   Connection* wheel_next = nullptr;
   std::int32_t wheel_slot = -1;
-  std::uint32_t index = 0;            // in the shard's list
-  std::uint32_t kernel_bytes = 0;     // that the kernel holds for it unacknowledged, as last measured
+  std::uint32_t index = 0;            // in the list of the loop
+  std::uint32_t kernel_bytes = 0;     // held by the kernel until acknowledged, as last measured
   Millis scheduled_ms = kNoDeadline;  // when the wheel will look at it
   Millis until_ms =
-      0;  // deadline of the current stage: lingering, else being asked by a drain, else the handshake
+      0;  // deadline of the current stage: of lingering, else of a drain's request, else of the handshake
   bool is_reading_paused = false;
-  bool is_read_queued = false;   // stands among those to be read
+  bool is_read_queued = false;   // is in the queue of connections to be read
   bool has_unread = false;       // the socket has more to read
-  bool has_input_aside = false;  // the session has: its time was over
-  bool has_hangup = false;       // the peer has closed its end: what it sent before is read first
-  bool has_peer_closed = false;  // and has been read
-  bool is_handshaking = false;   // counts among the handshakes, until until_ms at the longest
-  bool is_to_be_asked = false;   // by a drain, to disconnect, at until_ms
-  bool is_asked = false;         // counts in its endpoint as asked, until it is gone
+  bool has_input_aside = false;  // the session has unread input, because its time was over
+  bool has_hangup = false;       // the peer has closed its end; its earlier bytes are read first
+  bool has_peer_closed = false;  // and its earlier bytes have been read
+  bool is_handshaking = false;   // counts as a handshake, until until_ms at the latest
+  bool is_to_be_asked = false;   // to disconnect, by a drain, at until_ms
+  bool is_asked = false;         // counts in its endpoint as asked, until it has gone
   bool is_close_wanted = false;
-  bool is_cut = false;        // ended without a word
-  bool is_lingering = false;  // closing: waits for the end of the peer, until until_ms at the longest
+  bool is_cut = false;        // ended without a close handshake
+  bool is_lingering = false;  // closing: waits for the peer to close, until until_ms at the latest
   bool is_counted_clogged = false;
-  bool is_settling = false;  // stands in the list of those to be settled
-  bool is_saved = false;     // written down, for another process to take it
+  bool is_settling = false;  // is in the list of connections to be settled
+  bool is_saved = false;     // saved, for another process to take over
   bool is_gone = false;
 };
 

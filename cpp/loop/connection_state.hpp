@@ -8,10 +8,10 @@
 
 namespace carillon {
 
-/// A connection, written down, but for its descriptor.
+/// The saved state of a connection, without its descriptor.
 struct ConnectionState {
   SessionState session;
-  std::string unsent;  ///< bytes that the kernel has still to take
+  std::string unsent;  ///< bytes that the kernel has not taken yet
   bool is_clogged = false;
   bool wants_empty_notice = false;
   bool is_reading_paused = false;
@@ -20,7 +20,7 @@ struct ConnectionState {
   bool is_lingering = false;
   Millis stalled_ms = 0;      ///< clogged: since the kernel last took something
   Millis linger_left_ms = 0;  ///< lingering
-  std::size_t listener = 0;   ///< 0: that of the configuration; then the further ones
+  std::size_t listener = 0;   ///< 0: the one of the configuration; others follow
 };
 
 }  // namespace carillon

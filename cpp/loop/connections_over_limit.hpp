@@ -8,13 +8,13 @@
 
 namespace carillon {
 
-/// Connections over the limit: they are heard, so that the operator and the HTTP API are answered, and then
-/// refused or closed. Only a few at a time: for a newcomer the oldest goes that is not being answered.
+/// Connections over the limit. Their requests are read, so that /health and the HTTP API are answered; others
+/// are refused. Only a few at a time: for a new one the oldest that is not being answered is closed.
 class ConnectionsOverLimit {
  public:
   explicit ConnectionsOverLimit(std::size_t most) : most_(most) {}
 
-  /// The one that must go now, or null; at the latest it is the newcomer, which has not asked anything.
+  /// The connection to close now, or null. In the worst case it is the new one, which has sent nothing yet.
   [[nodiscard]] Connection* add(Connection& newcomer) {
     connections_.push_back(&newcomer);
     if (connections_.size() <= most_) return nullptr;

@@ -9,13 +9,12 @@ namespace carillon {
 
 /// An address at which a gateway listens, as its connections see it. Lives as long as the gateway.
 struct Endpoint {
-  std::size_t number = 0;  ///< 0: that of the configuration
+  std::size_t number = 0;  ///< 0: the one of the configuration
   std::string host = {};
   std::uint16_t port = 0;
   std::atomic<bool> is_draining{false};     ///< its clients are asked to disconnect, and new ones are refused
   std::atomic<std::size_t> connections{0};  ///< open now
-  std::atomic<std::size_t> asked{
-      0};  ///< connections that a drain asks, or has asked, to disconnect, and that are still open
+  std::atomic<std::size_t> asked{0};  ///< open connections that a drain asks, or has asked, to disconnect
 };
 
 }  // namespace carillon

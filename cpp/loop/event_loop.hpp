@@ -41,12 +41,12 @@ struct LoopShared {
   UnsentBudget unsent{limits.unsent_bytes_total};
   std::size_t loops = 1;
   std::atomic<std::size_t> connections{0};  ///< open, or accepted and on their way to a loop
-  /// Closed without a word, ever: no descriptor, or no place even to refuse them.
+  /// Connections closed before a request was read, since the start: no descriptor, or no slot to refuse them.
   std::atomic<std::uint64_t> turned_away{0};
-  std::size_t refusals_per_loop = 32;  ///< connections over the limit that a loop has, to refuse them
+  std::size_t refusals_per_loop = 32;  ///< maximum number of connections over the limit per loop
 };
 
-/// Time as of the current turn: asked of the machine once, not once per delivery.
+/// The time of the current turn, read from the machine once and not for each delivery.
 class TurnClock final : public Clock {
  public:
   explicit TurnClock(const Clock& machine) : machine_(machine) {}
@@ -59,13 +59,13 @@ class TurnClock final : public Clock {
   Millis now_ms_ = machine_.now_ms();
 };
 
-/// The connections of one thread and their turns: reads what has come, lets the hub's shard pump, sends
-/// everything in one flush, and settles what has ended. Sockets, flush, clock and chance are given, nothing
-/// blocks and nobody waits here: a thread with epoll, the tests and a simulator drive the same turns.
-/// Everything is for the loop's own thread, with its shard bound to it.
+/// The connections of one thread and their turns: reads input, lets the hub's shard pump, sends everything in
+/// one flush, and settles closed connections. Sockets, flush, clock and random source are parameters, and
+/// nothing blocks or waits here, so a thread with epoll, the tests and a simulation drive the same turns.
+/// Call everything on the loop's own thread, with its shard bound to it.
 class EventLoop final : private ConnectionHost {
  public:
-  /// `wake` is called from any thread when there is something to do: it must lead to turn().
+  /// `wake` is called from any thread when there is work: it must lead to a call of turn().
   EventLoop(std::uint32_t index, LoopShared& shared, Sockets& sockets, const Clock& machine,
             TurnLimits turn_limits, Millis tick_ms, std::function<void()> wake);
   ~EventLoop() override;
@@ -76,68 +76,70 @@ class EventLoop final : private ConnectionHost {
   [[nodiscard]] TurnOutput& output() { return output_; }
   [[nodiscard]] const SessionCounters& counters() const { return counters_; }  // from any thread
   [[nodiscard]] const std::vector<std::unique_ptr<Connection>>& connections() const { return connections_; }
-  /// How bytes leave. Before the first turn.
+  /// Sets the flush. Before the first turn.
   void set_flush(Flush& flush) { flush_ = &flush; }
 
   // ---- turns
 
-  /// Whatever waits: events, the mailbox, work that an earlier turn has left.
+  /// Handles events, the mailbox, and work that an earlier turn has left.
   void turn();
-  /// Sockets have events: a turn, if so.
+  /// Runs a turn if sockets have events.
   void take_events();
-  /// To be called every `tick_ms`: meets deadlines, once everything that came before has been read.
+  /// Call it every `tick_ms`: applies deadlines after all earlier input has been read.
   void tick();
-  /// The first part of a turn: reads what has come, for limits.read_ms_per_turn, each connection for its
-  /// share of that. Returns how much there was: events, and reads.
+  /// The first part of a turn: reads input for limits.read_ms_per_turn, with an even share for each
+  /// connection. Returns the number of events and reads.
   std::size_t read_ready();
-  /// Is there something to do at once: turn()?
+  /// Is there work for turn() now?
   [[nodiscard]] bool has_work();
-  /// When turn() is to be called even if nothing comes.
+  /// The time at which turn() must be called even without events.
   [[nodiscard]] std::optional<Millis> due_ms() const { return shard_.due_ms(); }
-  /// As of the current turn.
+  /// The time of the current turn.
   [[nodiscard]] Millis now_ms() const { return clock_.now_ms(); }
 
   // ---- connections
 
-  /// Takes over an accepted socket, which is counted and whose handshake counts. Null: it cannot be watched.
+  /// Adds an accepted socket, which is counted already, as is its handshake. Null: it cannot be watched.
   Connection* add(int descriptor, bool is_over_limit, Endpoint& endpoint);
   /// Asks every client of the endpoint to disconnect, each at a random moment within `pace_ms`.
   void drain(Endpoint& endpoint, Millis pace_ms);
-  /// Ends what is still there of them.
+  /// Closes those that are still open.
   void cut_off(const Endpoint& endpoint);
-  /// Ends the client's connection at once, without a word. False: it is not here.
+  /// Closes the client's connection at once, without a close handshake. False: it is not on this loop.
   bool cut(std::string_view client);
   /// Visits every session, a share of them per turn; where others end meanwhile, one may be visited twice.
   /// `done` comes last.
   void for_each_session(std::function<void(Session&)> visit, std::function<void()> done) const;
   /// Tells every session that its connection ends now. No turn does anything afterwards.
   void stop();
-  /// The same after an exception, as far as it goes: memory may be short, and what was interrupted is not
-  /// whole.
+  /// The same after an exception, as far as possible: memory may be short, and the interrupted object may be
+  /// inconsistent.
   void abandon();
-  /// Closes every socket and forgets the connections. Also on another thread, when no turn runs any more.
+  /// Closes every socket and forgets the connections. May run on another thread once no turn runs any more.
   void release();
   [[nodiscard]] Millis deadline_of(const Connection& connection) const;
 
   // ---- a takeover
 
-  /// Reads nothing more, and judges no deadline, until read_again().
+  /// Stops reading and checking deadlines until read_again().
   void stop_reading() { is_reading_ = false; }
   void read_again() { is_reading_ = true; }
-  /// Is a batch on its way, a task waiting, or something laid out? Then another turn comes first.
+  /// Is a batch, a task or output pending? Then another turn must run first.
   [[nodiscard]] bool is_busy();
   /// Does a session wait for an answer?
   [[nodiscard]] bool is_asking() const;
-  /// Writes down every connection that can be moved; `left_behind` are the clients of the others.
+  /// Saves every connection that can be moved; `left_behind` are the clients of the others.
   void save(std::vector<ConnectionState>& states, std::vector<int>& descriptors,
             std::vector<std::string>& left_behind);
-  /// What was saved belongs to another process now: it is let go of without a word.
+  /// The saved connections belong to another process now: closes their descriptors, without a close
+  /// handshake.
   void give_away_saved();
-  /// What was saved stays here after all.
+  /// The saved connections stay here: the takeover has failed.
   void forget_saved();
-  /// A saved connection goes on here. Null: it cannot be watched.
+  /// Continues a saved connection here. Null: it cannot be watched.
   Connection* restore(const ConnectionState& state, int descriptor, Endpoint& endpoint);
-  /// Closes what was restored, without a word: the other process goes on with it. Instead of the first turn.
+  /// Closes the restored connections without a close handshake: the other process keeps them. Call it in
+  /// place of the first turn.
   void discard();
 
  private:
@@ -184,7 +186,7 @@ class EventLoop final : private ConnectionHost {
   TurnOutput output_;
   std::vector<std::unique_ptr<SessionContext>> contexts_;  // by the endpoint's number, made when needed
   TimerWheel wheel_;
-  std::vector<char> buffer_;  // lent to whichever socket is read
+  std::vector<char> buffer_;  // for the socket that is being read
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<Connection>> graveyard_;  // dropped in this turn
   std::vector<std::unique_ptr<Session>> replaced_;
@@ -192,12 +194,12 @@ class EventLoop final : private ConnectionHost {
   std::vector<Connection*> settling_;
   std::vector<Connection*> read_queue_;  // the first one has waited longest
   std::vector<Connection*> reading_;     // of those, in this turn
-  std::int64_t time_until_ns_ = 0;       // of the session that is read; in the past while none is
+  std::int64_t time_until_ns_ = 0;       // of the session that is being read; in the past while there is none
   std::vector<Connection*> due_;
   std::vector<Session*> finishing_;
   ConnectionsOverLimit over_limit_;
   FlushReport report_;
-  // While a tick waits: so many connections may be ready and not looked at yet, then so many not read.
+  // While a tick waits: the number of ready connections not looked at yet, then of those not read.
   std::size_t unseen_ = 0;
   std::optional<std::size_t> still_to_read_;
   bool is_tick_waiting_ = false;

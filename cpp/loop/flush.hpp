@@ -9,10 +9,10 @@
 
 namespace carillon {
 
-/// What became of the outlets of a flush, beyond those that simply sent everything.
+/// The outlets of a flush that did not simply send everything.
 struct FlushReport {
-  std::vector<Outlet*> emptied;  ///< sent everything, and asked to be told
-  std::vector<Outlet*> clogged;  ///< sent a part: from now on clogged
+  std::vector<Outlet*> emptied;  ///< sent everything, and asked for a notification
+  std::vector<Outlet*> clogged;  ///< sent a part, and are clogged from now on
   std::vector<Outlet*> broken;   ///< the connection is gone
   void clear() {
     emptied.clear();
@@ -21,21 +21,21 @@ struct FlushReport {
   }
 };
 
-/// Sends what a turn has laid out. One object per event loop, on its thread.
+/// Sends the output of a turn. One object per event loop, on its thread.
 class Flush {
  public:
   virtual ~Flush() = default;
   /// Sends every outlet's slices, accounts for them in `output`, and adds to `report`.
   virtual void flush(TurnOutput& output, Millis now_ms, FlushReport& report) = 0;
-  /// Sends what an earlier turn left over. True: nothing is left, and the outlet is not clogged any more.
+  /// Sends the unsent bytes of an earlier turn. True: none are left, and the outlet is no longer clogged.
   bool flush_unsent(Outlet& outlet, Millis now_ms, FlushReport& report);
 
  protected:
-  /// Sends what the kernel takes at once: so many bytes, or the errno, negative.
+  /// Sends as much as the kernel takes at once. Returns the number of bytes, or the negative errno.
   virtual std::int64_t send(const Outlet& outlet, std::string_view bytes) = 0;
   /// Does this errno mean that the connection is gone?
   [[nodiscard]] static bool is_broken(int error);
-  /// Accounts for an outlet whose send took less than all: `result` bytes, or the errno, negative.
+  /// Accounts for an outlet whose send was not complete: `result` bytes, or the negative errno.
   static void account_short(TurnOutput& output, const Slice& first, std::int64_t result, Millis now_ms,
                             FlushReport& report);
   /// Accounts for an outlet that sent everything.

@@ -8,8 +8,8 @@
 namespace carillon {
 
 /// Deadlines of a shard's connections, rounded up to ticks: a slot is a list linked through the connections,
-/// so that a timer costs no allocation. A deadline beyond the horizon is looked at again when its slot comes
-/// round.
+/// so that a timer costs no allocation. A deadline beyond the horizon is checked again when its slot
+/// comes round.
 class TimerWheel {
  public:
   static constexpr Millis kTickMs = 50;
@@ -20,7 +20,7 @@ class TimerWheel {
 
   [[nodiscard]] Millis tick_ms() const { return tick_ms_; }
 
-  /// Looks at the connection at `deadline_ms`, unless it will be looked at earlier anyway.
+  /// Schedules the connection for `deadline_ms`, unless it is already scheduled earlier.
   void schedule(Connection& connection, Millis deadline_ms);
   void remove(Connection& connection);
   /// Unlinks and returns every connection whose tick has come; the caller checks deadlines and schedules
