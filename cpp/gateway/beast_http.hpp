@@ -4,7 +4,7 @@
 
 namespace carillon {
 
-/// HTTP by Beast: its parser reads requests, its WebSocket handshake answers upgrades. Thread-safe.
+/// HTTP with Beast: its parser reads requests, its WebSocket handshake answers upgrades. Thread-safe.
 class BeastHttp final : public HttpLibrary {
  public:
   [[nodiscard]] std::unique_ptr<HttpReader> make_reader(std::size_t header_bytes_max,

@@ -5,7 +5,7 @@
 
 namespace carillon {
 
-/// What this binary was built with, for bug reports: compiler, Boost; and whether io_uring works here.
+/// Facts of this binary for bug reports: compiler, Boost, and whether io_uring works here.
 [[nodiscard]] std::map<std::string, std::string> build_info();
 
 }  // namespace carillon

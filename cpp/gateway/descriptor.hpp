@@ -6,7 +6,7 @@
 
 namespace carillon {
 
-/// A file descriptor of its own: closed at the end, never shut down.
+/// Owns a file descriptor: closes it at the end, and never shuts it down.
 class Descriptor {
  public:
   Descriptor() = default;
@@ -20,7 +20,7 @@ class Descriptor {
 
   [[nodiscard]] int get() const { return number_; }
   [[nodiscard]] bool is_open() const { return number_ >= 0; }
-  /// Gives it to the caller.
+  /// Hands it over to the caller.
   [[nodiscard]] int release() { return std::exchange(number_, -1); }
   void reset(int number = -1) {
     if (number_ >= 0) ::close(number_);

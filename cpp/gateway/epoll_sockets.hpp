@@ -4,7 +4,7 @@
 
 namespace carillon {
 
-/// Sockets of the system, watched by an epoll set, which belongs to whoever made it.
+/// Sockets of the system, watched by an epoll set that the creator owns.
 class EpollSockets final : public Sockets {
  public:
   explicit EpollSockets(int epoll_set) : epoll_set_(epoll_set) {}

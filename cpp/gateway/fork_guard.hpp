@@ -4,12 +4,12 @@
 
 namespace carillon {
 
-/// Sockets that a forked child must not keep: it would hold the port, and the connections of the parent's
-/// clients, as long as it lives. The child closes them before fork() returns there. (What is executed has
-/// lost them by close-on-exec.)
+/// Sockets that a forked child must not keep, because it would hold the port and the parent's connections as
+/// long as it lives. The child closes them before fork() returns there. (An executed program has lost them by
+/// close-on-exec.)
 ///
-/// While a guard lives nobody forks: it makes one, opens a socket without waiting, and adds it. Closing one
-/// needs nothing: the child knows an added socket by its inode.
+/// No thread forks while a guard exists: make a guard, open a socket without waiting, and add it. Closing a
+/// socket needs no call: the child recognises an added socket by its inode.
 class ForkGuard {
  public:
   ForkGuard();

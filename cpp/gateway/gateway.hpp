@@ -19,7 +19,7 @@
 
 namespace carillon {
 
-/// How the bytes of a turn leave.
+/// How the output of a turn is sent.
 enum class FlushChoice : std::uint8_t { automatic, io_uring, send };
 
 struct GatewayOptions {
@@ -29,14 +29,14 @@ struct GatewayOptions {
   FlushChoice flush = FlushChoice::automatic;
 };
 
-/// What a listener is like now.
+/// The present state of a listener.
 struct ListenerInfo {
   std::size_t number = 0;  ///< 0: that of the configuration
   std::string host;
   std::uint16_t port = 0;
   bool is_draining = false;
   std::size_t connections = 0;
-  std::size_t backlog = 0;  ///< those that wait in the kernel to be accepted
+  std::size_t backlog = 0;  ///< connections in the kernel's accept queue
 };
 
 /// The sockets of a server: listeners, and shards that carry the connections.
@@ -47,71 +47,74 @@ class Gateway {
   Gateway(const Gateway&) = delete;
   Gateway& operator=(const Gateway&) = delete;
 
-  /// Throws std::system_error when the address, or a flush that was asked for by name, cannot be had.
+  /// Throws std::system_error if the address, or a flush requested by name, is not available.
   void start();
   void stop();
 
-  // A takeover, as the one who has the connections: hold(), save(), then resume() or give_away(). Until then
-  // listeners neither come nor go, and a drain waits before it asks anybody.
+  // A takeover, in the process that has the connections: hold(), save(), then resume() or give_away(). In
+  // between, listeners are neither added nor removed, and a drain waits before it asks clients.
 
-  /// Why nobody may take over now: a drain, a failure, no first listener. Empty: somebody may.
+  /// The reason why a takeover is not possible now: a drain, a failure, no first listener. Empty: it is.
   [[nodiscard]] std::string why_not_given_away() const;
-  /// Stops every thread at the end of a turn: nothing is accepted, read or written any more. Sessions get up
-  /// to `answers_ms` for answers that they wait for. Throws HandoverRefused (a drain was asked for in time),
-  /// HandoverError (the threads have not stopped by `until`): then all go on.
+  /// Stops every thread at the end of a turn: nothing is accepted, read or written any more. Sessions wait up
+  /// to `answers_ms` for pending answers. Throws HandoverRefused (a drain was requested in time) or
+  /// HandoverError (the threads have not stopped by `until`); all threads then continue.
   void hold(Millis answers_ms, HoldPoint::Time until);
-  /// Writes down what can be moved; clients that wait for an answer stay and are named in `left_behind`.
+  /// Saves everything that can be moved. Clients that wait for an answer stay, and are listed in
+  /// `left_behind`.
   [[nodiscard]] GatewayState save(std::vector<int>& descriptors, std::vector<std::string>& left_behind);
-  /// All go on as if nothing had been.
+  /// All threads continue.
   void resume();
-  /// Another process has what was saved: it is let go of without a word, and nothing more is accepted.
+  /// Another process has the saved connections: closes their descriptors without a close handshake, and
+  /// accepts nothing more.
   void give_away();
 
-  // And as the one who takes them: restore() and run() instead of start().
+  // In the process that takes over: restore() and run() instead of start().
 
   /// Throws std::system_error.
   void restore(const GatewayState& state, std::vector<Descriptor> descriptors);
-  /// Begins to read, write and accept.
+  /// Starts reading, writing and accepting.
   void run();
 
   /// Asks every client to disconnect, each at a random moment within `pace_ms`, and waits for them until
-  /// `deadline_ms` ends, on a thread of its own; newcomers are told to come back elsewhere. Then accepts
-  /// nothing more, and tells the operator how it went. The result: have all clients gone? With the number of
-  /// a listener, the same for that one alone, and clients that have not gone are cut off; throws
-  /// std::out_of_range if it is not open. A drain that is under way there, or everywhere, is joined. Any
-  /// thread; returns at once, and from then on nobody can take over until the drain is over.
+  /// `deadline_ms` ends, on a thread of its own; new clients are asked to reconnect elsewhere. Then accepts
+  /// nothing more, and logs the outcome. The result: have all clients left?
+  ///
+  /// With the number of a listener, drains that one alone, and disconnects clients that have not left; throws
+  /// std::out_of_range if it is not open. A drain already under way there, or everywhere, is joined. Any
+  /// thread; returns at once. No takeover is possible until the drain has ended.
   std::shared_future<bool> begin_drain(std::optional<std::size_t> number, Millis deadline_ms, Millis pace_ms);
 
-  /// One more address, while it runs: its number. Throws std::system_error.
+  /// Listens at one more address while running; returns its number. Throws std::system_error.
   std::size_t listen(const std::string& host, std::uint16_t port);
-  /// Those that are open. Never waits long: also for shards.
+  /// The open listeners. Never waits long, so shards may call it.
   [[nodiscard]] std::vector<ListenerInfo> listeners() const;
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] std::size_t connections() const { return shared_.connections.load(); }
-  /// Connections that are clients now: WebSocket, streams, waiting polls.
+  /// Connections that are clients now: WebSockets, streams, waiting polls.
   [[nodiscard]] std::size_t clients() const;
   [[nodiscard]] const std::vector<std::unique_ptr<GatewayShard>>& shards() const { return shards_; }
-  /// Ends the client's connection at once; false: no such client. Not from a shard's thread.
+  /// Closes the client's connection at once; false: no such client. Not from a shard's thread.
   bool cut(const std::string& client);
-  /// Runs `visit` for each session on its shard's thread and waits for all; a shard that has failed has none
-  /// any more. Not from a shard's thread.
+  /// Runs `visit` for each session on its shard's thread, and waits for all of them. A failed shard has no
+  /// sessions. Not from a shard's thread.
   void for_each_session(const std::function<void(Session&)>& visit);
   /// Tells the operator when connections are turned away, or closed for what they do not read. From time to
   /// time, from one thread.
   void keep_house(Millis now_ms);
-  /// A thread, which had so many connections, has died: nobody new is accepted, and it is told. Any thread.
+  /// A thread with this number of connections has died: accepts no new clients, and logs it. Any thread.
   void fail(std::string_view thread, const char* what, std::size_t connections);
   [[nodiscard]] bool has_failed() const { return has_failed_; }
   /// The first failure, or empty.
   [[nodiscard]] std::string failure() const;
-  /// How bytes leave: "io_uring" or "send". Once start() has returned.
+  /// The flush in use, "io_uring" or "send". After start() has returned.
   [[nodiscard]] std::string_view flush_name() const { return has_uring_ ? "io_uring" : "send"; }
   [[nodiscard]] std::size_t connections_max() const { return connections_max_; }
 
  private:
   void choose_flush();
-  /// `listening`: a socket to go on with, or none.
+  /// `listening`: a socket that listens already, or none.
   Endpoint& add_listener(const std::string& host, std::uint16_t port, Descriptor listening);
   /// With the mutex held.
   [[nodiscard]] Endpoint& endpoint(std::size_t number) const;
@@ -124,7 +127,7 @@ class Gateway {
   [[nodiscard]] bool stop_all(const std::vector<Listener*>& listeners, Millis answers_ms,
                               HoldPoint::Time until);
   void end_hold();
-  /// To change the listeners, once no takeover holds them.
+  /// The lock to change the listeners, once no takeover holds them.
   [[nodiscard]] std::unique_lock<std::mutex> lock_listeners();
   bool drain_all(Millis deadline_ms, Millis pace_ms);
   bool drain_listener(std::size_t number, Millis deadline_ms, Millis pace_ms);
@@ -132,20 +135,21 @@ class Gateway {
   void accepted(int descriptor, Endpoint& endpoint);
   void adopt(int descriptor, Endpoint& endpoint, bool is_over_limit);
   void tell(OperatorNote note) const;
-  /// Once it is done, at the latest then, or when the gateway stops; whether it is.
+  /// Waits until it is done, until this time, or until the gateway stops. Is it done?
   bool wait_until(HoldPoint::Time until, const std::function<bool()>& is_done) const;
   void tell_draining(const std::string& where, std::size_t asked, Millis pace_ms, Millis deadline_ms) const;
   void tell_drain(const std::string& where, std::size_t asked, std::size_t cut_off) const;
 
   GatewayShared& shared_;
   const GatewayOptions options_;
-  std::vector<std::unique_ptr<Endpoint>> endpoints_;  // of all further listeners that ever were
+  std::vector<std::unique_ptr<Endpoint>> endpoints_;  // of all further listeners since the start
   std::vector<std::unique_ptr<GatewayShard>> shards_;
   struct Drain {
     std::optional<std::size_t> listener;  // nothing: of all
     std::shared_future<bool> result;
   };
-  mutable std::mutex listeners_mutex_;  // for moments: shards' threads take it, so nobody waits with it
+  mutable std::mutex
+      listeners_mutex_;  // held briefly: threads of shards take it, so no thread may wait while it holds it
   std::map<std::size_t, std::unique_ptr<Listener>>
       listeners_;              // those that are open, by their endpoint's number
   std::vector<Drain> drains_;  // under way, or just over
@@ -157,7 +161,7 @@ class Gateway {
   std::size_t connections_max_ = 0;
   bool is_running_ = false;  // guarded by listeners_mutex_
   bool has_uring_ = false;
-  bool has_restored_ = false;  // connections, that do not run yet
+  bool has_restored_ = false;  // connections that do not run yet
   bool has_told_drain_ = false;
   std::atomic<bool> is_stopping_{false};  // ends a drain early
   std::atomic<bool> has_failed_{false};

@@ -23,17 +23,17 @@ namespace carillon {
 /// What all shards of a gateway share.
 struct GatewayShared : LoopShared {
   OperatorLog* operator_log = nullptr;
-  std::function<void(Shard&)> on_shard_failed;       ///< on its thread, for others who have cursors there
+  std::function<void(Shard&)> on_shard_failed;       ///< on its thread, for other owners of cursors there
   std::atomic<bool> is_draining{false};              ///< at every endpoint
-  Endpoint endpoint;                                 ///< the one that is always there
-  std::atomic<std::uint64_t> accepted{0};            ///< connections, ever
-  std::atomic<std::uint64_t> without_descriptor{0};  ///< of `turned_away`: for want of a descriptor
+  Endpoint endpoint;                                 ///< the one of the configuration
+  std::atomic<std::uint64_t> accepted{0};            ///< connections since the start
+  std::atomic<std::uint64_t> without_descriptor{0};  ///< of `turned_away`: for lack of a descriptor
 };
 
-/// A thread with its event loop: it waits for events, for ticks and for other threads' wishes.
+/// A thread with its event loop. It waits for events, ticks and calls of other threads.
 class GatewayShard final {
  public:
-  /// An exception ends the thread: `failed` hears of it there, while the shard still has what it had.
+  /// An exception ends the thread: `failed` is called on it, while the shard is still as it was.
   using Failed = std::function<void(GatewayShard&, const char* what)>;
 
   GatewayShard(std::uint32_t index, GatewayShared& shared, TurnLimits turn_limits, Failed failed);
@@ -46,28 +46,28 @@ class GatewayShard final {
   /// On the shard's thread.
   [[nodiscard]] std::size_t connections() const { return loop_->connections().size(); }
 
-  /// With io_uring, if the thread can have it after all.
+  /// With io_uring, if it works on this thread.
   void start(bool with_uring);
   /// Closes every connection and ends the thread. Any other thread.
   void stop();
-  /// Takes over an accepted socket, whose handshake counts. Any thread.
+  /// Adds an accepted socket, whose handshake counts already. Any thread.
   void adopt(int descriptor, bool is_over_limit, Endpoint& endpoint);
   /// Asks every client of the endpoint to disconnect, each at a random moment within `pace_ms`. Any thread.
   void drain(Endpoint& endpoint, Millis pace_ms);
-  /// Ends what is still there of them. Any thread.
+  /// Closes those that are still open. Any thread.
   void cut_off(const Endpoint& endpoint);
-  /// Ends the client's connection at once, without a word. Any thread; `done` tells whether it was here, in
-  /// any case: a thread that has died has no clients.
+  /// Closes the client's connection at once, without a close handshake. Any thread. `done` is always called,
+  /// with whether the connection was here; a thread that has died has no clients.
   void cut(std::string client, std::function<void(bool)> done);
-  /// Runs `visit` for each session, on the shard's thread, then `done`, in any case. Any thread.
+  /// Runs `visit` for each session on the shard's thread, then always `done`. Any thread.
   void for_each_session(std::function<void(Session&)> visit, std::function<void()> done);
 
-  // A takeover. Between hold() and the point's release nothing runs here.
+  // A takeover. Nothing runs here between hold() and the release of the point.
 
-  /// Reads nothing more, waits up to `answers_ms` for answers that sessions wait for, and stops at `point`.
-  /// Any thread.
+  /// Stops reading, waits up to `answers_ms` for pending answers of sessions, and stops at `point`. Any
+  /// thread.
   void hold(std::shared_ptr<HoldPoint> point, Millis answers_ms);
-  /// The point has let it stop: another turn, in which it does.
+  /// The point permits the stop: runs another turn, in which the thread stops.
   void stop_soon() {
     shard().post([] {});
   }
@@ -75,9 +75,10 @@ class GatewayShard final {
   void save(GatewayState& state, std::vector<int>& descriptors, std::vector<std::string>& left_behind) {
     loop_->save(state.connections, descriptors, left_behind);
   }
-  /// A saved connection goes on here. Before start(), with the shard bound to this thread.
+  /// Continues a saved connection here. Before start(), with the shard bound to this thread.
   void restore(const ConnectionState& state, Descriptor descriptor, Endpoint& endpoint);
-  /// Closes what was restored, without a word: the other process goes on with it. Instead of start().
+  /// Closes the restored connections without a close handshake: the other process keeps them. Instead of
+  /// start().
   void discard();
 
  private:
@@ -96,15 +97,15 @@ class GatewayShard final {
   GatewayShared& shared_;
   const Failed failed_;
   const SystemClock clock_;
-  std::shared_ptr<Io> io_;  // gone once stopped; a late wake-up then finds nobody
+  std::shared_ptr<Io> io_;  // null once stopped, so that a late wake-up does nothing
   EpollSockets sockets_;
   std::unique_ptr<Flush> flush_;
   std::unique_ptr<EventLoop> loop_;
   bool is_turn_posted_ = false;
-  std::optional<Millis> sweep_due_ms_;  // what the timer of swept channels waits for
+  std::optional<Millis> sweep_due_ms_;  // when the timer of swept channels expires
   std::shared_ptr<HoldPoint> hold_;     // asked to stop
   Millis answers_until_ms_ = 0;
-  bool is_unarmed_ = false;  // events came meanwhile, and are not waited for
+  bool is_unarmed_ = false;  // events came meanwhile, so there is no wait for events
   std::thread thread_;
 };
 

@@ -9,14 +9,14 @@
 
 namespace carillon {
 
-/// A further listener, written down.
+/// The saved state of a further listener.
 struct ListenerState {
   std::string host;
   std::uint16_t port = 0;
 };
 
-/// What a gateway hands over. Descriptors go beside it: that of the listening socket, then one per
-/// connection, then those of further listeners.
+/// The state that a gateway hands over. The descriptors are sent beside it: the listening socket, then one
+/// per connection, then the further listeners.
 struct GatewayState {
   std::string host;
   std::uint16_t port = 0;

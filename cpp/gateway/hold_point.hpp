@@ -7,18 +7,18 @@
 
 namespace carillon {
 
-/// Stops a thread at a place of its own choice until another one tells it how to go on. What the stopped
-/// thread owns may be read meanwhile. For one stop.
+/// Stops a thread at a place of its own choice until another thread releases it. Meanwhile other threads may
+/// read the data of the stopped thread. For one stop.
 class HoldPoint {
  public:
   using Clock = std::chrono::steady_clock;
   using Time = Clock::time_point;
   enum class Next : std::uint8_t {
-    go_on,     ///< as if nothing had been
-    give_away  ///< what was written down belongs to another process now
+    go_on,     ///< continue
+    give_away  ///< the saved connections belong to another process now
   };
 
-  /// The thread stops here, unless the answer is there already.
+  /// The thread stops here, unless it has been released already.
   Next stop_here() {
     std::unique_lock lock(mutex_);
     is_stopped_ = true;

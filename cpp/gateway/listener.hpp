@@ -21,14 +21,14 @@ class Listener {
   struct Options {
     std::string host = "127.0.0.1";
     std::uint16_t port = 0;                 ///< 0: the system picks one
-    std::int64_t kernel_backlog_bytes = 0;  ///< that the kernel takes for a connection before it sends them
-    std::int64_t stall_timeout_ms = 0;      ///< unacknowledged for so long: the peer is gone
+    std::int64_t kernel_backlog_bytes = 0;  ///< maximum number of unsent bytes per connection in the kernel
+    std::int64_t stall_timeout_ms = 0;  ///< the peer counts as gone if it acknowledges nothing for this time
   };
   struct Handlers {
     std::function<void(int descriptor)> accepted;
-    /// No descriptor was left, and this is one of the reserve: it is to be told so, and to go soon.
+    /// Accepted with a descriptor of the reserve, because no other was left: refuse it and close it soon.
     std::function<void(int descriptor)> to_refuse;
-    std::function<void()> turned_away;             ///< the same, but it had said nothing and was closed
+    std::function<void()> turned_away;             ///< the same, but it had sent nothing and was closed
     std::function<void(const char* what)> failed;  ///< an exception has ended the thread
   };
 
@@ -38,19 +38,19 @@ class Listener {
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  /// Goes on with a socket that listens already; throws std::system_error.
+  /// Uses a socket that listens already; throws std::system_error.
   Listener(const Options& options, Descriptor listening, Admission& admission, Handlers handlers);
 
   [[nodiscard]] std::uint16_t port() const { return port_; }
   [[nodiscard]] int descriptor() const;
-  /// Connections that wait in the kernel to be accepted. Any thread.
+  /// Number of connections in the kernel's accept queue. Any thread.
   [[nodiscard]] std::size_t backlog() const;
   void start();
   /// Accepts nothing more and closes the socket.
   void stop();
   /// The same, but does not wait for it. Any thread.
   void stop_soon();
-  /// Accepts nothing until the point is released; what comes waits in the backlog. Any thread.
+  /// Accepts nothing until the point is released; connections wait in the accept queue. Any thread.
   void hold(std::shared_ptr<HoldPoint> point);
 
  private:

@@ -22,7 +22,7 @@ enum class LogLevel : std::uint8_t { info, warning, error };
   return "";
 }
 
-/// Something that the operator should know.
+/// A record for the operator.
 struct OperatorNote {
   LogLevel level = LogLevel::info;
   std::string_view event;  ///< one word for machines; a literal
@@ -30,7 +30,7 @@ struct OperatorNote {
   std::vector<std::pair<std::string_view, std::int64_t>> numbers = {};  ///< for machines, by literal names
 };
 
-/// Hears what the operator should know. Thread-safe, must not block.
+/// Receives records for the operator. Thread-safe, must not block.
 class OperatorLog {
  public:
   virtual ~OperatorLog() = default;

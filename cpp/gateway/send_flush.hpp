@@ -13,8 +13,8 @@ class SendFlush : public Flush {
   std::int64_t send(const Outlet& outlet, std::string_view bytes) override;
   /// Sends one outlet's slices, of which `first` is the first, with a call of its own.
   static void flush_one(TurnOutput& output, const Slice& first, Millis now_ms, FlushReport& report);
-  /// Sends the list of slices; `total` tells how many bytes there were. Negative: the errno of a broken
-  /// connection.
+  /// Sends the list of slices, `total` bytes. Returns the number of bytes sent, or the negative errno of a
+  /// broken connection.
   static std::int64_t send_list(const Slice& first, std::size_t& total);
 };
 

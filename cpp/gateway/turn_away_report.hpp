@@ -8,17 +8,17 @@
 
 namespace carillon {
 
-/// When the operator hears that connections are turned away: at once, then every ten seconds while it goes
-/// on, and when it is over.
+/// When to log that connections are turned away: at once, then every ten seconds while it continues, and at
+/// its end.
 class TurnAwayReport {
  public:
   static constexpr Millis kIntervalMs = 10'000;
-  static constexpr Millis kQuietMs = 1'000;  ///< nobody for so long: it is over
+  static constexpr Millis kQuietMs = 1'000;  ///< it has ended if no connection is turned away for this time
 
   struct News {
     enum class Kind : std::uint8_t { none, turned_away, over };
     Kind kind = Kind::none;
-    std::uint64_t count = 0;  ///< turned away since it was last told
+    std::uint64_t count = 0;  ///< turned away since the last record
   };
 
   /// `turned_away` is a counter that only rises.

@@ -7,13 +7,13 @@
 
 namespace carillon {
 
-/// All sends of a turn handed to the kernel in batches, through io_uring: one system call for up to 1,024
-/// connections. Only failures and short sends are looked at; nothing is under way when a call returns.
+/// Hands all sends of a turn to the kernel in batches, through io_uring: one system call for up to 1,024
+/// connections. Only failures and short sends post completions. Nothing is under way when a call returns.
 /// Belongs to the thread that makes it.
 class UringFlush final : public SendFlush {
  public:
-  /// Null where the kernel is older than Linux 6.1, a container forbids io_uring, or the build had no header
-  /// for it; `why_not` says which.
+  /// Null if the kernel is older than Linux 6.1, a container forbids io_uring, or the build had no header for
+  /// it; `why_not` gives the reason.
   [[nodiscard]] static std::unique_ptr<UringFlush> make(std::string& why_not);
   ~UringFlush() override;
 
