@@ -18,30 +18,30 @@ using Tag = std::pair<std::string, std::string>;
 enum class EntryKind : std::uint8_t { publication, join, leave };
 enum class ContentType : std::uint8_t { json, binary };
 
-/// What a publisher gives.
+/// A publication as the publisher gives it.
 struct Publication {
   std::string data;
   ContentType content = ContentType::json;
-  std::string info_json;  ///< who published: an encoded ClientInfo, or empty
+  std::string info_json;  ///< the publisher: an encoded ClientInfo, or empty
   std::vector<Tag> tags;
   std::string key;  ///< for conflation
 };
 
-/// Bytes held by entries and their encoded forms in the whole process.
+/// Memory of all entries and their encoded forms in the process, bytes.
 using BytesGauge = std::atomic<std::int64_t>;
 
-/// One encoded form of an entry, shared by all connections that speak it.
+/// One encoded form of an entry, shared by all connections that use it.
 struct EncodedForm {
   std::string bytes;
 };
 
-/// One entry of a channel's log: immutable once announced, but for its cache of encoded forms.
+/// One entry of a channel's log. Immutable once announced, except for its cache of encoded forms.
 /// Shared between shards; the cache is lock-free.
 class Entry {
  public:
-  /// How many forms an entry can cache; a form's slot is below it.
+  /// Maximum number of forms that an entry caches; a form's slot is below it.
   static constexpr std::size_t kForms = 6;
-  /// What an entry costs beside its text: object, ring slot, allocator.
+  /// Memory of an entry beside its text: object, ring slot, allocator.
   static constexpr std::size_t kOverheadBytes = 320;
 
   Entry(EntryKind entry_kind, Publication entry_publication, Millis entry_wall_ms)

@@ -5,9 +5,9 @@
 
 namespace carillon {
 
-/// Who does the work of a publication's fan-out to members, and when (design.md section 4).
+/// When the fan-out of a publication to members is done (docs/fan-out.md).
 enum class FanOutMode : std::uint8_t {
-  write,  ///< at publish it is entered into every member's inbox
+  write,  ///< at publish, into every member's inbox
   read    ///< at read: inboxes merge it from the log
 };
 [[nodiscard]] constexpr std::string_view name_of(FanOutMode mode) {

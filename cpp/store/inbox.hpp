@@ -15,24 +15,24 @@ struct InboxRange {
   std::string channel;
   Epoch epoch;
   Offset first = 0;
-  Offset last = 0;  ///< included
+  Offset last = 0;  ///< inclusive
   [[nodiscard]] std::uint64_t size() const { return last + 1 - first; }
 };
 
-/// What a user has not read. Every publication is in exactly one range.
+/// The unread publications of a user. Each is in exactly one range.
 struct InboxContent {
   std::vector<InboxRange> entered;  ///< oldest first, by time of entry; the first of them, up to the limit
   /// Ranges that are in no inbox but may be in the logs, ascending within a channel. If the limit has cut
   /// `entered` for a channel, they end before the cut: marking the shown ones as read marks nothing else.
   std::vector<InboxRange> merged;
   std::vector<std::pair<std::string, std::uint64_t>> unread;  ///< publications by channel, all of them
-  /// Some is missing: of channels whose member the user no longer is, only a bounded part is remembered.
+  /// Ranges are missing: of channels that the user was removed from, only a bounded part is remembered.
   bool is_incomplete = false;
 };
 
 /// One step of a walk over a channel's members.
 struct EnterStep {
-  std::size_t entered = 0;  ///< members whose inbox has the publications now, by this step
+  std::size_t entered = 0;  ///< number of members whose inbox this step has written
   bool is_done = false;     ///< all have them
 };
 

@@ -22,9 +22,9 @@
 
 namespace carillon {
 
-/// Members, inboxes and read positions in memory. What a user has not read of a channel lies between the read
-/// position and the channel's top (or where the user was removed). The inbox holds of it what was entered at
-/// publish, as runs of offsets; what is in no run is merged from the log. Thread-safe.
+/// Members, inboxes and read positions in memory. The unread publications of a user in a channel lie between
+/// the read position and the channel's top (or the offset at which the user was removed). The inbox holds
+/// those entered at publish, as runs of offsets; the others are merged from the log. Thread-safe.
 ///
 /// Locks, outer first: the store's, a roster's, `reading_`'s, a user stripe's.
 class MemoryInboxes {
@@ -32,13 +32,13 @@ class MemoryInboxes {
   struct User;
 
  public:
-  /// A channel that has members, or had some who have not read everything.
+  /// A channel with members, or with former members that have unread publications.
   class Roster {
    public:
     Roster(std::uint32_t number, std::string channel, Position top)
         : number_(number), channel_(std::move(channel)), epoch_(top.epoch), top_(top.offset) {}
     [[nodiscard]] std::size_t members() const { return count_.load(); }
-    /// Nobody is a member, and nobody who was has anything left to read.
+    /// There are no members, and no former members with unread publications.
     [[nodiscard]] bool is_unused() const { return memberships_.load() == 0; }
 
    private:
@@ -47,12 +47,12 @@ class MemoryInboxes {
     const std::uint32_t number_;
     const std::string channel_;
     const Epoch epoch_;
-    // Whoever joins is counted first and then reads the top; an append moves the top first and then reads the
-    // count. So either the newcomer starts behind that publication, or it is entered for it.
+    // A new member is counted first and then reads the top; an append moves the top first and then reads the
+    // count. So either the member starts behind that publication, or gets it in the inbox.
     std::atomic<std::size_t> count_{0};
     std::atomic<Offset> top_;
-    std::atomic<Offset> last_read_mode_{0};  // newest offset that was published in read mode
-    std::atomic<Offset> to_enter_{0};        // newest offset that was published for members in write mode
+    std::atomic<Offset> last_read_mode_{0};  // newest offset published in read mode
+    std::atomic<Offset> to_enter_{0};        // newest offset published for members in write mode
     std::atomic<std::size_t> memberships_{0};
 
     mutable std::mutex mutex_;
@@ -63,17 +63,17 @@ class MemoryInboxes {
     Offset entered_ = 0;     // everything up to here has been entered
   };
 
-  /// An inbox holds `inbox_entries` publications at most, and all of them take about `bytes_total`. Beyond
-  /// that nobody new becomes a member, publications are merged from the logs instead of entered, and what a
-  /// removed member has not read is forgotten.
+  /// An inbox holds at most `inbox_entries` publications, and all inboxes take about `bytes_total`. Beyond
+  /// that new members are refused, publications are merged from the logs instead of entered, and unread
+  /// publications of removed members are forgotten.
   MemoryInboxes(std::size_t inbox_entries, std::size_t bytes_total, const NameHash& hash);
   ~MemoryInboxes();
 
   [[nodiscard]] std::shared_ptr<Roster> make_roster(std::string channel, Position top);
-  /// The store has given out `offset`; one after another. Returns how many members the channel has.
+  /// The store has assigned `offset`; call it in order. Returns the number of members of the channel.
   std::size_t on_appended(const std::shared_ptr<Roster>& roster, Offset offset, FanOutMode mode);
 
-  /// False: there is no room for all of them; those before the first that found none are members.
+  /// False: there is not enough memory for all of them; those before the first that was refused are members.
   [[nodiscard]] bool add(const std::shared_ptr<Roster>& roster, std::span<const std::string> users);
   void remove(Roster& roster, std::span<const std::string> users);
   [[nodiscard]] static std::vector<std::string> members(const Roster& roster, std::string_view after,
@@ -85,24 +85,24 @@ class MemoryInboxes {
 
   /// Memory of users, memberships and inboxes, as far as they are counted.
   [[nodiscard]] std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
-  /// Users who are a member of a channel, or have something of one to read.
+  /// Number of users that are members of a channel, or have unread publications of one.
   [[nodiscard]] std::size_t users() const { return users_.load(std::memory_order_relaxed); }
 
-  /// While nobody calls. What a walk has still to enter is merged by whoever restores it.
+  /// While no other call runs. The rest of a walk is merged after the restore.
   [[nodiscard]] MemoryInboxesState save() const;
-  /// Into one that is empty; `roster_of` gives the channel's.
+  /// Into an empty object; `roster_of` returns the roster of a channel.
   void restore(const MemoryInboxesState& state,
                const std::function<std::shared_ptr<Roster>(const std::string&)>& roster_of);
 
  private:
-  static constexpr Offset kStill = std::numeric_limits<Offset>::max();  // a member still
+  static constexpr Offset kStill = std::numeric_limits<Offset>::max();  // still a member
   static constexpr std::size_t kStripes = 64;
 
   struct Membership {
     std::shared_ptr<Roster> roster;
-    Offset read = 0;  ///< everything up to here is read, or was there before the user came
+    Offset read = 0;  ///< everything up to here is read, or older than the membership
     Offset until = kStill;
-    Offset merged_to = 0;    ///< up to here the runs are not complete: the bound has taken some out
+    Offset merged_to = 0;    ///< up to here the runs are not complete, because of the bound
     std::uint32_t slot = 0;  ///< among the roster's members, while it is one
 
     [[nodiscard]] std::uint32_t number() const { return roster->number_; }
@@ -138,7 +138,7 @@ class MemoryInboxes {
     [[nodiscard]] std::uint32_t number() const { return roster_number; }
   };
 
-  /// What merging takes of one membership: the offsets from `next` to `last` that are in no run.
+  /// The offsets of one membership to merge: those from `next` to `last` that are in no run.
   struct Visit {
     const Membership* membership = nullptr;
     Offset next = 0;
@@ -157,9 +157,9 @@ class MemoryInboxes {
   void free_slot(Roster& roster, std::size_t slot);
   void move_slot(Roster& roster, std::size_t from, std::size_t to);
   void start_reading(const std::shared_ptr<Roster>& roster);
-  /// Nothing: all that is unread of it is in runs.
+  /// Nothing: all its unread publications are in runs.
   [[nodiscard]] static std::optional<Visit> visit_of(const Membership& membership);
-  /// What a user takes, with a place in the rosters.
+  /// Memory of a user, with a slot in the rosters.
   [[nodiscard]] static std::size_t cost_of(const User& user);
   [[nodiscard]] bool is_full() const { return bytes() >= bytes_total_; }
   void forget(Stripe& stripe, Users::iterator user);

@@ -20,17 +20,17 @@
 namespace carillon {
 
 struct MemoryStoreLimits {
-  std::size_t dormant_channels = 1'000'000;          ///< past it the oldest dormant channel is forgotten
-  Millis channel_lifetime_ms = 720LL * 3600 * 1000;  ///< a dormant channel untouched for so long is forgotten
-  std::size_t idempotency_keys = 100'000;            ///< past it the oldest key is forgotten
+  std::size_t dormant_channels = 1'000'000;          ///< beyond it the oldest is forgotten
+  Millis channel_lifetime_ms = 720LL * 3600 * 1000;  ///< unused for this time, a dormant channel is forgotten
+  std::size_t idempotency_keys = 100'000;            ///< beyond it the oldest is forgotten
   Millis idempotency_window_ms = 300'000;
-  std::size_t inbox_entries = 1'000;           ///< past it what a user has not read is merged from the logs
+  std::size_t inbox_entries = 1'000;  ///< beyond it, per user, unread publications are merged from the logs
   std::size_t inbox_bytes_total = 1UL << 30U;  ///< of all inboxes and memberships; MemoryInboxes
 };
 
-/// The store of a hub that stands alone: numbers entries, remembers every channel's epoch and top offset,
-/// idempotency keys and presence. The entries themselves are kept by the hub's logs and nowhere else.
-/// Announces inside append(), under the lock of the channel's stripe: so announcements come in order.
+/// The store of a single hub: numbers entries, and remembers every channel's epoch and top offset,
+/// idempotency keys and presence. Only the hub's logs keep the entries. Announces inside append(), under the
+/// lock of the channel's stripe, so that announcements come in order.
 class MemoryStore final : public Store {
  public:
   MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits);
@@ -63,29 +63,29 @@ class MemoryStore final : public Store {
                  std::function<void(StoreError)> done) override;
   void keep_house() override;
 
-  /// Channels remembered, dormant or not.
+  /// Number of channels remembered, dormant or not.
   [[nodiscard]] std::size_t channels_known() const;
-  /// Memory of the dormant ones: of those in use the hub counts it.
+  /// Memory of the dormant channels; the hub counts that of channels in use.
   [[nodiscard]] std::size_t dormant_bytes() const;
-  /// Memory of members and inboxes, and how many users have one.
+  /// Memory of members and inboxes, and the number of users that have one.
   [[nodiscard]] std::size_t inbox_bytes() const { return inboxes_.bytes(); }
   [[nodiscard]] std::size_t inbox_users() const { return inboxes_.users(); }
 
-  /// While it lives, whoever calls the store waits.
+  /// While it exists, calls of the store wait.
   class Stillness;
   [[nodiscard]] Stillness hold_still();
   /// Only while it is held still.
   [[nodiscard]] MemoryStoreState save() const;
   /// Puts a saved state into a new store; no channel is open yet.
   void restore(const MemoryStoreState& state);
-  /// From now on nothing can be appended: another process has the log. Only while it is held still.
+  /// Refuses appends from now on: another process has the log. Only while it is held still.
   void close() { is_closed_ = true; }
 
  private:
   struct Stream;
   using Streams = std::pmr::unordered_map<std::pmr::string, Stream, NameHash, SameName>;
-  /// All that is remembered of a channel. While it is dormant it stands in its stripe's list, oldest first,
-  /// linked through the map's own nodes: 200 bytes beside the name would not hold a second key.
+  /// The memory of a channel. While the channel is dormant it is in its stripe's list, oldest first, linked
+  /// through the nodes of the map: 200 bytes beside the name leave no room for a second key.
   struct Stream {
     Epoch epoch;
     Offset top = 0;
@@ -103,15 +103,15 @@ class MemoryStore final : public Store {
     Millis until_ms = 0;
     Ages::iterator age;
   };
-  /// One copy of a client's id per subscription is what an idle connection pays for.
+  /// One copy of a client's id per subscription is part of the cost of an idle connection.
   struct ByClient {
     using is_transparent = void;
     static std::string_view id_of(const PresenceMember& member) { return member.client; }
     static std::string_view id_of(std::string_view client) { return client; }
     bool operator()(const auto& left, const auto& right) const { return id_of(left) < id_of(right); }
   };
-  /// Who is on a channel. The users of a few members are counted when they are asked for, those of more as
-  /// they come and go: most channels have few, and pay nothing for it.
+  /// The presence of a channel. The users of a few connections are counted on request, those of many as they
+  /// come and go: most channels have few connections, and no cost for it.
   struct Presence {
     std::set<PresenceMember, ByClient> members;
     std::unique_ptr<NameTable<std::uint32_t>> users;  // their connections; null: few
@@ -122,8 +122,8 @@ class MemoryStore final : public Store {
   struct Stripe {
     explicit Stripe(const NameHash& hash) : streams(0, hash, SameName{}, &pool), keys(hash), presence(hash) {}
     mutable std::mutex mutex;
-    // What is remembered of a dormant channel stays for days. It has pages of its own: among the entries that
-    // came with it, which go, it would keep a page for each of their pages.
+    // The memory of a dormant channel stays for days. It has pages of its own: among entries, which are freed
+    // soon, each of them would keep a whole page from being returned.
     std::pmr::unsynchronized_pool_resource pool{kPool};
     Streams streams;
     Streams::value_type* oldest = nullptr;
@@ -137,7 +137,7 @@ class MemoryStore final : public Store {
   };
   static constexpr std::size_t kStripes = 16;
   using StoreStripes = Stripes<Stripe, kStripes>;
-  static constexpr std::size_t kMembersPerLock = 1'024;  // others publish in between
+  static constexpr std::size_t kMembersPerLock = 1'024;  // publishes run in between
 
   Streams::value_type& touch(Stripe& stripe, const HashedName& channel);
   void touch(Stripe& stripe, Streams::value_type& node);

@@ -9,7 +9,7 @@
 
 namespace carillon {
 
-/// Members, what they have not read, and what was entered for them at publish.
+/// Members, their unread publications, and the entered ones among them.
 struct MemoryInboxesState {
   struct Roster {
     std::string channel;
@@ -36,7 +36,7 @@ struct MemoryInboxesState {
   std::vector<User> users;
 };
 
-/// All that a memory store remembers, written down. Times are ages: the reader has a clock of its own.
+/// The saved state of a memory store. Times are ages, because the other process has another clock.
 struct MemoryStoreState {
   struct Stream {
     std::string channel;
@@ -44,7 +44,7 @@ struct MemoryStoreState {
     Millis age_ms = 0;  ///< since it was touched
   };
   struct Key {
-    std::string id;  ///< as the store builds it of channel and key
+    std::string id;  ///< as the store builds it from channel and key
     Position position;
     Millis left_ms = 0;
   };
@@ -52,8 +52,8 @@ struct MemoryStoreState {
     std::string channel;
     PresenceMember member;
   };
-  std::vector<Stream> streams;  ///< the dormant ones of a stripe oldest first
-  std::vector<Key> keys;        ///< those of a stripe oldest first
+  std::vector<Stream> streams;  ///< the dormant channels of a stripe, oldest first
+  std::vector<Key> keys;        ///< of a stripe, oldest first
   std::vector<Member> presence;
   MemoryInboxesState inboxes;
 };

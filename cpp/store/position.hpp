@@ -8,18 +8,18 @@
 
 namespace carillon {
 
-/// Number of a stored publication in its channel: 1, 2, 3 …; 0 is "before the first" and "has none".
+/// Number of a stored publication in its channel: 1, 2, 3 …; 0 means "before the first" and "none".
 using Offset = std::uint64_t;
 
-/// Names one life of a channel's numbering: eight letters. Offsets of different epochs do not compare;
-/// without it a client would resume silently wrong after a restart (protocol.md section 6).
+/// The name of a channel's log: eight letters. Offsets of different epochs do not compare; without it a
+/// client would silently resume at a wrong place after a restart (protocol.md section 6).
 class Epoch {
  public:
   static constexpr std::size_t kLetters = 8;
 
   Epoch() = default;
 
-  /// Makes an epoch out of random bits.
+  /// Makes an epoch from random bits.
   static Epoch from_bits(std::uint64_t bits) {
     static constexpr std::string_view kAlphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     Epoch epoch;
@@ -30,7 +30,7 @@ class Epoch {
     return epoch;
   }
 
-  /// Nothing when `text` is no epoch of ours: it then matches none.
+  /// Nothing if `text` is not an epoch of this package; it then matches none.
   static std::optional<Epoch> parse(std::string_view text) {
     if (text.size() != kLetters) return std::nullopt;
     Epoch epoch;
@@ -48,7 +48,7 @@ class Epoch {
   std::array<char, kLetters> letters_{};
 };
 
-/// A place in a channel: everything up to and with `offset` has been seen.
+/// A position in a channel: everything up to and including `offset` has been seen.
 struct Position {
   Epoch epoch;
   Offset offset = 0;

@@ -19,28 +19,29 @@ namespace carillon {
 enum class StoreError : std::uint8_t {
   none,
   unavailable,
-  gone,  ///< the range that was asked for, or its start
-  full   ///< there is no memory for more
+  gone,  ///< the requested range, or its start, is not kept any more
+  full   ///< memory has run out
 };
 
-/// A channel that the listener holds open, from open() to release(): the listener's own derives from it. Both
-/// find here what they know of the channel, so that its name is looked up once per publication.
+/// A channel that the listener keeps open, from open() to release(); the listener derives its own class from
+/// it. Listener and store find their data of the channel here, so that the name is looked up once per
+/// publication.
 struct ChannelHandle {
-  std::atomic<void*> in_store{nullptr};  ///< what open() gave
+  std::atomic<void*> in_store{nullptr};  ///< the result of open()
 };
 
-/// An entry that has its place: what the hub delivers. An ephemeral entry has offset 0.
+/// An entry with its offset, as the hub delivers it. An ephemeral entry has offset 0.
 struct Announcement {
   std::string_view channel;
   Epoch epoch;
   EntryRef entry;
-  FanOutMode mode = FanOutMode::write;  ///< as it was appended
+  FanOutMode mode = FanOutMode::write;  ///< when it was appended
   std::size_t members = 0;              ///< of the channel at that moment
-  ChannelHandle* handle = nullptr;      ///< as append() had it, when this comes from inside of that call
+  ChannelHandle* handle = nullptr;      ///< the one of append(), if this is called inside of it
 };
 
-/// Who hears the announcements: the hub. Called from any thread, for a channel in any order. It may call
-/// read() of the store from inside.
+/// Receives announcements: the hub. Called from any thread, for a channel in any order. It may call read() of
+/// the store from inside.
 class StoreListener {
  public:
   virtual ~StoreListener() = default;
@@ -48,16 +49,16 @@ class StoreListener {
 };
 
 struct AppendOptions {
-  bool is_ephemeral = false;         ///< gets no offset, is never read again
+  bool is_ephemeral = false;         ///< gets no offset and is not stored
   std::string_view idempotency_key;  ///< empty: none
   FanOutMode mode = FanOutMode::write;
-  ChannelHandle* handle = nullptr;  ///< valid only during the call; null: the store looks for the name
+  ChannelHandle* handle = nullptr;  ///< valid only during the call; null: the store looks up the name
 };
 
 struct AppendResult {
   StoreError error = StoreError::none;
   Position position;          ///< offset 0 for an ephemeral entry
-  bool is_duplicate = false;  ///< an earlier append had the same idempotency key; position is that one's
+  bool is_duplicate = false;  ///< an earlier append had the same idempotency key and this position
 };
 
 struct OpenResult {
@@ -69,9 +70,9 @@ struct OpenResult {
 
 struct ReadResult {
   StoreError error = StoreError::none;  ///< gone: the range, or its start
-  Epoch epoch;                          ///< that the entries belong to
+  Epoch epoch;                          ///< of the entries
   std::vector<EntryRef>
-      entries;  ///< consecutive offsets up to the range's last; with `gone` what is left of it
+      entries;  ///< consecutive offsets up to the last of the range; with `gone` the rest of it
 };
 
 struct PresenceMember {
@@ -80,29 +81,29 @@ struct PresenceMember {
   std::string conn_info_json;
 };
 
-/// A page of who is there. A member counts with what an answer in JSON takes, about.
+/// A page of the presence. A member counts with its approximate size in an answer in JSON.
 struct PresencePage {
-  std::string_view after;     ///< a client id: the page begins behind it; empty: at the first
-  std::size_t bytes_max = 0;  ///< it ends before, but has one member at least
+  std::string_view after;     ///< a client id, behind which the page begins; empty: at the first
+  std::size_t bytes_max = 0;  ///< maximum size of the page, which has at least one member
 };
 
 struct PresenceResult {
   StoreError error = StoreError::none;
   std::vector<PresenceMember> members;  ///< by client id
-  bool has_more = false;                ///< behind the last of them
+  bool has_more = false;                ///< there are members behind the last one
 };
 
-/// How many are there, counted as they come and go.
+/// Counts of the presence, kept up to date as connections come and go.
 struct PresenceCounts {
   StoreError error = StoreError::none;
   std::uint64_t clients = 0;
-  std::uint64_t users = 0;  ///< different ones
+  std::uint64_t users = 0;  ///< number of different users
 };
 
 struct MembersResult {
   StoreError error = StoreError::none;
   std::size_t members = 0;         ///< of the channel, afterwards
-  std::vector<std::string> users;  ///< those asked for, by name
+  std::vector<std::string> users;  ///< the requested page, by name
 };
 
 struct EnterResult {
@@ -120,26 +121,28 @@ struct InboxResult {
   InboxContent content;
 };
 
-/// Gives offsets and epochs, and keeps what a second gateway must see (design.md section 6).
-/// Everything is answered by continuation: memory answers in the same call, others later and from any
-/// thread. No call blocks; all are thread-safe. A continuation is called exactly once.
+/// Assigns offsets and epochs, and keeps the state that several gateways share. All calls answer by
+/// continuation: the store in memory in the same call, others later and from any thread. No call blocks; all
+/// are thread-safe. A continuation is called exactly once.
 class Store {
  public:
   virtual ~Store() = default;
 
-  /// Once, before anything else.
+  /// Call it once, before anything else.
   virtual void set_listener(StoreListener* listener) = 0;
 
-  /// Gives `entry` its offset and announces it; then `done`. `channel` is valid only during the call.
+  /// Assigns an offset to `entry` and announces it; then calls `done`. `channel` is valid only during the
+  /// call.
   virtual void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
                       std::function<void(const AppendResult&)> done) = 0;
 
-  /// Touches the channel (makes its epoch), keeps it from being forgotten until release(), tells its top.
+  /// Opens the channel: makes its epoch, returns its top, and prevents that it is forgotten until release().
   virtual void open(std::string_view channel, std::function<void(const OpenResult&)> done) = 0;
-  /// The hub needs the channel no longer: from now on it is dormant and may be forgotten.
+  /// The hub no longer needs the channel: it is dormant from now on, and may be forgotten.
   virtual void release(std::string_view channel) = 0;
 
-  /// Reads the stored entries with offsets in [first, last]. Memory keeps none beside the hub's log.
+  /// Reads the stored entries with offsets in [first, last]. The store in memory has none beside the hub's
+  /// log.
   virtual void read(std::string_view channel, Offset first, Offset last,
                     std::function<void(const ReadResult&)> done) = 0;
   /// Forgets the history; offset and epoch stay.
@@ -151,32 +154,33 @@ class Store {
                         std::function<void(const PresenceResult&)> done) = 0;
   virtual void presence_counts(std::string_view channel, std::function<void(const PresenceCounts&)> done) = 0;
 
-  /// Makes users members of the channel: what is published from now on is theirs to read. Who is one stays
-  /// it.
+  /// Makes users members of the channel, for the publications from now on. Existing members are unchanged.
   virtual void add_members(std::string_view channel, std::span<const std::string> users,
                            std::function<void(const MembersResult&)> done) = 0;
-  /// They keep what was published until now and is not read. Who is no member is passed over.
+  /// Removes members. They keep the unread publications that they have. Users that are not members are
+  /// ignored.
   virtual void remove_members(std::string_view channel, std::span<const std::string> users,
                               std::function<void(const MembersResult&)> done) = 0;
   /// The first `limit` members behind `after`, by name.
   virtual void members(std::string_view channel, std::string_view after, std::size_t limit,
                        std::function<void(const MembersResult&)> done) = 0;
-  /// Enters the publications [first, last] into the inboxes of the next `members_max` members. Again and
-  /// again with the same range, until it is done; one walk at a time per channel. Who joined after a
+  /// Enters the publications [first, last] into the inboxes of the next `members_max` members. Call it again
+  /// with the same range until it is done; one walk at a time per channel. A member that joined after a
   /// publication, or has it already, does not get it.
   virtual void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
                      std::function<void(const EnterResult&)> done) = 0;
-  /// How many publications of one channel a user has not read.
+  /// The number of unread publications of a user in one channel.
   virtual void unread(std::string_view user, std::string_view channel,
                       std::function<void(const UnreadResult&)> done) = 0;
-  /// What a user has not read, with at most `limit` publications of those entered; 0: only the counts.
+  /// The unread publications of a user, with at most `limit` of the entered ones; 0: only the counts.
   virtual void inbox(std::string_view user, std::size_t limit,
                      std::function<void(const InboxResult&)> done) = 0;
-  /// Everything of the channel up to `offset` is read. Never goes back.
+  /// Marks everything of the channel up to `offset` as read. Never moves backwards.
   virtual void mark_read(std::string_view user, std::string_view channel, Offset offset,
                          std::function<void(StoreError)> done) = 0;
 
-  /// Bounded upkeep: forgets what is past its lifetime. From time to time, from one thread.
+  /// Bounded upkeep: forgets channels and keys past their lifetime. Call it from time to time, from one
+  /// thread.
   virtual void keep_house() = 0;
 };
 
