@@ -8,11 +8,11 @@
 
 namespace carillon {
 
-/// Moves the threshold of adaptive channels until entering inboxes at publish and merging them at read take
-/// about the same time: that is where their sum is smallest. Any thread but adapt().
+/// Moves the threshold of adaptive channels until writing inboxes at publish and merging them at read take
+/// about the same time, because their sum is smallest there. Any thread, except adapt().
 class AdaptiveThreshold {
  public:
-  /// Only what adaptive channels cost moves their threshold.
+  /// Only the cost of adaptive channels moves their threshold.
   void count_write(std::int64_t ns, bool is_adaptive) {
     write_ns_.fetch_add(ns, std::memory_order_relaxed);
     if (is_adaptive) adaptive_write_ns_.fetch_add(ns, std::memory_order_relaxed);
@@ -21,22 +21,23 @@ class AdaptiveThreshold {
     read_ns_.fetch_add(ns, std::memory_order_relaxed);
     if (is_adaptive) adaptive_read_ns_.fetch_add(ns, std::memory_order_relaxed);
   }
-  /// What a channel's threshold is multiplied with.
+  /// The factor of every adaptive threshold.
   [[nodiscard]] double factor() const { return factor_.load(std::memory_order_relaxed); }
   void restore(double factor) {
     factor_.store(std::clamp(factor, 1 / kMost, kMost), std::memory_order_relaxed);
   }
-  /// Of all channels, ever.
+  /// Of all channels, since the start.
   [[nodiscard]] std::int64_t write_ns() const { return write_ns_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::int64_t read_ns() const { return read_ns_.load(std::memory_order_relaxed); }
 
   static constexpr Millis kWindowMs = 5'000;
-  static constexpr std::int64_t kLeastNs = 1'000'000;  // less than that in a window is no reason to move
+  static constexpr std::int64_t kLeastNs =
+      1'000'000;  // less time than this in a window does not move the factor
   static constexpr double kStep = 1.5;
-  static constexpr double kBand = 2.0;  // within it both are about the same
+  static constexpr double kBand = 2.0;  // a smaller ratio of the two does not move the factor
   static constexpr double kMost = 64.0;
 
-  /// From time to time, from one thread: moves a step once per window.
+  /// Moves the factor by one step per window. Call it from time to time, from one thread.
   void adapt(Millis now_ms) {
     if (now_ms - window_ms_ < kWindowMs) return;
     window_ms_ = now_ms;

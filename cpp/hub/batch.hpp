@@ -11,44 +11,44 @@
 
 namespace carillon {
 
-/// A way to encode entries for the wire. One object for the whole process and form; `slot` below
-/// Entry::kForms. Encodes the same bytes for every connection, so that they are made once. Thread-safe.
+/// An encoding of entries for the wire. One object per form in the process; `slot` is below Entry::kForms.
+/// The bytes are the same for every connection, so they are made once. Thread-safe.
 class Form {
  public:
   constexpr explicit Form(std::size_t form_slot) : slot(form_slot) {}
-  /// Empty bytes: this form has nothing to say of this entry (the entry is then filtered).
+  /// Empty bytes: the form does not show this entry, which is then filtered.
   [[nodiscard]] virtual EncodedForm encode(std::string_view channel, const Epoch& epoch,
                                            const Entry& entry) const = 0;
   const std::size_t slot;
 
  protected:
-  ~Form() = default;  // nobody owns one through this
+  ~Form() = default;  // forms are not owned through this type
 };
 
 class Batch;
 
-/// Entries of a batch in one form, laid one after another.
+/// The entries of a batch in one form, one after another.
 struct EncodedBatch {
-  const Batch* batch = nullptr;  ///< null: not made yet
+  const Batch* batch = nullptr;  ///< null: not laid out yet
   std::string_view bytes;
-  std::uint32_t frames = 0;         ///< entries that have bytes
-  std::uint32_t filtered = 0;       ///< entries that have none
-  std::uint32_t conflated = 0;      ///< entries that a newer one of the same key stands for
+  std::uint32_t frames = 0;         ///< entries with bytes
+  std::uint32_t filtered = 0;       ///< entries without bytes
+  std::uint32_t conflated = 0;      ///< entries replaced by a newer one with the same key
   std::vector<std::uint32_t> ends;  ///< end of entry i in `bytes`; empty for a batch of one entry
-  std::string storage;              ///< the bytes, unless they are one entry's own
+  std::string storage;              ///< the bytes, unless they belong to a single entry
 };
 
-/// Entries of a channel with consecutive seqs, on their way to the cursors that stand before them. Encoded at
-/// most once per form. Belongs to one shard.
+/// Entries of a channel with consecutive seqs, for the cursors in front of them. Encoded at most once per
+/// form. Belongs to one shard.
 class Batch {
  public:
   Batch(std::string_view channel, const Epoch& epoch, Seq begin, Offset offset_before)
       : channel_(channel), epoch_(epoch), begin_(begin), offset_before_(offset_before) {}
 
   void add(EntryRef entry) { entries_.push_back(std::move(entry)); }
-  /// Of publications with the same key only the newest is delivered. Once, when all are in.
+  /// Marks all but the newest publication of each key. Call it once, when all entries are in.
   void conflate();
-  /// Does a newer one stand for the entry at `index`?
+  /// Is the entry at `index` replaced by a newer one?
   [[nodiscard]] bool is_conflated(std::uint32_t index) const {
     return !conflated_.empty() && conflated_[index];
   }
@@ -76,12 +76,12 @@ class Batch {
   [[nodiscard]] const EncodedForm& encoded_entry(const Form& form, const Entry& entry) const {
     return entry.form(form.slot, [&] { return form.encode(channel_, epoch_, entry); });
   }
-  /// All of it in one form, or null: nobody has laid it out yet.
+  /// The batch in one form, or null if it has not been laid out yet.
   [[nodiscard]] const EncodedBatch* encoded(const Form& form) const {
     const EncodedBatch& known = encoded_[form.slot];
     return known.batch != nullptr ? &known : nullptr;
   }
-  /// The same, laid out if it is not yet.
+  /// The batch in one form; lays it out first if necessary.
   const EncodedBatch& lay_out(const Form& form) const;
 
  private:

@@ -11,57 +11,57 @@
 
 namespace carillon {
 
-/// Place of an entry in the hub's own log of a channel; stored and ephemeral entries alike. Cursors stand on
+/// Number of an entry in the hub's log of a channel, for stored and ephemeral entries alike. Cursors count by
 /// it.
 using Seq = std::uint64_t;
 
 /// The ring of a channel's entries. It keeps the history (bounded by count, bytes and age) and, for live
-/// cursors, a small window that also holds ephemeral entries: those leave it even from between publications
-/// that stay, so that seqs may have holes. What the ring still holds beyond the history's bounds is never
-/// shown to a resume or a history call. Not thread-safe: the channel locks.
+/// cursors, a small window that also holds ephemeral entries. Those may be dropped from between publications
+/// that stay, so seqs may have holes. Entries beyond the bounds of the history are never shown to a resume or
+/// a history call. Not thread-safe: the channel locks.
 class ChannelLog {
  public:
-  /// Leaves room below for entries that are read from a store later and put in front.
+  /// The first seq. It leaves room below for entries that are read from a store later and put in front.
   static constexpr Seq kFirstSeq = Seq{1} << 32U;
 
   static constexpr std::size_t kBurstEntries = 4'096;
   static constexpr std::size_t kBurstBytes = 4 * 1024 * 1024;
-  /// An entry outside of the history leaves the live window at this age: no cursor that moves is so far
+  /// Age at which an entry outside of the history leaves the live window. No moving cursor is that far
   /// behind.
   static constexpr Millis kLiveWindowMs = 30'000;
 
-  /// Offsets go on after `top`. Only before the first entry.
+  /// Offsets continue after `top`. Only before the first entry.
   void start_after(Offset top) {
     top_ = top;
     history_from_ = top + 1;
   }
 
-  /// Appends; a stored entry must have offset top() + 1. `taken` as in trim(). `age_ms`: since it was
-  /// published, for one that was read from a store.
+  /// Appends an entry; a stored one must have offset top() + 1. `taken` as in trim(). `age_ms`: age of an
+  /// entry that was read from a store.
   void append(EntryRef entry, Millis now_ms, const ChannelOptions& options, Seq taken, Millis age_ms = 0);
   /// Puts stored entries that reach to the start of the history in front of it. Entries that are still in the
-  /// ring are skipped, and belong to the history again. Each keeps the age that its wall_ms tells. A seq may
-  /// then name another entry than before it was trimmed: a cursor must compare its offset, too. False: the
-  /// entries do not reach there, or the history was removed.
+  /// ring are skipped, and belong to the history again. Each keeps the age given by its wall_ms. A
+  /// seq may then be that of another entry than before the trim, so a cursor must compare its offset too.
+  /// False: the entries do not reach the start, or the history was removed.
   bool prepend(const std::vector<EntryRef>& entries, Millis now_ms, Millis wall_ms,
                const ChannelOptions& options, Seq taken);
-  /// Drops what the bounds no longer allow. Entries from `taken` on have not been seen yet by some shard: a
-  /// burst inside one turn may overshoot the live window up to kBurst…, or publishers would outrun every
-  /// reader.
+  /// Drops entries beyond the bounds. Entries from `taken` on have not been seen yet by some shard: a burst
+  /// inside one turn may overshoot the live window up to kBurst…, otherwise publishers would outrun every
+  /// subscriber.
   void trim(Millis now_ms, const ChannelOptions& options, Seq taken);
-  /// Forgets the history; seq and offset go on. The live window stays, for cursors under way.
+  /// Forgets the history; seq and offset continue. The live window stays, for moving cursors.
   void remove_history() { history_from_ = removed_from_ = top_ + 1; }
-  /// Gives up the older half of the history.
+  /// Drops the older half of the history.
   void remove_older_half() { history_from_ += (top_ + 1 - history_from_ + 1) / 2; }
   /// Forgets every entry: the log has lost its continuity.
   void reset(Offset top);
 
   [[nodiscard]] LogState save(Millis now_ms) const;
-  /// Puts a saved log in the place of this one.
+  /// Replaces this log with a saved one.
   void restore(const LogState& state, Millis now_ms);
 
   [[nodiscard]] Offset top() const { return top_; }
-  /// Oldest offset of the history; top() + 1 when it is empty.
+  /// Oldest offset of the history; top() + 1 if it is empty.
   [[nodiscard]] Offset history_from() const { return history_from_; }
   [[nodiscard]] Seq begin_seq() const { return size_ > 0 ? ring_[head_].seq : end_seq_; }
   [[nodiscard]] Seq end_seq() const { return end_seq_; }
@@ -77,8 +77,8 @@ class ChannelLog {
   [[nodiscard]] const EntryRef& at(Seq seq) const { return slot(index_of(seq)).entry; }
   /// Offset of the newest stored entry below `seq`, in [begin_seq, end_seq].
   [[nodiscard]] Offset offset_before(Seq seq) const;
-  /// Where a cursor stands that has seen everything up to and with `offset`. Nothing: that is no longer in
-  /// the history (or not yet).
+  /// The seq of a cursor that has seen everything up to and including `offset`. Nothing: it is not in the
+  /// history any more, or not yet.
   [[nodiscard]] std::optional<Seq> seq_after(Offset offset) const;
 
  private:
@@ -100,18 +100,18 @@ class ChannelLog {
   std::vector<Slot> ring_;  // size is a power of two; seqs ascend
   std::size_t head_ = 0;
   std::size_t size_ = 0;
-  std::size_t dense_ = 0;    // so many slots at the end have consecutive seqs up to end_seq_
-  std::size_t outside_ = 0;  // so many slots at the front are not part of the history
+  std::size_t dense_ = 0;    // number of slots at the end with consecutive seqs up to end_seq_
+  std::size_t outside_ = 0;  // number of slots at the front that are not part of the history
   std::size_t bytes_ = 0;
   std::size_t history_bytes_ = 0;  // of the stored entries from outside_ on
   std::size_t ephemeral_ = 0;      // entries without an offset, anywhere
   std::size_t ephemeral_bytes_ = 0;
-  std::size_t ephemeral_kept_ = 0;  // those that the last thinning had to leave
+  std::size_t ephemeral_kept_ = 0;  // number of them that the last thinning had to leave
   std::size_t ephemeral_kept_bytes_ = 0;
   Seq end_seq_ = kFirstSeq;
   Offset top_ = 0;
   Offset history_from_ = 1;
-  Offset removed_from_ = 1;  // what is below does not come back from a store
+  Offset removed_from_ = 1;  // entries below are not read from a store again
 };
 
 }  // namespace carillon

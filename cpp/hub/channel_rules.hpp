@@ -13,11 +13,11 @@ namespace carillon {
 /// 14). Immutable after construction, so it may be read from any thread.
 class ChannelRules {
  public:
-  /// Which channels a rule is for.
+  /// The channels of a rule.
   enum class Scope : std::uint8_t {
-    pattern,           ///< those that match it
-    by_namespace,      ///< those of one namespace; the pattern is its name and `:*`
-    without_namespace  ///< those without a `:`; the pattern is `*`
+    pattern,           ///< names that match it
+    by_namespace,      ///< names of one namespace; the pattern is its name and `:*`
+    without_namespace  ///< names without a `:`; the pattern is `*`
   };
   struct Rule {
     std::string pattern;
@@ -26,10 +26,10 @@ class ChannelRules {
   };
   ChannelRules() = default;
   explicit ChannelRules(std::vector<Rule> rules);
-  /// Those of the rule that wins, else the defaults.
+  /// The options of the rule that wins, else the defaults.
   [[nodiscard]] const ChannelOptions& options_for(std::string_view channel) const;
-  /// False where there are namespaces, the channel's is none of them, and no pattern covers it: clients and
-  /// the server API are told error 102, unknown channel.
+  /// False: there are namespaces, the channel's is not one of them, and no pattern matches. Clients and the
+  /// HTTP API get error 102, unknown channel.
   [[nodiscard]] bool is_known(std::string_view channel) const;
 
  private:

@@ -12,8 +12,8 @@ namespace carillon {
 
 class ShardChannel;
 
-/// A position in a channel and a sink: everything that reads is one. Owned by whoever subscribes, which must
-/// unsubscribe it before it dies. Stays at one address; all calls on its shard's thread.
+/// A position in a channel and a sink: everything that reads is a cursor. The subscriber owns it, and must
+/// unsubscribe it before destroying it. It stays at one address; all calls on its shard's thread.
 class Cursor {
  public:
   explicit Cursor(Sink& sink, std::uint32_t mark = 0) : mark_(mark), sink_(&sink) {}
@@ -21,30 +21,30 @@ class Cursor {
   Cursor& operator=(const Cursor&) = delete;
   ~Cursor() { forget_ticket(); }
 
-  /// Forgets a subscribe whose answer is still to come.
+  /// Cancels a subscribe that has not been answered yet.
   void cancel();
 
-  /// The sink's own mark, for a sink with several cursors.
+  /// A mark for sinks with several cursors.
   [[nodiscard]] std::uint32_t mark() const { return mark_; }
   [[nodiscard]] bool is_open() const { return place_ != Place::closed; }
-  /// Is it in the live group: has it read everything, so that only new entries will come?
+  /// Is it in the live group? It has then read everything, and only new entries will come.
   [[nodiscard]] bool is_live() const { return place_ == Place::live; }
-  /// Has everything that was there been taken from the log for it? In a swept channel a cursor may have read
-  /// past its group: it is not live before the group's next sweep.
+  /// Has it taken everything from the log? In a swept channel a cursor may have read past its group; it is
+  /// not live before the group's next sweep.
   [[nodiscard]] bool has_read_to_end() const { return is_live() || is_ahead_; }
   /// Newest offset that has been taken from the log for it.
   [[nodiscard]] Offset offset() const { return offset_; }
 
-  /// Counted by the sink at the moment when it knows.
+  /// Counted by the sink, at the moment of the event.
   void count_delivered(std::uint32_t entries) { delivered_ += entries; }
   void count_dropped(DropReason reason, std::uint32_t entries) {
     dropped_[static_cast<std::size_t>(reason)] += entries;
   }
   void count_conflated(std::uint32_t entries) { conflated_ += entries; }
-  /// Entries taken from the log whose last byte has not left yet.
+  /// Entries taken from the log whose last byte has not been sent yet.
   void set_under_way(std::uint32_t entries) { under_way_ = entries; }
   [[nodiscard]] std::uint32_t under_way() const { return under_way_; }
-  /// Their last byte has left.
+  /// Their last byte has been sent.
   void count_under_way_delivered() {
     delivered_ += under_way_;
     under_way_ = 0;
@@ -62,18 +62,18 @@ class Cursor {
   }
 
   Place place_ = Place::closed;
-  bool is_ahead_ = false;   // has read past its group, and waits for it
-  bool is_queued_ = false;  // stands in the shard's list of those to be pumped
-  // Its sink could not take what the group took, and it has not caught up yet.
+  bool is_ahead_ = false;   // has read past its group, and waits for the group
+  bool is_queued_ = false;  // is in the shard's list of cursors to be pumped
+  // Its sink could not take a batch that the group took, and it has not caught up yet.
   bool has_fallen_behind_ = false;
-  std::uint32_t index_ = 0;      // in the live group, or in the list of those to be pumped
+  std::uint32_t index_ = 0;      // in the live group, or in the list of cursors to be pumped
   std::uint32_t all_index_ = 0;  // among all cursors of the channel on this shard
-  std::uint32_t resets_ = 0;     // the channel's, when its position was last right
+  std::uint32_t resets_ = 0;     // `resets` of the channel when its position was last valid
   std::uint32_t mark_;
   std::uint32_t under_way_ = 0;
   Sink* sink_;
   ShardChannel* home_ = nullptr;
-  std::shared_ptr<Cursor*> ticket_;  // leads a pending subscribe back here, or to nobody
+  std::shared_ptr<Cursor*> ticket_;  // leads a pending subscribe to this cursor; null once cancelled
   Seq seq_ = 0;
   Offset offset_ = 0;
   std::uint64_t delivered_ = 0;

@@ -10,17 +10,17 @@
 
 namespace carillon {
 
-/// What a channel's fan-out is like now.
+/// The present fan-out of a channel.
 struct FanOutState {
   FanOut strategy = FanOut::write;
   FanOutMode mode = FanOutMode::write;
-  std::size_t threshold = 0;  ///< as it is applied now: of an adaptive channel it moves
+  std::size_t threshold = 0;  ///< the current one: that of an adaptive channel moves
   std::size_t members = 0;
   std::size_t subscribers = 0;
-  std::uint64_t switches = 0;  ///< of the mode, ever
+  std::uint64_t switches = 0;  ///< of the mode, since the start
 };
 
-/// Decides a channel's mode of the moment. Any thread, without a lock: who publishes asks each time.
+/// Decides the current mode of a channel. Any thread, without a lock, because every publish asks.
 class ChannelFanOut {
  public:
   explicit ChannelFanOut(const ChannelOptions& options)
@@ -31,13 +31,13 @@ class ChannelFanOut {
   [[nodiscard]] FanOut strategy() const { return strategy_.load(std::memory_order_relaxed); }
   /// Before the adaptive factor.
   [[nodiscard]] std::size_t threshold() const { return threshold_.load(std::memory_order_relaxed); }
-  /// `is_chosen`: in the place of what the options say. Returns whether it was chosen before.
+  /// `is_chosen`: set at run time, in place of the options. Returns whether it was set at run time before.
   bool choose(FanOut strategy, std::size_t threshold, bool is_chosen) {
     threshold_.store(threshold, std::memory_order_relaxed);
     strategy_.store(strategy, std::memory_order_relaxed);
     return is_chosen_.exchange(is_chosen, std::memory_order_relaxed);
   }
-  /// Another process's goes on here.
+  /// Continues the state of another process here.
   void restore(FanOutMode mode, std::uint64_t switches) {
     mode_.store(mode, std::memory_order_relaxed);
     switches_.store(switches, std::memory_order_relaxed);
@@ -45,7 +45,7 @@ class ChannelFanOut {
   [[nodiscard]] bool is_chosen() const { return is_chosen_.load(std::memory_order_relaxed); }
 
   [[nodiscard]] FanOutMode mode() const { return mode_.load(std::memory_order_relaxed); }
-  /// The mode of what is published now. `factor` is what the adaptive threshold has come to.
+  /// The mode of the next publication. `factor` is the current one of the adaptive threshold.
   FanOutMode decide(const ChannelOptions& options, double factor) {
     const FanOut strategy = strategy_.load(std::memory_order_relaxed);
     FanOutMode mode = mode_.load(std::memory_order_relaxed);
@@ -75,14 +75,13 @@ class ChannelFanOut {
             switches()};
   }
 
-  /// Is what is published to be entered into inboxes, as far as the publisher can know?
+  /// Must a publication be entered into inboxes, as far as the publisher can know?
   [[nodiscard]] bool may_have_members() const {
     return members.load(std::memory_order_relaxed) > 0 || joins.load(std::memory_order_relaxed) > 0;
   }
 
-  std::atomic<std::size_t> members{0};  ///< as the store last told
-  std::atomic<std::size_t> joins{
-      0};  ///< questions that the store has not answered, and after which there may be members
+  std::atomic<std::size_t> members{0};  ///< the last number from the store
+  std::atomic<std::size_t> joins{0};    ///< unanswered calls of the store, after which there may be members
   std::atomic<std::size_t> subscribers{0};  ///< on all shards
 
  private:

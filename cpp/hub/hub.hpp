@@ -64,7 +64,7 @@ struct SubscribeOutcome {
   bool was_recovering = false;  ///< a position was given, or the oldest publication of a log was asked for
   bool is_recovered = false;    ///< then everything behind the position, or the whole log, follows
   bool has_history = false;     ///< the channel has positions
-  Position start;               ///< what follows comes after this
+  Position start;               ///< the first entry comes after this
   Offset top = 0;               ///< newest offset when the subscription began
 
   /// For a status; nothing: there was nothing to recover.
@@ -77,7 +77,7 @@ struct HistoryQuery {
   std::int64_t limit = 0;      ///< 0: only the position; negative: all; not read with Since::last()
   std::optional<Since> since;  ///< with Since::last() the oldest of them comes first
   bool is_reverse = false;
-  /// Of payloads, tags and infos; one publication is given whatever it takes.
+  /// Of payloads, tags and infos; at least one publication is returned, whatever its size.
   std::size_t bytes_max = std::numeric_limits<std::size_t>::max();
 
   [[nodiscard]] bool is_last() const { return since && since->kind == Since::Kind::last; }
@@ -106,35 +106,35 @@ struct ChannelsPage {
   bool has_more = false;                             ///< ask again, after the last of these
 };
 
-/// Something that a user has not read: a publication, or offsets whose publications have left the history.
+/// An unread publication of a user, or offsets whose publications have left the history.
 struct InboxItem {
   std::string channel;
   Epoch epoch;
   EntryRef entry;  ///< null: a gap
   Offset first = 0;
-  Offset last = 0;  ///< included; of a publication both are its offset
+  Offset last = 0;  ///< inclusive; of a publication both are its offset
 };
 struct Inbox {
   StoreError error = StoreError::none;
-  std::vector<InboxItem> items;                               ///< by time, within a channel by offset
-  std::vector<std::pair<std::string, std::uint64_t>> unread;  ///< by channel: all, whatever the limit
-  bool has_more = false;       ///< than `items`: mark these read, and ask again
+  std::vector<InboxItem> items;  ///< by time, within a channel by offset
+  std::vector<std::pair<std::string, std::uint64_t>>
+      unread;                  ///< by channel: all of them, regardless of the limit
+  bool has_more = false;       ///< more than `items`: mark these as read, and ask again
   bool is_incomplete = false;  ///< the user was removed from more channels than are remembered
 };
-/// Why members, read positions or a strategy were not changed.
+/// The reason why members, read positions or a strategy were not changed.
 enum class FanOutError : std::uint8_t { none, unavailable, no_history, above_top, too_many, inboxes_full };
 
 struct HubLimits {
   std::int64_t history_bytes_total = 1LL << 30;  ///< of all entries and their encoded forms in the process
   std::size_t early_entries =
-      4'096;  ///< announced beyond a hole, per channel; past it the hole is told as a gap
-  std::size_t inbox_members_per_turn =
-      1'024;                             ///< into whose inboxes one turn of a shard enters a publication
-  std::size_t chosen_fan_outs = 10'000;  ///< channels with a strategy of their own: they stay in memory
+      4'096;  ///< announced beyond a hole, per channel; beyond this number the hole becomes a gap
+  std::size_t inbox_members_per_turn = 1'024;  ///< inboxes that one turn of a shard writes a publication to
+  std::size_t chosen_fan_outs = 10'000;  ///< channels with a strategy set at run time, which stay in memory
 };
 
-/// Channels, publish, subscribe, history and presence above a store. Thread-safe but for subscribe(), which
-/// belongs to the shard. Every answer comes by continuation: at once when the store answers at once.
+/// Channels, publish, subscribe, history and presence above a store. Thread-safe, except subscribe(), which
+/// belongs to the shard. Every answer comes by continuation: at once if the store answers at once.
 class Hub final : public StoreListener {
  public:
   using PublishDone = std::function<void(const AppendResult&)>;
@@ -142,14 +142,16 @@ class Hub final : public StoreListener {
   using HistoryDone = std::function<void(const HistoryResult&)>;
 
   Hub(const Clock& clock, RandomSource& random, Store& store, ChannelRules rules, HubLimits limits);
-  /// close(), for who waits still.
+  /// Calls close(), for callers that still wait.
   ~Hub() override;
 
-  /// Once all shards' threads have ended: whatever waits for the store is answered `unavailable`, exactly
-  /// once, whatever the store says later. Subscriptions have ended with their shards and are not told.
+  /// Call it when the threads of all shards have ended. Calls that wait for the store are answered
+  /// `unavailable`, exactly once, whatever the store answers later. Subscriptions have ended with their
+  /// shards.
   void close();
 
-  /// Once, before the first subscription and the first member; and none, once all threads have ended.
+  /// Call it once, before the first subscription and the first member; and with no shards once all threads
+  /// have ended.
   void set_shards(std::vector<Shard*> shards) {
     const std::lock_guard lock(shards_mutex_);
     shards_ = std::move(shards);
@@ -159,10 +161,10 @@ class Hub final : public StoreListener {
     return rules_.options_for(channel);
   }
 
-  /// False: the name's namespace is none of the configured ones.
+  /// False: the namespace of the name is not configured.
   [[nodiscard]] bool is_known(std::string_view channel) const { return rules_.is_known(channel); }
 
-  /// Asks the store for an append. `done` runs on whatever thread the store answers.
+  /// Asks the store for an append. `done` runs on the thread on which the store answers.
   void publish(std::string_view channel, Publication publication, const PublishOptions& options,
                PublishDone done);
   /// Join and leave: entries without an offset on the same pump.
@@ -195,62 +197,63 @@ class Hub final : public StoreListener {
   void add_members(std::string_view channel, std::span<const std::string> users, MembersDone done);
   void remove_members(std::string_view channel, std::span<const std::string> users, MembersDone done);
   void members(std::string_view channel, std::string_view after, std::size_t limit, MembersDone done);
-  /// How many publications of the channel the user has not read.
+  /// The number of unread publications of the user in the channel.
   void unread(std::string_view user, std::string_view channel,
               std::function<void(const UnreadResult&)> done) {
     store_.unread(user, channel, std::move(done));
   }
-  /// What the user has not read, at most `limit` items; 0: only the counts.
+  /// The unread publications of the user, at most `limit` items; 0: only the counts.
   void inbox(std::string_view user, std::size_t limit, std::function<void(Inbox)> done);
   void mark_read(std::string_view user, std::string_view channel, Offset offset,
                  std::function<void(FanOutError)> done);
-  /// Another strategy for one channel, from its next publication on, in the place of what its options say;
-  /// none: what they say again. `too_many`: HubLimits::chosen_fan_outs have one already.
+  /// Sets the strategy of one channel from its next publication on, in place of its options; none restores
+  /// the options. `too_many`: HubLimits::chosen_fan_outs channels have one already.
   FanOutError set_fan_out(std::string_view channel, std::optional<FanOut> strategy,
                           std::optional<std::size_t> threshold);
   [[nodiscard]] FanOutState fan_out(std::string_view channel);
 
-  /// Channels with subscribers whose name matches `pattern`, and how many they have.
+  /// Channels with subscribers whose name matches `pattern`, with their number of subscribers.
   [[nodiscard]] std::map<std::string, std::uint64_t> channels(std::string_view pattern);
-  /// A page of them, collected in pieces, so that no shard stands still for it. A channel that has
+  /// A page of them, collected in pieces, so that no shard is blocked. A channel that has
   /// subscribers all the time is not missed. `done` runs on this thread.
   void list_channels(ChannelsQuery query, std::function<void(ChannelsPage)> done);
 
-  /// Collects every subscription's account, in pieces, so that no shard stands still for it, and one ledger
-  /// after another. Each account is exact, even while publications are under way (one that ends meanwhile may
-  /// stand in the sum as open and as ended). Of more than `rows_max` channels those that need a look least
-  /// are only in the sum. `done` runs on the thread of the last shard to answer; shards whose threads have
-  /// died are only counted.
+  /// Collects every subscription's account, in pieces, so that no shard is blocked, and one ledger at a time.
+  /// Each account is exact, even while publications are under way (one that ends meanwhile may be in the sum
+  /// both as open and as ended). Of more than `rows_max` channels, those with the fewest problems are only in
+  /// the sum. `done` runs on the thread of the last shard to answer; shards whose threads have died are only
+  /// counted.
   void ledger(std::function<void(Ledger)> done, std::size_t rows_max = Ledger::kAllRows);
 
-  /// Bounded upkeep: trims by age, lets unused channels go dormant. From time to time, from one thread.
+  /// Bounded upkeep: trims by age, and makes unused channels dormant. Call it from time to time, from one
+  /// thread.
   void keep_house();
 
-  /// The entries of all logs as they are now: for who copies them ahead of save().
+  /// The entries of all logs as they are now, to be copied ahead of save().
   [[nodiscard]] std::vector<EntryRef> entries() const;
-  /// All channels, written down. While no shard runs and the store is held still.
+  /// The saved state of all channels. While no shard runs and the store is held still.
   [[nodiscard]] HubState save();
   /// Puts a saved state into a new hub, whose store has been restored. The entries become this hub's own.
   void restore(const HubState& state);
-  /// A saved cursor goes on, on `shard`, whose thread this is.
+  /// Continues a saved cursor on `shard`, whose thread this is.
   void restore(Shard& shard, Cursor& cursor, std::string_view channel, const CursorState& state);
 
   void on_announced(const Announcement& announcement) override;
 
   [[nodiscard]] std::uint64_t published() const { return published_.load(std::memory_order_relaxed); }
-  /// Subscriptions that began with a position, ever, and got everything behind it, or were told that they do
-  /// not.
+  /// Subscriptions that began with a position, since the start: those that got everything after it, and those
+  /// that did not.
   [[nodiscard]] std::uint64_t recovered() const { return recovered_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t not_recovered() const { return not_recovered_.load(std::memory_order_relaxed); }
-  /// Publications entered into inboxes, ever: the store writes of fan-out on write.
+  /// Publications entered into inboxes since the start: the store writes of fan-out on write.
   [[nodiscard]] std::uint64_t inbox_entries() const { return inbox_entries_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t inbox_reads() const { return inbox_reads_.load(std::memory_order_relaxed); }
-  /// Ranges of logs that inboxes were merged from, ever.
+  /// Ranges of logs merged into inboxes, since the start.
   [[nodiscard]] std::uint64_t inbox_merges() const { return inbox_merges_.load(std::memory_order_relaxed); }
   [[nodiscard]] const AdaptiveThreshold& adaptive_threshold() const { return adaptive_; }
   [[nodiscard]] std::int64_t history_bytes() const { return gauge_->load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t channels_in_use() const;
-  /// Open subscriptions, and channels that have any.
+  /// The number of open subscriptions, and of channels that have any.
   [[nodiscard]] std::uint64_t subscriptions();
   [[nodiscard]] std::uint64_t channels_followed();
 
@@ -261,7 +264,7 @@ class Hub final : public StoreListener {
     mutable std::mutex mutex;
     NameTable<std::shared_ptr<Channel>> channels;
     WalkedSet<Channel, &Channel::place> all;  // the same channels
-    std::size_t next_kept = 0;                // where keep_house goes on
+    std::size_t next_kept = 0;                // where keep_house continues
   };
   static constexpr std::size_t kStripes = 16;
   static constexpr std::size_t kRelievedPerPublish = 64;
@@ -314,7 +317,7 @@ class Hub final : public StoreListener {
   Store& store_;
   const ChannelRules rules_;
   const HubLimits limits_;
-  std::mutex shards_mutex_;  // for who may publish while the server stops
+  std::mutex shards_mutex_;  // because publishes may run while the server stops
   std::vector<Shard*> shards_;
   std::shared_ptr<BytesGauge> gauge_ = std::make_shared<BytesGauge>(0);
   std::atomic<std::uint64_t> published_{0};
@@ -324,20 +327,21 @@ class Hub final : public StoreListener {
   std::atomic<std::uint64_t> inbox_reads_{0};
   std::atomic<std::uint64_t> inbox_merges_{0};
   std::atomic<std::size_t> chosen_fan_outs_{0};
-  std::atomic<std::uint32_t> retries_{0};  // of walks, ever
+  std::atomic<std::uint32_t> retries_{0};  // of walks, since the start
   std::atomic<bool> is_closed_{false};
   AdaptiveThreshold adaptive_;
-  std::atomic<std::uint32_t> walks_{0};  // ever begun: they go round the shards
+  std::atomic<std::uint32_t> walks_{0};  // begun since the start: they take the shards in turn
   const NameHash hash_;
   Stripes<Stripe, kStripes> stripes_;
   std::mutex forgotten_mutex_;
-  LedgerRow forgotten_;  // accounts of channels that went dormant
+  LedgerRow forgotten_;  // accounts of channels that have become dormant
   std::atomic<bool> is_relieving_{false};
   std::atomic<std::int64_t>
       relieve_above_;  // entries and forms in bytes; above the limit while more cannot be given up
   // Guarded by is_relieving_.
-  std::size_t next_relieved_ = 0;     // goes round: first the first channels of all stripes, and so on
-  std::size_t relieved_in_vain_ = 0;  // so many visits have not sufficed
+  std::size_t next_relieved_ =
+      0;  // in turn: the first channels of all stripes, then the second ones, and so on
+  std::size_t relieved_in_vain_ = 0;  // number of visits that did not suffice
   std::mutex ledger_mutex_;
   std::deque<std::shared_ptr<LedgerWork>> ledgers_;  // the first is under way
 };

@@ -14,9 +14,9 @@
 
 namespace carillon {
 
-// What the hub holds, written down. Times are ages: the reader has a clock of its own.
+// The saved state of the hub. Times are ages, because the other process has another clock.
 
-/// A cursor: where it stands, and its account so far.
+/// A cursor: its position, and its account so far.
 struct CursorState {
   bool is_open = false;
   bool is_live = false;
@@ -57,10 +57,10 @@ struct ChannelState {
   std::int64_t announced = 0;
   std::uint64_t unbalanced = 0;
   Account ended;
-  bool has_chosen_fan_out = false;  ///< at run time: the two below hold, in the place of the options
+  bool has_chosen_fan_out = false;  ///< set at run time: the two below apply in place of the options
   FanOut fan_out = FanOut::write;
   std::uint64_t fan_out_threshold = 0;
-  FanOutMode fan_out_mode = FanOutMode::write;  ///< of the moment: near a threshold it depends on the past
+  FanOutMode fan_out_mode = FanOutMode::write;  ///< current; near a threshold it depends on the past
   std::uint64_t fan_out_switches = 0;
 };
 
@@ -68,7 +68,7 @@ struct HubState {
   std::vector<ChannelState> channels;
   std::uint64_t published = 0;
   std::uint64_t forgotten_unbalanced = 0;
-  Account forgotten;  ///< of channels that went dormant
+  Account forgotten;  ///< of channels that have become dormant
   std::uint64_t adaptive_permille = 1'000;
 };
 

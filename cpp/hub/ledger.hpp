@@ -14,20 +14,20 @@
 
 namespace carillon {
 
-/// Why an entry of a subscription was not delivered.
+/// The reason why an entry of a subscription was not delivered.
 enum class DropReason : std::uint8_t {
-  trimmed,    ///< a publication had left the history before the subscriber could take it: told as a gap
-  ephemeral,  ///< an entry without an offset had left the live window
-  filtered,   ///< the subscriber's transport or wish does not take this kind (join, leave)
-  skipped,    ///< the channel's policy took a subscriber that had fallen behind past it: told as a gap
+  trimmed,    ///< a publication left the history before the subscriber could take it: a gap
+  ephemeral,  ///< an entry without an offset left the live window
+  filtered,   ///< the subscriber does not get this kind (join, leave)
+  skipped,    ///< the slow-consumer policy moved the subscriber past it: a gap
 };
 inline constexpr std::size_t kDropReasons = 4;
 inline constexpr std::array<std::string_view, kDropReasons> kDropReasonNames{"trimmed", "ephemeral",
                                                                              "filtered", "skipped"};
 
-/// What became of everything that was announced to a subscription, from its start to its end position. Every
-/// term is counted where it happens: published at the announcement, delivered when the kernel (or the reader
-/// in memory) took the last byte, dropped at the decision, returned when the subscription ends, pending by
+/// The account of all entries announced to a subscription, from its start to its end position. Each term is
+/// counted where it happens: published at the announcement, delivered when the kernel (or the reader in
+/// memory) took the last byte, dropped at the decision, returned when the subscription ends, pending by
 /// position.
 struct Account {
   std::int64_t published = 0;
@@ -53,11 +53,11 @@ struct Account {
   }
 };
 
-/// The account of all subscriptions of a channel, those that have ended included.
+/// The account of all subscriptions of a channel, ended ones included.
 struct LedgerRow {
   std::string channel;
   std::uint64_t subscriptions = 0;  ///< open now
-  std::uint64_t unbalanced = 0;     ///< subscriptions, open or ended, whose own account does not balance
+  std::uint64_t unbalanced = 0;     ///< subscriptions, open or ended, with an account that does not balance
   Account account;
 
   [[nodiscard]] bool is_balanced() const { return unbalanced == 0 && account.is_balanced(); }
@@ -78,14 +78,14 @@ struct LedgerRow {
 };
 
 struct Ledger {
-  std::vector<LedgerRow> rows;  ///< one with an empty name sums channels already forgotten; all are by name
-  std::size_t missing_shards = 0;  ///< their threads have died: subscriptions open there are not in the rows
+  std::vector<LedgerRow> rows;     ///< by name; one with an empty name sums forgotten channels
+  std::size_t missing_shards = 0;  ///< whose threads have died: their open subscriptions are missing
   LedgerRow others;                ///< sum of the rows that were left out
   std::size_t unbalanced_others = 0;
 
   static constexpr std::size_t kAllRows = std::numeric_limits<std::size_t>::max();
 
-  /// Adds a row. Beyond `rows_max` the one that needs a look least is left out.
+  /// Adds a row. Beyond `rows_max` the row with the fewest problems is left out.
   void add(LedgerRow row, std::size_t rows_max) {
     if (rows.size() < rows_max) {
       rows.push_back(std::move(row));

@@ -10,18 +10,18 @@ namespace carillon {
 
 struct OffsetRange {
   Offset first = 1;
-  Offset last = 0;  ///< included; below `first`: the range is empty
+  Offset last = 0;  ///< inclusive; below `first`: the range is empty
   [[nodiscard]] bool is_empty() const { return last < first; }
   [[nodiscard]] bool contains(Offset offset) const { return first <= offset && offset <= last; }
 };
 
-/// A set of offsets that come in any order, mostly ascending: disjoint ranges. Beyond kRanges the two lowest
-/// ranges are joined, with what lies between them.
+/// A set of offsets, added in any order but mostly ascending: disjoint ranges. Beyond kRanges the two lowest
+/// ranges are joined, together with the offsets between them.
 class OffsetRanges {
  public:
   static constexpr std::size_t kRanges = 256;
 
-  /// False: it was in the set already.
+  /// False: it was already in the set.
   bool add(Offset offset) {
     auto next = std::upper_bound(ranges_.begin(), ranges_.end(), offset,
                                  [](Offset each, const OffsetRange& range) { return each < range.first; });
@@ -47,11 +47,11 @@ class OffsetRanges {
                        [offset](const OffsetRange& range) { return range.contains(offset); });
   }
   [[nodiscard]] bool is_empty() const { return ranges_.empty(); }
-  /// Of all of them, with what lies between.
+  /// Of all ranges, with the offsets in between.
   [[nodiscard]] OffsetRange hull() const {
     return ranges_.empty() ? OffsetRange{} : OffsetRange{ranges_.front().first, ranges_.back().last};
   }
-  /// Takes the lowest range out.
+  /// Removes and returns the lowest range.
   OffsetRange take_first() {
     const OffsetRange first = ranges_.front();
     ranges_.erase(ranges_.begin());

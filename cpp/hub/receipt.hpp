@@ -6,7 +6,7 @@
 namespace carillon {
 
 /// Calls `done` once, with whether a task has run. The task owns the receipt by shared_ptr: if a shard whose
-/// thread has died drops the task, `done(false)` is called, so that nobody waits for it.
+/// thread has died drops the task, `done(false)` is called, so that no caller waits for ever.
 class Receipt {
  public:
   explicit Receipt(std::function<void(bool)> done) : done_(std::move(done)) {}

@@ -25,7 +25,7 @@ namespace carillon {
 /// Bounds of one turn and one batch.
 struct TurnLimits {
   std::size_t deliveries_per_turn = 2'048;  ///< entries × cursors count once per batch and cursor
-  std::size_t deliveries_per_visit = 256;  ///< of them to one channel, which is visited once, and to laggards
+  std::size_t deliveries_per_visit = 256;   ///< to one channel, which is visited once, and to lagging cursors
   std::size_t batch_entries = 256;
   std::size_t batch_bytes = 128 * 1024;  ///< of entries; a batch always takes one
   std::size_t lagging_bytes_per_turn =
@@ -33,10 +33,10 @@ struct TurnLimits {
 };
 
 class ShardChannel;
-/// Channels that wait for their sweep, by the time when they are to be visited.
+/// Channels that wait for their sweep, by the time of their visit.
 using SweptChannels = std::multimap<Millis, ShardChannel*>;
 
-/// A channel as one shard sees it: the live cursors, which have read everything, and those that lag.
+/// A channel on one shard: the live cursors, which have read everything, and the lagging ones.
 class ShardChannel {
  public:
   explicit ShardChannel(std::shared_ptr<Channel> channel) : channel_(std::move(channel)) {}
@@ -47,60 +47,61 @@ class ShardChannel {
   void remove_live(Cursor& cursor);
 
   const std::shared_ptr<Channel> channel_;
-  std::vector<Cursor*> live_;                   // [0, progress_) have the batch under way already
+  std::vector<Cursor*> live_;                   // [0, progress_) already have the current batch
   WalkedSet<Cursor, &Cursor::all_index_> all_;  // every open cursor, for the ledger
-  std::unique_ptr<Batch> batch_;                // under way: the turn's quantum may end in its middle
+  std::unique_ptr<Batch> batch_;  // the current one: the quantum of a turn may end in its middle
   std::size_t progress_ = 0;
-  Seq live_seq_ = 0;        // where the group stands once the batch is through
+  Seq live_seq_ = 0;        // of the group, once the batch is complete
   Offset live_offset_ = 0;  // newest offset below
   std::uint32_t resets_ = 0;
-  std::uint32_t ahead_ = 0;      // so many cursors have read past the group, and wait for it
+  std::uint32_t ahead_ = 0;      // number of cursors that have read past the group, and wait for it
   Millis visited_ms_ = 0;        // when the group last took a batch
-  bool has_more_ = false;        // more is new than the group has taken
-  bool is_catching_up_ = false;  // more was there already than its batch could hold
-  bool is_touched_ = false;      // stands among those to be visited, now or when it is due
+  bool has_more_ = false;        // there are new entries that the group has not taken
+  bool is_catching_up_ = false;  // there were more entries than fitted into its batch
+  bool is_touched_ = false;      // is in the list of channels to be visited, now or when it is due
   bool is_idle_ = false;
   std::size_t place_ = 0;  // among the shard's
   std::optional<SweptChannels::iterator> swept_;
 };
 
-/// The cursors of one thread. Publishers on any thread leave the channel in its mailbox; turn() takes all
-/// that waits and pumps. No locks between shards, no work beyond the turn's quantum. Everything but post()
-/// and wake() is for the shard's own thread.
+/// The cursors of one thread. Publishers on any thread leave the channel in its mailbox; turn() empties the
+/// mailbox and pumps. No locks between shards, no work beyond the quantum of a turn. Everything except post()
+/// and wake() must be called on the shard's own thread.
 class Shard {
  public:
   using Task = std::function<void()>;
 
-  /// `wake` is called from any thread when the mailbox turns from empty to not empty; it must lead to turn().
+  /// `wake` is called from any thread when the mailbox becomes non-empty; it must lead to a call of turn().
   Shard(std::uint32_t index, TurnLimits limits, const Clock& clock, std::function<void()> wake);
   ~Shard();
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
 
   [[nodiscard]] std::uint32_t index() const { return index_; }
-  /// Cursors that do not stand with the newest entry now. Any thread.
+  /// Number of cursors that are behind the newest entry. Any thread.
   [[nodiscard]] std::uint64_t lagging() const { return lagging_.load(std::memory_order_relaxed); }
   /// Open subscriptions. Any thread.
   [[nodiscard]] std::uint64_t subscriptions() const { return subscriptions_.load(std::memory_order_relaxed); }
-  /// Summed over all shards: channels that have subscribers. Of one shard it may be negative. Any thread.
+  /// Summed over all shards, the number of channels with subscribers; of one shard it may be negative. Any
+  /// thread.
   [[nodiscard]] std::int64_t followed() const { return followed_.load(std::memory_order_relaxed); }
-  /// Gaps that cursors were told of, ever. Any thread.
+  /// Gaps given to cursors since the start. Any thread.
   [[nodiscard]] std::uint64_t gaps_told() const { return gaps_told_.load(std::memory_order_relaxed); }
 
-  /// Binds the shard to this thread. On the bound thread post() and wake() do not wake the loop: whatever
+  /// Binds the shard to this thread. On the bound thread post() and wake() do not wake the loop, so code that
   /// runs there must call turn() before it returns to the loop.
   void bind_to_this_thread();
   static void unbind_this_thread();
   [[nodiscard]] bool is_current() const;
-  /// The shard whose thread this is, or null.
+  /// The shard of this thread, or null.
   [[nodiscard]] static Shard* current();
-  /// Calls `step` until it returns false: on a shard's thread once per turn, so that nobody waits for all of
-  /// it, elsewhere at once. A shard whose thread has died drops it.
+  /// Calls `step` until it returns false: on a shard's thread once per turn, so that others do not wait for
+  /// all steps; elsewhere at once. A shard whose thread has died drops it.
   static void in_pieces(std::function<bool()> step);
 
   /// Runs `task` on the shard's thread in its next turn. Any thread.
   void post(Task task);
-  /// Runs it at once when this is the shard's thread, else posts it. Any thread.
+  /// Runs it at once if this is the shard's thread, else posts it. Any thread.
   template <typename AnyTask>
   void run(AnyTask&& task) {
     if (is_current()) {
@@ -111,61 +112,61 @@ class Shard {
   }
   /// The channel has new entries. Any thread, the channel's lock held.
   void wake(Channel* channel);
-  /// The shard's thread ends and turn() is not called again: tasks that wait, and later ones, are dropped.
+  /// The shard's thread ends, and turn() is not called again: waiting and later tasks are dropped.
   void close();
 
-  /// Takes what waits in the mailbox and moves cursors. True: more waits, turn again soon.
+  /// Empties the mailbox and moves cursors. True: there is more work, so call turn() again soon.
   bool turn();
-  /// Would turn() find something to do?
+  /// Is there work for turn()?
   [[nodiscard]] bool has_work();
-  /// When turn() is to be called even if nothing comes: for the next channel that is to be swept.
+  /// The time at which turn() must be called even without events: the next sweep.
   [[nodiscard]] std::optional<Millis> due_ms() const;
-  /// Visits of channels in read mode, ever. Any thread.
+  /// Visits of channels in read mode since the start. Any thread.
   [[nodiscard]] std::uint64_t sweeps() const { return sweeps_.load(std::memory_order_relaxed); }
 
-  /// Puts a cursor into the channel at (seq, offset). The channel's lock is held.
+  /// Adds a cursor to the channel at (seq, offset). Call it with the channel's lock held.
   void attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq seq, Offset offset);
-  /// Where a cursor stands, written down. While nothing runs.
+  /// The saved state of a cursor. Only while nothing runs.
   [[nodiscard]] static CursorState save(const Cursor& cursor);
-  /// attach(), for a cursor that was saved on the same channel: its place and account go on. The channel's
-  /// lock is held.
+  /// attach() for a cursor that was saved on the same channel: its position and account continue. Call it
+  /// with the channel's lock held.
   void restore(Cursor& cursor, const std::shared_ptr<Channel>& channel, const CursorState& state);
-  /// Is a batch on its way through a group, or does a task wait? Then it is no time to save.
+  /// Is a batch or a task pending? Then the state cannot be saved.
   [[nodiscard]] bool is_under_way();
-  /// Takes what the cursor has missed, up to a bound, for a sink that wants it now (a reply); the cursor
-  /// moves past it. Null: nothing is there, or only more than may be taken before the group has.
+  /// Takes the entries that the cursor has missed, up to a bound, for a sink that needs them now (a reply);
+  /// the cursor moves past them. Null: there are none, or none that may be taken before the group takes them.
   std::unique_ptr<Batch> take_page(Cursor& cursor, std::size_t entries_max, std::size_t bytes_max);
-  /// Ends a subscription: its account is closed, what it has not taken is returned. Does nothing to a closed
-  /// cursor.
+  /// Ends a subscription: closes its account; entries that it has not taken are returned. Does nothing to a
+  /// closed cursor.
   void unsubscribe(Cursor& cursor);
-  /// The sink could not take everything after all: the cursor stands again at (seq, offset) and lags until
+  /// The sink could not take everything after all: the cursor moves back to (seq, offset), and lags until
   /// resume().
   void rewind(Cursor& cursor, Seq seq, Offset offset);
-  /// The same, unless the cursor stands before `seq` already.
+  /// The same, unless the cursor is before `seq` already.
   void rewind_to(Cursor& cursor, Seq seq, Offset offset) {
     if (cursor.seq_ > seq) rewind(cursor, seq, offset);
   }
   /// Has the cursor not taken everything below `seq`?
   [[nodiscard]] static bool stands_before(const Cursor& cursor, Seq seq) { return cursor.seq_ < seq; }
-  /// The sink wants nothing more for now: the cursor stays where it is until resume().
+  /// The sink takes nothing more for now: the cursor stays where it is until resume().
   void park(Cursor& cursor) { rewind(cursor, cursor.seq_, cursor.offset_); }
   /// The sink can take again.
   void resume(Cursor& cursor);
 
-  /// From here on add_to_ledger() visits what is open now. One after another, not two at a time.
+  /// From now on add_to_ledger() visits the subscriptions that are open now. Only one such walk at a time.
   void begin_ledger();
-  /// Adds the accounts of the next `cursors_max` open subscriptions to `rows`, which may name a channel
-  /// again. False: that was all.
+  /// Adds the accounts of the next `cursors_max` open subscriptions to `rows`, in which a channel may occur
+  /// repeatedly. False: there are no more.
   bool add_to_ledger(std::vector<LedgerRow>& rows, std::size_t cursors_max);
-  /// Position of the cursor: everything up to it has been taken from the log.
+  /// Position of the cursor: it has taken everything up to it from the log.
   [[nodiscard]] static Position position_of(const Cursor& cursor);
 
  private:
   void take_mailbox();
-  /// Puts the channel among those to be visited: now, or at its next sweep.
+  /// Schedules a visit of the channel: now, or at its next sweep.
   void schedule(ShardChannel& home);
   void take_due();
-  /// Takes it out of those that wait for their sweep. False: it is not among them.
+  /// Removes it from the channels that wait for their sweep. False: it is not one of them.
   bool unschedule_sweep(ShardChannel& home);
   [[nodiscard]] Millis due_of(const ShardChannel& home) const;
   static bool is_swept(const Channel& channel);
@@ -175,10 +176,10 @@ class Shard {
   void pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes);
   bool take_batch(ShardChannel& home);
   void sync_live(ShardChannel& home, Channel::Link& link);
-  /// Is the log no longer what it was where somebody stands at (seq, offset)?
+  /// Has the log changed at (seq, offset) since the cursor got there?
   static bool has_gap(const Channel& channel, Seq seq, Offset offset, std::uint32_t resets);
   static std::optional<Gap> skip_gap(Cursor& cursor, const Channel& channel);
-  /// Has it fallen so far behind that the channel's policy is to act?
+  /// Is it so far behind that the slow-consumer policy applies?
   static bool is_slow(const Cursor& cursor, const Channel& channel);
   static std::optional<Gap> skip_to_live(Cursor& cursor, const ShardChannel& home);
   void make_live(ShardChannel& home, Cursor& cursor);
@@ -195,16 +196,16 @@ class Shard {
   const std::function<void()> wake_;
 
   std::mutex mailbox_mutex_;
-  std::vector<Channel*> woken_;  // only keys: a channel may be gone by the time
+  std::vector<Channel*> woken_;  // keys only: a channel may no longer exist
   std::vector<Task> tasks_;
   bool is_closed_ = false;
 
   std::unordered_map<Channel*, std::unique_ptr<ShardChannel>> channels_;
   WalkedSet<ShardChannel, &ShardChannel::place_> homes_;  // the same, for the ledger
-  ShardChannel* in_ledger_ = nullptr;                     // whose cursors it is visiting
+  ShardChannel* in_ledger_ = nullptr;                     // the channel whose cursors it is visiting
   std::deque<ShardChannel*> touched_;
-  SweptChannels swept_;         // touched, and to be visited then
-  std::vector<Cursor*> ready_;  // lagging cursors whose sink can take; null where one was taken out
+  SweptChannels swept_;         // touched, to be visited at their time
+  std::vector<Cursor*> ready_;  // lagging cursors whose sink can take entries; null where one was removed
   std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
   std::vector<ShardChannel*> idle_;
   std::atomic<std::uint64_t> subscriptions_{0};
@@ -212,7 +213,7 @@ class Shard {
   std::atomic<std::uint64_t> lagging_{0};
   std::atomic<std::uint64_t> gaps_told_{0};
   std::atomic<std::uint64_t> sweeps_{0};
-  Cursor* pumped_ = nullptr;  // under the pump; null again when its sink has parked or closed it
+  Cursor* pumped_ = nullptr;  // the one being pumped; null again once its sink has parked or closed it
   std::vector<Channel*> woken_now_;
   std::vector<Task> tasks_now_;
 };

@@ -6,9 +6,9 @@
 
 namespace carillon {
 
-/// Pointers in no order, added and removed in constant time; `kPlace` is where an element keeps its index. A
-/// walk visits everything that was there when it began, in pieces of any size, while others come and go: each
-/// element once, unless it goes before it is visited.
+/// Pointers in no order, added and removed in constant time; `kPlace` is the member in which an element keeps
+/// its index. A walk visits, in pieces of any size, all elements that were there when it began, while others
+/// are added and removed: each one once, unless it is removed before its visit.
 template <typename Element, auto kPlace>
 class WalkedSet {
  public:
@@ -18,7 +18,7 @@ class WalkedSet {
   }
   void remove(Element& element) {
     std::size_t hole = element.*kPlace;
-    if (hole < left_) {  // the last of those still to be visited moves here, and its place is the hole
+    if (hole < left_) {  // the last unvisited element moves here, which leaves the hole in its slot
       --left_;
       move(left_, hole);
       hole = left_;
@@ -46,7 +46,7 @@ class WalkedSet {
     place(*elements_[to], to);
   }
 
-  std::vector<Element*> elements_;  // [0, left_) are still to be visited
+  std::vector<Element*> elements_;  // [0, left_) have not been visited yet
   std::size_t left_ = 0;
 };
 
