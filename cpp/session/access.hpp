@@ -69,18 +69,18 @@ struct Verdict {
   bool is_allowed = false;
   bool is_undecided = false;        ///< neither allowed nor denied
   Identity identity;                ///< connect
-  std::optional<std::string> data;  ///< publish: goes out in place of the client's
+  std::optional<std::string> data;  ///< publish: replaces the client's payload
   std::uint32_t code = 0;           ///< 100 to 1999: error of the reply; 3000 to 4999: disconnect
   std::string reason;
   /// Denied by the rules: the option that would allow it, for the log.
   std::string_view option;
 };
 
-/// The one seam through which every transport passes. Thread-safe.
+/// Decides access for every transport. Thread-safe.
 class Access {
  public:
   virtual ~Access() = default;
-  /// Nothing: the answer takes time, ask().
+  /// Nothing: the answer takes time, so call ask().
   [[nodiscard]] virtual std::optional<Verdict> answer(const Question& question) const = 0;
   /// `then` is called once, from any thread, within a deadline.
   virtual void ask(const Question& question, std::function<void(Verdict)> then) = 0;

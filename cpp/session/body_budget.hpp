@@ -40,7 +40,7 @@ class BodyBudget {
     std::int64_t bytes_ = 0;
   };
 
-  /// Not granted if the bodies under way would then be more than the limit.
+  /// Refused if the bodies being read would then exceed the limit.
   [[nodiscard]] Share take(std::int64_t bytes) {
     if (bytes_.fetch_add(bytes, std::memory_order_relaxed) + bytes > bytes_max_) {
       bytes_.fetch_sub(bytes, std::memory_order_relaxed);
@@ -51,7 +51,7 @@ class BodyBudget {
   }
   /// Announced by the bodies that are there now, or on their way.
   [[nodiscard]] std::int64_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
-  /// Bodies for which there was no memory, ever.
+  /// Number of bodies refused since the start.
   [[nodiscard]] std::uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
 
  private:

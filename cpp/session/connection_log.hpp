@@ -17,14 +17,14 @@ struct ConnectionRecord {
   ConnectionEvent event = ConnectionEvent::connect;
   Transport transport = Transport::websocket;
   std::string_view client;  ///< its id; empty if it was refused before it had one
-  std::string_view user;    ///< empty: anonymous, or it was refused before it was known
+  std::string_view user;    ///< empty: anonymous, or refused before it was identified
   std::string_view peer;    ///< its address, `ip:port`
   /// Close: the disconnect code, 0 if there was none or it was not sent. Refuse: that, an error code, or the
   /// HTTP status.
   std::uint16_t code = 0;
   std::string_view reason;        ///< close, refuse
   Millis duration_ms = 0;         ///< close
-  std::string_view claimed_user;  ///< refuse: the name that it gave and nobody has proved
+  std::string_view claimed_user;  ///< refuse: the user that it claims to be, unproved
   std::string_view channel;       ///< refuse: the channel that it asked for, if that was refused
 };
 

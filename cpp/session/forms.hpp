@@ -21,12 +21,12 @@ enum class FormSlot : std::size_t {
   poll_object = 4
 };
 
-/// What the encoders need of an entry.
+/// An entry as the encoders need it.
 [[nodiscard]] PublicationView view_of(const Entry& entry, const Epoch& epoch);
-/// A history as a list for a reply: as many of its publications as `bytes_max` hold, and one at least.
+/// A history as a list for a reply: as many publications as fit into `bytes_max`, at least one.
 [[nodiscard]] std::string list_of(const HistoryResult& history, const CentrifugeCodec& codec,
                                   std::size_t bytes_max);
-/// What the encoders need of those who are on a channel, which must outlive it.
+/// The presence of a channel as the encoders need it; `presence` must outlive it.
 [[nodiscard]] std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members);
 
 /// A whole WebSocket text frame with the Centrifuge push.

@@ -15,7 +15,7 @@
 
 namespace carillon {
 
-/// A request, as the sessions see it. Header names are lower case; lines of the same name are one list,
+/// An HTTP request. Header names are lower case; lines of the same name are one list,
 /// joined by commas (RFC 9110 section 5.3).
 struct HttpRequest {
   std::string method;
@@ -49,38 +49,38 @@ struct HttpResponse {
 /// A refusal, `{"error":{"code":…,"message":…}}`. `code` 0: the status.
 [[nodiscard]] HttpResponse http_error(int status, std::string_view message, std::uint32_t code = 0);
 
-/// Does a header's list, separated by commas, hold the token, in upper or lower case?
+/// Does a header's list, separated by commas, contain the token, in upper or lower case?
 [[nodiscard]] bool lists_token(std::string_view list, std::string_view token);
 /// The credentials in an `Authorization` header, if they are of that scheme.
 [[nodiscard]] std::optional<std::string_view> credentials_of(std::string_view authorization,
                                                              std::string_view scheme);
 
-/// Reads requests out of bytes; sans-IO.
+/// Parses requests from bytes; without I/O.
 class HttpReader {
  public:
   virtual ~HttpReader() = default;
   enum class Step : std::uint8_t { need_more, head, request, refused };
   struct Result {
     Step step = Step::need_more;
-    std::size_t consumed = 0;  ///< bytes read off the front of the input
-    int refusal_status = 0;    ///< refused: 400, 413, 431 …; the connection is not usable any more
+    std::size_t consumed = 0;  ///< bytes consumed from the front of the input
+    int refusal_status = 0;    ///< refused: 400, 413, 431 …; the connection can no longer be used
     std::string refusal_reason;
   };
-  /// Reads on from where it stands. If a body follows there is a step `head` before it, so that the body can
-  /// be refused unread. After `request` take it, and make another reader for the next one.
+  /// Continues to read. If a body follows, there is a step `head` before it, so that the body can be refused
+  /// unread. After `request` take it, and make another reader for the next one.
   virtual Result read(std::span<const char> bytes) = 0;
   /// After `head`, without the body.
   [[nodiscard]] virtual const HttpRequest& head() const = 0;
   [[nodiscard]] virtual HttpRequest take() = 0;
-  /// Bytes that bring a new reader to where this one stands, before the request is whole.
+  /// Bytes that bring a new reader to the state of this one, before the request is complete.
   [[nodiscard]] virtual std::string unfinished() const = 0;
 };
 
-/// What the HTTP library does for the sessions: parse, and answer a WebSocket handshake. Thread-safe.
+/// The HTTP library for the sessions: parses requests, and answers WebSocket handshakes. Thread-safe.
 class HttpLibrary {
  public:
   virtual ~HttpLibrary() = default;
-  /// `body_bytes_max` limits a chunked body. A length that is announced is judged by whoever gets the head.
+  /// `body_bytes_max` limits a chunked body. An announced length is checked when the head has been read.
   [[nodiscard]] virtual std::unique_ptr<HttpReader> make_reader(std::size_t header_bytes_max,
                                                                 std::size_t body_bytes_max) const = 0;
   [[nodiscard]] virtual bool is_websocket_upgrade(const HttpRequest& request) const = 0;
@@ -93,12 +93,12 @@ class HttpLibrary {
   [[nodiscard]] virtual Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol) const = 0;
 };
 
-/// Answers what is neither a transport nor a stream: API and pages.
+/// Answers requests for the API and for pages.
 class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
   using Respond = std::function<void(HttpResponse)>;
-  /// Judges a request by its head, before its body is read: path, method, key. Nothing: it is served.
+  /// Checks the head of a request (path, method, key) before its body is read. Nothing: it is accepted.
   [[nodiscard]] virtual std::optional<HttpResponse> refusal_of(const HttpRequest& head,
                                                                const HttpTarget& target) const = 0;
   /// Answers a request whose head was not refused. Whoever keeps its body keeps `body_memory` beside it.

@@ -18,7 +18,7 @@ class HttpSession final : public Session {
  public:
   /// `is_over_limit`: one connection too many; its first request is refused.
   HttpSession(SessionContext& context, Outlet& outlet, bool is_over_limit);
-  /// One that was saved goes on.
+  /// Continues a saved one.
   HttpSession(SessionContext& context, Outlet& outlet, const HttpState& state);
   ~HttpSession() override;
 
@@ -42,10 +42,9 @@ class HttpSession final : public Session {
   enum class State : std::uint8_t { reading, answering, ending };
 
   void read(std::string_view bytes);
-  /// Answers what can be answered by the request's head alone, also by refusing it. False: it is for the
-  /// handler, which takes its body.
+  /// Answers or refuses a request by its head alone, if possible. False: the handler needs the body.
   [[nodiscard]] bool answer_head(const HttpRequest& head);
-  /// Why the body is not read.
+  /// The reason why the body is not read.
   [[nodiscard]] bool refuse_body(const HttpRequest& head);
   void count_request();
   void call_handler(HttpRequest request);
@@ -58,13 +57,13 @@ class HttpSession final : public Session {
   [[nodiscard]] std::shared_ptr<const ClientRequest> for_hooks(const HttpRequest& request,
                                                                const HttpTarget& target) const;
   struct Asking;
-  /// Asks for the identity and for each channel. `asking.then` goes on, or the request is refused.
+  /// Asks for the identity and for each channel. `asking.then` continues, or the request is refused.
   void admit(Asking asking);
   void ask_next();
   void on_verdict(const Verdict& verdict);
   void answer_options(const HttpRequest& request, std::string_view path);
-  /// Every answer but that of `/health` goes through here: what refuses leaves a record, with `reason` or, if
-  /// it is empty, the answer's text.
+  /// Sends every answer except that of `/health`. A refusal leaves a record, with `reason` or, if that is
+  /// empty, the text of the answer.
   void respond(const HttpResponse& response, std::string_view reason = {});
   void send(const HttpResponse& response);
   void await_departure();
@@ -74,7 +73,7 @@ class HttpSession final : public Session {
   void refuse(int status, std::string_view message, HeaderLines headers = {}, std::uint32_t code = 0);
   /// The bytes are not a request.
   void refuse_unread(int status, std::string_view text);
-  /// Refuses for now, in the way that makes the client come back by itself.
+  /// Refuses temporarily, in the way that makes the client retry by itself.
   void send_away(std::string_view reason);
   void end(std::string_view bytes);
   void answered();
@@ -93,32 +92,32 @@ class HttpSession final : public Session {
   };
 
   std::unique_ptr<Asking> asking_;
-  std::unique_ptr<HttpReader> reader_;  // only while a request is partly there
+  std::unique_ptr<HttpReader> reader_;  // only while a request is incomplete
   BodyBudget::Share body_memory_;       // while its body is being read
   std::unique_ptr<const HttpTarget>
-      target_;                          // of a request whose head was accepted, until its handler is called
+      target_;                          // of a request with an accepted head, until its handler is called
   std::unique_ptr<std::string> ahead_;  // read while a request is unanswered
   std::unique_ptr<PollExchange> poll_;
   // Of the request under way:
   std::string cors_;          // header lines
   std::string user_;          // by its hook, for records
-  std::string claimed_user_;  // who it says it is, until then
+  std::string claimed_user_;  // the user that it claims to be, until then
   Transport transport_ = Transport::http;
   State state_ = State::reading;
   bool is_keep_alive_ = true;
   bool is_http_1_0_ = false;
   bool is_head_ = false;
-  bool is_head_known_ = false;  // of the request that is partly there: it was judged, its body is being read
+  bool is_head_known_ = false;  // of the incomplete request: it was accepted, its body is being read
   bool is_reading_paused_ = false;
   bool is_in_read_ = false;
-  bool is_yielding_ = false;       // what was read waits for read_on(): the turn's time was over
-  bool is_input_over_ = false;     // the peer still reads, perhaps: what it has asked is answered
+  bool is_yielding_ = false;       // unread input waits for read_on(), because the turn's time was over
+  bool is_input_over_ = false;     // the peer may still read: its requests are answered
   bool is_answer_unsent_ = false;  // the next request waits until it is sent
   std::string_view input_behind_;  // the request that is being handled
   const bool is_over_limit_;
-  bool is_drained_ =
-      false;  // it came during a drain, or was asked to disconnect; others are served until they are asked
-  Millis due_ms_;  // the request must be complete, or the next one must come
+  bool is_drained_ = false;  // it connected during a drain, or was asked to disconnect; others are served
+                             // until they are asked
+  Millis due_ms_;            // the request must be complete, or the next one must come
   std::uint32_t request_number_ = 0;
 };
 

@@ -11,7 +11,7 @@ namespace carillon {
 /// beside the counts, which take half of it at most, and one at least; what is left out is more that there
 /// is.
 void append_inbox(std::string& out, const Inbox& inbox, std::size_t bytes_max);
-/// `{"unread":{…}}`: as many channels as `bytes_max` hold; `"has_more":true` when some are left out.
+/// `{"unread":{…}}`: as many channels as fit into `bytes_max`; `"has_more":true` if some are left out.
 void append_unread(std::string& out, const Inbox& inbox, std::size_t bytes_max);
 
 }  // namespace carillon

@@ -13,8 +13,8 @@
 namespace carillon {
 
 /// The order of one client's commands. A command belongs to a lane. Commands of one lane are carried out in
-/// order of arrival, each when the answer to the one before it has been given; lanes do not wait for each
-/// other. What a command is, and how it is carried out, is its owner's affair: here it is a text.
+/// order of arrival, each after the answer to the one before it; lanes do not wait for each other. A command
+/// is a text here; its owner knows how to carry it out.
 ///
 /// The owner asks must_wait() of each command and gives it to wait(), or carries it out between begin() and
 /// end(). A command whose answer comes later takes a ticket for it (defer()) and gives it back (finish());
@@ -22,24 +22,24 @@ namespace carillon {
 /// it costs neither memory nor a search.
 class Lanes {
  public:
-  /// Names an answer that is to come; never 0.
+  /// Identifies a pending answer; never 0.
   using Ticket = std::uint32_t;
 
-  /// `under_way` is a gauge that counts the commands of many clients; `concurrency` is how many lanes may be
-  /// under way at once, 0: all. 1 makes one lane of them all.
+  /// `under_way` is a gauge of the commands of many clients. `concurrency` is the maximum number of lanes
+  /// under way at once; 0: unlimited, 1: all commands share one lane.
   Lanes(std::atomic<std::uint64_t>& under_way, std::int64_t concurrency)
       : gauge_(under_way), concurrency_(static_cast<std::size_t>(concurrency)) {}
   Lanes(const Lanes&) = delete;
   Lanes& operator=(const Lanes&) = delete;
   ~Lanes() { clear(); }
 
-  /// Commands that wait, or whose answers are to come, and the bytes of their texts.
+  /// The number of commands that wait or have a pending answer, and the bytes of their texts.
   [[nodiscard]] std::size_t size() const { return entries_.size(); }
   [[nodiscard]] std::size_t bytes() const;
 
-  /// Is another command of this lane before a new one?
+  /// Must a new command of this lane wait for another one?
   [[nodiscard]] bool must_wait(std::string_view lane) const { return !entries_.empty() && is_taken(lane); }
-  /// The command waits. `cancels` names what is void from now on if it waits as well; empty: nothing.
+  /// The command waits. `cancels` names a waiting command that is void from now on; empty: none.
   void wait(std::string_view lane, std::string_view command, std::string_view cancels = {});
   /// Does a command wait that cancels this?
   [[nodiscard]] bool is_cancelled(std::string_view what) const;
@@ -57,7 +57,7 @@ class Lanes {
     if (deferred_ != 0) [[unlikely]]
       add(lane, bytes);
   }
-  /// Is the answer still wanted: neither given, nor released, nor cleared away?
+  /// Is the answer still pending: neither given, nor released, nor cleared?
   [[nodiscard]] bool is_wanted(Ticket ticket) const { return ticket == deferred_ || is_under_way(ticket); }
   /// The answer has been given, or will never be.
   void finish(Ticket ticket) {
@@ -67,7 +67,7 @@ class Lanes {
       remove(ticket);
     }
   }
-  /// The answer is not wanted any more: its lane goes on. Until finish() it still counts.
+  /// The answer is no longer needed: its lane continues. It still counts until finish().
   void release(Ticket ticket);
   /// The first command that has waited and can be carried out now.
   [[nodiscard]] std::optional<std::string> next();
@@ -93,7 +93,7 @@ class Lanes {
 
   std::atomic<std::uint64_t>& gauge_;
   const std::size_t concurrency_;
-  std::vector<Entry> entries_;  // those that wait are in order of arrival
+  std::vector<Entry> entries_;  // the waiting ones are in order of arrival
   Ticket last_ = 0;
   Ticket deferred_ = 0;  // of the command that is being carried out
   bool is_carrying_out_ = false;

@@ -6,11 +6,11 @@
 
 namespace carillon {
 
-/// Which web pages may talk to the server. A request without an `Origin` comes from no page of another site
-/// and passes. A page of the same host and port passes (a
-/// default port may be written or not). Any other must match one of the allowed patterns (`*`
-/// in a pattern stands for any text). In insecure mode the `Host` itself must be a loopback name, or a page
-/// could reach the server by letting its own name resolve to 127.0.0.1. Immutable: any thread.
+/// Decides which web pages may connect. A request without an `Origin` does not come from a page of another
+/// site, and passes. A page of the same host and port passes (a default port may be written or not). Any
+/// other must match one of the allowed patterns (`*` in a pattern stands for any text). In insecure mode the
+/// `Host` itself must be a loopback name, or a page could reach the server by letting its own name resolve to
+/// 127.0.0.1. Immutable: any thread.
 class OriginPolicy {
  public:
   OriginPolicy(std::vector<std::string> allowed, bool is_insecure)
@@ -24,11 +24,11 @@ class OriginPolicy {
   const bool is_insecure_;
 };
 
-/// Can an `Origin` match the pattern at all? One is a scheme, a host and perhaps a port, without a path, or
-/// "null".
+/// Can any `Origin` match the pattern? An origin is "null", or a scheme, a host and perhaps a port, without a
+/// path.
 [[nodiscard]] bool can_match_origin(std::string_view pattern);
 
-/// Is `host` (a name or address, without port) the machine itself?
+/// Is `host` (a name or address, without port) this machine?
 [[nodiscard]] bool is_loopback_host(std::string_view host);
 
 }  // namespace carillon

@@ -20,7 +20,7 @@ namespace carillon {
 class Session;
 struct Outlet;
 
-/// Bytes that leave in this turn. Shared ones belong to a batch, the session's own to the turn.
+/// Bytes to send in this turn. Shared ones belong to a batch, the session's own to the turn.
 struct Slice {
   Outlet* outlet = nullptr;               ///< null: a further slice of an outlet that has an earlier one
   Cursor* cursor = nullptr;               ///< whose entries these are; null: replies, control frames
@@ -30,42 +30,41 @@ struct Slice {
   [[nodiscard]] std::string_view bytes() const { return encoded->bytes; }
 };
 
-/// The sending end of one connection: what leaves in this turn, and what an earlier one left over.
+/// The sending end of one connection: the output of this turn, and the unsent bytes of earlier ones.
 struct Outlet {
   Session* session = nullptr;
   int descriptor = -1;              ///< opaque to sessions
   Slice* last_slice = nullptr;      ///< of this turn; null: it has none
-  bool is_clogged = false;          ///< waits until the socket can be written to; nothing is staged meanwhile
+  bool is_clogged = false;          ///< until its socket becomes writable; nothing is staged meanwhile
   bool wants_empty_notice = false;  ///< Session::on_outlet_empty after a flush that took everything
   bool is_closing = false;          ///< no further slices; closed once empty
   std::size_t own_bytes = 0;        ///< the session's own bytes in this turn
   Millis progress_ms = 0;           ///< when the kernel last took something while clogged
-  /// What the kernel did not take: the end of a cut frame, and replies behind it. Leaves before anything
-  /// else.
+  /// Bytes that the kernel did not take: the end of a cut frame, and replies behind it. They are sent first.
   std::unique_ptr<UnsentBytes> unsent;
 
-  /// The session's own bytes that have not left yet.
+  /// The session's own bytes that have not been sent yet.
   [[nodiscard]] std::size_t pending_bytes() const { return own_bytes + unsent_view().size(); }
   [[nodiscard]] std::string_view unsent_view() const { return unsent ? unsent->view() : std::string_view(); }
 };
 
-/// Everything that one shard sends in one turn: per connection a short list of slices that leaves in one
-/// system call. Belongs to the shard's thread. No I/O here: a flush reads the slices and reports what the
+/// The output of one shard in one turn: a short list of slices per connection, which is sent in one system
+/// call. Belongs to the shard's thread. No I/O here: a flush reads the slices, and reports the bytes that the
 /// kernel took.
 class TurnOutput {
  public:
   TurnOutput(Shard& shard, UnsentBudget& unsent) : shard_(shard), unsent_(unsent) {}
 
-  /// A batch in a shared form. The outlet is not clogged. Always true, which is what Sink::stage says then.
+  /// Stages a batch in a shared form. The outlet is not clogged. Always true, as the result of Sink::stage.
   bool add(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
     const EncodedBatch* encoded = batch.encoded(form);
-    // One call, the last thing that is done: without it nothing needs to be saved on the way here.
+    // A single call at the end, so that the fast path saves no registers.
     if (encoded == nullptr || end_ == room_end_) [[unlikely]]
       return add_slowly(outlet, cursor, batch, form);
     append(outlet, &cursor, *encoded);
     return true;
   }
-  /// A batch that the connection has laid out for itself.
+  /// Stages a batch that the connection has laid out for itself.
   void add(Outlet& outlet, Cursor& cursor, const EncodedBatch& encoded) {
     if (end_ == room_end_) grow();
     append(outlet, &cursor, encoded);
@@ -76,7 +75,7 @@ class TurnOutput {
   void keep(Outlet& outlet, std::string_view bytes);
   /// Memory of the unsent bytes of all outlets.
   [[nodiscard]] const UnsentShare& unsent() const { return unsent_; }
-  /// A batch that one connection lays out for itself: lives as long as the turn.
+  /// Storage for a batch that one connection lays out for itself, valid for the turn.
   EncodedBatch& own_batch();
 
   /// Session::finish_turn before the flush.
@@ -88,7 +87,7 @@ class TurnOutput {
   /// All slices of the turn; those with an outlet are the first of a list.
   [[nodiscard]] std::span<const Slice> slices() const { return {slices_.data(), end_}; }
 
-  /// All of the list that begins with `first` has left: the fast path.
+  /// The whole list that begins with `first` has been sent: the fast path.
   static void account_all(const Slice& first) {
     first.outlet->last_slice = nullptr;
     const Slice* sent = &first;
@@ -105,13 +104,13 @@ class TurnOutput {
       sent = sent->next;
     } while (sent != nullptr);
   }
-  /// Only `taken` bytes have left. Entries that were not reached go back to their cursors; the end of a cut
-  /// frame and the session's own bytes become the outlet's unsent bytes, and it is clogged from now on.
+  /// Only `taken` bytes have been sent. Entries that were not reached go back to their cursors; the end of a
+  /// cut frame and the session's own bytes become unsent bytes of the outlet, which is clogged from now on.
   void account_part(const Slice& first, std::size_t taken, Millis now_ms);
 
   /// After the flush: forgets the turn.
   void clear();
-  /// Scratch for encoding, emptied by whoever uses it.
+  /// Scratch for encoding; its user empties it.
   [[nodiscard]] std::string& scratch() { return scratch_; }
 
  private:
@@ -135,7 +134,7 @@ class TurnOutput {
 
   Shard& shard_;
   UnsentShare unsent_;
-  std::vector<Slice> slices_;  // this turn's are those before end_
+  std::vector<Slice> slices_;  // those of this turn are before end_
   Slice* end_ = nullptr;
   Slice* room_end_ = nullptr;
   std::vector<Session*> finishing_;

@@ -11,7 +11,7 @@
 
 namespace carillon {
 
-/// What `/sse` and `/poll` ask for (design.md section 5): the channels, and where to go on in each.
+/// A request to `/sse` or `/poll` (docs/plain-http.md): the channels, and the start in each.
 struct PlainRequest {
   struct Wanted {
     std::string channel;

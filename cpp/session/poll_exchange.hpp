@@ -11,8 +11,8 @@
 
 namespace carillon {
 
-/// One `GET /poll`, from the request to the last byte of its answer: cursors that wait until something is new
-/// (design.md section 5). The cursor is in the request, so that any gateway can answer any poll.
+/// One `GET /poll`, from the request to the last byte of its answer: cursors that wait for a publication
+/// (docs/plain-http.md). The position is in the request, so any gateway can answer any poll.
 class PollExchange final : public Sink {
  public:
   struct Owner {
@@ -21,17 +21,17 @@ class PollExchange final : public Sink {
     std::function<void()> fail;               ///< the store is not available
   };
   PollExchange(SessionContext& context, PlainRequest request, Millis deadline_ms, Owner owner);
-  /// One that was saved goes on.
+  /// Continues a saved one.
   PollExchange(SessionContext& context, const PollState& state, Owner owner);
   ~PollExchange() override;
-  /// Nothing: the store has still to answer.
+  /// Nothing: the store has not answered yet.
   [[nodiscard]] std::optional<PollState> save() const;
 
   [[nodiscard]] Millis deadline() const { return is_answered_ || is_late_ ? kNoDeadline : deadline_ms_; }
   [[nodiscard]] bool is_answered() const { return is_answered_; }
-  /// Answers, with or without news, when everything that is there has been gathered.
+  /// Answers, with or without publications, when all available ones have been gathered.
   void answer_soon();
-  /// Time is up: answers with what there is.
+  /// The time is over: answers with the publications so far.
   void expire();
   void finish_turn();
   /// The kernel has taken the answer's last byte.
@@ -57,7 +57,7 @@ class PollExchange final : public Sink {
   std::size_t missing_ = 0;  // subscriptions that the store has not answered yet
   bool has_news_ = false;
   bool is_answered_ = false;
-  bool is_late_ = false;  // time is up, but the store has not answered
+  bool is_late_ = false;  // the time is over, but the store has not answered
   bool has_failed_ = false;
 };
 

@@ -8,13 +8,13 @@
 
 namespace carillon {
 
-/// Messages of a client whose commands have still to be read, in order of arrival.
+/// Messages of a client with commands that have not been read yet, in order of arrival.
 struct QueuedMessages {
   std::deque<std::string> messages;
-  std::size_t bytes = 0;         ///< of all, and what it costs to keep them
-  std::size_t read = 0;          ///< bytes of the first that have been read
-  bool is_begun = false;         ///< the first has been read in part, and only its end is here
-  std::uint16_t close_code = 0;  ///< the client has closed the connection behind them; 0: it has not
+  std::size_t bytes = 0;  ///< of all messages, with the memory to keep them
+  std::size_t read = 0;   ///< bytes of the first that have been read
+  bool is_begun = false;  ///< only the end of the first message is here, because its start has been read
+  std::uint16_t close_code = 0;  ///< with which the client has closed behind them; 0: it has not
 
   void add(std::string_view message) {
     messages.emplace_back(message);

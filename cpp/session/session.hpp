@@ -15,7 +15,7 @@
 namespace carillon {
 
 inline constexpr Millis kNoDeadline = std::numeric_limits<Millis>::max();
-/// A deadline as it is written down, and read again at another `now`.
+/// A deadline in its saved form, for another `now`.
 [[nodiscard]] constexpr Millis left_until(Millis deadline, Millis now_ms) {
   return deadline == kNoDeadline ? kNoDeadline : deadline - now_ms;
 }
@@ -23,8 +23,8 @@ inline constexpr Millis kNoDeadline = std::numeric_limits<Millis>::max();
   return left == kNoDeadline ? kNoDeadline : left + now_ms;
 }
 
-/// What a connection decides, as a machine without I/O: bytes, time and entries in, slices out. Lives on its
-/// shard's thread.
+/// The decisions of a connection, as a machine without I/O: bytes, time and entries in, slices out. Belongs
+/// to its shard's thread.
 class Session : public Sink {
  public:
   Session(SessionContext& context, Outlet& outlet) : context_(context), outlet_(outlet) {}
@@ -35,58 +35,57 @@ class Session : public Sink {
     context_.output.forget(*this);
   }
 
-  /// Bytes from the peer; may be changed in place. They live for the call.
+  /// Bytes from the peer, which may be changed in place. Valid for the call.
   virtual void on_bytes(std::span<char> bytes) = 0;
-  /// Goes on with input that it has put aside; nothing may be there any more.
+  /// Continues with input that it has put aside, if there still is any.
   virtual void read_on() {}
-  /// The peer sends nothing more, and all that it has sent has been read. By default the connection ends.
+  /// The peer sends nothing more, and all its input has been read. By default the connection ends.
   virtual void on_end_of_input() { context_.host.close(outlet_); }
-  /// The peer sends nothing more, but what it sent before is not read while reading is paused.
+  /// The peer sends nothing more, but its earlier input is not read while reading is paused.
   virtual void on_hang_up() {}
   /// The outlet has sent everything, after it was clogged or because wants_empty_notice was set.
   virtual void on_outlet_empty() = 0;
-  /// Asked for with TurnOutput::finish_later: all batches of the turn are staged, the flush is next.
+  /// Requested with TurnOutput::finish_later: all batches of the turn are staged, the flush is next.
   virtual void finish_turn() {}
   /// When on_deadline is due, ms of the clock.
   [[nodiscard]] virtual Millis deadline() const = 0;
   virtual void on_deadline(Millis now_ms) = 0;
-  /// The connection is gone: the session lets go of everything, and no answer under way comes back to it. It
-  /// may live on for a while, without effect.
+  /// The connection has gone: the session releases everything, and pending answers no longer reach it. It may
+  /// exist for a while, without effect.
   void let_go() {
     if (self_) *self_ = nullptr;
     on_closed();
   }
   /// A drain asks the client to disconnect, in the way that makes it reconnect elsewhere.
   virtual void drain() = 0;
-  /// Closes with a Centrifuge disconnect code where the transport can say it.
+  /// Closes the connection, with a Centrifuge disconnect code where the transport has one.
   virtual void disconnect(std::uint16_t code, std::string_view reason) = 0;
   /// Id of the client, or empty.
   [[nodiscard]] virtual std::string_view client_id() const { return {}; }
   [[nodiscard]] virtual std::string_view user() const { return {}; }
-  /// Has it asked something whose answer is still to come?
+  /// Does it wait for an answer?
   [[nodiscard]] bool has_open_question() const {
     return self_ && self_.use_count() > 1;  // a continuation leads back here
   }
-  /// All that it holds, written down, for restore_session(). Nothing: it waits for an answer that can only be
-  /// given here.
+  /// Its state, for restore_session(). Nothing: it waits for an answer that can only arrive in this process.
   [[nodiscard]] std::optional<SessionState> save() const;
-  /// let_go(), because another process has the connection now: the client has not gone.
+  /// let_go(), because another process has the connection now: the client is still connected.
   void give_away() {
     connected_ms_ = 0;
     end_.reset();
     let_go();
   }
-  /// Why the connection ends, for its record; the first reason counts.
+  /// Notes why the connection ends, for its record; the first reason counts.
   void note_end(std::uint16_t code, std::string_view reason) {
     if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason), false});
   }
 
  protected:
-  /// Asked for by let_go(): ends what the session holds.
+  /// Called by let_go(): releases the session's resources.
   virtual void on_closed() = 0;
-  /// save(), but for what all sessions have.
+  /// save(), without the part that all sessions share.
   [[nodiscard]] virtual std::optional<SessionState::Kind> save_kind() const = 0;
-  /// Leads a continuation back to this session, or to nobody when it has gone. Only on the shard's thread.
+  /// Leads a continuation back to this session; null once the session has gone. Only on the shard's thread.
   [[nodiscard]] std::shared_ptr<Session*> self() {
     if (!self_) self_ = std::make_shared<Session*>(this);
     return self_;
@@ -102,18 +101,19 @@ class Session : public Sink {
                           });
                         });
   }
-  /// note_end() of a goodbye that has just been written: it counts as told once all bytes have left.
+  /// note_end() of a goodbye that has just been written: it counts as delivered once all bytes have been
+  /// sent.
   void note_goodbye(std::uint16_t code, std::string_view reason) {
     if (!end_) end_ = std::make_unique<End>(End{code, std::string(reason), true});
   }
-  /// Does so much wait for the client that it must read before it may ask on? on_outlet_empty() says when.
+  /// Must the client read replies before its next command is read? on_outlet_empty() ends that.
   [[nodiscard]] bool must_read_first() const {
     return outlet_.pending_bytes() > static_cast<std::size_t>(context_.limits.backlog_bytes) ||
            (outlet_.is_clogged && context_.unsent.is_exceeded());
   }
-  /// The client is known from now on.
+  /// The client is identified from now on.
   void log_connect(Transport transport);
-  /// The client has gone. If it was never let in, and has been sent away, that is a refusal.
+  /// The client has gone. If it was never accepted, and has been disconnected, that is a refusal.
   void log_close(Transport transport, std::string_view claimed_user = {});
   /// The client, its request or its command was refused.
   void log_refusal(Transport transport, std::string_view user, std::string_view claimed_user,
@@ -132,11 +132,11 @@ class Session : public Sink {
   };
   std::shared_ptr<Session*> self_;
   std::unique_ptr<End> end_;
-  Millis connected_ms_ = 0;  // 0: not known, or gone
+  Millis connected_ms_ = 0;  // 0: not identified, or gone
   bool is_refusal_logged_ = false;
 };
 
-/// Makes a session of what save() wrote, on the shard that is current.
+/// Makes a session from the result of save(), on the current shard.
 [[nodiscard]] std::unique_ptr<Session> restore_session(SessionContext& context, Outlet& outlet,
                                                        const SessionState& state);
 

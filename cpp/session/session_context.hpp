@@ -22,16 +22,15 @@
 
 namespace carillon {
 
-/// What a session asks of whoever holds its connection. Nothing happens before the session's call has
-/// returned.
+/// The connection, as its session sees it. Nothing happens before the session's call has returned.
 class ConnectionHost {
  public:
   virtual ~ConnectionHost() = default;
-  /// Sends what the outlet holds, then ends the connection.
+  /// Sends the content of the outlet, then ends the connection.
   virtual void close(Outlet& outlet) = 0;
   /// `successor` takes the connection over, and the bytes that the old session has not read.
   virtual void replace(Outlet& outlet, std::unique_ptr<Session> successor) = 0;
-  /// Reading stops, and goes on.
+  /// Pauses and resumes reading.
   virtual void pause_reading(Outlet& outlet, bool is_paused) = 0;
   /// Has this turn given the session its time? Then it puts the rest of its input aside and calls
   /// read_on_later().
@@ -40,9 +39,9 @@ class ConnectionHost {
   virtual void read_on_later(Outlet& outlet) = 0;
   /// Session::deadline() has changed.
   virtual void reschedule(Outlet& outlet) = 0;
-  /// The client is let in, or refused: its handshake is over. May be told again.
+  /// The client has been accepted or refused: its handshake has ended. May be called repeatedly.
   virtual void end_handshake(Outlet& outlet) = 0;
-  /// The other end's address as `ip:port`, for records. Empty: it is not known any more.
+  /// The peer's address as `ip:port`, for records. Empty: it is no longer known.
   [[nodiscard]] virtual std::string peer(const Outlet& outlet) const = 0;
 };
 
@@ -51,27 +50,27 @@ struct SessionCounters {
   std::atomic<std::uint64_t> websocket{0};           ///< open now
   std::atomic<std::uint64_t> sse{0};                 ///< open now
   std::atomic<std::uint64_t> polls{0};               ///< waiting or being answered now
-  std::atomic<std::uint64_t> clogged{0};             ///< whose kernel buffer is full now
-  std::atomic<std::uint64_t> requests{0};            ///< HTTP requests read, ever
-  std::atomic<std::uint64_t> commands{0};            ///< Centrifuge commands read, ever
-  std::atomic<std::uint64_t> commands_under_way{0};  ///< of them, those that wait for answers now
-  /// A client's commands were not read on, because as many as may be were under way, ever.
+  std::atomic<std::uint64_t> clogged{0};             ///< with a full kernel buffer now
+  std::atomic<std::uint64_t> requests{0};            ///< HTTP requests read since the start
+  std::atomic<std::uint64_t> commands{0};            ///< Centrifuge commands read since the start
+  std::atomic<std::uint64_t> commands_under_way{0};  ///< those that wait for answers now
+  /// Number of times that reading commands paused at limits.commands_under_way, since the start.
   std::atomic<std::uint64_t> command_pauses{0};
-  std::atomic<std::uint64_t> refused{0};  ///< over the limit of connections, ever
-  std::atomic<std::uint64_t> slow{0};     ///< closed with 3008, ever
-  std::atomic<std::uint64_t> no_pong{0};  ///< closed with 3012, ever
-  /// Dropped since their peer acknowledged nothing in time, ever.
+  std::atomic<std::uint64_t> refused{0};  ///< over the limit of connections, since the start
+  std::atomic<std::uint64_t> slow{0};     ///< closed with 3008, since the start
+  std::atomic<std::uint64_t> no_pong{0};  ///< closed with 3012, since the start
+  /// Dropped because the peer acknowledged nothing in time, since the start.
   std::atomic<std::uint64_t> no_ack{0};
-  /// In which the kernel holds what peers have not acknowledged, now.
+  /// Memory that the kernel holds for bytes that peers have not acknowledged, now.
   std::atomic<std::uint64_t> kernel_bytes{0};
-  /// No whole request (408) or no connect command (3502) in time, ever.
+  /// No complete request (408) or no connect command (3502) in time, since the start.
   std::atomic<std::uint64_t> handshake_timeouts{0};
-  /// Requests that are the client's mistake, whoever it is (400, 405, 413, 415, 417, 426, 431, 501),
-  /// WebSockets closed for what they sent, ever.
+  /// Requests with an error of the client (400, 405, 413, 415, 417, 426, 431, 501), and WebSockets closed for
+  /// invalid input, since the start.
   std::atomic<std::uint64_t> bad_requests{0};
 };
 
-/// Everything that the sessions of one shard share.
+/// The data shared by the sessions of one shard.
 struct SessionContext {
   Hub& hub;
   Shard& shard;
@@ -90,7 +89,7 @@ struct SessionContext {
   std::string_view version;
   BodyBudget& bodies;
   const UnsentBudget& unsent;
-  ConnectionLog* log = nullptr;  ///< null: nobody listens
+  ConnectionLog* log = nullptr;  ///< null: there is no log
 };
 
 }  // namespace carillon

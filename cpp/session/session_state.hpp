@@ -13,8 +13,8 @@
 
 namespace carillon {
 
-// What the sessions hold, written down. Times are relative to now (ages, and what is left until a deadline):
-// the reader has a clock of its own.
+// The saved state of sessions. Times are relative to now (ages, and time left until a deadline), because the
+// other process has another clock.
 
 struct WebSocketState {
   struct Subscription {
@@ -25,7 +25,7 @@ struct WebSocketState {
     bool has_presence = false;
     bool is_ending = false;
   };
-  /// A channel whose slow_consumer policy took the client past publications, and where it goes on.
+  /// A channel in which the slow-consumer policy skipped publications, and where the client continues.
   struct Skipped {
     std::string channel;
     Position position;
@@ -39,9 +39,9 @@ struct WebSocketState {
   std::string user;
   std::string client;
   std::string conn_info_json;
-  std::string unfinished;  ///< what the parser has of the next message
+  std::string unfinished;  ///< the part of the next message that the parser has
   std::optional<std::string> pong;
-  bool has_queued_input = false;  ///< input that waits: for replies to leave, for answers, or for its turn
+  bool has_queued_input = false;  ///< input that waits for replies to be sent, for answers, or for its turn
   std::string queued_commands;
   std::string queued_input;
   std::vector<Subscription> subscriptions;
@@ -93,7 +93,7 @@ struct HttpState {
   bool is_head = false;
   bool is_reading_paused = false;
   bool is_answer_unsent = false;
-  std::string unfinished;  ///< what the reader has of the next request
+  std::string unfinished;  ///< the part of the next request that the reader has
   std::string ahead;       ///< read while a request is unanswered
   std::string cors;
   Millis left_ms = 0;
@@ -107,10 +107,10 @@ struct HttpState {
 struct SessionState {
   using Kind = std::variant<HttpState, WebSocketState, SseState>;
   Kind kind;
-  std::optional<Millis> connected_age_ms;  ///< the client is known since then
-  std::optional<std::uint16_t> end_code;   ///< why the connection ends, when that is known
+  std::optional<Millis> connected_age_ms;  ///< since the client was identified
+  std::optional<std::uint16_t> end_code;   ///< why the connection ends, if known
   std::string end_reason;
-  bool is_end_goodbye = false;  ///< the client is being told of it
+  bool is_end_goodbye = false;  ///< a goodbye with it has been written
 };
 
 }  // namespace carillon

@@ -11,12 +11,12 @@
 
 namespace carillon {
 
-/// A `GET /sse` stream: plain EventSource on one or several channels (design.md section 5).
+/// A `GET /sse` stream: plain EventSource on one or several channels (docs/plain-http.md).
 class SseSession final : public Session {
  public:
   /// `extra_headers`: whole lines with CRLF.
   SseSession(SessionContext& context, Outlet& outlet, PlainRequest request, std::string_view extra_headers);
-  /// One that was saved goes on.
+  /// Continues a saved one.
   SseSession(SessionContext& context, Outlet& outlet, const SseState& state);
   ~SseSession() override;
 
@@ -40,7 +40,7 @@ class SseSession final : public Session {
   [[nodiscard]] std::string info_json() const;
   void on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
   void stage_with_ids(Cursor& cursor, const Batch& batch);
-  /// Ends the stream in the way that makes EventSource come back.
+  /// Ends the stream in the way that makes EventSource reconnect.
   void send_away(const DisconnectCode& why);
   void write_status(const Subscription& subscription, std::optional<bool> is_recovered, Offset offset,
                     bool has_id);
@@ -56,8 +56,8 @@ class SseSession final : public Session {
   bool is_ending_ = false;
 };
 
-/// The answer to a stream that cannot be served now: 200 with a jittered `retry:` and an end, since
-/// EventSource gives up for good on any other status.
+/// The answer to a stream that cannot be served now: 200 with a jittered `retry:` and an end, because
+/// EventSource gives up on any other status.
 void append_sse_come_back(std::string& out, SessionContext& context, std::string_view extra_headers);
 
 }  // namespace carillon

@@ -8,7 +8,7 @@
 
 namespace carillon {
 
-/// Memory for what clients do not read, of all connections of a server together. Thread-safe.
+/// The memory of unread replies, of all connections of a server together. Thread-safe.
 class UnsentBudget {
  public:
   explicit UnsentBudget(const std::int64_t& bytes_max) : bytes_max_(bytes_max) {}
@@ -19,7 +19,7 @@ class UnsentBudget {
   [[nodiscard]] bool is_exceeded() const { return bytes() > bytes_max_; }
 
   void count_closed() { closed_.fetch_add(1, std::memory_order_relaxed); }
-  /// Connections that were closed because it was exceeded, ever.
+  /// Connections closed because it was exceeded, since the start.
   [[nodiscard]] std::uint64_t closed() const { return closed_.load(std::memory_order_relaxed); }
 
  private:
@@ -28,7 +28,7 @@ class UnsentBudget {
   std::atomic<std::uint64_t> closed_{0};
 };
 
-/// What the connections of one event loop take of the budget. Belongs to the loop's thread.
+/// The share of the budget used by the connections of one event loop. Belongs to the loop's thread.
 class UnsentShare {
  public:
   explicit UnsentShare(UnsentBudget& budget) : budget_(budget) {}
@@ -44,7 +44,7 @@ class UnsentShare {
   std::int64_t bytes_ = 0;
 };
 
-/// Bytes of one connection that the kernel has not taken. Their memory counts in the share while they live.
+/// Bytes of one connection that the kernel has not taken. Their memory counts in the share.
 class UnsentBytes {
  public:
   explicit UnsentBytes(UnsentShare& share) : share_(share) { count(); }
@@ -56,8 +56,8 @@ class UnsentBytes {
     text_.append(bytes);
     count();
   }
-  /// The first `bytes` have left. Their memory is given back once they are half of it: while an outlet is
-  /// never quite empty, what was sent would only grow.
+  /// The first `bytes` have been sent. Their memory is freed once they are half of it, because an outlet that
+  /// is never quite empty would otherwise grow.
   void remove_front(std::size_t bytes) {
     sent_ += bytes;
     if (sent_ < text_.size() - sent_) return;
@@ -66,7 +66,7 @@ class UnsentBytes {
     count();
   }
   [[nodiscard]] std::string_view view() const { return std::string_view(text_).substr(sent_); }
-  /// Bytes of memory, which are more than those to be sent.
+  /// Bytes of memory, which are more than the unsent ones.
   [[nodiscard]] std::int64_t memory() const { return counted_; }
 
  private:

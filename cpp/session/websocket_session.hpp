@@ -27,7 +27,7 @@ class WebSocketSession final : public Session {
     bool has_native_pings = false;  ///< `cf_ws_frame_ping_pong=true`: WebSocket pings instead of `{}`
   };
   WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec, Settings settings);
-  /// One that was saved goes on.
+  /// Continues a saved one.
   WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec,
                    const WebSocketState& state);
   ~WebSocketSession() override;
@@ -55,24 +55,24 @@ class WebSocketSession final : public Session {
 
   void read_frames(std::span<char> bytes);
   void on_message(std::string_view message);
-  /// Takes commands off the front. False: the rest of them, if any, waits.
+  /// Takes commands from the front. False: the remaining ones, if any, wait.
   bool read_commands(std::string_view& commands, bool is_new_message);
   void on_peer_close(std::uint16_t code);
-  /// Is no further command to be read for now?
+  /// Is reading of commands paused?
   [[nodiscard]] bool must_wait();
   [[nodiscard]] bool waits_for_answers() const;
-  /// Is as much under way as may be?
+  /// Are as many commands under way as the limits allow?
   [[nodiscard]] bool is_full() const;
   void save_queued(WebSocketState& state) const;
 
   /// Carries the command out now, or lets it wait in its lane. False: the connection ends.
   bool accept(const Command& command, std::string_view text);
   bool carry_out(const Command& command, std::size_t bytes);
-  /// What waits in the lanes, as far as it can be carried out, then what is queued.
+  /// Carries out waiting commands of the lanes, as far as possible, then reads the queued messages.
   void carry_on();
   void finish(Lanes::Ticket ticket);
-  /// Leads an answer, from any thread and whenever it comes, back to the command: `then(session, answer…)`,
-  /// unless it is not wanted any more.
+  /// Leads an answer, from any thread and at any time, back to the command: `then(session, answer…)`, unless
+  /// it is no longer pending.
   template <typename Then>
   [[nodiscard]] auto answer_with(Lanes::Ticket ticket, Then then) {
     return [shard = &context_.shard, me = self(), ticket, then = std::move(then)](const auto&... answer) {
@@ -149,20 +149,20 @@ class WebSocketSession final : public Session {
   bool is_ping_due_ = false;  // waits for a clogged outlet
   Millis next_ping_ms_ = kNoDeadline;
   Millis pong_due_ms_ = kNoDeadline;
-  Millis phase_due_ms_ = kNoDeadline;  // connect command, or the end of the closing handshake
+  Millis phase_due_ms_ = kNoDeadline;  // of the connect command, or of the closing handshake
   std::string user_;                   // by the answer to its connect; empty before
   std::string client_;
-  std::string conn_info_json_;  // what the hook says of the client
+  std::string conn_info_json_;  // from the hook
   std::string info_json_;
   std::unique_ptr<std::string> claimed_user_;     // until the client is identified
   std::shared_ptr<const ClientRequest> request_;  // while a hook may ask for it
-  std::unique_ptr<std::string> pong_;             // payload of the newest ping that is to be answered
-  std::unique_ptr<QueuedMessages> queued_;        // messages whose commands are still to be read
+  std::unique_ptr<std::string> pong_;             // payload of the newest unanswered ping
+  std::unique_ptr<QueuedMessages> queued_;        // messages with commands that have not been read yet
   std::unique_ptr<Skipped>
       skipped_;  // channels in which it has skipped publications, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
   std::uint8_t refusals_logged_ = 0;
-  std::uint32_t ending_ = 0;  // of the subscriptions: also those that were cancelled
+  std::uint32_t ending_ = 0;  // subscriptions that are ending, cancelled ones included
   Lanes lanes_;
 };
 
