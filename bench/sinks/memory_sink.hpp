@@ -56,7 +56,7 @@ class MemorySink final : public Sink {
   State state = State::fast;
 
  private:
-  static constexpr WsJsonForm kFrames{FormSlot::ws_json, false};
+  static constexpr const Layout& kFrames = kWsJson;
 
   Shard& shard_;
   Taken& taken_;

@@ -18,18 +18,30 @@ void Batch::conflate() {
   if (is_any) conflated_ = std::move(conflated);
 }
 
-const EncodedBatch& Batch::lay_out(const Form& form) const {
-  EncodedBatch& out = encoded_[form.slot];
-  if (out.batch != nullptr) return out;
+const EncodedBatch& Batch::lay_out(const Layout& layout) const {
+  if (const EncodedBatch* const known = encoded(layout)) return *known;
+  EncodedBatch* free = &first_;
+  if (free->batch != nullptr) {
+    auto further = std::make_unique<EncodedBatch>();
+    further->next = std::move(first_.next);
+    first_.next = std::move(further);
+    free = first_.next.get();
+  }
+  EncodedBatch& out = *free;
   out.batch = this;
+  out.layout = &layout;
+  const auto bytes_of = [&](const Entry& entry) -> std::string_view {
+    if (entry.kind != EntryKind::publication && !layout.has_notices) return {};
+    return encoded_entry(layout.form, entry);
+  };
   if (entries_.size() == 1) {
-    out.bytes = encoded_entry(form, *entries_.front()).bytes;
+    out.bytes = bytes_of(*entries_.front());
     (out.bytes.empty() ? out.filtered : out.frames) = 1;
     return out;
   }
   std::size_t bytes = 0;
   for (std::uint32_t i = 0; i < size(); ++i) {
-    if (!is_conflated(i)) bytes += encoded_entry(form, *entries_[i]).bytes.size();
+    if (!is_conflated(i)) bytes += bytes_of(*entries_[i]).size();
   }
   out.storage.reserve(bytes);
   out.ends.reserve(entries_.size());
@@ -37,7 +49,7 @@ const EncodedBatch& Batch::lay_out(const Form& form) const {
     if (is_conflated(i)) {
       ++out.conflated;
     } else {
-      const std::string& frame = encoded_entry(form, *entries_[i]).bytes;
+      const std::string_view frame = bytes_of(*entries_[i]);
       out.storage.append(frame);
       ++(frame.empty() ? out.filtered : out.frames);
     }

@@ -1,7 +1,7 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,35 +11,42 @@
 
 namespace carillon {
 
-/// An encoding of entries for the wire. One object per form in the process; `slot` is below Entry::kForms.
-/// The bytes are the same for every connection, so they are made once. Thread-safe.
-class Form {
+/// An encoding of entries for the wire. The bytes are the same for every connection, so they are made once.
+/// Thread-safe.
+class Form : public FormKey {
  public:
-  constexpr explicit Form(std::size_t form_slot) : slot(form_slot) {}
-  /// Empty bytes: the form does not show this entry, which is then filtered.
-  [[nodiscard]] virtual EncodedForm encode(std::string_view channel, const Epoch& epoch,
+  /// Empty: the form does not show this entry, which is then filtered.
+  [[nodiscard]] virtual std::string encode(std::string_view channel, const Epoch& epoch,
                                            const Entry& entry) const = 0;
-  const std::size_t slot;
 
  protected:
+  constexpr Form() = default;
   ~Form() = default;  // forms are not owned through this type
+};
+
+/// The entries that a cursor takes, and their form. One object per layout in the process.
+struct Layout {
+  const Form& form;
+  bool has_notices = true;  ///< false: joins and leaves are filtered
 };
 
 class Batch;
 
-/// The entries of a batch in one form, one after another.
+/// The entries of a batch in one layout, one after another.
 struct EncodedBatch {
-  const Batch* batch = nullptr;  ///< null: not laid out yet
+  const Batch* batch = nullptr;    ///< null: not laid out yet
+  const Layout* layout = nullptr;  ///< null: the connection's own
   std::string_view bytes;
-  std::uint32_t frames = 0;         ///< entries with bytes
-  std::uint32_t filtered = 0;       ///< entries without bytes
-  std::uint32_t conflated = 0;      ///< entries replaced by a newer one with the same key
-  std::vector<std::uint32_t> ends;  ///< end of entry i in `bytes`; empty for a batch of one entry
-  std::string storage;              ///< the bytes, unless they belong to a single entry
+  std::uint32_t frames = 0;            ///< entries with bytes
+  std::uint32_t filtered = 0;          ///< entries without bytes
+  std::uint32_t conflated = 0;         ///< entries replaced by a newer one with the same key
+  std::vector<std::uint32_t> ends;     ///< end of entry i in `bytes`; empty for a batch of one entry
+  std::string storage;                 ///< the bytes, unless they belong to a single entry
+  std::unique_ptr<EncodedBatch> next;  ///< in another layout
 };
 
-/// Entries of a channel with consecutive seqs, for the cursors in front of them. Encoded at most once per
-/// form. Belongs to one shard.
+/// Entries of a channel with consecutive seqs, for the cursors in front of them. Laid out at most once per
+/// layout. Belongs to one shard.
 class Batch {
  public:
   Batch(std::string_view channel, const Epoch& epoch, Seq begin, Offset offset_before)
@@ -73,16 +80,17 @@ class Batch {
     return offset_before_;
   }
 
-  [[nodiscard]] const EncodedForm& encoded_entry(const Form& form, const Entry& entry) const {
-    return entry.form(form.slot, [&] { return form.encode(channel_, epoch_, entry); });
+  [[nodiscard]] const std::string& encoded_entry(const Form& form, const Entry& entry) const {
+    return entry.form(form, [&] { return form.encode(channel_, epoch_, entry); });
   }
-  /// The batch in one form, or null if it has not been laid out yet.
-  [[nodiscard]] const EncodedBatch* encoded(const Form& form) const {
-    const EncodedBatch& known = encoded_[form.slot];
-    return known.batch != nullptr ? &known : nullptr;
+  /// The batch in one layout, or null if it has not been laid out yet.
+  [[nodiscard]] const EncodedBatch* encoded(const Layout& layout) const {
+    const EncodedBatch* known = &first_;
+    while (known != nullptr && known->layout != &layout) known = known->next.get();
+    return known;
   }
-  /// The batch in one form; lays it out first if necessary.
-  const EncodedBatch& lay_out(const Form& form) const;
+  /// The batch in one layout; lays it out first if necessary.
+  const EncodedBatch& lay_out(const Layout& layout) const;
 
  private:
   std::string_view channel_;
@@ -91,7 +99,7 @@ class Batch {
   Offset offset_before_;
   std::vector<EntryRef> entries_;
   std::vector<bool> conflated_;  // empty: none
-  mutable std::array<EncodedBatch, Entry::kForms> encoded_;
+  mutable EncodedBatch first_;   // most batches are needed in one layout
 };
 
 }  // namespace carillon

@@ -45,45 +45,62 @@ namespace {
 constexpr std::size_t kEnvelopeBytes = 192;
 }  // namespace
 
-EncodedForm WsJsonForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
-  EncodedForm form;
+std::string WsJsonForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
   std::string payload;
   payload.reserve(channel.size() + entry.publication.data.size() + kEnvelopeBytes);
   const CentrifugeCodec& codec = centrifuge_json_codec();
-  if (entry.kind == EntryKind::publication) {
-    codec.encode_push_publication(payload, channel, view_of(entry, epoch));
-  } else if (!has_notices_) {
-    return form;
-  } else if (entry.kind == EntryKind::join) {
-    codec.encode_push_join(payload, channel, entry.publication.info_json);
-  } else {
-    codec.encode_push_leave(payload, channel, entry.publication.info_json);
+  switch (entry.kind) {
+    case EntryKind::publication:
+      codec.encode_push_publication(payload, channel, view_of(entry, epoch));
+      break;
+    case EntryKind::join:
+      codec.encode_push_join(payload, channel, entry.publication.info_json);
+      break;
+    case EntryKind::leave:
+      codec.encode_push_leave(payload, channel, entry.publication.info_json);
+      break;
   }
-  form.bytes.reserve(ws_header_bytes(payload.size()) + payload.size());
-  append_ws_frame(form.bytes, WsOpcode::text, payload);
-  return form;
+  std::string frame;
+  frame.reserve(ws_header_bytes(payload.size()) + payload.size());
+  append_ws_frame(frame, WsOpcode::text, payload);
+  return frame;
 }
 
-EncodedForm PlainForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
-  EncodedForm form;
-  if (entry.kind != EntryKind::publication) {
-    const std::string_view kind = entry.kind == EntryKind::join ? "join" : "leave";
-    if (slot_ != FormSlot::poll_object)
-      append_sse_notice(form.bytes, kind, channel, entry.publication.info_json);
-    return form;
-  }
-  const PublicationView view = view_of(entry, epoch);
-  if (slot_ == FormSlot::poll_object) {
-    append_publication_object(form.bytes, channel, view);
-    return form;
-  }
-  if (slot_ == FormSlot::sse_event && entry.is_stored()) {
+namespace {
+
+/// An event for a join or a leave. It has no position.
+bool append_notice(std::string& out, std::string_view channel, const Entry& entry) {
+  if (entry.kind == EntryKind::publication) return false;
+  append_sse_notice(out, entry.kind == EntryKind::join ? "join" : "leave", channel,
+                    entry.publication.info_json);
+  return true;
+}
+
+}  // namespace
+
+std::string SseEventForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
+  std::string event;
+  if (append_notice(event, channel, entry)) return event;
+  if (entry.is_stored()) {
     std::string token;
     append_position_token(token, TokenPart{epoch.text(), entry.offset}, true);
-    append_sse_id(form.bytes, token);
+    append_sse_id(event, token);
   }
-  append_sse_data(form.bytes, channel, view);
-  return form;
+  append_sse_data(event, channel, view_of(entry, epoch));
+  return event;
+}
+
+std::string SseDataForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
+  std::string event;
+  if (append_notice(event, channel, entry)) return event;
+  append_sse_data(event, channel, view_of(entry, epoch));
+  return event;
+}
+
+std::string PollObjectForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
+  std::string object;
+  if (entry.kind == EntryKind::publication) append_publication_object(object, channel, view_of(entry, epoch));
+  return object;
 }
 
 }  // namespace carillon

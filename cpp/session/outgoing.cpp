@@ -12,8 +12,8 @@ constexpr std::size_t kBlockBytes = 64 * 1024;
 constexpr std::size_t kFirstSlices = 256;
 }  // namespace
 
-bool TurnOutput::add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
-  add(outlet, cursor, batch.lay_out(form));
+bool TurnOutput::add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Layout& layout) {
+  add(outlet, cursor, batch.lay_out(layout));
   return true;
 }
 

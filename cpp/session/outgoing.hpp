@@ -55,12 +55,12 @@ class TurnOutput {
  public:
   TurnOutput(Shard& shard, UnsentBudget& unsent) : shard_(shard), unsent_(unsent) {}
 
-  /// Stages a batch in a shared form. The outlet is not clogged. Always true, as the result of Sink::stage.
-  bool add(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form) {
-    const EncodedBatch* encoded = batch.encoded(form);
+  /// Stages a batch in a shared layout. The outlet is not clogged. Always true, as the result of Sink::stage.
+  bool add(Outlet& outlet, Cursor& cursor, const Batch& batch, const Layout& layout) {
+    const EncodedBatch* encoded = batch.encoded(layout);
     // A single call at the end, so that the fast path saves no registers.
     if (encoded == nullptr || end_ == room_end_) [[unlikely]]
-      return add_slowly(outlet, cursor, batch, form);
+      return add_slowly(outlet, cursor, batch, layout);
     append(outlet, &cursor, *encoded);
     return true;
   }
@@ -128,7 +128,7 @@ class TurnOutput {
       earlier->next = slice;
     }
   }
-  bool add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Form& form);
+  bool add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Layout& layout);
   void grow();
   void account_cut(Outlet& outlet, const Slice& slice, std::size_t taken);
 

@@ -129,7 +129,7 @@ bool PollExchange::stage(Cursor& cursor, const Batch& batch) {
       cursor.count_conflated(1);
       continue;
     }
-    const std::string& object = batch.encoded_entry(kPollObjectForm, *batch.entries()[next]).bytes;
+    const std::string& object = batch.encoded_entry(kPollObjectForm, *batch.entries()[next]);
     if (object.empty()) {
       cursor.count_dropped(DropReason::filtered, 1);
       continue;

@@ -180,7 +180,7 @@ void SseSession::append_token(std::string& out, const Cursor* moving, Offset mov
 bool SseSession::stage(Cursor& cursor, const Batch& batch) {
   if (outlet_.is_clogged || is_ending_) return false;
   if (subscriptions_.size() == 1) {
-    context_.output.add(outlet_, cursor, batch, kSseEventForm);
+    context_.output.add(outlet_, cursor, batch, kSseEvents);
   } else {
     stage_with_ids(cursor, batch);
   }
@@ -194,7 +194,7 @@ void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
   Offset offset = batch.offset_before(0);
   for (std::uint32_t i = 0; i < batch.size(); ++i) {
     const EntryRef& entry = batch.entries()[i];
-    const std::string& data = batch.encoded_entry(kSseDataForm, *entry).bytes;
+    const std::string& data = batch.encoded_entry(kSseDataForm, *entry);
     if (entry->is_stored()) offset = entry->offset;
     if (batch.is_conflated(i)) {
       ++own.conflated;

@@ -272,8 +272,8 @@ void WebSocketSession::on_closed() {
 
 bool WebSocketSession::stage(Cursor& cursor, const Batch& batch) {
   if (outlet_.is_clogged || phase_ != Phase::connected) return false;
-  if (cursor.mark() == 0) return context_.output.add(outlet_, cursor, batch, kWsJsonForm);
-  return context_.output.add(outlet_, cursor, batch, kWsJsonNoticesForm);
+  if (cursor.mark() == 0) return context_.output.add(outlet_, cursor, batch, kWsJson);
+  return context_.output.add(outlet_, cursor, batch, kWsJsonNotices);
 }
 
 void WebSocketSession::on_gap(Cursor& cursor, const Gap& gap) {

@@ -12,9 +12,10 @@ std::int64_t cost_of(const EncodedForm& form) {
 
 Entry::~Entry() {
   std::int64_t bytes = static_cast<std::int64_t>(cost_bytes());
-  for (auto& slot : forms_) {
-    const std::unique_ptr<const EncodedForm> form(slot.load(std::memory_order_acquire));
-    if (form) bytes += cost_of(*form);
+  for (const EncodedForm* next = forms_.load(std::memory_order_acquire); next != nullptr;) {
+    const std::unique_ptr<const EncodedForm> form(next);
+    bytes += cost_of(*form);
+    next = form->next;
   }
   if (gauge_) gauge_->fetch_sub(bytes, std::memory_order_relaxed);
 }
@@ -32,12 +33,14 @@ void Entry::count_into(std::shared_ptr<BytesGauge> gauge) {
   gauge_->fetch_add(static_cast<std::int64_t>(cost_bytes()), std::memory_order_relaxed);
 }
 
-const EncodedForm& Entry::keep(std::size_t slot, std::unique_ptr<EncodedForm> made) const {
-  const EncodedForm* expected = nullptr;
-  const EncodedForm* fresh = made.get();
-  if (!forms_[slot].compare_exchange_strong(expected, fresh, std::memory_order_acq_rel)) return *expected;
-  if (gauge_) gauge_->fetch_add(cost_of(*fresh), std::memory_order_relaxed);
-  return *made.release();
+const std::string& Entry::keep(std::unique_ptr<EncodedForm> made) const {
+  const EncodedForm* newest = made->next;
+  while (!forms_.compare_exchange_weak(newest, made.get(), std::memory_order_acq_rel)) {
+    if (const EncodedForm* const known = find(newest, made->next, *made->key)) return known->bytes;
+    made->next = newest;
+  }
+  if (gauge_) gauge_->fetch_add(cost_of(*made), std::memory_order_relaxed);
+  return made.release()->bytes;
 }
 
 }  // namespace carillon

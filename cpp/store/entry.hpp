@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <atomic>
 #include <cstdint>
 #include <memory>
@@ -30,19 +29,30 @@ struct Publication {
 /// Memory of all entries and their encoded forms in the process, bytes.
 using BytesGauge = std::atomic<std::int64_t>;
 
+/// Names an encoding of entries by its address: one object per encoding in the process.
+class FormKey {
+ public:
+  FormKey(const FormKey&) = delete;
+  FormKey& operator=(const FormKey&) = delete;
+
+ protected:
+  constexpr FormKey() = default;
+  ~FormKey() = default;
+};
+
 /// One encoded form of an entry, shared by all connections that use it.
 struct EncodedForm {
+  const FormKey* key;
   std::string bytes;
+  const EncodedForm* next;  ///< an older one of the same entry, or null
 };
 
 /// One entry of a channel's log. Immutable once announced, except for its cache of encoded forms.
 /// Shared between shards; the cache is lock-free.
 class Entry {
  public:
-  /// Maximum number of forms that an entry caches; a form's slot is below it.
-  static constexpr std::size_t kForms = 6;
   /// Memory of an entry beside its text: object, ring slot, allocator.
-  static constexpr std::size_t kOverheadBytes = 320;
+  static constexpr std::size_t kOverheadBytes = 280;
 
   Entry(EntryKind entry_kind, Publication entry_publication, Millis entry_wall_ms)
       : kind(entry_kind), publication(std::move(entry_publication)), wall_ms(entry_wall_ms) {}
@@ -64,18 +74,23 @@ class Entry {
   void count_into(std::shared_ptr<BytesGauge> gauge);
   [[nodiscard]] bool is_counted() const { return gauge_ != nullptr; }
 
-  /// The form in `slot`; made by `make()` at first need. When two shards race, one result is kept.
+  /// The bytes in one form, made by `make()` at first need. When two shards race, one result is kept.
   template <typename Make>
-  const EncodedForm& form(std::size_t slot, Make&& make) const {
-    if (const EncodedForm* known = forms_[slot].load(std::memory_order_acquire)) return *known;
-    return keep(slot, std::make_unique<EncodedForm>(std::forward<Make>(make)()));
+  const std::string& form(const FormKey& key, Make&& make) const {
+    const EncodedForm* const newest = forms_.load(std::memory_order_acquire);
+    if (const EncodedForm* const known = find(newest, nullptr, key)) return known->bytes;
+    return keep(std::unique_ptr<EncodedForm>(new EncodedForm{&key, std::forward<Make>(make)(), newest}));
   }
 
  private:
-  const EncodedForm& keep(std::size_t slot, std::unique_ptr<EncodedForm> made) const;
+  static const EncodedForm* find(const EncodedForm* from, const EncodedForm* end, const FormKey& key) {
+    while (from != end && from->key != &key) from = from->next;
+    return from != end ? from : nullptr;
+  }
+  const std::string& keep(std::unique_ptr<EncodedForm> made) const;
 
   std::shared_ptr<BytesGauge> gauge_;
-  mutable std::array<std::atomic<const EncodedForm*>, kForms> forms_{};
+  mutable std::atomic<const EncodedForm*> forms_{nullptr};  // newest first; few are ever used of one entry
 };
 
 using EntryRef = std::shared_ptr<const Entry>;

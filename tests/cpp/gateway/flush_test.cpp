@@ -22,13 +22,9 @@ namespace {
 /// Writes an entry as "<offset>:<data>;", and nothing for data that starts with '-'.
 class PlainForm final : public Form {
  public:
-  PlainForm() : Form(0) {}
-  [[nodiscard]] EncodedForm encode(std::string_view, const Epoch&, const Entry& entry) const override {
-    EncodedForm form;
-    if (!entry.publication.data.starts_with('-')) {
-      form.bytes = std::to_string(entry.offset) + ":" + entry.publication.data + ";";
-    }
-    return form;
+  [[nodiscard]] std::string encode(std::string_view, const Epoch&, const Entry& entry) const override {
+    if (entry.publication.data.starts_with('-')) return {};
+    return std::to_string(entry.offset) + ":" + entry.publication.data + ";";
   }
 };
 
@@ -56,7 +52,8 @@ class Reader final : public Sink {
   bool stage(Cursor& cursor, const Batch& batch) override {
     if (outlet.is_clogged) return false;
     static const PlainForm form;
-    output_.add(outlet, cursor, batch, form);
+    static const Layout layout{form};
+    output_.add(outlet, cursor, batch, layout);
     return true;
   }
   void on_gap(Cursor& /*cursor*/, const Gap& /*gap*/) override { ADD_FAILURE() << "a gap"; }

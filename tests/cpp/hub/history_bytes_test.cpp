@@ -27,11 +27,10 @@ std::int64_t allocated() {
 }
 
 struct EventForm final : Form {
-  EventForm() : Form(0) {}
-  [[nodiscard]] EncodedForm encode(std::string_view channel, const Epoch& /*epoch*/,
+  [[nodiscard]] std::string encode(std::string_view channel, const Epoch& /*epoch*/,
                                    const Entry& entry) const override {
-    return {R"({"push":{"channel":")" + std::string(channel) + R"(","pub":{"data":)" +
-            entry.publication.data + "}}}"};
+    return R"({"push":{"channel":")" + std::string(channel) + R"(","pub":{"data":)" + entry.publication.data +
+           "}}}";
   }
 };
 
@@ -80,7 +79,7 @@ TEST_P(HistoryBytes, AreWhatIsUsed) {
     for (int j = 0; j < shape.entries; ++j) hub.publish(name, shape.make(), {}, [](const AppendResult&) {});
     if (!shape.is_encoded) continue;
     for (const EntryRef& entry : hub.entries())
-      static_cast<void>(entry->form(0, [&] { return form.encode(name, Epoch{}, *entry); }));
+      static_cast<void>(entry->form(form, [&] { return form.encode(name, Epoch{}, *entry); }));
   }
   if (shape.is_dormant) {
     clock.advance(400'000);

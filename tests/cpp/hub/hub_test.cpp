@@ -370,11 +370,17 @@ TEST_F(HubTest, EncodedFormsCountIntoTheBytesOfTheProcess) {
     auto entry = make_entry(1, "abc");
     entry->count_into(gauge);
     EXPECT_EQ(gauge->load(), static_cast<std::int64_t>(entry->cost_bytes()));
-    EXPECT_EQ(entry->form(2, [] { return EncodedForm{"12345678"}; }).bytes, "12345678");
-    EXPECT_EQ(entry->form(2, [] { return EncodedForm{"other"}; }).bytes, "12345678") << "made once";
+    const struct SomeKey : FormKey {
+    } key, another;
+    const std::string& bytes = entry->form(key, [] { return "12345678"; });
+    EXPECT_EQ(bytes, "12345678");
+    EXPECT_EQ(&entry->form(key, [] { return "other"; }), &bytes) << "made once";
     const std::int64_t form = gauge->load() - static_cast<std::int64_t>(entry->cost_bytes());
     EXPECT_GE(form, static_cast<std::int64_t>(8 + sizeof(EncodedForm)));
     EXPECT_LE(form, static_cast<std::int64_t>(8 + sizeof(EncodedForm) + 48));
+    EXPECT_EQ(entry->form(another, [] { return "87654321"; }), "87654321");
+    EXPECT_EQ(&entry->form(key, [] { return "other"; }), &bytes) << "the first one stays where it is";
+    EXPECT_EQ(gauge->load(), static_cast<std::int64_t>(entry->cost_bytes()) + 2 * form);
     entry.reset();
     EXPECT_EQ(gauge->load(), 0);
   }

@@ -10,11 +10,9 @@ namespace {
 /// Data of each entry between brackets; nothing for data that starts with '-'.
 class BracketForm final : public Form {
  public:
-  BracketForm() : Form(0) {}
-  [[nodiscard]] EncodedForm encode(std::string_view, const Epoch&, const Entry& entry) const override {
-    EncodedForm form;
-    if (!entry.publication.data.starts_with('-')) form.bytes = "[" + entry.publication.data + "]";
-    return form;
+  [[nodiscard]] std::string encode(std::string_view, const Epoch&, const Entry& entry) const override {
+    if (entry.publication.data.starts_with('-')) return {};
+    return "[" + entry.publication.data + "]";
   }
 };
 
@@ -35,7 +33,8 @@ class Taker final : public Sink {
   bool stage(Cursor& cursor, const Batch& batch) override {
     static const BracketForm form;
     if (outlet.is_clogged) return false;
-    world_loop().output.add(outlet, cursor, batch, form);
+    static const Layout layout{form};
+    world_loop().output.add(outlet, cursor, batch, layout);
     if (&cursor == &a) world_loop().output.add(outlet, "<own>");
     return true;
   }
