@@ -20,7 +20,7 @@ DESCRIPTORS_PER_MESSAGE = 253
 def main() -> None:
     link = socket.socket(socket.AF_UNIX)
     link.connect(sys.argv[1])
-    ask = b"1 1 silent"
+    ask = b"1 999 silent"
     link.sendall(HEAD.pack(MAGIC, 1, len(ask), 0) + ask)
     kind = mine = 0
     while not mine:  # entries of the logs go ahead

@@ -3,7 +3,7 @@ if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   message(FATAL_ERROR "Fuzz targets need clang with libFuzzer. Install clang-16 and libclang-rt-16-dev (Debian), "
                       "and pass -DCMAKE_CXX_COMPILER=clang++-16.")
 endif()
-foreach(layer carillon_protocol carillon_hub carillon_requests carillon_session)
+foreach(layer carillon_protocol carillon_hub carillon_requests carillon_session carillon_client carillon_transports)
   target_compile_options(${layer} PRIVATE -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
     -fsanitize=fuzzer-no-link,address,undefined)
 endforeach()
@@ -17,5 +17,5 @@ foreach(source IN LISTS sources)
   target_compile_options(${target} PRIVATE -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
     -fsanitize=fuzzer,address,undefined)
   target_link_options(${target} PRIVATE -fsanitize=fuzzer,address,undefined)
-  target_link_libraries(${target} PRIVATE carillon_session carillon_json carillon_warnings)
+  target_link_libraries(${target} PRIVATE carillon_transports carillon_json carillon_warnings)
 endforeach()

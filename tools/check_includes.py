@@ -1,7 +1,7 @@
 """Checks the rules that compilers do not: who may include whom, and how files are named.
 
-Arrows of docs/design.md point down only: bindings -> server -> gateway -> loop -> session -> requests ->
-protocol, hub -> store.
+Arrows of docs/design.md point down only: bindings -> server -> gateway -> loop -> transports -> client ->
+session -> requests -> protocol, hub -> store.
 The load generator stands beside them and uses none of them: bindings -> load. The laboratory measures the hub
 alone: bindings -> lab -> session, load.
 """
@@ -15,6 +15,7 @@ CPP = ROOT / "cpp"
 
 CORE = {"env", "store", "hub"}
 BELOW_SESSION = {"requests", "protocol"} | CORE
+UP_TO_TRANSPORTS = {"transports", "client", "session"} | BELOW_SESSION
 MAY_INCLUDE = {
     "protocol": {"protocol"},
     "env": {"env"},
@@ -22,13 +23,15 @@ MAY_INCLUDE = {
     "hub": CORE,
     "requests": {"requests", "protocol"} | CORE,
     "session": {"session"} | BELOW_SESSION,
-    "loop": {"loop", "session"} | BELOW_SESSION,
-    "sim": {"sim", "loop", "session"} | BELOW_SESSION,
-    "gateway": {"gateway", "loop", "session"} | BELOW_SESSION,
-    "server": {"server", "gateway", "loop", "session"} | BELOW_SESSION,
+    "client": {"client", "session"} | BELOW_SESSION,
+    "transports": {"transports", "client", "session"} | BELOW_SESSION,
+    "loop": {"loop"} | UP_TO_TRANSPORTS,
+    "sim": {"sim", "loop"} | UP_TO_TRANSPORTS,
+    "gateway": {"gateway", "loop"} | UP_TO_TRANSPORTS,
+    "server": {"server", "gateway", "loop"} | UP_TO_TRANSPORTS,
     "load": {"load"},
     "lab": {"lab", "load", "session"} | BELOW_SESSION,
-    "bindings": {"bindings", "lab", "load", "server", "gateway", "loop", "session"} | BELOW_SESSION,
+    "bindings": {"bindings", "lab", "load", "server", "gateway", "loop"} | UP_TO_TRANSPORTS,
 }
 
 # What a header from outside is called, the layers that may include it, and whether only in a .cpp file.
@@ -36,8 +39,8 @@ EXTERNAL = [
     (re.compile(r"boost/(asio|beast)\.hpp"), set(), False),  # the umbrella headers cost seconds per unit
     (re.compile(r"boost/"), {"gateway"}, False),
     (re.compile(r"(pybind11/|Python\.h)"), {"bindings"}, False),
-    (re.compile(r"nlohmann/json_fwd\.hpp"), {"protocol", "session", "server", "bindings"}, False),
-    (re.compile(r"nlohmann/"), {"protocol", "session", "server", "bindings"}, True),
+    (re.compile(r"nlohmann/json_fwd\.hpp"), {"protocol", "session", "transports", "server", "bindings"}, False),
+    (re.compile(r"nlohmann/"), {"protocol", "session", "transports", "server", "bindings"}, True),
     (re.compile(r"(sys/(socket|epoll|uio|un|eventfd)\.h|netinet/|arpa/|netdb\.h|poll\.h|liburing)"),
      {"gateway", "server", "bindings", "load"}, False),
     (re.compile(r"openssl/"), {"gateway", "server"}, False),

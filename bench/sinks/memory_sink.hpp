@@ -56,7 +56,7 @@ class MemorySink final : public Sink {
   State state = State::fast;
 
  private:
-  static constexpr const Layout& kFrames = kWsJson;
+  static constexpr const Layout& kFrames = kWsJson[0];
 
   Shard& shard_;
   Taken& taken_;

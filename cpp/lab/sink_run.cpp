@@ -212,8 +212,8 @@ class SinkRun {
 };
 
 bool MemorySink::stage(Cursor& staged, const Batch& batch) {
-  const EncodedBatch* frames = batch.encoded(kWsJson);
-  if (frames == nullptr) frames = &batch.lay_out(kWsJson);
+  const EncodedBatch* frames = batch.encoded(kWsJson[0]);
+  if (frames == nullptr) frames = &batch.lay_out(kWsJson[0]);
   run_.on_bytes(frames->bytes.size());
   for (const EntryRef& entry : batch.entries()) {
     if (entry->offset != last_ + 1) run_.on_fault();

@@ -8,7 +8,7 @@
 
 #include "env/planted_fault.hpp"
 #include "protocol/centrifuge_codes.hpp"
-#include "session/http_session.hpp"
+#include "transports/http_session.hpp"
 
 namespace carillon {
 

@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "loop/event_loop.hpp"
-#include "session/http_session.hpp"
+#include "transports/http_session.hpp"
 
 namespace carillon {
 

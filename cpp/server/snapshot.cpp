@@ -94,12 +94,12 @@ void fields(Archive& archive, CursorState& cursor) {
           cursor.has_fallen_behind, cursor.conflated);
 }
 template <typename Archive>
-void fields(Archive& archive, WebSocketState::Subscription& subscription) {
+void fields(Archive& archive, ClientState::Subscription& subscription) {
   archive(subscription.channel, subscription.cursor, subscription.wants_notices, subscription.has_notices,
           subscription.has_presence, subscription.is_ending);
 }
 template <typename Archive>
-void fields(Archive& archive, WebSocketState::Skipped& skipped) {
+void fields(Archive& archive, ClientState::Skipped& skipped) {
   archive(skipped.channel, skipped.position);
 }
 template <typename Archive>
@@ -107,12 +107,18 @@ void fields(Archive& archive, ClientRequest& request) {
   archive(request.headers, request.query, request.address);
 }
 template <typename Archive>
-void fields(Archive& archive, WebSocketState& session) {
-  archive(session.phase, session.has_native_pings, session.is_ping_due, session.ping_left_ms,
-          session.pong_left_ms, session.phase_left_ms, session.user, session.client, session.conn_info_json,
-          session.unfinished, session.pong, session.has_queued_input, session.queued_commands,
-          session.queued_input, session.subscriptions, session.skipped, session.claimed_user,
-          session.request);
+void fields(Archive& archive, ClientState::Queued& queued) {
+  archive(queued.messages, queued.is_begun, queued.close_code);
+}
+template <typename Archive>
+void fields(Archive& archive, WebSocketLinkState& link) {
+  archive(link.has_own_pings, link.pong, link.unfinished);
+}
+template <typename Archive>
+void fields(Archive& archive, ClientState& session) {
+  archive(session.link, session.phase, session.is_ping_due, session.ping_left_ms, session.pong_left_ms,
+          session.phase_left_ms, session.user, session.client, session.conn_info_json, session.queued,
+          session.subscriptions, session.skipped, session.claimed_user, session.request);
 }
 template <typename Archive>
 void fields(Archive& archive, SseState::Subscription& subscription) {
@@ -299,7 +305,8 @@ class SnapshotReader {
   template <typename... Kinds>
   void read(std::variant<Kinds...>& value) {
     const std::uint64_t index = take();
-    if (index >= sizeof...(Kinds)) throw SnapshotError("the snapshot holds a session of an unknown kind");
+    if (index >= sizeof...(Kinds))
+      throw SnapshotError("the snapshot holds a session or a transport of an unknown kind");
     std::uint64_t next = 0;
     (void)((next++ == index ? (read(value.template emplace<Kinds>()), true) : false) || ...);
   }

@@ -34,8 +34,8 @@ struct Snapshot {
 /// The format that is written, and the oldest that can be read. A field that is added at the end of a record
 /// changes neither: an older reader skips it, and a newer reader uses its default where it is missing. Any
 /// other change is a new format.
-inline constexpr std::uint32_t kSnapshotFormat = 1;
-inline constexpr std::uint32_t kOldestSnapshotFormat = 1;
+inline constexpr std::uint32_t kSnapshotFormat = 2;
+inline constexpr std::uint32_t kOldestSnapshotFormat = 2;
 
 /// Entries that were sent ahead, with the numbers by which the snapshot refers to them: 0, 1, 2 …
 class SentEntries {

@@ -54,9 +54,8 @@ inline constexpr SseEventForm kSseEventForm;
 inline constexpr SseDataForm kSseDataForm;
 inline constexpr PollObjectForm kPollObjectForm;
 
-inline constexpr Layout kWsJson{kWsJsonForm, false};
-/// With frames for join and leave.
-inline constexpr Layout kWsJsonNotices{kWsJsonForm, true};
+/// Of a client over a WebSocket: without, and with frames for join and leave.
+inline constexpr Layout kWsJson[]{{kWsJsonForm, false}, {kWsJsonForm, true}};
 inline constexpr Layout kSseEvents{kSseEventForm};
 
 }  // namespace carillon

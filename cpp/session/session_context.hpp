@@ -68,6 +68,11 @@ struct SessionCounters {
   /// Requests with an error of the client (400, 405, 413, 415, 417, 426, 431, 501), and WebSockets closed for
   /// invalid input, since the start.
   std::atomic<std::uint64_t> bad_requests{0};
+
+  /// The gauge of open clients of a transport.
+  [[nodiscard]] std::atomic<std::uint64_t>& open(Transport transport) {
+    return transport == Transport::websocket ? websocket : transport == Transport::sse ? sse : polls;
+  }
 };
 
 /// The data shared by the sessions of one shard.

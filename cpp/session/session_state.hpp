@@ -16,7 +16,13 @@ namespace carillon {
 // The saved state of sessions. Times are relative to now (ages, and time left until a deadline), because the
 // other process has another clock.
 
-struct WebSocketState {
+struct WebSocketLinkState {
+  bool has_own_pings = false;
+  std::optional<std::string> pong;
+  std::string unfinished;  ///< the part of the next message that the parser has
+};
+
+struct ClientState {
   struct Subscription {
     std::string channel;
     CursorState cursor;
@@ -30,8 +36,15 @@ struct WebSocketState {
     std::string channel;
     Position position;
   };
-  std::uint8_t phase = 0;  ///< WebSocketSession::Phase
-  bool has_native_pings = false;
+  /// Messages with commands that wait for replies to be sent, for answers, or for their turn.
+  struct Queued {
+    std::vector<std::string> messages;
+    bool is_begun = false;  ///< only the end of the first message is here
+    std::uint16_t close_code = 0;
+  };
+  using Link = std::variant<WebSocketLinkState>;
+  Link link;
+  std::uint8_t phase = 0;  ///< CentrifugeClient::Phase
   bool is_ping_due = false;
   Millis ping_left_ms = 0;
   Millis pong_left_ms = 0;
@@ -39,11 +52,7 @@ struct WebSocketState {
   std::string user;
   std::string client;
   std::string conn_info_json;
-  std::string unfinished;  ///< the part of the next message that the parser has
-  std::optional<std::string> pong;
-  bool has_queued_input = false;  ///< input that waits for replies to be sent, for answers, or for its turn
-  std::string queued_commands;
-  std::string queued_input;
+  std::optional<Queued> queued;
   std::vector<Subscription> subscriptions;
   std::vector<Skipped> skipped;
   std::string claimed_user;  ///< until the client is identified
@@ -105,7 +114,7 @@ struct HttpState {
 };
 
 struct SessionState {
-  using Kind = std::variant<HttpState, WebSocketState, SseState>;
+  using Kind = std::variant<HttpState, ClientState, SseState>;
   Kind kind;
   std::optional<Millis> connected_age_ms;  ///< since the client was identified
   std::optional<std::uint16_t> end_code;   ///< why the connection ends, if known

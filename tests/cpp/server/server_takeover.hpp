@@ -16,9 +16,14 @@
 
 #include "gateway/handover.hpp"
 #include "server/server.hpp"
+#include "server/snapshot.hpp"
 #include "server/takeover.hpp"
 
 namespace carillon {
+
+/// The formats that this version reads, as a successor names them.
+inline const std::string kFormats =
+    std::to_string(kOldestSnapshotFormat) + " " + std::to_string(kSnapshotFormat);
 
 /// Servers of one process that take over from each other: the newest one, and those before it.
 struct ServerTakeover : testing::Test {
@@ -78,7 +83,7 @@ struct ServerTakeover : testing::Test {
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   }
-  HandoverChannel ask(const std::string& text = "1 1 test") {
+  HandoverChannel ask(const std::string& text = kFormats + " test") {
     HandoverChannel channel = HandoverChannel::connect(socket());
     channel.send(1, text, {}, std::chrono::steady_clock::now() + std::chrono::milliseconds(1'000));
     return channel;

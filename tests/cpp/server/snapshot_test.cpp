@@ -66,10 +66,11 @@ Snapshot example() {
   snapshot.gateway.port = 8'000;
 
   ConnectionState socket;
-  WebSocketState web;
+  ClientState web;
   web.phase = 2;
   web.user = "ann";
-  web.pong = "pong";
+  web.link = WebSocketLinkState{true, "pong", "half of a fra"};
+  web.queued = {{"the end of one", "another"}, true, 1'000};
   web.subscriptions = {{"a", cursor(1), true, false, true, false},
                        {"b", cursor(2), false, true, false, true}};
   web.skipped = {{"c", {epoch, 8}}};
@@ -121,8 +122,15 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   EXPECT_EQ(channel.fan_out_switches, 3U);
   EXPECT_EQ(read.hub.adaptive_permille, 1'500U);
   ASSERT_EQ(read.gateway.connections.size(), 3U);
-  const auto& web = std::get<WebSocketState>(read.gateway.connections[0].session.kind);
-  EXPECT_EQ(web.pong, "pong");
+  const auto& web = std::get<ClientState>(read.gateway.connections[0].session.kind);
+  const auto& link = std::get<WebSocketLinkState>(web.link);
+  EXPECT_TRUE(link.has_own_pings);
+  EXPECT_EQ(link.pong, "pong");
+  EXPECT_EQ(link.unfinished, "half of a fra");
+  ASSERT_TRUE(web.queued);
+  EXPECT_EQ(web.queued->messages, (std::vector<std::string>{"the end of one", "another"}));
+  EXPECT_TRUE(web.queued->is_begun);
+  EXPECT_EQ(web.queued->close_code, 1'000);
   EXPECT_EQ(web.subscriptions[1].cursor.announced_at_start, -4);
   EXPECT_TRUE(web.subscriptions[0].cursor.has_fallen_behind);
   EXPECT_EQ(web.subscriptions[0].cursor.dropped[3], 10U);

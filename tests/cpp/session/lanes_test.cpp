@@ -1,4 +1,4 @@
-#include "session/lanes.hpp"
+#include "client/lanes.hpp"
 
 #include <gtest/gtest.h>
 

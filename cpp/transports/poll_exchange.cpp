@@ -1,4 +1,4 @@
-#include "session/poll_exchange.hpp"
+#include "transports/poll_exchange.hpp"
 
 #include <algorithm>
 #include <utility>

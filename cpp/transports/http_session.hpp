@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "protocol/query.hpp"
-#include "session/poll_exchange.hpp"
 #include "session/session.hpp"
+#include "transports/poll_exchange.hpp"
 
 namespace carillon {
 

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "protocol/centrifuge_codes.hpp"
-#include "session/plain_request.hpp"
 #include "session/session.hpp"
+#include "transports/plain_request.hpp"
 
 namespace carillon {
 

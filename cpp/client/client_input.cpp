@@ -1,47 +1,15 @@
-// What comes from the client: frames, messages, and the order in which their commands are carried out.
+// What comes from the client: messages, and the order in which their commands are carried out.
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
 
-#include "session/websocket_session.hpp"
+#include "client/centrifuge_client.hpp"
 
 namespace carillon {
 
-void WebSocketSession::on_bytes(std::span<char> bytes) { read_frames(bytes); }
-
-void WebSocketSession::read_frames(std::span<char> bytes) {
-  while (phase_ != Phase::closed) {
-    const WsEvent event = parser_.next(bytes);
-    if (event.kind == WsEventKind::need_more) break;
-    switch (event.kind) {
-      case WsEventKind::message:
-        if (phase_ != Phase::closing) on_message(event.payload);
-        break;
-      case WsEventKind::ping:
-        pong_ = std::make_unique<std::string>(event.payload);  // only the newest is answered
-        break;
-      case WsEventKind::pong:
-        pong_due_ms_ = kNoDeadline;
-        context_.host.reschedule(outlet_);
-        break;
-      case WsEventKind::close:
-        on_peer_close(event.close_code);
-        break;
-      case WsEventKind::error:
-        // Nothing that comes behind it can be read, not even the peer's close: there is nothing to wait for.
-        context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
-        disconnect(event.close_code, event.error);
-        end_connection();
-        break;
-      case WsEventKind::need_more:
-        break;
-    }
-  }
-  if (pong_) send_pong();
-}
-
-void WebSocketSession::on_message(std::string_view message) {
+void CentrifugeClient::on_message(std::string_view message) {
+  if (is_over()) return;
   if (outlet_.is_clogged && !queued_ && must_read_first()) queued_ = std::make_unique<QueuedMessages>();
   if (queued_) {
     queued_->add(message);
@@ -58,7 +26,7 @@ void WebSocketSession::on_message(std::string_view message) {
   }
 }
 
-bool WebSocketSession::read_commands(std::string_view& commands, bool is_new_message) {
+bool CentrifugeClient::read_commands(std::string_view& commands, bool is_new_message) {
   Command command;
   std::string scratch;
   for (bool is_first = is_new_message;; is_first = false) {
@@ -79,15 +47,15 @@ bool WebSocketSession::read_commands(std::string_view& commands, bool is_new_mes
   }
 }
 
-bool WebSocketSession::is_full() const {
+bool CentrifugeClient::is_full() const {
   return lanes_.size() > 0 &&
          (lanes_.size() >= static_cast<std::size_t>(context_.limits.commands_under_way) ||
           lanes_.bytes() >= static_cast<std::size_t>(context_.limits.commands_under_way_bytes));
 }
 
-bool WebSocketSession::waits_for_answers() const { return phase_ == Phase::connecting || is_full(); }
+bool CentrifugeClient::waits_for_answers() const { return phase_ == Phase::connecting || is_full(); }
 
-bool WebSocketSession::must_wait() {
+bool CentrifugeClient::must_wait() {
   if (waits_for_answers()) return true;  // while connecting nothing is looked at: it is not known who asks
   if (must_read_first()) {
     outlet_.wants_empty_notice = true;
@@ -98,23 +66,34 @@ bool WebSocketSession::must_wait() {
   return true;
 }
 
-void WebSocketSession::on_peer_close(std::uint16_t code) {
+void CentrifugeClient::on_pong() {
+  pong_due_ms_ = kNoDeadline;  // one that nobody asked for does no harm
+  context_.host.reschedule(outlet_);
+}
+
+void CentrifugeClient::on_goodbye(std::uint16_t code) {
   if (queued_ && !waits_for_answers()) {  // what it said before is carried out, unless that may take long
     queued_->close_code = code;
     return;
   }
-  if (phase_ != Phase::closing) reply_close(code);
+  if (phase_ != Phase::closing) link_->answer_goodbye(*this, code);
   end_connection();
 }
 
-void WebSocketSession::read_on() {
+void CentrifugeClient::on_unreadable_input(std::uint16_t code, std::string_view reason) {
+  context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
+  disconnect(code, reason);
+  end_connection();
+}
+
+void CentrifugeClient::read_on() {
   if (!queued_) return;
   std::unique_ptr<QueuedMessages> queued = std::move(queued_);
   while (!queued->messages.empty() && !must_wait()) {
     const std::string& message = queued->messages.front();
     std::string_view rest = std::string_view(message).substr(queued->read);
     const bool is_through = read_commands(rest, !queued->is_begun);
-    if (phase_ == Phase::closing || phase_ == Phase::closed) {  // what is left is void, but not a close
+    if (is_over()) {  // what is left is void, but not a close
       queued->messages.clear();
     } else if (is_through) {
       queued->remove_first();
@@ -132,29 +111,12 @@ void WebSocketSession::read_on() {
   } else {
     queued_ = std::move(queued);
   }
-  if (close_code != 0) on_peer_close(close_code);
-}
-
-void WebSocketSession::save_queued(WebSocketState& state) const {
-  state.has_queued_input = true;
-  const WsOpcode opcode = codec_.is_text() ? WsOpcode::text : WsOpcode::binary;
-  for (const std::string& message : queued_->messages) {
-    if (queued_->is_begun && &message == &queued_->messages.front()) {
-      state.queued_commands = message.substr(queued_->read);
-    } else {
-      append_ws_client_frame(state.queued_input, opcode, true, 0, message);
-    }
-  }
-  if (queued_->close_code == 0) return;
-  const std::string code{static_cast<char>(queued_->close_code >> 8U),
-                         static_cast<char>(queued_->close_code)};
-  append_ws_client_frame(state.queued_input, WsOpcode::close, true, 0,
-                         queued_->close_code == kWsNoCloseCode ? std::string_view() : code);
+  if (close_code != 0) on_goodbye(close_code);
 }
 
 // ---- lanes
 
-bool WebSocketSession::accept(const Command& command, std::string_view text) {
+bool CentrifugeClient::accept(const Command& command, std::string_view text) {
   switch (command.kind) {
     case CommandKind::pong:
     case CommandKind::connect:
@@ -177,14 +139,14 @@ bool WebSocketSession::accept(const Command& command, std::string_view text) {
   return goes_on;
 }
 
-bool WebSocketSession::carry_out(const Command& command, std::size_t bytes) {
+bool CentrifugeClient::carry_out(const Command& command, std::size_t bytes) {
   lanes_.begin();
   const bool goes_on = handle(command);
   lanes_.end(command.channel, bytes);
   return goes_on;
 }
 
-void WebSocketSession::carry_on() {
+void CentrifugeClient::carry_on() {
   if (lanes_.is_carrying_out()) return;
   while (const std::optional<std::string> text = lanes_.next()) {
     Command command;
@@ -195,7 +157,7 @@ void WebSocketSession::carry_on() {
   read_on();
 }
 
-void WebSocketSession::finish(Lanes::Ticket ticket) {
+void CentrifugeClient::finish(Lanes::Ticket ticket) {
   lanes_.finish(ticket);
   carry_on();
 }

@@ -4,11 +4,12 @@
 #include <charconv>
 #include <utility>
 
+#include "client/centrifuge_client.hpp"
 #include "protocol/centrifuge_json.hpp"
 #include "protocol/json_span.hpp"
-#include "session/http_session.hpp"
-#include "session/sse_session.hpp"
-#include "session/websocket_session.hpp"
+#include "transports/http_session.hpp"
+#include "transports/sse_session.hpp"
+#include "transports/websocket_link.hpp"
 
 namespace carillon {
 
@@ -35,12 +36,13 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
     return refuse(upgrade.refusal_status, upgrade.refusal_reason, std::move(headers));
   }
   context_.output.add(outlet_, upgrade.response);
-  WebSocketSession::Settings settings;
-  settings.claimed_user = target.find("user").value_or("");
-  settings.request = for_hooks(request, target);
-  settings.has_native_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
-  auto successor =
-      std::make_unique<WebSocketSession>(context_, outlet_, centrifuge_json_codec(), std::move(settings));
+  const CentrifugeCodec& codec = centrifuge_json_codec();
+  const bool has_own_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
+  auto link = std::make_unique<WebSocketLink>(static_cast<std::size_t>(context_.limits.message_bytes),
+                                              codec.is_text(), has_own_pings);
+  auto successor = std::make_unique<CentrifugeClient>(context_, outlet_, std::move(link), codec,
+                                                      std::string(target.find("user").value_or("")),
+                                                      for_hooks(request, target));
   Session& next = *successor;
   hand_over(std::move(successor));
   std::string input(input_behind_);

@@ -1,4 +1,4 @@
-#include "session/sse_session.hpp"
+#include "transports/sse_session.hpp"
 
 #include <utility>
 

@@ -1,10 +1,10 @@
-#include "session/http_session.hpp"
+#include "transports/http_session.hpp"
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
-#include "session/sse_session.hpp"
+#include "transports/sse_session.hpp"
 
 namespace carillon {
 

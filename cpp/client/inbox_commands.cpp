@@ -3,11 +3,11 @@
 #include <string>
 #include <utility>
 
+#include "client/centrifuge_client.hpp"
 #include "protocol/json_span.hpp"
 #include "requests/checks.hpp"
 #include "requests/fan_out_requests.hpp"
 #include "session/inbox_answer.hpp"
-#include "session/websocket_session.hpp"
 
 namespace carillon {
 
@@ -49,7 +49,7 @@ std::optional<RpcArguments> read_arguments(std::string_view data) {
 
 }  // namespace
 
-bool WebSocketSession::handle_rpc(const Command& command) {
+bool CentrifugeClient::handle_rpc(const Command& command) {
   const bool is_inbox = command.method == "carillon.inbox";
   const bool is_unread = command.method == "carillon.unread";
   if (!is_inbox && !is_unread && command.method != "carillon.mark_read") {
@@ -85,7 +85,7 @@ bool WebSocketSession::handle_rpc(const Command& command) {
   return true;
 }
 
-void WebSocketSession::mark_read(std::string_view channel, Offset offset,
+void CentrifugeClient::mark_read(std::string_view channel, Offset offset,
                                  std::function<void(const Refusal&, std::string)> answer) {
   if (offset == 0) {
     return answer(
@@ -108,13 +108,15 @@ void WebSocketSession::mark_read(std::string_view channel, Offset offset,
                       });
 }
 
-std::function<void(const Refusal&, std::string)> WebSocketSession::rpc_answer(std::uint32_t id) {
-  return answer_with(lanes_.defer(),
-                     [id](WebSocketSession& session, const Refusal& refusal, const std::string& data) {
-                       if (!refusal.is_refused()) return session.reply_rpc(id, data);
-                       const std::string message = refusal.message();
-                       session.reply_error(id, {refusal.error.code, message, refusal.error.is_temporary});
-                     });
+std::function<void(const Refusal&, std::string)> CentrifugeClient::rpc_answer(std::uint32_t id) {
+  return answer_with(
+      lanes_.defer(), [id](CentrifugeClient& session, const Refusal& refusal, const std::string& data) {
+        if (!refusal.is_refused()) {
+          return session.reply([&](std::string& out) { session.codec_.encode_rpc(out, id, data); });
+        }
+        const std::string message = refusal.message();
+        session.reply_error(id, {refusal.error.code, message, refusal.error.is_temporary});
+      });
 }
 
 }  // namespace carillon

@@ -6,33 +6,33 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "client/client_link.hpp"
+#include "client/lanes.hpp"
+#include "client/queued_messages.hpp"
 #include "protocol/centrifuge_codec.hpp"
-#include "protocol/ws_frame.hpp"
 #include "requests/refusal.hpp"
-#include "session/lanes.hpp"
-#include "session/queued_messages.hpp"
 #include "session/session.hpp"
 
 namespace carillon {
 
-/// A WebSocket connection after its handshake, speaking the Centrifuge client protocol (protocol.md sections
-/// 1 to 12).
-class WebSocketSession final : public Session {
+/// The server's side of one client of the Centrifuge protocol (protocol.md sections 1 to 12), whatever its
+/// encoding and transport: connect, commands, subscriptions and their cursors, heartbeats, disconnects. It
+/// knows nothing of frames, HTTP or sockets: its link does.
+class CentrifugeClient final : public Session {
  public:
-  struct Settings {
-    std::string claimed_user;                      ///< the query's `user`, for Access
-    std::shared_ptr<const ClientRequest> request;  ///< its upgrade, if hooks want it
-    bool has_native_pings = false;  ///< `cf_ws_frame_ping_pong=true`: WebSocket pings instead of `{}`
-  };
-  WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec, Settings settings);
-  /// Continues a saved one.
-  WebSocketSession(SessionContext& context, Outlet& outlet, const CentrifugeCodec& codec,
-                   const WebSocketState& state);
-  ~WebSocketSession() override;
+  /// `claimed_user`: the query's `user`, for Access. `request`: what it came with, if hooks want it.
+  CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
+                   const CentrifugeCodec& codec, std::string claimed_user,
+                   std::shared_ptr<const ClientRequest> request);
+  /// Continues a saved one. Its link still has to read the bytes that it had.
+  CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
+                   const CentrifugeCodec& codec, const ClientState& state);
+  ~CentrifugeClient() override;
 
-  void on_bytes(std::span<char> bytes) override;
+  void on_bytes(std::span<char> bytes) override { link_->on_bytes(*this, bytes); }
   void read_on() override;
   void on_outlet_empty() override;
   [[nodiscard]] Millis deadline() const override;
@@ -41,6 +41,24 @@ class WebSocketSession final : public Session {
   void disconnect(std::uint16_t code, std::string_view reason) override;
   [[nodiscard]] std::string_view client_id() const override { return client_; }
   [[nodiscard]] std::string_view user() const override { return user_; }
+
+  // ---- for its link
+
+  /// One message with commands.
+  void on_message(std::string_view message);
+  /// A sign of life, by the transport's own ping.
+  void on_pong();
+  /// The peer disconnects, or answers the client's goodbye.
+  void on_goodbye(std::uint16_t code);
+  /// Nothing that comes behind these bytes can be read, not even a goodbye.
+  void on_unreadable_input(std::uint16_t code, std::string_view reason);
+  /// Bytes of the transport, as they are.
+  void write(std::string_view bytes) { context_.output.add(outlet_, bytes); }
+  [[nodiscard]] bool is_clogged() const { return outlet_.is_clogged; }
+  /// It has been disconnected, or the peer has gone: nothing more is said.
+  [[nodiscard]] bool is_over() const { return phase_ >= Phase::closing; }
+  /// The same, and nothing more is read.
+  [[nodiscard]] bool is_closed() const { return phase_ == Phase::closed; }
 
   bool stage(Cursor& cursor, const Batch& batch) override;
   void on_gap(Cursor& cursor, const Gap& gap) override;
@@ -51,19 +69,15 @@ class WebSocketSession final : public Session {
   [[nodiscard]] std::optional<SessionState::Kind> save_kind() const override;
   enum class Phase : std::uint8_t { waiting, connecting, connected, closing, closed };
   struct Subscription;
-  using Skipped = std::vector<WebSocketState::Skipped>;
+  using Skipped = std::vector<ClientState::Skipped>;
 
-  void read_frames(std::span<char> bytes);
-  void on_message(std::string_view message);
   /// Takes commands from the front. False: the remaining ones, if any, wait.
   bool read_commands(std::string_view& commands, bool is_new_message);
-  void on_peer_close(std::uint16_t code);
   /// Is reading of commands paused?
   [[nodiscard]] bool must_wait();
   [[nodiscard]] bool waits_for_answers() const;
   /// Are as many commands under way as the limits allow?
   [[nodiscard]] bool is_full() const;
-  void save_queued(WebSocketState& state) const;
 
   /// Carries the command out now, or lets it wait in its lane. False: the connection ends.
   bool accept(const Command& command, std::string_view text);
@@ -83,7 +97,7 @@ class WebSocketSession final : public Session {
   template <typename Then, typename... Answer>
   static void give(Session* session, Lanes::Ticket ticket, const Then& then, const Answer&... answer) {
     if (session == nullptr) return;
-    auto& me = static_cast<WebSocketSession&>(*session);
+    auto& me = static_cast<CentrifugeClient&>(*session);
     if (me.lanes_.is_wanted(ticket)) then(me, answer...);
     me.finish(ticket);
   }
@@ -110,7 +124,7 @@ class WebSocketSession final : public Session {
   bool is_allowed(const Command& command, Operation operation);
   bool handle_presence(const Command& command);
   bool handle_history(const Command& command);
-  bool handle_rpc(const Command& command);  // this and the next two: websocket_rpc.cpp
+  bool handle_rpc(const Command& command);  // this and the next two: inbox_commands.cpp
   [[nodiscard]] std::function<void(const Refusal&, std::string)> rpc_answer(std::uint32_t id);
   void mark_read(std::string_view channel, Offset offset,
                  std::function<void(const Refusal&, std::string)> answer);
@@ -132,20 +146,24 @@ class WebSocketSession final : public Session {
   void settle_under_way();
 
   void reply_error(std::uint32_t id, const ErrorCode& error);
-  void reply_rpc(std::uint32_t id, std::string_view data);
   template <typename Encode>
-  void reply(Encode&& encode);
-  void reply_close(std::uint16_t code);
+  void reply(Encode&& encode) {
+    if (is_over()) return;
+    std::string& message = context_.output.scratch();
+    message.clear();
+    std::forward<Encode>(encode)(message);
+    link_->frame(message);
+    write(message);
+  }
   void send_ping();
-  void send_pong();
   bool disconnect_with(const DisconnectCode& code);
   void end_connection();
   const std::string& info_json();
 
+  const std::unique_ptr<ClientLink> link_;
+  const Layout* const layouts_;  // of the link, by the mark of a cursor
   const CentrifugeCodec& codec_;
-  WsParser parser_;
   Phase phase_ = Phase::waiting;
-  const bool has_native_pings_;
   bool is_ping_due_ = false;  // waits for a clogged outlet
   Millis next_ping_ms_ = kNoDeadline;
   Millis pong_due_ms_ = kNoDeadline;
@@ -156,7 +174,6 @@ class WebSocketSession final : public Session {
   std::string info_json_;
   std::unique_ptr<std::string> claimed_user_;     // until the client is identified
   std::shared_ptr<const ClientRequest> request_;  // while a hook may ask for it
-  std::unique_ptr<std::string> pong_;             // payload of the newest unanswered ping
   std::unique_ptr<QueuedMessages> queued_;        // messages with commands that have not been read yet
   std::unique_ptr<Skipped>
       skipped_;  // channels in which it has skipped publications, until it subscribes again

@@ -1,4 +1,4 @@
-#include "session/plain_request.hpp"
+#include "transports/plain_request.hpp"
 
 #include <algorithm>
 #include <array>

@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "session/plain_request.hpp"
 #include "session/session.hpp"
+#include "transports/plain_request.hpp"
 
 namespace carillon {
 

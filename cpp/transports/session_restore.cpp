@@ -1,13 +1,32 @@
 #include <memory>
+#include <string>
 #include <variant>
 
+#include "client/centrifuge_client.hpp"
 #include "protocol/centrifuge_json.hpp"
-#include "session/http_session.hpp"
 #include "session/session.hpp"
-#include "session/sse_session.hpp"
-#include "session/websocket_session.hpp"
+#include "transports/http_session.hpp"
+#include "transports/sse_session.hpp"
+#include "transports/websocket_link.hpp"
 
 namespace carillon {
+
+namespace {
+
+std::unique_ptr<Session> restore_client(SessionContext& context, Outlet& outlet, const ClientState& state) {
+  const CentrifugeCodec& codec = centrifuge_json_codec();
+  const auto& link = std::get<WebSocketLinkState>(state.link);
+  auto client = std::make_unique<CentrifugeClient>(
+      context, outlet,
+      std::make_unique<WebSocketLink>(static_cast<std::size_t>(context.limits.message_bytes), codec.is_text(),
+                                      link),
+      codec, state);
+  std::string unfinished = link.unfinished;
+  client->on_bytes(unfinished);
+  return client;
+}
+
+}  // namespace
 
 std::unique_ptr<Session> restore_session(SessionContext& context, Outlet& outlet, const SessionState& state) {
   std::unique_ptr<Session> session;
@@ -16,8 +35,7 @@ std::unique_ptr<Session> restore_session(SessionContext& context, Outlet& outlet
   } else if (const auto* sse = std::get_if<SseState>(&state.kind)) {
     session = std::make_unique<SseSession>(context, outlet, *sse);
   } else {
-    session = std::make_unique<WebSocketSession>(context, outlet, centrifuge_json_codec(),
-                                                 std::get<WebSocketState>(state.kind));
+    session = restore_client(context, outlet, std::get<ClientState>(state.kind));
   }
   if (state.connected_age_ms) session->connected_ms_ = context.clock.now_ms() - *state.connected_age_ms;
   if (state.end_code) {

@@ -1,0 +1,233 @@
+#include "client/centrifuge_client.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "client/client_subscription.hpp"
+
+namespace carillon {
+
+CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
+                                   const CentrifugeCodec& codec, std::string claimed_user,
+                                   std::shared_ptr<const ClientRequest> request)
+    : Session(context, outlet),
+      link_(std::move(link)),
+      layouts_(link_->layouts().data()),
+      codec_(codec),
+      phase_due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms),
+      claimed_user_(std::make_unique<std::string>(std::move(claimed_user))),
+      request_(std::move(request)),
+      lanes_(context.counters.commands_under_way, context.limits.concurrency) {
+  context_.counters.open(link_->transport()).fetch_add(1, std::memory_order_relaxed);
+}
+
+CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
+                                   const CentrifugeCodec& codec, const ClientState& state)
+    : Session(context, outlet),
+      link_(std::move(link)),
+      layouts_(link_->layouts().data()),
+      codec_(codec),
+      phase_(static_cast<Phase>(state.phase)),
+      is_ping_due_(state.is_ping_due),
+      next_ping_ms_(deadline_in(state.ping_left_ms, context.clock.now_ms())),
+      pong_due_ms_(deadline_in(state.pong_left_ms, context.clock.now_ms())),
+      phase_due_ms_(deadline_in(state.phase_left_ms, context.clock.now_ms())),
+      user_(state.user),
+      client_(state.client),
+      conn_info_json_(state.conn_info_json),
+      lanes_(context.counters.commands_under_way, context.limits.concurrency) {
+  context_.counters.open(link_->transport()).fetch_add(1, std::memory_order_relaxed);
+  if (state.request) request_ = std::make_shared<const ClientRequest>(*state.request);
+  if (!state.claimed_user.empty()) claimed_user_ = std::make_unique<std::string>(state.claimed_user);
+  if (!state.skipped.empty()) skipped_ = std::make_unique<Skipped>(state.skipped);
+  for (const ClientState::Subscription& saved : state.subscriptions) {
+    Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(*this, saved));
+    ending_ += saved.is_ending ? 1 : 0;
+    context_.hub.restore(context_.shard, subscription.cursor, subscription.channel, saved.cursor);
+  }
+  if (!state.queued) return;
+  queued_ = std::make_unique<QueuedMessages>();
+  for (const std::string& message : state.queued->messages) queued_->add(message);
+  queued_->is_begun = state.queued->is_begun;
+  queued_->close_code = state.queued->close_code;
+}
+
+std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
+  if (lanes_.size() > 0) return std::nullopt;  // an answer has still to come
+  const Millis now = context_.clock.now_ms();
+  ClientState state;
+  state.link = link_->save();
+  state.phase = static_cast<std::uint8_t>(phase_);
+  state.is_ping_due = is_ping_due_;
+  state.ping_left_ms = left_until(next_ping_ms_, now);
+  state.pong_left_ms = left_until(pong_due_ms_, now);
+  state.phase_left_ms = left_until(phase_due_ms_, now);
+  state.user = user_;
+  state.client = client_;
+  state.conn_info_json = conn_info_json_;
+  state.claimed_user = claimed_user();
+  if (request_) state.request = *request_;
+  if (skipped_) state.skipped = *skipped_;
+  if (queued_) {
+    ClientState::Queued& queued = state.queued.emplace();
+    queued.messages.assign(queued_->messages.begin(), queued_->messages.end());
+    if (queued_->is_begun) queued.messages.front().erase(0, queued_->read);
+    queued.is_begun = queued_->is_begun;
+    queued.close_code = queued_->close_code;
+  }
+  for (const auto& subscription : subscriptions_) {
+    state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
+                                   subscription->cursor.mark() != 0, subscription->has_notices,
+                                   subscription->has_presence,
+                                   subscription->state == Subscription::State::ending});
+  }
+  return state;
+}
+
+CentrifugeClient::~CentrifugeClient() {
+  context_.counters.open(link_->transport()).fetch_sub(1, std::memory_order_relaxed);
+}
+
+// ---- output
+
+void CentrifugeClient::on_outlet_empty() {
+  settle_under_way();
+  if (is_over()) return;
+  link_->on_outlet_empty(*this);
+  if (std::exchange(is_ping_due_, false)) send_ping();
+  for (const auto& subscription : subscriptions_) context_.shard.resume(subscription->cursor);
+  read_on();
+}
+
+void CentrifugeClient::settle_under_way() {
+  for (const auto& subscription : subscriptions_) subscription->cursor.count_under_way_delivered();
+  std::erase_if(subscriptions_, [this](const std::unique_ptr<Subscription>& subscription) {
+    if (subscription->state != Subscription::State::ending) return false;
+    context_.shard.unsubscribe(subscription->cursor);
+    --ending_;
+    return true;
+  });
+}
+
+void CentrifugeClient::reply_error(std::uint32_t id, const ErrorCode& error) {
+  reply([&](std::string& out) { codec_.encode_error(out, id, error); });
+}
+
+void CentrifugeClient::send_ping() {
+  if (outlet_.is_clogged) {  // a client that cannot read would look dead
+    is_ping_due_ = true;
+    return;
+  }
+  const Millis now = context_.clock.now_ms();
+  next_ping_ms_ = now + context_.heartbeat.ping_interval_ms;
+  if (context_.heartbeat.pong_timeout_ms > 0) pong_due_ms_ = now + context_.heartbeat.pong_timeout_ms;
+  if (!link_->send_ping(*this)) reply([this](std::string& out) { codec_.encode_heartbeat(out); });
+  context_.host.reschedule(outlet_);
+}
+
+bool CentrifugeClient::disconnect_with(const DisconnectCode& code) {
+  if (code.code == kDisconnectBadRequest.code) {
+    context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
+  }
+  disconnect(code.code, code.reason);
+  return false;
+}
+
+void CentrifugeClient::disconnect(std::uint16_t code, std::string_view reason) {
+  if (is_over()) return;
+  const bool is_answered = link_->send_goodbye(*this, code, reason);
+  note_goodbye(code, reason);
+  phase_ = Phase::closing;
+  phase_due_ms_ = context_.clock.now_ms() + context_.limits.close_timeout_ms;
+  next_ping_ms_ = pong_due_ms_ = kNoDeadline;
+  for (const auto& subscription : subscriptions_) {
+    if (subscription->cursor.is_open()) context_.shard.park(subscription->cursor);
+  }
+  context_.host.reschedule(outlet_);
+  lanes_.clear();
+  // What has not been read is void, but a goodbye counts.
+  const std::unique_ptr<QueuedMessages> queued = std::move(queued_);
+  if (queued) context_.host.pause_reading(outlet_, false);
+  if (!is_answered) return end_connection();
+  if (queued && queued->close_code != 0) on_goodbye(queued->close_code);
+}
+
+void CentrifugeClient::end_connection() {
+  phase_ = Phase::closed;
+  lanes_.clear();
+  next_ping_ms_ = pong_due_ms_ = phase_due_ms_ = kNoDeadline;
+  context_.host.close(outlet_);
+}
+
+// ---- time
+
+Millis CentrifugeClient::deadline() const { return std::min({next_ping_ms_, pong_due_ms_, phase_due_ms_}); }
+
+void CentrifugeClient::on_deadline(Millis now_ms) {
+  if (phase_due_ms_ <= now_ms) {
+    if (phase_ == Phase::closing) return end_connection();
+    context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
+    disconnect_with(kDisconnectStale);
+    return;
+  }
+  if (pong_due_ms_ <= now_ms && (outlet_.is_clogged || queued_)) {
+    // The ping may still wait here, or the pong behind commands that are not read: who is dead takes no byte,
+    // and that has a limit of its own.
+    pong_due_ms_ = now_ms + context_.heartbeat.pong_timeout_ms;
+  }
+  if (pong_due_ms_ <= now_ms) {
+    pong_due_ms_ = kNoDeadline;
+    context_.counters.no_pong.fetch_add(1, std::memory_order_relaxed);
+    disconnect_with(kDisconnectNoPong);
+    return end_connection();  // it does not answer: its close is not waited for
+  }
+  if (next_ping_ms_ <= now_ms) {
+    next_ping_ms_ = now_ms + context_.heartbeat.ping_interval_ms;
+    send_ping();
+  }
+}
+
+void CentrifugeClient::on_closed() {
+  phase_ = Phase::closed;
+  lanes_.clear();
+  queued_.reset();
+  for (const auto& subscription : subscriptions_) end_subscription(*subscription);
+  subscriptions_.clear();
+  ending_ = 0;
+  log_close(link_->transport(), claimed_user());
+}
+
+// ---- entries
+
+bool CentrifugeClient::stage(Cursor& cursor, const Batch& batch) {
+  if (outlet_.is_clogged || phase_ != Phase::connected) return false;
+  return context_.output.add(outlet_, cursor, batch, layouts_[cursor.mark()]);
+}
+
+void CentrifugeClient::on_gap(Cursor& cursor, const Gap& gap) {
+  // Told as "insufficient state": the SDK subscribes again with its position and learns that it is not
+  // recovered.
+  for (const auto& subscription : subscriptions_) {
+    if (&subscription->cursor != &cursor) continue;
+    if (gap.is_skip) {  // the log may still have it all: it would only be sent after all
+      if (!skipped_) skipped_ = std::make_unique<Skipped>();
+      if (skipped_->size() >= static_cast<std::size_t>(context_.limits.channels_per_connection))
+        skipped_->erase(skipped_->begin());
+      skipped_->push_back({subscription->channel, gap.position});
+    }
+    reply([&](std::string& out) {
+      codec_.encode_push_unsubscribe(out, subscription->channel, kUnsubscribeInsufficientState.code,
+                                     kUnsubscribeInsufficientState.reason);
+    });
+    end_later(*subscription);  // the pump still looks at the cursor, and a page of it may be on its way
+    outlet_.wants_empty_notice = true;
+    return;
+  }
+}
+
+void CentrifugeClient::on_slow(Cursor& /*cursor*/) {
+  context_.counters.slow.fetch_add(1, std::memory_order_relaxed);
+  disconnect_with(kDisconnectSlow);
+}
+
+}  // namespace carillon

@@ -1,0 +1,276 @@
+// Commands of a client that are neither about its subscriptions nor about inboxes.
+#include <algorithm>
+#include <utility>
+
+#include "client/centrifuge_client.hpp"
+#include "protocol/utf8.hpp"
+#include "requests/checks.hpp"
+#include "session/forms.hpp"
+
+namespace carillon {
+
+namespace {
+/// A client may repeat a command that is refused as fast as it can send it.
+constexpr std::uint8_t kRefusalsLogged = 10;
+}  // namespace
+
+bool CentrifugeClient::handle(const Command& command) {
+  if (command.kind == CommandKind::pong) {
+    pong_due_ms_ = kNoDeadline;  // one that nobody asked for does no harm
+    context_.host.reschedule(outlet_);
+    return true;
+  }
+  const bool is_connect = command.kind == CommandKind::connect;
+  if (!is_connect && phase_ != Phase::connected) return disconnect_with(kDisconnectBadRequest);
+  if (command.is_too_deep && command.id != 0) {
+    reply_error(command.id, kErrorTooDeep);
+    return true;
+  }
+  if (is_connect) return handle_connect(command);
+  switch (command.kind) {
+    case CommandKind::subscribe:
+      return handle_subscribe(command);
+    case CommandKind::unsubscribe:
+      return handle_unsubscribe(command);
+    case CommandKind::publish:
+      return handle_publish(command);
+    case CommandKind::presence:
+    case CommandKind::presence_stats:
+      return handle_presence(command);
+    case CommandKind::history:
+      return handle_history(command);
+    case CommandKind::ping:
+      reply([&](std::string& out) { codec_.encode_ping_reply(out, command.id); });
+      return true;
+    case CommandKind::send:
+      return disconnect_with(kDisconnectNotAvailable);
+    case CommandKind::rpc:
+      return handle_rpc(command);
+    case CommandKind::refresh:
+    case CommandKind::sub_refresh:
+      reply_error(command.id, kErrorNotAvailable);
+      return true;
+    case CommandKind::pong:
+    case CommandKind::connect:
+      break;
+  }
+  return true;
+}
+
+bool CentrifugeClient::handle_connect(const Command& command) {
+  if (phase_ != Phase::waiting) return disconnect_with(kDisconnectBadRequest);
+  Question asked = question(Operation::connect, {}, command.data);
+  asked.token = command.token;
+  asked.claimed_user = claimed_user();
+  if (request_ && asked.token.empty()) asked.token = request_->token();
+  if (request_ && asked.data.empty()) asked.data = request_->parameter("data");
+  if (const auto verdict = context_.access.answer(asked)) {
+    on_identified(command.id, *verdict);
+    return phase_ == Phase::connected;
+  }
+  phase_ = Phase::connecting;
+  ask(asked, [this, id = command.id](const Verdict& verdict) {
+    if (phase_ != Phase::connecting) return;
+    on_identified(id, verdict);
+    read_on();
+  });
+  return true;
+}
+
+void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict) {
+  if (!verdict.is_allowed) {
+    phase_ = Phase::waiting;
+    if (verdict.is_undecided) {
+      log_refusal(link_->transport(), {}, claimed_user(), kDisconnectServerError.code, verdict.reason);
+      disconnect_with(kDisconnectServerError);  // SDKs come back by themselves, with delays that grow
+      return;
+    }
+    const std::uint32_t code = verdict.code != 0 ? verdict.code : kDisconnectPermissionDenied.code;
+    const std::string_view reason =
+        verdict.reason.empty() ? kDisconnectPermissionDenied.reason : std::string_view(verdict.reason);
+    log_refusal(link_->transport(), {}, claimed_user(), code, reason);
+    if (code < 3000) return reply_error(id, {code, reason});
+    return disconnect(static_cast<std::uint16_t>(code), reason);
+  }
+  phase_ = Phase::connected;
+  phase_due_ms_ = kNoDeadline;
+  claimed_user_.reset();
+  if (!context_.access.has_hook(Operation::subscribe) && !context_.access.has_hook(Operation::publish))
+    request_.reset();
+  user_ = verdict.identity.user;
+  conn_info_json_ = verdict.identity.info_json;
+  client_ = make_client_id(context_.random);
+  log_connect(link_->transport());
+  const Millis interval = context_.heartbeat.ping_interval_ms;
+  if (interval >
+      0) {  // the first one after a random part, so that a storm of connects makes no storm of pings
+    next_ping_ms_ =
+        context_.clock.now_ms() + interval / 2 +
+        static_cast<Millis>(context_.random.below(static_cast<std::uint64_t>(interval - interval / 2)));
+  }
+  ConnectResult result;
+  result.client = client_;
+  result.version = context_.version;
+  if (!link_->has_own_pings() && interval > 0) {
+    result.ping_s = static_cast<std::uint32_t>(std::max<Millis>(1, (interval + 999) / 1000));
+    result.is_pong_expected = context_.heartbeat.pong_timeout_ms > 0;
+  }
+  reply([&](std::string& out) { codec_.encode_connect(out, id, result); });
+  context_.host.reschedule(outlet_);
+}
+
+Question CentrifugeClient::question(Operation operation, std::string_view channel,
+                                    std::string_view data) const {
+  return {operation, link_->transport(), client_, user_, channel, data, {}, {}, {}, request_};
+}
+
+std::string_view CentrifugeClient::claimed_user() const {
+  return claimed_user_ ? std::string_view(*claimed_user_) : std::string_view();
+}
+
+void CentrifugeClient::deny(std::uint32_t id, Operation operation, std::string_view channel,
+                            const Verdict& verdict) {
+  if (verdict.is_undecided) {
+    log_refused(operation, channel, {kErrorInternal.code, verdict.reason}, {});
+    return reply_error(id, kErrorInternal);  // temporary: it may ask again
+  }
+  ErrorCode error = kErrorPermissionDenied;
+  if (verdict.code != 0) error.code = verdict.code;
+  if (!verdict.reason.empty()) error.message = verdict.reason;
+  log_refused(operation, channel, error,
+              verdict.option.empty() ? "" : "set " + std::string(verdict.option) + " to allow it");
+  if (error.code < 3000) return reply_error(id, error);
+  disconnect(static_cast<std::uint16_t>(error.code), error.message);
+}
+
+void CentrifugeClient::refuse_subscribe(const Command& command, const ErrorCode& error,
+                                        std::string_view remedy) {
+  log_refused(Operation::subscribe, command.channel, error, remedy);
+  reply_error(command.id, error);
+}
+
+void CentrifugeClient::log_refused(Operation operation, std::string_view channel, const ErrorCode& error,
+                                   std::string_view remedy) {
+  if (refusals_logged_ == kRefusalsLogged) return;
+  std::string reason(name_of(operation));
+  reason.append(" ").append(in_quotes(channel)).append(": ").append(error.message);
+  if (!remedy.empty()) reason.append("; ").append(remedy);
+  if (++refusals_logged_ == kRefusalsLogged)
+    reason.append(" (further refusals of this client are not logged)");
+  log_refusal(link_->transport(), user_, {}, error.code, reason, channel);
+}
+
+bool CentrifugeClient::check_channel(const Command& command, bool is_available) {
+  if (!is_channel_name(command.channel, context_.limits)) {
+    reply_error(command.id, kErrorBadRequest);
+    return false;
+  }
+  if (!context_.hub.is_known(command.channel)) {
+    reply_error(command.id, kErrorUnknownChannel);
+    return false;
+  }
+  if (!is_available) {
+    reply_error(command.id, kErrorNotAvailable);
+    return false;
+  }
+  return true;
+}
+
+bool CentrifugeClient::handle_publish(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (command.data.empty() || command.type != 0 ||
+      command.data.size() > static_cast<std::size_t>(context_.limits.publication_bytes)) {
+    reply_error(command.id, kErrorBadRequest);
+    return true;
+  }
+  if (!check_channel(command, true)) return true;
+  Question asked = question(Operation::publish, command.channel, command.data);
+  const Lanes::Ticket ticket = lanes_.defer();
+  if (const auto verdict = context_.access.answer(asked)) {
+    publish(command.id, ticket, command.channel, command.data, *verdict);
+    return phase_ == Phase::connected;
+  }
+  asked.own_data = std::make_shared<const std::string>(command.data);
+  ask(asked, [this, id = command.id, ticket, channel = std::string(command.channel), data = asked.own_data](
+                 const Verdict& verdict) { publish(id, ticket, channel, *data, verdict); });
+  return true;
+}
+
+void CentrifugeClient::publish(std::uint32_t id, Lanes::Ticket ticket, std::string_view channel,
+                               std::string_view data, const Verdict& verdict) {
+  if (!lanes_.is_wanted(ticket)) return;  // the connection has ended
+  if (!verdict.is_allowed) {
+    deny(id, Operation::publish, channel, verdict);
+    return finish(ticket);
+  }
+  Publication publication;
+  publication.data = verdict.data ? *verdict.data : data;
+  publication.info_json = info_json();
+  context_.hub.publish(channel, std::move(publication), {},
+                       answer_with(ticket, [id](CentrifugeClient& session, const AppendResult& result) {
+                         if (result.error != StoreError::none) return session.reply_error(id, kErrorInternal);
+                         session.reply([&](std::string& out) { session.codec_.encode_publish(out, id); });
+                       }));
+}
+
+bool CentrifugeClient::is_allowed(const Command& command, Operation operation) {
+  // No hook decides on these: the rules know at once.
+  const std::optional<Verdict> verdict = context_.access.answer(question(operation, command.channel));
+  if (verdict && verdict->is_allowed) return true;
+  deny(command.id, operation, command.channel, verdict.value_or(Verdict{}));
+  return false;
+}
+
+bool CentrifugeClient::handle_presence(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (!check_channel(command, context_.hub.options_for(command.channel).presence)) return true;
+  if (!is_allowed(command, Operation::presence)) return true;
+  if (command.kind == CommandKind::presence_stats) {
+    const auto answer = [id = command.id](CentrifugeClient& session, const PresenceCounts& counts) {
+      if (counts.error != StoreError::none) return session.reply_error(id, kErrorInternal);
+      session.reply([&](std::string& out) {
+        session.codec_.encode_presence_stats(out, id, counts.clients, counts.users);
+      });
+    };
+    context_.hub.presence_counts(command.channel, answer_with(lanes_.defer(), answer));
+    return true;
+  }
+  const auto answer = [id = command.id](CentrifugeClient& session, const PresenceResult& found) {
+    if (found.error != StoreError::none) return session.reply_error(id, kErrorInternal);
+    session.reply([&](std::string& out) {
+      session.codec_.encode_presence(out, id, views_of(found.members), found.has_more);
+    });
+  };
+  context_.hub.presence(command.channel, {command.after, context_.limits.reply_bytes()},
+                        answer_with(lanes_.defer(), answer));
+  return true;
+}
+
+bool CentrifugeClient::handle_history(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (!check_channel(command, context_.hub.options_for(command.channel).has_history())) return true;
+  if (!is_allowed(command, Operation::history)) return true;
+  HistoryQuery query;
+  query.limit = command.limit < 0 ? context_.limits.history_publications
+                                  : std::min(command.limit, context_.limits.history_publications);
+  query.bytes_max = context_.limits.reply_bytes();
+  if (command.has_since) query.since = Since::from(command.epoch, command.offset);
+  query.is_reverse = command.is_reverse;
+  if (query.is_reverse && query.since && query.since->offset == 0) {
+    reply_error(command.id, kErrorBadRequest);
+    return true;
+  }
+  const auto answer = [id = command.id](CentrifugeClient& session, const HistoryResult& found) {
+    if (found.error == HistoryError::epoch_differs)
+      return session.reply_error(id, kErrorUnrecoverablePosition);
+    if (found.error != HistoryError::none) return session.reply_error(id, kErrorInternal);
+    const std::string list = list_of(found, session.codec_, session.context_.limits.reply_bytes());
+    session.reply([&](std::string& out) {
+      session.codec_.encode_history(out, id, list, found.top.epoch.text(), found.top.offset);
+    });
+  };
+  context_.hub.history(command.channel, query, answer_with(lanes_.defer(), answer));
+  return true;
+}
+
+}  // namespace carillon

@@ -1,0 +1,40 @@
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "client/centrifuge_client.hpp"
+
+namespace carillon {
+
+/// One subscription of a client: a cursor, and what its end has to undo.
+struct CentrifugeClient::Subscription {
+  enum class State : std::uint8_t {
+    asked,      // its hook or the store has still to answer
+    cancelled,  // the same, and the client has unsubscribed
+    started,    // its reply has been written
+    ending      // once what is under way has been sent
+  };
+  /// The cursor's mark: does it take join and leave?
+  Subscription(CentrifugeClient& session, std::string_view name, const ChannelOptions& options,
+               bool wants_notices, Lanes::Ticket its_ticket)
+      : channel(name),
+        cursor(session, options.join_leave && wants_notices ? 1 : 0),
+        ticket(its_ticket),
+        has_notices(options.join_leave),
+        has_presence(options.presence) {}
+  Subscription(CentrifugeClient& session, const ClientState::Subscription& saved)
+      : channel(saved.channel),
+        cursor(session, saved.wants_notices ? 1 : 0),
+        state(saved.is_ending ? State::ending : State::started),
+        has_notices(saved.has_notices),
+        has_presence(saved.has_presence) {}
+  const std::string channel;
+  Cursor cursor;
+  const Lanes::Ticket ticket = 0;  // of the answer that it waits for
+  State state = State::asked;
+  const bool has_notices;  // its coming and going is announced
+  const bool has_presence;
+};
+
+}  // namespace carillon

@@ -1,0 +1,242 @@
+// How a client subscribes, recovers and unsubscribes.
+#include <algorithm>
+#include <utility>
+
+#include "client/centrifuge_client.hpp"
+#include "client/client_subscription.hpp"
+#include "requests/checks.hpp"
+#include "requests/since.hpp"
+#include "session/forms.hpp"
+
+namespace carillon {
+
+namespace {
+
+/// Where the command's subscription starts. False: its fields contradict each other, or one is not valid.
+bool read_start(const Command& command, std::optional<Since>& since) {
+  if (command.is_recover) {
+    since = Since::from(command.epoch, command.offset);
+    return command.since.empty() && !command.last;
+  }
+  if (command.last) {
+    since = Since::last(*command.last);
+    return command.since.empty();
+  }
+  if (command.since.empty()) return true;
+  since = parse_since(command.since);
+  return since.has_value();
+}
+
+}  // namespace
+
+bool CentrifugeClient::handle_subscribe(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (!command.delta.empty() && command.delta != "fossil") return disconnect_with(kDisconnectBadRequest);
+  if (!is_channel_name(command.channel, context_.limits)) {
+    refuse_subscribe(command, kErrorBadRequest,
+                     "a name is UTF-8 without control characters, 1 to limits.channel_name_bytes long");
+    return true;
+  }
+  if (!context_.hub.is_known(command.channel)) {
+    refuse_subscribe(command, kErrorUnknownChannel, "its namespace is not in channel.namespaces");
+    return true;
+  }
+  if (lanes_.is_cancelled(command.channel)) return true;  // as one that is under way would be
+  if (find(command.channel) != nullptr) {
+    refuse_subscribe(command, kErrorAlreadySubscribed);
+    return true;
+  }
+  if (subscriptions_.size() - ending_ >= static_cast<std::size_t>(context_.limits.channels_per_connection)) {
+    refuse_subscribe(command, kErrorLimitExceeded, "raise limits.channels_per_connection");
+    return true;
+  }
+  if (command.type != 0 || command.has_tags_filter) {
+    refuse_subscribe(command, command.type != 0 ? kErrorPermissionDenied : kErrorBadRequest,
+                     "only the normal stream, without a tags filter, is available");
+    return true;
+  }
+  std::optional<Since> since;
+  if (!read_start(command, since)) {
+    reply_error(command.id,
+                {kErrorBadRequest.code,
+                 "bad request: give one of recover, since (epoch:offset or \"oldest\") and last", false});
+    return true;
+  }
+  if (take_skipped(command.channel, since)) since = Since{};  // it matches no epoch: not recovered
+  const bool must_recover = (command.flag & 2U) != 0;
+  Question asked = question(Operation::subscribe, command.channel, command.data);
+  asked.token = command.token;
+  const std::optional<Verdict> verdict = context_.access.answer(asked);
+  if (verdict && !verdict->is_allowed) {
+    deny(command.id, Operation::subscribe, command.channel, *verdict);
+    return phase_ == Phase::connected;
+  }
+  const Lanes::Ticket ticket = lanes_.defer();
+  Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(
+      *this, command.channel, context_.hub.options_for(command.channel), command.is_join_leave, ticket));
+  if (verdict) {
+    open_subscription(command.id, subscription, since, must_recover);
+    return true;
+  }
+  // It stays until it is answered, or the session is closed: nobody answers then.
+  ask(asked, [this, id = command.id, &subscription, since, must_recover](const Verdict& later) {
+    const bool is_wanted = lanes_.is_wanted(subscription.ticket);
+    if (is_wanted && later.is_allowed) return open_subscription(id, subscription, since, must_recover);
+    if (is_wanted) deny(id, Operation::subscribe, subscription.channel, later);
+    end_attempt(subscription);
+  });
+  return true;
+}
+
+bool CentrifugeClient::take_skipped(std::string_view channel, const std::optional<Since>& since) {
+  if (!skipped_) return false;
+  const auto skipped = std::find_if(skipped_->begin(), skipped_->end(),
+                                    [&](const auto& each) { return each.channel == channel; });
+  if (skipped == skipped_->end()) return false;
+  const Position goes_on = skipped->position;
+  skipped_->erase(skipped);
+  if (skipped_->empty()) skipped_.reset();
+  return since && since->is_position() && since->accepts(goes_on.epoch) && since->offset < goes_on.offset;
+}
+
+void CentrifugeClient::open_subscription(std::uint32_t id, Subscription& subscription,
+                                         const std::optional<Since>& since, bool must_recover) {
+  context_.hub.subscribe(context_.shard, subscription.cursor, subscription.channel, since,
+                         [this, id, &subscription, must_recover](const SubscribeOutcome& outcome) {
+                           on_subscribed(id, subscription, outcome, must_recover);
+                         });
+}
+
+void CentrifugeClient::end_attempt(Subscription& subscription) {
+  const Lanes::Ticket ticket = subscription.ticket;
+  if (subscription.state == Subscription::State::cancelled) --ending_;
+  end_subscription(subscription);
+  erase(subscription);
+  finish(ticket);
+}
+
+void CentrifugeClient::cancel_subscribe(std::string_view channel) {
+  Subscription* const subscription = find(channel);
+  if (subscription == nullptr || subscription->state != Subscription::State::asked) return;
+  subscription->state = Subscription::State::cancelled;
+  ++ending_;
+  lanes_.release(subscription->ticket);
+}
+
+void CentrifugeClient::on_subscribed(std::uint32_t id, Subscription& subscription,
+                                     const SubscribeOutcome& outcome, bool must_recover) {
+  if (!lanes_.is_wanted(subscription.ticket)) return end_attempt(subscription);
+  const auto refuse = [&](const ErrorCode& error) {
+    reply_error(id, error);
+    end_attempt(subscription);
+  };
+  if (outcome.error != StoreError::none) return refuse(kErrorInternal);
+  if (must_recover && outcome.was_recovering && !outcome.is_recovered)
+    return refuse(kErrorUnrecoverablePosition);
+
+  SubscribeResult result;
+  std::string publications;
+  if (outcome.has_history) {
+    result.is_recoverable = result.is_positioned = true;
+    result.epoch = outcome.start.epoch.text();
+    result.offset = outcome.start.offset;
+    result.is_recovered = outcome.is_recovered;
+    if (outcome.start.offset < outcome.top && !outlet_.is_clogged) {
+      // The first page of what is there already stands in the reply, as SDKs of this family know it; the pump
+      // brings the rest.
+      publications = take_page(subscription);
+      result.publications = publications;
+    }
+  }
+  result.was_recovering = outcome.was_recovering;
+  result.is_conflated = context_.hub.options_for(subscription.channel).conflate;
+  subscription.state = Subscription::State::started;
+  reply([&](std::string& out) { codec_.encode_subscribe(out, id, result); });
+
+  if (subscription.has_presence)
+    context_.hub.add_presence(subscription.channel, {client_, user_, conn_info_json_});
+  if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
+  finish(subscription.ticket);
+}
+
+std::string CentrifugeClient::take_page(Subscription& subscription) {
+  std::string page;
+  const std::unique_ptr<Batch> batch = context_.shard.take_page(
+      subscription.cursor, static_cast<std::size_t>(context_.limits.history_publications),
+      static_cast<std::size_t>(context_.limits.recovery_bytes));
+  if (!batch) return page;
+  std::uint32_t listed = 0;
+  std::string object;
+  for (std::uint32_t i = 0; i < batch->size(); ++i) {
+    const EntryRef& entry = batch->entries()[i];
+    if (batch->is_conflated(i)) {
+      subscription.cursor.count_conflated(1);
+      continue;
+    }
+    if (entry->kind != EntryKind::publication) {
+      subscription.cursor.count_dropped(DropReason::filtered, 1);
+      continue;
+    }
+    object.clear();
+    codec_.encode_publication(object, view_of(*entry, batch->epoch()));
+    codec_.append_listed(page, object);
+    ++listed;
+  }
+  subscription.cursor.set_under_way(subscription.cursor.under_way() + listed);
+  outlet_.wants_empty_notice = true;
+  return page;
+}
+
+bool CentrifugeClient::handle_unsubscribe(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (Subscription* const subscription = find(command.channel)) {
+    if (subscription->cursor.under_way() > 0) {  // a page or a cut frame of it is still to be sent
+      end_later(*subscription);
+    } else {
+      end_subscription(*subscription);
+      erase(*subscription);
+    }
+  }
+  reply([&](std::string& out) { codec_.encode_unsubscribe(out, command.id); });
+  return true;
+}
+
+CentrifugeClient::Subscription* CentrifugeClient::find(std::string_view channel) {
+  for (const auto& subscription : subscriptions_) {
+    const bool is_there = subscription->state == Subscription::State::asked ||
+                          subscription->state == Subscription::State::started;
+    if (is_there && subscription->channel == channel) return subscription.get();
+  }
+  return nullptr;
+}
+
+void CentrifugeClient::leave(const Subscription& subscription) {
+  if (subscription.state != Subscription::State::started) return;
+  if (subscription.has_presence) context_.hub.remove_presence(subscription.channel, client_);
+  if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::leave, info_json());
+}
+
+void CentrifugeClient::end_later(Subscription& subscription) {
+  leave(subscription);
+  context_.shard.park(subscription.cursor);
+  subscription.state = Subscription::State::ending;
+  ++ending_;
+}
+
+void CentrifugeClient::end_subscription(Subscription& subscription) {
+  subscription.cursor.cancel();
+  context_.shard.unsubscribe(subscription.cursor);
+  leave(subscription);
+}
+
+void CentrifugeClient::erase(const Subscription& subscription) {
+  std::erase_if(subscriptions_,
+                [&](const std::unique_ptr<Subscription>& each) { return each.get() == &subscription; });
+}
+
+const std::string& CentrifugeClient::info_json() {
+  if (info_json_.empty()) codec_.encode_client_info(info_json_, {user_, client_, conn_info_json_});
+  return info_json_;
+}
+
+}  // namespace carillon

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "client/client_link.hpp"
+#include "protocol/ws_frame.hpp"
+
+namespace carillon {
+
+/// WebSocket frames (RFC 6455), and the closing handshake.
+class WebSocketLink final : public ClientLink {
+ public:
+  /// `is_text`: are messages text, as the encoding says? `has_own_pings`: `cf_ws_frame_ping_pong=true` asks
+  /// for WebSocket pings instead of `{}`.
+  WebSocketLink(std::size_t message_bytes_max, bool is_text, bool has_own_pings)
+      : parser_(message_bytes_max), is_text_(is_text), has_own_pings_(has_own_pings) {}
+  /// Continues a saved one; its `unfinished` bytes are still to be read.
+  WebSocketLink(std::size_t message_bytes_max, bool is_text, const WebSocketLinkState& state);
+
+  [[nodiscard]] Transport transport() const override { return Transport::websocket; }
+  [[nodiscard]] std::span<const Layout, 2> layouts() const override;
+  void on_bytes(CentrifugeClient& client, std::span<char> bytes) override;
+  void on_outlet_empty(CentrifugeClient& client) override { send_pong(client); }
+  void frame(std::string& message) const override;
+  [[nodiscard]] bool send_ping(CentrifugeClient& client) override;
+  [[nodiscard]] bool has_own_pings() const override { return has_own_pings_; }
+  [[nodiscard]] bool send_goodbye(CentrifugeClient& client, std::uint16_t code,
+                                  std::string_view reason) override;
+  void answer_goodbye(CentrifugeClient& client, std::uint16_t code) override;
+  [[nodiscard]] ClientState::Link save() const override;
+
+ private:
+  void send_pong(CentrifugeClient& client);
+
+  WsParser parser_;
+  const bool is_text_;
+  const bool has_own_pings_;
+  std::unique_ptr<std::string> pong_;  // payload of the newest unanswered ping
+};
+
+}  // namespace carillon
