@@ -50,8 +50,8 @@ class CentrifugeClient final : public Session {
   void on_pong();
   /// The peer disconnects, or answers the client's goodbye.
   void on_goodbye(std::uint16_t code);
-  /// Nothing that comes behind these bytes can be read, not even a goodbye.
-  void on_unreadable_input(std::uint16_t code, std::string_view reason);
+  /// Nothing that comes behind these bytes can be read, not even a goodbye. `remedy` is for the record.
+  void on_unreadable_input(std::uint16_t code, std::string_view reason, std::string_view remedy);
   /// Bytes of the transport, as they are.
   void write(std::string_view bytes) { context_.output.add(outlet_, bytes); }
   [[nodiscard]] bool is_clogged() const { return outlet_.is_clogged; }

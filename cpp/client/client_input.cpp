@@ -80,8 +80,10 @@ void CentrifugeClient::on_goodbye(std::uint16_t code) {
   end_connection();
 }
 
-void CentrifugeClient::on_unreadable_input(std::uint16_t code, std::string_view reason) {
+void CentrifugeClient::on_unreadable_input(std::uint16_t code, std::string_view reason,
+                                           std::string_view remedy) {
   context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
+  if (!is_over() && !remedy.empty()) note_goodbye(code, std::string(reason).append("; ").append(remedy));
   disconnect(code, reason);
   end_connection();
 }

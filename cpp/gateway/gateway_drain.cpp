@@ -147,7 +147,7 @@ void Gateway::tell_drain(const std::string& where, std::size_t asked, std::size_
   std::string text = where.empty() ? "clients" : "connections of " + where;
   text += " asked to leave: " + std::to_string(asked) + ", left: " + std::to_string(left);
   if (cut_off > 0) {
-    text += where.empty() ? ", still here and cut off when the server stops: " : ", cut off: ";
+    text += where.empty() ? ", will be disconnected when the server stops: " : ", disconnected: ";
     text += std::to_string(cut_off);
   }
   tell({cut_off > 0 ? LogLevel::warning : LogLevel::info,

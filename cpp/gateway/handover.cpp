@@ -222,7 +222,7 @@ void HandoverChannel::receive_descriptors(std::size_t count, std::vector<Descrip
 HandoverMessage HandoverChannel::receive(Time until) {
   Head head;
   receive_exactly({reinterpret_cast<char*>(&head), sizeof head}, until);
-  if (head.magic != kMagic) throw HandoverError("the other process is no Carillon server");
+  if (head.magic != kMagic) throw HandoverError("the other process is not a Carillon server");
   HandoverMessage message;
   message.kind = head.kind;
   receive_descriptors(head.descriptors, message.descriptors, until);

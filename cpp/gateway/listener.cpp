@@ -56,7 +56,7 @@ Listener::Listener(const Options& options, Admission& admission, Handlers handle
       resolver.resolve(options.host, std::to_string(options.port), tcp::resolver::passive, error);
   if (error || found.empty()) {
     throw std::system_error(std::make_error_code(std::errc::address_not_available),
-                            "host: '" + options.host + "' is no address of this machine");
+                            "host: '" + options.host + "' is not an address of this machine");
   }
   const tcp::endpoint endpoint = found.begin()->endpoint();
   tcp::acceptor& acceptor = io_->acceptor;

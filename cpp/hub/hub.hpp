@@ -40,9 +40,10 @@ struct Since {
   Offset offset = 0;
   Kind kind = Kind::position;
   std::uint64_t count = 0;
-  /// For a subscription whose position belongs to another epoch: start with the oldest publication of the
-  /// present log. Otherwise it starts behind the newest one, as the Centrifuge protocol has it.
-  bool takes_other_log = false;
+  /// For a subscription that cannot start behind its position, because publications after it are lost or
+  /// because it belongs to another epoch: start with the oldest publication that is kept. Otherwise it starts
+  /// behind the newest one, as the Centrifuge protocol has it.
+  bool takes_what_is_kept = false;
 
   /// A text that is not an epoch of ours matches no epoch.
   static Since from(std::string_view epoch_text, Offset offset) {

@@ -49,7 +49,7 @@ Offset wanted_start(const Since& since, const Channel& channel) {
       break;
   }
   if (since.accepts(channel.epoch)) return since.offset;
-  return since.takes_other_log ? 0 : top;
+  return since.takes_what_is_kept ? 0 : top;
 }
 
 }  // namespace
@@ -90,7 +90,9 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
         Offset offset = is_there ? wanted : kept;
         if (is_position) {
           const bool is_same_log = since->accepts(channel.epoch);
-          if (!is_there && is_same_log) offset = result.top;  // it is lost: live from now
+          // A position ahead of the log is nobody's: what is kept may have been read.
+          const bool is_ahead = wanted > result.top;
+          if (!is_there && is_same_log && (is_ahead || !since->takes_what_is_kept)) offset = result.top;
           result.was_recovering = true;
           result.is_recovered = is_there && is_same_log && result.has_history;
         } else if (is_start_wanted && since->kind == Since::Kind::oldest) {

@@ -16,7 +16,6 @@ constexpr std::uint16_t kProtocolError = 1002;
 constexpr std::uint16_t kNoCode = 1005;
 constexpr std::uint16_t kAbnormalClosure = 1006;
 constexpr std::uint16_t kInvalidPayload = 1007;
-constexpr std::uint16_t kMessageTooBig = 1009;
 constexpr std::uint16_t kTlsFailure = 1015;
 
 constexpr std::uint8_t kFinalBit = 0x80;
@@ -139,7 +138,7 @@ HeaderStatus read_header(std::span<const char> bytes, bool is_fragmented, std::u
       if (header.payload_bytes <= (length == kLength64 ? 0xFFFF : kWsControlBytesMax))
         return refuse(kProtocolError, "frame length not in the shortest form");
     }
-    if (header.payload_bytes > room_bytes) return refuse(kMessageTooBig, "message too big");
+    if (header.payload_bytes > room_bytes) return refuse(kWsMessageTooBig, "message too big");
   }
 
   header.header_bytes = static_cast<std::uint8_t>(mask_at + header.mask_key.size());

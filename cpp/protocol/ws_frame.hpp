@@ -19,6 +19,8 @@ inline constexpr std::size_t kWsCloseReasonBytesMax = kWsControlBytesMax - 2;
 
 /// Code of a close frame that has none (RFC 6455 section 7.1.5).
 inline constexpr std::uint16_t kWsNoCloseCode = 1005;
+/// Code for a message that is longer than the receiver allows (RFC 6455 section 7.4.1).
+inline constexpr std::uint16_t kWsMessageTooBig = 1009;
 
 /// What one step of the parser yields.
 enum class WsEventKind : std::uint8_t { need_more, message, ping, pong, close, error };

@@ -10,7 +10,7 @@ std::optional<Since> since_of(const TokenPart& part) {
   if (part.is_oldest) return Since::oldest();
   if (!part.has_position()) return std::nullopt;
   Since since = Since::from(part.epoch, part.offset);
-  since.takes_other_log = true;
+  since.takes_what_is_kept = true;
   return since;
 }
 

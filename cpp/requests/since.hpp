@@ -8,8 +8,8 @@
 
 namespace carillon {
 
-// `since` and `last` as requests of any protocol write them. After a change of epoch such a subscription
-// starts with the oldest publication of the present log (Since::takes_other_log).
+// `since` and `last` as requests of any protocol write them. Such a subscription starts with the
+// oldest publication that is kept if it cannot start behind its position (Since::takes_what_is_kept).
 
 /// Nothing: the part names no start.
 [[nodiscard]] std::optional<Since> since_of(const TokenPart& part);

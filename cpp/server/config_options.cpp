@@ -176,7 +176,10 @@ constexpr std::array kChannelFlags{
     ChannelFlag{"allow_publish_for_client", &ChannelOptions::allow_publish, "Clients may publish."},
     ChannelFlag{"allow_presence_for_client", &ChannelOptions::allow_presence,
                 "Clients may read the presence."},
-    ChannelFlag{"allow_history_for_client", &ChannelOptions::allow_history, "Clients may read the history."},
+    ChannelFlag{
+        "allow_history_for_client", &ChannelOptions::allow_history,
+        "Clients may request the history. Clients that may subscribe get what is kept also without it: they "
+        "resume, and start with `since` or `last`."},
 };
 
 std::string_view leaf_of(std::string_view path) { return path.substr(path.rfind('.') + 1); }

@@ -105,7 +105,7 @@ void Takeover::serve() {
       hand_over(*channel);
     } catch (const std::exception& error) {
       tell(LogLevel::warning, "takeover_failed",
-           std::string("a takeover has failed, and this server goes on: ") + error.what());
+           std::string("a takeover has failed, and this server continues: ") + error.what());
     }
     const std::lock_guard lock(mutex_);
     channel_ = nullptr;
@@ -147,7 +147,7 @@ void Takeover::hand_over(HandoverChannel& channel) {
   }
   const std::string text = "handed over to process " + std::to_string(report.process) + " (version " +
                            version + "): " + std::to_string(report.connections) +
-                           " connections, which nobody served for " + std::to_string(report.pause_ms) + " ms";
+                           " connections, which paused for " + std::to_string(report.pause_ms) + " ms";
   const std::string rest = report.left_behind == 0 ? "" : "; drained: " + std::to_string(report.left_behind);
   parts_.tell({LogLevel::info,
                "handed_over",
@@ -264,7 +264,7 @@ TakeoverReport Takeover::take() {
       {LogLevel::info,
        "taken_over",
        "took over from process " + std::to_string(report.process) + ": " + std::to_string(connections) +
-           " connections, which nobody served for " + std::to_string(report.pause_ms) + " ms",
+           " connections, which paused for " + std::to_string(report.pause_ms) + " ms",
        {{"other_process", report.process}, {"connections", connections}, {"pause_ms", report.pause_ms}}});
   return report;
 }

@@ -8,6 +8,10 @@
 
 namespace carillon {
 
+namespace {
+constexpr std::string_view kSizeRemedy = "the limit is websocket.message_size_limit";
+}  // namespace
+
 WebSocketLink::WebSocketLink(std::size_t message_bytes_max, bool is_text, const WebSocketLinkState& state)
     : WebSocketLink(message_bytes_max, is_text, state.has_own_pings) {
   if (state.pong) pong_ = std::make_unique<std::string>(*state.pong);
@@ -41,7 +45,8 @@ void WebSocketLink::on_bytes(CentrifugeClient& client, std::span<char> bytes) {
         client.on_goodbye(event.close_code);
         break;
       case WsEventKind::error:
-        client.on_unreadable_input(event.close_code, event.error);
+        client.on_unreadable_input(event.close_code, event.error,
+                                   event.close_code == kWsMessageTooBig ? kSizeRemedy : std::string_view());
         break;
       case WsEventKind::need_more:
         break;

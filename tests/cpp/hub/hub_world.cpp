@@ -311,7 +311,7 @@ std::optional<Since> HubWorld::some_since(const WhimsicalReader& reader) {
   const Truth& truth = *truths_[reader.channel()];
   const Position seen = reader.journal().position();
   Since elsewhere = Since::from("notOurs!", seen.offset);
-  switch (random_.below(14)) {
+  switch (random_.below(15)) {
     case 0:
       return std::nullopt;
     case 6:
@@ -320,8 +320,13 @@ std::optional<Since> HubWorld::some_since(const WhimsicalReader& reader) {
     case 8:
       return Since::last(random_.below(12));
     case 9:
-      elsewhere.takes_other_log = true;
+      elsewhere.takes_what_is_kept = true;
       return elsewhere;
+    case 10: {
+      Since old{truth.epoch, false, random_.below(truth.top + 3)};
+      old.takes_what_is_kept = true;
+      return old;
+    }
     case 1:
       return Since{truth.epoch, false, 0};
     case 2:

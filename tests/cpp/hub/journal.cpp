@@ -60,8 +60,8 @@ bool Truth::holds_all_after(Offset offset, Millis now_ms) const {
 Offset Journal::expected_start(const SubscribeOutcome& outcome, const std::optional<Since>& since,
                                Millis now_ms) const {
   if (!since || !truth_.options.has_history()) return outcome.top;
-  if (since->is_position() && (since->accepts(outcome.start.epoch) || !since->takes_other_log))
-    return outcome.top;
+  const bool is_ahead = since->accepts(outcome.start.epoch) && since->offset > outcome.top;
+  if (since->is_position() && (is_ahead || !since->takes_what_is_kept)) return outcome.top;
   Offset kept = 0;
   if (truth_.is_exact && truth_.epoch == outcome.start.epoch) kept = truth_.history_from(now_ms) - 1;
   if (since->kind != Since::Kind::last) return kept;

@@ -97,7 +97,7 @@ TEST_F(StartTest, APositionInAnotherLogStartsWithTheOldestOfThisOneIfItTakesAnot
   publish_numbers("a", 1, 3);
   publish_numbers("tiny", 1, 10);
   Since since = Since::from("otherone", 40);
-  since.takes_other_log = true;
+  since.takes_what_is_kept = true;
   PlainReader reader(*shards[0]), trimmed(*shards[0]);
   const SubscribeOutcome outcome = subscribe(reader, "a", since);
   EXPECT_EQ(outcome.recovered(), false);
@@ -109,12 +109,25 @@ TEST_F(StartTest, APositionInAnotherLogStartsWithTheOldestOfThisOneIfItTakesAnot
   EXPECT_EQ(hub.not_recovered(), 2U);
 }
 
-TEST_F(StartTest, APositionThatIsLostInTheSameLogStartsLive) {
+TEST_F(StartTest, APositionWhoseNextPublicationsAreLostStartsWithTheOldestThatIsKept) {
   publish_numbers("tiny", 1, 10);
-  Since since = Since::from(history("tiny", 0).top.epoch.text(), 2);
-  since.takes_other_log = true;
-  PlainReader reader(*shards[0]);
-  EXPECT_EQ(subscribe(reader, "tiny", since).start.offset, 10U);
+  const std::string epoch(history("tiny", 0).top.epoch.text());
+  Since since = Since::from(epoch, 2);
+  PlainReader live(*shards[0]), reader(*shards[0]), ahead(*shards[0]);
+  EXPECT_EQ(subscribe(live, "tiny", since).start.offset, 10U) << "as the Centrifuge protocol has it";
+  since.takes_what_is_kept = true;
+  const SubscribeOutcome outcome = subscribe(reader, "tiny", since);
+  EXPECT_EQ(outcome.recovered(), false);
+  EXPECT_EQ(outcome.start.offset, 7U);
+  Since later = Since::from(epoch, 40);
+  later.takes_what_is_kept = true;
+  const SubscribeOutcome unknown = subscribe(ahead, "tiny", later);
+  EXPECT_EQ(unknown.recovered(), false);
+  EXPECT_EQ(unknown.start.offset, 10U) << "it may have read what is kept";
+  settle();
+  EXPECT_TRUE(live.taken.empty());
+  EXPECT_EQ(reader.taken, numbers(8, 10));
+  EXPECT_TRUE(ahead.taken.empty());
 }
 
 TEST_F(StartTest, ASweptChannelServesAStartAtOnce) {

@@ -65,6 +65,19 @@ TEST_F(Records, AGoodbyeThatHasLeftIsToldByItsCode) {
   EXPECT_EQ(log.peers, (std::vector<std::string>{"192.0.2.1:1024", "192.0.2.1:1024"}));
 }
 
+TEST_F(Records, AMessageThatIsTooLongNamesTheOptionInTheRecordAlone) {
+  WsClient client(world);
+  client.connect("?user=ann");
+  log.lines.clear();
+  client.send(std::string(70'000, ' '));
+  world.run();
+  client.cut();
+  world.run();
+  EXPECT_EQ(log.lines, (std::vector<std::string>{"websocket close ann 1009 message too big; the limit is "
+                                                 "websocket.message_size_limit"}));
+  EXPECT_EQ(client.close_reason, "message too big");
+}
+
 TEST_F(Records, AGoodbyeThatWaitsBehindWhatIsNotTakenIsNotToldAsIfItHadLeft) {
   WsClient socket(world);
   socket.connect();
