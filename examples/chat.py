@@ -1,5 +1,6 @@
 """The chat of README.md: run it, and open http://127.0.0.1:8080/?name=ann in several windows."""
 
+import contextlib
 import http.server
 from http.cookies import SimpleCookie
 
@@ -32,7 +33,7 @@ hub = carillon.Server(
 
 
 @hub.on_connect
-def identify(context):  # in earnest: the user of the session in context.cookies
+def identify(context):  # in production: take the user from your session
     return context.cookies.get("name") or carillon.Deny(4501, "log in first")
 
 
@@ -53,5 +54,5 @@ class Web(http.server.BaseHTTPRequestHandler):  # your web server, whatever it i
         self.wfile.write(body.encode())
 
 
-with hub:
+with hub, contextlib.suppress(KeyboardInterrupt):
     http.server.ThreadingHTTPServer(("127.0.0.1", 8080), Web).serve_forever()

@@ -68,6 +68,33 @@ def seconds(name: str, value: object, *, may_be_zero: bool = True) -> float:
     return number
 
 
+def milliseconds(name: str, value: object) -> float:
+    """Returns the value if it is a time in milliseconds.
+
+    Raises:
+        TypeError: It is not a number.
+        ValueError: It is negative, too large or not a number.
+    """
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name}: {shown(value)} is {kind(value)}; give a number of milliseconds")
+    number = float(value)
+    most = _SECONDS_MAX * 1000
+    if not 0 <= number <= most:
+        raise ValueError(f"{name}: {value} is out of range; give milliseconds, from 0 to {most:g}")
+    return number
+
+
+def flag(name: str, value: object) -> bool:
+    """Returns the value if it is a bool.
+
+    Raises:
+        TypeError: It is not a bool.
+    """
+    if not isinstance(value, bool):
+        raise TypeError(f"{name}: {shown(value)} is {kind(value)}; give True or False")
+    return value
+
+
 def one_of(name: str, value: object, choices: Iterable[str]) -> None:
     """Checks that the value is one of these words.
 

@@ -9,9 +9,11 @@ ends the wait at the deadline.
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import json as _json
 import logging
+import os
 import re
 import threading
 import time
@@ -19,6 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
+from .arguments import seconds, shown
 from .errors import HookError
 from .logs import logger
 from .payload import encode
@@ -105,8 +108,8 @@ class User:
         subscriptions: Not supported yet: channels that the server subscribes the client to.
 
     Raises:
-        TypeError: The id is not a str.
-        ValueError: A field is given that this version does not support.
+        TypeError: The id is not a str, or the info has no JSON form.
+        ValueError: The info has no JSON form, or a field is given that this version does not support.
 
     Example:
         return User("ann", info={"name": "Ann"})
@@ -120,6 +123,10 @@ class User:
     def __post_init__(self) -> None:
         if not isinstance(self.id, str):
             raise TypeError(f"User: id={self.id!r}: the id must be a str; write User({str(self.id)!r})")
+        try:
+            _json_text(self.info)
+        except (TypeError, ValueError) as error:
+            raise type(error)(f"User: info={shown(self.info)}: {error}") from None
         if self.expires_at is not None:
             raise ValueError(
                 "User: expires_at: this version of Carillon does not end connections by time. Leave it out, "
@@ -279,7 +286,7 @@ class HookTable:
         Raises:
             HookError: The pattern has a hook already, or the server was started.
             TypeError: The hook is not a function.
-            ValueError: The deadline is not a positive time, or the pattern is empty.
+            ValueError: The pattern is empty.
         """
         name = f"on_{operation}"
         if self._is_installed:
@@ -289,8 +296,6 @@ class HookTable:
             )
         if not callable(handler):
             raise TypeError(f"{name}: the hook must be a function of one context, not {handler!r}")
-        if not deadline_s > 0:
-            raise ValueError(f"{name}: the deadline must be a positive number of seconds, not {deadline_s}")
         if not pattern:
             raise ValueError(
                 f"{name}: the pattern is empty; give the name of a channel, or * for all channels"
@@ -365,8 +370,15 @@ class HookTable:
                 if inspect.isawaitable(answer):
                     answer = await answer
             is_late = time.monotonic() - began >= hook.deadline_s  # no time-out ends a hook that blocks
-            verdict = _LATE if is_late else _verdict(operation, answer, context.user)
-            is_awaited = _resolve(core, number, verdict)
+            if is_late:
+                is_awaited = _resolve(core, number, _LATE)
+            else:
+                is_awaited = _decide(core, number, operation, answer, context.user)
+        except _Meaningless as error:
+            is_late = False
+            text = f"{where}: {_place(hook.handler)} {error}{about}; the client is asked to try again"
+            self._log.write(f"{where} meaningless", logging.ERROR, text)
+            is_awaited = _resolve(core, number, _FAILED)
         except BaseException as error:
             if not _belongs_to_the_hook(error):
                 _resolve(core, number, _NOBODY)
@@ -404,13 +416,47 @@ def _belongs_to_the_hook(error: BaseException) -> bool:
     return not isinstance(error, GeneratorExit) and (task is None or not task.cancelling())
 
 
+class _Meaningless(Exception):  # noqa: N818
+    """A hook returned a value that does not answer the question. The message is a verb and its object."""
+
+
+def _place(handler: Callable[[Any], Any]) -> str:
+    """Returns the name of a hook and where it is defined: a traceback of a wrong answer would not show it."""
+    function = inspect.unwrap(handler)
+    while isinstance(function, functools.partial):
+        function = inspect.unwrap(function.func)
+    name = getattr(function, "__name__", None) or type(function).__name__
+    code = getattr(function, "__code__", None) or getattr(type(function).__call__, "__code__", None)
+    return f"{name} ({os.path.basename(code.co_filename)}:{code.co_firstlineno})" if code else name
+
+
 def _resolve(core: _core.Server, number: int, verdict: Verdict) -> bool:
-    """Whether the answer was in time.
+    """Returns whether the answer was in time.
 
     Raises:
         ValueError: The data is not JSON.
     """
     return core.resolve(number, verdict)
+
+
+def _decide(core: _core.Server, number: int, operation: Operation, answer: Any, user: str) -> bool:
+    """Gives the core the answer of a hook, and returns whether it was in time.
+
+    Raises:
+        _Meaningless: It is not an answer.
+    """
+    try:
+        return _resolve(core, number, _verdict(operation, answer, user))
+    except (TypeError, ValueError) as error:
+        raise _Meaningless(f"returned {shown(answer)}; {error}") from None
+
+
+_ANSWERS: dict[Operation, str] = {
+    "connect": "return the user's id, User(id, info) (with an empty id for an anonymous client), True, False "
+    "or Deny(...)",
+    "subscribe": "return True, False or Deny(...)",
+    "publish": "return True, False, Deny(...) or the payload to publish instead",
+}
 
 
 def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
@@ -426,28 +472,21 @@ def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
         return _DENIED
     if isinstance(answer, Deny):
         return Verdict(code=answer.code, reason=answer.reason)
-    if answer is None:
-        raise TypeError("the hook returned None; only True allows, and only False and Deny(...) deny")
-    if operation == "connect":
-        return _identity(answer)
-    if operation == "publish":
-        return Verdict(True, user, data=_json_text(answer))
-    raise TypeError(f"the hook returned {answer!r}; return True, False or Deny(...)")
-
-
-def _identity(answer: Any) -> Verdict:
-    if isinstance(answer, User):
+    if operation == "connect" and isinstance(answer, User):
         return Verdict(True, answer.id, "" if answer.info is None else _json_text(answer.info).decode())
-    if isinstance(answer, str) and answer:
+    if operation == "connect" and isinstance(answer, str) and answer:
         return Verdict(True, answer)
-    raise TypeError(
-        f"the hook returned {answer!r}; return the user's id, User(id, info) (with an empty id for an "
-        "anonymous client), True, False or Deny(...)"
-    )
+    if operation == "publish" and answer is not None:
+        return Verdict(True, user, data=_json_text(answer))
+    raise TypeError(_ANSWERS[operation])
 
 
 def _json_text(value: Any) -> bytes:
-    return bytes(encode(value)[0])  # a buffer holds JSON text, as the core will check
+    try:
+        return bytes(encode(value)[0])  # a buffer holds JSON text, as the core will check
+    except (TypeError, ValueError) as error:
+        reason = str(error).removeprefix("data: ").removeprefix("the payload has no JSON form: ")
+        raise type(error)(f"it has no JSON form: {reason}") from None
 
 
 def _matcher(pattern: str) -> Callable[[str], object]:
@@ -498,6 +537,7 @@ class HookDecorators:
 
         Raises:
             HookError: There is a hook already, or the server was started.
+            ValueError: The deadline is not above 0.
 
         Example:
             @server.on_connect
@@ -505,6 +545,7 @@ class HookDecorators:
                 name = await sessions.get(ctx.cookies.get("session", ""))
                 return User(name) if name else Deny(reason="log in first")
         """
+        seconds("on_connect: deadline", deadline, may_be_zero=False)
 
         def register(hook: _Connect) -> _Connect:
             self._hooks.add("connect", "*", hook, deadline)
@@ -525,6 +566,7 @@ class HookDecorators:
 
         Raises:
             HookError: The pattern has a hook already, or the server was started.
+            ValueError: The pattern is empty, or the deadline is not above 0.
 
         Example:
             @server.on_subscribe("chat:*")
@@ -532,6 +574,7 @@ class HookDecorators:
                 return ctx.user != ""
         """
         _check_pattern("on_subscribe", pattern)
+        seconds("on_subscribe: deadline", deadline, may_be_zero=False)
 
         def register(hook: _Subscribe) -> _Subscribe:
             self._hooks.add("subscribe", pattern, hook, deadline)
@@ -551,6 +594,7 @@ class HookDecorators:
 
         Raises:
             HookError: The pattern has a hook already, or the server was started.
+            ValueError: The pattern is empty, or the deadline is not above 0.
 
         Example:
             @server.on_publish("chat:*")
@@ -558,6 +602,7 @@ class HookDecorators:
                 return {"by": ctx.user, "text": ctx.json()}
         """
         _check_pattern("on_publish", pattern)
+        seconds("on_publish: deadline", deadline, may_be_zero=False)
 
         def register(hook: _Publish) -> _Publish:
             self._hooks.add("publish", pattern, hook, deadline)

@@ -69,5 +69,7 @@ class RepeatedLog:
 
     def _write_repeated(self, repeated: _Repeated) -> None:
         if repeated.count:
-            message = f"{repeated.message} ({repeated.count:,} times since the last such record)"
+            message = repeated.message
+            if repeated.count > 1:
+                message += f" ({repeated.count:,} times since the last such record)"
             self._logger.log(repeated.level, "%s", message, exc_info=repeated.error)

@@ -315,14 +315,17 @@ class Server(HookDecorators, FanOutMethods):
         return bool(self._whole().is_draining)
 
     def wait(self) -> None:
-        """Waits until the server is stopped. Signals (Ctrl-C) are handled within 100 ms.
+        """Waits until the server is stopped, or for Ctrl-C. Signals are handled within 100 ms.
+
+        After Ctrl-C the server still runs: the end of its `with` block drains and stops it, `stop` stops it.
 
         Raises:
             ServerFailed: One of its threads has died; the log says why. Call `stop`.
         """
         core = self._running()
-        while not self._has_ended.wait(_SLICE_S) and core.is_running:
-            pass
+        with contextlib.suppress(KeyboardInterrupt):
+            while not self._has_ended.wait(_SLICE_S) and core.is_running:
+                pass
         if self.failure:
             raise ServerFailed(self.failure)
 
@@ -423,7 +426,7 @@ class Server(HookDecorators, FanOutMethods):
             StoreError: The store refused.
         """
         core = self._running()
-        what = core_arguments(data, options)
+        what = core_arguments(channel, data, options)
         try:
             return core.publish(channel, *what)
         except Exception as error:
@@ -433,7 +436,7 @@ class Server(HookDecorators, FanOutMethods):
     async def publish_async(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> Position:
         """Publishes as `publish` does, and waits without blocking the event loop."""
         core = self._running()
-        what = core_arguments(data, options)
+        what = core_arguments(channel, data, options)
         bridge = LoopBridge.of_running_loop()
         done: asyncio.Future[Position] = bridge.loop.create_future()
 
@@ -463,7 +466,7 @@ class Server(HookDecorators, FanOutMethods):
     def publish_nowait(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> None:
         """Publishes as `publish` does, without waiting for the store. A later refusal is logged."""
         core = self._running()
-        what = core_arguments(data, options)
+        what = core_arguments(channel, data, options)
         with self._state_lock:
             if self._nowait_bridge is None:
                 self._nowait_bridge = _core.Bridge(4096)
@@ -800,8 +803,7 @@ def _refused(channel: str, error: Exception) -> Exception:
     """Returns what to raise when the core refuses a publication.
 
     Raises:
-        TypeError: The channel is not a str. It is looked at only now: every publish would pay for it.
-        ValueError: The channel is not a channel name.
+        ValueError: The channel is not a channel name. It is checked only now: every publish would pay for it.
     """
     if not isinstance(error, CarillonError):
         channel_name(channel)
@@ -820,20 +822,27 @@ def _listed(items: Iterable[tuple[str, Any]]) -> list[tuple[str, Any]]:
 def _encoded(pairs: list[tuple[str, Any]]) -> list[tuple[str, bytes, bool]]:
     """Encodes all of them, before any is published."""
     encoded = []
-    for channel, data in pairs:
+    for pair in pairs:
+        channel, data = _pair(pair)
         payload, is_json = encode(data)
-        encoded.append((channel, bytes(payload), is_json))
+        encoded.append((channel_name(channel), bytes(payload), is_json))
     return encoded
+
+
+def _pair(pair: Any) -> Any:
+    """Returns the item of a `publish_many` if it is a pair: the text "ab" would unpack as one."""
+    if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+        raise TypeError(f"{shown(pair)} is not a (channel, data) pair")
+    return pair
 
 
 def _check_items(pairs: list[Any]) -> None:
     """Raises an error that names the first item that cannot be published, if there is one."""
     for index, pair in enumerate(pairs):
-        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
-            raise TypeError(f"items[{index}]: {shown(pair)} is not a (channel, data) pair")
         try:
-            channel_name(pair[0])
-            encode(pair[1])
+            channel, data = _pair(pair)
+            channel_name(channel)
+            encode(data)
         except (TypeError, ValueError) as error:
             raise type(error)(f"items[{index}]: {error}") from None
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeV
 from urllib.parse import urlsplit
 
 from .address import base_url
-from .arguments import one_of, seconds, shown
+from .arguments import flag, milliseconds, one_of, seconds, shown
 from .background_loop import BackgroundLoop
 
 if TYPE_CHECKING:
@@ -187,20 +187,30 @@ class FaultProxy:
     Args:
         server: A started server, or its address `http://host:port`.
 
-    Attributes:
-        delay_ms: Delay of each piece of data, milliseconds; 0 at first.
-        is_refusing: Whether new connections are closed at once; False at first.
-
     Raises:
         ServerStopped: The server is not started.
         ConfigError: The address has another form.
     """
 
+    __slots__ = (  # so that a misspelt attribute is an error
+        "__weakref__",
+        "_accepted",
+        "_delay_ms",
+        "_is_refusing",
+        "_links",
+        "_listener",
+        "_loop",
+        "_may_read",
+        "_port",
+        "_serving",
+        "_target",
+    )
+
     def __init__(self, server: Server | str) -> None:
         target = urlsplit(base_url(server if isinstance(server, str) else server.url))
         self._target = target.hostname, target.port or _DEFAULT_PORTS[target.scheme]
-        self.delay_ms: float = 0.0
-        self.is_refusing: bool = False
+        self._delay_ms = 0.0
+        self._is_refusing = False
         self._links: set[_Link] = set()
         self._serving: set[asyncio.Task[None]] = set()
         self._accepted = 0
@@ -208,6 +218,24 @@ class FaultProxy:
         self._loop: BackgroundLoop | None = None
         self._listener: asyncio.Server | None = None
         self._may_read: dict[Side, asyncio.Event] = {}
+
+    @property
+    def delay_ms(self) -> float:
+        """Delay of each piece of data, milliseconds; 0 at first. It may be set."""
+        return self._delay_ms
+
+    @delay_ms.setter
+    def delay_ms(self, value: float) -> None:
+        self._delay_ms = milliseconds("delay_ms", value)
+
+    @property
+    def is_refusing(self) -> bool:
+        """Whether new connections are closed at once; False at first. It may be set."""
+        return self._is_refusing
+
+    @is_refusing.setter
+    def is_refusing(self, value: bool) -> None:
+        self._is_refusing = flag("is_refusing", value)
 
     @property
     def url(self) -> str:
@@ -316,7 +344,7 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._accepted += 1
-        if self.is_refusing:
+        if self._is_refusing:
             return
         try:
             up_reader, up_writer = await asyncio.open_connection(*self._target, limit=_CHUNK)
@@ -342,8 +370,8 @@ class FaultProxy:
             await may_read.wait()
             chunk = await reader.read(_CHUNK)
             await may_read.wait()
-            if self.delay_ms:
-                await asyncio.sleep(self.delay_ms / 1000)
+            if self._delay_ms:
+                await asyncio.sleep(self._delay_ms / 1000)
             if not chunk:
                 with contextlib.suppress(OSError, RuntimeError):
                     writer.write_eof()

@@ -38,6 +38,9 @@ OF_BOTH: list[tuple[Use, type[Exception], str]] = [
     (lambda it: it.publish("a", 1, idempotency_key=b"k"), TypeError, "idempotency_key: b'k' is a bytes"),
     (lambda it: it.publish("a", 1, idempotencykey="k"), TypeError, "'idempotencykey'; did you mean 'idempo"),
     (lambda it: it.publish("a", 1, json=True), TypeError, "json=True"),
+    (lambda it: it.publish("a", b"1", json="no"), TypeError, "json: 'no' is a str; give True or False"),
+    (lambda it: it.publish("a", 1, skip_history="no"), TypeError, "skip_history: 'no' is a str; give True"),
+    (lambda it: it.publish(b"a", 1), TypeError, "channel: b'a' is a bytes; give a str"),
     (lambda it: it.publish("a", memoryview(b"abc")[::2]), ValueError, "data: the buffer is not contiguous"),
 ]
 
@@ -49,6 +52,9 @@ OF_A_SERVER: list[tuple[Use, type[Exception], str]] = [
     (lambda it: it.publish_many([("a", b"1"), (5, b"1")]), TypeError, r"items\[1\]: channel: 5 is an int"),
     (lambda it: it.publish_many([("a", 1), ("", 1)]), ValueError, r"items\[1\]: channel: '' is not"),
     (lambda it: it.publish_many([("a", float("nan"))]), ValueError, r"items\[0\]: JSON has no NaN"),
+    (lambda it: it.publish_many(["ab"]), TypeError, r"items\[0\]: 'ab' is not a .channel, data. pair"),
+    (lambda it: it.publish_many([(b"a", 1)]), TypeError, r"items\[0\]: channel: b'a' is a bytes"),
+    (lambda it: it.publish_nowait(b"a", 1), TypeError, "channel: b'a' is a bytes; give a str"),
     (lambda it: it.publish_nowait(5, 1), TypeError, "channel: 5 is an int; give a str"),
     (lambda it: it.history_remove(5), TypeError, "channel: 5 is an int; give a str"),
     (lambda it: it.channels(5), TypeError, "pattern: 5 is an int; give a str"),

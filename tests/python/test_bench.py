@@ -119,9 +119,12 @@ def test_it_says_how_many_connections_it_can_hold() -> None:
     assert f"Give {hard - 101} or fewer" in done.stderr
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 1), (signal.SIGINT, 130)])
-def test_a_signal_ends_its_server_and_workers_too(number: int, code: int) -> None:
-    process = subprocess.Popen([*BENCH, *TINY, "--seconds", "30"], stderr=subprocess.DEVNULL)
+@pytest.mark.parametrize(
+    ("number", "code", "words"),
+    [(signal.SIGTERM, 1, "Error: ended by SIGTERM"), (signal.SIGINT, 130, "Interrupted")],
+)
+def test_a_signal_ends_its_server_and_workers_too(number: int, code: int, words: str) -> None:
+    process = subprocess.Popen([*BENCH, *TINY, "--seconds", "30"], stderr=subprocess.PIPE, text=True)
     children: list[str] = []
 
     def are_both_there() -> bool:
@@ -130,7 +133,11 @@ def test_a_signal_ends_its_server_and_workers_too(number: int, code: int) -> Non
 
     wait_until(are_both_there, 20)
     process.send_signal(number)
-    assert process.wait(20) == code
+    _, errors = process.communicate(timeout=20)
+    assert (process.returncode, errors) == (
+        code,
+        f"{words}: the run had not finished, so there is no result\n",
+    )
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 10)  # they are told last
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
+import functools
 import json
+import logging
 import re
 import threading
 import time
@@ -16,12 +18,15 @@ import httpx
 import pytest
 from carillon import ConnectContext, Deny, HookError, PublishContext, Server, SubscribeContext, User
 from carillon.hooks import HookTable, Verdict
-from carillon.testing import wait_until
+from carillon.repeated_log import RepeatedLog
+from carillon.testing import wait_until, wait_until_async
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from carillon.hooks import Operation
 
 pytestmark = pytest.mark.wire
 
@@ -486,12 +491,52 @@ def test_a_hook_that_fails_denies_nothing_is_logged_and_stops_nothing(
 def test_none_decides_nothing_and_the_log_says_why(
     server: Server, wire: Callable[..., Wire], caplog: pytest.LogCaptureFixture
 ) -> None:
-    server.on_subscribe("*")(lambda ctx: None)
+    def decide(ctx: SubscribeContext) -> None:
+        pass
+
+    server.on_subscribe("*")(decide)
     server.start()
     client = wire(server)
     client.command(connect={})
     assert error_of(client.command(subscribe={"channel": "a"}))[0] == ASK_AGAIN
-    assert "only True allows" in caplog.text
+    (record,) = [record for record in caplog.records if record.name == "carillon.server"]
+    line = decide.__code__.co_firstlineno
+    assert record.getMessage() == (
+        f"on_subscribe('*'): decide (test_hooks.py:{line}) returned None; return True, False or Deny(...) "
+        "(channel 'a'); the client is asked to try again"
+    )
+    assert record.exc_info is None, "no frame of a traceback would be the hook's"
+
+
+@pytest.mark.parametrize(
+    ("operation", "answer", "words"),
+    [
+        ("connect", None, "returned None; return the user's id, User"),
+        ("publish", None, "returned None; return True, False, Deny"),
+        ("publish", {1, 2}, "returned {1, 2}; it has no JSON form: cannot publish a set"),
+    ],
+)
+async def test_a_wrong_answer_is_one_line_for_every_hook(
+    operation: Operation, answer: Any, words: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    hooks, core = HookTable(), FakeCore()
+    decide = functools.partial(lambda ctx, answer: answer, answer=answer)
+    hooks.add(operation, "*", decide, 5)
+    facts = {} if operation == "connect" else {"channel": "c"}
+    hooks.ask(core, None, ("question", 1, operation, facts))  # type: ignore[arg-type]
+    await wait_until_async(lambda: core.resolved)
+    (record,) = caplog.records
+    assert re.search(rf"^on_{operation}.*: <lambda> \(test_hooks.py:\d+\) {words}", record.getMessage())
+    assert record.exc_info is None
+    hooks.close()
+
+
+async def test_a_record_that_is_repeated_once_counts_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    log = RepeatedLog(logging.getLogger("test"))
+    for _ in range(2):
+        log.write("kind", logging.ERROR, "text")
+    log.flush()
+    assert [record.getMessage() for record in caplog.records] == ["text", "text"]
 
 
 @pytest.mark.parametrize("answer", [None, "", 7, RuntimeError(), KeyboardInterrupt(), SystemExit()])
@@ -845,8 +890,14 @@ def test_what_is_no_hook_is_refused(server: Server) -> None:
         server.on_publish("c")("no function")  # type: ignore[type-var]
     with pytest.raises(ValueError, match="empty"):
         server.on_subscribe("")(lambda ctx: True)
-    with pytest.raises(ValueError, match="deadline"):
-        server.on_connect(deadline=0)(lambda ctx: True)
+    for deadline, error in ((0, ValueError), (-1, ValueError), ("5", TypeError)):
+        for register, arguments in (
+            (server.on_connect, ()),
+            (server.on_subscribe, ("c",)),
+            (server.on_publish, ("c",)),
+        ):
+            with pytest.raises(error, match="deadline: "):
+                register(*arguments, deadline=deadline)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize(
@@ -880,6 +931,8 @@ def test_what_a_user_cannot_have_yet_is_refused_by_name() -> None:
             User("ann", **fields)
     with pytest.raises(TypeError, match=r"write User\('7'\)"):
         User(7)  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"User: info={1, 2}: it has no JSON form: cannot publish a set"):
+        User("ann", info={1, 2})
     for wrong in ({"code": "no"}, {"reason": 403}, {"code": None}):
         with pytest.raises(TypeError, match="Deny: "):
             Deny(**wrong)

@@ -149,6 +149,18 @@ def test_a_proxy_holds_back_one_side(carillon_server: Server, carillon_sync_clie
             proxy.pause_reads("left")  # type: ignore[arg-type]
 
 
+def test_a_proxy_refuses_a_wrong_name_or_value(carillon_proxy: FaultProxy) -> None:
+    with pytest.raises(AttributeError, match="is_refsing"):
+        carillon_proxy.is_refsing = True  # type: ignore[attr-defined]
+    with pytest.raises(TypeError, match="is_refusing: 1 is an int; give True or False"):
+        carillon_proxy.is_refusing = 1  # type: ignore[assignment]
+    with pytest.raises(TypeError, match="delay_ms: 'x' is a str; give a number of milliseconds"):
+        carillon_proxy.delay_ms = "x"  # type: ignore[assignment]
+    with pytest.raises(ValueError, match="delay_ms: -1 is out of range; give milliseconds, from 0"):
+        carillon_proxy.delay_ms = -1
+    assert (carillon_proxy.delay_ms, carillon_proxy.is_refusing) == (0, False)
+
+
 @pytest.mark.parametrize("name", carillon.__all__)
 def test_every_public_name_is_there_and_is_documented(name: str) -> None:
     value = getattr(carillon, name)

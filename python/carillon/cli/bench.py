@@ -18,8 +18,12 @@ from .interrupts import interruptible
 from .options import API_KEY
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..load import PublishBy, Transport
     from ..load.serving import Placement
+
+_NO_RESULT = "the run had not finished, so there is no result"
 
 
 @click.command()
@@ -181,12 +185,17 @@ def bench(
             f"can subscribe to: {connections * channels_per_connection}",
             param_hint="--channels",
         )
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # as Ctrl-C: its server and workers end with it
+    signal.signal(signal.SIGTERM, _on_sigterm)
     placement = _place(connections, threads, is_own_server=url is None)
     from ..load import Load, run_load
     from ..load.serving import serving
 
-    with interruptible(), told_in_a_sentence(), contextlib.ExitStack() as running:
+    with (
+        interruptible(),
+        told_in_a_sentence(),
+        _no_result_if_interrupted(),
+        contextlib.ExitStack() as running,
+    ):
         if url is None:
             server = running.enter_context(serving(placement))
             address, server_pids = (server.host, server.port), (server.pid,)
@@ -225,6 +234,20 @@ def bench(
         print_table(result)
     if not result.is_clean:
         raise Failure(f"{result.first_fault} (faults of the run: {result.faults})")
+
+
+def _on_sigterm(*_: object) -> None:
+    """Ends the run, its server and its workers, as Ctrl-C does."""
+    raise Failure(f"ended by SIGTERM: {_NO_RESULT}")
+
+
+@contextlib.contextmanager
+def _no_result_if_interrupted() -> Iterator[None]:
+    try:
+        yield
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted: {_NO_RESULT}", err=True)
+        raise
 
 
 def _place(connections: int, threads: int | None, *, is_own_server: bool) -> Placement:
