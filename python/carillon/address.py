@@ -8,6 +8,8 @@ from urllib.parse import unquote, urlsplit
 from .arguments import text
 from .errors import ConfigError
 
+_ENDPOINTS = ("/connection/websocket", "/sse", "/poll", "/api")
+
 
 def is_loopback(host: str) -> bool:
     """Returns whether an address can be reached from this machine only."""
@@ -17,6 +19,15 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def is_address(host: str) -> bool:
+    """Returns whether a text is an IP address."""
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
 
 
 def base_url(url: str) -> str:
@@ -36,6 +47,15 @@ def base_url(url: str) -> str:
         raise ConfigError(f"{url!r} is not the address of a server: write it as http://host:port")
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     return f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
+
+
+def endpoint_hint(url: str) -> str:
+    """Returns the remedy for an address that answers 404 and ends as an endpoint does; else an empty text.
+
+    It is not refused earlier: a proxy may serve the endpoints below a path of such a name.
+    """
+    endpoint = next((each for each in _ENDPOINTS if url.endswith(each)), None)
+    return f": give the address without {endpoint}" if endpoint else ""
 
 
 def credentials(url: str) -> tuple[str, str] | None:

@@ -160,7 +160,7 @@ class EventThread:
         try:
             self.loop.run_forever()
         except BaseException:  # a task that raises KeyboardInterrupt or SystemExit ends its loop
-            _log.exception("a task on the thread %s failed: the others go on", self._thread.name)
+            _log.exception("a task on the thread %s failed: the other tasks continue", self._thread.name)
 
     def _drain(self) -> int:
         events = self._core.drain(_BATCH)

@@ -30,8 +30,8 @@ def channel_name(name: str) -> str:
 class Channel:
     """Settings for the channels that match one pattern. A setting that is None keeps the server's default.
 
-    The names are those of a configuration file, where `history_ttl = "300s"` is the same as
-    `history_ttl_ms = 300_000`.
+    The names are those of a configuration file. A duration is a text ("300s", "100ms", "2h"), or under its
+    second name, with `_ms`, a number of milliseconds; give one of the two.
 
     Example:
         carillon.Server(channels={"ticker:*": carillon.Channel(history_size=10, slow_consumer="skip")})
@@ -39,7 +39,8 @@ class Channel:
     Attributes:
         history_size: Maximum number of publications kept. With 0 none are kept, and publications have no
             offset.
-        history_ttl_ms: Time that publications are kept, milliseconds.
+        history_ttl: Time that publications are kept, as "300s".
+        history_ttl_ms: The same, in milliseconds.
         history_bytes: Maximum memory of the publications kept, bytes: about 320 for each, and its payload.
         presence: Whether the server can list the clients on the channel.
         join_leave: Whether clients over WebSocket and SSE are notified when such clients subscribe and
@@ -57,16 +58,20 @@ class Channel:
             read mode.
         fanout_hysteresis: Percentage below the threshold at which write mode returns, 0 to 100.
         sweep_interval: Interval at which subscribers are served in read mode, as "100ms".
+        sweep_interval_ms: The same, in milliseconds.
         batch_interval: Shortest interval between two writes to a subscriber in write mode, as "50ms"; "0s"
             sets none.
+        batch_interval_ms: The same, in milliseconds.
         conflate: Whether of the publications with the same `key` in one write only the newest is delivered.
         allow_subscribe_for_client: Whether clients may subscribe.
         allow_publish_for_client: Whether clients may publish.
         allow_presence_for_client: Whether clients may list the clients on the channel.
-        allow_history_for_client: Whether clients may read the history and resume.
+        allow_history_for_client: Whether clients may request the history. Clients that may subscribe may also
+            resume without it, and start with `since="oldest"` or `last`.
     """
 
     history_size: int | None = None
+    history_ttl: str | None = None
     history_ttl_ms: int | None = None
     history_bytes: int | None = None
     presence: bool | None = None
@@ -79,7 +84,9 @@ class Channel:
     fanout_threshold: int | None = None
     fanout_hysteresis: int | None = None
     sweep_interval: str | None = None
+    sweep_interval_ms: int | None = None
     batch_interval: str | None = None
+    batch_interval_ms: int | None = None
     conflate: bool | None = None
     allow_subscribe_for_client: bool | None = None
     allow_publish_for_client: bool | None = None

@@ -196,7 +196,8 @@ class Client:
                 - `skip_history`: deliver to current subscribers only, and do not store.
 
         Returns:
-            The position in the channel's log; None if it was sent as a command, whose answer has no position.
+            The position in the channel's log. None if it was sent as a command over a WebSocket: the client
+            protocol gives no position. With `api_key`, or over SSE and long-polling, there always is one.
 
         Raises:
             CommandError: The server refuses.
@@ -348,7 +349,8 @@ def connect(
             endpoints if there is one. A user and a password in front of the host are sent as
             `Authorization: Basic`.
         transport: Name of the transport: "ws" (default), "sse" or "poll".
-        user: Name of the user that the client claims to be. Only a server in insecure mode believes it.
+        user: Name of the user that the client claims to be. Only a server in insecure mode believes it; any
+            other gives it to its `on_connect` hook as `claimed_user`, and ignores it without one.
         name: Name of the client for the server; by default "carillon-python".
         api_key: Key of the HTTP API, for publishing and reading as the application; by default none.
         headers: Headers of every request and handshake; by default none.

@@ -12,7 +12,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -203,6 +203,15 @@ def get(document: Mapping[str, Any], path: str, default: Any = None) -> Any:
             return default
         value = value[name]
     return value
+
+
+def allows_clients(settings: Mapping[str, Any]) -> Iterator[bool]:
+    """Yields, for each table of settings as `normalise` returns them, whether it allows clients anything."""
+    yield bool(settings["client"]["insecure"])
+    tables = [settings["channel"].get("without_namespace", {})]
+    tables += [*settings["channel"]["namespaces"], *settings["channels"].values()]
+    for table in tables:
+        yield any(value is True for name, value in table.items() if name.startswith("allow_"))
 
 
 def put(document: dict[str, Any], path: str, value: Any) -> None:

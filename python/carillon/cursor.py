@@ -35,6 +35,10 @@ class _CursorSource:
         self._bridge: LoopBridge | None = None
         self._id = 0
 
+    @property
+    def away(self) -> str:
+        return ""
+
     def start(self) -> None:
         self.home.enter()
         self.feed.on_room = self._resume

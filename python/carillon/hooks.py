@@ -307,6 +307,11 @@ class HookTable:
         hooks.append(_Hook(pattern, handler, deadline_s, _matcher(pattern)))
         hooks.sort(key=lambda hook: -len(hook.pattern))
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no hook is registered."""
+        return not self._hooks
+
     def install(self, core: _core.Server) -> None:
         """Gives the core the patterns, and per operation one deadline: the longest of its hooks."""
         self._is_installed = True

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypedDict, Unpack, overloa
 
 from . import _core, access_log, card
 from . import config as configuration
+from .address import is_loopback
 from .arguments import kind, seconds, shown, text, whole_number
 from .bridge import EventThread, Handler, LoopBridge
 from .channel import channel_name
@@ -240,6 +241,7 @@ class Server(HookDecorators, FanOutMethods):
             self._events = EventThread(f"carillon-events-{core.port}", events, handle)
             self._was_started = True
         _live.add(self)
+        self._warn_if_nobody_may_do_anything()
         return self
 
     def stop(self) -> None:
@@ -777,6 +779,17 @@ class Server(HookDecorators, FanOutMethods):
             with contextlib.suppress(ServerStopped):
                 self.drain(_LEAVE_S)
         self.stop()
+
+    def _warn_if_nobody_may_do_anything(self) -> None:
+        """Logs that every client is refused, on an address that other machines are meant to reach."""
+        allows = any(configuration.allows_clients(self._settings)) or not self._hooks.is_empty
+        if not is_loopback(self.host) and not allows:
+            _log.warning(
+                "host %s: other machines can reach it, so clients may do only what is allowed, and nothing "
+                "is; give channels={...} with allow_subscribe_for_client, or register hooks",
+                self.host,
+                extra={"event": "nothing_allowed"},
+            )
 
     def _address_error(self, error: OSError, host: str, port: int) -> OSError:
         if error.errno != errno.EADDRINUSE:

@@ -28,7 +28,7 @@ else:  # before Python 3.13 a type variable has no default at run time
 
 OnGap: TypeAlias = Literal["raise", "yield"]
 
-_ON_GAP = 'Iterate again to go on there, or subscribe with on_gap="yield"'
+_ON_GAP = 'Iterate again to continue there, or subscribe with on_gap="yield"'
 
 
 class Source(Protocol):
@@ -45,6 +45,10 @@ class Source(Protocol):
     @property
     def home(self) -> Home:
         """The process and the event loop that it belongs to."""
+
+    @property
+    def away(self) -> str:
+        """Why the server cannot be reached now; empty if it can."""
 
     def start(self) -> None:
         """Starts delivery and does not wait for it.
@@ -143,6 +147,8 @@ class ItemStream(Generic[Item]):
             if not limit.expired():
                 raise
             where = f"behind {self.position}" if self.position else "and no position yet"
+            away = self._source.away
+            where += f"; the client is disconnected: {away}" if away else ""
             raise TimeoutError(f"nothing on {self.channel!r} within {timeout:g} s, {where}") from None
 
     def __aiter__(self) -> Self:

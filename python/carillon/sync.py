@@ -95,6 +95,16 @@ class Subscription(Generic[Item]):
     ) -> None:
         self.close()
 
+    if not TYPE_CHECKING:  # a type checker refuses these by itself
+
+        def __aiter__(self) -> None:
+            raise TypeError("use for; or carillon.connect, in code with an event loop")
+
+        def __aenter__(self) -> None:
+            raise TypeError("use with; or carillon.connect, in code with an event loop")
+
+        async def __aexit__(self, *_: object) -> None: ...
+
 
 class Client:
     """A client of one server whose calls block. It may be used from any thread. See `carillon.Client`."""
@@ -120,7 +130,10 @@ class Client:
 
     @takes_publish_options
     def publish(self, channel: str, data: Any, **options: Unpack[PublishOptions]) -> Position | None:
-        """Publishes to a channel and returns the position. See `carillon.Client.publish`."""
+        """Publishes to a channel and returns the position; None over a WebSocket without `api_key`.
+
+        See `carillon.Client.publish`.
+        """
         return self._loop.run(self._inner.publish(channel, data, **options))
 
     def history(
@@ -195,6 +208,16 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    if not TYPE_CHECKING:  # a type checker refuses these by itself
+
+        def __aenter__(self) -> None:
+            raise TypeError("use with; or carillon.connect, in code with an event loop")
+
+        async def __aexit__(self, *_: object) -> None: ...
+
+        def __await__(self) -> None:
+            raise TypeError("use with or open(); or carillon.connect, in code with an event loop")
 
     def __repr__(self) -> str:
         return repr(self._inner).replace("carillon.Client", "carillon.sync.Client")

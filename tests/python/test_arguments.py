@@ -146,6 +146,73 @@ def test_what_cannot_be_made_is_refused(
         make()
 
 
+async def test_what_blocks_refuses_async(carillon_server: Server) -> None:
+    client = carillon.sync.connect(carillon_server.url)
+    subscription: Any = object.__new__(carillon.sync.Subscription)
+    with pytest.raises(TypeError, match=r"use for; or carillon\.connect"):
+        async for _ in subscription:
+            pass
+    with pytest.raises(TypeError, match=r"use with; or carillon\.connect"):
+        async with subscription:
+            pass
+    with pytest.raises(TypeError, match=r"use with; or carillon\.connect"):
+        async with client:  # type: ignore[attr-defined]
+            pass
+    with pytest.raises(TypeError, match=r"use with or open\(\); or carillon\.connect"):
+        await client  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+@pytest.mark.parametrize("endpoint", ["/sse", "/poll", "/connection/websocket"])
+def test_the_address_of_an_endpoint_is_told(
+    carillon_server: Server, carillon_sync_client: SyncClientFactory, transport: Any, endpoint: str
+) -> None:
+    with pytest.raises(carillon.ConnectError, match=f"404: give the address without {endpoint}"):
+        carillon_sync_client(carillon_server.url + endpoint, transport=transport).subscribe("a").open()
+
+
+@pytest.mark.parametrize("transport", ["ws", "sse", "poll"])
+def test_a_wait_in_vain_says_that_the_client_is_disconnected(
+    carillon_server_factory: Callable[..., Server], carillon_sync_client: SyncClientFactory, transport: Any
+) -> None:
+    server = carillon_server_factory()
+    subscription = carillon_sync_client(server.url, transport=transport).subscribe("a").open()
+    with pytest.raises(TimeoutError) as raised:
+        subscription.next(timeout=0.01)
+    assert "disconnected" not in str(raised.value)
+    server.stop()
+    with pytest.raises(TimeoutError, match=r"nothing on 'a' within 0\.5 s.*; the client is disconnected: ."):
+        subscription.next(timeout=0.5)
+
+
+def test_a_channel_takes_durations_as_text_and_in_milliseconds() -> None:
+    text = Channel(history_ttl="5s", sweep_interval="50ms", batch_interval="20ms")
+    number = Channel(history_ttl_ms=5000, sweep_interval_ms=50, batch_interval_ms=20)
+    settings = [Server(channels={"a": each}).settings["channels"]["a"] for each in (text, number)]
+    assert settings[0] == settings[1]
+    assert settings[0] != Server(channels={"a": Channel()}).settings["channels"]["a"]
+
+
+@pytest.mark.parametrize(
+    ("options", "is_logged"),
+    [
+        ({}, True),
+        ({"channels": {"a": Channel(history_size=5)}}, True),
+        ({"channels": {"a": Channel(allow_publish_for_client=True)}}, False),
+        ({"before_start": lambda server: server.on_subscribe("*")(lambda context: True)}, False),
+        ({"host": "127.0.0.1", "api_key": "k"}, False),
+    ],
+)
+def test_a_server_for_other_machines_that_allows_nothing_says_so(
+    carillon_server_factory: Callable[..., Server],
+    caplog: pytest.LogCaptureFixture,
+    options: dict[str, Any],
+    is_logged: bool,
+) -> None:
+    carillon_server_factory(**({"host": "0.0.0.0"} | options))
+    assert ("host 0.0.0.0: other machines can reach it" in caplog.text) == is_logged
+
+
 async def test_what_needs_async_says_so(carillon_server: Server) -> None:
     client = carillon.connect(carillon_server.url)
     for subscription in (carillon_server.subscribe("a"), client.subscribe("a")):

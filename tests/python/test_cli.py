@@ -114,7 +114,8 @@ def test_serve_tells_that_the_address_is_taken() -> None:
         result = run("serve", "--port", str(taken.getsockname()[1]))
     assert result.returncode == 98
     assert "is taken by another process" in result.stderr
-    assert "in a process of its own: carillon serve" in result.stderr
+    assert "give another --port" in result.stderr
+    assert "--takeover" in result.stderr
     assert "Traceback" not in result.stderr
 
 
@@ -124,6 +125,18 @@ def test_serve_refuses_a_demo_that_others_can_reach() -> None:
     assert "Traceback" not in result.stderr
     assert "so the demo listens on this machine only" in result.stderr
     assert "client.insecure" not in result.stderr, "which nobody has set"
+
+
+def test_serve_refuses_a_host_that_is_not_an_address() -> None:
+    result = run("serve", "--host", "nosuch", "--port", "0")
+    assert result.returncode == 3
+    assert "host: 'nosuch' is not an IP address" in result.stderr
+    assert "demo" not in result.stderr
+
+
+def test_no_first_line_of_help_is_cut() -> None:
+    for group in ((), ("config",)):
+        assert "..." not in run(*group, "--help").stdout.partition("Commands:")[2]
 
 
 def test_serve_says_that_it_listens_at_every_address() -> None:
@@ -186,7 +199,7 @@ def test_pub_tells_that_its_key_is_wrong(carillon_server_factory: Callable[..., 
     server = carillon_server_factory(api_key="k")
     result = run("pub", "c", "1", "--url", server.url, "--api-key", "other")
     assert result.returncode == 1
-    assert "requires an API key: the given one is wrong" in result.stderr
+    assert "refuses this API key: give the http_api.key of the server by --api-key" in result.stderr
 
 
 @pytest.mark.parametrize("arguments", [("sub", "c"), ("pub", "c", "1"), ("sub", "c", "--transport", "sse")])

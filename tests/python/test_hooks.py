@@ -595,7 +595,7 @@ def test_a_task_of_a_hook_cannot_end_hooks_and_logs(
     client.command(connect={})
     for channel in ("task", "stop", "more"):
         assert "subscribe" in client.command(subscribe={"channel": channel})
-    wait_until(lambda: "the others go on" in caplog.text)
+    wait_until(lambda: "the other tasks continue" in caplog.text)
 
 
 def test_a_flood_of_late_answers_is_one_warning_per_second(

@@ -95,6 +95,17 @@ def test_a_ledger_that_does_not_balance_is_a_line_per_channel() -> None:
     ]
 
 
+def test_a_ledger_without_the_counts_of_a_dead_thread_says_so() -> None:
+    class Failed:
+        is_running = False
+
+        def ledger(self) -> dict[str, Any]:
+            return {"is_balanced": False, "missing_shards": 1, "channels": []}
+
+    with pytest.raises(AssertionError, match="1 threads of the server have died"):
+        assert_ledger_balances(Failed())  # type: ignore[arg-type]
+
+
 def test_the_options_of_the_fixtures_are_those_of_the_calls() -> None:
     from carillon.client import ConnectOptions
     from carillon.server import ServerOptions

@@ -187,6 +187,7 @@ def bench(
         )
     signal.signal(signal.SIGTERM, _on_sigterm)
     placement = _place(connections, threads, is_own_server=url is None)
+    from .. import _core
     from ..load import Load, run_load
     from ..load.serving import serving
 
@@ -232,6 +233,8 @@ def bench(
         click.echo(json.dumps(result.to_dict()))
     elif result.window_s:  # else the run never came to its measured window
         print_table(result)
+        if url is None and _core.build_info()["assertions"] == "on":
+            click.echo(f"{'build':<25}assertions on: a release build uses less CPU time")
     if not result.is_clean:
         raise Failure(f"{result.first_fault} (faults of the run: {result.faults})")
 

@@ -31,7 +31,10 @@ def check(file: Path) -> None:
 @config_group.command()
 @_FILE
 def show(file: Path | None) -> None:
-    """Prints the configuration that FILE and the environment give, with all defaults, as JSON."""
+    """Prints the settings of FILE and the environment, as JSON.
+
+    All defaults are filled in.
+    """
     from .. import config
 
     with told_in_a_sentence():

@@ -23,7 +23,7 @@ _WANTED_DESCRIPTORS = 65536
 
 @click.command()
 def doctor() -> None:
-    """Prints the versions and the limits of this machine, for a bug report.
+    """Prints versions and limits of this machine, for bug reports.
 
     The configuration is printed by 'carillon config show FILE'; it hides the API key.
     """

@@ -55,8 +55,10 @@ def pub(
             except CommandError as error:
                 if error.code != _UNAUTHORIZED:
                     raise
-                remedy = "the given one is wrong" if api_key else "give --api-key"
-                raise Failure(f"the HTTP API of {url} requires an API key: {remedy}") from None
+                text = "requires an API key: give --api-key"
+                if api_key:
+                    text = "refuses this API key: give the http_api.key of the server by --api-key"
+                raise Failure(f"the HTTP API of {url} {text}") from None
             if position is not None and position.offset:
                 click.echo(str(position))
 

@@ -13,10 +13,11 @@ import click
 
 from .._version import __version__
 from ..access_log import set_up
+from ..address import is_address
 from ..descriptors import raise_limit
-from ..errors import TakeoverError
+from ..errors import AddressInUse, TakeoverError
 from ..logs import logger
-from .failure import told_in_a_sentence
+from .failure import ADDRESS_IN_USE, Failure, told_in_a_sentence
 from .streams import drop_output
 
 if TYPE_CHECKING:
@@ -34,6 +35,11 @@ _DEMO_IS_PRIVATE = (
     "host: without a configuration any client may do anything, so the demo listens on this machine only. "
     "To let others connect, give a key of the HTTP API and permissions of clients: --config FILE with "
     "http_api.key and [channels], or at least CARILLON_HTTP_API_KEY"
+)
+_NO_ADDRESS = "host: '{}' is not an IP address; give one of this machine, such as 127.0.0.1"
+_TAKEN = (
+    "{} is taken by another process; give another --port (0 for any), end that process, or use --takeover if "
+    "it is a carillon serve"
 )
 
 
@@ -120,9 +126,16 @@ def serve(
             server = Server(config=document, **given)
         except ConfigError as error:
             if has_no_rules and str(error).startswith("client.insecure: "):
+                address = str(config.get(document, "http_server.address") if host is None else host)
+                if not is_address(address):
+                    raise ConfigError(_NO_ADDRESS.format(address)) from None
                 raise ConfigError(_DEMO_IS_PRIVATE) from None
             raise
-        server.take_over() if takeover else server.start()
+        try:
+            server.take_over() if takeover else server.start()
+        except AddressInUse:
+            address = f"{server.host}:{server.settings['http_server']['port']}"
+            raise Failure(_TAKEN.format(address), ADDRESS_IN_USE) from None
         is_demo = bool(server.settings["demo"])
         with contextlib.ExitStack() as running:
             running.callback(server.stop)

@@ -75,6 +75,11 @@ class NetworkSource(ABC):
         """See `Source`."""
         return self._lifetime.home
 
+    @property
+    def away(self) -> str:
+        """See `Source`."""
+        return self._reconnect.away
+
     def start(self) -> None:
         """Starts delivery and does not wait for it."""
         self._lifetime.check()

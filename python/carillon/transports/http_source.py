@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
+from ..address import endpoint_hint
 from ..errors import ConnectDenied, ConnectError, SubscribeDenied
 from ..position import Position
 from .base import NetworkSource
@@ -182,6 +183,8 @@ class HttpSource(NetworkSource):
             raise ConnectError(
                 f"{self._settings.base_url} redirects to {place}: give the address of a server"
             )
+        if status == 404 and (hint := endpoint_hint(self._settings.base_url)):
+            raise ConnectError(f"{self._settings.base_url} answers with HTTP status 404{hint}")
         if status == 401:  # who the client is; 403 is about the channel
             raise ConnectDenied(*await _refusal_of(response))
         if status != 200:

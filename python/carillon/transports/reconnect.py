@@ -82,6 +82,11 @@ class Reconnect:
         self._was_reached = False
         self._is_away = False
 
+    @property
+    def away(self) -> str:
+        """Why the client is disconnected; empty while it is served, or has not tried yet."""
+        return self.reason if self._is_away else ""
+
     def served(self) -> None:
         """Notes that the server serves the current attempt."""
         self._backoff.connected()

@@ -13,6 +13,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed as SocketClosed
 from websockets.exceptions import InvalidStatus
 
+from ..address import endpoint_hint
 from ..errors import (
     CarillonError,
     CommandTimeout,
@@ -498,7 +499,8 @@ def _refusal(url: str, error: InvalidStatus) -> Exception:
     if status in (401, 403):
         body, phrase = bytes(error.response.body or b""), error.response.reason_phrase
         return ConnectDenied(*refusal_of(status, headers, body, phrase))
-    return ConnectError(f"{url} refuses WebSocket: HTTP status {status}")
+    hint = endpoint_hint(url) if status == 404 else ""
+    return ConnectError(f"{url} refuses WebSocket: HTTP status {status}{hint}")
 
 
 async def _first_error(*works: Coroutine[Any, Any, None]) -> None:
