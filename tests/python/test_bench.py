@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from carillon._core import build_info
 from carillon.load import Load, LoadError, Progress, run_load
 from carillon.testing import wait_until
 from websockets.sync.server import serve
@@ -65,6 +66,7 @@ def test_a_table_by_rate_on_many_channels() -> None:
     assert done.returncode == 0, done.stderr
     assert "20 ws connections on 2 of 10 channels, 100 messages per second, 500 bytes" in done.stdout
     assert "last subscriber" in done.stdout
+    assert ("assertions on" in done.stdout) == (build_info()["assertions"] == "on")
     assert "nothing missing" in done.stdout
 
 
