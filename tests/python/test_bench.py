@@ -143,6 +143,20 @@ def test_a_signal_ends_its_server_and_workers_too(number: int, code: int, words:
     wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 10)  # they are told last
 
 
+def test_nothing_is_left_running_when_it_is_killed() -> None:
+    process = subprocess.Popen([*BENCH, *TINY, "--seconds", "30"], stderr=subprocess.DEVNULL)
+    children: list[str] = []
+
+    def are_both_there() -> bool:
+        children[:] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        return len(children) == 2  # the server and a worker
+
+    wait_until(are_both_there, 20)
+    process.kill()
+    process.wait()
+    wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children), 10)
+
+
 # ---- the generator
 
 

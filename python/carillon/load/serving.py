@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 _END_TIMEOUT_S = 30
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,14 @@ def serving(placement: Placement, config: Mapping[str, Any] | None = None) -> It
     Raises:
         LoadError: The server did not start.
     """
+    # The signal comes when the thread that starts the server ends; the main one ends with its process.
+    prctl = ctypes.CDLL(None).prctl if threading.current_thread() is threading.main_thread() else None
 
-    def pin() -> None:
+    def prepare() -> None:
         if placement.server_cores:
             os.sched_setaffinity(0, placement.server_cores)
+        if prctl is not None:
+            prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)  # also after SIGKILL nothing is left running
 
     command = [sys.executable, "-m", "carillon", "serve", "--port", "0", "--threads", str(placement.threads)]
     command += ["--no-access-log", "--log-level", "warning", "--shutdown-timeout", "0s"]
@@ -89,7 +97,7 @@ def serving(placement: Placement, config: Mapping[str, Any] | None = None) -> It
             stderr=errors,
             text=True,
             env={name: value for name, value in os.environ.items() if not name.startswith("CARILLON_")},
-            preexec_fn=pin,
+            preexec_fn=prepare,
         )
         try:
             assert process.stdout is not None
