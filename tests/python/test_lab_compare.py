@@ -41,8 +41,8 @@ def test_a_row_for_each_cell_with_every_figure(grid: Any) -> None:
         for name in ("publish", "delivery", "last"):
             assert 0 < row[f"{name}_p50_ms"] <= row[f"{name}_max_ms"]
             assert row[f"{name}_p999_ms"] is None, "no sample here is large enough"
-        assert row["delivery_p90_ms"] is not None
-        assert row["publish_p90_ms"] is None, "20 publications have no p90"
+        for name in ("publish", "delivery"):
+            assert row[f"{name}_p90_ms"] is None, "20 publications have no p90, nor have their 400 deliveries"
         assert 0 < row["inbox_read_ms"] <= row["inbox_read_max_ms"]
 
 

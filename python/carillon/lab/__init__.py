@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from .simulation import simulate
     from .switching import watch_switch
     from .table import summary
-    from .verdict import Verdict, judge, judge_counts, judge_samples
+    from .verdict import Limit, Verdict, judge, judge_counts, judge_samples
     from .workload import Workload
 
 _HOMES = {
@@ -82,6 +82,7 @@ _HOMES = {
     "switching": ("watch_switch",),
     "table": ("summary",),
     "verdict": (
+        "Limit",
         "Verdict",
         "judge",
         "judge_counts",
@@ -97,6 +98,7 @@ __all__ = [
     "Crossover",
     "Fleet",
     "LabError",
+    "Limit",
     "Picture",
     "Population",
     "Recommendation",

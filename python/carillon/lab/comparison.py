@@ -82,8 +82,8 @@ def compare(
         and inboxes; `store_writes`, inbox entries per publication; - `inbox_read_ms` (median) and
         `inbox_read_max_ms`: offline members ask for the first 100 items over the HTTP API.
 
-        A value that a row does not have is None (NaN in pandas). That includes percentiles above the median
-        with fewer than ten samples beyond them.
+        A value that a row does not have is None (NaN in pandas). That includes percentiles with fewer than
+        ten publications beyond them, except the median: if one is late, so are all its deliveries.
 
     Raises:
         LabError: A value is wrong, or this machine cannot hold it. It is raised before anything is started.
@@ -188,7 +188,7 @@ def _loaded(result: LoadResult) -> Row:
         "publications": publications,
         "deliveries": result.deliveries,
         **columns("publish", result.publish),
-        **columns("delivery", result.latency),
+        **columns("delivery", result.latency, publications),
         **columns("last", result.last_subscriber),
         "publish_us": result.server_us / publications,
         "delivery_us": result.server_us_per_delivery,

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Self
 
 from .capacity import LabError
+from .verdict import Limit, quotient
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -132,6 +133,14 @@ class Costs:
     def is_below_noise(self, name: str) -> bool:
         """Whether a constant was too small to be measured: its range begins at 0."""
         return self.spread.get(name, (1.0, 1.0))[0] == 0
+
+    def writing_pays_above(self) -> Limit:
+        """Returns the reads of a member per publication above which writing is cheaper than reading.
+
+        It is the cost of an inbox entry divided by that of a merge, as a range from the spread of both. It
+        has no end if a merge is below its noise.
+        """
+        return quotient(self.range_of("inbox_entry_us"), self.range_of("merge_us"))
 
     def with_values(self, values: Mapping[str, float]) -> Self:
         """Returns these costs with other values of some constants, by name as in `range_of`."""

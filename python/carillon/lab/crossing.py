@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from .capacity import LabError
 from .table import rows_of
-from .verdict import SINGLE_RUN_NOISE, judge, quantity, span
+from .verdict import SINGLE_RUN_NOISE, Limit, judge, quantity, span
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,30 +26,42 @@ _CONDITIONS = ("transport", "publish_rate", "payload", "channels")
 
 
 @dataclass(frozen=True)
-class Crossover:
-    """The sizes around which reading becomes cheaper than writing.
+class Crossover(Limit):
+    """The size above which reading is cheaper than writing, as far as a measurement can tell.
 
     Attributes:
-        members: Where the measured lines cross; None: they do not, but come closer than the noise.
-        low: Members below which writing is cheaper by more than the noise; the smallest size that was
-            measured if it is not even cheaper there. high: Members above which reading is cheaper by more
-            than the noise; None: at no size. noise: Relative difference that says nothing.
+        low: Members below which writing is cheaper by more than the noise; 0: it is so at no size.
+        high: Members above which reading is cheaper by more than the noise; None: it is so at no size.
+        members: Where the measured lines cross; None: they do not.
+        smallest: The smallest size that was measured.
+        largest: The largest one.
+        noise: Relative difference that says nothing.
     """
 
     members: float | None
-    low: float
-    high: float | None
+    smallest: float
+    largest: float
     noise: float
 
-    def __str__(self) -> str:
-        """For example "280 to 1,000 members"."""
-        if self.high is None:
-            return f"above {quantity(self.low)} members, if anywhere"
-        return f"{span(self.low, self.high)} members"
+    @property
+    def is_seen(self) -> bool:
+        """Whether writing is cheaper at some size and reading at larger ones, both by more than the noise."""
+        return self.low > 0 and self.high is not None
 
-    def agrees(self, low: float, high: float | None) -> bool:
-        """Whether another range of members overlaps with this one; a `high` of None has no end."""
-        return low <= (self.high or math.inf) and self.low <= (high or math.inf)
+    @property
+    def finding(self) -> str:
+        """What the lines do, as a clause: "the lines cross at 280 to 1,000 members"."""
+        if self.high is None:
+            if self.low >= self.largest:
+                return f"writing is cheaper at {quantity(self.largest)} members, the largest size"
+            found = f"at {quantity(self.largest)} members neither is cheaper by more than the noise"
+            return f"{found}; below {quantity(self.low)}, writing is" if self.low else found
+        if self.high <= self.smallest:
+            return f"reading is cheaper at every size from {quantity(self.smallest)} members on"
+        if not self.is_seen:
+            above = f"reading is cheaper above {self.named('members')}"
+            return f"{above}, below which neither is cheaper by more than the noise"
+        return f"the lines cross at {span(self.low, self.high)} members"
 
 
 def crossover(
@@ -64,7 +76,7 @@ def crossover(
         noise: Relative difference that says nothing; by default `noise_of(table)`.
 
     Returns:
-        A `Crossover`, or None where one of the two is cheaper at every size.
+        A `Crossover`, or None where no size has rows of both strategies.
 
     Raises:
         LabError: The rows differ in more than strategy and members.
@@ -96,13 +108,17 @@ def noise_of(table: Table) -> float:
     cheapest = {key: min(each) for key, each in found.items()}
     for row in rows:
         if row["strategy"] == "hybrid":
-            twin = "read" if row["members"] > row.get("threshold", math.inf) else "write"
             rest = tuple(row.get(name) for name in ("transport", "channels", "members", "online"))
-            if other := cheapest.get((twin, *rest)):
+            if other := cheapest.get((twin_of(row), *rest)):
                 low, high = sorted((other, cheapest["hybrid", *rest]))
                 apart.append(high / low - 1)
     least = _LEAST_NOISE if len(apart) >= _PAIRS_MIN else SINGLE_RUN_NOISE
     return max(least, 2 * median(apart)) if apart else least
+
+
+def twin_of(row: Row) -> str:
+    """The strategy that does the same work as a row of `hybrid`, at its size."""
+    return "read" if row["members"] > row.get("threshold", math.inf) else "write"
 
 
 def judge_cost(table: Table, members: int, strategy: str = "write", other: str = "read") -> Verdict:
@@ -127,25 +143,31 @@ def cross(write: Points, read: Points, noise: float) -> Crossover | None:
     if not shared:
         return None
     written, merged = ([dict(line)[x] for x in shared] for line in (write, read))
-    low = _crossing(shared, [cost * (1 + noise) for cost in written], merged)
-    high = _crossing(shared, written, [cost * (1 + noise) for cost in merged])
-    if low is None:
-        if written[0] * (1 + noise) < merged[0]:
-            return None  # writing is cheaper everywhere
-        low = shared[0]
-    if high is None and all(cost >= other * (1 + noise) for cost, other in zip(written, merged, strict=True)):
-        return None  # reading is
-    return Crossover(_crossing(shared, written, merged), low, high, noise)
+    low = _dearer_from(shared, [cost * (1 + noise) for cost in written], merged)
+    high = _dearer_from(shared, written, [cost * (1 + noise) for cost in merged])
+    return Crossover(
+        low=shared[-1] if low is None else low,
+        high=max(high, shared[0]) if high is not None else None,
+        members=_dearer_from(shared, written, merged) or None,
+        smallest=shared[0],
+        largest=shared[-1],
+        noise=noise,
+    )
 
 
-def _crossing(sizes: Sequence[float], write: Sequence[float], read: Sequence[float]) -> float | None:
-    """Where writing becomes dearer than reading, between two measured sizes, on logarithmic axes."""
+def _dearer_from(sizes: Sequence[float], write: Sequence[float], read: Sequence[float]) -> float | None:
+    """From where on writing is dearer than reading, between two measured sizes, on logarithmic axes.
+
+    Returns:
+        The size; 0: at every measured size; None: not even at the largest.
+    """
     gaps = [(x, math.log(a) - math.log(b)) for x, a, b in zip(sizes, write, read, strict=True)]
-    found = None
-    for (x0, gap0), (x1, gap1) in pairwise(gaps):
-        if gap0 < 0 <= gap1:
-            found = math.exp(math.log(x0) + gap0 / (gap0 - gap1) * (math.log(x1) - math.log(x0)))
-    return found
+    if gaps[-1][1] < 0:
+        return None
+    for (x0, gap0), (x1, gap1) in reversed(list(pairwise(gaps))):
+        if gap0 < 0:
+            return math.exp(math.log(x0) + gap0 / (gap0 - gap1) * (math.log(x1) - math.log(x0)))
+    return 0.0
 
 
 def conditions_of(rows: Sequence[Row], *, is_strict: bool = True) -> str:

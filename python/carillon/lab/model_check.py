@@ -17,9 +17,9 @@ COUNTS = ("deliveries", "store_writes", "wire_bytes")
 TIMES = (
     "publish_us",
     "publish_p50_ms",
-    "publish_p99_ms",
+    "publish_p90_ms",
     "delivery_p50_ms",
-    "delivery_p99_ms",
+    "delivery_p90_ms",
     "last_p50_ms",
 )
 
@@ -71,7 +71,7 @@ def error_of(check: Table, of: str) -> float | None:
 
     Args:
         check: What `check_model` has returned.
-        of: The times: `us` for CPU, `p50` or `p99` for waits.
+        of: The times: `us` for CPU, `p50` or `p90` for waits.
 
     Returns:
         The factor, at least 1; None where the check has no such times.

@@ -104,7 +104,7 @@ class Simulation:
             "publications": self.publications,
             "deliveries": self.deliveries,
             **self.publish.to_row("publish"),
-            **self.delivery.to_row("delivery"),
+            **self.delivery.to_row("delivery", self.publications),
             **self.last.to_row("last"),
             "publish_us": self.core_seconds * 1e6 / self.publications,
             "delivery_us": self.core_seconds * 1e6 / per_delivery if self.deliveries else None,

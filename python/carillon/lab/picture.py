@@ -52,6 +52,7 @@ FAINT = "#767676"  # a contrast of 4.5 : 1 on white
 _GRID = "#E4E4E4"
 _DPI = 110
 _TITLE_LETTERS_PER_INCH = 9
+_CONDITIONS_LETTERS_PER_INCH = 14
 _SUBS = (1, 2, 5)
 _TICKS_MIN, _TICKS_MAX = 3, 7
 
@@ -133,13 +134,14 @@ def new_panels(
         if title:
             axes.set_title(title, loc="left", fontsize=10, color=INK)
     lines = textwrap.wrap(finding, round(size[0] * _TITLE_LETTERS_PER_INCH))
-    height = 0.02 + (0.235 * len(lines) + (0.22 if conditions else 0.0)) / size[1]
+    below_lines = textwrap.wrap(conditions, round(size[0] * _CONDITIONS_LETTERS_PER_INCH))
+    height = 0.02 + (0.235 * len(lines) + 0.03 * bool(below_lines) + 0.19 * len(below_lines)) / size[1]
     layout: Any = figure.get_layout_engine()
     layout.set(rect=(0, 0, 1, 1 - height))
     figure.text(0.01, 0.995, "\n".join(lines), va="top", fontsize=12.5, fontweight="bold", color=INK)
     if conditions:
         below = 0.995 - 0.235 * len(lines) / size[1]
-        figure.text(0.01, below, conditions, va="top", fontsize=9.5, color=FAINT)
+        figure.text(0.01, below, "\n".join(below_lines), va="top", fontsize=9.5, color=FAINT)
     return Picture(figure, finding), panels
 
 
@@ -162,12 +164,21 @@ class _PlainLogLocator(Locator):
             ticks = [sub * 10.0**decade for decade in decades for sub in subs]
             inside = [tick for tick in ticks if vmin * 0.999 <= tick <= vmax * 1.001]
             if len(inside) < _TICKS_MIN and subs == _SUBS:
-                return [
-                    tick for tick in MaxNLocator(4, steps=[1, 2, 5, 10]).tick_values(vmin, vmax) if tick > 0
-                ]
+                return _even_ticks(vmin, vmax)
             if len(inside) <= _TICKS_MAX:
                 break
         return inside
+
+
+def _even_ticks(low: float, high: float) -> list[float]:
+    """At least three ticks within a range, in even steps."""
+    inside: list[float] = []
+    for steps in range(_TICKS_MIN, _TICKS_MAX + 1):
+        ticks = MaxNLocator(steps, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high)
+        inside = [float(tick) for tick in ticks if low * 0.999 <= tick <= high * 1.001]
+        if len(inside) >= _TICKS_MIN:
+            break
+    return inside
 
 
 def log_axis(axis: Axis, ticks: Sequence[float] = ()) -> None:
@@ -193,10 +204,14 @@ def plain_numbers(axis: Axis) -> None:
 
 
 def label_axes(axes: Axes, across: str, up: str = "") -> None:
-    """Names both axes; each name ends with its unit."""
-    axes.set_xlabel(across, color=INK)
+    """Names both axes; each name ends with its unit. A logarithmic axis says so, if it already is one."""
+    axes.set_xlabel(across + _scale_of(axes.xaxis), color=INK)
     if up:
-        axes.set_ylabel(up, color=INK)
+        axes.set_ylabel(up + _scale_of(axes.yaxis), color=INK)
+
+
+def _scale_of(axis: Axis) -> str:
+    return " (log scale)" if axis.get_scale() == "log" else ""
 
 
 def legend(axes: Axes, **options: Any) -> None:
@@ -228,17 +243,16 @@ def legend_below(picture: Picture, **options: Any) -> None:
 def _described(figure: Figure, finding: str) -> str:
     parts = [finding.rstrip(".").replace("\u00a0", " ") + "."]
     for axes in figure.axes:
-        names = [
-            f"{axis.get_label_text()}{' (logarithmic)' if axis.get_scale() == 'log' else ''}"
-            for axis in (axes.yaxis, axes.xaxis)
-            if axis.get_label_text()
-        ]
+        names = [axis.get_label_text() for axis in (axes.yaxis, axes.xaxis) if axis.get_label_text()]
         title = axes.get_title(loc="left")
         words = ": ".join(filter(None, [title, " by ".join(names)]))
+        # Without a name of the axis, heights are places and not values.
+        has_values = any(each.get_ylabel() for each in axes.get_shared_y_axes().get_siblings(axes))
         values: dict[str, Any] = {
             str(line.get_label()): line.get_ydata()
             for line in axes.lines
-            if line.get_transform() == axes.transData  # others mark a value across the whole axis
+            if has_values
+            and line.get_transform() == axes.transData  # others mark a value across the whole axis
         }
         series = []
         for label in axes.get_legend_handles_labels()[1]:

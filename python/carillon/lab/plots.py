@@ -6,11 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any, Literal
 
 from .capacity import LabError
-from .crossing import conditions_of, cross, lines_of, noise_of
+from .crossing import conditions_of, cross, lines_of, noise_of, twin_of
 from .percentiles import SHARES, highest_carried
 from .picture import (
     FAINT,
-    INK,
     STYLES,
     label_axes,
     legend,
@@ -20,7 +19,7 @@ from .picture import (
     new_panels,
 )
 from .table import rows_of
-from .verdict import SINGLE_RUN_NOISE, judge, milliseconds, percent, quantity
+from .verdict import SINGLE_RUN_NOISE, judge, milliseconds, more_by, percent, quantity
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -67,10 +66,12 @@ def plot_cost(table: Table, *, reads_per_publish: float = 0.0, noise: float | No
     added = f" and of {reads_per_publish:g} inbox reads" if reads_per_publish else ""
     label_axes(axes, "members of the channel", f"CPU of a publication{added}, µs")
     if crossing is not None and crossing.high is not None:
-        label = f"the lines cross: {crossing}"
-        axes.axvspan(crossing.low, crossing.high, color=FAINT, alpha=0.18, linewidth=0, label=label)
-        if crossing.low == crossing.high:
-            axes.axvline(crossing.low, color=FAINT, linewidth=1, linestyle=":")
+        label = f"{'the lines cross' if crossing.is_seen else 'no difference beyond the noise'}: {crossing}"
+        low = crossing.low or crossing.smallest
+        if low < crossing.high:
+            axes.axvspan(low, crossing.high, color=FAINT, alpha=0.18, linewidth=0, label=label)
+        elif crossing.is_seen:
+            axes.axvline(low, color=FAINT, linewidth=1, linestyle=":", label=label)
     legend(axes)
     return picture
 
@@ -78,7 +79,8 @@ def plot_cost(table: Table, *, reads_per_publish: float = 0.0, noise: float | No
 def plot_latencies(table: Table, *, of: Literal["delivery", "publish", "last"] = "delivery") -> Picture:
     """Draws the distribution of a time, one curve a row, on a logarithmic axis: what a mean would hide.
 
-    A curve ends at the last percentile that has ten samples beyond it.
+    A curve ends at the last percentile that has ten publications beyond it. The slowest of all is a mark of
+    its own.
 
     Args:
         table: Rows of `compare` or `Simulation.to_row`; the columns in which they differ name the curves.
@@ -92,26 +94,32 @@ def plot_latencies(table: Table, *, of: Literal["delivery", "publish", "last"] =
     if not rows:
         raise LabError(f"of: {of!r}; no row has such times")
     names = _names(rows)
-    samples = [row["deliveries" if of == "delivery" else "publications"] for row in rows]
-    conditions = f"{conditions_of(rows, is_strict=False)}; {quantity(min(samples))} samples a curve"
+    noise = _twin_noise(rows, f"{of}_p50_ms")
+    samples = [row["publications"] for row in rows]
+    conditions = f"{conditions_of(rows, is_strict=False)}; {quantity(min(samples))} publications a curve"
     if max(samples) > 1.1 * min(samples):
         conditions += " or more"
-    if of == "delivery":
-        conditions += f", of {min(row['publications'] for row in rows):,} publications"
-    picture, axes = new_axes(_latencies_finding(rows, names, of), conditions)
+    if noise > SINGLE_RUN_NOISE:
+        conditions += (
+            f"; noise: hybrid is a factor of {quantity(1 + noise)} off the strategy whose work it does"
+        )
+    picture, axes = new_axes(_latencies_finding(rows, names, of, noise), conditions)
     seen: dict[str, int] = {}
-    shown: set[str] = set()
+    shown = {key for key, _ in SHARES if any(row.get(f"{of}_{key}_ms") is not None for row in rows)}
+    ticks = [(-math.log10(1 - share), _TICKS[key]) for key, share in SHARES if key in shown]
+    end = ticks[-1][0] + 0.5
     for name, row in zip(names, rows, strict=True):
         style: dict[str, Any] = dict(STYLES.get(row["strategy"], {"marker": "o"}))
         nth = seen[row["strategy"]] = seen.get(row["strategy"], -1) + 1
         if nth:  # a further row of this strategy is thinner, with hollow marks
             style |= {"linewidth": 1.2, "markerfacecolor": "none", "markersize": 6 + 3 * nth}
         carried = [(key, share) for key, share in SHARES if row.get(f"{of}_{key}_ms") is not None]
-        shown |= {key for key, _ in carried}
         points = [(-math.log10(1 - share), row[f"{of}_{key}_ms"]) for key, share in carried]
         axes.plot(*_columns(points), label=name, **style)
+        if row.get(f"{of}_max_ms") is not None:
+            axes.plot([end], [row[f"{of}_max_ms"]], label="_slowest", **style)
     log_axis(axes.yaxis)
-    ticks = [(-math.log10(1 - share), _TICKS[key]) for key, share in SHARES if key in shown]
+    ticks.append((end, "slowest"))
     axes.set_xticks([at for at, _ in ticks], [text for _, text in ticks])
     label_axes(axes, "share that waits no longer", f"time until {_WORDS[of]}, ms")
     legend(axes)
@@ -160,8 +168,8 @@ def plot_trade_off(table: Table, *, reader: Literal["delivery", "last", "inbox"]
             )
         for axis in (axes.xaxis, axes.yaxis):
             log_axis(axis)
-        label_axes(axes, "members of the channel")
-    panels[0].set_ylabel(f"{shown}, ms", color=INK)
+    label_axes(panels[0], "members of the channel", f"{shown}, ms")
+    label_axes(panels[1], "members of the channel")
     legend_below(picture)
     return picture
 
@@ -192,38 +200,67 @@ def _cost_finding(lines: dict[str, Points], crossing: Crossover | None, noise: f
     if not shared:
         return "What a publication costs, by members"
     most = shared[-1]
-    verdict = judge(read[most], write[most], noise=noise)
-    if verdict.outcome == "same":
+    outcomes = {size: judge(read[size], write[size], noise=noise).outcome for size in shared}
+    if outcomes[most] == "same":
         return f"At {most:,} members writing and reading cost about the same"
-    outcomes = {judge(read[size], write[size], noise=noise).outcome for size in shared}
-    winner, less = ("Reading", verdict) if verdict.outcome == "less" else (
-        "Writing", judge(write[most], read[most], noise=noise))  # fmt: skip
-    if len(outcomes) == 1:
-        return f"{winner} is cheaper at every size here: {less} at {most:,} members"
-    if crossing is not None and crossing.high is not None and verdict.outcome == "less":
-        return f"Reading is cheaper above {crossing}: {less} at {most:,}"
-    return f"{winner} is cheaper at {most:,} members ({less}); at other sizes it is not"
+    # What the dearer one costs more is compared with the noise, and so it is what the title says.
+    cheap, dear = ("Reading", "writing") if outcomes[most] == "less" else ("Writing", "reading")
+    low, high = sorted((read[most], write[most]))
+    costs = f"{dear} costs {more_by(high / low)}"
+    if len(set(outcomes.values())) == 1:
+        return f"{cheap} is cheaper at every size here: at {most:,} members {costs}"
+    if crossing is not None and crossing.high is not None:
+        return f"Reading is cheaper above {crossing.named('members')}: at {most:,} {costs}"
+    return f"{cheap} is cheaper at {most:,} members, where {costs}; at other sizes it is not"
 
 
-def _latencies_finding(rows: Sequence[Row], names: Sequence[str], of: str) -> str:
+def _latencies_finding(rows: Sequence[Row], names: Sequence[str], of: str, noise: float) -> str:
     key = highest_carried(list(rows), (of,))
-    if key == "p50":
-        found = ", ".join(
-            f"{milliseconds(row[f'{of}_p50_ms'])}" + (f" ({name})" if len(rows) > 1 else "")
-            for name, row in zip(names, rows, strict=True)
-        )
-        return f"The median time until {_WORDS[of]}: {found}"
+    medians = [row[f"{of}_p50_ms"] for row in rows]
+    least, most = (medians.index(end(medians)) for end in (min, max))
     tails = [row[f"{of}_{key}_ms"] / row[f"{of}_p50_ms"] for row in rows]
-    worst = max(range(len(rows)), key=lambda number: tails[number])
-    if judge(tails[worst], 1.0, noise=SINGLE_RUN_NOISE).outcome == "same":
-        return f"All but one in {_ONE_IN[key]} wait about as long as the median for {_WORDS[of]}"
-    return (
-        f"One in {_ONE_IN[key]} waits {quantity(tails[worst])} times as long as the median for {_WORDS[of]}"
-        + (f" ({names[worst]})" if len(rows) > 1 else "")
-    )
+    tail = judge(max(tails), 1.0, noise=SINGLE_RUN_NOISE)
+    if len(rows) == 1:
+        if key == "p50":
+            return f"The median time until {_WORDS[of]} is {milliseconds(medians[0])}"
+        if tail.outcome == "same":
+            return f"All but one in {_ONE_IN[key]} wait about as long as the median for {_WORDS[of]}"
+        times = quantity(tail.value)
+        return f"One in {_ONE_IN[key]} waits {times} times as long as the median for {_WORDS[of]}"
+    shortest, longest = milliseconds(medians[least]), milliseconds(medians[most])
+    ends = f"{shortest} ({names[least]}) to {longest} ({names[most]})" if shortest != longest else shortest
+    if judge(medians[most], medians[least], noise=noise).outcome != "same":
+        return f"The median time until {_WORDS[of]}: {ends}"
+    found = f"The median time until {_WORDS[of]} is {_alike(noise)}: {ends}"
+    if key == "p50" or tail.outcome == "same":
+        return found
+    worst = tails.index(tail.value)
+    return f"{found}; one in {_ONE_IN[key]} waits up to {quantity(tail.value)} times as long ({names[worst]})"
+
+
+def _twin_noise(rows: Sequence[Row], column: str) -> float:
+    """The relative difference of a time between rows that do the same work; at least that of single runs."""
+    keys = ("transport", "channels", "members", "online", "publish_rate")
+    found: dict[tuple[object, ...], float] = {
+        (row["strategy"], *(row.get(key) for key in keys)): row[column] for row in rows if row.get(column)
+    }
+    apart = [SINGLE_RUN_NOISE]
+    for row in rows:
+        if row["strategy"] == "hybrid" and row.get(column):
+            twin = found.get((twin_of(row), *(row.get(key) for key in keys)))
+            if twin:
+                low, high = sorted((row[column], twin))
+                apart.append(high / low - 1)
+    return max(apart)
+
+
+def _alike(noise: float) -> str:
+    is_rough = noise > SINGLE_RUN_NOISE
+    return f"the same within the noise, a factor of {quantity(1 + noise)}" if is_rough else "about the same"
 
 
 def _trade_off_finding(paths: dict[str, list[Row]], key: str, column: str) -> str:
+    of_all = [{row["members"]: row for row in path} for path in paths.values()]
     write, read = ({row["members"]: row for row in paths.get(name, [])} for name in ("write", "read"))
     shared = sorted(write.keys() & read.keys())
     if not shared:
@@ -232,10 +269,11 @@ def _trade_off_finding(paths: dict[str, list[Row]], key: str, column: str) -> st
     parts = []
     for who, each in (("publishers wait", f"publish_{key}_ms"), ("readers", column)):
         first, second = write[most][each], read[most][each]
-        is_same = judge(first, second, noise=SINGLE_RUN_NOISE).outcome == "same"
+        noise = _twin_noise([path[most] for path in of_all if most in path], each)
+        is_same = judge(first, second, noise=noise).outcome == "same"
         parts.append(
             f"{who} {milliseconds(first)} on write and {milliseconds(second)} on read"
-            + (", about the same" if is_same else "")
+            + (f", {_alike(noise)}" if is_same else "")
         )
     return f"At {most:,} members {'; '.join(parts)}"
 

@@ -29,9 +29,9 @@ _RESOURCES: dict[str, dict[str, Any]] = {
 _CHECKED = {
     "publish_us": ("CPU of a publication", "#222222", "^"),
     "publish_p50_ms": ("publisher, median", "#B5548C", "o"),
-    "publish_p99_ms": ("publisher, p99", "#B5548C", "s"),
+    "publish_p90_ms": ("publisher, p90", "#B5548C", "s"),
     "delivery_p50_ms": ("delivery, median", "#2B8CC4", "o"),
-    "delivery_p99_ms": ("delivery, p99", "#2B8CC4", "s"),
+    "delivery_p90_ms": ("delivery, p90", "#2B8CC4", "s"),
     "last_p50_ms": ("last subscriber, median", "#C77C00", "o"),
 }
 
@@ -200,7 +200,7 @@ def _check_finding(rows: Sequence[Row], rates: Sequence[float]) -> str:
                 f"CPU by {quantity(factor)}"
                 + (f" at {rate:g} publications a second" if len(rates) > 1 else "")
             )
-    for key, name in (("p50", "median waits"), ("p99", "p99 waits")):
+    for key, name in (("p50", "median waits"), ("p90", "p90 waits")):
         factor = error_of(rows, key)
         if factor is not None:
             parts.append(f"{name} by {quantity(factor)}")

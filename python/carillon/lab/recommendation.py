@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import card
+from .capacity import LabError
 from .costs import Costs
 from .crossing import crossover
 from .table import Rows, rows_of, table_of
-from .verdict import microseconds, milliseconds, percent, quantity, rounded, span
+from .verdict import Limit, microseconds, milliseconds, percent, quantity, quotient, rounded
+from .workload import Workload
 
 if TYPE_CHECKING:
     from ..fanout import Strategy
     from .table import Row, Table
-    from .workload import Workload
 
 Range = tuple[int, int | None]
 """Numbers of members from the first to the second; None: without an end."""
@@ -98,10 +99,15 @@ def recommend(
             was measured there.
 
     Raises:
-        LabError: The costs do not have the transport, or the rows of `measured` differ in more than strategy
-            and members.
+        LabError: An argument is of another class, the costs do not have the transport, or the rows of
+            `measured` differ in more than strategy and members.
     """
-    costs = costs or Costs()
+    if not isinstance(workload, Workload):
+        raise LabError(f"workload: {workload!r}; give a lab.Workload, for example lab.Workload(members=500)")
+    if costs is None:
+        costs = Costs()
+    if not isinstance(costs, Costs):
+        raise LabError(f"costs: {costs!r}; give lab.Costs, for example those that lab.calibrate() returns")
     model = _Model(workload, costs)
     slow = _rounded_down(model.too_slow_above())
     cheap = model.cheaper_above()
@@ -251,7 +257,7 @@ class _Reasons:
         if self.between is None:
             return "Reading is never cheaper here: members return more often than is published."
         text = (
-            f"Reading is cheaper above {_between_text(self.between)} members, as far as the costs are known"
+            f"Reading is cheaper above {Limit(*self.between).named('members')}, as far as the costs are known"
         )
         if self.model.costs.is_below_noise("sweep_us"):
             bound = microseconds(self.model.costs.range_of("sweep_us")[1])
@@ -304,33 +310,27 @@ class _Agreement:
     @classmethod
     def of(cls, table: Table, costs: Costs) -> _Agreement:
         found, row = crossover(table), rows_of(table)[0]
-        low, high = _costs_range(costs, "sweep_us"), _costs_range(costs, "inbox_entry_us")
+        if found is None:
+            return cls(None, "The measurement that was given has no size with both write and read.")
         # Nobody reads an inbox there, and with a sweep per publication the deliveries of both modes cost the
         # same.
         sweeps = min(row["publish_rate"], 1e3 / row["sweep_interval_ms"]) / row["publish_rate"]
-        expected = round(rounded(sweeps * low[0] / high[1])), round(rounded(sweeps * low[1] / high[0]))
-        says = f"these costs predict a crossover at {span(*expected)} members"
-        if found is None:
-            sizes = sorted({each["members"] for each in rows_of(table)})
-            agrees = expected[0] > sizes[-1] or expected[1] < sizes[0]
-            seen = f"from {sizes[0]:,} to {sizes[-1]:,} members the lines did not cross"
-        else:
-            agrees, seen = found.agrees(*expected), f"it was {found}"
-            if found.high is None and agrees:
-                text = f"Held against the measurement that was given: {says}; it shows none beyond its noise"
-                return cls(None, f"{text}, so it neither confirms nor contradicts them.")
-        if agrees:
-            return cls(True, f"Held against the measurement that was given: {says}; {seen}. Both agree.")
-        return cls(
-            False,
-            f"Held against the measurement that was given: {says}; {seen}. They do not agree: trust the "
-            "measurement where your load is like it, and calibrate again on a quiet machine.",
+        low_us, high_us = costs.range_of("sweep_us")
+        expected = quotient((sweeps * low_us, sweeps * high_us), costs.range_of("inbox_entry_us"))
+        text = (
+            "Held against the measurement that was given: by these costs reading is cheaper above "
+            f"{expected.named('members')}; as measured, {found.finding}."
         )
-
-
-def _costs_range(costs: Costs, name: str) -> tuple[float, float]:
-    low, high = costs.range_of(name)
-    return low, max(high, 1e-9)
+        agrees = found.agrees(expected)
+        if agrees is False:
+            return cls(
+                False,
+                f"{text} They do not agree: trust the measurement where your load is like it, and calibrate "
+                "again on a quiet machine.",
+            )
+        if agrees is None:
+            return cls(None, f"{text} The measurement neither confirms nor contradicts the costs.")
+        return cls(True, f"{text} Both agree.")
 
 
 def _between(workload: Workload, costs: Costs) -> Range | None:
@@ -344,11 +344,6 @@ def _between(workload: Workload, costs: Costs) -> Range | None:
     ]
     sizes = [size for size in found if size is not None]
     return (min(sizes), None if len(sizes) < len(found) else max(sizes)) if sizes else None
-
-
-def _between_text(between: Range) -> str:
-    low, high = between
-    return f"{quantity(low)} (or at no size)" if high is None else span(low, high)
 
 
 def _rounded_down(value: float) -> int:

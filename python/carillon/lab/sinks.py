@@ -48,7 +48,7 @@ def measure_sinks(cell: Cell) -> Row:
         "publications": found["publish"].count,
         "deliveries": deliveries,
         **columns("publish", found["publish"]),
-        **columns("delivery", found["latency"]),
+        **columns("delivery", found["latency"], found["publish"].count),
         **columns("last", found["last_subscriber"]),
         "publish_us": cpu_us / found["publish"].count,
         "delivery_us": cpu_us / deliveries if deliveries else None,

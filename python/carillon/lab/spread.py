@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -54,11 +55,17 @@ class Spread:
         bucket = int(np.searchsorted(np.cumsum(self._weights), wanted * (1 - 1e-12)))
         return min(_LEAST_S * 10 ** (bucket / _PER_DECADE), self._max_s)
 
-    def to_row(self, name: str) -> Row:
-        """Returns the columns of `compare`, in milliseconds; None where the sample does not carry a value."""
+    def to_row(self, name: str, independent: float = math.inf) -> Row:
+        """Returns the columns of `compare`, in milliseconds; None where the sample does not carry a value.
+
+        Args:
+            name: Beginning of their names.
+            independent: Number of independent samples, if it is less than all of them.
+        """
         count = self.count
+        carrying = min(count, independent)
         row: Row = {
-            f"{name}_{key}_ms": self.percentile_s(share) * 1e3 if is_carried(share, count) else None
+            f"{name}_{key}_ms": self.percentile_s(share) * 1e3 if is_carried(share, carrying) else None
             for key, share in SHARES
         }
         row[f"{name}_max_ms"] = self._max_s * 1e3 if count else None

@@ -200,7 +200,7 @@ def _rows(result: LoadResult, states: list[_State], online: int, slice_s: float)
         }
         for name, histogram in (("publish", each.publish), ("delivery", each.latency)):
             for key, share in (("p50", 0.5), ("p99", 0.99)):
-                row[f"{name}_{key}_ms"] = percentile_ms(histogram, share)
+                row[f"{name}_{key}_ms"] = percentile_ms(histogram, share, independent=each.publish.count)
             row[f"{name}_max_ms"] = histogram.max_ns / 1e6 if histogram.count else None
         rows.append(row)
     return rows

@@ -29,6 +29,15 @@ class Rows(list[Row]):
         )
         return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
 
+    def __str__(self) -> str:
+        """All columns as text, a row a line."""
+        names = list(dict.fromkeys(name for row in self for name in row))
+        lines = [names, *([_text(row.get(name)) for name in names] for row in self)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join(
+            "  ".join(text.rjust(width) for text, width in zip(line, widths, strict=True)) for line in lines
+        )
+
 
 def table_of(rows: Iterable[Row]) -> Table:
     """The rows as a `pandas.DataFrame`, or as `Rows` where pandas is missing."""
@@ -56,25 +65,41 @@ def rows_of(table: Table) -> Sequence[Row]:
 
 
 _SUMMARY = ("strategy", "transport", "members", "online", "publications", "publish_p50_ms", "publish_max_ms",
-            "delivery_p50_ms", "delivery_p99_ms", "publish_us", "store_writes")  # fmt: skip
+            "delivery_p50_ms", "delivery_max_ms", "publish_us", "store_writes")  # fmt: skip
 
 
 def summary(table: Table) -> Table:
     """Returns the eleven columns of `compare` that answer most questions, with three significant digits.
 
+    It prints all of them, whatever the width of the terminal.
+
     Args:
         table: Rows of `compare` or `Simulation.to_row`.
     """
-    return table_of(
+    found = table_of(
         {
             name: float(f"{row[name]:.3g}") if isinstance(row.get(name), float) else row.get(name)
             for name in _SUMMARY
         }
         for row in rows_of(table)
     )
+    return found if isinstance(found, Rows) else _printed_whole(type(found))(found)
+
+
+def _printed_whole(frame: Any) -> Any:
+    """A data frame whose text leaves no column out; options of pandas would apply to all tables."""
+
+    def text(self: Any) -> str:
+        return str(self.to_string(index=False, na_rep=""))
+
+    return type("Summary", (frame,), {"__str__": text, "__repr__": text})
 
 
 def _cell(value: object) -> str:
+    return escape(_text(value))
+
+
+def _text(value: object) -> str:
     if value is None:
         return ""
-    return escape(f"{value:,.4g}" if isinstance(value, float) else str(value))
+    return f"{value:,.4g}" if isinstance(value, float) else str(value)

@@ -2,8 +2,8 @@
 
 A sentence with numbers in it is fixed text until something chooses it. `judge` compares two values,
 `judge_samples` two samples, `judge_counts` two counts. All have a third outcome, `same`, for differences
-within the noise. `is_carried` says which percentiles a sample can carry. The other functions write numbers
-with two significant digits.
+within the noise. `Limit` words a limit that is known only as a range. `is_carried` says which percentiles a
+sample can carry. The other functions write numbers with two significant digits.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ SINGLE_RUN_NOISE = 0.25
 """The same of measurements that were made only once."""
 
 TAIL_SAMPLES = 10
-"""Samples that must lie beyond a percentile."""
+"""Independent samples that must lie beyond a percentile."""
 
 _SPACE = "\u00a0"  # does not break a line between a number and its unit
 
@@ -49,6 +49,89 @@ class Verdict:
     def __str__(self) -> str:
         """How the first value compares with the second, for example "19 % less" or "2.3 times as much"."""
         return self.choose(less=less_by(self.ratio), same="about the same", more=more_by(self.ratio))
+
+
+@dataclass(frozen=True)
+class Limit:
+    """A limit that is known as a range: below `low` it is not passed, above `high` it is.
+
+    Attributes:
+        low: 0: the limit may lie anywhere below `high`.
+        high: None: there may be no limit.
+    """
+
+    low: float
+    high: float | None
+
+    def overlaps(self, other: Limit) -> bool:
+        """Whether both may be the same limit."""
+        return self.low <= _end(other) and other.low <= _end(self)
+
+    def agrees(self, other: Limit) -> bool | None:
+        """Whether both may be the same limit; None: one of them has no end, so that this says nothing."""
+        if not self.overlaps(other):
+            return False
+        return None if self.high is None or other.high is None else True
+
+    def named(self, unit: str, noun: str = "a size") -> str:
+        """Names the limit for a sentence, behind "above" or "below".
+
+        Args:
+            unit: Unit of the limit, for example "members".
+            noun: Name of the limit, with its article.
+
+        Returns:
+            For example "900 members", "a size between 44 and 470 members", "a size of at most 230 members",
+            "a size of at least 44 members, if there is one".
+        """
+        if self.high is None and not self.low:
+            return f"{noun} that is not known"
+        if self.high is None:
+            return f"{noun} of at least {quantity(self.low)} {unit}, if there is one"
+        least, most = quantity(self.low), quantity(self.high)
+        if not self.low:
+            return f"{noun} of at most {most} {unit}"
+        return f"{least} {unit}" if least == most else f"{noun} between {least} and {most} {unit}"
+
+    def told(self, below: str, above: str, unit: str) -> str:
+        """Says what holds on either side of the limit, and where that is not known, as a clause.
+
+        Args:
+            below: Clause that holds below the limit, for example "reading is cheaper".
+            above: Clause that holds above it.
+            unit: Unit of the limit.
+        """
+        if self.high is None and not self.low:
+            return f"it cannot be told from these numbers where {below}, and where {above}"
+        if self.high is None:
+            return f"{below} below {quantity(self.low)} {unit}; above that it cannot be told"
+        least, most = quantity(self.low), quantity(self.high)
+        if not self.low:
+            return f"{above} above {most} {unit}; below that it cannot be told"
+        if least == most:
+            return f"{below} below {least} {unit}, and {above} above that"
+        return f"{below} below {least} {unit}, and {above} above {most}; in between it cannot be told"
+
+    def __str__(self) -> str:
+        """For a table: "44 to 470", "at most 230", "at least 44, if any"."""
+        if self.high is None:
+            return f"at least {quantity(self.low)}, if any" if self.low else "not known"
+        return span(self.low, self.high)
+
+
+def _end(limit: Limit) -> float:
+    return math.inf if limit.high is None else limit.high
+
+
+def quotient(above: tuple[float, float], below: tuple[float, float]) -> Limit:
+    """Returns the range of a quotient, from the ranges of both its values.
+
+    It has no end where the divisor may be 0, which is a value below its noise.
+    """
+    (low, high), (divisor_low, divisor_high) = above, below
+    return Limit(
+        low / divisor_high if divisor_high > 0 else 0.0, high / divisor_low if divisor_low > 0 else None
+    )
 
 
 def judge(value: float, other: float, *, noise: float = NOISE) -> Verdict:
@@ -88,19 +171,25 @@ def median_range(values: Iterable[float]) -> tuple[float, float]:
     return ordered[skipped], ordered[-1 - skipped]
 
 
+def covering(ranges: Iterable[tuple[float, float]]) -> tuple[float, float]:
+    """Returns the range that holds all of the ranges."""
+    lows, highs = zip(*ranges, strict=True)
+    return min(lows), max(highs)
+
+
 def _median(ordered: Sequence[float]) -> float:
     half = len(ordered) // 2
     return ordered[half] if len(ordered) % 2 else (ordered[half - 1] + ordered[half]) / 2
 
 
 def is_carried(share: float, count: float) -> bool:
-    """Whether a sample can carry a percentile: the median always, a higher one with ten samples beyond it.
+    """Whether a sample can carry a percentile: the median always, others with ten samples beyond them.
 
     Args:
         share: The percentile as a share, 0 to 1.
-        count: Size of the sample.
+        count: Number of independent samples. The deliveries of one publication are not: they share its fate.
     """
-    return count > 0 and (share <= 0.5 or count * (1 - share) >= TAIL_SAMPLES - 1e-6)
+    return count > 0 and (share == 0.5 or count * min(share, 1 - share) >= TAIL_SAMPLES - 1e-6)
 
 
 # ---- numbers in words
@@ -135,12 +224,12 @@ def percent(share: float) -> str:
 
 
 def span(low: float, high: float, digits: int = 2) -> str:
-    """Writes a range: "280 to 1,000"; "at most 12" from 0 on; "0.2 or more" up to infinity.
+    """Writes a range: "280 to 1,000"; "at most 12" from 0 on; "at least 0.2" up to infinity.
 
     Where both ends read the same it is one number.
     """
     if math.isinf(high):
-        return f"{quantity(low, digits)} or more"
+        return f"at least {quantity(low, digits)}"
     least, most = quantity(low, digits), quantity(high, digits)
     if not low and high:
         return f"at most {most}"
@@ -155,6 +244,11 @@ def counted(count: int, one: str, several: str = "") -> str:
 def listed(words: Sequence[str]) -> str:
     """Writes words as a list: "write, hybrid and read"."""
     return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
+
+
+def sentence(clause: str) -> str:
+    """Writes a clause as a sentence."""
+    return f"{clause[:1].upper()}{clause[1:]}."
 
 
 def less_by(ratio: float) -> str:
