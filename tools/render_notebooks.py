@@ -1,7 +1,9 @@
 """Runs notebooks and writes them as Markdown with images, for readers without Jupyter: docs/notebooks/.
 
 `make notebooks-rendered` calls it. A page has the story, the tables and the figures; the code of each cell is
-folded. Every figure has an alternative text: that of its picture, or else the text of its cell.
+folded. Every figure has an alternative text: that of its picture, or else the text of its cell. The program
+refuses to run while other programs are busy, since their times would be in the pages; CARILLON_NB_BUSY=1
+overrules that.
 
     python tools/render_notebooks.py [--only 03] [--out docs/notebooks] [--max-kib 3072]
 """
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import nbformat
+from carillon.lab.notebook import busy_cores, busy_text
 from nbclient import NotebookClient
 from PIL import Image
 
@@ -31,6 +34,8 @@ TIMEOUT_S = 600
 SHORT_LINES = 12  # of code: it is shown, longer cells are folded
 COLOURS = 128  # of an image: enough for lines and text, and half of the size
 WIDTH_MAX = 1_000  # pixels
+BUSY_CORES_MAX = 0.25
+BUSY_SAMPLE_S = 5.0
 
 
 @dataclass
@@ -164,21 +169,25 @@ def _smaller(png: bytes) -> bytes:
     return small.getvalue()
 
 
-def circumstances(scale: str, load: float) -> str:
+def refusal(busy: float | None, is_overruled: bool) -> str:
+    """Why nothing is rendered now; empty if other programs are quiet enough, or it does not matter."""
+    if busy is None or busy <= BUSY_CORES_MAX or is_overruled:
+        return ""
+    return (
+        f"Other programs keep {busy:.2f} cores busy (measured for {BUSY_SAMPLE_S:g} s); at most "
+        f"{BUSY_CORES_MAX:g} are allowed, since the pages would show their times. Wait until the machine is "
+        "quiet, or set CARILLON_NB_BUSY=1 to render all the same."
+    )
+
+
+def circumstances(scale: str, busy: float | None) -> str:
     """The sentence that says how the pages were made."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
     ).stdout.strip()
     full = "full scale" if float(scale) >= 1 else f"scale {scale}, not at full scale"
-    busy = (
-        "otherwise idle"
-        if load < 0.5
-        else "busy with other programs: times are too long, and differences may be theirs"
-    )
-    return (
-        f"Rendered from commit {commit or 'unknown'} at {full}, on {os.cpu_count()} cores; load average "
-        f"{load:.1f} at the start ({busy})."
-    )
+    made = f"Rendered from commit {commit or 'unknown'} at {full}, on {os.cpu_count()} cores."
+    return f"{made} {busy_text(busy)}"
 
 
 def index(pages: list[Page], how: str) -> list[str]:
@@ -202,7 +211,11 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "notebooks")
     parser.add_argument("--max-kib", type=int, default=3_072, help="largest size of all pages and images")
     options = parser.parse_args()
-    how = circumstances(os.environ.get("CARILLON_NB_SCALE", "1"), os.getloadavg()[0])
+    busy = busy_cores(BUSY_SAMPLE_S)
+    if text := refusal(busy, os.environ.get("CARILLON_NB_BUSY", "0") not in ("", "0")):
+        print(text, file=sys.stderr)
+        return 1
+    how = circumstances(os.environ.get("CARILLON_NB_SCALE", "1"), busy)
     pages = []
     for path in sorted(NOTEBOOKS.glob(f"{options.only}*.ipynb")):
         page = render(path)

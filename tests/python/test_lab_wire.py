@@ -145,6 +145,22 @@ def tool() -> Any:
     return module
 
 
+def test_pages_are_not_rendered_on_a_busy_machine(
+    tool: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tool, "busy_cores", lambda _: 1.4)
+    monkeypatch.setattr(tool, "render", lambda _: pytest.fail("it rendered"))
+    monkeypatch.setattr(sys, "argv", ["render_notebooks.py"])
+    monkeypatch.delenv("CARILLON_NB_BUSY", raising=False)
+    assert tool.main() == 1
+    said = capsys.readouterr().err
+    assert "keep 1.40 cores busy" in said
+    assert "at most 0.25 are allowed" in said
+    assert "CARILLON_NB_BUSY=1" in said
+    assert tool.refusal(1.4, True) == tool.refusal(0.2, False) == tool.refusal(None, False) == ""
+    assert "times are too long" in tool.circumstances("1", 1.4)
+
+
 def test_a_page_has_tables_figures_and_alternative_texts(tool: Any, tmp_path: Path) -> None:
     cells = [
         ("markdown", "# A title\n\nSee [03](03-fanout.ipynb)."),
@@ -155,7 +171,13 @@ def test_a_page_has_tables_figures_and_alternative_texts(tool: Any, tmp_path: Pa
             "from carillon.lab.notebook import Text",
         ),
         ("code", "pd.DataFrame({'a|b': [1, 2]}, index=pd.MultiIndex.from_tuples([('x', 1), ('x', 2)]))"),
-        ("code", "picture, axes = new_axes('The finding')\naxes.plot([1, 2], [3, 4], label='line')\npicture"),
+        (
+            "code",
+            "picture, axes = new_axes('The finding')\n"
+            "axes.plot([1, 2], [3, 4], label='line')\n"
+            "axes.set_ylabel('ms')\n"
+            "picture",
+        ),
         ("code", "Text('**measured:** 2')"),
         ("code", "\n".join(["print('out')"] * 20)),
     ]
