@@ -9,7 +9,7 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
-STRESS_SECONDS ?= 30
+STRESS_SECONDS ?= 20
 # Every commit plays other random worlds, and the same ones each time.
 SEED_BASE ?= $(shell printf %d 0x$$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1))
 FUZZ_SECONDS ?= 20

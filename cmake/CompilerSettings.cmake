@@ -35,7 +35,7 @@ if(NOT CARILLON_SANITIZE)
 endif()
 if(CARILLON_UNITY)
   set(CMAKE_UNITY_BUILD ON)
-  set(CMAKE_UNITY_BUILD_BATCH_SIZE 4)
+  set(CMAKE_UNITY_BUILD_BATCH_SIZE 8)
   # Both warn of names that are in one file together only because of this.
   target_compile_options(carillon_warnings INTERFACE -Wno-shadow -Wno-subobject-linkage)
 endif()
@@ -46,7 +46,7 @@ if(CARILLON_SANITIZE)
   add_link_options("-fsanitize=${CARILLON_SANITIZE}")
   if(CARILLON_SANITIZE MATCHES "undefined")
     # AddressSanitizer notices the accesses that these four would warn of, and they are a third of the build and of
-    # the code. The fuzz targets keep all of them.
+    # the code. The fuzz targets of the codecs keep all of them.
     add_compile_options(-fno-sanitize-recover=undefined -fno-sanitize=null,alignment,object-size,vptr)
   endif()
   # Recycled coroutine frames would hide a use after free from the sanitizers.

@@ -3,10 +3,8 @@ if(NOT CMAKE_CXX_COMPILER_ID MATCHES "Clang")
   message(FATAL_ERROR "Fuzz targets need clang with libFuzzer. Install clang-16 and libclang-rt-16-dev (Debian), "
                       "and pass -DCMAKE_CXX_COMPILER=clang++-16.")
 endif()
-foreach(layer carillon_protocol carillon_hub carillon_requests carillon_session carillon_client carillon_transports)
-  target_compile_options(${layer} PRIVATE -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
-    -fsanitize=fuzzer-no-link,address,undefined)
-endforeach()
+target_compile_options(carillon_protocol PRIVATE -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+  -fsanitize=fuzzer-no-link,address,undefined)
 
 file(GLOB sources CONFIGURE_DEPENDS "${CMAKE_CURRENT_SOURCE_DIR}/tests/fuzz/*_fuzz.cpp")
 foreach(source IN LISTS sources)
@@ -17,5 +15,5 @@ foreach(source IN LISTS sources)
   target_compile_options(${target} PRIVATE -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
     -fsanitize=fuzzer,address,undefined)
   target_link_options(${target} PRIVATE -fsanitize=fuzzer,address,undefined)
-  target_link_libraries(${target} PRIVATE carillon_transports carillon_json carillon_warnings)
+  target_link_libraries(${target} PRIVATE carillon_protocol carillon_json carillon_warnings)
 endforeach()

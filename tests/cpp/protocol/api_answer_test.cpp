@@ -3,19 +3,11 @@
 #include <gtest/gtest.h>
 
 #include <map>
-#include <nlohmann/json.hpp>
+
+#include "protocol/written_json.hpp"
 
 namespace carillon {
 namespace {
-
-using Json = nlohmann::json;
-
-template <class Append>
-Json written(Append append) {
-  std::string out;
-  append(out);
-  return Json::parse(out);
-}
 
 TEST(ApiAnswer, HasTheShapesOfTheProtocol) {
   EXPECT_EQ(written([](auto& out) { append_api_error(out, 102, "unknown channel"); }),

@@ -2,23 +2,14 @@
 
 #include <gtest/gtest.h>
 
-#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "protocol/written_json.hpp"
+
 namespace carillon {
 namespace {
-
-using Json = nlohmann::json;
-
-template <class Append>
-Json written(Append append) {
-  std::string out;
-  append(out);
-  EXPECT_EQ(out.find('\n'), std::string::npos);
-  return Json::parse(out);
-}
 
 TEST(InboxReply, APublicationIsWrittenAsThePlainTransportsDoAndHasItsEpoch) {
   const std::vector<Tag> tags{{"a", "b"}};
