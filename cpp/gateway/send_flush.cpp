@@ -14,14 +14,14 @@ namespace carillon {
 
 namespace {
 
-constexpr int kFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
+constexpr int kSendFlags = MSG_DONTWAIT | MSG_NOSIGNAL;
 constexpr std::size_t kSlicesPerCall = 64;
 
 /// send() is a cancellation point, which in a process with threads costs three times the instructions of
 /// this.
 std::int64_t send_now(int descriptor, const char* data, std::size_t bytes) {
   if (has_fault<PlantedFault::lost_frame>(100)) return static_cast<std::int64_t>(bytes);
-  return ::syscall(SYS_sendto, descriptor, data, bytes, kFlags, nullptr, 0);
+  return ::syscall(SYS_sendto, descriptor, data, bytes, kSendFlags, nullptr, 0);
 }
 
 }  // namespace
@@ -50,7 +50,7 @@ std::int64_t SendFlush::send_list(const Slice& first, std::size_t& total) {
     msghdr message{};
     message.msg_iov = vectors.data();
     message.msg_iovlen = count;
-    const ssize_t sent = ::sendmsg(first.outlet->descriptor, &message, kFlags);
+    const ssize_t sent = ::sendmsg(first.outlet->descriptor, &message, kSendFlags);
     if (sent < 0 && is_broken(errno)) return -errno;
     if (sent > 0) taken += sent;
     is_full = sent < static_cast<ssize_t>(bytes);

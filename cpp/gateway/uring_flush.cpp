@@ -30,7 +30,7 @@ constexpr std::size_t kVectorsPerMessage = 64;
 constexpr int kRetries = 100;
 
 /// Without MSG_WAITALL a short send would be a success, and a success says nothing.
-constexpr std::uint32_t kFlags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
+constexpr std::uint32_t kRingSendFlags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
 
 class Mapping {
  public:
@@ -90,7 +90,7 @@ class UringFlush::Ring {
       io_uring_sqe& send = sends_[place];
       send = {};
       send.flags = IOSQE_CQE_SKIP_SUCCESS;
-      send.msg_flags = kFlags;
+      send.msg_flags = kRingSendFlags;
       send.user_data = place;
     }
     lists_.resize(size_);
