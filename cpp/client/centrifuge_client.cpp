@@ -57,6 +57,7 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
   const Millis now = context_.clock.now_ms();
   ClientState state;
   state.link = link_->save();
+  state.encoding = codec_.encoding();
   state.phase = static_cast<std::uint8_t>(phase_);
   state.is_ping_due = is_ping_due_;
   state.ping_left_ms = left_until(next_ping_ms_, now);

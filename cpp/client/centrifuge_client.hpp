@@ -119,7 +119,7 @@ class CentrifugeClient final : public Session {
   bool handle_unsubscribe(const Command& command);
   bool handle_publish(const Command& command);
   void publish(std::uint32_t id, Lanes::Ticket ticket, std::string_view channel, std::string_view data,
-               const Verdict& verdict);
+               ContentType content, const Verdict& verdict);
   /// False: denied, and answered.
   bool is_allowed(const Command& command, Operation operation);
   bool handle_presence(const Command& command);

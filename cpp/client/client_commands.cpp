@@ -26,6 +26,10 @@ bool CentrifugeClient::handle(const Command& command) {
     reply_error(command.id, kErrorTooDeep);
     return true;
   }
+  if (command.is_binary && command.kind != CommandKind::publish && command.id != 0) {
+    reply_error(command.id, kErrorNotJson);
+    return true;
+  }
   if (is_connect) return handle_connect(command);
   switch (command.kind) {
     case CommandKind::subscribe:
@@ -185,19 +189,20 @@ bool CentrifugeClient::handle_publish(const Command& command) {
   }
   if (!check_channel(command, true)) return true;
   Question asked = question(Operation::publish, command.channel, command.data);
+  const ContentType content = command.is_binary ? ContentType::binary : ContentType::json;
   const Lanes::Ticket ticket = lanes_.defer();
   if (const auto verdict = context_.access.answer(asked)) {
-    publish(command.id, ticket, command.channel, command.data, *verdict);
+    publish(command.id, ticket, command.channel, command.data, content, *verdict);
     return phase_ == Phase::connected;
   }
   asked.own_data = std::make_shared<const std::string>(command.data);
-  ask(asked, [this, id = command.id, ticket, channel = std::string(command.channel), data = asked.own_data](
-                 const Verdict& verdict) { publish(id, ticket, channel, *data, verdict); });
+  ask(asked, [this, id = command.id, ticket, channel = std::string(command.channel), data = asked.own_data,
+              content](const Verdict& verdict) { publish(id, ticket, channel, *data, content, verdict); });
   return true;
 }
 
 void CentrifugeClient::publish(std::uint32_t id, Lanes::Ticket ticket, std::string_view channel,
-                               std::string_view data, const Verdict& verdict) {
+                               std::string_view data, ContentType content, const Verdict& verdict) {
   if (!lanes_.is_wanted(ticket)) return;  // the connection has ended
   if (!verdict.is_allowed) {
     deny(id, Operation::publish, channel, verdict);
@@ -205,6 +210,7 @@ void CentrifugeClient::publish(std::uint32_t id, Lanes::Ticket ticket, std::stri
   }
   Publication publication;
   publication.data = verdict.data ? *verdict.data : data;
+  publication.content = verdict.data ? ContentType::json : content;
   publication.info_json = info_json();
   context_.hub.publish(channel, std::move(publication), {},
                        answer_with(ticket, [id](CentrifugeClient& session, const AppendResult& result) {

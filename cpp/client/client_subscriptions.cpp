@@ -235,7 +235,7 @@ void CentrifugeClient::erase(const Subscription& subscription) {
 }
 
 const std::string& CentrifugeClient::info_json() {
-  if (info_json_.empty()) codec_.encode_client_info(info_json_, {user_, client_, conn_info_json_});
+  if (info_json_.empty()) append_client_info(info_json_, {user_, client_, conn_info_json_});
   return info_json_;
 }
 

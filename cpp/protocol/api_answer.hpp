@@ -6,6 +6,7 @@
 #include <string>
 #include <string_view>
 
+#include "protocol/client_info.hpp"
 #include "protocol/publication_view.hpp"
 
 namespace carillon {

@@ -8,12 +8,15 @@
 #include <string_view>
 
 #include "protocol/centrifuge_codes.hpp"
+#include "protocol/client_info.hpp"
 #include "protocol/publication_view.hpp"
 
 namespace carillon {
 
 // The Centrifuge client protocol (protocol.md sections 1 to 10), whatever its encoding: commands and results
-// as plain structs, and the codec that reads and writes them. JSON is centrifuge_json.hpp.
+// as plain structs, and the codec that reads and writes them: centrifuge_json.hpp, centrifuge_protobuf.hpp.
+
+enum class Encoding : std::uint8_t { json, protobuf };
 
 /// `pong` is the empty command with id 0; the others are named after the request field.
 enum class CommandKind : std::uint8_t {
@@ -40,11 +43,11 @@ struct Command {
   CommandKind kind = CommandKind::pong;
 
   std::string_view channel = {};  ///< all channel commands; empty is a bad request, which the session judges
-  std::string_view data = {};  ///< payload: connect, subscribe, publish, rpc, send (JSON: validated raw text)
-  std::string_view token = {};   ///< connect, subscribe, refresh, sub_refresh
-  std::string_view method = {};  ///< rpc
-  std::string_view after = {};   ///< presence, ours: the page begins behind this client id
-  std::string_view delta = {};   ///< subscribe: wished delta format
+  std::string_view data = {};     ///< payload: connect, subscribe, publish, rpc, send
+  std::string_view token = {};    ///< connect, subscribe, refresh, sub_refresh
+  std::string_view method = {};   ///< rpc
+  std::string_view after = {};    ///< presence, ours: the page begins behind this client id
+  std::string_view delta = {};    ///< subscribe: wished delta format
 
   std::string_view since = {};  ///< subscribe, ours: start as text; not beside `recover`
 
@@ -62,6 +65,7 @@ struct Command {
   std::int64_t limit = 0;    ///< history: 0 only the position, negative all
   bool is_reverse = false;   ///< history
   bool has_since = false;    ///< history: offset and epoch are set
+  bool is_binary = false;    ///< `data` is no JSON text; otherwise it is validated raw JSON, or empty
   bool is_too_deep = false;  ///< a value in it is nested deeper than kJsonDepthMax: to be refused
 };
 
@@ -87,14 +91,13 @@ struct SubscribeResult {
 
 /// An encoding of the protocol. Stateless: one object serves all connections and threads.
 /// Every encode_* appends one complete reply (no WebSocket header) to `out`, unless it says otherwise;
-/// each goes as a message of its own. Text is valid UTF-8, `data`, `info_json` and `conn_info` are valid
-/// in the codec's encoding.
+/// each goes as a message of its own. Text is valid UTF-8; `info_json` and `conn_info` are valid JSON, and so
+/// is the `data` of replies.
 class CentrifugeCodec {
  public:
   virtual ~CentrifugeCodec() = default;
 
-  /// True if frames go as WebSocket text messages.
-  virtual bool is_text() const = 0;
+  virtual Encoding encoding() const = 0;
 
   /// Takes one command off the front of `frame`. `end`: nothing left (at once for an empty frame, which the
   /// session refuses). After `malformed` the rest of the frame must not be read. Clears `scratch`, which
@@ -128,17 +131,17 @@ class CentrifugeCodec {
   virtual void encode_publication(std::string& out, const PublicationView& publication) const = 0;
   /// Adds one encoded publication to a list of them. The list only makes sense to the same codec.
   virtual void append_listed(std::string& list, std::string_view publication) const = 0;
-  /// `{"user":…,"client":…,…}` alone, not a reply: for PublicationView::info_json and the join and leave
-  /// pushes.
-  virtual void encode_client_info(std::string& out, const ClientInfoView& info) const = 0;
 
   virtual void encode_push_publication(std::string& out, std::string_view channel,
                                        const PublicationView& publication) const = 0;
-  /// `info`: what encode_client_info() wrote.
+  /// `info`: what append_client_info() wrote.
   virtual void encode_push_join(std::string& out, std::string_view channel, std::string_view info) const = 0;
   virtual void encode_push_leave(std::string& out, std::string_view channel, std::string_view info) const = 0;
   virtual void encode_push_unsubscribe(std::string& out, std::string_view channel, std::uint32_t code,
                                        std::string_view reason) const = 0;
 };
+
+/// The one codec of an encoding, shared by all.
+[[nodiscard]] const CentrifugeCodec& codec_of(Encoding encoding);
 
 }  // namespace carillon

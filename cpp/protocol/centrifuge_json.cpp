@@ -395,14 +395,6 @@ void CentrifugeJsonCodec::append_listed(std::string& list, std::string_view publ
   append_list_item(list, publication);
 }
 
-void CentrifugeJsonCodec::encode_client_info(std::string& out, const ClientInfoView& info) const {
-  JsonObjectWriter object(out);
-  object.text("user", info.user);
-  object.text("client", info.client);
-  object.json_unless_empty("conn_info", info.conn_info);
-  object.close();
-}
-
 void CentrifugeJsonCodec::encode_push_publication(std::string& out, std::string_view channel,
                                                   const PublicationView& publication) const {
   PushWriter push(out, channel);
@@ -439,7 +431,7 @@ void append_presence_map(std::string& out, std::span<const ClientInfoView> clien
     is_first = false;
     append_json_string(out, info.client);
     out.push_back(':');
-    centrifuge_json_codec().encode_client_info(out, info);
+    append_client_info(out, info);
   }
   out.push_back('}');
 }

@@ -18,7 +18,7 @@ class CentrifugeJsonCodec final : public CentrifugeCodec {
  public:
   using CentrifugeCodec::encode_error;
 
-  bool is_text() const override { return true; }
+  Encoding encoding() const override { return Encoding::json; }
 
   DecodeStep decode(std::string_view& frame, Command& out, std::string& scratch) const override;
 
@@ -40,7 +40,6 @@ class CentrifugeJsonCodec final : public CentrifugeCodec {
 
   void encode_publication(std::string& out, const PublicationView& publication) const override;
   void append_listed(std::string& list, std::string_view publication) const override;
-  void encode_client_info(std::string& out, const ClientInfoView& info) const override;
 
   void encode_push_publication(std::string& out, std::string_view channel,
                                const PublicationView& publication) const override;

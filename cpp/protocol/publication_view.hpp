@@ -14,17 +14,10 @@ using Tag = std::pair<std::string, std::string>;
 struct PublicationView {
   std::string_view data = {};       ///< JSON text, or any bytes when !is_json
   bool is_json = true;              ///< fixed at publish
-  std::string_view info_json = {};  ///< the publisher as encode_client_info() writes it; empty for the server
+  std::string_view info_json = {};  ///< the publisher as append_client_info() writes it; empty for the server
   std::span<const Tag> tags = {};
   std::uint64_t offset = 0;     ///< 0: an entry without an offset
   std::string_view epoch = {};  ///< only written on offset 1, for the Centrifuge protocol
-};
-
-/// Who a connection is, as others see it. `conn_info` is JSON or empty.
-struct ClientInfoView {
-  std::string_view user = {};
-  std::string_view client = {};
-  std::string_view conn_info = {};
 };
 
 }  // namespace carillon

@@ -24,7 +24,7 @@ void append_sse_status(std::string& out, std::string_view channel, std::optional
 void append_sse_data(std::string& out, std::string_view channel, const PublicationView& publication);
 
 /// Block `event: join` or `event: leave` (`kind`) with `{"channel":…,"info":…}`; `info_json` as
-/// encode_client_info() writes it.
+/// append_client_info() writes it.
 void append_sse_notice(std::string& out, std::string_view kind, std::string_view channel,
                        std::string_view info_json);
 

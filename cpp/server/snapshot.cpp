@@ -116,9 +116,9 @@ void fields(Archive& archive, WebSocketLinkState& link) {
 }
 template <typename Archive>
 void fields(Archive& archive, ClientState& session) {
-  archive(session.link, session.phase, session.is_ping_due, session.ping_left_ms, session.pong_left_ms,
-          session.phase_left_ms, session.user, session.client, session.conn_info_json, session.queued,
-          session.subscriptions, session.skipped, session.claimed_user, session.request);
+  archive(session.link, session.encoding, session.phase, session.is_ping_due, session.ping_left_ms,
+          session.pong_left_ms, session.phase_left_ms, session.user, session.client, session.conn_info_json,
+          session.queued, session.subscriptions, session.skipped, session.claimed_user, session.request);
 }
 template <typename Archive>
 void fields(Archive& archive, SseState::Subscription& subscription) {

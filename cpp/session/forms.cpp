@@ -2,7 +2,6 @@
 
 #include <string>
 
-#include "protocol/centrifuge_json.hpp"
 #include "protocol/poll_reply.hpp"
 #include "protocol/position_token.hpp"
 #include "protocol/sse_event.hpp"
@@ -40,15 +39,19 @@ std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members)
   return views;
 }
 
+WsOpcode ws_opcode_of(Encoding encoding) {
+  return encoding == Encoding::json ? WsOpcode::text : WsOpcode::binary;
+}
+
 namespace {
 /// What surrounds most payloads: one allocation then is enough.
 constexpr std::size_t kEnvelopeBytes = 192;
 }  // namespace
 
-std::string WsJsonForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
+std::string WebSocketForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
   std::string payload;
   payload.reserve(channel.size() + entry.publication.data.size() + kEnvelopeBytes);
-  const CentrifugeCodec& codec = centrifuge_json_codec();
+  const CentrifugeCodec& codec = codec_of(encoding_);
   switch (entry.kind) {
     case EntryKind::publication:
       codec.encode_push_publication(payload, channel, view_of(entry, epoch));
@@ -62,7 +65,7 @@ std::string WsJsonForm::encode(std::string_view channel, const Epoch& epoch, con
   }
   std::string frame;
   frame.reserve(ws_header_bytes(payload.size()) + payload.size());
-  append_ws_frame(frame, WsOpcode::text, payload);
+  append_ws_frame(frame, ws_opcode_of(encoding_), payload);
   return frame;
 }
 

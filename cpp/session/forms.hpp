@@ -8,6 +8,7 @@
 #include "hub/hub.hpp"
 #include "protocol/centrifuge_codec.hpp"
 #include "protocol/publication_view.hpp"
+#include "protocol/ws_frame.hpp"
 #include "store/store.hpp"
 
 namespace carillon {
@@ -20,11 +21,18 @@ namespace carillon {
 /// The presence of a channel as the encoders need it; `presence` must outlive it.
 [[nodiscard]] std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members);
 
-/// A whole WebSocket text frame with the Centrifuge push.
-class WsJsonForm final : public Form {
+/// Of the frames of messages in this encoding.
+[[nodiscard]] WsOpcode ws_opcode_of(Encoding encoding);
+
+/// A whole WebSocket frame with the Centrifuge push.
+class WebSocketForm final : public Form {
  public:
+  constexpr explicit WebSocketForm(Encoding encoding) : encoding_(encoding) {}
   [[nodiscard]] std::string encode(std::string_view channel, const Epoch& epoch,
                                    const Entry& entry) const override;
+
+ private:
+  const Encoding encoding_;
 };
 
 /// A whole event of a one-channel stream, with its id.
@@ -49,13 +57,15 @@ class PollObjectForm final : public Form {
                                    const Entry& entry) const override;
 };
 
-inline constexpr WsJsonForm kWsJsonForm;
+inline constexpr WebSocketForm kWsJsonForm(Encoding::json);
+inline constexpr WebSocketForm kWsProtobufForm(Encoding::protobuf);
 inline constexpr SseEventForm kSseEventForm;
 inline constexpr SseDataForm kSseDataForm;
 inline constexpr PollObjectForm kPollObjectForm;
 
 /// Of a client over a WebSocket: without, and with frames for join and leave.
 inline constexpr Layout kWsJson[]{{kWsJsonForm, false}, {kWsJsonForm, true}};
+inline constexpr Layout kWsProtobuf[]{{kWsProtobufForm, false}, {kWsProtobufForm, true}};
 inline constexpr Layout kSseEvents{kSseEventForm};
 
 }  // namespace carillon

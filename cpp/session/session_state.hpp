@@ -8,6 +8,7 @@
 
 #include "env/clock.hpp"
 #include "hub/hub_state.hpp"
+#include "protocol/centrifuge_codec.hpp"
 #include "session/access.hpp"
 #include "store/position.hpp"
 
@@ -44,6 +45,7 @@ struct ClientState {
   };
   using Link = std::variant<WebSocketLinkState>;
   Link link;
+  Encoding encoding = Encoding::json;
   std::uint8_t phase = 0;  ///< CentrifugeClient::Phase
   bool is_ping_due = false;
   Millis ping_left_ms = 0;

@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "client/centrifuge_client.hpp"
-#include "protocol/centrifuge_json.hpp"
+#include "protocol/centrifuge_codec.hpp"
 #include "protocol/json_span.hpp"
 #include "transports/http_session.hpp"
 #include "transports/sse_session.hpp"
@@ -14,7 +14,27 @@
 namespace carillon {
 
 namespace {
+
 constexpr Millis kDefaultPollTimeoutMs = 25'000;
+
+/// The encoding that an upgrade asks for (protocol.md section 12), and the sub-protocol that says so.
+struct Offer {
+  Encoding encoding = Encoding::json;
+  std::string_view subprotocol = {};
+};
+
+Offer read_offer(const HttpRequest& request, const HttpTarget& target) {
+  static constexpr std::string_view kJson = "centrifuge-json";
+  static constexpr std::string_view kProtobuf = "centrifuge-protobuf";
+  const std::string_view offered = request.header("sec-websocket-protocol");
+  if (lists_token(offered, kJson)) return {Encoding::json, kJson};
+  if (lists_token(offered, kProtobuf)) return {Encoding::protobuf, kProtobuf};
+  for (const std::string_view name : {"format", "cf_protocol"}) {
+    if (target.find(name).value_or("") == "protobuf") return {Encoding::protobuf, {}};
+  }
+  return {};
+}
+
 }  // namespace
 
 void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& target) {
@@ -25,10 +45,8 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
   if (request.has_body()) return refuse(400, "a WebSocket handshake has no body");
   if (const auto data = target.find("data"); data && !data->empty() && !is_json(*data))
     return refuse(400, kDataIsNotJson);
-  static constexpr std::string_view kSubprotocol = "centrifuge-json";
-  const bool is_offered = lists_token(request.header("sec-websocket-protocol"), kSubprotocol);
-  const std::string_view subprotocol = is_offered ? kSubprotocol : std::string_view();
-  const HttpLibrary::Upgrade upgrade = context_.http.upgrade(request, subprotocol);
+  const Offer offer = read_offer(request, target);
+  const HttpLibrary::Upgrade upgrade = context_.http.upgrade(request, offer.subprotocol);
   if (upgrade.refusal_status != 0) {
     HeaderLines headers;
     if (upgrade.refusal_status == 426)
@@ -36,13 +54,12 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
     return refuse(upgrade.refusal_status, upgrade.refusal_reason, std::move(headers));
   }
   context_.output.add(outlet_, upgrade.response);
-  const CentrifugeCodec& codec = centrifuge_json_codec();
   const bool has_own_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
   auto link = std::make_unique<WebSocketLink>(static_cast<std::size_t>(context_.limits.message_bytes),
-                                              codec.is_text(), has_own_pings);
-  auto successor = std::make_unique<CentrifugeClient>(context_, outlet_, std::move(link), codec,
-                                                      std::string(target.find("user").value_or("")),
-                                                      for_hooks(request, target));
+                                              offer.encoding, has_own_pings);
+  auto successor = std::make_unique<CentrifugeClient>(
+      context_, outlet_, std::move(link), codec_of(offer.encoding),
+      std::string(target.find("user").value_or("")), for_hooks(request, target));
   Session& next = *successor;
   hand_over(std::move(successor));
   std::string input(input_behind_);

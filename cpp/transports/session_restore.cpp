@@ -3,7 +3,7 @@
 #include <variant>
 
 #include "client/centrifuge_client.hpp"
-#include "protocol/centrifuge_json.hpp"
+#include "protocol/centrifuge_codec.hpp"
 #include "session/session.hpp"
 #include "transports/http_session.hpp"
 #include "transports/sse_session.hpp"
@@ -14,11 +14,11 @@ namespace carillon {
 namespace {
 
 std::unique_ptr<Session> restore_client(SessionContext& context, Outlet& outlet, const ClientState& state) {
-  const CentrifugeCodec& codec = centrifuge_json_codec();
+  const CentrifugeCodec& codec = codec_of(state.encoding);
   const auto& link = std::get<WebSocketLinkState>(state.link);
   auto client = std::make_unique<CentrifugeClient>(
       context, outlet,
-      std::make_unique<WebSocketLink>(static_cast<std::size_t>(context.limits.message_bytes), codec.is_text(),
+      std::make_unique<WebSocketLink>(static_cast<std::size_t>(context.limits.message_bytes), state.encoding,
                                       link),
       codec, state);
   std::string unfinished = link.unfinished;

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "protocol/centrifuge_json.hpp"
+#include "protocol/client_info.hpp"
 #include "protocol/position_token.hpp"
 #include "protocol/sse_event.hpp"
 #include "session/forms.hpp"
@@ -145,7 +145,7 @@ void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcom
 
 std::string SseSession::info_json() const {
   std::string info;
-  centrifuge_json_codec().encode_client_info(info, {identity_.user, client_, identity_.info_json});
+  append_client_info(info, {identity_.user, client_, identity_.info_json});
   return info;
 }
 

@@ -12,8 +12,9 @@ namespace {
 constexpr std::string_view kSizeRemedy = "the limit is websocket.message_size_limit";
 }  // namespace
 
-WebSocketLink::WebSocketLink(std::size_t message_bytes_max, bool is_text, const WebSocketLinkState& state)
-    : WebSocketLink(message_bytes_max, is_text, state.has_own_pings) {
+WebSocketLink::WebSocketLink(std::size_t message_bytes_max, Encoding encoding,
+                             const WebSocketLinkState& state)
+    : WebSocketLink(message_bytes_max, encoding, state.has_own_pings) {
   if (state.pong) pong_ = std::make_unique<std::string>(*state.pong);
 }
 
@@ -25,7 +26,9 @@ ClientState::Link WebSocketLink::save() const {
   return state;
 }
 
-std::span<const Layout, 2> WebSocketLink::layouts() const { return kWsJson; }
+std::span<const Layout, 2> WebSocketLink::layouts() const {
+  return encoding_ == Encoding::json ? std::span(kWsJson) : std::span(kWsProtobuf);
+}
 
 void WebSocketLink::on_bytes(CentrifugeClient& client, std::span<char> bytes) {
   while (!client.is_closed()) {
@@ -65,7 +68,7 @@ void WebSocketLink::send_pong(CentrifugeClient& client) {
 
 void WebSocketLink::frame(std::string& message) const {
   std::string header;
-  append_ws_header(header, is_text_ ? WsOpcode::text : WsOpcode::binary, message.size());
+  append_ws_header(header, ws_opcode_of(encoding_), message.size());
   message.insert(0, header);
 }
 

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "client/client_link.hpp"
+#include "protocol/centrifuge_codec.hpp"
 #include "protocol/ws_frame.hpp"
 
 namespace carillon {
@@ -11,12 +12,12 @@ namespace carillon {
 /// WebSocket frames (RFC 6455), and the closing handshake.
 class WebSocketLink final : public ClientLink {
  public:
-  /// `is_text`: are messages text, as the encoding says? `has_own_pings`: `cf_ws_frame_ping_pong=true` asks
-  /// for WebSocket pings instead of `{}`.
-  WebSocketLink(std::size_t message_bytes_max, bool is_text, bool has_own_pings)
-      : parser_(message_bytes_max), is_text_(is_text), has_own_pings_(has_own_pings) {}
+  /// `encoding`: of the messages. `has_own_pings`: `cf_ws_frame_ping_pong=true` asks for WebSocket pings
+  /// instead of empty replies.
+  WebSocketLink(std::size_t message_bytes_max, Encoding encoding, bool has_own_pings)
+      : parser_(message_bytes_max), encoding_(encoding), has_own_pings_(has_own_pings) {}
   /// Continues a saved one; its `unfinished` bytes are still to be read.
-  WebSocketLink(std::size_t message_bytes_max, bool is_text, const WebSocketLinkState& state);
+  WebSocketLink(std::size_t message_bytes_max, Encoding encoding, const WebSocketLinkState& state);
 
   [[nodiscard]] Transport transport() const override { return Transport::websocket; }
   [[nodiscard]] std::span<const Layout, 2> layouts() const override;
@@ -34,7 +35,7 @@ class WebSocketLink final : public ClientLink {
   void send_pong(CentrifugeClient& client);
 
   WsParser parser_;
-  const bool is_text_;
+  const Encoding encoding_;
   const bool has_own_pings_;
   std::unique_ptr<std::string> pong_;  // payload of the newest unanswered ping
 };

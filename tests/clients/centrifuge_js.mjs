@@ -1,16 +1,33 @@
 // The npm package `centrifuge`, driven from outside: one JSON command per line in, answers and events out.
 // sdk.py starts it, and says what the commands are; centrifuge_py.py is the same for the Python package.
 import { createInterface } from "node:readline";
-import { Centrifuge } from "centrifuge";
+import { Centrifuge as JsonCentrifuge } from "centrifuge";
+import { Centrifuge as ProtobufCentrifuge } from "centrifuge/build/protobuf";
 import WebSocket from "ws";
 
 const say = line => process.stdout.write(JSON.stringify(line) + "\n");
+const isProtobuf = process.argv[2] === "protobuf";
+const Centrifuge = isProtobuf ? ProtobufCentrifuge : JsonCentrifuge;
 let client;
+
+// Its 64-bit numbers over Protobuf are objects.
+const number = value => (value?.toNumber ? value.toNumber() : value);
+// What the SDK takes for a value, and the value that it gives: over Protobuf it has bytes.
+const encoded = value => (isProtobuf ? Buffer.from(JSON.stringify(value)) : value);
+const decoded = data => {
+  if (!isProtobuf) return data;
+  const bytes = Buffer.from(data);
+  try {
+    return JSON.parse(bytes.toString());
+  } catch {
+    return { b64: bytes.toString("base64") };
+  }
+};
 
 const people = clients => Object.fromEntries(Object.entries(clients).map(([id, info]) => [id, info.user]));
 const publications = result => ({
-  publications: result.publications.map(one => ({ offset: one.offset, data: one.data })),
-  offset: result.offset,
+  publications: result.publications.map(one => ({ offset: number(one.offset), data: decoded(one.data) })),
+  offset: number(result.offset),
   epoch: result.epoch,
 });
 
@@ -35,20 +52,20 @@ const commands = {
         say({ event: "subscribed", channel, wasRecovering, recovered, epoch: streamPosition?.epoch }));
       subscription.on("unsubscribed", ({ code, reason }) => say({ event: "unsubscribed", channel, code, reason }));
       subscription.on("publication", ({ data, offset, info, tags }) =>
-        say({ event: "publication", channel, data, offset, publisher: info?.client ?? null, tags: tags ?? {} }));
+        say({ event: "publication", channel, data: decoded(data), offset: number(offset), publisher: info?.client ?? null, tags: tags ?? {} }));
       subscription.on("join", ({ info }) => say({ event: "join", channel, client: info.client }));
       subscription.on("leave", ({ info }) => say({ event: "leave", channel, client: info.client }));
     }
     subscription.subscribe();
   },
   unsubscribe({ channel }) { client.getSubscription(channel).unsubscribe(); },
-  publish: ({ channel, data }) => client.publish(channel, data).then(() => null),
+  publish: ({ channel, data }) => client.publish(channel, encoded(data)).then(() => null),
   history: ({ channel, limit, since, reverse }) =>
     client.history(channel, { limit, since, reverse }).then(publications),
   presence: ({ channel }) => client.presence(channel).then(result => people(result.clients)),
   presenceStats: ({ channel }) =>
     client.presenceStats(channel).then(result => ({ clients: result.numClients, users: result.numUsers })),
-  rpc: ({ method, data = null }) => client.rpc(method, data).then(result => result.data),
+  rpc: ({ method, data = null }) => client.rpc(method, encoded(data)).then(result => decoded(result.data)),
   disconnect() { client.disconnect(); },
 };
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import sys
 from typing import Any
@@ -16,9 +17,26 @@ from centrifuge import (
     SubscriptionEventHandler,
 )
 
+IS_PROTOBUF = sys.argv[1] == "protobuf"
+
 
 def say(**line: Any) -> None:
     print(json.dumps(line), flush=True)
+
+
+def encoded(value: Any) -> Any:
+    """What the SDK takes for a value: bytes over Protobuf."""
+    return json.dumps(value).encode() if IS_PROTOBUF else value
+
+
+def decoded(data: Any) -> Any:
+    """The value that the SDK gives."""
+    if not IS_PROTOBUF:
+        return data
+    try:
+        return json.loads(data)
+    except ValueError:
+        return {"b64": base64.b64encode(data).decode()}
 
 
 class ClientEvents(ClientEventHandler):
@@ -53,7 +71,7 @@ class Events(SubscriptionEventHandler):
         say(
             event="publication",
             channel=self.channel,
-            data=pub.data,
+            data=decoded(pub.data),
             offset=pub.offset,
             publisher=pub.info.client if pub.info else None,
             tags=pub.tags or {},
@@ -77,6 +95,7 @@ class Commands:
             max_reconnect_delay=0.1,
             max_server_ping_delay=pingSlackMs / 1000,
             proxy=None,
+            use_protobuf=IS_PROTOBUF,
         )
         await self.client.connect()
         await self.client.ready()
@@ -99,7 +118,7 @@ class Commands:
         await self.client.get_subscription(channel).unsubscribe()
 
     async def publish(self, channel: str, data: Any) -> None:
-        await self.client.publish(channel, data)
+        await self.client.publish(channel, encoded(data))
 
     async def history(
         self, channel: str, limit: int, since: dict[str, Any] | None = None, reverse: bool = False
@@ -107,7 +126,9 @@ class Commands:
         position = StreamPosition(**since) if since else None
         result = await self.client.history(channel, limit=limit, since=position, reverse=reverse)
         return {
-            "publications": [{"offset": one.offset, "data": one.data} for one in result.publications],
+            "publications": [
+                {"offset": one.offset, "data": decoded(one.data)} for one in result.publications
+            ],
             "offset": result.offset,
             "epoch": result.epoch,
         }
@@ -121,7 +142,7 @@ class Commands:
         return {"clients": result.num_clients, "users": result.num_users}
 
     async def rpc(self, method: str, data: Any = None) -> Any:
-        return (await self.client.rpc(method, data)).data
+        return decoded((await self.client.rpc(method, encoded(data))).data)
 
     async def disconnect(self) -> None:
         await self.client.disconnect()

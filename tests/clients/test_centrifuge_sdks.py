@@ -24,12 +24,18 @@ CHANNELS = {"*": Channel(join_leave=True), "short*": Channel(history_size=5)}
 FAST_PINGS = {"ping_interval_ms": 1000, "pong_timeout_ms": 500}
 
 
-@pytest.fixture(params=["python", pytest.param("javascript", marks=pytest.mark.node)])
+@pytest.fixture(
+    params=[
+        pytest.param((name, encoding), id=f"{name}-{encoding}", marks=marks)
+        for name, marks in (("python", ()), ("javascript", pytest.mark.node))
+        for encoding in ("json", "protobuf")
+    ]
+)
 def make_sdk(request: pytest.FixtureRequest) -> Iterator[Callable[[], Sdk]]:
     clients: list[Sdk] = []
 
     def make() -> Sdk:
-        clients.append(Sdk(request.param))
+        clients.append(Sdk(*request.param))
         return clients[-1]
 
     yield make
@@ -330,7 +336,7 @@ def test_what_is_not_allowed_is_refused_for_good(sdk: Sdk, serve: Callable[..., 
     sdk.wait_for("publication", "public")
 
 
-def test_binary_reaches_a_client_that_speaks_json(sdk: Sdk, server: Server) -> None:
+def test_binary_reaches_a_client_in_its_encoding(sdk: Sdk, server: Server) -> None:
     sdk.connect(server.url)
     sdk.subscribe("c")
     server.publish("c", b"\x00\xff")

@@ -353,7 +353,7 @@ TEST(CentrifugeEncode, WritesThePushOfAPublication) {
 }
 
 TEST(CentrifugeEncode, WritesTheOtherPushes) {
-  const std::string info = encoded([](auto& out) { codec().encode_client_info(out, {"42", "c", ""}); });
+  const std::string info = encoded([](auto& out) { append_client_info(out, {"42", "c", ""}); });
   EXPECT_EQ(encoded([&](auto& out) { codec().encode_push_join(out, "x", info); }),
             R"({"push":{"channel":"x","join":{"info":{"user":"42","client":"c"}}}})");
   EXPECT_EQ(encoded([&](auto& out) { codec().encode_push_leave(out, "x", info); }),

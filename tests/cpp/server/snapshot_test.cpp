@@ -70,6 +70,7 @@ Snapshot example() {
   web.phase = 2;
   web.user = "ann";
   web.link = WebSocketLinkState{true, "pong", "half of a fra"};
+  web.encoding = Encoding::protobuf;
   web.queued = {{"the end of one", "another"}, true, 1'000};
   web.subscriptions = {{"a", cursor(1), true, false, true, false},
                        {"b", cursor(2), false, true, false, true}};
@@ -127,6 +128,7 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   EXPECT_TRUE(link.has_own_pings);
   EXPECT_EQ(link.pong, "pong");
   EXPECT_EQ(link.unfinished, "half of a fra");
+  EXPECT_EQ(web.encoding, Encoding::protobuf);
   ASSERT_TRUE(web.queued);
   EXPECT_EQ(web.queued->messages, (std::vector<std::string>{"the end of one", "another"}));
   EXPECT_TRUE(web.queued->is_begun);

@@ -1,0 +1,165 @@
+// The codec by itself; tests/python/wire/test_ws_protobuf.py compares it with the published schema.
+#include "protocol/centrifuge_protobuf.hpp"
+
+#include <gtest/gtest.h>
+
+#include <string>
+#include <vector>
+
+#include "protocol/protobuf.hpp"
+
+namespace carillon {
+namespace {
+
+using namespace std::string_literals;
+
+const CentrifugeCodec& protobuf() { return codec_of(Encoding::protobuf); }
+
+/// A command behind its length: `id`, and one request field with what `write` writes.
+template <typename Write>
+std::string command_of(std::uint32_t id, std::uint32_t field, Write write) {
+  std::string out;
+  const std::size_t begin = ProtobufWriter::open_delimited(out);
+  ProtobufWriter writer(out);
+  writer.number(1, id);
+  const std::size_t request = writer.open(field);
+  write(writer);
+  writer.close(request);
+  ProtobufWriter::close_delimited(out, begin);
+  return out;
+}
+
+/// The frame stays until the next one.
+DecodeStep decode(const std::string& bytes, Command& command) {
+  static std::string scratch;
+  static std::string frame;
+  frame = bytes;
+  std::string_view rest = frame;
+  return protobuf().decode(rest, command, scratch);
+}
+
+TEST(CentrifugeProtobuf, CommandsOfOneFrameComeOneAfterTheOther) {
+  const std::string frame = command_of(1, 4, [](auto& connect) { connect.bytes(1, "token"); }) + "\0"s +
+                            command_of(2, 5, [](auto& subscribe) {
+                              subscribe.bytes(1, "news");
+                              subscribe.number(3, 1);
+                              subscribe.bytes(6, "epoch");
+                              subscribe.number(7, 12);
+                              subscribe.bytes(8, R"({"a":1})");
+                              subscribe.number(11, 1);
+                              subscribe.bytes(12, "fossil");
+                              subscribe.number(14, 3);
+                            });
+  std::string_view rest = frame;
+  std::string scratch;
+  Command command;
+  ASSERT_EQ(protobuf().decode(rest, command, scratch), DecodeStep::command);
+  EXPECT_EQ(command.kind, CommandKind::connect);
+  EXPECT_EQ(command.token, "token");
+  ASSERT_EQ(protobuf().decode(rest, command, scratch), DecodeStep::command);
+  EXPECT_EQ(command.kind, CommandKind::pong);
+  ASSERT_EQ(protobuf().decode(rest, command, scratch), DecodeStep::command);
+  EXPECT_EQ(command.id, 2U);
+  EXPECT_EQ(command.kind, CommandKind::subscribe);
+  EXPECT_EQ(command.channel, "news");
+  EXPECT_TRUE(command.is_recover && command.is_join_leave && !command.is_binary);
+  EXPECT_EQ(command.epoch, "epoch");
+  EXPECT_EQ(command.offset, 12U);
+  EXPECT_EQ(command.data, R"({"a":1})");
+  EXPECT_EQ(command.delta, "fossil");
+  EXPECT_EQ(command.flag, 3U);
+  EXPECT_EQ(protobuf().decode(rest, command, scratch), DecodeStep::end);
+}
+
+TEST(CentrifugeProtobuf, HistoryHasAPositionAndANegativeLimit) {
+  Command command;
+  ASSERT_EQ(decode(command_of(3, 10,
+                              [](auto& history) {
+                                history.bytes(1, "news");
+                                history.number(7, static_cast<std::uint64_t>(-1));
+                                const std::size_t since = history.open(8);
+                                history.number(1, 5);
+                                history.bytes(2, "ep");
+                                history.close(since);
+                                history.number(9, 1);
+                              }),
+                   command),
+            DecodeStep::command);
+  EXPECT_EQ(command.limit, -1);
+  EXPECT_TRUE(command.has_since && command.is_reverse);
+  EXPECT_EQ(command.offset, 5U);
+  EXPECT_EQ(command.epoch, "ep");
+}
+
+TEST(CentrifugeProtobuf, APayloadIsBinaryUnlessItIsJson) {
+  for (const auto& [data, is_binary] : std::vector<std::pair<std::string, bool>>{{"{}", false},
+                                                                                 {"\"x\"", false},
+                                                                                 {"null", false},
+                                                                                 {"\xFF\0"s, true},
+                                                                                 {"{", true},
+                                                                                 {"hello", true}}) {
+    Command command;
+    ASSERT_EQ(decode(command_of(1, 7,
+                                [&](auto& publish) {
+                                  publish.bytes(1, "news");
+                                  publish.bytes(2, data);
+                                }),
+                     command),
+              DecodeStep::command);
+    EXPECT_EQ(command.data, data);
+    EXPECT_EQ(command.is_binary, is_binary) << data;
+  }
+}
+
+TEST(CentrifugeProtobuf, WhatIsMalformedIsRefused) {
+  const std::string whole = command_of(1, 5, [](auto& subscribe) { subscribe.bytes(1, "news"); });
+  Command command;
+  for (std::size_t cut = 1; cut < whole.size(); ++cut)
+    EXPECT_EQ(decode(whole.substr(0, cut), command), DecodeStep::malformed) << cut;
+  const auto number_for_text = [](auto& subscribe) { subscribe.number(1, 7); };
+  const auto no_utf8 = [](auto& subscribe) { subscribe.bytes(1, "\xC0\x80"); };
+  const auto text_for_number = [](auto& subscribe) { subscribe.bytes(7, "12"); };
+  EXPECT_EQ(decode(command_of(1, 5, number_for_text), command), DecodeStep::malformed);
+  EXPECT_EQ(decode(command_of(1, 5, no_utf8), command), DecodeStep::malformed);
+  EXPECT_EQ(decode(command_of(1, 5, text_for_number), command), DecodeStep::malformed);
+  EXPECT_EQ(decode(command_of(0, 12, [](auto& send) { send.bytes(1, "{}"); }), command), DecodeStep::command);
+  EXPECT_EQ(command.kind, CommandKind::send);
+  EXPECT_EQ(decode("\x02\x08\x01"s, command), DecodeStep::malformed) << "an id without a request";
+  EXPECT_EQ(decode(command_of(1, 99, [](auto&) {}), command), DecodeStep::malformed) << "an unknown request";
+}
+
+TEST(CentrifugeProtobuf, RepliesHaveTheNumbersOfTheSchema) {
+  std::string out;
+  protobuf().encode_heartbeat(out);
+  EXPECT_EQ(out, "\0"s);
+  out.clear();
+  protobuf().encode_error(out, 7, 103, "no", true);
+  EXPECT_EQ(out, "\x0C\x08\x07\x12\x08\x08\x67\x12\x02no\x18\x01"s);
+  out.clear();
+  protobuf().encode_push_publication(out, "c", {.data = "\xFF", .is_json = false, .offset = 2});
+  EXPECT_EQ(out, "\x0C\x22\x0A\x12\x01"s + "c\x22\x05\x22\x01\xFF\x30\x02"s);
+}
+
+TEST(CentrifugeProtobuf, TheInfoOfEntriesIsReadFromItsText) {
+  std::string info;
+  append_client_info(info, {"a\"nn", "id-1", R"({"x":1})"});
+  std::string out;
+  protobuf().encode_push_join(out, "c", info);
+  std::string_view frame = out;
+  ProtobufReader reply(*take_delimited(frame));
+  ProtobufField field;
+  ASSERT_TRUE(reply.next(field));
+  ProtobufReader push(field.bytes);
+  ASSERT_TRUE(push.next(field));
+  ASSERT_TRUE(push.next(field));
+  EXPECT_EQ(field.number, 5U);
+  ProtobufReader join(field.bytes);
+  ASSERT_TRUE(join.next(field));
+  ProtobufReader person(field.bytes);
+  std::vector<std::string> texts;
+  while (person.next(field)) texts.emplace_back(field.bytes);
+  EXPECT_EQ(texts, (std::vector<std::string>{"a\"nn", "id-1", R"({"x":1})"}));
+}
+
+}  // namespace
+}  // namespace carillon
