@@ -29,7 +29,7 @@ void append_status_object(std::string& out, std::string_view channel, std::optio
                           std::string_view epoch, std::uint64_t offset, bool is_conflated);
 
 /// The body of a poll's 200: `{"publications":[…],"since":"…","status":[…]}`. Both lists are objects joined
-/// by ',' or empty; `since` is a position token.
+/// by ',' or empty; `since` is the text of the positions (position_token.hpp).
 void append_poll_reply(std::string& out, std::string_view publications_joined, std::string_view since_token,
                        std::string_view statuses_joined);
 

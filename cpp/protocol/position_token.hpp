@@ -8,7 +8,7 @@
 
 namespace carillon {
 
-// The position token of the plain transports (design.md section 5): `<epoch>:<offset>` for each channel, in
+// The text of the positions of a plain request, its token: `<epoch>:<offset>` for each channel, in
 // the order of the request's channels, joined by ','. It stands in `since`, `Last-Event-ID` and the `id:` of
 // events.
 //

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..start import Start
     from .settings import Settings
 
-NO_POSITION = "-"  # in place of a position token, where a channel has no log
+NO_POSITION = "-"  # in place of a position, where a channel has no log
 
 
 def http_client(settings: Settings) -> httpx.AsyncClient:
@@ -200,7 +200,7 @@ class HttpSource(NetworkSource):
             await self._room.wait()
 
     def _on_status(self, status: dict[str, Any], token: str) -> None:
-        """Delivery starts here; `token` is the server's position token, which a channel without log lacks."""
+        """Delivery starts here. `token` is the position as the server writes it; without a log there is none."""
         self._epoch = (status.get("epoch") or "") if token != NO_POSITION else ""
         position = Position(int(status.get("offset", 0)), self._epoch) if self._epoch else None
         self.feed.is_conflated = bool(status.get("conflated"))
