@@ -200,7 +200,7 @@ class HttpSource(NetworkSource):
             await self._room.wait()
 
     def _on_status(self, status: dict[str, Any], token: str) -> None:
-        """Delivery starts here. `token` is the position as the server writes it; without a log there is none."""
+        """Delivery starts here. `token` is the text of the position; without a log there is none."""
         self._epoch = (status.get("epoch") or "") if token != NO_POSITION else ""
         position = Position(int(status.get("offset", 0)), self._epoch) if self._epoch else None
         self.feed.is_conflated = bool(status.get("conflated"))
