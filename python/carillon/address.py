@@ -39,11 +39,11 @@ def base_url(url: str) -> str:
     text("url", url, may_be_empty=True)
     try:
         parts = urlsplit(url)
-        is_address = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname)
-        is_address = is_address and parts.port != 0 and not parts.query and not parts.fragment
+        is_server = parts.scheme in ("http", "https", "ws", "wss") and bool(parts.hostname)
+        is_server = is_server and parts.port != 0 and not parts.query and not parts.fragment
     except ValueError:  # of a port, or of brackets
-        is_address = False
-    if not is_address:
+        is_server = False
+    if not is_server:
         raise ConfigError(f"{url!r} is not the address of a server: write it as http://host:port")
     scheme = {"ws": "http", "wss": "https"}.get(parts.scheme, parts.scheme)
     return f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"

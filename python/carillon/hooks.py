@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 from .arguments import seconds, shown
 from .errors import HookError
 from .logs import logger
-from .payload import encode
+from .payload import encode, json_text
 from .repeated_log import RepeatedLog
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 _log = logger("server")
 
 Operation = Literal["connect", "subscribe", "publish"]
-TransportKind = Literal["websocket", "sse", "poll"]
+TransportKind = Literal["websocket", "sse", "poll", "http_stream", "emulated_sse"]
 
 DEADLINE_S = 5.0
 _REASON_BYTES = 123  # what a WebSocket close frame has room for
@@ -218,7 +218,8 @@ class PublishContext(_Context):
         client: Id of the connection.
         user: User id that `on_connect` answered; empty for an anonymous client.
         transport: `websocket`.
-        data: Payload, as the client sent it.
+        data: Payload, as the client sent it: JSON text, or any bytes from a client that speaks Protobuf.
+            Catch the `ValueError` of `json()` and deny, where those are not wanted.
         channel: Name of the channel.
         token: Empty.
         headers: As at connect.
@@ -488,7 +489,8 @@ def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
 
 def _json_text(value: Any) -> bytes:
     try:
-        return bytes(encode(value)[0])  # a buffer holds JSON text, as the core will check
+        payload, is_json = encode(value)
+        return bytes(payload) if is_json else json_text(payload)  # a buffer is to hold JSON text
     except (TypeError, ValueError) as error:
         reason = str(error).removeprefix("data: ").removeprefix("the payload has no JSON form: ")
         raise type(error)(f"it has no JSON form: {reason}") from None

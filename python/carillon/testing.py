@@ -439,6 +439,4 @@ def _imbalance(ledger: dict[str, Any]) -> str:
             f"  {row['channel']!r}: {counts}: {missing} unaccounted for, "
             f"{row['unbalanced']} subscriptions off"
         )
-    if ledger["missing_shards"]:
-        lines.append(f"  {ledger['missing_shards']} threads have died: their subscriptions are not counted")
     return "\n".join(lines)

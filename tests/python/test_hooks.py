@@ -933,6 +933,9 @@ def test_what_a_user_cannot_have_yet_is_refused_by_name() -> None:
         User(7)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"User: info={1, 2}: it has no JSON form: cannot publish a set"):
         User("ann", info={1, 2})
+    with pytest.raises(ValueError, match=r"User: info=b'{': it has no JSON form: "):
+        User("ann", info=b"{")
+    assert User("ann", info=b'{"a": 1}').info == b'{"a": 1}'
     for wrong in ({"code": "no"}, {"reason": 403}, {"code": None}):
         with pytest.raises(TypeError, match="Deny: "):
             Deny(**wrong)
