@@ -19,6 +19,7 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
       request_(std::move(request)),
       lanes_(context.counters.commands_under_way, context.limits.concurrency) {
   context_.counters.open(link_->transport()).fetch_add(1, std::memory_order_relaxed);
+  enter_directory();
 }
 
 CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
@@ -34,9 +35,11 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
       phase_due_ms_(deadline_in(state.phase_left_ms, context.clock.now_ms())),
       user_(state.user),
       client_(state.client),
-      conn_info_json_(state.conn_info_json),
       lanes_(context.counters.commands_under_way, context.limits.concurrency) {
   context_.counters.open(link_->transport()).fetch_add(1, std::memory_order_relaxed);
+  enter_directory();
+  if (!state.conn_info_json.empty())
+    conn_info_json_ = std::make_unique<const std::string>(state.conn_info_json);
   if (state.request) request_ = std::make_shared<const ClientRequest>(*state.request);
   if (!state.claimed_user.empty()) claimed_user_ = std::make_unique<std::string>(state.claimed_user);
   if (!state.skipped.empty()) skipped_ = std::make_unique<Skipped>(state.skipped);
@@ -52,6 +55,19 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
   queued_->close_code = state.queued->close_code;
 }
 
+void CentrifugeClient::enter_directory() {
+  if (!link_->session().empty()) context_.directory.add(link_->session(), context_.shard, self());
+}
+
+void CentrifugeClient::deliver(const ClientDirectory::Place& place, std::string message,
+                               BodyBudget::Share memory) {
+  auto kept = std::make_shared<BodyBudget::Share>(std::move(memory));
+  place.shard->post([session = place.session, message = std::move(message), kept = std::move(kept)] {
+    const std::shared_ptr<Session*> client = session.lock();
+    if (client && *client != nullptr) static_cast<CentrifugeClient&>(**client).on_message(message);
+  });
+}
+
 std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
   if (lanes_.size() > 0) return std::nullopt;  // an answer has still to come
   const Millis now = context_.clock.now_ms();
@@ -65,7 +81,7 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
   state.phase_left_ms = left_until(phase_due_ms_, now);
   state.user = user_;
   state.client = client_;
-  state.conn_info_json = conn_info_json_;
+  state.conn_info_json = conn_info();
   state.claimed_user = claimed_user();
   if (request_) state.request = *request_;
   if (skipped_) state.skipped = *skipped_;
@@ -195,6 +211,7 @@ void CentrifugeClient::on_closed() {
   for (const auto& subscription : subscriptions_) end_subscription(*subscription);
   subscriptions_.clear();
   ending_ = 0;
+  if (!link_->session().empty()) context_.directory.remove(link_->session(), self());
   log_close(link_->transport(), claimed_user());
 }
 

@@ -42,6 +42,10 @@ class CentrifugeClient final : public Session {
   [[nodiscard]] std::string_view client_id() const override { return client_; }
   [[nodiscard]] std::string_view user() const override { return user_; }
 
+  /// Brings a message with commands from another connection to its client. Any thread; `memory` is given back
+  /// when it has been read.
+  static void deliver(const ClientDirectory::Place& place, std::string message, BodyBudget::Share memory);
+
   // ---- for its link
 
   /// One message with commands.
@@ -67,6 +71,7 @@ class CentrifugeClient final : public Session {
  private:
   void on_closed() override;
   [[nodiscard]] std::optional<SessionState::Kind> save_kind() const override;
+  void enter_directory();
   enum class Phase : std::uint8_t { waiting, connecting, connected, closing, closed };
   struct Subscription;
   using Skipped = std::vector<ClientState::Skipped>;
@@ -158,6 +163,8 @@ class CentrifugeClient final : public Session {
   void send_ping();
   bool disconnect_with(const DisconnectCode& code);
   void end_connection();
+  /// For others; empty: none.
+  [[nodiscard]] std::string conn_info() const { return conn_info_json_ ? *conn_info_json_ : std::string(); }
   const std::string& info_json();
 
   const std::unique_ptr<ClientLink> link_;
@@ -170,11 +177,11 @@ class CentrifugeClient final : public Session {
   Millis phase_due_ms_ = kNoDeadline;  // of the connect command, or of the closing handshake
   std::string user_;                   // by the answer to its connect; empty before
   std::string client_;
-  std::string conn_info_json_;  // from the hook
-  std::string info_json_;
-  std::unique_ptr<std::string> claimed_user_;     // until the client is identified
-  std::shared_ptr<const ClientRequest> request_;  // while a hook may ask for it
-  std::unique_ptr<QueuedMessages> queued_;        // messages with commands that have not been read yet
+  std::unique_ptr<const std::string> conn_info_json_;  // from the hook; null: none
+  std::unique_ptr<const std::string> info_json_;       // null until it is needed
+  std::unique_ptr<std::string> claimed_user_;          // until the client is identified
+  std::shared_ptr<const ClientRequest> request_;       // while a hook may ask for it
+  std::unique_ptr<QueuedMessages> queued_;             // messages with commands that have not been read yet
   std::unique_ptr<Skipped>
       skipped_;  // channels in which it has skipped publications, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;

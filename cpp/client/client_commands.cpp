@@ -102,7 +102,8 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict) {
   if (!context_.access.has_hook(Operation::subscribe) && !context_.access.has_hook(Operation::publish))
     request_.reset();
   user_ = verdict.identity.user;
-  conn_info_json_ = verdict.identity.info_json;
+  if (const std::string& info = verdict.identity.info_json; !info.empty())
+    conn_info_json_ = std::make_unique<const std::string>(info);
   client_ = make_client_id(context_.random);
   log_connect(link_->transport());
   const Millis interval = context_.heartbeat.ping_interval_ms;
@@ -119,6 +120,8 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict) {
     result.ping_s = static_cast<std::uint32_t>(std::max<Millis>(1, (interval + 999) / 1000));
     result.is_pong_expected = context_.heartbeat.pong_timeout_ms > 0;
   }
+  result.session = link_->session();
+  if (!result.session.empty()) result.node = context_.node;
   reply([&](std::string& out) { codec_.encode_connect(out, id, result); });
   context_.host.reschedule(outlet_);
 }

@@ -20,10 +20,13 @@ void CentrifugeClient::on_message(std::string_view message) {
     queued_->is_begun = true;
     if (is_full()) context_.counters.command_pauses.fetch_add(1, std::memory_order_relaxed);
   }
-  // Frames are read on, for the control frames among them.
-  if (queued_->bytes > static_cast<std::size_t>(context_.limits.pipelined_bytes)) {
-    context_.host.pause_reading(outlet_, true);
+  if (queued_->bytes <= static_cast<std::size_t>(context_.limits.pipelined_bytes)) return;
+  if (!link_->session().empty()) {  // other connections bring them, and cannot be paused for it
+    disconnect_with(kDisconnectSlow);
+    return;
   }
+  // Frames are read on, for the control frames among them.
+  context_.host.pause_reading(outlet_, true);
 }
 
 bool CentrifugeClient::read_commands(std::string_view& commands, bool is_new_message) {
@@ -36,6 +39,9 @@ bool CentrifugeClient::read_commands(std::string_view& commands, bool is_new_mes
         if (is_first) disconnect_with(kDisconnectBadRequest);
         return true;
       case DecodeStep::malformed:
+        note_goodbye(kDisconnectBadRequest.code, codec_.encoding() == Encoding::json
+                                                     ? "bad request: a command is not valid JSON"
+                                                     : "bad request: a command is not valid Protobuf");
         disconnect_with(kDisconnectBadRequest);
         return true;
       case DecodeStep::command:

@@ -38,6 +38,8 @@ class ClientLink {
   /// Asks the peer for a sign of life. False: the transport has no ping of its own, so an empty reply is to
   /// be sent.
   [[nodiscard]] virtual bool send_ping(CentrifugeClient& /*client*/) { return false; }
+  /// The secret by which commands find the client, if they come by other connections; else empty.
+  [[nodiscard]] virtual std::string_view session() const { return {}; }
   /// Does send_ping() have one? Then the connect reply announces no pings.
   [[nodiscard]] virtual bool has_own_pings() const { return false; }
   /// The last message: why the client is disconnected. True: the peer will answer it, so its answer is waited

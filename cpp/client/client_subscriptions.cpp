@@ -154,7 +154,7 @@ void CentrifugeClient::on_subscribed(std::uint32_t id, Subscription& subscriptio
   reply([&](std::string& out) { codec_.encode_subscribe(out, id, result); });
 
   if (subscription.has_presence)
-    context_.hub.add_presence(subscription.channel, {client_, user_, conn_info_json_});
+    context_.hub.add_presence(subscription.channel, {client_, user_, conn_info()});
   if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
   finish(subscription.ticket);
 }
@@ -235,8 +235,12 @@ void CentrifugeClient::erase(const Subscription& subscription) {
 }
 
 const std::string& CentrifugeClient::info_json() {
-  if (info_json_.empty()) append_client_info(info_json_, {user_, client_, conn_info_json_});
-  return info_json_;
+  if (!info_json_) {
+    std::string info;
+    append_client_info(info, {user_, client_, conn_info()});
+    info_json_ = std::make_unique<const std::string>(std::move(info));
+  }
+  return *info_json_;
 }
 
 }  // namespace carillon

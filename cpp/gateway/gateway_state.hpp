@@ -22,6 +22,7 @@ struct GatewayState {
   std::uint16_t port = 0;
   std::vector<ConnectionState> connections;
   std::vector<ListenerState> further;
+  std::string node;  ///< by which emulated clients name it
 };
 
 }  // namespace carillon

@@ -104,6 +104,7 @@ GatewayState Gateway::save(std::vector<int>& descriptors, std::vector<std::strin
   GatewayState state;
   state.host = shared_.endpoint.host;
   state.port = port_;
+  state.node = shared_.node;
   descriptors.push_back(listeners_.at(0)->descriptor());
   std::vector<std::size_t> places(endpoints_.size() + 1);  // by number
   for (const auto& [number, listener] : listeners_) {
@@ -120,6 +121,7 @@ GatewayState Gateway::save(std::vector<int>& descriptors, std::vector<std::strin
 
 void Gateway::restore(const GatewayState& state, std::vector<Descriptor> descriptors) {
   choose_flush();
+  if (!state.node.empty()) shared_.node = state.node;
   std::vector<Endpoint*> endpoints{&add_listener(options_.host, state.port, std::move(descriptors.front()))};
   for (std::size_t i = 0; i < state.further.size(); ++i) {
     endpoints.push_back(&add_listener(state.further[i].host, state.further[i].port,

@@ -36,10 +36,28 @@ SessionContext& EventLoop::context_of(const Endpoint& endpoint) {
   if (contexts_.size() <= endpoint.number) contexts_.resize(endpoint.number + 1);
   std::unique_ptr<SessionContext>& context = contexts_[endpoint.number];
   if (!context) {
-    context = std::make_unique<SessionContext>(
-        SessionContext{shared_.hub, shard_, output_, *this, shared_.access, shared_.origins, shared_.handler,
-                       shared_.http, clock_, shared_.random, shared_.limits, shared_.heartbeat, counters_,
-                       endpoint.is_draining, shared_.version, shared_.bodies, shared_.unsent, shared_.log});
+    context = std::make_unique<SessionContext>(SessionContext{.hub = shared_.hub,
+                                                              .shard = shard_,
+                                                              .output = output_,
+                                                              .host = *this,
+                                                              .access = shared_.access,
+                                                              .origins = shared_.origins,
+                                                              .handler = shared_.handler,
+                                                              .http = shared_.http,
+                                                              .clock = clock_,
+                                                              .random = shared_.random,
+                                                              .limits = shared_.limits,
+                                                              .heartbeat = shared_.heartbeat,
+                                                              .counters = counters_,
+                                                              .is_draining = endpoint.is_draining,
+                                                              .version = shared_.version,
+                                                              .bodies = shared_.bodies,
+                                                              .unsent = shared_.unsent,
+                                                              .directory = shared_.directory,
+                                                              .node = shared_.node,
+                                                              .has_http_stream = shared_.has_http_stream,
+                                                              .has_emulated_sse = shared_.has_emulated_sse,
+                                                              .log = shared_.log});
   }
   return *context;
 }

@@ -36,9 +36,13 @@ struct LoopShared {
   const Heartbeat& heartbeat;
   std::string version;
   ConnectionLog* log = nullptr;
+  bool has_http_stream = true;
+  bool has_emulated_sse = true;
   Admission admission{limits};
   BodyBudget bodies{limits.body_bytes_total};
   UnsentBudget unsent{limits.unsent_bytes_total};
+  ClientDirectory directory{random};
+  std::string node = make_client_id(random);  ///< a takeover hands it over
   std::size_t loops = 1;
   std::atomic<std::size_t> connections{0};  ///< open, or accepted and on their way to a loop
   /// Connections closed before a request was read, since the start: no descriptor, or no slot to refuse them.

@@ -76,6 +76,8 @@ struct ConnectResult {
   std::string_view version = {};
   std::uint32_t ping_s = 0;  ///< seconds between the server's pings, 0 none
   bool is_pong_expected = false;
+  std::string_view session = {};  ///< emulation: the secret by which commands find their client
+  std::string_view node = {};     ///< emulation: the gateway that has the client
 };
 
 struct SubscribeResult {
@@ -139,6 +141,9 @@ class CentrifugeCodec {
   virtual void encode_push_leave(std::string& out, std::string_view channel, std::string_view info) const = 0;
   virtual void encode_push_unsubscribe(std::string& out, std::string_view channel, std::uint32_t code,
                                        std::string_view reason) const = 0;
+  /// The last message, on transports that cannot say the code themselves.
+  virtual void encode_push_disconnect(std::string& out, std::uint32_t code,
+                                      std::string_view reason) const = 0;
 };
 
 /// The one codec of an encoding, shared by all.

@@ -319,6 +319,8 @@ void CentrifugeJsonCodec::encode_connect(std::string& out, std::uint32_t id,
   reply->text_unless_empty("version", result.version);
   reply->number_unless_zero("ping", result.ping_s);
   reply->boolean_if_true("pong", result.is_pong_expected);
+  reply->text_unless_empty("session", result.session);
+  reply->text_unless_empty("node", result.node);
   reply.close();
 }
 
@@ -416,6 +418,11 @@ void CentrifugeJsonCodec::encode_push_leave(std::string& out, std::string_view c
 void CentrifugeJsonCodec::encode_push_unsubscribe(std::string& out, std::string_view channel,
                                                   std::uint32_t code, std::string_view reason) const {
   append_code_push(out, channel, "unsubscribe", code, reason);
+}
+
+void CentrifugeJsonCodec::encode_push_disconnect(std::string& out, std::uint32_t code,
+                                                 std::string_view reason) const {
+  append_code_push(out, {}, "disconnect", code, reason);
 }
 
 const CentrifugeJsonCodec& centrifuge_json_codec() {

@@ -47,6 +47,7 @@ class CentrifugeJsonCodec final : public CentrifugeCodec {
   void encode_push_leave(std::string& out, std::string_view channel, std::string_view info) const override;
   void encode_push_unsubscribe(std::string& out, std::string_view channel, std::uint32_t code,
                                std::string_view reason) const override;
+  void encode_push_disconnect(std::string& out, std::uint32_t code, std::string_view reason) const override;
 };
 
 /// The one object, shared by all.

@@ -156,7 +156,11 @@ bool read_request(std::string_view message, Command& command) {
     const bool is_simple = target != targets.data() + targets.size();
     if (!(is_simple ? assign(field, *target, command) : assign_other(field, command))) return false;
   }
-  command.is_binary = !command.data.empty() && !is_json(command.data);
+  if (!command.data.empty()) {
+    const JsonCheck check = check_json(command.data);
+    command.is_binary = check == JsonCheck::malformed;
+    command.is_too_deep = check == JsonCheck::too_deep;
+  }
   return !reader.is_malformed();
 }
 
@@ -295,6 +299,8 @@ void CentrifugeProtobufCodec::encode_connect(std::string& out, std::uint32_t id,
   reply->bytes(2, result.version);
   reply->number(7, result.ping_s);
   reply->number(8, result.is_pong_expected ? 1 : 0);
+  reply->bytes(9, result.session);
+  reply->bytes(10, result.node);
   reply.close();
 }
 
@@ -401,6 +407,14 @@ void CentrifugeProtobufCodec::encode_push_unsubscribe(std::string& out, std::str
   PushWriter push(out, channel, 7);
   push->number(2, code);
   push->bytes(3, reason);
+  push.close();
+}
+
+void CentrifugeProtobufCodec::encode_push_disconnect(std::string& out, std::uint32_t code,
+                                                     std::string_view reason) const {
+  PushWriter push(out, {}, 11);
+  push->number(1, code);
+  push->bytes(2, reason);
   push.close();
 }
 

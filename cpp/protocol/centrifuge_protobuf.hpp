@@ -10,8 +10,8 @@ namespace carillon {
 /// of another type, and text that is not UTF-8, are malformed. Several request fields in one command, and a
 /// command without one: as in JSON (CentrifugeJsonCodec).
 ///
-/// A payload that is JSON text counts as JSON; any other is binary and travels as it is. Fields of our own
-/// have numbers from 1,001 on.
+/// A payload that is JSON text counts as JSON, also if it is nested too deep and is therefore refused; any
+/// other is binary and travels as it is. Fields of our own have numbers from 1,001 on.
 class CentrifugeProtobufCodec final : public CentrifugeCodec {
  public:
   using CentrifugeCodec::encode_error;
@@ -45,6 +45,7 @@ class CentrifugeProtobufCodec final : public CentrifugeCodec {
   void encode_push_leave(std::string& out, std::string_view channel, std::string_view info) const override;
   void encode_push_unsubscribe(std::string& out, std::string_view channel, std::uint32_t code,
                                std::string_view reason) const override;
+  void encode_push_disconnect(std::string& out, std::uint32_t code, std::string_view reason) const override;
 };
 
 }  // namespace carillon

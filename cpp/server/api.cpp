@@ -396,7 +396,7 @@ void Api::ledger(const ApiRequest& request, Respond respond) {
 void Api::info(Respond respond) {
   collect_node_([this, respond = std::move(respond)](const NodeState& state) {
     ApiNodeInfo node;
-    node.uid = options_.node_id;
+    node.uid = state.uid;
     node.name = "carillon";
     node.version = options_.version;
     node.clients = state.clients;

@@ -29,6 +29,7 @@ struct Page {
 struct NodeState {
   std::uint64_t clients = 0;
   std::uint64_t users = 0;
+  std::string uid;
 };
 
 /// All clients are to be asked to disconnect. What is not set is as configured.
@@ -57,7 +58,6 @@ class Api final : public HttpHandler {
     std::string key;
     bool is_insecure = false;
     std::string version;
-    std::string node_id;
   };
   static constexpr std::uint64_t kLedgerRows = 1'000;  ///< of one answer at most
   /// Collects the state of the gateway and calls back with it, on any thread.

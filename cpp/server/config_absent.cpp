@@ -22,8 +22,9 @@ constexpr std::string_view kAnonymous =
 constexpr std::string_view kProxies =
     "this version does not ask a backend over HTTP or gRPC yet; hooks in Python decide";
 constexpr std::string_view kEmulation =
-    "this version has no two-way fallback over HTTP yet; plain SSE at /sse and long-polling at /poll are "
-    "always on";
+    "of the fallback over HTTP this version has http_stream.enabled and sse.enabled; the limit of commands "
+    "is "
+    "websocket.message_size_limit";
 constexpr std::string_view kUnidirectional =
     "this version has no unidirectional endpoints yet; plain SSE at /sse needs no protocol either";
 constexpr std::string_view kOneNode =

@@ -64,6 +64,10 @@ std::vector<ConfigOption> make_options() {
       {"client.pong_timeout", "", &Heartbeat::pong_timeout_ms,
        "Time to answer a WebSocket ping; then the connection is closed with 3012. 0s: unlimited.", 0, kDayMs,
        true},
+      {"http_stream.enabled", "", &ServerConfig::has_http_stream,
+       "Serve /connection/http_stream and /emulation: a fallback of SDKs without a WebSocket."},
+      {"sse.enabled", "", &ServerConfig::has_emulated_sse,
+       "Serve /connection/sse and /emulation: another fallback of SDKs. The plain /sse is always served."},
       {"http_api.key", "", &ServerConfig::api_key,
        "Key of the HTTP API (header X-API-Key). Without a key the API is closed; in insecure mode it is "
        "open."},
@@ -115,7 +119,9 @@ constexpr std::array kChannelNumbers{
         "history_ttl", 0, "Age at which a publication leaves the history; 0s: no history.", true),
     number<&ChannelOptions::history_bytes>(
         "history_bytes", 0,
-        "Maximum memory of the history, bytes: about 320 for each publication, and its payload."),
+        "Maximum memory of the history, bytes: about 280 for each publication, and its payload. Encoded "
+        "forms "
+        "for the transports in use come on top; limits.history_bytes_total bounds all together."),
     number<&ChannelOptions::live_window_entries>(
         "live_window_entries", 1,
         "Maximum number of publications kept for live subscribers of a channel without history."),

@@ -60,8 +60,7 @@ struct Server::Network {
         rules_access(rules, config.insecure),
         access(rules_access, clock, config.limits),
         origins(config.allowed_origins, config.insecure || config.api_insecure),
-        api(hub, config.limits, clock,
-            {config.api_key, config.insecure || config.api_insecure, version, make_client_id(random)},
+        api(hub, config.limits, clock, {config.api_key, config.insecure || config.api_insecure, version},
             std::move(pages)),
         shared{{.hub = hub,
                 .access = access,
@@ -72,7 +71,9 @@ struct Server::Network {
                 .limits = config.limits,
                 .heartbeat = config.heartbeat,
                 .version = version,
-                .log = &log},
+                .log = &log,
+                .has_http_stream = config.has_http_stream,
+                .has_emulated_sse = config.has_emulated_sse},
                &log},
         gateway(shared,
                 {config.host, static_cast<std::uint16_t>(config.port), threads_of(config), flush_of(config)}),
@@ -124,8 +125,8 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
           ++collection->clients;
           collection->users.emplace(session.user());
         },
-        [collection, done = std::move(done)] {
-          done({collection->clients, collection->users.size()});
+        [this, collection, done = std::move(done)] {
+          done({collection->clients, collection->users.size(), network_->shared.node});
           Shard::in_pieces([collection] {  // to forget a million names takes long, too
             std::set<std::string>& users = collection->users;
             for (std::size_t left = kUsersPerTurn; left > 0 && !users.empty(); --left)
@@ -474,6 +475,7 @@ std::string Server::stats() {
   std::uint64_t websocket = 0;
   std::uint64_t sse = 0;
   std::uint64_t polls = 0;
+  std::uint64_t emulated = 0;
   std::uint64_t requests = 0;
   std::uint64_t commands = 0;
   std::uint64_t commands_under_way = 0;
@@ -494,6 +496,7 @@ std::string Server::stats() {
     websocket += counters.websocket;
     sse += counters.sse;
     polls += counters.polls;
+    emulated += counters.emulated;
     requests += counters.requests;
     commands += counters.commands;
     commands_under_way += counters.commands_under_way;
@@ -533,6 +536,7 @@ std::string Server::stats() {
       {"websocket", websocket},
       {"sse", sse},
       {"polls", polls},
+      {"emulated", emulated},
       {"subscriptions", hub_->subscriptions()},
       {"channels", hub_->channels_followed()},
       {"channels_in_memory", hub_->channels_in_use()},

@@ -115,6 +115,10 @@ void fields(Archive& archive, WebSocketLinkState& link) {
   archive(link.has_own_pings, link.pong, link.unfinished);
 }
 template <typename Archive>
+void fields(Archive& archive, StreamLinkState& link) {
+  archive(link.framing, link.session);
+}
+template <typename Archive>
 void fields(Archive& archive, ClientState& session) {
   archive(session.link, session.encoding, session.phase, session.is_ping_due, session.ping_left_ms,
           session.pong_left_ms, session.phase_left_ms, session.user, session.client, session.conn_info_json,
@@ -164,7 +168,7 @@ void fields(Archive& archive, ListenerState& listener) {
 }
 template <typename Archive>
 void fields(Archive& archive, GatewayState& gateway) {
-  archive(gateway.host, gateway.port, gateway.connections, gateway.further);
+  archive(gateway.host, gateway.port, gateway.connections, gateway.further, gateway.node);
 }
 template <typename Archive>
 void fields(Archive& archive, Snapshot& snapshot) {

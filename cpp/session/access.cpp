@@ -16,6 +16,10 @@ std::string_view name_of(Transport transport) {
       return "poll";
     case Transport::http:
       return "http";
+    case Transport::http_stream:
+      return "http_stream";
+    case Transport::emulated_sse:
+      return "emulated_sse";
   }
   return "";
 }

@@ -13,8 +13,9 @@
 
 namespace carillon {
 
-/// `http`: none of the others: the HTTP API, a page, or a request that cannot be read.
-enum class Transport : std::uint8_t { websocket, sse, poll, http };
+/// `http`: none of the others: the HTTP API, a page, or a request that cannot be read. `http_stream` and
+/// `emulated_sse`: a Centrifuge client over HTTP, whose commands come by requests to /emulation.
+enum class Transport : std::uint8_t { websocket, sse, poll, http, http_stream, emulated_sse };
 enum class Operation : std::uint8_t { connect, subscribe, publish, presence, history };
 
 [[nodiscard]] std::string_view name_of(Transport transport);

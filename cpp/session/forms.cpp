@@ -5,7 +5,6 @@
 #include "protocol/poll_reply.hpp"
 #include "protocol/position_token.hpp"
 #include "protocol/sse_event.hpp"
-#include "protocol/ws_frame.hpp"
 
 namespace carillon {
 
@@ -39,16 +38,12 @@ std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members)
   return views;
 }
 
-WsOpcode ws_opcode_of(Encoding encoding) {
-  return encoding == Encoding::json ? WsOpcode::text : WsOpcode::binary;
-}
-
 namespace {
 /// What surrounds most payloads: one allocation then is enough.
 constexpr std::size_t kEnvelopeBytes = 192;
 }  // namespace
 
-std::string WebSocketForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
+std::string PushForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
   std::string payload;
   payload.reserve(channel.size() + entry.publication.data.size() + kEnvelopeBytes);
   const CentrifugeCodec& codec = codec_of(encoding_);
@@ -63,10 +58,8 @@ std::string WebSocketForm::encode(std::string_view channel, const Epoch& epoch, 
       codec.encode_push_leave(payload, channel, entry.publication.info_json);
       break;
   }
-  std::string frame;
-  frame.reserve(ws_header_bytes(payload.size()) + payload.size());
-  append_ws_frame(frame, ws_opcode_of(encoding_), payload);
-  return frame;
+  add_frame(payload, framing_, encoding_);
+  return payload;
 }
 
 namespace {

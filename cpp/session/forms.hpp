@@ -8,7 +8,7 @@
 #include "hub/hub.hpp"
 #include "protocol/centrifuge_codec.hpp"
 #include "protocol/publication_view.hpp"
-#include "protocol/ws_frame.hpp"
+#include "session/framing.hpp"
 #include "store/store.hpp"
 
 namespace carillon {
@@ -21,17 +21,15 @@ namespace carillon {
 /// The presence of a channel as the encoders need it; `presence` must outlive it.
 [[nodiscard]] std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members);
 
-/// Of the frames of messages in this encoding.
-[[nodiscard]] WsOpcode ws_opcode_of(Encoding encoding);
-
-/// A whole WebSocket frame with the Centrifuge push.
-class WebSocketForm final : public Form {
+/// The Centrifuge push, framed.
+class PushForm final : public Form {
  public:
-  constexpr explicit WebSocketForm(Encoding encoding) : encoding_(encoding) {}
+  constexpr PushForm(Framing framing, Encoding encoding) : framing_(framing), encoding_(encoding) {}
   [[nodiscard]] std::string encode(std::string_view channel, const Epoch& epoch,
                                    const Entry& entry) const override;
 
  private:
+  const Framing framing_;
   const Encoding encoding_;
 };
 
@@ -57,15 +55,21 @@ class PollObjectForm final : public Form {
                                    const Entry& entry) const override;
 };
 
-inline constexpr WebSocketForm kWsJsonForm(Encoding::json);
-inline constexpr WebSocketForm kWsProtobufForm(Encoding::protobuf);
+inline constexpr PushForm kWsJsonForm(Framing::websocket, Encoding::json);
+inline constexpr PushForm kWsProtobufForm(Framing::websocket, Encoding::protobuf);
+inline constexpr PushForm kStreamJsonForm(Framing::stream, Encoding::json);
+inline constexpr PushForm kStreamProtobufForm(Framing::stream, Encoding::protobuf);
+inline constexpr PushForm kEventJsonForm(Framing::event, Encoding::json);
 inline constexpr SseEventForm kSseEventForm;
 inline constexpr SseDataForm kSseDataForm;
 inline constexpr PollObjectForm kPollObjectForm;
 
-/// Of a client over a WebSocket: without, and with frames for join and leave.
+// Of Centrifuge clients: without, and with pushes for join and leave.
 inline constexpr Layout kWsJson[]{{kWsJsonForm, false}, {kWsJsonForm, true}};
 inline constexpr Layout kWsProtobuf[]{{kWsProtobufForm, false}, {kWsProtobufForm, true}};
+inline constexpr Layout kStreamJson[]{{kStreamJsonForm, false}, {kStreamJsonForm, true}};
+inline constexpr Layout kStreamProtobuf[]{{kStreamProtobufForm, false}, {kStreamProtobufForm, true}};
+inline constexpr Layout kEventJson[]{{kEventJsonForm, false}, {kEventJsonForm, true}};
 inline constexpr Layout kSseEvents{kSseEventForm};
 
 }  // namespace carillon

@@ -13,6 +13,7 @@
 #include "hub/shard.hpp"
 #include "session/access.hpp"
 #include "session/body_budget.hpp"
+#include "session/client_directory.hpp"
 #include "session/connection_log.hpp"
 #include "session/heartbeat.hpp"
 #include "session/http_message.hpp"
@@ -50,6 +51,7 @@ struct SessionCounters {
   std::atomic<std::uint64_t> websocket{0};           ///< open now
   std::atomic<std::uint64_t> sse{0};                 ///< open now
   std::atomic<std::uint64_t> polls{0};               ///< waiting or being answered now
+  std::atomic<std::uint64_t> emulated{0};            ///< Centrifuge clients over HTTP, open now
   std::atomic<std::uint64_t> clogged{0};             ///< with a full kernel buffer now
   std::atomic<std::uint64_t> requests{0};            ///< HTTP requests read since the start
   std::atomic<std::uint64_t> commands{0};            ///< Centrifuge commands read since the start
@@ -71,7 +73,19 @@ struct SessionCounters {
 
   /// The gauge of open clients of a transport.
   [[nodiscard]] std::atomic<std::uint64_t>& open(Transport transport) {
-    return transport == Transport::websocket ? websocket : transport == Transport::sse ? sse : polls;
+    switch (transport) {
+      case Transport::websocket:
+        return websocket;
+      case Transport::sse:
+        return sse;
+      case Transport::http_stream:
+      case Transport::emulated_sse:
+        return emulated;
+      case Transport::poll:
+      case Transport::http:
+        break;
+    }
+    return polls;
   }
 };
 
@@ -94,6 +108,10 @@ struct SessionContext {
   std::string_view version;
   BodyBudget& bodies;
   const UnsentBudget& unsent;
+  ClientDirectory& directory;
+  const std::string& node;  ///< by which emulated clients name this gateway
+  bool has_http_stream;
+  bool has_emulated_sse;
   ConnectionLog* log = nullptr;  ///< null: there is no log
 };
 

@@ -10,6 +10,7 @@
 #include "hub/hub_state.hpp"
 #include "protocol/centrifuge_codec.hpp"
 #include "session/access.hpp"
+#include "session/framing.hpp"
 #include "store/position.hpp"
 
 namespace carillon {
@@ -21,6 +22,11 @@ struct WebSocketLinkState {
   bool has_own_pings = false;
   std::optional<std::string> pong;
   std::string unfinished;  ///< the part of the next message that the parser has
+};
+
+struct StreamLinkState {
+  Framing framing = Framing::stream;
+  std::string session;
 };
 
 struct ClientState {
@@ -43,7 +49,7 @@ struct ClientState {
     bool is_begun = false;  ///< only the end of the first message is here
     std::uint16_t close_code = 0;
   };
-  using Link = std::variant<WebSocketLinkState>;
+  using Link = std::variant<WebSocketLinkState, StreamLinkState>;
   Link link;
   Encoding encoding = Encoding::json;
   std::uint8_t phase = 0;  ///< CentrifugeClient::Phase

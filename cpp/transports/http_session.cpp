@@ -13,12 +13,16 @@ namespace {
 /// There are few places for those to be refused: who says nothing must not hold one for long.
 constexpr Millis kRefusalTimeoutMs = 1'000;
 
-Transport transport_of(std::string_view path) {
+Transport transport_of(std::string_view path, const SessionContext& context) {
   if (path == "/connection/websocket") return Transport::websocket;
   if (path == "/sse") return Transport::sse;
   if (path == "/poll") return Transport::poll;
+  if (path == "/connection/http_stream" && context.has_http_stream) return Transport::http_stream;
+  if (path == "/connection/sse" && context.has_emulated_sse) return Transport::emulated_sse;
   return Transport::http;
 }
+
+constexpr std::string_view kEmulationPath = "/emulation";
 
 /// The client's mistake, as opposed to something that it may not or that is not there.
 bool is_bad_request(int status) {
@@ -208,7 +212,7 @@ bool HttpSession::answer_head(const HttpRequest& head) {
     refuse(400, "the request's target is not a valid path and query");
     return true;
   }
-  transport_ = transport_of(target->path);
+  transport_ = transport_of(target->path, context_);
   claimed_user_ = target->find("user").value_or("");
   const std::string_view origin = head.header("origin");
   const std::string_view host = target->authority.empty() ? head.header("host") : target->authority;
@@ -225,17 +229,30 @@ bool HttpSession::answer_head(const HttpRequest& head) {
     cors_.append("Access-Control-Allow-Origin: ").append(origin);
     cors_.append("\r\nAccess-Control-Allow-Credentials: true\r\nVary: Origin\r\n");
   }
-  // The operator is heard, and the application publishes, also when subscribers have taken every place.
-  const bool is_for_operator = target->path == "/health" || target->path.starts_with("/api/");
-  if (is_over_limit_ && !is_for_operator) {
+  // The operator is heard, the application publishes, and clients that are here send their commands, also
+  // when subscribers have taken every place.
+  const bool is_always_served =
+      target->path == "/health" || target->path == kEmulationPath || target->path.starts_with("/api/");
+  if (is_over_limit_ && !is_always_served) {
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
-    send_away("over the limit of connections");
+    send_away("over the limit of connections: client.connection_limit, or that of descriptors (ulimit -n)");
   } else if (head.method == "OPTIONS") {
     answer_options(head, target->path);
   } else if (target->path == "/health" && (head.method == "GET" || is_head_)) {
     send(health());
   } else if (target->path == "/health") {
     refuse(405, "this path takes GET", {{"Allow", "GET, HEAD, OPTIONS"}});
+  } else if (is_drained_ && transport_ != Transport::http) {
+    send_away("shutdown");
+  } else if (target->path == kEmulationPath || transport_ == Transport::http_stream ||
+             (transport_ == Transport::emulated_sse && head.method == "POST")) {
+    if (head.method != "POST") {
+      refuse(405, "this path takes POST", {{"Allow", "POST, OPTIONS"}});
+      return true;
+    }
+    if (refuse_body(head)) return true;
+    target_ = std::make_unique<const HttpTarget>(*std::move(target));
+    return false;
   } else if (transport_ == Transport::http) {
     if (std::optional<HttpResponse> refusal = context_.handler.refusal_of(head, *target)) {
       respond(*refusal);
@@ -244,10 +261,10 @@ bool HttpSession::answer_head(const HttpRequest& head) {
     if (refuse_body(head)) return true;
     target_ = std::make_unique<const HttpTarget>(*std::move(target));
     return false;
-  } else if (is_drained_) {
-    send_away("shutdown");
   } else if (head.method != "GET") {
     refuse(405, "this path takes GET", {{"Allow", "GET, OPTIONS"}});
+  } else if (transport_ == Transport::emulated_sse) {
+    handle_stream(head, *target, target->find("cf_connect").value_or(""));
   } else if (transport_ == Transport::sse) {
     handle_sse(head, *target);
   } else if (transport_ == Transport::poll) {
@@ -285,6 +302,11 @@ bool HttpSession::refuse_body(const HttpRequest& head) {
 void HttpSession::call_handler(HttpRequest request) {
   const std::unique_ptr<const HttpTarget> target = std::move(target_);
   is_keep_alive_ = request.is_keep_alive && !is_over_limit_;
+  if (target->path == kEmulationPath) return handle_emulation(request);
+  if (transport_ != Transport::http) {
+    body_memory_ = {};
+    return handle_stream(request, *target, request.body);
+  }
   context_.handler.handle(
       std::move(request), std::move(body_memory_), *target,
       [shard = &context_.shard, me = self(), number = request_number_](HttpResponse response) {
@@ -305,10 +327,13 @@ void HttpSession::finish_turn() {
 void HttpSession::answer_options(const HttpRequest& request, std::string_view path) {
   HttpResponse response;
   response.status = 204;
-  response.headers.emplace_back("Allow", path == "*"                     ? "GET, HEAD, POST, OPTIONS"
-                                         : path.starts_with("/api/")     ? "POST, OPTIONS"
-                                         : transport_ == Transport::http ? "GET, HEAD, OPTIONS"
-                                                                         : "GET, OPTIONS");
+  response.headers.emplace_back(
+      "Allow", path == "*" ? "GET, HEAD, POST, OPTIONS"
+               : path.starts_with("/api/") || path == kEmulationPath || transport_ == Transport::http_stream
+                   ? "POST, OPTIONS"
+               : transport_ == Transport::emulated_sse ? "GET, POST, OPTIONS"
+               : transport_ == Transport::http         ? "GET, HEAD, OPTIONS"
+                                                       : "GET, OPTIONS");
   response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
   if (const std::string_view wanted = request.header("access-control-request-headers"); !wanted.empty()) {
     response.headers.emplace_back("Access-Control-Allow-Headers", wanted);

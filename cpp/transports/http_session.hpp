@@ -51,6 +51,9 @@ class HttpSession final : public Session {
   void handle_upgrade(const HttpRequest& request, const HttpTarget& target);
   void handle_sse(const HttpRequest& request, const HttpTarget& target);
   void handle_poll(const HttpRequest& request, const HttpTarget& target);
+  /// A Centrifuge client begins whose first commands these are.
+  void handle_stream(const HttpRequest& request, const HttpTarget& target, std::string_view commands);
+  void handle_emulation(const HttpRequest& request);
   void begin_poll(PlainRequest request, Millis timeout_ms);
   [[nodiscard]] PollExchange::Owner owner_of_poll();
   /// The request as hooks are given it; null: there are no hooks.

@@ -6,9 +6,11 @@
 
 #include "client/centrifuge_client.hpp"
 #include "protocol/centrifuge_codec.hpp"
+#include "protocol/emulation_request.hpp"
 #include "protocol/json_span.hpp"
 #include "transports/http_session.hpp"
 #include "transports/sse_session.hpp"
+#include "transports/stream_link.hpp"
 #include "transports/websocket_link.hpp"
 
 namespace carillon {
@@ -64,6 +66,67 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
   hand_over(std::move(successor));
   std::string input(input_behind_);
   if (!input.empty()) next.on_bytes(input);
+}
+
+namespace {
+
+/// The response of a stream has no length: it ends with the connection.
+std::string head_of_stream(std::string_view content_type, std::string_view extra_headers) {
+  std::string head = "HTTP/1.1 200 OK\r\nContent-Type: ";
+  head.append(content_type)
+      .append(
+          "\r\nCache-Control: private, no-cache, no-store, must-revalidate, max-age=0\r\n"
+          "Pragma: no-cache\r\nX-Accel-Buffering: no\r\nConnection: close\r\n")
+      .append(extra_headers)
+      .append("\r\n");
+  return head;
+}
+
+Encoding encoding_of(const HttpRequest& request) {
+  const std::string_view type = request.header("content-type");
+  return type.starts_with("application/octet-stream") ? Encoding::protobuf : Encoding::json;
+}
+
+}  // namespace
+
+void HttpSession::handle_stream(const HttpRequest& request, const HttpTarget& target,
+                                std::string_view commands) {
+  const bool is_event_stream = transport_ == Transport::emulated_sse;
+  if (commands.empty()) {
+    return refuse(400, is_event_stream ? "cf_connect: is to have the client's commands, connect first"
+                                       : "the body: is to have the client's commands, connect first");
+  }
+  if (commands.size() > static_cast<std::size_t>(context_.limits.message_bytes))
+    return refuse(413, "the commands are longer than websocket.message_size_limit");
+  const Encoding encoding = is_event_stream ? Encoding::json : encoding_of(request);
+  const std::string_view content_type = is_event_stream              ? "text/event-stream; charset=utf-8"
+                                        : encoding == Encoding::json ? "application/x-ndjson"
+                                                                     : "application/octet-stream";
+  context_.output.add(outlet_, head_of_stream(content_type, cors_));
+  if (is_event_stream) context_.output.add(outlet_, "\r\n");  // so that EventSource is open at once
+  auto link = std::make_unique<StreamLink>(is_event_stream ? Framing::event : Framing::stream, encoding,
+                                           make_client_id(context_.random));
+  auto successor = std::make_unique<CentrifugeClient>(context_, outlet_, std::move(link), codec_of(encoding),
+                                                      std::string(target.find("user").value_or("")),
+                                                      for_hooks(request, target));
+  CentrifugeClient& next = *successor;
+  hand_over(std::move(successor));
+  next.on_message(commands);
+}
+
+void HttpSession::handle_emulation(const HttpRequest& request) {
+  BodyBudget::Share memory = std::move(body_memory_);
+  std::optional<EmulationRequest> asked = read_emulation_request(request.body, encoding_of(request));
+  if (!asked || asked->session.empty() || asked->data.empty())
+    return refuse(400, "the body: is to be an object of session, node and data, which are strings");
+  if (asked->data.size() > static_cast<std::size_t>(context_.limits.message_bytes))
+    return refuse(413, "data: is longer than websocket.message_size_limit");
+  if (asked->node != context_.node) return refuse(404, "node: it is not this server");
+  if (const auto place = context_.directory.find(asked->session))
+    CentrifugeClient::deliver(*place, std::move(asked->data), std::move(memory));
+  HttpResponse accepted;
+  accepted.status = 204;
+  respond(accepted);
 }
 
 void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& target) {

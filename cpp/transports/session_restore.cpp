@@ -7,22 +7,27 @@
 #include "session/session.hpp"
 #include "transports/http_session.hpp"
 #include "transports/sse_session.hpp"
+#include "transports/stream_link.hpp"
 #include "transports/websocket_link.hpp"
 
 namespace carillon {
 
 namespace {
 
+std::unique_ptr<ClientLink> restore_link(const SessionContext& context, const ClientState& state) {
+  if (const auto* stream = std::get_if<StreamLinkState>(&state.link))
+    return std::make_unique<StreamLink>(stream->framing, state.encoding, stream->session);
+  return std::make_unique<WebSocketLink>(static_cast<std::size_t>(context.limits.message_bytes),
+                                         state.encoding, std::get<WebSocketLinkState>(state.link));
+}
+
 std::unique_ptr<Session> restore_client(SessionContext& context, Outlet& outlet, const ClientState& state) {
-  const CentrifugeCodec& codec = codec_of(state.encoding);
-  const auto& link = std::get<WebSocketLinkState>(state.link);
-  auto client = std::make_unique<CentrifugeClient>(
-      context, outlet,
-      std::make_unique<WebSocketLink>(static_cast<std::size_t>(context.limits.message_bytes), state.encoding,
-                                      link),
-      codec, state);
-  std::string unfinished = link.unfinished;
-  client->on_bytes(unfinished);
+  auto client = std::make_unique<CentrifugeClient>(context, outlet, restore_link(context, state),
+                                                   codec_of(state.encoding), state);
+  if (const auto* socket = std::get_if<WebSocketLinkState>(&state.link)) {
+    std::string unfinished = socket->unfinished;
+    client->on_bytes(unfinished);
+  }
   return client;
 }
 

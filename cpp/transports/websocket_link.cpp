@@ -1,8 +1,5 @@
 #include "transports/websocket_link.hpp"
 
-#include <array>
-#include <utility>
-
 #include "client/centrifuge_client.hpp"
 #include "session/forms.hpp"
 
@@ -66,11 +63,7 @@ void WebSocketLink::send_pong(CentrifugeClient& client) {
   client.write(pong);
 }
 
-void WebSocketLink::frame(std::string& message) const {
-  std::string header;
-  append_ws_header(header, ws_opcode_of(encoding_), message.size());
-  message.insert(0, header);
-}
+void WebSocketLink::frame(std::string& message) const { add_frame(message, Framing::websocket, encoding_); }
 
 bool WebSocketLink::send_ping(CentrifugeClient& client) {
   if (!has_own_pings_) return false;

@@ -241,7 +241,7 @@ class Server(HookDecorators, FanOutMethods):
             self._events = EventThread(f"carillon-events-{core.port}", events, handle)
             self._was_started = True
         _live.add(self)
-        self._warn_if_nobody_may_do_anything()
+        self._warn_if_nobody_may_do_anything(self.host)
         return self
 
     def stop(self) -> None:
@@ -304,6 +304,7 @@ class Server(HookDecorators, FanOutMethods):
             raise self._address_error(error, host, port) from None
         except Exception as error:
             raise from_core(error) from None
+        self._warn_if_nobody_may_do_anything(host)
         return next(each for each in self.listeners if each.number == number)
 
     @property
@@ -672,7 +673,7 @@ class Server(HookDecorators, FanOutMethods):
             - `is_running`, `is_draining`; `last_error`: why a thread has died, empty if none has.
 
         Now:
-            - `connections`, of `connections_max`; `websocket`, `sse`, `polls`: of each transport.
+            - `connections`, of `connections_max`; `websocket`, `sse`, `polls`, `emulated`: of each transport.
             - `listeners`: each with its connections. `backlog`: connections that wait in the kernel to be
               accepted. `handshakes`: accepted, and not yet clients.
             - `channels_in_memory`: channels in use. `channels_known`: channels whose epoch is remembered.
@@ -780,14 +781,14 @@ class Server(HookDecorators, FanOutMethods):
                 self.drain(_LEAVE_S)
         self.stop()
 
-    def _warn_if_nobody_may_do_anything(self) -> None:
+    def _warn_if_nobody_may_do_anything(self, host: str) -> None:
         """Logs that every client is refused, on an address that other machines are meant to reach."""
         allows = any(configuration.allows_clients(self._settings)) or not self._hooks.is_empty
-        if not is_loopback(self.host) and not allows:
+        if not is_loopback(host) and not allows:
             _log.warning(
                 "host %s: other machines can reach it, so clients may do only what is allowed, and nothing "
                 "is; give channels={...} with allow_subscribe_for_client, or register hooks",
-                self.host,
+                host,
                 extra={"event": "nothing_allowed"},
             )
 

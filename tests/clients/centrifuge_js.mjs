@@ -3,10 +3,12 @@
 import { createInterface } from "node:readline";
 import { Centrifuge as JsonCentrifuge } from "centrifuge";
 import { Centrifuge as ProtobufCentrifuge } from "centrifuge/build/protobuf";
+import { EventSource } from "eventsource";
 import WebSocket from "ws";
 
 const say = line => process.stdout.write(JSON.stringify(line) + "\n");
-const isProtobuf = process.argv[2] === "protobuf";
+const [encoding, transport] = process.argv.slice(2);
+const isProtobuf = encoding === "protobuf";
 const Centrifuge = isProtobuf ? ProtobufCentrifuge : JsonCentrifuge;
 let client;
 
@@ -33,8 +35,12 @@ const publications = result => ({
 
 const commands = {
   connect({ url, pingSlackMs = 10000 }) {
-    client = new Centrifuge(url, {
-      websocket: WebSocket, minReconnectDelay: 10, maxReconnectDelay: 100, maxServerPingDelay: pingSlackMs,
+    const address = new URL(url.replace(/^ws/, "http"));
+    const emulationEndpoint = `${address.origin}/emulation`;
+    const endpoint = `${address.origin}/connection/${transport}${address.search}`;
+    client = new Centrifuge(transport === "websocket" ? url : [{ transport, endpoint }], {
+      websocket: WebSocket, fetch, readableStream: ReadableStream, eventsource: EventSource, emulationEndpoint,
+      minReconnectDelay: 10, maxReconnectDelay: 100, maxServerPingDelay: pingSlackMs,
     });
     client.on("connected", ({ client: id }) => say({ event: "connected", client: id }));
     client.on("connecting", ({ code, reason }) => say({ event: "connecting", code, reason }));

@@ -32,17 +32,19 @@ class CommandFailed(Exception):  # noqa: N818
 class Sdk:
     """One client of an SDK: `javascript` or `python`, in an encoding, `json` or `protobuf`.
 
+    `transport` is `websocket`, or `http_stream` or `sse` in JavaScript.
+
     Values are JSON in both; a payload that is no JSON is `{"b64": …}`. Its `journal` holds every event in the
     order in which the application saw it.
     """
 
-    def __init__(self, name: str, encoding: str = "json") -> None:
+    def __init__(self, name: str, encoding: str = "json", transport: str = "websocket") -> None:
         if name == "javascript":
             require_path(HERE / "node_modules", "npm ci --prefix tests/clients")
             command = [require_tool("node", "nodejs"), str(HERE / "centrifuge_js.mjs")]
         else:
             command = [sys.executable, str(HERE / "centrifuge_py.py")]
-        command.append(encoding)
+        command += [encoding, transport]
         self.journal: list[dict[str, Any]] = []
         self._answers: dict[int, dict[str, Any]] = {}
         self._ids = itertools.count(1)

@@ -24,18 +24,25 @@ CHANNELS = {"*": Channel(join_leave=True), "short*": Channel(history_size=5)}
 FAST_PINGS = {"ping_interval_ms": 1000, "pong_timeout_ms": 500}
 
 
+KINDS = [
+    "python-json-websocket",
+    "python-protobuf-websocket",
+    "javascript-json-websocket",
+    "javascript-protobuf-websocket",
+    "javascript-json-http_stream",
+    "javascript-protobuf-http_stream",
+    "javascript-json-sse",
+]
+
+
 @pytest.fixture(
-    params=[
-        pytest.param((name, encoding), id=f"{name}-{encoding}", marks=marks)
-        for name, marks in (("python", ()), ("javascript", pytest.mark.node))
-        for encoding in ("json", "protobuf")
-    ]
+    params=[pytest.param(kind, marks=pytest.mark.node if "javascript" in kind else ()) for kind in KINDS]
 )
 def make_sdk(request: pytest.FixtureRequest) -> Iterator[Callable[[], Sdk]]:
     clients: list[Sdk] = []
 
     def make() -> Sdk:
-        clients.append(Sdk(*request.param))
+        clients.append(Sdk(*request.param.split("-")))
         return clients[-1]
 
     yield make
@@ -263,8 +270,8 @@ def test_a_temporary_close_comes_back_and_recovers(sdk: Sdk, server: Server, cod
 
 
 @pytest.mark.parametrize("code", [3500, 3999, 4500])
-def test_a_final_close_does_not_come_back(sdk: Sdk, server: Server, proxy: FaultProxy, code: int) -> None:
-    sdk.connect(proxy.url)
+def test_a_final_close_does_not_come_back(sdk: Sdk, server: Server, code: int) -> None:
+    sdk.connect(server.url)
     sdk.subscribe("c")
     (client,) = server.connections()
     assert server.disconnect(client, code, "go away")
@@ -272,8 +279,7 @@ def test_a_final_close_does_not_come_back(sdk: Sdk, server: Server, proxy: Fault
     assert (told["code"], told["reason"]) == (code, "go away")
     wait_until(lambda: not server.connections())
     with pytest.raises(TimeoutError):  # after any other close it is back within its longest delay, 0.1 s
-        wait_until(lambda: proxy.accepted > 1, timeout=0.5)
-    assert len(sdk.events("connected")) == 1
+        wait_until(lambda: len(sdk.events("connected")) > 1, timeout=0.5)
 
 
 def test_unsubscribe_and_subscribe_recovers(sdk: Sdk, server: Server) -> None:
@@ -346,6 +352,10 @@ def test_binary_reaches_a_client_in_its_encoding(sdk: Sdk, server: Server) -> No
 
 
 SMALL_BACKLOG = {"kernel_backlog_bytes": 4096}
+# Version 5.7.4 of the JavaScript package takes a Protobuf message that comes in two pieces for an error.
+needs_whole_messages = pytest.mark.parametrize(
+    "make_sdk", [kind for kind in KINDS if kind != "javascript-protobuf-http_stream"], indirect=True
+)
 
 
 def stopped_while_publishing(client: Sdk, server: Server, count: int) -> None:
@@ -357,6 +367,7 @@ def stopped_while_publishing(client: Sdk, server: Server, count: int) -> None:
         wait_until(lambda: any(server.stats()[name] for name in ("clogged", "slow", "gaps_told")))
 
 
+@needs_whole_messages
 def test_who_is_sent_away_as_slow_resumes_without_a_gap(sdk: Sdk, serve: Callable[..., Server]) -> None:
     server = serve(channels={"c": slow("disconnect")}, limits=SMALL_BACKLOG)
     sdk.connect(server.url)
@@ -370,6 +381,7 @@ def test_who_is_sent_away_as_slow_resumes_without_a_gap(sdk: Sdk, serve: Callabl
     assert_ledger_balances(server)
 
 
+@needs_whole_messages
 def test_a_client_that_skips_learns_that_it_has_not_recovered(sdk: Sdk, serve: Callable[..., Server]) -> None:
     server = serve(channels={"c": slow("skip")}, limits=SMALL_BACKLOG)
     sdk.connect(server.url)

@@ -87,7 +87,7 @@ def test_a_close_says_why(carillon_server: Server, access: Callable[[], Records]
         wait_until(lambda seen=seen: len(access()) == seen + 2)  # type: ignore[misc]
         reasons[name] = access()[-1].code, access()[-1].reason
     assert reasons["told to go"] == (4500, "enough")
-    assert reasons["broke the protocol"] == (3501, "bad request")
+    assert reasons["broke the protocol"] == (3501, "bad request: a command is not valid JSON")
     assert "cut" in reasons["cut"][1]
     assert "left" in reasons["left"][1]
 

@@ -95,7 +95,9 @@ def test_a_client_for_whom_there_is_no_place_leaves_a_record(records: Callable[[
         "poll": 503,
         "websocket": 503,
     }
-    assert {one.reason for one in by_transport.values()} == {"over the limit of connections"}
+    assert {one.reason for one in by_transport.values()} == {
+        "over the limit of connections: client.connection_limit, or that of descriptors (ulimit -n)"
+    }
     assert (by_transport["sse"].user, by_transport["sse"].claimed_user) == ("", "eve")
     assert all(one.peer.startswith("127.0.0.1:") for one in by_transport.values())
 
@@ -316,6 +318,35 @@ def test_a_variable_that_resembles_none_is_only_told(caplog: pytest.LogCaptureFi
     assert told.levelname == "WARNING"
     assert "CARILLON_BELLS_OF_BRUGES" in told.getMessage()
     assert not any(name in told.getMessage() for name in service)
+
+
+@pytest.mark.parametrize(
+    ("host", "allowed", "is_told"),
+    [
+        ("0.0.0.0", {}, True),
+        ("127.0.0.1", {"insecure": False}, False),
+        ("0.0.0.0", {"channels": {"news:*": {"allow_subscribe_for_client": True}}}, False),
+        ("0.0.0.0", {"channels": {"news:*": {"allow_subscribe_for_client": False}}}, True),
+        ("0.0.0.0", {"hook": True}, False),
+    ],
+)
+def test_a_server_that_allows_nothing_says_so_where_others_can_reach_it(
+    records: Callable[[str], Records], host: str, allowed: dict[str, Any], is_told: bool
+) -> None:
+    options = dict(allowed)
+    has_hook = options.pop("hook", False)
+    server = Server(host=host, port=0, **options)
+    if has_hook:
+        server.on_subscribe("*")(lambda _: True)
+    with server:
+        assert [one.levelname for one in records("nothing_allowed")] == ["WARNING"] * is_told
+
+
+def test_a_further_listener_that_allows_nothing_says_so(records: Callable[[str], Records]) -> None:
+    with Server(port=0, insecure=False) as server:
+        assert not records("nothing_allowed")
+        server.listen("0.0.0.0")
+        assert [one.levelname for one in records("nothing_allowed")] == ["WARNING"]
 
 
 def test_a_drain_by_the_api_ends_the_command_with_code_0() -> None:

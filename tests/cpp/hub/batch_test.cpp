@@ -61,6 +61,24 @@ TEST(BatchTest, ANoticeAloneIsFilteredWhereNobodyWantsIt) {
   EXPECT_EQ(batch.lay_out(layout).filtered, 1U);
 }
 
+TEST(EntryTest, AFormThatComesWhileAnotherIsMadeStays) {
+  const struct SomeKey : FormKey {
+  } first, second;
+  auto gauge = std::make_shared<BytesGauge>(0);
+  auto entry = std::make_shared<Entry>(EntryKind::publication, Publication{.data = "x"}, 0);
+  entry->count_into(gauge);
+  const std::string* early = nullptr;
+  EXPECT_EQ(entry->form(first,
+                        [&] {
+                          early = &entry->form(second, [] { return "early"; });
+                          return "late";
+                        }),
+            "late");
+  EXPECT_EQ(&entry->form(second, [] { return "made again"; }), early);
+  entry.reset();
+  EXPECT_EQ(gauge->load(), 0);
+}
+
 TEST(EntryTest, ThreadsThatEncodeAtOnceShareWhatIsKept) {
   constexpr int kThreads = 4;
   constexpr int kForms = 3;

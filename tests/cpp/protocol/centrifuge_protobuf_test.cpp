@@ -111,6 +111,38 @@ TEST(CentrifugeProtobuf, APayloadIsBinaryUnlessItIsJson) {
   }
 }
 
+TEST(CentrifugeProtobuf, APayloadThatIsNestedTooDeepIsToldApart) {
+  for (const std::size_t depth : {64U, 65U}) {
+    Command command;
+    const std::string data = std::string(depth, '[') + std::string(depth, ']');
+    ASSERT_EQ(decode(command_of(1, 7, [&](auto& publish) { publish.bytes(2, data); }), command),
+              DecodeStep::command);
+    EXPECT_FALSE(command.is_binary) << depth;
+    EXPECT_EQ(command.is_too_deep, depth > 64) << depth;
+  }
+}
+
+TEST(CentrifugeProtobuf, OfSeveralRequestsOneWinsWhateverTheirOrder) {
+  using Requests = std::vector<std::pair<std::uint32_t, std::string>>;
+  for (const Requests& requests : {Requests{{5, "early"}, {7, "other"}, {5, "wanted"}},
+                                   Requests{{7, "other"}, {5, "early"}, {5, "wanted"}, {7, "other"}}}) {
+    std::string frame;
+    const std::size_t begin = ProtobufWriter::open_delimited(frame);
+    ProtobufWriter writer(frame);
+    writer.number(1, 5);
+    for (const auto& [field, channel] : requests) {
+      const std::size_t request = writer.open(field);
+      writer.bytes(1, channel);
+      writer.close(request);
+    }
+    ProtobufWriter::close_delimited(frame, begin);
+    Command command;
+    ASSERT_EQ(decode(frame, command), DecodeStep::command);
+    EXPECT_EQ(command.kind, CommandKind::subscribe);
+    EXPECT_EQ(command.channel, "wanted") << "of one kind the last";
+  }
+}
+
 TEST(CentrifugeProtobuf, WhatIsMalformedIsRefused) {
   const std::string whole = command_of(1, 5, [](auto& subscribe) { subscribe.bytes(1, "news"); });
   Command command;
@@ -142,7 +174,10 @@ TEST(CentrifugeProtobuf, RepliesHaveTheNumbersOfTheSchema) {
 
 TEST(CentrifugeProtobuf, TheInfoOfEntriesIsReadFromItsText) {
   std::string info;
-  append_client_info(info, {"a\"nn", "id-1", R"({"x":1})"});
+  const std::string user = "a\"nn, whose name is longer than a short text";
+  const std::string client =
+      "id-\"1\", which is decoded behind it into the same scratch, and is longer still";
+  append_client_info(info, {user, client, R"({"x":1})"});
   std::string out;
   protobuf().encode_push_join(out, "c", info);
   std::string_view frame = out;
@@ -158,7 +193,7 @@ TEST(CentrifugeProtobuf, TheInfoOfEntriesIsReadFromItsText) {
   ProtobufReader person(field.bytes);
   std::vector<std::string> texts;
   while (person.next(field)) texts.emplace_back(field.bytes);
-  EXPECT_EQ(texts, (std::vector<std::string>{"a\"nn", "id-1", R"({"x":1})"}));
+  EXPECT_EQ(texts, (std::vector<std::string>{user, client, R"({"x":1})"}));
 }
 
 }  // namespace

@@ -16,7 +16,7 @@ namespace {
 using Json = nlohmann::json;
 
 struct ApiTest : HubFixture {
-  ApiTest() : api(hub, limits, clock, {.key = "", .is_insecure = true, .version = "", .node_id = ""}, {}) {}
+  ApiTest() : api(hub, limits, clock, {.key = "", .is_insecure = true, .version = ""}, {}) {}
 
   /// Asks on the first shard's thread; the answer may come in a later turn.
   void ask(const std::string& method, const Json& body, BodyBudget::Share body_memory = {}) {

@@ -97,7 +97,12 @@ Snapshot example() {
   poll.session.kind = http;
   poll.linger_left_ms = -3;
   poll.listener = 1;
-  snapshot.gateway.connections = {socket, stream, poll};
+  ConnectionState emulated;
+  ClientState client;
+  client.link = StreamLinkState{Framing::event, "a secret"};
+  emulated.session.kind = client;
+  snapshot.gateway.connections = {socket, stream, poll, emulated};
+  snapshot.gateway.node = "a name";
   snapshot.gateway.further = {{"127.0.0.2", 8'001}};
   return snapshot;
 }
@@ -122,7 +127,8 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   EXPECT_EQ(channel.fan_out_mode, FanOutMode::read);
   EXPECT_EQ(channel.fan_out_switches, 3U);
   EXPECT_EQ(read.hub.adaptive_permille, 1'500U);
-  ASSERT_EQ(read.gateway.connections.size(), 3U);
+  ASSERT_EQ(read.gateway.connections.size(), 4U);
+  EXPECT_EQ(read.gateway.node, "a name");
   const auto& web = std::get<ClientState>(read.gateway.connections[0].session.kind);
   const auto& link = std::get<WebSocketLinkState>(web.link);
   EXPECT_TRUE(link.has_own_pings);
@@ -142,6 +148,9 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   EXPECT_EQ(web.request->headers, (ClientRequest::Fields{{"cookie", "session=1"}}));
   EXPECT_EQ(web.request->parameter("room"), "7");
   EXPECT_EQ(web.request->address, "192.0.2.1");
+  const auto& emulated = std::get<ClientState>(read.gateway.connections[3].session.kind);
+  EXPECT_EQ(std::get<StreamLinkState>(emulated.link).session, "a secret");
+  EXPECT_EQ(std::get<StreamLinkState>(emulated.link).framing, Framing::event);
   EXPECT_TRUE(std::get<SseState>(read.gateway.connections[1].session.kind).subscriptions[0].has_notices);
   EXPECT_EQ(std::get<SseState>(read.gateway.connections[1].session.kind).subscriptions[0].epoch,
             Epoch::from_bits(12'345));
@@ -208,7 +217,7 @@ TEST(Snapshot, AFieldThatOnlyOneSideKnowsIsNoHarm) {
     return record;
   };
   const Snapshot longer = decode_snapshot(with_size(bytes + std::string(24, '\x05')), {});
-  EXPECT_EQ(longer.gateway.connections.size(), 3U) << "a newer one has added fields";
+  EXPECT_EQ(longer.gateway.connections.size(), 4U) << "a newer one has added fields";
   const Snapshot shorter = decode_snapshot(with_size(bytes.substr(0, 16)), {});
   EXPECT_EQ(shorter.process, 41) << "an older one did not have the others";
   EXPECT_TRUE(shorter.gateway.connections.empty());

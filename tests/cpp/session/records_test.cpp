@@ -236,9 +236,13 @@ TEST_F(Records, WhoFindsNoPlaceLeavesARecordAndOperatorsDoNot) {
   world.run();
   HttpClient health(world, 0, true);
   EXPECT_EQ(health.get("/health").status, 200);
-  EXPECT_EQ(log.lines, (std::vector<std::string>{"poll refuse ?ann 503 over the limit of connections",
-                                                 "sse refuse  200 over the limit of connections",
-                                                 "websocket refuse  503 over the limit of connections"}));
+  EXPECT_EQ(log.lines,
+            (std::vector<std::string>{"poll refuse ?ann 503 over the limit of connections: "
+                                      "client.connection_limit, or that of descriptors (ulimit -n)",
+                                      "sse refuse  200 over the limit of connections: "
+                                      "client.connection_limit, or that of descriptors (ulimit -n)",
+                                      "websocket refuse  503 over the limit of connections: "
+                                      "client.connection_limit, or that of descriptors (ulimit -n)"}));
 }
 
 TEST_F(Records, WhoComesDuringADrainLeavesARecord) {

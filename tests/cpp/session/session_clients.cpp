@@ -212,6 +212,9 @@ void WsClient::on_bytes(std::string_view bytes) {
         if (on_reply) on_reply(reply);
         break;
       }
+      case 2:
+        binaries.push_back(payload);
+        break;
       case 8:
         close_code = 0;
         if (payload.size() >= 2) {

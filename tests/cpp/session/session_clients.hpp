@@ -122,6 +122,7 @@ class WsClient : public Client {
   bool answers_heartbeats = true;
   std::vector<std::string> pings;  ///< native
   std::vector<std::string> pongs;
+  std::vector<std::string> binaries;        ///< messages in binary frames
   std::optional<std::uint16_t> close_code;  ///< 0: a close frame without one
   std::string close_reason;
   std::uint32_t next_id = 1;

@@ -344,6 +344,60 @@ TEST(Takeover, CommandsThatWaitForTheirRepliesToLeaveAreNotLost) {
   EXPECT_EQ(client.replies.size(), 301U);
 }
 
+TEST(Takeover, ACloseBehindCommandsThatWaitIsStillKnown) {
+  WorldOptions options;
+  options.limits.backlog_bytes = 1'024;
+  World world(options);
+  WsClient client(world);
+  client.connect();
+  client.kernel().room = 0;
+  for (int i = 0; i < 100; ++i) client.send(R"({"id":2,"publish":{"channel":"c","data":1}})");
+  client.send_frame(8, "\x03\xe8");
+  world.run();
+  ASSERT_FALSE(client.is_ended) << "commands wait for their replies to leave";
+  ASSERT_TRUE(world.take_over(kOtherClock));
+  client.kernel().room = Kernel::kAll;
+  world.run();
+  EXPECT_EQ(client.replies.size(), 101U);
+  EXPECT_EQ(client.close_code, 1000);
+  EXPECT_TRUE(client.is_ended);
+}
+
+TEST(Takeover, APongThatWaitsForItsSocketIsStillSent) {
+  World world;
+  WsClient client(world);
+  client.connect();
+  client.subscribe("a");
+  client.kernel().room = 20;
+  world.publish("a", Json(std::string(500, 'x')).dump());
+  world.run();
+  ASSERT_TRUE(client.is_clogged());
+  client.send_frame(9, "ping");
+  world.run();
+  ASSERT_TRUE(world.take_over(kOtherClock));
+  client.kernel().room = Kernel::kAll;
+  world.run();
+  EXPECT_EQ(client.pongs, std::vector<std::string>{"ping"});
+}
+
+TEST(Takeover, AProtobufClientKeepsItsEncoding) {
+  World world;
+  WsClient client(world);
+  client.open("?format=protobuf");
+  client.send_frame(2, std::string_view("\x04\x08\x01\x22\x00", 5));  // connect
+  client.send_frame(2, "\x07\x08\x02\x2A\x03\x0A\x01n");              // subscribe to n
+  world.run();
+  ASSERT_EQ(client.binaries.size(), 2U);
+  ASSERT_TRUE(world.take_over(kOtherClock));
+  world.publish("n", "{}");
+  world.run();
+  client.send_frame(2, std::string_view("\x04\x08\x03\x5A\x00", 5));  // ping
+  world.run();
+  ASSERT_EQ(client.binaries.size(), 4U);
+  EXPECT_NE(client.binaries[2].find("{}"), std::string::npos);
+  EXPECT_EQ(client.binaries[3], std::string_view("\x04\x08\x03\x62\x00", 5));
+}
+
 TEST(Takeover, IsNotTheMomentWhileASessionWaitsForAnAnswer) {
   World world;
   world.access.slow = {Operation::subscribe};
