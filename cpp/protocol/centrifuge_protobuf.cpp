@@ -11,13 +11,13 @@
 namespace carillon {
 namespace {
 
-struct RequestField {
+struct ProtobufRequest {
   std::uint32_t number;
   CommandKind kind;
 };
 
 // In the order in which they win when a command has several (protocol.md section 1).
-constexpr std::array<RequestField, 12> kRequestFields{{
+constexpr std::array<ProtobufRequest, 12> kProtobufRequests{{
     {4, CommandKind::connect},
     {5, CommandKind::subscribe},
     {6, CommandKind::unsubscribe},
@@ -32,9 +32,9 @@ constexpr std::array<RequestField, 12> kRequestFields{{
     {11, CommandKind::ping},
 }};
 
-std::size_t request_rank(std::uint32_t number) {
+std::size_t protobuf_rank(std::uint32_t number) {
   std::size_t rank = 0;
-  while (rank < kRequestFields.size() && kRequestFields[rank].number != number) ++rank;
+  while (rank < kProtobufRequests.size() && kProtobufRequests[rank].number != number) ++rank;
   return rank;
 }
 
@@ -165,20 +165,20 @@ bool read_request(std::string_view message, Command& command) {
 }
 
 bool read_command(std::string_view message, Command& command) {
-  std::size_t winner = kRequestFields.size();
+  std::size_t winner = kProtobufRequests.size();
   std::string_view request;
   std::uint64_t id = 0;
   bool has_send = false;
   ProtobufReader reader(message);
   ProtobufField field;
   while (reader.next(field)) {
-    const std::size_t rank = request_rank(field.number);
+    const std::size_t rank = protobuf_rank(field.number);
     if (field.number == 1) {
       if (field.is_bytes || field.value > std::numeric_limits<std::uint32_t>::max()) return false;
       id = field.value;
-    } else if (rank < kRequestFields.size()) {
+    } else if (rank < kProtobufRequests.size()) {
       if (!field.is_bytes) return false;
-      has_send |= kRequestFields[rank].kind == CommandKind::send;
+      has_send |= kProtobufRequests[rank].kind == CommandKind::send;
       if (rank > winner) continue;
       winner = rank;
       request = field.bytes;
@@ -186,17 +186,17 @@ bool read_command(std::string_view message, Command& command) {
   }
   if (reader.is_malformed()) return false;
   if (id == 0 && !has_send) return true;  // a pong
-  if (winner == kRequestFields.size()) return false;
+  if (winner == kProtobufRequests.size()) return false;
   command.id = static_cast<std::uint32_t>(id);
-  command.kind = kRequestFields[winner].kind;
+  command.kind = kProtobufRequests[winner].kind;
   if (id == 0 && command.kind != CommandKind::send) return false;
   return read_request(request, command);
 }
 
 /// A reply behind its length, with one result in it.
-class ReplyWriter {
+class ProtobufReply {
  public:
-  ReplyWriter(std::string& out, std::uint32_t id, std::uint32_t field)
+  ProtobufReply(std::string& out, std::uint32_t id, std::uint32_t field)
       : out_(out), reply_(ProtobufWriter::open_delimited(out)), writer_(out) {
     writer_.number(1, id);
     result_ = writer_.open(field);
@@ -216,9 +216,9 @@ class ReplyWriter {
 };
 
 /// A push of a channel, with one event in it.
-class PushWriter {
+class ProtobufPush {
  public:
-  PushWriter(std::string& out, std::string_view channel, std::uint32_t field) : reply_(out, 0, 4) {
+  ProtobufPush(std::string& out, std::string_view channel, std::uint32_t field) : reply_(out, 0, 4) {
     reply_->bytes(2, channel);
     event_ = reply_->open(field);
   }
@@ -230,7 +230,7 @@ class PushWriter {
   }
 
  private:
-  ReplyWriter reply_;
+  ProtobufReply reply_;
   std::size_t event_ = 0;
 };
 
@@ -269,7 +269,7 @@ void write_list(ProtobufWriter& writer, std::uint32_t field, std::string_view li
 }
 
 void encode_empty(std::string& out, std::uint32_t id, std::uint32_t field) {
-  ReplyWriter(out, id, field).close();
+  ProtobufReply(out, id, field).close();
 }
 
 }  // namespace
@@ -285,7 +285,7 @@ DecodeStep CentrifugeProtobufCodec::decode(std::string_view& frame, Command& out
 
 void CentrifugeProtobufCodec::encode_error(std::string& out, std::uint32_t id, std::uint32_t code,
                                            std::string_view message, bool is_temporary) const {
-  ReplyWriter reply(out, id, 2);
+  ProtobufReply reply(out, id, 2);
   reply->number(1, code);
   reply->bytes(2, message);
   reply->number(3, is_temporary ? 1 : 0);
@@ -294,7 +294,7 @@ void CentrifugeProtobufCodec::encode_error(std::string& out, std::uint32_t id, s
 
 void CentrifugeProtobufCodec::encode_connect(std::string& out, std::uint32_t id,
                                              const ConnectResult& result) const {
-  ReplyWriter reply(out, id, 5);
+  ProtobufReply reply(out, id, 5);
   reply->bytes(1, result.client);
   reply->bytes(2, result.version);
   reply->number(7, result.ping_s);
@@ -306,7 +306,7 @@ void CentrifugeProtobufCodec::encode_connect(std::string& out, std::uint32_t id,
 
 void CentrifugeProtobufCodec::encode_subscribe(std::string& out, std::uint32_t id,
                                                const SubscribeResult& result) const {
-  ReplyWriter reply(out, id, 6);
+  ProtobufReply reply(out, id, 6);
   reply->number(3, result.is_recoverable ? 1 : 0);
   reply->bytes(6, result.epoch);
   write_list(reply.writer(), 7, result.publications);
@@ -328,7 +328,7 @@ void CentrifugeProtobufCodec::encode_publish(std::string& out, std::uint32_t id)
 
 void CentrifugeProtobufCodec::encode_presence(std::string& out, std::uint32_t id,
                                               std::span<const ClientInfoView> clients, bool has_more) const {
-  ReplyWriter reply(out, id, 9);
+  ProtobufReply reply(out, id, 9);
   for (const ClientInfoView& info : clients) {
     const std::size_t entry = reply->open(1);
     reply->bytes(1, info.client);
@@ -343,7 +343,7 @@ void CentrifugeProtobufCodec::encode_presence(std::string& out, std::uint32_t id
 
 void CentrifugeProtobufCodec::encode_presence_stats(std::string& out, std::uint32_t id, std::uint64_t clients,
                                                     std::uint64_t users) const {
-  ReplyWriter reply(out, id, 10);
+  ProtobufReply reply(out, id, 10);
   reply->number(1, clients);
   reply->number(2, users);
   reply.close();
@@ -352,7 +352,7 @@ void CentrifugeProtobufCodec::encode_presence_stats(std::string& out, std::uint3
 void CentrifugeProtobufCodec::encode_history(std::string& out, std::uint32_t id,
                                              std::string_view publications, std::string_view epoch,
                                              std::uint64_t offset) const {
-  ReplyWriter reply(out, id, 11);
+  ProtobufReply reply(out, id, 11);
   write_list(reply.writer(), 1, publications);
   reply->bytes(2, epoch);
   reply->number(3, offset);
@@ -364,7 +364,7 @@ void CentrifugeProtobufCodec::encode_ping_reply(std::string& out, std::uint32_t 
 }
 
 void CentrifugeProtobufCodec::encode_rpc(std::string& out, std::uint32_t id, std::string_view data) const {
-  ReplyWriter reply(out, id, 13);
+  ProtobufReply reply(out, id, 13);
   reply->bytes(1, data);
   reply.close();
 }
@@ -383,28 +383,28 @@ void CentrifugeProtobufCodec::append_listed(std::string& list, std::string_view 
 
 void CentrifugeProtobufCodec::encode_push_publication(std::string& out, std::string_view channel,
                                                       const PublicationView& publication) const {
-  PushWriter push(out, channel, 4);
+  ProtobufPush push(out, channel, 4);
   write_publication(push.writer(), publication);
   push.close();
 }
 
 void CentrifugeProtobufCodec::encode_push_join(std::string& out, std::string_view channel,
                                                std::string_view info) const {
-  PushWriter push(out, channel, 5);
+  ProtobufPush push(out, channel, 5);
   write_info(push.writer(), 1, info);
   push.close();
 }
 
 void CentrifugeProtobufCodec::encode_push_leave(std::string& out, std::string_view channel,
                                                 std::string_view info) const {
-  PushWriter push(out, channel, 6);
+  ProtobufPush push(out, channel, 6);
   write_info(push.writer(), 1, info);
   push.close();
 }
 
 void CentrifugeProtobufCodec::encode_push_unsubscribe(std::string& out, std::string_view channel,
                                                       std::uint32_t code, std::string_view reason) const {
-  PushWriter push(out, channel, 7);
+  ProtobufPush push(out, channel, 7);
   push->number(2, code);
   push->bytes(3, reason);
   push.close();
@@ -412,7 +412,7 @@ void CentrifugeProtobufCodec::encode_push_unsubscribe(std::string& out, std::str
 
 void CentrifugeProtobufCodec::encode_push_disconnect(std::string& out, std::uint32_t code,
                                                      std::string_view reason) const {
-  PushWriter push(out, {}, 11);
+  ProtobufPush push(out, {}, 11);
   push->number(1, code);
   push->bytes(2, reason);
   push.close();
