@@ -259,6 +259,8 @@ async def test_a_time_out_that_ended_a_stream_is_not_one_of_the_read() -> None:
 class FakeSource:
     """Begins when the test says so."""
 
+    away = ""
+
     def __init__(self) -> None:
         self.feed = Feed("c", Start(), 4)
         self.home = Home("stream")

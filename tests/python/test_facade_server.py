@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import subprocess
 import sys
 import threading
@@ -333,18 +332,6 @@ def test_the_interpreter_exits_with_a_live_server() -> None:
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=20)
     assert result.returncode == 0, result.stderr
     assert time.monotonic() - started < 10
-
-
-def test_ctrl_c_ends_a_wait() -> None:
-    code = "import carillon; s = carillon.Server().start(); print('up', flush=True); s.wait()"
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "up\n"
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=10)
-    assert "KeyboardInterrupt" in errors
 
 
 def test_start_and_stop_leave_nothing_behind() -> None:
