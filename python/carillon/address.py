@@ -8,7 +8,7 @@ from urllib.parse import unquote, urlsplit
 from .arguments import text
 from .errors import ConfigError
 
-_ENDPOINTS = ("/connection/websocket", "/sse", "/poll", "/api")
+_ENDPOINTS = ("/connection/websocket", "/connection/http_stream", "/connection/sse", "/sse", "/poll", "/api")
 
 
 def is_loopback(host: str) -> bool:

@@ -177,7 +177,7 @@ class ConnectContext(_Context):
     Attributes:
         client: Empty: the connection has no id yet.
         user: Empty. Only a server in insecure mode takes the client for its `claimed_user`.
-        transport: `websocket`, `sse` or `poll`.
+        transport: `websocket`, `sse`, `poll`, `http_stream` or `emulated_sse`.
         data: JSON text that the client sent along, or empty: the `data` of a WebSocket's connect command,
             else the query parameter `data`.
         token: Token of the client, or empty: the `token` of a WebSocket's connect command, else the header
@@ -196,7 +196,7 @@ class SubscribeContext(_Context):
     Attributes:
         client: Id of the connection; empty on SSE and polls.
         user: User id that `on_connect` answered; empty for an anonymous client.
-        transport: `websocket`, `sse` or `poll`.
+        transport: `websocket`, `sse`, `poll`, `http_stream` or `emulated_sse`.
         data: JSON text that a WebSocket's subscribe command has, or empty. On SSE and polls as at connect.
         channel: Name of the channel.
         token: Token that a WebSocket's subscribe command has, or empty. On SSE and polls as at connect.
