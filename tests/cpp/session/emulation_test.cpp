@@ -107,6 +107,7 @@ TEST_P(Emulation, ConnectAndSubscribeInTheFirstRequestAndCommandsInOthers) {
   client.cut();
   world.run();
   EXPECT_EQ(world.loops[0]->counters.emulated.load(), 0U);
+  EXPECT_FALSE(world.shared.directory.find(client.session).has_value());
   EXPECT_EQ(client.send(R"({"id":4,"ping":{}})"), 204) << "of a client that has gone";
 }
 
