@@ -186,7 +186,8 @@ Verdict verdict_of(const py::object& answer) {
   Verdict verdict;
   verdict.is_allowed = answer.attr("is_allowed").cast<bool>();
   verdict.is_undecided = answer.attr("is_undecided").cast<bool>();
-  verdict.identity = {answer.attr("user").cast<std::string>(), answer.attr("info_json").cast<std::string>()};
+  verdict.identity.user = answer.attr("user").cast<std::string>();
+  verdict.identity.info_json = answer.attr("info_json").cast<std::string>();
   if (const py::object data = answer.attr("data"); !data.is_none()) verdict.data = data.cast<std::string>();
   verdict.code = answer.attr("code").cast<std::uint32_t>();
   verdict.reason = answer.attr("reason").cast<std::string>();

@@ -128,7 +128,7 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict) {
 
 Question CentrifugeClient::question(Operation operation, std::string_view channel,
                                     std::string_view data) const {
-  return {operation, link_->transport(), client_, user_, channel, data, {}, {}, {}, request_};
+  return {operation, link_->transport(), client_, user_, channel, data, {}, {}, {}, request_, false};
 }
 
 std::string_view CentrifugeClient::claimed_user() const {

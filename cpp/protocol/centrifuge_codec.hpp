@@ -78,6 +78,10 @@ struct ConnectResult {
   bool is_pong_expected = false;
   std::string_view session = {};  ///< emulation: the secret by which commands find their client
   std::string_view node = {};     ///< emulation: the gateway that has the client
+  bool expires = false;           ///< the client must refresh within `ttl_s`
+  std::uint32_t ttl_s = 0;
+  std::string_view data = {};           ///< JSON text or empty
+  std::string_view subscriptions = {};  ///< of the server, made by append_subscription()
 };
 
 struct SubscribeResult {
@@ -89,6 +93,17 @@ struct SubscribeResult {
   bool is_recovered = false;
   std::string_view publications = {};  ///< a list made by append_listed(), oldest first
   bool is_conflated = false;           ///< ours: offsets may be left out on the way
+  bool expires = false;                ///< the client must refresh the subscription within `ttl_s`
+  std::uint32_t ttl_s = 0;
+  std::string_view data = {};  ///< JSON text or empty
+};
+
+/// For a connection, and for a subscription, which has neither client nor version.
+struct RefreshResult {
+  std::string_view client = {};
+  std::string_view version = {};
+  bool expires = false;
+  std::uint32_t ttl_s = 0;
 };
 
 /// An encoding of the protocol. Stateless: one object serves all connections and threads.
@@ -113,6 +128,8 @@ class CentrifugeCodec {
   }
   virtual void encode_connect(std::string& out, std::uint32_t id, const ConnectResult& result) const = 0;
   virtual void encode_subscribe(std::string& out, std::uint32_t id, const SubscribeResult& result) const = 0;
+  virtual void encode_refresh(std::string& out, std::uint32_t id, const RefreshResult& result) const = 0;
+  virtual void encode_sub_refresh(std::string& out, std::uint32_t id, const RefreshResult& result) const = 0;
   virtual void encode_unsubscribe(std::string& out, std::uint32_t id) const = 0;
   virtual void encode_publish(std::string& out, std::uint32_t id) const = 0;
   /// `has_more`: there are others behind the last one.
@@ -133,6 +150,9 @@ class CentrifugeCodec {
   virtual void encode_publication(std::string& out, const PublicationView& publication) const = 0;
   /// Adds one encoded publication to a list of them. The list only makes sense to the same codec.
   virtual void append_listed(std::string& list, std::string_view publication) const = 0;
+  /// Adds a subscription of the server to the list for ConnectResult.
+  virtual void append_subscription(std::string& list, std::string_view channel,
+                                   const SubscribeResult& result) const = 0;
 
   virtual void encode_push_publication(std::string& out, std::string_view channel,
                                        const PublicationView& publication) const = 0;
@@ -141,6 +161,11 @@ class CentrifugeCodec {
   virtual void encode_push_leave(std::string& out, std::string_view channel, std::string_view info) const = 0;
   virtual void encode_push_unsubscribe(std::string& out, std::string_view channel, std::uint32_t code,
                                        std::string_view reason) const = 0;
+  /// The server has added a subscription. Publications are not part of it.
+  virtual void encode_push_subscribe(std::string& out, std::string_view channel,
+                                     const SubscribeResult& result) const = 0;
+  /// The server has renewed the connection.
+  virtual void encode_push_refresh(std::string& out, const RefreshResult& result) const = 0;
   /// The last message, on transports that cannot say the code themselves.
   virtual void encode_push_disconnect(std::string& out, std::uint32_t code,
                                       std::string_view reason) const = 0;

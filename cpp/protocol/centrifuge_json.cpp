@@ -275,12 +275,34 @@ void append_code_push(std::string& out, std::string_view channel, std::string_vi
   push.close();
 }
 
+void append_fields(JsonObjectWriter& object, const SubscribeResult& result) {
+  object.boolean_if_true("expires", result.expires);
+  object.number_unless_zero("ttl", result.ttl_s);
+  object.boolean_if_true("recoverable", result.is_recoverable);
+  object.text_unless_empty("epoch", result.epoch);
+  if (!result.publications.empty()) object.list("publications", result.publications);
+  object.boolean_if_true("recovered", result.is_recovered);
+  object.number_unless_zero("offset", result.offset);
+  object.boolean_if_true("positioned", result.is_positioned);
+  object.json_unless_empty("data", result.data);
+  object.boolean_if_true("was_recovering", result.was_recovering);
+  object.boolean_if_true("conflated", result.is_conflated);
+}
+
+void append_fields(JsonObjectWriter& object, const RefreshResult& result) {
+  object.text_unless_empty("client", result.client);
+  object.text_unless_empty("version", result.version);
+  object.boolean_if_true("expires", result.expires);
+  object.number_unless_zero("ttl", result.ttl_s);
+}
+
 // `{"id":…,"<name>":{` … `}}`
 class ReplyWriter {
  public:
   ReplyWriter(std::string& out, std::uint32_t id, std::string_view name)
       : reply_(out), result_((reply_.number_unless_zero("id", id), reply_.open(name))) {}
   JsonObjectWriter* operator->() { return &result_; }
+  JsonObjectWriter& object() { return result_; }
   void close() {
     result_.close();
     reply_.close();
@@ -321,20 +343,31 @@ void CentrifugeJsonCodec::encode_connect(std::string& out, std::uint32_t id,
   reply->boolean_if_true("pong", result.is_pong_expected);
   reply->text_unless_empty("session", result.session);
   reply->text_unless_empty("node", result.node);
+  reply->boolean_if_true("expires", result.expires);
+  reply->number_unless_zero("ttl", result.ttl_s);
+  reply->json_unless_empty("data", result.data);
+  if (!result.subscriptions.empty()) reply->open("subs").append("{").append(result.subscriptions).append("}");
   reply.close();
 }
 
 void CentrifugeJsonCodec::encode_subscribe(std::string& out, std::uint32_t id,
                                            const SubscribeResult& result) const {
   ReplyWriter reply(out, id, "subscribe");
-  reply->boolean_if_true("recoverable", result.is_recoverable);
-  reply->text_unless_empty("epoch", result.epoch);
-  if (!result.publications.empty()) reply->list("publications", result.publications);
-  reply->boolean_if_true("recovered", result.is_recovered);
-  reply->number_unless_zero("offset", result.offset);
-  reply->boolean_if_true("positioned", result.is_positioned);
-  reply->boolean_if_true("was_recovering", result.was_recovering);
-  reply->boolean_if_true("conflated", result.is_conflated);
+  append_fields(reply.object(), result);
+  reply.close();
+}
+
+void CentrifugeJsonCodec::encode_refresh(std::string& out, std::uint32_t id,
+                                         const RefreshResult& result) const {
+  ReplyWriter reply(out, id, "refresh");
+  append_fields(reply.object(), result);
+  reply.close();
+}
+
+void CentrifugeJsonCodec::encode_sub_refresh(std::string& out, std::uint32_t id,
+                                             const RefreshResult& result) const {
+  ReplyWriter reply(out, id, "sub_refresh");
+  append_fields(reply.object(), result);
   reply.close();
 }
 
@@ -397,6 +430,16 @@ void CentrifugeJsonCodec::append_listed(std::string& list, std::string_view publ
   append_list_item(list, publication);
 }
 
+void CentrifugeJsonCodec::append_subscription(std::string& list, std::string_view channel,
+                                              const SubscribeResult& result) const {
+  if (!list.empty()) list.push_back(',');
+  append_json_string(list, channel);
+  list.push_back(':');
+  JsonObjectWriter object(list);
+  append_fields(object, result);
+  object.close();
+}
+
 void CentrifugeJsonCodec::encode_push_publication(std::string& out, std::string_view channel,
                                                   const PublicationView& publication) const {
   PushWriter push(out, channel);
@@ -418,6 +461,23 @@ void CentrifugeJsonCodec::encode_push_leave(std::string& out, std::string_view c
 void CentrifugeJsonCodec::encode_push_unsubscribe(std::string& out, std::string_view channel,
                                                   std::uint32_t code, std::string_view reason) const {
   append_code_push(out, channel, "unsubscribe", code, reason);
+}
+
+void CentrifugeJsonCodec::encode_push_subscribe(std::string& out, std::string_view channel,
+                                                const SubscribeResult& result) const {
+  PushWriter push(out, channel);
+  JsonObjectWriter body(push.open("subscribe"));
+  append_fields(body, result);
+  body.close();
+  push.close();
+}
+
+void CentrifugeJsonCodec::encode_push_refresh(std::string& out, const RefreshResult& result) const {
+  PushWriter push(out, {});
+  JsonObjectWriter body(push.open("refresh"));
+  append_fields(body, result);
+  body.close();
+  push.close();
 }
 
 void CentrifugeJsonCodec::encode_push_disconnect(std::string& out, std::uint32_t code,

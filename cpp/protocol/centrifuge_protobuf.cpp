@@ -268,6 +268,20 @@ void write_list(ProtobufWriter& writer, std::uint32_t field, std::string_view li
   while (const auto item = take_delimited(list)) writer.present_bytes(field, *item);
 }
 
+void write_subscribe(ProtobufWriter& writer, const SubscribeResult& result) {
+  writer.number(1, result.expires ? 1 : 0);
+  writer.number(2, result.ttl_s);
+  writer.number(3, result.is_recoverable ? 1 : 0);
+  writer.bytes(6, result.epoch);
+  write_list(writer, 7, result.publications);
+  writer.number(8, result.is_recovered ? 1 : 0);
+  writer.number(9, result.offset);
+  writer.number(10, result.is_positioned ? 1 : 0);
+  writer.bytes(11, result.data);
+  writer.number(12, result.was_recovering ? 1 : 0);
+  writer.number(1'001, result.is_conflated ? 1 : 0);
+}
+
 void encode_empty(std::string& out, std::uint32_t id, std::uint32_t field) {
   ProtobufReply(out, id, field).close();
 }
@@ -301,20 +315,35 @@ void CentrifugeProtobufCodec::encode_connect(std::string& out, std::uint32_t id,
   reply->number(8, result.is_pong_expected ? 1 : 0);
   reply->bytes(9, result.session);
   reply->bytes(10, result.node);
+  reply->number(3, result.expires ? 1 : 0);
+  reply->number(4, result.ttl_s);
+  reply->bytes(5, result.data);
+  write_list(reply.writer(), 6, result.subscriptions);
   reply.close();
 }
 
 void CentrifugeProtobufCodec::encode_subscribe(std::string& out, std::uint32_t id,
                                                const SubscribeResult& result) const {
   ProtobufReply reply(out, id, 6);
-  reply->number(3, result.is_recoverable ? 1 : 0);
-  reply->bytes(6, result.epoch);
-  write_list(reply.writer(), 7, result.publications);
-  reply->number(8, result.is_recovered ? 1 : 0);
-  reply->number(9, result.offset);
-  reply->number(10, result.is_positioned ? 1 : 0);
-  reply->number(12, result.was_recovering ? 1 : 0);
-  reply->number(1'001, result.is_conflated ? 1 : 0);
+  write_subscribe(reply.writer(), result);
+  reply.close();
+}
+
+void CentrifugeProtobufCodec::encode_refresh(std::string& out, std::uint32_t id,
+                                             const RefreshResult& result) const {
+  ProtobufReply reply(out, id, 14);
+  reply->bytes(1, result.client);
+  reply->bytes(2, result.version);
+  reply->number(3, result.expires ? 1 : 0);
+  reply->number(4, result.ttl_s);
+  reply.close();
+}
+
+void CentrifugeProtobufCodec::encode_sub_refresh(std::string& out, std::uint32_t id,
+                                                 const RefreshResult& result) const {
+  ProtobufReply reply(out, id, 15);
+  reply->number(1, result.expires ? 1 : 0);
+  reply->number(2, result.ttl_s);
   reply.close();
 }
 
@@ -381,6 +410,17 @@ void CentrifugeProtobufCodec::append_listed(std::string& list, std::string_view 
   list.append(publication);
 }
 
+void CentrifugeProtobufCodec::append_subscription(std::string& list, std::string_view channel,
+                                                  const SubscribeResult& result) const {
+  const std::size_t item = ProtobufWriter::open_delimited(list);
+  ProtobufWriter writer(list);
+  writer.bytes(1, channel);
+  const std::size_t value = writer.open(2);
+  write_subscribe(writer, result);
+  writer.close(value);
+  ProtobufWriter::close_delimited(list, item);
+}
+
 void CentrifugeProtobufCodec::encode_push_publication(std::string& out, std::string_view channel,
                                                       const PublicationView& publication) const {
   ProtobufPush push(out, channel, 4);
@@ -407,6 +447,24 @@ void CentrifugeProtobufCodec::encode_push_unsubscribe(std::string& out, std::str
   ProtobufPush push(out, channel, 7);
   push->number(2, code);
   push->bytes(3, reason);
+  push.close();
+}
+
+void CentrifugeProtobufCodec::encode_push_subscribe(std::string& out, std::string_view channel,
+                                                    const SubscribeResult& result) const {
+  ProtobufPush push(out, channel, 9);
+  push->number(1, result.is_recoverable ? 1 : 0);
+  push->bytes(4, result.epoch);
+  push->number(5, result.offset);
+  push->number(6, result.is_positioned ? 1 : 0);
+  push->bytes(7, result.data);
+  push.close();
+}
+
+void CentrifugeProtobufCodec::encode_push_refresh(std::string& out, const RefreshResult& result) const {
+  ProtobufPush push(out, {}, 12);
+  push->number(1, result.expires ? 1 : 0);
+  push->number(2, result.ttl_s);
   push.close();
 }
 

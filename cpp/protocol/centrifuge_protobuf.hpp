@@ -24,6 +24,8 @@ class CentrifugeProtobufCodec final : public CentrifugeCodec {
                     bool is_temporary) const override;
   void encode_connect(std::string& out, std::uint32_t id, const ConnectResult& result) const override;
   void encode_subscribe(std::string& out, std::uint32_t id, const SubscribeResult& result) const override;
+  void encode_refresh(std::string& out, std::uint32_t id, const RefreshResult& result) const override;
+  void encode_sub_refresh(std::string& out, std::uint32_t id, const RefreshResult& result) const override;
   void encode_unsubscribe(std::string& out, std::uint32_t id) const override;
   void encode_publish(std::string& out, std::uint32_t id) const override;
   void encode_presence(std::string& out, std::uint32_t id, std::span<const ClientInfoView> clients,
@@ -38,6 +40,8 @@ class CentrifugeProtobufCodec final : public CentrifugeCodec {
 
   void encode_publication(std::string& out, const PublicationView& publication) const override;
   void append_listed(std::string& list, std::string_view publication) const override;
+  void append_subscription(std::string& list, std::string_view channel,
+                           const SubscribeResult& result) const override;
 
   void encode_push_publication(std::string& out, std::string_view channel,
                                const PublicationView& publication) const override;
@@ -45,6 +49,9 @@ class CentrifugeProtobufCodec final : public CentrifugeCodec {
   void encode_push_leave(std::string& out, std::string_view channel, std::string_view info) const override;
   void encode_push_unsubscribe(std::string& out, std::string_view channel, std::uint32_t code,
                                std::string_view reason) const override;
+  void encode_push_subscribe(std::string& out, std::string_view channel,
+                             const SubscribeResult& result) const override;
+  void encode_push_refresh(std::string& out, const RefreshResult& result) const override;
   void encode_push_disconnect(std::string& out, std::uint32_t code, std::string_view reason) const override;
 };
 

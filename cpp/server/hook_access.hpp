@@ -70,7 +70,6 @@ class HookAccess final : public Access {
     std::vector<std::string> patterns;
     Millis deadline_ms = 5'000;
   };
-  static constexpr std::size_t kOperations = 5;
 
   [[nodiscard]] QuestionQueue& queue_of(Operation operation) {
     return queues_[operation == Operation::connect ? 0 : 1];

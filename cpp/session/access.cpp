@@ -36,6 +36,12 @@ std::string_view name_of(Operation operation) {
       return "presence";
     case Operation::history:
       return "history";
+    case Operation::refresh:
+      return "refresh";
+    case Operation::sub_refresh:
+      return "sub_refresh";
+    case Operation::rpc:
+      return "rpc";
   }
   return "";
 }
@@ -90,6 +96,9 @@ std::optional<Verdict> RulesAccess::answer(const Question& question) const {
       verdict.option = "allow_history_for_client";
       break;
     case Operation::connect:
+    case Operation::refresh:
+    case Operation::sub_refresh:
+    case Operation::rpc:
       break;
   }
   verdict.is_allowed = verdict.is_allowed || is_insecure_;

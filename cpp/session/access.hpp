@@ -16,15 +16,53 @@ namespace carillon {
 /// `http`: none of the others: the HTTP API, a page, or a request that cannot be read. `http_stream` and
 /// `emulated_sse`: a Centrifuge client over HTTP, whose commands come by requests to /emulation.
 enum class Transport : std::uint8_t { websocket, sse, poll, http, http_stream, emulated_sse };
-enum class Operation : std::uint8_t { connect, subscribe, publish, presence, history };
+enum class Operation : std::uint8_t {
+  connect,
+  subscribe,
+  publish,
+  presence,
+  history,
+  refresh,
+  sub_refresh,
+  rpc
+};
+inline constexpr std::size_t kOperations = 8;
 
 [[nodiscard]] std::string_view name_of(Transport transport);
 [[nodiscard]] std::string_view name_of(Operation operation);
+
+/// When a connection or a subscription ends, unless it is renewed before.
+struct Expiry {
+  std::int64_t at_s = 0;              ///< seconds since 1970-01-01 UTC; 0: never
+  bool is_renewed_by_client = false;  ///< the client sends a newer token, and has some time more to do so
+};
+
+/// What one subscription has in place of its channel's options (protocol.md section 13). Nothing: as the
+/// channel's options say.
+struct SubscriptionOverrides {
+  std::optional<bool> presence = {};
+  std::optional<bool> join_leave = {};
+  std::optional<bool> force_push_join_leave = {};
+  std::optional<bool> force_recovery = {};
+  std::optional<bool> force_positioning = {};
+};
+
+/// A subscription that is granted: by a token, a hook or the HTTP API.
+struct SubscriptionGrant {
+  std::string channel;
+  std::string info_json;  ///< `chan_info`: shown to others beside the client's own; empty: none
+  std::string data_json;  ///< for the client; empty: none
+  Expiry expiry;
+  SubscriptionOverrides overrides;
+};
 
 /// The identity of a client. An empty user is anonymous.
 struct Identity {
   std::string user;
   std::string info_json;  ///< for presence and publications; empty: none
+  std::string data_json;  ///< for the client, with the answer to its connect; empty: none
+  Expiry expiry;
+  std::vector<SubscriptionGrant> subscriptions;  ///< that the server makes (protocol.md section 15)
 };
 
 /// The HTTP request that a client came with (upgrade, stream or poll), for hooks to decide by.
@@ -55,6 +93,7 @@ struct Question {
   /// Connect: the query parameter `user`. Nobody has proved it; only an insecure server believes it.
   std::string_view claimed_user;
   std::shared_ptr<const ClientRequest> request;  ///< null where no hook wants it, see Access::has_hook()
+  bool is_subscribed = false;  ///< publish, presence, history: the client is subscribed to the channel
 };
 
 /// The answer. Denied: `code` and `reason` go to the client; 0 and empty stand for the usual ones.
@@ -69,7 +108,8 @@ struct Verdict {
 
   bool is_allowed = false;
   bool is_undecided = false;        ///< neither allowed nor denied
-  Identity identity;                ///< connect
+  Identity identity;                ///< connect, refresh
+  SubscriptionGrant subscription;   ///< subscribe, sub_refresh
   std::optional<std::string> data;  ///< publish: replaces the client's payload
   std::uint32_t code = 0;           ///< 100 to 1999: error of the reply; 3000 to 4999: disconnect
   std::string reason;

@@ -94,7 +94,7 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest req
 
 SseSession::SseSession(SessionContext& context, Outlet& outlet, const SseState& state)
     : Session(context, outlet),
-      identity_{state.user, state.info_json},
+      identity_{state.user, state.info_json, {}, {}, {}},
       client_(state.client),
       comment_interval_ms_(some_comment_interval_ms(context)),
       comment_due_ms_(deadline_in(state.comment_left_ms, context.clock.now_ms())),

@@ -40,9 +40,12 @@ def kept_by_exec_of(pid: int) -> list[str]:
     """The same, of another process: Linux shows close-on-exec among the flags."""
     kept = []
     for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        flags = next(line for line in path.read_text().splitlines() if line.startswith("flags:"))
-        if int(path.name) > 2 and not int(flags.split()[1], 8) & os.O_CLOEXEC:
-            kept.append(f"{path.name} {os.readlink(f'/proc/{pid}/fd/{path.name}')}")
+        try:
+            flags = next(line for line in path.read_text().splitlines() if line.startswith("flags:"))
+            if int(path.name) > 2 and not int(flags.split()[1], 8) & os.O_CLOEXEC:
+                kept.append(f"{path.name} {os.readlink(f'/proc/{pid}/fd/{path.name}')}")
+        except FileNotFoundError:
+            continue  # closed since it was listed
     return kept
 
 
