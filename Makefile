@@ -197,8 +197,9 @@ format: .venv/.stamp-dev ## rewrite the sources in the project's format
 	$(BIN)/ruff format --quiet
 
 .PHONY: options
-options: build ## write the option tables of docs/configuration.md from the schema
+options: build ## write the option tables of docs/configuration.md and docs/centrifuge-config.md
 	@$(BIN)/python tools/config_table.py
+	@$(BIN)/python tools/family_table.py
 
 .PHONY: wheel
 wheel: .venv/.stamp-dev ## build sdist and wheel (dist/), and the wheel repaired by auditwheel (dist/repaired/)

@@ -4,6 +4,7 @@
 #include <string>
 #include <system_error>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "bindings/bind_lab.hpp"
@@ -26,6 +27,19 @@ std::vector<std::tuple<std::string, std::int64_t, std::string, std::string>> lim
     rows.emplace_back(row.name, defaults.*(row.field), row.unit, row.doc);
   }
   return rows;
+}
+
+/// Text and place of each.
+std::vector<std::pair<std::string, std::vector<std::string>>> config_mistakes(
+    const std::string& config_json) {
+  std::vector<std::pair<std::string, std::vector<std::string>>> found;
+  try {
+    (void)carillon::parse_config(config_json);
+  } catch (const carillon::ConfigError& error) {
+    for (const carillon::ConfigMistake& mistake : error.mistakes())
+      found.emplace_back(mistake.text, mistake.keys);
+  }
+  return found;
 }
 
 }  // namespace
@@ -53,6 +67,8 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("build_info", &carillon::build_info);
   m.def("limits", &limits);
   m.def("config_schema", &carillon::config_schema);
+  m.def("config_absent", &carillon::config_absent);
+  m.def("config_mistakes", &config_mistakes, py::arg("config_json"));
   m.def(
       "config_check",
       [](const std::string& config_json) {

@@ -114,8 +114,9 @@ class CentrifugeClient final : public Session {
   [[nodiscard]] bool take_skipped(std::string_view channel, const std::optional<Since>& since);
   void open_subscription(std::uint32_t id, Subscription& subscription, const std::optional<Since>& since,
                          bool must_recover);
+  /// `was_recovering`: it was asked for, whether or not the subscription can.
   void on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome,
-                     bool must_recover);
+                     bool was_recovering, bool must_recover);
   /// The subscribe has failed, or was cancelled.
   void end_attempt(Subscription& subscription);
   /// A subscribe that is under way holds its lane up no longer; carry_on() has to follow.
@@ -143,6 +144,7 @@ class CentrifugeClient final : public Session {
                                   std::string_view data = {}) const;
   [[nodiscard]] std::string_view claimed_user() const;
 
+  [[nodiscard]] bool is_subscribed(std::string_view channel);
   Subscription* find(std::string_view channel);
   void leave(const Subscription& subscription);
   void end_later(Subscription& subscription);

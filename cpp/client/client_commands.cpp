@@ -185,14 +185,19 @@ bool CentrifugeClient::check_channel(const Command& command, bool is_available) 
 
 bool CentrifugeClient::handle_publish(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
-  if (command.data.empty() || command.type != 0 ||
+  const bool is_missing =
+      command.data.empty() &&
+      context_.hub.options_for(command.channel).publication_format != PublicationFormat::binary;
+  if (is_missing || command.type != 0 ||
       command.data.size() > static_cast<std::size_t>(context_.limits.publication_bytes)) {
     reply_error(command.id, kErrorBadRequest);
     return true;
   }
   if (!check_channel(command, true)) return true;
   Question asked = question(Operation::publish, command.channel, command.data);
-  const ContentType content = command.is_binary ? ContentType::binary : ContentType::json;
+  asked.is_subscribed = is_subscribed(command.channel);
+  const ContentType content =
+      command.is_binary || command.data.empty() ? ContentType::binary : ContentType::json;
   const Lanes::Ticket ticket = lanes_.defer();
   if (const auto verdict = context_.access.answer(asked)) {
     publish(command.id, ticket, command.channel, command.data, content, *verdict);
@@ -214,6 +219,12 @@ void CentrifugeClient::publish(std::uint32_t id, Lanes::Ticket ticket, std::stri
   Publication publication;
   publication.data = verdict.data ? *verdict.data : data;
   publication.content = verdict.data ? ContentType::json : content;
+  const PublicationFormat format = context_.hub.options_for(channel).publication_format;
+  if (const std::string_view error = format_error(format, publication.data, publication.content);
+      !error.empty()) {
+    reply_error(id, {kErrorBadRequest.code, error});
+    return finish(ticket);
+  }
   publication.info_json = info_json();
   context_.hub.publish(channel, std::move(publication), {},
                        answer_with(ticket, [id](CentrifugeClient& session, const AppendResult& result) {
@@ -224,7 +235,9 @@ void CentrifugeClient::publish(std::uint32_t id, Lanes::Ticket ticket, std::stri
 
 bool CentrifugeClient::is_allowed(const Command& command, Operation operation) {
   // No hook decides on these: the rules know at once.
-  const std::optional<Verdict> verdict = context_.access.answer(question(operation, command.channel));
+  Question asked = question(operation, command.channel);
+  asked.is_subscribed = is_subscribed(command.channel);
+  const std::optional<Verdict> verdict = context_.access.answer(asked);
   if (verdict && verdict->is_allowed) return true;
   deny(command.id, operation, command.channel, verdict.value_or(Verdict{}));
   return false;

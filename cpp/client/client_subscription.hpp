@@ -4,6 +4,7 @@
 #include <string_view>
 
 #include "client/centrifuge_client.hpp"
+#include "session/subscription_terms.hpp"
 
 namespace carillon {
 
@@ -16,13 +17,15 @@ struct CentrifugeClient::Subscription {
     ending      // once what is under way has been sent
   };
   /// The cursor's mark: does it take join and leave?
-  Subscription(CentrifugeClient& session, std::string_view name, const ChannelOptions& options,
-               bool wants_notices, Lanes::Ticket its_ticket)
+  Subscription(CentrifugeClient& session, std::string_view name, const SubscriptionTerms& terms,
+               Lanes::Ticket its_ticket)
       : channel(name),
-        cursor(session, options.join_leave && wants_notices ? 1 : 0),
+        cursor(session, terms.gets_notices ? 1 : 0),
         ticket(its_ticket),
-        has_notices(options.join_leave),
-        has_presence(options.presence) {}
+        has_notices(terms.has_notices),
+        has_presence(terms.has_presence),
+        is_recoverable(terms.is_recoverable),
+        is_positioned(terms.is_positioned) {}
   Subscription(CentrifugeClient& session, const ClientState::Subscription& saved)
       : channel(saved.channel),
         cursor(session, saved.wants_notices ? 1 : 0),
@@ -35,6 +38,9 @@ struct CentrifugeClient::Subscription {
   State state = State::asked;
   const bool has_notices;  // its coming and going is announced
   const bool has_presence;
+  // For the reply to its subscribe.
+  const bool is_recoverable = false;
+  const bool is_positioned = false;
 };
 
 }  // namespace carillon

@@ -71,9 +71,15 @@ bool CentrifugeClient::handle_subscribe(const Command& command) {
     deny(command.id, Operation::subscribe, command.channel, *verdict);
     return phase_ == Phase::connected;
   }
+  // Who names a start asks for what it needs.
+  const SubscriptionWishes wishes{command.is_recoverable || since, command.is_positioned,
+                                  command.is_join_leave};
+  const SubscriptionTerms terms =
+      terms_of(context_.access, asked, context_.hub.options_for(command.channel), wishes,
+               verdict ? verdict->subscription.overrides : SubscriptionOverrides{});
   const Lanes::Ticket ticket = lanes_.defer();
-  Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(
-      *this, command.channel, context_.hub.options_for(command.channel), command.is_join_leave, ticket));
+  Subscription& subscription =
+      *subscriptions_.emplace_back(std::make_unique<Subscription>(*this, command.channel, terms, ticket));
   if (verdict) {
     open_subscription(command.id, subscription, since, must_recover);
     return true;
@@ -101,10 +107,14 @@ bool CentrifugeClient::take_skipped(std::string_view channel, const std::optiona
 
 void CentrifugeClient::open_subscription(std::uint32_t id, Subscription& subscription,
                                          const std::optional<Since>& since, bool must_recover) {
-  context_.hub.subscribe(context_.shard, subscription.cursor, subscription.channel, since,
-                         [this, id, &subscription, must_recover](const SubscribeOutcome& outcome) {
-                           on_subscribed(id, subscription, outcome, must_recover);
-                         });
+  const bool is_refused =
+      since && !subscription.is_recoverable && context_.hub.options_for(subscription.channel).has_history();
+  const bool was_recovering = is_refused && since->kind != Since::Kind::last;
+  context_.hub.subscribe(
+      context_.shard, subscription.cursor, subscription.channel, is_refused ? std::nullopt : since,
+      [this, id, &subscription, was_recovering, must_recover](const SubscribeOutcome& outcome) {
+        on_subscribed(id, subscription, outcome, was_recovering || outcome.was_recovering, must_recover);
+      });
 }
 
 void CentrifugeClient::end_attempt(Subscription& subscription) {
@@ -124,20 +134,21 @@ void CentrifugeClient::cancel_subscribe(std::string_view channel) {
 }
 
 void CentrifugeClient::on_subscribed(std::uint32_t id, Subscription& subscription,
-                                     const SubscribeOutcome& outcome, bool must_recover) {
+                                     const SubscribeOutcome& outcome, bool was_recovering,
+                                     bool must_recover) {
   if (!lanes_.is_wanted(subscription.ticket)) return end_attempt(subscription);
   const auto refuse = [&](const ErrorCode& error) {
     reply_error(id, error);
     end_attempt(subscription);
   };
   if (outcome.error != StoreError::none) return refuse(kErrorInternal);
-  if (must_recover && outcome.was_recovering && !outcome.is_recovered)
-    return refuse(kErrorUnrecoverablePosition);
+  if (must_recover && was_recovering && !outcome.is_recovered) return refuse(kErrorUnrecoverablePosition);
 
   SubscribeResult result;
   std::string publications;
-  if (outcome.has_history) {
-    result.is_recoverable = result.is_positioned = true;
+  if (outcome.has_history && subscription.is_positioned) {
+    result.is_recoverable = subscription.is_recoverable;
+    result.is_positioned = true;
     result.epoch = outcome.start.epoch.text();
     result.offset = outcome.start.offset;
     result.is_recovered = outcome.is_recovered;
@@ -148,7 +159,7 @@ void CentrifugeClient::on_subscribed(std::uint32_t id, Subscription& subscriptio
       result.publications = publications;
     }
   }
-  result.was_recovering = outcome.was_recovering;
+  result.was_recovering = was_recovering;
   result.is_conflated = context_.hub.options_for(subscription.channel).conflate;
   subscription.state = Subscription::State::started;
   reply([&](std::string& out) { codec_.encode_subscribe(out, id, result); });
@@ -199,6 +210,11 @@ bool CentrifugeClient::handle_unsubscribe(const Command& command) {
   }
   reply([&](std::string& out) { codec_.encode_unsubscribe(out, command.id); });
   return true;
+}
+
+bool CentrifugeClient::is_subscribed(std::string_view channel) {
+  const Subscription* const subscription = find(channel);
+  return subscription != nullptr && subscription->state == Subscription::State::started;
 }
 
 CentrifugeClient::Subscription* CentrifugeClient::find(std::string_view channel) {

@@ -29,6 +29,15 @@ inline constexpr std::array<std::string_view, 4> kFanOutNames{"write", "read", "
   return kFanOutNames[static_cast<std::size_t>(strategy)];
 }
 
+/// What clients and applications may publish.
+enum class PublicationFormat : std::uint8_t {
+  any,          ///< JSON or binary, not empty
+  json,         ///< JSON
+  json_object,  ///< a JSON object
+  binary        ///< JSON or binary, which may be empty
+};
+inline constexpr std::array<std::string_view, 4> kPublicationFormatNames{"", "json", "json_object", "binary"};
+
 /// The options of a channel. The defaults are those of a hub without a configuration.
 struct ChannelOptions {
   std::size_t history_size = 1'000;             ///< maximum publications kept; 0: none, and no offsets
@@ -48,10 +57,26 @@ struct ChannelOptions {
   bool conflate = false;                ///< deliver only the newest publication of each key in a batch
   bool presence = true;
   bool join_leave = false;
+  PublicationFormat publication_format = PublicationFormat::any;
+  bool force_push_join_leave = false;  ///< joins and leaves also go to subscribers that did not ask for them
+  bool force_recovery = true;          ///< with a history: every subscription can recover
+  bool force_positioning = true;       ///< with a history: every subscription has a position
+  bool allow_recovery = false;         ///< the same for those that ask for it
+  bool allow_positioning = false;
+
+  // Who may do what (protocol.md section 14). Clients without a user need `…_for_anonymous` as well.
   bool allow_subscribe = false;
   bool allow_publish = false;
   bool allow_presence = false;
   bool allow_history = false;
+  bool allow_publish_for_subscriber = false;
+  bool allow_presence_for_subscriber = false;
+  bool allow_history_for_subscriber = false;
+  bool allow_subscribe_for_anonymous = false;
+  bool allow_publish_for_anonymous = false;
+  bool allow_presence_for_anonymous = false;
+  bool allow_history_for_anonymous = false;
+  bool allow_user_limited = false;  ///< users whom the name lists behind its last `#` may subscribe
 
   [[nodiscard]] bool has_history() const { return history_size > 0 && history_ttl_ms > 0; }
 };

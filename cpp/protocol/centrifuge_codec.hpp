@@ -56,6 +56,8 @@ struct Command {
   std::uint64_t offset = 0;
 
   bool is_recover = false;                 ///< subscribe: recover from (offset, epoch)
+  bool is_positioned = false;              ///< subscribe: wish
+  bool is_recoverable = false;             ///< subscribe: wish
   bool is_join_leave = false;              ///< subscribe: wish
   bool has_tags_filter = false;            ///< subscribe: `tf` is there
   std::optional<std::uint64_t> last = {};  ///< subscribe, ours: start with the newest publications

@@ -73,6 +73,8 @@ constexpr std::array kRawFields{
 
 constexpr std::array kBooleanFields{
     MemberField<bool>{"recover", kinds(subscribe), &Command::is_recover},
+    MemberField<bool>{"positioned", kinds(subscribe), &Command::is_positioned},
+    MemberField<bool>{"recoverable", kinds(subscribe), &Command::is_recoverable},
     MemberField<bool>{"join_leave", kinds(subscribe), &Command::is_join_leave},
     MemberField<bool>{"reverse", kinds(history), &Command::is_reverse},
 };

@@ -55,6 +55,7 @@ constexpr Target kSubscribe[]{
     {.number = 1, .text = &Command::channel},           {.number = 2, .text = &Command::token},
     {.number = 3, .flag = &Command::is_recover},        {.number = 6, .text = &Command::epoch},
     {.number = 7, .unsigned_number = &Command::offset}, {.number = 8, .bytes = &Command::data},
+    {.number = 9, .flag = &Command::is_positioned},     {.number = 10, .flag = &Command::is_recoverable},
     {.number = 11, .flag = &Command::is_join_leave},    {.number = 12, .text = &Command::delta},
     {.number = 14, .unsigned_number = &Command::flag},  {.number = 15, .signed_number = &Command::type},
     {.number = 1'001, .text = &Command::since}};

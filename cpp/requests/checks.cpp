@@ -27,4 +27,24 @@ std::string idempotency_key_error(std::string_view key, const Limits& limits) {
          std::to_string(limits.idempotency_key_bytes) + "); give a shorter key, a UUID or a hash";
 }
 
+std::string_view format_error(PublicationFormat format, std::string_view data, ContentType content) {
+  switch (format) {
+    case PublicationFormat::json:
+      return content == ContentType::json
+                 ? ""
+                 : "data: is binary, and the channel's publication_data_format is \"json\"";
+    case PublicationFormat::json_object: {
+      const std::size_t first = data.find_first_not_of(" \t\r\n");
+      const bool is_object = first != std::string_view::npos && data[first] == '{';
+      return content == ContentType::json && is_object
+                 ? ""
+                 : "data: is no JSON object, and the channel's publication_data_format is \"json_object\"";
+    }
+    case PublicationFormat::any:
+    case PublicationFormat::binary:
+      break;
+  }
+  return "";
+}
+
 }  // namespace carillon

@@ -4,6 +4,8 @@
 #include <string_view>
 
 #include "env/limits.hpp"
+#include "hub/channel_options.hpp"
+#include "store/entry.hpp"
 
 namespace carillon {
 
@@ -13,5 +15,9 @@ namespace carillon {
 [[nodiscard]] std::string channel_name_error(std::string_view name, const Limits& limits);
 /// Why a publication with this idempotency key is refused; empty: it is not.
 [[nodiscard]] std::string idempotency_key_error(std::string_view key, const Limits& limits);
+
+/// Why a channel of this format refuses the payload; empty: it does not.
+[[nodiscard]] std::string_view format_error(PublicationFormat format, std::string_view data,
+                                            ContentType content);
 
 }  // namespace carillon

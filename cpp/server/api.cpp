@@ -228,6 +228,10 @@ Refusal Api::publish_refusal(std::string_view channel, const ApiRequest& request
                "); raise it, or send a reference");
   if (std::string text = idempotency_key_error(request.idempotency_key, limits_); !text.empty())
     return bad(std::move(text));
+  const ContentType content = request.is_json ? ContentType::json : ContentType::binary;
+  const PublicationFormat format = hub_.options_for(channel).publication_format;
+  if (const std::string_view text = format_error(format, request.data, content); !text.empty())
+    return bad(std::string(text));
   return {};
 }
 

@@ -19,54 +19,82 @@ constexpr std::string_view kNamespaces = "channel.namespaces";
 constexpr std::string_view kWithoutNamespace = "channel.without_namespace";
 constexpr std::string_view kPatterns = "channels";
 
-[[noreturn]] void refuse(const std::string& path, const std::string& problem) {
-  throw ConfigError(path + ": " + problem);
+/// Where a value stands in the document.
+struct At {
+  std::string path;               // as messages have it
+  std::vector<std::string> keys;  // as ConfigMistake has them
+
+  [[nodiscard]] At in(const std::string& name) const {
+    return as(path.empty() ? name : path + "." + name, name);
+  }
+  [[nodiscard]] At as(std::string shown, const std::string& key) const {
+    At inner{std::move(shown), keys};
+    inner.keys.push_back(key);
+    return inner;
+  }
+};
+
+At at_path(std::string_view path) {
+  At at;
+  while (!path.empty()) {
+    const std::size_t end = std::min(path.find('.'), path.size());
+    at = at.in(std::string(path.substr(0, end)));
+    path.remove_prefix(std::min(end + 1, path.size()));
+  }
+  return at;
 }
 
-std::int64_t in_bounds(const std::string& path, const json& value, std::int64_t number, std::int64_t least,
+/// Ends the reading of a value that is wrong. Caught where the next one is read.
+struct Refused {
+  ConfigMistake mistake;
+};
+
+[[noreturn]] void refuse(const At& at, const std::string& problem) {
+  throw Refused{{at.path + ": " + problem, at.keys}};
+}
+
+std::int64_t in_bounds(const At& at, const json& value, std::int64_t number, std::int64_t least,
                        std::int64_t most, bool is_duration) {
   const auto text = [&](std::int64_t bound) {
     return is_duration ? format_duration(bound) : std::to_string(bound);
   };
-  if (number < least) refuse(path, value.dump() + " is too small; the minimum is " + text(least));
-  if (number > most) refuse(path, value.dump() + " is too large; the maximum is " + text(most));
+  if (number < least) refuse(at, value.dump() + " is too small; the minimum is " + text(least));
+  if (number > most) refuse(at, value.dump() + " is too large; the maximum is " + text(most));
   return number;
 }
 
-std::int64_t read_number(const std::string& path, const json& value, std::int64_t least, std::int64_t most) {
-  if (!value.is_number_integer()) refuse(path, value.dump() + " is not a whole number");
+std::int64_t read_number(const At& at, const json& value, std::int64_t least, std::int64_t most) {
+  if (!value.is_number_integer()) refuse(at, value.dump() + " is not a whole number");
   const bool is_huge = value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX;
-  return in_bounds(path, value, is_huge ? INT64_MAX : value.get<std::int64_t>(), least, most, false);
+  return in_bounds(at, value, is_huge ? INT64_MAX : value.get<std::int64_t>(), least, most, false);
 }
 
-std::int64_t read_duration(const std::string& path, const json& value, std::int64_t least,
-                           std::int64_t most) {
-  if (value.is_number())
-    refuse(path, value.dump() + " has no unit; write it as \"25s\", \"100ms\" or \"2h\"");
+std::int64_t read_duration(const At& at, const json& value, std::int64_t least, std::int64_t most) {
+  if (value.is_number()) refuse(at, value.dump() + " has no unit; write it as \"25s\", \"100ms\" or \"2h\"");
   const auto duration = value.is_string() ? parse_duration_ms(value.get<std::string>()) : std::nullopt;
-  if (!duration) refuse(path, value.dump() + " is not a duration; write it as \"25s\", \"100ms\" or \"2h\"");
-  return in_bounds(path, value, *duration, least, most, true);
+  if (!duration) refuse(at, value.dump() + " is not a duration; write it as \"25s\", \"100ms\" or \"2h\"");
+  return in_bounds(at, value, *duration, least, most, true);
 }
 
-bool read_flag(const std::string& path, const json& value) {
-  if (!value.is_boolean()) refuse(path, value.dump() + " is neither true nor false");
+bool read_flag(const At& at, const json& value) {
+  if (!value.is_boolean()) refuse(at, value.dump() + " is neither true nor false");
   return value.get<bool>();
 }
 
-std::string read_text(const std::string& path, const json& value) {
-  if (!value.is_string()) refuse(path, value.dump() + " is not a string; put it in quotes");
+std::string read_text(const At& at, const json& value) {
+  if (!value.is_string()) refuse(at, value.dump() + " is not a string; put it in quotes");
   return value.get<std::string>();
 }
 
-std::vector<std::string> read_texts(const std::string& path, const json& value) {
-  if (!value.is_array()) refuse(path, value.dump() + " is not a list of strings; write it as [\"…\", \"…\"]");
+std::vector<std::string> read_texts(const At& at, const json& value) {
+  if (!value.is_array()) refuse(at, value.dump() + " is not a list of strings; write it as [\"…\", \"…\"]");
   std::vector<std::string> texts;
-  for (const json& text : value) texts.push_back(read_text(path, text));
+  for (const json& text : value) texts.push_back(read_text(at, text));
   return texts;
 }
 
-std::size_t read_choice(const std::string& path, const json& value, std::span<const std::string_view> words) {
-  const std::string text = read_text(path, value);
+std::size_t read_choice(const At& at, const json& value, std::span<const std::string_view> words) {
+  const std::string text = read_text(at, value);
   const auto found = std::find(words.begin(), words.end(), text);
   if (found != words.end()) return static_cast<std::size_t>(found - words.begin());
   std::string choices;
@@ -74,87 +102,107 @@ std::size_t read_choice(const std::string& path, const json& value, std::span<co
     if (!choices.empty()) choices += word == words.back() ? " or " : ", ";
     choices += "\"" + std::string(word) + "\"";
   }
-  refuse(path, value.dump() + " is not known; use " + choices);
+  refuse(at, value.dump() + " is not known; use " + choices);
 }
 
-void check_table(const std::string& path, const json& value) {
-  if (!value.is_object()) refuse(path, value.dump() + " is not a table; write it as [" + path + "]");
+void check_table(const At& at, const json& value) {
+  if (!value.is_object()) refuse(at, value.dump() + " is not a table; write it as [" + at.path + "]");
 }
 
-[[noreturn]] void refuse_unknown(const std::string& path, const std::vector<std::string_view>& siblings) {
-  const std::string nearest = nearest_path(path, siblings);
-  refuse(path, nearest.empty() ? "unknown option; 'carillon config schema' lists all options"
-                               : "unknown option; did you mean '" + nearest + "'?");
+[[noreturn]] void refuse_unknown(const At& at, const std::vector<std::string_view>& siblings) {
+  const std::string nearest = nearest_path(at.path, siblings);
+  refuse(at, nearest.empty() ? "unknown option; 'carillon config schema' lists all options"
+                             : "unknown option; did you mean '" + nearest + "'?");
 }
 
+/// Reads a document to its end, whatever is wrong with it.
 class ConfigReader {
  public:
   ServerConfig read(const json& document) {
-    if (!document.is_object()) throw ConfigError("configuration: the top level must be a table");
-    read_table("", document);
+    attempt([&] {
+      if (!document.is_object()) refuse({"configuration", {}}, "the top level must be a table");
+      read_table({}, document);
+    });
     check_as_a_whole();
+    if (!mistakes_.empty()) throw ConfigError(std::move(mistakes_));
     return std::move(config_);
   }
 
  private:
-  void read_table(const std::string& table, const json& value) {
-    for (const auto& [name, inner] : value.items()) {
-      const std::string path = table.empty() ? name : table + "." + name;
-      if (name.find('.') != std::string::npos)
-        refuse(path, "the name of an option cannot contain a dot; write '" + path + "' as nested tables");
-      read_entry(path, inner);
+  // Notes what is wrong, and goes on.
+  template <typename Reading>
+  void attempt(Reading&& reading) {
+    try {
+      std::forward<Reading>(reading)();
+    } catch (Refused& refused) {
+      mistakes_.push_back(std::move(refused.mistake));
     }
   }
 
-  void read_entry(const std::string& path, const json& value) {
-    if (path == kPatterns) return read_patterns(value);
-    if (path == kNamespaces) return read_namespaces(value);
-    if (path == kWithoutNamespace) {
-      add_rule(path, "*", read_channel(path, value), ChannelRules::Scope::without_namespace);
-      return;
-    }
+  [[nodiscard]] bool is_refused(std::string_view path) const {
+    const std::vector<std::string> keys = at_path(path).keys;
+    return std::any_of(mistakes_.begin(), mistakes_.end(),
+                       [&](const ConfigMistake& mistake) { return mistake.keys == keys; });
+  }
+
+  void read_table(const At& table, const json& value) {
+    for (const auto& item : value.items())
+      attempt([&] { read_entry(table.in(item.key()), item.key(), item.value()); });
+  }
+
+  void read_entry(const At& at, const std::string& name, const json& value) {
+    const std::string& path = at.path;
+    if (name.find('.') != std::string::npos)
+      refuse(at, "the name of an option cannot contain a dot; write '" + path + "' as nested tables");
+    if (path == kPatterns) return read_patterns(at, value);
+    if (path == kNamespaces) return read_namespaces(at, value);
+    if (path == kWithoutNamespace)
+      return add_rule(at, "*", read_channel(at, value), ChannelRules::Scope::without_namespace);
     for (const ConfigOption& option : config_options()) {
-      if (option.path == path || option.alias == path) return read_option(option, path, value);
+      if (option.path == path || option.alias == path) return read_option(option, at, value);
     }
     if (is_table(path)) {
-      check_table(path, value);
-      return read_table(path, value);
+      check_table(at, value);
+      return read_table(at, value);
     }
-    refuse_absent(path, path, value, absent_feature);
-    refuse_unknown(path, names_in(path.substr(0, path.rfind('.') + 1)));
+    if (read_absent(at, path, value, absent_options())) return;
+    refuse_unknown(at, names_in(path.substr(0, path.rfind('.') + 1)));
   }
 
-  void read_option(const ConfigOption& option, const std::string& path, const json& value) {
-    const bool is_duration = option.is_duration && path == option.path;
+  void read_option(const ConfigOption& option, const At& at, const json& value) {
+    const bool is_duration = option.is_duration && at.path == option.path;
     visit_place(config_, option.place, [&]<typename T>(T& place) {
       T read{};
       if constexpr (std::is_same_v<T, std::string>)
-        read = read_text(path, value);
+        read = read_text(at, value);
       else if constexpr (std::is_same_v<T, bool>)
-        read = read_flag(path, value);
+        read = read_flag(at, value);
       else if constexpr (std::is_same_v<T, std::int64_t>)
-        read = is_duration ? read_duration(path, value, option.least, option.most)
-                           : read_number(path, value, option.least, option.most);
+        read = is_duration ? read_duration(at, value, option.least, option.most)
+                           : read_number(at, value, option.least, option.most);
       else
-        read = read_texts(path, value);
-      const auto [first, is_first] = given_.try_emplace(&option, path + " = " + value.dump());
+        read = read_texts(at, value);
+      const auto [first, is_first] = given_.try_emplace(&option, at.path + " = " + value.dump());
       if (!is_first && read != place)
-        refuse(path, value.dump() + " contradicts " + first->second +
-                         ", which is the same option; give one of them");
+        refuse(at, value.dump() + " contradicts " + first->second +
+                       ", which is the same option; give one of them");
       place = std::move(read);
     });
   }
 
-  // A feature that is not there: names the option, not the table that holds it.
-  static void refuse_absent(const std::string& path, const std::string& name, const json& value,
-                            std::string_view (*absent)(std::string_view)) {
-    const std::string_view what = absent(name);
-    if (what.empty()) return;
+  // A feature that is not there: names the options, not the table that holds them. False: it is none of them.
+  bool read_absent(const At& at, const std::string& name, const json& value,
+                   std::span<const AbsentOption> options) {
+    const AbsentOption* const row = find_absent(options, name);
+    if (row == nullptr) return false;
     if (value.is_object() && !value.empty()) {
-      const auto first = value.items().begin();
-      refuse_absent(path + "." + first.key(), name + "." + first.key(), first.value(), absent);
+      for (const auto& item : value.items())
+        attempt([&] { read_absent(at.in(item.key()), name + "." + item.key(), item.value(), options); });
+      return true;
     }
-    refuse(path, std::string(what));
+    const std::string only = !row->only.empty() ? std::string(row->only) : is_switch(name) ? "false" : "";
+    if (!only.empty() && value.dump() == only) return true;
+    refuse(at, std::string(row->what));
   }
 
   static bool is_table(const std::string& path) {
@@ -180,122 +228,144 @@ class ConfigReader {
     return names;
   }
 
-  static ChannelOptions read_channel(const std::string& path, const json& table, bool has_name = false) {
-    check_table(path, table);
+  ChannelOptions read_channel(const At& at, const json& table, bool has_name = false) {
+    check_table(at, table);
     ChannelOptions options;
-    for (const auto& [name, value] : table.items()) {
-      if (has_name && name == "name") continue;
-      read_channel_option(options, path + "." + name, name, table, value);
+    for (const auto& item : table.items()) {
+      if (has_name && item.key() == "name") continue;
+      attempt([&] { read_channel_option(options, at.in(item.key()), item.key(), table, item.value()); });
     }
     return options;
   }
 
-  static void read_channel_option(ChannelOptions& options, const std::string& path, const std::string& name,
-                                  const json& table, const json& value) {
+  void read_channel_option(ChannelOptions& options, const At& at, const std::string& name, const json& table,
+                           const json& value) {
     for (const ChannelNumber& row : channel_numbers()) {
       if (row.name == name) {
-        row.set(options, row.is_duration ? read_duration(path, value, row.least, row.most)
-                                         : read_number(path, value, row.least, row.most));
+        row.set(options, row.is_duration ? read_duration(at, value, row.least, row.most)
+                                         : read_number(at, value, row.least, row.most));
         return;
       }
       if (row.is_duration && std::string(row.name) + "_ms" == name) {
-        const std::int64_t duration_ms = read_number(path, value, row.least, row.most);
+        const std::int64_t duration_ms = read_number(at, value, row.least, row.most);
         row.set(options, duration_ms);
         const auto twin = table.find(row.name);
-        if (twin != table.end() && read_duration(path, *twin, row.least, row.most) != duration_ms)
-          refuse(path, value.dump() + " contradicts " + std::string(row.name) + " = " + twin->dump() +
-                           ", which is the same option; give one of them");
+        if (twin != table.end() && read_duration(at, *twin, row.least, row.most) != duration_ms)
+          refuse(at, value.dump() + " contradicts " + std::string(row.name) + " = " + twin->dump() +
+                         ", which is the same option; give one of them");
         return;
       }
     }
     for (const ChannelFlag& row : channel_flags()) {
       if (row.name == name) {
-        options.*(row.field) = read_flag(path, value);
+        options.*(row.field) = read_flag(at, value);
         return;
       }
     }
     for (const ChannelChoice& row : channel_choices()) {
       if (row.name == name) {
-        row.set(options, read_choice(path, value, row.words));
+        row.set(options, read_choice(at, value, row.words));
         return;
       }
     }
-    refuse_absent(path, name, value, absent_channel_feature);
+    if (read_absent(at, name, value, absent_channel_options())) return;
     const std::vector<std::string_view> names = channel_option_names();
-    refuse_unknown(path, names);
+    refuse_unknown(at, names);
   }
 
-  void read_patterns(const json& value) {
-    check_table(std::string(kPatterns), value);
-    for (const auto& [pattern, table] : value.items()) {
-      const std::string path = std::string(kPatterns) + ".\"" + pattern + "\"";
-      if (pattern.empty()) refuse(path, "a pattern cannot be empty; \"*\" matches all channels");
-      add_rule(path, pattern, read_channel(path, table), ChannelRules::Scope::pattern);
+  void read_patterns(const At& at, const json& value) {
+    check_table(at, value);
+    for (const auto& item : value.items()) {
+      attempt([&] {
+        const std::string& pattern = item.key();
+        const At here = at.as(at.path + ".\"" + pattern + "\"", pattern);
+        if (pattern.empty()) refuse(here, "a pattern cannot be empty; \"*\" matches all channels");
+        add_rule(here, pattern, read_channel(here, item.value()), ChannelRules::Scope::pattern);
+      });
     }
   }
 
-  void read_namespaces(const json& value) {
-    const std::string list(kNamespaces);
+  void read_namespaces(const At& at, const json& value) {
     if (!value.is_array())
-      refuse(list, value.dump() + " is not a list of tables; write each as [[" + list + "]]");
-    for (const json& table : value) {
-      const std::string index = list + "[" + std::to_string(&table - &value.front()) + "]";
-      check_table(index, table);
-      if (!table.contains("name")) refuse(index, "has no name; add name = \"…\"");
-      const std::string name = read_text(index + ".name", table["name"]);
-      if (name.size() < 2 || name.find_first_not_of("-_0123456789abcdefghijklmnopqrstuvwxyz"
-                                                    "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string::npos)
-        refuse(index + ".name",
-               table["name"].dump() + " is not a name; use two or more letters, digits, - or _");
-      const std::string path = list + "[" + name + "]";
-      add_rule(path, name + ":*", read_channel(path, table, true), ChannelRules::Scope::by_namespace);
-    }
+      refuse(at, value.dump() + " is not a list of tables; write each as [[" + at.path + "]]");
+    for (std::size_t i = 0; i < value.size(); ++i)
+      attempt([&] { read_namespace(at, std::to_string(i), value[i]); });
   }
 
-  void add_rule(const std::string& path, const std::string& pattern, const ChannelOptions& options,
+  void read_namespace(const At& list, const std::string& index, const json& table) {
+    const At numbered = list.as(list.path + "[" + index + "]", index);
+    check_table(numbered, table);
+    std::string name;
+    attempt([&] {
+      if (!table.contains("name")) refuse(numbered, "has no name; add name = \"…\"");
+      const At at = numbered.in("name");
+      const std::string text = read_text(at, table["name"]);
+      if (text.size() < 2 || text.find_first_not_of("-_0123456789abcdefghijklmnopqrstuvwxyz"
+                                                    "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string::npos)
+        refuse(at, table["name"].dump() + " is not a name; use two or more letters, digits, - or _");
+      name = text;
+    });
+    const At named = name.empty() ? numbered : list.as(list.path + "[" + name + "]", index);
+    const ChannelOptions options = read_channel(named, table, true);
+    if (!name.empty()) add_rule(named, name + ":*", options, ChannelRules::Scope::by_namespace);
+  }
+
+  void add_rule(const At& at, const std::string& pattern, const ChannelOptions& options,
                 ChannelRules::Scope scope) {
     // Names without a namespace and the pattern "*" are two things, but "chat:*" is all of the namespace
     // "chat".
     const bool is_whole = scope == ChannelRules::Scope::without_namespace;
-    if (!is_whole && !patterns_.emplace(pattern, path).second)
-      refuse(path, "these channels are also set by " + patterns_[pattern] + "; set them in one place");
+    if (!is_whole && !patterns_.emplace(pattern, at.path).second)
+      refuse(at, "these channels are also set by " + patterns_[pattern] + "; set them in one place");
     config_.channels.push_back({pattern, options, scope});
   }
 
-  void check_as_a_whole() const {
+  // Notes a problem of an option whose value is right by itself.
+  void note(bool is_wrong, std::string_view path, const std::string& problem) {
+    if (is_wrong && !is_refused(path)) attempt([&] { refuse(at_path(path), problem); });
+  }
+
+  void check_as_a_whole() {
     const Heartbeat& heartbeat = config_.heartbeat;
-    if (config_.host.empty())
-      refuse("http_server.address",
-             "is empty; give 127.0.0.1 for this machine only, 0.0.0.0 for every address");
-    if (config_.flush != "auto" && config_.flush != "io_uring" && config_.flush != "send")
-      refuse("flush",
-             "'" + config_.flush + "' is not a flush method; use \"auto\", \"io_uring\" or \"send\"");
-    if (config_.store != "memory")
-      refuse("store", "'" + config_.store + "' is not available; this version has \"memory\"");
+    note(config_.host.empty(), "http_server.address",
+         "is empty; give 127.0.0.1 for this machine only, 0.0.0.0 for every address");
+    note(config_.flush != "auto" && config_.flush != "io_uring" && config_.flush != "send", "flush",
+         "'" + config_.flush + "' is not a flush method; use \"auto\", \"io_uring\" or \"send\"");
+    note(config_.store != "memory", "store",
+         "'" + config_.store + "' is not available; this version has \"memory\"");
     for (const std::string& pattern : config_.allowed_origins)
-      if (!can_match_origin(pattern))
-        refuse("client.allowed_origins",
-               "'" + pattern +
-                   "' is not an origin; write it as https://host or https://host:port, without a path");
-    if (heartbeat.ping_interval_ms > 0 && heartbeat.pong_timeout_ms >= heartbeat.ping_interval_ms)
-      refuse("client.pong_timeout", format_duration(heartbeat.pong_timeout_ms) +
-                                        " must be below client.ping_interval (" +
-                                        format_duration(heartbeat.ping_interval_ms) + ")");
-    if (config_.api_insecure && !config_.api_key.empty())
-      refuse("http_api.insecure", "true contradicts http_api.key; give one of them");
+      note(!can_match_origin(pattern), "client.allowed_origins",
+           "'" + pattern +
+               "' is not an origin; write it as https://host or https://host:port, without a path");
+    note(heartbeat.ping_interval_ms > 0 && heartbeat.pong_timeout_ms >= heartbeat.ping_interval_ms &&
+             !is_refused("client.ping_interval"),
+         "client.pong_timeout",
+         format_duration(heartbeat.pong_timeout_ms) + " must be below client.ping_interval (" +
+             format_duration(heartbeat.ping_interval_ms) + ")");
+    note(config_.api_insecure && !config_.api_key.empty(), "http_api.insecure",
+         "true contradicts http_api.key; give one of them");
+    const bool is_reachable = !config_.host.empty() && !is_loopback_host(config_.host);
     const std::string reach = "true is refused on http_server.address '" + config_.host +
                               "', which other machines can reach; set it to false and give an http_api.key";
-    if (config_.insecure && !is_loopback_host(config_.host))
-      refuse("client.insecure",
-             reach + " and the channels' allow_…_for_client options, or listen on 127.0.0.1");
-    if (config_.api_insecure && !is_loopback_host(config_.host))
-      refuse("http_api.insecure", reach + ", or listen on 127.0.0.1");
+    note(config_.insecure && is_reachable, "client.insecure",
+         reach + " and the channels' allow_…_for_client options, or listen on 127.0.0.1");
+    note(config_.api_insecure && is_reachable, "http_api.insecure", reach + ", or listen on 127.0.0.1");
   }
 
   ServerConfig config_;
+  std::vector<ConfigMistake> mistakes_;
   std::map<const ConfigOption*, std::string> given_;  // under which name, and what
   std::map<std::string, std::string> patterns_;       // and where they stand
 };
+
+std::string lines_of(const std::vector<ConfigMistake>& mistakes) {
+  std::string text;
+  for (const ConfigMistake& mistake : mistakes) {
+    if (!text.empty()) text += '\n';
+    text += mistake.text;
+  }
+  return text;
+}
 
 json::json_pointer pointer_to(std::string path) {
   std::replace(path.begin(), path.end(), '.', '/');
@@ -326,6 +396,9 @@ json channel_to_json(const ChannelOptions& options) {
 }
 
 }  // namespace
+
+ConfigError::ConfigError(std::vector<ConfigMistake> mistakes)
+    : std::runtime_error(lines_of(mistakes)), mistakes_(std::move(mistakes)) {}
 
 ServerConfig parse_config(std::string_view text) {
   const json document = json::parse(text, nullptr, false);
@@ -382,6 +455,19 @@ std::string config_schema() {
       "Once it is given, channels of other namespaces are unknown.");
   add(std::string(kPatterns) + ".\"<pattern>\"", "", "table", json::object(),
       "The same options for the channels that match; * stands for any text, and the longest pattern wins.");
+  return list.dump();
+}
+
+std::string config_absent() {
+  json list = json::array();
+  const auto add = [&](const std::string& prefix, const AbsentOption& row) {
+    const bool has_switch = row.only.empty() && is_switch(row.pattern);
+    list.push_back({{"name", prefix + std::string(row.pattern)},
+                    {"what", row.what},
+                    {"only", has_switch ? "false" : row.only}});
+  };
+  for (const AbsentOption& row : absent_options()) add("", row);
+  for (const AbsentOption& row : absent_channel_options()) add(std::string(kWithoutNamespace) + ".", row);
   return list.dump();
 }
 

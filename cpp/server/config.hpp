@@ -4,6 +4,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "env/limits.hpp"
@@ -12,10 +13,22 @@
 
 namespace carillon {
 
-/// A configuration is refused: what() names the field, its value and the remedy.
+/// One thing that is wrong with a configuration.
+struct ConfigMistake {
+  std::string text;  ///< names the field, its value and the remedy
+  std::vector<std::string>
+      keys;  ///< where it stands in the document, from the outside in; of a list the index
+};
+
+/// A configuration is refused: what() has the text of each mistake in a line.
 class ConfigError : public std::runtime_error {
  public:
-  using std::runtime_error::runtime_error;
+  explicit ConfigError(std::vector<ConfigMistake> mistakes);
+  explicit ConfigError(std::string text) : ConfigError(std::vector<ConfigMistake>{{std::move(text), {}}}) {}
+  [[nodiscard]] const std::vector<ConfigMistake>& mistakes() const { return mistakes_; }
+
+ private:
+  std::vector<ConfigMistake> mistakes_;
 };
 
 /// All options. This is the only schema: files, environment and keyword arguments become one JSON document
@@ -43,12 +56,16 @@ struct ServerConfig {
   std::vector<ChannelRules::Rule> channels;
 };
 
-/// Reads and checks a JSON document. Throws ConfigError.
+/// Reads and checks a JSON document. Throws ConfigError, with all mistakes.
 [[nodiscard]] ServerConfig parse_config(std::string_view json);
 /// The whole configuration, defaults included, as JSON in its one normal form, which parse_config reads back.
 [[nodiscard]] std::string config_to_json(const ServerConfig& config);
 /// JSON list of {"name","alias","type","default","doc"} of every option. Type: text, number, flag, duration
 /// (as "25s"), list (of texts) or table. Alias: the other name that is understood, or "".
 [[nodiscard]] std::string config_schema();
+/// JSON list of {"name","what","only"} of the options that the Centrifuge family has and this version has
+/// not: why, and what to write instead. Name: with `*` for any text; what is beneath is refused as well.
+/// Only: the JSON text of the one value that is accepted, or "".
+[[nodiscard]] std::string config_absent();
 
 }  // namespace carillon

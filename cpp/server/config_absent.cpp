@@ -8,17 +8,14 @@ namespace carillon {
 
 namespace {
 
-struct Absent {
-  std::string_view pattern;  ///< `*` stands for any text; what is beneath the path is covered as well
-  std::string_view what;
-};
+using Absent = AbsentOption;
 
 constexpr std::string_view kTokens =
     "this version has no tokens yet; permissions are set by client.insecure, the channels' "
     "allow_…_for_client and hooks in Python";
 constexpr std::string_view kAnonymous =
     "this version has no tokens yet: without a hook every client connects as an anonymous user, and may do "
-    "what the channels' allow_…_for_client permit";
+    "what the channels' allow_…_for_anonymous permit";
 constexpr std::string_view kProxies =
     "this version does not ask a backend over HTTP or gRPC yet; hooks in Python decide";
 constexpr std::string_view kEmulation =
@@ -43,7 +40,7 @@ constexpr std::string_view kNotYet = "this option of Centrifugo is not available
 constexpr std::array kAbsent{
     Absent{"client.token", kTokens},
     Absent{"client.subscription_token", kTokens},
-    Absent{"client.insecure_skip_token_signature_verify", kTokens},
+    Absent{"client.insecure_skip_token_signature_verify", kTokens, R"(false)"},
     Absent{"client.expired_close_delay", kTokens},
     Absent{"client.expired_sub_close_delay", kTokens},
     Absent{"client.user_id_*", kTokens},
@@ -53,23 +50,29 @@ constexpr std::array kAbsent{
     Absent{"client.subscribe_to_user_personal_channel", kPersonal},
     Absent{"client.user_connection_limit", kUserLimit},
     Absent{"client.recovery_max_publication_limit", kRecoveryLimit},
-    Absent{"client.connect_include_server_time", kNotYet},
+    Absent{"client.connect_include_server_time", kNotYet, R"(false)"},
     Absent{"client.connect_code_to_unidirectional_disconnect", kUnidirectional},
     Absent{"client.queue_initial_cap", "this version has no queue per client: publications wait in the log"},
     Absent{"client.presence_update_interval", "presence of this version is kept in memory, without updates"},
     Absent{"client.channel_position_*", kOneNode},
     Absent{"channel.proxy", kProxies},
-    Absent{"channel.private_prefix", kTokens},
-    Absent{"channel.namespace_boundary", "this version supports ':' only"},
-    Absent{"channel.user_boundary", kTokens},
-    Absent{"channel.user_separator", kTokens},
+    Absent{"channel.private_prefix", "this version has '$' only", R"("$")"},
+    Absent{"channel.namespace_boundary", "this version has ':' only", R"(":")"},
+    Absent{"channel.user_boundary", "this version has '#' only", R"("#")"},
+    Absent{"channel.user_separator", "this version has ',' only", R"(",")"},
+    Absent{"channel.publication_data_format",
+           "this version has it per channel: set it in channel.without_namespace and channel.namespaces",
+           R"("")"},
     Absent{"rpc",
            "this version has only its own remote procedures: carillon.inbox, carillon.unread, "
            "carillon.mark_read"},
     Absent{"proxies", kProxies},
     Absent{"consumers", "this version does not read from queues or databases yet"},
+    Absent{"engine.type", kOneNode, R"("memory")"},
     Absent{"engine", kOneNode},
+    Absent{"broker.type", kOneNode, R"("memory")"},
     Absent{"broker", kOneNode},
+    Absent{"presence_manager.type", kOneNode, R"("memory")"},
     Absent{"presence_manager", kOneNode},
     Absent{"redis", kOneNode},
     Absent{"nats", kOneNode},
@@ -82,10 +85,11 @@ constexpr std::array kAbsent{
     Absent{"http_api.external", kOnePort},
     Absent{"http_api.handler_prefix", kPaths},
     Absent{"grpc_api", "this version has no gRPC yet; the HTTP API is always on"},
-    Absent{"websocket.compression*", "this version does not compress yet"},
+    Absent{"websocket.compression_*", "this version does not compress yet"},
+    Absent{"websocket.compression", "this version does not compress yet", R"(false)"},
     Absent{"websocket.write_timeout", "the nearest option is limits.stall_timeout_ms"},
     Absent{"websocket.handler_prefix", kPaths},
-    Absent{"websocket.disabled", "this version always serves WebSockets"},
+    Absent{"websocket.disabled", "this version always serves WebSockets", R"(false)"},
     Absent{"websocket.read_buffer_size", kNotYet},
     Absent{"websocket.write_buffer_size", kNotYet},
     Absent{"websocket.use_write_buffer_pool", kNotYet},
@@ -98,50 +102,48 @@ constexpr std::array kAbsent{
     Absent{"prometheus", kMetrics},
     Absent{"graphite", kMetrics},
     Absent{"opentelemetry", kMetrics},
+    Absent{"health.enabled", "this version always serves /health", "true"},
     Absent{"health", "this version always serves /health"},
     Absent{"swagger", kNotYet},
     Absent{"debug", kNotYet},
     Absent{"log", "logs go through Python's logging; 'carillon serve' writes them to standard error"},
     Absent{"pid_file", kNotYet},
+    Absent{"usage_stats.disabled", "this version sends no usage statistics", "true"},
     Absent{"usage_stats", "this version sends no usage statistics"},
 };
 
 constexpr std::array kAbsentOfChannels{
-    Absent{"allow_*_for_anonymous", kAnonymous},
-    Absent{"allow_*_for_subscriber", "this version grants to all clients only: allow_…_for_client"},
-    Absent{"allow_user_limited_channels", kTokens},
     Absent{"*_proxy_*", kProxies},
     Absent{"history_meta_ttl", "one value holds for all channels: channel.history_meta_ttl"},
-    Absent{"force_recovery", "this version recovers where a client asks for it; it cannot be forced yet"},
-    Absent{"force_positioning", "this version positions where a client asks for it; it cannot be forced yet"},
-    Absent{"force_recovery_mode", "this version has the recovery mode \"stream\" only"},
-    Absent{"auto_cache_recover", "this version has the recovery mode \"stream\" only"},
-    Absent{"allow_recovery", "this version recovers wherever there is a history"},
-    Absent{"allow_positioning", "this version positions wherever there is a history"},
-    Absent{"force_push_join_leave", "use join_leave"},
-    Absent{"allowed_delta_types", "this version has no delta compression yet"},
-    Absent{"delta_publish", "this version has no delta compression yet"},
-    Absent{"allow_tags_filter", "this version has no filters by tags yet"},
-    Absent{"channel_regex", "this version accepts any name within channel.max_length"},
-    Absent{"publication_data_format", kNotYet},
-    Absent{"subscription_type", "this version has stream subscriptions only"},
+    Absent{"force_recovery_mode", "this version has the recovery mode \"stream\" only", R"("stream")"},
+    Absent{"auto_cache_recover", "this version has the recovery mode \"stream\" only", R"(false)"},
+    Absent{"allowed_delta_types", "this version has no delta compression yet", R"([])"},
+    Absent{"delta_publish", "this version has no delta compression yet", R"(false)"},
+    Absent{"allow_tags_filter", "this version has no filters by tags yet", R"(false)"},
+    Absent{
+        "channel_regex",
+        "this version has no regular expressions for names, since no matcher with a bound on its time is at "
+        "hand; check names in a hook (on_subscribe, on_publish)",
+        R"("")"},
+    Absent{"subscription_type", "this version has stream subscriptions only", R"("stream")"},
     Absent{"map", "this version has stream subscriptions only"},
     Absent{"shared_poll", "this version has stream subscriptions only"},
 };
 
-template <typename Rows>
-std::string_view find_absent(const Rows& rows, std::string_view name) {
-  const auto row = std::find_if(rows.begin(), rows.end(), [&](const Absent& each) {
-    return matches_pattern(each.pattern, name) || matches_pattern(std::string(each.pattern) + ".*", name);
-  });
-  return row == rows.end() ? std::string_view() : row->what;
-}
-
 }  // namespace
 
-std::string_view absent_feature(std::string_view path) { return find_absent(kAbsent, path); }
-std::string_view absent_channel_feature(std::string_view name) {
-  return find_absent(kAbsentOfChannels, name);
+std::span<const AbsentOption> absent_options() { return kAbsent; }
+std::span<const AbsentOption> absent_channel_options() { return kAbsentOfChannels; }
+
+const AbsentOption* find_absent(std::span<const AbsentOption> options, std::string_view path) {
+  const auto row = std::find_if(options.begin(), options.end(), [&](const AbsentOption& each) {
+    return matches_pattern(each.pattern, path) || matches_pattern(std::string(each.pattern) + ".*", path);
+  });
+  return row == options.end() ? nullptr : &*row;
+}
+
+bool is_switch(std::string_view path) {
+  return path == "enabled" || path.ends_with(".enabled") || path.ends_with("_enabled");
 }
 
 }  // namespace carillon

@@ -168,6 +168,15 @@ constexpr std::array kChannelChoices{
         "threshold that follows the measured costs).",
         [](const ChannelOptions& options) { return static_cast<std::size_t>(options.fan_out); },
         [](ChannelOptions& options, std::size_t word) { options.fan_out = static_cast<FanOut>(word); }},
+    ChannelChoice{
+        "publication_data_format", kPublicationFormatNames,
+        "What may be published: \"json\" (JSON only), \"json_object\" (JSON objects only), \"binary\" "
+        "(anything; "
+        "a payload may also be empty) or \"\" (anything that is not empty).",
+        [](const ChannelOptions& options) { return static_cast<std::size_t>(options.publication_format); },
+        [](ChannelOptions& options, std::size_t word) {
+          options.publication_format = static_cast<PublicationFormat>(word);
+        }},
 };
 
 constexpr std::array kChannelFlags{
@@ -176,16 +185,49 @@ constexpr std::array kChannelFlags{
     ChannelFlag{"presence", &ChannelOptions::presence, "Keep the list of current subscribers (presence)."},
     ChannelFlag{
         "join_leave", &ChannelOptions::join_leave,
-        "Announce clients that subscribe and unsubscribe, over WebSocket and event streams, to each other "
-        "(join and leave). Polls neither send nor receive these notices."},
-    ChannelFlag{"allow_subscribe_for_client", &ChannelOptions::allow_subscribe, "Clients may subscribe."},
-    ChannelFlag{"allow_publish_for_client", &ChannelOptions::allow_publish, "Clients may publish."},
-    ChannelFlag{"allow_presence_for_client", &ChannelOptions::allow_presence,
-                "Clients may read the presence."},
+        "Announce clients that subscribe and unsubscribe, over WebSocket and event streams (join and leave). "
+        "Subscribers that may read the presence get these notices if they ask for them; event streams always "
+        "ask. Polls neither send nor receive them."},
+    ChannelFlag{"force_push_join_leave", &ChannelOptions::force_push_join_leave,
+                "With join_leave: every subscriber gets the notices, whether or not it asks for them or may "
+                "read the presence."},
+    ChannelFlag{"force_recovery", &ChannelOptions::force_recovery,
+                "With a history: every subscriber can recover, and may start with `since` or `last`. false: "
+                "only those that ask, and have allow_recovery or may read the history."},
     ChannelFlag{
-        "allow_history_for_client", &ChannelOptions::allow_history,
-        "Clients may request the history. Clients that may subscribe get what is kept also without it: they "
-        "resume, and start with `since` or `last`."},
+        "force_positioning", &ChannelOptions::force_positioning,
+        "With a history: every subscriber knows its position. false: only those that recover, or that "
+        "ask and have allow_positioning or may read the history."},
+    ChannelFlag{"allow_recovery", &ChannelOptions::allow_recovery,
+                "With force_recovery = false: subscribers that ask for it can recover."},
+    ChannelFlag{"allow_positioning", &ChannelOptions::allow_positioning,
+                "With force_positioning = false: subscribers that ask for it know their position."},
+    ChannelFlag{"allow_subscribe_for_client", &ChannelOptions::allow_subscribe,
+                "Clients that have a user may subscribe."},
+    ChannelFlag{"allow_subscribe_for_anonymous", &ChannelOptions::allow_subscribe_for_anonymous,
+                "With allow_subscribe_for_client: clients without a user may subscribe, too."},
+    ChannelFlag{"allow_publish_for_client", &ChannelOptions::allow_publish,
+                "Clients that have a user may publish."},
+    ChannelFlag{"allow_publish_for_subscriber", &ChannelOptions::allow_publish_for_subscriber,
+                "Subscribers that have a user may publish."},
+    ChannelFlag{"allow_publish_for_anonymous", &ChannelOptions::allow_publish_for_anonymous,
+                "With one of these two: clients without a user may publish, too."},
+    ChannelFlag{"allow_presence_for_client", &ChannelOptions::allow_presence,
+                "Clients that have a user may read the presence."},
+    ChannelFlag{"allow_presence_for_subscriber", &ChannelOptions::allow_presence_for_subscriber,
+                "Subscribers that have a user may read the presence."},
+    ChannelFlag{"allow_presence_for_anonymous", &ChannelOptions::allow_presence_for_anonymous,
+                "With one of these two: clients without a user may read the presence, too."},
+    ChannelFlag{"allow_history_for_client", &ChannelOptions::allow_history,
+                "Clients that have a user may request the history. Subscribers recover without it, see "
+                "force_recovery."},
+    ChannelFlag{"allow_history_for_subscriber", &ChannelOptions::allow_history_for_subscriber,
+                "Subscribers that have a user may request the history."},
+    ChannelFlag{"allow_history_for_anonymous", &ChannelOptions::allow_history_for_anonymous,
+                "With one of these two: clients without a user may request the history, too."},
+    ChannelFlag{"allow_user_limited_channels", &ChannelOptions::allow_user_limited,
+                "A name that lists users behind its last #, such as dm:talk#42,43, is for these users: they "
+                "may subscribe, and nobody else may."},
 };
 
 std::string_view leaf_of(std::string_view path) { return path.substr(path.rfind('.') + 1); }

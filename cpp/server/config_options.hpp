@@ -78,10 +78,19 @@ struct ChannelChoice {
 /// The names of all, that in milliseconds included.
 [[nodiscard]] std::vector<std::string_view> channel_option_names();
 
-/// What is missing, if `path` belongs to the Centrifuge family but not to this version; else empty.
-[[nodiscard]] std::string_view absent_feature(std::string_view path);
-/// The same for an option of a channel.
-[[nodiscard]] std::string_view absent_channel_feature(std::string_view name);
+/// An option of the Centrifuge family that this version does not have.
+struct AbsentOption {
+  std::string_view pattern;    ///< `*` stands for any text; what is beneath the path is covered as well
+  std::string_view what;       ///< is missing, and what to write instead
+  std::string_view only = {};  ///< JSON text of the one value that is accepted; that of a switch is `false`
+};
+[[nodiscard]] std::span<const AbsentOption> absent_options();
+/// The same for the options of a channel.
+[[nodiscard]] std::span<const AbsentOption> absent_channel_options();
+/// Null: `path` is none of them.
+[[nodiscard]] const AbsentOption* find_absent(std::span<const AbsentOption> options, std::string_view path);
+/// Does the option with this name switch its feature on or off?
+[[nodiscard]] bool is_switch(std::string_view path);
 
 /// What somebody who wrote the unknown `path` may have meant; empty: nothing comes near. `siblings` are the
 /// names of the same table.

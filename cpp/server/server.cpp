@@ -338,6 +338,9 @@ void Server::check(std::string_view channel, const Publication& publication) con
                           "); raise it or send a reference instead");
   }
   if (publication.content == ContentType::json) check_json_of("data", publication.data);
+  const std::string_view error =
+      format_error(hub_->options_for(channel).publication_format, publication.data, publication.content);
+  if (!error.empty()) throw std::invalid_argument(std::string(error));
 }
 
 void Server::publish(std::string_view channel, Publication publication, const PublishOptions& options,

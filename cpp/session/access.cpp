@@ -1,10 +1,72 @@
 #include "session/access.hpp"
 
 #include <algorithm>
+#include <array>
 
 #include "session/http_message.hpp"
 
 namespace carillon {
+
+namespace {
+
+constexpr char kPrivatePrefix = '$';
+constexpr char kUserBoundary = '#';
+constexpr char kUserSeparator = ',';
+constexpr std::string_view kNeedsToken = "a channel whose name begins with $ needs a subscription token";
+constexpr std::string_view kNotListed = "the name of the channel does not list this user";
+
+/// The options that grant an operation.
+struct GrantRow {
+  Operation operation;
+  bool ChannelOptions::* client;
+  bool ChannelOptions::* subscriber;  // null: there is none
+  bool ChannelOptions::* anonymous;   // needed as well
+  std::string_view client_name;
+  std::string_view anonymous_name;
+  std::string_view both_names;
+};
+
+constexpr std::array kGrants{
+    GrantRow{Operation::subscribe, &ChannelOptions::allow_subscribe, nullptr,
+             &ChannelOptions::allow_subscribe_for_anonymous, "allow_subscribe_for_client",
+             "allow_subscribe_for_anonymous", "allow_subscribe_for_client and allow_subscribe_for_anonymous"},
+    GrantRow{Operation::publish, &ChannelOptions::allow_publish,
+             &ChannelOptions::allow_publish_for_subscriber, &ChannelOptions::allow_publish_for_anonymous,
+             "allow_publish_for_client", "allow_publish_for_anonymous",
+             "allow_publish_for_client and allow_publish_for_anonymous"},
+    GrantRow{Operation::presence, &ChannelOptions::allow_presence,
+             &ChannelOptions::allow_presence_for_subscriber, &ChannelOptions::allow_presence_for_anonymous,
+             "allow_presence_for_client", "allow_presence_for_anonymous",
+             "allow_presence_for_client and allow_presence_for_anonymous"},
+    GrantRow{Operation::history, &ChannelOptions::allow_history,
+             &ChannelOptions::allow_history_for_subscriber, &ChannelOptions::allow_history_for_anonymous,
+             "allow_history_for_client", "allow_history_for_anonymous",
+             "allow_history_for_client and allow_history_for_anonymous"},
+};
+
+const GrantRow* grants_of(Operation operation) {
+  const auto* const row = std::find_if(kGrants.begin(), kGrants.end(),
+                                       [&](const GrantRow& each) { return each.operation == operation; });
+  return row == kGrants.end() ? nullptr : row;
+}
+
+bool is_user_limited(std::string_view channel) {
+  return channel.find(kUserBoundary) != std::string_view::npos;
+}
+
+// Is the user one of those behind the last boundary? Nobody without a user is.
+bool is_listed(std::string_view channel, std::string_view user) {
+  if (user.empty()) return false;
+  std::string_view users = channel.substr(channel.rfind(kUserBoundary) + 1);
+  while (!users.empty()) {
+    const std::size_t end = std::min(users.find(kUserSeparator), users.size());
+    if (users.substr(0, end) == user) return true;
+    users.remove_prefix(std::min(end + 1, users.size()));
+  }
+  return false;
+}
+
+}  // namespace
 
 std::string_view name_of(Transport transport) {
   switch (transport) {
@@ -77,31 +139,34 @@ std::optional<Verdict> RulesAccess::answer(const Question& question) const {
     if (is_insecure_) verdict.identity.user = question.claimed_user;
     return verdict;
   }
-  const ChannelOptions& options = rules_.options_for(question.channel);
-  switch (question.operation) {
-    case Operation::subscribe:
-      verdict.is_allowed = options.allow_subscribe;
-      verdict.option = "allow_subscribe_for_client";
-      break;
-    case Operation::publish:
-      verdict.is_allowed = options.allow_publish;
-      verdict.option = "allow_publish_for_client";
-      break;
-    case Operation::presence:
-      verdict.is_allowed = options.allow_presence;
-      verdict.option = "allow_presence_for_client";
-      break;
-    case Operation::history:
-      verdict.is_allowed = options.allow_history;
-      verdict.option = "allow_history_for_client";
-      break;
-    case Operation::connect:
-    case Operation::refresh:
-    case Operation::sub_refresh:
-    case Operation::rpc:
-      break;
+  return decide(question, rules_.options_for(question.channel));
+}
+
+Verdict RulesAccess::decide(const Question& question, const ChannelOptions& options) const {
+  Verdict verdict;
+  const GrantRow* const row = grants_of(question.operation);
+  if (row == nullptr) {
+    verdict.is_allowed = is_insecure_;
+    return verdict;
   }
-  verdict.is_allowed = verdict.is_allowed || is_insecure_;
+  if (question.operation == Operation::subscribe) {
+    if (question.channel.starts_with(kPrivatePrefix)) {
+      verdict.reason = kNeedsToken;
+      return verdict;
+    }
+    if (options.allow_user_limited && is_user_limited(question.channel)) {
+      verdict.is_allowed = is_insecure_ || is_listed(question.channel, question.user);
+      if (!verdict.is_allowed) verdict.reason = kNotListed;
+      return verdict;
+    }
+  }
+  const bool is_anonymous = question.user.empty();
+  const bool is_granted = options.*(row->client) || (row->subscriber != nullptr && question.is_subscribed &&
+                                                     options.*(row->subscriber));
+  const bool may_be_anonymous = !is_anonymous || options.*(row->anonymous);
+  verdict.is_allowed = is_insecure_ || (is_granted && may_be_anonymous);
+  if (verdict.is_allowed) return verdict;
+  verdict.option = may_be_anonymous ? row->client_name : is_granted ? row->anonymous_name : row->both_names;
   return verdict;
 }
 

@@ -113,7 +113,7 @@ struct Verdict {
   std::optional<std::string> data;  ///< publish: replaces the client's payload
   std::uint32_t code = 0;           ///< 100 to 1999: error of the reply; 3000 to 4999: disconnect
   std::string reason;
-  /// Denied by the rules: the option that would allow it, for the log.
+  /// Denied by the rules: the option that would allow it (or the two of them), for the log.
   std::string_view option;
 };
 
@@ -129,8 +129,9 @@ class Access {
   [[nodiscard]] virtual bool has_hook(Operation /*operation*/) const { return false; }
 };
 
-/// Access by the channel rules of the configuration. In insecure mode any client may do anything. Knows every
-/// answer at once.
+/// Access by the channel rules of the configuration (protocol.md section 14). In insecure mode any client may
+/// do anything, but a channel whose name begins with `$` needs a token there as well. Knows every answer at
+/// once.
 class RulesAccess final : public Access {
  public:
   RulesAccess(const ChannelRules& rules, bool is_insecure) : rules_(rules), is_insecure_(is_insecure) {}
@@ -138,6 +139,8 @@ class RulesAccess final : public Access {
   void ask(const Question& question, std::function<void(Verdict)> then) override { then(*answer(question)); }
 
  private:
+  [[nodiscard]] Verdict decide(const Question& question, const ChannelOptions& options) const;
+
   const ChannelRules& rules_;
   const bool is_insecure_;
 };

@@ -70,6 +70,7 @@ inline constexpr Layout kWsProtobuf[]{{kWsProtobufForm, false}, {kWsProtobufForm
 inline constexpr Layout kStreamJson[]{{kStreamJsonForm, false}, {kStreamJsonForm, true}};
 inline constexpr Layout kStreamProtobuf[]{{kStreamProtobufForm, false}, {kStreamProtobufForm, true}};
 inline constexpr Layout kEventJson[]{{kEventJsonForm, false}, {kEventJsonForm, true}};
-inline constexpr Layout kSseEvents{kSseEventForm};
+// Of event streams.
+inline constexpr Layout kSseEvents[]{{kSseEventForm, false}, {kSseEventForm, true}};
 
 }  // namespace carillon

@@ -63,7 +63,11 @@ class HttpSession final : public Session {
   /// Asks for the identity and for each channel. `asking.then` continues, or the request is refused.
   void admit(Asking asking);
   void ask_next();
+  [[nodiscard]] Question next_question() const;
   void on_verdict(const Verdict& verdict);
+  /// `option`: what would allow it, or empty.
+  void refuse_channel(std::string channel, std::string reason, std::string_view option,
+                      std::uint32_t code = 0);
   void answer_options(const HttpRequest& request, std::string_view path);
   /// Sends every answer except that of `/health`. A refusal leaves a record, with `reason` or, if that is
   /// empty, the text of the answer.

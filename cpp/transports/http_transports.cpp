@@ -174,20 +174,7 @@ void HttpSession::ask_next() {
       if (is_drained_) return send_away("shutdown");  // it was asked to disconnect while a hook took its time
       return admitted->then(std::move(admitted->request));
     }
-    Question question;
-    question.transport = asking_->transport;
-    question.request = asking_->client;
-    if (question.request) {
-      question.token = question.request->token();
-      question.data = question.request->parameter("data");
-    }
-    if (asking_->asked == 0) {
-      question.claimed_user = request.claimed_user;
-    } else {
-      question.user = request.identity.user;
-      question.operation = Operation::subscribe;
-      question.channel = request.channels[asking_->asked - 1].channel;
-    }
+    const Question question = next_question();
     if (const auto verdict = context_.access.answer(question)) {
       on_verdict(*verdict);
       continue;
@@ -200,9 +187,38 @@ void HttpSession::ask_next() {
   }
 }
 
+Question HttpSession::next_question() const {
+  Question question;
+  question.transport = asking_->transport;
+  question.request = asking_->client;
+  if (question.request) {
+    question.token = question.request->token();
+    question.data = question.request->parameter("data");
+  }
+  if (asking_->asked == 0) {
+    question.claimed_user = asking_->request.claimed_user;
+  } else {
+    question.user = asking_->request.identity.user;
+    question.operation = Operation::subscribe;
+    question.channel = asking_->request.channels[asking_->asked - 1].channel;
+  }
+  return question;
+}
+
 void HttpSession::on_verdict(const Verdict& verdict) {
   if (!asking_) return;
   PlainRequest& request = asking_->request;
+  if (verdict.is_allowed && asking_->asked > 0) {
+    PlainRequest::Wanted& wanted = request.channels[asking_->asked - 1];
+    wanted.terms = plain_terms(context_, next_question(), verdict.subscription.overrides);
+    // Each poll recovers what came since the last one.
+    const bool cannot_poll = asking_->transport == Transport::poll && wanted.since &&
+                             !wanted.terms.is_recoverable &&
+                             context_.hub.options_for(wanted.channel).has_history();
+    if (cannot_poll)
+      return refuse_channel(wanted.channel, "since: no recovery in '" + wanted.channel + "'",
+                            "allow_recovery");
+  }
   const std::size_t asked = asking_->asked++;
   if (verdict.is_allowed) {
     if (asked == 0) {
@@ -221,13 +237,19 @@ void HttpSession::on_verdict(const Verdict& verdict) {
     asking_.reset();
     return refuse(401, verdict.reason.empty() ? "not authenticated" : verdict.reason, {}, verdict.code);
   }
-  const std::string channel = request.channels[asked - 1].channel;
+  const std::string& channel = request.channels[asked - 1].channel;
+  refuse_channel(
+      channel,
+      verdict.reason.empty() ? "channel: no permission to subscribe to '" + channel + "'" : verdict.reason,
+      verdict.option, verdict.code);
+}
+
+void HttpSession::refuse_channel(std::string channel, std::string reason, std::string_view option,
+                                 std::uint32_t code) {
   asking_.reset();
-  std::string reason =
-      verdict.reason.empty() ? "channel: no permission to subscribe to '" + channel + "'" : verdict.reason;
-  if (!verdict.option.empty()) reason.append("; set ").append(verdict.option).append(" to allow it");
-  HttpResponse response = http_error(403, reason, verdict.code);
-  response.channel = channel;
+  if (!option.empty()) reason.append("; set ").append(option).append(" to allow it");
+  HttpResponse response = http_error(403, reason, code);
+  response.channel = std::move(channel);
   respond(response);
 }
 

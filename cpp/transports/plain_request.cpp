@@ -111,9 +111,15 @@ std::optional<PlainRequest> read_plain_request(Transport transport, const HttpTa
       since = since_of(received[i]);
     }
     if (!since) since = start.of(i);
-    request.channels.push_back({std::string(names[i]), since});
+    request.channels.push_back({std::string(names[i]), since, {}});
   }
   return request;
+}
+
+SubscriptionTerms plain_terms(const SessionContext& context, const Question& asked,
+                              const SubscriptionOverrides& overrides) {
+  return terms_of(context.access, asked, context.hub.options_for(asked.channel), {true, true, true},
+                  overrides);
 }
 
 }  // namespace carillon

@@ -8,6 +8,7 @@
 #include "protocol/query.hpp"
 #include "session/access.hpp"
 #include "session/session.hpp"
+#include "session/subscription_terms.hpp"
 
 namespace carillon {
 
@@ -16,6 +17,7 @@ struct PlainRequest {
   struct Wanted {
     std::string channel;
     std::optional<Since> since;  ///< nothing: live from now
+    SubscriptionTerms terms;     ///< once it is allowed
   };
   std::vector<Wanted> channels;
   Identity identity;         ///< by the answer to its connect
@@ -30,6 +32,10 @@ struct PlainRequest {
                                                              std::string_view last_event_id,
                                                              const SessionContext& context,
                                                              std::string& refusal);
+
+/// What a subscription of a plain transport is like: it asks for all that there is.
+[[nodiscard]] SubscriptionTerms plain_terms(const SessionContext& context, const Question& asked,
+                                            const SubscriptionOverrides& overrides = {});
 
 /// A `data` parameter must be JSON text, as hooks are given it.
 inline constexpr std::string_view kDataIsNotJson =

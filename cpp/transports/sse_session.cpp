@@ -61,9 +61,11 @@ struct SseSession::Subscription {
   Cursor cursor;
   Epoch epoch;
   std::unique_ptr<const Since> asked;  // until the store has answered
+  bool is_not_recoverable = false;     // but it was asked to
   bool has_history = false;
   bool has_presence = false;
   bool has_notices = false;  // its joining and leaving is announced
+  SubscriptionTerms terms;
 };
 
 SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest request,
@@ -82,12 +84,18 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest req
   for (const PlainRequest::Wanted& wanted : request.channels) {
     subscriptions_.push_back(std::make_unique<Subscription>(
         *this, wanted.channel, static_cast<std::uint32_t>(subscriptions_.size())));
-    if (wanted.since) subscriptions_.back()->asked = std::make_unique<const Since>(*wanted.since);
+    Subscription& subscription = *subscriptions_.back();
+    subscription.terms = wanted.terms;
+    if (!wanted.since) continue;
+    subscription.is_not_recoverable =
+        !wanted.terms.is_recoverable && context_.hub.options_for(wanted.channel).has_history();
+    if (!subscription.is_not_recoverable) subscription.asked = std::make_unique<const Since>(*wanted.since);
   }
   for (std::size_t i = 0; i < request.channels.size(); ++i) {
     Subscription& subscription = *subscriptions_[i];
     context_.hub.subscribe(
-        context_.shard, subscription.cursor, subscription.channel, request.channels[i].since,
+        context_.shard, subscription.cursor, subscription.channel,
+        subscription.asked ? request.channels[i].since : std::nullopt,
         [this, &subscription](const SubscribeOutcome& outcome) { on_subscribed(subscription, outcome); });
   }
 }
@@ -103,6 +111,12 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, const SseState& 
   for (const SseState::Subscription& saved : state.subscriptions) {
     Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(
         *this, saved.channel, static_cast<std::uint32_t>(subscriptions_.size())));
+    Question asked;
+    asked.operation = Operation::subscribe;
+    asked.transport = Transport::sse;
+    asked.user = identity_.user;
+    asked.channel = subscription.channel;
+    subscription.terms = plain_terms(context_, asked);
     subscription.epoch = saved.epoch;
     subscription.has_history = saved.has_history;
     subscription.has_presence = saved.has_presence;
@@ -134,10 +148,10 @@ void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcom
   subscription.asked.reset();
   subscription.epoch = outcome.start.epoch;
   subscription.has_history = outcome.has_history;
-  write_status(subscription, outcome.recovered(), outcome.start.offset, true);
-  const ChannelOptions& options = context_.hub.options_for(subscription.channel);
-  subscription.has_presence = options.presence;
-  subscription.has_notices = options.join_leave;
+  write_status(subscription, subscription.is_not_recoverable ? std::optional(false) : outcome.recovered(),
+               outcome.start.offset, true);
+  subscription.has_presence = subscription.terms.has_presence;
+  subscription.has_notices = subscription.terms.has_notices;
   if (subscription.has_presence)
     context_.hub.add_presence(subscription.channel, {client_, identity_.user, identity_.info_json});
   if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
@@ -180,7 +194,8 @@ void SseSession::append_token(std::string& out, const Cursor* moving, Offset mov
 bool SseSession::stage(Cursor& cursor, const Batch& batch) {
   if (outlet_.is_clogged || is_ending_) return false;
   if (subscriptions_.size() == 1) {
-    context_.output.add(outlet_, cursor, batch, kSseEvents);
+    context_.output.add(outlet_, cursor, batch,
+                        kSseEvents[subscriptions_.front()->terms.gets_notices ? 1 : 0]);
   } else {
     stage_with_ids(cursor, batch);
   }
@@ -191,10 +206,13 @@ bool SseSession::stage(Cursor& cursor, const Batch& batch) {
 void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
   EncodedBatch& own = context_.output.own_batch();
   std::string token;
+  static const std::string kNotShown;
+  const bool gets_notices = subscriptions_[cursor.mark()]->terms.gets_notices;
   Offset offset = batch.offset_before(0);
   for (std::uint32_t i = 0; i < batch.size(); ++i) {
     const EntryRef& entry = batch.entries()[i];
-    const std::string& data = batch.encoded_entry(kSseDataForm, *entry);
+    const bool is_shown = entry->kind == EntryKind::publication || gets_notices;
+    const std::string& data = is_shown ? batch.encoded_entry(kSseDataForm, *entry) : kNotShown;
     if (entry->is_stored()) offset = entry->offset;
     if (batch.is_conflated(i)) {
       ++own.conflated;

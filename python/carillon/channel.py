@@ -43,8 +43,8 @@ class Channel:
         history_ttl_ms: The same, in milliseconds.
         history_bytes: Maximum memory of the publications kept, bytes: about 320 for each, and its payload.
         presence: Whether the server can list the clients on the channel.
-        join_leave: Whether clients over WebSocket and SSE are notified when such clients subscribe and
-            unsubscribe. Clients that poll neither get nor cause these notices.
+        join_leave: Whether it is announced that clients over WebSocket and SSE subscribe and unsubscribe. See
+            `force_push_join_leave`. Clients that poll neither get nor cause these notices.
         live_window_entries: Number of publications kept for delivery even if `history_size` is 0.
         live_window_bytes: Memory of the publications kept for delivery, bytes.
         slow_consumer: Policy for a live subscriber that is too far behind. "wait": it catches up from the
@@ -63,11 +63,29 @@ class Channel:
             sets none.
         batch_interval_ms: The same, in milliseconds.
         conflate: Whether of the publications with the same `key` in one write only the newest is delivered.
-        allow_subscribe_for_client: Whether clients may subscribe.
-        allow_publish_for_client: Whether clients may publish.
-        allow_presence_for_client: Whether clients may list the clients on the channel.
-        allow_history_for_client: Whether clients may request the history. Clients that may subscribe may also
-            resume without it, and start with `since="oldest"` or `last`.
+        publication_data_format: What may be published: "json", "json_object", "binary" (anything, also an
+            empty payload) or "" (anything that is not empty).
+        force_push_join_leave: Whether every subscriber gets the notices of `join_leave`. Otherwise those get
+            them that ask for them and may list the clients on the channel; over SSE all ask.
+        force_recovery: Whether every subscriber can recover, and may start with `since` or `last`. If False,
+            only those that ask can, with `allow_recovery` or permission to request the history.
+        force_positioning: Whether every subscriber knows its position, also without recovery.
+        allow_recovery: With `force_recovery=False`: whether subscribers that ask for it can recover.
+        allow_positioning: With `force_positioning=False`: whether subscribers that ask know their position.
+        allow_subscribe_for_client: Whether clients that have a user may subscribe.
+        allow_subscribe_for_anonymous: With `allow_subscribe_for_client`: whether clients without a user may,
+            too. They are all clients if neither a hook nor a token says who they are.
+        allow_publish_for_client: Whether clients that have a user may publish.
+        allow_publish_for_subscriber: Whether subscribers that have a user may publish.
+        allow_publish_for_anonymous: With one of these two: whether clients without a user may, too.
+        allow_presence_for_client: Whether clients that have a user may list the clients on the channel.
+        allow_presence_for_subscriber: Whether subscribers that have a user may list them.
+        allow_presence_for_anonymous: With one of these two: whether clients without a user may, too.
+        allow_history_for_client: Whether clients that have a user may request the history.
+        allow_history_for_subscriber: Whether subscribers that have a user may request the history.
+        allow_history_for_anonymous: With one of these two: whether clients without a user may, too.
+        allow_user_limited_channels: Whether a name that lists users behind its last `#`, such as
+            `dm:talk#42,43`, is for these users: they may subscribe, and nobody else may.
     """
 
     history_size: int | None = None
@@ -88,10 +106,24 @@ class Channel:
     batch_interval: str | None = None
     batch_interval_ms: int | None = None
     conflate: bool | None = None
+    publication_data_format: Literal["", "json", "json_object", "binary"] | None = None
+    force_push_join_leave: bool | None = None
+    force_recovery: bool | None = None
+    force_positioning: bool | None = None
+    allow_recovery: bool | None = None
+    allow_positioning: bool | None = None
     allow_subscribe_for_client: bool | None = None
+    allow_subscribe_for_anonymous: bool | None = None
     allow_publish_for_client: bool | None = None
+    allow_publish_for_subscriber: bool | None = None
+    allow_publish_for_anonymous: bool | None = None
     allow_presence_for_client: bool | None = None
+    allow_presence_for_subscriber: bool | None = None
+    allow_presence_for_anonymous: bool | None = None
     allow_history_for_client: bool | None = None
+    allow_history_for_subscriber: bool | None = None
+    allow_history_for_anonymous: bool | None = None
+    allow_user_limited_channels: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Returns the settings that are not None, named as in a configuration file."""

@@ -73,6 +73,16 @@ def schema() -> tuple[dict[str, Any], ...]:
     return tuple(json.loads(_core.config_schema()))
 
 
+@functools.cache
+def absent() -> tuple[dict[str, str], ...]:
+    """Returns the options that Centrifugo has and this version has not.
+
+    Each has its `name`, with `*` for any text; `what` to write instead; and `only`, the JSON of the one value
+    that is accepted, or "".
+    """
+    return tuple(json.loads(_core.config_absent()))
+
+
 def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
     """Returns the options that the environment sets: CARILLON_ and the path, CARILLON_HTTP_SERVER_PORT=9000.
 
@@ -185,7 +195,8 @@ def normalise(document: Mapping[str, Any]) -> dict[str, Any]:
     """Returns the document with all defaults, checked by the core.
 
     Raises:
-        ConfigError: An option is unknown or wrong; the message names it, its value and the remedy.
+        ConfigError: Options are unknown or wrong; the message has a line for each, with its value and the
+            remedy.
     """
     try:
         checked = _core.config_check(json.dumps(document, default=str))
@@ -205,13 +216,23 @@ def get(document: Mapping[str, Any], path: str, default: Any = None) -> Any:
     return value
 
 
+_OPERATIONS = ("subscribe", "publish", "presence", "history")
+
+
 def allows_clients(settings: Mapping[str, Any]) -> Iterator[bool]:
-    """Yields, for each table of settings as `normalise` returns them, whether it allows clients anything."""
+    """Yields, for each table of settings that `normalise` returns, whether anonymous clients may do anything.
+
+    Without a hook all clients are anonymous.
+    """
     yield bool(settings["client"]["insecure"])
     tables = [settings["channel"].get("without_namespace", {})]
     tables += [*settings["channel"]["namespaces"], *settings["channels"].values()]
     for table in tables:
-        yield any(value is True for name, value in table.items() if name.startswith("allow_"))
+        yield any(
+            table.get(f"allow_{operation}_for_anonymous")
+            and (table.get(f"allow_{operation}_for_client") or table.get(f"allow_{operation}_for_subscriber"))
+            for operation in _OPERATIONS
+        )
 
 
 def put(document: dict[str, Any], path: str, value: Any) -> None:

@@ -787,7 +787,8 @@ class Server(HookDecorators, FanOutMethods):
         if not is_loopback(host) and not allows:
             _log.warning(
                 "host %s: other machines can reach it, so clients may do only what is allowed, and nothing "
-                "is; give channels={...} with allow_subscribe_for_client, or register hooks",
+                "is to clients without a user; give channels={...} with allow_subscribe_for_client and "
+                "allow_subscribe_for_anonymous, or register hooks",
                 host,
                 extra={"event": "nothing_allowed"},
             )

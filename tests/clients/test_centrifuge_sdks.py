@@ -325,7 +325,8 @@ def test_a_silent_network_is_found_by_both_sides(sdk: Sdk, serve: Callable[..., 
 
 
 def test_what_is_not_allowed_is_refused_for_good(sdk: Sdk, serve: Callable[..., Server]) -> None:
-    guarded = serve(api_key="secret", channels={"public*": Channel(allow_subscribe_for_client=True)})
+    anybody = Channel(allow_subscribe_for_client=True, allow_subscribe_for_anonymous=True)
+    guarded = serve(api_key="secret", channels={"public*": anybody})
     sdk.connect(guarded.url)
     sdk.subscribe("public")
     sdk.call("subscribe", channel="private")

@@ -202,7 +202,12 @@ def test_a_channel_takes_durations_as_text_and_in_milliseconds() -> None:
     [
         ({}, True),
         ({"channels": {"a": Channel(history_size=5)}}, True),
-        ({"channels": {"a": Channel(allow_publish_for_client=True)}}, False),
+        ({"channels": {"a": Channel(allow_publish_for_client=True)}}, True),
+        (
+            {"channels": {"a": Channel(allow_publish_for_client=True, allow_publish_for_anonymous=True)}},
+            False,
+        ),
+        ({"channels": {"a": Channel(allow_recovery=True, allow_publish_for_anonymous=True)}}, True),
         ({"before_start": lambda server: server.on_subscribe("*")(lambda context: True)}, False),
         ({"host": "127.0.0.1", "api_key": "k"}, False),
     ],

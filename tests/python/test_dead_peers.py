@@ -170,7 +170,7 @@ def test_a_peer_whose_packets_are_lost_is_freed_within_interval_and_timeout(
         "threads": 1,
         "flush": flush,
         "insecure": False,
-        "channels": {"*": {"allow_subscribe_for_client": True}},
+        "channels": {"*": {"allow_subscribe_for_client": True, "allow_subscribe_for_anonymous": True}},
         "heartbeat": {**PING, "comment_interval_ms": int(COMMENT_S * 1000)},
         "limits": {"stall_timeout_ms": int(STALL_S * 1000), "close_timeout_ms": 100},
     }

@@ -335,12 +335,16 @@ def test_a_variable_that_resembles_none_is_only_told(caplog: pytest.LogCaptureFi
     assert not any(name in told.getMessage() for name in service)
 
 
+ANYBODY = {"allow_subscribe_for_client": True, "allow_subscribe_for_anonymous": True}
+
+
 @pytest.mark.parametrize(
     ("host", "allowed", "is_told"),
     [
         ("0.0.0.0", {}, True),
         ("127.0.0.1", {"insecure": False}, False),
-        ("0.0.0.0", {"channels": {"news:*": {"allow_subscribe_for_client": True}}}, False),
+        ("0.0.0.0", {"channels": {"news:*": ANYBODY}}, False),
+        ("0.0.0.0", {"channels": {"news:*": {"allow_subscribe_for_client": True}}}, True),
         ("0.0.0.0", {"channels": {"news:*": {"allow_subscribe_for_client": False}}}, True),
         ("0.0.0.0", {"hook": True}, False),
     ],

@@ -171,8 +171,9 @@ def _publishing(server: Server) -> Iterator[None]:
         thread.join()
 
 
-def test_the_option_tables_are_up_to_date() -> None:
-    run(sys.executable, str(ROOT / "tools/config_table.py"), "--check", cwd=ROOT)
+@pytest.mark.parametrize("tool", ["config_table.py", "family_table.py"])
+def test_the_option_tables_are_up_to_date(tool: str) -> None:
+    run(sys.executable, str(ROOT / "tools" / tool), "--check", cwd=ROOT)
 
 
 def test_every_figure_of_stats_is_explained(carillon_server: Server) -> None:

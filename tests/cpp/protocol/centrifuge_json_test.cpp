@@ -99,7 +99,7 @@ TEST(CentrifugeDecode, ReadsSubscribe) {
   EXPECT_EQ(command.offset, 18446744073709551615u);
   EXPECT_EQ(command.data, "[1]");
   EXPECT_EQ(command.delta, "fossil");
-  EXPECT_TRUE(command.is_recover && command.is_join_leave);
+  EXPECT_TRUE(command.is_recover && command.is_positioned && command.is_recoverable && command.is_join_leave);
   EXPECT_TRUE(command.has_tags_filter);
   EXPECT_EQ(command.flag, 3u);
   EXPECT_EQ(command.type, 1);

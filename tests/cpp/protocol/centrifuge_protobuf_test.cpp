@@ -46,6 +46,7 @@ TEST(CentrifugeProtobuf, CommandsOfOneFrameComeOneAfterTheOther) {
                               subscribe.bytes(6, "epoch");
                               subscribe.number(7, 12);
                               subscribe.bytes(8, R"({"a":1})");
+                              subscribe.number(10, 1);
                               subscribe.number(11, 1);
                               subscribe.bytes(12, "fossil");
                               subscribe.number(14, 3);
@@ -63,6 +64,7 @@ TEST(CentrifugeProtobuf, CommandsOfOneFrameComeOneAfterTheOther) {
   EXPECT_EQ(command.kind, CommandKind::subscribe);
   EXPECT_EQ(command.channel, "news");
   EXPECT_TRUE(command.is_recover && command.is_join_leave && !command.is_binary);
+  EXPECT_TRUE(command.is_recoverable && !command.is_positioned);
   EXPECT_EQ(command.epoch, "epoch");
   EXPECT_EQ(command.offset, 12U);
   EXPECT_EQ(command.data, R"({"a":1})");

@@ -84,8 +84,14 @@ TEST(Config, EveryOptionOfANamespaceIsUnderstood) {
                     "slow_consumer_entries": 40, "presence": false, "join_leave": true,
                     "fanout": "adaptive", "fanout_threshold": 50, "fanout_hysteresis": 30,
                     "sweep_interval": "20ms", "batch_interval": "30ms", "conflate": true,
+                    "publication_data_format": "json_object", "force_push_join_leave": true,
+                    "force_recovery": false, "force_positioning": false, "allow_recovery": true,
+                    "allow_positioning": true, "allow_user_limited_channels": true,
                     "allow_subscribe_for_client": true, "allow_publish_for_client": true,
-                    "allow_presence_for_client": true}]}})");
+                    "allow_presence_for_client": true, "allow_publish_for_subscriber": true,
+                    "allow_presence_for_subscriber": true, "allow_history_for_subscriber": true,
+                    "allow_subscribe_for_anonymous": true, "allow_publish_for_anonymous": true,
+                    "allow_presence_for_anonymous": true, "allow_history_for_anonymous": true}]}})");
   const ChannelOptions& chat = rules.options_for("chat:room");
   EXPECT_EQ(chat.history_size, 5U);
   EXPECT_EQ(chat.history_ttl_ms, 600'000);
@@ -103,6 +109,15 @@ TEST(Config, EveryOptionOfANamespaceIsUnderstood) {
   EXPECT_FALSE(chat.presence);
   EXPECT_TRUE(chat.join_leave && chat.allow_subscribe && chat.allow_publish && chat.allow_presence);
   EXPECT_FALSE(chat.allow_history);
+  EXPECT_TRUE(chat.allow_publish_for_subscriber && chat.allow_presence_for_subscriber &&
+              chat.allow_history_for_subscriber);
+  EXPECT_TRUE(chat.allow_subscribe_for_anonymous && chat.allow_publish_for_anonymous &&
+              chat.allow_presence_for_anonymous && chat.allow_history_for_anonymous);
+  EXPECT_TRUE(chat.allow_user_limited && chat.force_push_join_leave && chat.allow_recovery &&
+              chat.allow_positioning);
+  EXPECT_FALSE(chat.force_recovery || chat.force_positioning);
+  EXPECT_EQ(chat.publication_format, PublicationFormat::json_object);
+  EXPECT_TRUE(rules.options_for("news").force_recovery && rules.options_for("news").force_positioning);
   EXPECT_EQ(rules.options_for("news").history_size, 3U);
   EXPECT_TRUE(rules.options_for("chat").allow_history);
 }
@@ -240,10 +255,9 @@ TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
     EXPECT_EQ(refusal(document).find("did you mean"), std::string::npos) << document;
   }
   for (const char* option :
-       {"force_recovery", "force_positioning", "allow_recovery", "allowed_delta_types", "delta_publish",
-        "subscribe_proxy_enabled", "publish_proxy_name", "allow_publish_for_subscriber", "allow_tags_filter",
-        "allow_subscribe_for_anonymous", "force_push_join_leave", "history_meta_ttl", "channel_regex",
-        "allow_user_limited_channels", "subscription_type", "shared_poll"}) {
+       {"force_recovery_mode", "auto_cache_recover", "allowed_delta_types", "delta_publish",
+        "subscribe_proxy_enabled", "publish_proxy_name", "allow_tags_filter", "history_meta_ttl",
+        "channel_regex", "subscription_type", "shared_poll"}) {
     const json options = {{option, true}};
     const json named = {{"name", "ab"}, {option, true}};
     EXPECT_TRUE(is_refused(json{{"channel", {{"without_namespace", options}}}}.dump(),
@@ -288,6 +302,118 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
       {R"({"channel": {"namespaces": [{"name": "a"}]}})", {"two or more"}},
   };
   for (const auto& [document, words] : wrong) EXPECT_TRUE(is_refused(document, words));
+}
+
+TEST(Config, WhatIsNotThereMayBeOffOrHaveTheOnlyValue) {
+  for (
+      const char* document : {
+          R"({"admin": {"enabled": false}, "prometheus": {"enabled": false}, "uni_sse": {"enabled": false}})",
+          R"({"engine": {"type": "memory"}, "broker": {"enabled": false, "type": "memory"}})",
+          R"({"health": {"enabled": true}, "usage_stats": {"disabled": true}})",
+          R"({"websocket": {"disabled": false, "compression": false}})",
+          R"({"client": {"proxy": {"connect": {"enabled": false}}}})",
+          R"({"channel": {"private_prefix": "$", "namespace_boundary": ":", "user_boundary": "#",
+                           "user_separator": ",", "publication_data_format": ""}})",
+          R"({"channel": {"without_namespace": {"subscribe_proxy_enabled": false, "delta_publish": false,
+                                                 "channel_regex": "", "allowed_delta_types": [],
+                                                 "force_recovery_mode": "stream"}}})",
+      })
+    EXPECT_EQ(refusal(document), "") << document;
+  EXPECT_TRUE(is_refused(R"({"health": {"enabled": false}})", {"health.enabled: ", "always"}));
+  EXPECT_TRUE(is_refused(R"({"channel": {"private_prefix": "@"}})", {"channel.private_prefix: ", "'$'"}));
+  EXPECT_TRUE(is_refused(R"({"channel": {"user_separator": ";"}})", {"channel.user_separator: ", "','"}));
+  EXPECT_TRUE(is_refused(R"({"admin": {"enabled": false, "password": "p"}})", {"admin.password: "}));
+}
+
+TEST(Config, AFileOfTheFamilyIsTakenAsItIs) {
+  const char* document = R"({
+    "client": {"insecure": true, "concurrency": 8, "allowed_origins": ["*"], "connection_limit": 100},
+    "http_api": {"key": "api_key"},
+    "http_stream": {"enabled": true},
+    "sse": {"enabled": true},
+    "admin": {"enabled": false},
+    "engine": {"type": "memory"},
+    "channel": {
+      "history_meta_ttl": "24h",
+      "without_namespace": {"presence": true, "join_leave": true, "force_push_join_leave": true,
+                            "history_size": 100, "history_ttl": "300s", "force_recovery": true,
+                            "allow_publish_for_subscriber": true, "allow_presence_for_subscriber": true,
+                            "allow_history_for_subscriber": true},
+      "namespaces": [
+        {"name": "recovery", "history_size": 10, "history_ttl": "60s", "force_positioning": true,
+         "force_recovery": true, "subscribe_proxy_enabled": false},
+        {"name": "dm", "allow_user_limited_channels": true, "allow_subscribe_for_anonymous": false}]}})";
+  EXPECT_EQ(refusal(document), "");
+  const ChannelRules rules = rules_of(document);
+  EXPECT_TRUE(rules.options_for("dm:x#1").allow_user_limited);
+  EXPECT_EQ(rules.options_for("recovery:x").history_size, 10U);
+  EXPECT_EQ(parse_config(document).limits.concurrency, 8);
+}
+
+TEST(Config, TheAbsentOptionsAreNotThoseThatWork) {
+  std::set<std::string> working;
+  for (const json& option : json::parse(config_schema())) working.insert(option["name"]);
+  std::set<std::string> absent;
+  for (const json& option : json::parse(config_absent())) {
+    const std::string name = option["name"];
+    EXPECT_TRUE(absent.insert(name).second) << name;
+    EXPECT_FALSE(working.contains(name)) << name;
+    EXPECT_FALSE(option["what"].get<std::string>().empty()) << name;
+    if (const std::string only = option["only"]; !only.empty()) {
+      EXPECT_TRUE(json::accept(only)) << name;
+    }
+  }
+  EXPECT_TRUE(absent.contains("channel.without_namespace.channel_regex"));
+}
+
+TEST(Config, AllMistakesAreToldWithTheirPlaces) {
+  const char* document = R"({
+    "http_server": {"port": "x", "adress": "127.0.0.1"},
+    "client": {"token": {"hmac_secret_key": "s", "audience": "a"}, "pong_timeout": "30s", "insecure": 1},
+    "channel": {"namespaces": [{"name": "ok"}, {"name": "x", "history_size": -1}, {"presence": "yes"}, 7]},
+    "channels": {"a*": {"history_ttl": 5}, "": {}},
+    "limits": 3})";
+  using Keys = std::vector<std::string>;
+  std::set<Keys> places;
+  try {
+    (void)parse_config(document);
+    FAIL() << "it is accepted";
+  } catch (const ConfigError& error) {
+    std::string all;
+    for (const ConfigMistake& mistake : error.mistakes()) {
+      EXPECT_TRUE(places.insert(mistake.keys).second) << mistake.text;
+      all += (all.empty() ? "" : "\n") + mistake.text;
+    }
+    EXPECT_EQ(error.what(), all);
+  }
+  EXPECT_EQ(places, (std::set<Keys>{{"http_server", "port"},
+                                    {"http_server", "adress"},
+                                    {"client", "token", "hmac_secret_key"},
+                                    {"client", "token", "audience"},
+                                    {"client", "pong_timeout"},
+                                    {"client", "insecure"},
+                                    {"channel", "namespaces", "1", "name"},
+                                    {"channel", "namespaces", "1", "history_size"},
+                                    {"channel", "namespaces", "2"},
+                                    {"channel", "namespaces", "2", "presence"},
+                                    {"channel", "namespaces", "3"},
+                                    {"channels", "a*", "history_ttl"},
+                                    {"channels", ""},
+                                    {"limits"}}));
+}
+
+TEST(Config, AMistakeIsNoReasonForAnother) {
+  const auto count = [](const char* document) {
+    try {
+      (void)parse_config(document);
+    } catch (const ConfigError& error) {
+      return error.mistakes().size();
+    }
+    return std::size_t{0};
+  };
+  EXPECT_EQ(count(R"({"client": {"ping_interval": "1x", "pong_timeout": "30s"}})"), 1U);
+  EXPECT_EQ(count(R"({"http_server": {"address": ""}, "client": {"insecure": true}})"), 1U);
+  EXPECT_EQ(count(R"({"http_server": {"address": 5}, "client": {"insecure": true}})"), 1U);
 }
 
 TEST(Config, WhateverAnOriginMayMatchIsAllowed) {

@@ -200,6 +200,8 @@ WorldOptions strict() {
   options.is_insecure = false;
   options.rules = {rule("*", [](ChannelOptions& channel) {
     channel.allow_subscribe = channel.allow_publish = channel.allow_presence = true;
+    channel.allow_subscribe_for_anonymous = channel.allow_publish_for_anonymous = true;
+    channel.allow_presence_for_anonymous = true;
     channel.presence = channel.join_leave = true;
   })};
   return options;

@@ -313,9 +313,14 @@ TEST(Http, ChannelsWithoutPermissionAreForbidden) {
   options.is_insecure = false;
   ChannelOptions open;
   open.allow_subscribe = true;
-  options.rules = {{"open", open}};
+  ChannelOptions all = open;
+  all.allow_subscribe_for_anonymous = true;
+  options.rules = {{"open", all}, {"users", open}};
   World world(options);
   HttpClient client(world);
+  EXPECT_EQ(client.get("/poll?channel=users").status, 403);
+  EXPECT_EQ(client.get("/sse?channel=users").status, 403);
+  EXPECT_EQ(client.get("/poll?channel=$open").status, 403);
   EXPECT_EQ(client.get("/poll?channel=open&channel=closed").status, 403);
   EXPECT_EQ(client.get("/sse?channel=closed").status, 403);
   EXPECT_EQ(client.get("/poll?channel=open&timeout=0").status, 200);

@@ -148,7 +148,7 @@ struct RecordsOfRules : Records {
     options.limits.channels_per_connection = 1;
     options.rules = {{"open", [] {
                         ChannelOptions open;
-                        open.allow_subscribe = true;
+                        open.allow_subscribe = open.allow_subscribe_for_anonymous = true;
                         return open;
                       }()}};
     return options;
@@ -170,9 +170,10 @@ TEST_F(RecordsOfRules, ACommandThatIsRefusedLeavesARecordWithTheOptionThatWouldA
   EXPECT_EQ(
       log.lines,
       (std::vector<std::string>{
-          "websocket refuse  103 subscribe 'news': permission denied; set allow_subscribe_for_client to "
-          "allow it",
-          "websocket refuse  103 publish 'news': permission denied; set allow_publish_for_client to allow it",
+          "websocket refuse  103 subscribe 'news': permission denied; set allow_subscribe_for_client and "
+          "allow_subscribe_for_anonymous to allow it",
+          "websocket refuse  103 publish 'news': permission denied; set allow_publish_for_client and "
+          "allow_publish_for_anonymous to allow it",
           "websocket refuse  107 subscribe 'bad?': bad request; a name is UTF-8 without control characters, "
           "1 to limits.channel_name_bytes long",
           "websocket refuse  105 subscribe 'open': already subscribed",
@@ -182,8 +183,8 @@ TEST_F(RecordsOfRules, ACommandThatIsRefusedLeavesARecordWithTheOptionThatWouldA
   EXPECT_EQ(poll.get("/poll?channel=news&timeout=0").status, 403);
   EXPECT_EQ(
       log.lines.back(),
-      "poll refuse  403 channel: no permission to subscribe to 'news'; set allow_subscribe_for_client to "
-      "allow it");
+      "poll refuse  403 channel: no permission to subscribe to 'news'; set allow_subscribe_for_client and "
+      "allow_subscribe_for_anonymous to allow it");
   EXPECT_EQ(log.channels.back(), "news");
 }
 

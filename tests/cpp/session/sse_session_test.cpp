@@ -382,6 +382,60 @@ TEST(Sse, AStreamJoinsAndLeavesAndHearsOfOthers) {
   EXPECT_EQ(both.events("join").size(), 2U) << "a poll is in no presence either";
 }
 
+TEST(Sse, NoticesGoToStreamsThatMayReadThePresence) {
+  for (const bool may_read : {false, true}) {
+    for (const bool is_forced : {false, true}) {
+      WorldOptions options;
+      options.is_insecure = false;
+      options.rules = {rule("*", [&](ChannelOptions& o) {
+        o.join_leave = o.allow_subscribe = o.allow_subscribe_for_anonymous = true;
+        o.force_push_join_leave = is_forced;
+        o.allow_presence = o.allow_presence_for_anonymous = may_read;
+      })};
+      World world(options);
+      SseClient one(world);
+      one.open("channel=a");
+      SseClient both(world);
+      both.open("channel=a&channel=b");
+      ASSERT_TRUE(world.take_over());
+      SseClient last(world);
+      last.open("channel=a");
+      world.run();
+      const bool is_told = may_read || is_forced;
+      EXPECT_EQ(one.events("join").size(), is_told ? 3U : 0U);
+      EXPECT_EQ(both.events("join").size(), is_told ? 3U : 0U);
+    }
+  }
+}
+
+TEST(Sse, WhereRecoveryIsOffThereIsNothingOfThePast) {
+  WorldOptions options;
+  options.is_insecure = false;
+  options.rules = {rule("*", [](ChannelOptions& o) {
+    o.allow_subscribe = o.allow_subscribe_for_anonymous = true;
+    o.force_recovery = false;
+    o.force_positioning = false;
+  })};
+  World world(options);
+  const Position first = world.publish("a", "1");
+  world.publish("a", "2");
+  for (const std::string& start :
+       {std::string("since=oldest"), "since=" + std::string(first.epoch.text()) + ":1"}) {
+    SseClient client(world);
+    client.open("channel=a&" + start);
+    world.run();
+    ASSERT_EQ(client.events("status").size(), 1U);
+    EXPECT_EQ((*client.events("status")[0].data)["recovered"], false) << start;
+    EXPECT_TRUE(client.events("message").empty()) << start;
+    HttpClient poller(world);
+    const Response refused = poller.get("/poll?channel=a&timeout=0&" + start);
+    EXPECT_EQ(refused.status, 403);
+    EXPECT_NE(refused.body.find("allow_recovery"), std::string::npos) << refused.body;
+  }
+  HttpClient poller(world);
+  EXPECT_EQ(poller.get("/poll?channel=a&timeout=0").status, 200);
+}
+
 TEST(Sse, AStoreThatIsNotThereSendsTheClientAwayToComeBack) {
   World world;
   world.store.is_unavailable = true;

@@ -26,7 +26,8 @@ TEST(WebSocketPublish, Refusals) {
   WorldOptions options;
   options.is_insecure = false;
   options.limits.publication_bytes = 100;
-  options.rules = {rule("open*", [](ChannelOptions& o) { o.allow_publish = true; })};
+  options.rules = {
+      rule("open*", [](ChannelOptions& o) { o.allow_publish = o.allow_publish_for_anonymous = true; })};
   World world(options);
   WsClient client(world);
   client.connect();
@@ -127,7 +128,11 @@ TEST(WebSocketPresence, IsRefusedWhereItIsOffAndWhereItIsForbidden) {
   WorldOptions options;
   options.is_insecure = false;
   options.rules = {rule("off", [](ChannelOptions& o) { o.presence = o.allow_presence = false; }),
-                   rule("free", [](ChannelOptions& o) { o.allow_presence = o.allow_history = true; }),
+                   rule("free",
+                        [](ChannelOptions& o) {
+                          o.allow_presence = o.allow_presence_for_anonymous = true;
+                          o.allow_history = o.allow_history_for_anonymous = true;
+                        }),
                    rule("live", [](ChannelOptions& o) { o.history_size = 0; })};
   World world(options);
   WsClient client(world);
@@ -140,6 +145,112 @@ TEST(WebSocketPresence, IsRefusedWhereItIsOffAndWhereItIsForbidden) {
   EXPECT_EQ(error_of(client.command("history", {{"channel", "live"}})), 108U);
   EXPECT_EQ(error_of(client.command("history", {{"channel", "closed"}})), 103U);
   EXPECT_EQ(error_of(client.command("history", {{"channel", "free"}})), 0U);
+}
+
+TEST(WebSocketPermissions, ASubscriberMayDoWhatItsChannelGrantsToSubscribers) {
+  WorldOptions options;
+  options.is_insecure = false;
+  options.rules = {rule("room", [](ChannelOptions& o) {
+    o.allow_subscribe = true;
+    o.allow_publish_for_subscriber = o.allow_presence_for_subscriber = o.allow_history_for_subscriber = true;
+  })};
+  World world(options);
+  world.access.slow = {Operation::connect};
+  WsClient client(world);
+  client.open();
+  client.send("{\"id\":1,\"connect\":{}}");
+  world.run();
+  world.access.decide(allowed("ann"));
+  world.run();
+  client.next_id = 2;
+  const auto expect_all = [&](std::uint32_t error) {
+    EXPECT_EQ(error_of(client.command("publish", {{"channel", "room"}, {"data", 1}})), error);
+    for (const char* name : {"presence", "presence_stats", "history"})
+      EXPECT_EQ(error_of(client.command(name, {{"channel", "room"}})), error) << name;
+  };
+  expect_all(103);
+  EXPECT_EQ(error_of(client.subscribe("room")), 0U);
+  expect_all(0);
+  client.command("unsubscribe", {{"channel", "room"}});
+  expect_all(103);
+}
+
+/// Two formats of payloads, a channel without one, and one for what is empty.
+WorldOptions formats() {
+  WorldOptions options;
+  options.rules = {
+      rule("json", [](ChannelOptions& o) { o.publication_format = PublicationFormat::json; }),
+      rule("object", [](ChannelOptions& o) { o.publication_format = PublicationFormat::json_object; }),
+      rule("binary", [](ChannelOptions& o) { o.publication_format = PublicationFormat::binary; })};
+  return options;
+}
+
+TEST(WebSocketPublish, TheFormatOfTheChannelIsChecked) {
+  World world(formats());
+  WsClient client(world);
+  client.connect();
+  const auto error = [&](const char* channel, const Json& data) {
+    return error_of(client.command("publish", {{"channel", channel}, {"data", data}}));
+  };
+  for (const Json& data : {Json(1), Json("text"), Json(nullptr), Json::array({Json::object()})}) {
+    EXPECT_EQ(error("json", data), 0U) << data;
+    EXPECT_EQ(error("object", data), 107U) << data;
+    EXPECT_EQ(error("binary", data), 0U) << data;
+    EXPECT_EQ(error("any", data), 0U) << data;
+  }
+  EXPECT_EQ(error("object", {{"n", 1}}), 0U);
+  for (const char* channel : {"json", "object", "any"})
+    EXPECT_EQ(error_of(client.command("publish", {{"channel", channel}})), 107U) << channel;
+  client.subscribe("binary");
+  EXPECT_EQ(error_of(client.command("publish", {{"channel", "binary"}})), 0U) << "may be empty";
+  world.run();
+  EXPECT_EQ(client.pushes_of("binary", "pub").back()["data"], Json({{"b64", ""}}));
+}
+
+TEST(WebSocketPublish, WhatAHookPublishesInsteadHasTheFormatToo) {
+  World world(formats());
+  WsClient client(world);
+  client.connect();
+  world.access.slow = {Operation::publish};
+  client.command("publish", {{"channel", "object"}, {"data", {{"n", 1}}}});
+  Verdict replaced = allowed();
+  replaced.data = "7";
+  world.access.decide(replaced);
+  world.run();
+  EXPECT_EQ(client.replies.back()["error"]["code"], 107);
+  EXPECT_EQ(world.hub.published(), 0U);
+}
+
+TEST(WebSocketNotices, GoToThoseWhoAskAndMayReadThePresenceOrToAllIfForced) {
+  struct Case {
+    bool is_forced;
+    bool may_read;
+    bool wishes;
+    std::size_t joins;
+  };
+  for (const Case& each :
+       {Case{false, false, false, 0}, Case{false, false, true, 0}, Case{false, true, false, 0},
+        Case{false, true, true, 2}, Case{true, false, false, 2}, Case{true, true, true, 2}}) {
+    WorldOptions options;
+    options.is_insecure = false;
+    options.rules = {rule("*", [&](ChannelOptions& o) {
+      o.join_leave = o.allow_subscribe = o.allow_subscribe_for_anonymous = true;
+      o.force_push_join_leave = each.is_forced;
+      o.allow_presence_for_subscriber = o.allow_presence_for_anonymous = each.may_read;
+    })};
+    World world(options);
+    WsClient client(world);
+    client.connect();
+    Json body = Json::object();
+    if (each.wishes) body["join_leave"] = true;
+    client.subscribe("a", body);
+    WsClient other(world);
+    other.connect();
+    other.subscribe("a");
+    world.run();
+    EXPECT_EQ(client.pushes_of("a", "join").size(), each.joins)
+        << each.is_forced << each.may_read << each.wishes;
+  }
 }
 
 TEST(WebSocketNotices, JoinComesToTheJoinerToo) {

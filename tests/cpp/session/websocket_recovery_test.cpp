@@ -31,6 +31,89 @@ TEST(WebSocketRecovery, WhatWasMissedStandsInTheReply) {
   EXPECT_EQ(account.pending, 0);
 }
 
+/// Not insecure; nothing is forced.
+WorldOptions unforced(const std::function<void(ChannelOptions&)>& change) {
+  WorldOptions options;
+  options.is_insecure = false;
+  options.rules = {rule("*", [&](ChannelOptions& o) {
+    o.allow_subscribe = o.allow_subscribe_for_anonymous = true;
+    o.force_recovery = o.force_positioning = false;
+    change(o);
+  })};
+  return options;
+}
+
+TEST(WebSocketRecovery, WhoMayRecoverAndKnowItsPositionIsUpToTheChannel) {
+  struct Case {
+    const char* what;
+    std::function<void(ChannelOptions&)> change;
+    const char* wish;  // or null
+    bool is_recoverable;
+    bool is_positioned;
+  };
+  const auto nothing = [](ChannelOptions&) {};
+  const auto may_recover = [](ChannelOptions& o) { o.allow_recovery = true; };
+  const auto may_position = [](ChannelOptions& o) { o.allow_positioning = true; };
+  const auto may_read = [](ChannelOptions& o) {
+    o.allow_history_for_subscriber = o.allow_history_for_anonymous = true;
+  };
+  const auto forced = [](ChannelOptions& o) { o.force_recovery = true; };
+  const auto positioned = [](ChannelOptions& o) { o.force_positioning = true; };
+  const auto without = [](ChannelOptions& o) {
+    o.history_size = 0;
+    o.force_recovery = true;
+  };
+  for (const Case& each : {
+           Case{"nothing", nothing, nullptr, false, false},
+           Case{"nothing", nothing, "recoverable", false, false},
+           Case{"nothing", nothing, "positioned", false, false},
+           Case{"allow_recovery", may_recover, nullptr, false, false},
+           Case{"allow_recovery", may_recover, "recoverable", true, true},
+           Case{"allow_recovery", may_recover, "positioned", false, false},
+           Case{"allow_positioning", may_position, "positioned", false, true},
+           Case{"allow_positioning", may_position, "recoverable", false, false},
+           Case{"allow_history", may_read, nullptr, false, false},
+           Case{"allow_history", may_read, "recoverable", true, true},
+           Case{"allow_history", may_read, "positioned", false, true},
+           Case{"force_recovery", forced, nullptr, true, true},
+           Case{"force_positioning", positioned, nullptr, false, true},
+           Case{"no history", without, "recoverable", false, false},
+       }) {
+    World world(unforced(each.change));
+    WsClient client(world);
+    client.connect();
+    world.publish("a", "1");
+    Json body = Json::object();
+    if (each.wish != nullptr) body[each.wish] = true;
+    const Json result = client.subscribe("a", body)["subscribe"];
+    EXPECT_EQ(result.value("recoverable", false), each.is_recoverable) << each.what << result;
+    EXPECT_EQ(result.value("positioned", false), each.is_positioned) << each.what << result;
+    EXPECT_EQ(result.contains("epoch"), each.is_positioned) << each.what << result;
+    EXPECT_EQ(result.value("offset", 0), each.is_positioned ? 1 : 0) << each.what << result;
+  }
+}
+
+TEST(WebSocketRecovery, WhereItIsOffThereIsNothingOfThePast) {
+  World world(unforced([](ChannelOptions&) {}));
+  WsClient client(world);
+  client.connect();
+  const Position first = world.publish("a", "1");
+  world.publish("a", "2");
+  const Json position = {{"recover", true}, {"offset", 1}, {"epoch", std::string(first.epoch.text())}};
+  EXPECT_EQ(client.subscribe("a", position)["subscribe"], Json({{"was_recovering", true}}));
+  client.command("unsubscribe", {{"channel", "a"}});
+  EXPECT_EQ(client.subscribe("a", {{"last", 2}})["subscribe"], Json::object());
+  client.command("unsubscribe", {{"channel", "a"}});
+  Json strict = position;
+  strict["flag"] = 2;
+  EXPECT_EQ(error_of(client.subscribe("a", strict)), 112U);
+  client.subscribe("a");
+  world.publish("a", "3");
+  world.run();
+  ASSERT_EQ(client.pushes_of("a", "pub").size(), 1U);
+  EXPECT_EQ(client.pushes_of("a", "pub")[0]["data"], 3);
+}
+
 TEST(WebSocketRecovery, NothingMissedIsRecoveredToo) {
   World world;
   WsClient client(world);

@@ -45,13 +45,15 @@ TEST(WebSocketSubscribe, ErrorsComeInTheProtocolsOrder) {
   WorldOptions options;
   options.is_insecure = false;
   options.limits.channels_per_connection = 2;
-  options.rules = {rule("open*", [](ChannelOptions& o) { o.allow_subscribe = true; })};
+  options.rules = {
+      rule("*open*", [](ChannelOptions& o) { o.allow_subscribe = o.allow_subscribe_for_anonymous = true; })};
   World world(options);
   WsClient client(world);
   client.connect();
   const std::string too_long(256, 'a');
   EXPECT_EQ(error_of(client.subscribe(too_long)), 107U);
   EXPECT_EQ(error_of(client.subscribe("closed")), 103U);
+  EXPECT_EQ(error_of(client.subscribe("$open")), 103U) << "without a token";
   EXPECT_EQ(error_of(client.subscribe("open1")), 0U);
   EXPECT_EQ(error_of(client.subscribe("open1")), 105U);
   EXPECT_EQ(error_of(client.subscribe("open2")), 0U);

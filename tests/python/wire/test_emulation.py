@@ -22,7 +22,8 @@ OPENS = [("POST", "/connection/http_stream"), ("POST", "/connection/sse")]
 
 @pytest.fixture
 def keyed(serve: Callable[..., Server]) -> Server:
-    return serve(insecure=False, channels={"open": Channel(allow_subscribe_for_client=True)})
+    anybody = Channel(allow_subscribe_for_client=True, allow_subscribe_for_anonymous=True)
+    return serve(insecure=False, channels={"open": anybody})
 
 
 def messages(response: httpx.Response) -> Iterator[dict[str, Any]]:

@@ -178,7 +178,8 @@ async def test_a_client_that_leaves_is_noticed(server: Server) -> None:
 
 
 async def test_refusals(serve: Callable[..., Server]) -> None:
-    server = serve(insecure=False, channels={"open": {"allow_subscribe_for_client": True}})
+    anybody = {"allow_subscribe_for_client": True, "allow_subscribe_for_anonymous": True}
+    server = serve(insecure=False, channels={"open": anybody})
     async with open_http(server) as client:
         for target, code in {
             "/sse": 400,

@@ -245,7 +245,8 @@ async def refused(ws: Ws, code: int, message: str, **command: Any) -> None:
 
 
 async def test_error_codes(serve: Callable[..., Server]) -> None:
-    server = serve(insecure=False, api_key="k", channels={"open": {"allow_subscribe_for_client": True}})
+    anybody = {"allow_subscribe_for_client": True, "allow_subscribe_for_anonymous": True}
+    server = serve(insecure=False, api_key="k", channels={"open": anybody})
     async with open_ws(server) as ws:
         await refused(ws, 103, "permission denied", subscribe={"channel": "closed"})
         for name in ("publish", "history", "presence", "presence_stats"):

@@ -1,0 +1,155 @@
+"""Writes the table of docs/centrifuge-config.md: what becomes of each option of Centrifugo.
+
+What works comes from the schema, what is refused from the list of absent options in the core. Here stands
+only which test covers an option that works. `--check` compares, and looks for the tests.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+
+from carillon import config
+
+ROOT = Path(__file__).parents[1]
+PAGE = ROOT / "docs" / "centrifuge-config.md"
+BEGIN, END = "<!-- table: make options -->\n", "<!-- end of table -->\n"
+CHANNEL = "channel.without_namespace."
+# Options that the family has not, by the beginning of their names.
+OWN = (
+    *(
+        "threads",
+        "flush",
+        "store",
+        "demo",
+        "limits.",
+        "heartbeat.",
+        "takeover.",
+        "shutdown.pace",
+        "channels.",
+    ),
+    *(
+        CHANNEL + name
+        for name in (
+            *("history_bytes", "live_window_", "slow_consumer", "fanout", "sweep_interval", "batch_interval"),
+            "conflate",
+        )
+    ),
+)
+_RULES = "RulesAccess.EveryRowOfTheTableHoldsForUsersSubscribersAndAnonymousClients"
+_WISHES = "WebSocketRecovery.WhoMayRecoverAndKnowItsPositionIsUpToTheChannel"
+_CONNECTIONS = "wire/test_limits_connections.py::"
+# Of C++ Suite.Name, of Python the file below tests/python and its function.
+TESTS = {
+    "http_server.address": "wire/test_origin.py::test_insecure_mode_on_every_address_is_refused",
+    "http_server.port": "test_facade_server.py::test_arguments_override_the_file",
+    "client.insecure": _RULES,
+    "client.allowed_origins": "wire/test_origin.py::test_allowed_origins",
+    "client.ping_interval": "wire/test_ws_heartbeat.py::test_who_answers_pings_stays",
+    "client.pong_timeout": "WebSocketHeartbeat.WithoutAPongTheConnectionIsClosed",
+    "client.connection_limit": _CONNECTIONS + "test_connections",
+    "client.connection_rate_limit": "wire/test_limits_admission.py::test_accepts_per_s",
+    "client.stale_close_delay": _CONNECTIONS + "test_handshake_timeout_ms",
+    "client.channel_limit": _CONNECTIONS + "test_channels_per_connection",
+    "client.concurrency": "wire/test_limits_commands.py::test_concurrency",
+    "client.queue_max_size": _CONNECTIONS + "test_backlog_bytes",
+    "client.history_max_publication_limit": "wire/test_limits_messages.py::test_history_publications",
+    "websocket.message_size_limit": _CONNECTIONS + "test_message_bytes",
+    "channel.max_length": "wire/test_limits_messages.py::test_channel_name_bytes",
+    "channel.history_meta_ttl": "wire/test_limits_messages.py::test_channel_lifetime_ms",
+    "channel.namespaces": "Config.AChannelOfAnUnknownNamespaceIsUnknownOnceThereAreNamespaces",
+    "http_stream.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
+    "sse.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
+    "http_api.key": "wire/test_api.py::test_who_may_call_it",
+    "http_api.insecure": "Config.InsecureIsForThisMachineOnly",
+    "shutdown.timeout": "Config.EveryNameOfTheFamilyIsUnderstood",
+    CHANNEL + "history_size": "ChannelOptions.HistoryNeedsBothASizeAndAnAge",
+    CHANNEL + "history_ttl": "ChannelOptions.HistoryNeedsBothASizeAndAnAge",
+    CHANNEL + "presence": "WebSocketPresence.IsRefusedWhereItIsOffAndWhereItIsForbidden",
+    CHANNEL + "join_leave": "WebSocketNotices.JoinComesToTheJoinerToo",
+    CHANNEL + "force_push_join_leave": (
+        "WebSocketNotices.GoToThoseWhoAskAndMayReadThePresenceOrToAllIfForced"
+    ),
+    CHANNEL + "force_recovery": _WISHES,
+    CHANNEL + "force_positioning": _WISHES,
+    CHANNEL + "allow_recovery": _WISHES,
+    CHANNEL + "allow_positioning": _WISHES,
+    CHANNEL + "publication_data_format": "WebSocketPublish.TheFormatOfTheChannelIsChecked",
+    CHANNEL + "allow_user_limited_channels": "RulesAccess.AUserLimitedChannelIsForTheUsersInItsName",
+    **{
+        f"{CHANNEL}allow_{operation}_for_{whom}": _RULES
+        for operation in ("subscribe", "publish", "presence", "history")
+        for whom in ("client", "subscriber", "anonymous")
+        if (operation, whom) != ("subscribe", "subscriber")
+    },
+}
+
+
+def table() -> str:
+    """A row per option, those that work first."""
+    rows = ["| option | | |", "|---|---|---|"]
+    for option in config.schema():
+        if option["name"] in TESTS:
+            default = _escaped(json.dumps(option["default"]))
+            rows.append(
+                f"| `{_short(option['name'])}` | works, default `{default}` | `{TESTS[option['name']]}` |"
+            )
+    for option in config.absent():
+        only = f", except `{_escaped(option['only'])}`" if option["only"] else ""
+        rows.append(f"| `{_short(option['name'])}` | refused{only} | {_escaped(option['what'])} |")
+    return "\n".join(rows) + "\n"
+
+
+def problems() -> list[str]:
+    """What is wrong with TESTS."""
+    names = {option["name"] for option in config.schema()}
+    own = {name for name in names if name.startswith(tuple(OWN))}
+    found = [f"{name}: name its test in TESTS of tools/family_table.py" for name in names - own - set(TESTS)]
+    found += [
+        f"{name}: TESTS of tools/family_table.py has it, and the schema has not"
+        for name in TESTS.keys() - names
+    ]
+    return found + [f"{name}: there is no test {test}" for name, test in TESTS.items() if not _exists(test)]
+
+
+def _exists(test: str) -> bool:
+    if "::" in test:
+        file, function = test.split("::")
+        path = ROOT / "tests" / "python" / file
+        return (
+            path.exists()
+            and re.search(rf"^(async )?def {function}\(", path.read_text(), re.MULTILINE) is not None
+        )
+    suite, name = test.split(".")
+    wanted = re.compile(rf"^TEST(_F|_P)?\(\s*{suite},\s*{name}\)", re.MULTILINE)
+    return any(wanted.search(file.read_text()) for file in (ROOT / "tests" / "cpp").rglob("*.cpp"))
+
+
+def _short(name: str) -> str:
+    return name.removeprefix(CHANNEL) if name.startswith(CHANNEL) else name
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|").replace("<", "&lt;")
+
+
+def main() -> int:
+    """Rewrites the page; with `--check` it only says what is wrong."""
+    page = PAGE.read_text()
+    before, rest = page.split(BEGIN)
+    wanted = f"{before}{BEGIN}{table()}{END}{rest.split(END)[1]}"
+    found = problems()
+    if "--check" in sys.argv[1:]:
+        if wanted != page:
+            found.append("docs/centrifuge-config.md: the table is out of date; run 'make options'")
+    else:
+        PAGE.write_text(wanted)
+    for problem in sorted(found):
+        print(problem)
+    return int(bool(found))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
