@@ -5,6 +5,7 @@ The core has the only schema: this module reads and merges, and does not decide 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import difflib
 import functools
@@ -20,6 +21,7 @@ from . import _core
 from .address import is_loopback
 from .arguments import kind, shown
 from .channel import Channel
+from .config_lines import line_in_json, line_in_toml, value_at
 from .errors import ConfigError, from_core
 from .logs import logger
 
@@ -65,6 +67,30 @@ def load(path: str | Path) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise ConfigError(f"{path} must hold an object at the top, not a {type(document).__name__}")
     return document
+
+
+def check(document: Mapping[str, Any], file: str | Path) -> None:
+    """Checks a document that has the values of this file, and perhaps others.
+
+    Raises:
+        ConfigError: It has mistakes. The message has a line for each, in the order of the file, with the line
+            where it stands.
+    """
+    found = _core.config_mistakes(json.dumps(document, default=str))
+    if not found:
+        return
+    file = Path(file)
+    of_file, text = load(file), file.read_text(encoding="utf-8")
+    find = line_in_json if file.suffix == ".json" else line_in_toml
+    told: list[tuple[int, str]] = []
+    for message, keys in found:
+        with contextlib.suppress(LookupError):
+            if value_at(of_file, keys) == value_at(document, keys) and (line := find(text, keys)):
+                told.append((line, f"{file}:{line}: {message}"))
+                continue
+        told.append((0, message))  # of the environment or the command line, or about what is not there
+    lines = [message for _, message in sorted(told, key=lambda each: each[0])]
+    raise ConfigError("\n".join(lines if len(lines) == 1 else [f"{file} has {len(lines)} mistakes:", *lines]))
 
 
 @functools.cache

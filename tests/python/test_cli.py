@@ -322,6 +322,99 @@ def test_config_check_show_and_schema(tmp_path: Path) -> None:
     assert "client.allowed_origins" in run("config", "schema").stdout
 
 
+# Each with a word of what is said against it, and its line.
+TEN_MISTAKES = {
+    "toml": """\
+# A configuration with ten mistakes.
+[http_server]
+port = "8000"
+
+[client]
+allowed_origins = [
+  "https://app.example.com",
+  "app.example.com",
+]
+ping_interval = 25
+token = { hmac_secret_key = "s" }
+
+[channel]
+private_prefix = "@"
+
+[channel.without_namespace]
+history_sise = 10
+
+[[channel.namespaces]]
+name = "chat"
+presence = "yes"
+
+[[channel.namespaces]]
+history_size = 1
+
+[channels."ticker:*"]
+history_ttl = "5 minutes"
+slow_consumer = "drop"
+""",
+    "json": """\
+{
+  "http_server": {
+    "port": "8000"
+  },
+  "client": {"allowed_origins": ["https://app.example.com",
+      "app.example.com"],
+    "ping_interval": 25,
+    "token": {"hmac_secret_key": "s: {\\"[,"}},
+  "channel": {"private_prefix": "@",
+    "without_namespace": {
+      "history_sise": 10},
+    "namespaces": [
+      {"name": "chat",
+       "presence": "yes"},
+      {"history_size": 1}
+    ]
+  },
+  "channels": {"ticker:*": {
+      "history_ttl": "5 minutes",
+      "slow_consumer": "drop"}}
+}
+""",
+}
+TEN_PLACES = {
+    "http_server.port": (3, 3),
+    "client.allowed_origins": (6, 5),
+    "client.ping_interval": (10, 7),
+    "client.token.hmac_secret_key": (11, 8),
+    "channel.private_prefix": (14, 9),
+    "channel.without_namespace.history_sise": (17, 11),
+    "channel.namespaces[chat].presence": (21, 14),
+    "channel.namespaces[1]": (23, 15),
+    'channels."ticker:*".history_ttl': (27, 19),
+    'channels."ticker:*".slow_consumer': (28, 20),
+}
+
+
+@pytest.mark.parametrize("command", [("config", "check"), ("serve", "--config")])
+@pytest.mark.parametrize("kind", ["toml", "json"])
+def test_all_mistakes_are_told_with_their_lines(tmp_path: Path, kind: str, command: tuple[str, ...]) -> None:
+    file = tmp_path / f"carillon.{kind}"
+    file.write_text(TEN_MISTAKES[kind])
+    result = run(*command, str(file))
+    assert (result.returncode, result.stdout) == (3, "")
+    first, *told = result.stderr.splitlines()
+    assert first == f"Error: {file} has 10 mistakes:"
+    lines = {path: places[kind == "json"] for path, places in TEN_PLACES.items()}
+    assert [line.split(": ")[:2] for line in told] == [
+        [f"{file}:{line}", path] for path, line in lines.items()
+    ]
+
+
+def test_a_mistake_that_stands_in_no_file_is_told_without_a_line(tmp_path: Path) -> None:
+    file = tmp_path / "carillon.toml"
+    file.write_text("[http_server]\nport = 9000\n")
+    result = run("serve", "--config", str(file), CARILLON_HTTP_SERVER_PORT="70000")
+    assert result.returncode == 3
+    assert result.stderr.startswith("Error: http_server.port: 70000 is too large")
+
+
 FAMILY = """
 [client]
 ping_interval = "20s"

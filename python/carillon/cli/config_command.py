@@ -20,11 +20,14 @@ def config_group() -> None:
 @config_group.command()
 @click.argument("file", type=click.Path(path_type=Path), envvar="CARILLON_CONFIG")
 def check(file: Path) -> None:
-    """Checks that FILE is a valid configuration. It is TOML, or JSON if its name ends in .json."""
+    """Checks that FILE is a valid configuration. It is TOML, or JSON if its name ends in .json.
+
+    All mistakes are listed, each with the line where it stands.
+    """
     from .. import config
 
     with told_in_a_sentence():
-        config.normalise(config.load(file))
+        config.check(config.load(file), file)
     click.echo(f"{file} is valid")
 
 

@@ -122,6 +122,8 @@ def serve(
             document = config.merge({"demo": True, "client": {"insecure": True}}, document)
         if shutdown_timeout is not None:
             config.put(document, "shutdown.timeout", shutdown_timeout)
+        if file is not None:
+            config.check(config.merge(document, config.from_arguments(given)), file)
         try:
             server = Server(config=document, **given)
         except ConfigError as error:
