@@ -352,6 +352,36 @@ def test_binary_reaches_a_client_in_its_encoding(sdk: Sdk, server: Server) -> No
     assert (first["data"], second["data"]) == ({"b64": "AP8="}, "text")
 
 
+@pytest.mark.parametrize("may_recover", [True, False])
+def test_who_asks_for_recovery_gets_it_where_it_is_allowed(
+    sdk: Sdk, serve: Callable[..., Server], may_recover: bool
+) -> None:
+    by_wish = Channel(
+        force_recovery=False,
+        force_positioning=False,
+        allow_recovery=may_recover,
+        allow_subscribe_for_client=True,
+        allow_subscribe_for_anonymous=True,
+    )
+    server = serve(api_key="secret", channels={"c": by_wish})
+    with FaultProxy(server) as proxy:
+        sdk.connect(proxy.url)
+        sdk.subscribe("c")
+        server.publish("c", 1)
+        sdk.wait_for("publication", "c")
+        proxy.is_refusing = True
+        proxy.cut()
+        wait_until(lambda: not server.presence("c"))
+        server.publish("c", 2)
+        proxy.is_refusing = False
+        told = sdk.wait_for("subscribed", "c", count=2)[1]
+        wait_until(lambda: server.presence("c"))
+        server.publish("c", 3)
+        sdk.wait_for("publication", "c", count=3 if may_recover else 2)
+    assert (told["wasRecovering"], told["recovered"]) == (may_recover, may_recover)
+    assert [one["data"] for one in sdk.events("publication", "c")] == ([1, 2, 3] if may_recover else [1, 3])
+
+
 SMALL_BACKLOG = {"kernel_backlog_bytes": 4096}
 # Version 5.7.4 of the JavaScript package takes a Protobuf message that comes in two pieces for an error.
 needs_whole_messages = pytest.mark.parametrize(
