@@ -8,6 +8,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from carillon import Channel
 from wire_clients import assert_delivered, open_http, open_sse, open_tcp, open_ws, row_of, until
 
 if TYPE_CHECKING:
@@ -77,6 +78,29 @@ async def test_publish(serve: Callable[..., Server]) -> None:
         assert [each.offset for each in server.history("c").messages] == [1, 2, 3]
         assert server.history("c").messages[1].data == b"\x00\x01\xff"
         await assert_delivered(server, "c", 4)
+
+
+async def test_a_payload_has_the_format_of_its_channel(serve: Callable[..., Server]) -> None:
+    server = serve(
+        channels={
+            "json": Channel(publication_data_format="json"),
+            "object": Channel(publication_data_format="json_object"),
+            "any": Channel(publication_data_format="binary"),
+        }
+    )
+    binary, text, table = {"b64data": "AP8="}, {"data": "text"}, {"data": {"n": 1}}
+    async with open_http(server) as client:
+        for channel, payload in (("json", binary), ("object", binary), ("object", text)):
+            assert await error_code(client, "publish", channel=channel, **payload) == 107
+        for channel, payload in (("json", text), ("object", table), ("any", binary), ("any", text)):
+            await result(client, "publish", channel=channel, **payload)
+        answers = (await result(client, "broadcast", channels=["json", "object"], **text))["responses"]
+        assert ["error" in answer for answer in answers] == [False, True]
+    for channel, data in (("json", b"\x00"), ("object", b"\x00"), ("object", [1])):
+        with pytest.raises(ValueError, match="publication_data_format"):
+            server.publish(channel, data)
+    server.publish("object", {})
+    server.publish("any", b"")
 
 
 async def test_broadcast(serve: Callable[..., Server]) -> None:
