@@ -45,12 +45,8 @@ At at_path(std::string_view path) {
 }
 
 /// Ends the reading of a value that is wrong. Caught where the next one is read.
-struct Refused {
-  ConfigMistake mistake;
-};
-
 [[noreturn]] void refuse(const At& at, const std::string& problem) {
-  throw Refused{{at.path + ": " + problem, at.keys}};
+  throw ConfigError(std::vector<ConfigMistake>{{at.path + ": " + problem, at.keys}});
 }
 
 std::int64_t in_bounds(const At& at, const json& value, std::int64_t number, std::int64_t least,
@@ -134,8 +130,8 @@ class ConfigReader {
   void attempt(Reading&& reading) {
     try {
       std::forward<Reading>(reading)();
-    } catch (Refused& refused) {
-      mistakes_.push_back(std::move(refused.mistake));
+    } catch (const ConfigError& error) {
+      mistakes_.insert(mistakes_.end(), error.mistakes().begin(), error.mistakes().end());
     }
   }
 

@@ -206,13 +206,13 @@ bool SseSession::stage(Cursor& cursor, const Batch& batch) {
 void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
   EncodedBatch& own = context_.output.own_batch();
   std::string token;
-  static const std::string kNotShown;
+  static const std::string not_shown;
   const bool gets_notices = subscriptions_[cursor.mark()]->terms.gets_notices;
   Offset offset = batch.offset_before(0);
   for (std::uint32_t i = 0; i < batch.size(); ++i) {
     const EntryRef& entry = batch.entries()[i];
     const bool is_shown = entry->kind == EntryKind::publication || gets_notices;
-    const std::string& data = is_shown ? batch.encoded_entry(kSseDataForm, *entry) : kNotShown;
+    const std::string& data = is_shown ? batch.encoded_entry(kSseDataForm, *entry) : not_shown;
     if (entry->is_stored()) offset = entry->offset;
     if (batch.is_conflated(i)) {
       ++own.conflated;
