@@ -63,6 +63,14 @@ TESTS = {
     "http_stream.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
     "sse.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
     "http_api.key": "wire/test_api.py::test_who_may_call_it",
+    "http_api.error_mode": ("wire/test_api_batch.py::test_an_error_has_a_status_where_that_is_asked_for"),
+    "client.subscribe_to_user_personal_channel.enabled": "PersonalChannel.EveryUserHasOneAndNobodyElse",
+    "client.subscribe_to_user_personal_channel.personal_channel_namespace": (
+        "PersonalChannel.EveryUserHasOneAndNobodyElse"
+    ),
+    "client.subscribe_to_user_personal_channel.single_connection": (
+        "PersonalChannel.WithASingleConnectionTheNewestStays"
+    ),
     "http_api.insecure": "Config.InsecureIsForThisMachineOnly",
     "shutdown.timeout": "Config.EveryNameOfTheFamilyIsUnderstood",
     CHANNEL + "history_size": "ChannelOptions.HistoryNeedsBothASizeAndAnAge",

@@ -189,6 +189,12 @@ Verdict verdict_of(const py::object& answer) {
   verdict.identity.user = answer.attr("user").cast<std::string>();
   verdict.identity.info_json = answer.attr("info_json").cast<std::string>();
   if (const py::object data = answer.attr("data"); !data.is_none()) verdict.data = data.cast<std::string>();
+  for (const py::handle each : answer.attr("subscriptions")) {
+    SubscriptionGrant grant;
+    std::tie(grant.channel, grant.info_json, grant.data_json) =
+        each.cast<std::tuple<std::string, std::string, std::string>>();
+    verdict.identity.subscriptions.push_back(std::move(grant));
+  }
   verdict.code = answer.attr("code").cast<std::uint32_t>();
   verdict.reason = answer.attr("reason").cast<std::string>();
   return verdict;
@@ -314,10 +320,12 @@ py::tuple history_of(PyServer& self, const std::string& channel, const std::opti
   return py::make_tuple(std::move(messages), maker.position(found.top));
 }
 
-std::map<std::string, std::pair<std::string, std::string>> presence_of(PyServer& self,
-                                                                       const std::string& channel) {
+using Members = std::map<std::string, std::tuple<std::string, std::string, std::string>>;
+
+/// User and what others see of the client and of its subscription, by client.
+Members presence_of(PyServer& self, const std::string& channel) {
   self.get().check_channel(channel);
-  std::map<std::string, std::pair<std::string, std::string>> members;
+  Members members;
   std::string after;
   for (bool has_more = true; has_more;) {  // in pages: nobody waits for the store meanwhile
     Answer<PresenceResult> answer;
@@ -328,9 +336,16 @@ std::map<std::string, std::pair<std::string, std::string>> presence_of(PyServer&
     has_more = page.has_more;
     if (has_more) after = page.members.back().client;
     for (PresenceMember& member : page.members)
-      members[member.client] = {std::move(member.user), std::move(member.conn_info_json)};
+      members[member.client] = {std::move(member.user), std::move(member.conn_info_json),
+                                std::move(member.chan_info_json)};
   }
   return members;
+}
+
+const char* name_of(const std::optional<SubscribeAnswer>& refusal) {
+  if (!refusal) return "";
+  if (*refusal == SubscribeAnswer::already_subscribed) return "already_subscribed";
+  return *refusal == SubscribeAnswer::limit_exceeded ? "limit_exceeded" : "failed";
 }
 
 bool result_of(const std::shared_future<bool>& drain) {
@@ -493,7 +508,37 @@ void bind_server(py::module_& m) {
           [](PyServer& self, const std::string& client, std::uint16_t code, const std::string& reason) {
             return self.get().disconnect(client, code, reason);
           },
-          py::arg("client"), py::arg("code"), py::arg("reason"), py::call_guard<WithoutGil>());
+          py::arg("client"), py::arg("code"), py::arg("reason"), py::call_guard<WithoutGil>())
+      .def(
+          "disconnect_user",
+          [](PyServer& self, std::string user, std::string client, std::uint16_t code, std::string reason) {
+            return self.get().disconnect_user({std::move(user), std::move(client), {}, {}}, code,
+                                              std::move(reason));
+          },
+          py::arg("user"), py::arg("client"), py::arg("code"), py::arg("reason"),
+          py::call_guard<WithoutGil>())
+      .def(
+          "subscribe_user",
+          [](PyServer& self, std::string user, std::string client, std::string channel, std::string info,
+             std::string data, const std::optional<std::string>& since) {
+            SubscriptionGrant grant;
+            grant.channel = std::move(channel);
+            grant.info_json = std::move(info);
+            grant.data_json = std::move(data);
+            const Connections::Subscribed subscribed =
+                self.get().subscribe_user({std::move(user), std::move(client), {}, {}}, std::move(grant),
+                                          start_of(since, std::nullopt));
+            return std::pair(subscribed.connections, std::string(name_of(subscribed.refusal)));
+          },
+          py::arg("user"), py::arg("client"), py::arg("channel"), py::arg("info_json"), py::arg("data_json"),
+          py::arg("since"), py::call_guard<WithoutGil>())
+      .def(
+          "unsubscribe_user",
+          [](PyServer& self, std::string user, std::string client, std::string channel) {
+            return self.get().unsubscribe_user({std::move(user), std::move(client), {}, {}},
+                                               std::move(channel));
+          },
+          py::arg("user"), py::arg("client"), py::arg("channel"), py::call_guard<WithoutGil>());
 }
 
 }  // namespace carillon

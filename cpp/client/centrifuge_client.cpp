@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "client/client_subscription.hpp"
+#include "client/server_subscriptions.hpp"
 
 namespace carillon {
 
@@ -56,6 +57,8 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
 }
 
 void CentrifugeClient::enter_directory() {
+  if (phase_ == Phase::connected && context_.personal_channel.is_single_connection && !user_.empty())
+    context_.newest_of_user.add(user_, context_.shard, self());
   if (!link_->session().empty()) context_.directory.add(link_->session(), context_.shard, self());
 }
 
@@ -96,7 +99,8 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
     state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
                                    subscription->cursor.mark() != 0, subscription->has_notices,
                                    subscription->has_presence,
-                                   subscription->state == Subscription::State::ending});
+                                   subscription->state == Subscription::State::ending,
+                                   subscription->is_by_server, std::string(subscription->info())});
   }
   return state;
 }
@@ -210,7 +214,10 @@ void CentrifugeClient::on_closed() {
   queued_.reset();
   for (const auto& subscription : subscriptions_) end_subscription(*subscription);
   subscriptions_.clear();
+  connect_.reset();
   ending_ = 0;
+  if (context_.personal_channel.is_single_connection && !user_.empty())
+    context_.newest_of_user.remove(user_, self());
   if (!link_->session().empty()) context_.directory.remove(link_->session(), self());
   log_close(link_->transport(), claimed_user());
 }
@@ -227,6 +234,10 @@ void CentrifugeClient::on_gap(Cursor& cursor, const Gap& gap) {
   // recovered.
   for (const auto& subscription : subscriptions_) {
     if (&subscription->cursor != &cursor) continue;
+    if (subscription->is_by_server) {  // its client cannot subscribe again, but connect again
+      disconnect_with(kDisconnectInsufficientState);
+      return;
+    }
     if (gap.is_skip) {  // the log may still have it all: it would only be sent after all
       if (!skipped_) skipped_ = std::make_unique<Skipped>();
       if (skipped_->size() >= static_cast<std::size_t>(context_.limits.channels_per_connection))

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -15,6 +16,7 @@
 #include "protocol/centrifuge_codec.hpp"
 #include "requests/refusal.hpp"
 #include "session/session.hpp"
+#include "session/subscription_terms.hpp"
 
 namespace carillon {
 
@@ -41,6 +43,10 @@ class CentrifugeClient final : public Session {
   void disconnect(std::uint16_t code, std::string_view reason) override;
   [[nodiscard]] std::string_view client_id() const override { return client_; }
   [[nodiscard]] std::string_view user() const override { return user_; }
+  [[nodiscard]] std::string_view client_session() const override { return link_->session(); }
+  void subscribe(const SubscriptionGrant& grant, const std::optional<Since>& since,
+                 std::function<void(SubscribeAnswer)> done) override;
+  bool unsubscribe(std::string_view channel, const UnsubscribeCode& code) override;
 
   /// Brings a message with commands from another connection to its client. Any thread; `memory` is given back
   /// when it has been read.
@@ -74,6 +80,7 @@ class CentrifugeClient final : public Session {
   void enter_directory();
   enum class Phase : std::uint8_t { waiting, connecting, connected, closing, closed };
   struct Subscription;
+  struct Connect;
   using Skipped = std::vector<ClientState::Skipped>;
 
   /// Takes commands from the front. False: the remaining ones, if any, wait.
@@ -108,20 +115,52 @@ class CentrifugeClient final : public Session {
   }
   bool handle(const Command& command);
   bool handle_connect(const Command& command);
-  void on_identified(std::uint32_t id, const Verdict& verdict);
+  void on_identified(std::uint32_t id, const Verdict& verdict, std::span<const SubscriptionWish> wishes);
+
+  // Subscriptions that the server makes: server_subscriptions.cpp.
+  /// Makes those of the identity and those wished for, then answers the connect.
+  void begin_connect(std::uint32_t id, const Identity& identity, std::span<const SubscriptionWish> wishes);
+  /// Nothing: the connect has been refused.
+  [[nodiscard]] std::optional<std::vector<SubscriptionGrant>> grants_of(
+      std::uint32_t id, const Identity& identity, std::span<const SubscriptionWish> wishes);
+  [[nodiscard]] bool may_have(const SubscriptionWish& wish) const;
+  void on_connect_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
+  /// All subscriptions are there: the reply, and then what comes in their channels.
+  void complete_connect();
+  /// Writes the reply; `subscriptions` as CentrifugeCodec::append_subscription() makes them.
+  void answer_connect(std::uint32_t id, std::string_view data, std::string_view subscriptions);
+  void on_server_subscribed(Subscription& subscription, const SubscribeOutcome& outcome,
+                            std::string_view data);
+  /// Only the newest connection of a user goes on.
+  void end_older_connection();
+
   bool handle_subscribe(const Command& command);
   /// Has the channel's policy skipped publications behind the position that the client brings? Forgets it.
   [[nodiscard]] bool take_skipped(std::string_view channel, const std::optional<Since>& since);
-  void open_subscription(std::uint32_t id, Subscription& subscription, const std::optional<Since>& since,
-                         bool must_recover);
-  /// `was_recovering`: it was asked for, whether or not the subscription can.
-  void on_subscribed(std::uint32_t id, Subscription& subscription, const SubscribeOutcome& outcome,
-                     bool was_recovering, bool must_recover);
+  /// What a subscribe command asks for, while its answer is awaited.
+  struct Wanted {
+    std::uint32_t id;
+    std::optional<Since> since;
+    bool must_recover;
+    SubscriptionWishes wishes;
+  };
+  void open_subscription(Subscription& subscription, const Wanted& wanted, const SubscriptionGrant& grant);
+  /// Settles what the subscription is like.
+  void accept(Subscription& subscription, const SubscriptionGrant& grant, const SubscriptionWishes& wishes);
+  /// Opens it behind `since`, if it can recover. `done` is told of a recovery also where it cannot.
+  void open(Subscription& subscription, const std::optional<Since>& since, Hub::SubscribeDone done);
+  void on_subscribed(Subscription& subscription, const Wanted& wanted, const SubscribeOutcome& outcome,
+                     std::string_view data);
+  /// Also moves the first page of at most `page_bytes` into `publications`.
+  [[nodiscard]] SubscribeResult result_of(Subscription& subscription, const SubscribeOutcome& outcome,
+                                          std::size_t page_bytes, std::string& publications);
+  /// The client knows of it: others may know, too.
+  void begin(Subscription& subscription);
   /// The subscribe has failed, or was cancelled.
   void end_attempt(Subscription& subscription);
   /// A subscribe that is under way holds its lane up no longer; carry_on() has to follow.
   void cancel_subscribe(std::string_view channel);
-  std::string take_page(Subscription& subscription);
+  std::string take_page(Subscription& subscription, std::size_t bytes_max);
   bool handle_unsubscribe(const Command& command);
   bool handle_publish(const Command& command);
   void publish(std::uint32_t id, Lanes::Ticket ticket, std::string_view channel, std::string_view data,
@@ -168,6 +207,10 @@ class CentrifugeClient final : public Session {
   /// For others; empty: none.
   [[nodiscard]] std::string conn_info() const { return conn_info_json_ ? *conn_info_json_ : std::string(); }
   const std::string& info_json();
+  /// The same, with what belongs to a subscription.
+  [[nodiscard]] std::string info_json(const Subscription& subscription);
+  /// The same for a publication to a channel.
+  [[nodiscard]] std::string info_json_in(std::string_view channel);
 
   const std::unique_ptr<ClientLink> link_;
   const Layout* const layouts_;  // of the link, by the mark of a cursor
@@ -187,6 +230,7 @@ class CentrifugeClient final : public Session {
   std::unique_ptr<Skipped>
       skipped_;  // channels in which it has skipped publications, until it subscribes again
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
+  std::unique_ptr<Connect> connect_;  // while its subscriptions are being made
   std::uint8_t refusals_logged_ = 0;
   std::uint32_t ending_ = 0;  // subscriptions that are ending, cancelled ones included
   Lanes lanes_;

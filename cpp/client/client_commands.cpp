@@ -68,20 +68,25 @@ bool CentrifugeClient::handle_connect(const Command& command) {
   asked.claimed_user = claimed_user();
   if (request_ && asked.token.empty()) asked.token = request_->token();
   if (request_ && asked.data.empty()) asked.data = request_->parameter("data");
+  std::vector<SubscriptionWish> wishes;
+  const auto wishes_max = static_cast<std::size_t>(context_.limits.channels_per_connection);
+  if (!codec_.decode_wishes(command.wishes, wishes_max, wishes))
+    return disconnect_with(kDisconnectBadRequest);
   if (const auto verdict = context_.access.answer(asked)) {
-    on_identified(command.id, *verdict);
-    return phase_ == Phase::connected;
+    on_identified(command.id, *verdict, wishes);
+    return phase_ == Phase::connected || phase_ == Phase::connecting;
   }
   phase_ = Phase::connecting;
-  ask(asked, [this, id = command.id](const Verdict& verdict) {
+  ask(asked, [this, id = command.id, wishes = std::move(wishes)](const Verdict& verdict) {
     if (phase_ != Phase::connecting) return;
-    on_identified(id, verdict);
+    on_identified(id, verdict, wishes);
     read_on();
   });
   return true;
 }
 
-void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict) {
+void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict,
+                                     std::span<const SubscriptionWish> wishes) {
   if (!verdict.is_allowed) {
     phase_ = Phase::waiting;
     if (verdict.is_undecided) {
@@ -96,15 +101,16 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict) {
     if (code < 3000) return reply_error(id, {code, reason});
     return disconnect(static_cast<std::uint16_t>(code), reason);
   }
+  begin_connect(id, verdict.identity, wishes);
+}
+
+void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
+                                      std::string_view subscriptions) {
   phase_ = Phase::connected;
   phase_due_ms_ = kNoDeadline;
   claimed_user_.reset();
   if (!context_.access.has_hook(Operation::subscribe) && !context_.access.has_hook(Operation::publish))
     request_.reset();
-  user_ = verdict.identity.user;
-  if (const std::string& info = verdict.identity.info_json; !info.empty())
-    conn_info_json_ = std::make_unique<const std::string>(info);
-  client_ = make_client_id(context_.random);
   log_connect(link_->transport());
   const Millis interval = context_.heartbeat.ping_interval_ms;
   if (interval >
@@ -122,6 +128,8 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict) {
   }
   result.session = link_->session();
   if (!result.session.empty()) result.node = context_.node;
+  result.data = data;
+  result.subscriptions = subscriptions;
   reply([&](std::string& out) { codec_.encode_connect(out, id, result); });
   context_.host.reschedule(outlet_);
 }
@@ -225,7 +233,7 @@ void CentrifugeClient::publish(std::uint32_t id, Lanes::Ticket ticket, std::stri
     reply_error(id, {kErrorBadRequest.code, error});
     return finish(ticket);
   }
-  publication.info_json = info_json();
+  publication.info_json = info_json_in(channel);
   context_.hub.publish(channel, std::move(publication), {},
                        answer_with(ticket, [id](CentrifugeClient& session, const AppendResult& result) {
                          if (result.error != StoreError::none) return session.reply_error(id, kErrorInternal);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
 
@@ -16,31 +17,46 @@ struct CentrifugeClient::Subscription {
     started,    // its reply has been written
     ending      // once what is under way has been sent
   };
-  /// The cursor's mark: does it take join and leave?
-  Subscription(CentrifugeClient& session, std::string_view name, const SubscriptionTerms& terms,
-               Lanes::Ticket its_ticket)
-      : channel(name),
-        cursor(session, terms.gets_notices ? 1 : 0),
-        ticket(its_ticket),
-        has_notices(terms.has_notices),
-        has_presence(terms.has_presence),
-        is_recoverable(terms.is_recoverable),
-        is_positioned(terms.is_positioned) {}
+  Subscription(CentrifugeClient& session, std::string_view name, Lanes::Ticket its_ticket, bool by_server)
+      : channel(name), cursor(session), ticket(its_ticket), is_by_server(by_server) {}
   Subscription(CentrifugeClient& session, const ClientState::Subscription& saved)
       : channel(saved.channel),
         cursor(session, saved.wants_notices ? 1 : 0),
         state(saved.is_ending ? State::ending : State::started),
+        is_by_server(saved.is_by_server),
         has_notices(saved.has_notices),
-        has_presence(saved.has_presence) {}
+        has_presence(saved.has_presence) {
+    set_info(saved.info_json);
+  }
+
+  /// What it is like, before it is opened.
+  void accept(const SubscriptionGrant& grant, const SubscriptionTerms& terms) {
+    has_notices = terms.has_notices;
+    has_presence = terms.has_presence;
+    is_recoverable = terms.is_recoverable;
+    is_positioned = terms.is_positioned;
+    cursor.set_mark(terms.gets_notices ? 1 : 0);
+    set_info(grant.info_json);
+  }
+  [[nodiscard]] std::string_view info() const { return info_json ? *info_json : std::string_view(); }
+
   const std::string channel;
-  Cursor cursor;
+  Cursor cursor;                   // its mark: does it take join and leave?
   const Lanes::Ticket ticket = 0;  // of the answer that it waits for
   State state = State::asked;
-  const bool has_notices;  // its coming and going is announced
-  const bool has_presence;
+  const bool is_by_server = false;  // the client has not asked for it
+  bool is_unwanted = false;         // the server has ended it before it has begun
+  bool has_notices = false;         // its coming and going is announced
+  bool has_presence = false;
   // For the reply to its subscribe.
-  const bool is_recoverable = false;
-  const bool is_positioned = false;
+  bool is_recoverable = false;
+  bool is_positioned = false;
+  std::unique_ptr<const std::string> info_json;  // `chan_info`; null: none
+
+ private:
+  void set_info(const std::string& json) {
+    if (!json.empty()) info_json = std::make_unique<const std::string>(json);
+  }
 };
 
 }  // namespace carillon

@@ -71,24 +71,21 @@ bool CentrifugeClient::handle_subscribe(const Command& command) {
     deny(command.id, Operation::subscribe, command.channel, *verdict);
     return phase_ == Phase::connected;
   }
+  Subscription& subscription = *subscriptions_.emplace_back(
+      std::make_unique<Subscription>(*this, command.channel, lanes_.defer(), false));
   // Who names a start asks for what it needs.
   const SubscriptionWishes wishes{command.is_recoverable || since, command.is_positioned,
                                   command.is_join_leave};
-  const SubscriptionTerms terms =
-      terms_of(context_.access, asked, context_.hub.options_for(command.channel), wishes,
-               verdict ? verdict->subscription.overrides : SubscriptionOverrides{});
-  const Lanes::Ticket ticket = lanes_.defer();
-  Subscription& subscription =
-      *subscriptions_.emplace_back(std::make_unique<Subscription>(*this, command.channel, terms, ticket));
+  const Wanted wanted{command.id, since, must_recover, wishes};
   if (verdict) {
-    open_subscription(command.id, subscription, since, must_recover);
+    open_subscription(subscription, wanted, verdict->subscription);
     return true;
   }
   // It stays until it is answered, or the session is closed: nobody answers then.
-  ask(asked, [this, id = command.id, &subscription, since, must_recover](const Verdict& later) {
+  ask(asked, [this, &subscription, wanted](const Verdict& later) {
     const bool is_wanted = lanes_.is_wanted(subscription.ticket);
-    if (is_wanted && later.is_allowed) return open_subscription(id, subscription, since, must_recover);
-    if (is_wanted) deny(id, Operation::subscribe, subscription.channel, later);
+    if (is_wanted && later.is_allowed) return open_subscription(subscription, wanted, later.subscription);
+    if (is_wanted) deny(wanted.id, Operation::subscribe, subscription.channel, later);
     end_attempt(subscription);
   });
   return true;
@@ -105,16 +102,35 @@ bool CentrifugeClient::take_skipped(std::string_view channel, const std::optiona
   return since && since->is_position() && since->accepts(goes_on.epoch) && since->offset < goes_on.offset;
 }
 
-void CentrifugeClient::open_subscription(std::uint32_t id, Subscription& subscription,
-                                         const std::optional<Since>& since, bool must_recover) {
+void CentrifugeClient::open_subscription(Subscription& subscription, const Wanted& wanted,
+                                         const SubscriptionGrant& grant) {
+  accept(subscription, grant, wanted.wishes);
+  open(subscription, wanted.since,
+       [this, &subscription, wanted, data = grant.data_json](const SubscribeOutcome& outcome) {
+         on_subscribed(subscription, wanted, outcome, data);
+       });
+}
+
+void CentrifugeClient::accept(Subscription& subscription, const SubscriptionGrant& grant,
+                              const SubscriptionWishes& wishes) {
+  const std::string& channel = subscription.channel;
+  subscription.accept(grant, terms_of(context_.access, question(Operation::subscribe, channel),
+                                      context_.hub.options_for(channel), wishes, grant.overrides));
+}
+
+void CentrifugeClient::open(Subscription& subscription, const std::optional<Since>& since,
+                            Hub::SubscribeDone done) {
   const bool is_refused =
       since && !subscription.is_recoverable && context_.hub.options_for(subscription.channel).has_history();
-  const bool was_recovering = is_refused && since->kind != Since::Kind::last;
-  context_.hub.subscribe(
-      context_.shard, subscription.cursor, subscription.channel, is_refused ? std::nullopt : since,
-      [this, id, &subscription, was_recovering, must_recover](const SubscribeOutcome& outcome) {
-        on_subscribed(id, subscription, outcome, was_recovering || outcome.was_recovering, must_recover);
-      });
+  if (is_refused && since->kind != Since::Kind::last) {
+    done = [done = std::move(done)](const SubscribeOutcome& outcome) {
+      SubscribeOutcome told = outcome;
+      told.was_recovering = true;
+      done(told);
+    };
+  }
+  context_.hub.subscribe(context_.shard, subscription.cursor, subscription.channel,
+                         is_refused ? std::nullopt : since, std::move(done));
 }
 
 void CentrifugeClient::end_attempt(Subscription& subscription) {
@@ -133,48 +149,63 @@ void CentrifugeClient::cancel_subscribe(std::string_view channel) {
   lanes_.release(subscription->ticket);
 }
 
-void CentrifugeClient::on_subscribed(std::uint32_t id, Subscription& subscription,
-                                     const SubscribeOutcome& outcome, bool was_recovering,
-                                     bool must_recover) {
+void CentrifugeClient::on_subscribed(Subscription& subscription, const Wanted& wanted,
+                                     const SubscribeOutcome& outcome, std::string_view data) {
   if (!lanes_.is_wanted(subscription.ticket)) return end_attempt(subscription);
   const auto refuse = [&](const ErrorCode& error) {
-    reply_error(id, error);
+    reply_error(wanted.id, error);
     end_attempt(subscription);
   };
   if (outcome.error != StoreError::none) return refuse(kErrorInternal);
-  if (must_recover && was_recovering && !outcome.is_recovered) return refuse(kErrorUnrecoverablePosition);
+  if (wanted.must_recover && outcome.was_recovering && !outcome.is_recovered)
+    return refuse(kErrorUnrecoverablePosition);
 
-  SubscribeResult result;
   std::string publications;
+  SubscribeResult result = result_of(subscription, outcome,
+                                     static_cast<std::size_t>(context_.limits.recovery_bytes), publications);
+  result.data = data;
+  reply([&](std::string& out) { codec_.encode_subscribe(out, wanted.id, result); });
+  begin(subscription);
+  const bool is_unwanted = subscription.is_unwanted;
+  const std::string channel = is_unwanted ? subscription.channel : std::string();
+  finish(subscription.ticket);
+  if (is_unwanted) unsubscribe(channel, kUnsubscribeByServer);
+}
+
+SubscribeResult CentrifugeClient::result_of(Subscription& subscription, const SubscribeOutcome& outcome,
+                                            std::size_t page_bytes, std::string& publications) {
+  SubscribeResult result;
   if (outcome.has_history && subscription.is_positioned) {
     result.is_recoverable = subscription.is_recoverable;
     result.is_positioned = true;
     result.epoch = outcome.start.epoch.text();
     result.offset = outcome.start.offset;
     result.is_recovered = outcome.is_recovered;
-    if (outcome.start.offset < outcome.top && !outlet_.is_clogged) {
+    if (outcome.start.offset < outcome.top && page_bytes > 0 && !outlet_.is_clogged) {
       // The first page of what is there already stands in the reply, as SDKs of this family know it; the pump
       // brings the rest.
-      publications = take_page(subscription);
+      publications = take_page(subscription, page_bytes);
       result.publications = publications;
     }
   }
-  result.was_recovering = was_recovering;
+  result.was_recovering = outcome.was_recovering;
   result.is_conflated = context_.hub.options_for(subscription.channel).conflate;
-  subscription.state = Subscription::State::started;
-  reply([&](std::string& out) { codec_.encode_subscribe(out, id, result); });
-
-  if (subscription.has_presence)
-    context_.hub.add_presence(subscription.channel, {client_, user_, conn_info()});
-  if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
-  finish(subscription.ticket);
+  return result;
 }
 
-std::string CentrifugeClient::take_page(Subscription& subscription) {
+void CentrifugeClient::begin(Subscription& subscription) {
+  subscription.state = Subscription::State::started;
+  if (subscription.has_presence)
+    context_.hub.add_presence(subscription.channel,
+                              {client_, user_, conn_info(), std::string(subscription.info())});
+  if (subscription.has_notices)
+    context_.hub.announce(subscription.channel, EntryKind::join, info_json(subscription));
+}
+
+std::string CentrifugeClient::take_page(Subscription& subscription, std::size_t bytes_max) {
   std::string page;
   const std::unique_ptr<Batch> batch = context_.shard.take_page(
-      subscription.cursor, static_cast<std::size_t>(context_.limits.history_publications),
-      static_cast<std::size_t>(context_.limits.recovery_bytes));
+      subscription.cursor, static_cast<std::size_t>(context_.limits.history_publications), bytes_max);
   if (!batch) return page;
   std::uint32_t listed = 0;
   std::string object;
@@ -229,7 +260,8 @@ CentrifugeClient::Subscription* CentrifugeClient::find(std::string_view channel)
 void CentrifugeClient::leave(const Subscription& subscription) {
   if (subscription.state != Subscription::State::started) return;
   if (subscription.has_presence) context_.hub.remove_presence(subscription.channel, client_);
-  if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::leave, info_json());
+  if (subscription.has_notices)
+    context_.hub.announce(subscription.channel, EntryKind::leave, info_json(subscription));
 }
 
 void CentrifugeClient::end_later(Subscription& subscription) {
@@ -257,6 +289,20 @@ const std::string& CentrifugeClient::info_json() {
     info_json_ = std::make_unique<const std::string>(std::move(info));
   }
   return *info_json_;
+}
+
+std::string CentrifugeClient::info_json(const Subscription& subscription) {
+  if (!subscription.info_json) return info_json();
+  std::string info;
+  append_client_info(info, {user_, client_, conn_info(), subscription.info()});
+  return info;
+}
+
+std::string CentrifugeClient::info_json_in(std::string_view channel) {
+  const auto subscription = std::find_if(subscriptions_.begin(), subscriptions_.end(), [&](const auto& each) {
+    return each->info_json && each->state == Subscription::State::started && each->channel == channel;
+  });
+  return subscription == subscriptions_.end() ? info_json() : info_json(**subscription);
 }
 
 }  // namespace carillon

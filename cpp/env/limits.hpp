@@ -35,6 +35,7 @@ struct Limits {
   std::int64_t poll_bytes = 131'072;
   std::int64_t poll_timeout_ms = 60'000;
   std::int64_t broadcast_channels = 10'000;
+  std::int64_t batch_commands = 1'000;
   std::int64_t kernel_backlog_bytes = 131'072;
   std::int64_t deliveries_per_turn = 2'048;
   std::int64_t deliveries_per_visit = 256;

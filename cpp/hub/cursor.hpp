@@ -26,6 +26,8 @@ class Cursor {
 
   /// A mark for sinks with several cursors.
   [[nodiscard]] std::uint32_t mark() const { return mark_; }
+  /// Before it is opened.
+  void set_mark(std::uint32_t mark) { mark_ = mark; }
   [[nodiscard]] bool is_open() const { return place_ != Place::closed; }
   /// Is it in the live group? It has then read everything, and only new entries will come.
   [[nodiscard]] bool is_live() const { return place_ == Place::live; }

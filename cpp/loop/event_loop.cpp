@@ -54,6 +54,8 @@ SessionContext& EventLoop::context_of(const Endpoint& endpoint) {
                                                               .bodies = shared_.bodies,
                                                               .unsent = shared_.unsent,
                                                               .directory = shared_.directory,
+                                                              .personal_channel = shared_.personal_channel,
+                                                              .newest_of_user = shared_.newest_of_user,
                                                               .node = shared_.node,
                                                               .has_http_stream = shared_.has_http_stream,
                                                               .has_emulated_sse = shared_.has_emulated_sse,

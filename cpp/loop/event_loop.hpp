@@ -41,7 +41,9 @@ struct LoopShared {
   Admission admission{limits};
   BodyBudget bodies{limits.body_bytes_total};
   UnsentBudget unsent{limits.unsent_bytes_total};
+  PersonalChannel personal_channel = {};
   ClientDirectory directory{random};
+  ClientDirectory newest_of_user{random};
   std::string node = make_client_id(random);  ///< a takeover hands it over
   std::size_t loops = 1;
   std::atomic<std::size_t> connections{0};  ///< open, or accepted and on their way to a loop

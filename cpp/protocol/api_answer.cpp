@@ -1,6 +1,7 @@
 #include "protocol/api_answer.hpp"
 
 #include "protocol/centrifuge_json.hpp"
+#include "protocol/json_span.hpp"
 #include "protocol/json_writer.hpp"
 
 namespace carillon {
@@ -148,6 +149,31 @@ void append_api_fanout_result(std::string& out, const ApiFanOut& fanout) {
   result->number("subscribers", fanout.subscribers);
   result->number("switches", fanout.switches);
   result.close();
+}
+
+void append_api_empty_result(std::string& out) { append_api_result(out, "{}"); }
+
+void append_api_batch_replies(std::string& out, std::string_view replies_joined) {
+  JsonObjectWriter answer(out);
+  answer.list("replies", replies_joined);
+  answer.close();
+}
+
+ApiAnswerParts parts_of_api_answer(std::string_view answer) {
+  ApiAnswerParts parts;
+  JsonObjectReader reader(answer);
+  std::string_view key;
+  std::string_view value;
+  while (reader.next(key, value) == JsonStep::field) {
+    if (key == "result") parts.result = value;
+    if (key == "error") parts.error = value;
+  }
+  if (parts.error.empty()) return parts;
+  JsonObjectReader error(parts.error);
+  while (error.next(key, value) == JsonStep::field) {
+    if (key == "code") parts.code = json_uint64(value).value_or(0);
+  }
+  return parts;
 }
 
 void append_api_result(std::string& out, std::string_view object) {

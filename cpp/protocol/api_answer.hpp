@@ -73,6 +73,20 @@ struct ApiFanOut {
 /// `{"result":{"strategy":…,"mode":…,"threshold":…,"members":…,"subscribers":…,"switches":…}}`
 void append_api_fanout_result(std::string& out, const ApiFanOut& fanout);
 
+/// `{"result":{}}`
+void append_api_empty_result(std::string& out);
+
+/// `{"replies":[…]}` of `{"<method>":…}` and `{"error":…}` joined by ','.
+void append_api_batch_replies(std::string& out, std::string_view replies_joined);
+
+/// An answer of the functions here, taken apart: one of both is empty.
+struct ApiAnswerParts {
+  std::string_view result = {};
+  std::string_view error = {};
+  std::uint64_t code = 0;  ///< of the error
+};
+[[nodiscard]] ApiAnswerParts parts_of_api_answer(std::string_view answer);
+
 /// `{"result":…}` of an object that is JSON already.
 void append_api_result(std::string& out, std::string_view object);
 

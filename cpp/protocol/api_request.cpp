@@ -14,19 +14,19 @@
 namespace carillon {
 namespace {
 
-struct MethodName {
-  std::string_view name;
-  ApiMethod method;
-};
-
-constexpr std::array<MethodName, 19> kMethodNames{{
+constexpr std::array<ApiMethodName, 24> kMethodNames{{
     {"publish", ApiMethod::publish},
     {"broadcast", ApiMethod::broadcast},
     {"history", ApiMethod::history},
     {"presence", ApiMethod::presence},
     {"presence_stats", ApiMethod::presence_stats},
     {"channels", ApiMethod::channels},
+    {"history_remove", ApiMethod::history_remove},
+    {"subscribe", ApiMethod::subscribe},
+    {"unsubscribe", ApiMethod::unsubscribe},
     {"disconnect", ApiMethod::disconnect},
+    {"batch", ApiMethod::batch},
+    {"rpc", ApiMethod::rpc},
     {"info", ApiMethod::info},
     {"stats", ApiMethod::stats},
     {"ledger", ApiMethod::ledger},
@@ -51,7 +51,19 @@ constexpr MethodSet methods(Methods... list) {
 }
 
 /// Fields whose value is more than one text, number or flag.
-enum class Composed : std::uint8_t { payload, base64, tags, position, close, ignored_flag };
+enum class Composed : std::uint8_t {
+  payload,
+  info,
+  base64,
+  base64_info,
+  tags,
+  position,
+  close,
+  overrides,
+  commands,
+  ignored,
+  ignored_flag
+};
 
 using Place = std::variant<std::string_view ApiRequest::*, std::vector<std::string_view> ApiRequest::*,
                            bool ApiRequest::*, std::int64_t ApiRequest::*, std::uint64_t ApiRequest::*,
@@ -66,11 +78,15 @@ struct Field {
 };
 
 constexpr MethodSet kPublishing = methods(ApiMethod::publish, ApiMethod::broadcast);
+/// What acts on connections: those of a user, or one.
+constexpr MethodSet kOnConnections =
+    methods(ApiMethod::subscribe, ApiMethod::unsubscribe, ApiMethod::disconnect);
 
 constexpr std::array kFields = [] {
   using enum ApiMethod;
-  constexpr MethodSet kOnChannel = methods(publish, history, presence, presence_stats, add_members,
-                                           remove_members, members, mark_read, set_fanout, fanout);
+  constexpr MethodSet kOnChannel =
+      methods(publish, history, presence, presence_stats, history_remove, subscribe, unsubscribe, add_members,
+              remove_members, members, mark_read, set_fanout, fanout);
   return std::array{
       Field{"channel", kOnChannel, &ApiRequest::channel, "give the name of a channel"},
       Field{"channels", methods(broadcast), &ApiRequest::channels, "give a list of names of channels"},
@@ -93,8 +109,21 @@ constexpr std::array kFields = [] {
       Field{"after", methods(members, presence, channels), &ApiRequest::after},
       Field{"users", methods(add_members, remove_members), &ApiRequest::users, "give a list of user ids"},
       Field{"user", methods(inbox, unread, mark_read), &ApiRequest::user, "give a user id"},
-      Field{"user", methods(disconnect), &ApiRequest::user},
-      Field{"client", methods(disconnect), &ApiRequest::client},
+      Field{"user", kOnConnections, &ApiRequest::user},
+      Field{"client", kOnConnections, &ApiRequest::client},
+      Field{"session", kOnConnections, &ApiRequest::session},
+      Field{"info", methods(subscribe), Composed::info},
+      Field{"b64info", methods(subscribe), Composed::base64_info},
+      Field{"data", methods(subscribe), Composed::payload},
+      Field{"b64data", methods(subscribe), Composed::base64},
+      Field{"expire_at", methods(subscribe), &ApiRequest::expire_at},
+      Field{"recover_since", methods(subscribe), Composed::position},
+      Field{"override", methods(subscribe), Composed::overrides},
+      Field{"whitelist", methods(disconnect), &ApiRequest::whitelist},
+      Field{"commands", methods(batch), Composed::commands},
+      Field{"parallel", methods(batch), &ApiRequest::is_parallel},
+      Field{"method", methods(rpc), &ApiRequest::method, "give the name of a method"},
+      Field{"params", methods(rpc), Composed::ignored},
       Field{"disconnect", methods(disconnect), Composed::close},
       Field{"offset", methods(mark_read), &ApiRequest::offset,
             "give the offset of the last publication read"},
@@ -115,39 +144,87 @@ std::vector<std::string_view> names_of(ApiMethod method) {
   return names;
 }
 
-std::string_view type_of(const Field& field) {
-  switch (field.place.index()) {
-    case 0:
-      return "a string";
-    case 1:
-      return "a list of strings";
-    case 2:
-      return "true or false";
-    case 3:
-    case 5:
-      return "a whole number";
-    case 4:
-    case 6:
-      return "a whole number, 0 or more";
-    default:
+ApiFieldType type_of(Composed field) {
+  switch (field) {
+    case Composed::payload:
+    case Composed::info:
+    case Composed::ignored:
+      return ApiFieldType::payload;
+    case Composed::base64:
+    case Composed::base64_info:
+      return ApiFieldType::base64;
+    case Composed::tags:
+      return ApiFieldType::tags;
+    case Composed::position:
+      return ApiFieldType::position;
+    case Composed::close:
+      return ApiFieldType::close;
+    case Composed::overrides:
+      return ApiFieldType::overrides;
+    case Composed::commands:
+      return ApiFieldType::commands;
+    case Composed::ignored_flag:
       break;
   }
-  switch (std::get<Composed>(field.place)) {
-    case Composed::payload:
-      return "a JSON value";
-    case Composed::base64:
-      return "a string of base64";
-    case Composed::tags:
-      return "an object of strings";
-    case Composed::position:
-      return R"(a position, "<epoch>:<offset>", "oldest" or {"epoch":…,"offset":…})";
-    case Composed::close:
-      return R"(an object, {"code":…,"reason":…})";
-    case Composed::ignored_flag:
+  return ApiFieldType::flag;
+}
+
+ApiFieldType type_of(const Field& field) {
+  switch (field.place.index()) {
+    case 0:
+      return ApiFieldType::text;
+    case 1:
+      return ApiFieldType::texts;
+    case 2:
+      return ApiFieldType::flag;
+    case 3:
+    case 5:
+      return ApiFieldType::integer;
+    case 4:
+    case 6:
+      return ApiFieldType::natural;
+    default:
+      return type_of(std::get<Composed>(field.place));
+  }
+}
+
+std::string_view name_of(ApiFieldType type) {
+  switch (type) {
+    case ApiFieldType::text:
+      return "a string";
+    case ApiFieldType::texts:
+      return "a list of strings";
+    case ApiFieldType::flag:
       return "true or false";
+    case ApiFieldType::integer:
+      return "a whole number";
+    case ApiFieldType::natural:
+      return "a whole number, 0 or more";
+    case ApiFieldType::payload:
+      return "a JSON value";
+    case ApiFieldType::base64:
+      return "a string of base64";
+    case ApiFieldType::tags:
+      return "an object of strings";
+    case ApiFieldType::position:
+      return R"(a position, "<epoch>:<offset>", "oldest" or {"epoch":…,"offset":…})";
+    case ApiFieldType::close:
+      return R"(an object, {"code":…,"reason":…})";
+    case ApiFieldType::overrides:
+      return R"(an object, {"presence":{"value":true},…})";
+    case ApiFieldType::commands:
+      return R"(a list of objects, {"<method>":{…}})";
   }
   return "";
 }
+
+constexpr std::array<std::pair<std::string_view, std::optional<bool> ApiRequest::*>, 5> kOverrides{{
+    {"presence", &ApiRequest::presence},
+    {"join_leave", &ApiRequest::join_leave},
+    {"force_push_join_leave", &ApiRequest::force_push_join_leave},
+    {"force_recovery", &ApiRequest::force_recovery},
+    {"force_positioning", &ApiRequest::force_positioning},
+}};
 
 // Reads one body; scratch is reserved once, so that several decoded strings can be viewed in it.
 class BodyReader {
@@ -155,7 +232,7 @@ class BodyReader {
   BodyReader(ApiMethod method, std::string_view body, ApiRequest& request, std::string& scratch)
       : method_(method), scanner_(body), request_(request), scratch_(scratch) {
     scratch_.clear();
-    if (body.find('\\') != std::string_view::npos || body.find("\"b64data\"") != std::string_view::npos) {
+    if (body.find('\\') != std::string_view::npos || body.find("\"b64") != std::string_view::npos) {
       scratch_.reserve(2 * body.size());  // an escaped base64 text is in it before and after it is decoded
     }
   }
@@ -171,7 +248,10 @@ class BodyReader {
   bool read_texts(std::vector<std::string_view>& texts);
   bool read_since();
   bool read_close();
-  bool read_base64();
+  bool read_overrides();
+  bool read_flag_value(std::optional<bool>& flag);
+  bool read_commands();
+  bool read_base64(std::string_view field, std::optional<std::string_view>& bytes);
   bool read_text(std::string_view& text);
   bool ignore_value();
 
@@ -204,8 +284,9 @@ class BodyReader {
   ApiRequest& request_;
   std::string& scratch_;
   bool has_data_ = false;
-  std::optional<std::string_view> bytes_;  // of `b64data`
-  bool is_base64_valid_ = true;
+  std::optional<std::string_view> bytes_;       // of `b64data`
+  std::optional<std::string_view> info_bytes_;  // of `b64info`
+  std::string_view bad_base64_;                 // the field
 };
 
 ApiDecode BodyReader::read() {
@@ -214,6 +295,7 @@ ApiDecode BodyReader::read() {
     request_.data = *bytes_;
     request_.is_json = false;
   }
+  if (info_bytes_) request_.info = *info_bytes_;
   if (scanner_.is_too_deep()) return ApiDecode::too_deep;
   request_.problem = missing();
   return request_.problem.empty() ? ApiDecode::ok : ApiDecode::bad_request;
@@ -237,7 +319,8 @@ ApiDecode BodyReader::read_fields() {
       if (unknown.empty()) unknown = unknown_name("field", key, names_of(method_));
       if (!ignore_value()) return malformed(std::string(kNoObject));
     } else if (!read_field(*field)) {
-      return malformed(std::string(field->name) + ": broken JSON, or not " + std::string(type_of(*field)));
+      return malformed(std::string(field->name) + ": broken JSON, or not " +
+                       std::string(name_of(type_of(*field))));
     }
   }
   if (step == JsonStep::malformed || !scanner_.is_at_end()) return malformed(std::string(kNoObject));
@@ -261,10 +344,11 @@ std::string BodyReader::missing() const {
     if ((field.methods & methods(method_)) == 0 || field.needed.empty() || !is_missing(field)) continue;
     return std::string(field.name) + ": missing or empty; " + std::string(field.needed);
   }
-  if (method_ == ApiMethod::disconnect && request_.user.empty() && request_.client.empty())
+  if ((kOnConnections & methods(method_)) != 0 && request_.user.empty() && request_.client.empty() &&
+      request_.session.empty())
     return "user: missing or empty; give a user id, or the id of a client as client";
+  if (!bad_base64_.empty()) return std::string(bad_base64_) + ": not base64; give the padded standard form";
   if ((kPublishing & methods(method_)) == 0) return {};
-  if (!is_base64_valid_) return "b64data: not base64; give the padded standard form";
   return has_data_ || bytes_ ? "" : "data: missing; give any JSON value, or bytes in base64 as b64data";
 }
 
@@ -285,14 +369,24 @@ bool BodyReader::read_composed(Composed field) {
     case Composed::payload:
       has_data_ = true;
       return scanner_.take_value(request_.data);  // null is a payload like others
+    case Composed::info:
+      return scanner_.take_value(request_.info);
     case Composed::base64:
-      return read_base64();
+      return read_base64("b64data", bytes_);
+    case Composed::base64_info:
+      return read_base64("b64info", info_bytes_);
     case Composed::tags:
       return read_tags();
     case Composed::position:
       return read_since();
     case Composed::close:
       return read_close();
+    case Composed::overrides:
+      return read_overrides();
+    case Composed::commands:
+      return read_commands();
+    case Composed::ignored:
+      return ignore_value();
     case Composed::ignored_flag:
       break;
   }
@@ -309,13 +403,13 @@ bool BodyReader::ignore_value() {
   return scanner_.take_value(raw);
 }
 
-bool BodyReader::read_base64() {
+bool BodyReader::read_base64(std::string_view field, std::optional<std::string_view>& bytes) {
   if (scanner_.peek() == 'n') return ignore_value();
   std::string_view text;
   if (!read_text(text)) return false;
   const std::size_t begin = scratch_.size();
-  is_base64_valid_ = append_from_base64(scratch_, text);
-  bytes_ = std::string_view(scratch_).substr(begin);
+  if (!append_from_base64(scratch_, text)) bad_base64_ = field;
+  bytes = std::string_view(scratch_).substr(begin);
   return true;
 }
 
@@ -375,10 +469,57 @@ bool BodyReader::read_close() {
   return step == JsonStep::end;
 }
 
+bool BodyReader::read_overrides() {
+  if (scanner_.peek() == 'n') return ignore_value();
+  if (!scanner_.open_object()) return false;
+  std::string_view key;
+  JsonStep step;
+  while ((step = scanner_.next_field(key)) == JsonStep::field) {
+    const auto option = std::find_if(kOverrides.begin(), kOverrides.end(),
+                                     [&](const auto& each) { return each.first == key; });
+    if (option == kOverrides.end() || !read_flag_value(request_.*option->second)) return false;
+  }
+  return step == JsonStep::end;
+}
+
+bool BodyReader::read_flag_value(std::optional<bool>& flag) {
+  if (scanner_.peek() == 'n') return ignore_value();
+  if (!scanner_.open_object()) return false;
+  flag = false;  // as an object without its value says
+  std::string_view key;
+  JsonStep step;
+  while ((step = scanner_.next_field(key)) == JsonStep::field) {
+    if (key != "value" || !read_value(flag, json_bool)) return false;
+  }
+  return step == JsonStep::end;
+}
+
+bool BodyReader::read_commands() {
+  if (scanner_.peek() == 'n') return ignore_value();
+  request_.commands.clear();
+  if (!scanner_.open_array()) return false;
+  JsonStep step;
+  while ((step = scanner_.next_item()) == JsonStep::field) {
+    if (scanner_.peek() != '{' || !scanner_.take_value(request_.commands.emplace_back())) return false;
+  }
+  return step == JsonStep::end;
+}
+
 }  // namespace
 
+std::span<const ApiMethodName> api_methods() { return kMethodNames; }
+
+std::vector<ApiField> api_fields(ApiMethod method) {
+  std::vector<ApiField> fields;
+  for (const Field& field : kFields) {
+    if ((field.methods & methods(method)) != 0)
+      fields.push_back({field.name, type_of(field), !field.needed.empty()});
+  }
+  return fields;
+}
+
 std::optional<ApiMethod> find_api_method(std::string_view name) {
-  for (const MethodName& row : kMethodNames) {
+  for (const ApiMethodName& row : kMethodNames) {
     if (row.name == name) return row.method;
   }
   return std::nullopt;
@@ -386,7 +527,7 @@ std::optional<ApiMethod> find_api_method(std::string_view name) {
 
 std::string unknown_api_method(std::string_view name) {
   std::vector<std::string_view> names;
-  for (const MethodName& row : kMethodNames) names.push_back(row.name);
+  for (const ApiMethodName& row : kMethodNames) names.push_back(row.name);
   return unknown_name("method", name, names);
 }
 

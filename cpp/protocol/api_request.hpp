@@ -21,7 +21,12 @@ enum class ApiMethod : std::uint8_t {
   presence,
   presence_stats,
   channels,
+  history_remove,
+  subscribe,
+  unsubscribe,
   disconnect,
+  batch,
+  rpc,
   info,
   stats,   ///< ours: the counters of this server
   ledger,  ///< ours: what became of all publications, in sums and by channel
@@ -36,6 +41,35 @@ enum class ApiMethod : std::uint8_t {
   set_fanout,
   fanout
 };
+
+/// How the value of a field is written.
+enum class ApiFieldType : std::uint8_t {
+  text,
+  texts,
+  flag,
+  integer,
+  natural,
+  payload,    ///< any JSON value
+  base64,     ///< text
+  tags,       ///< object of texts
+  position,   ///< text, or object of offset and epoch
+  close,      ///< object of code and reason
+  overrides,  ///< object of `{"value": flag}`
+  commands,   ///< list of `{"<method>": {…}}`
+};
+
+/// A method, and one of the fields of its request.
+struct ApiMethodName {
+  std::string_view name;
+  ApiMethod method;
+};
+struct ApiField {
+  std::string_view name;
+  ApiFieldType type;
+  bool is_required;
+};
+[[nodiscard]] std::span<const ApiMethodName> api_methods();
+[[nodiscard]] std::vector<ApiField> api_fields(ApiMethod method);
 
 /// The method of that name, nullopt if there is none (HTTP 404).
 std::optional<ApiMethod> find_api_method(std::string_view name);
@@ -72,7 +106,7 @@ struct ApiRequest {
   std::uint64_t rows = 100;  ///< ledger: `limit`, of channels
 
   std::vector<std::string_view> users = {};    ///< add_members, remove_members
-  std::string_view user = {};                  ///< inbox, unread, mark_read, disconnect
+  std::string_view user = {};                  ///< inboxes, and what acts on connections
   std::string_view after = {};                 ///< members, presence, channels: the last of the page before
   std::optional<std::int64_t> items_max = {};  ///< `limit` of members and inbox; nothing: as usual
 
@@ -80,8 +114,25 @@ struct ApiRequest {
   std::string_view strategy = {};
   std::optional<std::int64_t> threshold = {};  ///< nothing: as configured
 
-  // disconnect
+  // subscribe, unsubscribe, disconnect: which connections of the user
   std::string_view client = {};
+  std::string_view session = {};
+  std::vector<std::string_view> whitelist = {};  ///< disconnect: but not these clients
+
+  // subscribe; `data` is the client's
+  std::string_view info = {};  ///< raw JSON, or the bytes of `b64info`
+  std::optional<std::int64_t> expire_at = {};
+  std::optional<bool> presence = {};  ///< this and the next four: `override`
+  std::optional<bool> join_leave = {};
+  std::optional<bool> force_push_join_leave = {};
+  std::optional<bool> force_recovery = {};
+  std::optional<bool> force_positioning = {};
+
+  std::vector<std::string_view> commands = {};  ///< batch: raw objects
+  bool is_parallel = false;                     ///< batch
+  std::string_view method = {};                 ///< rpc
+
+  // disconnect
   std::uint64_t code = 3'503;
   std::string_view reason = "force disconnect";
 

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocol/centrifuge_codes.hpp"
 #include "protocol/client_info.hpp"
@@ -51,6 +52,8 @@ struct Command {
 
   std::string_view since = {};  ///< subscribe, ours: start as text; not beside `recover`
 
+  std::string_view wishes = {};  ///< connect: `subs`, for CentrifugeCodec::decode_wishes()
+
   // subscribe: what to recover from. history: `since`.
   std::string_view epoch = {};
   std::uint64_t offset = 0;
@@ -69,6 +72,14 @@ struct Command {
   bool has_since = false;    ///< history: offset and epoch are set
   bool is_binary = false;    ///< `data` is no JSON text; otherwise it is validated raw JSON, or empty
   bool is_too_deep = false;  ///< a value in it is nested deeper than kJsonDepthMax: to be refused
+};
+
+/// What a client says at its connect about a subscription of the server (protocol.md section 3).
+struct SubscriptionWish {
+  std::string channel = {};
+  bool is_recover = false;  ///< from (offset, epoch)
+  std::uint64_t offset = 0;
+  std::string epoch = {};
 };
 
 enum class DecodeStep : std::uint8_t { command, end, malformed };
@@ -122,6 +133,10 @@ class CentrifugeCodec {
   /// session refuses). After `malformed` the rest of the frame must not be read. Clears `scratch`, which
   /// holds decoded text.
   virtual DecodeStep decode(std::string_view& frame, Command& out, std::string& scratch) const = 0;
+
+  /// Reads Command::wishes: the first `most` of them. False: malformed.
+  virtual bool decode_wishes(std::string_view wishes, std::size_t most,
+                             std::vector<SubscriptionWish>& out) const = 0;
 
   virtual void encode_error(std::string& out, std::uint32_t id, std::uint32_t code, std::string_view message,
                             bool is_temporary) const = 0;

@@ -36,9 +36,12 @@ struct DisconnectCode {
 inline constexpr DisconnectCode kDisconnectShutdown{3001, "shutdown"};
 inline constexpr DisconnectCode kDisconnectServerError{3004, "internal server error"};
 inline constexpr DisconnectCode kDisconnectSlow{3008, "slow"};
+inline constexpr DisconnectCode kDisconnectInsufficientState{3010, "insufficient state"};
 inline constexpr DisconnectCode kDisconnectNoPong{3012, "no pong"};
 inline constexpr DisconnectCode kDisconnectBadRequest{3501, "bad request"};
 inline constexpr DisconnectCode kDisconnectStale{3502, "stale"};
+inline constexpr DisconnectCode kDisconnectConnectionLimit{3504, "connection limit"};
+inline constexpr DisconnectCode kDisconnectChannelLimit{3505, "channel limit"};
 inline constexpr DisconnectCode kDisconnectPermissionDenied{3507, "permission denied"};
 inline constexpr DisconnectCode kDisconnectNotAvailable{3508, "not available"};
 
@@ -48,6 +51,7 @@ struct UnsubscribeCode {
   std::string_view reason;
 };
 
+inline constexpr UnsubscribeCode kUnsubscribeByServer{2000, "server unsubscribe"};
 inline constexpr UnsubscribeCode kUnsubscribeInsufficientState{2500, "insufficient state"};
 
 }  // namespace carillon

@@ -69,6 +69,7 @@ constexpr std::array kTextFields{
 
 constexpr std::array kRawFields{
     MemberField<std::string_view>{"data", kinds(connect, subscribe, publish, rpc, send), &Command::data},
+    MemberField<std::string_view>{"subs", kinds(connect), &Command::wishes},
 };
 
 constexpr std::array kBooleanFields{
@@ -230,6 +231,31 @@ bool CommandReader::decode_text(std::string_view raw, std::string_view& text) {
   return store(json_string(raw, scratch_), text);
 }
 
+bool read_wish(JsonScanner& scanner, std::string& scratch, SubscriptionWish& wish) {
+  if (!scanner.open_object()) return false;
+  std::string_view key;
+  JsonStep step;
+  while ((step = scanner.next_field(key)) == JsonStep::field) {
+    std::string_view raw;
+    if (!scanner.take_value(raw)) return false;
+    if (is_json_null(raw)) continue;
+    if (key == "recover") {
+      const auto flag = json_bool(raw);
+      if (!flag) return false;
+      wish.is_recover = *flag;
+    } else if (key == "offset") {
+      const auto number = json_uint64(raw);
+      if (!number) return false;
+      wish.offset = *number;
+    } else if (key == "epoch") {
+      const auto text = json_string(raw, scratch);
+      if (!text) return false;
+      wish.epoch = *text;
+    }
+  }
+  return step == JsonStep::end;
+}
+
 void append_payload(JsonObjectWriter& object, const PublicationView& publication) {
   if (publication.is_json) {
     object.json_unless_empty("data", publication.data);
@@ -325,6 +351,26 @@ DecodeStep CentrifugeJsonCodec::decode(std::string_view& frame, Command& out, st
   out = Command{};
   scratch.clear();
   return CommandReader(line, out, scratch).read() ? DecodeStep::command : DecodeStep::malformed;
+}
+
+bool CentrifugeJsonCodec::decode_wishes(std::string_view wishes, std::size_t most,
+                                        std::vector<SubscriptionWish>& out) const {
+  out.clear();
+  if (wishes.empty()) return true;
+  JsonScanner scanner(wishes);
+  if (!scanner.open_object()) return false;
+  std::string_view key;
+  std::string scratch;
+  JsonStep step;
+  while ((step = scanner.next_field(key)) == JsonStep::field) {
+    if (out.size() == most) return true;
+    const auto channel = json_key(key, scratch);
+    if (!channel) return false;
+    out.push_back({.channel = std::string(*channel)});
+    if (!read_wish(scanner, scratch, out.back())) return false;
+    scratch.clear();
+  }
+  return step == JsonStep::end;
 }
 
 void CentrifugeJsonCodec::encode_error(std::string& out, std::uint32_t id, std::uint32_t code,

@@ -147,7 +147,41 @@ bool assign_other(const ProtobufField& field, Command& command) {
   return true;
 }
 
+bool read_wish(std::string_view message, SubscriptionWish& wish) {
+  ProtobufReader reader(message);
+  ProtobufField field;
+  while (reader.next(field)) {
+    if (field.number == 3) {
+      if (field.is_bytes) return false;
+      wish.is_recover = field.boolean();
+    } else if (field.number == 6) {
+      if (!field.is_bytes || !is_utf8(field.bytes)) return false;
+      wish.epoch = field.bytes;
+    } else if (field.number == 7) {
+      if (field.is_bytes) return false;
+      wish.offset = field.value;
+    }
+  }
+  return !reader.is_malformed();
+}
+
+/// An entry of the map `subs`.
+bool read_wish_entry(std::string_view message, SubscriptionWish& wish) {
+  ProtobufReader reader(message);
+  ProtobufField field;
+  while (reader.next(field)) {
+    if (field.number == 1) {
+      if (!field.is_bytes || !is_utf8(field.bytes)) return false;
+      wish.channel = field.bytes;
+    } else if (field.number == 2) {
+      if (!field.is_bytes || !read_wish(field.bytes, wish)) return false;
+    }
+  }
+  return !reader.is_malformed();
+}
+
 bool read_request(std::string_view message, Command& command) {
+  if (command.kind == CommandKind::connect) command.wishes = message;  // `subs` is spread over it
   const std::span<const Target> targets = targets_of(command.kind);
   ProtobufReader reader(message);
   ProtobufField field;
@@ -239,6 +273,7 @@ void write_client_info(ProtobufWriter& writer, const ClientInfoView& info) {
   writer.bytes(1, info.user);
   writer.bytes(2, info.client);
   writer.bytes(3, info.conn_info);
+  writer.bytes(4, info.chan_info);
 }
 
 /// Of the text that entries have, see append_client_info().
@@ -296,6 +331,19 @@ DecodeStep CentrifugeProtobufCodec::decode(std::string_view& frame, Command& out
   scratch.clear();
   const std::optional<std::string_view> message = take_delimited(frame);
   return message && read_command(*message, out) ? DecodeStep::command : DecodeStep::malformed;
+}
+
+bool CentrifugeProtobufCodec::decode_wishes(std::string_view wishes, std::size_t most,
+                                            std::vector<SubscriptionWish>& out) const {
+  out.clear();
+  ProtobufReader reader(wishes);
+  ProtobufField field;
+  while (reader.next(field)) {
+    if (field.number != 3) continue;
+    if (out.size() == most) return true;
+    if (!field.is_bytes || !read_wish_entry(field.bytes, out.emplace_back())) return false;
+  }
+  return !reader.is_malformed();
 }
 
 void CentrifugeProtobufCodec::encode_error(std::string& out, std::uint32_t id, std::uint32_t code,

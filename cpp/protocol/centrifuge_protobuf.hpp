@@ -19,6 +19,8 @@ class CentrifugeProtobufCodec final : public CentrifugeCodec {
   Encoding encoding() const override { return Encoding::protobuf; }
 
   DecodeStep decode(std::string_view& frame, Command& out, std::string& scratch) const override;
+  bool decode_wishes(std::string_view wishes, std::size_t most,
+                     std::vector<SubscriptionWish>& out) const override;
 
   void encode_error(std::string& out, std::uint32_t id, std::uint32_t code, std::string_view message,
                     bool is_temporary) const override;

@@ -10,6 +10,7 @@ void append_client_info(std::string& out, const ClientInfoView& info) {
   object.text("user", info.user);
   object.text("client", info.client);
   object.json_unless_empty("conn_info", info.conn_info);
+  object.json_unless_empty("chan_info", info.chan_info);
   object.close();
 }
 
@@ -22,8 +23,8 @@ std::optional<ClientInfoView> read_client_info(std::string_view json, std::strin
   std::string_view value;
   JsonStep step;
   while ((step = reader.next(key, value)) == JsonStep::field) {
-    if (key == "conn_info") {
-      info.conn_info = value;
+    if (key == "conn_info" || key == "chan_info") {
+      (key == "conn_info" ? info.conn_info : info.chan_info) = value;
       continue;
     }
     const std::optional<std::string_view> text = json_string(value, scratch);

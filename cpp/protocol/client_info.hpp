@@ -6,11 +6,12 @@
 
 namespace carillon {
 
-/// Who a connection is, as others see it. `conn_info` is JSON or empty.
+/// Who a connection is, as others see it. `conn_info` and `chan_info` are JSON or empty.
 struct ClientInfoView {
   std::string_view user = {};
   std::string_view client = {};
   std::string_view conn_info = {};
+  std::string_view chan_info = {};  ///< of its subscription
 };
 
 /// `{"user":…,"client":…,…}` (protocol.md section 2, ClientInfo): the form in which entries keep their

@@ -13,6 +13,7 @@
 #include "requests/checks.hpp"
 #include "requests/since.hpp"
 #include "server/ledger_document.hpp"
+#include "server/openapi.hpp"
 #include "session/forms.hpp"
 
 namespace carillon {
@@ -20,6 +21,7 @@ namespace carillon {
 namespace {
 
 constexpr std::string_view kApiPath = "/api/";
+constexpr std::string_view kOpenApiPath = "/api/openapi.json";
 
 /// Compares in a time that does not depend on how much of the key is right.
 bool is_same_key(std::string_view given, std::string_view wanted) {
@@ -41,23 +43,36 @@ Publication publication_of(const ApiRequest& request) {
   return publication;
 }
 
-std::optional<HttpResponse> undecoded(ApiDecode decoded, const ApiRequest& request,
-                                      const std::string& carillon_version) {
-  switch (decoded) {
-    case ApiDecode::malformed:
-      return http_error(400, request.problem);
-    case ApiDecode::bad_request:
-      return api_error({kErrorBadRequest, request.problem});
-    case ApiDecode::too_deep:
-      return api_error(kErrorTooDeep);
-    case ApiDecode::ok:
-      break;
+Refusal no_history() {
+  return {kErrorNotAvailable, "this channel has no history; set its options history_size and history_ttl"};
+}
+
+/// The status of an error in the mode `transport`.
+int status_of(std::uint64_t code) {
+  switch (code) {
+    case 102:
+    case 104:
+      return 404;
+    case 107:
+    case 108:
+      return 400;
+    case 112:
+      return 416;
+    case 113:
+      return 409;
+    default:
+      return 500;
   }
-  if (request.version != 0 || !request.version_epoch.empty()) {
-    return api_error({kErrorNotAvailable, "version and version_epoch: Carillon " + carillon_version +
-                                              " does not compare versions of publications; leave them out"});
-  }
-  return std::nullopt;
+}
+
+/// The same answer in the mode `transport`: an error is the body, and has a status of its own.
+HttpResponse with_status(HttpResponse response) {
+  if (response.status != 200) return response;
+  const ApiAnswerParts parts = parts_of_api_answer(response.body);
+  if (parts.error.empty()) return response;
+  response.status = status_of(parts.code);
+  response.body = std::string(parts.error);
+  return response;
 }
 
 /// Reads the query, or returns why it is refused.
@@ -101,11 +116,15 @@ Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
       fan_out_requests_(hub, limits),
       clock_(clock),
       options_(std::move(options)),
-      pages_(std::move(pages)),
+      pages_([&] {
+        pages.insert_or_assign(std::string(kOpenApiPath),
+                               Page{"application/json", openapi(options_.version)});
+        return std::move(pages);
+      }()),
       started_ms_(clock.now_ms()) {}
 
 std::optional<HttpResponse> Api::refusal_of(const HttpRequest& head, const HttpTarget& target) const {
-  if (target.path.starts_with(kApiPath)) {
+  if (target.path.starts_with(kApiPath) && target.path != kOpenApiPath) {
     const std::string_view name = std::string_view(target.path).substr(kApiPath.size());
     if (!find_api_method(name)) return http_error(404, unknown_api_method(name));
     if (head.method != "POST") {
@@ -130,7 +149,12 @@ std::optional<HttpResponse> Api::refusal_of(const HttpRequest& head, const HttpT
 
 void Api::handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
                  Respond respond) {
-  if (target.path.starts_with(kApiPath)) {
+  if (target.path.starts_with(kApiPath) && target.path != kOpenApiPath) {
+    if (options_.has_transport_errors || request.header("x-centrifugo-error-mode") == "transport") {
+      respond = [respond = std::move(respond)](HttpResponse response) {
+        respond(with_status(std::move(response)));
+      };
+    }
     const auto method = find_api_method(std::string_view(target.path).substr(kApiPath.size()));
     return call(*method, {std::move(request.body), std::move(body_memory)}, std::move(respond));
   }
@@ -149,12 +173,31 @@ bool Api::is_authorized(const HttpRequest& head, const HttpTarget& target) const
   return is_same_key(target.find("api_key").value_or(""), options_.key);
 }
 
+std::optional<HttpResponse> Api::undecoded(ApiDecode decoded, const ApiRequest& request) const {
+  switch (decoded) {
+    case ApiDecode::malformed:
+      return http_error(400, request.problem);
+    case ApiDecode::bad_request:
+      return api_error({kErrorBadRequest, request.problem});
+    case ApiDecode::too_deep:
+      return api_error(kErrorTooDeep);
+    case ApiDecode::ok:
+      break;
+  }
+  if (request.version != 0 || !request.version_epoch.empty()) {
+    return api_error({kErrorNotAvailable, "version and version_epoch: Carillon " + options_.version +
+                                              " does not compare versions of publications; leave them out"});
+  }
+  return std::nullopt;
+}
+
 void Api::call(ApiMethod method, Body body, Respond respond) {
   if (method == ApiMethod::broadcast) return broadcast(std::move(body), std::move(respond));
+  if (method == ApiMethod::batch) return batch(std::move(body), std::move(respond));
   ApiRequest request;
   std::string scratch;
   const ApiDecode decoded = decode_api_request(method, body.text, request, scratch);
-  if (auto refusal = undecoded(decoded, request, options_.version)) return respond(std::move(*refusal));
+  if (auto refusal = undecoded(decoded, request)) return respond(std::move(*refusal));
   switch (method) {
     case ApiMethod::publish:
       return publish(request, std::move(respond));
@@ -166,8 +209,17 @@ void Api::call(ApiMethod method, Body body, Respond respond) {
       return presence(request, true, std::move(respond));
     case ApiMethod::channels:
       return channels(request, std::move(respond));
+    case ApiMethod::history_remove:
+      return remove_history(request, respond);
+    case ApiMethod::subscribe:
+      return subscribe(request, std::move(respond));
+    case ApiMethod::unsubscribe:
+      return unsubscribe(request, std::move(respond));
     case ApiMethod::disconnect:
       return disconnect(request, std::move(respond));
+    case ApiMethod::rpc:
+      return respond(api_error(
+          {kErrorMethodNotFound, "method: " + in_quotes(request.method) + " is none of this server"}));
     case ApiMethod::info:
       return info(std::move(respond));
     case ApiMethod::stats:
@@ -195,22 +247,6 @@ void Api::drain(const ApiRequest& request, const Respond& respond) const {
   HttpResponse response;
   append_api_connections_result(response.body, *connections);
   respond(std::move(response));
-}
-
-void Api::disconnect(const ApiRequest& request, Respond respond) const {
-  constexpr std::size_t kReasonBytes = 123;  // what a close frame has room for
-  if (request.code < 3000 || request.code > 4999)
-    return respond(api_error({kErrorBadRequest, "disconnect: code: " + std::to_string(request.code) +
-                                                    " is not a close code; give 3000 to 4999"}));
-  if (request.reason.size() > kReasonBytes)
-    return respond(api_error({kErrorBadRequest, "disconnect: reason: longer than 123 bytes; shorten it"}));
-  disconnect_({std::string(request.user), std::string(request.client),
-               static_cast<std::uint16_t>(request.code), std::string(request.reason)},
-              [respond = std::move(respond)](std::size_t connections) {
-                HttpResponse response;
-                append_api_connections_result(response.body, connections);
-                respond(std::move(response));
-              });
 }
 
 Refusal Api::channel_refusal(std::string_view channel) const {
@@ -278,7 +314,7 @@ void Api::broadcast(Body body, Respond respond) {
   work->body = std::move(body);
   const ApiDecode decoded =
       decode_api_request(ApiMethod::broadcast, work->body.text, work->request, work->scratch);
-  if (auto refusal = undecoded(decoded, work->request, options_.version)) return respond(std::move(*refusal));
+  if (auto refusal = undecoded(decoded, work->request)) return respond(std::move(*refusal));
   const std::size_t channels = work->request.channels.size();
   if (channels > static_cast<std::size_t>(limits_.broadcast_channels))
     return respond(api_error({kErrorBadRequest, "channels: more than limits.broadcast_channels (" +
@@ -333,9 +369,7 @@ void Api::history(const ApiRequest& request, Respond respond) {
                    case HistoryError::epoch_differs:
                      return respond(api_error(kErrorUnrecoverablePosition));
                    case HistoryError::no_history:
-                     return respond(api_error(
-                         {kErrorNotAvailable,
-                          "this channel has no history; set its options history_size and history_ttl"}));
+                     return respond(api_error(no_history()));
                    case HistoryError::none:
                      break;
                  }
@@ -368,6 +402,16 @@ void Api::presence(const ApiRequest& request, bool is_stats, Respond respond) {
                   append_api_presence_result(response.body, views_of(found.members), found.has_more);
                   respond(std::move(response));
                 });
+}
+
+void Api::remove_history(const ApiRequest& request, const Respond& respond) {
+  if (const Refusal refusal = channel_refusal(request.channel); refusal.is_refused())
+    return respond(api_error(refusal));
+  if (!hub_.options_for(request.channel).has_history()) return respond(api_error(no_history()));
+  hub_.remove_history(request.channel);
+  HttpResponse response;
+  append_api_empty_result(response.body);
+  respond(std::move(response));
 }
 
 void Api::channels(const ApiRequest& request, Respond respond) {

@@ -19,6 +19,8 @@
 
 namespace carillon {
 
+class Connections;
+
 /// A page or file that is served as it is.
 struct Page {
   std::string content_type;
@@ -39,14 +41,6 @@ struct DrainRequest {
   std::optional<std::uint16_t> port;  ///< only of the listener there, not of all
 };
 
-/// The connections of a user, or one of them, are to be closed.
-struct DisconnectRequest {
-  std::string user;    ///< empty: any
-  std::string client;  ///< empty: any
-  std::uint16_t code = 0;
-  std::string reason;
-};
-
 /// An error of the HTTP API; it travels with status 200 (protocol.md section 21).
 [[nodiscard]] HttpResponse api_error(const ErrorCode& code, std::string_view message = {});
 [[nodiscard]] HttpResponse api_error(const Refusal& refusal);
@@ -58,6 +52,7 @@ class Api final : public HttpHandler {
     std::string key;
     bool is_insecure = false;
     std::string version;
+    bool has_transport_errors = false;  ///< errors have an HTTP status, without being asked for it
   };
   static constexpr std::uint64_t kLedgerRows = 1'000;  ///< of one answer at most
   /// Collects the state of the gateway and calls back with it, on any thread.
@@ -73,9 +68,8 @@ class Api final : public HttpHandler {
   using BeginDrain = std::function<std::optional<std::size_t>(const DrainRequest&)>;
   void set_begin_drain(BeginDrain begin) { begin_drain_ = std::move(begin); }
 
-  /// Closes the connections and calls `done` with their number, on any thread. Must not block.
-  using Disconnect = std::function<void(DisconnectRequest, std::function<void(std::size_t)> done)>;
-  void set_disconnect(Disconnect disconnect) { disconnect_ = std::move(disconnect); }
+  /// Before the first request that acts on connections.
+  void set_connections(Connections& connections) { connections_ = &connections; }
 
   [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head,
                                                        const HttpTarget& target) const override;
@@ -96,7 +90,19 @@ class Api final : public HttpHandler {
   void history(const ApiRequest& request, Respond respond);
   void presence(const ApiRequest& request, bool is_stats, Respond respond);
   void channels(const ApiRequest& request, Respond respond);
+  void remove_history(const ApiRequest& request, const Respond& respond);
+  [[nodiscard]] std::optional<HttpResponse> undecoded(ApiDecode decoded, const ApiRequest& request) const;
+
+  // Several commands: api_batch.cpp.
+  struct Batch;
+  void batch(Body body, Respond respond);
+  bool batch_some(const std::shared_ptr<Batch>& work);
+
+  // What acts on live connections: api_connections.cpp.
   void disconnect(const ApiRequest& request, Respond respond) const;
+  void subscribe(const ApiRequest& request, Respond respond) const;
+  void unsubscribe(const ApiRequest& request, Respond respond) const;
+
   void info(Respond respond);
   void stats(const Respond& respond) const;
   void ledger(const ApiRequest& request, Respond respond);
@@ -126,7 +132,7 @@ class Api final : public HttpHandler {
   CollectNode collect_node_;
   std::function<std::string()> stats_;
   BeginDrain begin_drain_;
-  Disconnect disconnect_;
+  Connections* connections_ = nullptr;
 };
 
 }  // namespace carillon

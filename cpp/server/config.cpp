@@ -338,6 +338,18 @@ class ConfigReader {
          "client.pong_timeout",
          format_duration(heartbeat.pong_timeout_ms) + " must be below client.ping_interval (" +
              format_duration(heartbeat.ping_interval_ms) + ")");
+    note(!config_.api_error_mode.empty() && config_.api_error_mode != "transport", "http_api.error_mode",
+         "'" + config_.api_error_mode + "' is no mode; use \"transport\" or \"\"");
+    const std::string personal = "client.subscribe_to_user_personal_channel.";
+    const std::string& name_space = config_.personal_channel_namespace;
+    const auto is_it = [&](const ChannelRules::Rule& rule) {
+      return rule.scope == ChannelRules::Scope::by_namespace && rule.pattern == name_space + ":*";
+    };
+    note(!name_space.empty() && std::none_of(config_.channels.begin(), config_.channels.end(), is_it),
+         personal + "personal_channel_namespace",
+         "'" + name_space + "' is not in channel.namespaces; add it there");
+    note(config_.has_single_connection && !config_.has_personal_channel, personal + "single_connection",
+         "true needs " + personal + "enabled; set it to true");
     note(config_.api_insecure && !config_.api_key.empty(), "http_api.insecure",
          "true contradicts http_api.key; give one of them");
     const bool is_reachable = !config_.host.empty() && !is_loopback_host(config_.host);

@@ -40,12 +40,16 @@ struct ServerConfig {
   std::int64_t threads = 0;    ///< 0: one per core, at most 4
   std::string flush = "auto";  ///< how a turn's bytes leave: auto, io_uring or send
   std::string store = "memory";
-  bool demo = false;             ///< the demo page at `/`
-  bool insecure = false;         ///< any client may do anything; loopback only
-  bool api_insecure = false;     ///< the HTTP API needs no key; loopback only
-  bool has_http_stream = true;   ///< for SDKs
-  bool has_emulated_sse = true;  ///< for SDKs
-  std::string api_key;           ///< of the HTTP API; empty: it is closed, except in insecure mode
+  bool demo = false;                       ///< the demo page at `/`
+  bool insecure = false;                   ///< any client may do anything; loopback only
+  bool api_insecure = false;               ///< the HTTP API needs no key; loopback only
+  bool has_http_stream = true;             ///< for SDKs
+  bool has_emulated_sse = true;            ///< for SDKs
+  bool has_personal_channel = false;       ///< every client of a user is subscribed to it
+  std::string personal_channel_namespace;  ///< of that channel; empty: none
+  bool has_single_connection = false;      ///< a user's newest connection ends the one before it
+  std::string api_error_mode;              ///< "transport": errors of the API have an HTTP status
+  std::string api_key;                     ///< of the HTTP API; empty: it is closed, except in insecure mode
   std::vector<std::string> allowed_origins;
   std::int64_t shutdown_timeout_ms = 10'000;  ///< longest time that clients have to disconnect
   std::int64_t shutdown_pace_ms = 0;          ///< time over which they are asked; 0: 1 ms per client

@@ -33,7 +33,6 @@ constexpr std::string_view kMetrics = "this version exports no metrics yet; Serv
 constexpr std::string_view kRecoveryLimit =
     "recovery is bounded by the channel's history alone, so there is no such limit. One reply holds at most "
     "client.history_max_publication_limit and limits.recovery_bytes; the rest follows as pushes";
-constexpr std::string_view kPersonal = "this version has no server-side subscriptions yet";
 constexpr std::string_view kUserLimit = "this version does not limit the connections of a user yet";
 constexpr std::string_view kNotYet = "this option of Centrifugo is not available yet";
 
@@ -47,7 +46,6 @@ constexpr std::array kAbsent{
     Absent{"client.allow_anonymous_connect_without_token", kAnonymous},
     Absent{"client.disallow_anonymous_connection_tokens", kAnonymous},
     Absent{"client.proxy", kProxies},
-    Absent{"client.subscribe_to_user_personal_channel", kPersonal},
     Absent{"client.user_connection_limit", kUserLimit},
     Absent{"client.recovery_max_publication_limit", kRecoveryLimit},
     Absent{"client.connect_include_server_time", kNotYet, R"(false)"},
@@ -81,7 +79,6 @@ constexpr std::array kAbsent{
     Absent{"http_server.tls", kTls},
     Absent{"http_server.http3", kTls},
     Absent{"tls", kTls},
-    Absent{"http_api.error_mode", "this version answers errors of the API with HTTP 200"},
     Absent{"http_api.external", kOnePort},
     Absent{"http_api.handler_prefix", kPaths},
     Absent{"grpc_api", "this version has no gRPC yet; the HTTP API is always on"},

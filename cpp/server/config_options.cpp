@@ -71,6 +71,18 @@ std::vector<ConfigOption> make_options() {
       {"http_api.key", "", &ServerConfig::api_key,
        "Key of the HTTP API (header X-API-Key). Without a key the API is closed; in insecure mode it is "
        "open."},
+      {"http_api.error_mode", "", &ServerConfig::api_error_mode,
+       "\"transport\": errors of the HTTP API have an HTTP status of their own, and the error is the body; "
+       "otherwise they come with status 200. The header X-Centrifugo-Error-Mode: transport asks for it."},
+      {"client.subscribe_to_user_personal_channel.enabled", "", &ServerConfig::has_personal_channel,
+       "Subscribe every client with a user id to the personal channel of that user, #<user>."},
+      {"client.subscribe_to_user_personal_channel.personal_channel_namespace", "",
+       &ServerConfig::personal_channel_namespace,
+       "Namespace of the personal channels, <namespace>:#<user>; empty: none."},
+      {"client.subscribe_to_user_personal_channel.single_connection", "",
+       &ServerConfig::has_single_connection,
+       "A user has one connection of the SDKs: a new one closes the one before it with 3504. Needs "
+       "personal channels to be enabled."},
       {"http_api.insecure", "", &ServerConfig::api_insecure,
        "The HTTP API needs no key. Refused on an address that other machines can reach."},
       {"shutdown.timeout", "", &ServerConfig::shutdown_timeout_ms,

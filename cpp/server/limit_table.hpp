@@ -99,6 +99,8 @@ inline constexpr std::array kLimitRows{
              "Maximum time that a poll waits, ms. A longer timeout= is reduced to it."},
     LimitRow{"broadcast_channels", &Limits::broadcast_channels, "channels", 1,
              "Maximum number of channels in one broadcast. One more is refused: API error 107."},
+    LimitRow{"batch_commands", &Limits::batch_commands, "commands", 1,
+             "Maximum number of commands in one batch of the HTTP API. One more is refused: API error 107."},
     LimitRow{"kernel_backlog_bytes", &Limits::kernel_backlog_bytes, "bytes", 4'096,
              "Maximum number of unsent bytes that the kernel holds for a connection. Beyond it the "
              "subscriber lags, and its publications wait in the log."},

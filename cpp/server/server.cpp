@@ -15,6 +15,7 @@
 #include "protocol/utf8.hpp"
 #include "requests/checks.hpp"
 #include "server/ledger_document.hpp"
+#include "server/live_connections.hpp"
 #include "server/takeover.hpp"
 #include "session/access.hpp"
 #include "session/origin.hpp"
@@ -60,7 +61,9 @@ struct Server::Network {
         rules_access(rules, config.insecure),
         access(rules_access, clock, config.limits),
         origins(config.allowed_origins, config.insecure || config.api_insecure),
-        api(hub, config.limits, clock, {config.api_key, config.insecure || config.api_insecure, version},
+        api(hub, config.limits, clock,
+            {config.api_key, config.insecure || config.api_insecure, version,
+             config.api_error_mode == "transport"},
             std::move(pages)),
         shared{{.hub = hub,
                 .access = access,
@@ -73,7 +76,9 @@ struct Server::Network {
                 .version = version,
                 .log = &log,
                 .has_http_stream = config.has_http_stream,
-                .has_emulated_sse = config.has_emulated_sse},
+                .has_emulated_sse = config.has_emulated_sse,
+                .personal_channel = {config.has_personal_channel, config.personal_channel_namespace,
+                                     config.has_single_connection}},
                &log},
         gateway(shared,
                 {config.host, static_cast<std::uint16_t>(config.port), threads_of(config), flush_of(config)}),
@@ -95,6 +100,7 @@ struct Server::Network {
   Api api;
   GatewayShared shared;
   Gateway gateway;
+  LiveConnections connections{gateway};
   std::shared_mutex gate;
   Takeover takeover;
 };
@@ -118,49 +124,24 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
       std::uint64_t clients = 0;
       std::set<std::string> users;
     };
-    auto collection = std::make_shared<Collection>();
-    for_each_client(
-        [collection](Session& session) {
-          const std::lock_guard lock(collection->mutex);
-          ++collection->clients;
-          collection->users.emplace(session.user());
-        },
-        [this, collection, done = std::move(done)] {
-          done({collection->clients, collection->users.size(), network_->shared.node});
-          Shard::in_pieces([collection] {  // to forget a million names takes long, too
-            std::set<std::string>& users = collection->users;
+    const std::shared_ptr<Collection> collection(
+        new Collection, [this, done = std::move(done)](Collection* made) {  // nobody adds to it any more
+          std::shared_ptr<Collection> all(made);
+          done({all->clients, all->users.size(), network_->shared.node});
+          Shard::in_pieces([all] {  // to forget a million names takes long, too
+            std::set<std::string>& users = all->users;
             for (std::size_t left = kUsersPerTurn; left > 0 && !users.empty(); --left)
               users.erase(users.begin());
             return !users.empty();
           });
         });
+    network_->connections.for_each([collection](Session& session) {
+      const std::lock_guard lock(collection->mutex);
+      ++collection->clients;
+      collection->users.emplace(session.user());
+    });
   });
-  network_->api.set_disconnect([this](DisconnectRequest request, std::function<void(std::size_t)> done) {
-    auto closed = std::make_shared<std::atomic<std::size_t>>(0);
-    for_each_client(
-        [closed, request = std::move(request)](Session& session) {
-          const bool is_meant = (request.user.empty() || session.user() == request.user) &&
-                                (request.client.empty() || session.client_id() == request.client);
-          if (!is_meant) return;
-          ++*closed;
-          session.disconnect(request.code, request.reason);
-        },
-        [closed, done = std::move(done)] { done(*closed); });
-  });
-}
-
-void Server::for_each_client(const std::function<void(Session&)>& visit, std::function<void()> done) {
-  auto missing = std::make_shared<std::atomic<std::size_t>>(network_->gateway.shards().size());
-  const auto one_done = [missing, done = std::move(done)] {
-    if (--*missing == 0) done();
-  };
-  for (const auto& shard : network_->gateway.shards()) {
-    shard->for_each_session(
-        [visit](Session& session) {
-          if (!session.client_id().empty()) visit(session);
-        },
-        one_done);
-  }
+  network_->api.set_connections(network_->connections);
 }
 
 Server::~Server() { stop(); }
@@ -454,6 +435,29 @@ bool Server::disconnect(const std::string& client, std::uint16_t code, const std
   return is_found;
 }
 
+std::size_t Server::disconnect_user(ClientFilter who, std::uint16_t code, std::string reason) {
+  return act_on_connections<std::size_t>([&](auto done) {
+    network_->connections.disconnect(std::move(who), code, std::move(reason), std::move(done));
+  });
+}
+
+std::size_t Server::unsubscribe_user(ClientFilter who, std::string channel) {
+  check_channel(channel);
+  return act_on_connections<std::size_t>([&](auto done) {
+    network_->connections.unsubscribe(std::move(who), std::move(channel), std::move(done));
+  });
+}
+
+Connections::Subscribed Server::subscribe_user(ClientFilter who, SubscriptionGrant grant,
+                                               const std::optional<Since>& since) {
+  check_channel(grant.channel);
+  if (!grant.info_json.empty()) check_json_of("info", grant.info_json);
+  if (!grant.data_json.empty()) check_json_of("data", grant.data_json);
+  return act_on_connections<Connections::Subscribed>([&](auto done) {
+    network_->connections.subscribe(std::move(who), std::move(grant), since, std::move(done));
+  });
+}
+
 bool Server::cut(const std::string& client) {
   const std::lock_guard lifecycle(lifecycle_mutex_);
   return is_running_ && network_->gateway.cut(client);
@@ -471,6 +475,11 @@ void Server::set_hook(Operation operation, std::vector<std::string> patterns, Mi
 bool Server::resolve(std::uint64_t question, Verdict verdict) {
   if (verdict.is_allowed && verdict.data) check_json_of("data", *verdict.data);
   if (!verdict.identity.info_json.empty()) check_json_of("info", verdict.identity.info_json);
+  for (const SubscriptionGrant& grant : verdict.identity.subscriptions) {
+    check_channel(grant.channel);
+    if (!grant.info_json.empty()) check_json_of("info", grant.info_json);
+    if (!grant.data_json.empty()) check_json_of("data", grant.data_json);
+  }
   return network_->access.resolve(question, std::move(verdict));
 }
 

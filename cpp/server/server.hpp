@@ -23,6 +23,7 @@
 #include "hub/hub.hpp"
 #include "server/api.hpp"
 #include "server/config.hpp"
+#include "server/connections.hpp"
 #include "server/event_log.hpp"
 #include "server/hook_access.hpp"
 #include "server/memory_trim.hpp"
@@ -127,13 +128,20 @@ class Server {
                    const std::optional<Since>& since);
   void close_reader(const ReaderQueue* queue, std::uint64_t subscription);
 
-  // The next four ask the shards; not to be called on a shard's thread. A shard whose thread has died has no
+  // The next seven ask the shards; not to be called on a shard's thread. A shard whose thread has died has no
   // clients any more. It is missing in the ledger, which says so.
 
   /// Ids of the connected clients.
   [[nodiscard]] std::vector<std::string> connections();
   /// False: no such client.
   bool disconnect(const std::string& client, std::uint16_t code, const std::string& reason);
+  /// Connections that were closed.
+  std::size_t disconnect_user(ClientFilter who, std::uint16_t code, std::string reason);
+  /// See Connections. Throws std::invalid_argument.
+  Connections::Subscribed subscribe_user(ClientFilter who, SubscriptionGrant grant,
+                                         const std::optional<Since>& since);
+  /// Connections that had the subscription. Throws std::invalid_argument.
+  std::size_t unsubscribe_user(ClientFilter who, std::string channel);
   /// Drops the client's connection without a close frame. False: no such client.
   bool cut(const std::string& client);
   /// JSON; see the Python documentation of `Server.ledger`.
@@ -154,8 +162,16 @@ class Server {
   struct Network;  // gateway and what it shares: keeps sockets out of this header
   using ReaderKey = std::pair<const ReaderQueue*, std::uint64_t>;
 
-  /// Visits every client on its shard's thread, then calls `done` on one of them. Does not block.
-  void for_each_client(const std::function<void(Session&)>& visit, std::function<void()> done);
+  /// Asks the shards, and waits for their answer.
+  template <typename Result, typename Act>
+  Result act_on_connections(Act act) {
+    auto promise = std::make_shared<std::promise<Result>>();
+    std::future<Result> future = promise->get_future();
+    const std::lock_guard lifecycle(lifecycle_mutex_);  // not while stop() takes the shards away
+    if (!is_running_) return Result{};
+    act([promise](const Result& result) { promise->set_value(result); });
+    return future.get();
+  }
   /// Number of connections that are asked; nothing: no listener at that port.
   std::optional<std::size_t> drain_for_api(const DrainRequest& request);
   /// Default pace of a drain that asks this number of connections.

@@ -30,7 +30,7 @@ void fields(Archive& archive, Account& account) {
 }
 template <typename Archive>
 void fields(Archive& archive, PresenceMember& member) {
-  archive(member.client, member.user, member.conn_info_json);
+  archive(member.client, member.user, member.conn_info_json, member.chan_info_json);
 }
 template <typename Archive>
 void fields(Archive& archive, MemoryStoreState::Stream& stream) {
@@ -96,7 +96,8 @@ void fields(Archive& archive, CursorState& cursor) {
 template <typename Archive>
 void fields(Archive& archive, ClientState::Subscription& subscription) {
   archive(subscription.channel, subscription.cursor, subscription.wants_notices, subscription.has_notices,
-          subscription.has_presence, subscription.is_ending);
+          subscription.has_presence, subscription.is_ending, subscription.is_by_server,
+          subscription.info_json);
 }
 template <typename Archive>
 void fields(Archive& archive, ClientState::Skipped& skipped) {

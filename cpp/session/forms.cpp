@@ -34,7 +34,7 @@ std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members)
   std::vector<ClientInfoView> views;
   views.reserve(members.size());
   for (const PresenceMember& member : members)
-    views.push_back({member.user, member.client, member.conn_info_json});
+    views.push_back({member.user, member.client, member.conn_info_json, member.chan_info_json});
   return views;
 }
 

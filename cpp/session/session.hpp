@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "protocol/centrifuge_codes.hpp"
 #include "session/session_context.hpp"
 #include "session/session_state.hpp"
 
@@ -22,6 +23,15 @@ inline constexpr Millis kNoDeadline = std::numeric_limits<Millis>::max();
 [[nodiscard]] constexpr Millis deadline_in(Millis left, Millis now_ms) {
   return left == kNoDeadline ? kNoDeadline : left + now_ms;
 }
+
+/// What became of a subscription that the server wanted for a client.
+enum class SubscribeAnswer : std::uint8_t {
+  subscribed,
+  already_subscribed,
+  limit_exceeded,  ///< the client has limits.channels_per_connection
+  failed,          ///< the store did not answer, or the client has gone
+  not_applicable   ///< the transport has the channels that its request names, or is not connected yet
+};
 
 /// The decisions of a connection, as a machine without I/O: bytes, time and entries in, slices out. Belongs
 /// to its shard's thread.
@@ -63,6 +73,16 @@ class Session : public Sink {
   /// Id of the client, or empty.
   [[nodiscard]] virtual std::string_view client_id() const { return {}; }
   [[nodiscard]] virtual std::string_view user() const { return {}; }
+  /// By which a client over HTTP sends its commands, or empty.
+  [[nodiscard]] virtual std::string_view client_session() const { return {}; }
+  /// The server subscribes the client to a channel. `done` is called once, on this thread, unless the client
+  /// goes before.
+  virtual void subscribe(const SubscriptionGrant& /*grant*/, const std::optional<Since>& /*since*/,
+                         std::function<void(SubscribeAnswer)> done) {
+    done(SubscribeAnswer::not_applicable);
+  }
+  /// The server ends a subscription of the client. False: there is none.
+  virtual bool unsubscribe(std::string_view /*channel*/, const UnsubscribeCode& /*code*/) { return false; }
   /// Does it wait for an answer?
   [[nodiscard]] bool has_open_question() const {
     return self_ && self_.use_count() > 1;  // a continuation leads back here

@@ -19,6 +19,7 @@
 #include "session/http_message.hpp"
 #include "session/origin.hpp"
 #include "session/outgoing.hpp"
+#include "session/personal_channel.hpp"
 #include "session/unsent_budget.hpp"
 
 namespace carillon {
@@ -109,7 +110,9 @@ struct SessionContext {
   BodyBudget& bodies;
   const UnsentBudget& unsent;
   ClientDirectory& directory;
-  const std::string& node;  ///< by which emulated clients name this gateway
+  const PersonalChannel& personal_channel;
+  ClientDirectory& newest_of_user;  ///< by user, while users have one connection each
+  const std::string& node;          ///< by which emulated clients name this gateway
   bool has_http_stream;
   bool has_emulated_sse;
   ConnectionLog* log = nullptr;  ///< null: there is no log

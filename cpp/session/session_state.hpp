@@ -37,6 +37,8 @@ struct ClientState {
     bool has_notices = false;
     bool has_presence = false;
     bool is_ending = false;
+    bool is_by_server = false;   ///< the client has not asked for it
+    std::string info_json = {};  ///< `chan_info`
   };
   /// A channel in which the slow-consumer policy skipped publications, and where the client continues.
   struct Skipped {

@@ -218,7 +218,7 @@ void MemoryStore::remove_presence(std::string_view channel, std::string_view cli
 
 void MemoryStore::presence(std::string_view channel, const PresencePage& page,
                            std::function<void(const PresenceResult&)> done) {
-  static constexpr std::size_t kKeysBytes = 48;  // {"":{"user":"","client":"","conn_info":}},
+  static constexpr std::size_t kKeysBytes = 61;  // {"":{"user":"","client":"","conn_info":,"chan_info":}},
   PresenceResult result;
   {
     const HashedName name = hash_.of(channel);
@@ -229,7 +229,8 @@ void MemoryStore::presence(std::string_view channel, const PresencePage& page,
       const auto& members = found->second.members;
       std::size_t bytes = 0;
       for (auto member = members.upper_bound(page.after); member != members.end(); ++member) {
-        bytes += 2 * member->client.size() + member->user.size() + member->conn_info_json.size() + kKeysBytes;
+        bytes += 2 * member->client.size() + member->user.size() + member->conn_info_json.size() +
+                 member->chan_info_json.size() + kKeysBytes;
         result.has_more = !result.members.empty() && bytes > page.bytes_max;
         if (result.has_more) break;
         result.members.push_back(*member);

@@ -79,6 +79,7 @@ struct PresenceMember {
   std::string client;
   std::string user;
   std::string conn_info_json;
+  std::string chan_info_json = {};  ///< of its subscription; empty: none
 };
 
 /// A page of the presence. A member counts with its approximate size in an answer in JSON.

@@ -63,7 +63,7 @@ if TYPE_CHECKING:
         TakeoverError,
     )
     from .fanout import FanOut, Inbox
-    from .hooks import ConnectContext, Deny, PublishContext, SubscribeContext, User
+    from .hooks import ConnectContext, Deny, Grant, PublishContext, SubscribeContext, User
     from .items import ClientInfo, Gap, History, Message
     from .listener import Listener
     from .position import Position
@@ -95,7 +95,7 @@ _HOMES = {
         "TakeoverError",
     ),
     "fanout": ("FanOut", "Inbox"),
-    "hooks": ("ConnectContext", "Deny", "PublishContext", "SubscribeContext", "User"),
+    "hooks": ("ConnectContext", "Deny", "Grant", "PublishContext", "SubscribeContext", "User"),
     "items": ("ClientInfo", "Gap", "History", "Message"),
     "listener": ("Listener",),
     "position": ("Position",),
@@ -123,6 +123,7 @@ __all__ = [
     "ForkedError",
     "Gap",
     "GapError",
+    "Grant",
     "History",
     "HookError",
     "Inbox",

@@ -21,7 +21,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 
-from .arguments import seconds, shown
+from .arguments import seconds, shown, text
 from .errors import HookError
 from .logs import logger
 from .payload import encode, json_text
@@ -97,6 +97,41 @@ def _wrong_code(code: int) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """A subscription that the server makes for a client, one of `User.subscriptions`.
+
+    Attributes:
+        channel: Name of the channel.
+        info: Any JSON value that others see beside the client's own, in presence, in joins and in
+            publications of this channel. None for nothing.
+        data: Any JSON value for the client, with the subscription. None for nothing.
+
+    Raises:
+        TypeError: The channel is not a str, or a value has no JSON form.
+        ValueError: The channel is empty, or a value has no JSON form.
+
+    Example:
+        return User("ann", subscriptions=["news", Grant("chat:7", info={"role": "host"})])
+    """
+
+    channel: str
+    info: Any = None
+    data: Any = None
+
+    def __post_init__(self) -> None:
+        text("Grant: channel", self.channel)
+        for name in ("info", "data"):
+            value = getattr(self, name)
+            try:
+                _json_text(value)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"Grant: {name}={shown(value)}: {error}") from None
+
+    def _for_core(self) -> tuple[str, str, str]:
+        return (self.channel, optional_json(self.info), optional_json(self.data))
+
+
+@dataclass(frozen=True, slots=True)
 class User:
     """The identity of a client, as an answer of `on_connect`.
 
@@ -105,10 +140,13 @@ class User:
         info: Any JSON value that other clients see in presence, in joins and in publications. None for
             nothing.
         expires_at: Not supported yet: the time at which the connection expires.
-        subscriptions: Not supported yet: channels that the server subscribes the client to.
+        subscriptions: Channels that the server subscribes the client to, each a name or a `Grant`. Clients
+            of the SDKs get them with their connect. Plain event streams and polls have the channels of
+            their URL instead.
 
     Raises:
-        TypeError: The id is not a str, or the info has no JSON form.
+        TypeError: The id is not a str, a subscription is neither a str nor a Grant, or the info has no JSON
+            form.
         ValueError: The info has no JSON form, or a field is given that this version does not support.
 
     Example:
@@ -118,7 +156,7 @@ class User:
     id: str
     info: Any = None
     expires_at: float | None = None
-    subscriptions: Sequence[str] = ()
+    subscriptions: Sequence[str | Grant] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str):
@@ -132,11 +170,14 @@ class User:
                 "User: expires_at: this version of Carillon does not end connections by time. Leave it out, "
                 "and call server.disconnect(client, 4500, 'expired') when the time has come"
             )
-        if self.subscriptions:
-            raise ValueError(
-                "User: subscriptions: this version of Carillon has no server-side subscriptions. Leave them "
-                "out, and let the client subscribe"
+        if isinstance(self.subscriptions, str):
+            raise TypeError(
+                f"User: subscriptions={self.subscriptions!r}: give a list of channels, not a single str; "
+                f"write [{self.subscriptions!r}]"
             )
+        for one in self.subscriptions:
+            if not isinstance(one, Grant):
+                text("User: subscriptions: a channel", one)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,6 +299,7 @@ class Verdict:
     code: int = 0
     reason: str = ""
     is_undecided: bool = False
+    subscriptions: Sequence[tuple[str, str, str]] = ()  # channel, info and data as JSON
 
 
 _DENIED = Verdict()
@@ -479,7 +521,13 @@ def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
     if isinstance(answer, Deny):
         return Verdict(code=answer.code, reason=answer.reason)
     if operation == "connect" and isinstance(answer, User):
-        return Verdict(True, answer.id, "" if answer.info is None else _json_text(answer.info).decode())
+        grants = [one if isinstance(one, Grant) else Grant(one) for one in answer.subscriptions]
+        return Verdict(
+            True,
+            answer.id,
+            optional_json(answer.info),
+            subscriptions=[grant._for_core() for grant in grants],
+        )
     if operation == "connect" and isinstance(answer, str) and answer:
         return Verdict(True, answer)
     if operation == "publish" and answer is not None:
@@ -494,6 +542,15 @@ def _json_text(value: Any) -> bytes:
     except (TypeError, ValueError) as error:
         reason = str(error).removeprefix("data: ").removeprefix("the payload has no JSON form: ")
         raise type(error)(f"it has no JSON form: {reason}") from None
+
+
+def optional_json(value: Any) -> str:
+    """Returns the JSON text of a value, empty for None.
+
+    Raises:
+        TypeError, ValueError: It has no JSON form.
+    """
+    return "" if value is None else _json_text(value).decode()
 
 
 def _matcher(pattern: str) -> Callable[[str], object]:

@@ -117,8 +117,10 @@ class ClientInfo:
         client: Id of the connection.
         user: Id of the user, empty if anonymous.
         conn_info: Information that the connect hook gave, decoded from JSON.
+        chan_info: Information that belongs to the subscription, decoded from JSON.
     """
 
     client: str
     user: str
     conn_info: Any = None
+    chan_info: Any = None

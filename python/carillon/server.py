@@ -26,6 +26,7 @@ from .demo import pages as demo_pages
 from .errors import (
     AddressInUse,
     CarillonError,
+    CommandError,
     ForkedError,
     ServerFailed,
     ServerStopped,
@@ -33,7 +34,7 @@ from .errors import (
     from_core,
 )
 from .fanout import FanOutMethods
-from .hooks import HookDecorators, HookTable
+from .hooks import Grant, HookDecorators, HookTable
 from .items import ClientInfo, History
 from .listener import Listener, url_of
 from .logs import logger
@@ -56,6 +57,10 @@ _log = logger("server")
 _LEAVE_S = 1.0  # what a context manager gives clients to leave
 _SLICE_S = 0.1  # how long a wait may hold back a signal
 _HOOKS_S = 1.0  # what a hook that still runs may hold up a stop
+_SUBSCRIBE_REFUSALS = {  # code and reason, as clients get them
+    "already_subscribed": (105, "a connection has a subscription to this channel already"),
+    "limit_exceeded": (106, "a connection has as many channels as limits.channels_per_connection allows"),
+}
 _CLOSE_REASON_BYTES = 123  # what a WebSocket close frame has room for
 _PORT_MAX = 65_535
 _EVENTS = 1 << 16  # questions and log records that may wait for Python
@@ -611,8 +616,10 @@ class Server(HookDecorators, FanOutMethods):
             ValueError: The name of the channel is not valid.
         """
         return {
-            client: ClientInfo(client, user, raw_json.decode(info.strip())[0] if info else None)
-            for client, (user, info) in self._running().presence(channel_name(channel)).items()
+            client: ClientInfo(
+                client, user, *(raw_json.decode(info.strip())[0] if info else None for info in infos)
+            )
+            for client, (user, *infos) in self._running().presence(channel_name(channel)).items()
         }
 
     def channels(self, pattern: str = "*") -> dict[str, int]:
@@ -643,10 +650,97 @@ class Server(HookDecorators, FanOutMethods):
             ValueError: The id is empty, or the code or the reason is not valid.
         """
         _check_client(client)
-        whole_number("code", code, 3000, 4999)
-        if len(text("reason", reason, may_be_empty=True).encode()) > _CLOSE_REASON_BYTES:
-            raise ValueError(f"reason: {shown(reason)} is longer than {_CLOSE_REASON_BYTES} bytes")
+        _check_close(code, reason)
         return self._running().disconnect(client, code, reason)
+
+    def disconnect_user(
+        self, user: str, code: int = 3503, reason: str = "force disconnect", *, client: str = ""
+    ) -> int:
+        """Closes the connections of a user.
+
+        Args:
+            user: Id of the user.
+            code: As of `disconnect`.
+            reason: As of `disconnect`.
+            client: Id of a connection: only this one, if it is the user's.
+
+        Returns:
+            The number of connections that were closed.
+
+        Raises:
+            ValueError: The user is empty, or the code or the reason is not valid.
+        """
+        text("user", user)
+        _check_close(code, reason)
+        return self._running().disconnect_user(user, text("client", client, may_be_empty=True), code, reason)
+
+    def subscribe_user(
+        self,
+        user: str,
+        channel: str,
+        *,
+        client: str = "",
+        info: Any = None,
+        data: Any = None,
+        since: Position | str | None = None,
+    ) -> int:
+        """Subscribes the connections of a user to a channel, without their asking.
+
+        Acts on clients of the SDKs, over each of their transports, that are connected now; a user who is
+        offline is no error. For those who connect later see `User.subscriptions`. Plain event streams and
+        polls have the channels of their URL.
+
+        Args:
+            user: Id of the user.
+            channel: Name of the channel.
+            client: Id of a connection: only this one, if it is the user's.
+            info: As of `Grant`.
+            data: As of `Grant`.
+            since: Where the subscription starts, a position or `"oldest"`; by default with the next
+                publication.
+
+        Returns:
+            The number of connections that have the subscription by this.
+
+        Raises:
+            CommandError: A connection has the channel already, or as many channels as it may have.
+            StoreError: The store is not available.
+            ValueError: The user is empty, the name of the channel is not valid, or a value has no JSON form.
+        """
+        text("user", user)
+        grant = Grant(channel_name(channel), info, data)
+        connections, refusal = self._running().subscribe_user(
+            user,
+            text("client", client, may_be_empty=True),
+            *grant._for_core(),
+            Start.of(since).since,
+        )
+        if refusal == "failed":
+            raise StoreError("the store is not available; subscribe again")
+        if refusal:
+            raise CommandError(*_SUBSCRIBE_REFUSALS[refusal])
+        return connections
+
+    def unsubscribe_user(self, user: str, channel: str, *, client: str = "") -> int:
+        """Ends the subscriptions of a user's connections to a channel, whoever made them.
+
+        Acts on the same connections as `subscribe_user`. SDKs do not subscribe again by themselves.
+
+        Args:
+            user: Id of the user.
+            channel: Name of the channel.
+            client: Id of a connection: only this one, if it is the user's.
+
+        Returns:
+            The number of connections that had the subscription.
+
+        Raises:
+            ValueError: The user is empty, or the name of the channel is not valid.
+        """
+        text("user", user)
+        return self._running().unsubscribe_user(
+            user, text("client", client, may_be_empty=True), channel_name(channel)
+        )
 
     def cut(self, client: str) -> bool:
         """Drops the TCP connection of a client at once, without a close frame, as a network failure does.
@@ -812,6 +906,12 @@ def _check_client(client: object) -> None:
     """Raises an error unless it names one connection: polls and handshakes have an empty id in common."""
     if text("client", client, may_be_empty=True) == "":
         raise ValueError("client: '' is not the id of a connection; give one of server.connections()")
+
+
+def _check_close(code: int, reason: str) -> None:
+    whole_number("code", code, 3000, 4999)
+    if len(text("reason", reason, may_be_empty=True).encode()) > _CLOSE_REASON_BYTES:
+        raise ValueError(f"reason: {shown(reason)} is longer than {_CLOSE_REASON_BYTES} bytes")
 
 
 def _refused(channel: str, error: Exception) -> Exception:

@@ -17,7 +17,7 @@ const number = value => (value?.toNumber ? value.toNumber() : value);
 // What the SDK takes for a value, and the value that it gives: over Protobuf it has bytes.
 const encoded = value => (isProtobuf ? Buffer.from(JSON.stringify(value)) : value);
 const decoded = data => {
-  if (!isProtobuf) return data;
+  if (!isProtobuf || data === null) return data;
   const bytes = Buffer.from(data);
   try {
     return JSON.parse(bytes.toString());
@@ -26,6 +26,12 @@ const decoded = data => {
   }
 };
 
+const publication = (channel, { data, offset, info, tags }) =>
+  say({ event: "publication", channel, data: decoded(data), offset: number(offset), publisher: info?.client ?? null, tags: tags ?? {} });
+const subscribed = (channel, { wasRecovering, recovered, streamPosition, data }) =>
+  say({ event: "subscribed", channel, wasRecovering, recovered, epoch: streamPosition?.epoch, data: data?.length === 0 ? null : decoded(data ?? null) });
+const chanInfos = clients =>
+  Object.fromEntries(Object.entries(clients).map(([id, info]) => [id, info.chanInfo?.length === 0 ? null : decoded(info.chanInfo ?? null)]));
 const people = clients => Object.fromEntries(Object.entries(clients).map(([id, info]) => [id, info.user]));
 const publications = result => ({
   publications: result.publications.map(one => ({ offset: number(one.offset), data: decoded(one.data) })),
@@ -45,6 +51,10 @@ const commands = {
     client.on("connected", ({ client: id }) => say({ event: "connected", client: id }));
     client.on("connecting", ({ code, reason }) => say({ event: "connecting", code, reason }));
     client.on("disconnected", ({ code, reason }) => say({ event: "disconnected", code, reason }));
+    // Of the subscriptions that the server makes.
+    client.on("subscribed", event => subscribed(event.channel, event));
+    client.on("unsubscribed", ({ channel }) => say({ event: "unsubscribed", channel }));
+    client.on("publication", event => publication(event.channel, event));
     client.connect();
     return client.ready();
   },
@@ -54,11 +64,9 @@ const commands = {
       positioned: true, recoverable: true, joinLeave, minResubscribeDelay: 10, maxResubscribeDelay: 100,
     });
     if (!known) {
-      subscription.on("subscribed", ({ wasRecovering, recovered, streamPosition }) =>
-        say({ event: "subscribed", channel, wasRecovering, recovered, epoch: streamPosition?.epoch }));
+      subscription.on("subscribed", event => subscribed(channel, event));
       subscription.on("unsubscribed", ({ code, reason }) => say({ event: "unsubscribed", channel, code, reason }));
-      subscription.on("publication", ({ data, offset, info, tags }) =>
-        say({ event: "publication", channel, data: decoded(data), offset: number(offset), publisher: info?.client ?? null, tags: tags ?? {} }));
+      subscription.on("publication", event => publication(channel, event));
       subscription.on("join", ({ info }) => say({ event: "join", channel, client: info.client }));
       subscription.on("leave", ({ info }) => say({ event: "leave", channel, client: info.client }));
     }
@@ -69,6 +77,7 @@ const commands = {
   history: ({ channel, limit, since, reverse }) =>
     client.history(channel, { limit, since, reverse }).then(publications),
   presence: ({ channel }) => client.presence(channel).then(result => people(result.clients)),
+  presenceInfo: ({ channel }) => client.presence(channel).then(result => chanInfos(result.clients)),
   presenceStats: ({ channel }) =>
     client.presenceStats(channel).then(result => ({ clients: result.numClients, users: result.numUsers })),
   rpc: ({ method, data = null }) => client.rpc(method, encoded(data)).then(result => decoded(result.data)),

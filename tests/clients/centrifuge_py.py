@@ -39,7 +39,20 @@ def decoded(data: Any) -> Any:
         return {"b64": base64.b64encode(data).decode()}
 
 
+def publication(channel: str, pub: Any) -> None:
+    say(
+        event="publication",
+        channel=channel,
+        data=decoded(pub.data),
+        offset=pub.offset,
+        publisher=pub.info.client if pub.info else None,
+        tags=pub.tags or {},
+    )
+
+
 class ClientEvents(ClientEventHandler):
+    """Of the client, and of the subscriptions that the server makes for it."""
+
     async def on_connected(self, ctx: Any) -> None:
         say(event="connected", client=ctx.client)
 
@@ -48,6 +61,22 @@ class ClientEvents(ClientEventHandler):
 
     async def on_disconnected(self, ctx: Any) -> None:
         say(event="disconnected", code=ctx.code, reason=ctx.reason)
+
+    async def on_subscribed(self, ctx: Any) -> None:
+        say(
+            event="subscribed",
+            channel=ctx.channel,
+            wasRecovering=ctx.was_recovering,
+            recovered=ctx.recovered,
+            epoch=ctx.stream_position.epoch if ctx.stream_position else None,
+            data=decoded(ctx.data) if ctx.data else None,
+        )
+
+    async def on_unsubscribed(self, ctx: Any) -> None:
+        say(event="unsubscribed", channel=ctx.channel)
+
+    async def on_publication(self, ctx: Any) -> None:
+        publication(ctx.channel, ctx.pub)
 
 
 class Events(SubscriptionEventHandler):
@@ -67,15 +96,7 @@ class Events(SubscriptionEventHandler):
         say(event="unsubscribed", channel=self.channel, code=ctx.code, reason=ctx.reason)
 
     async def on_publication(self, ctx: Any) -> None:
-        pub = ctx.pub
-        say(
-            event="publication",
-            channel=self.channel,
-            data=decoded(pub.data),
-            offset=pub.offset,
-            publisher=pub.info.client if pub.info else None,
-            tags=pub.tags or {},
-        )
+        publication(self.channel, ctx.pub)
 
     async def on_join(self, ctx: Any) -> None:
         say(event="join", channel=self.channel, client=ctx.info.client)
@@ -136,6 +157,13 @@ class Commands:
     async def presence(self, channel: str) -> dict[str, str]:
         result = await self.client.presence(channel)
         return {client: info.user for client, info in result.clients.items()}
+
+    async def presenceInfo(self, channel: str) -> dict[str, Any]:  # noqa: N802
+        result = await self.client.presence(channel)
+        return {
+            client: decoded(info.chan_info) if info.chan_info else None
+            for client, info in result.clients.items()
+        }
 
     async def presenceStats(self, channel: str) -> dict[str, int]:  # noqa: N802
         result = await self.client.presence_stats(channel)

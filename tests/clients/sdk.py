@@ -19,6 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 HERE = Path(__file__).parent
+# Of `Sdk`: name, encoding and transport.
+KINDS = [
+    "python-json-websocket",
+    "python-protobuf-websocket",
+    "javascript-json-websocket",
+    "javascript-protobuf-websocket",
+    "javascript-json-http_stream",
+    "javascript-protobuf-http_stream",
+    "javascript-json-sse",
+]
 
 
 class CommandFailed(Exception):  # noqa: N818

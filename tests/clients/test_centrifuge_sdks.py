@@ -11,48 +11,18 @@ import httpx
 import pytest
 from carillon import Channel, Server
 from carillon.testing import FaultProxy, assert_ledger_balances, wait_until
-from sdk import CommandFailed, Sdk
+from sdk import KINDS, CommandFailed, Sdk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from carillon import SubscribeContext
 
+pytest_plugins = ["sdk_kinds"]
 pytestmark = pytest.mark.wire
 
 CHANNELS = {"*": Channel(join_leave=True), "short*": Channel(history_size=5)}
 FAST_PINGS = {"ping_interval_ms": 1000, "pong_timeout_ms": 500}
-
-
-KINDS = [
-    "python-json-websocket",
-    "python-protobuf-websocket",
-    "javascript-json-websocket",
-    "javascript-protobuf-websocket",
-    "javascript-json-http_stream",
-    "javascript-protobuf-http_stream",
-    "javascript-json-sse",
-]
-
-
-@pytest.fixture(
-    params=[pytest.param(kind, marks=pytest.mark.node if "javascript" in kind else ()) for kind in KINDS]
-)
-def make_sdk(request: pytest.FixtureRequest) -> Iterator[Callable[[], Sdk]]:
-    clients: list[Sdk] = []
-
-    def make() -> Sdk:
-        clients.append(Sdk(*request.param.split("-")))
-        return clients[-1]
-
-    yield make
-    for client in clients:
-        client.close()
-
-
-@pytest.fixture
-def sdk(make_sdk: Callable[[], Sdk]) -> Sdk:
-    return make_sdk()
 
 
 @pytest.fixture

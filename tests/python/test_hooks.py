@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 import carillon
 import httpx
 import pytest
-from carillon import ConnectContext, Deny, HookError, PublishContext, Server, SubscribeContext, User
+from carillon import ConnectContext, Deny, Grant, HookError, PublishContext, Server, SubscribeContext, User
 from carillon.hooks import HookTable, Verdict
 from carillon.repeated_log import RepeatedLog
 from carillon.testing import wait_until, wait_until_async
@@ -926,9 +926,8 @@ def test_a_hook_that_returns_such_a_denial_has_failed(
 
 
 def test_what_a_user_cannot_have_yet_is_refused_by_name() -> None:
-    for fields in ({"expires_at": 1.0}, {"subscriptions": ["c"]}):
-        with pytest.raises(ValueError, match=f"User: {next(iter(fields))}: this version"):
-            User("ann", **fields)
+    with pytest.raises(ValueError, match="User: expires_at: this version"):
+        User("ann", expires_at=1.0)
     with pytest.raises(TypeError, match=r"write User\('7'\)"):
         User(7)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"User: info={1, 2}: it has no JSON form: cannot publish a set"):
@@ -939,6 +938,40 @@ def test_what_a_user_cannot_have_yet_is_refused_by_name() -> None:
     for wrong in ({"code": "no"}, {"reason": 403}, {"code": None}):
         with pytest.raises(TypeError, match="Deny: "):
             Deny(**wrong)
+
+
+def test_subscriptions_that_are_none_are_refused_by_name() -> None:
+    with pytest.raises(TypeError, match=r"User: subscriptions='news': .* write \['news'\]"):
+        User("ann", subscriptions="news")
+    with pytest.raises(TypeError, match="User: subscriptions: a channel: 7 is an int"):
+        User("ann", subscriptions=[7])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="Grant: channel: is empty"):
+        Grant("")
+    with pytest.raises(TypeError, match=r"Grant: info=\{1\}: it has no JSON form"):
+        Grant("c", info={1})
+    assert User("ann", subscriptions=["a", Grant("b", data=1)]).subscriptions[1] == Grant("b", None, 1)
+
+
+def test_a_hook_grants_subscriptions(server: Server, wire: Callable[..., Wire]) -> None:
+    server.on_connect(lambda ctx: User("ann", subscriptions=["a", Grant("b", {"role": "host"}, {"n": 1})]))
+    server.start()
+    connected = wire(server).command(connect={})["connect"]
+    assert set(connected["subs"]) == {"a", "b"}
+    assert connected["subs"]["b"]["data"] == {"n": 1}
+    assert "data" not in connected["subs"]["a"]
+    assert server.presence("b")[connected["client"]].chan_info == {"role": "host"}
+    assert server.presence("a")[connected["client"]].chan_info is None
+
+
+def test_a_grant_that_cannot_be_made_is_the_hooks_mistake(
+    server: Server, wire: Callable[..., Wire], caplog: pytest.LogCaptureFixture
+) -> None:
+    server.on_connect(lambda ctx: User("ann", subscriptions=["a\nb"]))
+    server.start()
+    client = wire(server)
+    client.send(connect={})
+    assert client.closed_with()[0] == 3004
+    assert "channel: " in caplog.text
 
 
 # The table by itself.

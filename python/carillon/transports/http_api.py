@@ -171,7 +171,7 @@ PresencePage = tuple[dict[str, ClientInfo], bool]  # and whether there is more
 def presence_page(result: Mapping[str, Any]) -> PresencePage:
     """Reads a presence result."""
     clients = {
-        client: ClientInfo(client, info.get("user", ""), info.get("conn_info"))
+        client: ClientInfo(client, info.get("user", ""), info.get("conn_info"), info.get("chan_info"))
         for client, info in (result.get("presence") or {}).items()
     }
     return clients, bool(clients and result.get("has_more"))

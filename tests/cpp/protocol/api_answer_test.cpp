@@ -24,6 +24,18 @@ TEST(ApiAnswer, HasTheShapesOfTheProtocol) {
             Json::parse(R"({"result":{"num_clients":0,"num_users":0}})"));
 }
 
+TEST(ApiAnswer, ComesApartAgain) {
+  std::string answer;
+  append_api_empty_result(answer);
+  EXPECT_EQ(parts_of_api_answer(answer).result, "{}");
+  EXPECT_TRUE(parts_of_api_answer(answer).error.empty());
+  answer.clear();
+  append_api_error(answer, 107, "bad \"request\"");
+  EXPECT_EQ(parts_of_api_answer(answer).error, R"({"code":107,"message":"bad \"request\""})");
+  EXPECT_EQ(parts_of_api_answer(answer).code, 107u);
+  EXPECT_TRUE(parts_of_api_answer(answer).result.empty());
+}
+
 TEST(ApiAnswer, TellsMembersAndFanOut) {
   EXPECT_EQ(written([](auto& out) { append_api_members_result(out, 50'000); }),
             Json::parse(R"({"result":{"members":50000}})"));

@@ -50,6 +50,60 @@ TEST(ApiRequest, ReadsPublish) {
   EXPECT_EQ(request.version_epoch, "v");
 }
 
+TEST(ApiRequest, ReadsSubscribe) {
+  const DecodedRequest decoded(
+      ApiMethod::subscribe,
+      R"({"user":"ann","channel":"news","client":"c","session":"s","info":{"a": 1},"b64data":"WzFd",)"
+      R"("expire_at":-5,"recover_since":{"offset":3,"epoch":"e\u0070"},)"
+      R"("override":{"presence":{"value":true},"join_leave":{"value":false},"force_recovery":null,)"
+      R"("force_positioning":{}}})");
+  const ApiRequest& request = decoded.request;
+  ASSERT_EQ(decoded.result, ApiDecode::ok) << request.problem;
+  EXPECT_EQ(request.user, "ann");
+  EXPECT_EQ(request.client, "c");
+  EXPECT_EQ(request.session, "s");
+  EXPECT_EQ(request.info, R"({"a": 1})");
+  EXPECT_EQ(request.data, "[1]");
+  EXPECT_EQ(request.expire_at, -5);
+  EXPECT_TRUE(request.has_since);
+  EXPECT_EQ(request.offset, 3u);
+  EXPECT_EQ(request.epoch, "ep");
+  EXPECT_EQ(request.presence, true);
+  EXPECT_EQ(request.join_leave, false);
+  EXPECT_EQ(request.force_positioning, false);
+  EXPECT_EQ(request.force_recovery, std::nullopt);
+  EXPECT_EQ(request.force_push_join_leave, std::nullopt);
+  const DecodedRequest both(ApiMethod::subscribe,
+                            R"({"user":"a","channel":"c","b64info":"e30=","b64data":"WzFd"})");
+  EXPECT_EQ(both.request.info, "{}");
+  EXPECT_EQ(both.request.data, "[1]");
+  EXPECT_EQ(result_of(ApiMethod::subscribe, R"({"channel":"c"})"), ApiDecode::bad_request) << "of whom?";
+  EXPECT_EQ(result_of(ApiMethod::subscribe, R"({"user":"a"})"), ApiDecode::bad_request);
+  EXPECT_EQ(result_of(ApiMethod::subscribe, R"({"session":"a","channel":"c"})"), ApiDecode::ok);
+  EXPECT_EQ(result_of(ApiMethod::subscribe, R"({"user":"a","channel":"c","b64info":"e"})"),
+            ApiDecode::bad_request);
+}
+
+TEST(ApiRequest, ReadsCommandsUnread) {
+  const DecodedRequest decoded(ApiMethod::batch,
+                               R"({"commands":[{"publish":{"channel":7}}, {}],"parallel":true})");
+  ASSERT_EQ(decoded.result, ApiDecode::ok);
+  EXPECT_EQ(decoded.request.commands, (std::vector<std::string_view>{R"({"publish":{"channel":7}})", "{}"}));
+  EXPECT_TRUE(decoded.request.is_parallel);
+  EXPECT_EQ(result_of(ApiMethod::batch, R"({"commands":[1]})"), ApiDecode::malformed);
+  EXPECT_EQ(result_of(ApiMethod::batch, R"({"commands":{}})"), ApiDecode::malformed);
+  EXPECT_EQ(result_of(ApiMethod::batch, "{}"), ApiDecode::ok);
+}
+
+TEST(ApiRequest, TellsTheFieldsOfAMethod) {
+  for (const ApiMethodName& method : api_methods()) EXPECT_EQ(find_api_method(method.name), method.method);
+  const std::vector<ApiField> fields = api_fields(ApiMethod::rpc);
+  ASSERT_EQ(fields.size(), 2u);
+  EXPECT_EQ(fields[0].name, "method");
+  EXPECT_TRUE(fields[0].is_required);
+  EXPECT_EQ(fields[1].type, ApiFieldType::payload);
+}
+
 TEST(ApiRequest, ReadsBinaryPublish) {
   const DecodedRequest decoded(ApiMethod::publish,
                                R"({"data":1,"b64data":"AP\/\/\/\/\/\/","channel":"caf\u00e9"})");

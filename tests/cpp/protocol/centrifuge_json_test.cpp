@@ -303,6 +303,25 @@ TEST(CentrifugeEncode, WritesSubscribe) {
                             "was_recovering":true}})"));
 }
 
+TEST(CentrifugeDecode, ReadsTheWishesOfAConnect) {
+  std::vector<SubscriptionWish> wishes;
+  ASSERT_TRUE(codec().decode_wishes(
+      R"({"a\"1":{"recover":true,"offset":18446744073709551615,"epoch":"e\u0070"},"b":{"x":[1]},"c":{}})", 2,
+      wishes));
+  ASSERT_EQ(wishes.size(), 2U) << "as many as are wanted";
+  EXPECT_EQ(wishes[0].channel, "a\"1");
+  EXPECT_TRUE(wishes[0].is_recover);
+  EXPECT_EQ(wishes[0].offset, UINT64_MAX);
+  EXPECT_EQ(wishes[0].epoch, "ep");
+  EXPECT_EQ(wishes[1].channel, "b");
+  EXPECT_FALSE(wishes[1].is_recover);
+  ASSERT_TRUE(codec().decode_wishes("", 2, wishes));
+  EXPECT_TRUE(wishes.empty());
+  for (const std::string_view malformed :
+       {R"([])", R"({"a":1})", R"({"a":{"offset":-1}})", R"({"a":{"epoch":1}})", R"({"a":{"recover":1}})"})
+    EXPECT_FALSE(codec().decode_wishes(malformed, 2, wishes)) << malformed;
+}
+
 TEST(CentrifugeEncode, WritesEmptyResults) {
   EXPECT_EQ(encoded([](auto& out) { codec().encode_unsubscribe(out, 5); }), R"({"id":5,"unsubscribe":{}})");
   EXPECT_EQ(encoded([](auto& out) { codec().encode_publish(out, 5); }), R"({"id":5,"publish":{}})");
@@ -314,10 +333,10 @@ TEST(CentrifugeEncode, WritesEmptyResults) {
 TEST(CentrifugeEncode, WritesPresenceAlwaysWithItsFields) {
   EXPECT_EQ(encoded([](auto& out) { codec().encode_presence(out, 6, {}, false); }),
             R"({"id":6,"presence":{"presence":{}}})");
-  const std::vector<ClientInfoView> clients{{"", "c1", ""}, {"42", "c\"2", R"({"n": 1})"}};
+  const std::vector<ClientInfoView> clients{{"", "c1", ""}, {"42", "c\"2", R"({"n": 1})", R"({"r": 2})"}};
   EXPECT_EQ(encoded([&](auto& out) { codec().encode_presence(out, 6, clients, false); }),
             R"({"id":6,"presence":{"presence":{"c1":{"user":"","client":"c1"},)"
-            R"("c\"2":{"user":"42","client":"c\"2","conn_info":{"n": 1}}}}})");
+            R"("c\"2":{"user":"42","client":"c\"2","conn_info":{"n": 1},"chan_info":{"r": 2}}}}})");
   EXPECT_EQ(encoded([](auto& out) { codec().encode_presence_stats(out, 6, 0, 0); }),
             R"({"id":6,"presence_stats":{"num_clients":0,"num_users":0}})");
 }

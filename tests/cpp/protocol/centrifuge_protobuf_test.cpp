@@ -38,6 +38,47 @@ DecodeStep decode(const std::string& bytes, Command& command) {
   return protobuf().decode(rest, command, scratch);
 }
 
+TEST(CentrifugeProtobuf, WishesOfAConnectAreRead) {
+  Command command;
+  ASSERT_EQ(decode(command_of(1, 4,
+                              [](auto& connect) {
+                                for (const std::string channel : {"a", "b", "c"}) {
+                                  const std::size_t entry = connect.open(3);
+                                  connect.bytes(1, channel);
+                                  const std::size_t wish = connect.open(2);
+                                  connect.number(3, channel == "a" ? 1 : 0);
+                                  connect.bytes(6, "epoch");
+                                  connect.number(7, 12);
+                                  connect.close(wish);
+                                  connect.close(entry);
+                                  connect.bytes(4, "js");  // between the entries
+                                }
+                              }),
+                   command),
+            DecodeStep::command);
+  std::vector<SubscriptionWish> wishes;
+  ASSERT_TRUE(protobuf().decode_wishes(command.wishes, 2, wishes));
+  ASSERT_EQ(wishes.size(), 2U) << "as many as are wanted";
+  EXPECT_EQ(wishes[0].channel, "a");
+  EXPECT_TRUE(wishes[0].is_recover);
+  EXPECT_EQ(wishes[0].epoch, "epoch");
+  EXPECT_EQ(wishes[0].offset, 12U);
+  EXPECT_EQ(wishes[1].channel, "b");
+  EXPECT_FALSE(wishes[1].is_recover);
+  for (const std::string& malformed :
+       {command_of(1, 4, [](auto& connect) { connect.number(3, 1); }),
+        command_of(1, 4,
+                   [](auto& connect) {
+                     connect.bytes(3,
+                                   "\x0a\x05"
+                                   "a");
+                   }),
+        command_of(1, 4, [](auto& connect) { connect.bytes(3, "\x0a\x01\xff"); })}) {
+    ASSERT_EQ(decode(malformed, command), DecodeStep::command);
+    EXPECT_FALSE(protobuf().decode_wishes(command.wishes, 9, wishes));
+  }
+}
+
 TEST(CentrifugeProtobuf, CommandsOfOneFrameComeOneAfterTheOther) {
   const std::string frame = command_of(1, 4, [](auto& connect) { connect.bytes(1, "token"); }) + "\0"s +
                             command_of(2, 5, [](auto& subscribe) {

@@ -430,6 +430,21 @@ TEST(Config, InsecureIsForThisMachineOnly) {
   EXPECT_EQ(refusal(R"({"http_server": {"address": "::1"}, "client": {"insecure": true}})"), "");
 }
 
+TEST(Config, PersonalChannelsNeedTheirNamespaceAndAreNeededForSingleConnections) {
+  const std::string personal = "subscribe_to_user_personal_channel";
+  EXPECT_TRUE(is_refused(
+      R"({"client": {"subscribe_to_user_personal_channel":
+           {"enabled": true, "personal_channel_namespace": "people"}}})",
+      {personal, "personal_channel_namespace", "'people'", "channel.namespaces"}));
+  EXPECT_TRUE(is_refused(R"({"client": {"subscribe_to_user_personal_channel": {"single_connection": true}}})",
+                         {personal, "single_connection", "enabled"}));
+  EXPECT_EQ(refusal(R"({"channel": {"namespaces": [{"name": "people"}]},
+                        "client": {"subscribe_to_user_personal_channel": {"enabled": true,
+                          "personal_channel_namespace": "people", "single_connection": true}}})"),
+            "");
+  EXPECT_TRUE(is_refused(R"({"http_api": {"error_mode": "loud"}})", {"error_mode", "'loud'", "transport"}));
+}
+
 TEST(Config, TheNormalFormIsReadBackAsItself) {
   for (const char* document : {
            "{}",

@@ -42,7 +42,7 @@ Snapshot example() {
   const Epoch epoch = Epoch::from_bits(12'345);
   snapshot.store.streams = {{"a", {epoch, 7}, 100}};
   snapshot.store.keys = {{std::string("a\0key", 5), {epoch, 3}, 200}};
-  snapshot.store.presence = {{"a", {"client", "user", "{\"x\":1}"}}};
+  snapshot.store.presence = {{"a", {"client", "user", "{\"x\":1}", "{\"y\":2}"}}};
   ChannelState channel;
   channel.name = "a";
   channel.epoch = epoch;
@@ -73,7 +73,7 @@ Snapshot example() {
   web.encoding = Encoding::protobuf;
   web.queued = {{"the end of one", "another"}, true, 1'000};
   web.subscriptions = {{"a", cursor(1), true, false, true, false},
-                       {"b", cursor(2), false, true, false, true}};
+                       {"b", cursor(2), false, true, false, true, true, "{\"z\":3}"}};
   web.skipped = {{"c", {epoch, 8}}};
   web.request = ClientRequest{{{"cookie", "session=1"}}, {{"room", "7"}}, "192.0.2.1"};
   socket.session.kind = web;
@@ -127,7 +127,13 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   EXPECT_EQ(channel.fan_out_mode, FanOutMode::read);
   EXPECT_EQ(channel.fan_out_switches, 3U);
   EXPECT_EQ(read.hub.adaptive_permille, 1'500U);
+  ASSERT_EQ(read.store.presence.size(), 1U);
+  EXPECT_EQ(read.store.presence[0].member.chan_info_json, "{\"y\":2}");
   ASSERT_EQ(read.gateway.connections.size(), 4U);
+  const auto& subscriptions = std::get<ClientState>(read.gateway.connections[0].session.kind).subscriptions;
+  EXPECT_FALSE(subscriptions[0].is_by_server);
+  EXPECT_TRUE(subscriptions[1].is_by_server);
+  EXPECT_EQ(subscriptions[1].info_json, "{\"z\":3}");
   EXPECT_EQ(read.gateway.node, "a name");
   const auto& web = std::get<ClientState>(read.gateway.connections[0].session.kind);
   const auto& link = std::get<WebSocketLinkState>(web.link);

@@ -42,6 +42,7 @@ class SlowAccess final : public Access {
     return std::nullopt;
   }
   void ask(const Question& question, std::function<void(Verdict)> then) override {
+    if (on_asked) on_asked(question);
     asked.push_back(std::string(name_of(question.operation)) + " " + std::string(question.user) +
                     std::string(question.channel) +
                     (question.claimed_user.empty() ? "" : "claims " + std::string(question.claimed_user)));
@@ -63,8 +64,9 @@ class SlowAccess final : public Access {
     std::shared_ptr<const ClientRequest> request;
   };
 
-  std::function<void()> on_question;  ///< before each
-  std::vector<Given> given;           ///< with each that was asked
+  std::function<void()> on_question;              ///< before each
+  std::function<void(const Question&)> on_asked;  ///< with each that was asked
+  std::vector<Given> given;                       ///< with each that was asked
   std::set<Operation> slow;
   std::set<std::string> quick_channels;  // the rules decide there in any case
   std::vector<std::string> asked;
