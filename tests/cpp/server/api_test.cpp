@@ -58,6 +58,23 @@ TEST_F(ApiTest, ABroadcastIsPublishedInPiecesATurnEach) {
   for (const Json& each : responses) EXPECT_EQ(each["result"]["offset"], 1);
 }
 
+TEST_F(ApiTest, ABatchIsCarriedOutInPiecesATurnEach) {
+  for (const bool is_parallel : {false, true}) {
+    Json commands = Json::array();
+    for (int i = 0; i < 100; ++i) commands.push_back({{"publish", {{"channel", "a"}, {"data", i}}}});
+    const std::uint64_t at_start = hub.published();
+    ask("batch", {{"commands", commands}, {"parallel", is_parallel}});
+    EXPECT_EQ(hub.published() - at_start, 16U);
+    for (std::uint64_t before = hub.published(); !answer; before = hub.published()) {
+      turn(0);
+      EXPECT_LE(hub.published() - before, 16U);
+      ASSERT_GT(hub.published(), before);
+    }
+    ASSERT_EQ((*answer)["replies"].size(), 100U);
+    EXPECT_EQ((*answer)["replies"][99]["publish"]["offset"], at_start + 100);
+  }
+}
+
 TEST_F(ApiTest, APieceOfABroadcastIsBoundedInBytesToo) {
   ask("broadcast", broadcast_of(11, 400'000));
   EXPECT_EQ(hub.published(), 2U);
