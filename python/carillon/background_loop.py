@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import concurrent.futures
 import contextlib
 import os
 import queue
 import threading
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from .errors import ConnectionClosed, ForkedError
 
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _EXIT_S = 5.0
+_SLICE_S = 0.1  # after which a signal is handled that did not end the wait
 
 
 class BackgroundLoop:
@@ -51,20 +51,18 @@ class BackgroundLoop:
             ForkedError: The thread runs in the parent process.
             ConnectionClosed: The loop has ended, or ended before the coroutine did.
         """
-        future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        # Ctrl-C may come at any moment of a wait; in the middle of a condition's it becomes "cannot release
-        # un-acquired lock". This wait is a single call of C.
-        is_done: queue.SimpleQueue[object] = queue.SimpleQueue()
-        future.add_done_callback(is_done.put)
+        job = _Job(work)
         try:
-            self._hand_over(work, future)
-            is_done.get()
-            return future.result()
-        except concurrent.futures.CancelledError:
-            raise ConnectionClosed(0, self._closed) from None
+            self._hand_over(job)
+            job.wait()
         except KeyboardInterrupt:
-            future.cancel()  # and so the work, be it handed over a moment ago
+            self._cancel(job)
             raise
+        if job.error is not None:
+            raise job.error
+        if job.is_cancelled:
+            raise ConnectionClosed(0, self._closed)
+        return cast("T", job.result)
 
     def close(self, timeout: float | None = None) -> None:
         """Cancels the coroutines that still run and ends the thread. Idempotent.
@@ -85,16 +83,16 @@ class BackgroundLoop:
     def _is_forked(self) -> bool:
         return self._thread is not None and os.getpid() != self._process
 
-    def _hand_over(self, work: Coroutine[Any, Any, T], future: concurrent.futures.Future[T]) -> None:
+    def _hand_over(self, job: _Job) -> None:
         if self._is_forked:
-            work.close()
+            job.work.close()
             raise ForkedError(
                 f"the thread {self._name} runs in the parent process, not in a forked child: make a new "
                 "client in the child"
             )
         with self._lock:
             if self._is_closed:
-                work.close()
+                job.work.close()
                 raise ConnectionClosed(0, self._closed)
             if self._loop is None:
                 self._loop = asyncio.new_event_loop()
@@ -102,35 +100,57 @@ class BackgroundLoop:
                 self._thread = threading.Thread(target=_run, args=(self._loop,), name=self._name, daemon=True)
                 self._thread.start()
                 _open.add(self)
-            self._loop.call_soon_threadsafe(_begin, self._loop, work, future)
+            self._loop.call_soon_threadsafe(job.begin)
+
+    def _cancel(self, job: _Job) -> None:
+        with self._lock:
+            if self._loop is None or self._is_closed:  # it was not handed over, or ends with the loop
+                return
+            self._loop.call_soon_threadsafe(job.cancel)
 
 
-def _begin(
-    loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], future: concurrent.futures.Future[T]
-) -> None:
-    """Starts work whose outcome goes into `future`. A cancellation of either is one of the other.
+class _Job:
+    """A coroutine on the loop, for which another thread waits.
 
-    `asyncio.run_coroutine_threadsafe` returns the future too late for Ctrl-C to cancel it in any case.
+    Ctrl-C may come between any two steps of the thread that waits. In the middle of a method that Python's
+    `threading.Condition` has it would leave a lock locked for ever. So that thread uses no condition, and
+    nothing that has one: no future, no event. Each of its waits is a single call of C.
     """
-    task = loop.create_task(work)
 
-    def on_done(task: asyncio.Task[T]) -> None:
+    def __init__(self, work: Coroutine[Any, Any, Any]) -> None:
+        self.work = work
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.is_cancelled = False
+        self._task: asyncio.Task[Any] | None = None
+        self._done: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def wait(self) -> None:
+        """Waits for the end, on a thread that is not the loop's."""
+        while True:
+            # A signal that comes just before the call of C, or to another thread, does not end it.
+            with contextlib.suppress(queue.Empty):
+                return self._done.get(timeout=_SLICE_S)
+
+    def begin(self) -> None:
+        """Starts the coroutine, on the loop."""
+        self._task = asyncio.get_running_loop().create_task(self.work)
+        self._task.add_done_callback(self._on_done)
+
+    def cancel(self) -> None:
+        """Cancels the coroutine, on the loop, also if it was never handed over."""
+        if self._task is None:
+            self.work.close()
+        else:
+            self._task.cancel()
+
+    def _on_done(self, task: asyncio.Task[Any]) -> None:
         if task.cancelled():
-            future.cancel()
-        elif (error := task.exception()) is None:
-            result = task.result()
-            if future.set_running_or_notify_cancel():
-                future.set_result(result)
-        elif future.set_running_or_notify_cancel():
-            future.set_exception(error)
-
-    def on_cancelled(future: concurrent.futures.Future[T]) -> None:
-        if future.cancelled():
-            with contextlib.suppress(RuntimeError):  # the loop has ended, and the task with it
-                loop.call_soon_threadsafe(task.cancel)
-
-    task.add_done_callback(on_done)
-    future.add_done_callback(on_cancelled)
+            self.is_cancelled = True
+        else:
+            self.error = task.exception()
+            self.result = None if self.error else task.result()
+        self._done.put(None)
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

@@ -37,6 +37,25 @@ def test_a_script_without_a_loop_follows_a_channel(carillon_server: Server, tran
         client.subscribe("c")
 
 
+def test_a_signal_that_does_not_end_the_wait_is_handled_all_the_same(carillon_server: Server) -> None:
+    # As one that comes between Python's look at its signals and the wait: here another thread takes it.
+    script = """
+import os, signal, sys, threading, time, carillon
+with carillon.sync.connect(sys.argv[1]) as client:
+    waiting = client.subscribe("c").open()
+    threading.Timer(0.2, os.kill, (os.getpid(), signal.SIGINT)).start()
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    begun = time.monotonic()
+    try:
+        waiting.next(20)
+    except KeyboardInterrupt:
+        print("interrupted", "soon" if time.monotonic() - begun < 10 else "late")
+"""
+    command = [sys.executable, "-c", script, carillon_server.url]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=50, check=False)
+    assert (done.stdout, done.stderr) == ("interrupted soon\n", "")
+
+
 def test_no_thread_is_left_behind(carillon_server: Server) -> None:
     before = threading.active_count()
     with sync.connect(carillon_server.url) as client:
