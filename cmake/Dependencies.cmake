@@ -50,7 +50,7 @@ target_include_directories(carillon_boost SYSTEM INTERFACE "${CARILLON_BOOST_INC
 target_compile_definitions(carillon_boost INTERFACE
   BOOST_ALL_NO_LIB BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION)
 
-# Required from the first day, so that TLS can come without a new set-up; nothing links it yet.
+# The core links libcrypto: it verifies the signatures of tokens.
 find_package(OpenSSL 3.0 QUIET)
 if(NOT OPENSSL_FOUND)
   message(FATAL_ERROR "The headers of OpenSSL 3 were not found. Install libssl-dev (Debian, Ubuntu) or "

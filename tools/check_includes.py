@@ -1,6 +1,6 @@
 """Checks the rules that compilers do not: who may include whom, and how files are named.
 
-Arrows of docs/design.md point down only: bindings -> server -> gateway -> loop -> transports -> client ->
+Arrows of docs/design.md point down only: bindings -> server -> token -> session; server -> gateway -> loop -> transports -> client ->
 session -> requests -> protocol, hub -> store.
 The load generator stands beside them and uses none of them: bindings -> load. The laboratory measures the hub
 alone: bindings -> lab -> session, load.
@@ -23,15 +23,16 @@ MAY_INCLUDE = {
     "hub": CORE,
     "requests": {"requests", "protocol"} | CORE,
     "session": {"session"} | BELOW_SESSION,
+    "token": {"token", "session"} | BELOW_SESSION,
     "client": {"client", "session"} | BELOW_SESSION,
     "transports": {"transports", "client", "session"} | BELOW_SESSION,
     "loop": {"loop"} | UP_TO_TRANSPORTS,
     "sim": {"sim", "loop"} | UP_TO_TRANSPORTS,
     "gateway": {"gateway", "loop"} | UP_TO_TRANSPORTS,
-    "server": {"server", "gateway", "loop"} | UP_TO_TRANSPORTS,
+    "server": {"server", "token", "gateway", "loop"} | UP_TO_TRANSPORTS,
     "load": {"load"},
     "lab": {"lab", "load", "session"} | BELOW_SESSION,
-    "bindings": {"bindings", "lab", "load", "server", "gateway", "loop"} | UP_TO_TRANSPORTS,
+    "bindings": {"bindings", "lab", "load", "server", "token", "gateway", "loop"} | UP_TO_TRANSPORTS,
 }
 
 # What a header from outside is called, the layers that may include it, and whether only in a .cpp file.
@@ -40,10 +41,10 @@ EXTERNAL = [
     (re.compile(r"boost/"), {"gateway"}, False),
     (re.compile(r"(pybind11/|Python\.h)"), {"bindings"}, False),
     (re.compile(r"nlohmann/json_fwd\.hpp"), {"protocol", "session", "server", "bindings"}, False),
-    (re.compile(r"nlohmann/"), {"protocol", "session", "server", "bindings"}, True),
+    (re.compile(r"nlohmann/"), {"protocol", "session", "token", "server", "bindings"}, True),
     (re.compile(r"(sys/(socket|epoll|uio|un|eventfd)\.h|netinet/|arpa/|netdb\.h|poll\.h|liburing)"),
      {"gateway", "server", "bindings", "load"}, False),
-    (re.compile(r"openssl/"), {"gateway", "server"}, False),
+    (re.compile(r"openssl/"), {"token", "gateway"}, True),
     (re.compile(r"(immintrin|emmintrin|arm_neon)\.h"), {"protocol"}, True),
     (re.compile(r"(pthread|unistd)\.h"), {"env", "gateway", "server", "bindings", "load", "lab"}, False),
 ]  # fmt: skip

@@ -488,6 +488,13 @@ void bind_server(py::module_& m) {
           },
           py::arg("operation"), py::arg("patterns"), py::arg("deadline_ms"))
       .def(
+          "set_token_keys",
+          [](PyServer& self, const std::string& table, const py::bytes& jwks) {
+            self.get().set_token_keys(table == "subscription_token", std::string_view(jwks));
+          },
+          py::arg("table"), py::arg("jwks"))
+      .def("unknown_token_keys", [](PyServer& self) { return self.get().unknown_token_keys(); })
+      .def(
           "resolve",
           [](PyServer& self, std::uint64_t question_id, const py::object& verdict) {
             return self.get().resolve(question_id, verdict_of(verdict));

@@ -34,6 +34,7 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
       next_ping_ms_(deadline_in(state.ping_left_ms, context.clock.now_ms())),
       pong_due_ms_(deadline_in(state.pong_left_ms, context.clock.now_ms())),
       phase_due_ms_(deadline_in(state.phase_left_ms, context.clock.now_ms())),
+      expiry_(state.expiry),
       user_(state.user),
       client_(state.client),
       lanes_(context.counters.commands_under_way, context.limits.concurrency) {
@@ -49,6 +50,7 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
     ending_ += saved.is_ending ? 1 : 0;
     context_.hub.restore(context_.shard, subscription.cursor, subscription.channel, saved.cursor);
   }
+  if (phase_ == Phase::connected) schedule_expiry();
   if (!state.queued) return;
   queued_ = std::make_unique<QueuedMessages>();
   for (const std::string& message : state.queued->messages) queued_->add(message);
@@ -82,6 +84,7 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
   state.ping_left_ms = left_until(next_ping_ms_, now);
   state.pong_left_ms = left_until(pong_due_ms_, now);
   state.phase_left_ms = left_until(phase_due_ms_, now);
+  state.expiry = expiry_;
   state.user = user_;
   state.client = client_;
   state.conn_info_json = conn_info();
@@ -100,7 +103,8 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
                                    subscription->cursor.mark() != 0, subscription->has_notices,
                                    subscription->has_presence,
                                    subscription->state == Subscription::State::ending,
-                                   subscription->is_by_server, std::string(subscription->info())});
+                                   subscription->is_by_server, std::string(subscription->info()),
+                                   subscription->expiry});
   }
   return state;
 }
@@ -160,7 +164,7 @@ void CentrifugeClient::disconnect(std::uint16_t code, std::string_view reason) {
   note_goodbye(code, reason);
   phase_ = Phase::closing;
   phase_due_ms_ = context_.clock.now_ms() + context_.limits.close_timeout_ms;
-  next_ping_ms_ = pong_due_ms_ = kNoDeadline;
+  next_ping_ms_ = pong_due_ms_ = expiry_due_ms_ = kNoDeadline;
   for (const auto& subscription : subscriptions_) {
     if (subscription->cursor.is_open()) context_.shard.park(subscription->cursor);
   }
@@ -176,13 +180,15 @@ void CentrifugeClient::disconnect(std::uint16_t code, std::string_view reason) {
 void CentrifugeClient::end_connection() {
   phase_ = Phase::closed;
   lanes_.clear();
-  next_ping_ms_ = pong_due_ms_ = phase_due_ms_ = kNoDeadline;
+  next_ping_ms_ = pong_due_ms_ = phase_due_ms_ = expiry_due_ms_ = kNoDeadline;
   context_.host.close(outlet_);
 }
 
 // ---- time
 
-Millis CentrifugeClient::deadline() const { return std::min({next_ping_ms_, pong_due_ms_, phase_due_ms_}); }
+Millis CentrifugeClient::deadline() const {
+  return std::min({next_ping_ms_, pong_due_ms_, phase_due_ms_, expiry_due_ms_});
+}
 
 void CentrifugeClient::on_deadline(Millis now_ms) {
   if (phase_due_ms_ <= now_ms) {
@@ -190,6 +196,10 @@ void CentrifugeClient::on_deadline(Millis now_ms) {
     context_.counters.handshake_timeouts.fetch_add(1, std::memory_order_relaxed);
     disconnect_with(kDisconnectStale);
     return;
+  }
+  if (expiry_due_ms_ <= now_ms) {
+    end_expired(now_ms);
+    if (is_over()) return;
   }
   if (pong_due_ms_ <= now_ms && (outlet_.is_clogged || queued_)) {
     // The ping may still wait here, or the pong behind commands that are not read: who is dead takes no byte,

@@ -169,6 +169,15 @@ class CentrifugeClient final : public Session {
   bool is_allowed(const Command& command, Operation operation);
   bool handle_presence(const Command& command);
   bool handle_history(const Command& command);
+  bool handle_refresh(const Command& command);
+  bool handle_sub_refresh(const Command& command);
+  /// When it ends what it belongs to, ms of the clock. Who renews it gets `delay_ms` more to do so.
+  [[nodiscard]] Millis end_of(const Expiry& expiry, Millis delay_ms) const;
+  /// Seconds that are left, for the client; 0: it does not have to renew it.
+  [[nodiscard]] std::uint32_t ttl_of(const Expiry& expiry) const;
+  /// An expiry has changed.
+  void schedule_expiry();
+  void end_expired(Millis now_ms);
   bool handle_rpc(const Command& command);  // this and the next two: inbox_commands.cpp
   [[nodiscard]] std::function<void(const Refusal&, std::string)> rpc_answer(std::uint32_t id);
   void mark_read(std::string_view channel, Offset offset,
@@ -219,8 +228,10 @@ class CentrifugeClient final : public Session {
   bool is_ping_due_ = false;  // waits for a clogged outlet
   Millis next_ping_ms_ = kNoDeadline;
   Millis pong_due_ms_ = kNoDeadline;
-  Millis phase_due_ms_ = kNoDeadline;  // of the connect command, or of the closing handshake
-  std::string user_;                   // by the answer to its connect; empty before
+  Millis phase_due_ms_ = kNoDeadline;   // of the connect command, or of the closing handshake
+  Millis expiry_due_ms_ = kNoDeadline;  // of what expires first: the client or a subscription
+  Expiry expiry_;
+  std::string user_;  // by the answer to its connect; empty before
   std::string client_;
   std::unique_ptr<const std::string> conn_info_json_;  // from the hook; null: none
   std::unique_ptr<const std::string> info_json_;       // null until it is needed

@@ -51,9 +51,9 @@ bool CentrifugeClient::handle(const Command& command) {
     case CommandKind::rpc:
       return handle_rpc(command);
     case CommandKind::refresh:
+      return handle_refresh(command);
     case CommandKind::sub_refresh:
-      reply_error(command.id, kErrorNotAvailable);
-      return true;
+      return handle_sub_refresh(command);
     case CommandKind::pong:
     case CommandKind::connect:
       break;
@@ -61,12 +61,20 @@ bool CentrifugeClient::handle(const Command& command) {
   return true;
 }
 
+namespace {
+std::string with_remark(std::string_view reason, const Verdict& verdict) {
+  std::string text(reason);
+  if (!verdict.remark.empty()) text.append("; ").append(verdict.remark);
+  return text;
+}
+}  // namespace
+
 bool CentrifugeClient::handle_connect(const Command& command) {
   if (phase_ != Phase::waiting) return disconnect_with(kDisconnectBadRequest);
   Question asked = question(Operation::connect, {}, command.data);
   asked.token = command.token;
   asked.claimed_user = claimed_user();
-  if (request_ && asked.token.empty()) asked.token = request_->token();
+  if (request_ && asked.token.empty()) asked.token = request_->token(context_.token_cookie);
   if (request_ && asked.data.empty()) asked.data = request_->parameter("data");
   std::vector<SubscriptionWish> wishes;
   const auto wishes_max = static_cast<std::size_t>(context_.limits.channels_per_connection);
@@ -97,7 +105,7 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict,
     const std::uint32_t code = verdict.code != 0 ? verdict.code : kDisconnectPermissionDenied.code;
     const std::string_view reason =
         verdict.reason.empty() ? kDisconnectPermissionDenied.reason : std::string_view(verdict.reason);
-    log_refusal(link_->transport(), {}, claimed_user(), code, reason);
+    log_refusal(link_->transport(), {}, claimed_user(), code, with_remark(reason, verdict));
     if (code < 3000) return reply_error(id, {code, reason});
     return disconnect(static_cast<std::uint16_t>(code), reason);
   }
@@ -126,6 +134,9 @@ void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
     result.ping_s = static_cast<std::uint32_t>(std::max<Millis>(1, (interval + 999) / 1000));
     result.is_pong_expected = context_.heartbeat.pong_timeout_ms > 0;
   }
+  schedule_expiry();
+  result.ttl_s = ttl_of(expiry_);
+  result.expires = result.ttl_s > 0;
   result.session = link_->session();
   if (!result.session.empty()) result.node = context_.node;
   result.data = data;
@@ -153,7 +164,8 @@ void CentrifugeClient::deny(std::uint32_t id, Operation operation, std::string_v
   if (verdict.code != 0) error.code = verdict.code;
   if (!verdict.reason.empty()) error.message = verdict.reason;
   log_refused(operation, channel, error,
-              verdict.option.empty() ? "" : "set " + std::string(verdict.option) + " to allow it");
+              verdict.option.empty() ? std::string(verdict.remark)
+                                     : "set " + std::string(verdict.option) + " to allow it");
   if (error.code < 3000) return reply_error(id, error);
   disconnect(static_cast<std::uint16_t>(error.code), error.message);
 }

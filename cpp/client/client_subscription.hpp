@@ -25,7 +25,8 @@ struct CentrifugeClient::Subscription {
         state(saved.is_ending ? State::ending : State::started),
         is_by_server(saved.is_by_server),
         has_notices(saved.has_notices),
-        has_presence(saved.has_presence) {
+        has_presence(saved.has_presence),
+        expiry(saved.expiry) {
     set_info(saved.info_json);
   }
 
@@ -37,6 +38,7 @@ struct CentrifugeClient::Subscription {
     is_positioned = terms.is_positioned;
     cursor.set_mark(terms.gets_notices ? 1 : 0);
     set_info(grant.info_json);
+    expiry = grant.expiry;
   }
   [[nodiscard]] std::string_view info() const { return info_json ? *info_json : std::string_view(); }
 
@@ -51,6 +53,7 @@ struct CentrifugeClient::Subscription {
   // For the reply to its subscribe.
   bool is_recoverable = false;
   bool is_positioned = false;
+  Expiry expiry;
   std::unique_ptr<const std::string> info_json;  // `chan_info`; null: none
 
  private:

@@ -190,11 +190,14 @@ SubscribeResult CentrifugeClient::result_of(Subscription& subscription, const Su
   }
   result.was_recovering = outcome.was_recovering;
   result.is_conflated = context_.hub.options_for(subscription.channel).conflate;
+  result.ttl_s = ttl_of(subscription.expiry);
+  result.expires = result.ttl_s > 0;
   return result;
 }
 
 void CentrifugeClient::begin(Subscription& subscription) {
   subscription.state = Subscription::State::started;
+  if (subscription.expiry.at_s != 0) schedule_expiry();
   if (subscription.has_presence)
     context_.hub.add_presence(subscription.channel,
                               {client_, user_, conn_info(), std::string(subscription.info())});

@@ -14,6 +14,9 @@ struct Limits {
   std::int64_t handshake_place_ms = 1'000;
   std::int64_t handshake_timeout_ms = 10'000;
   std::int64_t keepalive_timeout_ms = 60'000;
+  std::int64_t expired_close_delay_ms = 25'000;
+  std::int64_t expired_sub_close_delay_ms = 25'000;
+  std::int64_t token_bytes = 16'384;
   std::int64_t stall_timeout_ms = 30'000;
   std::int64_t close_timeout_ms = 5'000;
   std::int64_t header_bytes = 8'192;

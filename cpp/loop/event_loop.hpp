@@ -36,6 +36,7 @@ struct LoopShared {
   const Heartbeat& heartbeat;
   std::string version;
   ConnectionLog* log = nullptr;
+  std::string token_cookie;  ///< name of the cookie that may have a client's token; empty: none
   bool has_http_stream = true;
   bool has_emulated_sse = true;
   Admission admission{limits};

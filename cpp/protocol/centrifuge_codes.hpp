@@ -25,6 +25,8 @@ inline constexpr ErrorCode kErrorBadRequest{107, "bad request"};
 inline constexpr ErrorCode kErrorTooDeep{107, "bad request: JSON nested deeper than 64 arrays and objects"};
 inline constexpr ErrorCode kErrorNotJson{107, "bad request: data: is to be JSON text"};
 inline constexpr ErrorCode kErrorNotAvailable{108, "not available"};
+inline constexpr ErrorCode kErrorTokenExpired{109, "token expired"};
+inline constexpr ErrorCode kErrorExpired{110, "expired"};
 inline constexpr ErrorCode kErrorUnrecoverablePosition{112, "unrecoverable position"};
 
 /// Goes into a close frame (code, reason) or a disconnect push.
@@ -35,9 +37,12 @@ struct DisconnectCode {
 
 inline constexpr DisconnectCode kDisconnectShutdown{3001, "shutdown"};
 inline constexpr DisconnectCode kDisconnectServerError{3004, "internal server error"};
+inline constexpr DisconnectCode kDisconnectConnectionExpired{3005, "connection expired"};
+inline constexpr DisconnectCode kDisconnectSubscriptionExpired{3006, "subscription expired"};
 inline constexpr DisconnectCode kDisconnectSlow{3008, "slow"};
 inline constexpr DisconnectCode kDisconnectInsufficientState{3010, "insufficient state"};
 inline constexpr DisconnectCode kDisconnectNoPong{3012, "no pong"};
+inline constexpr DisconnectCode kDisconnectInvalidToken{3500, "invalid token"};
 inline constexpr DisconnectCode kDisconnectBadRequest{3501, "bad request"};
 inline constexpr DisconnectCode kDisconnectStale{3502, "stale"};
 inline constexpr DisconnectCode kDisconnectConnectionLimit{3504, "connection limit"};
@@ -53,5 +58,6 @@ struct UnsubscribeCode {
 
 inline constexpr UnsubscribeCode kUnsubscribeByServer{2000, "server unsubscribe"};
 inline constexpr UnsubscribeCode kUnsubscribeInsufficientState{2500, "insufficient state"};
+inline constexpr UnsubscribeCode kUnsubscribeExpired{2501, "subscription expired"};
 
 }  // namespace carillon

@@ -21,6 +21,15 @@ void append_sse_status(std::string& out, std::string_view channel, std::optional
   out.append("\n\n");
 }
 
+void append_sse_end(std::string& out, std::uint32_t code, std::string_view reason) {
+  out.append("event: status\ndata: ");
+  JsonObjectWriter object(out);
+  object.number("code", code);
+  object.text("reason", reason);
+  object.close();
+  out.append("\n\n");
+}
+
 void append_sse_data(std::string& out, std::string_view channel, const PublicationView& publication) {
   out.append("data: ");
   append_publication_object(out, channel, publication);

@@ -20,6 +20,9 @@ void append_sse_retry(std::string& out, std::uint64_t retry_ms);
 void append_sse_status(std::string& out, std::string_view channel, std::optional<bool> is_recovered,
                        std::string_view epoch, std::uint64_t offset, bool is_conflated);
 
+/// Block `event: status` with `{"code":…,"reason":…}`: why the stream ends.
+void append_sse_end(std::string& out, std::uint32_t code, std::string_view reason);
+
 /// Block `data: {…}` with the publication object of poll_reply.hpp; the same bytes for all streams.
 void append_sse_data(std::string& out, std::string_view channel, const PublicationView& publication);
 

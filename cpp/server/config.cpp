@@ -8,6 +8,7 @@
 #include "server/config_options.hpp"
 #include "server/duration.hpp"
 #include "session/origin.hpp"
+#include "token/token_verifier.hpp"
 
 namespace carillon {
 
@@ -333,6 +334,10 @@ class ConfigReader {
       note(!can_match_origin(pattern), "client.allowed_origins",
            "'" + pattern +
                "' is not an origin; write it as https://host or https://host:port, without a path");
+    check_tokens("client.token.", config_.token);
+    check_tokens("client.subscription_token.", config_.subscription_token);
+    note(config_.has_subscription_token && !config_.subscription_token.has_keys(),
+         "client.subscription_token.enabled", "true, but client.subscription_token has no key; give one");
     note(heartbeat.ping_interval_ms > 0 && heartbeat.pong_timeout_ms >= heartbeat.ping_interval_ms &&
              !is_refused("client.ping_interval"),
          "client.pong_timeout",
@@ -358,6 +363,19 @@ class ConfigReader {
     note(config_.insecure && is_reachable, "client.insecure",
          reach + " and the channels' allow_…_for_client options, or listen on 127.0.0.1");
     note(config_.api_insecure && is_reachable, "http_api.insecure", reach + ", or listen on 127.0.0.1");
+  }
+
+  void check_tokens(const std::string& table, const TokenOptions& options) {
+    try {
+      const TokenVerifier verifier(options, 0, 0);
+    } catch (const KeyError& error) {
+      const std::string text = error.what();  // "option: problem"
+      const std::size_t colon = text.find(": ");
+      note(true, table + text.substr(0, colon), text.substr(colon + 2));
+    }
+    const std::string& url = options.jwks_public_endpoint;
+    note(!url.empty() && !url.starts_with("https://") && !url.starts_with("http://"),
+         table + "jwks_public_endpoint", "'" + url + "' is not a URL; write https://…");
   }
 
   ServerConfig config_;
@@ -442,11 +460,18 @@ std::string config_schema() {
   json list = json::array();
   const auto add = [&](const std::string& name, const std::string& alias, std::string_view type,
                        const json& value, std::string_view doc) {
-    list.push_back({{"name", name}, {"alias", alias}, {"type", type}, {"default", value}, {"doc", doc}});
+    list.push_back({{"name", name},
+                    {"alias", alias},
+                    {"type", type},
+                    {"default", value},
+                    {"doc", doc},
+                    {"secret", false}});
   };
   const ServerConfig defaults;
-  for (const ConfigOption& option : config_options())
+  for (const ConfigOption& option : config_options()) {
     add(option.path, option.alias, option.type(), value_of(defaults, option), option.doc);
+    list.back()["secret"] = option.is_secret();
+  }
   const ChannelOptions options;
   const std::string prefix = std::string(kWithoutNamespace) + ".";
   for (const ChannelNumber& row : channel_numbers()) {

@@ -10,6 +10,7 @@
 #include "env/limits.hpp"
 #include "hub/channel_rules.hpp"
 #include "session/heartbeat.hpp"
+#include "token/token_options.hpp"
 
 namespace carillon {
 
@@ -51,6 +52,15 @@ struct ServerConfig {
   std::string api_error_mode;              ///< "transport": errors of the API have an HTTP status
   std::string api_key;                     ///< of the HTTP API; empty: it is closed, except in insecure mode
   std::vector<std::string> allowed_origins;
+  TokenOptions token;                   ///< of connections
+  bool has_subscription_token = false;  ///< those of subscriptions have keys of their own
+  TokenOptions subscription_token;      ///< of subscriptions, then
+  std::int64_t token_leeway_ms = 0;     ///< difference of clocks that is forgiven
+  std::int64_t jwks_refresh_interval_ms = 600'000;
+  std::int64_t jwks_retry_pause_ms = 10'000;
+  std::string token_cookie;               ///< name of the cookie with the token; empty: none
+  bool allows_anonymous_connect = false;  ///< also where there are keys, and no hook
+  bool refuses_anonymous_tokens = false;
   std::int64_t shutdown_timeout_ms = 10'000;  ///< longest time that clients have to disconnect
   std::int64_t shutdown_pace_ms = 0;          ///< time over which they are asked; 0: 1 ms per client
   std::string takeover_socket;                ///< empty: named by user and port
@@ -64,8 +74,8 @@ struct ServerConfig {
 [[nodiscard]] ServerConfig parse_config(std::string_view json);
 /// The whole configuration, defaults included, as JSON in its one normal form, which parse_config reads back.
 [[nodiscard]] std::string config_to_json(const ServerConfig& config);
-/// JSON list of {"name","alias","type","default","doc"} of every option. Type: text, number, flag, duration
-/// (as "25s"), list (of texts) or table. Alias: the other name that is understood, or "".
+/// JSON list of {"name","alias","type","default","doc","secret"} of every option. Type: text, number, flag,
+/// duration (as "25s"), list (of texts) or table. Alias: the other name that is understood, or "".
 [[nodiscard]] std::string config_schema();
 /// JSON list of {"name","what","only"} of the options that the Centrifuge family has and this version has
 /// not: why, and what to write instead. Name: with `*` for any text; what is beneath is refused as well.

@@ -10,12 +10,8 @@ namespace {
 
 using Absent = AbsentOption;
 
-constexpr std::string_view kTokens =
-    "this version has no tokens yet; permissions are set by client.insecure, the channels' "
-    "allow_…_for_client and hooks in Python";
-constexpr std::string_view kAnonymous =
-    "this version has no tokens yet: without a hook every client connects as an anonymous user, and may do "
-    "what the channels' allow_…_for_anonymous permit";
+constexpr std::string_view kExactClaim = "this version compares the whole value: give audience or issuer";
+constexpr std::string_view kSigned = "tokens are always verified";
 constexpr std::string_view kProxies =
     "this version does not ask a backend over HTTP or gRPC yet; hooks in Python decide";
 constexpr std::string_view kEmulation =
@@ -37,14 +33,15 @@ constexpr std::string_view kUserLimit = "this version does not limit the connect
 constexpr std::string_view kNotYet = "this option of Centrifugo is not available yet";
 
 constexpr std::array kAbsent{
-    Absent{"client.token", kTokens},
-    Absent{"client.subscription_token", kTokens},
-    Absent{"client.insecure_skip_token_signature_verify", kTokens, R"(false)"},
-    Absent{"client.expired_close_delay", kTokens},
-    Absent{"client.expired_sub_close_delay", kTokens},
-    Absent{"client.user_id_*", kTokens},
-    Absent{"client.allow_anonymous_connect_without_token", kAnonymous},
-    Absent{"client.disallow_anonymous_connection_tokens", kAnonymous},
+    Absent{"client.token.audience_regex", kExactClaim, R"("")"},
+    Absent{"client.token.issuer_regex", kExactClaim, R"("")"},
+    Absent{"client.subscription_token.audience_regex", kExactClaim, R"("")"},
+    Absent{"client.subscription_token.issuer_regex", kExactClaim, R"("")"},
+    Absent{"client.token.jwks", "the option is jwks_public_endpoint; certificates are those of the system"},
+    Absent{"client.subscription_token.jwks",
+           "the option is jwks_public_endpoint; certificates are those of the system"},
+    Absent{"client.insecure_skip_token_signature_verify", kSigned, R"(false)"},
+    Absent{"client.user_id_*", "give the user in the token's claim sub, or name another by user_id_claim"},
     Absent{"client.proxy", kProxies},
     Absent{"client.user_connection_limit", kUserLimit},
     Absent{"client.recovery_max_publication_limit", kRecoveryLimit},

@@ -24,6 +24,8 @@ constexpr std::array kFamilyLimits{
     FamilyLimit{"connections", "client.connection_limit"},
     FamilyLimit{"accepts_per_s", "client.connection_rate_limit"},
     FamilyLimit{"handshake_timeout_ms", "client.stale_close_delay"},
+    FamilyLimit{"expired_close_delay_ms", "client.expired_close_delay"},
+    FamilyLimit{"expired_sub_close_delay_ms", "client.expired_sub_close_delay"},
     FamilyLimit{"channels_per_connection", "client.channel_limit"},
     FamilyLimit{"concurrency", "client.concurrency"},
     FamilyLimit{"backlog_bytes", "client.queue_max_size"},
@@ -44,6 +46,39 @@ ConfigOption option_of_limit(const LimitRow& row) {
   return option;
 }
 
+struct TokenRow {
+  std::string_view name;
+  decltype(TokenPlace::member) member;
+  std::string_view doc;
+};
+const std::array<TokenRow, 11> kTokenRows{{
+    {"hmac_secret_key", &TokenOptions::hmac_secret_key,
+     "Secret of tokens that are signed with HS256, HS384 or HS512."},
+    {"hmac_previous_secret_key", &TokenOptions::hmac_previous_secret_key,
+     "The secret before that, which is tried second: for a rotation."},
+    {"hmac_previous_secret_key_valid_until", &TokenOptions::hmac_previous_secret_key_valid_until_s,
+     "Time from which hmac_previous_secret_key no longer counts, seconds since 1970; 0: no end."},
+    {"rsa_public_key", &TokenOptions::rsa_public_key,
+     "Public key, PEM, of tokens that are signed with RS256, RS384 or RS512."},
+    {"ecdsa_public_key", &TokenOptions::ecdsa_public_key,
+     "Public key, PEM, of tokens that are signed with ES256, ES384 or ES512, by its curve."},
+    {"eddsa_public_key", &TokenOptions::eddsa_public_key,
+     "Public key, PEM, of tokens that are signed with EdDSA (Ed25519)."},
+    {"jwks_file", &TokenOptions::jwks_file, "File with a set of keys (JWKS): RSA, EC, OKP and oct."},
+    {"jwks_public_endpoint", &TokenOptions::jwks_public_endpoint,
+     "URL of a set of public keys (JWKS). It is fetched at the start, from time to time, and when a token "
+     "names a key that is not known."},
+    {"audience", &TokenOptions::audience, "Tokens must have it in `aud`; empty: any."},
+    {"issuer", &TokenOptions::issuer, "Tokens must have it as `iss`; empty: any."},
+    {"user_id_claim", &TokenOptions::user_id_claim, "Claim with the id of the user; empty: `sub`."},
+}};
+
+void add_token_options(std::vector<ConfigOption>& options, const std::string& table,
+                       TokenOptions ServerConfig::* place) {
+  for (const TokenRow& row : kTokenRows)
+    options.push_back({table + std::string(row.name), "", TokenPlace{place, row.member}, row.doc});
+}
+
 std::vector<ConfigOption> make_options() {
   std::vector<ConfigOption> options{
       {"http_server.address", "", &ServerConfig::host, "Address to listen on."},
@@ -59,6 +94,23 @@ std::vector<ConfigOption> make_options() {
        "machines can reach."},
       {"client.allowed_origins", "", &ServerConfig::allowed_origins,
        "Web origins that may connect, besides the server's own. In a pattern * stands for any text."},
+      {"client.allow_anonymous_connect_without_token", "", &ServerConfig::allows_anonymous_connect,
+       "Clients without a token are anonymous. Without it, and without an on_connect hook, they are refused "
+       "if there are keys for tokens."},
+      {"client.disallow_anonymous_connection_tokens", "", &ServerConfig::refuses_anonymous_tokens,
+       "Tokens without a user are refused."},
+      {"client.token.leeway", "", &ServerConfig::token_leeway_ms,
+       "Difference between the clocks of this server and of the maker of tokens that is forgiven.", 0,
+       3'600'000, true},
+      {"client.token.jwks_refresh_interval", "", &ServerConfig::jwks_refresh_interval_ms,
+       "Interval at which the keys of jwks_public_endpoint are fetched again.", 1'000, kDayMs, true},
+      {"client.token.jwks_retry_pause", "", &ServerConfig::jwks_retry_pause_ms,
+       "Minimum pause between two fetches, also where tokens name keys that are not known.", 1'000, kDayMs,
+       true},
+      {"client.token.cookie", "", &ServerConfig::token_cookie,
+       "Name of a cookie that has the connection token, for pages with EventSource; empty: none."},
+      {"client.subscription_token.enabled", "", &ServerConfig::has_subscription_token,
+       "The tokens of subscriptions have keys of their own: client.subscription_token.*."},
       {"client.ping_interval", "", &Heartbeat::ping_interval_ms,
        "Interval between WebSocket pings; 0s disables them.", 0, kDayMs, true},
       {"client.pong_timeout", "", &Heartbeat::pong_timeout_ms,
@@ -105,6 +157,8 @@ std::vector<ConfigOption> make_options() {
       {"heartbeat.sse_retry_ms", "", &Heartbeat::sse_retry_ms,
        "Reconnection delay that event streams send to EventSource as retry:, ms.", 0, kDayMs},
   };
+  add_token_options(options, "client.token.", &ServerConfig::token);
+  add_token_options(options, "client.subscription_token.", &ServerConfig::subscription_token);
   std::transform(kLimitRows.begin(), kLimitRows.end(), std::back_inserter(options), option_of_limit);
   return options;
 }
@@ -256,9 +310,13 @@ bool is_part(std::string_view part, std::string_view name) {
 std::string_view ConfigOption::type() const {
   if (is_duration) return "duration";
   if (std::holds_alternative<std::string ServerConfig::*>(place)) return "text";
+  if (const auto* token = std::get_if<TokenPlace>(&place))
+    return std::holds_alternative<std::string TokenOptions::*>(token->member) ? "text" : "number";
   if (std::holds_alternative<bool ServerConfig::*>(place)) return "flag";
   return std::holds_alternative<std::vector<std::string> ServerConfig::*>(place) ? "list" : "number";
 }
+
+bool ConfigOption::is_secret() const { return path == "http_api.key" || path.ends_with("secret_key"); }
 
 const std::vector<ConfigOption>& config_options() {
   static const std::vector<ConfigOption> options = make_options();

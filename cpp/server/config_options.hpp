@@ -14,11 +14,17 @@ namespace carillon {
 
 inline constexpr std::int64_t kMostNumber = INT64_MAX / 4;
 
+/// A place in one of the two tables of token options.
+struct TokenPlace {
+  TokenOptions ServerConfig::* table;
+  std::variant<std::string TokenOptions::*, std::int64_t TokenOptions::*> member;
+};
+
 /// One option of the configuration, by the dotted path of its place in the document.
 struct ConfigOption {
   using Place = std::variant<std::string ServerConfig::*, bool ServerConfig::*, std::int64_t ServerConfig::*,
                              std::vector<std::string> ServerConfig::*, std::int64_t Heartbeat::*,
-                             std::int64_t Limits::*>;
+                             std::int64_t Limits::*, TokenPlace>;
   std::string path;
   std::string alias;  ///< `limits.<row>` where the family's name is the path; else empty
   Place place;
@@ -28,6 +34,8 @@ struct ConfigOption {
   bool is_duration = false;  ///< the path takes "25s"; an alias takes milliseconds
 
   [[nodiscard]] std::string_view type() const;
+  /// Is its value to be kept out of what people read?
+  [[nodiscard]] bool is_secret() const;
 };
 
 /// Every option outside the tables of channels, in the order in which they are shown.
@@ -42,6 +50,8 @@ void visit_place(Config& config, const ConfigOption::Place& place, Visitor visit
           visitor(config.heartbeat.*member);
         else if constexpr (std::is_same_v<decltype(member), std::int64_t Limits::*>)
           visitor(config.limits.*member);
+        else if constexpr (std::is_same_v<decltype(member), TokenPlace>)
+          std::visit([&](auto inner) { visitor((config.*member.table).*inner); }, member.member);
         else
           visitor(config.*member);
       },

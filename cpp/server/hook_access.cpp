@@ -36,7 +36,9 @@ void HookAccess::ask(const Question& question, Then then) {
   asked.data = question.own_data ? question.own_data : std::make_shared<const std::string>(question.data);
   asked.token = question.token;
   asked.request = question.request ? question.request : std::make_shared<const ClientRequest>();
-  if (question.operation == Operation::connect) {
+  if (question.proved != nullptr) {
+    asked.user = question.proved->user;
+  } else if (question.operation == Operation::connect) {
     if (const std::optional<Verdict> known = rules_.answer(question)) asked.user = known->identity.user;
   }
   open.bytes = asked.bytes();

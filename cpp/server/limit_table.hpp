@@ -40,6 +40,13 @@ inline constexpr std::array kLimitRows{
              "without a connect command is closed with 3502."},
     LimitRow{"keepalive_timeout_ms", &Limits::keepalive_timeout_ms, "ms", 10,
              "Time after which an idle HTTP connection is closed, ms."},
+    LimitRow{"expired_close_delay_ms", &Limits::expired_close_delay_ms, "ms", 0,
+             "Time that a client has to send a new token after its token has expired, ms; then it is closed "
+             "with 3005. Event streams end when the token expires."},
+    LimitRow{"expired_sub_close_delay_ms", &Limits::expired_sub_close_delay_ms, "ms", 0,
+             "The same for the token of a subscription, which then ends with code 2501."},
+    LimitRow{"token_bytes", &Limits::token_bytes, "bytes", 64,
+             "Maximum size of a token, bytes. A longer one is refused as invalid."},
     LimitRow{"stall_timeout_ms", &Limits::stall_timeout_ms, "ms", 10,
              "Time after which a connection is dropped if its peer accepts none of the bytes that wait for "
              "it, or has vanished, ms."},

@@ -23,7 +23,7 @@ struct HookQuestion {
   Operation operation = Operation::connect;
   Transport transport = Transport::websocket;
   std::string client;
-  std::string user;  ///< connect: the user that the rules take the client for
+  std::string user;  ///< connect: the user that a token proves, or that the rules take the client for
   std::string channel;
   std::shared_ptr<const std::string> data;  ///< never null
   std::string token;

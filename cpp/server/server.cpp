@@ -19,6 +19,7 @@
 #include "server/takeover.hpp"
 #include "session/access.hpp"
 #include "session/origin.hpp"
+#include "token/token_access.hpp"
 
 namespace carillon {
 
@@ -46,6 +47,12 @@ MemoryStoreLimits store_limits(const Limits& limits) {
       static_cast<std::size_t>(limits.inbox_entries),    static_cast<std::size_t>(limits.inbox_bytes_total)};
 }
 
+std::unique_ptr<TokenVerifier> make_verifier(const ServerConfig& config, const TokenOptions& options) {
+  if (!options.has_keys()) return nullptr;
+  return std::make_unique<TokenVerifier>(options, config.token_leeway_ms,
+                                         static_cast<std::size_t>(config.limits.token_bytes));
+}
+
 HubLimits hub_limits(const Limits& limits) {
   return {limits.history_bytes_total, static_cast<std::size_t>(limits.early_entries),
           static_cast<std::size_t>(limits.inbox_members_per_turn),
@@ -60,13 +67,20 @@ struct Server::Network {
       : rules(config.channels),
         rules_access(rules, config.insecure),
         access(rules_access, clock, config.limits),
+        token_access(
+            access, clock,
+            {.allows_anonymous = config.allows_anonymous_connect || config.insecure,
+             .refuses_anonymous = config.refuses_anonymous_tokens,
+             .ignores_expiry = config.insecure},
+            make_verifier(config, config.token),
+            config.has_subscription_token ? make_verifier(config, config.subscription_token) : nullptr),
         origins(config.allowed_origins, config.insecure || config.api_insecure),
         api(hub, config.limits, clock,
             {config.api_key, config.insecure || config.api_insecure, version,
              config.api_error_mode == "transport"},
             std::move(pages)),
         shared{{.hub = hub,
-                .access = access,
+                .access = token_access,
                 .origins = origins,
                 .handler = api,
                 .http = http,
@@ -75,6 +89,7 @@ struct Server::Network {
                 .heartbeat = config.heartbeat,
                 .version = version,
                 .log = &log,
+                .token_cookie = config.token_cookie,
                 .has_http_stream = config.has_http_stream,
                 .has_emulated_sse = config.has_emulated_sse,
                 .personal_channel = {config.has_personal_channel, config.personal_channel_namespace,
@@ -94,6 +109,7 @@ struct Server::Network {
   ChannelRules rules;
   RulesAccess rules_access;
   HookAccess access;
+  TokenAccess token_access;
   EventLog log;
   OriginPolicy origins;
   BeastHttp http;
@@ -481,6 +497,20 @@ bool Server::resolve(std::uint64_t question, Verdict verdict) {
     if (!grant.data_json.empty()) check_json_of("data", grant.data_json);
   }
   return network_->access.resolve(question, std::move(verdict));
+}
+
+void Server::set_token_keys(bool is_of_subscriptions, std::string_view jwks) {
+  const TokenAccess& access = network_->token_access;
+  TokenVerifier* const verifier = is_of_subscriptions ? access.subscriptions() : access.connections();
+  if (verifier != nullptr) verifier->set_remote_keys(jwks);
+}
+
+std::uint64_t Server::unknown_token_keys() const {
+  std::uint64_t count = 0;
+  for (const TokenVerifier* verifier :
+       {network_->token_access.connections(), network_->token_access.subscriptions()})
+    count += verifier != nullptr ? verifier->unknown_keys() : 0;
+  return count;
 }
 
 std::string Server::stats() {

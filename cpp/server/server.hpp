@@ -155,6 +155,12 @@ class Server {
   /// The application's answer. False: too late.
   bool resolve(std::uint64_t question, Verdict verdict);
 
+  /// Keys of `jwks_public_endpoint`, for tokens of connections or of subscriptions. Throws KeyError: they
+  /// cannot be read, and the earlier ones stay.
+  void set_token_keys(bool is_of_subscriptions, std::string_view jwks);
+  /// Number of tokens that named a key which is not there, since the start.
+  [[nodiscard]] std::uint64_t unknown_token_keys() const;
+
   /// JSON; see the Python documentation of `Server.stats`. Any thread.
   [[nodiscard]] std::string stats();
 

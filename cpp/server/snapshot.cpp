@@ -94,10 +94,14 @@ void fields(Archive& archive, CursorState& cursor) {
           cursor.has_fallen_behind, cursor.conflated);
 }
 template <typename Archive>
+void fields(Archive& archive, Expiry& expiry) {
+  archive(expiry.at_s, expiry.is_renewed_by_client);
+}
+template <typename Archive>
 void fields(Archive& archive, ClientState::Subscription& subscription) {
   archive(subscription.channel, subscription.cursor, subscription.wants_notices, subscription.has_notices,
           subscription.has_presence, subscription.is_ending, subscription.is_by_server,
-          subscription.info_json);
+          subscription.info_json, subscription.expiry);
 }
 template <typename Archive>
 void fields(Archive& archive, ClientState::Skipped& skipped) {
@@ -122,8 +126,9 @@ void fields(Archive& archive, StreamLinkState& link) {
 template <typename Archive>
 void fields(Archive& archive, ClientState& session) {
   archive(session.link, session.encoding, session.phase, session.is_ping_due, session.ping_left_ms,
-          session.pong_left_ms, session.phase_left_ms, session.user, session.client, session.conn_info_json,
-          session.queued, session.subscriptions, session.skipped, session.claimed_user, session.request);
+          session.pong_left_ms, session.phase_left_ms, session.expiry, session.user, session.client,
+          session.conn_info_json, session.queued, session.subscriptions, session.skipped,
+          session.claimed_user, session.request);
 }
 template <typename Archive>
 void fields(Archive& archive, SseState::Subscription& subscription) {
@@ -132,8 +137,8 @@ void fields(Archive& archive, SseState::Subscription& subscription) {
 }
 template <typename Archive>
 void fields(Archive& archive, SseState& session) {
-  archive(session.user, session.info_json, session.client, session.comment_left_ms, session.is_ending,
-          session.subscriptions);
+  archive(session.user, session.info_json, session.expiry, session.client, session.comment_left_ms,
+          session.is_ending, session.subscriptions);
 }
 template <typename Archive>
 void fields(Archive& archive, PollState::Subscription& subscription) {

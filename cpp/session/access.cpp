@@ -108,13 +108,32 @@ std::string_view name_of(Operation operation) {
   return "";
 }
 
-std::string_view ClientRequest::token() const {
-  const auto authorization = std::find_if(headers.begin(), headers.end(),
-                                          [](const auto& header) { return header.first == "authorization"; });
-  if (authorization != headers.end()) {
-    if (const auto bearer = credentials_of(authorization->second, "Bearer")) return *bearer;
+std::string_view ClientRequest::token(std::string_view cookie_name) const {
+  if (const auto bearer = credentials_of(header("authorization"), "Bearer")) return *bearer;
+  if (const std::string_view given = parameter("token"); !given.empty() || cookie_name.empty()) return given;
+  return cookie(cookie_name);
+}
+
+std::string_view ClientRequest::header(std::string_view name) const {
+  const auto found =
+      std::find_if(headers.begin(), headers.end(), [name](const auto& each) { return each.first == name; });
+  return found == headers.end() ? std::string_view() : std::string_view(found->second);
+}
+
+std::string_view ClientRequest::cookie(std::string_view name) const {
+  std::string_view rest = header("cookie");
+  while (!rest.empty()) {
+    std::string_view pair = rest.substr(0, rest.find(';'));
+    rest.remove_prefix(std::min(rest.size(), pair.size() + 1));
+    pair.remove_prefix(std::min(pair.find_first_not_of(' '), pair.size()));
+    const std::size_t equals = pair.find('=');
+    if (equals == std::string_view::npos || pair.substr(0, equals) != name) continue;
+    std::string_view value = pair.substr(equals + 1);
+    if (value.size() >= 2 && value.starts_with('"') && value.ends_with('"'))
+      value = value.substr(1, value.size() - 2);
+    return value;
   }
-  return parameter("token");
+  return {};
 }
 
 std::string_view ClientRequest::parameter(std::string_view name) const {

@@ -72,8 +72,12 @@ struct ClientRequest {
   Fields query;         ///< decoded, in order
   std::string address;  ///< IP address of the peer
 
-  /// Of `Authorization: Bearer`, else of the query's `token`; empty: none.
-  [[nodiscard]] std::string_view token() const;
+  /// Of `Authorization: Bearer`, else of the query's `token`, else of the cookie of that name; empty: none.
+  [[nodiscard]] std::string_view token(std::string_view cookie_name) const;
+  /// Value of the header with that name in lower case, or empty.
+  [[nodiscard]] std::string_view header(std::string_view name) const;
+  /// Value of the cookie with that name (RFC 6265 section 4.2), or empty.
+  [[nodiscard]] std::string_view cookie(std::string_view name) const;
   /// Value of the query's first parameter with that name, or empty.
   [[nodiscard]] std::string_view parameter(std::string_view name) const;
   [[nodiscard]] std::size_t bytes() const;
@@ -93,7 +97,8 @@ struct Question {
   /// Connect: the query parameter `user`. Nobody has proved it; only an insecure server believes it.
   std::string_view claimed_user;
   std::shared_ptr<const ClientRequest> request;  ///< null where no hook wants it, see Access::has_hook()
-  bool is_subscribed = false;  ///< publish, presence, history: the client is subscribed to the channel
+  bool is_subscribed = false;        ///< publish, presence, history: the client is subscribed to the channel
+  const Identity* proved = nullptr;  ///< connect: a token has proved it; lives for the call
 };
 
 /// The answer. Denied: `code` and `reason` go to the client; 0 and empty stand for the usual ones.
@@ -113,6 +118,7 @@ struct Verdict {
   std::optional<std::string> data;  ///< publish: replaces the client's payload
   std::uint32_t code = 0;           ///< 100 to 1999: error of the reply; 3000 to 4999: disconnect
   std::string reason;
+  std::string_view remark;  ///< denied: for the log alone; a literal
   /// Denied by the rules: the option that would allow it (or the two of them), for the log.
   std::string_view option;
 };
@@ -127,6 +133,8 @@ class Access {
   virtual void ask(const Question& question, std::function<void(Verdict)> then) = 0;
   /// Does a hook decide on any such question? Only then do sessions keep what hooks are given.
   [[nodiscard]] virtual bool has_hook(Operation /*operation*/) const { return false; }
+  /// Are there keys that verify tokens?
+  [[nodiscard]] virtual bool takes_tokens() const { return false; }
 };
 
 /// Access by the channel rules of the configuration (protocol.md section 14). In insecure mode any client may

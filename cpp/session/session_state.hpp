@@ -39,6 +39,7 @@ struct ClientState {
     bool is_ending = false;
     bool is_by_server = false;   ///< the client has not asked for it
     std::string info_json = {};  ///< `chan_info`
+    Expiry expiry = {};
   };
   /// A channel in which the slow-consumer policy skipped publications, and where the client continues.
   struct Skipped {
@@ -59,6 +60,7 @@ struct ClientState {
   Millis ping_left_ms = 0;
   Millis pong_left_ms = 0;
   Millis phase_left_ms = 0;
+  Expiry expiry;
   std::string user;
   std::string client;
   std::string conn_info_json;
@@ -80,6 +82,7 @@ struct SseState {
   };
   std::string user;
   std::string info_json;
+  Expiry expiry;
   std::string client;
   Millis comment_left_ms = 0;
   bool is_ending = false;

@@ -147,8 +147,9 @@ void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& targe
 std::shared_ptr<const ClientRequest> HttpSession::for_hooks(const HttpRequest& request,
                                                             const HttpTarget& target) const {
   static constexpr std::array kHooks{Operation::connect, Operation::subscribe, Operation::publish};
-  if (std::none_of(kHooks.begin(), kHooks.end(),
-                   [this](auto hook) { return context_.access.has_hook(hook); }))
+  if (!context_.access.takes_tokens() && std::none_of(kHooks.begin(), kHooks.end(), [this](auto hook) {
+        return context_.access.has_hook(hook);
+      }))
     return nullptr;
   auto client = std::make_shared<ClientRequest>();
   client->headers = request.headers;
@@ -175,6 +176,17 @@ void HttpSession::ask_next() {
       return admitted->then(std::move(admitted->request));
     }
     const Question question = next_question();
+    const auto& granted = request.identity.subscriptions;
+    const auto grant = std::find_if(granted.begin(), granted.end(), [&](const SubscriptionGrant& each) {
+      return question.operation == Operation::subscribe && each.channel == question.channel;
+    });
+    if (grant != granted.end()) {  // the client's token or its hook has allowed it already
+      Verdict verdict;
+      verdict.is_allowed = true;
+      verdict.subscription = *grant;
+      on_verdict(verdict);
+      continue;
+    }
     if (const auto verdict = context_.access.answer(question)) {
       on_verdict(*verdict);
       continue;
@@ -192,7 +204,7 @@ Question HttpSession::next_question() const {
   question.transport = asking_->transport;
   question.request = asking_->client;
   if (question.request) {
-    question.token = question.request->token();
+    question.token = question.request->token(context_.token_cookie);
     question.data = question.request->parameter("data");
   }
   if (asking_->asked == 0) {
@@ -235,7 +247,10 @@ void HttpSession::on_verdict(const Verdict& verdict) {
   }
   if (asked == 0) {
     asking_.reset();
-    return refuse(401, verdict.reason.empty() ? "not authenticated" : verdict.reason, {}, verdict.code);
+    const std::string reason = verdict.reason.empty() ? "not authenticated" : verdict.reason;
+    // The remark tells an operator more than the client is told.
+    return respond(http_error(401, reason, verdict.code),
+                   verdict.remark.empty() ? reason : reason + "; " + std::string(verdict.remark));
   }
   const std::string& channel = request.channels[asked - 1].channel;
   refuse_channel(
@@ -279,6 +294,8 @@ void HttpSession::handle_poll(const HttpRequest& request, const HttpTarget& targ
 
 void HttpSession::begin_poll(PlainRequest request, Millis timeout_ms) {
   context_.host.end_handshake(outlet_);
+  if (const std::int64_t at_s = request.identity.expiry.at_s; at_s != 0)
+    timeout_ms = std::clamp<Millis>(at_s * 1'000 - context_.clock.wall_ms(), 0, timeout_ms);
   poll_ = std::make_unique<PollExchange>(context_, std::move(request), context_.clock.now_ms() + timeout_ms,
                                          owner_of_poll());
   if ((timeout_ms <= 0 || is_input_over_) && !poll_->is_answered()) poll_->answer_soon();

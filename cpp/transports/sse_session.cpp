@@ -73,7 +73,8 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest req
     : Session(context, outlet),
       identity_(std::move(request.identity)),
       client_(make_client_id(context.random)),
-      comment_interval_ms_(some_comment_interval_ms(context)) {
+      comment_interval_ms_(some_comment_interval_ms(context)),
+      expiry_due_ms_(expiry_ms()) {
   log_connect(Transport::sse);
   context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
   std::string head;
@@ -102,10 +103,11 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest req
 
 SseSession::SseSession(SessionContext& context, Outlet& outlet, const SseState& state)
     : Session(context, outlet),
-      identity_{state.user, state.info_json, {}, {}, {}},
+      identity_{state.user, state.info_json, {}, state.expiry, {}},
       client_(state.client),
       comment_interval_ms_(some_comment_interval_ms(context)),
       comment_due_ms_(deadline_in(state.comment_left_ms, context.clock.now_ms())),
+      expiry_due_ms_(expiry_ms()),
       is_ending_(state.is_ending) {
   context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
   for (const SseState::Subscription& saved : state.subscriptions) {
@@ -129,6 +131,7 @@ std::optional<SessionState::Kind> SseSession::save_kind() const {
   SseState state;
   state.user = identity_.user;
   state.info_json = identity_.info_json;
+  state.expiry = identity_.expiry;
   state.client = client_;
   state.comment_left_ms = left_until(comment_due_ms_, context_.clock.now_ms());
   state.is_ending = is_ending_;
@@ -251,7 +254,27 @@ Millis SseSession::next_comment_ms() const {
   return comment_interval_ms_ > 0 ? context_.clock.now_ms() + comment_interval_ms_ : kNoDeadline;
 }
 
+Millis SseSession::expiry_ms() const {
+  if (identity_.expiry.at_s == 0) return kNoDeadline;
+  const Millis left = identity_.expiry.at_s * 1'000 - context_.clock.wall_ms();
+  return context_.clock.now_ms() + std::max<Millis>(0, left);
+}
+
+void SseSession::end_expired() {
+  expiry_due_ms_ = kNoDeadline;
+  if (std::exchange(is_ending_, true)) return;
+  note_goodbye(kDisconnectConnectionExpired.code, kDisconnectConnectionExpired.reason);
+  std::string event;
+  append_sse_end(event, kDisconnectConnectionExpired.code, kDisconnectConnectionExpired.reason);
+  context_.output.add(outlet_, event);
+  context_.host.close(outlet_);
+}
+
 void SseSession::on_deadline(Millis now_ms) {
+  if (expiry_due_ms_ <= now_ms) {
+    expiry_due_ms_ = expiry_ms();  // somebody may have set the time of day
+    if (expiry_due_ms_ <= now_ms) return end_expired();
+  }
   if (comment_due_ms_ > now_ms) return;
   wrote();
   if (outlet_.is_clogged || is_ending_) return;

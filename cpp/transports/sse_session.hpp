@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <string>
@@ -22,7 +23,7 @@ class SseSession final : public Session {
 
   void on_bytes(std::span<char> /*bytes*/) override {}
   void on_outlet_empty() override;
-  [[nodiscard]] Millis deadline() const override { return comment_due_ms_; }
+  [[nodiscard]] Millis deadline() const override { return std::min(comment_due_ms_, expiry_due_ms_); }
   void on_deadline(Millis now_ms) override;
   void drain() override;
   void disconnect(std::uint16_t code, std::string_view reason) override;
@@ -47,12 +48,16 @@ class SseSession final : public Session {
   void append_token(std::string& out, const Cursor* moving, Offset moving_offset) const;
   void wrote() { comment_due_ms_ = next_comment_ms(); }
   [[nodiscard]] Millis next_comment_ms() const;
+  /// When its token ends, ms of the clock.
+  [[nodiscard]] Millis expiry_ms() const;
+  void end_expired();
 
   Identity identity_;
   std::string client_;
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
   const Millis comment_interval_ms_;  // its own: comments do not come at once where events did
   Millis comment_due_ms_ = kNoDeadline;
+  Millis expiry_due_ms_ = kNoDeadline;
   bool is_ending_ = false;
 };
 

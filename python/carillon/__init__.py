@@ -19,6 +19,7 @@
 - Subscriptions yield `Message`, and raise `GapError` or yield `Gap` where publications are lost. A `Position`
   is where to continue. `History` and `ClientInfo` are what `history` and `presence` return.
 - Hooks get a `ConnectContext`, `SubscribeContext` or `PublishContext`, and return `User`, `Deny`, or a bool.
+- `token` makes a token that proves who a client is.
 - `carillon.errors`: every exception; all of them are `CarillonError` and are names of this package, too.
 - `carillon.testing`: for test suites, with pytest fixtures (`pytest --fixtures`).
 - `carillon.fanout`: strategies of fan-out. `carillon.lab`: measure, model and choose one.
@@ -68,6 +69,7 @@ if TYPE_CHECKING:
     from .listener import Listener
     from .position import Position
     from .server import Server
+    from .tokens import token
 
 _HOMES = {
     "channel": ("Channel",),
@@ -100,6 +102,7 @@ _HOMES = {
     "listener": ("Listener",),
     "position": ("Position",),
     "server": ("Server",),
+    "tokens": ("token",),
 }
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 _MODULES = ("errors", "fanout", "lab", "sync", "testing")
@@ -150,6 +153,7 @@ __all__ = [
     "lab",
     "sync",
     "testing",
+    "token",
 ]
 
 if sys.version_info < (3, 12):  # where importing the core in a subinterpreter hangs; later versions refuse it

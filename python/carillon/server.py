@@ -10,6 +10,7 @@ import itertools
 import json as _json
 import os
 import threading
+import time
 import warnings
 import weakref
 from collections.abc import Mapping
@@ -40,6 +41,7 @@ from .listener import Listener, url_of
 from .logs import logger
 from .payload import PublishOptions, core_arguments, encode, takes_publish_options
 from .position import Position
+from .remote_keys import RemoteKeys
 from .start import HistoryQuery, Start
 from .transports import raw_json
 
@@ -146,6 +148,7 @@ class Server(HookDecorators, FanOutMethods):
         self._hooks = HookTable()
         self._loop = loop
         self._events: EventThread | None = None
+        self._keys: RemoteKeys | None = None
         arguments = {
             "host": host,
             "port": port,
@@ -231,12 +234,15 @@ class Server(HookDecorators, FanOutMethods):
             if self._was_started:
                 return self
             events = _core.Bridge(_EVENTS)
+            self._keys = RemoteKeys(core, self._settings)
+            self._keys.start()
             try:
                 core.set_events(events)
                 self._hooks.install(core)
                 begin(core)
             except Exception as error:
                 events.close()
+                self._keys.close()
                 if isinstance(error, OSError):
                     raise self._address_error(
                         error, self.host, self._settings["http_server"]["port"]
@@ -262,6 +268,9 @@ class Server(HookDecorators, FanOutMethods):
                 self._nowait_bridge.close()
                 self._nowait_bridge = None
             events, self._events = self._events, None
+            keys, self._keys = self._keys, None
+        if keys is not None:
+            keys.close()
         if events is not None:  # outside of the lock: a hook may be in stop(), too
             self._hooks.close()
             events.close(_HOOKS_S)
@@ -332,8 +341,8 @@ class Server(HookDecorators, FanOutMethods):
         """
         core = self._running()
         with contextlib.suppress(KeyboardInterrupt):
-            while not self._has_ended.wait(_SLICE_S) and core.is_running:
-                pass
+            while not self._has_ended.is_set() and core.is_running:
+                time.sleep(_SLICE_S)  # Ctrl-C in the middle of Event.wait may leave its lock locked
         if self.failure:
             raise ServerFailed(self.failure)
 

@@ -58,7 +58,7 @@ WAITING = """
 
     def is_waiting():
         stack = traceback.extract_stack(sys._current_frames()[threading.main_thread().ident])
-        return "self._has_ended.wait" in str([frame.line for frame in stack])
+        return "wait" in [frame.name for frame in stack]
 
     def say():
         wait_until(is_waiting)

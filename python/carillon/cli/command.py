@@ -16,6 +16,7 @@ from .pub import pub
 from .serve import serve
 from .streams import output_that_leaves
 from .sub import sub
+from .token_command import token_command
 
 __all__ = ["carillon"]
 
@@ -42,5 +43,5 @@ def carillon() -> None:
     """
 
 
-for _command in (serve, pub, sub, bench, doctor, config_group):
+for _command in (serve, pub, sub, bench, doctor, config_group, token_command):
     carillon.add_command(_command)

@@ -44,8 +44,9 @@ def show(file: Path | None) -> None:
         settings = config.normalise(
             config.merge(config.load(file) if file else {}, config.from_environment())
         )
-    if settings["http_api"]["key"]:
-        settings["http_api"]["key"] = "(set)"
+    for option in config.schema():
+        if option["secret"] and config.get(settings, option["name"]):
+            config.put(settings, option["name"], "(set)")
     click.echo(json.dumps(settings, indent=2))
 
 

@@ -227,14 +227,29 @@ TEST(Config, AMistakeIsAnsweredWithTheNearestName) {
   EXPECT_TRUE(is_refused(R"({"client.insecure": true})", {"cannot contain a dot"}));
 }
 
+TEST(Config, KeysOfTokensAreReadAndCheckedAtOnce) {
+  const ServerConfig config = parse_config(R"({"client": {"token": {"hmac_secret_key": "s", "leeway": "5s",
+      "hmac_previous_secret_key_valid_until": 1800000000}, "subscription_token": {"enabled": true,
+      "hmac_secret_key": "t"}, "expired_close_delay": "1s", "allow_anonymous_connect_without_token": true}})");
+  EXPECT_EQ(config.token.hmac_secret_key, "s");
+  EXPECT_EQ(config.token.hmac_previous_secret_key_valid_until_s, 1'800'000'000);
+  EXPECT_EQ(config.token_leeway_ms, 5'000);
+  EXPECT_EQ(config.subscription_token.hmac_secret_key, "t");
+  EXPECT_EQ(config.limits.expired_close_delay_ms, 1'000);
+  EXPECT_TRUE(config.allows_anonymous_connect);
+  EXPECT_TRUE(is_refused(R"({"client": {"token": {"ecdsa_public_key": "x"}}})",
+                         {"client.token.ecdsa_public_key: ", "BEGIN PUBLIC KEY"}));
+  EXPECT_TRUE(is_refused(R"({"client": {"token": {"jwks_public_endpoint": "keys"}}})",
+                         {"client.token.jwks_public_endpoint: ", "https://"}));
+  EXPECT_TRUE(is_refused(R"({"client": {"subscription_token": {"enabled": true}}})",
+                         {"client.subscription_token.enabled: ", "has no key"}));
+}
+
 TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
   const std::vector<std::pair<const char*, std::vector<std::string>>> missing = {
-      {R"({"client": {"token": {"hmac_secret_key": "s"}}})",
-       {"client.token.hmac_secret_key: ", "no tokens yet"}},
-      {R"({"client": {"subscription_token": {"enabled": true}}})", {"client.subscription_token.enabled: "}},
+      {R"({"client": {"token": {"audience_regex": "s"}}})", {"client.token.audience_regex: ", "audience"}},
       {R"({"client": {"proxy": {"connect": {"enabled": true}}}})",
        {"client.proxy.connect.enabled: ", "backend"}},
-      {R"({"client": {"allow_anonymous_connect_without_token": true}})", {"anonymous"}},
       {R"({"client": {"recovery_max_publication_limit": 1}})", {"history_max_publication_limit"}},
       {R"({"sse": {"max_request_body_size": 1}})", {"sse.max_request_body_size: ", "sse.enabled"}},
       {R"({"http_stream": {"max_request_body_size": 1}})", {"http_stream.max_request_body_size: "}},

@@ -30,16 +30,23 @@ World::World(WorldOptions world_options)
       hub(clock, random, store, rules, HubLimits{}),
       rules_access(rules, options.is_insecure),
       access(rules_access),
+      token_access(access, clock, options.access,
+                   options.token.has_keys()
+                       ? std::make_unique<TokenVerifier>(options.token, 0,
+                                                         static_cast<std::size_t>(options.limits.token_bytes))
+                       : nullptr,
+                   nullptr),
       origins(options.allowed_origins, options.is_insecure),
       shared{.hub = hub,
-             .access = access,
+             .access = token_access,
              .origins = origins,
              .handler = handler,
              .http = http,
              .random = random,
              .limits = options.limits,
              .heartbeat = options.heartbeat,
-             .version = "1.2.3"} {
+             .version = "1.2.3",
+             .token_cookie = options.token_cookie} {
   shared.loops = options.shards;
   network.below = [this](std::uint64_t bound) { return random.below(bound); };
   make_loops();

@@ -22,6 +22,7 @@
 #include "session/fake_sockets.hpp"
 #include "session/plain_http.hpp"
 #include "session/session.hpp"
+#include "token/token_access.hpp"
 
 // A deterministic world for the sessions: virtual clock, seeded chance, the real store, hub and event loops,
 // over fake sockets (fake_sockets.hpp). The clients (session_clients.hpp) parse what arrives byte by byte.
@@ -46,6 +47,7 @@ class SlowAccess final : public Access {
     asked.push_back(std::string(name_of(question.operation)) + " " + std::string(question.user) +
                     std::string(question.channel) +
                     (question.claimed_user.empty() ? "" : "claims " + std::string(question.claimed_user)));
+    if (question.proved != nullptr) proved.push_back(question.proved->user);
     given.push_back({std::string(question.token), std::string(question.data), question.request});
     waiting.push_back(std::move(then));
   }
@@ -70,6 +72,7 @@ class SlowAccess final : public Access {
   std::set<Operation> slow;
   std::set<std::string> quick_channels;  // the rules decide there in any case
   std::vector<std::string> asked;
+  std::vector<std::string> proved;  ///< users whom a token has proved
   std::deque<std::function<void(Verdict)>> waiting;
 
  private:
@@ -109,6 +112,9 @@ struct WorldOptions {
   Limits limits;
   Heartbeat heartbeat;
   Millis tick_ms = 1;  ///< of the timer wheels
+  TokenOptions token;  ///< of connections, and of subscriptions
+  TokenAccess::Options access;
+  std::string token_cookie;
 };
 
 /// A rule for the world's channels: the defaults, but for what `change` changes.
@@ -134,6 +140,7 @@ class World final {
   Hub hub;
   RulesAccess rules_access;
   SlowAccess access;
+  TokenAccess token_access;
   OriginPolicy origins;
   TestHandler handler;
   PlainHttp http;

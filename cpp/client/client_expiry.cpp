@@ -1,0 +1,106 @@
+// How a client and its subscriptions expire, and how the client renews them.
+#include <algorithm>
+
+#include "client/centrifuge_client.hpp"
+#include "client/client_subscription.hpp"
+
+namespace carillon {
+
+namespace {
+constexpr std::int64_t kTtlMaxS = 365LL * 24 * 3'600;
+}  // namespace
+
+Millis CentrifugeClient::end_of(const Expiry& expiry, Millis delay_ms) const {
+  if (expiry.at_s == 0) return kNoDeadline;
+  const Millis end_ms = expiry.at_s * 1'000 + (expiry.is_renewed_by_client ? delay_ms : 0);
+  return context_.clock.now_ms() + std::max<Millis>(0, end_ms - context_.clock.wall_ms());
+}
+
+std::uint32_t CentrifugeClient::ttl_of(const Expiry& expiry) const {
+  if (expiry.at_s == 0 || !expiry.is_renewed_by_client) return 0;
+  const std::int64_t left_s = expiry.at_s - context_.clock.wall_ms() / 1'000;
+  return static_cast<std::uint32_t>(std::clamp<std::int64_t>(left_s, 1, kTtlMaxS));
+}
+
+void CentrifugeClient::schedule_expiry() {
+  expiry_due_ms_ = end_of(expiry_, context_.limits.expired_close_delay_ms);
+  for (const auto& subscription : subscriptions_) {
+    if (subscription->state != Subscription::State::started) continue;
+    expiry_due_ms_ =
+        std::min(expiry_due_ms_, end_of(subscription->expiry, context_.limits.expired_sub_close_delay_ms));
+  }
+  context_.host.reschedule(outlet_);
+}
+
+void CentrifugeClient::end_expired(Millis now_ms) {
+  // The clocks are asked again: somebody may have set the time of day since.
+  if (end_of(expiry_, context_.limits.expired_close_delay_ms) <= now_ms) {
+    disconnect_with(kDisconnectConnectionExpired);
+    return;
+  }
+  for (const auto& subscription : subscriptions_) {
+    if (subscription->state != Subscription::State::started) continue;
+    if (end_of(subscription->expiry, context_.limits.expired_sub_close_delay_ms) > now_ms) continue;
+    if (subscription->is_by_server) {  // its client cannot subscribe again, but connect again
+      disconnect_with(kDisconnectSubscriptionExpired);
+      return;
+    }
+    reply([&](std::string& out) {
+      codec_.encode_push_unsubscribe(out, subscription->channel, kUnsubscribeExpired.code,
+                                     kUnsubscribeExpired.reason);
+    });
+    end_later(*subscription);
+    outlet_.wants_empty_notice = true;
+  }
+  schedule_expiry();
+}
+
+bool CentrifugeClient::handle_refresh(const Command& command) {
+  if (!context_.access.takes_tokens()) {
+    reply_error(command.id, kErrorNotAvailable);
+    return true;
+  }
+  Question asked = question(Operation::refresh, {});
+  asked.token = command.token;
+  const std::optional<Verdict> verdict = context_.access.answer(asked);
+  if (!verdict || !verdict->is_allowed) {
+    deny(command.id, Operation::refresh, {}, verdict.value_or(Verdict{}));
+    return phase_ == Phase::connected;
+  }
+  expiry_ = verdict->identity.expiry;
+  schedule_expiry();
+  RefreshResult result{client_, context_.version};
+  result.ttl_s = ttl_of(expiry_);
+  result.expires = result.ttl_s > 0;
+  reply([&](std::string& out) { codec_.encode_refresh(out, command.id, result); });
+  return true;
+}
+
+bool CentrifugeClient::handle_sub_refresh(const Command& command) {
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (!context_.access.takes_tokens()) {
+    reply_error(command.id, kErrorNotAvailable);
+    return true;
+  }
+  Subscription* const subscription = find(command.channel);
+  if (subscription == nullptr || subscription->state != Subscription::State::started) {
+    reply_error(command.id, kErrorPermissionDenied);
+    return true;
+  }
+  Question asked = question(Operation::sub_refresh, command.channel);
+  asked.token = command.token;
+  const std::optional<Verdict> verdict = context_.access.answer(asked);
+  if (!verdict || !verdict->is_allowed) {
+    deny(command.id, Operation::sub_refresh, command.channel, verdict.value_or(Verdict{}));
+    return phase_ == Phase::connected;
+  }
+  subscription->expiry = verdict->subscription.expiry;
+  schedule_expiry();
+  RefreshResult result;
+  result.ttl_s = ttl_of(subscription->expiry);
+  result.expires = result.ttl_s > 0;
+  reply([&](std::string& out) { codec_.encode_sub_refresh(out, command.id, result); });
+  return true;
+}
+
+}  // namespace carillon

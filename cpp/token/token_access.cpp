@@ -1,0 +1,173 @@
+#include "token/token_access.hpp"
+
+#include <algorithm>
+
+#include "protocol/centrifuge_codes.hpp"
+
+namespace carillon {
+
+namespace {
+
+using Result = TokenCheck::Result;
+
+Verdict refused(const ErrorCode& error) {
+  Verdict verdict;
+  verdict.code = error.code;
+  verdict.reason = error.message;
+  return verdict;
+}
+
+Verdict disconnected(const DisconnectCode& code, std::string_view remark = {}) {
+  Verdict verdict;
+  verdict.code = code.code;
+  verdict.reason = code.reason;
+  verdict.remark = remark;
+  return verdict;
+}
+
+Verdict unknown_key(const TokenCheck& check) {
+  return Verdict::undecided("the token: " + std::string(check.reason));
+}
+
+bool is_plain(Transport transport) { return transport == Transport::sse || transport == Transport::poll; }
+
+std::int64_t earlier(std::int64_t one, std::int64_t other) {
+  if (one == 0 || other == 0) return std::max(one, other);
+  return std::min(one, other);
+}
+
+/// What is left of the token's grant after the hook has decided.
+Verdict narrowed(const Identity& proved, Verdict verdict) {
+  if (!verdict.is_allowed) return verdict;
+  Identity& identity = verdict.identity;
+  if (identity.user != proved.user) {
+    return Verdict::undecided(
+        "the hook answers another user than the token proves; return True, or User() "
+        "with the user of the context");
+  }
+  if (identity.info_json.empty()) identity.info_json = proved.info_json;
+  const std::int64_t at_s = earlier(identity.expiry.at_s, proved.expiry.at_s);
+  identity.expiry = {at_s, at_s == proved.expiry.at_s};
+  if (identity.subscriptions.empty()) {
+    identity.subscriptions = proved.subscriptions;
+  } else {
+    std::erase_if(identity.subscriptions, [&](const SubscriptionGrant& grant) {
+      return std::none_of(proved.subscriptions.begin(), proved.subscriptions.end(),
+                          [&](const SubscriptionGrant& known) { return known.channel == grant.channel; });
+    });
+  }
+  return verdict;
+}
+
+}  // namespace
+
+std::optional<Verdict> TokenAccess::answer(const Question& question) const {
+  if (!connections_) return next_.answer(question);
+  switch (question.operation) {
+    case Operation::connect:
+      return answer_connect(question);
+    case Operation::refresh:
+      return answer_refresh(question);
+    case Operation::sub_refresh:
+      return answer_sub_refresh(question);
+    case Operation::subscribe:
+      // The plain transports have one token for all: that of the connection.
+      if (question.token.empty() || is_plain(question.transport)) break;
+      return answer_subscribe(question);
+    case Operation::publish:
+    case Operation::presence:
+    case Operation::history:
+    case Operation::rpc:
+      break;
+  }
+  return next_.answer(question);
+}
+
+void TokenAccess::ask(const Question& question, std::function<void(Verdict)> then) {
+  if (!connections_ || question.operation != Operation::connect || question.token.empty())
+    return next_.ask(question, std::move(then));
+  Verdict proved = identify(question);
+  if (!proved.is_allowed) return then(std::move(proved));
+  auto identity = std::make_shared<const Identity>(std::move(proved.identity));
+  Question asked = question;
+  asked.proved = identity.get();
+  next_.ask(asked, [identity, then = std::move(then)](Verdict verdict) {
+    then(narrowed(*identity, std::move(verdict)));
+  });
+}
+
+std::optional<Verdict> TokenAccess::answer_connect(const Question& question) const {
+  if (question.token.empty()) {
+    if (options_.allows_anonymous || next_.has_hook(Operation::connect)) return next_.answer(question);
+    return disconnected(kDisconnectBadRequest, "the client has no token, and needs one");
+  }
+  Verdict proved = identify(question);
+  if (!proved.is_allowed || !next_.has_hook(Operation::connect)) return proved;
+  return std::nullopt;
+}
+
+Verdict TokenAccess::identify(const Question& question) const {
+  ConnectionClaims claims;
+  TokenCheck check = connections_->check(question.token, clock_.wall_ms(), claims);
+  if (claims.has_channel && is_plain(question.transport)) {
+    // A link to one stream: the token of the subscription says who the client is, too.
+    SubscriptionClaims subscription;
+    check = for_subscriptions().check(question.token, clock_.wall_ms(), subscription);
+    claims.identity = {subscription.user, {}, {}, subscription.grant.expiry, {subscription.grant}};
+  }
+  if (check.result == Result::unknown_key) return unknown_key(check);
+  if (check.result == Result::expired) return refused(kErrorTokenExpired);
+  if (check.result == Result::invalid) return disconnected(kDisconnectInvalidToken, check.reason);
+  if (claims.identity.user.empty() && options_.refuses_anonymous)
+    return disconnected(kDisconnectPermissionDenied, "its token names no user");
+  if (options_.ignores_expiry) claims.identity.expiry = {};
+  const std::int64_t at_s = claims.identity.expiry.at_s;
+  if (at_s != 0 && clock_.wall_ms() >= at_s * 1'000) return refused(kErrorExpired);
+  Verdict verdict;
+  verdict.is_allowed = true;
+  verdict.identity = std::move(claims.identity);
+  return verdict;
+}
+
+Verdict TokenAccess::answer_refresh(const Question& question) const {
+  if (question.token.empty()) return disconnected(kDisconnectBadRequest, "its refresh has no token");
+  Verdict verdict = identify(question);
+  if (verdict.code == kErrorTokenExpired.code) return disconnected(kDisconnectConnectionExpired);
+  if (verdict.is_allowed && verdict.identity.user != question.user)
+    return disconnected(kDisconnectInvalidToken, "its new token is of another user");
+  return verdict;
+}
+
+Verdict TokenAccess::answer_subscribe(const Question& question) const {
+  SubscriptionClaims claims;
+  const TokenCheck check = for_subscriptions().check(question.token, clock_.wall_ms(), claims);
+  if (check.result == Result::unknown_key) return unknown_key(check);
+  if (check.result == Result::expired) return refused(kErrorTokenExpired);
+  if (check.result == Result::invalid) {
+    Verdict verdict = refused(kErrorPermissionDenied);
+    verdict.remark = check.reason;
+    return verdict;
+  }
+  if (claims.grant.channel != question.channel)
+    return disconnected(kDisconnectInvalidToken, "the token is for another channel");
+  if (claims.user != question.user)
+    return disconnected(kDisconnectInvalidToken, "the token is for another user");
+  if (!claims.client.empty() && claims.client != question.client)
+    return disconnected(kDisconnectInvalidToken, "the token is for another client");
+  const std::int64_t at_s = claims.grant.expiry.at_s;
+  if (at_s != 0 && clock_.wall_ms() >= at_s * 1'000) return refused(kErrorExpired);
+  Verdict verdict;
+  verdict.is_allowed = true;
+  verdict.subscription = std::move(claims.grant);
+  return verdict;
+}
+
+Verdict TokenAccess::answer_sub_refresh(const Question& question) const {
+  if (question.token.empty()) return refused(kErrorBadRequest);
+  Verdict verdict = answer_subscribe(question);
+  if (verdict.code == kErrorPermissionDenied.code)
+    return disconnected(kDisconnectInvalidToken, verdict.remark);
+  return verdict;
+}
+
+}  // namespace carillon

@@ -1,0 +1,307 @@
+#include "token/token_verifier.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "protocol/base64.hpp"
+#include "protocol/json_span.hpp"
+
+namespace carillon {
+
+namespace {
+
+using Result = TokenCheck::Result;
+
+constexpr TokenCheck kDoubled{Result::invalid, "a claim stands in it twice"};
+constexpr TokenCheck kNoPayload{Result::invalid, "its payload is not a JSON object"};
+
+/// Of a JSON value: raw text, decoded text, or a time.
+std::optional<std::string> text_of(std::string_view raw) {
+  std::string scratch;
+  const std::optional<std::string_view> text = json_string(raw, scratch);
+  if (!text) return std::nullopt;
+  return std::string(*text);
+}
+
+/// Seconds since 1970 (RFC 7519, NumericDate): a fraction is dropped.
+std::optional<std::int64_t> time_of(std::string_view raw) {
+  constexpr std::int64_t kFarS = 1'000'000'000'000;  // thirty thousand years: no clock overflows by it
+  if (const auto whole = json_int64(raw)) return std::clamp(*whole, -kFarS, kFarS);
+  if (raw.empty() || (raw.front() != '-' && (raw.front() < '0' || raw.front() > '9'))) return std::nullopt;
+  const double number = std::strtod(std::string(raw).c_str(), nullptr);
+  if (!std::isfinite(number)) return std::nullopt;
+  return std::clamp(static_cast<std::int64_t>(std::floor(std::clamp(number, -1e15, 1e15))), -kFarS, kFarS);
+}
+
+/// JSON that travels as base64, as `b64info` does.
+std::optional<std::string> packed_json_of(std::string_view raw) {
+  const std::optional<std::string> text = text_of(raw);
+  std::optional<std::string> bytes = text ? from_base64(*text) : std::nullopt;
+  if (!bytes || !is_json(*bytes)) return std::nullopt;
+  return bytes;
+}
+
+bool read_flag(std::string_view raw, std::optional<bool>& flag) {
+  JsonObjectReader reader(raw);
+  std::string_view key;
+  std::string_view value;
+  JsonStep step;
+  while ((step = reader.next(key, value)) == JsonStep::field) {
+    if (key == "value") flag = json_bool(value);
+  }
+  return step == JsonStep::end;
+}
+
+bool read_overrides(std::string_view raw, SubscriptionOverrides& overrides) {
+  JsonObjectReader reader(raw);
+  std::string_view key;
+  std::string_view value;
+  JsonStep step;
+  while ((step = reader.next(key, value)) == JsonStep::field) {
+    if (is_json_null(value)) continue;
+    std::optional<bool>* const flag = key == "presence"                ? &overrides.presence
+                                      : key == "join_leave"            ? &overrides.join_leave
+                                      : key == "force_push_join_leave" ? &overrides.force_push_join_leave
+                                      : key == "force_recovery"        ? &overrides.force_recovery
+                                      : key == "force_positioning"     ? &overrides.force_positioning
+                                                                       : nullptr;
+    if (flag != nullptr && !read_flag(value, *flag)) return false;
+  }
+  return step == JsonStep::end;
+}
+
+/// A field that `subs` and subscription tokens share. False: its value is not valid.
+bool read_grant_field(std::string_view key, std::string_view value, SubscriptionGrant& grant) {
+  const auto set = [](std::string& target, std::optional<std::string> text) {
+    if (text) target = std::move(*text);
+    return text.has_value();
+  };
+  if (key == "info") grant.info_json = value;
+  if (key == "data") grant.data_json = value;
+  if (key == "b64info") return set(grant.info_json, packed_json_of(value));
+  if (key == "b64data") return set(grant.data_json, packed_json_of(value));
+  return key != "override" || read_overrides(value, grant.overrides);
+}
+
+bool read_channels(std::string_view raw, std::vector<SubscriptionGrant>& grants) {
+  JsonArrayReader reader(raw);
+  std::string_view value;
+  JsonStep step;
+  while ((step = reader.next(value)) == JsonStep::field) {
+    std::optional<std::string> channel = text_of(value);
+    if (!channel || channel->empty()) return false;
+    grants.emplace_back().channel = std::move(*channel);
+  }
+  return step == JsonStep::end;
+}
+
+bool read_subscriptions(std::string_view raw, std::vector<SubscriptionGrant>& grants) {
+  JsonObjectReader reader(raw);
+  std::string_view key;
+  std::string_view value;
+  JsonStep step;
+  while ((step = reader.next(key, value)) == JsonStep::field) {
+    std::string scratch;
+    const auto channel = json_key(key, scratch);
+    if (!channel || channel->empty()) return false;
+    SubscriptionGrant grant;
+    grant.channel = *channel;
+    JsonObjectReader fields(value);
+    std::string_view name;
+    std::string_view field;
+    JsonStep inner;
+    while ((inner = fields.next(name, field)) == JsonStep::field) {
+      if (!is_json_null(field) && !read_grant_field(name, field, grant)) return false;
+    }
+    if (inner == JsonStep::malformed) return false;
+    grants.push_back(std::move(grant));
+  }
+  return step == JsonStep::end;
+}
+
+bool has_text(std::string_view raw, std::string_view wanted) {
+  if (const auto text = text_of(raw)) return *text == wanted;
+  JsonArrayReader reader(raw);
+  std::string_view value;
+  bool is_there = false;
+  JsonStep step;
+  while ((step = reader.next(value)) == JsonStep::field) {
+    const auto text = text_of(value);
+    is_there = is_there || (text && *text == wanted);
+  }
+  return is_there && step == JsonStep::end;
+}
+
+template <typename Add>
+void add_key(const char* option, const std::string& value, Add add) {
+  if (value.empty()) return;
+  try {
+    add();
+  } catch (const KeyError& error) {
+    throw KeyError(std::string(option) + ": " + error.what());
+  }
+}
+
+std::string content_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file) throw KeyError("'" + path + "' cannot be read");
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+}  // namespace
+
+/// The claims of a token, of either kind; views into its payload where raw.
+struct TokenVerifier::Claims {
+  std::string user;
+  std::optional<std::string> channel;
+  std::string client;
+  std::optional<std::int64_t> expires_s;
+  std::optional<std::int64_t> ends_s;  // `expire_at`: of the connection or the subscription alone
+  std::optional<std::int64_t> begins_s;
+  std::vector<SubscriptionGrant> subscriptions;
+  SubscriptionGrant grant;
+};
+
+TokenVerifier::TokenVerifier(TokenOptions options, Millis leeway_ms, std::size_t token_bytes_max)
+    : options_(std::move(options)), leeway_ms_(leeway_ms), token_bytes_max_(token_bytes_max) {
+  own_keys_.add_secret(options_.hmac_secret_key);
+  own_keys_.add_secret(options_.hmac_previous_secret_key, options_.hmac_previous_secret_key_valid_until_s);
+  add_key("rsa_public_key", options_.rsa_public_key, [this] { own_keys_.add_pem(options_.rsa_public_key); });
+  add_key("ecdsa_public_key", options_.ecdsa_public_key,
+          [this] { own_keys_.add_pem(options_.ecdsa_public_key); });
+  add_key("eddsa_public_key", options_.eddsa_public_key,
+          [this] { own_keys_.add_pem(options_.eddsa_public_key); });
+  add_key("jwks_file", options_.jwks_file,
+          [this] { own_keys_.add_jwks(content_of(options_.jwks_file), true); });
+}
+
+void TokenVerifier::set_remote_keys(std::string_view jwks) {
+  auto keys = std::make_shared<KeySet>();
+  keys->add_jwks(jwks, false);
+  const std::lock_guard lock(mutex_);
+  remote_keys_ = std::move(keys);
+}
+
+TokenCheck TokenVerifier::check(std::string_view token, Millis wall_ms, Claims& claims) const {
+  if (token.size() > token_bytes_max_) return {Result::invalid, "it is longer than limits.token_bytes"};
+  const std::optional<Jwt> jwt = parse_jwt(token);
+  if (!jwt) return {Result::invalid, "it is not a signed token, or its algorithm is not known"};
+  std::shared_ptr<const KeySet> remote;
+  {
+    const std::lock_guard lock(mutex_);
+    remote = remote_keys_;
+  }
+  if (!own_keys_.verify(*jwt, wall_ms) && !(remote && remote->verify(*jwt, wall_ms))) {
+    const bool is_known = own_keys_.may_verify(*jwt) || (remote && remote->may_verify(*jwt));
+    if (is_known) return {Result::invalid, "its signature is wrong"};
+    if (!options_.jwks_public_endpoint.empty()) {
+      unknown_keys_.fetch_add(1, std::memory_order_relaxed);
+      return {Result::unknown_key, "the keys of jwks_public_endpoint have none for it"};
+    }
+    return {Result::invalid, "no key of the configuration is for its algorithm and kid"};
+  }
+
+  bool has_issuer = options_.issuer.empty();
+  bool has_audience = options_.audience.empty();
+  const std::string_view user_claim =
+      options_.user_id_claim.empty() ? "sub" : std::string_view(options_.user_id_claim);
+  std::vector<std::string_view> seen;
+  std::string_view channels;
+  std::string_view subs;
+  TokenCheck problem{Result::valid, {}};
+  const auto require = [&](bool is_met, std::string_view reason) {
+    if (!is_met && problem.result == Result::valid) problem = {Result::invalid, reason};
+  };
+  JsonObjectReader reader(jwt->payload);
+  std::string_view key;
+  std::string_view value;
+  JsonStep step;
+  while ((step = reader.next(key, value)) == JsonStep::field) {
+    for (const std::string_view other : seen) {
+      if (other == key) return kDoubled;
+    }
+    seen.push_back(key);
+    if (key == user_claim) {
+      const auto user = text_of(value);
+      require(user.has_value(), "the claim of the user is not a string");
+      claims.user = user.value_or("");
+    }
+    if (key == "iss" && !has_issuer) has_issuer = has_text(value, options_.issuer);
+    if (key == "aud" && !has_audience) has_audience = has_text(value, options_.audience);
+    for (const auto& [name, target] :
+         {std::pair{"exp", &claims.expires_s}, {"expire_at", &claims.ends_s}, {"nbf", &claims.begins_s}}) {
+      if (key != name) continue;
+      *target = time_of(value);
+      require(target->has_value(), "exp, nbf or expire_at is not a number");
+    }
+    if (key == "channel") {
+      claims.channel = text_of(value);
+      require(claims.channel.has_value(), "channel is not a string");
+    }
+    if (key == "client") {
+      const auto client = text_of(value);
+      require(client.has_value(), "client is not a string");
+      claims.client = client.value_or("");
+    }
+    if (key == "channels") channels = value;
+    if (key == "subs") subs = value;
+    require(is_json_null(value) || read_grant_field(key, value, claims.grant),
+            "b64info, b64data or override is not valid");
+  }
+  if (step == JsonStep::malformed) return kNoPayload;
+  if (!has_issuer) return {Result::invalid, "iss is not the configured issuer"};
+  if (!has_audience) return {Result::invalid, "aud has not the configured audience"};
+  if (!subs.empty() && !is_json_null(subs)) {
+    require(read_subscriptions(subs, claims.subscriptions), "subs is not valid");
+  } else if (!channels.empty() && !is_json_null(channels)) {
+    require(read_channels(channels, claims.subscriptions), "channels is not a list of names");
+  }
+  return problem;
+}
+
+TokenCheck TokenVerifier::check_time(const Claims& claims, Millis wall_ms) const {
+  if (claims.expires_s && wall_ms >= *claims.expires_s * 1'000 + leeway_ms_)
+    return {Result::expired, "it has expired"};
+  if (claims.begins_s && wall_ms + leeway_ms_ < *claims.begins_s * 1'000)
+    return {Result::expired, "it is not valid yet"};
+  return {Result::valid, {}};
+}
+
+std::int64_t TokenVerifier::end_of(const Claims& claims) const {
+  if (claims.ends_s) return *claims.ends_s;
+  // What the leeway lets in is not over at once.
+  return claims.expires_s ? *claims.expires_s + (leeway_ms_ + 999) / 1'000 : 0;
+}
+
+TokenCheck TokenVerifier::check(std::string_view token, Millis wall_ms, ConnectionClaims& claims) const {
+  Claims read;
+  if (const TokenCheck form = check(token, wall_ms, read); form.result != Result::valid) return form;
+  claims.has_channel = read.channel.has_value();
+  claims.identity.user = std::move(read.user);
+  claims.identity.info_json = std::move(read.grant.info_json);
+  claims.identity.expiry = {end_of(read), true};
+  claims.identity.subscriptions = std::move(read.subscriptions);
+  if (claims.has_channel) return {Result::invalid, "it is for a subscription: it has the claim channel"};
+  return check_time(read, wall_ms);
+}
+
+TokenCheck TokenVerifier::check(std::string_view token, Millis wall_ms, SubscriptionClaims& claims) const {
+  Claims read;
+  if (const TokenCheck form = check(token, wall_ms, read); form.result != Result::valid) return form;
+  if (!read.channel || read.channel->empty())
+    return {Result::invalid, "it is not for a subscription: the claim channel is missing"};
+  claims.user = std::move(read.user);
+  claims.client = std::move(read.client);
+  claims.grant = std::move(read.grant);
+  claims.grant.channel = std::move(*read.channel);
+  claims.grant.expiry = {end_of(read), true};
+  return check_time(read, wall_ms);
+}
+
+}  // namespace carillon

@@ -1,0 +1,73 @@
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+
+#include "env/clock.hpp"
+#include "session/access.hpp"
+#include "token/key_set.hpp"
+#include "token/token_options.hpp"
+
+namespace carillon {
+
+/// The outcome of a verification. `reason` is for the log; it never has anything of the token.
+struct TokenCheck {
+  enum class Result : std::uint8_t {
+    valid,
+    invalid,
+    expired,     ///< `exp` has passed, or `nbf` has not: everything else is in order
+    unknown_key  ///< signed by a key that is not there, or not yet
+  };
+  Result result = Result::invalid;
+  std::string_view reason = {};
+};
+
+/// What a connection token says (protocol.md section 13).
+struct ConnectionClaims {
+  Identity identity;
+  bool has_channel = false;  ///< it is a token for a subscription
+};
+
+/// What a subscription token says.
+struct SubscriptionClaims {
+  std::string user;
+  std::string client;  ///< empty: any
+  SubscriptionGrant grant;
+};
+
+/// Verifies tokens of one kind. Thread-safe; keys may be exchanged while it is in use.
+class TokenVerifier {
+ public:
+  /// `leeway_ms`: difference of clocks that is forgiven. Throws KeyError, whose text begins with the option.
+  TokenVerifier(TokenOptions options, Millis leeway_ms, std::size_t token_bytes_max);
+
+  /// Checks in the order of protocol.md section 13: form, signature, issuer and audience, claims, time.
+  [[nodiscard]] TokenCheck check(std::string_view token, Millis wall_ms, ConnectionClaims& claims) const;
+  [[nodiscard]] TokenCheck check(std::string_view token, Millis wall_ms, SubscriptionClaims& claims) const;
+
+  /// The keys of the endpoint, as it has answered. Throws KeyError: the earlier ones stay.
+  void set_remote_keys(std::string_view jwks);
+  /// Number of tokens that named a key which was not there, since the start.
+  [[nodiscard]] std::uint64_t unknown_keys() const { return unknown_keys_.load(std::memory_order_relaxed); }
+
+ private:
+  struct Claims;
+  [[nodiscard]] TokenCheck check(std::string_view token, Millis wall_ms, Claims& claims) const;
+  /// Of the connection or the subscription, seconds since 1970; 0: none.
+  [[nodiscard]] std::int64_t end_of(const Claims& claims) const;
+  [[nodiscard]] TokenCheck check_time(const Claims& claims, Millis wall_ms) const;
+
+  const TokenOptions options_;
+  const Millis leeway_ms_;
+  const std::size_t token_bytes_max_;
+  KeySet own_keys_;
+  mutable std::atomic<std::uint64_t> unknown_keys_{0};
+  mutable std::mutex mutex_;  // guards the pointer alone
+  std::shared_ptr<const KeySet> remote_keys_;
+};
+
+}  // namespace carillon

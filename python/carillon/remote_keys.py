@@ -1,0 +1,98 @@
+"""The keys of an identity provider, for the tokens that it signs."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, Any
+
+from . import config as configuration
+from .errors import from_core
+from .logs import logger
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from . import _core
+
+_log = logger("server")
+
+_TABLES = ("token", "subscription_token")
+_LOOK_S = 0.5  # how often the core is asked whether it has met a token of a key that it does not know
+_PATIENCE_S = 5.0  # for one answer
+_BYTES = 1024 * 1024  # of one answer
+_FIRST_S = 3.0  # how long a start waits for the first keys
+
+
+class RemoteKeys:
+    """Fetches sets of keys (JWKS) on a thread of its own: at the start, from time to time, and when needed.
+
+    Args:
+        core: The server that gets them.
+        settings: Its settings, as `config.normalise` returns them.
+    """
+
+    def __init__(self, core: _core.Server, settings: Mapping[str, Any]) -> None:
+        client = settings["client"]
+        self._core = core
+        self._urls = {
+            table: url
+            for table in _TABLES
+            if (url := configuration.get(client, f"{table}.jwks_public_endpoint"))
+        }
+        self._interval_s = configuration.seconds(client["token"]["jwks_refresh_interval"])
+        self._pause_s = configuration.seconds(client["token"]["jwks_retry_pause"])
+        self._is_closed = threading.Event()
+        self._has_tried = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Starts, and waits a moment for the first keys. No effect where no endpoint is configured."""
+        if self._urls:
+            self._thread = threading.Thread(target=self._run, name="carillon-keys", daemon=True)
+            self._thread.start()
+            self._has_tried.wait(_FIRST_S)
+
+    def close(self) -> None:
+        """Ends the thread. Idempotent."""
+        self._is_closed.set()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            self._thread.join(_PATIENCE_S)
+
+    def _run(self) -> None:
+        while True:
+            known = self._core.unknown_token_keys()
+            are_here = all(self._fetch(table, url) for table, url in self._urls.items())
+            self._has_tried.set()
+            fetched = time.monotonic()
+            while True:
+                if self._is_closed.wait(_LOOK_S):
+                    return
+                waited_s = time.monotonic() - fetched
+                is_wanted = not are_here or self._core.unknown_token_keys() != known
+                if waited_s >= self._interval_s or (is_wanted and waited_s >= self._pause_s):
+                    break
+
+    def _fetch(self, table: str, url: str) -> bool:
+        """Returns whether the server has new keys. The earlier ones stay where it has not."""
+        import httpx  # it takes longer to import than all of this
+
+        try:
+            with (
+                httpx.Client(timeout=_PATIENCE_S, follow_redirects=True) as http,
+                http.stream("GET", url) as answer,
+            ):
+                answer.raise_for_status()
+                body = b""
+                for chunk in answer.iter_bytes():
+                    body += chunk
+                    if len(body) > _BYTES:
+                        raise ValueError(f"the answer is longer than {_BYTES} bytes")
+            self._core.set_token_keys(table, body)
+        except Exception as error:
+            reason = str(from_core(error)) or type(error).__name__
+            text = "client.%s.jwks_public_endpoint: %s gives no keys: %s; the earlier ones stay"
+            _log.log(logging.WARNING, text, table, url, reason, extra={"event": "token_keys"})
+            return False
+        return True

@@ -1,0 +1,232 @@
+#include "token/token_verifier.hpp"
+
+#include <gtest/gtest.h>
+#include <openssl/pem.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "doubles/token_signer.hpp"
+
+namespace carillon::testing {
+namespace {
+
+using Result = TokenCheck::Result;
+
+constexpr Millis kNow = 1'700'000'000'000;
+
+TokenOptions with_secret(std::string secret = "secret") {
+  TokenOptions options;
+  options.hmac_secret_key = std::move(secret);
+  return options;
+}
+
+struct Outcome {
+  TokenCheck check;
+  ConnectionClaims claims;
+};
+
+Outcome connection(const std::string& token, TokenOptions options = with_secret(), Millis leeway_ms = 0,
+                   std::size_t bytes_max = 4'096) {
+  const TokenVerifier verifier(std::move(options), leeway_ms, bytes_max);
+  Outcome outcome;
+  outcome.check = verifier.check(token, kNow, outcome.claims);
+  return outcome;
+}
+
+Outcome claims_of(std::string_view payload, TokenOptions options = with_secret(), Millis leeway_ms = 0) {
+  return connection(signed_token("secret", payload), std::move(options), leeway_ms);
+}
+
+TEST(TokenVerifier, SaysWhoAClientIsAndWhatItGets) {
+  const Outcome outcome =
+      claims_of(R"({"sub":"42","exp":1700000060,"info":{"name":"Ann"},"channels":["news","chat"]})");
+  ASSERT_EQ(outcome.check.result, Result::valid) << outcome.check.reason;
+  const Identity& identity = outcome.claims.identity;
+  EXPECT_EQ(identity.user, "42");
+  EXPECT_EQ(identity.info_json, R"({"name":"Ann"})");
+  EXPECT_EQ(identity.expiry.at_s, 1'700'000'060);
+  EXPECT_TRUE(identity.expiry.is_renewed_by_client);
+  ASSERT_EQ(identity.subscriptions.size(), 2U);
+  EXPECT_EQ(identity.subscriptions[1].channel, "chat");
+}
+
+TEST(TokenVerifier, SubscriptionsOfTheServerWinOverTheListOfChannels) {
+  const Outcome outcome = claims_of(
+      R"({"channels":["a"],"subs":{"b":{"info":{"x":1},"data":2,"override":{"presence":{"value":false},)"
+      R"("force_recovery":{"value":true}}},"c":{"b64info":"eyJ5IjoxfQ=="}}})");
+  ASSERT_EQ(outcome.check.result, Result::valid) << outcome.check.reason;
+  const auto& grants = outcome.claims.identity.subscriptions;
+  ASSERT_EQ(grants.size(), 2U);
+  EXPECT_EQ(grants[0].channel, "b");
+  EXPECT_EQ(grants[0].info_json, R"({"x":1})");
+  EXPECT_EQ(grants[0].data_json, "2");
+  EXPECT_EQ(grants[0].overrides.presence, false);
+  EXPECT_EQ(grants[0].overrides.force_recovery, true);
+  EXPECT_FALSE(grants[0].overrides.join_leave.has_value());
+  EXPECT_EQ(grants[1].info_json, R"({"y":1})");
+}
+
+TEST(TokenVerifier, TheExpiryOfTheConnectionMayDifferFromThatOfTheToken) {
+  EXPECT_EQ(claims_of(R"({"exp":1700000060,"expire_at":1700000300})").claims.identity.expiry.at_s,
+            1'700'000'300);
+  EXPECT_EQ(claims_of(R"({"exp":1700000060,"expire_at":0})").claims.identity.expiry.at_s, 0);
+  EXPECT_EQ(claims_of(R"({"exp":1700000060.7})").claims.identity.expiry.at_s, 1'700'000'060);
+}
+
+TEST(TokenVerifier, TimeIsCheckedLastAndForgivesTheLeeway) {
+  EXPECT_EQ(claims_of(R"({"exp":1700000000})").check.result, Result::expired);
+  EXPECT_EQ(claims_of(R"({"exp":1700000001})").check.result, Result::valid);
+  EXPECT_EQ(claims_of(R"({"nbf":1700000001})").check.result, Result::expired);
+  EXPECT_EQ(claims_of(R"({"exp":1699999998})", with_secret(), 3'000).check.result, Result::valid);
+  EXPECT_EQ(claims_of(R"({"nbf":1700000002})", with_secret(), 3'000).check.result, Result::valid);
+  EXPECT_EQ(claims_of(R"({"exp":1,"channel":"x"})").check.result, Result::invalid) << "the claims come first";
+  EXPECT_EQ(claims_of(R"({"exp":9223372036854775807})").check.result, Result::valid);
+  EXPECT_EQ(claims_of(R"({"exp":-9223372036854775808})").check.result, Result::expired);
+}
+
+TEST(TokenVerifier, MalformedTokensAndClaimsAreInvalid) {
+  for (const char* payload :
+       {R"({"sub":42})", R"({"exp":"tomorrow"})", R"({"exp":1e999})", R"({"channels":"a"})",
+        R"({"channels":[1]})", R"({"channels":[""]})", R"({"subs":[]})", R"({"subs":{"":{}}})",
+        R"({"subs":{"a":{"b64info":"!"}}})", R"({"b64info":"bm90IGpzb24="})", R"({"sub":"a","sub":"b"})",
+        R"({"exp":1800000000,"exp":1900000000})", R"({"channel":"x"})", R"([1])", "", R"({"sub":"a")",
+        "{\"sub\":\"\\ud800\"}"})
+    EXPECT_EQ(claims_of(payload).check.result, Result::invalid) << payload;
+  for (const std::string token : {"", ".", "..", "a.b.c", "a.b", "....", "e30.e30.", "\xff.\xff.\xff"})
+    EXPECT_EQ(connection(token).check.result, Result::invalid) << token;
+}
+
+TEST(TokenVerifier, OneThatIsTooLongIsNotEvenRead) {
+  const std::string token = signed_token("secret", R"({"sub":"ann"})");
+  EXPECT_EQ(connection(token, with_secret(), 0, token.size()).check.result, Result::valid);
+  EXPECT_EQ(connection(token, with_secret(), 0, token.size() - 1).check.result, Result::invalid);
+}
+
+TEST(TokenVerifier, EveryChangedByteMakesTheSignatureWrong) {
+  const std::string token = signed_token("secret", R"({"sub":"ann","exp":1800000000})");
+  const TokenVerifier verifier(with_secret(), 0, 4'096);
+  for (std::size_t i = 0; i < token.size(); ++i) {
+    std::string changed = token;
+    changed[i] = changed[i] == 'A' ? 'B' : 'A';
+    ConnectionClaims claims;
+    EXPECT_NE(verifier.check(changed, kNow, claims).result, Result::valid) << i;
+  }
+}
+
+TEST(TokenVerifier, AlgorithmsThatAreNoneOrUnknownAndHeadersWithExtensionsAreRefused) {
+  for (const char* header : {R"({"alg":"none"})", R"({"alg":"None"})", R"({"alg":"HS1"})", R"({"typ":"JWT"})",
+                             R"({"alg":"HS256","alg":"HS256"})", R"({"alg":"HS256","crit":["exp"]})",
+                             R"({"alg":["HS256"]})", R"({"alg":"HS256","kid":7})"})
+    EXPECT_EQ(connection(signed_token("secret", R"({"sub":"a"})", header)).check.result, Result::invalid)
+        << header;
+  const std::string unsigned_token = base64url(R"({"alg":"none"})") + "." + base64url(R"({"sub":"a"})") + ".";
+  EXPECT_EQ(connection(unsigned_token).check.result, Result::invalid);
+}
+
+TEST(TokenVerifier, IssuerAndAudienceMustBeThoseOfTheConfiguration) {
+  TokenOptions options = with_secret();
+  options.issuer = "shop";
+  options.audience = "hub";
+  EXPECT_EQ(claims_of(R"({"iss":"shop","aud":"hub"})", options).check.result, Result::valid);
+  EXPECT_EQ(claims_of(R"({"iss":"shop","aud":["other","hub"]})", options).check.result, Result::valid);
+  for (const char* payload : {R"({"iss":"shop"})", R"({"aud":"hub"})", R"({"iss":"Shop","aud":"hub"})",
+                              R"({"iss":"shop","aud":["other"]})", R"({"iss":"shop","aud":null})"})
+    EXPECT_EQ(claims_of(payload, options).check.result, Result::invalid) << payload;
+}
+
+TEST(TokenVerifier, AnotherClaimMayNameTheUser) {
+  TokenOptions options = with_secret();
+  options.user_id_claim = "uid";
+  EXPECT_EQ(claims_of(R"({"sub":"a","uid":"b"})", options).claims.identity.user, "b");
+}
+
+TEST(TokenVerifier, APreviousSecretCountsUntilItsTime) {
+  TokenOptions options = with_secret("new");
+  options.hmac_previous_secret_key = "secret";
+  EXPECT_EQ(claims_of(R"({})", options).check.result, Result::valid);
+  options.hmac_previous_secret_key_valid_until_s = kNow / 1'000 + 1;
+  EXPECT_EQ(claims_of(R"({})", options).check.result, Result::valid);
+  options.hmac_previous_secret_key_valid_until_s = kNow / 1'000;
+  EXPECT_EQ(claims_of(R"({})", options).check.result, Result::invalid);
+}
+
+TEST(TokenVerifier, ATokenOfASubscriptionNamesItsChannel) {
+  const TokenVerifier verifier(with_secret(), 0, 4'096);
+  SubscriptionClaims claims;
+  const std::string token = signed_token(
+      "secret", R"({"sub":"42","channel":"$room:7","client":"c1","exp":1700000060,"info":1,"data":{"a":2}})");
+  ASSERT_EQ(verifier.check(token, kNow, claims).result, Result::valid);
+  EXPECT_EQ(claims.user, "42");
+  EXPECT_EQ(claims.client, "c1");
+  EXPECT_EQ(claims.grant.channel, "$room:7");
+  EXPECT_EQ(claims.grant.info_json, "1");
+  EXPECT_EQ(claims.grant.data_json, R"({"a":2})");
+  EXPECT_EQ(claims.grant.expiry.at_s, 1'700'000'060);
+  for (const char* payload : {R"({"sub":"42"})", R"({"channel":""})", R"({"channel":7})"})
+    EXPECT_EQ(verifier.check(signed_token("secret", payload), kNow, claims).result, Result::invalid)
+        << payload;
+}
+
+// ---- public keys
+
+struct KeyPair {
+  std::unique_ptr<EVP_PKEY, decltype(&EVP_PKEY_free)> key{nullptr, EVP_PKEY_free};
+  [[nodiscard]] std::string pem() const {
+    BIO* const bio = BIO_new(BIO_s_mem());
+    PEM_write_bio_PUBKEY(bio, key.get());
+    char* text = nullptr;
+    const long length = BIO_get_mem_data(bio, &text);
+    std::string copy(text, static_cast<std::size_t>(length));
+    BIO_free(bio);
+    return copy;
+  }
+};
+
+TEST(TokenVerifier, APublicKeyIsNeverASecret) {
+  KeyPair rsa{{EVP_RSA_gen(2'048), EVP_PKEY_free}};
+  TokenOptions options;
+  options.rsa_public_key = rsa.pem();
+  // What an attacker can do who knows the public key.
+  EXPECT_EQ(connection(signed_token(rsa.pem(), R"({"sub":"admin"})"), options).check.result, Result::invalid);
+}
+
+TEST(TokenVerifier, KeysThatCannotBeReadAreTold) {
+  const auto complaint = [](const TokenOptions& options) -> std::string {
+    try {
+      const TokenVerifier verifier(options, 0, 4'096);
+    } catch (const KeyError& error) {
+      return error.what();
+    }
+    return "";
+  };
+  TokenOptions options;
+  options.rsa_public_key = "nonsense";
+  EXPECT_EQ(complaint(options),
+            "rsa_public_key: is not a public key in PEM form (-----BEGIN PUBLIC KEY-----)");
+  options.rsa_public_key = KeyPair{{EVP_RSA_gen(1'024), EVP_PKEY_free}}.pem();
+  EXPECT_EQ(complaint(options),
+            "rsa_public_key: an RSA key of fewer than 2048 bits is too weak; make a longer one");
+  options = {};
+  options.jwks_file = "/nowhere.json";
+  EXPECT_EQ(complaint(options), "jwks_file: '/nowhere.json' cannot be read");
+}
+
+TEST(TokenVerifier, TheKeysOfAnEndpointMayComeLaterAndChange) {
+  TokenOptions options;
+  options.jwks_public_endpoint = "https://example.org/keys";
+  TokenVerifier verifier(options, 0, 4'096);
+  ConnectionClaims claims;
+  const std::string token = signed_token("secret", "{}");
+  EXPECT_EQ(verifier.check(token, kNow, claims).result, Result::unknown_key);
+  EXPECT_THROW(verifier.set_remote_keys(R"({"keys":[{"kty":"oct","k":"c2VjcmV0"}]})"), KeyError)
+      << "a secret does not come over a network";
+  EXPECT_THROW(verifier.set_remote_keys("[]"), KeyError);
+  EXPECT_THROW(verifier.set_remote_keys(R"({"keys":[{"kty":"RSA","n":"!","e":"AQAB"}]})"), KeyError);
+  EXPECT_THROW(verifier.set_remote_keys(R"({"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]})"),
+               KeyError);
+}
+
+}  // namespace
+}  // namespace carillon::testing

@@ -1,0 +1,174 @@
+"""Tokens over the wire. PyPI `PyJWT` makes them: a library that we did not write."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+import carillon
+import httpx
+import jwt
+import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from carillon import Server
+
+pytestmark = pytest.mark.wire
+
+SECRET = "a secret of sixty-four bytes or more, because HS512 is to have one"
+RSA = rsa.generate_private_key(65537, 2048)
+P256, P384, P521 = (ec.generate_private_key(curve()) for curve in (ec.SECP256R1, ec.SECP384R1, ec.SECP521R1))
+ED25519 = ed25519.Ed25519PrivateKey.generate()
+
+PUBLIC: dict[str, tuple[str, Any]] = {
+    **dict.fromkeys(("RS256", "RS384", "RS512"), ("rsa_public_key", RSA)),
+    "ES256": ("ecdsa_public_key", P256),
+    "ES384": ("ecdsa_public_key", P384),
+    "ES512": ("ecdsa_public_key", P521),
+    "EdDSA": ("eddsa_public_key", ED25519),
+}
+
+
+def pem_of(key: Any) -> str:
+    kind = serialization.PublicFormat.SubjectPublicKeyInfo
+    text: bytes = key.public_key().public_bytes(serialization.Encoding.PEM, kind)
+    return text.decode()
+
+
+def status(server: Server, token: str, channel: str = "a") -> int:
+    answer = httpx.get(
+        f"{server.url}/poll",
+        params={"channel": channel, "timeout": 0},
+        headers={"Authorization": f"Bearer {token}"},
+        trust_env=False,
+    )
+    return answer.status_code
+
+
+def claims(**more: Any) -> dict[str, Any]:
+    return {"sub": "ann", "exp": int(time.time()) + 60, "channels": ["a"], **more}
+
+
+@pytest.fixture
+def serve(carillon_server_factory: Callable[..., Server]) -> Callable[..., Server]:
+    def start(**token: Any) -> Server:
+        return carillon_server_factory(port=0, config={"client": {"token": token}})
+
+    return start
+
+
+@pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
+def test_a_secret(serve: Callable[..., Server], algorithm: str) -> None:
+    server = serve(hmac_secret_key=SECRET)
+    assert status(server, jwt.encode(claims(), SECRET, algorithm)) == 200
+    assert status(server, jwt.encode(claims(), SECRET + "x", algorithm)) == 401
+    assert status(server, carillon.token(SECRET, "ann", channels=["a"], algorithm=algorithm)) == 200  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("algorithm", PUBLIC)
+def test_a_public_key(serve: Callable[..., Server], algorithm: str) -> None:
+    option, key = PUBLIC[algorithm]
+    server = serve(**{option: pem_of(key)})
+    good = jwt.encode(claims(), key, algorithm)
+    assert status(server, good) == 200
+    head, payload, signature = good.split(".")
+    other = base64.urlsafe_b64encode(json.dumps(claims(sub="admin")).encode()).rstrip(b"=").decode()
+    assert status(server, f"{head}.{other}.{signature}") == 401
+    assert status(server, f"{head}.{payload}.{signature[:-4]}AAAA") == 401
+    assert status(server, f"{head}.{payload}.") == 401
+    # The public key is no secret: who signs with it by HMAC proves nothing.
+    assert status(server, carillon.token(pem_of(key), "admin", channels=["a"])) == 401
+
+
+def test_a_key_verifies_only_the_algorithms_of_its_kind(serve: Callable[..., Server]) -> None:
+    server = serve(ecdsa_public_key=pem_of(P384), rsa_public_key=pem_of(RSA))
+    for algorithm, (_, key) in PUBLIC.items():
+        expected = 200 if algorithm in ("ES384", "RS256", "RS384", "RS512") else 401
+        assert status(server, jwt.encode(claims(), key, algorithm)) == expected, algorithm
+
+
+def test_a_set_of_keys(serve: Callable[..., Server], tmp_path: Path) -> None:
+    keys = {"r": RSA, "p": P256, "q": P521, "e": ED25519}
+    names = {"r": "RS256", "p": "ES256", "q": "ES512", "e": "EdDSA"}
+    jwks = []
+    for kid, key in keys.items():
+        made = jwt.get_algorithm_by_name(names[kid]).to_jwk(key.public_key(), as_dict=True)
+        jwks.append({**made, "kid": kid, "use": "sig"})
+    jwks.append(
+        {"kty": "oct", "k": base64.urlsafe_b64encode(SECRET.encode()).decode().rstrip("="), "kid": "s"}
+    )
+    jwks.append({"kty": "RSA", "n": jwks[0]["n"], "e": jwks[0]["e"], "kid": "for encryption", "use": "enc"})
+    file = tmp_path / "keys.json"
+    file.write_text(json.dumps({"keys": jwks}))
+    server = serve(jwks_file=str(file))
+    for kid, key in keys.items():
+        assert status(server, jwt.encode(claims(), key, names[kid], headers={"kid": kid})) == 200, kid
+        assert status(server, jwt.encode(claims(), key, names[kid], headers={"kid": "x"})) == 401, kid
+    assert status(server, jwt.encode(claims(), SECRET, "HS256", headers={"kid": "s"})) == 200
+    assert status(server, jwt.encode(claims(), SECRET, "HS256", headers={"kid": "r"})) == 401
+    assert status(server, jwt.encode(claims(), RSA, "RS256", headers={"kid": "for encryption"})) == 401
+
+
+def test_the_time_counts(serve: Callable[..., Server]) -> None:
+    server = serve(hmac_secret_key=SECRET, leeway="10s")
+    now = time.time()
+    for exp, expected in ((now - 5, 200), (now - 15, 401)):
+        assert status(server, jwt.encode(claims(exp=exp), SECRET)) == expected
+    for nbf, expected in ((now + 5, 200), (now + 15, 401)):
+        assert status(server, jwt.encode(claims(nbf=nbf), SECRET)) == expected
+
+
+def test_no_record_has_a_word_of_a_token(
+    carillon_server_factory: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "carillon")
+    server = carillon_server_factory(port=0, config={"client": {"token": {"hmac_secret_key": SECRET}}})
+    tokens = [
+        jwt.encode(claims(sub="marker-ann"), SECRET),
+        jwt.encode(claims(sub="marker-bob"), "wrong" * 16),
+        jwt.encode(claims(sub="marker-eve", exp=1), SECRET),
+        jwt.encode(claims(), SECRET, headers={"kid": "marker-kid"}),
+    ]
+    for token in tokens:
+        for path in ("poll", "sse"):
+            with httpx.stream(
+                "GET", f"{server.url}/{path}?channel=a&timeout=0&token={token}", trust_env=False
+            ) as answer:
+                assert answer.status_code in (200, 401)
+                if answer.status_code == 401:
+                    assert all(part not in answer.read().decode() for part in token.split("."))
+    server.stop()
+    records = "\n".join(record.getMessage() + str(record.__dict__) for record in caplog.records)
+    assert "invalid token" in records
+    for token in tokens:
+        assert not any(part in records for part in token.split("."))
+    assert SECRET not in records
+
+
+def test_the_configuration_says_which_key_is_wrong() -> None:
+    with pytest.raises(
+        carillon.ConfigError, match=r"client\.token\.rsa_public_key: is not a public key in PEM"
+    ):
+        carillon.Server(config={"client": {"token": {"rsa_public_key": "x"}}})
+    with pytest.raises(carillon.ConfigError, match=r"client\.subscription_token\.enabled: .* has no key"):
+        carillon.Server(config={"client": {"subscription_token": {"enabled": True}}})
+
+
+async def test_a_client_is_who_its_token_says_and_sees_only_what_it_grants(
+    carillon_server_factory: Callable[..., Server],
+) -> None:
+    server = carillon_server_factory(port=0, config={"client": {"token": {"hmac_secret_key": SECRET}}})
+    token = carillon.token(SECRET, "ann", channel="$room")
+    bearer = {"Authorization": f"Bearer {carillon.token(SECRET, 'ann')}"}
+    assert status(server, token, "$room") == 200
+    async with carillon.connect(server.url, headers=bearer) as client:
+        with pytest.raises(carillon.SubscribeDenied):
+            await client.subscribe("$room").open()
