@@ -304,13 +304,18 @@ def test_usage_errors_have_their_code() -> None:
 
 def test_config_check_show_and_schema(tmp_path: Path) -> None:
     good, bad, broken = tmp_path / "good.toml", tmp_path / "bad.json", tmp_path / "broken.toml"
-    good.write_text('[http_server]\nport = 9000\n[http_api]\nkey = "secret"\n')
+    good.write_text(
+        '[http_server]\nport = 9000\n[http_api]\nkey = "hush1"\n[client.token]\nhmac_secret_key = "hush2"\n'
+    )
     bad.write_text('{"http_server": {"prot": 1}}')
     broken.write_text("port =")
     assert run("config", "check", str(good)).returncode == 0
     shown = run("config", "show", str(good)).stdout
     assert json.loads(shown)["http_server"]["port"] == 9000
-    assert "secret" not in shown
+    assert "hush" not in shown
+    assert run("token", "--user", "ann", "--config", str(good)).stdout.count(".") == 2
+    assert run("token", "--user", "ann", "--expires", "soon").returncode == 2
+    assert "no secret: give --secret" in run("token").stderr
     assert json.loads(run("config", "show").stdout)["http_server"]["address"] == "127.0.0.1"
     for file, word in (
         (bad, "http_server.prot: unknown option; did you mean 'http_server.port'?"),

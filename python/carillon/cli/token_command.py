@@ -73,7 +73,10 @@ def token_command(
     secret: str | None,
     file: Path | None,
 ) -> None:
-    """Prints a token for development: that of a connection, or of a subscription with --channel."""
+    """Prints a token for development.
+
+    It is that of a connection, or with --channel that of a subscription.
+    """
     from .. import config
     from ..tokens import token
 

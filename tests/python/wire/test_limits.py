@@ -10,6 +10,7 @@ import test_limits_connections
 import test_limits_fanout
 import test_limits_hooks
 import test_limits_messages
+import test_limits_tokens
 from carillon import _core, config
 
 pytestmark = pytest.mark.wire
@@ -24,6 +25,7 @@ REACHED = {
         test_limits_fanout,
         test_limits_hooks,
         test_limits_messages,
+        test_limits_tokens,
     )
     for name in vars(module)
     if name.startswith("test_")

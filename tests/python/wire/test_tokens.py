@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import http.server
 import json
 import logging
+import threading
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import carillon
 import httpx
 import jwt
 import pytest
+from carillon.testing import wait_until
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
@@ -172,3 +175,54 @@ async def test_a_client_is_who_its_token_says_and_sees_only_what_it_grants(
     async with carillon.connect(server.url, headers=bearer) as client:
         with pytest.raises(carillon.SubscribeDenied):
             await client.subscribe("$room").open()
+
+
+class Provider(http.server.BaseHTTPRequestHandler):
+    """Gives out a set of keys, as an identity provider does."""
+
+    keys: ClassVar[list[dict[str, Any]]] = []
+    requests: ClassVar[int] = 0
+
+    def do_GET(self) -> None:
+        type(self).requests += 1
+        body = json.dumps({"keys": self.keys}).encode()
+        self.send_response(200 if self.keys else 503)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def jwk_of(kid: str, key: Any) -> dict[str, Any]:
+    made: dict[str, Any] = jwt.get_algorithm_by_name("ES256").to_jwk(key.public_key(), as_dict=True)
+    return {**made, "kid": kid}
+
+
+def test_the_keys_of_an_endpoint_are_fetched_and_follow_a_rotation(serve: Callable[..., Server]) -> None:
+    first, second = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    provider = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    thread = threading.Thread(target=provider.serve_forever)
+    thread.start()
+    try:
+        Provider.keys = [jwk_of("1", first)]
+        url = f"http://127.0.0.1:{provider.server_address[1]}/keys"
+        server = serve(jwks_public_endpoint=url, jwks_retry_pause="1s")
+        token = jwt.encode(claims(), first, "ES256", headers={"kid": "1"})
+        rotated = jwt.encode(claims(), second, "ES256", headers={"kid": "2"})
+        assert status(server, token) == 200
+        Provider.keys = [jwk_of("1", first), jwk_of("2", second)]
+        asked = Provider.requests
+        assert status(server, rotated) == 503, "the client is asked to try again"
+        wait_until(lambda: status(server, rotated) == 200, timeout=20)
+        assert Provider.requests <= asked + 4, "there is a pause between two fetches"
+        Provider.keys = []  # it is down: what is known goes on
+        jwt_of_nobody = jwt.encode(claims(), second, "ES256", headers={"kid": "3"})
+        assert status(server, jwt_of_nobody) == 503
+        wait_until(lambda: Provider.requests > asked + 1, timeout=20)
+        assert status(server, token) == 200
+    finally:
+        provider.shutdown()
+        thread.join()
+        provider.server_close()
