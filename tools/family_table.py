@@ -28,6 +28,13 @@ OWN = (
         "heartbeat.",
         "takeover.",
         "shutdown.pace",
+        "client.token.leeway",
+        "client.token.cookie",
+        *(
+            f"client.{kind}.{name}"
+            for kind in ("token", "subscription_token")
+            for name in ("eddsa_public_key", "jwks_file", "jwks_re")
+        ),
         "channels.",
     ),
     *(
@@ -41,6 +48,7 @@ OWN = (
 _RULES = "RulesAccess.EveryRowOfTheTableHoldsForUsersSubscribersAndAnonymousClients"
 _WISHES = "WebSocketRecovery.WhoMayRecoverAndKnowItsPositionIsUpToTheChannel"
 _CONNECTIONS = "wire/test_limits_connections.py::"
+_TOKENS = "wire/test_tokens.py::"
 # Of C++ Suite.Name, of Python the file below tests/python and its function.
 TESTS = {
     "http_server.address": "wire/test_origin.py::test_insecure_mode_on_every_address_is_refused",
@@ -49,6 +57,36 @@ TESTS = {
     "client.allowed_origins": "wire/test_origin.py::test_allowed_origins",
     "client.ping_interval": "wire/test_ws_heartbeat.py::test_who_answers_pings_stays",
     "client.pong_timeout": "WebSocketHeartbeat.WithoutAPongTheConnectionIsClosed",
+    "client.token.hmac_secret_key": _TOKENS + "test_a_secret",
+    "client.token.rsa_public_key": _TOKENS + "test_a_public_key",
+    "client.token.ecdsa_public_key": _TOKENS + "test_a_public_key",
+    "client.token.jwks_public_endpoint": (
+        _TOKENS + "test_the_keys_of_an_endpoint_are_fetched_and_follow_a_rotation"
+    ),
+    "client.token.audience": "TokenVerifier.IssuerAndAudienceMustBeThoseOfTheConfiguration",
+    "client.token.issuer": "TokenVerifier.IssuerAndAudienceMustBeThoseOfTheConfiguration",
+    "client.token.user_id_claim": "TokenVerifier.AnotherClaimMayNameTheUser",
+    "client.token.hmac_previous_secret_key": "TokenVerifier.APreviousSecretCountsUntilItsTime",
+    "client.token.hmac_previous_secret_key_valid_until": "TokenVerifier.APreviousSecretCountsUntilItsTime",
+    **{
+        f"client.subscription_token.{name}": "Tokens.OfASubscriptionMayHaveKeysOfTheirOwn"
+        for name in (
+            "enabled",
+            "hmac_secret_key",
+            "hmac_previous_secret_key",
+            "hmac_previous_secret_key_valid_until",
+            "rsa_public_key",
+            "ecdsa_public_key",
+            "jwks_public_endpoint",
+            "audience",
+            "issuer",
+            "user_id_claim",
+        )
+    },
+    "client.allow_anonymous_connect_without_token": "Tokens.WithoutOneAClientIsAnonymousWhereThatIsAllowed",
+    "client.disallow_anonymous_connection_tokens": "Tokens.OneWithoutAUserMayBeRefused",
+    "client.expired_close_delay": "wire/test_limits_tokens.py::test_expired_close_delay_ms",
+    "client.expired_sub_close_delay": "wire/test_limits_tokens.py::test_expired_sub_close_delay_ms",
     "client.connection_limit": _CONNECTIONS + "test_connections",
     "client.connection_rate_limit": "wire/test_limits_admission.py::test_accepts_per_s",
     "client.stale_close_delay": _CONNECTIONS + "test_handshake_timeout_ms",

@@ -72,8 +72,13 @@ std::optional<Verdict> TokenAccess::answer(const Question& question) const {
       return answer_sub_refresh(question);
     case Operation::subscribe:
       // The plain transports have one token for all: that of the connection.
-      if (question.token.empty() || is_plain(question.transport)) break;
-      return answer_subscribe(question);
+      if (!question.token.empty() && !is_plain(question.transport)) return answer_subscribe(question);
+      if (question.channel.starts_with('$')) {  // no hook is asked: a token alone allows it
+        Verdict verdict = refused(kErrorPermissionDenied);
+        verdict.remark = "a private channel needs a token";
+        return verdict;
+      }
+      break;
     case Operation::publish:
     case Operation::presence:
     case Operation::history:

@@ -248,9 +248,11 @@ _OPERATIONS = ("subscribe", "publish", "presence", "history")
 def allows_clients(settings: Mapping[str, Any]) -> Iterator[bool]:
     """Yields, for each table of settings that `normalise` returns, whether anonymous clients may do anything.
 
-    Without a hook all clients are anonymous.
+    Without a hook, and without keys for tokens, all clients are anonymous.
     """
     yield bool(settings["client"]["insecure"])
+    keys = ("hmac_secret_key", "rsa_public_key", "ecdsa_public_key", "eddsa_public_key", "jwks_file")
+    yield any(settings["client"]["token"][key] for key in (*keys, "jwks_public_endpoint"))
     tables = [settings["channel"].get("without_namespace", {})]
     tables += [*settings["channel"]["namespaces"], *settings["channels"].values()]
     for table in tables:

@@ -340,7 +340,7 @@ allowed_origins = [
   "app.example.com",
 ]
 ping_interval = 25
-token = { hmac_secret_key = "s" }
+token = { audience_regex = "s" }
 
 [channel]
 private_prefix = "@"
@@ -367,7 +367,7 @@ slow_consumer = "drop"
   "client": {"allowed_origins": ["https://app.example.com",
       "app.example.com"],
     "ping_interval": 25,
-    "token": {"hmac_secret_key": "s: {\\"[,"}},
+    "token": {"audience_regex": "s: {\\"[,"}},
   "channel": {"private_prefix": "@",
     "without_namespace": {
       "history_sise": 10},
@@ -387,7 +387,7 @@ TEN_PLACES = {
     "http_server.port": (3, 3),
     "client.allowed_origins": (6, 5),
     "client.ping_interval": (10, 7),
-    "client.token.hmac_secret_key": (11, 8),
+    "client.token.audience_regex": (11, 8),
     "channel.private_prefix": (14, 9),
     "channel.without_namespace.history_sise": (17, 11),
     "channel.namespaces[chat].presence": (21, 14),

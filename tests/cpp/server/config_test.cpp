@@ -384,7 +384,7 @@ TEST(Config, TheAbsentOptionsAreNotThoseThatWork) {
 TEST(Config, AllMistakesAreToldWithTheirPlaces) {
   const char* document = R"({
     "http_server": {"port": "x", "adress": "127.0.0.1"},
-    "client": {"token": {"hmac_secret_key": "s", "audience": "a"}, "pong_timeout": "30s", "insecure": 1},
+    "client": {"token": {"audience_regex": "s", "issuer_regex": "a"}, "pong_timeout": "30s", "insecure": 1},
     "channel": {"namespaces": [{"name": "ok"}, {"name": "x", "history_size": -1}, {"presence": "yes"}, 7]},
     "channels": {"a*": {"history_ttl": 5}, "": {}},
     "limits": 3})";
@@ -403,8 +403,8 @@ TEST(Config, AllMistakesAreToldWithTheirPlaces) {
   }
   EXPECT_EQ(places, (std::set<Keys>{{"http_server", "port"},
                                     {"http_server", "adress"},
-                                    {"client", "token", "hmac_secret_key"},
-                                    {"client", "token", "audience"},
+                                    {"client", "token", "audience_regex"},
+                                    {"client", "token", "issuer_regex"},
                                     {"client", "pong_timeout"},
                                     {"client", "insecure"},
                                     {"channel", "namespaces", "1", "name"},

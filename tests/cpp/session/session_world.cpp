@@ -22,6 +22,13 @@ WorldLoop::WorldLoop(World& world, std::uint32_t index)
   loop.set_flush(sockets);
 }
 
+namespace {
+std::unique_ptr<TokenVerifier> make_verifier(const TokenOptions& options, const Limits& limits) {
+  if (!options.has_keys()) return nullptr;
+  return std::make_unique<TokenVerifier>(options, 0, static_cast<std::size_t>(limits.token_bytes));
+}
+}  // namespace
+
 World::World(WorldOptions world_options)
     : options(std::move(world_options)),
       random(options.seed),
@@ -31,11 +38,8 @@ World::World(WorldOptions world_options)
       rules_access(rules, options.is_insecure),
       access(rules_access),
       token_access(access, clock, options.access,
-                   options.token.has_keys()
-                       ? std::make_unique<TokenVerifier>(options.token, 0,
-                                                         static_cast<std::size_t>(options.limits.token_bytes))
-                       : nullptr,
-                   nullptr),
+                   make_verifier(options.token, options.limits),
+                   make_verifier(options.subscription_token, options.limits)),
       origins(options.allowed_origins, options.is_insecure),
       shared{.hub = hub,
              .access = token_access,

@@ -113,6 +113,7 @@ struct WorldOptions {
   Heartbeat heartbeat;
   Millis tick_ms = 1;  ///< of the timer wheels
   TokenOptions token;  ///< of connections, and of subscriptions
+  TokenOptions subscription_token;  ///< of subscriptions, if it has keys
   TokenAccess::Options access;
   std::string token_cookie;
 };

@@ -115,6 +115,50 @@ TEST(Tokens, OfASubscriptionAllowItAndCarryItsData) {
   EXPECT_EQ(reply["subscribe"]["data"]["x"], 1);
 }
 
+TEST(Tokens, OfASubscriptionMayHaveKeysOfTheirOwn) {
+  WorldOptions options = with_tokens();
+  options.subscription_token.hmac_secret_key = "other";
+  World world(std::move(options));
+  WsClient client(world);
+  connect(client, for_ann(1'000));
+  const std::string claims = R"({"sub":"ann","channel":"$a"})";
+  EXPECT_EQ(error_of(client.subscribe("$a", {{"token", signed_token("secret", claims)}})), 103U);
+  EXPECT_TRUE(client.subscribe("$a", {{"token", signed_token("other", claims)}}).contains("subscribe"));
+}
+
+TEST(Tokens, WithoutOneAClientIsAnonymousWhereThatIsAllowed) {
+  WorldOptions options = with_tokens();
+  options.access.allows_anonymous = true;
+  World world(std::move(options));
+  WsClient client(world);
+  client.connect();
+  EXPECT_FALSE(client.close_code.has_value());
+  WsClient forged(world);
+  connect(forged, "x");
+  EXPECT_EQ(forged.close_code, 3500) << "a bad token is not as good as none";
+}
+
+TEST(Tokens, OneWithoutAUserMayBeRefused) {
+  WorldOptions options = with_tokens();
+  World lenient(options);
+  WsClient anonymous(lenient);
+  EXPECT_TRUE(connect(anonymous, token(Json::object())).contains("connect"));
+  options.access.refuses_anonymous = true;
+  World strict(std::move(options));
+  WsClient refused(strict);
+  connect(refused, token(Json::object()));
+  EXPECT_EQ(refused.close_code, 3507);
+}
+
+TEST(Tokens, NoHookOpensAPrivateChannel) {
+  World world(with_tokens());
+  world.access.slow = {Operation::subscribe};
+  WsClient client(world);
+  connect(client, for_ann(1'000));
+  EXPECT_EQ(error_of(client.subscribe("$a")), 103U);
+  EXPECT_TRUE(world.access.waiting.empty()) << "no hook was asked";
+}
+
 TEST(Tokens, OfASubscriptionAreRefusedWithTheCodeOfTheirFault) {
   const auto outcome = [](const std::string& text) -> std::uint32_t {
     World world(with_tokens());
