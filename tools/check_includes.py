@@ -1,7 +1,7 @@
 """Checks the rules that compilers do not: who may include whom, and how files are named.
 
-Arrows of docs/design.md point down only: bindings -> server -> token -> session; server -> gateway -> loop -> transports -> client ->
-session -> requests -> protocol, hub -> store.
+Arrows of docs/design.md point down only: bindings -> server -> gateway -> loop -> transports -> client ->
+session -> requests -> protocol, hub -> store; and server -> token -> session.
 The load generator stands beside them and uses none of them: bindings -> load. The laboratory measures the hub
 alone: bindings -> lab -> session, load.
 """

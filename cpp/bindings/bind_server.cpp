@@ -188,6 +188,7 @@ Verdict verdict_of(const py::object& answer) {
   verdict.is_undecided = answer.attr("is_undecided").cast<bool>();
   verdict.identity.user = answer.attr("user").cast<std::string>();
   verdict.identity.info_json = answer.attr("info_json").cast<std::string>();
+  verdict.identity.expiry.at_s = answer.attr("expires_at").cast<std::int64_t>();
   if (const py::object data = answer.attr("data"); !data.is_none()) verdict.data = data.cast<std::string>();
   for (const py::handle each : answer.attr("subscriptions")) {
     SubscriptionGrant grant;

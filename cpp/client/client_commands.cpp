@@ -109,6 +109,11 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict,
     if (code < 3000) return reply_error(id, {code, reason});
     return disconnect(static_cast<std::uint16_t>(code), reason);
   }
+  const std::int64_t end_s = verdict.identity.expiry.at_s;
+  if (end_s != 0 && context_.clock.wall_ms() >= end_s * 1'000) {
+    phase_ = Phase::waiting;
+    return reply_error(id, kErrorExpired);
+  }
   begin_connect(id, verdict.identity, wishes);
 }
 

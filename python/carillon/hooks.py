@@ -38,6 +38,7 @@ Operation = Literal["connect", "subscribe", "publish"]
 TransportKind = Literal["websocket", "sse", "poll", "http_stream", "emulated_sse"]
 
 DEADLINE_S = 5.0
+_FAR_S = 1e11  # the year 5138: who is beyond has written milliseconds
 _REASON_BYTES = 123  # what a WebSocket close frame has room for
 
 
@@ -139,7 +140,8 @@ class User:
         id: Id of the user; empty for an anonymous client.
         info: Any JSON value that other clients see in presence, in joins and in publications. None for
             nothing.
-        expires_at: Not supported yet: the time at which the connection expires.
+        expires_at: Time at which the connection is closed with 3005, seconds since 1970 (as `time.time()`).
+            Its client connects again, and the hook is asked again. None for no end.
         subscriptions: Channels that the server subscribes the client to, each a name or a `Grant`. Clients
             of the SDKs get them with their connect. Plain event streams and polls have the channels of
             their URL instead.
@@ -147,7 +149,7 @@ class User:
     Raises:
         TypeError: The id is not a str, a subscription is neither a str nor a Grant, or the info has no JSON
             form.
-        ValueError: The info has no JSON form, or a field is given that this version does not support.
+        ValueError: The info has no JSON form, or `expires_at` is not a time in seconds.
 
     Example:
         return User("ann", info={"name": "Ann"})
@@ -166,10 +168,15 @@ class User:
         except (TypeError, ValueError) as error:
             raise type(error)(f"User: info={shown(self.info)}: {error}") from None
         if self.expires_at is not None:
-            raise ValueError(
-                "User: expires_at: this version of Carillon does not end connections by time. Leave it out, "
-                "and call server.disconnect(client, 4500, 'expired') when the time has come"
-            )
+            if isinstance(self.expires_at, bool) or not isinstance(self.expires_at, (int, float)):
+                raise TypeError(
+                    f"User: expires_at={shown(self.expires_at)}: give seconds since 1970, as time.time() + 3600"
+                )
+            if not 0 < self.expires_at < _FAR_S:
+                raise ValueError(
+                    f"User: expires_at={self.expires_at}: is not a time in seconds since 1970; give a number "
+                    "such as time.time() + 3600"
+                )
         if isinstance(self.subscriptions, str):
             raise TypeError(
                 f"User: subscriptions={self.subscriptions!r}: give a list of channels, not a single str; "
@@ -299,6 +306,7 @@ class Verdict:
     code: int = 0
     reason: str = ""
     is_undecided: bool = False
+    expires_at: int = 0  # seconds since 1970; 0: never
     subscriptions: Sequence[tuple[str, str, str]] = ()  # channel, info and data as JSON
 
 
@@ -526,6 +534,7 @@ def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
             True,
             answer.id,
             optional_json(answer.info),
+            expires_at=int(answer.expires_at or 0),
             subscriptions=[grant._for_core() for grant in grants],
         )
     if operation == "connect" and isinstance(answer, str) and answer:

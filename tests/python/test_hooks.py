@@ -926,8 +926,10 @@ def test_a_hook_that_returns_such_a_denial_has_failed(
 
 
 def test_what_a_user_cannot_have_yet_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="User: expires_at: this version"):
-        User("ann", expires_at=1.0)
+    with pytest.raises(ValueError, match="User: expires_at=1700000000000.0: is not a time in seconds"):
+        User("ann", expires_at=1.7e12)
+    with pytest.raises(TypeError, match="User: expires_at='now': give seconds since 1970"):
+        User("ann", expires_at="now")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"write User\('7'\)"):
         User(7)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match=r"User: info={1, 2}: it has no JSON form: cannot publish a set"):

@@ -268,6 +268,50 @@ TEST(Tokens, TheHookIsAskedAboutTheUserThatTheTokenProvesAndCanOnlyNarrow) {
       << "the hook ends it, whatever the client refreshes";
 }
 
+TEST(Tokens, AHookEndsAConnectionWhetherThereAreTokensOrNot) {
+  WorldOptions options;
+  options.heartbeat.ping_interval_ms = 0;
+  World world(std::move(options));
+  world.access.slow = {Operation::connect};
+  WsClient client(world);
+  client.open();
+  client.command("connect", Json::object());
+  Verdict verdict = allowed("ann");
+  verdict.identity.expiry.at_s = kStartS + 60;
+  world.access.decide(verdict);
+  world.run();
+  ASSERT_EQ(client.replies.size(), 1U);
+  EXPECT_FALSE(client.replies[0]["connect"].contains("expires")) << "the client has nothing to refresh";
+  world.advance(59'990);
+  EXPECT_FALSE(client.close_code.has_value());
+  world.advance(20);
+  EXPECT_EQ(client.close_code, 3005);
+  WsClient late(world);
+  late.open();
+  late.command("connect", Json::object());
+  verdict.identity.expiry.at_s = kStartS;
+  world.access.decide(verdict);
+  world.run();
+  ASSERT_EQ(late.replies.size(), 1U);
+  EXPECT_EQ(error_of(late.replies[0]), 110U);
+}
+
+TEST(Tokens, ServerSideSubscriptionsThatExpireCloseTheConnection) {
+  World world(with_tokens());
+  world.access.slow = {Operation::connect};
+  WsClient client(world);
+  connect(client, token({{"sub", "ann"}, {"channels", {"a"}}}));
+  Verdict verdict = allowed("ann");
+  verdict.identity.subscriptions.emplace_back().channel = "a";
+  verdict.identity.subscriptions.back().expiry = {kStartS + 60, false};
+  world.access.decide(verdict);
+  world.run();
+  ASSERT_EQ(client.replies.size(), 1U);
+  EXPECT_TRUE(client.replies[0]["connect"]["subs"].contains("a")) << client.replies[0];
+  world.advance(60'010);
+  EXPECT_EQ(client.close_code, 3006);
+}
+
 TEST(Tokens, AStreamThatExpiresIsToldWhyAndEnds) {
   World world(with_tokens());
   SseClient stream(world);

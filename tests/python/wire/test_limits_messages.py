@@ -153,6 +153,18 @@ async def test_broadcast_channels(serve: Callable[..., Server]) -> None:
     assert [len(server.history(name).messages) for name in "abc"] == [1, 1, 0]
 
 
+async def test_batch_commands(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"batch_commands": 2})
+    commands = [{"publish": {"channel": "a", "data": number}} for number in range(3)]
+    async with open_http(server) as client:
+        fits = await client.post("/api/batch", json={"commands": commands[:2]})
+        assert len(fits.json()["replies"]) == 2
+        refused = await client.post("/api/batch", json={"commands": commands})
+        assert refused.json()["error"]["code"] == 107
+        assert "batch_commands" in refused.json()["error"]["message"]
+    assert len(server.history("a").messages) == 2
+
+
 async def test_deliveries_per_visit(serve: Callable[..., Server]) -> None:
     await serves_all_with(serve(limits={"deliveries_per_visit": 1}))
 
