@@ -99,12 +99,11 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
     queued.close_code = queued_->close_code;
   }
   for (const auto& subscription : subscriptions_) {
-    state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
-                                   subscription->cursor.mark() != 0, subscription->has_notices,
-                                   subscription->has_presence,
-                                   subscription->state == Subscription::State::ending,
-                                   subscription->is_by_server, std::string(subscription->info()),
-                                   subscription->expiry});
+    state.subscriptions.push_back(
+        {subscription->channel, Shard::save(subscription->cursor), subscription->cursor.mark() != 0,
+         subscription->has_notices, subscription->has_presence,
+         subscription->state == Subscription::State::ending, subscription->is_by_server,
+         std::string(subscription->info()), subscription->expiry});
   }
   return state;
 }

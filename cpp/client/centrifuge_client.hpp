@@ -46,6 +46,7 @@ class CentrifugeClient final : public Session {
   [[nodiscard]] std::string_view client_session() const override { return link_->session(); }
   void subscribe(const SubscriptionGrant& grant, const std::optional<Since>& since,
                  std::function<void(SubscribeAnswer)> done) override;
+  bool refresh(const Renewal& renewal) override;
   bool unsubscribe(std::string_view channel, const UnsubscribeCode& code) override;
 
   /// Brings a message with commands from another connection to its client. Any thread; `memory` is given back

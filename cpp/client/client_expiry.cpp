@@ -55,6 +55,21 @@ void CentrifugeClient::end_expired(Millis now_ms) {
   schedule_expiry();
 }
 
+bool CentrifugeClient::refresh(const Renewal& renewal) {
+  if (phase_ != Phase::connected) return false;
+  expiry_.at_s = renewal.at_s;
+  if (!renewal.info_json.empty()) {
+    conn_info_json_ = std::make_unique<const std::string>(renewal.info_json);
+    info_json_.reset();
+  }
+  schedule_expiry();
+  RefreshResult result;
+  result.ttl_s = ttl_of(expiry_);
+  result.expires = result.ttl_s > 0;
+  reply([&](std::string& out) { codec_.encode_push_refresh(out, result); });
+  return true;
+}
+
 bool CentrifugeClient::handle_refresh(const Command& command) {
   if (!context_.access.takes_tokens()) {
     reply_error(command.id, kErrorNotAvailable);

@@ -14,7 +14,7 @@
 namespace carillon {
 namespace {
 
-constexpr std::array<ApiMethodName, 24> kMethodNames{{
+constexpr std::array<ApiMethodName, 25> kMethodNames{{
     {"publish", ApiMethod::publish},
     {"broadcast", ApiMethod::broadcast},
     {"history", ApiMethod::history},
@@ -25,6 +25,7 @@ constexpr std::array<ApiMethodName, 24> kMethodNames{{
     {"subscribe", ApiMethod::subscribe},
     {"unsubscribe", ApiMethod::unsubscribe},
     {"disconnect", ApiMethod::disconnect},
+    {"refresh", ApiMethod::refresh},
     {"batch", ApiMethod::batch},
     {"rpc", ApiMethod::rpc},
     {"info", ApiMethod::info},
@@ -80,7 +81,7 @@ struct Field {
 constexpr MethodSet kPublishing = methods(ApiMethod::publish, ApiMethod::broadcast);
 /// What acts on connections: those of a user, or one.
 constexpr MethodSet kOnConnections =
-    methods(ApiMethod::subscribe, ApiMethod::unsubscribe, ApiMethod::disconnect);
+    methods(ApiMethod::subscribe, ApiMethod::unsubscribe, ApiMethod::disconnect, ApiMethod::refresh);
 
 constexpr std::array kFields = [] {
   using enum ApiMethod;
@@ -112,11 +113,12 @@ constexpr std::array kFields = [] {
       Field{"user", kOnConnections, &ApiRequest::user},
       Field{"client", kOnConnections, &ApiRequest::client},
       Field{"session", kOnConnections, &ApiRequest::session},
-      Field{"info", methods(subscribe), Composed::info},
+      Field{"info", methods(subscribe, refresh), Composed::info},
       Field{"b64info", methods(subscribe), Composed::base64_info},
       Field{"data", methods(subscribe), Composed::payload},
       Field{"b64data", methods(subscribe), Composed::base64},
-      Field{"expire_at", methods(subscribe), &ApiRequest::expire_at},
+      Field{"expire_at", methods(subscribe, refresh), &ApiRequest::expire_at},
+      Field{"expired", methods(refresh), &ApiRequest::is_expired},
       Field{"recover_since", methods(subscribe), Composed::position},
       Field{"override", methods(subscribe), Composed::overrides},
       Field{"whitelist", methods(disconnect), &ApiRequest::whitelist},

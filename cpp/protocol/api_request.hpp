@@ -25,6 +25,7 @@ enum class ApiMethod : std::uint8_t {
   subscribe,
   unsubscribe,
   disconnect,
+  refresh,
   batch,
   rpc,
   info,
@@ -132,6 +133,7 @@ struct ApiRequest {
   bool is_parallel = false;                     ///< batch
   std::string_view method = {};                 ///< rpc
 
+  bool is_expired = false;  ///< refresh: the connections are to end now
   // disconnect
   std::uint64_t code = 3'503;
   std::string_view reason = "force disconnect";

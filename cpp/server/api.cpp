@@ -217,6 +217,8 @@ void Api::call(ApiMethod method, Body body, Respond respond) {
       return unsubscribe(request, std::move(respond));
     case ApiMethod::disconnect:
       return disconnect(request, std::move(respond));
+    case ApiMethod::refresh:
+      return refresh(request, std::move(respond));
     case ApiMethod::rpc:
       return respond(api_error(
           {kErrorMethodNotFound, "method: " + in_quotes(request.method) + " is none of this server"}));

@@ -100,6 +100,7 @@ class Api final : public HttpHandler {
 
   // What acts on live connections: api_connections.cpp.
   void disconnect(const ApiRequest& request, Respond respond) const;
+  void refresh(const ApiRequest& request, Respond respond) const;
   void subscribe(const ApiRequest& request, Respond respond) const;
   void unsubscribe(const ApiRequest& request, Respond respond) const;
 

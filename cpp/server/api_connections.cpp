@@ -65,6 +65,20 @@ void Api::disconnect(const ApiRequest& request, Respond respond) const {
                            std::string(request.reason), answer_with_connections(std::move(respond)));
 }
 
+void Api::refresh(const ApiRequest& request, Respond respond) const {
+  std::optional<std::string> info = json_of(request.info);
+  if (!info) return respond(bad_request("info: not JSON; give any JSON value"));
+  const std::int64_t at_s = request.expire_at.value_or(0);
+  const bool is_over = request.is_expired || (at_s != 0 && at_s <= clock_.wall_ms() / 1000);
+  if (is_over) {
+    return connections_->disconnect(filter_of(request), kDisconnectConnectionExpired.code,
+                                    std::string(kDisconnectConnectionExpired.reason),
+                                    answer_with_connections(std::move(respond)));
+  }
+  connections_->refresh(filter_of(request), {at_s, std::move(*info)},
+                        answer_with_connections(std::move(respond)));
+}
+
 void Api::subscribe(const ApiRequest& request, Respond respond) const {
   if (const Refusal refusal = channel_refusal(request.channel); refusal.is_refused())
     return respond(api_error(refusal));
@@ -81,8 +95,7 @@ void Api::subscribe(const ApiRequest& request, Respond respond) const {
   if (request.expire_at) {
     if (*request.expire_at <= clock_.wall_ms() / 1000)
       return respond(bad_request("expire_at: not in the future; give seconds since 1970-01-01 UTC"));
-    return respond(api_error(
-        {kErrorNotAvailable, "expire_at: this version does not end subscriptions by time; leave it out"}));
+    grant.expiry.at_s = *request.expire_at;
   }
   std::optional<Since> since;
   if (request.has_since) since = Since::from(request.epoch, request.offset);

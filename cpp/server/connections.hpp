@@ -32,6 +32,8 @@ class Connections {
 
   /// Closes them.
   virtual void disconnect(ClientFilter who, std::uint16_t code, std::string reason, Done done) = 0;
+  /// Moves their end; counts those whose transport has one.
+  virtual void refresh(ClientFilter who, Renewal renewal, Done done) = 0;
   struct Subscribed {
     std::size_t connections = 0;             ///< that have the subscription by this
     std::optional<SubscribeAnswer> refusal;  ///< of one that has not

@@ -74,6 +74,13 @@ void LiveConnections::disconnect(ClientFilter who, std::uint16_t code, std::stri
   });
 }
 
+void LiveConnections::refresh(ClientFilter who, Renewal renewal, Done done) {
+  for_each([count = std::make_shared<Count>(std::move(done)), who = std::move(who),
+            renewal = std::move(renewal)](Session& session) {
+    if (who.matches(session) && session.refresh(renewal)) ++count->connections;
+  });
+}
+
 void LiveConnections::subscribe(ClientFilter who, SubscriptionGrant grant, std::optional<Since> since,
                                 std::function<void(const Subscribed&)> done) {
   for_each([count = std::make_shared<SubscribeCount>(std::move(done)), who = std::move(who),

@@ -14,6 +14,7 @@ class LiveConnections final : public Connections {
   explicit LiveConnections(Gateway& gateway) : gateway_(gateway) {}
 
   void disconnect(ClientFilter who, std::uint16_t code, std::string reason, Done done) override;
+  void refresh(ClientFilter who, Renewal renewal, Done done) override;
   void subscribe(ClientFilter who, SubscriptionGrant grant, std::optional<Since> since,
                  std::function<void(const Subscribed&)> done) override;
   void unsubscribe(ClientFilter who, std::string channel, Done done) override;

@@ -73,6 +73,8 @@ MethodText text_of(ApiMethod method) {
       return {"Ends the subscription of the live connections of a user.", kConnections};
     case disconnect:
       return {"Closes the connections of a user, or one connection.", kConnections};
+    case refresh:
+      return {"Moves the end of the connections of a user, or of one connection.", kConnections};
     case batch:
       return {"Carries out several commands. The answer has no result: replies stand at the top.", {}};
     case rpc:

@@ -24,6 +24,12 @@ inline constexpr Millis kNoDeadline = std::numeric_limits<Millis>::max();
   return left == kNoDeadline ? kNoDeadline : left + now_ms;
 }
 
+/// A new end of a connection, by the server.
+struct Renewal {
+  std::int64_t at_s = 0;  ///< seconds since 1970-01-01 UTC, in the future; 0: never
+  std::string info_json;  ///< in place of the client's; empty: as it was
+};
+
 /// What became of a subscription that the server wanted for a client.
 enum class SubscribeAnswer : std::uint8_t {
   subscribed,
@@ -81,6 +87,8 @@ class Session : public Sink {
                          std::function<void(SubscribeAnswer)> done) {
     done(SubscribeAnswer::not_applicable);
   }
+  /// The server moves the end of the connection. False: the transport has none.
+  virtual bool refresh(const Renewal& /*renewal*/) { return false; }
   /// The server ends a subscription of the client. False: there is none.
   virtual bool unsubscribe(std::string_view /*channel*/, const UnsubscribeCode& /*code*/) { return false; }
   /// Does it wait for an answer?

@@ -112,8 +112,8 @@ struct SessionContext {
   ClientDirectory& directory;
   const PersonalChannel& personal_channel;
   ClientDirectory& newest_of_user;  ///< by user, while users have one connection each
-  std::string_view token_cookie;  ///< name of the cookie that may have a client's token; empty: none
-  const std::string& node;        ///< by which emulated clients name this gateway
+  std::string_view token_cookie;    ///< name of the cookie that may have a client's token; empty: none
+  const std::string& node;          ///< by which emulated clients name this gateway
   bool has_http_stream;
   bool has_emulated_sse;
   ConnectionLog* log = nullptr;  ///< null: there is no log

@@ -260,6 +260,15 @@ Millis SseSession::expiry_ms() const {
   return context_.clock.now_ms() + std::max<Millis>(0, left);
 }
 
+bool SseSession::refresh(const Renewal& renewal) {
+  if (is_ending_) return false;
+  identity_.expiry.at_s = renewal.at_s;
+  if (!renewal.info_json.empty()) identity_.info_json = renewal.info_json;
+  expiry_due_ms_ = expiry_ms();
+  context_.host.reschedule(outlet_);
+  return true;
+}
+
 void SseSession::end_expired() {
   expiry_due_ms_ = kNoDeadline;
   if (std::exchange(is_ending_, true)) return;

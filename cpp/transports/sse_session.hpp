@@ -30,6 +30,8 @@ class SseSession final : public Session {
   [[nodiscard]] std::string_view client_id() const override { return client_; }
   [[nodiscard]] std::string_view user() const override { return identity_.user; }
 
+  bool refresh(const Renewal& renewal) override;
+
   bool stage(Cursor& cursor, const Batch& batch) override;
   void on_gap(Cursor& cursor, const Gap& gap) override;
   void on_slow(Cursor& cursor) override;

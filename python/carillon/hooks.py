@@ -170,7 +170,8 @@ class User:
         if self.expires_at is not None:
             if isinstance(self.expires_at, bool) or not isinstance(self.expires_at, (int, float)):
                 raise TypeError(
-                    f"User: expires_at={shown(self.expires_at)}: give seconds since 1970, as time.time() + 3600"
+                    f"User: expires_at={shown(self.expires_at)}: give seconds since 1970, such as "
+                    "time.time() + 3600"
                 )
             if not 0 < self.expires_at < _FAR_S:
                 raise ValueError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 import pytest
@@ -25,6 +26,7 @@ from cent import (
     PresenceRequest,
     PresenceStatsRequest,
     PublishRequest,
+    RefreshRequest,
     StreamPosition,
     SubscribeRequest,
     UnsubscribeRequest,
@@ -133,6 +135,8 @@ def test_subscribe_unsubscribe_and_disconnect(client: Client, server: Server, an
     ann.wait_for("subscribed", "hidden")
     assert server.presence("hidden") == {}
     client.subscribe(SubscribeRequest(user="nobody", channel="more"))  # who is offline is no error
+    later = int(time.time()) + 3600
+    client.refresh(RefreshRequest(user="ann", expire_at=later))
     client.unsubscribe(UnsubscribeRequest(user="ann", channel="more"))
     ann.wait_for("unsubscribed", "more")
     client.disconnect(DisconnectRequest(user="ann", whitelist=[id_of_ann]))

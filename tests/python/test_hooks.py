@@ -926,7 +926,7 @@ def test_a_hook_that_returns_such_a_denial_has_failed(
 
 
 def test_what_a_user_cannot_have_yet_is_refused_by_name() -> None:
-    with pytest.raises(ValueError, match="User: expires_at=1700000000000.0: is not a time in seconds"):
+    with pytest.raises(ValueError, match=r"User: expires_at=1700000000000\.0: is not a time in seconds"):
         User("ann", expires_at=1.7e12)
     with pytest.raises(TypeError, match="User: expires_at='now': give seconds since 1970"):
         User("ann", expires_at="now")  # type: ignore[arg-type]

@@ -111,8 +111,8 @@ struct WorldOptions {
   bool is_insecure = true;
   Limits limits;
   Heartbeat heartbeat;
-  Millis tick_ms = 1;  ///< of the timer wheels
-  TokenOptions token;  ///< of connections, and of subscriptions
+  Millis tick_ms = 1;               ///< of the timer wheels
+  TokenOptions token;               ///< of connections, and of subscriptions
   TokenOptions subscription_token;  ///< of subscriptions, if it has keys
   TokenAccess::Options access;
   std::string token_cookie;

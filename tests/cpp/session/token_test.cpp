@@ -312,6 +312,37 @@ TEST(Tokens, ServerSideSubscriptionsThatExpireCloseTheConnection) {
   EXPECT_EQ(client.close_code, 3006);
 }
 
+TEST(Tokens, TheServerMovesAnEnd) {
+  World world(with_tokens());
+  WsClient client(world);
+  connect(client, for_ann(300));
+  SseClient stream(world);
+  stream.open("channel=a&token=" + token({{"sub", "ann"}, {"exp", kStartS + 100}, {"channels", {"a"}}}));
+  world.run();
+  const auto refresh_all = [&](const Renewal& renewal) {
+    std::size_t refreshed = 0;
+    for (const auto& one : world.loops) {
+      one->shard.bind_to_this_thread();
+      one->loop.for_each_session([&](Session& session) { refreshed += session.refresh(renewal) ? 1 : 0; },
+                                 [] {});
+      Shard::unbind_this_thread();
+    }
+    world.run();
+    return refreshed;
+  };
+  EXPECT_EQ(refresh_all({kStartS + 1'000, R"({"name":"Ann"})"}), 2U);
+  ASSERT_EQ(client.pushes.size(), 1U);
+  EXPECT_EQ(client.pushes[0]["refresh"]["ttl"], 1'000) << client.pushes[0];
+  world.advance(999'000);
+  EXPECT_FALSE(client.close_code.has_value());
+  EXPECT_FALSE(stream.is_ended);
+  world.advance(1'010);
+  EXPECT_TRUE(stream.is_ended);
+  EXPECT_EQ(refresh_all({}), 1U);
+  world.advance(1'000'000);
+  EXPECT_FALSE(client.close_code.has_value()) << "it has no end any more";
+}
+
 TEST(Tokens, AStreamThatExpiresIsToldWhyAndEnds) {
   World world(with_tokens());
   SseClient stream(world);
