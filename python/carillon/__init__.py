@@ -17,7 +17,7 @@
 - `connect` returns a `Client`, whose subscriptions are `Subscription`. `carillon.sync` has the same for code
   without an event loop.
 - Subscriptions yield `Message`, and raise `GapError` or yield `Gap` where publications are lost. A `Position`
-  is where to continue. `History` and `ClientInfo` are what `history` and `presence` return.
+  is where to continue. `History`, `ClientInfo` and `PresenceStats` are what `history` and `presence` return.
 - Hooks get a `ConnectContext`, `SubscribeContext` or `PublishContext`, and return `User`, `Deny`, or a bool.
 - `token` makes a token that proves who a client is.
 - `carillon.errors`: every exception; all of them are `CarillonError` and are names of this package, too.
@@ -65,7 +65,7 @@ if TYPE_CHECKING:
     )
     from .fanout import FanOut, Inbox
     from .hooks import ConnectContext, Deny, Grant, PublishContext, SubscribeContext, User
-    from .items import ClientInfo, Gap, History, Message
+    from .items import ClientInfo, Gap, History, Message, PresenceStats
     from .listener import Listener
     from .position import Position
     from .server import Server
@@ -98,7 +98,7 @@ _HOMES = {
     ),
     "fanout": ("FanOut", "Inbox"),
     "hooks": ("ConnectContext", "Deny", "Grant", "PublishContext", "SubscribeContext", "User"),
-    "items": ("ClientInfo", "Gap", "History", "Message"),
+    "items": ("ClientInfo", "Gap", "History", "Message", "PresenceStats"),
     "listener": ("Listener",),
     "position": ("Position",),
     "server": ("Server",),
@@ -136,6 +136,7 @@ __all__ = [
     "PayloadTooLarge",
     "Position",
     "PositionError",
+    "PresenceStats",
     "PublishContext",
     "Server",
     "ServerFailed",

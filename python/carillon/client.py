@@ -7,11 +7,11 @@ import functools
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, Unpack, get_args, overload
 
 from .address import base_url, credentials
-from .arguments import one_of, seconds, text, text_map, whole_number
+from .arguments import kind, one_of, seconds, text, text_map, whole_number
 from .channel import channel_name
-from .errors import ConnectionClosed
+from .errors import CarillonError, ConfigError, ConnectionClosed
 from .lifetime import Lifetime
-from .payload import PublishOptions, json_text, publication_of, takes_publish_options
+from .payload import PublishOptions, encode, json_text, publication_of, takes_publish_options
 from .start import HistoryQuery, Start
 from .stream import Item, ItemStream, OnGap, Source
 from .transports.http_api import HttpApi
@@ -20,16 +20,18 @@ from .transports.poll import PollSource
 from .transports.route import proxy_url, tls_context
 from .transports.settings import Settings
 from .transports.sse import SseSource
+from .transports.token import Credentials
 from .transports.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
 
-    from .items import ClientInfo, Gap, History, Message
+    from .items import ClientInfo, Gap, History, Message, PresenceStats
     from .position import Position
     from .transports.base import Commands, Transport
     from .transports.route import Proxy, Verify
+    from .transports.token import GetToken
 
 TransportName: TypeAlias = Literal["ws", "sse", "poll"]
 
@@ -38,6 +40,8 @@ class ConnectOptions(TypedDict, total=False):
     """The options of `connect`, for functions that pass them on. `connect` describes them."""
 
     transport: TransportName
+    token: str | None
+    get_token: GetToken | None
     user: str | None
     name: str
     api_key: str | None
@@ -79,7 +83,8 @@ class Client:
     `ForkedError`. After a cut it reconnects with full jitter, and every
     subscription continues at its position: nothing twice, nothing out of order, and a `GapError` where the
     server no longer has what was missed. Each call that waits ends with a result or an exception, after
-    `open_timeout` at the latest; a read waits as long as its caller wants.
+    `open_timeout` at the latest; a read waits as long as its caller wants. The client speaks JSON, in which
+    binary payloads travel as base64.
     """
 
     def __init__(self, transport: TransportName, settings: Settings) -> None:
@@ -136,6 +141,8 @@ class Client:
         last: int | None = None,
         *,
         on_gap: Literal["raise"] = "raise",
+        token: str | None = None,
+        get_token: GetToken | None = None,
     ) -> Subscription[Message]: ...
     @overload
     def subscribe(
@@ -145,6 +152,8 @@ class Client:
         last: int | None = None,
         *,
         on_gap: Literal["yield"],
+        token: str | None = None,
+        get_token: GetToken | None = None,
     ) -> Subscription[Message | Gap]: ...
     def subscribe(
         self,
@@ -153,6 +162,8 @@ class Client:
         last: int | None = None,
         *,
         on_gap: OnGap = "raise",
+        token: str | None = None,
+        get_token: GetToken | None = None,
     ) -> Subscription[Any]:
         """Returns a subscription, for `async for` and `async with`.
 
@@ -167,13 +178,20 @@ class Client:
             last: Number of newest messages to start with, in place of `since`.
             on_gap: What happens where publications are lost. "raise" (default): the iteration raises
                 `GapError`, and continues behind the gap when it is resumed. "yield": it yields a `Gap`.
+            token: Token of the subscription, for a channel that wants one; by default none. Over SSE and
+                long-polling it stands in the place of the client's token.
+            get_token: Function that returns a new token of the subscription; see `connect`. To give up, it
+                raises `SubscribeDenied`.
 
         Raises:
             ValueError: The name of the channel or `on_gap` is not valid, or `since` and `last` are both
                 given.
             PositionError: `since` is not a position.
+            ConfigError: The header `Authorization`, where the token would go, is in use.
         """
-        source = self._opened().source(channel_name(channel), Start.of(since, last))
+        own = Credentials.of(token, get_token)
+        _check_header(self._name, self._settings, own)
+        source = self._opened().source(channel_name(channel), Start.of(since, last), own)
         return Subscription(self, source, on_gap)
 
     @takes_publish_options
@@ -263,6 +281,44 @@ class Client:
         """
         return await self._commands().presence(channel_name(channel))
 
+    async def presence_stats(self, channel: str) -> PresenceStats:
+        """Returns how many clients and users are subscribed to a channel.
+
+        Args:
+            channel: Name of the channel.
+
+        Raises:
+            CommandError: The server refuses.
+            CommandTimeout: No answer came within `open_timeout`.
+            ConnectError: The server cannot be reached.
+        """
+        return await self._commands().presence_stats(channel_name(channel))
+
+    async def rpc(self, method: str, data: Any = None) -> Any:
+        """Calls a method of the application behind the server, and returns its result, decoded from JSON.
+
+        Args:
+            method: Name of the method.
+            data: Argument for it: dict, list, str, number, bool or None, which is sent as JSON.
+
+        Raises:
+            CarillonError: The client is connected over SSE or long-polling, which have no RPC.
+            CommandError: The server or the application refuses.
+            CommandTimeout: No answer came within `open_timeout`. The call may have been made, or not.
+            ConnectError: The server cannot be reached.
+            ConnectionClosed: The connection was cut before the answer came. The call may have been made, or
+                not.
+            ValueError: The name is empty, or the data has no JSON form.
+            TypeError: The data is of a type that has no JSON form.
+        """
+        transport = self._opened()
+        if not isinstance(transport, WebSocketTransport):
+            raise CarillonError(f'rpc: is not available over {self._name}; connect with transport="ws"')
+        payload, is_json = encode(data)
+        if not is_json:
+            raise TypeError(f"data: {kind(data)} is binary; rpc sends JSON")
+        return await transport.rpc(text("method", method), bytes(payload))
+
     async def __aenter__(self) -> Self:
         try:
             return await self.open()
@@ -324,6 +380,8 @@ def connect(
     url: str,
     *,
     transport: TransportName = "ws",
+    token: str | None = None,
+    get_token: GetToken | None = None,
     user: str | None = None,
     name: str = "carillon-python",
     api_key: str | None = None,
@@ -349,6 +407,14 @@ def connect(
             endpoints if there is one. A user and a password in front of the host are sent as
             `Authorization: Basic`.
         transport: Name of the transport: "ws" (default), "sse" or "poll".
+        token: Token that proves who the client is, see `carillon.token`; by default none.
+        get_token: Function without arguments that returns a new token, or an awaitable of one. It is asked
+            before the first connect if there is no `token`, in time before a token expires, and when the
+            server calls one expired. An `async` function runs on the client's event loop, any other on a
+            thread of its own, where it may block. It has `open_timeout` for its answer. To say that there is
+            no token for this user any more, it raises `ConnectDenied`, which ends the client. What else it
+            raises is the cause of a `ConnectError` before the first connect; after that it is logged, and
+            the function is asked again with the delays of a reconnect.
         user: Name of the user that the client claims to be. Only a server in insecure mode believes it; any
             other gives it to its `on_connect` hook as `claimed_user`, and ignores it without one.
         name: Name of the client for the server; by default "carillon-python".
@@ -371,8 +437,8 @@ def connect(
             gets the rest from the history later.
 
     Raises:
-        ConfigError: The address of the server or of the proxy has another form, or the certificates cannot
-            be read.
+        ConfigError: The address of the server or of the proxy has another form, the certificates cannot be
+            read, or the header `Authorization` is in use, where a token goes over SSE and long-polling.
         ValueError: Another argument is not valid.
         TypeError: An argument is of the wrong type.
     """
@@ -391,6 +457,7 @@ def connect(
     way = proxy_url(address, proxy)
     settings = Settings(
         base_url=address,
+        credentials=Credentials.of(token, get_token),
         user=user,
         name=name,
         api_key=api_key,
@@ -405,7 +472,17 @@ def connect(
         poll_timeout=poll_timeout,
         capacity=queue_size,
     )
+    _check_header(transport, settings, settings.credentials)
     return Client(transport, settings)
+
+
+def _check_header(transport: TransportName, settings: Settings, credentials: Credentials) -> None:
+    is_used = any(name.lower() == "authorization" for name in settings.headers)
+    if transport != "ws" and credentials.are_given and is_used:
+        raise ConfigError(
+            "token: would go into the header Authorization, which is in use by headers or by the user in the "
+            'address; leave that out, or connect with transport="ws"'
+        )
 
 
 def _authorization(url: str) -> dict[str, str]:

@@ -44,7 +44,7 @@ _TABLES = {
 }
 _PREFIX = "CARILLON_"
 # What the command line and the notebooks read beside the options of the document.
-_OTHERS = ("CONFIG", "URL", "LOG_LEVEL", "LOG_FORMAT", "ACCESS_LOG", "NB_SCALE")
+_OTHERS = ("CONFIG", "URL", "TOKEN", "LOG_LEVEL", "LOG_FORMAT", "ACCESS_LOG", "NB_SCALE")
 _NEAR = 0.8  # of 1: a letter or two are wrong. Variables that Kubernetes sets for a service are further off.
 _SECONDS = {"h": 3600.0, "s": 1.0, "ms": 0.001}
 

@@ -16,6 +16,10 @@ class CarillonError(Exception):
         return _restored, (type(self), self.args, self.__dict__)
 
 
+def _remedy(text: str) -> str:
+    return f"; {text}" if text else ""
+
+
 def _restored(kind: type[CarillonError], args: tuple[Any, ...], state: dict[str, Any]) -> CarillonError:
     error = kind.__new__(kind, *args)
     error.args = args
@@ -43,8 +47,8 @@ class ConnectDenied(ConnectError):  # noqa: N818
         reason: Reason that the server gives.
     """
 
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"the server refuses the connection: {reason} (code {code})")
+    def __init__(self, code: int, reason: str, remedy: str = "") -> None:
+        super().__init__(f"the server refuses the connection: {reason} (code {code}){_remedy(remedy)}")
         self.code = code
         self.reason = reason
 
@@ -75,14 +79,14 @@ class SubscribeDenied(CarillonError):  # noqa: N818
         reason: Reason that the server gives.
     """
 
-    def __init__(self, code: int, reason: str) -> None:
-        super().__init__(f"subscription refused: {reason} (code {code})")
+    def __init__(self, code: int, reason: str, remedy: str = "") -> None:
+        super().__init__(f"subscription refused: {reason} (code {code}){_remedy(remedy)}")
         self.code = code
         self.reason = reason
 
 
 class CommandError(CarillonError):
-    """The server answered a command (publish, history, presence) with an error.
+    """The server answered a command (publish, history, presence, rpc) with an error.
 
     Attributes:
         code: Error code of the server, or an HTTP status.

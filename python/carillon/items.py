@@ -110,13 +110,26 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class PresenceStats:
+    """How many are subscribed to a channel now.
+
+    Attributes:
+        clients: Number of connections.
+        users: Number of different users; all that are anonymous count as one.
+    """
+
+    clients: int
+    users: int
+
+
+@dataclass(frozen=True, slots=True)
 class ClientInfo:
     """A client that is subscribed to a channel now.
 
     Attributes:
         client: Id of the connection.
         user: Id of the user, empty if anonymous.
-        conn_info: Information that the connect hook gave, decoded from JSON.
+        conn_info: Information that the client's token or the connect hook gave, decoded from JSON.
         chan_info: Information that belongs to the subscription, decoded from JSON.
     """
 

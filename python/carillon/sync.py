@@ -27,9 +27,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .client import ConnectOptions, TransportName
-    from .items import ClientInfo, Gap, History, Message
+    from .items import ClientInfo, Gap, History, Message, PresenceStats
     from .position import Position
     from .stream import OnGap
+    from .transports.token import GetToken
 
 
 class Subscription(Generic[Item]):
@@ -153,6 +154,14 @@ class Client:
         """Returns the clients on a channel, by connection id. See `carillon.Client.presence`."""
         return self._loop.run(self._inner.presence(channel))
 
+    def presence_stats(self, channel: str) -> PresenceStats:
+        """Returns how many clients and users are on a channel. See `carillon.Client.presence_stats`."""
+        return self._loop.run(self._inner.presence_stats(channel))
+
+    def rpc(self, method: str, data: Any = None) -> Any:
+        """Calls a method of the application and returns its result. See `carillon.Client.rpc`."""
+        return self._loop.run(self._inner.rpc(method, data))
+
     def open(self) -> Self:
         """Connects. Idempotent."""
         try:
@@ -176,6 +185,8 @@ class Client:
         last: int | None = None,
         *,
         on_gap: Literal["raise"] = "raise",
+        token: str | None = None,
+        get_token: GetToken | None = None,
     ) -> Subscription[Message]: ...
     @overload
     def subscribe(
@@ -185,6 +196,8 @@ class Client:
         last: int | None = None,
         *,
         on_gap: Literal["yield"],
+        token: str | None = None,
+        get_token: GetToken | None = None,
     ) -> Subscription[Message | Gap]: ...
     def subscribe(
         self,
@@ -193,11 +206,15 @@ class Client:
         last: int | None = None,
         *,
         on_gap: OnGap = "raise",
+        token: str | None = None,
+        get_token: GetToken | None = None,
     ) -> Subscription[Any]:
         """Returns a subscription, for `for` and `with`. See `carillon.Client.subscribe`."""
 
         async def subscribe() -> AsyncSubscription[Any]:
-            return self._inner.subscribe(channel, since, last, on_gap=on_gap)
+            return self._inner.subscribe(
+                channel, since, last, on_gap=on_gap, token=token, get_token=get_token
+            )
 
         return Subscription(self._loop, self._loop.run(subscribe()))
 

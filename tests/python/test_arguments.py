@@ -100,6 +100,13 @@ MADE: list[tuple[Callable[[], object], type[Exception], str]] = [
     (lambda: carillon.connect("http://h", user=5), TypeError, "user: 5 is an int"),  # type: ignore[arg-type]
     (lambda: carillon.connect("http://h", name=None), TypeError, "name: None is a NoneType"),  # type: ignore[arg-type]
     (lambda: carillon.connect("http://h", headers={"a": 1}), TypeError, r"headers\['a'\]: 1 is an int"),  # type: ignore[dict-item]
+    (lambda: carillon.connect("http://h", token=5), TypeError, "token: 5 is an int; give a str"),  # type: ignore[arg-type]
+    (lambda: carillon.connect("http://h", token=""), ValueError, "token: is empty"),
+    (
+        lambda: carillon.connect("http://h", get_token="x"),
+        TypeError,
+        "get_token: 'x' is a str; give a function",
+    ),  # type: ignore[arg-type]
     (lambda: carillon.connect("http://h", open_timeout=0), ValueError, "open_timeout: 0 is out of range"),
     (lambda: carillon.connect("http://h", idle_timeout="5"), TypeError, "idle_timeout: '5' is a str"),  # type: ignore[arg-type]
     (lambda: carillon.connect("http://h", queue_size=0), ValueError, "queue_size: 0 is too small"),

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import carillon
 import pytest
-from carillon import Server, config
+from carillon import Channel, Server, config
 from carillon.testing import wait_until
 
 if TYPE_CHECKING:
@@ -193,6 +193,32 @@ def test_pub_and_sub_meet(carillon_server: Server) -> None:
 def test_pub_tells_the_position(carillon_server: Server, scheme: str, key: tuple[str, ...]) -> None:
     result = run("pub", "c", "1", "--url", carillon_server.url.replace("http", scheme, 1), *key)
     assert result.stdout.strip() == str(carillon_server.history("c").position)
+
+
+def test_pub_and_sub_present_a_token(carillon_server_factory: Callable[..., Server]) -> None:
+    allowed = Channel(allow_publish_for_client=True, allow_subscribe_for_client=True, history_size=9)
+    server = carillon_server_factory(
+        api_key="k", channels={"*": allowed}, config={"client": {"token": {"hmac_secret_key": "s"}}}
+    )
+    token = carillon.token("s", "ann")
+    since = str(server.publish("c", 0))
+    at = ("--url", server.url)
+    for line, environment in (
+        (("--token", token), {"CARILLON_HTTP_API_KEY": "wrong"}),
+        ((), {"CARILLON_TOKEN": f"{token}\n"}),
+    ):
+        done = run("pub", "c", "1", *at, *line, **environment)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = run("pub", "c", "1", *at, CARILLON_HTTP_API_KEY="k", CARILLON_TOKEN="none")
+    assert (done.returncode, done.stdout) == (0, f"{server.history('c').position}\n"), "the key wins"
+    for transport in ("ws", "sse", "poll"):
+        arguments = ("sub", "c", *at, "--transport", transport, "--since", since, "--count", "3")
+        assert run(*arguments, CARILLON_TOKEN=token).stdout == "1\n1\n1\n"
+        denied = run(*arguments, "--token", carillon.token("other", "ann"))
+        assert (denied.returncode, denied.stdout) == (1, "")
+        assert "invalid token" in denied.stderr
+    both = run("pub", "c", "1", *at, "--token", token, "--api-key", "k")
+    assert (both.returncode, "give --api-key or --token, not both" in both.stderr) == (2, True)
 
 
 def test_pub_tells_that_its_key_is_wrong(carillon_server_factory: Callable[..., Server]) -> None:

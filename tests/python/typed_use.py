@@ -8,6 +8,14 @@ from carillon.sync import Subscription as SyncSubscription
 from carillon.testing import ClientFactory, ServerFactory, SyncClientFactory, wait_until_async
 
 
+async def get_token() -> str:
+    return carillon.token("secret", "ann", expires=300)
+
+
+async def get_number() -> int:
+    return 1
+
+
 async def read(client: Client, server: Server) -> None:
     async for message in client.subscribe("news", since="epoch:1"):
         print(message.offset, message.json())
@@ -17,6 +25,12 @@ async def read(client: Client, server: Server) -> None:
     assert_type(server.subscribe("news"), Cursor[Message])
     assert_type(server.subscribe("news", on_gap="yield"), Cursor[Message | Gap])
     assert_type(await server.subscribe("news").next(), Message)
+    assert_type(client.subscribe("news", get_token=get_token), Subscription[Message])
+    assert_type(client.subscribe("news", token="x", get_token=lambda: "x"), Subscription[Message])
+    assert_type(client.subscribe("news", on_gap="yield", token="x"), Subscription[Message | Gap])
+    client.subscribe("news", get_token=get_number)  # error
+    assert_type(await client.presence_stats("news"), carillon.PresenceStats)
+    await client.rpc("add", {"to": 1})
     async for item in server.subscribe("news", on_gap="yield"):
         print(item.offset)  # error
         match item:
@@ -40,6 +54,9 @@ def read_and_block(url: str) -> None:
         client.publish("news", 1, idempotencykey="k")  # error
         client.subscribe("news").next(timeout="5")  # error
     carillon.sync.connect(url, transport="sess")  # error
+    carillon.sync.connect(url, token="x", get_token=get_token)
+    carillon.sync.connect(url, get_token=lambda: "x").rpc("add", 1)
+    carillon.sync.connect(url, get_token="x")  # error
     carillon.sync.connect(url, min_reconect_delay=1)  # error
 
 
@@ -50,6 +67,7 @@ def misspell(server: Server) -> None:
     lab.comparee()  # error
     server.publish("news", 1, tags={"a": 1})  # error
     carillon.connect("http://h", transport="sess")  # error
+    carillon.connect("http://h", get_token=get_number)  # error
 
 
 def use_fixtures(servers: ServerFactory, clients: ClientFactory, blocking: SyncClientFactory) -> None:

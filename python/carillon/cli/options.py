@@ -26,6 +26,10 @@ def _name(_: click.Context, __: click.Parameter, channel: str) -> str:
     return channel
 
 
+def _token(_: click.Context, __: click.Parameter, token: str | None) -> str | None:
+    return token.strip() or None if token else None  # as a file or a shell has it
+
+
 CHANNEL = click.argument("channel", callback=_name)
 URL = click.option(
     "--url",
@@ -43,6 +47,13 @@ CA_FILE = click.option(
 )
 INSECURE_TLS = click.option(
     "--insecure-tls", is_flag=True, help="Accept any certificate over https. For tests only."
+)
+TOKEN = click.option(
+    "--token",
+    envvar="CARILLON_TOKEN",
+    callback=_token,
+    metavar="TEXT",
+    help="Token of the connection. In CARILLON_TOKEN other users of this machine do not see it.",
 )
 API_KEY = click.option("--api-key", envvar="CARILLON_HTTP_API_KEY", help="Key of the HTTP API.")
 

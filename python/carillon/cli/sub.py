@@ -12,7 +12,7 @@ import click
 
 from .failure import told_in_a_sentence
 from .interrupts import interruptible
-from .options import CA_FILE, CHANNEL, INSECURE_TLS, URL, verify
+from .options import CA_FILE, CHANNEL, INSECURE_TLS, TOKEN, URL, verify
 from .streams import drop_output, print_json, require_output
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per message.")
 @click.option("--count", type=click.IntRange(1), help="Exit after this many messages.")
 @URL
+@TOKEN
 @CA_FILE
 @INSECURE_TLS
 def sub(
@@ -48,6 +49,7 @@ def sub(
     as_json: bool,
     count: int | None,
     url: str,
+    token: str | None,
     ca_file: str | None,
     insecure_tls: bool,
 ) -> None:
@@ -73,7 +75,7 @@ def sub(
     with (
         interruptible(),
         told_in_a_sentence(),
-        sync.connect(url, transport=transport, verify=trusted) as client,
+        sync.connect(url, transport=transport, token=token, verify=trusted) as client,
     ):
         subscription = client.subscribe(channel, since, last, on_gap="yield")
         seen = 0

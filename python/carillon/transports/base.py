@@ -10,7 +10,7 @@ from ..errors import ConnectError
 from ..feed import Feed
 
 if TYPE_CHECKING:
-    from ..items import ClientInfo, History
+    from ..items import ClientInfo, History, PresenceStats
     from ..lifetime import Home, Lifetime
     from ..payload import Publication
     from ..position import Position
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..stream import Source
     from .reconnect import Reconnect
     from .settings import Settings
+    from .token import Credentials, Token
 
 
 class Transport(Protocol):
@@ -33,7 +34,7 @@ class Transport(Protocol):
     async def close(self) -> None:
         """Releases what is left after the end of the lifetime. Idempotent."""
 
-    def source(self, channel: str, start: Start) -> Source:
+    def source(self, channel: str, start: Start, credentials: Credentials) -> Source:
         """Returns a subscription that is not started yet."""
 
 
@@ -49,12 +50,16 @@ class Commands(Protocol):
     async def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Returns the clients on a channel, by connection id."""
 
+    async def presence_stats(self, channel: str) -> PresenceStats:
+        """Returns the numbers of clients and users on a channel."""
+
 
 class NetworkSource(ABC):
     """Fills a feed over a network. See `Source`.
 
     Attributes:
         feed: The feed that it fills.
+        token: The token that it presents.
     """
 
     def __init__(
@@ -64,7 +69,9 @@ class NetworkSource(ABC):
         reconnect: Reconnect,
         channel: str,
         start: Start,
+        token: Token,
     ) -> None:
+        self.token: Token = token
         self.feed: Feed = Feed(channel, start, settings.capacity)
         self._settings = settings
         self._lifetime = lifetime
@@ -99,5 +106,5 @@ class NetworkSource(ABC):
         except TimeoutError:
             raise ConnectError(
                 f"{self._settings.base_url} did not begin the subscription to {self.feed.channel!r} within "
-                f"{patience_s:g} s: {self._reconnect.reason}"
+                f"{patience_s:g} s: {self.token.trouble or self._reconnect.reason}"
             ) from None

@@ -16,7 +16,7 @@ from ..errors import (
     ConnectionClosed,
     PositionError,
 )
-from ..items import ClientInfo, History
+from ..items import ClientInfo, History, PresenceStats
 from ..position import Position
 from . import raw_json
 from .http_source import Bound, http_client
@@ -73,6 +73,11 @@ class HttpApi:
             )
 
         return await presence_pages(channel, ask)
+
+    async def presence_stats(self, channel: str) -> PresenceStats:
+        """Returns the numbers of clients and users on a channel."""
+        body = json.dumps({"channel": channel}).encode()
+        return await self._call("presence_stats", body, lambda text, at: presence_stats(_fields(text, at)))
 
     async def _call(self, method: str, body: bytes, read: Callable[[str, int], T]) -> T:
         headers = {"Content-Type": "application/json"}
@@ -175,6 +180,11 @@ def presence_page(result: Mapping[str, Any]) -> PresencePage:
         for client, info in (result.get("presence") or {}).items()
     }
     return clients, bool(clients and result.get("has_more"))
+
+
+def presence_stats(result: Mapping[str, Any]) -> PresenceStats:
+    """Reads a result of presence_stats."""
+    return PresenceStats(int(result.get("num_clients", 0)), int(result.get("num_users", 0)))
 
 
 async def presence_pages(

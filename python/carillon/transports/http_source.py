@@ -13,6 +13,7 @@ from ..errors import ConnectDenied, ConnectError, SubscribeDenied
 from ..position import Position
 from .base import NetworkSource
 from .reconnect import Reconnect, Refused, Unreadable, refusal_of, retry_after_s
+from .token import TOKEN_EXPIRED, Token
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from ..lifetime import Lifetime
     from ..start import Start
     from .settings import Settings
+    from .token import Credentials
 
 NO_POSITION = "-"  # in place of a position, where a channel has no log
 
@@ -108,6 +110,7 @@ class HttpTransport:
         self._settings = settings
         self._lifetime = lifetime
         self._http = http_client(settings)
+        self._token = Token(settings.credentials, settings)
 
     async def open(self) -> None:
         """Nothing to do."""
@@ -117,9 +120,10 @@ class HttpTransport:
         """Closes the pool of connections."""
         await self._http.aclose()
 
-    def source(self, channel: str, start: Start) -> HttpSource:
-        """A subscription, not yet started."""
-        return self._kind(self._settings, self._lifetime, self._http, channel, start)
+    def source(self, channel: str, start: Start, credentials: Credentials) -> HttpSource:
+        """A subscription, not yet started. Its own token stands in the place of the client's."""
+        token = Token(credentials, self._settings) if credentials.are_given else self._token
+        return self._kind(self._settings, self._lifetime, self._http, channel, start, token)
 
 
 class HttpSource(NetworkSource):
@@ -134,11 +138,13 @@ class HttpSource(NetworkSource):
         http: httpx.AsyncClient,
         channel: str,
         start: Start,
+        token: Token,
     ) -> None:
-        super().__init__(settings, lifetime, Reconnect(settings), channel, start)
+        super().__init__(settings, lifetime, Reconnect(settings), channel, start, token)
         self._http = http
         self._epoch = start.position.epoch if start.position else ""
         self._room = asyncio.Event()
+        self._presented: str | None = None  # token of the newest request
         self._task: asyncio.Task[None] | None = None
 
     def _begin(self) -> None:
@@ -165,11 +171,25 @@ class HttpSource(NetworkSource):
     async def _attempt(self) -> None:
         """One connection, from request to end. Returns when another may follow after a delay."""
 
+    async def _authorization(self) -> dict[str, str]:
+        """Returns the header that proves who the client is; none without a token."""
+        self._presented = await self.token.current()
+        return {"Authorization": f"Bearer {self._presented}"} if self._presented is not None else {}
+
+    def _expire(self, reason: str) -> None:
+        """The token that was presented is over.
+
+        Raises:
+            Refused: Another one will be presented.
+        """
+        if self.token.expired(self._presented):
+            raise Refused(reason)
+
     async def _check(self, response: httpx.Response) -> None:
         """Checks the head of an answer.
 
         Raises:
-            Refused: The server is not available now.
+            Refused: The server is not available now, or wants another token.
             ConnectDenied: The server refuses the client.
             SubscribeDenied: The server refuses the subscription.
             ConnectError: This is not the address of the server.
@@ -186,7 +206,10 @@ class HttpSource(NetworkSource):
         if status == 404 and (hint := endpoint_hint(self._settings.base_url)):
             raise ConnectError(f"{self._settings.base_url} answers with HTTP status 404{hint}")
         if status == 401:  # who the client is; 403 is about the channel
-            raise ConnectDenied(*await _refusal_of(response))
+            code, reason = await _refusal_of(response)
+            if code == TOKEN_EXPIRED:
+                self._expire(reason)
+            raise ConnectDenied(code, reason, self.token.remedy(code))
         if status != 200:
             raise SubscribeDenied(*await _refusal_of(response))
         kind = response.headers.get("Content-Type", "nothing").partition(";")[0]
@@ -199,9 +222,9 @@ class HttpSource(NetworkSource):
             self._room.clear()
             await self._room.wait()
 
-    def _on_status(self, status: dict[str, Any], token: str) -> None:
-        """Delivery starts here. `token` is the text of the position; without a log there is none."""
-        self._epoch = (status.get("epoch") or "") if token != NO_POSITION else ""
+    def _on_status(self, status: dict[str, Any], behind: str) -> None:
+        """Delivery starts here. `behind` is the text of the position; without a log there is none."""
+        self._epoch = (status.get("epoch") or "") if behind != NO_POSITION else ""
         position = Position(int(status.get("offset", 0)), self._epoch) if self._epoch else None
         self.feed.is_conflated = bool(status.get("conflated"))
         self.feed.begin(position, status.get("recovered"))

@@ -17,7 +17,7 @@ class PollSource(HttpSource):
     """Polls in a row. The first does not wait: it asks for the position, and its answer begins delivery."""
 
     _content_type = "application/json"
-    _token: str | None = None
+    _behind: str | None = None  # text of the position; none before the first answer
     _has_begun = False
 
     async def _attempt(self) -> None:
@@ -36,9 +36,12 @@ class PollSource(HttpSource):
 
     async def _poll(self, wait_s: float) -> httpx.Response:
         query: dict[str, str | int] = {"channel": self.feed.channel, "timeout": f"{wait_s:g}"}
-        query |= {"since": self._token} if self._token else self.feed.start.fields()
+        query |= {"since": self._behind} if self._behind else self.feed.start.fields()
+        authorization = await self._authorization()
         async with Bound(wait_s + self._settings.open_timeout) as bound:
-            response = await self._http.get(self._settings.url("/poll", **query), extensions=bound.extensions)
+            response = await self._http.get(
+                self._settings.url("/poll", **query), headers=authorization, extensions=bound.extensions
+            )
         await self._check(response)
         return response
 
@@ -47,17 +50,17 @@ class PollSource(HttpSource):
         reply: dict[str, tuple[Any, int]] = {}
         for name, value, start, _ in raw_json.members(text):
             reply[name] = value, start
-        token = str(reply["since"][0])
+        behind = str(reply["since"][0])
         self._reconnect.served()
         statuses = reply["status"][0]
         if self._has_begun:  # a poll without a position continues what an earlier one began
             statuses = [status for status in statuses if status.get("recovered") is not None]
         for status in statuses:
-            self._on_status(status, token)
+            self._on_status(status, behind)
         self._has_begun = True
         if "publications" in reply:
             for _, start, _ in raw_json.elements(text, reply["publications"][1]):
                 await self._has_room()
                 self.feed.push(raw_json.message(text, start, self.feed.channel, self._epoch))
-        self._token = token if token != NO_POSITION else None
+        self._behind = behind if behind != NO_POSITION else None
         return bool(statuses or reply.get("publications", ((), 0))[0])

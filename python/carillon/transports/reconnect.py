@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import httpx
 from websockets.exceptions import WebSocketException
 
 from ..errors import CarillonError, ConnectError
 from ..logs import logger
+from .token import TokenFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
@@ -41,6 +42,11 @@ class Unreadable(Exception):  # noqa: N818
 
 # Errors after which a connection that was served before is tried again.
 _PASSING = (OSError, WebSocketException, httpx.HTTPError, Unreadable)
+
+
+def is_temporary(error: Mapping[str, Any]) -> bool:
+    """Returns whether an error in an answer of the server passes by itself."""
+    return bool(error.get("temporary")) or int(error.get("code", 0)) < 100
 
 
 def retry_after_s(value: str | None) -> float:
@@ -98,7 +104,7 @@ class Reconnect:
         """Makes one attempt after another, as long as they end or are refused for now.
 
         Raises:
-            ConnectError: The server was never reached.
+            ConnectError: The server was never reached, or there was no token for it.
             CarillonError: The attempt failed for good.
         """
         while True:
@@ -110,6 +116,10 @@ class Reconnect:
                 self._was_reached = True
             except CarillonError:
                 raise
+            except TokenFailed as failed:
+                reason = str(failed)
+                if not self._was_reached:
+                    raise ConnectError(f"cannot connect to {self._url}: {reason}") from failed.__cause__
             except Exception as error:
                 reason = str(error) or type(error).__name__
                 if not self._was_reached:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from .backoff import Backoff
+from .token import Credentials
 
 if TYPE_CHECKING:
     import ssl
@@ -20,6 +21,7 @@ class Settings:
         base_url: `http://host:port`, without a slash at the end.
         user: Name of the user that the client claims to be. Only a server in insecure mode believes it.
         name: Name of the client for the server.
+        credentials: Token of the connection, and the function that gives a new one.
         api_key: Key of the HTTP API.
         headers: Headers of every request and handshake.
         tls: TLS context; None where the address is plain HTTP.
@@ -37,6 +39,7 @@ class Settings:
     base_url: str
     user: str | None = None
     name: str = "carillon-python"
+    credentials: Credentials = field(default_factory=Credentials)
     api_key: str | None = None
     headers: dict[str, str] = field(default_factory=dict)
     tls: ssl.SSLContext | None = None

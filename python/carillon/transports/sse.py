@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import NoReturn
 
 import httpx
 
@@ -10,6 +11,7 @@ from . import raw_json
 from .http_source import Bound, HttpSource
 from .reconnect import Refused, Unreadable
 from .sse_parser import Event, EventParser
+from .token import CONNECTION_EXPIRED
 
 
 class SseSource(HttpSource):
@@ -25,12 +27,13 @@ class SseSource(HttpSource):
         parser = EventParser()
         was_served = False
         usual_retry_ms: int | None = None
+        authorization = await self._authorization()
         async with (
             Bound(self._settings.open_timeout) as start,
             self._http.stream(
                 "GET",
                 self._settings.url("/sse", **query),
-                headers={"Accept": "text/event-stream", "Cache-Control": "no-store"},
+                headers={"Accept": "text/event-stream", "Cache-Control": "no-store", **authorization},
                 timeout=httpx.Timeout(
                     None, connect=self._settings.open_timeout, read=self._settings.idle_timeout
                 ),
@@ -53,8 +56,16 @@ class SseSource(HttpSource):
         if not was_served or parser.retry_ms != usual_retry_ms:
             raise Refused("refused for now", (parser.retry_ms or 0) / 1000)
 
+    def _on_end(self, code: int, reason: str) -> NoReturn:
+        if code == CONNECTION_EXPIRED:
+            self.token.expired(self._presented)
+        raise Refused(f"{reason} (code {code})")
+
     def _on_event(self, event: Event) -> None:
         if event.kind == "status":
-            self._on_status(json.loads(event.data), event.last_id)
+            status = json.loads(event.data)
+            if status.get("code"):  # the last event of a stream that the server ends
+                self._on_end(int(status["code"]), str(status.get("reason", "")))
+            self._on_status(status, event.last_id)
         elif event.kind == "message":
             self.feed.push(raw_json.message(event.data, 0, self.feed.channel, self._epoch))

@@ -23,7 +23,7 @@ from ..errors import (
     PayloadTooLarge,
     SubscribeDenied,
 )
-from ..items import ClientInfo, History
+from ..items import ClientInfo, History, PresenceStats
 from ..position import Position
 from . import raw_json
 from .base import NetworkSource
@@ -34,18 +34,22 @@ from .http_api import (
     history_result,
     presence_page,
     presence_pages,
+    presence_stats,
 )
 from .outbox import Outbox, Reply
-from .reconnect import Reconnect, Refused, Unreadable, refusal_of, retry_after_s
+from .reconnect import Reconnect, Refused, Unreadable, is_temporary, refusal_of, retry_after_s
+from .renewal import Renewal
+from .token import CONNECTION_EXPIRED, SUBSCRIPTION_EXPIRED, TOKEN_EXPIRED, Token, TokenFailed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
-    from ..lifetime import Lifetime
+    from ..lifetime import Lifetime, Served
     from ..payload import Publication
     from ..start import HistoryQuery, Start
     from .backoff import Backoff
     from .settings import Settings
+    from .token import Credentials
 
 _PING_SLACK_S = 10.0  # what a ping may be late before the connection counts as dead
 _RESUBSCRIBE = 2500  # unsubscribe codes from here on ask us to come back
@@ -70,6 +74,10 @@ class WebSocketTransport:
         self._is_connected = False  # there is a socket to write to
         self._is_ready = lifetime.event()
         self._outbox = Outbox()
+        self._token = Token(settings.credentials, settings)
+        self._renewal = self._new_renewal(
+            self._token, settings.backoff(), "refresh", {}, lifetime, ConnectDenied
+        )
         self._silence_s: float | None = settings.open_timeout
         self._heard_at = 0.0  # the newest message, by the clock of the loop
         self._is_filling = False  # a reader should get a turn of the loop
@@ -87,9 +95,10 @@ class WebSocketTransport:
     async def close(self) -> None:
         """Nothing is left to give back."""
 
-    def source(self, channel: str, start: Start) -> _WebSocketSource:
+    def source(self, channel: str, start: Start, credentials: Credentials) -> _WebSocketSource:
         """A subscription, not yet started."""
-        return _WebSocketSource(self, self._settings, self._lifetime, self._reconnect, channel, start)
+        token = Token(credentials, self._settings)
+        return _WebSocketSource(self, self._settings, self._lifetime, self._reconnect, channel, start, token)
 
     def _start(self) -> None:
         if not self._is_started:
@@ -102,7 +111,7 @@ class WebSocketTransport:
             async with asyncio.timeout(patience_s):
                 await self._lifetime.until(self._is_ready)
         except TimeoutError:
-            url, reason = self._settings.base_url, self._reconnect.reason
+            url, reason = self._settings.base_url, self._token.trouble or self._reconnect.reason
             raise ConnectError(f"no connection to {url} within {patience_s:g} s: {reason}") from None
 
     # Commands.
@@ -129,6 +138,17 @@ class WebSocketTransport:
             return presence_page(await self._command(f'"presence":{request}', _value("presence")))
 
         return await presence_pages(channel, ask)
+
+    async def presence_stats(self, channel: str) -> PresenceStats:
+        """Asks how many are there."""
+        request = json.dumps({"channel": channel})
+        result = await self._command(f'"presence_stats":{request}', _value("presence_stats"))
+        return presence_stats(result)
+
+    async def rpc(self, method: str, data: bytes) -> Any:
+        """Calls a method of the application with JSON text, and returns its decoded result."""
+        body = f'"rpc":{{"method":{json.dumps(method)},"data":{_one_line(data)}}}'
+        return (await self._command(body, _value("rpc"))).get("data")
 
     async def _command(self, body: str, read: Callable[[str, Reply], Any]) -> Any:
         self._start()
@@ -166,6 +186,7 @@ class WebSocketTransport:
         tls: dict[str, Any] = {"ssl": self._settings.tls} if self._settings.tls else {}
         if self._settings.proxy_tls:
             tls["proxy_ssl"] = self._settings.proxy_tls
+        token = await self._token.current()
         try:
             async with _Connect(
                 url,
@@ -179,18 +200,20 @@ class WebSocketTransport:
                 proxy=self._settings.proxy,
                 **tls,
             ) as socket:
-                await self._serve(socket)
+                await self._serve(socket, token)
         except InvalidStatus as error:
             raise _refusal(self._settings.base_url, error) from None
 
-    async def _serve(self, socket: ClientConnection) -> None:
+    async def _serve(self, socket: ClientConnection, token: str | None) -> None:
         """Talks over a new connection until it ends, and tells what waited for answers over it."""
         self._is_connected = True
         self._silence_s = self._settings.open_timeout
         cut = ConnectionClosed(0, "the connection was cut before the answer came: it may be done, or not")
         try:
-            hello = json.dumps({"name": self._settings.name})
-            self._outbox.add(f'"connect":{hello}', self._on_connect)
+            hello = {"name": self._settings.name} | ({} if token is None else {"token": token})
+            self._outbox.add(
+                f'"connect":{json.dumps(hello)}', lambda _, reply: self._on_connect(token, reply)
+            )
             for source in self._sources.values():
                 self.resume(source)
             await _first_error(self._read(socket), self._write(socket), self._watch())
@@ -200,6 +223,8 @@ class WebSocketTransport:
             end = _closed_by_server(closed)
             if end.code == _MESSAGE_TOO_BIG and self._can_go_on():
                 raise Refused("a message was longer than the server takes") from None
+            if end.code == CONNECTION_EXPIRED:
+                self._token.expired(self._token.known)
             if not _is_final(end.code):
                 raise Refused(f"{end.reason} (code {end.code})") from None
             cut = end
@@ -260,21 +285,25 @@ class WebSocketTransport:
         self.client_id = None
         self._is_connected = False
         self._is_ready.clear()
+        self._renewal.stop()
         for source in self._sources.values():
-            source.state = _State.IDLE
+            source.rest()
         self._outbox.lost(cut)
 
-    def _on_connect(self, _: str, reply: Reply) -> None:
+    def _on_connect(self, token: str | None, reply: Reply) -> None:
         if "error" in reply:
             error = reply["error"][0]
             code, reason = int(error.get("code", 0)), str(error.get("message", ""))
-            if _is_temporary(error):
+            if is_temporary(error):
                 raise Refused(f"refused for now: {reason} (code {code})")
-            raise ConnectDenied(code, reason)
+            if code == TOKEN_EXPIRED and self._token.expired(token):
+                raise Refused(f"{reason} (code {code})")
+            raise ConnectDenied(code, reason, self._token.remedy(code))
         hello = reply["connect"][0]
         self.client_id = hello.get("client")
         self._silence_s = hello["ping"] + _PING_SLACK_S if hello.get("ping") else None
         self._has_pongs = bool(hello.get("pong"))
+        self._renewal.schedule(hello)
         self._reconnect.served()
         self._is_ready.set()
 
@@ -314,13 +343,35 @@ class WebSocketTransport:
             self._outbox.add(f'"unsubscribe":{{"channel":{json.dumps(source.feed.channel)}}}', _ignore)
         if source.state is _State.ASKED:  # a subscribe that is left gets no answer
             self._outbox.drop(source.asked)
-        source.state = _State.IDLE
+        source.rest()
 
     def resume(self, source: _WebSocketSource) -> None:
         """Goes on behind the last publication that came in."""
         is_ours = self._sources.get(source.feed.channel) is source
         if self._is_connected and is_ours and source.state is _State.IDLE and not source.feed.is_paused:
-            self._subscribe(source)
+            if source.token.is_missing:
+                self._ask_for_token(source)
+            else:
+                self._subscribe(source)
+
+    def _ask_for_token(self, source: _WebSocketSource) -> None:
+        if not source.is_asking:
+            source.is_asking = True
+            name = f"get_token of the subscription to {source.feed.channel!r}"
+            self._lifetime.start(self._resume_with_token(source), name, source)
+
+    async def _resume_with_token(self, source: _WebSocketSource) -> None:
+        channel = source.feed.channel
+        while self._sources.get(channel) is source:
+            try:
+                await source.token.current()
+                break
+            except TokenFailed as failed:
+                if not source.has_begun:
+                    raise ConnectError(f"cannot subscribe to {channel!r}: {failed}") from failed.__cause__
+                await asyncio.sleep(source.backoff.next_delay())
+        source.is_asking = False
+        self.resume(source)
 
     async def _resume_later(self, source: _WebSocketSource) -> None:
         await asyncio.sleep(source.backoff.next_delay())
@@ -331,12 +382,15 @@ class WebSocketTransport:
         source.state = _State.ASKED
         wish: dict[str, Any] = {"channel": channel, "positioned": True, "recoverable": True}
         wish |= start.fields()
+        token = source.token.known
+        if token is not None:
+            wish["token"] = token
 
         def on_reply(text: str, reply: Reply) -> None:
             if self._sources.get(channel) is not source:
                 return
             if "error" in reply:
-                self._on_refusal(source, reply["error"][0])
+                self._on_refusal(source, token, reply["error"][0])
             else:
                 self._on_subscribed(source, start, text, *reply["subscribe"])
 
@@ -347,8 +401,10 @@ class WebSocketTransport:
         self, source: _WebSocketSource, start: Start, text: str, result: dict[str, Any], at: int
     ) -> None:
         source.state = _State.LIVE
+        source.has_begun = True
         source.epoch = result.get("epoch", "")
         source.backoff.connected()
+        source.renewal.schedule(result)
         position = Position(result.get("offset", 0), source.epoch) if source.epoch else None
         source.feed.is_conflated = bool(result.get("conflated"))
         was_asked = start.position is not None or bool(result.get("was_recovering"))
@@ -358,23 +414,28 @@ class WebSocketTransport:
             for _, begin, _ in raw_json.elements(text, at):
                 self._deliver(source, text, begin)
 
-    def _on_refusal(self, source: _WebSocketSource, error: dict[str, Any]) -> None:
-        if _is_temporary(error):
+    def _on_refusal(self, source: _WebSocketSource, token: str | None, error: dict[str, Any]) -> None:
+        code = int(error.get("code", 0))
+        if is_temporary(error) or (code == TOKEN_EXPIRED and source.token.expired(token)):
             self._retry(source)
         else:
-            self._refuse(source, int(error.get("code", 0)), str(error.get("message", "")))
+            self._refuse(source, code, str(error.get("message", "")))
 
     def _retry(self, source: _WebSocketSource) -> None:
-        source.state = _State.IDLE
+        source.rest()
         name = f"the subscription to {source.feed.channel!r}"
         self._lifetime.start(self._resume_later(source), name, source.feed)
 
     def _refuse(self, source: _WebSocketSource, code: int, reason: str) -> None:
         if self._sources.get(source.feed.channel) is source:
             del self._sources[source.feed.channel]
-        source.feed.fail(SubscribeDenied(code, reason))
+        source.rest()
+        source.feed.fail(SubscribeDenied(code, reason, source.token.remedy(code)))
 
     def _on_push(self, text: str, push: dict[str, Any], start: int) -> None:
+        if "refresh" in push:  # the server has given this connection another end
+            self._renewal.schedule(push["refresh"])
+            return
         source = self._sources.get(push.get("channel", ""))
         if source is None or source.state is not _State.LIVE:
             return  # of a subscription that was left, or is about to start again at its position
@@ -388,6 +449,8 @@ class WebSocketTransport:
                 return
             if code == _STATE_INVALIDATED:
                 source.feed.received = None
+            if code == SUBSCRIPTION_EXPIRED:
+                source.token.expired(source.token.known)
             self._retry(source)
 
     def _deliver(self, source: _WebSocketSource, text: str, start: int) -> None:
@@ -398,6 +461,24 @@ class WebSocketTransport:
             self.pause(source)
         elif source.feed.is_filling:
             self._is_filling = True
+
+    # Renewals.
+
+    def renewal_of(self, source: _WebSocketSource) -> Renewal:
+        """Returns what renews the token of a subscription."""
+        fields = {"channel": source.feed.channel}
+        return self._new_renewal(source.token, source.backoff, "sub_refresh", fields, source, SubscribeDenied)
+
+    def _new_renewal(
+        self,
+        token: Token,
+        backoff: Backoff,
+        command: str,
+        fields: dict[str, str],
+        serves: Served,
+        denied: type[ConnectDenied | SubscribeDenied],
+    ) -> Renewal:
+        return Renewal(self._lifetime, token, self._outbox, backoff, command, fields, serves, denied)
 
 
 class _State(enum.Enum):
@@ -414,6 +495,9 @@ class _WebSocketSource(NetworkSource):
         asked: Number of the newest subscribe command.
         epoch: The log that offsets count in.
         backoff: Delays between subscribes that are refused, or ended by the server.
+        is_asking: Whether a task asks for that token, and will subscribe.
+        has_begun: Whether the server has let it subscribe before.
+        renewal: What renews the token.
     """
 
     def __init__(
@@ -424,13 +508,27 @@ class _WebSocketSource(NetworkSource):
         reconnect: Reconnect,
         channel: str,
         start: Start,
+        token: Token,
     ) -> None:
-        super().__init__(settings, lifetime, reconnect, channel, start)
-        self.state = _State.IDLE
+        super().__init__(settings, lifetime, reconnect, channel, start, token)
+        self.state: _State = _State.IDLE
         self.asked = 0
         self.epoch = ""
         self.backoff: Backoff = settings.backoff()
+        self.is_asking: bool = False
+        self.has_begun: bool = False
         self._transport = transport
+        self.renewal: Renewal = transport.renewal_of(self)
+
+    def rest(self) -> None:
+        """Notes that it is not subscribed on the current connection."""
+        self.state = _State.IDLE
+        self.renewal.stop()
+
+    def fail(self, error: Exception) -> None:
+        """Ends it with an error. See `Served`."""
+        self.feed.fail(error)
+        self._transport.detach(self)
 
     def _begin(self) -> None:
         self.feed.on_room = lambda: self._transport.resume(self)
@@ -483,10 +581,6 @@ def _one_line(data: bytes) -> str:
 
 def _ignore(text: str, reply: Reply) -> None:
     pass
-
-
-def _is_temporary(error: dict[str, Any]) -> bool:
-    return bool(error.get("temporary")) or int(error.get("code", 0)) < 100
 
 
 def _refusal(url: str, error: InvalidStatus) -> Exception:
