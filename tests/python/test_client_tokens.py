@@ -540,12 +540,14 @@ async def test_rpc_calls_a_method_of_the_application() -> None:
             await client.rpc("add", b"1")
 
 
-async def test_rpc_reaches_the_procedures_of_the_server(carillon_server_factory: Callable[..., Server]) -> None:
+async def test_rpc_reaches_the_procedures_of_the_server(
+    carillon_server_factory: Callable[..., Server],
+) -> None:
     server = carillon_server_factory(channels={"*": Channel(history_size=9)})
     server.add_members("room", ["ann"])
     server.publish("room", 1)
     async with carillon.connect(server.url, user="ann") as client:
-        assert await client.rpc("carillon.unread") == {"unread": 1}
+        assert await client.rpc("carillon.unread") == {"unread": {"room": 1}}
         with pytest.raises(CommandError):
             await client.rpc("no such method")
 
