@@ -229,6 +229,41 @@ async def test_many_streams_share_one_new_token() -> None:
     assert asked == 1
 
 
+async def test_many_streams_do_not_hammer_the_application_together() -> None:
+    asked = 0
+
+    async def get_token() -> str:
+        nonlocal asked
+        asked += 1
+        return f"old {asked}"
+
+    async with (
+        http_server(EXPIRED) as url,
+        carillon.connect(
+            url, transport="sse", get_token=get_token, open_timeout=2.0, min_reconnect_delay=0.2
+        ) as client,
+    ):
+        opened = [client.subscribe(f"c{number}").open() for number in range(20)]
+        await asyncio.gather(*opened, return_exceptions=True)
+    assert asked <= 30
+
+
+async def test_a_stream_that_has_expired_does_not_present_its_token_again() -> None:
+    heads: list[bytes] = []
+    begin = 'event: status\ndata: {"epoch":"e","offset":0}'
+    end = 'event: status\ndata: {"code":3005,"reason":"connection expired"}'
+    given = iter(["1", "2"] + ["3"] * 100)
+    async with (
+        http_server(event_stream(begin, end), heads) as url,
+        carillon.connect(
+            url, transport="sse", get_token=lambda: next(given), min_reconnect_delay=0.01
+        ) as client,
+        client.subscribe("c"),
+    ):
+        await wait_until_async(lambda: len(heads) >= 2)
+    assert [f"Bearer {number}".encode() in heads[number - 1] for number in (1, 2)] == [True, True]
+
+
 # What get_token may do.
 
 
