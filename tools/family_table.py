@@ -122,6 +122,9 @@ TESTS = {
     CHANNEL + "force_positioning": _WISHES,
     CHANNEL + "allow_recovery": _WISHES,
     CHANNEL + "allow_positioning": _WISHES,
+    CHANNEL + "allowed_delta_types": "WebSocketDelta.IsGrantedWhereTheClientKnowsEveryPublication",
+    CHANNEL + "delta_publish": "WebSocketDelta.AreOnlyMadeOfPublicationsThatWantThem",
+    CHANNEL + "allow_tags_filter": "WebSocketFilter.IsMalformedOrNotAllowed",
     CHANNEL + "publication_data_format": "WebSocketPublish.TheFormatOfTheChannelIsChecked",
     CHANNEL + "allow_user_limited_channels": "RulesAccess.AUserLimitedChannelIsForTheUsersInItsName",
     **{

@@ -38,11 +38,13 @@ std::string bytes_of(const py::buffer& data) {
 }
 
 Publication publication_of(const py::buffer& data, bool is_json,
-                           const std::optional<std::map<std::string, std::string>>& tags, std::string key) {
+                           const std::optional<std::map<std::string, std::string>>& tags, std::string key,
+                           bool has_delta = false) {
   Publication publication;
   publication.data = bytes_of(data);
   publication.content = is_json ? ContentType::json : ContentType::binary;
   publication.key = std::move(key);
+  publication.has_delta = has_delta;
   if (tags) publication.tags.assign(tags->begin(), tags->end());
   return publication;
 }
@@ -411,8 +413,9 @@ void bind_server(py::module_& m) {
       .def(
           "publish",
           [](PyServer& self, const std::string& channel, const py::buffer& data, bool is_json,
-             const Tags& tags, std::string key, const std::string& idempotency_key, bool skip_history) {
-            Publication publication = publication_of(data, is_json, tags, std::move(key));
+             const Tags& tags, std::string key, const std::string& idempotency_key, bool skip_history,
+             bool delta) {
+            Publication publication = publication_of(data, is_json, tags, std::move(key), delta);
             Answer<AppendResult> answer;
             self.call([&](Server& server) {
               server.publish(channel, std::move(publication), {idempotency_key, skip_history},
@@ -422,15 +425,15 @@ void bind_server(py::module_& m) {
             return position_of(answer.wait(), maker);
           },
           py::arg("channel"), py::arg("data"), py::arg("is_json"), py::arg("tags"), py::arg("key"),
-          py::arg("idempotency_key"), py::arg("skip_history"))
+          py::arg("idempotency_key"), py::arg("skip_history"), py::arg("delta"))
       .def("publish_many", &publish_many, py::arg("items"))
       .def("publish_encoded", &publish_encoded, py::arg("items"))
       .def(
           "publish_start",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t completion_id,
              const std::string& channel, const py::buffer& data, bool is_json, const Tags& tags,
-             std::string key, const std::string& idempotency_key, bool skip_history) {
-            Publication publication = publication_of(data, is_json, tags, std::move(key));
+             std::string key, const std::string& idempotency_key, bool skip_history, bool delta) {
+            Publication publication = publication_of(data, is_json, tags, std::move(key), delta);
             self.call([&](Server& server) {
               server.publish(channel, std::move(publication), {idempotency_key, skip_history},
                              [bridge, completion_id](const AppendResult& result) {
@@ -440,7 +443,7 @@ void bind_server(py::module_& m) {
           },
           py::arg("bridge"), py::arg("completion_id"), py::arg("channel"), py::arg("data"),
           py::arg("is_json"), py::arg("tags"), py::arg("key"), py::arg("idempotency_key"),
-          py::arg("skip_history"))
+          py::arg("skip_history"), py::arg("delta"))
       .def(
           "subscribe",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id,

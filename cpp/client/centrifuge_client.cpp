@@ -99,11 +99,13 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
     queued.close_code = queued_->close_code;
   }
   for (const auto& subscription : subscriptions_) {
-    state.subscriptions.push_back(
-        {subscription->channel, Shard::save(subscription->cursor), subscription->cursor.mark() != 0,
-         subscription->has_notices, subscription->has_presence,
-         subscription->state == Subscription::State::ending, subscription->is_by_server,
-         std::string(subscription->info()), subscription->expiry});
+    state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
+                                   subscription->takes_notices(), subscription->has_notices,
+                                   subscription->has_presence,
+                                   subscription->state == Subscription::State::ending,
+                                   subscription->is_by_server, std::string(subscription->info()),
+                                   subscription->expiry, subscription->has_delta(), subscription->has_base(),
+                                   subscription->filter ? subscription->filter->text() : std::string()});
   }
   return state;
 }
@@ -124,7 +126,11 @@ void CentrifugeClient::on_outlet_empty() {
 }
 
 void CentrifugeClient::settle_under_way() {
-  for (const auto& subscription : subscriptions_) subscription->cursor.count_under_way_delivered();
+  for (const auto& subscription : subscriptions_) {
+    subscription->cursor.count_under_way_delivered();
+    if (subscription->delta_start && subscription->delta_start->has_base(subscription->cursor))
+      subscription->go_on_with_delta(*this);
+  }
   std::erase_if(subscriptions_, [this](const std::unique_ptr<Subscription>& subscription) {
     if (subscription->state != Subscription::State::ending) return false;
     context_.shard.unsubscribe(subscription->cursor);

@@ -82,6 +82,8 @@ class CentrifugeClient final : public Session {
   enum class Phase : std::uint8_t { waiting, connecting, connected, closing, closed };
   struct Subscription;
   struct Connect;
+  class DeltaStart;
+  class FilteredPath;
   using Skipped = std::vector<ClientState::Skipped>;
 
   /// Takes commands from the front. False: the remaining ones, if any, wait.
@@ -162,6 +164,7 @@ class CentrifugeClient final : public Session {
   /// A subscribe that is under way holds its lane up no longer; carry_on() has to follow.
   void cancel_subscribe(std::string_view channel);
   std::string take_page(Subscription& subscription, std::size_t bytes_max);
+  [[nodiscard]] bool has_delta(const Subscription& subscription, const SubscribeOutcome& outcome) const;
   bool handle_unsubscribe(const Command& command);
   bool handle_publish(const Command& command);
   void publish(std::uint32_t id, Lanes::Ticket ticket, std::string_view channel, std::string_view data,

@@ -5,8 +5,8 @@
 #include <string>
 #include <string_view>
 
-#include "hub/batch.hpp"
 #include "session/access.hpp"
+#include "session/forms.hpp"
 #include "session/session_state.hpp"
 
 namespace carillon {
@@ -23,9 +23,8 @@ class ClientLink {
   virtual ~ClientLink() = default;
 
   [[nodiscard]] virtual Transport transport() const = 0;
-  /// Layouts of the publications for this transport and encoding: without, and with joins and leaves. They
-  /// live as long as the process.
-  [[nodiscard]] virtual std::span<const Layout, 2> layouts() const = 0;
+  /// Layouts of the publications for this transport and encoding. They live as long as the process.
+  [[nodiscard]] virtual const ClientLayouts& layouts() const = 0;
 
   /// Bytes from the peer, which may be changed in place. Messages with commands go to
   /// CentrifugeClient::on_message(); what belongs to the transport alone is answered here.

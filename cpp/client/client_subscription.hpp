@@ -1,10 +1,14 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "client/centrifuge_client.hpp"
+#include "client/delta_start.hpp"
+#include "client/filtered_path.hpp"
 #include "session/subscription_terms.hpp"
 
 namespace carillon {
@@ -28,6 +32,12 @@ struct CentrifugeClient::Subscription {
         has_presence(saved.has_presence),
         expiry(saved.expiry) {
     set_info(saved.info_json);
+    if (saved.has_delta) start_delta(session);
+    if (saved.has_base) go_on_with_delta(session);
+    if (saved.filter.empty()) return;
+    const bool is_json = session.codec_.encoding() == Encoding::json;
+    if (auto read = is_json ? TagsFilter::from_json(saved.filter) : TagsFilter::from_protobuf(saved.filter))
+      filter_by(session, std::move(*read), saved.filter);
   }
 
   /// What it is like, before it is opened.
@@ -42,6 +52,28 @@ struct CentrifugeClient::Subscription {
   }
   [[nodiscard]] std::string_view info() const { return info_json ? *info_json : std::string_view(); }
 
+  /// Its client gets the publications that pass.
+  void filter_by(CentrifugeClient& session, TagsFilter tags, std::string text) {
+    filter = std::make_unique<FilteredPath>(session, std::move(tags), std::move(text));
+    cursor.lead_to(*filter, cursor.mark());
+  }
+
+  // ---- deltas
+
+  /// Its publications come as deltas, once there is one in full.
+  void start_delta(CentrifugeClient& session) {
+    delta_start = std::make_unique<DeltaStart>(session);
+    cursor.lead_to(*delta_start, kFirstLayouts + (cursor.mark() & 1U));
+  }
+  /// Its client has got one, and knows the newest that the cursor has passed.
+  void go_on_with_delta(CentrifugeClient& session) {
+    cursor.lead_to(session, kDeltaLayouts + (cursor.mark() & 1U));
+    delta_start.reset();
+  }
+  [[nodiscard]] bool takes_notices() const { return (cursor.mark() & 1U) != 0; }
+  [[nodiscard]] bool has_delta() const { return cursor.mark() >= kDeltaLayouts; }
+  [[nodiscard]] bool has_base() const { return has_delta() && !delta_start; }
+
   const std::string channel;
   Cursor cursor;                   // its mark: does it take join and leave?
   const Lanes::Ticket ticket = 0;  // of the answer that it waits for
@@ -54,7 +86,10 @@ struct CentrifugeClient::Subscription {
   bool is_recoverable = false;
   bool is_positioned = false;
   Expiry expiry;
+  bool wants_delta = false;
   std::unique_ptr<const std::string> info_json;  // `chan_info`; null: none
+  std::unique_ptr<FilteredPath> filter;          // by tags; null: none
+  std::unique_ptr<DeltaStart> delta_start;       // null: no deltas, or it is over
 
  private:
   void set_info(const std::string& json) {

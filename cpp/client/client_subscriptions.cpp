@@ -50,10 +50,23 @@ bool CentrifugeClient::handle_subscribe(const Command& command) {
     refuse_subscribe(command, kErrorLimitExceeded, "raise limits.channels_per_connection");
     return true;
   }
-  if (command.type != 0 || command.has_tags_filter) {
-    refuse_subscribe(command, command.type != 0 ? kErrorPermissionDenied : kErrorBadRequest,
-                     "only the normal stream, without a tags filter, is available");
+  if (command.type != 0) {
+    refuse_subscribe(command, kErrorPermissionDenied, "only the normal stream is available");
     return true;
+  }
+  std::optional<TagsFilter> filter;
+  if (command.has_tags_filter) {
+    const bool is_allowed = context_.hub.options_for(command.channel).allow_tags_filter;
+    if (is_allowed) {
+      filter = codec_.encoding() == Encoding::json ? TagsFilter::from_json(command.filter)
+                                                   : TagsFilter::from_protobuf(command.filter);
+    }
+    if (!filter) {
+      refuse_subscribe(command, kErrorBadRequest,
+                       is_allowed ? "tf is not a tree of comparisons, or has more than 16 levels or 256 parts"
+                                  : "set allow_tags_filter of the channel, or leave tf out");
+      return true;
+    }
   }
   std::optional<Since> since;
   if (!read_start(command, since)) {
@@ -77,6 +90,8 @@ bool CentrifugeClient::handle_subscribe(const Command& command) {
   const SubscriptionWishes wishes{command.is_recoverable || since, command.is_positioned,
                                   command.is_join_leave};
   const Wanted wanted{command.id, since, must_recover, wishes};
+  subscription.wants_delta = !command.delta.empty();
+  if (filter) subscription.filter_by(*this, std::move(*filter), std::string(command.filter));
   if (verdict) {
     open_subscription(subscription, wanted, verdict->subscription);
     return true;
@@ -175,6 +190,8 @@ void CentrifugeClient::on_subscribed(Subscription& subscription, const Wanted& w
 SubscribeResult CentrifugeClient::result_of(Subscription& subscription, const SubscribeOutcome& outcome,
                                             std::size_t page_bytes, std::string& publications) {
   SubscribeResult result;
+  result.has_delta = has_delta(subscription, outcome);
+  if (result.has_delta) subscription.start_delta(*this);
   if (outcome.has_history && subscription.is_positioned) {
     result.is_recoverable = subscription.is_recoverable;
     result.is_positioned = true;
@@ -205,6 +222,11 @@ void CentrifugeClient::begin(Subscription& subscription) {
     context_.hub.announce(subscription.channel, EntryKind::join, info_json(subscription));
 }
 
+bool CentrifugeClient::has_delta(const Subscription& subscription, const SubscribeOutcome& outcome) const {
+  return subscription.wants_delta && !subscription.filter && subscription.is_positioned &&
+         outcome.has_history && context_.hub.options_for(subscription.channel).has_delta();
+}
+
 std::string CentrifugeClient::take_page(Subscription& subscription, std::size_t bytes_max) {
   std::string page;
   const std::unique_ptr<Batch> batch = context_.shard.take_page(
@@ -212,21 +234,28 @@ std::string CentrifugeClient::take_page(Subscription& subscription, std::size_t 
   if (!batch) return page;
   std::uint32_t listed = 0;
   std::string object;
+  const bool has_delta = subscription.has_delta();
   for (std::uint32_t i = 0; i < batch->size(); ++i) {
     const EntryRef& entry = batch->entries()[i];
     if (batch->is_conflated(i)) {
       subscription.cursor.count_conflated(1);
       continue;
     }
-    if (entry->kind != EntryKind::publication) {
+    const bool passes = !subscription.filter || subscription.filter->passes(*entry);
+    if (entry->kind != EntryKind::publication || !passes) {
       subscription.cursor.count_dropped(DropReason::filtered, 1);
       continue;
     }
     object.clear();
-    codec_.encode_publication(object, view_of(*entry, batch->epoch()));
+    PublicationView view = view_of(*entry, batch->epoch());
+    if (has_delta) {
+      view = delta_view_of(*entry, batch->epoch(), batch->previous_of(i, false), codec_.encoding(), false);
+    }
+    codec_.encode_publication(object, view);
     codec_.append_listed(page, object);
     ++listed;
   }
+  if (has_delta && listed > 0) subscription.go_on_with_delta(*this);  // the page is not taken back
   subscription.cursor.set_under_way(subscription.cursor.under_way() + listed);
   outlet_.wants_empty_notice = true;
   return page;

@@ -24,10 +24,25 @@ class Form : public FormKey {
   ~Form() = default;  // forms are not owned through this type
 };
 
+/// An encoding of a stored publication that needs the one at the offset before. The bytes are the same for
+/// every connection that has got that one. Thread-safe.
+class DeltaForm : public FormKey {
+ public:
+  /// Empty: no delta, so the publication is sent in full.
+  [[nodiscard]] virtual std::string encode(std::string_view channel, const Epoch& epoch, const Entry& entry,
+                                           const Entry& previous) const = 0;
+
+ protected:
+  constexpr DeltaForm() = default;
+  ~DeltaForm() = default;  // forms are not owned through this type
+};
+
 /// The entries that a cursor takes, and their form. One object per layout in the process.
 struct Layout {
   const Form& form;
-  bool has_notices = true;  ///< false: joins and leaves are filtered
+  bool has_notices = true;           ///< false: joins and leaves are filtered
+  const DeltaForm* delta = nullptr;  ///< of publications whose predecessor has been taken; null: `form`
+  bool has_taken_previous = true;    ///< false: of those before the batch, nothing has been taken
 };
 
 class Batch;
@@ -53,6 +68,8 @@ class Batch {
       : channel_(channel), epoch_(epoch), begin_(begin), offset_before_(offset_before) {}
 
   void add(EntryRef entry) { entries_.push_back(std::move(entry)); }
+  /// The publication that everybody who takes the batch has got last; by default it is not known.
+  void set_previous(EntryRef publication) { previous_ = std::move(publication); }
   /// Marks all but the newest publication of each key. Call it once, when all entries are in.
   void conflate();
   /// Is the entry at `index` replaced by a newer one?
@@ -83,6 +100,8 @@ class Batch {
   [[nodiscard]] const std::string& encoded_entry(const Form& form, const Entry& entry) const {
     return entry.form(form, [&] { return form.encode(channel_, epoch_, entry); });
   }
+  /// The publication before the entry at `index`, if both are stored and nothing came between them; else null.
+  [[nodiscard]] const Entry* previous_of(std::uint32_t index, bool has_taken_previous) const;
   /// The batch in one layout, or null if it has not been laid out yet.
   [[nodiscard]] const EncodedBatch* encoded(const Layout& layout) const {
     const EncodedBatch* known = &first_;
@@ -97,6 +116,7 @@ class Batch {
   Epoch epoch_;
   Seq begin_;
   Offset offset_before_;
+  EntryRef previous_;
   std::vector<EntryRef> entries_;
   std::vector<bool> conflated_;  // empty: none
   mutable EncodedBatch first_;   // most batches are needed in one layout

@@ -38,6 +38,9 @@ enum class PublicationFormat : std::uint8_t {
 };
 inline constexpr std::array<std::string_view, 4> kPublicationFormatNames{"", "json", "json_object", "binary"};
 
+/// Formats of differences between publications that subscribers may ask for.
+inline constexpr std::array<std::string_view, 1> kDeltaTypeNames{"fossil"};
+
 /// The options of a channel. The defaults are those of a hub without a configuration.
 struct ChannelOptions {
   std::size_t history_size = 1'000;             ///< maximum publications kept; 0: none, and no offsets
@@ -58,6 +61,9 @@ struct ChannelOptions {
   bool presence = true;
   bool join_leave = false;
   PublicationFormat publication_format = PublicationFormat::any;
+  std::uint32_t allowed_delta_types = 0;  ///< a bit for each of kDeltaTypeNames
+  bool delta_publish = false;             ///< every publication may be sent as a delta
+  bool allow_tags_filter = false;         ///< subscribers may choose publications by their tags
   bool force_push_join_leave = false;  ///< joins and leaves also go to subscribers that did not ask for them
   bool force_recovery = true;          ///< with a history: every subscription can recover
   bool force_positioning = true;       ///< with a history: every subscription has a position
@@ -79,6 +85,9 @@ struct ChannelOptions {
   bool allow_user_limited = false;  ///< users whom the name lists behind its last `#` may subscribe
 
   [[nodiscard]] bool has_history() const { return history_size > 0 && history_ttl_ms > 0; }
+  /// Can a subscriber that knows its position get differences? Where publications are conflated, it may lack
+  /// the one before.
+  [[nodiscard]] bool has_delta() const { return allowed_delta_types != 0 && has_history() && !conflate; }
 };
 
 }  // namespace carillon

@@ -28,6 +28,11 @@ class Cursor {
   [[nodiscard]] std::uint32_t mark() const { return mark_; }
   /// Before it is opened.
   void set_mark(std::uint32_t mark) { mark_ = mark; }
+  /// From now on its entries go another way. Not while a sink takes a batch of it.
+  void lead_to(Sink& sink, std::uint32_t mark) {
+    sink_ = &sink;
+    mark_ = mark;
+  }
   [[nodiscard]] bool is_open() const { return place_ != Place::closed; }
   /// Is it in the live group? It has then read everything, and only new entries will come.
   [[nodiscard]] bool is_live() const { return place_ == Place::live; }

@@ -115,6 +115,7 @@ void Hub::publish(std::string_view name, Publication publication, const PublishO
   // What a publish may do for the others' memory: its own size, and the smallest channels count as well.
   const std::size_t relief = kRelievedPerPublish + publication.data.size() / 512;
   const auto channel = open_channel(name);
+  publication.has_delta = publication.has_delta || channel->options.delta_publish;
   auto entry = std::make_shared<Entry>(EntryKind::publication, std::move(publication), clock_.wall_ms());
   entry->count_into(gauge_);
   AppendOptions append;

@@ -223,9 +223,27 @@ bool Shard::has_work() {
   return !woken_.empty() || !tasks_.empty();
 }
 
+namespace {
+
+/// Joins and leaves between two publications that are looked over for the first of them.
+constexpr Seq kNoticesBetween = 16;
+
+/// The publication before `begin`, if no entry between them has been dropped; else null.
+EntryRef publication_before(const ChannelLog& log, Seq begin) {
+  for (Seq seq = begin; begin - seq <= kNoticesBetween; --seq) {
+    const std::optional<Seq> below = log.seq_below(seq);
+    if (!below || *below + 1 != seq) return nullptr;
+    if (const EntryRef& entry = log.at(*below); entry->kind == EntryKind::publication) return entry;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 std::unique_ptr<Batch> Shard::batch_of(Channel& channel, Seq begin, Seq end, std::size_t entries_max,
                                        std::size_t bytes_max) {
   auto batch = std::make_unique<Batch>(channel.name, channel.epoch, begin, channel.log.offset_before(begin));
+  if (channel.options.has_delta()) batch->set_previous(publication_before(channel.log, begin));
   const bool is_conflating = channel.options.conflate;
   std::set<std::string_view>
       keys;  // no hash table: publishers choose keys, and might choose some that collide

@@ -62,8 +62,7 @@ enum class Composed : std::uint8_t {
   close,
   overrides,
   commands,
-  ignored,
-  ignored_flag
+  ignored
 };
 
 using Place = std::variant<std::string_view ApiRequest::*, std::vector<std::string_view> ApiRequest::*,
@@ -99,7 +98,7 @@ constexpr std::array kFields = [] {
       Field{"key", kPublishing, &ApiRequest::key},
       Field{"version", kPublishing, &ApiRequest::version},
       Field{"version_epoch", kPublishing, &ApiRequest::version_epoch},
-      Field{"delta", kPublishing, Composed::ignored_flag},  // a wish that a server may ignore
+      Field{"delta", kPublishing, &ApiRequest::has_delta},
       Field{"last", methods(history), &ApiRequest::last},
       Field{"since", methods(history), Composed::position},
       Field{"limit", methods(history), &ApiRequest::limit},
@@ -165,10 +164,8 @@ ApiFieldType type_of(Composed field) {
       return ApiFieldType::overrides;
     case Composed::commands:
       return ApiFieldType::commands;
-    case Composed::ignored_flag:
-      break;
   }
-  return ApiFieldType::flag;
+  return ApiFieldType::payload;
 }
 
 ApiFieldType type_of(const Field& field) {
@@ -389,11 +386,8 @@ bool BodyReader::read_composed(Composed field) {
       return read_commands();
     case Composed::ignored:
       return ignore_value();
-    case Composed::ignored_flag:
-      break;
   }
-  bool ignored = false;
-  return read(ignored);
+  return false;
 }
 
 bool BodyReader::read_text(std::string_view& text) {

@@ -87,6 +87,7 @@ struct ApiRequest {
   std::string_view data = {};       ///< raw JSON as it came, or the bytes of `b64data`
   bool is_json = true;              ///< false: it came as `b64data`
   bool is_history_skipped = false;  ///< `skip_history`
+  bool has_delta = false;           ///< `delta`
   std::vector<Tag> tags = {};
   std::string_view idempotency_key = {};
   std::string_view key = {};            ///< ours: conflation key (design.md section 5, Payloads)

@@ -49,6 +49,7 @@ struct Command {
   std::string_view method = {};   ///< rpc
   std::string_view after = {};    ///< presence, ours: the page begins behind this client id
   std::string_view delta = {};    ///< subscribe: wished delta format
+  std::string_view filter = {};   ///< subscribe: `tf` in this encoding, for TagsFilter
 
   std::string_view since = {};  ///< subscribe, ours: start as text; not beside `recover`
 
@@ -105,6 +106,7 @@ struct SubscribeResult {
   bool was_recovering = false;
   bool is_recovered = false;
   std::string_view publications = {};  ///< a list made by append_listed(), oldest first
+  bool has_delta = false;              ///< publications may come as deltas
   bool is_conflated = false;           ///< ours: offsets may be left out on the way
   bool expires = false;                ///< the client must refresh the subscription within `ttl_s`
   std::uint32_t ttl_s = 0;

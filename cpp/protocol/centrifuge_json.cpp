@@ -222,7 +222,10 @@ bool CommandReader::assign(KindSet kind, std::string_view key, std::string_view 
     command_.last = json_uint64(raw);
     return command_.last.has_value();
   }
-  if (key == "tf" && kind == kinds(subscribe)) command_.has_tags_filter = true;
+  if (key == "tf" && kind == kinds(subscribe)) {
+    command_.has_tags_filter = true;
+    command_.filter = raw;
+  }
   return !(key == "since" && kind == kinds(history));  // here it is not an object
 }
 
@@ -257,12 +260,17 @@ bool read_wish(JsonScanner& scanner, std::string& scratch, SubscriptionWish& wis
 }
 
 void append_payload(JsonObjectWriter& object, const PublicationView& publication) {
-  if (publication.is_json) {
+  if (publication.form != DataForm::plain && publication.is_json) {
+    // SDKs read the text as JSON, and there is none that stands for nothing.
+    object.text("data", publication.data.empty() ? std::string_view("null") : publication.data);
+    object.boolean_if_true("delta", publication.form == DataForm::delta);
+  } else if (publication.is_json) {
     object.json_unless_empty("data", publication.data);
   } else {
-    object.open("data").append("{\"b64\":\"");
+    const bool is_text = publication.form != DataForm::plain;
+    object.open("data").append(is_text ? R"("{\"b64\":\")" : R"({"b64":")");
     append_base64(object.out(), publication.data);
-    object.out().append("\"}");
+    object.out().append(is_text ? R"(\"}")" : R"("})");
     object.boolean("binary", true);  // JSON data may look the same
   }
 }
@@ -314,6 +322,7 @@ void append_fields(JsonObjectWriter& object, const SubscribeResult& result) {
   object.boolean_if_true("positioned", result.is_positioned);
   object.json_unless_empty("data", result.data);
   object.boolean_if_true("was_recovering", result.was_recovering);
+  object.boolean_if_true("delta", result.has_delta);
   object.boolean_if_true("conflated", result.is_conflated);
 }
 

@@ -137,7 +137,11 @@ bool read_position(std::string_view message, Command& command) {
 
 /// Fields without a simple target.
 bool assign_other(const ProtobufField& field, Command& command) {
-  if (command.kind == CommandKind::subscribe && field.number == 13) command.has_tags_filter = true;
+  if (command.kind == CommandKind::subscribe && field.number == 13) {
+    command.has_tags_filter = true;
+    command.filter = field.bytes;
+    return field.is_bytes;
+  }
   if (command.kind == CommandKind::subscribe && field.number == 1'002) {
     command.last = field.value;
     return !field.is_bytes;
@@ -296,6 +300,7 @@ void write_publication(ProtobufWriter& writer, const PublicationView& publicatio
     writer.bytes(2, tag.second);
     writer.close(entry);
   }
+  writer.number(8, publication.form == DataForm::delta ? 1 : 0);
   if (publication.offset == 1) writer.bytes(14, publication.epoch);
 }
 
@@ -315,6 +320,7 @@ void write_subscribe(ProtobufWriter& writer, const SubscribeResult& result) {
   writer.number(10, result.is_positioned ? 1 : 0);
   writer.bytes(11, result.data);
   writer.number(12, result.was_recovering ? 1 : 0);
+  writer.number(13, result.has_delta ? 1 : 0);
   writer.number(1'001, result.is_conflated ? 1 : 0);
 }
 

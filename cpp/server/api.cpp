@@ -38,6 +38,7 @@ Publication publication_of(const ApiRequest& request) {
   Publication publication;
   publication.data = request.data;
   publication.content = request.is_json ? ContentType::json : ContentType::binary;
+  publication.has_delta = request.has_delta;
   publication.tags = request.tags;
   publication.key = request.key;
   return publication;

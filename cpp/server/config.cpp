@@ -102,6 +102,13 @@ std::size_t read_choice(const At& at, const json& value, std::span<const std::st
   refuse(at, value.dump() + " is not known; use " + choices);
 }
 
+std::uint32_t read_words(const At& at, const json& value, std::span<const std::string_view> words) {
+  if (!value.is_array()) refuse(at, value.dump() + " is not a list of strings; write it as [\"…\", \"…\"]");
+  std::uint32_t bits = 0;
+  for (const json& word : value) bits |= 1U << read_choice(at, word, words);
+  return bits;
+}
+
 void check_table(const At& at, const json& value) {
   if (!value.is_object()) refuse(at, value.dump() + " is not a table; write it as [" + at.path + "]");
 }
@@ -265,6 +272,12 @@ class ConfigReader {
         return;
       }
     }
+    for (const ChannelWords& row : channel_words()) {
+      if (row.name == name) {
+        options.*(row.field) = read_words(at, value, row.words);
+        return;
+      }
+    }
     if (read_absent(at, name, value, absent_channel_options())) return;
     const std::vector<std::string_view> names = channel_option_names();
     refuse_unknown(at, names);
@@ -413,11 +426,19 @@ json value_of(const ChannelOptions& options, const ChannelNumber& row) {
   return row.is_duration ? json(format_duration(row.get(options))) : json(row.get(options));
 }
 
+json value_of(const ChannelOptions& options, const ChannelWords& row) {
+  json words = json::array();
+  for (std::size_t i = 0; i < row.words.size(); ++i)
+    if ((options.*(row.field) >> i & 1U) != 0) words.push_back(row.words[i]);
+  return words;
+}
+
 json channel_to_json(const ChannelOptions& options) {
   json table;
   for (const ChannelNumber& row : channel_numbers()) table[row.name] = value_of(options, row);
   for (const ChannelFlag& row : channel_flags()) table[row.name] = options.*(row.field);
   for (const ChannelChoice& row : channel_choices()) table[row.name] = row.words[row.get(options)];
+  for (const ChannelWords& row : channel_words()) table[row.name] = value_of(options, row);
   return table;
 }
 
@@ -483,6 +504,8 @@ std::string config_schema() {
     add(prefix + std::string(row.name), "", "flag", options.*(row.field), row.doc);
   for (const ChannelChoice& row : channel_choices())
     add(prefix + std::string(row.name), "", "text", row.words[row.get(options)], row.doc);
+  for (const ChannelWords& row : channel_words())
+    add(prefix + std::string(row.name), "", "list", value_of(options, row), row.doc);
   add(std::string(kNamespaces), "", "table", json::array(),
       "List of tables, each with a name and the options of without_namespace, for the channels 'name:…'. "
       "Once it is given, channels of other namespaces are unknown.");

@@ -111,9 +111,6 @@ constexpr std::array kAbsentOfChannels{
     Absent{"history_meta_ttl", "one value holds for all channels: channel.history_meta_ttl"},
     Absent{"force_recovery_mode", "this version has the recovery mode \"stream\" only", R"("stream")"},
     Absent{"auto_cache_recover", "this version has the recovery mode \"stream\" only", R"(false)"},
-    Absent{"allowed_delta_types", "this version has no delta compression yet", R"([])"},
-    Absent{"delta_publish", "this version has no delta compression yet", R"(false)"},
-    Absent{"allow_tags_filter", "this version has no filters by tags yet", R"(false)"},
     Absent{
         "channel_regex",
         "this version has no regular expressions for names, since no matcher with a bound on its time is at "

@@ -245,10 +245,21 @@ constexpr std::array kChannelChoices{
         }},
 };
 
+constexpr std::array kChannelWords{
+    ChannelWords{"allowed_delta_types", &ChannelOptions::allowed_delta_types, kDeltaTypeNames,
+                 "[\"fossil\"]: subscribers that ask for it get the difference to the publication before, where "
+                 "that is shorter. It needs a history and a position, and is not granted with conflate."},
+};
+
 constexpr std::array kChannelFlags{
     ChannelFlag{"conflate", &ChannelOptions::conflate,
                 "Of several publications with the same key in one write, deliver only the newest."},
     ChannelFlag{"presence", &ChannelOptions::presence, "Keep the list of current subscribers (presence)."},
+    ChannelFlag{"allow_tags_filter", &ChannelOptions::allow_tags_filter,
+                "Subscribers of the Centrifuge protocol may give a filter: they get the publications whose tags "
+                "match, and their position moves over the others."},
+    ChannelFlag{"delta_publish", &ChannelOptions::delta_publish,
+                "Every publication may be sent as a delta; else those alone that are published with `delta`."},
     ChannelFlag{
         "join_leave", &ChannelOptions::join_leave,
         "Announce clients that subscribe and unsubscribe, over WebSocket and event streams (join and leave). "
@@ -326,12 +337,14 @@ const std::vector<ConfigOption>& config_options() {
 std::span<const ChannelNumber> channel_numbers() { return kChannelNumbers; }
 std::span<const ChannelFlag> channel_flags() { return kChannelFlags; }
 std::span<const ChannelChoice> channel_choices() { return kChannelChoices; }
+std::span<const ChannelWords> channel_words() { return kChannelWords; }
 
 std::vector<std::string_view> channel_option_names() {
   std::vector<std::string_view> names;
   for (const auto& row : kChannelNumbers) names.push_back(row.name);
   for (const auto& row : kChannelFlags) names.push_back(row.name);
   for (const auto& row : kChannelChoices) names.push_back(row.name);
+  for (const auto& row : kChannelWords) names.push_back(row.name);
   static const std::vector<std::string> in_ms = [] {
     std::vector<std::string> list;
     for (const auto& row : kChannelNumbers)

@@ -82,9 +82,17 @@ struct ChannelChoice {
   std::size_t (*get)(const ChannelOptions&);
   void (*set)(ChannelOptions&, std::size_t);
 };
+/// A list of some of a few words: a bit for each.
+struct ChannelWords {
+  std::string_view name;
+  std::uint32_t ChannelOptions::* field;
+  std::span<const std::string_view> words;
+  std::string_view doc;
+};
 [[nodiscard]] std::span<const ChannelNumber> channel_numbers();
 [[nodiscard]] std::span<const ChannelFlag> channel_flags();
 [[nodiscard]] std::span<const ChannelChoice> channel_choices();
+[[nodiscard]] std::span<const ChannelWords> channel_words();
 /// The names of all, that in milliseconds included.
 [[nodiscard]] std::vector<std::string_view> channel_option_names();
 

@@ -21,7 +21,8 @@ void fields(Archive& archive, Position& position) {
 }
 template <typename Archive>
 void fields(Archive& archive, Publication& publication) {
-  archive(publication.data, publication.content, publication.info_json, publication.tags, publication.key);
+  archive(publication.data, publication.content, publication.has_delta, publication.info_json, publication.tags,
+          publication.key);
 }
 template <typename Archive>
 void fields(Archive& archive, Account& account) {
@@ -101,7 +102,8 @@ template <typename Archive>
 void fields(Archive& archive, ClientState::Subscription& subscription) {
   archive(subscription.channel, subscription.cursor, subscription.wants_notices, subscription.has_notices,
           subscription.has_presence, subscription.is_ending, subscription.is_by_server,
-          subscription.info_json, subscription.expiry);
+          subscription.info_json, subscription.expiry, subscription.has_delta, subscription.has_base,
+          subscription.filter);
 }
 template <typename Archive>
 void fields(Archive& archive, ClientState::Skipped& skipped) {

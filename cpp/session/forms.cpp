@@ -2,6 +2,7 @@
 
 #include <string>
 
+#include "protocol/fossil_delta.hpp"
 #include "protocol/poll_reply.hpp"
 #include "protocol/position_token.hpp"
 #include "protocol/sse_event.hpp"
@@ -16,6 +17,40 @@ PublicationView view_of(const Entry& entry, const Epoch& epoch) {
           .tags = publication.tags,
           .offset = entry.offset,
           .epoch = entry.offset == 1 ? epoch.text() : std::string_view()};
+}
+
+namespace {
+
+class DeltaText final : public FormKey {};
+constexpr DeltaText kDeltaText;
+
+/// The delta between two publications, made once for all encodings; empty if it would not be shorter.
+const std::string& delta_text(const Entry& entry, const Entry& previous) {
+  return entry.form(kDeltaText, [&] {
+    const Publication& from = previous.publication;
+    const Publication& to = entry.publication;
+    if (from.data.empty() || from.content != to.content) return std::string();
+    std::string delta = fossil_delta(
+        from.data, to.data, to.content == ContentType::json ? DeltaCuts::characters : DeltaCuts::bytes);
+    return delta.size() < to.data.size() ? delta : std::string();
+  });
+}
+
+}  // namespace
+
+PublicationView delta_view_of(const Entry& entry, const Epoch& epoch, const Entry* previous,
+                              Encoding encoding, bool must_want) {
+  PublicationView view = view_of(entry, epoch);
+  view.form = DataForm::full;
+  // In JSON, bytes travel as another text than what the delta is made of.
+  const bool can_have = previous != nullptr && (view.is_json || encoding == Encoding::protobuf) &&
+                        (entry.publication.has_delta || !must_want);
+  if (!can_have) return view;
+  if (const std::string& delta = delta_text(entry, *previous); !delta.empty()) {
+    view.data = delta;
+    view.form = DataForm::delta;
+  }
+  return view;
 }
 
 std::string list_of(const HistoryResult& history, const CentrifugeCodec& codec, std::size_t bytes_max) {
@@ -48,9 +83,12 @@ std::string PushForm::encode(std::string_view channel, const Epoch& epoch, const
   payload.reserve(channel.size() + entry.publication.data.size() + kEnvelopeBytes);
   const CentrifugeCodec& codec = codec_of(encoding_);
   switch (entry.kind) {
-    case EntryKind::publication:
-      codec.encode_push_publication(payload, channel, view_of(entry, epoch));
+    case EntryKind::publication: {
+      PublicationView view = view_of(entry, epoch);
+      view.form = data_;
+      codec.encode_push_publication(payload, channel, view);
       break;
+    }
     case EntryKind::join:
       codec.encode_push_join(payload, channel, entry.publication.info_json);
       break;
@@ -58,6 +96,17 @@ std::string PushForm::encode(std::string_view channel, const Epoch& epoch, const
       codec.encode_push_leave(payload, channel, entry.publication.info_json);
       break;
   }
+  add_frame(payload, framing_, encoding_);
+  return payload;
+}
+
+std::string DeltaPushForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry,
+                                  const Entry& previous) const {
+  std::string payload;
+  const PublicationView view = delta_view_of(entry, epoch, &previous, encoding_, true);
+  if (view.form != DataForm::delta) return payload;
+  payload.reserve(channel.size() + view.data.size() + kEnvelopeBytes);
+  codec_of(encoding_).encode_push_publication(payload, channel, view);
   add_frame(payload, framing_, encoding_);
   return payload;
 }

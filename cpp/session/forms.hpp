@@ -1,6 +1,8 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -15,18 +17,36 @@ namespace carillon {
 
 /// An entry as the encoders need it.
 [[nodiscard]] PublicationView view_of(const Entry& entry, const Epoch& epoch);
+/// The same for a subscriber that gets deltas. `previous`: the publication at the offset before, if it has got
+/// that; else null. `must_want`: only publications with `has_delta` are sent as deltas.
+[[nodiscard]] PublicationView delta_view_of(const Entry& entry, const Epoch& epoch, const Entry* previous,
+                                            Encoding encoding, bool must_want);
 /// A history as a list for a reply: as many publications as fit into `bytes_max`, at least one.
 [[nodiscard]] std::string list_of(const HistoryResult& history, const CentrifugeCodec& codec,
                                   std::size_t bytes_max);
 /// The presence of a channel as the encoders need it; `presence` must outlive it.
 [[nodiscard]] std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members);
 
-/// The Centrifuge push, framed.
+/// The Centrifuge push, framed. `data`: of publications, plain or full.
 class PushForm final : public Form {
  public:
-  constexpr PushForm(Framing framing, Encoding encoding) : framing_(framing), encoding_(encoding) {}
+  constexpr PushForm(Framing framing, Encoding encoding, DataForm data = DataForm::plain)
+      : framing_(framing), encoding_(encoding), data_(data) {}
   [[nodiscard]] std::string encode(std::string_view channel, const Epoch& epoch,
                                    const Entry& entry) const override;
+
+ private:
+  const Framing framing_;
+  const Encoding encoding_;
+  const DataForm data_;
+};
+
+/// The same with a delta.
+class DeltaPushForm final : public DeltaForm {
+ public:
+  constexpr DeltaPushForm(Framing framing, Encoding encoding) : framing_(framing), encoding_(encoding) {}
+  [[nodiscard]] std::string encode(std::string_view channel, const Epoch& epoch, const Entry& entry,
+                                   const Entry& previous) const override;
 
  private:
   const Framing framing_;
@@ -60,16 +80,42 @@ inline constexpr PushForm kWsProtobufForm(Framing::websocket, Encoding::protobuf
 inline constexpr PushForm kStreamJsonForm(Framing::stream, Encoding::json);
 inline constexpr PushForm kStreamProtobufForm(Framing::stream, Encoding::protobuf);
 inline constexpr PushForm kEventJsonForm(Framing::event, Encoding::json);
+// Where deltas are, whole publications have another form in JSON only.
+inline constexpr PushForm kWsJsonFullForm(Framing::websocket, Encoding::json, DataForm::full);
+inline constexpr PushForm kStreamJsonFullForm(Framing::stream, Encoding::json, DataForm::full);
+inline constexpr PushForm kEventJsonFullForm(Framing::event, Encoding::json, DataForm::full);
+inline constexpr DeltaPushForm kWsJsonDeltaForm(Framing::websocket, Encoding::json);
+inline constexpr DeltaPushForm kWsProtobufDeltaForm(Framing::websocket, Encoding::protobuf);
+inline constexpr DeltaPushForm kStreamJsonDeltaForm(Framing::stream, Encoding::json);
+inline constexpr DeltaPushForm kStreamProtobufDeltaForm(Framing::stream, Encoding::protobuf);
+inline constexpr DeltaPushForm kEventJsonDeltaForm(Framing::event, Encoding::json);
 inline constexpr SseEventForm kSseEventForm;
 inline constexpr SseDataForm kSseDataForm;
 inline constexpr PollObjectForm kPollObjectForm;
 
-// Of Centrifuge clients: without, and with pushes for join and leave.
-inline constexpr Layout kWsJson[]{{kWsJsonForm, false}, {kWsJsonForm, true}};
-inline constexpr Layout kWsProtobuf[]{{kWsProtobufForm, false}, {kWsProtobufForm, true}};
-inline constexpr Layout kStreamJson[]{{kStreamJsonForm, false}, {kStreamJsonForm, true}};
-inline constexpr Layout kStreamProtobuf[]{{kStreamProtobufForm, false}, {kStreamProtobufForm, true}};
-inline constexpr Layout kEventJson[]{{kEventJsonForm, false}, {kEventJsonForm, true}};
+/// Of Centrifuge clients: without, and with pushes for join and leave; the same with deltas, to who has got
+/// the publication before; and the same with deltas to who has not.
+inline constexpr std::size_t kClientLayouts = 6;
+inline constexpr std::uint32_t kDeltaLayouts = 2;  ///< index of the first of those
+inline constexpr std::uint32_t kFirstLayouts = 4;
+using ClientLayouts = std::array<Layout, kClientLayouts>;
+constexpr ClientLayouts client_layouts(const Form& plain, const Form& full, const DeltaForm& delta) {
+  return {{{plain, false},
+           {plain, true},
+           {full, false, &delta},
+           {full, true, &delta},
+           {full, false, &delta, false},
+           {full, true, &delta, false}}};
+}
+inline constexpr ClientLayouts kWsJson = client_layouts(kWsJsonForm, kWsJsonFullForm, kWsJsonDeltaForm);
+inline constexpr ClientLayouts kWsProtobuf =
+    client_layouts(kWsProtobufForm, kWsProtobufForm, kWsProtobufDeltaForm);
+inline constexpr ClientLayouts kStreamJson =
+    client_layouts(kStreamJsonForm, kStreamJsonFullForm, kStreamJsonDeltaForm);
+inline constexpr ClientLayouts kStreamProtobuf =
+    client_layouts(kStreamProtobufForm, kStreamProtobufForm, kStreamProtobufDeltaForm);
+inline constexpr ClientLayouts kEventJson =
+    client_layouts(kEventJsonForm, kEventJsonFullForm, kEventJsonDeltaForm);
 // Of event streams.
 inline constexpr Layout kSseEvents[]{{kSseEventForm, false}, {kSseEventForm, true}};
 

@@ -40,6 +40,9 @@ struct ClientState {
     bool is_by_server = false;   ///< the client has not asked for it
     std::string info_json = {};  ///< `chan_info`
     Expiry expiry = {};
+    bool has_delta = false;
+    bool has_base = false;    ///< it has a publication for the next one to be a delta to
+    std::string filter = {};  ///< by tags, in the encoding of the client; empty: none
   };
   /// A channel in which the slow-consumer policy skipped publications, and where the client continues.
   struct Skipped {

@@ -21,6 +21,7 @@ enum class ContentType : std::uint8_t { json, binary };
 struct Publication {
   std::string data;
   ContentType content = ContentType::json;
+  bool has_delta = false;  ///< subscribers that know its predecessor may get the difference to that
   std::string info_json;  ///< the publisher: an encoded ClientInfo, or empty
   std::vector<Tag> tags;
   std::string key;  ///< for conflation

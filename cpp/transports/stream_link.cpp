@@ -5,9 +5,9 @@
 
 namespace carillon {
 
-std::span<const Layout, 2> StreamLink::layouts() const {
+const ClientLayouts& StreamLink::layouts() const {
   if (framing_ == Framing::event) return kEventJson;
-  return encoding_ == Encoding::json ? std::span(kStreamJson) : std::span(kStreamProtobuf);
+  return encoding_ == Encoding::json ? kStreamJson : kStreamProtobuf;
 }
 
 bool StreamLink::send_goodbye(CentrifugeClient& client, std::uint16_t code, std::string_view reason) {

@@ -20,7 +20,7 @@ class StreamLink final : public ClientLink {
   [[nodiscard]] Transport transport() const override {
     return framing_ == Framing::event ? Transport::emulated_sse : Transport::http_stream;
   }
-  [[nodiscard]] std::span<const Layout, 2> layouts() const override;
+  [[nodiscard]] const ClientLayouts& layouts() const override;
   /// Nothing that comes behind the request is read: its response does not end.
   void on_bytes(CentrifugeClient& /*client*/, std::span<char> /*bytes*/) override {}
   void frame(std::string& message) const override { add_frame(message, framing_, encoding_); }

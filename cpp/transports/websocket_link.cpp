@@ -23,8 +23,8 @@ ClientState::Link WebSocketLink::save() const {
   return state;
 }
 
-std::span<const Layout, 2> WebSocketLink::layouts() const {
-  return encoding_ == Encoding::json ? std::span(kWsJson) : std::span(kWsProtobuf);
+const ClientLayouts& WebSocketLink::layouts() const {
+  return encoding_ == Encoding::json ? kWsJson : kWsProtobuf;
 }
 
 void WebSocketLink::on_bytes(CentrifugeClient& client, std::span<char> bytes) {

@@ -20,7 +20,7 @@ class WebSocketLink final : public ClientLink {
   WebSocketLink(std::size_t message_bytes_max, Encoding encoding, const WebSocketLinkState& state);
 
   [[nodiscard]] Transport transport() const override { return Transport::websocket; }
-  [[nodiscard]] std::span<const Layout, 2> layouts() const override;
+  [[nodiscard]] const ClientLayouts& layouts() const override;
   void on_bytes(CentrifugeClient& client, std::span<char> bytes) override;
   void on_outlet_empty(CentrifugeClient& client) override { send_pong(client); }
   void frame(std::string& message) const override;

@@ -85,6 +85,7 @@ class Server(metaclass=_NativeType):
         key: str,
         idempotency_key: str,
         skip_history: bool,
+        delta: bool,
     ) -> Position: ...
     def publish_many(self, items: list[tuple[str, Any]]) -> list[Position] | None: ...
     def publish_encoded(self, items: list[tuple[str, bytes, bool]]) -> list[Position]: ...
@@ -99,6 +100,7 @@ class Server(metaclass=_NativeType):
         key: str,
         idempotency_key: str,
         skip_history: bool,
+        delta: bool,
     ) -> None: ...
     def subscribe(
         self, bridge: Bridge, subscription_id: int, channel: str, since: str | None, last: int | None

@@ -65,6 +65,12 @@ class Channel:
         conflate: Whether of the publications with the same `key` in one write only the newest is delivered.
         publication_data_format: What may be published: "json", "json_object", "binary" (anything, also an
             empty payload) or "" (anything that is not empty).
+        allowed_delta_types: Formats of deltas that subscribers may ask for: ["fossil"]. They then get the
+            difference to the publication before, where it is shorter. See `delta_publish`.
+        delta_publish: Whether every publication may be sent as a delta. If False, only those that are
+            published with `delta=True`.
+        allow_tags_filter: Whether subscribers may give a filter, and get only the publications whose tags
+            match.
         force_push_join_leave: Whether every subscriber gets the notices of `join_leave`. Otherwise those get
             them that ask for them and may list the clients on the channel; over SSE all ask.
         force_recovery: Whether every subscriber can recover, and may start with `since` or `last`. If False,
@@ -107,6 +113,9 @@ class Channel:
     batch_interval_ms: int | None = None
     conflate: bool | None = None
     publication_data_format: Literal["", "json", "json_object", "binary"] | None = None
+    allowed_delta_types: list[Literal["fossil"]] | None = None
+    delta_publish: bool | None = None
+    allow_tags_filter: bool | None = None
     force_push_join_leave: bool | None = None
     force_recovery: bool | None = None
     force_positioning: bool | None = None

@@ -212,6 +212,8 @@ class Client:
                 - `key`: conflation key.
                 - `idempotency_key`: a second publish with this key returns the position of the first one.
                 - `skip_history`: deliver to current subscribers only, and do not store.
+                - `delta`: subscribers that asked for deltas may get the difference to the publication
+                  before, where that is shorter.
 
         Returns:
             The position in the channel's log. None if it was sent as a command over a WebSocket: the client

@@ -28,6 +28,7 @@ class PublishOptions(TypedDict, total=False):
     key: str
     idempotency_key: str
     skip_history: bool
+    delta: bool
 
 
 class Publication(NamedTuple):
@@ -39,6 +40,7 @@ class Publication(NamedTuple):
     key: str
     idempotency_key: str
     skip_history: bool
+    delta: bool
 
     @property
     def is_plain(self) -> bool:
@@ -54,6 +56,7 @@ def publication(
     key: str = "",
     idempotency_key: str = "",
     skip_history: bool = False,
+    delta: bool = False,
 ) -> Publication:
     """Returns the publication of a value.
 
@@ -65,6 +68,7 @@ def publication(
             is delivered.
         idempotency_key: Key under which a second publish returns the position of the first one.
         skip_history: Whether it is delivered to current subscribers only, and not stored.
+        delta: Whether subscribers that asked for deltas may get the difference to the publication before.
     """
     payload, is_json = encode(data, json=flag("json", json))
     return Publication(
@@ -74,12 +78,13 @@ def publication(
         text("key", key, may_be_empty=True),
         text("idempotency_key", idempotency_key, may_be_empty=True),
         flag("skip_history", skip_history),
+        flag("delta", delta),
     )
 
 
 def core_arguments(
     channel: str, data: Any, options: PublishOptions
-) -> tuple[Buffer, bool, dict[str, str] | None, str, str, bool]:
+) -> tuple[Buffer, bool, dict[str, str] | None, str, str, bool, bool]:
     """Returns what `publication_of` returns, as a bare tuple: four times as fast without options.
 
     Raises:
@@ -91,7 +96,7 @@ def core_arguments(
     if options:
         return publication_of(data, options)
     payload, is_json = encode(data)
-    return payload, is_json, None, "", "", False
+    return payload, is_json, None, "", "", False, False
 
 
 _OPTIONS = {

@@ -432,6 +432,8 @@ class Server(HookDecorators, FanOutMethods):
                   in one write is delivered.
                 - `idempotency_key`: a second publish with this key returns the position of the first one.
                 - `skip_history`: deliver to current subscribers only, and do not store.
+                - `delta`: subscribers that asked for deltas may get the difference to the publication
+                  before, where that is shorter.
 
         Returns:
             The position in the channel's log; its offset is 0 if the channel keeps no log.

@@ -58,10 +58,11 @@ const commands = {
     client.connect();
     return client.ready();
   },
-  subscribe({ channel, joinLeave = false }) {
+  subscribe({ channel, joinLeave = false, delta, tagsFilter }) {
     const known = client.getSubscription(channel);
     const subscription = known || client.newSubscription(channel, {
-      positioned: true, recoverable: true, joinLeave, minResubscribeDelay: 10, maxResubscribeDelay: 100,
+      positioned: true, recoverable: true, joinLeave, delta, tagsFilter,
+      minResubscribeDelay: 10, maxResubscribeDelay: 100,
     });
     if (!known) {
       subscription.on("subscribed", event => subscribed(channel, event));

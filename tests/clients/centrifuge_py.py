@@ -11,6 +11,8 @@ from typing import Any
 from centrifuge import (
     Client,
     ClientEventHandler,
+    DeltaType,
+    FilterNode,
     ReplyError,
     StreamPosition,
     Subscription,
@@ -121,7 +123,13 @@ class Commands:
         await self.client.connect()
         await self.client.ready()
 
-    async def subscribe(self, channel: str, joinLeave: bool = False) -> None:  # noqa: N803
+    async def subscribe(
+        self,
+        channel: str,
+        joinLeave: bool = False,  # noqa: N803
+        delta: str | None = None,
+        tagsFilter: dict[str, Any] | None = None,  # noqa: N803
+    ) -> None:
         subscription: Subscription | None = self.client.get_subscription(channel)
         if subscription is None:
             subscription = self.client.new_subscription(
@@ -130,6 +138,8 @@ class Commands:
                 positioned=True,
                 recoverable=True,
                 join_leave=joinLeave,
+                delta=DeltaType(delta) if delta else None,
+                tags_filter=FilterNode(tagsFilter) if tagsFilter else None,
                 min_resubscribe_delay=0.01,
                 max_resubscribe_delay=0.1,
             )

@@ -222,6 +222,70 @@ def test_another_epoch_is_told(sdk: Sdk, serve: Callable[..., Server]) -> None:
     wait_until(lambda: sdk.events("publication", "c")[-1]["data"] == "newer")
 
 
+def page(number: int) -> dict[str, object]:
+    """A payload of 2 kB, of which a few bytes are not those of the one before."""
+    return {"first": number, "text": "über 🔔 " * 150, "last": f"{number:06}"}
+
+
+def test_deltas_are_put_together_live_and_after_a_cut(
+    make_sdk: Callable[[], Sdk], serve: Callable[..., Server]
+) -> None:
+    server = serve(channels={"c": Channel(allowed_delta_types=["fossil"], delta_publish=True)})
+    with FaultProxy(server) as proxy:
+        sdk, other = make_sdk().connect(proxy.url), make_sdk().connect(server.url)
+        sdk.subscribe("c", delta="fossil")
+        other.subscribe("c")
+        for number in range(1, 6):
+            server.publish("c", page(number))
+        server.publish("c", page(6), skip_history=True)
+        server.publish("c", page(7))
+        sdk.wait_for("publication", "c", count=7)
+        sdk.call("unsubscribe", channel="c")
+        wait_until(lambda: server.channels()["c"] == 1)
+        for number in range(8, 11):
+            server.publish("c", page(number))
+        assert sdk.subscribe("c")["recovered"] is True
+        server.publish("c", page(11))
+        sdk.wait_for("publication", "c", count=11)
+        proxy.is_refusing = True
+        proxy.cut()
+        wait_until(lambda: server.channels()["c"] == 1)
+        for number in range(12, 15):
+            server.publish("c", page(number))
+        proxy.is_refusing = False
+        sdk.wait_for("publication", "c", count=14)
+        for number in range(15, 18):
+            server.publish("c", page(number))
+        expected = [page(number) for number in range(1, 18)]
+        for client in (sdk, other):
+            got = client.wait_for("publication", "c", count=17)
+            assert [one["data"] for one in got] == expected
+        assert sdk.events("subscribed", "c")[-1]["recovered"] is True
+        assert len(sdk.events("connected")) == 2, "no delta was refused"
+
+
+def test_a_filter_by_tags_chooses_publications(
+    make_sdk: Callable[[], Sdk], serve: Callable[..., Server]
+) -> None:
+    server = serve(channels={"c": Channel(allow_tags_filter=True)})
+    with FaultProxy(server) as proxy:
+        sdk = make_sdk().connect(proxy.url)
+        numbers = {"key": "prio", "cmp": "gte", "val": "3"}
+        sdk.subscribe("c", tagsFilter={"op": "and", "nodes": [{"key": "prio", "cmp": "ex"}, numbers]})
+        for prio in range(6):
+            server.publish("c", prio, tags={"prio": str(prio)})
+        sdk.wait_for("publication", "c", count=3)
+        proxy.is_refusing = True
+        proxy.cut()
+        wait_until(lambda: not server.channels().get("c", 0))
+        for prio in range(6):
+            server.publish("c", prio, tags={"prio": str(prio)})
+        proxy.is_refusing = False
+        sdk.wait_for("publication", "c", count=6)
+        assert sdk.offsets("c") == [4, 5, 6, 10, 11, 12]
+        assert sdk.events("subscribed", "c")[-1]["recovered"] is True
+
+
 @pytest.mark.parametrize("code", [3000, 3499, 4000])
 def test_a_temporary_close_comes_back_and_recovers(sdk: Sdk, server: Server, code: int) -> None:
     sdk.connect(server.url)

@@ -270,9 +270,8 @@ TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
     EXPECT_EQ(refusal(document).find("did you mean"), std::string::npos) << document;
   }
   for (const char* option :
-       {"force_recovery_mode", "auto_cache_recover", "allowed_delta_types", "delta_publish",
-        "subscribe_proxy_enabled", "publish_proxy_name", "allow_tags_filter", "history_meta_ttl",
-        "channel_regex", "subscription_type", "shared_poll"}) {
+       {"force_recovery_mode", "auto_cache_recover", "subscribe_proxy_enabled", "publish_proxy_name",
+        "history_meta_ttl", "channel_regex", "subscription_type", "shared_poll"}) {
     const json options = {{option, true}};
     const json named = {{"name", "ab"}, {option, true}};
     EXPECT_TRUE(is_refused(json{{"channel", {{"without_namespace", options}}}}.dump(),
@@ -329,8 +328,7 @@ TEST(Config, WhatIsNotThereMayBeOffOrHaveTheOnlyValue) {
           R"({"client": {"proxy": {"connect": {"enabled": false}}}})",
           R"({"channel": {"private_prefix": "$", "namespace_boundary": ":", "user_boundary": "#",
                            "user_separator": ",", "publication_data_format": ""}})",
-          R"({"channel": {"without_namespace": {"subscribe_proxy_enabled": false, "delta_publish": false,
-                                                 "channel_regex": "", "allowed_delta_types": [],
+          R"({"channel": {"without_namespace": {"subscribe_proxy_enabled": false, "channel_regex": "",
                                                  "force_recovery_mode": "stream"}}})",
       })
     EXPECT_EQ(refusal(document), "") << document;
@@ -338,6 +336,25 @@ TEST(Config, WhatIsNotThereMayBeOffOrHaveTheOnlyValue) {
   EXPECT_TRUE(is_refused(R"({"channel": {"private_prefix": "@"}})", {"channel.private_prefix: ", "'$'"}));
   EXPECT_TRUE(is_refused(R"({"channel": {"user_separator": ";"}})", {"channel.user_separator: ", "','"}));
   EXPECT_TRUE(is_refused(R"({"admin": {"enabled": false, "password": "p"}})", {"admin.password: "}));
+}
+
+TEST(Config, TypesOfDeltasAreAList) {
+  const auto types_of = [](const char* value) {
+    return parse_config(R"({"channel": {"without_namespace": {"allowed_delta_types": )" + std::string(value) +
+                        "}}}")
+        .channels.front()
+        .options.allowed_delta_types;
+  };
+  EXPECT_EQ(types_of("[]"), 0U);
+  EXPECT_EQ(types_of(R"(["fossil"])"), 1U);
+  EXPECT_TRUE(is_refused(R"({"channel": {"without_namespace": {"allowed_delta_types": ["xdelta"]}}})",
+                         {"allowed_delta_types: ", "xdelta", "\"fossil\""}));
+  EXPECT_TRUE(is_refused(R"({"channel": {"without_namespace": {"allowed_delta_types": "fossil"}}})",
+                         {"allowed_delta_types: ", "list"}));
+  const ServerConfig config =
+      parse_config(R"({"channel": {"without_namespace": {"allowed_delta_types": ["fossil"]}}})");
+  EXPECT_EQ(json::parse(config_to_json(config))["channel"]["without_namespace"]["allowed_delta_types"],
+            json::parse(R"(["fossil"])"));
 }
 
 TEST(Config, AFileOfTheFamilyIsTakenAsItIs) {
