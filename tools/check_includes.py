@@ -40,7 +40,7 @@ EXTERNAL = [
     (re.compile(r"boost/(asio|beast)\.hpp"), set(), False),  # the umbrella headers cost seconds per unit
     (re.compile(r"boost/"), {"gateway"}, False),
     (re.compile(r"(pybind11/|Python\.h)"), {"bindings"}, False),
-    (re.compile(r"nlohmann/json_fwd\.hpp"), {"protocol", "session", "server", "bindings"}, False),
+    (re.compile(r"nlohmann/json_fwd\.hpp"), {"protocol", "session", "token", "server", "bindings"}, False),
     (re.compile(r"nlohmann/"), {"protocol", "session", "token", "server", "bindings"}, True),
     (re.compile(r"(sys/(socket|epoll|uio|un|eventfd)\.h|netinet/|arpa/|netdb\.h|poll\.h|liburing)"),
      {"gateway", "server", "bindings", "load"}, False),

@@ -192,7 +192,9 @@ Verdict verdict_of(const py::object& answer) {
   verdict.identity.info_json = answer.attr("info_json").cast<std::string>();
   verdict.identity.expiry.at_s = answer.attr("expires_at").cast<std::int64_t>();
   if (const py::object data = answer.attr("data"); !data.is_none()) verdict.data = data.cast<std::string>();
-  for (const py::handle each : answer.attr("subscriptions")) {
+  const py::object subscriptions = answer.attr("subscriptions");
+  verdict.identity.names_subscriptions = !subscriptions.is_none();
+  for (const py::handle each : subscriptions.is_none() ? py::object(py::tuple()) : subscriptions) {
     SubscriptionGrant grant;
     std::tie(grant.channel, grant.info_json, grant.data_json) =
         each.cast<std::tuple<std::string, std::string, std::string>>();

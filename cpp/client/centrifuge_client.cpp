@@ -35,6 +35,7 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
       pong_due_ms_(deadline_in(state.pong_left_ms, context.clock.now_ms())),
       phase_due_ms_(deadline_in(state.phase_left_ms, context.clock.now_ms())),
       expiry_(state.expiry),
+      token_channels_(state.token_channels),
       user_(state.user),
       client_(state.client),
       lanes_(context.counters.commands_under_way, context.limits.concurrency) {
@@ -85,6 +86,7 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
   state.pong_left_ms = left_until(pong_due_ms_, now);
   state.phase_left_ms = left_until(phase_due_ms_, now);
   state.expiry = expiry_;
+  state.token_channels = token_channels_;
   state.user = user_;
   state.client = client_;
   state.conn_info_json = conn_info();
@@ -99,13 +101,12 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
     queued.close_code = queued_->close_code;
   }
   for (const auto& subscription : subscriptions_) {
-    state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
-                                   subscription->takes_notices(), subscription->has_notices,
-                                   subscription->has_presence,
-                                   subscription->state == Subscription::State::ending,
-                                   subscription->is_by_server, std::string(subscription->info()),
-                                   subscription->expiry, subscription->has_delta(), subscription->has_base(),
-                                   subscription->filter ? subscription->filter->text() : std::string()});
+    state.subscriptions.push_back(
+        {subscription->channel, Shard::save(subscription->cursor), subscription->takes_notices(),
+         subscription->has_notices, subscription->has_presence,
+         subscription->state == Subscription::State::ending, subscription->is_by_server,
+         std::string(subscription->info()), subscription->expiry, subscription->has_delta(),
+         subscription->has_base(), subscription->filter ? subscription->filter->text() : std::string()});
   }
   return state;
 }

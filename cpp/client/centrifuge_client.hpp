@@ -235,7 +235,8 @@ class CentrifugeClient final : public Session {
   Millis phase_due_ms_ = kNoDeadline;   // of the connect command, or of the closing handshake
   Millis expiry_due_ms_ = kNoDeadline;  // of what expires first: the client or a subscription
   Expiry expiry_;
-  std::string user_;  // by the answer to its connect; empty before
+  std::uint64_t token_channels_ = 0;  // see Identity
+  std::string user_;                  // by the answer to its connect; empty before
   std::string client_;
   std::unique_ptr<const std::string> conn_info_json_;  // from the hook; null: none
   std::unique_ptr<const std::string> info_json_;       // null until it is needed

@@ -18,7 +18,7 @@ Millis CentrifugeClient::end_of(const Expiry& expiry, Millis delay_ms) const {
 
 std::uint32_t CentrifugeClient::ttl_of(const Expiry& expiry) const {
   if (expiry.at_s == 0 || !expiry.is_renewed_by_client) return 0;
-  const std::int64_t left_s = expiry.at_s - context_.clock.wall_ms() / 1'000;
+  const std::int64_t left_s = (expiry.at_s * 1'000 - context_.clock.wall_ms()) / 1'000;
   return static_cast<std::uint32_t>(std::clamp<std::int64_t>(left_s, 1, kTtlMaxS));
 }
 
@@ -75,6 +75,8 @@ bool CentrifugeClient::handle_refresh(const Command& command) {
     reply_error(command.id, kErrorNotAvailable);
     return true;
   }
+  // Where the server ends the connection itself, as a hook has decided, a client cannot put it off.
+  if (expiry_.at_s != 0 && !expiry_.is_renewed_by_client) return disconnect_with(kDisconnectBadRequest);
   Question asked = question(Operation::refresh, {});
   asked.token = command.token;
   const std::optional<Verdict> verdict = context_.access.answer(asked);
@@ -82,6 +84,8 @@ bool CentrifugeClient::handle_refresh(const Command& command) {
     deny(command.id, Operation::refresh, {}, verdict.value_or(Verdict{}));
     return phase_ == Phase::connected;
   }
+  if (verdict->identity.token_channels != token_channels_)
+    return disconnect_with(kDisconnectInsufficientState);
   expiry_ = verdict->identity.expiry;
   schedule_expiry();
   RefreshResult result{client_, context_.version};

@@ -35,6 +35,7 @@ void CentrifugeClient::begin_connect(std::uint32_t id, const Identity& identity,
   if (!grants) return user_.clear();
   if (!identity.info_json.empty()) conn_info_json_ = std::make_unique<const std::string>(identity.info_json);
   expiry_ = identity.expiry;
+  token_channels_ = identity.token_channels;
   client_ = make_client_id(context_.random);
   if (grants->empty()) {
     answer_connect(id, identity.data_json, {});

@@ -12,6 +12,8 @@ namespace carillon {
 
 namespace {
 
+constexpr std::int64_t kFarS = 1'000'000'000'000;  // no clock overflows by it
+
 ClientFilter filter_of(const ApiRequest& request) {
   return {std::string(request.user), std::string(request.client), std::string(request.session),
           std::vector<std::string>(request.whitelist.begin(), request.whitelist.end())};
@@ -69,6 +71,7 @@ void Api::refresh(const ApiRequest& request, Respond respond) const {
   std::optional<std::string> info = json_of(request.info);
   if (!info) return respond(bad_request("info: not JSON; give any JSON value"));
   const std::int64_t at_s = request.expire_at.value_or(0);
+  if (at_s > kFarS) return respond(bad_request("expire_at: is too far; give seconds since 1970"));
   const bool is_over = request.is_expired || (at_s != 0 && at_s <= clock_.wall_ms() / 1000);
   if (is_over) {
     return connections_->disconnect(filter_of(request), kDisconnectConnectionExpired.code,
@@ -93,6 +96,8 @@ void Api::subscribe(const ApiRequest& request, Respond respond) const {
   grant.overrides = {request.presence, request.join_leave, request.force_push_join_leave,
                      request.force_recovery, request.force_positioning};
   if (request.expire_at) {
+    if (*request.expire_at > kFarS)
+      return respond(bad_request("expire_at: is too far; give seconds since 1970"));
     if (*request.expire_at <= clock_.wall_ms() / 1000)
       return respond(bad_request("expire_at: not in the future; give seconds since 1970-01-01 UTC"));
     grant.expiry.at_s = *request.expire_at;

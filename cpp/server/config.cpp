@@ -349,6 +349,11 @@ class ConfigReader {
                "' is not an origin; write it as https://host or https://host:port, without a path");
     check_tokens("client.token.", config_.token);
     check_tokens("client.subscription_token.", config_.subscription_token);
+    note(config_.has_subscription_token && !config_.token.has_keys(), "client.subscription_token.enabled",
+         "true, but client.token has no key; who a client is must be proved as well, so give one");
+    note(!config_.has_subscription_token && config_.subscription_token.has_keys(),
+         "client.subscription_token.enabled",
+         "false, but client.subscription_token has a key; set it to true");
     note(config_.has_subscription_token && !config_.subscription_token.has_keys(),
          "client.subscription_token.enabled", "true, but client.subscription_token has no key; give one");
     note(heartbeat.ping_interval_ms > 0 && heartbeat.pong_timeout_ms >= heartbeat.ping_interval_ms &&
@@ -386,6 +391,8 @@ class ConfigReader {
       const std::size_t colon = text.find(": ");
       note(true, table + text.substr(0, colon), text.substr(colon + 2));
     }
+    note(!options.hmac_previous_secret_key.empty() && options.hmac_secret_key.empty(),
+         table + "hmac_previous_secret_key", "there is no hmac_secret_key that follows it; give that one");
     const std::string& url = options.jwks_public_endpoint;
     note(!url.empty() && !url.starts_with("https://") && !url.starts_with("http://"),
          table + "jwks_public_endpoint", "'" + url + "' is not a URL; write https://…");

@@ -73,10 +73,12 @@ const std::array<TokenRow, 11> kTokenRows{{
     {"user_id_claim", &TokenOptions::user_id_claim, "Claim with the id of the user; empty: `sub`."},
 }};
 
+constexpr std::int64_t kFarS = 1'000'000'000'000;  // no clock overflows by it
+
 void add_token_options(std::vector<ConfigOption>& options, const std::string& table,
                        TokenOptions ServerConfig::* place) {
   for (const TokenRow& row : kTokenRows)
-    options.push_back({table + std::string(row.name), "", TokenPlace{place, row.member}, row.doc});
+    options.push_back({table + std::string(row.name), "", TokenPlace{place, row.member}, row.doc, 0, kFarS});
 }
 
 std::vector<ConfigOption> make_options() {
@@ -246,20 +248,23 @@ constexpr std::array kChannelChoices{
 };
 
 constexpr std::array kChannelWords{
-    ChannelWords{"allowed_delta_types", &ChannelOptions::allowed_delta_types, kDeltaTypeNames,
-                 "[\"fossil\"]: subscribers that ask for it get the difference to the publication before, where "
-                 "that is shorter. It needs a history and a position, and is not granted with conflate."},
+    ChannelWords{
+        "allowed_delta_types", &ChannelOptions::allowed_delta_types, kDeltaTypeNames,
+        "[\"fossil\"]: subscribers that ask for it get the difference to the publication before, where "
+        "that is shorter. It needs a history and a position, and is not granted with conflate."},
 };
 
 constexpr std::array kChannelFlags{
     ChannelFlag{"conflate", &ChannelOptions::conflate,
                 "Of several publications with the same key in one write, deliver only the newest."},
     ChannelFlag{"presence", &ChannelOptions::presence, "Keep the list of current subscribers (presence)."},
-    ChannelFlag{"allow_tags_filter", &ChannelOptions::allow_tags_filter,
-                "Subscribers of the Centrifuge protocol may give a filter: they get the publications whose tags "
-                "match, and their position moves over the others."},
-    ChannelFlag{"delta_publish", &ChannelOptions::delta_publish,
-                "Every publication may be sent as a delta; else those alone that are published with `delta`."},
+    ChannelFlag{
+        "allow_tags_filter", &ChannelOptions::allow_tags_filter,
+        "Subscribers of the Centrifuge protocol may give a filter: they get the publications whose tags "
+        "match, and their position moves over the others."},
+    ChannelFlag{
+        "delta_publish", &ChannelOptions::delta_publish,
+        "Every publication may be sent as a delta; else those alone that are published with `delta`."},
     ChannelFlag{
         "join_leave", &ChannelOptions::join_leave,
         "Announce clients that subscribe and unsubscribe, over WebSocket and event streams (join and leave). "

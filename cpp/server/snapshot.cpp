@@ -21,8 +21,8 @@ void fields(Archive& archive, Position& position) {
 }
 template <typename Archive>
 void fields(Archive& archive, Publication& publication) {
-  archive(publication.data, publication.content, publication.has_delta, publication.info_json, publication.tags,
-          publication.key);
+  archive(publication.data, publication.content, publication.has_delta, publication.info_json,
+          publication.tags, publication.key);
 }
 template <typename Archive>
 void fields(Archive& archive, Account& account) {
@@ -128,8 +128,8 @@ void fields(Archive& archive, StreamLinkState& link) {
 template <typename Archive>
 void fields(Archive& archive, ClientState& session) {
   archive(session.link, session.encoding, session.phase, session.is_ping_due, session.ping_left_ms,
-          session.pong_left_ms, session.phase_left_ms, session.expiry, session.user, session.client,
-          session.conn_info_json, session.queued, session.subscriptions, session.skipped,
+          session.pong_left_ms, session.phase_left_ms, session.expiry, session.token_channels, session.user,
+          session.client, session.conn_info_json, session.queued, session.subscriptions, session.skipped,
           session.claimed_user, session.request);
 }
 template <typename Archive>

@@ -111,7 +111,9 @@ std::string_view name_of(Operation operation) {
 std::string_view ClientRequest::token(std::string_view cookie_name) const {
   if (const auto bearer = credentials_of(header("authorization"), "Bearer")) return *bearer;
   if (const std::string_view given = parameter("token"); !given.empty() || cookie_name.empty()) return given;
-  return cookie(cookie_name);
+  const std::string_view site = header("sec-fetch-site");  // an origin that is not allowed was refused before
+  const bool is_ours = site.empty() || site == "same-origin" || !header("origin").empty();
+  return is_ours ? cookie(cookie_name) : std::string_view();
 }
 
 std::string_view ClientRequest::header(std::string_view name) const {

@@ -63,6 +63,9 @@ struct Identity {
   std::string data_json;  ///< for the client, with the answer to its connect; empty: none
   Expiry expiry;
   std::vector<SubscriptionGrant> subscriptions;  ///< that the server makes (protocol.md section 15)
+  bool names_subscriptions = false;              ///< of a hook: also an empty list is its word
+  bool has_only_these = false;       ///< plain transports: the token of a subscription allows nothing else
+  std::uint64_t token_channels = 0;  ///< tells the channels that a token grants apart from others; 0: none
 };
 
 /// The HTTP request that a client came with (upgrade, stream or poll), for hooks to decide by.
@@ -72,7 +75,8 @@ struct ClientRequest {
   Fields query;         ///< decoded, in order
   std::string address;  ///< IP address of the peer
 
-  /// Of `Authorization: Bearer`, else of the query's `token`, else of the cookie of that name; empty: none.
+  /// Of `Authorization: Bearer`, else of the query's `token`, else of the cookie of that name; empty: none. A
+  /// cookie counts only where a browser does not say that another site has made the request.
   [[nodiscard]] std::string_view token(std::string_view cookie_name) const;
   /// Value of the header with that name in lower case, or empty.
   [[nodiscard]] std::string_view header(std::string_view name) const;

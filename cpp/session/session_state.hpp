@@ -64,6 +64,7 @@ struct ClientState {
   Millis pong_left_ms = 0;
   Millis phase_left_ms = 0;
   Expiry expiry;
+  std::uint64_t token_channels = 0;
   std::string user;
   std::string client;
   std::string conn_info_json;

@@ -31,6 +31,8 @@ struct Jwt {
   std::string_view signed_text;  ///< header and payload, as they stand in the token
   std::string signature;         ///< bytes
   std::string payload;           ///< JSON text, not checked
+
+  [[nodiscard]] bool is_signed_by_secret() const { return algorithm <= JwtAlgorithm::hs512; }
 };
 
 /// Views live as long as `token`. Nothing: it is malformed, its algorithm is not known, or its header demands

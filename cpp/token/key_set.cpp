@@ -41,6 +41,7 @@ using Params = std::unique_ptr<OSSL_PARAM, Freed<OSSL_PARAM_free>>;
 using EcdsaSignature = std::unique_ptr<ECDSA_SIG, Freed<ECDSA_SIG_free>>;
 
 constexpr int kRsaBitsMin = 2'048;
+constexpr std::size_t kTriedMax = 8;
 
 enum class KeyKind : std::uint8_t { secret, rsa, p256, p384, p521, ed25519 };
 
@@ -251,34 +252,49 @@ void KeySet::add_jwks(std::string_view text, bool takes_secrets) {
   const json document = json::parse(text, nullptr, false);
   if (!document.is_object() || !document.contains("keys") || !document["keys"].is_array())
     throw KeyError("is not a set of keys (JWKS): an object with the list 'keys'");
+  if (document["keys"].size() > kKeysMax)
+    throw KeyError("has more than " + std::to_string(kKeysMax) + " keys; leave those out that sign nothing");
   std::size_t added = 0;
+  std::string problem;
   for (const json& jwk : document["keys"]) {
-    if (!jwk.is_object()) throw KeyError("is not a set of keys (JWKS): a key is not an object");
-    if (const std::string use = text_member(jwk, "use"); !use.empty() && use != "sig") continue;
-    const std::string type = text_member(jwk, "kty");
-    Key key;
-    key.id = text_member(jwk, "kid");
-    if (const std::string algorithm = text_member(jwk, "alg"); !algorithm.empty()) {
-      key.only = jwt_algorithm(algorithm);
-      if (!key.only) continue;  // of an algorithm that is not ours
+    try {
+      std::optional<Key> key = read_jwk(jwk, takes_secrets);
+      if (!key) continue;
+      keys_.push_back(std::move(*key));
+      ++added;
+    } catch (const KeyError& error) {  // the others are as good as before
+      problem = error.what();
     }
-    if (type == "RSA") {
-      key.public_key = rsa_key(jwk);
-    } else if (type == "EC") {
-      key.public_key = curve_key(jwk);
-    } else if (type == "OKP" && text_member(jwk, "crv") == "Ed25519") {
-      key.public_key = edwards_key(jwk);
-    } else if (type == "oct" && takes_secrets) {
-      key.secret = member(jwk, "k");
-    } else {
-      continue;
-    }
-    if (key.public_key) key.kind = kind_of(key.public_key.get());
-    keys_.push_back(std::move(key));
-    ++added;
   }
   ERR_clear_error();
-  if (added == 0) throw KeyError("has no key that verifies tokens (RSA, EC or OKP with Ed25519)");
+  if (added == 0)
+    throw KeyError(problem.empty() ? "has no key that verifies tokens (RSA, EC or OKP with Ed25519)"
+                                   : problem);
+}
+
+std::optional<KeySet::Key> KeySet::read_jwk(const json& jwk, bool takes_secrets) {
+  if (!jwk.is_object()) throw KeyError("is not a set of keys (JWKS): a key is not an object");
+  if (const std::string use = text_member(jwk, "use"); !use.empty() && use != "sig") return std::nullopt;
+  const std::string type = text_member(jwk, "kty");
+  Key key;
+  key.id = text_member(jwk, "kid");
+  if (const std::string algorithm = text_member(jwk, "alg"); !algorithm.empty()) {
+    key.only = jwt_algorithm(algorithm);
+    if (!key.only) return std::nullopt;  // of an algorithm that is not ours
+  }
+  if (type == "RSA") {
+    key.public_key = rsa_key(jwk);
+  } else if (type == "EC") {
+    key.public_key = curve_key(jwk);
+  } else if (type == "OKP" && text_member(jwk, "crv") == "Ed25519") {
+    key.public_key = edwards_key(jwk);
+  } else if (type == "oct" && takes_secrets) {
+    key.secret = member(jwk, "k");
+  } else {
+    return std::nullopt;
+  }
+  if (key.public_key) key.kind = kind_of(key.public_key.get());
+  return key;
 }
 
 bool KeySet::is_empty() const { return keys_.empty(); }
@@ -292,9 +308,17 @@ bool KeySet::may_verify(const Jwt& jwt) const {
   return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) { return is_for(key, jwt); });
 }
 
+bool KeySet::has_named(const Jwt& jwt) const {
+  return std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) {
+    return is_for(key, jwt) && (jwt.key_id.empty() || key.id == jwt.key_id);
+  });
+}
+
 bool KeySet::verify(const Jwt& jwt, Millis wall_ms) const {
+  std::size_t left = kTriedMax;  // nobody is known yet: a token must not cost a hundred signatures
   const bool is_signed = std::any_of(keys_.begin(), keys_.end(), [&](const Key& key) {
-    if (!is_for(key, jwt)) return false;
+    if (!is_for(key, jwt) || left == 0) return false;
+    --left;
     if (key.valid_until_s != 0 && wall_ms >= key.valid_until_s * 1'000) return false;
     return key.kind == KeyKind::secret ? is_signed_with(key.secret, jwt)
                                        : is_signed_by(key.public_key.get(), key.kind, jwt);

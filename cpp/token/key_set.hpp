@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -23,6 +24,8 @@ class KeyError : public std::runtime_error {
 /// never serves as an HMAC secret. Immutable once filled; verify() may then be called from any thread.
 class KeySet {
  public:
+  static constexpr std::size_t kKeysMax = 100;
+
   KeySet();
   KeySet(KeySet&&) noexcept;
   KeySet& operator=(KeySet&&) noexcept;
@@ -35,18 +38,23 @@ class KeySet {
   /// Ed25519. Throws KeyError.
   void add_pem(std::string_view pem);
   /// The keys of a JWKS document (RFC 7517): RSA, EC, OKP (Ed25519) and, where `takes_secrets`, oct. Those of
-  /// other kinds or for encryption are left out. Throws KeyError: it is not one, or has no key that is of
-  /// use.
+  /// other kinds, for encryption, or not valid are left out. Throws KeyError: it is not one, has no key that
+  /// is of use, or more than kKeysMax.
   void add_jwks(std::string_view json, bool takes_secrets);
 
   [[nodiscard]] bool is_empty() const;
   /// Is there a key of that id, or one without an id, that could verify the token?
   [[nodiscard]] bool may_verify(const Jwt& jwt) const;
-  /// Is the token signed by one of the keys?
+  /// Is there a key of the token's kind that has exactly the id which the token names, or any if it names
+  /// none?
+  [[nodiscard]] bool has_named(const Jwt& jwt) const;
+  /// Is the token signed by one of the keys? Of a token that names no key a few are tried.
   [[nodiscard]] bool verify(const Jwt& jwt, Millis wall_ms) const;
 
  private:
   struct Key;
+  /// Nothing: it is of another kind.
+  [[nodiscard]] static std::optional<Key> read_jwk(const nlohmann::json& jwk, bool takes_secrets);
   [[nodiscard]] static bool is_for(const Key& key, const Jwt& jwt);
   std::vector<Key> keys_;
 };

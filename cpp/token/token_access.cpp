@@ -1,6 +1,8 @@
 #include "token/token_access.hpp"
 
 #include <algorithm>
+#include <functional>
+#include <vector>
 
 #include "protocol/centrifuge_codes.hpp"
 
@@ -36,25 +38,44 @@ std::int64_t earlier(std::int64_t one, std::int64_t other) {
   return std::min(one, other);
 }
 
-/// What is left of the token's grant after the hook has decided.
+const SubscriptionGrant* find_grant(const std::vector<SubscriptionGrant>& grants, std::string_view channel) {
+  const auto found =
+      std::find_if(grants.begin(), grants.end(), [&](const auto& each) { return each.channel == channel; });
+  return found == grants.end() ? nullptr : &*found;
+}
+
+/// Of the channels' names, in any order; not 0.
+std::uint64_t channels_hash(const std::vector<SubscriptionGrant>& grants) {
+  std::uint64_t sum = grants.size();
+  for (const SubscriptionGrant& grant : grants) sum += std::hash<std::string>()(grant.channel) | 1U;
+  return grants.empty() ? 0 : std::max<std::uint64_t>(1, sum);
+}
+
+/// What is left of the token's grant after the hook has decided: it takes away, and adds only what others
+/// see.
 Verdict narrowed(const Identity& proved, Verdict verdict) {
   if (!verdict.is_allowed) return verdict;
   Identity& identity = verdict.identity;
   if (identity.user != proved.user) {
     return Verdict::undecided(
-        "the hook answers another user than the token proves; return True, or User() "
-        "with the user of the context");
+        "the hook answers another user than the token proves; return True, or User() with the user of the "
+        "context");
   }
   if (identity.info_json.empty()) identity.info_json = proved.info_json;
   const std::int64_t at_s = earlier(identity.expiry.at_s, proved.expiry.at_s);
   identity.expiry = {at_s, at_s == proved.expiry.at_s};
-  if (identity.subscriptions.empty()) {
-    identity.subscriptions = proved.subscriptions;
-  } else {
-    std::erase_if(identity.subscriptions, [&](const SubscriptionGrant& grant) {
-      return std::none_of(proved.subscriptions.begin(), proved.subscriptions.end(),
-                          [&](const SubscriptionGrant& known) { return known.channel == grant.channel; });
-    });
+  identity.token_channels = proved.token_channels;
+  identity.has_only_these = proved.has_only_these;
+  std::vector<SubscriptionGrant> wanted = std::move(identity.subscriptions);
+  identity.subscriptions.clear();
+  for (const SubscriptionGrant& grant : proved.subscriptions) {
+    const SubscriptionGrant* const named = find_grant(wanted, grant.channel);
+    if (identity.names_subscriptions && named == nullptr) continue;
+    SubscriptionGrant& kept = identity.subscriptions.emplace_back(grant);
+    if (named == nullptr) continue;
+    if (!named->info_json.empty()) kept.info_json = named->info_json;
+    if (!named->data_json.empty()) kept.data_json = named->data_json;
+    kept.expiry.at_s = earlier(kept.expiry.at_s, named->expiry.at_s);
   }
   return verdict;
 }
@@ -114,11 +135,20 @@ std::optional<Verdict> TokenAccess::answer_connect(const Question& question) con
 Verdict TokenAccess::identify(const Question& question) const {
   ConnectionClaims claims;
   TokenCheck check = connections_->check(question.token, clock_.wall_ms(), claims);
-  if (claims.has_channel && is_plain(question.transport)) {
+  if (check.result != Result::valid && is_plain(question.transport)) {
     // A link to one stream: the token of the subscription says who the client is, too.
-    SubscriptionClaims subscription;
-    check = for_subscriptions().check(question.token, clock_.wall_ms(), subscription);
-    claims.identity = {subscription.user, {}, {}, subscription.grant.expiry, {subscription.grant}};
+    SubscriptionClaims link;
+    const TokenCheck link_check = for_subscriptions().check(question.token, clock_.wall_ms(), link);
+    if (link_check.result == Result::valid && link.client.empty()) {
+      check = link_check;
+      claims.identity = {};
+      claims.identity.user = link.user;
+      claims.identity.expiry = link.grant.expiry;
+      claims.identity.subscriptions = {std::move(link.grant)};
+      claims.identity.has_only_these = true;
+    } else if (link_check.result == Result::expired) {
+      check = link_check;
+    }
   }
   if (check.result == Result::unknown_key) return unknown_key(check);
   if (check.result == Result::expired) return refused(kErrorTokenExpired);
@@ -131,6 +161,7 @@ Verdict TokenAccess::identify(const Question& question) const {
   Verdict verdict;
   verdict.is_allowed = true;
   verdict.identity = std::move(claims.identity);
+  verdict.identity.token_channels = channels_hash(verdict.identity.subscriptions);
   return verdict;
 }
 

@@ -172,6 +172,9 @@ void HttpSession::ask_next() {
     const PlainRequest& request = asking_->request;
     if (asking_->asked > request.channels.size()) {
       const std::unique_ptr<Asking> admitted = std::move(asking_);
+      const std::int64_t end_s = admitted->request.identity.expiry.at_s;
+      if (end_s != 0 && context_.clock.wall_ms() >= end_s * 1'000)  // a hook has said so, or was slow
+        return refuse(401, kErrorExpired.message, {}, kErrorExpired.code);
       if (is_drained_) return send_away("shutdown");  // it was asked to disconnect while a hook took its time
       return admitted->then(std::move(admitted->request));
     }
@@ -187,6 +190,9 @@ void HttpSession::ask_next() {
       on_verdict(verdict);
       continue;
     }
+    if (question.operation == Operation::subscribe && request.identity.has_only_these)
+      return refuse_channel(std::string(question.channel),
+                            "channel: the token is for '" + granted.front().channel + "' alone", {}, 0);
     if (const auto verdict = context_.access.answer(question)) {
       on_verdict(*verdict);
       continue;

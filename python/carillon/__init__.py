@@ -18,7 +18,8 @@
   without an event loop.
 - Subscriptions yield `Message`, and raise `GapError` or yield `Gap` where publications are lost. A `Position`
   is where to continue. `History`, `ClientInfo` and `PresenceStats` are what `history` and `presence` return.
-- Hooks get a `ConnectContext`, `SubscribeContext` or `PublishContext`, and return `User`, `Deny`, or a bool.
+- Hooks get a `ConnectContext`, `SubscribeContext` or `PublishContext`, and return `User` (with each `Grant`),
+  `Deny`, or a bool.
 - `token` makes a token that proves who a client is.
 - `carillon.errors`: every exception; all of them are `CarillonError` and are names of this package, too.
 - `carillon.testing`: for test suites, with pytest fixtures (`pytest --fixtures`).

@@ -144,7 +144,8 @@ class User:
             Its client connects again, and the hook is asked again. None for no end.
         subscriptions: Channels that the server subscribes the client to, each a name or a `Grant`. Clients
             of the SDKs get them with their connect. Plain event streams and polls have the channels of
-            their URL instead.
+            their URL instead. Where a token grants channels, a list takes away those that are not in it, and
+            None takes away nothing.
 
     Raises:
         TypeError: The id is not a str, a subscription is neither a str nor a Grant, or the info has no JSON
@@ -158,7 +159,7 @@ class User:
     id: str
     info: Any = None
     expires_at: float | None = None
-    subscriptions: Sequence[str | Grant] = ()
+    subscriptions: Sequence[str | Grant] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.id, str):
@@ -183,7 +184,7 @@ class User:
                 f"User: subscriptions={self.subscriptions!r}: give a list of channels, not a single str; "
                 f"write [{self.subscriptions!r}]"
             )
-        for one in self.subscriptions:
+        for one in self.subscriptions or ():
             if not isinstance(one, Grant):
                 text("User: subscriptions: a channel", one)
 
@@ -308,7 +309,7 @@ class Verdict:
     reason: str = ""
     is_undecided: bool = False
     expires_at: int = 0  # seconds since 1970; 0: never
-    subscriptions: Sequence[tuple[str, str, str]] = ()  # channel, info and data as JSON
+    subscriptions: Sequence[tuple[str, str, str]] | None = None  # channel, info and data as JSON
 
 
 _DENIED = Verdict()
@@ -530,13 +531,13 @@ def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
     if isinstance(answer, Deny):
         return Verdict(code=answer.code, reason=answer.reason)
     if operation == "connect" and isinstance(answer, User):
-        grants = [one if isinstance(one, Grant) else Grant(one) for one in answer.subscriptions]
+        grants = [one if isinstance(one, Grant) else Grant(one) for one in answer.subscriptions or ()]
         return Verdict(
             True,
             answer.id,
             optional_json(answer.info),
-            expires_at=int(answer.expires_at or 0),
-            subscriptions=[grant._for_core() for grant in grants],
+            expires_at=max(1, int(answer.expires_at)) if answer.expires_at is not None else 0,
+            subscriptions=None if answer.subscriptions is None else [grant._for_core() for grant in grants],
         )
     if operation == "connect" and isinstance(answer, str) and answer:
         return Verdict(True, answer)

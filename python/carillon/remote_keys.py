@@ -63,14 +63,14 @@ class RemoteKeys:
     def _run(self) -> None:
         while True:
             known = self._core.unknown_token_keys()
-            are_here = all(self._fetch(table, url) for table, url in self._urls.items())
+            outcomes = {table: self._fetch(table, url) for table, url in self._urls.items()}
             self._has_tried.set()
             fetched = time.monotonic()
             while True:
                 if self._is_closed.wait(_LOOK_S):
                     return
                 waited_s = time.monotonic() - fetched
-                is_wanted = not are_here or self._core.unknown_token_keys() != known
+                is_wanted = not all(outcomes.values()) or self._core.unknown_token_keys() != known
                 if waited_s >= self._interval_s or (is_wanted and waited_s >= self._pause_s):
                     break
 
@@ -80,13 +80,16 @@ class RemoteKeys:
 
         try:
             with (
-                httpx.Client(timeout=_PATIENCE_S, follow_redirects=True) as http,
+                httpx.Client(timeout=_PATIENCE_S) as http,
                 http.stream("GET", url) as answer,
             ):
                 answer.raise_for_status()
                 body = b""
+                begun = time.monotonic()
                 for chunk in answer.iter_bytes():
                     body += chunk
+                    if time.monotonic() - begun > _PATIENCE_S:
+                        raise TimeoutError(f"no whole answer within {_PATIENCE_S:g} s")
                     if len(body) > _BYTES:
                         raise ValueError(f"the answer is longer than {_BYTES} bytes")
             self._core.set_token_keys(table, body)

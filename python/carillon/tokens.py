@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import time
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -78,7 +79,7 @@ def token(
     if text("user", user, may_be_empty=True):
         payload["sub"] = user
     if expires is not None:
-        payload["exp"] = int(now + seconds("expires", expires, may_be_zero=False))
+        payload["exp"] = math.ceil(now + seconds("expires", expires, may_be_zero=False))
     if channel is not None:
         payload["channel"] = text("channel", channel)
     if channels:

@@ -243,6 +243,12 @@ TEST(Config, KeysOfTokensAreReadAndCheckedAtOnce) {
                          {"client.token.jwks_public_endpoint: ", "https://"}));
   EXPECT_TRUE(is_refused(R"({"client": {"subscription_token": {"enabled": true}}})",
                          {"client.subscription_token.enabled: ", "has no key"}));
+  EXPECT_TRUE(is_refused(R"({"client": {"subscription_token": {"hmac_secret_key": "s"}}})",
+                         {"client.subscription_token.enabled: ", "set it to true"}));
+  EXPECT_TRUE(is_refused(R"({"client": {"subscription_token": {"enabled": true, "hmac_secret_key": "s"}}})",
+                         {"client.subscription_token.enabled: ", "client.token has no key"}));
+  EXPECT_TRUE(is_refused(R"({"client": {"token": {"hmac_previous_secret_key": "s"}}})",
+                         {"client.token.hmac_previous_secret_key: "}));
 }
 
 TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {

@@ -264,8 +264,65 @@ TEST(Tokens, TheHookIsAskedAboutTheUserThatTheTokenProvesAndCanOnlyNarrow) {
   EXPECT_EQ(outcome(allowed("root")), 3004) << "a hook names another user";
   Verdict sooner = allowed("ann");
   sooner.identity.expiry.at_s = kStartS + 100;
-  EXPECT_FALSE(outcome(sooner)["connect"].contains("ttl"))
-      << "the hook ends it, whatever the client refreshes";
+  EXPECT_FALSE(outcome(sooner)["connect"].contains("ttl")) << "the hook ends it";
+}
+
+TEST(Tokens, ARefreshPutsNoEndOffThatAHookHasSet) {
+  World world(with_tokens());
+  world.access.slow = {Operation::connect};
+  WsClient client(world);
+  connect(client, for_ann(300));
+  Verdict sooner = allowed("ann");
+  sooner.identity.expiry.at_s = kStartS + 100;
+  world.access.decide(sooner);
+  world.run();
+  client.command("refresh", {{"token", for_ann(600)}});
+  EXPECT_EQ(client.close_code, 3501);
+}
+
+TEST(Tokens, AHookTakesChannelsAwayAndAddsNoneAndKeepsWhatTheTokenSaysOfThem) {
+  const auto channels = [](const std::function<void(Identity&)>& narrow) {
+    World world(with_tokens());
+    world.access.slow = {Operation::connect};
+    WsClient client(world);
+    const Json quiet = {{"override", {{"presence", {{"value", false}}}}}};
+    connect(client, token({{"sub", "ann"}, {"subs", {{"a", quiet}, {"b", Json::object()}}}}));
+    Verdict verdict = allowed("ann");
+    narrow(verdict.identity);
+    world.access.decide(verdict);
+    world.run();
+    EXPECT_EQ(world.present("a"), 0U) << "the token's override stays";
+    std::string names;
+    if (client.replies.empty()) return names;
+    const Json subs = client.replies[0]["connect"].value("subs", Json::object());
+    for (const auto& [name, _] : subs.items()) names += name;
+    return names;
+  };
+  EXPECT_EQ(channels([](Identity&) {}), "ab");
+  EXPECT_EQ(channels([](Identity& identity) { identity.names_subscriptions = true; }), "");
+  EXPECT_EQ(channels([](Identity& identity) {
+              identity.names_subscriptions = true;
+              identity.subscriptions.resize(2);
+              identity.subscriptions[0].channel = "a";
+              identity.subscriptions[1].channel = "c";
+            }),
+            "a");
+}
+
+TEST(Tokens, ARefreshWithOtherChannelsMakesTheClientConnectAgain) {
+  const auto code_after = [](const Json& channels) {
+    World world(with_tokens());
+    WsClient client(world);
+    connect(client, token({{"sub", "ann"}, {"exp", kStartS + 300}, {"channels", {"a", "b"}}}));
+    world.take_over();
+    client.command("refresh",
+                   {{"token", token({{"sub", "ann"}, {"exp", kStartS + 600}, {"channels", channels}})}});
+    return client.close_code.value_or(0);
+  };
+  EXPECT_EQ(code_after({"b", "a"}), 0);
+  EXPECT_EQ(code_after({"a"}), 3010);
+  EXPECT_EQ(code_after({"a", "c"}), 3010);
+  EXPECT_EQ(code_after(Json::array()), 3010);
 }
 
 TEST(Tokens, AHookEndsAConnectionWhetherThereAreTokensOrNot) {
@@ -374,6 +431,41 @@ TEST(Tokens, ThePlainTransportsTakeThemFromHeaderQueryAndCookie) {
   EXPECT_EQ(status("&token=" + for_ann(60), ""), 403) << "the token does not grant the channel";
   EXPECT_EQ(status("&token=" + token({{"sub", "ann"}, {"channel", "a"}}), ""), 200) << "a link to one stream";
   EXPECT_EQ(status("&token=" + token({{"sub", "ann"}, {"channel", "b"}}), ""), 403);
+  EXPECT_EQ(status("&channel=b&token=" + token({{"sub", "ann"}, {"channel", "a"}}), ""), 403)
+      << "to one alone";
+  EXPECT_EQ(status("&token=" + token({{"sub", "ann"}, {"channel", "a"}, {"client", "c"}}), ""), 401);
+  EXPECT_EQ(status("&token=" + token({{"sub", "ann"}, {"channel", "a"}, {"exp", 1}}), ""), 401);
+  const std::string cookie = "Cookie: session=" + good + "\r\n";
+  EXPECT_EQ(status("", cookie + "Sec-Fetch-Site: same-origin\r\n"), 200);
+  for (const char* site : {"cross-site", "same-site", "none"})
+    EXPECT_EQ(status("", cookie + "Sec-Fetch-Site: " + site + "\r\n"), 401) << site;
+}
+
+TEST(Tokens, ALinkMayBeSignedWithTheKeysOfSubscriptions) {
+  WorldOptions options = with_tokens();
+  options.subscription_token.hmac_secret_key = "other";
+  World world(std::move(options));
+  const auto status = [&](const std::string& text) {
+    HttpClient client(world);
+    return client.get("/poll?timeout=0&channel=a&token=" + text).status;
+  };
+  EXPECT_EQ(status(signed_token("other", R"({"sub":"ann","channel":"a"})")), 200);
+  EXPECT_EQ(status(signed_token("secret", R"({"sub":"ann","channel":"a"})")), 401);
+  EXPECT_EQ(status(signed_token("other", R"({"sub":"ann","channels":["a"]})")), 401);
+}
+
+TEST(Tokens, AnEndThatAHookSetsInThePastLetsNobodyIn) {
+  World world;
+  world.access.slow = {Operation::connect};
+  HttpClient client(world);
+  client.request("GET", "/poll?timeout=0&channel=a");
+  world.run();
+  Verdict verdict = allowed("ann");
+  verdict.identity.expiry.at_s = kStartS;
+  world.access.decide(verdict);
+  world.run();
+  ASSERT_EQ(client.responses.size(), 1U);
+  EXPECT_EQ(client.responses[0].status, 401);
 }
 
 TEST(Tokens, APollEndsWhenItsTokenDoes) {

@@ -92,7 +92,7 @@ TEST(TokenVerifier, MalformedTokensAndClaimsAreInvalid) {
         R"({"channels":[1]})", R"({"channels":[""]})", R"({"subs":[]})", R"({"subs":{"":{}}})",
         R"({"subs":{"a":{"b64info":"!"}}})", R"({"b64info":"bm90IGpzb24="})", R"({"sub":"a","sub":"b"})",
         R"({"exp":1800000000,"exp":1900000000})", R"({"channel":"x"})", R"([1])", "", R"({"sub":"a")",
-        "{\"sub\":\"\\ud800\"}"})
+        "{\"sub\":\"\\ud800\"}", R"({"sub":"a","s\u0075b":"b"})", R"({"e\u0078p":1})"})
     EXPECT_EQ(claims_of(payload).check.result, Result::invalid) << payload;
   for (const std::string token : {"", ".", "..", "a.b.c", "a.b", "....", "e30.e30.", "\xff.\xff.\xff"})
     EXPECT_EQ(connection(token).check.result, Result::invalid) << token;
@@ -219,13 +219,32 @@ TEST(TokenVerifier, TheKeysOfAnEndpointMayComeLaterAndChange) {
   TokenVerifier verifier(options, 0, 4'096);
   ConnectionClaims claims;
   const std::string token = signed_token("secret", "{}");
-  EXPECT_EQ(verifier.check(token, kNow, claims).result, Result::unknown_key);
+  EXPECT_EQ(verifier.check(token, kNow, claims).result, Result::invalid) << "an endpoint has no secrets";
+  const std::string of_rsa =
+      base64url(R"({"alg":"RS256","kid":"1"})") + "." + base64url("{}") + "." + base64url("signature");
+  EXPECT_EQ(verifier.check(of_rsa, kNow, claims).result, Result::unknown_key);
+  EXPECT_EQ(verifier.unknown_keys(), 1U);
   EXPECT_THROW(verifier.set_remote_keys(R"({"keys":[{"kty":"oct","k":"c2VjcmV0"}]})"), KeyError)
       << "a secret does not come over a network";
   EXPECT_THROW(verifier.set_remote_keys("[]"), KeyError);
   EXPECT_THROW(verifier.set_remote_keys(R"({"keys":[{"kty":"RSA","n":"!","e":"AQAB"}]})"), KeyError);
   EXPECT_THROW(verifier.set_remote_keys(R"({"keys":[{"kty":"EC","crv":"P-256","x":"AA","y":"AA"}]})"),
                KeyError);
+  // RFC 7515 appendix A.3: a key that is valid, beside one that is not.
+  constexpr const char* kP256 =
+      R"({"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",)"
+      R"("y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"2"})";
+  verifier.set_remote_keys(std::string(R"({"keys":[{"kty":"RSA","n":"!","e":"AQAB"},)") + kP256 + "]}");
+  const std::string of_ec =
+      base64url(R"({"alg":"ES256","kid":"2"})") + "." + base64url("{}") + "." + base64url("signature");
+  EXPECT_EQ(verifier.check(of_ec, kNow, claims).result, Result::invalid) << "the key is there now";
+  const std::string of_other =
+      base64url(R"({"alg":"ES256","kid":"3"})") + "." + base64url("{}") + "." + base64url("signature");
+  EXPECT_EQ(verifier.check(of_other, kNow, claims).result, Result::unknown_key);
+  std::string many = R"({"keys":[)";
+  for (int i = 0; i < 101; ++i) many += std::string(i > 0 ? "," : "") + kP256;
+  EXPECT_THROW(verifier.set_remote_keys(many + "]}"), KeyError);
+  EXPECT_EQ(verifier.check(of_ec, kNow, claims).result, Result::invalid) << "the earlier ones stay";
 }
 
 }  // namespace
