@@ -12,8 +12,6 @@ namespace carillon {
 
 namespace {
 
-constexpr std::int64_t kFarS = 1'000'000'000'000;  // no clock overflows by it
-
 ClientFilter filter_of(const ApiRequest& request) {
   return {std::string(request.user), std::string(request.client), std::string(request.session),
           std::vector<std::string>(request.whitelist.begin(), request.whitelist.end())};

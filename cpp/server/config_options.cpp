@@ -6,6 +6,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "env/clock.hpp"
 #include "protocol/names.hpp"
 #include "server/limit_table.hpp"
 
@@ -72,8 +73,6 @@ const std::array<TokenRow, 11> kTokenRows{{
     {"issuer", &TokenOptions::issuer, "Tokens must have it as `iss`; empty: any."},
     {"user_id_claim", &TokenOptions::user_id_claim, "Claim with the id of the user; empty: `sub`."},
 }};
-
-constexpr std::int64_t kFarS = 1'000'000'000'000;  // no clock overflows by it
 
 void add_token_options(std::vector<ConfigOption>& options, const std::string& table,
                        TokenOptions ServerConfig::* place) {

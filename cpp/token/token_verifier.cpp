@@ -31,7 +31,6 @@ std::optional<std::string> text_of(std::string_view raw) {
 
 /// Seconds since 1970 (RFC 7519, NumericDate): a fraction is dropped.
 std::optional<std::int64_t> time_of(std::string_view raw) {
-  constexpr std::int64_t kFarS = 1'000'000'000'000;  // thirty thousand years: no clock overflows by it
   if (const auto whole = json_int64(raw)) return std::clamp(*whole, -kFarS, kFarS);
   if (raw.empty() || (raw.front() != '-' && (raw.front() < '0' || raw.front() > '9'))) return std::nullopt;
   const double number = std::strtod(std::string(raw).c_str(), nullptr);
