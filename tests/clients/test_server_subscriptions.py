@@ -29,6 +29,12 @@ def with_news(server: Server) -> None:
 
 
 @pytest.fixture
+def threads() -> int:
+    """What an SDK sees is the same with one shard."""
+    return 4
+
+
+@pytest.fixture
 def server(serve: Callable[..., Server]) -> Server:
     return serve(before_start=with_news)
 
