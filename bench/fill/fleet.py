@@ -24,6 +24,7 @@ PROCESS_CONNECTIONS = 19_900  # more is nothing that a process has to hold, even
 CONNECT_RATIO = 2.0
 MEMORY_RATIO = 1.5
 LAST_RATIO = 1.5
+_LEAST_MIB = 0.1  # below this a difference of the memory of the machine says nothing
 
 
 @dataclass
@@ -142,7 +143,8 @@ def measure(contestant: Contestant, processes: int, args: argparse.Namespace) ->
 
         def note_memory(progress: Progress) -> None:
             if progress.live == connections and not memory_mib:
-                memory_mib.append(before_mib - available_mib())
+                # Others may have given memory back meanwhile: a few connections then seem to take none.
+                memory_mib.append(max(before_mib - available_mib(), _LEAST_MIB))
 
         idle = clean(run_load(Load(**common, is_idle=True, seconds=args.idle), on_progress=note_memory))
         ringing = clean(
