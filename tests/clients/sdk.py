@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
+import pytest
 from carillon.testing import wait_until
 from conftest import require_path, require_tool
 
@@ -29,6 +30,8 @@ KINDS = [
     "javascript-protobuf-http_stream",
     "javascript-json-sse",
 ]
+every_kind = pytest.mark.kinds(*KINDS)
+A_FEW_KINDS = ["javascript-json-websocket", "javascript-protobuf-http_stream", "python-protobuf-websocket"]
 
 
 class CommandFailed(Exception):  # noqa: N818

@@ -1,19 +1,36 @@
-"""The SDKs, in every encoding and over every transport that they have."""
+"""The SDKs that a test runs with: a few kinds, or those that its mark `kinds` names.
+
+What the hub decides does not depend on the encoding and the transport: a few kinds show it.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from sdk import KINDS, Sdk
+from sdk import A_FEW_KINDS, Sdk
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
-@pytest.fixture(
-    params=[pytest.param(kind, marks=pytest.mark.node if "javascript" in kind else ()) for kind in KINDS]
-)
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "make_sdk" in metafunc.fixturenames:
+        mark = metafunc.definition.get_closest_marker("kinds")
+        kinds = mark.args if mark else A_FEW_KINDS
+        params = [
+            pytest.param(kind, marks=pytest.mark.node if "javascript" in kind else ()) for kind in kinds
+        ]
+        metafunc.parametrize("make_sdk", params, indirect=True)
+
+
+@pytest.fixture
+def threads() -> int:
+    """What an SDK sees does not depend on the number of shards."""
+    return 4
+
+
+@pytest.fixture
 def make_sdk(request: pytest.FixtureRequest) -> Iterator[Callable[[], Sdk]]:
     """Makes clients of one kind."""
     clients: list[Sdk] = []

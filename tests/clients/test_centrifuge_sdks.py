@@ -11,7 +11,7 @@ import httpx
 import pytest
 from carillon import Channel, Server
 from carillon.testing import FaultProxy, assert_ledger_balances, wait_until
-from sdk import KINDS, CommandFailed, Sdk
+from sdk import CommandFailed, Sdk, every_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,6 +36,7 @@ def proxy(server: Server) -> Iterator[FaultProxy]:
         yield proxy
 
 
+@every_kind
 def test_what_one_publishes_all_receive_in_one_order(make_sdk: Callable[[], Sdk], server: Server) -> None:
     channel = "room/Zürich 🔔"
     ann, bob = make_sdk().connect(server.url), make_sdk().connect(server.url)
@@ -55,6 +56,7 @@ def test_what_one_publishes_all_receive_in_one_order(make_sdk: Callable[[], Sdk]
     assert a[-1]["tags"] == {"lang": "en"}
 
 
+@every_kind
 def test_many_channels_share_one_connection(sdk: Sdk, serve: Callable[..., Server]) -> None:
     server = serve()
     sdk.connect(server.url)
@@ -73,6 +75,7 @@ def test_many_channels_share_one_connection(sdk: Sdk, serve: Callable[..., Serve
     )
 
 
+@every_kind
 def test_history_and_its_end(sdk: Sdk, server: Server) -> None:
     sdk.connect(server.url)
     for number in range(1, 6):
@@ -131,6 +134,7 @@ def test_a_user_reads_the_own_inbox(make_sdk: Callable[[], Sdk], serve: Callable
     assert refused.value.code == 103
 
 
+@every_kind
 def test_presence_joins_and_leaves(make_sdk: Callable[[], Sdk], server: Server) -> None:
     ann, bob = make_sdk().connect(server.url), make_sdk().connect(server.url)
     a, b = (client.events("connected")[0]["client"] for client in (ann, bob))
@@ -144,6 +148,7 @@ def test_presence_joins_and_leaves(make_sdk: Callable[[], Sdk], server: Server) 
     assert set(ann.call("presence", channel="c")) == {a}
 
 
+@every_kind
 def test_cuts_under_load_leave_no_gap_and_no_duplicate(sdk: Sdk, server: Server, proxy: FaultProxy) -> None:
     sdk.connect(proxy.url)
     sdk.subscribe("c")
@@ -227,6 +232,7 @@ def page(number: int) -> dict[str, object]:
     return {"first": number, "text": "über 🔔 " * 150, "last": f"{number:06}"}
 
 
+@every_kind
 def test_deltas_are_put_together_live_and_after_a_cut(
     make_sdk: Callable[[], Sdk], serve: Callable[..., Server]
 ) -> None:
@@ -264,6 +270,7 @@ def test_deltas_are_put_together_live_and_after_a_cut(
         assert len(sdk.events("connected")) == 2, "no delta was refused"
 
 
+@every_kind
 def test_a_filter_by_tags_chooses_publications(
     make_sdk: Callable[[], Sdk], serve: Callable[..., Server]
 ) -> None:
@@ -286,6 +293,7 @@ def test_a_filter_by_tags_chooses_publications(
         assert sdk.events("subscribed", "c")[-1]["recovered"] is True
 
 
+@every_kind
 @pytest.mark.parametrize("code", [3000, 3499, 4000])
 def test_a_temporary_close_comes_back_and_recovers(sdk: Sdk, server: Server, code: int) -> None:
     sdk.connect(server.url)
@@ -331,6 +339,7 @@ def test_unsubscribe_and_subscribe_recovers(sdk: Sdk, server: Server) -> None:
     assert sdk.offsets("c") == [1, 2, 3, 4]
 
 
+@every_kind
 def test_pings_keep_a_quiet_connection(sdk: Sdk, serve: Callable[..., Server]) -> None:
     quiet = serve(heartbeat=FAST_PINGS)
     sdk.connect(quiet.url, pingSlackMs=600)
@@ -377,6 +386,7 @@ def test_what_is_not_allowed_is_refused_for_good(sdk: Sdk, serve: Callable[..., 
     sdk.wait_for("publication", "public")
 
 
+@every_kind
 def test_binary_reaches_a_client_in_its_encoding(sdk: Sdk, server: Server) -> None:
     sdk.connect(server.url)
     sdk.subscribe("c")
@@ -418,9 +428,7 @@ def test_who_asks_for_recovery_gets_it_where_it_is_allowed(
 
 SMALL_BACKLOG = {"kernel_backlog_bytes": 4096}
 # Version 5.7.4 of the JavaScript package takes a Protobuf message that comes in two pieces for an error.
-needs_whole_messages = pytest.mark.parametrize(
-    "make_sdk", [kind for kind in KINDS if kind != "javascript-protobuf-http_stream"], indirect=True
-)
+takes_pieces = pytest.mark.kinds("javascript-json-http_stream", "python-protobuf-websocket")
 
 
 def stopped_while_publishing(client: Sdk, server: Server, count: int) -> None:
@@ -432,7 +440,7 @@ def stopped_while_publishing(client: Sdk, server: Server, count: int) -> None:
         wait_until(lambda: any(server.stats()[name] for name in ("clogged", "slow", "gaps_told")))
 
 
-@needs_whole_messages
+@takes_pieces
 def test_who_is_sent_away_as_slow_resumes_without_a_gap(sdk: Sdk, serve: Callable[..., Server]) -> None:
     server = serve(channels={"c": slow("disconnect")}, limits=SMALL_BACKLOG)
     sdk.connect(server.url)
@@ -446,7 +454,7 @@ def test_who_is_sent_away_as_slow_resumes_without_a_gap(sdk: Sdk, serve: Callabl
     assert_ledger_balances(server)
 
 
-@needs_whole_messages
+@takes_pieces
 def test_a_client_that_skips_learns_that_it_has_not_recovered(sdk: Sdk, serve: Callable[..., Server]) -> None:
     server = serve(channels={"c": slow("skip")}, limits=SMALL_BACKLOG)
     sdk.connect(server.url)

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from carillon import Channel, Grant, Server, User
 from carillon.testing import FaultProxy, wait_until
-from sdk import CommandFailed, Sdk
+from sdk import CommandFailed, Sdk, every_kind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,12 +29,6 @@ def with_news(server: Server) -> None:
 
 
 @pytest.fixture
-def threads() -> int:
-    """What an SDK sees is the same with one shard."""
-    return 4
-
-
-@pytest.fixture
 def server(serve: Callable[..., Server]) -> Server:
     return serve(before_start=with_news)
 
@@ -44,6 +38,7 @@ def call(server: Server, method: str, **body: object) -> dict[str, object]:
     return answer
 
 
+@every_kind
 def test_they_come_with_the_connect(sdk: Sdk, server: Server) -> None:
     sdk.connect(server.url, user="ann")
     (told,) = sdk.wait_for("subscribed", "news")
@@ -55,6 +50,7 @@ def test_they_come_with_the_connect(sdk: Sdk, server: Server) -> None:
     assert server.presence("news")[client].chan_info == {"role": "reader"}
 
 
+@every_kind
 def test_they_recover_when_the_client_comes_back(sdk: Sdk, server: Server) -> None:
     with FaultProxy(server) as proxy:
         sdk.connect(proxy.url, user="ann")
