@@ -1,6 +1,7 @@
 """The SDKs that a test runs with: a few kinds, or those that its mark `kinds` names.
 
-What the hub decides does not depend on the encoding and the transport: a few kinds show it.
+What the hub decides does not depend on the encoding and the transport: a few kinds show it. What an SDK sees
+does not depend on the number of shards.
 """
 
 from __future__ import annotations
@@ -22,12 +23,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
             pytest.param(kind, marks=pytest.mark.node if "javascript" in kind else ()) for kind in kinds
         ]
         metafunc.parametrize("make_sdk", params, indirect=True)
-
-
-@pytest.fixture
-def threads() -> int:
-    """What an SDK sees does not depend on the number of shards."""
-    return 4
+        if "threads" in metafunc.fixturenames:
+            metafunc.parametrize("threads", [4], ids=["4 shards"])
 
 
 @pytest.fixture
