@@ -98,6 +98,7 @@ TESTS = {
     "channel.max_length": "wire/test_limits_messages.py::test_channel_name_bytes",
     "channel.history_meta_ttl": "wire/test_limits_messages.py::test_channel_lifetime_ms",
     "channel.namespaces": "Config.AChannelOfAnUnknownNamespaceIsUnknownOnceThereAreNamespaces",
+    "client.connect_include_server_time": "WebSocketConnect.TheTimeIsToldWhereThatIsWanted",
     "http_stream.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
     "sse.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
     "http_api.key": "wire/test_api.py::test_who_may_call_it",
@@ -119,6 +120,8 @@ TESTS = {
         "WebSocketNotices.GoToThoseWhoAskAndMayReadThePresenceOrToAllIfForced"
     ),
     CHANNEL + "force_recovery": _WISHES,
+    CHANNEL + "force_recovery_mode": "CacheRecovery.TheNewestIsAllThatComes",
+    CHANNEL + "auto_cache_recover": "CacheRecovery.AFirstSubscribeGetsTheNewestToo",
     CHANNEL + "force_positioning": _WISHES,
     CHANNEL + "allow_recovery": _WISHES,
     CHANNEL + "allow_positioning": _WISHES,

@@ -146,6 +146,7 @@ void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
   if (!result.session.empty()) result.node = context_.node;
   result.data = data;
   result.subscriptions = subscriptions;
+  if (context_.tells_time) result.time_ms = static_cast<std::uint64_t>(context_.clock.wall_ms());
   reply([&](std::string& out) { codec_.encode_connect(out, id, result); });
   context_.host.reschedule(outlet_);
 }

@@ -135,8 +135,8 @@ void CentrifugeClient::accept(Subscription& subscription, const SubscriptionGran
 
 void CentrifugeClient::open(Subscription& subscription, const std::optional<Since>& since,
                             Hub::SubscribeDone done) {
-  const bool is_refused =
-      since && !subscription.is_recoverable && context_.hub.options_for(subscription.channel).has_history();
+  const ChannelOptions& options = context_.hub.options_for(subscription.channel);
+  const bool is_refused = since && !subscription.is_recoverable && options.has_history();
   if (is_refused && since->kind != Since::Kind::last) {
     done = [done = std::move(done)](const SubscribeOutcome& outcome) {
       SubscribeOutcome told = outcome;
@@ -144,8 +144,10 @@ void CentrifugeClient::open(Subscription& subscription, const std::optional<Sinc
       done(told);
     };
   }
-  context_.hub.subscribe(context_.shard, subscription.cursor, subscription.channel,
-                         is_refused ? std::nullopt : since, std::move(done));
+  std::optional<Since> start = is_refused ? std::nullopt : since;
+  const bool is_cache = options.recovery_mode == RecoveryMode::cache && subscription.is_recoverable;
+  if (is_cache && (start ? start->is_position() : options.auto_cache_recover)) start = Since::cache(start);
+  context_.hub.subscribe(context_.shard, subscription.cursor, subscription.channel, start, std::move(done));
 }
 
 void CentrifugeClient::end_attempt(Subscription& subscription) {

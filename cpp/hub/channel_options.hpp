@@ -38,6 +38,13 @@ enum class PublicationFormat : std::uint8_t {
 };
 inline constexpr std::array<std::string_view, 4> kPublicationFormatNames{"", "json", "json_object", "binary"};
 
+/// What a subscriber that comes back gets (protocol.md section 6).
+enum class RecoveryMode : std::uint8_t {
+  stream,  ///< what it has missed
+  cache    ///< the newest publication, if it does not have it
+};
+inline constexpr std::array<std::string_view, 2> kRecoveryModeNames{"stream", "cache"};
+
 /// Formats of differences between publications that subscribers may ask for.
 inline constexpr std::array<std::string_view, 1> kDeltaTypeNames{"fossil"};
 
@@ -67,7 +74,9 @@ struct ChannelOptions {
   bool force_push_join_leave = false;  ///< joins and leaves also go to subscribers that did not ask for them
   bool force_recovery = true;          ///< with a history: every subscription can recover
   bool force_positioning = true;       ///< with a history: every subscription has a position
-  bool allow_recovery = false;         ///< the same for those that ask for it
+  RecoveryMode recovery_mode = RecoveryMode::stream;
+  bool auto_cache_recover = false;  ///< in cache mode: also a subscriber that names no position gets it
+  bool allow_recovery = false;      ///< the same for those that ask for it
   bool allow_positioning = false;
 
   // Who may do what (protocol.md section 14). Clients without a user need `…_for_anonymous` as well.

@@ -33,7 +33,8 @@ struct Since {
   enum class Kind : std::uint8_t {
     position,  ///< behind `offset` of `epoch`
     oldest,    ///< with the oldest publication that is kept
-    last       ///< with the newest `count` publications that are kept
+    last,      ///< with the newest `count` publications that are kept
+    cache      ///< with the newest publication, unless the position is that of the newest already
   };
   Epoch epoch;
   bool is_any_epoch = false;  ///< the epoch is not compared (protocol.md section 6)
@@ -51,6 +52,13 @@ struct Since {
   }
   static Since oldest() { return {{}, true, 0, Kind::oldest}; }
   static Since last(std::uint64_t count) { return {{}, true, 0, Kind::last, count}; }
+  /// The channel's newest publication is all that counts (protocol.md section 6, cache mode). Nothing given:
+  /// the subscriber knows none.
+  static Since cache(const std::optional<Since>& position) {
+    Since since = position && position->is_position() ? *position : Since{};
+    since.kind = Kind::cache;
+    return since;
+  }
   [[nodiscard]] bool is_position() const { return kind == Kind::position; }
   [[nodiscard]] bool accepts(const Epoch& other) const { return is_any_epoch || epoch == other; }
 };

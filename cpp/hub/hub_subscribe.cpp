@@ -37,6 +37,14 @@ void Hub::subscribe(Shard& shard, Cursor& cursor, std::string_view name, const s
 
 namespace {
 
+bool is_at_top(const Since& since, const Channel& channel) {
+  return since.accepts(channel.epoch) && since.offset > 0 && since.offset == channel.log.top();
+}
+
+bool is_ahead(const Since& since, const Channel& channel) {
+  return since.accepts(channel.epoch) && since.offset > channel.log.top();
+}
+
 /// Behind which offset the subscription wants to start, if the log still has what follows.
 Offset wanted_start(const Since& since, const Channel& channel) {
   const Offset top = channel.log.top();
@@ -45,6 +53,9 @@ Offset wanted_start(const Since& since, const Channel& channel) {
       return 0;
     case Since::Kind::last:
       return top - std::min<Offset>(top, since.count);
+    case Since::Kind::cache:
+      if (is_at_top(since, channel) || is_ahead(since, channel)) return since.offset;
+      return top - std::min<Offset>(top, 1);
     case Since::Kind::position:
       break;
   }
@@ -95,6 +106,10 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
           if (!is_there && is_same_log && (is_ahead || !since->takes_what_is_kept)) offset = result.top;
           result.was_recovering = true;
           result.is_recovered = is_there && is_same_log && result.has_history;
+        } else if (is_start_wanted && since->kind == Since::Kind::cache) {
+          if (!is_there) offset = std::max(kept, result.top - std::min<Offset>(result.top, 1));
+          result.was_recovering = true;
+          result.is_recovered = kept < result.top || is_at_top(*since, channel);
         } else if (is_start_wanted && since->kind == Since::Kind::oldest) {
           result.was_recovering = true;
           result.is_recovered = offset == 0;

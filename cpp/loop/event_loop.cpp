@@ -60,6 +60,7 @@ SessionContext& EventLoop::context_of(const Endpoint& endpoint) {
                                                               .node = shared_.node,
                                                               .has_http_stream = shared_.has_http_stream,
                                                               .has_emulated_sse = shared_.has_emulated_sse,
+                                                              .tells_time = shared_.tells_time,
                                                               .log = shared_.log});
   }
   return *context;

@@ -39,6 +39,7 @@ struct LoopShared {
   std::string token_cookie;  ///< name of the cookie that may have a client's token; empty: none
   bool has_http_stream = true;
   bool has_emulated_sse = true;
+  bool tells_time = false;  ///< clients get the time of day with the answer to their connect
   Admission admission{limits};
   BodyBudget bodies{limits.body_bytes_total};
   UnsentBudget unsent{limits.unsent_bytes_total};

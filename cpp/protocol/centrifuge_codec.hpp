@@ -96,6 +96,7 @@ struct ConnectResult {
   std::uint32_t ttl_s = 0;
   std::string_view data = {};           ///< JSON text or empty
   std::string_view subscriptions = {};  ///< of the server, made by append_subscription()
+  std::uint64_t time_ms = 0;            ///< of the server's day, since 1970; 0: not told
 };
 
 struct SubscribeResult {

@@ -403,6 +403,7 @@ void CentrifugeJsonCodec::encode_connect(std::string& out, std::uint32_t id,
   reply->boolean_if_true("expires", result.expires);
   reply->number_unless_zero("ttl", result.ttl_s);
   reply->json_unless_empty("data", result.data);
+  reply->number_unless_zero("time", result.time_ms);
   if (!result.subscriptions.empty()) reply->open("subs").append("{").append(result.subscriptions).append("}");
   reply.close();
 }

@@ -374,6 +374,7 @@ void CentrifugeProtobufCodec::encode_connect(std::string& out, std::uint32_t id,
   reply->number(4, result.ttl_s);
   reply->bytes(5, result.data);
   write_list(reply.writer(), 6, result.subscriptions);
+  reply->number(11, result.time_ms);
   reply.close();
 }
 

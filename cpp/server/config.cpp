@@ -239,6 +239,10 @@ class ConfigReader {
       if (has_name && item.key() == "name") continue;
       attempt([&] { read_channel_option(options, at.in(item.key()), item.key(), table, item.value()); });
     }
+    attempt([&] {
+      if (options.auto_cache_recover && options.recovery_mode != RecoveryMode::cache)
+        refuse(at.in("auto_cache_recover"), "true needs force_recovery_mode = \"cache\"; set it, too");
+    });
     return options;
   }
 

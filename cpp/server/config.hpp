@@ -46,6 +46,7 @@ struct ServerConfig {
   bool api_insecure = false;               ///< the HTTP API needs no key; loopback only
   bool has_http_stream = true;             ///< for SDKs
   bool has_emulated_sse = true;            ///< for SDKs
+  bool tells_time = false;                 ///< with the answer to a connect
   bool has_personal_channel = false;       ///< every client of a user is subscribed to it
   std::string personal_channel_namespace;  ///< of that channel; empty: none
   bool has_single_connection = false;      ///< a user's newest connection ends the one before it

@@ -45,7 +45,6 @@ constexpr std::array kAbsent{
     Absent{"client.proxy", kProxies},
     Absent{"client.user_connection_limit", kUserLimit},
     Absent{"client.recovery_max_publication_limit", kRecoveryLimit},
-    Absent{"client.connect_include_server_time", kNotYet, R"(false)"},
     Absent{"client.connect_code_to_unidirectional_disconnect", kUnidirectional},
     Absent{"client.queue_initial_cap", "this version has no queue per client: publications wait in the log"},
     Absent{"client.presence_update_interval", "presence of this version is kept in memory, without updates"},
@@ -109,8 +108,6 @@ constexpr std::array kAbsent{
 constexpr std::array kAbsentOfChannels{
     Absent{"*_proxy_*", kProxies},
     Absent{"history_meta_ttl", "one value holds for all channels: channel.history_meta_ttl"},
-    Absent{"force_recovery_mode", "this version has the recovery mode \"stream\" only", R"("stream")"},
-    Absent{"auto_cache_recover", "this version has the recovery mode \"stream\" only", R"(false)"},
     Absent{
         "channel_regex",
         "this version has no regular expressions for names, since no matcher with a bound on its time is at "

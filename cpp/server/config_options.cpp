@@ -117,6 +117,8 @@ std::vector<ConfigOption> make_options() {
       {"client.pong_timeout", "", &Heartbeat::pong_timeout_ms,
        "Time to answer a WebSocket ping; then the connection is closed with 3012. 0s: unlimited.", 0, kDayMs,
        true},
+      {"client.connect_include_server_time", "", &ServerConfig::tells_time,
+       "The answer to a connect has the time of day of this server, ms since 1970."},
       {"http_stream.enabled", "", &ServerConfig::has_http_stream,
        "Serve /connection/http_stream and /emulation: a fallback of SDKs without a WebSocket."},
       {"sse.enabled", "", &ServerConfig::has_emulated_sse,
@@ -244,6 +246,14 @@ constexpr std::array kChannelChoices{
         [](ChannelOptions& options, std::size_t word) {
           options.publication_format = static_cast<PublicationFormat>(word);
         }},
+    ChannelChoice{
+        "force_recovery_mode", kRecoveryModeNames,
+        "What a subscriber that recovers gets: \"stream\" (every publication that it has missed) or "
+        "\"cache\" (the newest publication alone, unless it has it already).",
+        [](const ChannelOptions& options) { return static_cast<std::size_t>(options.recovery_mode); },
+        [](ChannelOptions& options, std::size_t word) {
+          options.recovery_mode = static_cast<RecoveryMode>(word);
+        }},
 };
 
 constexpr std::array kChannelWords{
@@ -279,6 +289,10 @@ constexpr std::array kChannelFlags{
         "force_positioning", &ChannelOptions::force_positioning,
         "With a history: every subscriber knows its position. false: only those that recover, or that "
         "ask and have allow_positioning or may read the history."},
+    ChannelFlag{
+        "auto_cache_recover", &ChannelOptions::auto_cache_recover,
+        "With force_recovery_mode = \"cache\": each subscription of the Centrifuge protocol starts with the "
+        "newest publication, also the first one of a client."},
     ChannelFlag{"allow_recovery", &ChannelOptions::allow_recovery,
                 "With force_recovery = false: subscribers that ask for it can recover."},
     ChannelFlag{"allow_positioning", &ChannelOptions::allow_positioning,

@@ -92,6 +92,7 @@ struct Server::Network {
                 .token_cookie = config.token_cookie,
                 .has_http_stream = config.has_http_stream,
                 .has_emulated_sse = config.has_emulated_sse,
+                .tells_time = config.tells_time,
                 .personal_channel = {config.has_personal_channel, config.personal_channel_namespace,
                                      config.has_single_connection}},
                &log},

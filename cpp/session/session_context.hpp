@@ -116,6 +116,7 @@ struct SessionContext {
   const std::string& node;          ///< by which emulated clients name this gateway
   bool has_http_stream;
   bool has_emulated_sse;
+  bool tells_time;               ///< with the answer to a connect
   ConnectionLog* log = nullptr;  ///< null: there is no log
 };
 

@@ -26,6 +26,7 @@ SubscriptionTerms terms_of(const Access& access, const Question& asked, const Ch
   if (!options.has_history()) return terms;
   terms.is_recoverable =
       overrides.force_recovery.value_or(options.force_recovery) ||
+      (options.recovery_mode == RecoveryMode::cache && options.auto_cache_recover) ||
       (wishes.recovery && (options.allow_recovery || may_read(access, asked, Operation::history)));
   terms.is_positioned =
       terms.is_recoverable || overrides.force_positioning.value_or(options.force_positioning) ||

@@ -75,6 +75,10 @@ class Channel:
             them that ask for them and may list the clients on the channel; over SSE all ask.
         force_recovery: Whether every subscriber can recover, and may start with `since` or `last`. If False,
             only those that ask can, with `allow_recovery` or permission to request the history.
+        force_recovery_mode: What a subscriber that recovers gets: "stream" (every publication that it has
+            missed) or "cache" (the newest publication alone, unless it has it already).
+        auto_cache_recover: With `force_recovery_mode="cache"`: whether each subscription of an SDK starts
+            with the newest publication, also the first one of a client.
         force_positioning: Whether every subscriber knows its position, also without recovery.
         allow_recovery: With `force_recovery=False`: whether subscribers that ask for it can recover.
         allow_positioning: With `force_positioning=False`: whether subscribers that ask know their position.
@@ -118,6 +122,8 @@ class Channel:
     allow_tags_filter: bool | None = None
     force_push_join_leave: bool | None = None
     force_recovery: bool | None = None
+    force_recovery_mode: Literal["stream", "cache"] | None = None
+    auto_cache_recover: bool | None = None
     force_positioning: bool | None = None
     allow_recovery: bool | None = None
     allow_positioning: bool | None = None

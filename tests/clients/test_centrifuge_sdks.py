@@ -208,6 +208,29 @@ def test_what_is_no_longer_kept_is_told(sdk: Sdk, server: Server, proxy: FaultPr
     assert offsets[1] > 2
 
 
+def test_in_cache_mode_a_client_gets_the_newest_and_that_is_recovered(
+    sdk: Sdk, serve: Callable[..., Server]
+) -> None:
+    options = Channel(force_recovery_mode="cache", auto_cache_recover=True)
+    server = serve(channels={"*": options})
+    server.publish("c", "before the first subscribe")
+    with FaultProxy(server) as proxy:
+        sdk.connect(proxy.url)
+        sdk.subscribe("c")
+        sdk.wait_for("publication", "c")
+        proxy.is_refusing = True
+        proxy.cut()
+        for number in (2, 3, 4):
+            server.publish("c", number)
+        proxy.is_refusing = False
+        back = sdk.wait_for("subscribed", "c", count=2)[-1]
+        assert (back["wasRecovering"], back["recovered"]) == (True, True)
+        sdk.wait_for("publication", "c", count=2)
+        server.publish("c", 5)
+        sdk.wait_for("publication", "c", count=3)
+    assert [one["data"] for one in sdk.events("publication", "c")] == ["before the first subscribe", 4, 5]
+
+
 def test_another_epoch_is_told(sdk: Sdk, serve: Callable[..., Server]) -> None:
     server = serve()
     port = server.port

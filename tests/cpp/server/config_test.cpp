@@ -275,9 +275,8 @@ TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
     EXPECT_TRUE(is_refused(document, words));
     EXPECT_EQ(refusal(document).find("did you mean"), std::string::npos) << document;
   }
-  for (const char* option :
-       {"force_recovery_mode", "auto_cache_recover", "subscribe_proxy_enabled", "publish_proxy_name",
-        "history_meta_ttl", "channel_regex", "subscription_type", "shared_poll"}) {
+  for (const char* option : {"subscribe_proxy_enabled", "publish_proxy_name", "history_meta_ttl",
+                             "channel_regex", "subscription_type", "shared_poll"}) {
     const json options = {{option, true}};
     const json named = {{"name", "ab"}, {option, true}};
     EXPECT_TRUE(is_refused(json{{"channel", {{"without_namespace", options}}}}.dump(),
@@ -297,6 +296,7 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
       {R"({"http_server": 5})", {"[http_server]"}},
       {R"({"limits": 5})", {"[limits]"}},
       {R"({"http_server": {"address": ""}})", {"127.0.0.1"}},
+      {R"({"channels": {"a": {"auto_cache_recover": true}}})", {"auto_cache_recover", "\"cache\""}},
       {R"({"client": {"insecure": 1}})", {"client.insecure", "true nor false"}},
       {R"({"client": {"allowed_origins": "*"}})", {"list"}},
       {R"({"client": {"allowed_origins": ["app.test"]}})",

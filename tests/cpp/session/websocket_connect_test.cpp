@@ -24,6 +24,17 @@ TEST(WebSocketConnect, AnswersWithIdVersionAndPing) {
   EXPECT_NE(other.command("connect", Json::object())["connect"]["client"], id);
 }
 
+TEST(WebSocketConnect, TheTimeIsToldWhereThatIsWanted) {
+  for (const bool is_wanted : {false, true}) {
+    World world;
+    world.shared.tells_time = is_wanted;
+    WsClient client(world);
+    client.open();
+    const Json result = client.command("connect", Json::object())["connect"];
+    EXPECT_EQ(result.value("time", 0LL), is_wanted ? world.clock.wall_ms() : 0);
+  }
+}
+
 TEST(WebSocketConnect, AnyOtherCommandBeforeItIsABadRequest) {
   for (const char* name : {"subscribe", "publish", "unsubscribe", "history", "presence", "rpc", "ping"}) {
     World world;
