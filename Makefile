@@ -9,10 +9,10 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
-STRESS_SECONDS ?= 20
+STRESS_SECONDS ?= 10
 # Every commit plays other random worlds, and the same ones each time.
 SEED_BASE ?= $(shell printf %d 0x$$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1))
-FUZZ_SECONDS ?= 20
+FUZZ_SECONDS ?= 5
 
 BIN := .venv/bin
 DEV := build/dev
@@ -24,7 +24,7 @@ CONFIGURE := cmake -S . -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCARILLON_WE
 BUILD := NINJA_STATUS="      [%f/%t %es] " cmake --build
 CTEST := env CARILLON_SEED_BASE=$(SEED_BASE) ctest -j$(shell nproc) --progress --output-on-failure --no-tests=error --test-dir
 # Most tests wait more than they work. A mark says which of them need the machine for themselves.
-PARALLEL := -m "not alone" -n 4 --dist worksteal
+PARALLEL := -m "not alone" -n 8 --dist worksteal
 
 # One ccache for every checkout and build folder of this machine.
 export CCACHE_BASEDIR := $(CURDIR)
@@ -158,7 +158,7 @@ test-asan: system .venv/.stamp-test .venv/.stamp-editable
 	@echo "[6/$(STEPS)] C++ tests, then the Python tests marked 'wire', under both"
 	@CARILLON_STRESS_SECONDS=3 UBSAN_OPTIONS=print_stacktrace=1 $(CTEST) build/asan
 	@cd python && find carillon -type f ! -name '*.so' ! -name '*.pyc' -exec cp --parents -t ../build/asan/python {} +
-	@WIRE_SHARDS=4 $(ASAN_PYTHON) $(BIN)/pytest -q -p no:cacheprovider --timeout=240 -m "wire and not alone" -n 4 --dist worksteal \
+	@WIRE_SHARDS=4 $(ASAN_PYTHON) $(BIN)/pytest -q -p no:cacheprovider --timeout=240 -m "wire and not alone" -n 8 --dist worksteal \
 	  $(wildcard tests/python)
 
 test-fuzz: system .venv/.stamp-run
@@ -166,7 +166,7 @@ test-fuzz: system .venv/.stamp-run
 	@tools/fuzz.sh $(CURDIR)/$(BIN)/python $(FUZZ_SECONDS)
 
 test-faults: build-tests .venv/.stamp-test
-	@echo "[8/$(STEPS)] planted faults, one after the other: the tests must fail"
+	@echo "[8/$(STEPS)] planted faults, each alone: the tests must fail"
 	@$(BUILD) $(DEV) --target carillon_with_faults
 	@CARILLON_SEED_BASE=$(SEED_BASE) $(BIN)/python tools/planted_faults.py $(DEV)
 

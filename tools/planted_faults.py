@@ -1,4 +1,4 @@
-"""Plants one fault after the other and runs the tests that must notice it: tools/planted_faults.py BUILD
+"""Plants faults, one in each run of the tests that must notice it: tools/planted_faults.py BUILD
 
 BUILD holds the programs that contain the faults of cpp/env/planted_fault.hpp (target carillon_with_faults).
 Without a fault the same tests must pass. Exit code 1: a fault went unnoticed, or a test failed without one.
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -80,6 +81,26 @@ def first_failure(output: str) -> str:
     return next((line for line in lines if any(sign in line for sign in signs)), lines[-1] if lines else "")
 
 
+def is_as_it_must_be(tests: Tests, fault: str, build: Path) -> bool:
+    """Whether the tests fail with the fault, or pass without one (an empty name). Says what it saw."""
+    began = time.monotonic()
+    try:
+        result = run(tests, build, fault)
+    except subprocess.TimeoutExpired:
+        print(f"{fault or 'without a fault':<20} the tests ran for {TIMEOUT_S} s", flush=True)
+        return False
+    if not fault:
+        if result.returncode != 0:
+            print(f"without a fault {tests.program} {tests.chosen} failed:\n{result.stdout}", flush=True)
+        return result.returncode == 0
+    if not has_failed(tests, result):
+        print(f"{fault:<20} NOT NOTICED by {tests.program} {tests.chosen}:\n{result.stdout}", flush=True)
+        return False
+    took = f"{time.monotonic() - began:.1f} s"
+    print(f"{fault:<20} noticed after {took}: {first_failure(result.stdout)}", flush=True)
+    return True
+
+
 def main() -> int:
     """Runs the command line."""
     if len(sys.argv) != 2:
@@ -93,27 +114,11 @@ def main() -> int:
         ignore=shutil.ignore_patterns("*.so", "__pycache__"),
         dirs_exist_ok=True,
     )
-    is_well = True
-    for tests in dict.fromkeys(NOTICED_BY.values()):
-        result = run(tests, build, "")
-        if result.returncode != 0:
-            is_well = False
-            print(f"without a fault {tests.program} {tests.chosen} failed:\n{result.stdout}", flush=True)
-    for fault, tests in NOTICED_BY.items():
-        began = time.monotonic()
-        try:
-            result = run(tests, build, fault)
-        except subprocess.TimeoutExpired:
-            print(f"{fault:<20} not noticed: the tests ran for {TIMEOUT_S} s", flush=True)
-            is_well = False
-            continue
-        took = f"{time.monotonic() - began:.1f} s"
-        if has_failed(tests, result):
-            print(f"{fault:<20} noticed after {took}: {first_failure(result.stdout)}", flush=True)
-        else:
-            is_well = False
-            print(f"{fault:<20} NOT NOTICED by {tests.program} {tests.chosen}:\n{result.stdout}", flush=True)
-    return 0 if is_well else 1
+    trials = [(tests, "") for tests in dict.fromkeys(NOTICED_BY.values())]
+    trials += [(tests, fault) for fault, tests in NOTICED_BY.items()]
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        results = list(threads.map(lambda trial: is_as_it_must_be(*trial, build), trials))
+    return 0 if all(results) else 1
 
 
 if __name__ == "__main__":
