@@ -98,6 +98,7 @@ TESTS = {
     "channel.max_length": "wire/test_limits_messages.py::test_channel_name_bytes",
     "channel.history_meta_ttl": "wire/test_limits_messages.py::test_channel_lifetime_ms",
     "channel.namespaces": "Config.AChannelOfAnUnknownNamespaceIsUnknownOnceThereAreNamespaces",
+    "client.user_connection_limit": "UserConnections.OneMoreThanTheLimitIsClosed",
     "client.connect_include_server_time": "WebSocketConnect.TheTimeIsToldWhereThatIsWanted",
     "http_stream.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
     "sse.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",

@@ -62,6 +62,7 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
 void CentrifugeClient::enter_directory() {
   if (phase_ == Phase::connected && context_.personal_channel.is_single_connection && !user_.empty())
     context_.newest_of_user.add(user_, context_.shard, self());
+  if (phase_ == Phase::connected) count_connection();
   if (!link_->session().empty()) context_.directory.add(link_->session(), context_.shard, self());
 }
 
@@ -234,6 +235,7 @@ void CentrifugeClient::on_closed() {
   ending_ = 0;
   if (context_.personal_channel.is_single_connection && !user_.empty())
     context_.newest_of_user.remove(user_, self());
+  if (is_counted_) context_.user_connections.remove(user_);
   if (!link_->session().empty()) context_.directory.remove(link_->session(), self());
   log_close(link_->transport(), claimed_user());
 }

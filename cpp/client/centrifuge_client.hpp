@@ -122,6 +122,8 @@ class CentrifugeClient final : public Session {
 
   // Subscriptions that the server makes: server_subscriptions.cpp.
   /// Makes those of the identity and those wished for, then answers the connect.
+  /// False: its user has too many connections, and this one is closed.
+  bool count_connection();
   void begin_connect(std::uint32_t id, const Identity& identity, std::span<const SubscriptionWish> wishes);
   /// Nothing: the connect has been refused.
   [[nodiscard]] std::optional<std::vector<SubscriptionGrant>> grants_of(
@@ -229,6 +231,7 @@ class CentrifugeClient final : public Session {
   const Layout* const layouts_;  // of the link, by the mark of a cursor
   const CentrifugeCodec& codec_;
   Phase phase_ = Phase::waiting;
+  bool is_counted_ = false;   // among the connections of its user
   bool is_ping_due_ = false;  // waits for a clogged outlet
   Millis next_ping_ms_ = kNoDeadline;
   Millis pong_due_ms_ = kNoDeadline;

@@ -31,7 +31,7 @@ bool read_start(const Command& command, std::optional<Since>& since) {
 
 bool CentrifugeClient::handle_subscribe(const Command& command) {
   if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
-  if (!command.delta.empty() && command.delta != "fossil") return disconnect_with(kDisconnectBadRequest);
+  if (!is_delta_wish(command.delta)) return disconnect_with(kDisconnectBadRequest);
   if (!is_channel_name(command.channel, context_.limits)) {
     refuse_subscribe(command, kErrorBadRequest,
                      "a name is UTF-8 without control characters, 1 to limits.channel_name_bytes long");

@@ -16,12 +16,11 @@ bool has_channel(const std::vector<SubscriptionGrant>& grants, std::string_view 
   return std::any_of(grants.begin(), grants.end(), [&](const auto& each) { return each.channel == channel; });
 }
 
-/// Where a client that comes back goes on.
-std::optional<Since> start_of(std::span<const SubscriptionWish> wishes, std::string_view channel) {
-  for (const SubscriptionWish& wish : wishes) {
-    if (wish.channel == channel && wish.is_recover) return Since::from(wish.epoch, wish.offset);
-  }
-  return std::nullopt;
+/// What a client that comes back says of the channel; null: nothing.
+const SubscriptionWish* find_wish(std::span<const SubscriptionWish> wishes, std::string_view channel) {
+  const auto found = std::find_if(wishes.begin(), wishes.end(),
+                                  [&](const SubscriptionWish& wish) { return wish.channel == channel; });
+  return found == wishes.end() ? nullptr : &*found;
 }
 
 }  // namespace
@@ -32,7 +31,7 @@ void CentrifugeClient::begin_connect(std::uint32_t id, const Identity& identity,
                                      std::span<const SubscriptionWish> wishes) {
   user_ = identity.user;
   std::optional<std::vector<SubscriptionGrant>> grants = grants_of(id, identity, wishes);
-  if (!grants) return user_.clear();
+  if (!grants || !count_connection()) return user_.clear();
   if (!identity.info_json.empty()) conn_info_json_ = std::make_unique<const std::string>(identity.info_json);
   expiry_ = identity.expiry;
   token_channels_ = identity.token_channels;
@@ -47,7 +46,11 @@ void CentrifugeClient::begin_connect(std::uint32_t id, const Identity& identity,
     lanes_.begin();
     Subscription& subscription = *subscriptions_.emplace_back(
         std::make_unique<Subscription>(*this, grant.channel, lanes_.defer(), true));
-    const std::optional<Since> since = start_of(wishes, grant.channel);
+    std::optional<Since> since;
+    if (const SubscriptionWish* const wish = find_wish(wishes, grant.channel)) {
+      if (wish->is_recover) since = Since::from(wish->epoch, wish->offset);
+      subscription.wants_delta = wish->wants_delta;
+    }
     accept(subscription, grant, {.recovery = since.has_value()});
     open(subscription, since, [this, &subscription](const SubscribeOutcome& outcome) {
       on_connect_subscribed(subscription, outcome);
@@ -144,6 +147,19 @@ void CentrifugeClient::complete_connect() {
     context_.shard.resume(made.subscription->cursor);
   }
   end_older_connection();
+}
+
+bool CentrifugeClient::count_connection() {
+  const std::int64_t most = context_.limits.user_connections;
+  // Where a user has a single connection, the older one ends.
+  if (most == 0 || user_.empty() || context_.personal_channel.is_single_connection) return true;
+  is_counted_ = context_.user_connections.add(user_, most);
+  if (is_counted_) return true;
+  log_refused(Operation::connect, {},
+              {kDisconnectConnectionLimit.code, kDisconnectConnectionLimit.reason, false},
+              "raise client.user_connection_limit");
+  disconnect_with(kDisconnectConnectionLimit);
+  return false;
 }
 
 void CentrifugeClient::end_older_connection() {

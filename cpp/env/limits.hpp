@@ -8,6 +8,7 @@ namespace carillon {
 /// Every limit of a server, with its default. Times in ms, sizes in bytes. Each room reads its own.
 struct Limits {
   std::int64_t connections = 0;
+  std::int64_t user_connections = 0;
   std::int64_t accepts_per_s = 20'000;
   std::int64_t accept_burst = 2'000;
   std::int64_t handshakes = 2'048;

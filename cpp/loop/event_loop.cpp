@@ -56,6 +56,7 @@ SessionContext& EventLoop::context_of(const Endpoint& endpoint) {
                                                               .directory = shared_.directory,
                                                               .personal_channel = shared_.personal_channel,
                                                               .newest_of_user = shared_.newest_of_user,
+                                                              .user_connections = shared_.user_connections,
                                                               .token_cookie = shared_.token_cookie,
                                                               .node = shared_.node,
                                                               .has_http_stream = shared_.has_http_stream,

@@ -46,6 +46,7 @@ struct LoopShared {
   PersonalChannel personal_channel = {};
   ClientDirectory directory{random};
   ClientDirectory newest_of_user{random};
+  UserConnections user_connections{random};
   std::string node = make_client_id(random);  ///< a takeover hands it over
   std::size_t loops = 1;
   std::atomic<std::size_t> connections{0};  ///< open, or accepted and on their way to a loop

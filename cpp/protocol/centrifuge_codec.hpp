@@ -75,12 +75,18 @@ struct Command {
   bool is_too_deep = false;  ///< a value in it is nested deeper than kJsonDepthMax: to be refused
 };
 
+/// Is this a value of `delta` that there is? Empty: no deltas are wanted.
+[[nodiscard]] constexpr bool is_delta_wish(std::string_view format) {
+  return format.empty() || format == "fossil";
+}
+
 /// What a client says at its connect about a subscription of the server (protocol.md section 3).
 struct SubscriptionWish {
   std::string channel = {};
   bool is_recover = false;  ///< from (offset, epoch)
   std::uint64_t offset = 0;
   std::string epoch = {};
+  bool wants_delta = false;
 };
 
 enum class DecodeStep : std::uint8_t { command, end, malformed };

@@ -254,6 +254,10 @@ bool read_wish(JsonScanner& scanner, std::string& scratch, SubscriptionWish& wis
       const auto text = json_string(raw, scratch);
       if (!text) return false;
       wish.epoch = *text;
+    } else if (key == "delta") {
+      const auto text = json_string(raw, scratch);
+      if (!text || !is_delta_wish(*text)) return false;
+      wish.wants_delta = !text->empty();
     }
   }
   return step == JsonStep::end;

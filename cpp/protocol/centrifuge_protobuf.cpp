@@ -164,6 +164,9 @@ bool read_wish(std::string_view message, SubscriptionWish& wish) {
     } else if (field.number == 7) {
       if (field.is_bytes) return false;
       wish.offset = field.value;
+    } else if (field.number == 12) {
+      if (!field.is_bytes || !is_delta_wish(field.bytes)) return false;
+      wish.wants_delta = !field.bytes.empty();
     }
   }
   return !reader.is_malformed();

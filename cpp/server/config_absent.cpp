@@ -29,7 +29,6 @@ constexpr std::string_view kMetrics = "this version exports no metrics yet; Serv
 constexpr std::string_view kRecoveryLimit =
     "recovery is bounded by the channel's history alone, so there is no such limit. One reply holds at most "
     "client.history_max_publication_limit and limits.recovery_bytes; the rest follows as pushes";
-constexpr std::string_view kUserLimit = "this version does not limit the connections of a user yet";
 constexpr std::string_view kNotYet = "this option of Centrifugo is not available yet";
 
 constexpr std::array kAbsent{
@@ -43,7 +42,6 @@ constexpr std::array kAbsent{
     Absent{"client.insecure_skip_token_signature_verify", kSigned, R"(false)"},
     Absent{"client.user_id_*", "give the user in the token's claim sub, or name another by user_id_claim"},
     Absent{"client.proxy", kProxies},
-    Absent{"client.user_connection_limit", kUserLimit},
     Absent{"client.recovery_max_publication_limit", kRecoveryLimit},
     Absent{"client.connect_code_to_unidirectional_disconnect", kUnidirectional},
     Absent{"client.queue_initial_cap", "this version has no queue per client: publications wait in the log"},

@@ -23,6 +23,7 @@ struct FamilyLimit {
 // Rows of the table of limits that the family has a name for. The family's durations are texts.
 constexpr std::array kFamilyLimits{
     FamilyLimit{"connections", "client.connection_limit"},
+    FamilyLimit{"user_connections", "client.user_connection_limit"},
     FamilyLimit{"accepts_per_s", "client.connection_rate_limit"},
     FamilyLimit{"handshake_timeout_ms", "client.stale_close_delay"},
     FamilyLimit{"expired_close_delay_ms", "client.expired_close_delay"},

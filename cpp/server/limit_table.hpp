@@ -22,6 +22,9 @@ inline constexpr std::array kLimitRows{
              "Maximum number of connections; 0: as many as the file descriptors allow. Beyond it /sse "
              "answers 200 with retry: and ends, everything else 503 with Retry-After. /health and the HTTP "
              "API are still answered."},
+    LimitRow{"user_connections", &Limits::user_connections, "connections", 0,
+             "Maximum number of connections of one user over the transports of the SDKs; 0: unlimited. One "
+             "more is closed with 3504. Anonymous clients are not counted."},
     LimitRow{"accepts_per_s", &Limits::accepts_per_s, "connections", 0,
              "Maximum rate of accepting connections, per second; 0: unlimited. Faster ones wait in the "
              "kernel's accept queue."},

@@ -21,6 +21,7 @@
 #include "session/outgoing.hpp"
 #include "session/personal_channel.hpp"
 #include "session/unsent_budget.hpp"
+#include "session/user_connections.hpp"
 
 namespace carillon {
 
@@ -112,8 +113,9 @@ struct SessionContext {
   ClientDirectory& directory;
   const PersonalChannel& personal_channel;
   ClientDirectory& newest_of_user;  ///< by user, while users have one connection each
-  std::string_view token_cookie;    ///< name of the cookie that may have a client's token; empty: none
-  const std::string& node;          ///< by which emulated clients name this gateway
+  UserConnections& user_connections;
+  std::string_view token_cookie;  ///< name of the cookie that may have a client's token; empty: none
+  const std::string& node;        ///< by which emulated clients name this gateway
   bool has_http_stream;
   bool has_emulated_sse;
   bool tells_time;               ///< with the answer to a connect

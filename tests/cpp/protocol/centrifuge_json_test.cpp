@@ -306,19 +306,22 @@ TEST(CentrifugeEncode, WritesSubscribe) {
 TEST(CentrifugeDecode, ReadsTheWishesOfAConnect) {
   std::vector<SubscriptionWish> wishes;
   ASSERT_TRUE(codec().decode_wishes(
-      R"({"a\"1":{"recover":true,"offset":18446744073709551615,"epoch":"e\u0070"},"b":{"x":[1]},"c":{}})", 2,
-      wishes));
+      R"({"a\"1":{"recover":true,"offset":18446744073709551615,"epoch":"e\u0070","delta":"fossil"},"b":{"x":[1]},"c":{}})",
+      2, wishes));
   ASSERT_EQ(wishes.size(), 2U) << "as many as are wanted";
   EXPECT_EQ(wishes[0].channel, "a\"1");
   EXPECT_TRUE(wishes[0].is_recover);
   EXPECT_EQ(wishes[0].offset, UINT64_MAX);
   EXPECT_EQ(wishes[0].epoch, "ep");
+  EXPECT_TRUE(wishes[0].wants_delta);
+  EXPECT_FALSE(wishes[1].wants_delta);
   EXPECT_EQ(wishes[1].channel, "b");
   EXPECT_FALSE(wishes[1].is_recover);
   ASSERT_TRUE(codec().decode_wishes("", 2, wishes));
   EXPECT_TRUE(wishes.empty());
   for (const std::string_view malformed :
-       {R"([])", R"({"a":1})", R"({"a":{"offset":-1}})", R"({"a":{"epoch":1}})", R"({"a":{"recover":1}})"})
+       {R"([])", R"({"a":1})", R"({"a":{"offset":-1}})", R"({"a":{"epoch":1}})", R"({"a":{"recover":1}})",
+        R"({"a":{"delta":"other"}})"})
     EXPECT_FALSE(codec().decode_wishes(malformed, 2, wishes)) << malformed;
 }
 

@@ -49,6 +49,7 @@ TEST(CentrifugeProtobuf, WishesOfAConnectAreRead) {
                                   connect.number(3, channel == "a" ? 1 : 0);
                                   connect.bytes(6, "epoch");
                                   connect.number(7, 12);
+                                  if (channel == "a") connect.bytes(12, "fossil");
                                   connect.close(wish);
                                   connect.close(entry);
                                   connect.bytes(4, "js");  // between the entries
@@ -63,6 +64,8 @@ TEST(CentrifugeProtobuf, WishesOfAConnectAreRead) {
   EXPECT_TRUE(wishes[0].is_recover);
   EXPECT_EQ(wishes[0].epoch, "epoch");
   EXPECT_EQ(wishes[0].offset, 12U);
+  EXPECT_TRUE(wishes[0].wants_delta);
+  EXPECT_FALSE(wishes[1].wants_delta);
   EXPECT_EQ(wishes[1].channel, "b");
   EXPECT_FALSE(wishes[1].is_recover);
   for (const std::string& malformed :

@@ -518,5 +518,37 @@ TEST(PersonalChannel, WithASingleConnectionTheNewestStays) {
   EXPECT_FALSE(third.close_code);
 }
 
+TEST(UserConnections, OneMoreThanTheLimitIsClosed) {
+  WorldOptions options;
+  options.shards = 2;
+  options.limits.user_connections = 2;
+  World world(options);
+  hook_connects(world);
+  std::optional<WsClient> first(std::in_place, world, 0);
+  WsClient second(world, 1);
+  WsClient bob(world, 0);
+  connect_with(*first, allowed("ann"));
+  connect_with(second, allowed("ann"));
+  connect_with(bob, allowed("bob"));
+  WsClient third(world, 1);
+  connect_with(third, allowed("ann"));
+  EXPECT_EQ(third.close_code, 3504);
+  for (WsClient* const each : {&*first, &second, &bob}) EXPECT_FALSE(each->close_code);
+  ASSERT_TRUE(world.take_over());
+  WsClient fourth(world, 0);
+  connect_with(fourth, allowed("ann"));
+  EXPECT_EQ(fourth.close_code, 3504) << "another process counts them, too";
+  first.reset();
+  world.run();
+  WsClient fifth(world, 0);
+  connect_with(fifth, allowed("ann"));
+  EXPECT_FALSE(fifth.close_code) << "there is room again";
+  for (int i = 0; i < 3; ++i) {
+    WsClient anonymous(world, 0);
+    connect_with(anonymous, allowed(""));
+    EXPECT_FALSE(anonymous.close_code);
+  }
+}
+
 }  // namespace
 }  // namespace carillon::testing

@@ -116,6 +116,26 @@ TEST(WebSocketDelta, TheFirstPublicationIsFullAndThenDeltasCome) {
   EXPECT_EQ(history["publications"][4]["data"], Json::parse(payload(4))) << "and the history has none";
 }
 
+TEST(WebSocketDelta, AConnectAsksForItOnBehalfOfAServerSideSubscription) {
+  World world(with_delta());
+  WsClient client(world);
+  const DeltaReader reader(client);
+  client.open();
+  const Json reply =
+      client.command("connect", {{"subs", {{"a", kFossil}, {"b", Json::object()}}}})["connect"];
+  EXPECT_EQ(reply["subs"]["a"]["delta"], true);
+  EXPECT_FALSE(reply["subs"]["b"].contains("delta"));
+  for (int n = 1; n <= 3; ++n) {
+    world.publish("a", payload(n));
+    world.run();
+  }
+  EXPECT_EQ(reader.is_delta, (std::vector<bool>{false, true, true}));
+  WsClient wrong(world);
+  wrong.open();
+  wrong.command("connect", {{"subs", {{"a", {{"delta", "other"}}}}}});
+  EXPECT_EQ(wrong.close_code, 3501);
+}
+
 TEST(WebSocketDelta, AreOnlyMadeOfPublicationsThatWantThem) {
   World world(with_delta([](ChannelOptions& o) { o.delta_publish = false; }));
   WsClient client(world);

@@ -233,6 +233,20 @@ async def test_channels_per_connection(serve: Callable[..., Server]) -> None:
         await poll(client, "a", "b", timeout=0)
 
 
+async def test_user_connections(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"user_connections": 1})
+    async with (
+        open_ws(server, "?user=ann"),
+        open_ws(server, "?user=bob"),
+        open_raw_ws(server, target="/connection/websocket?user=ann") as tcp,
+    ):
+        await tcp.write(frame(TEXT, CONNECT))
+        assert await read_close(tcp) == (3504, "connection limit")
+    await until(lambda: server.stats()["connections"] == 0)
+    async with open_ws(server, "?user=ann"), open_ws(server), open_ws(server):
+        pass
+
+
 async def test_backlog_bytes(serve: Callable[..., Server]) -> None:
     server = serve(limits={"backlog_bytes": 4096, "kernel_backlog_bytes": 4096})
     for _ in range(20):
