@@ -85,6 +85,15 @@ tests/clients/node_modules/.stamp: tests/clients/package.json tests/clients/pack
 	  echo "      npm is missing: the tests of the JavaScript client are skipped"; \
 	fi
 
+# A driver that others' Go module is linked into. Its go.mod names the version of Go that it needs.
+tests/clients/centrifuge_go/centrifuge_go: $(addprefix tests/clients/centrifuge_go/,main.go go.mod go.sum) | system
+	@echo "      packages of the Go client"
+	@if ! command -v go >/dev/null; then \
+	  echo "      Go is missing: the tests of the Go client are skipped"; \
+	elif ! (cd $(@D) && go build -o $(@F) .); then \
+	  echo "      Go cannot build it: the tests of the Go client are skipped"; \
+	fi
+
 # --- build -------------------------------------------------------------------------------------------------------
 
 $(DEV)/build.ninja: .venv/.stamp-run
@@ -116,7 +125,7 @@ run: build ## set up, build, and serve the demo page on 127.0.0.1:8000 (PORT=800
 PYTESTS := $(wildcard tests/python tests/clients tests/browser notebooks)
 
 .PHONY: test
-test: build-tests .venv/.stamp-test tests/clients/node_modules/.stamp ## set up, build, and run every test: C++, Python, clients, browser, notebooks
+test: build-tests .venv/.stamp-test tests/clients/node_modules/.stamp tests/clients/centrifuge_go/centrifuge_go ## set up, build, and run every test: C++, Python, clients, browser, notebooks
 	@echo "[5/$(STEPS)] C++ tests (random worlds from SEED_BASE=$(SEED_BASE))"
 	@CARILLON_STRESS_SECONDS=$${CARILLON_STRESS_SECONDS:-3} $(CTEST) $(DEV)
 	@echo "[6/$(STEPS)] Python, clients, browser, notebooks"

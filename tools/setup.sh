@@ -18,6 +18,8 @@ want() { # the same, for what only makes tests skip
   shift
   "$@" >/dev/null 2>&1 || optional+=("$package")
 }
+# Debian's Go may be older than the module of the tests needs: then nothing is installed, and they are skipped.
+go_has() { [[ $(printf '%s\n' "$go_needed" "$1" | sort -V | head -n 1) == "$go_needed" ]]; }
 header() { printf '#include <%s>\n' "$1" | g++ -x c++ -E -; }
 python_header() { test -f "$("$python" -c 'import sysconfig; print(sysconfig.get_path("include"))')/Python.h"; }
 
@@ -43,6 +45,11 @@ if [[ $purpose != run ]]; then
   want chromium command -v chromium
   want chromium-driver command -v chromedriver
   command -v npm >/dev/null || optional+=(nodejs npm)
+  go_needed=$(sed -n 's/^go //p' "$(dirname "$0")/../tests/clients/centrifuge_go/go.mod")
+  if ! go_has "$(go env GOVERSION 2>/dev/null | sed 's/^go//')"; then
+    offered=$(apt-cache policy golang-go 2>/dev/null | sed -n 's/ *Candidate: \([0-9]*:\)\?\([0-9.]*\).*/\2/p' || true)
+    ! go_has "$offered" || optional+=(golang-go)
+  fi
 fi
 if [[ $purpose == sanitized ]]; then
   want valgrind command -v valgrind

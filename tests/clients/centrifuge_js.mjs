@@ -1,5 +1,6 @@
 // The npm package `centrifuge`, driven from outside: one JSON command per line in, answers and events out.
-// sdk.py starts it, and says what the commands are; centrifuge_py.py is the same for the Python package.
+// sdk.py starts it, and says what the commands are; centrifuge_py.py is the same for the Python package, and
+// centrifuge_go/ for the Go module.
 import { createInterface } from "node:readline";
 import { Centrifuge as JsonCentrifuge } from "centrifuge";
 import { Centrifuge as ProtobufCentrifuge } from "centrifuge/build/protobuf";
@@ -39,14 +40,43 @@ const publications = result => ({
   epoch: result.epoch,
 });
 
+// Gives one token after the other, and says so; null is a failure of the application.
+const giver = (channel, tokens) => async () => {
+  say({ event: "token", channel });
+  const token = tokens.shift();
+  if (token === null) throw new Error("the application has no token at the moment");
+  return token;
+};
+
+function subscriptionOf({ channel, joinLeave = false, delta, tagsFilter, token, tokens, states }) {
+  const known = client.getSubscription(channel);
+  if (known) return known;
+  const subscription = client.newSubscription(channel, {
+    positioned: true, recoverable: true, joinLeave, delta, tagsFilter, token,
+    getToken: tokens && giver(channel, tokens),
+    getState: states && (async () => {
+      say({ event: "state", channel });
+      return states.shift();
+    }),
+    minResubscribeDelay: 10, maxResubscribeDelay: 100,
+  });
+  subscription.on("subscribed", event => subscribed(channel, event));
+  subscription.on("unsubscribed", ({ code, reason }) => say({ event: "unsubscribed", channel, code, reason }));
+  subscription.on("publication", event => publication(channel, event));
+  subscription.on("join", ({ info }) => say({ event: "join", channel, client: info.client }));
+  subscription.on("leave", ({ info }) => say({ event: "leave", channel, client: info.client }));
+  return subscription;
+}
+
 const commands = {
-  connect({ url, pingSlackMs = 10000 }) {
+  connect({ url, pingSlackMs = 10000, token, tokens }) {
     const address = new URL(url.replace(/^ws/, "http"));
     const emulationEndpoint = `${address.origin}/emulation`;
     const endpoint = `${address.origin}/connection/${transport}${address.search}`;
     client = new Centrifuge(transport === "websocket" ? url : [{ transport, endpoint }], {
       websocket: WebSocket, fetch, readableStream: ReadableStream, eventsource: EventSource, emulationEndpoint,
       minReconnectDelay: 10, maxReconnectDelay: 100, maxServerPingDelay: pingSlackMs,
+      token, getToken: tokens && giver(undefined, tokens),
     });
     client.on("connected", ({ client: id }) => say({ event: "connected", client: id }));
     client.on("connecting", ({ code, reason }) => say({ event: "connecting", code, reason }));
@@ -58,22 +88,17 @@ const commands = {
     client.connect();
     return client.ready();
   },
-  subscribe({ channel, joinLeave = false, delta, tagsFilter }) {
-    const known = client.getSubscription(channel);
-    const subscription = known || client.newSubscription(channel, {
-      positioned: true, recoverable: true, joinLeave, delta, tagsFilter,
-      minResubscribeDelay: 10, maxResubscribeDelay: 100,
-    });
-    if (!known) {
-      subscription.on("subscribed", event => subscribed(channel, event));
-      subscription.on("unsubscribed", ({ code, reason }) => say({ event: "unsubscribed", channel, code, reason }));
-      subscription.on("publication", event => publication(channel, event));
-      subscription.on("join", ({ info }) => say({ event: "join", channel, client: info.client }));
-      subscription.on("leave", ({ info }) => say({ event: "leave", channel, client: info.client }));
+  subscribe(options) { subscriptionOf(options).subscribe(); },
+  unsubscribe({ channel }) { client.getSubscription(channel).unsubscribe(); },
+  // Subscribes and unsubscribes in one turn of the loop, and remains subscribed.
+  storm({ rounds, ...options }) {
+    const subscription = subscriptionOf(options);
+    for (let i = 0; i < rounds; ++i) {
+      subscription.subscribe();
+      subscription.unsubscribe();
     }
     subscription.subscribe();
   },
-  unsubscribe({ channel }) { client.getSubscription(channel).unsubscribe(); },
   publish: ({ channel, data }) => client.publish(channel, encoded(data)).then(() => null),
   history: ({ channel, limit, since, reverse }) =>
     client.history(channel, { limit, since, reverse }).then(publications),

@@ -107,10 +107,43 @@ class Events(SubscriptionEventHandler):
         say(event="leave", channel=self.channel, client=ctx.info.client)
 
 
+def giver(tokens: list[str | None] | None, **of: str) -> Any:
+    """Gives one token after the other, and says so; None is a failure of the application."""
+    if tokens is None:
+        return None
+
+    async def give(*_: str) -> str:
+        say(event="token", **of)
+        token = tokens.pop(0)
+        if token is None:
+            raise RuntimeError("the application has no token at the moment")
+        return token
+
+    return give
+
+
+def state_giver(channel: str, states: list[dict[str, Any]] | None) -> Any:
+    """Gives one position after the other, and says so."""
+    if states is None:
+        return None
+
+    async def give(_: str) -> StreamPosition:
+        say(event="state", channel=channel)
+        return StreamPosition(**states.pop(0))
+
+    return give
+
+
 class Commands:
     client: Client
 
-    async def connect(self, url: str, pingSlackMs: int = 10000) -> None:  # noqa: N803
+    async def connect(
+        self,
+        url: str,
+        pingSlackMs: int = 10000,  # noqa: N803
+        token: str = "",
+        tokens: list[str | None] | None = None,
+    ) -> None:
         self.client = Client(
             url,
             events=ClientEvents(),
@@ -119,31 +152,46 @@ class Commands:
             max_server_ping_delay=pingSlackMs / 1000,
             proxy=None,
             use_protobuf=IS_PROTOBUF,
+            token=token,
+            get_token=giver(tokens),
         )
         await self.client.connect()
         await self.client.ready()
 
-    async def subscribe(
+    def subscription(
         self,
         channel: str,
         joinLeave: bool = False,  # noqa: N803
         delta: str | None = None,
         tagsFilter: dict[str, Any] | None = None,  # noqa: N803
-    ) -> None:
-        subscription: Subscription | None = self.client.get_subscription(channel)
-        if subscription is None:
-            subscription = self.client.new_subscription(
-                channel,
-                events=Events(channel),
-                positioned=True,
-                recoverable=True,
-                join_leave=joinLeave,
-                delta=DeltaType(delta) if delta else None,
-                tags_filter=FilterNode(tagsFilter) if tagsFilter else None,
-                min_resubscribe_delay=0.01,
-                max_resubscribe_delay=0.1,
-            )
-        await subscription.subscribe()
+        token: str = "",
+        tokens: list[str | None] | None = None,
+        states: list[dict[str, Any]] | None = None,
+    ) -> Subscription:
+        known: Subscription | None = self.client.get_subscription(channel)
+        return known or self.client.new_subscription(
+            channel,
+            events=Events(channel),
+            positioned=True,
+            recoverable=True,
+            join_leave=joinLeave,
+            delta=DeltaType(delta) if delta else None,
+            tags_filter=FilterNode(tagsFilter) if tagsFilter else None,
+            token=token,
+            get_token=giver(tokens, channel=channel),
+            get_state=state_giver(channel, states),
+            min_resubscribe_delay=0.01,
+            max_resubscribe_delay=0.1,
+        )
+
+    async def subscribe(self, **options: Any) -> None:
+        await self.subscription(**options).subscribe()
+
+    async def storm(self, rounds: int, **options: Any) -> None:
+        """Subscribes and unsubscribes without a pause, and remains subscribed."""
+        subscription = self.subscription(**options)
+        steps = [subscription.subscribe, subscription.unsubscribe] * rounds
+        await asyncio.gather(*(step() for step in [*steps, subscription.subscribe]))
 
     async def unsubscribe(self, channel: str) -> None:
         await self.client.get_subscription(channel).unsubscribe()

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from carillon import Channel, Server
 from carillon.testing import FaultProxy, assert_ledger_balances, wait_until
-from sdk import CommandFailed, Sdk, every_kind
+from sdk import CommandFailed, Sdk, every_kind, no_go
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -499,6 +499,7 @@ def slow(policy: Literal["skip", "disconnect"]) -> Channel:
     return Channel(slow_consumer=policy, slow_consumer_entries=50, history_size=10_000, history_bytes=1 << 26)
 
 
+@no_go
 def test_a_page_that_mounts_unmounts_and_mounts_is_subscribed(make_sdk: Callable[[], Sdk]) -> None:
     server = Server(threads=1)
 
