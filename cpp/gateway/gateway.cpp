@@ -34,18 +34,27 @@ std::size_t descriptor_limit() {
   return static_cast<std::size_t>(std::min<rlim_t>(limit.rlim_cur, 100'000'000));
 }
 
+TurnLimits turn_limits_of(const Limits& limits) {
+  TurnLimits turn_limits;
+  turn_limits.deliveries_per_turn = static_cast<std::size_t>(limits.deliveries_per_turn);
+  turn_limits.deliveries_per_visit = static_cast<std::size_t>(limits.deliveries_per_visit);
+  turn_limits.batch_bytes = static_cast<std::size_t>(limits.batch_bytes);
+  return turn_limits;
+}
+
 std::size_t connections_by_descriptors() {
   const std::size_t soft = descriptor_limit();
   return soft > 2 * kReservedDescriptors ? soft - kReservedDescriptors - kRefusalsAtOnce : soft / 2;
 }
 
+std::size_t connections_max_of(const Limits& limits) {
+  return limits.connections > 0 ? static_cast<std::size_t>(limits.connections) : connections_by_descriptors();
+}
+
 }  // namespace
 
 Gateway::Gateway(GatewayShared& shared, const GatewayOptions& options) : shared_(shared), options_(options) {
-  TurnLimits turn_limits;
-  turn_limits.deliveries_per_turn = static_cast<std::size_t>(shared.limits.deliveries_per_turn);
-  turn_limits.deliveries_per_visit = static_cast<std::size_t>(shared.limits.deliveries_per_visit);
-  turn_limits.batch_bytes = static_cast<std::size_t>(shared.limits.batch_bytes);
+  const TurnLimits turn_limits = turn_limits_of(shared.limits);
   shared.loops = options.threads;
   shared.refusals_per_loop = std::max<std::size_t>(1, kRefusalsAtOnce / options.threads);
   std::vector<Shard*> hub_shards;
@@ -159,12 +168,17 @@ std::vector<ListenerInfo> Gateway::listeners() const {
 void Gateway::run() {
   has_restored_ = false;
   port_ = shared_.endpoint.port;
-  connections_max_ = shared_.limits.connections > 0 ? static_cast<std::size_t>(shared_.limits.connections)
-                                                    : connections_by_descriptors();
+  connections_max_ = connections_max_of(shared_.limits);
   const std::lock_guard lock(listeners_mutex_);
   is_running_ = true;  // before the first request is read: it may be to drain
   for (const auto& shard : shards_) shard->start(has_uring_);
   for (const auto& [number, listener] : listeners_) listener->start();
+}
+
+void Gateway::reload_limits() {
+  connections_max_ = connections_max_of(shared_.limits);
+  shared_.admission.set_limits(shared_.limits);
+  for (const auto& shard : shards_) shard->shard().set_limits(turn_limits_of(shared_.limits));
 }
 
 void Gateway::accepted(int descriptor, Endpoint& endpoint) {
@@ -283,7 +297,7 @@ void Gateway::keep_house(Millis now_ms) {
   const std::uint64_t without_descriptor = shared_.without_descriptor.load();
   const bool is_out_of_descriptors =
       std::exchange(told_without_descriptor_, without_descriptor) != without_descriptor;
-  const std::size_t limit = is_out_of_descriptors ? descriptor_limit() : connections_max_;
+  const std::size_t limit = is_out_of_descriptors ? descriptor_limit() : connections_max();
   const auto number = [](auto value) { return static_cast<std::int64_t>(value); };
   std::vector<std::pair<std::string_view, std::int64_t>> numbers{
       {"connections", number(connections())}, {"limit", number(limit)}, {"turned_away", number(count)}};

@@ -69,6 +69,15 @@ class Gateway {
   /// accepts nothing more.
   void give_away();
 
+  /// Why the threads cannot be held still for a change now: a drain, a takeover, a failure. Empty: they can.
+  [[nodiscard]] std::string why_not_still() const;
+  /// Runs `change` while the threads of all shards stand still, each between two tasks, and nothing of a turn
+  /// is on their stacks. Listeners go on; what they accept waits. Returns why it was not run: as
+  /// why_not_still(), or the threads did not stop by `until`. Empty: it was. Not from a shard's thread.
+  [[nodiscard]] std::string while_still(HoldPoint::Time until, const std::function<void()>& change);
+  /// Reads the limits again of which it, or a shard, has copies. While the threads stand still.
+  void reload_limits();
+
   // In the process that takes over: restore() and run() instead of start().
 
   /// Throws std::system_error.
@@ -110,7 +119,7 @@ class Gateway {
   [[nodiscard]] std::string failure() const;
   /// The flush in use, "io_uring" or "send". After start() has returned.
   [[nodiscard]] std::string_view flush_name() const { return has_uring_ ? "io_uring" : "send"; }
-  [[nodiscard]] std::size_t connections_max() const { return connections_max_; }
+  [[nodiscard]] std::size_t connections_max() const { return connections_max_.load(); }
 
  private:
   void choose_flush();
@@ -123,6 +132,7 @@ class Gateway {
   void tell_unsent_closed(Millis now_ms);
   /// With the mutex held.
   [[nodiscard]] std::string why_not_held() const;
+  [[nodiscard]] std::string why_not_paused() const;
   [[nodiscard]] bool is_drain_under_way() const;
   [[nodiscard]] bool stop_all(const std::vector<Listener*>& listeners, Millis answers_ms,
                               HoldPoint::Time until);
@@ -153,12 +163,12 @@ class Gateway {
   std::map<std::size_t, std::unique_ptr<Listener>>
       listeners_;              // those that are open, by their endpoint's number
   std::vector<Drain> drains_;  // under way, or just over
-  bool is_held_ = false;       // by a takeover: listeners_ does not change, and drains wait
+  bool is_held_ = false;       // by a takeover or a change: listeners_ stays, and drains wait
   std::condition_variable released_;
   bool has_first_endpoint_ = false;
   std::atomic<std::size_t> next_shard_{0};
   std::uint16_t port_ = 0;
-  std::size_t connections_max_ = 0;
+  std::atomic<std::size_t> connections_max_{0};
   bool is_running_ = false;  // guarded by listeners_mutex_
   bool has_uring_ = false;
   bool has_restored_ = false;  // connections that do not run yet

@@ -62,6 +62,12 @@ class GatewayShard final {
   /// Runs `visit` for each session on the shard's thread, then always `done`. Any thread.
   void for_each_session(std::function<void(Session&)> visit, std::function<void()> done);
 
+  /// Stops between two turns, or in the middle of one whose work is not begun, until the point is released.
+  /// Any thread.
+  void pause(std::shared_ptr<HoldPoint> point) {
+    shard().post([point = std::move(point)] { point->stop_here(); });
+  }
+
   // A takeover. Nothing runs here between hold() and the release of the point.
 
   /// Stops reading, waits up to `answers_ms` for pending answers of sessions, and stops at `point`. Any

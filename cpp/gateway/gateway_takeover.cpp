@@ -31,7 +31,7 @@ std::string Gateway::why_not_held() const {
 void Gateway::hold(Millis answers_ms, HoldPoint::Time until) {
   std::vector<Listener*> listeners;
   {
-    const std::lock_guard lock(listeners_mutex_);
+    const auto lock = lock_listeners();
     if (const std::string why_not = why_not_held(); !why_not.empty()) throw HandoverRefused(why_not);
     is_held_ = true;  // from here on no listener comes or goes, and no drain begins to ask
     for (const auto& [number, listener] : listeners_) listeners.push_back(listener.get());

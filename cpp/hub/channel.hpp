@@ -24,7 +24,7 @@ class Shard;
 /// Plain state behind its own lock; the hub and the shards make the decisions.
 struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
   Channel(std::string channel_name, const ChannelOptions& channel_options)
-      : name(std::move(channel_name)), options(channel_options), fan_out(channel_options) {}
+      : name(std::move(channel_name)), options_(&channel_options), fan_out(channel_options) {}
 
   /// A shard that has subscribers here.
   struct Link {
@@ -43,7 +43,15 @@ struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
   };
 
   const std::string name;
-  const ChannelOptions& options;
+
+  /// Of the rule that applies, which may change only while the hub is held still (Hub::set_rules).
+  [[nodiscard]] const ChannelOptions& options() const { return *options_; }
+  void set_options(const ChannelOptions& options) { options_ = &options; }
+
+ private:
+  const ChannelOptions* options_;
+
+ public:
   ChannelFanOut fan_out;  ///< without the lock
   std::size_t place = 0;  ///< index in its stripe of the hub, whose lock guards it
 

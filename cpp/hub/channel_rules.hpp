@@ -10,7 +10,7 @@ namespace carillon {
 
 /// Options by channel pattern: `*` stands for any text; the longest pattern that matches wins.
 /// The namespace of a channel is the text before its first `:`, without a leading `$` (protocol.md, section
-/// 14). Immutable after construction, so it may be read from any thread.
+/// 14). A reload assigns others while nothing reads them; in between, any thread may read.
 class ChannelRules {
  public:
   /// The channels of a rule.

@@ -115,14 +115,14 @@ void Hub::publish(std::string_view name, Publication publication, const PublishO
   // What a publish may do for the others' memory: its own size, and the smallest channels count as well.
   const std::size_t relief = kRelievedPerPublish + publication.data.size() / 512;
   const auto channel = open_channel(name);
-  publication.has_delta = publication.has_delta || channel->options.delta_publish;
+  publication.has_delta = publication.has_delta || channel->options().delta_publish;
   auto entry = std::make_shared<Entry>(EntryKind::publication, std::move(publication), clock_.wall_ms());
   entry->count_into(gauge_);
   AppendOptions append;
-  append.is_ephemeral = options.skip_history || !channel->options.has_history();
+  append.is_ephemeral = options.skip_history || !channel->options().has_history();
   append.idempotency_key = options.idempotency_key;
   append.handle = channel.get();
-  append.mode = channel->fan_out.decide(channel->options, adaptive_.factor());
+  append.mode = channel->fan_out.decide(channel->options(), adaptive_.factor());
   if (append.mode == FanOutMode::write && channel->fan_out.may_have_members())
     done = after_inboxes(channel, std::move(done));
   store_.append(name, std::move(entry), append, std::move(done));
@@ -188,7 +188,7 @@ void Hub::accept(Channel& channel, const Epoch& epoch, const EntryRef& entry, Mi
 void Hub::append_to_log(Channel& channel, const EntryRef& entry, Millis age_ms) {
   ++channel.announced;
   published_.fetch_add(1, std::memory_order_relaxed);
-  channel.log.append(entry, clock_.now_ms(), channel.options, channel.taken(), age_ms);
+  channel.log.append(entry, clock_.now_ms(), channel.options(), channel.taken(), age_ms);
 }
 
 void Hub::count_into_gauge(const EntryRef& entry) {
@@ -299,9 +299,9 @@ void Hub::history(std::string_view name, const HistoryQuery& query, HistoryDone 
     {
       const std::lock_guard lock(channel->mutex);
       is_open = channel->is_open;
-      channel->log.trim(clock_.now_ms(), channel->options, channel->taken());
+      channel->log.trim(clock_.now_ms(), channel->options(), channel->taken());
       if (query.is_last()) first = channel->log.top() + 1 - std::min(channel->log.top(), query.since->count);
-      if (channel->options.has_history() && query.entries_max() > 0) last = channel->log.history_from() - 1;
+      if (channel->options().has_history() && query.entries_max() > 0) last = channel->log.history_from() - 1;
     }
     if (!is_open) return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
     if (last < first) return answer_history(*channel, query, {}, done);
@@ -374,7 +374,7 @@ void Hub::answer_history(Channel& channel, const HistoryQuery& query, const Read
   {
     const std::lock_guard lock(channel.mutex);
     result.top = {channel.epoch, channel.log.top()};
-    if (!channel.options.has_history()) {
+    if (!channel.options().has_history()) {
       result.error = HistoryError::no_history;
     } else if (query.since && !query.since->accepts(channel.epoch)) {
       result.error = HistoryError::epoch_differs;
@@ -393,7 +393,7 @@ void Hub::remove_history(std::string_view name) {
   const auto channel = find_or_add(name);
   const std::lock_guard lock(channel->mutex);
   channel->log.remove_history();
-  channel->log.trim(clock_.now_ms(), channel->options, channel->taken());
+  channel->log.trim(clock_.now_ms(), channel->options(), channel->taken());
 }
 
 /// A list of channels on its way: it visits all of them and keeps the first names that fit into the page.
@@ -501,7 +501,7 @@ void Hub::keep_house() {
         stripe.next_kept = (stripe.next_kept + 1) % channels;
         Channel& channel = stripe.all[stripe.next_kept];
         const std::lock_guard channel_lock(channel.mutex);
-        channel.log.trim(now, channel.options, channel.taken());
+        channel.log.trim(now, channel.options(), channel.taken());
         if (!channel.early.empty() && !channel.is_filling) {
           channel.is_filling = true;
           holes.push_back(channel.shared_from_this());
@@ -549,7 +549,7 @@ void Hub::relieve_pressure(std::size_t visits) {
     bool is_unused = false;
     {
       const std::lock_guard channel_lock(channel.mutex);
-      ChannelOptions tight = channel.options;
+      ChannelOptions tight = channel.options();
       tight.live_window_entries = 0;
       channel.log.remove_older_half();
       channel.log.trim(clock_.now_ms(), tight, channel.taken());
@@ -563,6 +563,24 @@ void Hub::relieve_pressure(std::size_t visits) {
   }
   if (history_bytes() <= limits_.history_bytes_total) relieved_in_vain_ = 0;
   is_relieving_.store(false, std::memory_order_release);
+}
+
+void Hub::set_limits(const HubLimits& limits) noexcept {
+  limits_ = limits;
+  relieve_above_.store(limits.history_bytes_total, std::memory_order_relaxed);
+}
+
+void Hub::set_rules(ChannelRules rules) noexcept {
+  rules_ = std::move(rules);
+  for (Stripe& stripe : stripes_) {
+    for (const auto& [name, channel] : stripe.channels) {
+      const ChannelOptions& options = rules_.options_for(channel->name);
+      channel->set_options(options);
+      if (channel->fan_out.is_chosen()) continue;  // at run time, which counts before the options
+      channel->fan_out.choose(options.fan_out, options.fan_out_threshold, false);
+      channel->fan_out.decide(options, adaptive_.factor());
+    }
+  }
 }
 
 std::uint64_t Hub::subscriptions() {

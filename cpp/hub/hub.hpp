@@ -247,6 +247,12 @@ class Hub final : public StoreListener {
   /// Continues a saved cursor on `shard`, whose thread this is.
   void restore(Shard& shard, Cursor& cursor, std::string_view channel, const CursorState& state);
 
+  /// Other rules from now on, for the channels in use as well; what is kept of a history changes with its
+  /// next use. Only while no other call runs (Server::reload).
+  void set_rules(ChannelRules rules) noexcept;
+  /// The same for the limits.
+  void set_limits(const HubLimits& limits) noexcept;
+
   void on_announced(const Announcement& announcement) override;
 
   [[nodiscard]] std::uint64_t published() const { return published_.load(std::memory_order_relaxed); }
@@ -324,8 +330,8 @@ class Hub final : public StoreListener {
 
   const Clock& clock_;
   Store& store_;
-  const ChannelRules rules_;
-  const HubLimits limits_;
+  ChannelRules rules_;
+  HubLimits limits_;
   std::mutex shards_mutex_;  // because publishes may run while the server stops
   std::vector<Shard*> shards_;
   std::shared_ptr<BytesGauge> gauge_ = std::make_shared<BytesGauge>(0);

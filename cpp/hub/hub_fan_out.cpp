@@ -11,7 +11,7 @@ namespace carillon {
 
 void Hub::add_members(std::string_view name, std::span<const std::string> users, MembersDone done) {
   const auto channel = open_channel(name);
-  if (!channel->options.has_history()) return done(FanOutError::no_history, {});
+  if (!channel->options().has_history()) return done(FanOutError::no_history, {});
   // From now on who publishes waits for inboxes: those of the first members, too.
   channel->fan_out.joins.fetch_add(1);
   store_.add_members(name, users, [channel, done = std::move(done)](const MembersResult& result) {
@@ -42,7 +42,7 @@ void Hub::members(std::string_view name, std::string_view after, std::size_t lim
 FanOutError Hub::set_fan_out(std::string_view name, std::optional<FanOut> strategy,
                              std::optional<std::size_t> threshold) {
   const auto channel = open_channel(name);
-  const ChannelOptions& options = channel->options;
+  const ChannelOptions& options = channel->options();
   // Each of them keeps its channel in memory.
   const bool is_new = strategy && !channel->fan_out.is_chosen();
   if (is_new && chosen_fan_outs_.load(std::memory_order_relaxed) >= limits_.chosen_fan_outs)
@@ -50,7 +50,7 @@ FanOutError Hub::set_fan_out(std::string_view name, std::optional<FanOut> strate
   count_chosen(channel->fan_out.choose(strategy.value_or(options.fan_out),
                                        threshold.value_or(options.fan_out_threshold), strategy.has_value()),
                strategy.has_value());
-  channel->fan_out.decide(channel->options, adaptive_.factor());
+  channel->fan_out.decide(channel->options(), adaptive_.factor());
   return FanOutError::none;
 }
 
@@ -61,7 +61,7 @@ void Hub::count_chosen(bool was_chosen, bool is_chosen) {
 
 FanOutState Hub::fan_out(std::string_view name) {
   const auto channel = open_channel(name);
-  channel->fan_out.decide(channel->options, adaptive_.factor());
+  channel->fan_out.decide(channel->options(), adaptive_.factor());
   return channel->fan_out.state(adaptive_.factor());
 }
 

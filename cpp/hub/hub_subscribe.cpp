@@ -81,8 +81,8 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
     if (!channel.is_open) {
       next = Next::fail;
     } else {
-      channel.log.trim(clock_.now_ms(), channel.options, channel.taken());
-      result.has_history = channel.options.has_history();
+      channel.log.trim(clock_.now_ms(), channel.options(), channel.taken());
+      result.has_history = channel.options().has_history();
       result.top = channel.log.top();
       const std::optional<Since>& since = pending->since;
       const bool is_position = since && since->is_position();
@@ -178,7 +178,7 @@ void Hub::ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset fir
       const std::lock_guard lock(channel.mutex);
       if (range.epoch == channel.epoch) {
         for (const EntryRef& entry : range.entries) count_into_gauge(entry);
-        channel.log.prepend(range.entries, clock_.now_ms(), clock_.wall_ms(), channel.options,
+        channel.log.prepend(range.entries, clock_.now_ms(), clock_.wall_ms(), channel.options(),
                             channel.taken());
       }
     }

@@ -115,11 +115,11 @@ void Shard::take_mailbox() {
 }
 
 bool Shard::is_swept(const Channel& channel) {
-  return channel.fan_out.mode() == FanOutMode::read || channel.options.batch_interval_ms > 0;
+  return channel.fan_out.mode() == FanOutMode::read || channel.options().batch_interval_ms > 0;
 }
 
 Millis Shard::due_of(const ShardChannel& home) const {
-  const ChannelOptions& options = home.channel_->options;
+  const ChannelOptions& options = home.channel_->options();
   if (home.channel_->fan_out.mode() ==
       FanOutMode::read) {  // all of them at the same ticks: what is new is more
     const Millis interval = std::max<Millis>(1, options.sweep_interval_ms);
@@ -243,8 +243,8 @@ EntryRef publication_before(const ChannelLog& log, Seq begin) {
 std::unique_ptr<Batch> Shard::batch_of(Channel& channel, Seq begin, Seq end, std::size_t entries_max,
                                        std::size_t bytes_max) {
   auto batch = std::make_unique<Batch>(channel.name, channel.epoch, begin, channel.log.offset_before(begin));
-  if (channel.options.has_delta()) batch->set_previous(publication_before(channel.log, begin));
-  const bool is_conflating = channel.options.conflate;
+  if (channel.options().has_delta()) batch->set_previous(publication_before(channel.log, begin));
+  const bool is_conflating = channel.options().conflate;
   std::set<std::string_view>
       keys;  // no hash table: publishers choose keys, and might choose some that collide
   std::size_t entries = 0;
@@ -350,7 +350,7 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
   std::unique_ptr<Batch> batch;
   std::optional<Gap> gap;
   pumped_ = &cursor;
-  if (channel.options.slow_consumer == SlowConsumer::disconnect && cursor.has_fallen_behind_) {
+  if (channel.options().slow_consumer == SlowConsumer::disconnect && cursor.has_fallen_behind_) {
     bool is_too_slow = false;
     {
       const std::lock_guard lock(channel.mutex);
@@ -368,7 +368,7 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
       sync_live(home, *channel.link_of(*this));
       call_ahead(home);
     }
-    const bool is_skipping = channel.options.slow_consumer == SlowConsumer::skip &&
+    const bool is_skipping = channel.options().slow_consumer == SlowConsumer::skip &&
                              is_slow(cursor, channel) &&
                              !has_gap(channel, home.live_seq_, home.live_offset_,
                                       home.resets_);  // else its group has to move first
@@ -439,7 +439,7 @@ std::optional<Gap> Shard::skip_gap(Cursor& cursor, const Channel& channel) {
 
 bool Shard::is_slow(const Cursor& cursor, const Channel& channel) {
   return cursor.has_fallen_behind_ &&
-         channel.log.end_seq() - cursor.seq_ > channel.options.slow_consumer_entries;
+         channel.log.end_seq() - cursor.seq_ > channel.options().slow_consumer_entries;
 }
 
 std::optional<Gap> Shard::skip_to_live(Cursor& cursor, const ShardChannel& home) {

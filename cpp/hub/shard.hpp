@@ -112,6 +112,8 @@ class Shard {
   }
   /// The channel has new entries. Any thread, the channel's lock held.
   void wake(Channel* channel);
+  /// Other bounds from the next turn on. On the shard's thread, or while it does not run.
+  void set_limits(const TurnLimits& limits) { limits_ = limits; }
   /// The shard's thread ends, and turn() is not called again: waiting and later tasks are dropped.
   void close();
 
@@ -191,7 +193,7 @@ class Shard {
   static Account account_of(const Cursor& cursor, const Channel& channel);
 
   const std::uint32_t index_;
-  const TurnLimits limits_;
+  TurnLimits limits_;
   const Clock& clock_;
   const std::function<void()> wake_;
 

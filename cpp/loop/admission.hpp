@@ -18,11 +18,15 @@ class Admission {
  public:
   using Clock = std::chrono::steady_clock;
 
-  explicit Admission(const Limits& limits)
-      : interval_(limits.accepts_per_s > 0 ? std::chrono::nanoseconds(1'000'000'000 / limits.accepts_per_s)
-                                           : std::chrono::nanoseconds(0)),
-        burst_(interval_ * (std::max<std::int64_t>(1, limits.accept_burst) - 1)),
-        handshakes_max_(static_cast<std::size_t>(limits.handshakes)) {}
+  explicit Admission(const Limits& limits) { set_limits(limits); }
+
+  /// For the connections that come from now on.
+  void set_limits(const Limits& limits) {
+    const std::lock_guard lock(mutex_);
+    interval_ = std::chrono::nanoseconds(limits.accepts_per_s > 0 ? 1'000'000'000 / limits.accepts_per_s : 0);
+    burst_ = interval_ * (std::max<std::int64_t>(1, limits.accept_burst) - 1);
+    handshakes_max_ = static_cast<std::size_t>(limits.handshakes);
+  }
 
   /// Counts one more handshake and returns nothing; or returns the time to wait before the next attempt.
   [[nodiscard]] std::optional<Clock::duration> begin_handshake(Clock::time_point now) {
@@ -53,10 +57,10 @@ class Admission {
  private:
   static constexpr Clock::duration kPause = std::chrono::milliseconds(1);  // so that no thread spins
 
-  const Clock::duration interval_;
-  const Clock::duration burst_;
-  const std::size_t handshakes_max_;
-  std::mutex mutex_;
+  std::mutex mutex_;  // guards the next four
+  Clock::duration interval_{0};
+  Clock::duration burst_{0};
+  std::size_t handshakes_max_ = 0;
   Clock::time_point next_;  // when the next one is due at an even rate
   std::atomic<std::size_t> handshakes_{0};
   std::atomic<std::uint64_t> pauses_{0};

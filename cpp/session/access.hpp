@@ -147,6 +147,8 @@ class Access {
 class RulesAccess final : public Access {
  public:
   RulesAccess(const ChannelRules& rules, bool is_insecure) : rules_(rules), is_insecure_(is_insecure) {}
+  /// While nothing is asked.
+  void reload(bool is_insecure) { is_insecure_ = is_insecure; }
   [[nodiscard]] std::optional<Verdict> answer(const Question& question) const override;
   void ask(const Question& question, std::function<void(Verdict)> then) override { then(*answer(question)); }
 
@@ -154,7 +156,7 @@ class RulesAccess final : public Access {
   [[nodiscard]] Verdict decide(const Question& question, const ChannelOptions& options) const;
 
   const ChannelRules& rules_;
-  const bool is_insecure_;
+  bool is_insecure_;
 };
 
 }  // namespace carillon

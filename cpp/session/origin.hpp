@@ -10,7 +10,7 @@ namespace carillon {
 /// site, and passes. A page of the same host and port passes (a default port may be written or not). Any
 /// other must match one of the allowed patterns (`*` in a pattern stands for any text). In insecure mode the
 /// `Host` itself must be a loopback name, or a page could reach the server by letting its own name resolve to
-/// 127.0.0.1. Immutable: any thread.
+/// 127.0.0.1. Any thread; a reload assigns another one while nothing reads it.
 class OriginPolicy {
  public:
   OriginPolicy(std::vector<std::string> allowed, bool is_insecure)
@@ -20,8 +20,8 @@ class OriginPolicy {
   [[nodiscard]] bool accepts_origin(std::string_view origin, std::string_view host) const;
 
  private:
-  const std::vector<std::string> allowed_;
-  const bool is_insecure_;
+  std::vector<std::string> allowed_;
+  bool is_insecure_;
 };
 
 /// Can any `Origin` match the pattern? An origin is "null", or a scheme, a host and perhaps a port, without a

@@ -114,8 +114,8 @@ struct SessionContext {
   const PersonalChannel& personal_channel;
   ClientDirectory& newest_of_user;  ///< by user, while users have one connection each
   UserConnections& user_connections;
-  std::string_view token_cookie;  ///< name of the cookie that may have a client's token; empty: none
-  const std::string& node;        ///< by which emulated clients name this gateway
+  const std::string& token_cookie;  ///< name of the cookie that may have a client's token; empty: none
+  const std::string& node;          ///< by which emulated clients name this gateway
   bool has_http_stream;
   bool has_emulated_sse;
   bool tells_time;               ///< with the answer to a connect

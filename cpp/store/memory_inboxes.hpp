@@ -68,6 +68,11 @@ class MemoryInboxes {
   /// publications of removed members are forgotten.
   MemoryInboxes(std::size_t inbox_entries, std::size_t bytes_total, const NameHash& hash);
   ~MemoryInboxes();
+  /// Inboxes that are above them shrink when they are next written to. While no other call runs.
+  void set_limits(std::size_t inbox_entries, std::size_t bytes_total) {
+    inbox_entries_ = inbox_entries;
+    bytes_total_ = bytes_total;
+  }
 
   [[nodiscard]] std::shared_ptr<Roster> make_roster(std::string channel, Position top);
   /// The store has assigned `offset`; call it in order. Returns the number of members of the channel.
@@ -168,8 +173,8 @@ class MemoryInboxes {
   static void take_out(User& user, std::uint32_t roster, Offset first, Offset last);
   static void erase(User& user, std::size_t membership);
 
-  const std::size_t inbox_entries_;
-  const std::size_t bytes_total_;
+  std::size_t inbox_entries_;
+  std::size_t bytes_total_;
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::size_t> users_{0};
   std::atomic<std::uint32_t> next_number_{1};

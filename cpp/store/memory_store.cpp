@@ -75,7 +75,7 @@ void MemoryStore::remember(Stripe& stripe, std::string key, Position position) {
   if (!is_new) stripe.keys_by_age.erase(known->second.age);  // it had expired
   known->second = {position, clock_.now_ms() + limits_.idempotency_window_ms,
                    stripe.keys_by_age.insert(stripe.keys_by_age.end(), known->first)};
-  if (stripe.keys.size() > std::max<std::size_t>(1, limits_.idempotency_keys / kStripes))
+  while (stripe.keys.size() > std::max<std::size_t>(1, limits_.idempotency_keys / kStripes))
     forget_oldest_key(stripe);
 }
 

@@ -36,6 +36,11 @@ class MemoryStore final : public Store {
   MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits);
 
   void set_listener(StoreListener* listener) override { listener_ = listener; }
+  /// What is above them shrinks with its next use. While no other call runs.
+  void set_limits(const MemoryStoreLimits& limits) {
+    limits_ = limits;
+    inboxes_.set_limits(limits.inbox_entries, limits.inbox_bytes_total);
+  }
   void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
               std::function<void(const AppendResult&)> done) override;
   void open(std::string_view channel, std::function<void(const OpenResult&)> done) override;
@@ -155,7 +160,7 @@ class MemoryStore final : public Store {
 
   const Clock& clock_;
   RandomSource& random_;
-  const MemoryStoreLimits limits_;
+  MemoryStoreLimits limits_;
   StoreListener* listener_ = nullptr;
   bool is_closed_ = false;  // guarded by every stripe's lock
   const NameHash hash_;

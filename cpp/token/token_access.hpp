@@ -39,6 +39,13 @@ class TokenAccess final : public Access {
   void ask(const Question& question, std::function<void(Verdict)> then) override;
   [[nodiscard]] bool has_hook(Operation operation) const override { return next_.has_hook(operation); }
   [[nodiscard]] bool takes_tokens() const override { return connections_ != nullptr; }
+  /// Other options and keys from now on; the arguments get those that were there. While nothing is asked.
+  void reload(Options options, std::unique_ptr<TokenVerifier>& connections,
+              std::unique_ptr<TokenVerifier>& subscriptions) noexcept {
+    options_ = options;
+    connections_.swap(connections);
+    subscriptions_.swap(subscriptions);
+  }
   /// Null: there is none with keys of its own.
   [[nodiscard]] TokenVerifier* connections() const { return connections_.get(); }
   [[nodiscard]] TokenVerifier* subscriptions() const { return subscriptions_.get(); }
@@ -56,9 +63,9 @@ class TokenAccess final : public Access {
 
   Access& next_;
   const Clock& clock_;
-  const Options options_;
-  const std::unique_ptr<TokenVerifier> connections_;
-  const std::unique_ptr<TokenVerifier> subscriptions_;
+  Options options_;
+  std::unique_ptr<TokenVerifier> connections_;
+  std::unique_ptr<TokenVerifier> subscriptions_;
 };
 
 }  // namespace carillon

@@ -178,8 +178,17 @@ TokenVerifier::TokenVerifier(TokenOptions options, Millis leeway_ms, std::size_t
           [this] { own_keys_.add_pem(options_.ecdsa_public_key); });
   add_key("eddsa_public_key", options_.eddsa_public_key,
           [this] { own_keys_.add_pem(options_.eddsa_public_key); });
-  add_key("jwks_file", options_.jwks_file,
-          [this] { own_keys_.add_jwks(content_of(options_.jwks_file), true); });
+  add_key("jwks_file", options_.jwks_file, [this] {
+    jwks_of_file_ = content_of(options_.jwks_file);
+    own_keys_.add_jwks(jwks_of_file_, true);
+  });
+}
+
+void TokenVerifier::continue_from(const TokenVerifier& before) noexcept {
+  unknown_keys_ = before.unknown_keys();
+  const std::scoped_lock lock(mutex_, before.mutex_);
+  if (!remote_keys_ && options_.jwks_public_endpoint == before.options_.jwks_public_endpoint)
+    remote_keys_ = before.remote_keys_;
 }
 
 void TokenVerifier::set_remote_keys(std::string_view jwks) {

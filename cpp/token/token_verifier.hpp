@@ -51,6 +51,13 @@ class TokenVerifier {
 
   /// The keys of the endpoint, as it has answered. Throws KeyError: the earlier ones stay.
   void set_remote_keys(std::string_view jwks);
+  /// Continues the count of `before`, and has the keys of its endpoint if that is the same one and it has
+  /// not been asked yet.
+  void continue_from(const TokenVerifier& before) noexcept;
+  /// Has the key file other keys than that of `other`, which has the same name?
+  [[nodiscard]] bool has_other_file_than(const TokenVerifier& other) const {
+    return options_.jwks_file == other.options_.jwks_file && jwks_of_file_ != other.jwks_of_file_;
+  }
   /// Number of tokens that named a key which was not there, since the start.
   [[nodiscard]] std::uint64_t unknown_keys() const { return unknown_keys_.load(std::memory_order_relaxed); }
 
@@ -65,6 +72,7 @@ class TokenVerifier {
   const Millis leeway_ms_;
   const std::size_t token_bytes_max_;
   KeySet own_keys_;
+  std::string jwks_of_file_;  // as it was read
   mutable std::atomic<std::uint64_t> unknown_keys_{0};
   mutable std::mutex mutex_;  // guards the pointer alone
   std::shared_ptr<const KeySet> remote_keys_;

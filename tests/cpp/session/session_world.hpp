@@ -137,7 +137,7 @@ class World final {
   VirtualClock clock{1'000'000};
   SeededRandom random;
   UnreliableStore store;
-  const ChannelRules rules;
+  ChannelRules rules;
   Hub hub;
   RulesAccess rules_access;
   SlowAccess access;
@@ -159,6 +159,11 @@ class World final {
   void deliver(Client& client, std::string_view bytes, std::size_t piece = Kernel::kAll);
   /// The client writes nothing more, but may still read.
   void end_input(Client& client);
+  /// Other rules, between two turns.
+  void reload(const std::vector<ChannelRules::Rule>& others) {
+    rules = ChannelRules(others);
+    hub.set_rules(ChannelRules(others));
+  }
   /// One turn of every one.
   void turn();
   /// Turns until nothing moves any more.
