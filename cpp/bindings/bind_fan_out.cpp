@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -37,10 +38,11 @@ void raise(const Refusal& refusal) {
 
 /// Asks without the GIL, and waits for the answer.
 template <typename Result, typename Ask>
-Result ask(Ask&& request) {
+Result ask(PyServer& self, Ask&& request) {
   Answer<Asked<Result>> answer;
   {
     const WithoutGil release;
+    const std::shared_lock entered(self.get().gate());
     std::forward<Ask>(request)([receiver = answer.receiver()](const Refusal& refusal, const Result& result) {
       receiver({refusal, result});
     });
@@ -52,21 +54,21 @@ Result ask(Ask&& request) {
 
 std::size_t add_members(PyServer& self, const std::string& channel, const std::vector<std::string>& users) {
   return ask<MembersResult>(
-             [&](auto done) { requests_of(self).add_members(channel, users, std::move(done)); })
+             self, [&](auto done) { requests_of(self).add_members(channel, users, std::move(done)); })
       .members;
 }
 
 std::size_t remove_members(PyServer& self, const std::string& channel,
                            const std::vector<std::string>& users) {
   return ask<MembersResult>(
-             [&](auto done) { requests_of(self).remove_members(channel, users, std::move(done)); })
+             self, [&](auto done) { requests_of(self).remove_members(channel, users, std::move(done)); })
       .members;
 }
 
 std::vector<std::string> members(PyServer& self, const std::string& channel, const std::string& after,
                                  std::int64_t limit) {
   return ask<MembersResult>(
-             [&](auto done) { requests_of(self).members(channel, after, limit, std::move(done)); })
+             self, [&](auto done) { requests_of(self).members(channel, after, limit, std::move(done)); })
       .users;
 }
 
@@ -77,7 +79,8 @@ std::map<std::string, std::uint64_t> counts_of(const Inbox& inbox) {
 /// Messages, and (channel, epoch, first, last) where they are lost; the counts; is there more, is some
 /// missing?
 py::tuple inbox(PyServer& self, const std::string& user, std::int64_t limit) {
-  const Inbox found = ask<Inbox>([&](auto done) { requests_of(self).inbox(user, limit, std::move(done)); });
+  const Inbox found =
+      ask<Inbox>(self, [&](auto done) { requests_of(self).inbox(user, limit, std::move(done)); });
   ItemMaker maker;
   py::list items(found.items.size());
   std::shared_ptr<const std::string> channel;
@@ -94,12 +97,12 @@ py::tuple inbox(PyServer& self, const std::string& user, std::int64_t limit) {
 }
 
 std::map<std::string, std::uint64_t> unread(PyServer& self, const std::string& user) {
-  return counts_of(ask<Inbox>([&](auto done) { requests_of(self).inbox(user, 0, std::move(done)); }));
+  return counts_of(ask<Inbox>(self, [&](auto done) { requests_of(self).inbox(user, 0, std::move(done)); }));
 }
 
 void mark_read(PyServer& self, const std::string& user, const std::string& channel, Offset offset) {
   struct Nothing {};
-  ask<Nothing>([&](auto done) {
+  ask<Nothing>(self, [&](auto done) {
     requests_of(self).mark_read(user, channel, offset,
                                 [done = std::move(done)](const Refusal& refusal) { done(refusal, {}); });
   });
@@ -112,8 +115,10 @@ void set_fan_out(PyServer& self, const std::string& channel, const std::string& 
 
 /// Strategy, mode, threshold, members, subscribers, switches.
 py::tuple fan_out(PyServer& self, const std::string& channel) {
-  self.get().check_channel(channel);
-  const FanOutState state = self.call([&](Server& server) { return server.hub().fan_out(channel); });
+  const FanOutState state = self.call([&](Server& server) {
+    server.check_channel(channel);
+    return server.hub().fan_out(channel);
+  });
   return py::make_tuple(name_of(state.strategy), name_of(state.mode), state.threshold, state.members,
                         state.subscribers, state.switches);
 }

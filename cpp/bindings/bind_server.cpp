@@ -113,7 +113,9 @@ std::optional<Addressed> addressed(const py::handle& pair) {
 }
 
 py::list publish_all(PyServer& self, std::vector<Addressed> all) {
-  for (const Addressed& item : all) self.get().check(item.channel, item.publication);  // all, or none
+  self.call([&](Server& server) {
+    for (const Addressed& item : all) server.check(item.channel, item.publication);  // all, or none
+  });
   ManyAnswers answers(all.size());
   self.call([&](Server& server) {
     for (std::size_t i = 0; i < all.size(); ++i) {
@@ -227,6 +229,7 @@ py::tuple line_to_python(const LogLine& line) {
 py::tuple to_python(BridgeItem& item) {
   if (item.question) return question_to_python(*item.question);
   if (item.line) return line_to_python(*item.line);
+  if (item.is_reload) return py::make_tuple("reload", item.completion);
   if (item.is_completion) {
     if (item.result.error != StoreError::none) {
       return py::make_tuple("error", item.completion, "the store is not available; publish again");
@@ -253,7 +256,7 @@ py::tuple to_python(BridgeItem& item) {
 }
 
 bool is_publication(const BridgeItem& item) {
-  return !item.question && !item.line && !item.is_completion &&
+  return !item.question && !item.line && !item.is_completion && !item.is_reload &&
          item.reader.kind == ReaderItem::Kind::publication;
 }
 
@@ -306,11 +309,12 @@ std::optional<Since> start_of(const std::optional<std::string>& since,
 /// Messages, and the position of the top.
 py::tuple history_of(PyServer& self, const std::string& channel, const std::optional<std::string>& since,
                      const std::optional<std::uint64_t>& last, std::int64_t limit, bool is_reverse) {
-  self.get().check_channel(channel);
   const std::optional<Since> start = start_of(since, last);
   Answer<HistoryResult> answer;
-  self.call(
-      [&](Server& server) { server.hub().history(channel, {limit, start, is_reverse}, answer.receiver()); });
+  self.call([&](Server& server) {
+    server.check_channel(channel);
+    server.hub().history(channel, {limit, start, is_reverse}, answer.receiver());
+  });
   const HistoryResult found = answer.wait();
   if (found.error == HistoryError::unavailable) throw StoreFailure("the store is not available; try again");
   if (found.error == HistoryError::epoch_differs) {
@@ -329,7 +333,7 @@ using Members = std::map<std::string, std::tuple<std::string, std::string, std::
 
 /// User and what others see of the client and of its subscription, by client.
 Members presence_of(PyServer& self, const std::string& channel) {
-  self.get().check_channel(channel);
+  self.call([&](Server& server) { server.check_channel(channel); });
   Members members;
   std::string after;
   for (bool has_more = true; has_more;) {  // in pages: nobody waits for the store meanwhile
@@ -451,10 +455,12 @@ void bind_server(py::module_& m) {
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id,
              const std::string& channel, const std::optional<std::string>& since,
              const std::optional<std::uint64_t>& last) {
-            self.get().check_channel(channel);
             const std::optional<Since> start = start_of(since, last);
-            bridge->limit(static_cast<std::size_t>(self.get().config().limits.bridge_items));
-            self.call([&](Server& server) { server.open_reader(bridge, subscription_id, channel, start); });
+            self.call([&](Server& server) {
+              server.check_channel(channel);
+              bridge->limit(static_cast<std::size_t>(server.config().limits.bridge_items));
+              server.open_reader(bridge, subscription_id, channel, start);
+            });
           },
           py::arg("bridge"), py::arg("subscription_id"), py::arg("channel"), py::arg("since"),
           py::arg("last"))
@@ -469,8 +475,10 @@ void bind_server(py::module_& m) {
       .def(
           "history_remove",
           [](PyServer& self, const std::string& channel) {
-            self.get().check_channel(channel);
-            self.call([&](Server& server) { server.hub().remove_history(channel); });
+            self.call([&](Server& server) {
+              server.check_channel(channel);
+              server.hub().remove_history(channel);
+            });
           },
           py::arg("channel"))
       .def("presence", &presence_of, py::arg("channel"))
@@ -483,7 +491,7 @@ void bind_server(py::module_& m) {
       .def(
           "set_events",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge) {
-            self.get().set_events(bridge, bridge);
+            self.get().set_events(bridge, bridge, bridge);
           },
           py::arg("bridge"))
       .def(
@@ -496,14 +504,39 @@ void bind_server(py::module_& m) {
       .def(
           "set_token_keys",
           [](PyServer& self, const std::string& table, const py::bytes& jwks) {
-            self.get().set_token_keys(table == "subscription_token", std::string_view(jwks));
+            self.call([&, keys = std::string_view(jwks)](Server& server) {
+              server.set_token_keys(table == "subscription_token", keys);
+            });
           },
           py::arg("table"), py::arg("jwks"))
-      .def("unknown_token_keys", [](PyServer& self) { return self.get().unknown_token_keys(); })
+      .def("unknown_token_keys",
+           [](PyServer& self) {
+             return self.call([](Server& server) { return server.unknown_token_keys(); });
+           })
+      .def(
+          "reload",
+          [](PyServer& self, const std::string& config_json,
+             const std::map<std::string, std::string>& remote_keys) {
+            return self.get().reload(parse_config(config_json), remote_keys);
+          },
+          py::arg("config_json"), py::arg("remote_keys"), py::call_guard<WithoutGil>())
+      .def(
+          "answer_reload",
+          [](PyServer& self, std::uint64_t request, const std::string& changes_json) {
+            return self.get().answer_reload(request, changes_json);
+          },
+          py::arg("request"), py::arg("changes_json"), py::call_guard<WithoutGil>())
+      .def(
+          "refuse_reload",
+          [](PyServer& self, std::uint64_t request, int status, const std::vector<std::string>& reasons) {
+            return self.get().refuse_reload(request, status, reasons);
+          },
+          py::arg("request"), py::arg("status"), py::arg("reasons"), py::call_guard<WithoutGil>())
       .def(
           "resolve",
           [](PyServer& self, std::uint64_t question_id, const py::object& verdict) {
-            return self.get().resolve(question_id, verdict_of(verdict));
+            Verdict decided = verdict_of(verdict);
+            return self.call([&](Server& server) { return server.resolve(question_id, std::move(decided)); });
           },
           py::arg("question_id"), py::arg("verdict"))
       .def(

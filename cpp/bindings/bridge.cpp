@@ -66,6 +66,13 @@ bool Bridge::push(LogLine line) {
   return add(std::move(bridged));
 }
 
+bool Bridge::push_reload(std::uint64_t request) {
+  BridgeItem bridged;
+  bridged.is_reload = true;
+  bridged.completion = request;
+  return add(std::move(bridged));
+}
+
 void Bridge::push_completion(std::uint64_t completion, const AppendResult& result) {
   BridgeItem bridged;
   bridged.is_completion = true;

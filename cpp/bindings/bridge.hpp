@@ -11,17 +11,19 @@
 #include "server/event_log.hpp"
 #include "server/hook_access.hpp"
 #include "server/reader.hpp"
+#include "server/reload.hpp"
 #include "store/store.hpp"
 
 namespace carillon {
 
-/// One item for Python: of a reader, or the answer to a publish.
+/// One item for Python: of a reader, the answer to a publish, or a request.
 struct BridgeItem {
   ReaderItem reader;
   std::unique_ptr<HookQuestion> question;
   std::unique_ptr<LogLine> line;
   bool is_completion = false;
-  std::uint64_t completion = 0;
+  bool is_reload = false;
+  std::uint64_t completion = 0;  ///< of a reload: the request
   AppendResult result;
 };
 
@@ -31,7 +33,7 @@ struct BridgeItem {
 ///
 /// Connects, other questions and everything else have a queue each. Questions are bounded where they come
 /// from (limits.hooks_at_once).
-class Bridge final : public ReaderQueue, public HookQueue, public LogQueue {
+class Bridge final : public ReaderQueue, public HookQueue, public LogQueue, public ReloadQueue {
  public:
   explicit Bridge(std::size_t capacity);
   ~Bridge() override;
@@ -55,6 +57,7 @@ class Bridge final : public ReaderQueue, public HookQueue, public LogQueue {
   bool push(HookQuestion question) override;
   /// False also when the bridge is full: the log gives way first.
   bool push(LogLine line) override;
+  bool push_reload(std::uint64_t request) override;
   void when_room(std::function<void()> resume) override;
 
  private:

@@ -14,6 +14,7 @@
 #include "gateway/handover.hpp"
 #include "server/config.hpp"
 #include "server/limit_table.hpp"
+#include "server/reload.hpp"
 #include "server/server.hpp"
 
 namespace py = pybind11;
@@ -52,6 +53,7 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::register_exception<carillon::ServerStopped>(m, "ServerStopped", PyExc_RuntimeError);
   py::register_exception<carillon::StoreFailure>(m, "StoreError", PyExc_RuntimeError);
   py::register_exception<carillon::PositionError>(m, "PositionError", PyExc_ValueError);
+  py::register_exception<carillon::ReloadRefused>(m, "ReloadError", PyExc_RuntimeError);
   py::register_exception<carillon::HandoverError>(m, "TakeoverError", PyExc_RuntimeError);
   // NOLINTNEXTLINE(performance-unnecessary-value-param): the signature is pybind11's
   py::register_exception_translator([](std::exception_ptr pending) {

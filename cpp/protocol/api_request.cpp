@@ -14,7 +14,7 @@
 namespace carillon {
 namespace {
 
-constexpr std::array<ApiMethodName, 25> kMethodNames{{
+constexpr std::array<ApiMethodName, 26> kMethodNames{{
     {"publish", ApiMethod::publish},
     {"broadcast", ApiMethod::broadcast},
     {"history", ApiMethod::history},
@@ -32,6 +32,7 @@ constexpr std::array<ApiMethodName, 25> kMethodNames{{
     {"stats", ApiMethod::stats},
     {"ledger", ApiMethod::ledger},
     {"drain", ApiMethod::drain},
+    {"reload", ApiMethod::reload},
     {"add_members", ApiMethod::add_members},
     {"remove_members", ApiMethod::remove_members},
     {"members", ApiMethod::members},

@@ -32,6 +32,7 @@ enum class ApiMethod : std::uint8_t {
   stats,   ///< ours: the counters of this server
   ledger,  ///< ours: what became of all publications, in sums and by channel
   drain,   ///< ours: all clients are asked to disconnect
+  reload,  ///< ours: the configuration is read again
   // ours: members of channels, their inboxes, and strategies
   add_members,
   remove_members,

@@ -231,6 +231,8 @@ void Api::call(ApiMethod method, Body body, Respond respond) {
       return ledger(request, std::move(respond));
     case ApiMethod::drain:
       return drain(request, respond);
+    case ApiMethod::reload:
+      return begin_reload_(std::move(respond));
     default:
       return call_fan_out(method, request, std::move(respond));
   }

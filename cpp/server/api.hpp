@@ -68,6 +68,16 @@ class Api final : public HttpHandler {
   using BeginDrain = std::function<std::optional<std::size_t>(const DrainRequest&)>;
   void set_begin_drain(BeginDrain begin) { begin_drain_ = std::move(begin); }
 
+  /// Begins a reload, which answers on any thread. Must not block.
+  using BeginReload = std::function<void(Respond)>;
+  void set_begin_reload(BeginReload begin) { begin_reload_ = std::move(begin); }
+  /// Other keys and modes from now on. While no request is handled.
+  void reload(std::string key, bool is_insecure, bool has_transport_errors) noexcept {
+    options_.key = std::move(key);
+    options_.is_insecure = is_insecure;
+    options_.has_transport_errors = has_transport_errors;
+  }
+
   /// Before the first request that acts on connections.
   void set_connections(Connections& connections) { connections_ = &connections; }
 
@@ -127,12 +137,13 @@ class Api final : public HttpHandler {
   const Limits& limits_;
   const FanOutRequests fan_out_requests_;
   const Clock& clock_;
-  const Options options_;
+  Options options_;
   const std::map<std::string, Page> pages_;
   const Millis started_ms_;
   CollectNode collect_node_;
   std::function<std::string()> stats_;
   BeginDrain begin_drain_;
+  BeginReload begin_reload_;
   Connections* connections_ = nullptr;
 };
 

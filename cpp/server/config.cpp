@@ -177,6 +177,7 @@ class ConfigReader {
     const bool is_duration = option.is_duration && at.path == option.path;
     visit_place(config_, option.place, [&]<typename T>(T& place) {
       T read{};
+      if (option.is_secret() && !value.is_string()) refuse(at, "is not a string; put it in quotes");
       if constexpr (std::is_same_v<T, std::string>)
         read = read_text(at, value);
       else if constexpr (std::is_same_v<T, bool>)

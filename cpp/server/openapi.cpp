@@ -39,6 +39,7 @@ constexpr std::array kChannels{ResultField{"channels", "Channels"},
                                ResultField{"has_more", "boolean", false}};
 constexpr std::array kConnections{ResultField{"connections", "integer"}};
 constexpr std::array kNodes{ResultField{"nodes", "Nodes"}};
+constexpr std::array kChanges{ResultField{"changes", "Changes"}};
 constexpr std::array kMembers{ResultField{"members", "integer"}};
 constexpr std::array kMemberList{ResultField{"users", "Texts"}, ResultField{"members", "integer"}};
 constexpr std::array kInbox{ResultField{"items", "Objects"}, ResultField{"unread", "Counts"},
@@ -87,6 +88,8 @@ MethodText text_of(ApiMethod method) {
       return {"Returns the accounts of all publications.", {}, true};
     case drain:
       return {"Asks all clients to disconnect, as before a restart.", kConnections};
+    case reload:
+      return {"Reads the configuration again, and returns what differs.", kChanges};
     case add_members:
       return {"Adds users to the members of a channel.", kMembers};
     case remove_members:
@@ -190,19 +193,28 @@ Json with_schema(Json schema) { return {{"application/json", {{"schema", std::mo
 
 Json operation_of(const ApiMethodName& method) {
   const MethodText text = text_of(method.method);
-  return {{"operationId", std::string(method.name)},
-          {"summary", std::string(text.summary)},
-          {"requestBody", {{"content", with_schema(request_of(method.method))}}},
-          {"responses",
-           {{"200",
-             {{"description", "The result, or an error of the API."},
-              {"content", with_schema(answer_of(method.method, text))}}},
-            {"400",
-             {{"description", "The body is not a JSON object, or a field has the wrong type."},
-              {"content", with_schema(reference("Failure"))}}},
-            {"401",
-             {{"description", "The key is missing or wrong."},
-              {"content", with_schema(reference("Failure"))}}}}}};
+  Json operation{
+      {"operationId", std::string(method.name)},
+      {"summary", std::string(text.summary)},
+      {"requestBody", {{"content", with_schema(request_of(method.method))}}},
+      {"responses",
+       {{"200",
+         {{"description", "The result, or an error of the API."},
+          {"content", with_schema(answer_of(method.method, text))}}},
+        {"400",
+         {{"description",
+           "The body is not a JSON object, or a field has the wrong type. Of reload: the configuration "
+           "has mistakes, which are listed."},
+          {"content", with_schema(reference("Failure"))}}},
+        {"401",
+         {{"description", "The key is missing or wrong."},
+          {"content", with_schema(reference("Failure"))}}}}}};
+  if (method.method == ApiMethod::reload)
+    operation["responses"]["409"] = {
+        {"description",
+         "An option differs that only a new process can change, or a drain or a takeover is under way."},
+        {"content", with_schema(reference("Failure"))}};
+  return operation;
 }
 
 Json schemas() {
@@ -228,7 +240,8 @@ Json schemas() {
                                       {"info", reference("ClientInfo")}},
                                      {"data"});
   Json schemas{
-      {"Error", object_of({{"code", of_type("integer")}, {"message", text}}, {"code", "message"})},
+      {"Error", object_of({{"code", of_type("integer")}, {"message", text}, {"mistakes", list_of(text)}},
+                          {"code", "message"})},
       {"Failure", object_of({{"error", reference("Error")}}, {"error"})},
       {"ClientInfo", client},
       {"Publication", publication},
@@ -242,6 +255,8 @@ Json schemas() {
       {"Nodes", list_of(node)},
       {"Texts", list_of(text)},
       {"Objects", list_of(of_type("object"))},
+      {"Changes", list_of(object_of({{"option", text}, {"old", Json::object()}, {"new", Json::object()}},
+                                    {"option", "old", "new"}))},
       {"Counts", map_of(natural())},
       {"Position", {{"oneOf", Json::array({text, object_of({{"offset", natural()}, {"epoch", text}})})}}},
       {"Close", object_of({{"code", {{"type", "integer"}, {"minimum", 3000}, {"maximum", 4999}}},

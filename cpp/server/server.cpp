@@ -14,8 +14,10 @@
 #include "protocol/json_span.hpp"
 #include "protocol/utf8.hpp"
 #include "requests/checks.hpp"
+#include "server/config_options.hpp"
 #include "server/ledger_document.hpp"
 #include "server/live_connections.hpp"
+#include "server/reload.hpp"
 #include "server/takeover.hpp"
 #include "session/access.hpp"
 #include "session/origin.hpp"
@@ -53,6 +55,16 @@ std::unique_ptr<TokenVerifier> make_verifier(const ServerConfig& config, const T
                                          static_cast<std::size_t>(config.limits.token_bytes));
 }
 
+TokenAccess::Options token_access_of(const ServerConfig& config) {
+  return {.allows_anonymous = config.allows_anonymous_connect || config.insecure,
+          .refuses_anonymous = config.refuses_anonymous_tokens,
+          .ignores_expiry = config.insecure};
+}
+
+PersonalChannel personal_channel_of(const ServerConfig& config) {
+  return {config.has_personal_channel, config.personal_channel_namespace, config.has_single_connection};
+}
+
 HubLimits hub_limits(const Limits& limits) {
   return {limits.history_bytes_total, static_cast<std::size_t>(limits.early_entries),
           static_cast<std::size_t>(limits.inbox_members_per_turn),
@@ -61,6 +73,33 @@ HubLimits hub_limits(const Limits& limits) {
 
 }  // namespace
 
+/// What a reload puts in place. It is made beforehand: once the threads are held nothing can fail any more.
+struct Server::Reload {
+  ServerConfig config;
+  ConfigDifference difference;
+  ChannelRules rules_of_hub;
+  ChannelRules rules_of_access;
+  OriginPolicy origins;
+  PersonalChannel personal_channel;
+  std::string token_cookie;
+  std::string api_key;
+  std::unique_ptr<TokenVerifier> connections;  // those that were there, once it is in place
+  std::unique_ptr<TokenVerifier> subscriptions;
+
+  explicit Reload(ServerConfig next, ConfigDifference what_differs)
+      : config(std::move(next)),
+        difference(std::move(what_differs)),
+        rules_of_hub(config.channels),
+        rules_of_access(config.channels),
+        origins(config.allowed_origins, config.insecure || config.api_insecure),
+        personal_channel(personal_channel_of(config)),
+        token_cookie(config.token_cookie),
+        api_key(config.api_key),
+        connections(make_verifier(config, config.token)),
+        subscriptions(config.has_subscription_token ? make_verifier(config, config.subscription_token)
+                                                    : nullptr) {}
+};
+
 struct Server::Network {
   Network(const ServerConfig& config, MemoryStore& store, Hub& hub, const Clock& clock, RandomSource& random,
           const std::string& version, std::map<std::string, Page> pages)
@@ -68,11 +107,7 @@ struct Server::Network {
         rules_access(rules, config.insecure),
         access(rules_access, clock, config.limits),
         token_access(
-            access, clock,
-            {.allows_anonymous = config.allows_anonymous_connect || config.insecure,
-             .refuses_anonymous = config.refuses_anonymous_tokens,
-             .ignores_expiry = config.insecure},
-            make_verifier(config, config.token),
+            access, clock, token_access_of(config), make_verifier(config, config.token),
             config.has_subscription_token ? make_verifier(config, config.subscription_token) : nullptr),
         origins(config.allowed_origins, config.insecure || config.api_insecure),
         api(hub, config.limits, clock,
@@ -93,8 +128,7 @@ struct Server::Network {
                 .has_http_stream = config.has_http_stream,
                 .has_emulated_sse = config.has_emulated_sse,
                 .tells_time = config.tells_time,
-                .personal_channel = {config.has_personal_channel, config.personal_channel_namespace,
-                                     config.has_single_connection}},
+                .personal_channel = personal_channel_of(config)},
                &log},
         gateway(shared,
                 {config.host, static_cast<std::uint16_t>(config.port), threads_of(config), flush_of(config)}),
@@ -112,6 +146,7 @@ struct Server::Network {
   HookAccess access;
   TokenAccess token_access;
   EventLog log;
+  ReloadRequests reloads;
   OriginPolicy origins;
   BeastHttp http;
   Api api;
@@ -130,10 +165,13 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
                                  hub_limits(config_.limits))),
       network_(
           std::make_unique<Network>(config_, *store_, *hub_, clock_, random_, version_, std::move(pages))),
-      started_ms_(clock_.now_ms()) {
+      started_ms_(clock_.now_ms()),
+      shutdown_pace_ms_(config_.shutdown_pace_ms) {
   network_->shared.on_shard_failed = [this](const Shard& shard) { close_readers_on(shard); };
   network_->api.set_stats([this] { return stats(); });
   network_->api.set_begin_drain([this](const DrainRequest& request) { return drain_for_api(request); });
+  network_->api.set_begin_reload(
+      [this](HttpHandler::Respond respond) { network_->reloads.begin(std::move(respond)); });
   network_->api.set_collect_node([this](std::function<void(NodeState)> done) {
     static constexpr std::size_t kUsersPerTurn = 1'024;
     struct Collection {
@@ -194,9 +232,12 @@ void Server::keep_house() {
     lock.unlock();
     try {
       tell_standstill(clock_.now_ms() - asleep_ms - Millis{kHouseInterval.count()});
-      hub_->keep_house();
-      network_->access.expire();
-      network_->gateway.keep_house(clock_.now_ms());
+      {
+        const std::shared_lock entered(network_->gate);
+        hub_->keep_house();
+        network_->access.expire();
+        network_->gateway.keep_house(clock_.now_ms());
+      }
       memory_trim_.keep_house(clock_.now_ms());
     } catch (const std::exception& error) {
       if (!network_->gateway.has_failed()) network_->gateway.fail("the upkeep", error.what(), 0);
@@ -228,6 +269,7 @@ void Server::stop() {
   house_.join();
   network_->gateway.stop();
   network_->access.clear();
+  network_->reloads.clear();
   hub_->close();  // the accounts are closed: the ledger needs no thread any more
   has_stopped_ = true;
   is_running_ = false;
@@ -243,7 +285,7 @@ std::shared_future<bool> Server::begin_drain(Millis deadline_ms, std::optional<M
 }
 
 Millis Server::pace_for(std::size_t connections, Millis deadline_ms) const {
-  if (config_.shutdown_pace_ms > 0) return std::min(deadline_ms, config_.shutdown_pace_ms);
+  if (const Millis pace_ms = shutdown_pace_ms_; pace_ms > 0) return std::min(deadline_ms, pace_ms);
   // One client per ms: a few clients need not wait for one another.
   return std::min(deadline_ms / 2, static_cast<Millis>(connections));
 }
@@ -277,7 +319,12 @@ std::optional<std::size_t> Server::drain_for_api(const DrainRequest& request) {
 
 std::size_t Server::listen(const std::string& host, std::uint16_t port) {
   if (!is_running_ || has_stopped_) throw ServerStopped("listen: the server does not run: start it first");
-  if ((config_.insecure || config_.api_insecure) && !is_loopback_host(host)) {
+  bool is_insecure = false;  // no reload makes it so
+  {
+    const std::shared_lock entered(network_->gate);
+    is_insecure = config_.insecure || config_.api_insecure;
+  }
+  if (is_insecure && !is_loopback_host(host)) {
     throw ConfigError("host: '" + host +
                       "' can be reached by others, and this server accepts any client (client.insecure, "
                       "http_api.insecure): "
@@ -306,6 +353,105 @@ std::vector<std::tuple<std::size_t, std::string, std::uint16_t>> Server::listene
 bool Server::is_running() const { return is_running_ && !network_->gateway.has_failed(); }
 std::string Server::failure() const { return network_->gateway.failure(); }
 std::uint16_t Server::port() const { return network_->gateway.port(); }
+
+// ---- reload
+
+namespace {
+
+/// The keys of the endpoint, where it is another one now.
+void set_keys(TokenVerifier* verifier, const std::map<std::string, std::string>& keys,
+              const std::string& table) {
+  const auto found = keys.find(table);
+  if (verifier == nullptr || found == keys.end()) return;
+  try {
+    verifier->set_remote_keys(found->second);
+  } catch (const KeyError& error) {
+    throw ConfigError("client." + table + ".jwks_public_endpoint: it gives no keys: " + error.what());
+  }
+}
+
+void note_other_file(const TokenVerifier* before, const TokenVerifier* after, const std::string& table,
+                     const std::string& path, std::vector<ConfigChange>& changes) {
+  if (before == nullptr || after == nullptr || !after->has_other_file_than(*before)) return;
+  changes.push_back(
+      {"client." + table + ".jwks_file", json(path).dump(), json(path + " (its keys have changed)").dump()});
+}
+
+}  // namespace
+
+std::string Server::reload(ServerConfig config, const std::map<std::string, std::string>& remote_keys) {
+  const std::lock_guard one_at_a_time(reload_mutex_);
+  const std::lock_guard lifecycle(lifecycle_mutex_);  // not while stop() takes the shards away
+  if (!is_running_) throw ServerStopped("reload: the server does not run");
+  if (given_away()) throw ReloadRefused({"another process has taken over; reload that one"});
+  Gateway& gateway = network_->gateway;
+  if (std::string why_not = gateway.why_not_still(); !why_not.empty())
+    throw ReloadRefused({std::move(why_not)});
+  ConfigDifference difference = difference_of(config_, config);
+  if (!difference.refusals.empty()) throw ReloadRefused(difference.refusals);
+  const auto next = [&] {
+    try {
+      return std::make_unique<Reload>(std::move(config), std::move(difference));
+    } catch (const KeyError& error) {  // the file has been read once more, and is another one now
+      throw ConfigError("client.token, client.subscription_token: " + std::string(error.what()));
+    }
+  }();
+  set_keys(next->connections.get(), remote_keys, "token");
+  set_keys(next->subscriptions.get(), remote_keys, "subscription_token");
+  std::vector<ConfigChange>& changes = next->difference.changes;
+  const TokenAccess& tokens = network_->token_access;
+  note_other_file(tokens.connections(), next->connections.get(), "token", next->config.token.jwks_file,
+                  changes);
+  note_other_file(tokens.subscriptions(), next->subscriptions.get(), "subscription_token",
+                  next->config.subscription_token.jwks_file, changes);
+  std::string told = to_json(changes);
+  if (changes.empty()) return told;
+  const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(config_.takeover_timeout_ms);
+  if (std::string why_not = gateway.while_still(until, [&] { put_in_place(*next); }); !why_not.empty())
+    throw ReloadRefused({std::move(why_not)});
+  return told;
+}
+
+void Server::put_in_place(Reload& next) noexcept {
+  const std::unique_lock shut(network_->gate);
+  for (const ConfigOption* option : next.difference.options) {
+    visit_place(config_, option->place, [&]<typename T>(T& value) {
+      visit_place(next.config, option->place, [&]<typename U>(U& other) {
+        if constexpr (std::is_same_v<T, U>) value = std::move(other);
+      });
+    });
+  }
+  if (next.difference.has_other_channels) {
+    config_.channels.swap(next.config.channels);
+    network_->rules = std::move(next.rules_of_access);
+    hub_->set_rules(std::move(next.rules_of_hub));
+  }
+  hub_->set_limits(hub_limits(config_.limits));
+  store_->set_limits(store_limits(config_.limits));
+  network_->gateway.reload_limits();
+  shutdown_pace_ms_ = config_.shutdown_pace_ms;
+  const bool is_api_insecure = config_.insecure || config_.api_insecure;
+  network_->rules_access.reload(config_.insecure);
+  network_->origins = std::move(next.origins);
+  TokenAccess& tokens = network_->token_access;
+  const auto go_on = [](TokenVerifier* after, const TokenVerifier* before) {
+    if (after != nullptr && before != nullptr) after->continue_from(*before);
+  };
+  go_on(next.connections.get(), tokens.connections());
+  go_on(next.subscriptions.get(), tokens.subscriptions());
+  tokens.reload(token_access_of(config_), next.connections, next.subscriptions);
+  network_->shared.token_cookie = std::move(next.token_cookie);
+  network_->shared.personal_channel = std::move(next.personal_channel);
+  network_->api.reload(std::move(next.api_key), is_api_insecure, config_.api_error_mode == "transport");
+}
+
+bool Server::answer_reload(std::uint64_t request, std::string_view changes_json) {
+  return network_->reloads.succeed(request, changes_json);
+}
+
+bool Server::refuse_reload(std::uint64_t request, int status, const std::vector<std::string>& reasons) {
+  return network_->reloads.fail(request, status, reasons);
+}
 
 // ---- publish
 
@@ -459,7 +605,10 @@ std::size_t Server::disconnect_user(ClientFilter who, std::uint16_t code, std::s
 }
 
 std::size_t Server::unsubscribe_user(ClientFilter who, std::string channel) {
-  check_channel(channel);
+  {
+    const std::shared_lock entered(network_->gate);
+    check_channel(channel);
+  }
   return act_on_connections<std::size_t>([&](auto done) {
     network_->connections.unsubscribe(std::move(who), std::move(channel), std::move(done));
   });
@@ -467,7 +616,10 @@ std::size_t Server::unsubscribe_user(ClientFilter who, std::string channel) {
 
 Connections::Subscribed Server::subscribe_user(ClientFilter who, SubscriptionGrant grant,
                                                const std::optional<Since>& since) {
-  check_channel(grant.channel);
+  {
+    const std::shared_lock entered(network_->gate);
+    check_channel(grant.channel);
+  }
   if (!grant.info_json.empty()) check_json_of("info", grant.info_json);
   if (!grant.data_json.empty()) check_json_of("data", grant.data_json);
   return act_on_connections<Connections::Subscribed>([&](auto done) {
@@ -480,7 +632,9 @@ bool Server::cut(const std::string& client) {
   return is_running_ && network_->gateway.cut(client);
 }
 
-void Server::set_events(std::shared_ptr<LogQueue> log, std::shared_ptr<HookQueue> hooks) {
+void Server::set_events(std::shared_ptr<LogQueue> log, std::shared_ptr<HookQueue> hooks,
+                        std::shared_ptr<ReloadQueue> reloads) {
+  network_->reloads.set_queue(std::move(reloads));
   network_->log.set_queue(std::move(log));
   network_->access.set_queue(std::move(hooks));
 }

@@ -33,6 +33,7 @@
 namespace carillon {
 
 struct TakeoverReport;
+class ReloadQueue;
 
 /// A payload is longer than limits.publication_bytes.
 class PayloadTooLarge : public std::length_error {
@@ -75,8 +76,9 @@ class Server {
   TakeoverReport take_over();
   /// Lets another process of this user take over. Once, after start() or take_over(). Throws HandoverError.
   void offer_takeover();
-  /// Locked by a takeover while all threads are held. A caller that holds a resource of other threads, and so
-  /// must not block for that long, takes a shared lock before it calls publish(), a reader or the hub.
+  /// Locked by a takeover or a reload while all threads are held. Callers on threads of their own take a
+  /// shared lock before they call what is marked so, the hub, or the limits: a takeover lets them wait, and a
+  /// reload changes what they read.
   [[nodiscard]] std::shared_mutex& gate();
   /// Another process has taken over. Clients that were left here are to be drained; then only stop() remains.
   [[nodiscard]] std::optional<TakeoverReport> given_away() const;
@@ -102,13 +104,26 @@ class Server {
   /// Number, host and port of the listeners that are open.
   [[nodiscard]] std::vector<std::tuple<std::size_t, std::string, std::uint16_t>> listeners() const;
 
+  /// Puts another configuration in place of this one, all of it or nothing, between two turns of all shards:
+  /// what clients and callers do afterwards follows the new one, and what they hold they keep. Returns the
+  /// changes, see to_json. `remote_keys`: what jwks_public_endpoint has answered, by table ("token",
+  /// "subscription_token"), where it is another one now. Throws ConfigError, ReloadRefused, ServerStopped.
+  /// Not from a shard's thread, and without the gate.
+  std::string reload(ServerConfig config, const std::map<std::string, std::string>& remote_keys = {});
+  /// Answers a reload that the HTTP API has asked for: see ReloadRequests. False: nobody waits for it.
+  bool answer_reload(std::uint64_t request, std::string_view changes_json);
+  bool refuse_reload(std::uint64_t request, int status, const std::vector<std::string>& reasons);
+
   /// False also after a thread has died. Then only stop() remains.
   [[nodiscard]] bool is_running() const;
   /// Why a thread has died, or empty. Readable after stop().
   [[nodiscard]] std::string failure() const;
   [[nodiscard]] std::uint16_t port() const;
   [[nodiscard]] Hub& hub() { return *hub_; }
+  /// Not while a reload runs: on a shard's thread, or with the gate.
   [[nodiscard]] const ServerConfig& config() const { return config_; }
+
+  // The next ones, readers, resolve() and keys of tokens: with the gate.
 
   /// Throws std::invalid_argument if this is not the name of a channel.
   void check_channel(std::string_view channel) const;
@@ -147,8 +162,9 @@ class Server {
   /// JSON; see the Python documentation of `Server.ledger`.
   [[nodiscard]] std::string ledger();
 
-  /// Sets the queues of log lines and of questions to hooks. Before start().
-  void set_events(std::shared_ptr<LogQueue> log, std::shared_ptr<HookQueue> hooks);
+  /// Sets the queues of log lines, of questions to hooks and of requests for a reload. Before start().
+  void set_events(std::shared_ptr<LogQueue> log, std::shared_ptr<HookQueue> hooks,
+                  std::shared_ptr<ReloadQueue> reloads = nullptr);
   /// From now on the application decides on `operation` (connect, subscribe, publish) for channels that
   /// match. Before start().
   void set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms);
@@ -182,6 +198,8 @@ class Server {
   std::optional<std::size_t> drain_for_api(const DrainRequest& request);
   /// Default pace of a drain that asks this number of connections.
   [[nodiscard]] Millis pace_for(std::size_t connections, Millis deadline_ms) const;
+  struct Reload;
+  void put_in_place(Reload& next) noexcept;
   void run_house();
   void keep_house();
   /// `late_ms`: delay with which a thread that only waits woke up.
@@ -189,7 +207,7 @@ class Server {
   void close_readers_on(const Shard& shard);
   void close_all_readers();
 
-  const ServerConfig config_;
+  ServerConfig config_;  // a reload writes it while everything is held and the gate is locked
   const std::string version_;
   SystemClock clock_;
   SystemRandom random_;
@@ -205,6 +223,8 @@ class Server {
   bool is_house_closed_ = false;
   std::thread house_;
   MemoryTrim memory_trim_;
+  std::mutex reload_mutex_;
+  std::atomic<Millis> shutdown_pace_ms_;  // of config_, for threads that may not wait for the gate
   std::mutex lifecycle_mutex_;
   std::mutex api_drain_mutex_;
   std::shared_future<bool> api_drain_;  // of the whole server, if the API has begun one; guarded by the mutex

@@ -28,6 +28,9 @@ class ServerStopped(RuntimeError):  # noqa: N818
 class TakeoverError(RuntimeError):
     """A server cannot be taken over, or cannot take over."""
 
+class ReloadError(RuntimeError):
+    """A configuration cannot be put in place while the server runs."""
+
 class PositionError(ValueError):
     """A position belongs to another epoch than the log has now."""
 
@@ -53,6 +56,9 @@ class Server(metaclass=_NativeType):
     def set_hooks(self, operation: str, patterns: list[str], deadline_ms: int) -> None: ...
     def set_token_keys(self, table: str, jwks: bytes) -> None: ...
     def unknown_token_keys(self) -> int: ...
+    def reload(self, config_json: str, remote_keys: dict[str, bytes]) -> str: ...
+    def answer_reload(self, request: int, changes_json: str) -> bool: ...
+    def refuse_reload(self, request: int, status: int, reasons: list[str]) -> bool: ...
     def resolve(
         self,
         question_id: int,

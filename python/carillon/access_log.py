@@ -30,6 +30,7 @@ _FIELDS = (
     *("connections", "limit", "turned_away", "backlog", "handshakes"),
     *("asked", "left", "cut_off", "pace_ms", "deadline_ms"),
     *("other_process", "left_behind", "pause_ms"),
+    "changes",
 )
 
 

@@ -184,20 +184,18 @@ def from_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return document
 
 
-def settings_of_server(
-    arguments: Mapping[str, Any], source: str | Path | Mapping[str, Any] | None
-) -> dict[str, Any]:
-    """Returns the settings of a `carillon.Server`: defaults, this configuration, and these arguments over it.
+def settings_of_server(arguments: Mapping[str, Any], document: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns the settings of a `carillon.Server`: defaults, this document, and these arguments over it.
 
-    Without a configuration the system picks the port, and a server that only this machine can reach and that
+    Without a document the system picks the port, and a server that only this machine can reach and that
     has no key is insecure.
 
     Raises:
         ConfigError: See `normalise`.
     """
     given = from_arguments(arguments)
-    if source is not None:
-        return normalise(merge(dict(source) if isinstance(source, Mapping) else load(source), given))
+    if document is not None:
+        return normalise(merge(document, given))
     is_ours = is_loopback(str(get(given, "http_server.address", "127.0.0.1")))
     if is_ours and get(given, "client.insecure") is None and get(given, "http_api.key") is None:
         put(given, "client.insecure", True)

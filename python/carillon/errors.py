@@ -153,6 +153,14 @@ class TakeoverError(CarillonError, RuntimeError):
     """A takeover failed, or no server offers one. The message says why, and names the remedy."""
 
 
+class ReloadError(CarillonError, RuntimeError):
+    """A configuration cannot be put in place while the server runs; nothing has changed.
+
+    The message has a line for each reason: an option that needs a new process, or a drain or a takeover that
+    is under way.
+    """
+
+
 class HookError(CarillonError, RuntimeError):
     """A hook was registered after `start()`, or twice for the same pattern."""
 
@@ -175,6 +183,7 @@ _BY_CORE_NAME: dict[str, type[CarillonError]] = {
     "StoreError": StoreError,
     "ServerStopped": ServerStopped,
     "TakeoverError": TakeoverError,
+    "ReloadError": ReloadError,
 }
 
 

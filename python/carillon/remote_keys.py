@@ -8,7 +8,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from . import config as configuration
-from .errors import from_core
+from .errors import ConfigError, from_core
 from .logs import logger
 
 if TYPE_CHECKING:
@@ -34,25 +34,61 @@ class RemoteKeys:
     """
 
     def __init__(self, core: _core.Server, settings: Mapping[str, Any]) -> None:
-        client = settings["client"]
         self._core = core
-        self._urls = {
-            table: url
-            for table in _TABLES
-            if (url := configuration.get(client, f"{table}.jwks_public_endpoint"))
-        }
-        self._interval_s = configuration.seconds(client["token"]["jwks_refresh_interval"])
-        self._pause_s = configuration.seconds(client["token"]["jwks_retry_pause"])
+        self._exchange = threading.Lock()  # held while the core gets keys of an endpoint, or other endpoints
         self._is_closed = threading.Event()
+        self._is_due = threading.Event()
         self._has_tried = threading.Event()
         self._thread: threading.Thread | None = None
+        self._set(settings)
+
+    def _set(self, settings: Mapping[str, Any]) -> None:
+        token = settings["client"]["token"]
+        self._urls = _urls_of(settings)
+        self._interval_s = configuration.seconds(token["jwks_refresh_interval"])
+        self._pause_s = configuration.seconds(token["jwks_retry_pause"])
 
     def start(self) -> None:
         """Starts, and waits a moment for the first keys. No effect where no endpoint is configured."""
-        if self._urls:
+        self._start_thread()
+        if self._thread is not None:
+            self._has_tried.wait(_FIRST_S)
+
+    def _start_thread(self) -> None:
+        if self._urls and self._thread is None:
             self._thread = threading.Thread(target=self._run, name="carillon-keys", daemon=True)
             self._thread.start()
-            self._has_tried.wait(_FIRST_S)
+
+    def fetch_new(self, settings: Mapping[str, Any]) -> dict[str, bytes]:
+        """Returns what the endpoints answer that only these settings have, by table.
+
+        Raises:
+            ConfigError: One does not answer. The message names its option and the reason.
+        """
+        fetched = {}
+        for table, url in _urls_of(settings).items():
+            if url != self._urls.get(table):
+                try:
+                    fetched[table] = _fetched(url)
+                except Exception as error:
+                    reason = str(error) or type(error).__name__
+                    raise ConfigError(
+                        f"client.{table}.jwks_public_endpoint: {url} gives no keys: {reason}"
+                    ) from None
+        return fetched
+
+    def exchanging(self) -> threading.Lock:
+        """Returns the lock under which the core gets other settings, and `configure` is called.
+
+        No keys that were fetched by the earlier settings come in between.
+        """
+        return self._exchange
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Sets other endpoints and intervals, and fetches all keys soon."""
+        self._set(settings)
+        self._is_due.set()
+        self._start_thread()
 
     def close(self) -> None:
         """Ends the thread. Idempotent."""
@@ -63,6 +99,7 @@ class RemoteKeys:
     def _run(self) -> None:
         while True:
             known = self._core.unknown_token_keys()
+            self._is_due.clear()
             outcomes = {table: self._fetch(table, url) for table, url in self._urls.items()}
             self._has_tried.set()
             fetched = time.monotonic()
@@ -71,31 +108,50 @@ class RemoteKeys:
                     return
                 waited_s = time.monotonic() - fetched
                 is_wanted = not all(outcomes.values()) or self._core.unknown_token_keys() != known
-                if waited_s >= self._interval_s or (is_wanted and waited_s >= self._pause_s):
+                if (
+                    self._is_due.is_set()
+                    or waited_s >= self._interval_s
+                    or (is_wanted and waited_s >= self._pause_s)
+                ):
                     break
 
     def _fetch(self, table: str, url: str) -> bool:
         """Returns whether the server has new keys. The earlier ones stay where it has not."""
-        import httpx  # it takes longer to import than all of this
-
         try:
-            with (
-                httpx.Client(timeout=_PATIENCE_S) as http,
-                http.stream("GET", url) as answer,
-            ):
-                answer.raise_for_status()
-                body = b""
-                begun = time.monotonic()
-                for chunk in answer.iter_bytes():
-                    body += chunk
-                    if time.monotonic() - begun > _PATIENCE_S:
-                        raise TimeoutError(f"no whole answer within {_PATIENCE_S:g} s")
-                    if len(body) > _BYTES:
-                        raise ValueError(f"the answer is longer than {_BYTES} bytes")
-            self._core.set_token_keys(table, body)
+            body = _fetched(url)
+            with self._exchange:
+                if self._urls.get(table) == url:
+                    self._core.set_token_keys(table, body)
         except Exception as error:
             reason = str(from_core(error)) or type(error).__name__
             text = "client.%s.jwks_public_endpoint: %s gives no keys: %s; the earlier ones stay"
             _log.log(logging.WARNING, text, table, url, reason, extra={"event": "token_keys"})
             return False
         return True
+
+
+def _urls_of(settings: Mapping[str, Any]) -> dict[str, str]:
+    client = settings["client"]
+    return {
+        table: url for table in _TABLES if (url := configuration.get(client, f"{table}.jwks_public_endpoint"))
+    }
+
+
+def _fetched(url: str) -> bytes:
+    """Returns what the endpoint answers, within the limits of time and size."""
+    import httpx  # it takes longer to import than all of this
+
+    with (
+        httpx.Client(timeout=_PATIENCE_S) as http,
+        http.stream("GET", url) as answer,
+    ):
+        answer.raise_for_status()
+        body = b""
+        begun = time.monotonic()
+        for chunk in answer.iter_bytes():
+            body += chunk
+            if time.monotonic() - begun > _PATIENCE_S:
+                raise TimeoutError(f"no whole answer within {_PATIENCE_S:g} s")
+            if len(body) > _BYTES:
+                raise ValueError(f"the answer is longer than {_BYTES} bytes")
+    return body

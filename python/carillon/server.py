@@ -41,17 +41,18 @@ from .listener import Listener, url_of
 from .logs import logger
 from .payload import PublishOptions, core_arguments, encode, takes_publish_options
 from .position import Position
+from .reload import Reloads
 from .remote_keys import RemoteKeys
 from .start import HistoryQuery, Start
 from .transports import raw_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
-    from pathlib import Path
     from types import TracebackType
 
     from .channel import Channel
     from .items import Gap, Message
+    from .reload import Source
     from .stream import OnGap
 
 _log = logger("server")
@@ -84,7 +85,7 @@ class ServerOptions(TypedDict, total=False):
     heartbeat: Mapping[str, int] | None
     demo: bool | None
     loop: asyncio.AbstractEventLoop | None
-    config: str | Path | Mapping[str, Any] | None
+    config: Source
 
 
 class Server(HookDecorators, FanOutMethods):
@@ -115,7 +116,8 @@ class Server(HookDecorators, FanOutMethods):
             `comment_interval_ms`, `sse_retry_ms`.
         demo: Whether the demo page is served at `/`; by default not.
         loop: Event loop that hooks run on. By default the server runs one on a thread of its own.
-        config: Path of a TOML or JSON file, or the same as a dict. Arguments override it.
+        config: Path of a TOML or JSON file, or the same as a dict, or a function that returns the dict. A
+            reload reads the file, or calls the function, again. Arguments override it.
 
     Raises:
         ConfigError: A setting is wrong. The message names it, its value and the remedy.
@@ -137,7 +139,7 @@ class Server(HookDecorators, FanOutMethods):
         heartbeat: Mapping[str, int] | None = None,
         demo: bool | None = None,
         loop: asyncio.AbstractEventLoop | None = None,
-        config: str | Path | Mapping[str, Any] | None = None,
+        config: Source = None,
     ) -> None:
         self._state_lock = threading.Lock()
         self._is_forked = False
@@ -163,7 +165,7 @@ class Server(HookDecorators, FanOutMethods):
             "heartbeat": heartbeat,
             "demo": demo,
         }
-        self._settings = configuration.settings_of_server(arguments, config)
+        self._reloads = Reloads(arguments, config)
         pages = demo_pages() if self._settings.get("demo") else {}
         try:
             self._core = _core.Server(_json.dumps(self._settings), pages)
@@ -236,6 +238,7 @@ class Server(HookDecorators, FanOutMethods):
             events = _core.Bridge(_EVENTS)
             self._keys = RemoteKeys(core, self._settings)
             self._keys.start()
+            self._reloads.attach(core, self._keys)
             try:
                 core.set_events(events)
                 self._hooks.install(core)
@@ -248,12 +251,58 @@ class Server(HookDecorators, FanOutMethods):
                         error, self.host, self._settings["http_server"]["port"]
                     ) from None
                 raise from_core(error) from None
-            handle = _event_handler(core, self._hooks, self._loop)
+            handle = _event_handler(core, self._hooks, self._loop, self._reloads)
             self._events = EventThread(f"carillon-events-{core.port}", events, handle)
             self._was_started = True
         _live.add(self)
         self._warn_if_nobody_may_do_anything(self.host)
         return self
+
+    def reload(
+        self,
+        config: Source = None,
+        *,
+        channels: Mapping[str, Channel | Mapping[str, Any]] | None = None,
+        api_key: str | None = None,
+        allowed_origins: Sequence[str] | None = None,
+        limits: Mapping[str, int] | None = None,
+    ) -> list[dict[str, Any]]:
+        """Reads the configuration again and puts it in place while the server runs: all of it, or nothing.
+
+        Without arguments, the file or the function that the server was made with is read again; the
+        arguments of `Server` still override it. `POST /api/reload` does the same. Keys of tokens, the API
+        key, channels, origins and limits change between two turns of the server's threads. Connections and
+        subscriptions stay; what clients do from then on follows the new settings. The call waits for files,
+        endpoints of keys and a turn of each thread. On an event loop, use `asyncio.to_thread`.
+
+        Example:
+            server.reload(api_key="the next one", limits={"connections": 50_000})
+
+        Args:
+            config: What to read from now on in place of the argument `config` of `Server`.
+            channels: As of `Server`; it takes the place of the earlier argument, as the next three do.
+            api_key: As of `Server`.
+            allowed_origins: As of `Server`.
+            limits: As of `Server`.
+
+        Returns:
+            The changes, empty if nothing differs: dicts with the name of an `option` and its `old` and `new`
+            value. "(set)" and "(changed)" stand for secrets.
+
+        Raises:
+            ConfigError: The configuration has mistakes; the message has a line for each.
+            ReloadError: An option differs that only a new process can change, or a drain or a takeover is
+                under way. The message has a line for each reason.
+            ServerStopped: The server does not run.
+        """
+        self._running()
+        arguments = {
+            "channels": channels,
+            "api_key": api_key,
+            "allowed_origins": allowed_origins,
+            "limits": limits,
+        }
+        return self._reloads.reload(config, arguments)
 
     def stop(self) -> None:
         """Closes all connections and ends the threads. Idempotent."""
@@ -402,6 +451,10 @@ class Server(HookDecorators, FanOutMethods):
         if not self._was_started:
             raise ServerStopped("the server is not started, so it has no address yet: call start() first")
         return url_of(self.host, self.port)
+
+    @property
+    def _settings(self) -> dict[str, Any]:
+        return self._reloads.settings
 
     @property
     def settings(self) -> dict[str, Any]:
@@ -973,12 +1026,16 @@ def _check_items(pairs: list[Any]) -> None:
             raise type(error)(f"items[{index}]: {error}") from None
 
 
-def _event_handler(core: _core.Server, hooks: HookTable, loop: asyncio.AbstractEventLoop | None) -> Handler:
+def _event_handler(
+    core: _core.Server, hooks: HookTable, loop: asyncio.AbstractEventLoop | None, reloads: Reloads
+) -> Handler:
     """What the event thread does. It holds no server: one that is let go must be seen to be."""
 
     def handle(event: tuple[Any, ...]) -> None:
         if event[0] == "question":
             hooks.ask(core, loop, event)
+        elif event[0] == "reload":
+            reloads.on_request(event[1])
         else:
             access_log.emit(event)
 

@@ -21,7 +21,7 @@ from .failure import ADDRESS_IN_USE, Failure, told_in_a_sentence
 from .streams import drop_output
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from types import FrameType
 
     from ..access_log import Format
@@ -116,18 +116,22 @@ def serve(
     given: dict[str, Any] = {"host": host, "port": port, "threads": threads, "store": store}
     raise_limit()  # only here: an embedded server asks for it
     with told_in_a_sentence(), _signals() as stop_requests:
-        document = config.merge(config.load(file) if file else {}, config.from_environment())
-        has_no_rules = file is None and config.get(document, "http_api.key") is None
-        if has_no_rules:
-            document = config.merge({"demo": True, "client": {"insecure": True}}, document)
+        options: dict[str, Any] = {}
         if shutdown_timeout is not None:
-            config.put(document, "shutdown.timeout", shutdown_timeout)
-        if file is not None:
-            config.check(config.merge(document, config.from_arguments(given)), file)
+            config.put(options, "shutdown.timeout", shutdown_timeout)
+
+        def read() -> dict[str, Any]:
+            """Returns the configuration as it is now; a reload calls this again."""
+            document = config.merge(_of_file_and_environment(file), options)
+            if file is not None:
+                config.check(config.merge(document, config.from_arguments(given)), file)
+            return document
+
         try:
-            server = Server(config=document, **given)
+            server = Server(config=read, **given)
         except ConfigError as error:
-            if has_no_rules and str(error).startswith("client.insecure: "):
+            document = _of_file_and_environment(file)
+            if _has_no_rules(document, file) and str(error).startswith("client.insecure: "):
                 address = str(config.get(document, "http_server.address") if host is None else host)
                 if not is_address(address):
                     raise ConfigError(_NO_ADDRESS.format(address)) from None
@@ -156,6 +160,21 @@ def serve(
         _note("stop", "stopped")
         if server.failure:
             raise ServerFailed(server.failure)
+
+
+def _of_file_and_environment(file: Path | None) -> dict[str, Any]:
+    from .. import config
+
+    document = config.merge(config.load(file) if file else {}, config.from_environment())
+    if _has_no_rules(document, file):
+        document = config.merge({"demo": True, "client": {"insecure": True}}, document)
+    return document
+
+
+def _has_no_rules(document: Mapping[str, Any], file: Path | None) -> bool:
+    from .. import config
+
+    return file is None and config.get(document, "http_api.key") is None
 
 
 def _offer_takeover(server: Server) -> None:

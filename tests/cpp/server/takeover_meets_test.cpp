@@ -15,6 +15,7 @@
 
 #include "server/blocking_client.hpp"
 #include "server/hook_access.hpp"
+#include "server/reload.hpp"
 #include "server/server_takeover.hpp"
 
 namespace carillon {
@@ -175,6 +176,72 @@ TEST_F(ServerTakeover, ADrainThatBeginsWhileThreadsAreStoppedIsCarriedOnHere) {
   EXPECT_FALSE(server.given_away());
   polled.wait();
   EXPECT_TRUE(drained.get());
+}
+
+TEST_F(ServerTakeover, AReloadWhileThreadsAreStoppedIsRefusedAndTheTakeoverGoesOn) {
+  const auto hooks = std::make_shared<SilentHooks>();
+  servers.push_back(make(2));
+  Server& server = *servers.back();
+  server.set_events(nullptr, hooks);
+  server.set_hook(Operation::connect, {"*"}, 60'000);
+  server.start();
+  port = server.port();
+  server.offer_takeover();
+  BlockingClient client(port);
+  auto polled = std::async(std::launch::async, [&] { client.poll("room", ""); });
+  while (hooks->asked == 0) std::this_thread::sleep_for(milliseconds(1));
+  servers.push_back(make(2));
+  auto taking = std::async(std::launch::async, [this] { servers.back()->take_over(); });
+  std::string refusal;
+  while (refusal.empty()) {
+    try {
+      ServerConfig next = server.config();
+      next.channels.at(0).options.history_size ^= 1U;
+      server.reload(std::move(next));
+      std::this_thread::sleep_for(milliseconds(1));
+    } catch (const ReloadRefused& error) {
+      refusal = error.what();
+    }
+  }
+  EXPECT_NE(refusal.find("a takeover is under way"), std::string::npos) << refusal;
+  Verdict verdict;
+  verdict.is_allowed = true;
+  server.resolve(hooks->asked, std::move(verdict));
+  taking.get();
+  while (!server.given_away()) std::this_thread::sleep_for(milliseconds(1));
+  EXPECT_THROW(server.reload(server.config()), ReloadRefused) << "another process has taken over";
+  polled.wait();
+}
+
+TEST_F(ServerTakeover, ReloadsAtAnyMoment) {
+  start(2).publish("m", {.data = "1"}, {}, [](const AppendResult&) {});
+  std::atomic<bool> is_over{false};
+  std::atomic<int> reloads{0};
+  std::thread reloader([&] {
+    for (std::size_t round = 0; !is_over; ++round) {
+      Server& server = *current.load();
+      ServerConfig next = server.config();
+      next.channels.at(0).options.history_size = 90'000 + round % 2;
+      try {
+        server.reload(std::move(next));
+        ++reloads;
+      } catch (const ReloadRefused&) {  // another process takes over, or has
+      } catch (const ServerStopped&) {
+      }
+      std::this_thread::sleep_for(milliseconds(1));
+    }
+  });
+  Asker asker(port, 0);
+  for (int round = 0; round < 4; ++round) {
+    const int before = reloads;
+    while (reloads < before + 5) std::this_thread::sleep_for(milliseconds(1));
+    take_over(2);
+  }
+  const int before = reloads;
+  while (reloads < before + 5) std::this_thread::sleep_for(milliseconds(1));
+  is_over = true;
+  reloader.join();
+  EXPECT_EQ(asker.end(), "");
 }
 
 TEST_F(ServerTakeover, ADrainThatBeginsAtAnyMomentIsCarriedOnByTheOneWhoServes) {

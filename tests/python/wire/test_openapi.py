@@ -120,6 +120,7 @@ CALLS: list[tuple[str, dict[str, Any]]] = [
     ),
     ("refresh", {"user": "ann", "expire_at": 2_000_000_000, "info": {"name": "Ann"}}),
     ("disconnect", {"user": "ann", "disconnect": {"code": 4500, "reason": "bye"}}),
+    ("reload", {}),
     ("drain", {"deadline_ms": 100}),
 ]
 
