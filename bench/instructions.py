@@ -2,6 +2,7 @@
 
     python -m bench.instructions
     python -m bench.instructions --small      (what CI prints: it never fails)
+    python -m bench.instructions --deflate --loads A    (2 kB of records, plain and compressed)
 
 Everything runs twice under callgrind (and twice under strace) with two numbers of messages. The difference of
 the counts over the difference of the deliveries leaves start-up, handshakes and end out. Needs valgrind and
@@ -18,7 +19,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from carillon.load import LoadError
 
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 WARMUP_MESSAGES = 64
 ONE_SUBSCRIBER = NamedLoad("publish", "", {"connections": 1, "in_flight": 64})
 COUNTED = {"bare", "gathered"}
+# What --deflate publishes: as long as payloads must be that somebody wants to be shorter.
+RECORDS = {"payload_bytes": 2048, "has_records": True}
+COMPRESSION = "[websocket]\ncompression = true\n"
 
 
 @dataclass(frozen=True)
@@ -133,15 +137,31 @@ def servers(args: argparse.Namespace) -> list[Contestant]:
     return [each for each in everybody if args.only is None or each.name.startswith(args.only)]
 
 
+def contestants(args: argparse.Namespace) -> list[tuple[Contestant, dict[str, Any]]]:
+    """Who is measured, and with which further settings of the load."""
+    if not args.deflate:
+        return [(each, {}) for each in servers(args)]
+    ours = carillon(args.carillon)
+    files = {name: text + COMPRESSION for name, text in ours.files.items()}
+    return [
+        (replace(ours, name=f"{ours.name} plain", publish_by="post"), RECORDS),
+        (
+            replace(ours, name=f"{ours.name} deflate", publish_by="post", files=files),
+            {**RECORDS, "is_deflated": True},
+        ),
+    ]
+
+
 def print_deliveries(args: argparse.Namespace) -> None:
     """A row per load and server."""
     first, second = args.messages
-    print(f"\nper delivery, {args.connections} subscribers, from {first} to {second} messages")
+    print(f"\nper delivery, {args.connections} subscribers, from {first} to {second} messages", end="")
+    print(f", {RECORDS['payload_bytes']} bytes of records" if args.deflate else "")
     print(f"{'load':<6}{'server':<20}{'user instructions':>18}{'system calls':>14}")
     for load in args.loads:
         sized = replace(load, settings={**load.settings, "connections": args.connections})
-        for each in servers(args):
-            run = Run(each, sized, 0)
+        for each, settings in contestants(args):
+            run = Run(each, replace(sized, settings={**sized.settings, **settings}), 0)
             row = (
                 f"{load.name:<6}{each.name:<20}{per_delivery(count_instructions, run, args.messages):>18.1f}"
             )
@@ -193,6 +213,9 @@ def main() -> int:
     parser.add_argument(
         "--publishes", default=(1024, 11264), type=parse_messages, metavar="M1,M2", help="default 1024,11264"
     )
+    parser.add_argument(
+        "--deflate", action="store_true", help="Carillon with 2 kB of records, plain and compressed"
+    )
     parser.add_argument("--no-strace", action="store_true", help="count instructions only")
     parser.add_argument("--no-publishes", action="store_true", help="count deliveries only")
     parser.add_argument("--small", action="store_true", help="100 subscribers, few messages, never fails")
@@ -208,7 +231,7 @@ def main() -> int:
     print("; ".join(f"{name}: {value}" for name, value in machine().items()))
     try:
         print_deliveries(args)
-        if not args.no_publishes:
+        if not (args.no_publishes or args.deflate):
             print_publishes(args)
     except (LoadError, ServingError, subprocess.SubprocessError) as error:
         print(error, file=sys.stderr)

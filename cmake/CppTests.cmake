@@ -9,6 +9,7 @@ endif()
 set(test_root "${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp")
 set(links_protocol carillon_protocol)
 set(links_env carillon_hub)
+set(links_deflate carillon_deflate)
 set(links_hub carillon_hub)
 set(links_store carillon_hub)
 set(links_session carillon_loop carillon_token OpenSSL::Crypto) # tests sign tokens

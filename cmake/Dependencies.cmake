@@ -25,10 +25,6 @@ endif()
 add_library(carillon_json INTERFACE)
 target_include_directories(carillon_json SYSTEM INTERFACE "${CARILLON_JSON_INCLUDE}")
 
-if(CARILLON_FUZZ)
-  return() # the layers without sockets need neither Boost nor OpenSSL
-endif()
-
 # Never find_package(Boost COMPONENTS ...): it looks for compiled libraries, of which we use none.
 find_path(CARILLON_BOOST_INCLUDE boost/redis/src.hpp
   HINTS ${header_hints}
@@ -49,6 +45,10 @@ add_library(carillon_boost INTERFACE)
 target_include_directories(carillon_boost SYSTEM INTERFACE "${CARILLON_BOOST_INCLUDE}")
 target_compile_definitions(carillon_boost INTERFACE
   BOOST_ALL_NO_LIB BOOST_ASIO_NO_DEPRECATED BOOST_ASIO_SEPARATE_COMPILATION BOOST_BEAST_SEPARATE_COMPILATION)
+
+if(CARILLON_FUZZ)
+  return() # codecs need no OpenSSL
+endif()
 
 # The core links libcrypto: it verifies the signatures of tokens.
 find_package(OpenSSL 3.0 QUIET)

@@ -17,3 +17,7 @@ foreach(source IN LISTS sources)
   target_link_options(${target} PRIVATE -fsanitize=fuzzer,address,undefined)
   target_link_libraries(${target} PRIVATE carillon_protocol carillon_json carillon_warnings)
 endforeach()
+
+# Of Boost this needs headers only.
+target_sources(carillon_fuzz_inflate PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp/deflate/deflate.cpp")
+target_include_directories(carillon_fuzz_inflate SYSTEM PRIVATE "${CARILLON_BOOST_INCLUDE}")

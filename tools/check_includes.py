@@ -1,7 +1,7 @@
 """Checks the rules that compilers do not: who may include whom, and how files are named.
 
 Arrows of docs/design.md point down only: bindings -> server -> gateway -> loop -> transports -> client ->
-session -> requests -> protocol, hub -> store; and server -> token -> session.
+session -> requests -> protocol, hub -> store; session -> deflate; and server -> token -> session.
 The load generator stands beside them and uses none of them: bindings -> load. The laboratory measures the hub
 alone: bindings -> lab -> session, load.
 """
@@ -14,11 +14,12 @@ ROOT = Path(__file__).resolve().parent.parent
 CPP = ROOT / "cpp"
 
 CORE = {"env", "store", "hub"}
-BELOW_SESSION = {"requests", "protocol"} | CORE
+BELOW_SESSION = {"requests", "protocol", "deflate"} | CORE
 UP_TO_TRANSPORTS = {"transports", "client", "session"} | BELOW_SESSION
 MAY_INCLUDE = {
     "protocol": {"protocol"},
     "env": {"env"},
+    "deflate": {"deflate"},
     "store": {"store", "env"},
     "hub": CORE,
     "requests": {"requests", "protocol"} | CORE,
@@ -38,6 +39,7 @@ MAY_INCLUDE = {
 # What a header from outside is called, the layers that may include it, and whether only in a .cpp file.
 EXTERNAL = [
     (re.compile(r"boost/(asio|beast)\.hpp"), set(), False),  # the umbrella headers cost seconds per unit
+    (re.compile(r"boost/beast/(zlib/|core/error\.hpp)"), {"gateway", "deflate", "load"}, True),
     (re.compile(r"boost/"), {"gateway"}, False),
     (re.compile(r"(pybind11/|Python\.h)"), {"bindings"}, False),
     (re.compile(r"nlohmann/json_fwd\.hpp"), {"protocol", "session", "token", "server", "bindings"}, False),

@@ -47,6 +47,8 @@ void bind_settings(py::module_& m) {
       .def_readwrite("channels", &Settings::channels)
       .def_readwrite("channels_per_connection", &Settings::channels_per_connection)
       .def_readwrite("payload_bytes", &Settings::payload_bytes)
+      .def_readwrite("has_records", &Settings::has_records)
+      .def_readwrite("is_deflated", &Settings::is_deflated)
       .def_readwrite("is_idle", &Settings::is_idle)
       .def_readwrite("in_flight", &Settings::in_flight)
       .def_readwrite("rate_per_s", &Settings::rate_per_s)

@@ -25,6 +25,7 @@ struct Limits {
   std::int64_t body_bytes_total = 67'108'864;
   std::int64_t pipelined_bytes = 65'536;
   std::int64_t message_bytes = 65'536;
+  std::int64_t inflate_ratio = 200;
   std::int64_t publication_bytes = 1'048'576;
   std::int64_t channel_name_bytes = 255;
   std::int64_t channels_per_connection = 128;

@@ -10,7 +10,8 @@ class BeastHttp final : public HttpLibrary {
   [[nodiscard]] std::unique_ptr<HttpReader> make_reader(std::size_t header_bytes_max,
                                                         std::size_t body_bytes_max) const override;
   [[nodiscard]] bool is_websocket_upgrade(const HttpRequest& request) const override;
-  [[nodiscard]] Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol) const override;
+  [[nodiscard]] Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol,
+                                std::string_view extensions) const override;
 };
 
 }  // namespace carillon

@@ -70,16 +70,18 @@ bool BeastHttp::is_websocket_upgrade(const HttpRequest& request) const {
   return websocket::is_upgrade(to_beast(request));
 }
 
-HttpLibrary::Upgrade BeastHttp::upgrade(const HttpRequest& request, std::string_view subprotocol) const {
+HttpLibrary::Upgrade BeastHttp::upgrade(const HttpRequest& request, std::string_view subprotocol,
+                                        std::string_view extensions) const {
   if (request.is_http_1_0) return {400, "a WebSocket handshake is an HTTP/1.1 request", {}};
   if (request.header("sec-websocket-version") != "13")
     return {426, "Sec-WebSocket-Version: only 13 is understood (RFC 6455)", {}};
   const std::optional<std::string> key = from_base64(request.header("sec-websocket-key"));
   if (!key || key->size() != 16) return {400, "Sec-WebSocket-Key: not the base64 of 16 bytes", {}};
   websocket::stream<Capture, false> stream{Capture{}};
-  stream.set_option(websocket::stream_base::decorator([subprotocol](websocket::response_type& response) {
+  stream.set_option(websocket::stream_base::decorator([&](websocket::response_type& response) {
     response.set(http::field::server, "carillon");  // else it would name its own version
     if (!subprotocol.empty()) response.set(http::field::sec_websocket_protocol, subprotocol);
+    if (!extensions.empty()) response.set(http::field::sec_websocket_extensions, extensions);
   }));
   boost::beast::error_code error;
   stream.accept(to_beast(request), error);

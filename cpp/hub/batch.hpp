@@ -20,7 +20,7 @@ class Form : public FormKey {
                                            const Entry& entry) const = 0;
 
  protected:
-  constexpr Form() = default;
+  constexpr explicit Form(Making making = Making::any) : FormKey(making) {}
   ~Form() = default;  // forms are not owned through this type
 };
 
@@ -33,7 +33,7 @@ class DeltaForm : public FormKey {
                                            const Entry& previous) const = 0;
 
  protected:
-  constexpr DeltaForm() = default;
+  constexpr explicit DeltaForm(Making making = Making::any) : FormKey(making) {}
   ~DeltaForm() = default;  // forms are not owned through this type
 };
 
@@ -100,7 +100,8 @@ class Batch {
   [[nodiscard]] const std::string& encoded_entry(const Form& form, const Entry& entry) const {
     return entry.form(form, [&] { return form.encode(channel_, epoch_, entry); });
   }
-  /// The publication before the entry at `index`, if both are stored and nothing came between them; else null.
+  /// The publication before the entry at `index`, if both are stored and nothing came between them; else
+  /// null.
   [[nodiscard]] const Entry* previous_of(std::uint32_t index, bool has_taken_previous) const;
   /// The batch in one layout, or null if it has not been laid out yet.
   [[nodiscard]] const EncodedBatch* encoded(const Layout& layout) const {

@@ -33,6 +33,9 @@ void check(const Settings& settings) {
           "protocol: '" + settings.protocol + "' has only WebSockets; give transport ws and publish_by ws");
   require(settings.protocol != "nchan" || settings.publish_by == "post",
           "publish_by: '" + settings.publish_by + "' with nchan; it takes post");
+  require(!settings.is_deflated || (settings.transport == "ws" && settings.protocol == "centrifuge"),
+          "is_deflated: true with transport '" + settings.transport + "', protocol '" + settings.protocol +
+              "'; give transport ws and protocol centrifuge");
   require(settings.connections > 0 || settings.awaits_replies,
           "connections: 0; give at least 1, or awaits_replies: else no message is ever complete");
   require(!settings.awaits_replies || (settings.protocol == "centrifuge" && !settings.is_idle),
@@ -102,6 +105,33 @@ void write_data(std::string& out, std::uint64_t number, std::size_t bytes) {
   for (std::size_t at = kDigits + 1; at > 1; --at, number /= 10) {
     out[at] = static_cast<char>('0' + number % 10);
   }
+}
+
+void write_records(std::string& out, std::uint64_t number, std::size_t bytes) {
+  write_data(out, number, bytes);
+  std::uint64_t random = number;
+  std::size_t at = kMarkBytes + 1;
+  const auto put = [&](std::string_view text) {
+    const std::size_t part = std::min(text.size(), out.size() - 1 - at);
+    out.replace(at, part, text.substr(0, part));
+    at += part;
+  };
+  while (at + 1 < out.size()) {
+    random = random * 6364136223846793005U + 1442695040888963407U;
+    put("{'symbol':'");
+    for (unsigned shift = 40; shift < 64; shift += 8) {
+      const char letter = static_cast<char>('A' + (random >> shift) % 26);
+      put({&letter, 1});
+    }
+    put("','price':");
+    put(std::to_string((random >> 20) % 100'000));
+    put((random >> 60) % 2 == 0 ? ",'side':'buy'}," : ",'side':'sell'},");
+  }
+}
+
+void write_data(std::string& out, std::uint64_t number, const Settings& settings) {
+  if (settings.has_records) return write_records(out, number, settings.payload_bytes);
+  write_data(out, number, settings.payload_bytes);
 }
 
 }  // namespace carillon::load

@@ -30,6 +30,8 @@ struct Settings {
   std::uint64_t channels = 1;
   std::uint64_t channels_per_connection = 1;
   std::uint64_t payload_bytes = 128;  ///< a JSON string with its quotes
+  bool has_records = false;           ///< in the data, instead of one letter again and again
+  bool is_deflated = false;           ///< subscribers over WebSocket get compressed frames
 
   bool is_idle = false;         ///< publish nothing, only hold the connections for `seconds`
   std::uint64_t in_flight = 1;  ///< messages published and not yet with every subscriber of their channel
@@ -86,6 +88,11 @@ constexpr std::size_t kPayloadBytesMin = kMarkBytes + 2;
 
 /// The data of message `number`: `bytes` in all, a JSON string with its quotes.
 void write_data(std::string& out, std::uint64_t number, std::size_t bytes);
+/// The same, with records of names and numbers in it, as JSON mostly has them: they compress to about a
+/// third.
+void write_records(std::string& out, std::uint64_t number, std::size_t bytes);
+/// The one that the settings ask for.
+void write_data(std::string& out, std::uint64_t number, const Settings& settings);
 
 /// Finds the next mark in `text` and cuts `text` behind it; false if there is none.
 inline bool next_mark(std::string_view& text, std::uint64_t& number) {

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "load/http_head.hpp"
+#include "load/inflate.hpp"
 #include "load/web_frame.hpp"
 
 namespace carillon::load {
@@ -52,7 +53,12 @@ void WebDialect::open(Line& line) {
   line.stage = Line::Stage::opening;
   std::string request = "GET " + target(line) + " HTTP/1.1\r\n" + host_header();
   request += "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ";
-  request.append(kKey).append("\r\n\r\n");
+  request.append(kKey).append("\r\n");
+  if (settings_.is_deflated && !line.is_publisher)
+    request +=
+        "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
+        "client_no_context_takeover\r\n";
+  request.append("\r\n");
   events_.send(line, request);
 }
 
@@ -62,6 +68,12 @@ std::size_t WebDialect::hear(Line& line, char* bytes, std::size_t size) {
   if (!frame) return 0;
   if (frame->head == kTextFrame) {
     on_text(line, frame->payload);
+  } else if (frame->head == kDeflatedTextFrame && settings_.is_deflated) {
+    if (const auto text = inflate_message(frame->payload)) {
+      on_text(line, *text);
+    } else {
+      events_.on_malformed(line, "what cannot be inflated");
+    }
   } else if (frame->head == kPingFrame) {
     std::string pong;
     append_frame(pong, kPongFrame, frame->payload, next_mask());
@@ -80,6 +92,10 @@ std::size_t WebDialect::hear_upgrade(Line& line, std::string_view bytes) {
   if (!head) return 0;
   if (head->status != 101 || head->value("sec-websocket-accept") != kAcceptValue) {
     events_.on_refused(line, bytes.substr(0, bytes.find('\r')));
+    return bytes.size();
+  }
+  if (settings_.is_deflated && !line.is_publisher && head->value("sec-websocket-extensions").empty()) {
+    events_.on_refused(line, "the server does not compress");
     return bytes.size();
   }
   line.stage = Line::Stage::joining;

@@ -11,6 +11,7 @@
 namespace carillon::load {
 
 constexpr std::uint8_t kTextFrame = 0x81;  // FIN and opcode in one byte: nobody here sends fragments
+constexpr std::uint8_t kDeflatedTextFrame = 0xC1;
 constexpr std::uint8_t kCloseFrame = 0x88;
 constexpr std::uint8_t kPingFrame = 0x89;
 constexpr std::uint8_t kPongFrame = 0x8A;

@@ -339,7 +339,7 @@ void Worker::on_message(Line& line, std::string_view behind_mark, std::uint64_t 
     for (std::uint64_t i = verdict.skipped; i > 0; --i) arrived(number - i * settings_.channels);
   }
   if (line.index == 0) {
-    write_data(data_, number, settings_.payload_bytes);
+    write_data(data_, number, settings_);
     const std::string_view rest = std::string_view(data_).substr(kMarkBytes + 1);
     if (!behind_mark.starts_with(rest.substr(0, rest.size() - 1))) {
       ++report_.changed;
@@ -473,7 +473,7 @@ bool Worker::is_in_window() const {
 
 void Worker::append_message(std::uint64_t due_ns) {
   const std::uint64_t number = state_.published.load(std::memory_order_relaxed);
-  write_data(data_, number, settings_.payload_bytes);
+  write_data(data_, number, settings_);
   const std::string channel = channel_name(settings_, number % settings_.channels);
   publisher_dialect_->append_publish(publishing_, channel, data_, number);
   board_.message(number).due_ns.store(due_ns, std::memory_order_relaxed);

@@ -44,6 +44,7 @@ SessionContext& EventLoop::context_of(const Endpoint& endpoint) {
                                                               .origins = shared_.origins,
                                                               .handler = shared_.handler,
                                                               .http = shared_.http,
+                                                              .deflation = shared_.deflation,
                                                               .clock = clock_,
                                                               .random = shared_.random,
                                                               .limits = shared_.limits,

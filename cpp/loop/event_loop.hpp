@@ -40,6 +40,8 @@ struct LoopShared {
   bool has_http_stream = true;
   bool has_emulated_sse = true;
   bool tells_time = false;  ///< clients get the time of day with the answer to their connect
+  DeflateOptions deflate = {};
+  Deflation deflation{deflate, limits};
   Admission admission{limits};
   BodyBudget bodies{limits.body_bytes_total};
   UnsentBudget unsent{limits.unsent_bytes_total};

@@ -20,6 +20,7 @@ constexpr std::uint16_t kTlsFailure = 1015;
 
 constexpr std::uint8_t kFinalBit = 0x80;
 constexpr std::uint8_t kReservedBits = 0x70;
+constexpr std::uint8_t kCompressedBit = 0x40;  // RFC 7692 section 6
 constexpr std::uint8_t kOpcodeBits = 0x0F;
 constexpr std::uint8_t kMaskBit = 0x80;
 constexpr std::uint8_t kLength16 = 126;
@@ -88,10 +89,18 @@ struct Header {
   MaskKey mask_key;
   WsOpcode opcode;
   bool is_final;
+  bool is_compressed;
   std::uint8_t header_bytes;
 };
 
 enum class HeaderStatus : std::uint8_t { incomplete, complete, refused };
+
+/// What the message that a frame belongs to permits.
+struct Place {
+  bool is_fragmented;
+  bool allows_compressed;
+  std::uint64_t room_bytes;  // what the message may still grow by
+};
 
 struct Violation {
   std::uint16_t close_code;
@@ -99,9 +108,9 @@ struct Violation {
 };
 
 // Reads the header at the front of `bytes`, which may be cut. Checks in the order of the bytes, so that a cut
-// header is refused for the same reason as a whole one. `room_bytes`: what the message may still grow by.
-HeaderStatus read_header(std::span<const char> bytes, bool is_fragmented, std::uint64_t room_bytes,
-                         Header& header, Violation& violation) {
+// header is refused for the same reason as a whole one.
+HeaderStatus read_header(std::span<const char> bytes, const Place& place, Header& header,
+                         Violation& violation) {
   const auto refuse = [&violation](std::uint16_t close_code, const char* error) {
     violation = {close_code, error};
     return HeaderStatus::refused;
@@ -110,15 +119,18 @@ HeaderStatus read_header(std::span<const char> bytes, bool is_fragmented, std::u
   if (bytes.empty()) return HeaderStatus::incomplete;
   const auto first = static_cast<std::uint8_t>(bytes[0]);
   const auto opcode = static_cast<std::uint8_t>(first & kOpcodeBits);
-  if ((first & kReservedBits) != 0) return refuse(kProtocolError, "reserved bit set");
+  header.is_compressed = place.allows_compressed && (first & kReservedBits) == kCompressedBit &&
+                         (opcode == 1 || opcode == 2);  // of a message, only the first frame says so
+  if ((first & kReservedBits) != 0 && !header.is_compressed)
+    return refuse(kProtocolError, "reserved bit set");
   if (!is_known(opcode)) return refuse(kProtocolError, "reserved opcode");
   header.opcode = WsOpcode{opcode};
   header.is_final = (first & kFinalBit) != 0;
   if (is_control(header.opcode)) {
     if (!header.is_final) return refuse(kProtocolError, "fragmented control frame");
-  } else if ((header.opcode == WsOpcode::continuation) != is_fragmented) {
-    return refuse(kProtocolError,
-                  is_fragmented ? "new message inside a fragmented one" : "continuation without a message");
+  } else if ((header.opcode == WsOpcode::continuation) != place.is_fragmented) {
+    return refuse(kProtocolError, place.is_fragmented ? "new message inside a fragmented one"
+                                                      : "continuation without a message");
   }
 
   if (bytes.size() < 2) return HeaderStatus::incomplete;
@@ -138,7 +150,7 @@ HeaderStatus read_header(std::span<const char> bytes, bool is_fragmented, std::u
       if (header.payload_bytes <= (length == kLength64 ? 0xFFFF : kWsControlBytesMax))
         return refuse(kProtocolError, "frame length not in the shortest form");
     }
-    if (header.payload_bytes > room_bytes) return refuse(kWsMessageTooBig, "message too big");
+    if (header.payload_bytes > place.room_bytes) return refuse(kWsMessageTooBig, "message too big");
   }
 
   header.header_bytes = static_cast<std::uint8_t>(mask_at + header.mask_key.size());
@@ -147,11 +159,12 @@ HeaderStatus read_header(std::span<const char> bytes, bool is_fragmented, std::u
   return HeaderStatus::complete;
 }
 
-void append_header(std::string& out, WsOpcode opcode, bool is_final, std::uint8_t mask_bit,
-                   std::size_t payload_bytes) {
+void append_header(std::string& out, WsOpcode opcode, bool is_final, bool is_compressed,
+                   std::uint8_t mask_bit, std::size_t payload_bytes) {
   const std::size_t length_bytes = ws_header_bytes(payload_bytes) - 2;
   const std::size_t length = length_bytes == 0 ? payload_bytes : length_bytes == 2 ? kLength16 : kLength64;
-  append_big_endian(out, (is_final ? kFinalBit : 0U) | static_cast<std::uint8_t>(opcode), 1);
+  const unsigned bits = (is_final ? kFinalBit : 0U) | (is_compressed ? kCompressedBit : 0U);
+  append_big_endian(out, bits | static_cast<std::uint8_t>(opcode), 1);
   append_big_endian(out, mask_bit | length, 1);
   append_big_endian(out, payload_bytes, length_bytes);
 }
@@ -179,6 +192,7 @@ struct WsParser::Partial {
       control_bytes = 0;
     } else if (header.opcode != WsOpcode::continuation) {
       message_opcode = header.opcode;
+      is_compressed = header.is_compressed;
     }
   }
 
@@ -202,6 +216,7 @@ struct WsParser::Partial {
   // The message: from its first byte that could not be handed out at once to its last.
   bool is_fragmented = false;  // a frame of it has been read whole, and it was not the final one
   WsOpcode message_opcode = WsOpcode::continuation;
+  bool is_compressed = false;
   Utf8Validator utf8;
   std::vector<char> message;
 
@@ -209,9 +224,10 @@ struct WsParser::Partial {
   std::array<char, kWsControlBytesMax> control;
 };
 
-WsParser::WsParser(std::size_t message_bytes_max)
+WsParser::WsParser(std::size_t message_bytes_max, bool allows_compressed)
     : message_bytes_max_(static_cast<std::uint32_t>(
-          std::min<std::size_t>(message_bytes_max, std::numeric_limits<std::uint32_t>::max()))) {}
+          std::min<std::size_t>(message_bytes_max, std::numeric_limits<std::uint32_t>::max()))),
+      allows_compressed_(allows_compressed) {}
 WsParser::WsParser(WsParser&&) noexcept = default;
 WsParser& WsParser::operator=(WsParser&&) noexcept = default;
 WsParser::~WsParser() = default;
@@ -230,9 +246,10 @@ std::string WsParser::unfinished() const {
   const std::size_t earlier = message.size() - (is_in_control ? 0 : read);
   // The fragments that are whole may as well have come as one.
   if (partial.is_fragmented)
-    append_ws_client_frame(bytes, partial.message_opcode, false, 0, message.substr(0, earlier));
+    append_ws_client_frame(bytes, partial.message_opcode, false, 0, message.substr(0, earlier),
+                           partial.is_compressed);
   if (partial.is_in_payload) {
-    append_header(bytes, frame.opcode, frame.is_final, kMaskBit,
+    append_header(bytes, frame.opcode, frame.is_final, frame.is_compressed, kMaskBit,
                   static_cast<std::size_t>(frame.payload_bytes));
     const MaskKey key = rotated(frame.mask_key, (frame.mask_key.size() - read % frame.mask_key.size()));
     bytes.append(key.data(), key.size());
@@ -265,7 +282,9 @@ WsEvent WsParser::next(std::span<char>& input) {
 // Reads a header, and hands the frame out at once if it is whole and stands for itself.
 WsEvent WsParser::begin_frame(std::span<char>& input) {
   const bool is_fragmented = partial_ && partial_->is_fragmented;
-  const std::uint64_t room_bytes = message_bytes_max_ - (is_fragmented ? partial_->message.size() : 0);
+  const Place place{.is_fragmented = is_fragmented,
+                    .allows_compressed = allows_compressed_,
+                    .room_bytes = message_bytes_max_ - (is_fragmented ? partial_->message.size() : 0)};
   Header header;
   Violation violation;
   auto status = HeaderStatus::incomplete;
@@ -274,11 +293,11 @@ WsEvent WsParser::begin_frame(std::span<char>& input) {
     auto& cut_bytes = partial_->cut_header_bytes;
     while (status == HeaderStatus::incomplete && !input.empty()) {
       cut[cut_bytes++] = take_front(input, 1).front();
-      status = read_header({cut.data(), cut_bytes}, is_fragmented, room_bytes, header, violation);
+      status = read_header({cut.data(), cut_bytes}, place, header, violation);
     }
     if (status == HeaderStatus::complete) cut_bytes = 0;
   } else {
-    status = read_header(input, is_fragmented, room_bytes, header, violation);
+    status = read_header(input, place, header, violation);
     if (status == HeaderStatus::complete) {
       take_front(input, header.header_bytes);
     } else if (status == HeaderStatus::incomplete && !input.empty()) {
@@ -295,8 +314,12 @@ WsEvent WsParser::begin_frame(std::span<char>& input) {
     const auto payload = take_front(input, static_cast<std::size_t>(header.payload_bytes));
     const bool is_ascii = apply_mask(payload, header.mask_key);
     if (is_control(header.opcode)) return control_event(header.opcode, as_view(payload));
-    if (header.opcode == WsOpcode::text && !is_ascii && !is_utf8(as_view(payload))) return fail_utf8();
-    return {.kind = WsEventKind::message, .opcode = header.opcode, .payload = as_view(payload)};
+    if (header.opcode == WsOpcode::text && !is_ascii && !header.is_compressed && !is_utf8(as_view(payload)))
+      return fail_utf8();
+    return {.kind = WsEventKind::message,
+            .opcode = header.opcode,
+            .payload = as_view(payload),
+            .is_compressed = header.is_compressed};
   }
 
   if (!partial_) partial_ = std::make_unique<Partial>();
@@ -321,7 +344,7 @@ WsEvent WsParser::continue_frame(std::span<char>& input) {
     return control_event(partial.frame.opcode, {partial.control.data(), partial.control_bytes});
   }
 
-  const bool is_text = partial.message_opcode == WsOpcode::text;
+  const bool is_text = partial.message_opcode == WsOpcode::text && !partial.is_compressed;
   if (is_text && !partial.utf8.consume(as_view(piece))) return fail_utf8();
   partial.append(piece, message_bytes_max_);
   if (partial.left_bytes > 0) return {};
@@ -329,8 +352,10 @@ WsEvent WsParser::continue_frame(std::span<char>& input) {
   partial.is_fragmented = !partial.frame.is_final;
   if (partial.is_fragmented) return {};
   if (is_text && !partial.utf8.is_complete()) return fail_utf8();
-  return {
-      .kind = WsEventKind::message, .opcode = partial.message_opcode, .payload = as_view(partial.message)};
+  return {.kind = WsEventKind::message,
+          .opcode = partial.message_opcode,
+          .payload = as_view(partial.message),
+          .is_compressed = partial.is_compressed};
 }
 
 WsEvent WsParser::control_event(WsOpcode opcode, std::string_view payload) {
@@ -358,9 +383,9 @@ WsEvent WsParser::fail(std::uint16_t close_code, const char* error) {
   return {.kind = WsEventKind::error, .close_code = close_code, .error = error};
 }
 
-void append_ws_header(std::string& out, WsOpcode opcode, std::size_t payload_bytes) {
-  assert(!is_control(opcode) || payload_bytes <= kWsControlBytesMax);
-  append_header(out, opcode, true, 0, payload_bytes);
+void append_ws_header(std::string& out, WsOpcode opcode, std::size_t payload_bytes, bool is_compressed) {
+  assert(!is_control(opcode) || (payload_bytes <= kWsControlBytesMax && !is_compressed));
+  append_header(out, opcode, true, is_compressed, 0, payload_bytes);
 }
 
 void append_ws_frame(std::string& out, WsOpcode opcode, std::string_view payload) {
@@ -384,8 +409,8 @@ void append_ws_close(std::string& out, std::uint16_t code, std::string_view reas
 }
 
 void append_ws_client_frame(std::string& out, WsOpcode opcode, bool is_final, std::uint32_t mask_key,
-                            std::string_view payload) {
-  append_header(out, opcode, is_final, kMaskBit, payload.size());
+                            std::string_view payload, bool is_compressed) {
+  append_header(out, opcode, is_final, is_compressed, kMaskBit, payload.size());
   append_big_endian(out, mask_key, 4);
   MaskKey key;
   std::copy_n(out.end() - 4, key.size(), key.begin());

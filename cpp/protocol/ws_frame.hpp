@@ -36,9 +36,12 @@ struct WsEvent {
   std::uint16_t close_code = 0;
   /// error: static text, at most kWsCloseReasonBytesMax bytes, fit to be the close reason; otherwise null.
   const char* error = nullptr;
+  /// message: the payload is compressed (RFC 7692), so nothing is known of its content; not even of UTF-8.
+  bool is_compressed = false;
 };
 
-/// Reads the frames that a client sends (RFC 6455 section 5, no extension negotiated): sans-IO, pull style.
+/// Reads the frames that a client sends (RFC 6455 section 5, and of extensions permessage-deflate): sans-IO,
+/// pull style.
 ///
 /// A whole unfragmented message and a whole control frame are handed out as views into the input, without
 /// copy or allocation. What is cut or fragmented is kept on the heap, in proportion to what has arrived
@@ -50,7 +53,8 @@ struct WsEvent {
 class WsParser {
  public:
   /// `message_bytes_max`: the longest message, all its fragments together (clamped to 4 GiB - 1).
-  explicit WsParser(std::size_t message_bytes_max);
+  /// `allows_compressed`: permessage-deflate was negotiated. The length of a message is that on the wire.
+  explicit WsParser(std::size_t message_bytes_max, bool allows_compressed = false);
   WsParser(WsParser&&) noexcept;
   WsParser& operator=(WsParser&&) noexcept;
   ~WsParser();
@@ -80,6 +84,7 @@ class WsParser {
 
   std::unique_ptr<Partial> partial_;
   std::uint32_t message_bytes_max_;
+  bool allows_compressed_;
   bool is_finished_ = false;
 };
 
@@ -89,8 +94,9 @@ constexpr std::size_t ws_header_bytes(std::size_t payload_bytes) {
 }
 
 /// Appends the header of a server's frame: final, unmasked, length in the shortest form.
-/// A control frame must not exceed kWsControlBytesMax (asserted).
-void append_ws_header(std::string& out, WsOpcode opcode, std::size_t payload_bytes);
+/// A control frame must not exceed kWsControlBytesMax, nor be compressed (asserted).
+void append_ws_header(std::string& out, WsOpcode opcode, std::size_t payload_bytes,
+                      bool is_compressed = false);
 
 /// Appends a server's frame, header and payload. `payload` must not point into `out`.
 void append_ws_frame(std::string& out, WsOpcode opcode, std::string_view payload);
@@ -102,6 +108,6 @@ void append_ws_close(std::string& out, std::uint16_t code, std::string_view reas
 /// Appends a client's frame, masked with the four bytes of `mask_key`, highest first: for tests, fuzzing and
 /// the load generator. Checks nothing, so that it can write what a server must refuse.
 void append_ws_client_frame(std::string& out, WsOpcode opcode, bool is_final, std::uint32_t mask_key,
-                            std::string_view payload);
+                            std::string_view payload, bool is_compressed = false);
 
 }  // namespace carillon

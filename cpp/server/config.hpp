@@ -62,6 +62,9 @@ struct ServerConfig {
   std::string token_cookie;               ///< name of the cookie with the token; empty: none
   bool allows_anonymous_connect = false;  ///< also where there are keys, and no hook
   bool refuses_anonymous_tokens = false;
+  bool has_compression = false;              ///< permessage-deflate, for WebSocket clients that offer it
+  std::int64_t compression_min_bytes = 256;  ///< messages below are not compressed
+  std::int64_t compression_level = 1;
   std::int64_t shutdown_timeout_ms = 10'000;  ///< longest time that clients have to disconnect
   std::int64_t shutdown_pace_ms = 0;          ///< time over which they are asked; 0: 1 ms per client
   std::string takeover_socket;                ///< empty: named by user and port

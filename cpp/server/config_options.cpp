@@ -124,6 +124,14 @@ std::vector<ConfigOption> make_options() {
        "Serve /connection/http_stream and /emulation: a fallback of SDKs without a WebSocket."},
       {"sse.enabled", "", &ServerConfig::has_emulated_sse,
        "Serve /connection/sse and /emulation: another fallback of SDKs. The plain /sse is always served."},
+      {"websocket.compression", "", &ServerConfig::has_compression,
+       "Compress publications for WebSocket clients that offer permessage-deflate: each publication once, "
+       "for "
+       "all of them. Messages of such clients may be compressed, too."},
+      {"websocket.compression_min_size", "", &ServerConfig::compression_min_bytes,
+       "Size of a publication's message below which it is not compressed, bytes."},
+      {"websocket.compression_level", "", &ServerConfig::compression_level,
+       "1: the fastest, to 9: the shortest.", 1, 9},
       {"http_api.key", "", &ServerConfig::api_key,
        "Key of the HTTP API (header X-API-Key). Without a key the API is closed; in insecure mode it is "
        "open."},

@@ -67,8 +67,11 @@ inline constexpr std::array kLimitRows{
              "Maximum input read ahead of a connection, bytes, while a request is unanswered or the commands "
              "of a WebSocket are not read. The rest waits in the network."},
     LimitRow{"message_bytes", &Limits::message_bytes, "bytes", 64,
-             "Maximum size of a WebSocket message, bytes. A longer one closes the connection with 1009 as "
-             "soon as its header is read."},
+             "Maximum size of a WebSocket message, bytes; of a compressed one also inflated. A longer one "
+             "closes the connection with 1009: as soon as its header is read, or inflating has come so far."},
+    LimitRow{"inflate_ratio", &Limits::inflate_ratio, "times", 1,
+             "Maximum size of a compressed WebSocket message as a multiple of what came on the wire; up to "
+             "16 KiB are allowed in any case. Beyond it the connection is closed with 1009."},
     LimitRow{"publication_bytes", &Limits::publication_bytes, "bytes", 1,
              "Maximum size of a payload, bytes. A longer one is refused: error 107 in the client protocol "
              "and the HTTP API, PayloadTooLarge in Python."},

@@ -119,7 +119,7 @@ void fields(Archive& archive, ClientState::Queued& queued) {
 }
 template <typename Archive>
 void fields(Archive& archive, WebSocketLinkState& link) {
-  archive(link.has_own_pings, link.pong, link.unfinished);
+  archive(link.has_own_pings, link.pong, link.unfinished, link.is_deflated);
 }
 template <typename Archive>
 void fields(Archive& archive, StreamLinkState& link) {

@@ -6,6 +6,7 @@
 #include "protocol/poll_reply.hpp"
 #include "protocol/position_token.hpp"
 #include "protocol/sse_event.hpp"
+#include "session/deflation.hpp"
 
 namespace carillon {
 
@@ -76,6 +77,11 @@ std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members)
 namespace {
 /// What surrounds most payloads: one allocation then is enough.
 constexpr std::size_t kEnvelopeBytes = 192;
+
+void frame_in(const Deflation* deflation, std::string& payload, Framing framing, Encoding encoding) {
+  if (deflation != nullptr) return deflation->add_frame(payload, encoding);
+  add_frame(payload, framing, encoding);
+}
 }  // namespace
 
 std::string PushForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
@@ -96,7 +102,7 @@ std::string PushForm::encode(std::string_view channel, const Epoch& epoch, const
       codec.encode_push_leave(payload, channel, entry.publication.info_json);
       break;
   }
-  add_frame(payload, framing_, encoding_);
+  frame_in(deflation_, payload, framing_, encoding_);
   return payload;
 }
 
@@ -107,7 +113,7 @@ std::string DeltaPushForm::encode(std::string_view channel, const Epoch& epoch, 
   if (view.form != DataForm::delta) return payload;
   payload.reserve(channel.size() + view.data.size() + kEnvelopeBytes);
   codec_of(encoding_).encode_push_publication(payload, channel, view);
-  add_frame(payload, framing_, encoding_);
+  frame_in(deflation_, payload, framing_, encoding_);
   return payload;
 }
 

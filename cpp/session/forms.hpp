@@ -17,8 +17,8 @@ namespace carillon {
 
 /// An entry as the encoders need it.
 [[nodiscard]] PublicationView view_of(const Entry& entry, const Epoch& epoch);
-/// The same for a subscriber that gets deltas. `previous`: the publication at the offset before, if it has got
-/// that; else null. `must_want`: only publications with `has_delta` are sent as deltas.
+/// The same for a subscriber that gets deltas. `previous`: the publication at the offset before, if it has
+/// got that; else null. `must_want`: only publications with `has_delta` are sent as deltas.
 [[nodiscard]] PublicationView delta_view_of(const Entry& entry, const Epoch& epoch, const Entry* previous,
                                             Encoding encoding, bool must_want);
 /// A history as a list for a reply: as many publications as fit into `bytes_max`, at least one.
@@ -27,15 +27,25 @@ namespace carillon {
 /// The presence of a channel as the encoders need it; `presence` must outlive it.
 [[nodiscard]] std::vector<ClientInfoView> views_of(const std::vector<PresenceMember>& members);
 
+class Deflation;
+
 /// The Centrifuge push, framed. `data`: of publications, plain or full.
 class PushForm final : public Form {
  public:
   constexpr PushForm(Framing framing, Encoding encoding, DataForm data = DataForm::plain)
       : framing_(framing), encoding_(encoding), data_(data) {}
+  /// In compressed WebSocket frames; made once even where shards race for it.
+  PushForm(const Deflation& deflation, Encoding encoding, DataForm data = DataForm::plain)
+      : Form(Making::exclusive),
+        deflation_(&deflation),
+        framing_(Framing::websocket),
+        encoding_(encoding),
+        data_(data) {}
   [[nodiscard]] std::string encode(std::string_view channel, const Epoch& epoch,
                                    const Entry& entry) const override;
 
  private:
+  const Deflation* const deflation_ = nullptr;
   const Framing framing_;
   const Encoding encoding_;
   const DataForm data_;
@@ -45,10 +55,16 @@ class PushForm final : public Form {
 class DeltaPushForm final : public DeltaForm {
  public:
   constexpr DeltaPushForm(Framing framing, Encoding encoding) : framing_(framing), encoding_(encoding) {}
+  DeltaPushForm(const Deflation& deflation, Encoding encoding)
+      : DeltaForm(Making::exclusive),
+        deflation_(&deflation),
+        framing_(Framing::websocket),
+        encoding_(encoding) {}
   [[nodiscard]] std::string encode(std::string_view channel, const Epoch& epoch, const Entry& entry,
                                    const Entry& previous) const override;
 
  private:
+  const Deflation* const deflation_ = nullptr;
   const Framing framing_;
   const Encoding encoding_;
 };

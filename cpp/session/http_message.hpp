@@ -89,8 +89,9 @@ class HttpLibrary {
     std::string refusal_reason;
     std::string response;  ///< whole, if accepted
   };
-  /// RFC 6455 section 4.2. `subprotocol` is echoed unless empty.
-  [[nodiscard]] virtual Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol) const = 0;
+  /// RFC 6455 section 4.2. `subprotocol` and `extensions` are the server's answers, unless empty.
+  [[nodiscard]] virtual Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol,
+                                        std::string_view extensions) const = 0;
 };
 
 /// Answers requests for the API and for pages.

@@ -15,6 +15,7 @@
 #include "session/body_budget.hpp"
 #include "session/client_directory.hpp"
 #include "session/connection_log.hpp"
+#include "session/deflation.hpp"
 #include "session/heartbeat.hpp"
 #include "session/http_message.hpp"
 #include "session/origin.hpp"
@@ -101,6 +102,7 @@ struct SessionContext {
   const OriginPolicy& origins;
   HttpHandler& handler;
   const HttpLibrary& http;
+  const Deflation& deflation;
   const Clock& clock;
   RandomSource& random;
   const Limits& limits;

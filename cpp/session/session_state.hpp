@@ -21,7 +21,8 @@ namespace carillon {
 struct WebSocketLinkState {
   bool has_own_pings = false;
   std::optional<std::string> pong;
-  std::string unfinished;  ///< the part of the next message that the parser has
+  std::string unfinished;    ///< the part of the next message that the parser has
+  bool is_deflated = false;  ///< permessage-deflate was negotiated
 };
 
 struct StreamLinkState {

@@ -1,5 +1,8 @@
 #include "store/entry.hpp"
 
+#include <array>
+#include <cstddef>
+
 namespace carillon {
 
 namespace {
@@ -31,6 +34,13 @@ std::size_t Entry::cost_bytes() const {
 void Entry::count_into(std::shared_ptr<BytesGauge> gauge) {
   gauge_ = std::move(gauge);
   gauge_->fetch_add(static_cast<std::int64_t>(cost_bytes()), std::memory_order_relaxed);
+}
+
+std::unique_lock<std::mutex> Entry::lock_making() const {
+  static std::array<std::mutex, 64>
+      locks;  // shared by entries, which need none of their own for the most part
+  const auto place = reinterpret_cast<std::uintptr_t>(this) / alignof(std::max_align_t);
+  return std::unique_lock(locks[place % locks.size()]);
 }
 
 const std::string& Entry::keep(std::unique_ptr<EncodedForm> made) const {

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -22,7 +23,7 @@ struct Publication {
   std::string data;
   ContentType content = ContentType::json;
   bool has_delta = false;  ///< subscribers that know its predecessor may get the difference to that
-  std::string info_json;  ///< the publisher: an encoded ClientInfo, or empty
+  std::string info_json;   ///< the publisher: an encoded ClientInfo, or empty
   std::vector<Tag> tags;
   std::string key;  ///< for conflation
 };
@@ -33,12 +34,19 @@ using BytesGauge = std::atomic<std::int64_t>;
 /// Names an encoding of entries by its address: one object per encoding in the process.
 class FormKey {
  public:
+  /// When two shards need the same form at the same moment: either makes it, or one waits for the other,
+  /// because making it costs more than that.
+  enum class Making : std::uint8_t { any, exclusive };
   FormKey(const FormKey&) = delete;
   FormKey& operator=(const FormKey&) = delete;
 
  protected:
-  constexpr FormKey() = default;
+  constexpr explicit FormKey(Making making = Making::any) : making_(making) {}
   ~FormKey() = default;
+
+ private:
+  friend class Entry;
+  const Making making_;
 };
 
 /// One encoded form of an entry, shared by all connections that use it.
@@ -75,11 +83,18 @@ class Entry {
   void count_into(std::shared_ptr<BytesGauge> gauge);
   [[nodiscard]] bool is_counted() const { return gauge_ != nullptr; }
 
-  /// The bytes in one form, made by `make()` at first need. When two shards race, one result is kept.
+  /// The bytes in one form, made by `make()` at first need. When two shards race, one result is kept. To make
+  /// an exclusive form needs no other exclusive one.
   template <typename Make>
   const std::string& form(const FormKey& key, Make&& make) const {
-    const EncodedForm* const newest = forms_.load(std::memory_order_acquire);
+    const EncodedForm* newest = forms_.load(std::memory_order_acquire);
     if (const EncodedForm* const known = find(newest, nullptr, key)) return known->bytes;
+    std::unique_lock<std::mutex> making;
+    if (key.making_ == FormKey::Making::exclusive) {
+      making = lock_making();
+      newest = forms_.load(std::memory_order_acquire);
+      if (const EncodedForm* const known = find(newest, nullptr, key)) return known->bytes;
+    }
     return keep(std::unique_ptr<EncodedForm>(new EncodedForm{&key, std::forward<Make>(make)(), newest}));
   }
 
@@ -89,6 +104,7 @@ class Entry {
     return from != end ? from : nullptr;
   }
   const std::string& keep(std::unique_ptr<EncodedForm> made) const;
+  [[nodiscard]] std::unique_lock<std::mutex> lock_making() const;
 
   std::shared_ptr<BytesGauge> gauge_;
   mutable std::atomic<const EncodedForm*> forms_{nullptr};  // newest first; few are ever used of one entry

@@ -48,7 +48,10 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
   if (const auto data = target.find("data"); data && !data->empty() && !is_json(*data))
     return refuse(400, kDataIsNotJson);
   const Offer offer = read_offer(request, target);
-  const HttpLibrary::Upgrade upgrade = context_.http.upgrade(request, offer.subprotocol);
+  const std::optional<std::string> deflate =
+      context_.deflation.accept(request.header("sec-websocket-extensions"));
+  const HttpLibrary::Upgrade upgrade =
+      context_.http.upgrade(request, offer.subprotocol, deflate.value_or(std::string()));
   if (upgrade.refusal_status != 0) {
     HeaderLines headers;
     if (upgrade.refusal_status == 426)
@@ -57,8 +60,9 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
   }
   context_.output.add(outlet_, upgrade.response);
   const bool has_own_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
-  auto link = std::make_unique<WebSocketLink>(static_cast<std::size_t>(context_.limits.message_bytes),
-                                              offer.encoding, has_own_pings);
+  auto link =
+      std::make_unique<WebSocketLink>(static_cast<std::size_t>(context_.limits.message_bytes), offer.encoding,
+                                      has_own_pings, deflate ? &context_.deflation : nullptr);
   auto successor = std::make_unique<CentrifugeClient>(
       context_, outlet_, std::move(link), codec_of(offer.encoding),
       std::string(target.find("user").value_or("")), for_hooks(request, target));

@@ -18,7 +18,8 @@ std::unique_ptr<ClientLink> restore_link(const SessionContext& context, const Cl
   if (const auto* stream = std::get_if<StreamLinkState>(&state.link))
     return std::make_unique<StreamLink>(stream->framing, state.encoding, stream->session);
   return std::make_unique<WebSocketLink>(static_cast<std::size_t>(context.limits.message_bytes),
-                                         state.encoding, std::get<WebSocketLinkState>(state.link));
+                                         state.encoding, context.deflation,
+                                         std::get<WebSocketLinkState>(state.link));
 }
 
 std::unique_ptr<Session> restore_client(SessionContext& context, Outlet& outlet, const ClientState& state) {

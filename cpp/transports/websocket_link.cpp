@@ -1,17 +1,23 @@
 #include "transports/websocket_link.hpp"
 
 #include "client/centrifuge_client.hpp"
+#include "protocol/utf8.hpp"
 #include "session/forms.hpp"
 
 namespace carillon {
 
 namespace {
 constexpr std::string_view kSizeRemedy = "the limit is websocket.message_size_limit";
+constexpr std::string_view kInflateRemedy =
+    "inflated it is beyond websocket.message_size_limit or limits.inflate_ratio";
+constexpr std::uint16_t kInvalidPayload = 1007;
+static_assert(sizeof(void*) != 8 || sizeof(WebSocketLink) <= 40, "each idle connection has one");
 }  // namespace
 
-WebSocketLink::WebSocketLink(std::size_t message_bytes_max, Encoding encoding,
+WebSocketLink::WebSocketLink(std::size_t message_bytes_max, Encoding encoding, const Deflation& deflation,
                              const WebSocketLinkState& state)
-    : WebSocketLink(message_bytes_max, encoding, state.has_own_pings) {
+    : WebSocketLink(message_bytes_max, encoding, state.has_own_pings,
+                    state.is_deflated ? &deflation : nullptr) {
   if (state.pong) pong_ = std::make_unique<std::string>(*state.pong);
 }
 
@@ -20,10 +26,12 @@ ClientState::Link WebSocketLink::save() const {
   state.has_own_pings = has_own_pings_;
   if (pong_) state.pong = *pong_;
   state.unfinished = parser_.unfinished();
+  state.is_deflated = deflation_ != nullptr;
   return state;
 }
 
 const ClientLayouts& WebSocketLink::layouts() const {
+  if (deflation_ != nullptr) return deflation_->layouts(encoding_);
   return encoding_ == Encoding::json ? kWsJson : kWsProtobuf;
 }
 
@@ -33,7 +41,11 @@ void WebSocketLink::on_bytes(CentrifugeClient& client, std::span<char> bytes) {
     if (event.kind == WsEventKind::need_more) break;
     switch (event.kind) {
       case WsEventKind::message:
-        client.on_message(event.payload);
+        if (event.is_compressed) {
+          read_compressed(client, event);
+        } else {
+          client.on_message(event.payload);
+        }
         break;
       case WsEventKind::ping:
         pong_ = std::make_unique<std::string>(event.payload);  // only the newest is answered
@@ -53,6 +65,21 @@ void WebSocketLink::on_bytes(CentrifugeClient& client, std::span<char> bytes) {
     }
   }
   send_pong(client);
+}
+
+void WebSocketLink::read_compressed(CentrifugeClient& client, const WsEvent& event) {
+  if (client.is_over()) return;
+  std::string message;
+  switch (deflation_->inflate(event.payload, message)) {
+    case InflateResult::whole:
+      if (event.opcode == WsOpcode::text && !is_utf8(message))
+        return client.on_unreadable_input(kInvalidPayload, "text is not UTF-8", {});
+      return client.on_message(message);
+    case InflateResult::too_long:
+      return client.on_unreadable_input(kWsMessageTooBig, "message too big", kInflateRemedy);
+    case InflateResult::broken:
+      return client.on_unreadable_input(kInvalidPayload, "message cannot be inflated", {});
+  }
 }
 
 void WebSocketLink::send_pong(CentrifugeClient& client) {

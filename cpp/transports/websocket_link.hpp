@@ -6,6 +6,7 @@
 #include "client/client_link.hpp"
 #include "protocol/centrifuge_codec.hpp"
 #include "protocol/ws_frame.hpp"
+#include "session/deflation.hpp"
 
 namespace carillon {
 
@@ -13,11 +14,16 @@ namespace carillon {
 class WebSocketLink final : public ClientLink {
  public:
   /// `encoding`: of the messages. `has_own_pings`: `cf_ws_frame_ping_pong=true` asks for WebSocket pings
-  /// instead of empty replies.
-  WebSocketLink(std::size_t message_bytes_max, Encoding encoding, bool has_own_pings)
-      : parser_(message_bytes_max), encoding_(encoding), has_own_pings_(has_own_pings) {}
+  /// instead of empty replies. `deflation`: permessage-deflate was negotiated; else null.
+  WebSocketLink(std::size_t message_bytes_max, Encoding encoding, bool has_own_pings,
+                const Deflation* deflation)
+      : parser_(message_bytes_max, deflation != nullptr),
+        encoding_(encoding),
+        has_own_pings_(has_own_pings),
+        deflation_(deflation) {}
   /// Continues a saved one; its `unfinished` bytes are still to be read.
-  WebSocketLink(std::size_t message_bytes_max, Encoding encoding, const WebSocketLinkState& state);
+  WebSocketLink(std::size_t message_bytes_max, Encoding encoding, const Deflation& deflation,
+                const WebSocketLinkState& state);
 
   [[nodiscard]] Transport transport() const override { return Transport::websocket; }
   [[nodiscard]] const ClientLayouts& layouts() const override;
@@ -33,10 +39,12 @@ class WebSocketLink final : public ClientLink {
 
  private:
   void send_pong(CentrifugeClient& client);
+  void read_compressed(CentrifugeClient& client, const WsEvent& event);
 
-  WsParser parser_;
+  [[no_unique_address]] WsParser parser_;  // the next two lie in its padding: there are many links
   const Encoding encoding_;
   const bool has_own_pings_;
+  const Deflation* const deflation_;
   std::unique_ptr<std::string> pong_;  // payload of the newest unanswered ping
 };
 

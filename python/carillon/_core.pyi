@@ -154,6 +154,8 @@ class LoadSettings(metaclass=_NativeType):
     channels: int
     channels_per_connection: int
     payload_bytes: int
+    has_records: bool
+    is_deflated: bool
     is_idle: bool
     in_flight: int
     rate_per_s: float

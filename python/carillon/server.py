@@ -864,6 +864,8 @@ class Server(HookDecorators, FanOutMethods):
             - `requests`, `commands`, `published`.
             - `command_pauses`: times that a client's commands were not read on, because
               `limits.commands_under_way` of them waited for answers.
+            - `deflated`: messages that were compressed: each publication once in each encoding, however many
+              subscribers it has. `inflated`: compressed messages of clients.
             - `recovered`, `not_recovered`: subscriptions that began with a position (each poll is one).
             - `gaps_told`: gaps that open subscriptions were notified of.
             - `hooks_undecided`: questions that ended without an answer, because a hook was late or failed.

@@ -1,8 +1,9 @@
 // Fuzz target of the WebSocket frame parser. Whatever a client sends, and in whatever pieces it arrives, the
 // events are the same, and everything stays inside its limits.
 //
-// Input: one byte picks the longest message, eight are the sizes of the pieces (taken in turn, 0 for an empty
-// one), the rest is what the client sends.
+// Input: one byte picks the longest message and, if it is odd, compressed ones (which the parser leaves as
+// they are); eight are the sizes of the pieces (taken in turn, 0 for an empty one), the rest is what the
+// client sends.
 
 #include <algorithm>
 #include <cstddef>
@@ -34,6 +35,7 @@ struct Seen {
   WsOpcode opcode;
   std::string payload;
   std::uint16_t close_code;
+  bool is_compressed;
 
   bool operator==(const Seen&) const = default;
 };
@@ -52,7 +54,8 @@ void check_event(const WsEvent& event, std::size_t message_bytes_max) {
     case WsEventKind::message:
       require(event.opcode == WsOpcode::text || event.opcode == WsOpcode::binary, "a message has a kind");
       require(bytes <= message_bytes_max, "a message is within its limit");
-      require(event.opcode == WsOpcode::binary || carillon::is_utf8(event.payload), "a text is UTF-8");
+      require(event.opcode == WsOpcode::binary || event.is_compressed || carillon::is_utf8(event.payload),
+              "a text is UTF-8");
       break;
     case WsEventKind::ping:
     case WsEventKind::pong:
@@ -87,7 +90,8 @@ void feed(WsParser& parser, std::string_view piece, std::size_t message_bytes_ma
     require(parser.heap_bytes() <= message_bytes_max + kParserFixedBytesMax, "memory is bounded");
     if (event.kind == WsEventKind::need_more) break;
     require(!was_finished, "nothing follows a close or an error");
-    events.push_back({event.kind, event.opcode, std::string(event.payload), event.close_code});
+    events.push_back(
+        {event.kind, event.opcode, std::string(event.payload), event.close_code, event.is_compressed});
   }
   require(input.empty(), "need_more leaves no input");
   require(parser.has_partial() || parser.heap_bytes() == 0, "an idle parser holds nothing");
@@ -102,11 +106,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const std::string_view wire(reinterpret_cast<const char*>(data) + kPrefixBytes, size - kPrefixBytes);
 
   std::vector<Seen> whole;
-  WsParser whole_parser(message_bytes_max);
+  const bool allows_compressed = data[0] % 2 == 1;
+  WsParser whole_parser(message_bytes_max, allows_compressed);
   feed(whole_parser, wire, message_bytes_max, whole);
 
   std::vector<Seen> split;
-  WsParser split_parser(message_bytes_max);
+  WsParser split_parser(message_bytes_max, allows_compressed);
   const bool all_empty = std::ranges::all_of(piece_bytes, [](std::uint8_t bytes) { return bytes == 0; });
   std::string_view rest = wire;
   for (std::size_t turn = 0; !rest.empty(); ++turn) {

@@ -39,6 +39,10 @@ class Load:
         channels: Number of channels.
         channels_per_connection: Channels of each subscriber.
         payload_bytes: Size of a message, bytes: a JSON string with its quotes.
+        has_records: The data hold records of names and numbers, which compress as JSON mostly does,
+            instead of one letter again and again.
+        is_deflated: Subscribers get compressed frames (permessage-deflate). With WebSockets and the
+            Centrifuge protocol only.
         is_idle: Publish nothing, only hold the connections for `seconds`.
         in_flight: Largest number of messages that are published and not yet with every subscriber of their
             channel.
@@ -76,6 +80,8 @@ class Load:
     channels: int = 1
     channels_per_connection: int = 1
     payload_bytes: int = 128
+    has_records: bool = False
+    is_deflated: bool = False
     is_idle: bool = False
     in_flight: int = 1
     rate_per_s: float = 0.0

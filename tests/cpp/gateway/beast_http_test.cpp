@@ -279,7 +279,7 @@ HttpRequest handshake(std::string_view extra = {}, std::string_view version = "1
 TEST(BeastUpgrade, AnswersTheExampleOfRfc6455Section1_3) {
   const BeastHttp http;
   ASSERT_TRUE(http.is_websocket_upgrade(handshake()));
-  const HttpLibrary::Upgrade upgrade = http.upgrade(handshake(), "");
+  const HttpLibrary::Upgrade upgrade = http.upgrade(handshake(), "", "");
   EXPECT_EQ(upgrade.refusal_status, 0);
   EXPECT_EQ(upgrade.response.find("HTTP/1.1 101 Switching Protocols\r\n"), 0U);
   EXPECT_NE(upgrade.response.find("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
@@ -292,42 +292,46 @@ TEST(BeastUpgrade, AnswersTheExampleOfRfc6455Section1_3) {
 TEST(BeastUpgrade, EchoesTheSubprotocolItIsGiven) {
   const BeastHttp http;
   const HttpRequest request = handshake("Sec-WebSocket-Protocol: other, centrifuge-json\r\n");
-  EXPECT_NE(
-      http.upgrade(request, "centrifuge-json").response.find("Sec-WebSocket-Protocol: centrifuge-json\r\n"),
-      std::string::npos);
-  EXPECT_EQ(http.upgrade(request, "").response.find("Sec-WebSocket-Protocol"), std::string::npos);
+  EXPECT_NE(http.upgrade(request, "centrifuge-json", "")
+                .response.find("Sec-WebSocket-Protocol: centrifuge-json\r\n"),
+            std::string::npos);
+  EXPECT_EQ(http.upgrade(request, "", "").response.find("Sec-WebSocket-Protocol"), std::string::npos);
+  EXPECT_NE(http.upgrade(request, "", "permessage-deflate; a=1")
+                .response.find("Sec-WebSocket-Extensions: permessage-deflate; a=1\r\n"),
+            std::string::npos);
+  EXPECT_EQ(http.upgrade(request, "", "").response.find("Extensions"), std::string::npos);
 }
 
 TEST(BeastUpgrade, AnEmptySubprotocolHeaderIsNone) {
   const BeastHttp http;
   for (const char* header : {"Sec-WebSocket-Protocol:\r\n", "Sec-WebSocket-Protocol: \r\n"}) {
     ASSERT_TRUE(http.is_websocket_upgrade(handshake(header)));
-    EXPECT_EQ(http.upgrade(handshake(header), "").refusal_status, 0);
+    EXPECT_EQ(http.upgrade(handshake(header), "", "").refusal_status, 0);
   }
 }
 
 TEST(BeastUpgrade, RefusesOtherVersionsAndBadKeys) {
   const BeastHttp http;
-  EXPECT_EQ(http.upgrade(handshake({}, "8"), "").refusal_status, 426);
-  EXPECT_EQ(http.upgrade(handshake({}, ""), "").refusal_status, 426);
+  EXPECT_EQ(http.upgrade(handshake({}, "8"), "", "").refusal_status, 426);
+  EXPECT_EQ(http.upgrade(handshake({}, ""), "", "").refusal_status, 426);
   for (const char* key :
        {"", "abc=", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZSE=", "not base64 at all ====="}) {
     HttpRequest request = handshake();
     for (auto& [name, value] : request.headers) {
       if (name == "sec-websocket-key") value = key;
     }
-    EXPECT_EQ(http.upgrade(request, "").refusal_status, 400) << key;
+    EXPECT_EQ(http.upgrade(request, "", "").refusal_status, 400) << key;
   }
   HttpRequest old = handshake();
   old.is_http_1_0 = true;
-  EXPECT_EQ(http.upgrade(old, "").refusal_status, 400);
+  EXPECT_EQ(http.upgrade(old, "", "").refusal_status, 400);
 }
 
 TEST(BeastUpgrade, ReadsListsOverSeveralLines) {
   const BeastHttp http;
   const HttpRequest request = handshake("Connection: keep-alive\r\nUpgrade: h2c\r\n");
   ASSERT_TRUE(http.is_websocket_upgrade(request));
-  EXPECT_EQ(http.upgrade(request, "").refusal_status, 0);
+  EXPECT_EQ(http.upgrade(request, "", "").refusal_status, 0);
 }
 
 TEST(BeastUpgrade, OrdinaryRequestsAreNone) {

@@ -111,6 +111,35 @@ TEST_F(DialectTest, CentrifugeSubscribesAnswersPingsAndHearsPushes) {
   EXPECT_NE(refused.find("103"), std::string::npos);
 }
 
+TEST_F(DialectTest, CompressedFramesAreInflated) {
+  settings.is_deflated = true;
+  start("ws");
+  EXPECT_NE(take().find("Sec-WebSocket-Extensions: permessage-deflate; "), std::string::npos);
+  receive(
+      "HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"
+      "sec-websocket-extensions: permessage-deflate\r\n\r\n");
+  const std::string push = R"({"push":{"channel":"bench","pub":{"data":)" + data(4) + "}}}";
+  const auto size = static_cast<char>(push.size());
+  std::string frame;  // a block that is only stored, then an empty one, of which the end stays away
+  append_frame(frame, kDeflatedTextFrame,
+               std::string{0, size, 0, static_cast<char>(~size), static_cast<char>(0xFF)} + push +
+                   std::string(1, '\0'));
+  receive(frame);
+  EXPECT_EQ(numbers, std::vector<std::uint64_t>{4});
+  frame.clear();
+  append_frame(frame, kDeflatedTextFrame, "\xFF\xFF");
+  receive(frame);
+  EXPECT_EQ(malformed, 1U);
+}
+
+TEST_F(DialectTest, AServerThatDoesNotCompressIsNoneToMeasure) {
+  settings.is_deflated = true;
+  start("ws");
+  take();
+  receive("HTTP/1.1 101 Switching Protocols\r\nsec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n");
+  EXPECT_NE(refused.find("does not compress"), std::string::npos);
+}
+
 TEST_F(DialectTest, RepliesToPublicationsAreToldWithTheirNumbers) {
   settings.user = "u";
   line.is_publisher = true;

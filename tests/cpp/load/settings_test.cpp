@@ -97,5 +97,30 @@ TEST(Mark, IsFoundInWhateverIsWrappedAround) {
   EXPECT_FALSE(next_mark(text, number));
 }
 
+TEST(Records, AreDataWithAMarkLikeOthers) {
+  Settings settings;
+  settings.has_records = true;
+  for (const std::uint64_t bytes : {kPayloadBytesMin, std::size_t{30}, std::size_t{2'048}}) {
+    settings.payload_bytes = bytes;
+    std::string first;
+    std::string second;
+    write_data(first, 7, settings);
+    write_data(second, 8, settings);
+    EXPECT_EQ(first.size(), bytes);
+    EXPECT_EQ(first.back(), '"');
+    EXPECT_EQ(first.find('"', 1), first.size() - 1) << first;
+    std::string_view text = first;
+    std::uint64_t number = 0;
+    EXPECT_TRUE(next_mark(text, number));
+    EXPECT_EQ(number, 7U);
+    EXPECT_FALSE(next_mark(text, number));
+    if (bytes > 100) {
+      EXPECT_NE(first.substr(kMarkBytes + 1), second.substr(kMarkBytes + 1));
+    }
+    write_data(second, 7, settings);
+    EXPECT_EQ(first, second);
+  }
+}
+
 }  // namespace
 }  // namespace carillon::load

@@ -28,14 +28,15 @@ struct Seen {
   WsOpcode opcode;
   std::string payload;
   std::uint16_t close_code;
+  bool is_compressed = false;
 
   bool operator==(const Seen&) const = default;
 
   friend std::ostream& operator<<(std::ostream& out, const Seen& seen) {
     constexpr const char* kNames[] = {"need_more", "message", "ping", "pong", "close", "error"};
     return out << kNames[static_cast<int>(seen.kind)] << " opcode " << static_cast<int>(seen.opcode)
-               << " code " << seen.close_code << " bytes " << seen.payload.size() << " '"
-               << seen.payload.substr(0, 40) << "'";
+               << " code " << seen.close_code << (seen.is_compressed ? " compressed" : "") << " bytes "
+               << seen.payload.size() << " '" << seen.payload.substr(0, 40) << "'";
   }
 };
 
@@ -90,12 +91,14 @@ void feed(WsParser& parser, std::string_view piece, Events& events) {
     ASSERT_FALSE(was_finished) << "an event after the last";
     ASSERT_EQ(event.kind == WsEventKind::error, event.error != nullptr);
     ASSERT_LE(std::string_view(event.error == nullptr ? "" : event.error).size(), kWsCloseReasonBytesMax);
-    events.push_back({event.kind, event.opcode, std::string(event.payload), event.close_code});
+    events.push_back(
+        {event.kind, event.opcode, std::string(event.payload), event.close_code, event.is_compressed});
   }
 }
 
-Events parse(const std::vector<std::string_view>& pieces, std::size_t message_bytes_max = kMessageBytesMax) {
-  WsParser parser(message_bytes_max);
+Events parse(const std::vector<std::string_view>& pieces, std::size_t message_bytes_max = kMessageBytesMax,
+             bool allows_compressed = false) {
+  WsParser parser(message_bytes_max, allows_compressed);
   Events events;
   for (const auto piece : pieces) feed(parser, piece, events);
   return events;
@@ -103,12 +106,12 @@ Events parse(const std::vector<std::string_view>& pieces, std::size_t message_by
 
 // The same, but each piece is read by a new parser, which is brought to where the one before it stood.
 Events parse_by_successors(const std::vector<std::string_view>& pieces,
-                           std::size_t message_bytes_max = kMessageBytesMax) {
-  WsParser parser(message_bytes_max);
+                           std::size_t message_bytes_max = kMessageBytesMax, bool allows_compressed = false) {
+  WsParser parser(message_bytes_max, allows_compressed);
   Events events;
   for (const auto piece : pieces) {
     if (!parser.is_finished()) {
-      WsParser successor(message_bytes_max);
+      WsParser successor(message_bytes_max, allows_compressed);
       Events none;
       feed(successor, parser.unfinished(), none);
       EXPECT_EQ(none, Events{}) << "what is unfinished holds no event";
@@ -130,17 +133,19 @@ std::vector<std::string_view> chopped(std::string_view wire, std::size_t bytes) 
 // The heart of this file: whole, split at every byte (long input: at every byte near its ends and at some in
 // between), and byte by byte, the input must give the same events.
 void expect_events(std::string_view wire, const Events& expected,
-                   std::size_t message_bytes_max = kMessageBytesMax) {
-  ASSERT_EQ(parse({wire}, message_bytes_max), expected) << "whole";
+                   std::size_t message_bytes_max = kMessageBytesMax, bool allows_compressed = false) {
+  ASSERT_EQ(parse({wire}, message_bytes_max, allows_compressed), expected) << "whole";
   const std::size_t step = wire.size() > 4000 ? wire.size() / 97 : 1;
   for (std::size_t at = 0; at <= wire.size();) {
     const std::vector<std::string_view> halves{wire.substr(0, at), wire.substr(at)};
-    ASSERT_EQ(parse(halves, message_bytes_max), expected) << "split at " << at;
-    ASSERT_EQ(parse_by_successors(halves, message_bytes_max), expected) << "handed over at " << at;
+    ASSERT_EQ(parse(halves, message_bytes_max, allows_compressed), expected) << "split at " << at;
+    ASSERT_EQ(parse_by_successors(halves, message_bytes_max, allows_compressed), expected)
+        << "handed over at " << at;
     at += at < 32 || wire.size() - at <= step + 32 ? 1 : step;
   }
   for (const std::size_t bytes : {1U, 2U, 3U, 7U, 64U, 997U}) {
-    ASSERT_EQ(parse(chopped(wire, bytes), message_bytes_max), expected) << "pieces of " << bytes;
+    ASSERT_EQ(parse(chopped(wire, bytes), message_bytes_max, allows_compressed), expected)
+        << "pieces of " << bytes;
   }
 }
 
@@ -253,6 +258,45 @@ TEST(WsReserved, ABadFirstByteIsRefusedBeforeTheSecondCame) {
   EXPECT_EQ(parse({"\x83"}), Events{error(1002)});
   EXPECT_EQ(parse({"\x80"}), Events{error(1002)});
   EXPECT_EQ(parse({"\x09"}), Events{error(1002)});
+}
+
+// --- compressed messages (RFC 7692 section 6)
+
+constexpr std::uint8_t kCompressed = 0x40;
+
+Seen compressed(Seen message) {
+  message.is_compressed = true;
+  return message;
+}
+std::string first_of(WsOpcode opcode, std::string_view payload, bool is_final) {
+  return frame(WsOpcode{static_cast<std::uint8_t>(static_cast<std::uint8_t>(opcode) | kCompressed)}, payload,
+               is_final);
+}
+void expect_with_extension(std::string_view wire, const Events& expected) {
+  expect_events(wire, expected, kMessageBytesMax, true);
+}
+
+TEST(WsCompressed, TheFirstFrameOfAMessageSaysSo) {
+  const std::string bytes = "\xFF\xC0 no UTF-8";  // of what is compressed nothing is known
+  expect_with_extension(
+      first_of(WsOpcode::text, bytes, true) + frame(WsOpcode::text, "not this one") +
+          first_of(WsOpcode::binary, bytes, true) + first_of(WsOpcode::text, "", true),
+      {compressed(text(bytes)), text("not this one"), compressed(binary(bytes)), compressed(text(""))});
+  expect_with_extension(first_of(WsOpcode::text, bytes, false) + frame(WsOpcode::ping, "p") +
+                            fragment(WsOpcode::continuation, bytes) + frame(WsOpcode::continuation, "") +
+                            fragment(WsOpcode::text, "plain") + frame(WsOpcode::continuation, ""),
+                        {ping("p"), compressed(text(bytes + bytes)), text("plain")});
+  expect_with_extension(frame(WsOpcode::text, bytes), {error(1007)});
+}
+
+TEST(WsCompressed, NoOtherFrameMay) {
+  for (const WsOpcode opcode : {WsOpcode::ping, WsOpcode::pong, WsOpcode::close})
+    expect_with_extension(first_of(opcode, "", true), {error(1002)});
+  expect_with_extension(first_of(WsOpcode::continuation, "", true), {error(1002)});
+  expect_with_extension(first_of(WsOpcode::text, "a", false) + first_of(WsOpcode::continuation, "b", true),
+                        {error(1002)});
+  expect_with_extension(raw(0xE1, 0x80, std::string(4, '\0')), {error(1002)});  // another bit beside it
+  expect_with_extension(raw(0xC3, 0x80, std::string(4, '\0')), {error(1002)});
 }
 
 // --- 5: fragmentation

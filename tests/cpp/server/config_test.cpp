@@ -268,7 +268,8 @@ TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
       {R"({"grpc_api": {"enabled": true}})", {"grpc_api.enabled: ", "gRPC"}},
       {R"({"rpc": {"namespaces": []}})", {"rpc.namespaces: "}},
       {R"({"proxies": [{"name": "a"}]})", {"proxies: "}},
-      {R"({"websocket": {"compression": true}})", {"websocket.compression: "}},
+      {R"({"websocket": {"compression_prepared_message_cache_size": 5}})",
+       {"websocket.compression_prepared_message_cache_size: ", "needs no such cache"}},
       {R"({"log": {"level": "debug"}})", {"log.level: ", "logging"}},
   };
   for (const auto& [document, words] : missing) {
@@ -330,7 +331,7 @@ TEST(Config, WhatIsNotThereMayBeOffOrHaveTheOnlyValue) {
           R"({"admin": {"enabled": false}, "prometheus": {"enabled": false}, "uni_sse": {"enabled": false}})",
           R"({"engine": {"type": "memory"}, "broker": {"enabled": false, "type": "memory"}})",
           R"({"health": {"enabled": true}, "usage_stats": {"disabled": true}})",
-          R"({"websocket": {"disabled": false, "compression": false}})",
+          R"({"websocket": {"disabled": false}})",
           R"({"client": {"proxy": {"connect": {"enabled": false}}}})",
           R"({"channel": {"private_prefix": "$", "namespace_boundary": ":", "user_boundary": "#",
                            "user_separator": ",", "publication_data_format": ""}})",

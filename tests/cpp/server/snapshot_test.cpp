@@ -69,7 +69,7 @@ Snapshot example() {
   ClientState web;
   web.phase = 2;
   web.user = "ann";
-  web.link = WebSocketLinkState{true, "pong", "half of a fra"};
+  web.link = WebSocketLinkState{true, "pong", "half of a fra", true};
   web.encoding = Encoding::protobuf;
   web.queued = {{"the end of one", "another"}, true, 1'000};
   web.subscriptions = {{"a", cursor(1), true, false, true, false},
@@ -138,6 +138,7 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   const auto& web = std::get<ClientState>(read.gateway.connections[0].session.kind);
   const auto& link = std::get<WebSocketLinkState>(web.link);
   EXPECT_TRUE(link.has_own_pings);
+  EXPECT_TRUE(link.is_deflated);
   EXPECT_EQ(link.pong, "pong");
   EXPECT_EQ(link.unfinished, "half of a fra");
   EXPECT_EQ(web.encoding, Encoding::protobuf);

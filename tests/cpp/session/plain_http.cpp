@@ -103,10 +103,12 @@ bool PlainHttp::is_websocket_upgrade(const HttpRequest& request) const {
   return lower(request.header("upgrade")) == "websocket";
 }
 
-HttpLibrary::Upgrade PlainHttp::upgrade(const HttpRequest& request, std::string_view subprotocol) const {
+HttpLibrary::Upgrade PlainHttp::upgrade(const HttpRequest& request, std::string_view subprotocol,
+                                        std::string_view extensions) const {
   if (request.header("sec-websocket-version") != "13") return {426, "version", {}};
   std::string response = "HTTP/1.1 101 Switching Protocols\r\n";
   if (!subprotocol.empty()) response.append("Sec-WebSocket-Protocol: ").append(subprotocol).append("\r\n");
+  if (!extensions.empty()) response.append("Sec-WebSocket-Extensions: ").append(extensions).append("\r\n");
   return {0, {}, response + "\r\n"};
 }
 

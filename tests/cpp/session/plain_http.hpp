@@ -22,7 +22,8 @@ class PlainHttp final : public HttpLibrary {
   [[nodiscard]] std::unique_ptr<HttpReader> make_reader(std::size_t header_bytes_max,
                                                         std::size_t body_bytes_max) const override;
   [[nodiscard]] bool is_websocket_upgrade(const HttpRequest& request) const override;
-  [[nodiscard]] Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol) const override;
+  [[nodiscard]] Upgrade upgrade(const HttpRequest& request, std::string_view subprotocol,
+                                std::string_view extensions) const override;
 };
 
 /// Refuses `/forbidden` and what is asked with `X-API-Key: wrong`. Answers `/now` with its target, `/echo`

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "deflate/deflate.hpp"
 #include "protocol/ws_frame.hpp"
 #include "session/plain_http.hpp"
 
@@ -139,8 +140,9 @@ void WsClient::open(std::string_view query) {
   text.append(query).append(
       " HTTP/1.1\r\nHost: localhost:8000\r\nConnection: Upgrade\r\nUpgrade: "
       "websocket\r\nSec-WebSocket-Version: 13\r\n"
-      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
-  write(text);
+      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
+  if (!extensions.empty()) text.append("Sec-WebSocket-Extensions: ").append(extensions).append("\r\n");
+  write(text.append("\r\n"));
 }
 
 void WsClient::connect(std::string_view query) {
@@ -148,7 +150,17 @@ void WsClient::connect(std::string_view query) {
   command("connect", Json::object());
 }
 
-void WsClient::send(std::string_view text) { send_frame(1, text); }
+void WsClient::send(std::string_view text) {
+  std::string compressed;
+  if (sends_deflated && deflate(text, 6, compressed)) return send_compressed(compressed);
+  send_frame(1, text);
+}
+
+void WsClient::send_compressed(std::string_view payload) {
+  std::string frame;
+  append_ws_client_frame(frame, WsOpcode::text, true, 0x12345678, payload, true);
+  write(frame);
+}
 
 void WsClient::send_frame(std::uint8_t opcode, std::string_view payload) {
   std::string frame;
@@ -193,10 +205,17 @@ void WsClient::on_bytes(std::string_view bytes) {
       for (std::size_t i = 2; i < header; ++i) length = length << 8U | static_cast<std::uint8_t>(pending_[i]);
     }
     if (pending_.size() < header + length) return;
-    const std::string payload = pending_.substr(header, length);
+    std::string payload = pending_.substr(header, length);
     pending_.erase(0, header + length);
     EXPECT_FALSE(close_code.has_value()) << "a frame behind the close";
-    EXPECT_EQ(first & 0xF0U, 0x80U) << "not final, or reserved bits";
+    if ((first & 0x0FU) <= 2) received_bytes += length;
+    if ((first & 0x40U) != 0) {
+      EXPECT_NE(head->header("sec-websocket-extensions"), "") << "compressed, though not negotiated";
+      ++deflated;
+      const std::string compressed = payload;
+      EXPECT_EQ(inflate(compressed, 1U << 24, payload), InflateResult::whole);
+    }
+    EXPECT_EQ(first & 0xB0U, 0x80U) << "not final, or reserved bits";
     switch (first & 0x0FU) {
       case 1: {
         const Json reply = Json::parse(payload);

@@ -107,6 +107,8 @@ class WsClient : public Client {
   /// One text frame.
   void send(std::string_view text);
   void send_frame(std::uint8_t opcode, std::string_view payload);
+  /// One text frame whose payload, which is said to be compressed, is this.
+  void send_compressed(std::string_view payload);
   /// One text frame that the server does not read before its next turn.
   void post(std::string_view text);
   /// A command with the next id, then turns; its reply, or null.
@@ -120,6 +122,10 @@ class WsClient : public Client {
   std::vector<Json> pushes;
   std::size_t heartbeats = 0;  ///< `{}`
   bool answers_heartbeats = true;
+  std::string extensions;          ///< offered in the handshake; empty: none
+  bool sends_deflated = false;     ///< texts that this makes shorter
+  std::size_t deflated = 0;        ///< frames that came compressed
+  std::size_t received_bytes = 0;  ///< payloads of messages, as they came
   std::vector<std::string> pings;  ///< native
   std::vector<std::string> pongs;
   std::vector<std::string> binaries;        ///< messages in binary frames

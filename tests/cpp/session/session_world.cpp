@@ -49,7 +49,8 @@ World::World(WorldOptions world_options)
              .limits = options.limits,
              .heartbeat = options.heartbeat,
              .version = "1.2.3",
-             .token_cookie = options.token_cookie} {
+             .token_cookie = options.token_cookie,
+             .deflate = options.deflate} {
   shared.loops = options.shards;
   network.below = [this](std::uint64_t bound) { return random.below(bound); };
   make_loops();

@@ -116,6 +116,7 @@ struct WorldOptions {
   TokenOptions subscription_token;  ///< of subscriptions, if it has keys
   TokenAccess::Options access;
   std::string token_cookie;
+  DeflateOptions deflate;
 };
 
 /// A rule for the world's channels: the defaults, but for what `change` changes.

@@ -9,6 +9,8 @@ import asyncio
 import contextlib
 import json
 import logging
+import random
+import string
 import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -216,6 +218,21 @@ async def test_message_bytes(serve: Callable[..., Server]) -> None:
         await tcp.write(frame(TEXT, b"", declared=1025))  # only its header: that is enough
         assert (await read_close(tcp))[0] == 1009
         assert await tcp.read_to_end() == b""
+
+
+async def test_inflate_ratio(serve: Callable[..., Server]) -> None:
+    server = serve(limits={"inflate_ratio": 2}, config={"websocket": {"compression": True}})
+    padding = "".join(
+        random.Random(1).choices(string.ascii_letters, k=20_000)
+    )  # compresses to three quarters
+    async with open_ws(server, compression="deflate") as ws:
+        assert (await ws.command(rpc={"method": padding}))["error"]["code"] > 0
+        assert (await ws.command(rpc={"method": " " * 15_000}))["error"][
+            "code"
+        ] > 0  # up to 16 KiB in any case
+        await ws.send(rpc={"method": " " * 20_000})
+        assert (await ws.closed())[0] == 1009
+    assert server.stats()["inflated"] == 3
 
 
 async def test_channels_per_connection(serve: Callable[..., Server]) -> None:
