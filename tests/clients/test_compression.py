@@ -29,7 +29,10 @@ def record(number: int) -> dict[str, Any]:
 def test_sdks_read_and_write_compressed_messages(
     serve: Callable[..., Server], name: str, encoding: str
 ) -> None:
-    server = serve(config={"websocket": {"compression": True}}, channels={"d*": DELTA, "*": Channel()})
+    server = serve(
+        config={"client": {"insecure": True}, "websocket": {"compression": True}},
+        channels={"d*": DELTA, "*": Channel()},
+    )
     sdks = [Sdk(name, encoding), Sdk(name, encoding)]
     try:
         for sdk in sdks:
