@@ -220,11 +220,12 @@ wheel: .venv/.stamp-dev ## build sdist and wheel (dist/), and the wheel repaired
 
 COMPARE ?=
 INSTRUCTIONS ?=
+VARIANTS ?=
 FILL ?=
 CURVE ?=
 PYTHON_SPEED ?=
 
-.PHONY: compare compare-install instructions fill curve python-speed
+.PHONY: compare compare-install instructions variants fill curve python-speed
 compare: build ## Carillon beside bare loops and installed peers (COMPARE="--loads A,E --rounds 5")
 	@$(BIN)/python -m bench.compare $(COMPARE)
 
@@ -233,6 +234,9 @@ compare-install: build ## install the peers of the comparison outside the tree, 
 
 instructions: build ## user instructions and system calls per delivery and per publish (INSTRUCTIONS="--small")
 	@$(BIN)/python -m bench.instructions $(INSTRUCTIONS)
+
+variants: build .venv/.stamp-test ## deliveries by encoding, transport and delta, connects with tokens, idle memory (VARIANTS=connect)
+	@$(BIN)/python -m bench.variants $(VARIANTS)
 
 fill: build ## a process with 19,900 connections, a machine with 100,000, rounds of 10,000 (FILL="one --seconds 60")
 	@$(BIN)/python -m bench.fill $(FILL)
