@@ -176,13 +176,27 @@ py::tuple question_to_python(const HookQuestion& question) {
   context["client"] = text_of(question.client);
   context["user"] = text_of(question.user);
   context["transport"] = name_of(question.transport);
+  if (question.operation == Operation::disconnect) {
+    context["code"] = question.code;
+    context["reason"] = text_of(question.reason);
+    return py::make_tuple("question", question.id, name_of(question.operation), std::move(context));
+  }
   context["data"] = py::bytes(*question.data);
   context["token"] = text_of(question.token);
   context["headers"] = to_dict(request.headers);
   context["query"] = to_dict(request.query);
   context["address"] = text_of(request.address);
-  if (question.operation != Operation::connect) context["channel"] = text_of(question.channel);
+  if (question.operation == Operation::rpc) context["method"] = text_of(question.method);
+  if (!question.channel.empty()) context["channel"] = text_of(question.channel);
   return py::make_tuple("question", question.id, name_of(question.operation), std::move(context));
+}
+
+/// Channel, info and data as JSON, and the end in seconds since 1970 (0: none).
+SubscriptionGrant grant_of(const py::handle& fields) {
+  SubscriptionGrant grant;
+  std::tie(grant.channel, grant.info_json, grant.data_json, grant.expiry.at_s) =
+      fields.cast<std::tuple<std::string, std::string, std::string, std::int64_t>>();
+  return grant;
 }
 
 /// Of an object with these attributes, see `Verdict` in hooks.py.
@@ -194,14 +208,12 @@ Verdict verdict_of(const py::object& answer) {
   verdict.identity.info_json = answer.attr("info_json").cast<std::string>();
   verdict.identity.expiry.at_s = answer.attr("expires_at").cast<std::int64_t>();
   if (const py::object data = answer.attr("data"); !data.is_none()) verdict.data = data.cast<std::string>();
+  verdict.is_data_binary = answer.attr("is_data_binary").cast<bool>();
+  if (const py::object grant = answer.attr("grant"); !grant.is_none()) verdict.subscription = grant_of(grant);
   const py::object subscriptions = answer.attr("subscriptions");
   verdict.identity.names_subscriptions = !subscriptions.is_none();
-  for (const py::handle each : subscriptions.is_none() ? py::object(py::tuple()) : subscriptions) {
-    SubscriptionGrant grant;
-    std::tie(grant.channel, grant.info_json, grant.data_json) =
-        each.cast<std::tuple<std::string, std::string, std::string>>();
-    verdict.identity.subscriptions.push_back(std::move(grant));
-  }
+  for (const py::handle each : subscriptions.is_none() ? py::object(py::tuple()) : subscriptions)
+    verdict.identity.subscriptions.push_back(grant_of(each));
   verdict.code = answer.attr("code").cast<std::uint32_t>();
   verdict.reason = answer.attr("reason").cast<std::string>();
   return verdict;
@@ -291,10 +303,12 @@ py::list drain(Bridge& bridge, std::size_t items_max) {
 }
 
 Operation operation_of(const std::string& name) {
-  for (const Operation operation : {Operation::connect, Operation::subscribe, Operation::publish}) {
+  for (const Operation operation :
+       {Operation::connect, Operation::subscribe, Operation::publish, Operation::refresh,
+        Operation::sub_refresh, Operation::rpc, Operation::disconnect}) {
     if (name_of(operation) == name) return operation;
   }
-  throw std::invalid_argument("operation: '" + name + "' is none of connect, subscribe, publish");
+  throw std::invalid_argument("operation: '" + name + "' has no hook");
 }
 
 std::optional<Since> start_of(const std::optional<std::string>& since,

@@ -184,7 +184,21 @@ class CentrifugeClient final : public Session {
   /// An expiry has changed.
   void schedule_expiry();
   void end_expired(Millis now_ms);
-  bool handle_rpc(const Command& command);  // this and the next two: inbox_commands.cpp
+  /// Has the connection expired, and is its end left to a hook?
+  [[nodiscard]] bool is_renewed_by_hook() const;
+  [[nodiscard]] bool is_renewed_by_hook(const Subscription& subscription) const;
+  /// What has expired goes on until a hook has answered.
+  void ask_to_go_on();
+  void ask_to_go_on(Subscription& subscription);
+  void on_renewed(const Verdict& verdict, std::int64_t asked_at_s);
+  void on_renewed(Subscription& subscription, const Verdict& verdict);
+  void end_expired(Subscription& subscription);
+  /// When a hook is asked once more that has not decided, seconds since 1970.
+  [[nodiscard]] std::int64_t next_try_s() const;
+  /// Does a hook want to know what the client came with?
+  [[nodiscard]] bool keeps_request() const;
+  bool handle_rpc(const Command& command);  // this and the next three: inbox_commands.cpp
+  bool ask_rpc(const Command& command);
   [[nodiscard]] std::function<void(const Refusal&, std::string)> rpc_answer(std::uint32_t id);
   void mark_read(std::string_view channel, Offset offset,
                  std::function<void(const Refusal&, std::string)> answer);
@@ -233,6 +247,7 @@ class CentrifugeClient final : public Session {
   Phase phase_ = Phase::waiting;
   bool is_counted_ = false;   // among the connections of its user
   bool is_ping_due_ = false;  // waits for a clogged outlet
+  bool is_renewing_ = false;  // a hook has been asked whether the connection goes on
   Millis next_ping_ms_ = kNoDeadline;
   Millis pong_due_ms_ = kNoDeadline;
   Millis phase_due_ms_ = kNoDeadline;   // of the connect command, or of the closing handshake

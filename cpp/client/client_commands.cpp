@@ -1,5 +1,6 @@
 // Commands of a client that are neither about its subscriptions nor about inboxes.
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "client/centrifuge_client.hpp"
@@ -26,7 +27,8 @@ bool CentrifugeClient::handle(const Command& command) {
     reply_error(command.id, kErrorTooDeep);
     return true;
   }
-  if (command.is_binary && command.kind != CommandKind::publish && command.id != 0) {
+  const bool takes_bytes = command.kind == CommandKind::publish || command.kind == CommandKind::rpc;
+  if (command.is_binary && !takes_bytes && command.id != 0) {
     reply_error(command.id, kErrorNotJson);
     return true;
   }
@@ -122,8 +124,7 @@ void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
   phase_ = Phase::connected;
   phase_due_ms_ = kNoDeadline;
   claimed_user_.reset();
-  if (!context_.access.has_hook(Operation::subscribe) && !context_.access.has_hook(Operation::publish))
-    request_.reset();
+  if (!keeps_request()) request_.reset();
   log_connect(link_->transport());
   const Millis interval = context_.heartbeat.ping_interval_ms;
   if (interval >
@@ -151,9 +152,24 @@ void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
   context_.host.reschedule(outlet_);
 }
 
+bool CentrifugeClient::keeps_request() const {
+  static constexpr std::array kHooks{Operation::subscribe, Operation::publish, Operation::refresh,
+                                     Operation::sub_refresh, Operation::rpc};
+  return std::any_of(kHooks.begin(), kHooks.end(),
+                     [this](Operation hook) { return context_.access.has_hook(hook); });
+}
+
 Question CentrifugeClient::question(Operation operation, std::string_view channel,
                                     std::string_view data) const {
-  return {operation, link_->transport(), client_, user_, channel, data, {}, {}, {}, request_, false};
+  Question question;
+  question.operation = operation;
+  question.transport = link_->transport();
+  question.client = client_;
+  question.user = user_;
+  question.channel = channel;
+  question.data = data;
+  question.request = request_;
+  return question;
 }
 
 std::string_view CentrifugeClient::claimed_user() const {
@@ -190,7 +206,8 @@ void CentrifugeClient::log_refused(Operation operation, std::string_view channel
   if (!remedy.empty()) reason.append("; ").append(remedy);
   if (++refusals_logged_ == kRefusalsLogged)
     reason.append(" (further refusals of this client are not logged)");
-  log_refusal(link_->transport(), user_, {}, error.code, reason, channel);
+  log_refusal(link_->transport(), user_, {}, error.code, reason,
+              operation == Operation::rpc ? std::string_view() : channel);
 }
 
 bool CentrifugeClient::check_channel(const Command& command, bool is_available) {

@@ -23,9 +23,9 @@ std::uint32_t CentrifugeClient::ttl_of(const Expiry& expiry) const {
 }
 
 void CentrifugeClient::schedule_expiry() {
-  expiry_due_ms_ = end_of(expiry_, context_.limits.expired_close_delay_ms);
+  expiry_due_ms_ = is_renewing_ ? kNoDeadline : end_of(expiry_, context_.limits.expired_close_delay_ms);
   for (const auto& subscription : subscriptions_) {
-    if (subscription->state != Subscription::State::started) continue;
+    if (subscription->state != Subscription::State::started || subscription->is_renewing) continue;
     expiry_due_ms_ =
         std::min(expiry_due_ms_, end_of(subscription->expiry, context_.limits.expired_sub_close_delay_ms));
   }
@@ -34,25 +34,106 @@ void CentrifugeClient::schedule_expiry() {
 
 void CentrifugeClient::end_expired(Millis now_ms) {
   // The clocks are asked again: somebody may have set the time of day since.
-  if (end_of(expiry_, context_.limits.expired_close_delay_ms) <= now_ms) {
-    disconnect_with(kDisconnectConnectionExpired);
-    return;
-  }
-  for (const auto& subscription : subscriptions_) {
-    if (subscription->state != Subscription::State::started) continue;
-    if (end_of(subscription->expiry, context_.limits.expired_sub_close_delay_ms) > now_ms) continue;
-    if (subscription->is_by_server) {  // its client cannot subscribe again, but connect again
-      disconnect_with(kDisconnectSubscriptionExpired);
+  if (!is_renewing_ && end_of(expiry_, context_.limits.expired_close_delay_ms) <= now_ms) {
+    if (!is_renewed_by_hook()) {
+      disconnect_with(kDisconnectConnectionExpired);
       return;
     }
-    reply([&](std::string& out) {
-      codec_.encode_push_unsubscribe(out, subscription->channel, kUnsubscribeExpired.code,
-                                     kUnsubscribeExpired.reason);
-    });
-    end_later(*subscription);
-    outlet_.wants_empty_notice = true;
+    ask_to_go_on();
+  }
+  for (const auto& subscription : subscriptions_) {
+    if (is_over()) return;
+    if (subscription->state != Subscription::State::started || subscription->is_renewing) continue;
+    if (end_of(subscription->expiry, context_.limits.expired_sub_close_delay_ms) > now_ms) continue;
+    is_renewed_by_hook(*subscription) ? ask_to_go_on(*subscription) : end_expired(*subscription);
+  }
+  if (!is_over()) schedule_expiry();
+}
+
+void CentrifugeClient::end_expired(Subscription& subscription) {
+  if (subscription.is_by_server) {  // its client cannot subscribe again, but connect again
+    disconnect_with(kDisconnectSubscriptionExpired);
+    return;
+  }
+  reply([&](std::string& out) {
+    codec_.encode_push_unsubscribe(out, subscription.channel, kUnsubscribeExpired.code,
+                                   kUnsubscribeExpired.reason);
+  });
+  end_later(subscription);
+  outlet_.wants_empty_notice = true;
+}
+
+// ---- renewed by a hook
+
+bool CentrifugeClient::is_renewed_by_hook() const {
+  return !expiry_.is_renewed_by_client && context_.access.has_hook(Operation::refresh);
+}
+
+bool CentrifugeClient::is_renewed_by_hook(const Subscription& subscription) const {
+  return !subscription.expiry.is_renewed_by_client &&
+         context_.access.asks_hook(Operation::sub_refresh, subscription.channel);
+}
+
+std::int64_t CentrifugeClient::next_try_s() const {
+  return (context_.clock.wall_ms() + context_.limits.refresh_retry_ms + 999) / 1'000;
+}
+
+void CentrifugeClient::ask_to_go_on() {
+  is_renewing_ = true;
+  ask(question(Operation::refresh, {}), [this, asked_at_s = expiry_.at_s](const Verdict& verdict) {
+    on_renewed(verdict, asked_at_s);
+  });
+}
+
+void CentrifugeClient::ask_to_go_on(Subscription& subscription) {
+  subscription.is_renewing = true;
+  ask(question(Operation::sub_refresh, subscription.channel),
+      [this, channel = subscription.channel](const Verdict& verdict) {
+        Subscription* const asked = find(channel);
+        if (asked != nullptr && asked->is_renewing) on_renewed(*asked, verdict);
+      });
+}
+
+void CentrifugeClient::on_renewed(const Verdict& verdict, std::int64_t asked_at_s) {
+  is_renewing_ = false;
+  if (phase_ != Phase::connected) return;
+  if (!verdict.is_allowed && !verdict.is_undecided) {
+    const bool has_code = verdict.code >= 3'000;
+    return disconnect(
+        has_code ? static_cast<std::uint16_t>(verdict.code) : kDisconnectConnectionExpired.code,
+        verdict.reason.empty() ? kDisconnectConnectionExpired.reason : std::string_view(verdict.reason));
+  }
+  if (verdict.is_undecided) {
+    log_refused(Operation::refresh, {}, {kErrorInternal.code, verdict.reason}, {});
+    if (expiry_.at_s == asked_at_s) expiry_.at_s = next_try_s();
+  } else if (expiry_.at_s == asked_at_s) {  // else the application has moved it meanwhile
+    expiry_ = {verdict.identity.expiry.at_s, false};
+    if (end_of(expiry_, 0) <= context_.clock.now_ms()) {
+      disconnect_with(kDisconnectConnectionExpired);
+      return;
+    }
+  }
+  if (verdict.is_allowed && !verdict.identity.info_json.empty()) {
+    conn_info_json_ = std::make_unique<const std::string>(verdict.identity.info_json);
+    info_json_.reset();
   }
   schedule_expiry();
+}
+
+void CentrifugeClient::on_renewed(Subscription& subscription, const Verdict& verdict) {
+  subscription.is_renewing = false;
+  if (phase_ != Phase::connected) return;
+  if (!verdict.is_allowed && !verdict.is_undecided) {
+    if (verdict.code >= 3'000) return disconnect(static_cast<std::uint16_t>(verdict.code), verdict.reason);
+    end_expired(subscription);
+  } else if (verdict.is_undecided) {
+    log_refused(Operation::sub_refresh, subscription.channel, {kErrorInternal.code, verdict.reason}, {});
+    subscription.expiry.at_s = next_try_s();
+  } else {
+    subscription.expiry = {verdict.subscription.expiry.at_s, false};
+    if (end_of(subscription.expiry, 0) <= context_.clock.now_ms()) end_expired(subscription);
+  }
+  if (!is_over()) schedule_expiry();
 }
 
 bool CentrifugeClient::refresh(const Renewal& renewal) {
@@ -71,6 +152,7 @@ bool CentrifugeClient::refresh(const Renewal& renewal) {
 }
 
 bool CentrifugeClient::handle_refresh(const Command& command) {
+  if (context_.access.has_hook(Operation::refresh)) return disconnect_with(kDisconnectBadRequest);
   if (!context_.access.takes_tokens()) {
     reply_error(command.id, kErrorNotAvailable);
     return true;
@@ -106,6 +188,8 @@ bool CentrifugeClient::handle_sub_refresh(const Command& command) {
     reply_error(command.id, kErrorPermissionDenied);
     return true;
   }
+  if (context_.access.asks_hook(Operation::sub_refresh, command.channel))
+    return disconnect_with(kDisconnectBadRequest);
   Question asked = question(Operation::sub_refresh, command.channel);
   asked.token = command.token;
   const std::optional<Verdict> verdict = context_.access.answer(asked);

@@ -86,6 +86,7 @@ struct CentrifugeClient::Subscription {
   bool is_recoverable = false;
   bool is_positioned = false;
   Expiry expiry;
+  bool is_renewing = false;  // a hook has been asked whether it goes on
   bool wants_delta = false;
   std::unique_ptr<const std::string> info_json;  // `chan_info`; null: none
   std::unique_ptr<FilteredPath> filter;          // by tags; null: none

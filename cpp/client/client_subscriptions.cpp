@@ -131,6 +131,8 @@ void CentrifugeClient::accept(Subscription& subscription, const SubscriptionGran
   const std::string& channel = subscription.channel;
   subscription.accept(grant, terms_of(context_.access, question(Operation::subscribe, channel),
                                       context_.hub.options_for(channel), wishes, grant.overrides));
+  if (context_.access.asks_hook(Operation::sub_refresh, channel))
+    subscription.expiry.is_renewed_by_client = false;
 }
 
 void CentrifugeClient::open(Subscription& subscription, const std::optional<Since>& since,

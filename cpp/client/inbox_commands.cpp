@@ -1,4 +1,4 @@
-// Remote procedure calls: a client and the inbox of its own user.
+// Remote procedure calls: the inbox of a client's own user, and the methods that hooks carry out.
 #include <optional>
 #include <string>
 #include <utility>
@@ -52,8 +52,9 @@ std::optional<RpcArguments> read_arguments(std::string_view data) {
 bool CentrifugeClient::handle_rpc(const Command& command) {
   const bool is_inbox = command.method == "carillon.inbox";
   const bool is_unread = command.method == "carillon.unread";
-  if (!is_inbox && !is_unread && command.method != "carillon.mark_read") {
-    reply_error(command.id, kErrorMethodNotFound);
+  if (!is_inbox && !is_unread && command.method != "carillon.mark_read") return ask_rpc(command);
+  if (command.is_binary) {
+    reply_error(command.id, kErrorNotJson);
     return true;
   }
   if (user_.empty()) {  // nobody's inbox
@@ -85,6 +86,29 @@ bool CentrifugeClient::handle_rpc(const Command& command) {
   return true;
 }
 
+bool CentrifugeClient::ask_rpc(const Command& command) {
+  if (!context_.access.asks_hook(Operation::rpc, command.method)) {
+    reply_error(command.id, kErrorMethodNotFound);
+    return true;
+  }
+  Question asked = question(Operation::rpc, {}, command.data);
+  asked.method = command.method;
+  asked.own_data = std::make_shared<const std::string>(command.data);
+  ask(asked, [this, id = command.id, ticket = lanes_.defer(),
+              method = std::string(command.method)](const Verdict& verdict) {
+    if (!lanes_.is_wanted(ticket)) return;  // the connection has ended
+    if (verdict.is_allowed) {
+      reply([&](std::string& out) {
+        codec_.encode_rpc(out, id, verdict.data ? *verdict.data : std::string(), verdict.is_data_binary);
+      });
+    } else {
+      deny(id, Operation::rpc, method, verdict);
+    }
+    finish(ticket);
+  });
+  return true;
+}
+
 void CentrifugeClient::mark_read(std::string_view channel, Offset offset,
                                  std::function<void(const Refusal&, std::string)> answer) {
   if (offset == 0) {
@@ -112,7 +136,7 @@ std::function<void(const Refusal&, std::string)> CentrifugeClient::rpc_answer(st
   return answer_with(
       lanes_.defer(), [id](CentrifugeClient& session, const Refusal& refusal, const std::string& data) {
         if (!refusal.is_refused()) {
-          return session.reply([&](std::string& out) { session.codec_.encode_rpc(out, id, data); });
+          return session.reply([&](std::string& out) { session.codec_.encode_rpc(out, id, data, false); });
         }
         const std::string message = refusal.message();
         session.reply_error(id, {refusal.error.code, message, refusal.error.is_temporary});

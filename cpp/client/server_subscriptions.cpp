@@ -34,6 +34,7 @@ void CentrifugeClient::begin_connect(std::uint32_t id, const Identity& identity,
   if (!grants || !count_connection()) return user_.clear();
   if (!identity.info_json.empty()) conn_info_json_ = std::make_unique<const std::string>(identity.info_json);
   expiry_ = identity.expiry;
+  if (context_.access.has_hook(Operation::refresh)) expiry_.is_renewed_by_client = false;
   token_channels_ = identity.token_channels;
   client_ = make_client_id(context_.random);
   if (grants->empty()) {

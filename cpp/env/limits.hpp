@@ -17,6 +17,7 @@ struct Limits {
   std::int64_t keepalive_timeout_ms = 60'000;
   std::int64_t expired_close_delay_ms = 25'000;
   std::int64_t expired_sub_close_delay_ms = 25'000;
+  std::int64_t refresh_retry_ms = 60'000;
   std::int64_t token_bytes = 16'384;
   std::int64_t stall_timeout_ms = 30'000;
   std::int64_t close_timeout_ms = 5'000;

@@ -167,7 +167,8 @@ class CentrifugeCodec {
   virtual void encode_history(std::string& out, std::uint32_t id, std::string_view publications,
                               std::string_view epoch, std::uint64_t offset) const = 0;
   virtual void encode_ping_reply(std::string& out, std::uint32_t id) const = 0;
-  virtual void encode_rpc(std::string& out, std::uint32_t id, std::string_view data) const = 0;
+  virtual void encode_rpc(std::string& out, std::uint32_t id, std::string_view data,
+                          bool is_binary) const = 0;
 
   /// The server's ping, an empty reply.
   virtual void encode_heartbeat(std::string& out) const = 0;

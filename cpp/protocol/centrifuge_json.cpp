@@ -470,9 +470,13 @@ void CentrifugeJsonCodec::encode_ping_reply(std::string& out, std::uint32_t id) 
   ReplyWriter(out, id, "ping").close();
 }
 
-void CentrifugeJsonCodec::encode_rpc(std::string& out, std::uint32_t id, std::string_view data) const {
+void CentrifugeJsonCodec::encode_rpc(std::string& out, std::uint32_t id, std::string_view data,
+                                     bool is_binary) const {
   ReplyWriter reply(out, id, "rpc");
-  reply->json_unless_empty("data", data);
+  PublicationView payload;
+  payload.data = data;
+  payload.is_json = !is_binary;
+  append_payload(reply.object(), payload);
   reply.close();
 }
 

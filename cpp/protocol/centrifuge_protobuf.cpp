@@ -451,7 +451,8 @@ void CentrifugeProtobufCodec::encode_ping_reply(std::string& out, std::uint32_t 
   encode_empty(out, id, 12);
 }
 
-void CentrifugeProtobufCodec::encode_rpc(std::string& out, std::uint32_t id, std::string_view data) const {
+void CentrifugeProtobufCodec::encode_rpc(std::string& out, std::uint32_t id, std::string_view data,
+                                         bool /*is_binary*/) const {
   ProtobufReply reply(out, id, 13);
   reply->bytes(1, data);
   reply.close();

@@ -37,7 +37,7 @@ class CentrifugeProtobufCodec final : public CentrifugeCodec {
   void encode_history(std::string& out, std::uint32_t id, std::string_view publications,
                       std::string_view epoch, std::uint64_t offset) const override;
   void encode_ping_reply(std::string& out, std::uint32_t id) const override;
-  void encode_rpc(std::string& out, std::uint32_t id, std::string_view data) const override;
+  void encode_rpc(std::string& out, std::uint32_t id, std::string_view data, bool is_binary) const override;
   void encode_heartbeat(std::string& out) const override;
 
   void encode_publication(std::string& out, const PublicationView& publication) const override;

@@ -1,6 +1,7 @@
 #include "server/hook_access.hpp"
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace carillon {
@@ -9,13 +10,14 @@ void HookAccess::set_hook(Operation operation, std::vector<std::string> patterns
   hooks_.at(static_cast<std::size_t>(operation)) = {std::move(patterns), deadline_ms};
 }
 
+bool HookAccess::asks_hook(Operation operation, std::string_view subject) const {
+  const Hook& hook = hooks_.at(static_cast<std::size_t>(operation));
+  return std::any_of(hook.patterns.begin(), hook.patterns.end(),
+                     [&](const std::string& pattern) { return matches_pattern(pattern, subject); });
+}
+
 std::optional<Verdict> HookAccess::answer(const Question& question) const {
-  const Hook& hook = hooks_.at(static_cast<std::size_t>(question.operation));
-  const bool is_hooked =
-      std::any_of(hook.patterns.begin(), hook.patterns.end(), [&](const std::string& pattern) {
-        return question.operation == Operation::connect || matches_pattern(pattern, question.channel);
-      });
-  if (is_hooked) return std::nullopt;
+  if (asks_hook(question.operation, question.subject())) return std::nullopt;
   return rules_.answer(question);
 }
 
@@ -33,6 +35,9 @@ void HookAccess::ask(const Question& question, Then then) {
   asked.client = question.client;
   asked.user = question.user;
   asked.channel = question.channel;
+  asked.method = question.method;
+  asked.code = question.code;
+  asked.reason = question.reason;
   asked.data = question.own_data ? question.own_data : std::make_shared<const std::string>(question.data);
   asked.token = question.token;
   asked.request = question.request ? question.request : std::make_shared<const ClientRequest>();
@@ -41,6 +46,7 @@ void HookAccess::ask(const Question& question, Then then) {
   } else if (question.operation == Operation::connect) {
     if (const std::optional<Verdict> known = rules_.answer(question)) asked.user = known->identity.user;
   }
+  const bool is_notice = question.operation == Operation::disconnect;
   open.bytes = asked.bytes();
   open.then = std::move(then);
   std::vector<Then> unasked;
@@ -51,12 +57,16 @@ void HookAccess::ask(const Question& question, Then then) {
     is_refused = !has_room(queue, open.bytes);
     if (!is_refused) {
       asked.id = next_++;
-      open.due_ms = clock_.now_ms() + hooks_.at(static_cast<std::size_t>(question.operation)).deadline_ms;
+      open.due_ms =
+          is_notice ? std::numeric_limits<Millis>::max()
+                    : clock_.now_ms() + hooks_.at(static_cast<std::size_t>(question.operation)).deadline_ms;
       queue.add(std::move(open));
       hand_over(queue, unasked);
     }
   }
-  if (is_refused) {
+  if (is_refused && is_notice) {
+    lost_notices_.fetch_add(1, std::memory_order_relaxed);
+  } else if (is_refused) {
     refused_.fetch_add(1, std::memory_order_relaxed);
     open.then(Verdict::undecided(
         "too many questions wait for hooks; raise limits.hook_questions or limits.hook_question_bytes"));
@@ -108,7 +118,7 @@ void HookAccess::end_undecided(const std::vector<Then>& questions, const char* r
 }
 
 void HookAccess::clear() {
-  std::array<QuestionQueue, 2> forgotten;  // destroyed without the lock: a continuation may own anything
+  std::array<QuestionQueue, 3> forgotten;  // destroyed without the lock: a continuation may own anything
   const std::lock_guard lock(mutex_);
   queues_.swap(forgotten);
 }

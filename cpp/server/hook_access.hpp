@@ -28,7 +28,8 @@ class HookQueue {
 /// Access with the application's hooks. Where a pattern matches, the hook decides; elsewhere the rules
 /// decide. Only an answer denies. A question that is not answered in time stays undecided.
 ///
-/// Connects have a queue of their own, so that other questions, however many, do not block new clients. The
+/// Connects have a queue of their own, so that other questions, however many, do not block new clients. So do
+/// notices of disconnects, which have no deadline: nobody waits for them. The
 /// application has at most `hooks_at_once` questions of a queue at a time, in turns among the clients.
 /// Further questions wait here, where their deadline ends them before a hook runs in vain. A queue holds at
 /// most `hook_questions` questions and `hook_question_bytes`.
@@ -40,7 +41,7 @@ class HookAccess final : public Access {
       : rules_(rules), clock_(clock), limits_(limits) {}
 
   void set_queue(std::shared_ptr<HookQueue> queue) { application_ = std::move(queue); }
-  /// Connect, subscribe or publish on channels that match one of `patterns` (connect: every client).
+  /// Questions about channels (rpc: methods) that match one of `patterns`; `*` for those about a client.
   void set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms);
 
   [[nodiscard]] std::optional<Verdict> answer(const Question& question) const override;
@@ -48,6 +49,7 @@ class HookAccess final : public Access {
   [[nodiscard]] bool has_hook(Operation operation) const override {
     return !hooks_.at(static_cast<std::size_t>(operation)).patterns.empty();
   }
+  [[nodiscard]] bool asks_hook(Operation operation, std::string_view subject) const override;
 
   /// The application's answer. It gives one to each question that it gets, however late. False: the question
   /// has ended already.
@@ -63,6 +65,8 @@ class HookAccess final : public Access {
   [[nodiscard]] std::uint64_t undecided() const { return undecided_.load(std::memory_order_relaxed); }
   /// Questions for which there was no room, ever.
   [[nodiscard]] std::uint64_t refused() const { return refused_.load(std::memory_order_relaxed); }
+  /// Notices of disconnects for which there was no room, ever.
+  [[nodiscard]] std::uint64_t lost_notices() const { return lost_notices_.load(std::memory_order_relaxed); }
 
  private:
   using Then = QuestionQueue::Then;
@@ -72,6 +76,7 @@ class HookAccess final : public Access {
   };
 
   [[nodiscard]] QuestionQueue& queue_of(Operation operation) {
+    if (operation == Operation::disconnect) return queues_[2];
     return queues_[operation == Operation::connect ? 0 : 1];
   }
   [[nodiscard]] bool has_room(const QuestionQueue& queue, std::size_t bytes) const;
@@ -86,9 +91,10 @@ class HookAccess final : public Access {
   std::array<Hook, kOperations> hooks_;
   mutable std::mutex mutex_;
   std::uint64_t next_ = 1;
-  std::array<QuestionQueue, 2> queues_;  // connects, everything else
+  std::array<QuestionQueue, 3> queues_;  // connects, everything else, notices
   std::atomic<std::uint64_t> undecided_{0};
   std::atomic<std::uint64_t> refused_{0};
+  std::atomic<std::uint64_t> lost_notices_{0};
 };
 
 }  // namespace carillon

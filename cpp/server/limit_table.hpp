@@ -48,6 +48,9 @@ inline constexpr std::array kLimitRows{
              "with 3005. Event streams end when the token expires."},
     LimitRow{"expired_sub_close_delay_ms", &Limits::expired_sub_close_delay_ms, "ms", 0,
              "The same for the token of a subscription, which then ends with code 2501."},
+    LimitRow{"refresh_retry_ms", &Limits::refresh_retry_ms, "ms", 1'000,
+             "Time for which a connection or a subscription goes on if its hook (on_refresh, on_sub_refresh) "
+             "gives no answer, ms. Then the hook is asked again."},
     LimitRow{"token_bytes", &Limits::token_bytes, "bytes", 64,
              "Maximum size of a token, bytes. A longer one is refused as invalid."},
     LimitRow{"stall_timeout_ms", &Limits::stall_timeout_ms, "ms", 10,
@@ -151,16 +154,18 @@ inline constexpr std::array kLimitRows{
              "Maximum number of publications that wait for a Python event loop. Beyond it the subscription "
              "lags, and its publications wait in the log."},
     LimitRow{"hook_questions", &Limits::hook_questions, "questions", 16,
-             "Maximum number of connects that wait for a hook, and, counted separately, of subscribes and "
-             "publishes. Beyond it clients are asked to retry: disconnect 3004, error 100, /poll 503 with "
-             "Retry-After, /sse 200 with retry: and an end."},
+             "Maximum number of connects that wait for a hook, and, counted separately, of all other "
+             "questions. Beyond it clients are asked to retry: disconnect 3004, error 100, /poll 503 with "
+             "Retry-After, /sse 200 with retry: and an end. Also of notices for on_disconnect; those beyond "
+             "it are dropped."},
     LimitRow{"hook_question_bytes", &Limits::hook_question_bytes, "bytes", 65'536,
              "Maximum size of the questions that wait for hooks, bytes, counted separately as for "
              "limits.hook_questions."},
     LimitRow{
         "hooks_at_once", &Limits::hooks_at_once, "questions", 1,
         "Maximum number of hooks that run at the same time for connects, and, counted separately, for "
-        "subscribes and publishes. Further questions wait for one of them to end, or for their deadline. "
+        "disconnects and for everything else. Further questions wait for one of them to end, or for their "
+        "deadline. "
         "A connection starts another hook only while it has fewer than are free, so it has at most half."},
     LimitRow{"inbox_entries", &Limits::inbox_entries, "publications", 1,
              "Maximum number of publications in a user's inbox. Older unread ones are merged from the logs "

@@ -25,13 +25,16 @@ struct HookQuestion {
   std::string client;
   std::string user;  ///< connect: the user that a token proves, or that the rules take the client for
   std::string channel;
+  std::string method;
   std::shared_ptr<const std::string> data;  ///< never null
   std::string token;
   std::shared_ptr<const ClientRequest> request;  ///< never null
+  std::uint16_t code = 0;                        ///< disconnect
+  std::string reason;                            ///< disconnect
 
   [[nodiscard]] std::size_t bytes() const {
-    return sizeof(*this) + client.size() + user.size() + channel.size() + data->size() + token.size() +
-           request->bytes();
+    return sizeof(*this) + client.size() + user.size() + channel.size() + method.size() + data->size() +
+           token.size() + request->bytes() + reason.size();
   }
 };
 

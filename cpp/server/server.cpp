@@ -647,8 +647,11 @@ void Server::set_hook(Operation operation, std::vector<std::string> patterns, Mi
 }
 
 bool Server::resolve(std::uint64_t question, Verdict verdict) {
-  if (verdict.is_allowed && verdict.data) check_json_of("data", *verdict.data);
+  if (verdict.is_allowed && verdict.data && !verdict.is_data_binary) check_json_of("data", *verdict.data);
   if (!verdict.identity.info_json.empty()) check_json_of("info", verdict.identity.info_json);
+  const SubscriptionGrant& subscription = verdict.subscription;
+  if (!subscription.info_json.empty()) check_json_of("info", subscription.info_json);
+  if (!subscription.data_json.empty()) check_json_of("data", subscription.data_json);
   for (const SubscriptionGrant& grant : verdict.identity.subscriptions) {
     check_channel(grant.channel);
     if (!grant.info_json.empty()) check_json_of("info", grant.info_json);
@@ -785,6 +788,7 @@ std::string Server::stats() {
       {"hook_questions", network_->access.open()},
       {"hooks_undecided", network_->access.undecided()},
       {"hooks_refused", network_->access.refused()},
+      {"disconnects_lost", network_->access.lost_notices()},
       {"flush", network_->gateway.flush_name()},
       {"last_error", network_->gateway.failure()},
   };

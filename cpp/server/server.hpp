@@ -165,8 +165,7 @@ class Server {
   /// Sets the queues of log lines, of questions to hooks and of requests for a reload. Before start().
   void set_events(std::shared_ptr<LogQueue> log, std::shared_ptr<HookQueue> hooks,
                   std::shared_ptr<ReloadQueue> reloads = nullptr);
-  /// From now on the application decides on `operation` (connect, subscribe, publish) for channels that
-  /// match. Before start().
+  /// From now on the application decides on `operation` for channels, or methods, that match. Before start().
   void set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms);
   /// The application's answer. False: too late.
   bool resolve(std::uint64_t question, Verdict verdict);

@@ -104,6 +104,8 @@ std::string_view name_of(Operation operation) {
       return "sub_refresh";
     case Operation::rpc:
       return "rpc";
+    case Operation::disconnect:
+      return "disconnect";
   }
   return "";
 }

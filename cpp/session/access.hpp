@@ -24,9 +24,10 @@ enum class Operation : std::uint8_t {
   history,
   refresh,
   sub_refresh,
-  rpc
+  rpc,
+  disconnect  ///< no question: a notice that a client has gone
 };
-inline constexpr std::size_t kOperations = 8;
+inline constexpr std::size_t kOperations = 9;
 
 [[nodiscard]] std::string_view name_of(Transport transport);
 [[nodiscard]] std::string_view name_of(Operation operation);
@@ -94,15 +95,23 @@ struct Question {
   Transport transport = Transport::websocket;
   std::string_view client;   ///< connection id; empty at connect and for the plain transports
   std::string_view user;     ///< by the answer to its connect; empty at connect
-  std::string_view channel;  ///< not at connect
+  std::string_view channel;  ///< of the subscription or the publication; else empty
+  std::string_view method;   ///< rpc
   std::string_view data;     ///< JSON text that the client sent along, or empty
-  std::string_view token;    ///< at connect that of the connection, at subscribe that of the channel
-  std::shared_ptr<const std::string> own_data;  ///< publish: `data` once more, for asynchronous answers
+  /// At connect and refresh that of the connection, at subscribe and sub_refresh that of the channel. A
+  /// refresh without a token is the server's own question: does what has expired go on?
+  std::string_view token;
+  std::shared_ptr<const std::string> own_data;  ///< publish, rpc: `data` once more, for asynchronous answers
   /// Connect: the query parameter `user`. Nobody has proved it; only an insecure server believes it.
   std::string_view claimed_user;
   std::shared_ptr<const ClientRequest> request;  ///< null where no hook wants it, see Access::has_hook()
   bool is_subscribed = false;        ///< publish, presence, history: the client is subscribed to the channel
   const Identity* proved = nullptr;  ///< connect: a token has proved it; lives for the call
+  std::uint16_t code = 0;            ///< disconnect: how it has ended
+  std::string_view reason;           ///< disconnect
+
+  /// What the patterns of hooks are compared with; empty: the question is about a client as a whole.
+  [[nodiscard]] std::string_view subject() const { return operation == Operation::rpc ? method : channel; }
 };
 
 /// The answer. Denied: `code` and `reason` go to the client; 0 and empty stand for the usual ones.
@@ -119,7 +128,8 @@ struct Verdict {
   bool is_undecided = false;        ///< neither allowed nor denied
   Identity identity;                ///< connect, refresh
   SubscriptionGrant subscription;   ///< subscribe, sub_refresh
-  std::optional<std::string> data;  ///< publish: replaces the client's payload
+  std::optional<std::string> data;  ///< publish: replaces the client's payload. rpc: the reply
+  bool is_data_binary = false;      ///< it is no JSON text
   std::uint32_t code = 0;           ///< 100 to 1999: error of the reply; 3000 to 4999: disconnect
   std::string reason;
   std::string_view remark;  ///< denied: for the log alone; a literal
@@ -137,6 +147,10 @@ class Access {
   virtual void ask(const Question& question, std::function<void(Verdict)> then) = 0;
   /// Does a hook decide on any such question? Only then do sessions keep what hooks are given.
   [[nodiscard]] virtual bool has_hook(Operation /*operation*/) const { return false; }
+  /// Does a hook decide on this one? `subject`: a channel, or the method of an rpc.
+  [[nodiscard]] virtual bool asks_hook(Operation operation, std::string_view /*subject*/) const {
+    return has_hook(operation);
+  }
   /// Are there keys that verify tokens?
   [[nodiscard]] virtual bool takes_tokens() const { return false; }
 };

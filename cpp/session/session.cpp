@@ -42,6 +42,16 @@ void Session::log_close(Transport transport, std::string_view claimed_user) {
                          {},
                          {}});
   }
+  if (context_.access.has_hook(Operation::disconnect)) {
+    Question notice;
+    notice.operation = Operation::disconnect;
+    notice.transport = transport;
+    notice.client = client_id();
+    notice.user = user();
+    notice.code = end_->code;
+    notice.reason = end_->reason;
+    context_.access.ask(notice, [](const Verdict& /*verdict*/) {});
+  }
   connected_ms_ = 0;
   is_refusal_logged_ = true;  // it was let in: whatever follows is not one
 }

@@ -88,8 +88,10 @@ std::optional<Verdict> TokenAccess::answer(const Question& question) const {
     case Operation::connect:
       return answer_connect(question);
     case Operation::refresh:
+      if (question.token.empty() && next_.has_hook(Operation::refresh)) break;
       return answer_refresh(question);
     case Operation::sub_refresh:
+      if (question.token.empty() && next_.asks_hook(Operation::sub_refresh, question.channel)) break;
       return answer_sub_refresh(question);
     case Operation::subscribe:
       // The plain transports have one token for all: that of the connection.
@@ -104,6 +106,7 @@ std::optional<Verdict> TokenAccess::answer(const Question& question) const {
     case Operation::presence:
     case Operation::history:
     case Operation::rpc:
+    case Operation::disconnect:
       break;
   }
   return next_.answer(question);

@@ -38,6 +38,9 @@ class TokenAccess final : public Access {
   [[nodiscard]] std::optional<Verdict> answer(const Question& question) const override;
   void ask(const Question& question, std::function<void(Verdict)> then) override;
   [[nodiscard]] bool has_hook(Operation operation) const override { return next_.has_hook(operation); }
+  [[nodiscard]] bool asks_hook(Operation operation, std::string_view subject) const override {
+    return next_.asks_hook(operation, subject);
+  }
   [[nodiscard]] bool takes_tokens() const override { return connections_ != nullptr; }
   /// Other options and keys from now on; the arguments get those that were there. While nothing is asked.
   void reload(Options options, std::unique_ptr<TokenVerifier>& connections,

@@ -150,7 +150,8 @@ void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& targe
 
 std::shared_ptr<const ClientRequest> HttpSession::for_hooks(const HttpRequest& request,
                                                             const HttpTarget& target) const {
-  static constexpr std::array kHooks{Operation::connect, Operation::subscribe, Operation::publish};
+  static constexpr std::array kHooks{Operation::connect, Operation::subscribe,   Operation::publish,
+                                     Operation::refresh, Operation::sub_refresh, Operation::rpc};
   if (!context_.access.takes_tokens() && std::none_of(kHooks.begin(), kHooks.end(), [this](auto hook) {
         return context_.access.has_hook(hook);
       }))

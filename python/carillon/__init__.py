@@ -18,8 +18,8 @@
   without an event loop.
 - Subscriptions yield `Message`, and raise `GapError` or yield `Gap` where publications are lost. A `Position`
   is where to continue. `History`, `ClientInfo` and `PresenceStats` are what `history` and `presence` return.
-- Hooks get a `ConnectContext`, `SubscribeContext` or `PublishContext`, and return `User` (with each `Grant`),
-  `Deny`, or a bool.
+- Hooks get a `ConnectContext`, `RefreshContext`, `SubscribeContext`, `SubRefreshContext`, `PublishContext`,
+  `RpcContext` or `DisconnectContext`, and return `User` (with each `Grant`), `Grant`, `Deny`, or a bool.
 - `token` makes a token that proves who a client is.
 - `carillon.errors`: every exception; all of them are `CarillonError` and are names of this package, too.
 - `carillon.testing`: for test suites, with pytest fixtures (`pytest --fixtures`).
@@ -66,7 +66,18 @@ if TYPE_CHECKING:
         TakeoverError,
     )
     from .fanout import FanOut, Inbox
-    from .hooks import ConnectContext, Deny, Grant, PublishContext, SubscribeContext, User
+    from .hooks import (
+        ConnectContext,
+        Deny,
+        DisconnectContext,
+        Grant,
+        PublishContext,
+        RefreshContext,
+        RpcContext,
+        SubRefreshContext,
+        SubscribeContext,
+        User,
+    )
     from .items import ClientInfo, Gap, History, Message, PresenceStats
     from .listener import Listener
     from .position import Position
@@ -100,7 +111,18 @@ _HOMES = {
         "TakeoverError",
     ),
     "fanout": ("FanOut", "Inbox"),
-    "hooks": ("ConnectContext", "Deny", "Grant", "PublishContext", "SubscribeContext", "User"),
+    "hooks": (
+        "ConnectContext",
+        "Deny",
+        "DisconnectContext",
+        "Grant",
+        "PublishContext",
+        "RefreshContext",
+        "RpcContext",
+        "SubRefreshContext",
+        "SubscribeContext",
+        "User",
+    ),
     "items": ("ClientInfo", "Gap", "History", "Message", "PresenceStats"),
     "listener": ("Listener",),
     "position": ("Position",),
@@ -125,6 +147,7 @@ __all__ = [
     "ConnectionClosed",
     "Cursor",
     "Deny",
+    "DisconnectContext",
     "FanOut",
     "ForkedError",
     "Gap",
@@ -141,11 +164,14 @@ __all__ = [
     "PositionError",
     "PresenceStats",
     "PublishContext",
+    "RefreshContext",
     "ReloadError",
+    "RpcContext",
     "Server",
     "ServerFailed",
     "ServerStopped",
     "StoreError",
+    "SubRefreshContext",
     "SubscribeContext",
     "SubscribeDenied",
     "Subscription",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 _log = logger("server")
 
-Operation = Literal["connect", "subscribe", "publish"]
+Operation = Literal["connect", "subscribe", "publish", "refresh", "sub_refresh", "rpc", "disconnect"]
 TransportKind = Literal["websocket", "sse", "poll", "http_stream", "emulated_sse"]
 
 DEADLINE_S = 5.0
@@ -49,8 +49,9 @@ class Deny:
     Attributes:
         code: 100 to 1999 answers the command with this error code. 3500 to 3999 or 4500 to 4999 closes the
             connection with this code, and the client does not reconnect. 0 stands for the usual code: error
-            103 for subscribe and publish, close code 3507 for connect. Over SSE and polls the HTTP status is
-            401 (connect) or 403 (subscribe), and the code is in the body.
+            103 for subscribe, publish and rpc, close code 3507 for connect and 3005 for refresh, and for
+            sub_refresh code 2501 of the subscription. Over SSE and polls the HTTP status is 401 (connect) or
+            403 (subscribe), and the code is in the body.
         reason: Text for the client, at most 123 bytes of UTF-8. Empty stands for "permission denied".
 
     Raises:
@@ -99,17 +100,19 @@ def _wrong_code(code: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A subscription that the server makes for a client, one of `User.subscriptions`.
+    """A subscription that is granted: one of `User.subscriptions`, or an answer of `on_subscribe`.
 
     Attributes:
         channel: Name of the channel.
         info: Any JSON value that others see beside the client's own, in presence, in joins and in
             publications of this channel. None for nothing.
         data: Any JSON value for the client, with the subscription. None for nothing.
+        expires_at: Time at which the subscription ends, seconds since 1970 (as `time.time()`), unless
+            `on_sub_refresh` moves it. None for no end.
 
     Raises:
-        TypeError: The channel is not a str, or a value has no JSON form.
-        ValueError: The channel is empty, or a value has no JSON form.
+        TypeError: The channel is not a str, a value has no JSON form, or `expires_at` is not a number.
+        ValueError: The channel is empty, a value has no JSON form, or `expires_at` is not a time in seconds.
 
     Example:
         return User("ann", subscriptions=["news", Grant("chat:7", info={"role": "host"})])
@@ -118,6 +121,7 @@ class Grant:
     channel: str
     info: Any = None
     data: Any = None
+    expires_at: float | None = None
 
     def __post_init__(self) -> None:
         text("Grant: channel", self.channel)
@@ -127,21 +131,41 @@ class Grant:
                 _json_text(value)
             except (TypeError, ValueError) as error:
                 raise type(error)(f"Grant: {name}={shown(value)}: {error}") from None
+        _check_end("Grant", self.expires_at)
 
-    def _for_core(self) -> tuple[str, str, str]:
-        return (self.channel, optional_json(self.info), optional_json(self.data))
+    def _for_core(self) -> tuple[str, str, str, int]:
+        return (self.channel, optional_json(self.info), optional_json(self.data), _end(self.expires_at))
+
+
+def _check_end(name: str, expires_at: object) -> None:
+    if expires_at is None:
+        return
+    if isinstance(expires_at, bool) or not isinstance(expires_at, (int, float)):
+        raise TypeError(
+            f"{name}: expires_at={shown(expires_at)}: give seconds since 1970, such as time.time() + 3600"
+        )
+    if not 0 < expires_at < _FAR_S:
+        raise ValueError(
+            f"{name}: expires_at={expires_at}: is not a time in seconds since 1970; give a number such as "
+            "time.time() + 3600"
+        )
+
+
+def _end(expires_at: float | None) -> int:
+    return 0 if expires_at is None else max(1, int(expires_at))
 
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """The identity of a client, as an answer of `on_connect`.
+    """The identity of a client, as an answer of `on_connect` and of `on_refresh`.
 
     Attributes:
         id: Id of the user; empty for an anonymous client.
         info: Any JSON value that other clients see in presence, in joins and in publications. None for
             nothing.
-        expires_at: Time at which the connection is closed with 3005, seconds since 1970 (as `time.time()`).
-            Its client connects again, and the hook is asked again. None for no end.
+        expires_at: Time at which the connection expires, seconds since 1970 (as `time.time()`). Then
+            `on_refresh` is asked whether it goes on. Without that hook it is closed with 3005; its client
+            connects again, and `on_connect` is asked again. None for no end.
         subscriptions: Channels that the server subscribes the client to, each a name or a `Grant`. Clients
             of the SDKs get them with their connect. Plain event streams and polls have the channels of
             their URL instead. Where a token grants channels, a list takes away those that are not in it, and
@@ -168,17 +192,7 @@ class User:
             _json_text(self.info)
         except (TypeError, ValueError) as error:
             raise type(error)(f"User: info={shown(self.info)}: {error}") from None
-        if self.expires_at is not None:
-            if isinstance(self.expires_at, bool) or not isinstance(self.expires_at, (int, float)):
-                raise TypeError(
-                    f"User: expires_at={shown(self.expires_at)}: give seconds since 1970, such as "
-                    "time.time() + 3600"
-                )
-            if not 0 < self.expires_at < _FAR_S:
-                raise ValueError(
-                    f"User: expires_at={self.expires_at}: is not a time in seconds since 1970; give a number "
-                    "such as time.time() + 3600"
-                )
+        _check_end("User", self.expires_at)
         if isinstance(self.subscriptions, str):
             raise TypeError(
                 f"User: subscriptions={self.subscriptions!r}: give a list of channels, not a single str; "
@@ -280,13 +294,95 @@ class PublishContext(_Context):
     channel: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshContext(_Context):
+    """A connection has expired: the argument of an `on_refresh` hook.
+
+    Attributes:
+        client: Id of the connection.
+        user: User id that `on_connect` answered; empty for an anonymous client.
+        transport: As at connect; never `sse` or `poll`, which end when they expire.
+        data: Empty.
+        token: Empty.
+        headers: As at connect.
+        query: As at connect.
+        address: As at connect.
+    """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubRefreshContext(_Context):
+    """A subscription has expired: the argument of an `on_sub_refresh` hook.
+
+    Attributes:
+        client: Id of the connection.
+        user: User id that `on_connect` answered; empty for an anonymous client.
+        transport: As at refresh.
+        data: Empty.
+        channel: Name of the channel.
+        token: Empty.
+        headers: As at connect.
+        query: As at connect.
+        address: As at connect.
+    """
+
+    channel: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RpcContext(_Context):
+    """A client calls a method: the argument of an `on_rpc` hook.
+
+    Attributes:
+        client: Id of the connection.
+        user: User id that `on_connect` answered; empty for an anonymous client.
+        transport: As at connect; never `sse` or `poll`, which send no commands.
+        data: Argument of the call, as the client sent it: JSON text or nothing, or any bytes from a client
+            that speaks Protobuf. Catch the `ValueError` of `json()` and deny, where those are not wanted.
+        method: Name of the method.
+        token: Empty.
+        headers: As at connect.
+        query: As at connect.
+        address: As at connect.
+    """
+
+    method: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisconnectContext:
+    """A client has gone: the argument of an `on_disconnect` hook.
+
+    Attributes:
+        client: Id of the connection; of an event stream the id that presence shows.
+        user: User id that `on_connect` answered; empty for an anonymous client.
+        transport: As at connect; never `poll`, whose requests come and go.
+        code: Code with which the server has closed the connection; 0 if the client left, or its connection
+            broke.
+        reason: The same as a text.
+    """
+
+    client: str = ""
+    user: str = ""
+    transport: TransportKind = "websocket"
+    code: int = 0
+    reason: str = ""
+
+
 ConnectAnswer: TypeAlias = bool | str | User | Deny | None
-SubscribeAnswer: TypeAlias = bool | Deny | None
+SubscribeAnswer: TypeAlias = bool | Grant | Deny | None
 PublishAnswer: TypeAlias = Any  # bool, Deny, or the payload to publish instead
+RefreshAnswer: TypeAlias = Literal[False] | User | Deny | None
+SubRefreshAnswer: TypeAlias = Literal[False] | Grant | Deny | None
+RpcAnswer: TypeAlias = Any  # Deny, or the reply
 
 ConnectHook: TypeAlias = Callable[[ConnectContext], ConnectAnswer | Awaitable[ConnectAnswer]]
 SubscribeHook: TypeAlias = Callable[[SubscribeContext], SubscribeAnswer | Awaitable[SubscribeAnswer]]
 PublishHook: TypeAlias = Callable[[PublishContext], PublishAnswer]
+RefreshHook: TypeAlias = Callable[[RefreshContext], RefreshAnswer | Awaitable[RefreshAnswer]]
+SubRefreshHook: TypeAlias = Callable[[SubRefreshContext], SubRefreshAnswer | Awaitable[SubRefreshAnswer]]
+RpcHook: TypeAlias = Callable[[RpcContext], RpcAnswer]
+DisconnectHook: TypeAlias = Callable[[DisconnectContext], Awaitable[None] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -309,12 +405,16 @@ class Verdict:
     reason: str = ""
     is_undecided: bool = False
     expires_at: int = 0  # seconds since 1970; 0: never
-    subscriptions: Sequence[tuple[str, str, str]] | None = None  # channel, info and data as JSON
+    # Each with its channel, info and data as JSON, and its end in seconds since 1970 (0: never).
+    subscriptions: Sequence[tuple[str, str, str, int]] | None = None
+    grant: tuple[str, str, str, int] | None = None
+    is_data_binary: bool = False
 
 
 _DENIED = Verdict()
 _LATE = Verdict(is_undecided=True, reason="the hook did not answer in time")
 _FAILED = Verdict(is_undecided=True, reason="the hook failed")
+_NOTED = Verdict(True)
 _NOBODY = Verdict(is_undecided=True, reason="no hook could be asked")
 
 
@@ -350,12 +450,11 @@ class HookTable:
         if not callable(handler):
             raise TypeError(f"{name}: the hook must be a function of one context, not {handler!r}")
         if not pattern:
-            raise ValueError(
-                f"{name}: the pattern is empty; give the name of a channel, or * for all channels"
-            )
+            what = "method" if operation == "rpc" else "channel"
+            raise ValueError(f"{name}: the pattern is empty; give the name of a {what}, or * for all {what}s")
         hooks = self._hooks.setdefault(operation, [])
         if any(hook.pattern == pattern for hook in hooks):
-            of_what = "" if operation == "connect" else f" for {pattern!r}"
+            of_what = f" for {pattern!r}" if operation in _WITH_PATTERNS else ""
             raise HookError(f"{name}: there is a hook{of_what} already; decide everything in one hook")
         hooks.append(_Hook(pattern, handler, deadline_s, _matcher(pattern)))
         hooks.sort(key=lambda hook: -len(hook.pattern))
@@ -380,13 +479,15 @@ class HookTable:
             return
         _, number, operation, facts = question
         context = _CONTEXTS[operation](**facts)
-        hook = next(
-            (one for one in self._hooks.get(operation, ()) if one.matches(facts.get("channel", ""))), None
-        )
+        subject = facts.get("method" if operation == "rpc" else "channel", "")
+        hook = next((one for one in self._hooks.get(operation, ()) if one.matches(subject)), None)
         if hook is None:
             _resolve(core, number, _NOBODY)
             return
-        work = self._answer(core, number, operation, hook, context)
+        if operation == "disconnect":
+            work = self._notify(core, number, hook, context)
+        else:
+            work = self._answer(core, number, operation, hook, context)
         try:
             future = asyncio.run_coroutine_threadsafe(work, loop or asyncio.get_running_loop())
         except RuntimeError:
@@ -408,6 +509,21 @@ class HookTable:
         for future in list(self._waiting):
             future.cancel()
 
+    async def _notify(self, core: _core.Server, number: int, hook: _Hook, context: DisconnectContext) -> None:
+        about = f"on_disconnect of client {context.client!r}"
+        try:
+            async with asyncio.timeout(hook.deadline_s):
+                answer = hook.handler(context)
+                if inspect.isawaitable(answer):
+                    await answer
+        except BaseException as error:
+            if not _belongs_to_the_hook(error):
+                raise
+            if not self._is_closed:
+                self._log.write("on_disconnect failed", logging.ERROR, f"{about} failed", error)
+        finally:
+            _resolve(core, number, _NOTED)  # the next one may begin
+
     async def _answer(
         self,
         core: _core.Server,
@@ -418,9 +534,12 @@ class HookTable:
     ) -> None:
         where = f"on_{operation}"
         about = ""
-        if isinstance(context, (SubscribeContext, PublishContext)):
+        if isinstance(context, (SubscribeContext, PublishContext, SubRefreshContext)):
             where += f"({hook.pattern!r})"
             about = f" (channel {context.channel!r})"
+        elif isinstance(context, RpcContext):
+            where += f"({hook.pattern!r})"
+            about = f" (method {context.method!r})"
         began = time.monotonic()
         try:
             async with asyncio.timeout(hook.deadline_s):
@@ -431,7 +550,7 @@ class HookTable:
             if is_late:
                 is_awaited = _resolve(core, number, _LATE)
             else:
-                is_awaited = _decide(core, number, operation, answer, context.user)
+                is_awaited = _decide(core, number, operation, answer, context)
         except _Meaningless as error:
             is_late = False
             text = f"{where}: {_place(hook.handler)} {error}{about}; the client is asked to try again"
@@ -497,14 +616,14 @@ def _resolve(core: _core.Server, number: int, verdict: Verdict) -> bool:
     return core.resolve(number, verdict)
 
 
-def _decide(core: _core.Server, number: int, operation: Operation, answer: Any, user: str) -> bool:
+def _decide(core: _core.Server, number: int, operation: Operation, answer: Any, context: _Context) -> bool:
     """Gives the core the answer of a hook, and returns whether it was in time.
 
     Raises:
         _Meaningless: It is not an answer.
     """
     try:
-        return _resolve(core, number, _verdict(operation, answer, user))
+        return _resolve(core, number, _verdict(operation, answer, context))
     except (TypeError, ValueError) as error:
         raise _Meaningless(f"returned {shown(answer)}; {error}") from None
 
@@ -512,31 +631,45 @@ def _decide(core: _core.Server, number: int, operation: Operation, answer: Any, 
 _ANSWERS: dict[Operation, str] = {
     "connect": "return the user's id, User(id, info) (with an empty id for an anonymous client), True, False "
     "or Deny(...)",
-    "subscribe": "return True, False or Deny(...)",
+    "subscribe": "return True, False, Grant(...) of the context's channel or Deny(...)",
     "publish": "return True, False, Deny(...) or the payload to publish instead",
+    "refresh": "return User(...) of the context's user with expires_at, False or Deny(...)",
+    "sub_refresh": "return Grant(...) of the context's channel with expires_at, False or Deny(...)",
+    "rpc": "return the reply, which has a JSON form or is bytes, or Deny(...)",
 }
 
 
-def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
+def _verdict(operation: Operation, answer: Any, context: _Context) -> Verdict:
     """Converts the answer of a hook.
 
     Raises:
         TypeError: The answer has no meaning for this question.
         ValueError: It has no JSON form.
     """
-    if answer is True:
+    user = context.user
+    if isinstance(answer, Deny):
+        return Verdict(code=answer.code, reason=answer.reason)
+    if operation == "rpc":
+        return _reply(answer, user)
+    if answer is True and operation in ("connect", "subscribe", "publish"):
         return Verdict(True, user)
     if answer is False:
         return _DENIED
-    if isinstance(answer, Deny):
-        return Verdict(code=answer.code, reason=answer.reason)
+    if isinstance(context, (SubscribeContext, SubRefreshContext)) and isinstance(answer, Grant):
+        if answer.channel != context.channel:
+            raise TypeError(f"the question is about {context.channel!r}; grant that channel")
+        return Verdict(True, user, grant=answer._for_core())
+    if operation == "refresh" and isinstance(answer, User):
+        if answer.id != user or answer.subscriptions is not None:
+            raise TypeError("a refresh changes neither the user nor the subscriptions")
+        return Verdict(True, user, optional_json(answer.info), expires_at=_end(answer.expires_at))
     if operation == "connect" and isinstance(answer, User):
         grants = [one if isinstance(one, Grant) else Grant(one) for one in answer.subscriptions or ()]
         return Verdict(
             True,
             answer.id,
             optional_json(answer.info),
-            expires_at=max(1, int(answer.expires_at)) if answer.expires_at is not None else 0,
+            expires_at=_end(answer.expires_at),
             subscriptions=None if answer.subscriptions is None else [grant._for_core() for grant in grants],
         )
     if operation == "connect" and isinstance(answer, str) and answer:
@@ -544,6 +677,15 @@ def _verdict(operation: Operation, answer: Any, user: str) -> Verdict:
     if operation == "publish" and answer is not None:
         return Verdict(True, user, data=_json_text(answer))
     raise TypeError(_ANSWERS[operation])
+
+
+def _reply(answer: Any, user: str) -> Verdict:
+    try:
+        payload, is_json = encode(answer)
+    except (TypeError, ValueError) as error:
+        reason = str(error).removeprefix("data: ").removeprefix("the payload has no JSON form: ")
+        raise type(error)(f"it has no JSON form: {reason}") from None
+    return Verdict(True, user, data=bytes(payload), is_data_binary=not is_json)
 
 
 def _json_text(value: Any) -> bytes:
@@ -569,15 +711,24 @@ def _matcher(pattern: str) -> Callable[[str], object]:
     return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL).fullmatch
 
 
-_CONTEXTS: dict[Operation, type[_Context]] = {
+_CONTEXTS: dict[Operation, type[Any]] = {
     "connect": ConnectContext,
     "subscribe": SubscribeContext,
     "publish": PublishContext,
+    "refresh": RefreshContext,
+    "sub_refresh": SubRefreshContext,
+    "rpc": RpcContext,
+    "disconnect": DisconnectContext,
 }
+_WITH_PATTERNS: frozenset[Operation] = frozenset(("subscribe", "publish", "sub_refresh", "rpc"))
 
 _Connect = TypeVar("_Connect", bound=ConnectHook)
 _Subscribe = TypeVar("_Subscribe", bound=SubscribeHook)
 _Publish = TypeVar("_Publish", bound=PublishHook)
+_Refresh = TypeVar("_Refresh", bound=RefreshHook)
+_SubRefresh = TypeVar("_SubRefresh", bound=SubRefreshHook)
+_Rpc = TypeVar("_Rpc", bound=RpcHook)
+_Disconnect = TypeVar("_Disconnect", bound=DisconnectHook)
 
 
 class HookDecorators:
@@ -620,20 +771,15 @@ class HookDecorators:
                 name = await sessions.get(ctx.cookies.get("session", ""))
                 return User(name) if name else Deny(reason="log in first")
         """
-        seconds("on_connect: deadline", deadline, may_be_zero=False)
-
-        def register(hook: _Connect) -> _Connect:
-            self._hooks.add("connect", "*", hook, deadline)
-            return hook
-
-        return register if hook is None else register(hook)
+        return self._of_clients("connect", hook, deadline)
 
     def on_subscribe(
         self, pattern: str, *, deadline: float = DEADLINE_S
     ) -> Callable[[_Subscribe], _Subscribe]:
         """Registers a hook that decides who may subscribe to the channels of a pattern.
 
-        The hook gets a `SubscribeContext`. It returns `True` to allow the subscription.
+        The hook gets a `SubscribeContext`. It returns `True` to allow the subscription, or a `Grant` of its
+        channel to say more: what others see, data for the client, when it ends.
 
         Args:
             pattern: Name of a channel, with `*` for any text.
@@ -685,7 +831,132 @@ class HookDecorators:
 
         return register
 
+    @overload
+    def on_refresh(self, hook: _Refresh, /) -> _Refresh: ...
+    @overload
+    def on_refresh(self, /, *, deadline: float = DEADLINE_S) -> Callable[[_Refresh], _Refresh]: ...
+    def on_refresh(self, hook: Any = None, /, *, deadline: float = DEADLINE_S) -> Any:
+        """Registers the hook that decides whether a connection that has expired goes on.
 
-def _check_pattern(name: str, pattern: object) -> None:
+        A server has at most one. It is asked for every connection of the SDKs whose end comes, whether
+        `on_connect`, a token or the HTTP API has set that end; such clients do not renew tokens themselves.
+        The hook gets a `RefreshContext`. It returns `User(context.user, expires_at=...)` with the new end
+        (without `expires_at`: no end), and with new `info` if that has changed. `False` or `Deny` closes the
+        connection. Without an answer it goes on for `limits.refresh_retry_ms`, and the hook is asked again.
+
+        Args:
+            hook: The hook, where the decorator is written without parentheses.
+            deadline: Longest time that the hook may take, seconds.
+
+        Raises:
+            HookError: There is a hook already, or the server was started.
+            ValueError: The deadline is not above 0.
+
+        Example:
+            @server.on_refresh
+            async def renew(ctx: RefreshContext) -> User | Deny:
+                is_active = await accounts.is_active(ctx.user)
+                return User(ctx.user, expires_at=time.time() + 300) if is_active else Deny(reason="locked")
+        """
+        return self._of_clients("refresh", hook, deadline)
+
+    def on_sub_refresh(
+        self, pattern: str, *, deadline: float = DEADLINE_S
+    ) -> Callable[[_SubRefresh], _SubRefresh]:
+        """Registers a hook that decides whether subscriptions that have expired go on.
+
+        The hook gets a `SubRefreshContext`. It returns `Grant(context.channel, expires_at=...)` with the new
+        end. `False` or `Deny` ends the subscription. Without an answer it goes on for
+        `limits.refresh_retry_ms`, and the hook is asked again.
+
+        Args:
+            pattern: Name of a channel, with `*` for any text.
+            deadline: Longest time that the hook may take, seconds.
+
+        Raises:
+            HookError: The pattern has a hook already, or the server was started.
+            ValueError: The pattern is empty, or the deadline is not above 0.
+
+        Example:
+            @server.on_sub_refresh("chat:*")
+            async def renew(ctx: SubRefreshContext) -> Grant | bool:
+                is_member = await rooms.has(ctx.channel, ctx.user)
+                return is_member and Grant(ctx.channel, expires_at=time.time() + 60)
+        """
+        _check_pattern("on_sub_refresh", pattern)
+        seconds("on_sub_refresh: deadline", deadline, may_be_zero=False)
+
+        def register(hook: _SubRefresh) -> _SubRefresh:
+            self._hooks.add("sub_refresh", pattern, hook, deadline)
+            return hook
+
+        return register
+
+    def on_rpc(self, pattern: str, *, deadline: float = DEADLINE_S) -> Callable[[_Rpc], _Rpc]:
+        """Registers a hook that carries out calls of clients: `rpc` of the SDKs, `Client.rpc` of ours.
+
+        The hook gets an `RpcContext`. What it returns is the reply: any value that has a JSON form, `None`
+        and `False` among them, or bytes. Bytes reach a client that speaks JSON as `{"b64": "..."}`. Methods
+        whose names begin with `carillon.` are the server's own. Error 104 answers a method without a hook.
+
+        Args:
+            pattern: Name of a method, with `*` for any text.
+            deadline: Longest time that the hook may take, seconds.
+
+        Raises:
+            HookError: The pattern has a hook already, or the server was started.
+            ValueError: The pattern is empty, or the deadline is not above 0.
+
+        Example:
+            @server.on_rpc("sum")
+            def add(ctx: RpcContext) -> int | Deny:
+                return sum(ctx.json()) if ctx.user else Deny(reason="log in first")
+        """
+        _check_pattern("on_rpc", pattern, "methods")
+        seconds("on_rpc: deadline", deadline, may_be_zero=False)
+
+        def register(hook: _Rpc) -> _Rpc:
+            self._hooks.add("rpc", pattern, hook, deadline)
+            return hook
+
+        return register
+
+    @overload
+    def on_disconnect(self, hook: _Disconnect, /) -> _Disconnect: ...
+    @overload
+    def on_disconnect(self, /, *, deadline: float = DEADLINE_S) -> Callable[[_Disconnect], _Disconnect]: ...
+    def on_disconnect(self, hook: Any = None, /, *, deadline: float = DEADLINE_S) -> Any:
+        """Registers the hook that is told of each client that has gone. A server has at most one.
+
+        The hook gets a `DisconnectContext`; what it returns has no meaning. Nobody waits for it. Beyond
+        `limits.hook_questions` notices that wait, further ones are dropped: `disconnects_lost` of `stats()`.
+        A takeover is no disconnect. Clients that `stop()` cuts off are not told of; those of a drain are.
+
+        Args:
+            hook: The hook, where the decorator is written without parentheses.
+            deadline: Longest time that the hook may take, seconds.
+
+        Raises:
+            HookError: There is a hook already, or the server was started.
+            ValueError: The deadline is not above 0.
+
+        Example:
+            @server.on_disconnect
+            async def note(ctx: DisconnectContext) -> None:
+                await accounts.set_last_seen(ctx.user, time.time())
+        """
+        return self._of_clients("disconnect", hook, deadline)
+
+    def _of_clients(self, operation: Operation, hook: Any, deadline: float) -> Any:
+        seconds(f"on_{operation}: deadline", deadline, may_be_zero=False)
+
+        def register(hook: Any) -> Any:
+            self._hooks.add(operation, "*", hook, deadline)
+            return hook
+
+        return register if hook is None else register(hook)
+
+
+def _check_pattern(name: str, pattern: object, what: str = "channels") -> None:
     if not isinstance(pattern, str):
-        raise TypeError(f'{name} takes a pattern: write @server.{name}("*") for all channels')
+        raise TypeError(f'{name} takes a pattern: write @server.{name}("*") for all {what}')

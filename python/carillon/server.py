@@ -776,7 +776,7 @@ class Server(HookDecorators, FanOutMethods):
         connections, refusal = self._running().subscribe_user(
             user,
             text("client", client, may_be_empty=True),
-            *grant._for_core(),
+            *grant._for_core()[:3],
             Start.of(since).since,
         )
         if refusal == "failed":
@@ -869,7 +869,8 @@ class Server(HookDecorators, FanOutMethods):
             - `recovered`, `not_recovered`: subscriptions that began with a position (each poll is one).
             - `gaps_told`: gaps that open subscriptions were notified of.
             - `hooks_undecided`: questions that ended without an answer, because a hook was late or failed.
-              `hooks_refused`: questions beyond `limits.hook_questions`.
+              `hooks_refused`: questions beyond `limits.hook_questions`. `disconnects_lost`: notices for
+              `on_disconnect` beyond it.
             - `memory_trims`: times that freed memory was returned to the system.
             - `log_lines_lost`: records lost because the queue to `logging` was full.
 

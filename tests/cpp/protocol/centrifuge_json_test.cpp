@@ -329,7 +329,10 @@ TEST(CentrifugeEncode, WritesEmptyResults) {
   EXPECT_EQ(encoded([](auto& out) { codec().encode_unsubscribe(out, 5); }), R"({"id":5,"unsubscribe":{}})");
   EXPECT_EQ(encoded([](auto& out) { codec().encode_publish(out, 5); }), R"({"id":5,"publish":{}})");
   EXPECT_EQ(encoded([](auto& out) { codec().encode_ping_reply(out, 5); }), R"({"id":5,"ping":{}})");
-  EXPECT_EQ(encoded([](auto& out) { codec().encode_rpc(out, 5, "[1]"); }), R"({"id":5,"rpc":{"data":[1]}})");
+  EXPECT_EQ(encoded([](auto& out) { codec().encode_rpc(out, 5, "[1]", false); }),
+            R"({"id":5,"rpc":{"data":[1]}})");
+  EXPECT_EQ(encoded([](auto& out) { codec().encode_rpc(out, 5, "\xff", true); }),
+            R"({"id":5,"rpc":{"data":{"b64":"/w=="},"binary":true}})");
   EXPECT_EQ(encoded([](auto& out) { codec().encode_heartbeat(out); }), "{}");
 }
 

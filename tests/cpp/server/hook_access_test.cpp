@@ -64,6 +64,37 @@ TEST_F(HookAccessTest, AsksWhereAPatternMatchesAndLeavesTheRestToTheRules) {
   EXPECT_TRUE(access.answer(question).has_value()) << "that hook is another operation's";
 }
 
+TEST_F(HookAccessTest, NoticesHaveAQueueOfTheirOwnAndNoDeadline) {
+  limits.hook_questions = 16;
+  limits.hooks_at_once = 2;
+  access.set_hook(Operation::disconnect, {"*"}, 100);
+  access.set_hook(Operation::publish, {"*"}, 1'000);
+  for (int i = 0; i < 20; ++i) ask(Operation::disconnect, {}, {}, std::to_string(i));
+  EXPECT_EQ(access.lost_notices(), 4U);
+  EXPECT_EQ(access.refused(), 0U);
+  EXPECT_EQ(queue->questions.size(), 2U);
+  ask(Operation::publish, "a");
+  EXPECT_EQ(queue->questions.size(), 3U) << "they do not keep questions waiting";
+  clock.advance(500);
+  access.expire();
+  EXPECT_EQ(access.undecided(), 0U);
+  EXPECT_TRUE(access.resolve(queue->questions[0].id, yes()));
+  EXPECT_EQ(queue->questions.size(), 4U) << "the next one";
+}
+
+TEST_F(HookAccessTest, MethodsAndClientsAreAskedAboutByTheirOwnNames) {
+  access.set_hook(Operation::rpc, {"room.*"}, 1'000);
+  access.set_hook(Operation::refresh, {"*"}, 1'000);
+  EXPECT_TRUE(access.asks_hook(Operation::rpc, "room.close"));
+  EXPECT_FALSE(access.asks_hook(Operation::rpc, "close"));
+  Question question;
+  question.operation = Operation::rpc;
+  question.method = "room.close";
+  EXPECT_FALSE(access.answer(question).has_value());
+  question.operation = Operation::refresh;
+  EXPECT_FALSE(access.answer(question).has_value());
+}
+
 TEST_F(HookAccessTest, ALateAnswerIsNoDenial) {
   access.set_hook(Operation::subscribe, {"*"}, 200);
   access.set_hook(Operation::publish, {"*"}, 1'000);

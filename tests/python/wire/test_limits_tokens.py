@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import carillon
 import pytest
+from carillon import User
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
+from wire_clients import until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from carillon import Server
+    from carillon import RefreshContext, Server
 
 pytestmark = pytest.mark.wire
 
@@ -70,3 +72,24 @@ async def test_token_bytes(carillon_server_factory: Callable[..., Server]) -> No
         await open_with(server, carillon.token(SECRET, "ann", info="x" * 500))
     assert closed.value.rcvd is not None
     assert closed.value.rcvd.code == 3500
+
+
+async def test_refresh_retry_ms(carillon_server_factory: Callable[..., Server]) -> None:
+    asked: list[float] = []
+
+    def register(server: Server) -> None:
+        server.on_connect(lambda ctx: User("ann", expires_at=time.time() + 1))
+
+        @server.on_refresh
+        def renew(ctx: RefreshContext) -> User:
+            asked.append(time.monotonic())
+            if len(asked) == 1:
+                raise RuntimeError("the database is away")
+            return User(ctx.user)
+
+    server = carillon_server_factory(port=0, limits={"refresh_retry_ms": 1_000}, before_start=register)
+    socket, reply = await open_with(server, "")
+    assert "expires" not in reply["connect"]
+    await until(lambda: len(asked) == 2)  # the default would have been 60 s
+    assert asked[1] - asked[0] > 0.9
+    await socket.close()
