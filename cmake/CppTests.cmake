@@ -14,6 +14,7 @@ set(links_hub carillon_hub)
 set(links_store carillon_hub)
 set(links_session carillon_loop carillon_token OpenSSL::Crypto) # tests sign tokens
 set(links_token carillon_token OpenSSL::Crypto)
+set(links_proxy carillon_proxy)
 set(links_loop carillon_loop)
 set(links_gateway carillon_gateway carillon_asio) # the only tests that may open sockets through Asio
 set(links_server carillon_server)

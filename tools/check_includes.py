@@ -1,7 +1,7 @@
 """Checks the rules that compilers do not: who may include whom, and how files are named.
 
 Arrows of docs/design.md point down only: bindings -> server -> gateway -> loop -> transports -> client ->
-session -> requests -> protocol, hub -> store; session -> deflate; and server -> token -> session.
+session -> requests -> protocol, hub -> store; session -> deflate; and server -> token, proxy -> session.
 The load generator stands beside them and uses none of them: bindings -> load. The laboratory measures the hub
 alone: bindings -> lab -> session, load.
 """
@@ -25,30 +25,32 @@ MAY_INCLUDE = {
     "requests": {"requests", "protocol"} | CORE,
     "session": {"session"} | BELOW_SESSION,
     "token": {"token", "session"} | BELOW_SESSION,
+    "proxy": {"proxy", "session"} | BELOW_SESSION,
     "client": {"client", "session"} | BELOW_SESSION,
     "transports": {"transports", "client", "session"} | BELOW_SESSION,
     "loop": {"loop"} | UP_TO_TRANSPORTS,
     "sim": {"sim", "loop"} | UP_TO_TRANSPORTS,
     "gateway": {"gateway", "loop"} | UP_TO_TRANSPORTS,
-    "server": {"server", "token", "gateway", "loop"} | UP_TO_TRANSPORTS,
+    "server": {"server", "token", "proxy", "gateway", "loop"} | UP_TO_TRANSPORTS,
     "load": {"load"},
     "lab": {"lab", "load", "session"} | BELOW_SESSION,
-    "bindings": {"bindings", "lab", "load", "server", "token", "gateway", "loop"} | UP_TO_TRANSPORTS,
+    "bindings": {"bindings", "lab", "load", "server", "token", "proxy", "gateway", "loop"} | UP_TO_TRANSPORTS,
 }
 
 # What a header from outside is called, the layers that may include it, and whether only in a .cpp file.
 EXTERNAL = [
     (re.compile(r"boost/(asio|beast)\.hpp"), set(), False),  # the umbrella headers cost seconds per unit
-    (re.compile(r"boost/beast/(zlib/|core/error\.hpp)"), {"gateway", "deflate", "load"}, True),
-    (re.compile(r"boost/"), {"gateway"}, False),
+    (re.compile(r"boost/beast/(zlib/|core/error\.hpp)"), {"gateway", "deflate", "load", "proxy"}, True),
+    (re.compile(r"boost/"), {"gateway", "proxy"}, False),
     (re.compile(r"(pybind11/|Python\.h)"), {"bindings"}, False),
     (re.compile(r"nlohmann/json_fwd\.hpp"), {"protocol", "session", "token", "server", "bindings"}, False),
     (re.compile(r"nlohmann/"), {"protocol", "session", "token", "server", "bindings"}, True),
     (re.compile(r"(sys/(socket|epoll|uio|un|eventfd)\.h|netinet/|arpa/|netdb\.h|poll\.h|liburing)"),
-     {"gateway", "server", "bindings", "load"}, False),
+     {"gateway", "proxy", "server", "bindings", "load"}, False),
     (re.compile(r"openssl/"), {"token", "gateway"}, True),
     (re.compile(r"(immintrin|emmintrin|arm_neon)\.h"), {"protocol"}, True),
-    (re.compile(r"(pthread|unistd)\.h"), {"env", "gateway", "server", "bindings", "load", "lab"}, False),
+    (re.compile(r"(pthread|unistd)\.h"),
+     {"env", "gateway", "proxy", "server", "bindings", "load", "lab"}, False),
 ]  # fmt: skip
 PURE = {"protocol", "env"}  # beside what is above, only the standard library: <vector>, never <unistd.h>
 

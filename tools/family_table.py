@@ -49,6 +49,15 @@ _RULES = "RulesAccess.EveryRowOfTheTableHoldsForUsersSubscribersAndAnonymousClie
 _WISHES = "WebSocketRecovery.WhoMayRecoverAndKnowItsPositionIsUpToTheChannel"
 _CONNECTIONS = "wire/test_limits_connections.py::"
 _TOKENS = "wire/test_tokens.py::"
+_PROXIES = "wire/test_http_hooks.py::"
+_PROXY_TABLES = {
+    "client.proxy.connect": "test_connect",
+    "client.proxy.refresh": "test_refresh",
+    "channel.proxy.subscribe": "test_subscribe",
+    "channel.proxy.publish": "test_publish",
+    "channel.proxy.sub_refresh": "test_sub_refresh",
+    "rpc.proxy": "test_rpc",
+}
 # Of C++ Suite.Name, of Python the file below tests/python and its function.
 TESTS = {
     "http_server.address": "wire/test_origin.py::test_insecure_mode_on_every_address_is_refused",
@@ -82,6 +91,19 @@ TESTS = {
             "issuer",
             "user_id_claim",
         )
+    },
+    **{
+        f"{table}.{name}": _PROXIES + test
+        for table, test in _PROXY_TABLES.items()
+        for name in ("endpoint", "timeout", "http_headers", "binary_encoding", "http.static_headers")
+    },
+    "client.proxy.connect.enabled": _PROXIES + "test_connect",
+    "client.proxy.refresh.enabled": _PROXIES + "test_refresh",
+    "rpc.without_namespace.proxy_enabled": _PROXIES + "test_rpc",
+    "rpc.namespaces": _PROXIES + "test_rpc",
+    **{
+        f"{CHANNEL}{operation}_proxy_enabled": f"{_PROXIES}test_{operation}"
+        for operation in ("subscribe", "publish", "sub_refresh")
     },
     "client.allow_anonymous_connect_without_token": "Tokens.WithoutOneAClientIsAnonymousWhereThatIsAllowed",
     "client.disallow_anonymous_connection_tokens": "Tokens.OneWithoutAUserMayBeRefused",

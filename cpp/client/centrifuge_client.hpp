@@ -118,13 +118,16 @@ class CentrifugeClient final : public Session {
   }
   bool handle(const Command& command);
   bool handle_connect(const Command& command);
-  void on_identified(std::uint32_t id, const Verdict& verdict, std::span<const SubscriptionWish> wishes);
+  /// `client`: the id that it gets, if one has been named already.
+  void on_identified(std::uint32_t id, const Verdict& verdict, std::span<const SubscriptionWish> wishes,
+                     std::string client = {});
 
   // Subscriptions that the server makes: server_subscriptions.cpp.
   /// Makes those of the identity and those wished for, then answers the connect.
+  void begin_connect(std::uint32_t id, const Identity& identity, std::span<const SubscriptionWish> wishes,
+                     std::string client);
   /// False: its user has too many connections, and this one is closed.
   bool count_connection();
-  void begin_connect(std::uint32_t id, const Identity& identity, std::span<const SubscriptionWish> wishes);
   /// Nothing: the connect has been refused.
   [[nodiscard]] std::optional<std::vector<SubscriptionGrant>> grants_of(
       std::uint32_t id, const Identity& identity, std::span<const SubscriptionWish> wishes);

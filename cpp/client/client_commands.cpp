@@ -87,19 +87,25 @@ bool CentrifugeClient::handle_connect(const Command& command) {
     return phase_ == Phase::connected || phase_ == Phase::connecting;
   }
   phase_ = Phase::connecting;
-  ask(asked, [this, id = command.id, wishes = std::move(wishes)](const Verdict& verdict) {
+  std::string client = make_client_id(context_.random);
+  asked.client = client;
+  ask(asked, [this, id = command.id, wishes = std::move(wishes), client](const Verdict& verdict) {
     if (phase_ != Phase::connecting) return;
-    on_identified(id, verdict, wishes);
+    on_identified(id, verdict, wishes, client);
     read_on();
   });
   return true;
 }
 
 void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict,
-                                     std::span<const SubscriptionWish> wishes) {
+                                     std::span<const SubscriptionWish> wishes, std::string client) {
   if (!verdict.is_allowed) {
     phase_ = Phase::waiting;
     if (verdict.is_undecided) {
+      if (verdict.code == kErrorInternal.code) {
+        log_refusal(link_->transport(), {}, claimed_user(), verdict.code, verdict.reason);
+        return reply_error(id, kErrorInternal);
+      }
       log_refusal(link_->transport(), {}, claimed_user(), kDisconnectServerError.code, verdict.reason);
       disconnect_with(kDisconnectServerError);  // SDKs come back by themselves, with delays that grow
       return;
@@ -108,7 +114,7 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict,
     const std::string_view reason =
         verdict.reason.empty() ? kDisconnectPermissionDenied.reason : std::string_view(verdict.reason);
     log_refusal(link_->transport(), {}, claimed_user(), code, with_remark(reason, verdict));
-    if (code < 3000) return reply_error(id, {code, reason});
+    if (code < 3000) return reply_error(id, {code, reason, verdict.is_temporary});
     return disconnect(static_cast<std::uint16_t>(code), reason);
   }
   const std::int64_t end_s = verdict.identity.expiry.at_s;
@@ -116,7 +122,7 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict,
     phase_ = Phase::waiting;
     return reply_error(id, kErrorExpired);
   }
-  begin_connect(id, verdict.identity, wishes);
+  begin_connect(id, verdict.identity, wishes, std::move(client));
 }
 
 void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
@@ -156,7 +162,7 @@ bool CentrifugeClient::keeps_request() const {
   static constexpr std::array kHooks{Operation::subscribe, Operation::publish, Operation::refresh,
                                      Operation::sub_refresh, Operation::rpc};
   return std::any_of(kHooks.begin(), kHooks.end(),
-                     [this](Operation hook) { return context_.access.has_hook(hook); });
+                     [this](Operation hook) { return context_.access.wants_request(hook); });
 }
 
 Question CentrifugeClient::question(Operation operation, std::string_view channel,
@@ -164,6 +170,7 @@ Question CentrifugeClient::question(Operation operation, std::string_view channe
   Question question;
   question.operation = operation;
   question.transport = link_->transport();
+  question.is_protobuf = codec_.encoding() == Encoding::protobuf;
   question.client = client_;
   question.user = user_;
   question.channel = channel;
@@ -185,6 +192,7 @@ void CentrifugeClient::deny(std::uint32_t id, Operation operation, std::string_v
   ErrorCode error = kErrorPermissionDenied;
   if (verdict.code != 0) error.code = verdict.code;
   if (!verdict.reason.empty()) error.message = verdict.reason;
+  error.is_temporary = verdict.is_temporary;
   log_refused(operation, channel, error,
               verdict.option.empty() ? std::string(verdict.remark)
                                      : "set " + std::string(verdict.option) + " to allow it");
@@ -261,7 +269,8 @@ void CentrifugeClient::publish(std::uint32_t id, Lanes::Ticket ticket, std::stri
   }
   Publication publication;
   publication.data = verdict.data ? *verdict.data : data;
-  publication.content = verdict.data ? ContentType::json : content;
+  publication.content =
+      !verdict.data ? content : verdict.is_data_binary ? ContentType::binary : ContentType::json;
   const PublicationFormat format = context_.hub.options_for(channel).publication_format;
   if (const std::string_view error = format_error(format, publication.data, publication.content);
       !error.empty()) {
@@ -269,7 +278,13 @@ void CentrifugeClient::publish(std::uint32_t id, Lanes::Ticket ticket, std::stri
     return finish(ticket);
   }
   publication.info_json = info_json_in(channel);
-  context_.hub.publish(channel, std::move(publication), {},
+  PublishOptions options;
+  if (const PublishTerms* const terms = verdict.publish.get()) {
+    options = {terms->idempotency_key, terms->skips_history};
+    publication.has_delta = terms->has_delta;
+    publication.tags = terms->tags;
+  }
+  context_.hub.publish(channel, std::move(publication), options,
                        answer_with(ticket, [id](CentrifugeClient& session, const AppendResult& result) {
                          if (result.error != StoreError::none) return session.reply_error(id, kErrorInternal);
                          session.reply([&](std::string& out) { session.codec_.encode_publish(out, id); });

@@ -28,7 +28,7 @@ const SubscriptionWish* find_wish(std::span<const SubscriptionWish> wishes, std:
 // ---- at connect
 
 void CentrifugeClient::begin_connect(std::uint32_t id, const Identity& identity,
-                                     std::span<const SubscriptionWish> wishes) {
+                                     std::span<const SubscriptionWish> wishes, std::string client) {
   user_ = identity.user;
   std::optional<std::vector<SubscriptionGrant>> grants = grants_of(id, identity, wishes);
   if (!grants || !count_connection()) return user_.clear();
@@ -36,7 +36,7 @@ void CentrifugeClient::begin_connect(std::uint32_t id, const Identity& identity,
   expiry_ = identity.expiry;
   if (context_.access.has_hook(Operation::refresh)) expiry_.is_renewed_by_client = false;
   token_channels_ = identity.token_channels;
-  client_ = make_client_id(context_.random);
+  client_ = client.empty() ? make_client_id(context_.random) : std::move(client);
   if (grants->empty()) {
     answer_connect(id, identity.data_json, {});
     return end_older_connection();

@@ -58,6 +58,12 @@ struct Limits {
   std::int64_t hook_questions = 16'384;
   std::int64_t hook_question_bytes = 67'108'864;
   std::int64_t hooks_at_once = 2'048;
+  std::int64_t proxy_requests = 256;
+  std::int64_t proxy_waiting = 1'024;
+  std::int64_t proxy_waiting_bytes = 16'777'216;
+  std::int64_t proxy_reply_bytes = 1'048'576;
+  std::int64_t proxy_idle_connections = 32;
+  std::int64_t proxy_idle_timeout_ms = 30'000;
   std::int64_t inbox_entries = 1'000;
   std::int64_t inbox_bytes_total = 1'073'741'824;
   std::int64_t inbox_items = 1'000;

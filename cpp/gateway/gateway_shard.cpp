@@ -80,6 +80,7 @@ void GatewayShard::start(bool with_uring) {
       if (with_uring) flush_ = UringFlush::make(why_not);  // a ring belongs to the thread that made it
       if (!flush_) flush_ = std::make_unique<SendFlush>();
       loop_->set_flush(*flush_);
+      if (shared_.companion) companion_ = shared_.companion(io_->context, [this] { post_turn(); });
       wait_for_events();
       wait_for_tick();
       io_->context.run();
@@ -111,6 +112,7 @@ void GatewayShard::stop() {
   shard().close();  // a socket on its way here is closed now, not when the server is forgotten
   loop_->release();
   flush_.reset();  // a ring is a descriptor
+  companion_.reset();
   io_.reset();
 }
 

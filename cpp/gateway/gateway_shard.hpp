@@ -18,12 +18,19 @@
 #include "gateway/operator_log.hpp"
 #include "loop/event_loop.hpp"
 
+namespace boost::asio {
+class io_context;
+}  // namespace boost::asio
+
 namespace carillon {
 
 /// What all shards of a gateway share.
 struct GatewayShared : LoopShared {
   OperatorLog* operator_log = nullptr;
   std::function<void(Shard&)> on_shard_failed;       ///< on its thread, for other owners of cursors there
+  /// Called on the thread of each shard: the result lives until the thread has ended. `wake` has the turn
+  /// follow that sends what a handler of `io` has written.
+  std::function<std::shared_ptr<void>(boost::asio::io_context& io, std::function<void()> wake)> companion;
   std::atomic<bool> is_draining{false};              ///< at every endpoint
   Endpoint endpoint;                                 ///< the one of the configuration
   std::atomic<std::uint64_t> accepted{0};            ///< connections since the start
@@ -104,6 +111,7 @@ class GatewayShard final {
   const Failed failed_;
   const SystemClock clock_;
   std::shared_ptr<Io> io_;  // null once stopped, so that a late wake-up does nothing
+  std::shared_ptr<void> companion_;
   EpollSockets sockets_;
   std::unique_ptr<Flush> flush_;
   std::unique_ptr<EventLoop> loop_;

@@ -91,6 +91,10 @@ struct ChannelOptions {
   bool allow_publish_for_anonymous = false;
   bool allow_presence_for_anonymous = false;
   bool allow_history_for_anonymous = false;
+  // A backend is asked over HTTP.
+  bool subscribe_proxy_enabled = false;
+  bool publish_proxy_enabled = false;
+  bool sub_refresh_proxy_enabled = false;
   bool allow_user_limited = false;  ///< users whom the name lists behind its last `#` may subscribe
 
   [[nodiscard]] bool has_history() const { return history_size > 0 && history_ttl_ms > 0; }

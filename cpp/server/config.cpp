@@ -1,10 +1,13 @@
 #include "server/config.hpp"
 
 #include <algorithm>
+#include <array>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "proxy/backend_request.hpp"
+#include "proxy/endpoint_url.hpp"
 #include "server/config_options.hpp"
 #include "server/duration.hpp"
 #include "session/origin.hpp"
@@ -19,6 +22,7 @@ namespace {
 constexpr std::string_view kNamespaces = "channel.namespaces";
 constexpr std::string_view kWithoutNamespace = "channel.without_namespace";
 constexpr std::string_view kPatterns = "channels";
+constexpr std::string_view kRpcNamespaces = "rpc.namespaces";
 
 /// Where a value stands in the document.
 struct At {
@@ -88,6 +92,24 @@ std::vector<std::string> read_texts(const At& at, const json& value) {
   std::vector<std::string> texts;
   for (const json& text : value) texts.push_back(read_text(at, text));
   return texts;
+}
+
+std::map<std::string, std::string> read_headers(const At& at, const json& value) {
+  if (!value.is_object()) refuse(at, value.dump() + " is not a table of strings; write it as [" + at.path + "]");
+  const auto is_text = [](const std::string& text) {
+    return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c != '\x7f'; });
+  };
+  std::map<std::string, std::string> headers;
+  for (const auto& item : value.items()) {
+    const At here = at.in(item.key());
+    std::string text = read_text(here, item.value());
+    if (item.key().empty() || item.key().find_first_of(" :\r\n\t") != std::string::npos ||
+        !is_text(item.key()) || !is_text(text))
+      refuse(here, "is not a header; give a name and a text of one line");
+    if (!is_free_header(item.key())) refuse(here, "frames the request, and cannot be set");
+    headers[item.key()] = std::move(text);
+  }
+  return headers;
 }
 
 std::size_t read_choice(const At& at, const json& value, std::span<const std::string_view> words) {
@@ -160,6 +182,7 @@ class ConfigReader {
       refuse(at, "the name of an option cannot contain a dot; write '" + path + "' as nested tables");
     if (path == kPatterns) return read_patterns(at, value);
     if (path == kNamespaces) return read_namespaces(at, value);
+    if (path == kRpcNamespaces) return read_rpc_namespaces(at, value);
     if (path == kWithoutNamespace)
       return add_rule(at, "*", read_channel(at, value), ChannelRules::Scope::without_namespace);
     for (const ConfigOption& option : config_options()) {
@@ -185,6 +208,8 @@ class ConfigReader {
       else if constexpr (std::is_same_v<T, std::int64_t>)
         read = is_duration ? read_duration(at, value, option.least, option.most)
                            : read_number(at, value, option.least, option.most);
+      else if constexpr (std::is_same_v<T, std::map<std::string, std::string>>)
+        read = read_headers(at, value);
       else
         read = read_texts(at, value);
       const auto [first, is_first] = given_.try_emplace(&option, at.path + " = " + value.dump());
@@ -229,7 +254,7 @@ class ConfigReader {
       add(option.path);
       add(option.alias);
     }
-    for (const std::string_view path : {kNamespaces, kWithoutNamespace, kPatterns}) add(path);
+    for (const std::string_view path : {kNamespaces, kWithoutNamespace, kPatterns, kRpcNamespaces}) add(path);
     return names;
   }
 
@@ -325,6 +350,36 @@ class ConfigReader {
     if (!name.empty()) add_rule(named, name + ":*", options, ChannelRules::Scope::by_namespace);
   }
 
+  void read_rpc_namespaces(const At& at, const json& value) {
+    if (!value.is_array())
+      refuse(at, value.dump() + " is not a list of tables; write each as [[" + at.path + "]]");
+    for (std::size_t i = 0; i < value.size(); ++i)
+      attempt([&] { read_rpc_namespace(at, std::to_string(i), value[i]); });
+  }
+
+  void read_rpc_namespace(const At& list, const std::string& index, const json& table) {
+    const At at = list.as(list.path + "[" + index + "]", index);
+    check_table(at, table);
+    std::string name;
+    bool is_enabled = false;
+    for (const auto& item : table.items()) {
+      attempt([&] {
+        const At here = at.in(item.key());
+        if (item.key() == "name") {
+          name = read_text(here, item.value());
+        } else if (item.key() == "proxy_enabled") {
+          is_enabled = read_flag(here, item.value());
+        } else if (!read_absent(here, "rpc.without_namespace." + item.key(), item.value(), absent_options())) {
+          static constexpr std::array<std::string_view, 2> kNames{"name", "proxy_enabled"};
+          refuse_unknown(here, {kNames.begin(), kNames.end()});
+        }
+      });
+    }
+    if (name.empty()) refuse(at, "has no name; add name = \"…\"");
+    if (!config_.proxies.rpc_namespaces.emplace(name, is_enabled).second)
+      refuse(at, "'" + name + "' is named twice; set it in one place");
+  }
+
   void add_rule(const At& at, const std::string& pattern, const ChannelOptions& options,
                 ChannelRules::Scope scope) {
     // Names without a namespace and the pattern "*" are two things, but "chat:*" is all of the namespace
@@ -352,6 +407,7 @@ class ConfigReader {
       note(!can_match_origin(pattern), "client.allowed_origins",
            "'" + pattern +
                "' is not an origin; write it as https://host or https://host:port, without a path");
+    check_proxies();
     check_tokens("client.token.", config_.token);
     check_tokens("client.subscription_token.", config_.subscription_token);
     note(config_.has_subscription_token && !config_.token.has_keys(), "client.subscription_token.enabled",
@@ -386,6 +442,33 @@ class ConfigReader {
     note(config_.insecure && is_reachable, "client.insecure",
          reach + " and the channels' allow_…_for_client options, or listen on 127.0.0.1");
     note(config_.api_insecure && is_reachable, "http_api.insecure", reach + ", or listen on 127.0.0.1");
+  }
+
+  void check_proxies() {
+    const ProxyOptions& proxies = config_.proxies;
+    const auto is_in_channels = [&](bool ChannelOptions::* member) {
+      return std::any_of(config_.channels.begin(), config_.channels.end(),
+                         [&](const ChannelRules::Rule& rule) { return rule.options.*member; });
+    };
+    const bool has_rpc = proxies.has_rpc_without_namespace ||
+                         std::any_of(proxies.rpc_namespaces.begin(), proxies.rpc_namespaces.end(),
+                                     [](const auto& name_space) { return name_space.second; });
+    check_proxy(Operation::connect, proxies.connect, proxies.has_connect);
+    check_proxy(Operation::refresh, proxies.refresh, proxies.has_refresh);
+    check_proxy(Operation::subscribe, proxies.subscribe,
+                is_in_channels(&ChannelOptions::subscribe_proxy_enabled));
+    check_proxy(Operation::publish, proxies.publish, is_in_channels(&ChannelOptions::publish_proxy_enabled));
+    check_proxy(Operation::sub_refresh, proxies.sub_refresh,
+                is_in_channels(&ChannelOptions::sub_refresh_proxy_enabled));
+    check_proxy(Operation::rpc, proxies.rpc, has_rpc);
+  }
+
+  void check_proxy(Operation operation, const ProxyEndpoint& endpoint, bool is_enabled) {
+    const std::string path = std::string(ProxyOptions::table_of(operation)) + ".endpoint";
+    if (endpoint.endpoint.empty())
+      return note(is_enabled, path, "is empty, but the proxy is enabled; give the URL of the backend");
+    std::string problem;
+    note(!parse_endpoint_url(endpoint.endpoint, problem), path, "'" + endpoint.endpoint + "': " + problem);
   }
 
   void check_tokens(const std::string& table, const TokenOptions& options) {
@@ -470,6 +553,9 @@ std::string config_to_json(const ServerConfig& config) {
   for (const ConfigOption& option : config_options())
     document[pointer_to(option.path)] = value_of(config, option);
   document["channel"]["namespaces"] = json::array();
+  document["rpc"]["namespaces"] = json::array();
+  for (const auto& [name, is_enabled] : config.proxies.rpc_namespaces)
+    document["rpc"]["namespaces"].push_back({{"name", name}, {"proxy_enabled", is_enabled}});
   document[kPatterns] = json::object();
   for (const ChannelRules::Rule& rule : config.channels) {
     json table = channel_to_json(rule.options);
@@ -521,6 +607,8 @@ std::string config_schema() {
   add(std::string(kNamespaces), "", "table", json::array(),
       "List of tables, each with a name and the options of without_namespace, for the channels 'name:…'. "
       "Once it is given, channels of other namespaces are unknown.");
+  add(std::string(kRpcNamespaces), "", "table", json::array(),
+      "List of tables, each with a name and proxy_enabled, for the methods 'name:…' of rpc.");
   add(std::string(kPatterns) + ".\"<pattern>\"", "", "table", json::object(),
       "The same options for the channels that match; * stands for any text, and the longest pattern wins.");
   return list.dump();

@@ -9,6 +9,7 @@
 
 #include "env/limits.hpp"
 #include "hub/channel_rules.hpp"
+#include "proxy/proxy_options.hpp"
 #include "session/heartbeat.hpp"
 #include "token/token_options.hpp"
 
@@ -65,6 +66,7 @@ struct ServerConfig {
   bool has_compression = false;              ///< permessage-deflate, for WebSocket clients that offer it
   std::int64_t compression_min_bytes = 256;  ///< messages below are not compressed
   std::int64_t compression_level = 1;
+  ProxyOptions proxies;
   std::int64_t shutdown_timeout_ms = 10'000;  ///< longest time that clients have to disconnect
   std::int64_t shutdown_pace_ms = 0;          ///< time over which they are asked; 0: 1 ms per client
   std::string takeover_socket;                ///< empty: named by user and port

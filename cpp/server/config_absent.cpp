@@ -12,8 +12,10 @@ using Absent = AbsentOption;
 
 constexpr std::string_view kExactClaim = "this version compares the whole value: give audience or issuer";
 constexpr std::string_view kSigned = "tokens are always verified";
-constexpr std::string_view kProxies =
-    "this version does not ask a backend over HTTP or gRPC yet; hooks in Python decide";
+constexpr std::string_view kOneBackend =
+    "this version has one backend per operation: set it in client.proxy, channel.proxy or rpc.proxy";
+constexpr std::string_view kNoGrpc = "this version asks backends over HTTP alone; give an endpoint http://…";
+constexpr std::string_view kNoStreams = "this version has neither streams nor maps that a backend fills";
 constexpr std::string_view kEmulation =
     "of the fallback over HTTP this version has http_stream.enabled and sse.enabled; the limit of commands "
     "is "
@@ -41,13 +43,20 @@ constexpr std::array kAbsent{
            "the option is jwks_public_endpoint; certificates are those of the system"},
     Absent{"client.insecure_skip_token_signature_verify", kSigned, R"(false)"},
     Absent{"client.user_id_*", "give the user in the token's claim sub, or name another by user_id_claim"},
-    Absent{"client.proxy", kProxies},
+    Absent{"*proxy.*emulated_headers", "this version does not take headers from a connect command", "[]"},
+    Absent{"*proxy.*grpc_metadata", kNoGrpc, "[]"},
+    Absent{"*proxy.*include_connection_meta", "this version keeps no meta of a connection", "false"},
+    Absent{"*proxy.*http.tls",
+           "this version asks backends over plain HTTP; give the address of a local proxy that speaks TLS"},
+    Absent{"*proxy.*http.status_to_code_transforms",
+           "a status other than 200 is no answer in this version: the client is asked to try again", "[]"},
+    Absent{"*proxy.*grpc", kNoGrpc},
     Absent{"client.recovery_max_publication_limit", kRecoveryLimit},
     Absent{"client.connect_code_to_unidirectional_disconnect", kUnidirectional},
     Absent{"client.queue_initial_cap", "this version has no queue per client: publications wait in the log"},
     Absent{"client.presence_update_interval", "presence of this version is kept in memory, without updates"},
     Absent{"client.channel_position_*", kOneNode},
-    Absent{"channel.proxy", kProxies},
+    Absent{"channel.proxy.*", kNoStreams},
     Absent{"channel.private_prefix", "this version has '$' only", R"("$")"},
     Absent{"channel.namespace_boundary", "this version has ':' only", R"(":")"},
     Absent{"channel.user_boundary", "this version has '#' only", R"("#")"},
@@ -55,10 +64,10 @@ constexpr std::array kAbsent{
     Absent{"channel.publication_data_format",
            "this version has it per channel: set it in channel.without_namespace and channel.namespaces",
            R"("")"},
-    Absent{"rpc",
-           "this version has only its own remote procedures: carillon.inbox, carillon.unread, "
-           "carillon.mark_read"},
-    Absent{"proxies", kProxies},
+    Absent{"rpc.ping", "this version has no method for that; the transports have pings"},
+    Absent{"rpc.namespace_boundary", "this version has ':' only", R"(":")"},
+    Absent{"rpc.without_namespace.proxy_name", kOneBackend, R"("default")"},
+    Absent{"proxies", kOneBackend, "[]"},
     Absent{"consumers", "this version does not read from queues or databases yet"},
     Absent{"engine.type", kOneNode, R"("memory")"},
     Absent{"engine", kOneNode},
@@ -104,7 +113,9 @@ constexpr std::array kAbsent{
 };
 
 constexpr std::array kAbsentOfChannels{
-    Absent{"*_proxy_*", kProxies},
+    Absent{"subscribe_stream_proxy_name", kNoStreams, R"("default")"},
+    Absent{"subscribe_stream_proxy_*", kNoStreams},
+    Absent{"*_proxy_name", kOneBackend, R"("default")"},
     Absent{"history_meta_ttl", "one value holds for all channels: channel.history_meta_ttl"},
     Absent{
         "channel_regex",

@@ -81,6 +81,32 @@ void add_token_options(std::vector<ConfigOption>& options, const std::string& ta
     options.push_back({table + std::string(row.name), "", TokenPlace{place, row.member}, row.doc, 0, kFarS});
 }
 
+struct ProxyRow {
+  std::string_view name;
+  decltype(ProxyPlace::member) member;
+  std::string_view doc;
+};
+const std::array<ProxyRow, 5> kProxyRows{{
+    {"endpoint", &ProxyEndpoint::endpoint, "URL of the backend that is asked, http://…; empty: none."},
+    {"timeout", &ProxyEndpoint::timeout_ms,
+     "Time within which the backend must answer; then the client is asked to try again."},
+    {"http_headers", &ProxyEndpoint::http_headers,
+     "Names of the headers of the client's request that are passed on to the backend."},
+    {"binary_encoding", &ProxyEndpoint::is_binary,
+     "Data travels as base64, in b64data. Data that is no JSON does in any case."},
+    {"http.static_headers", &ProxyEndpoint::static_headers,
+     "Headers of every request to the backend. Those that are passed on win."},
+}};
+
+void add_proxy_options(std::vector<ConfigOption>& options, const std::string& table,
+                       ProxyEndpoint ProxyOptions::* endpoint) {
+  for (const ProxyRow& row : kProxyRows) {
+    const bool is_duration = row.name == "timeout";
+    options.push_back({table + "." + std::string(row.name), "", ProxyPlace{endpoint, row.member}, row.doc,
+                       is_duration ? 1 : 0, is_duration ? 600'000 : kMostNumber, is_duration});
+  }
+}
+
 std::vector<ConfigOption> make_options() {
   std::vector<ConfigOption> options{
       {"http_server.address", "", &ServerConfig::host, "Address to listen on."},
@@ -169,6 +195,18 @@ std::vector<ConfigOption> make_options() {
       {"heartbeat.sse_retry_ms", "", &Heartbeat::sse_retry_ms,
        "Reconnection delay that event streams send to EventSource as retry:, ms.", 0, kDayMs},
   };
+  options.push_back({"client.proxy.connect.enabled", "", &ProxyOptions::has_connect,
+                     "A backend identifies clients: it is asked as on_connect is."});
+  add_proxy_options(options, "client.proxy.connect", &ProxyOptions::connect);
+  options.push_back({"client.proxy.refresh.enabled", "", &ProxyOptions::has_refresh,
+                     "A backend decides whether connections that have expired go on, as on_refresh does."});
+  add_proxy_options(options, "client.proxy.refresh", &ProxyOptions::refresh);
+  add_proxy_options(options, "channel.proxy.subscribe", &ProxyOptions::subscribe);
+  add_proxy_options(options, "channel.proxy.publish", &ProxyOptions::publish);
+  add_proxy_options(options, "channel.proxy.sub_refresh", &ProxyOptions::sub_refresh);
+  add_proxy_options(options, "rpc.proxy", &ProxyOptions::rpc);
+  options.push_back({"rpc.without_namespace.proxy_enabled", "", &ProxyOptions::has_rpc_without_namespace,
+                     "The backend of rpc.proxy carries out methods whose names have no colon."});
   add_token_options(options, "client.token.", &ServerConfig::token);
   add_token_options(options, "client.subscription_token.", &ServerConfig::subscription_token);
   std::transform(kLimitRows.begin(), kLimitRows.end(), std::back_inserter(options), option_of_limit);
@@ -329,6 +367,13 @@ constexpr std::array kChannelFlags{
                 "Subscribers that have a user may request the history."},
     ChannelFlag{"allow_history_for_anonymous", &ChannelOptions::allow_history_for_anonymous,
                 "With one of these two: clients without a user may request the history, too."},
+    ChannelFlag{"subscribe_proxy_enabled", &ChannelOptions::subscribe_proxy_enabled,
+                "The backend of channel.proxy.subscribe decides who may subscribe."},
+    ChannelFlag{"publish_proxy_enabled", &ChannelOptions::publish_proxy_enabled,
+                "The backend of channel.proxy.publish decides what clients may publish."},
+    ChannelFlag{"sub_refresh_proxy_enabled", &ChannelOptions::sub_refresh_proxy_enabled,
+                "The backend of channel.proxy.sub_refresh decides whether subscriptions that have expired go "
+                "on."},
     ChannelFlag{"allow_user_limited_channels", &ChannelOptions::allow_user_limited,
                 "A name that lists users behind its last #, such as dm:talk#42,43, is for these users: they "
                 "may subscribe, and nobody else may."},
@@ -350,11 +395,18 @@ std::string_view ConfigOption::type() const {
   if (std::holds_alternative<std::string ServerConfig::*>(place)) return "text";
   if (const auto* token = std::get_if<TokenPlace>(&place))
     return std::holds_alternative<std::string TokenOptions::*>(token->member) ? "text" : "number";
+  if (const auto* proxy = std::get_if<ProxyPlace>(&place)) {
+    if (std::holds_alternative<std::string ProxyEndpoint::*>(proxy->member)) return "text";
+    if (std::holds_alternative<bool ProxyEndpoint::*>(proxy->member)) return "flag";
+    if (std::holds_alternative<std::vector<std::string> ProxyEndpoint::*>(proxy->member)) return "list";
+    return "table";
+  }
+  if (std::holds_alternative<bool ProxyOptions::*>(place)) return "flag";
   if (std::holds_alternative<bool ServerConfig::*>(place)) return "flag";
   return std::holds_alternative<std::vector<std::string> ServerConfig::*>(place) ? "list" : "number";
 }
 
-bool ConfigOption::is_secret() const { return path == "http_api.key" || path.ends_with("secret_key"); }
+bool ConfigOption::is_secret() const { return path == "http_api.key" || path.ends_with("secret_key") || path.ends_with("static_headers"); }
 
 const std::vector<ConfigOption>& config_options() {
   static const std::vector<ConfigOption> options = make_options();

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,11 +21,19 @@ struct TokenPlace {
   std::variant<std::string TokenOptions::*, std::int64_t TokenOptions::*> member;
 };
 
+/// A place among the options of the proxies, and of the endpoint of one.
+struct ProxyPlace {
+  ProxyEndpoint ProxyOptions::* endpoint;
+  std::variant<std::string ProxyEndpoint::*, std::int64_t ProxyEndpoint::*, bool ProxyEndpoint::*,
+               std::vector<std::string> ProxyEndpoint::*, std::map<std::string, std::string> ProxyEndpoint::*>
+      member;
+};
+
 /// One option of the configuration, by the dotted path of its place in the document.
 struct ConfigOption {
   using Place = std::variant<std::string ServerConfig::*, bool ServerConfig::*, std::int64_t ServerConfig::*,
                              std::vector<std::string> ServerConfig::*, std::int64_t Heartbeat::*,
-                             std::int64_t Limits::*, TokenPlace>;
+                             std::int64_t Limits::*, TokenPlace, ProxyPlace, bool ProxyOptions::*>;
   std::string path;
   std::string alias;  ///< `limits.<row>` where the family's name is the path; else empty
   Place place;
@@ -52,6 +61,10 @@ void visit_place(Config& config, const ConfigOption::Place& place, Visitor visit
           visitor(config.limits.*member);
         else if constexpr (std::is_same_v<decltype(member), TokenPlace>)
           std::visit([&](auto inner) { visitor((config.*member.table).*inner); }, member.member);
+        else if constexpr (std::is_same_v<decltype(member), ProxyPlace>)
+          std::visit([&](auto inner) { visitor((config.proxies.*member.endpoint).*inner); }, member.member);
+        else if constexpr (std::is_same_v<decltype(member), bool ProxyOptions::*>)
+          visitor(config.proxies.*member);
         else
           visitor(config.*member);
       },

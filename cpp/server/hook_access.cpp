@@ -29,20 +29,9 @@ bool HookAccess::has_room(const QuestionQueue& queue, std::size_t bytes) const {
 
 void HookAccess::ask(const Question& question, Then then) {
   QuestionQueue::Open open;
-  HookQuestion& asked = open.question;
-  asked.operation = question.operation;
-  asked.transport = question.transport;
-  asked.client = question.client;
-  asked.user = question.user;
-  asked.channel = question.channel;
-  asked.method = question.method;
-  asked.code = question.code;
-  asked.reason = question.reason;
-  asked.data = question.own_data ? question.own_data : std::make_shared<const std::string>(question.data);
-  asked.token = question.token;
-  asked.request = question.request ? question.request : std::make_shared<const ClientRequest>();
+  HookQuestion& asked = open.question = HookQuestion::of(question);
   if (question.proved != nullptr) {
-    asked.user = question.proved->user;
+    asked.token = question.token;
   } else if (question.operation == Operation::connect) {
     if (const std::optional<Verdict> known = rules_.answer(question)) asked.user = known->identity.user;
   }

@@ -13,8 +13,8 @@
 
 #include "env/clock.hpp"
 #include "env/limits.hpp"
-#include "server/question_queue.hpp"
 #include "session/access.hpp"
+#include "session/question_queue.hpp"
 
 namespace carillon {
 

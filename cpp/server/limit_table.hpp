@@ -167,6 +167,22 @@ inline constexpr std::array kLimitRows{
         "disconnects and for everything else. Further questions wait for one of them to end, or for their "
         "deadline. "
         "A connection starts another hook only while it has fewer than are free, so it has at most half."},
+    LimitRow{"proxy_requests", &Limits::proxy_requests, "requests", 1,
+             "Maximum number of requests under way to one backend (client.proxy.*, channel.proxy.*, "
+             "rpc.proxy), per thread. Further ones wait. A client has at most half of these places."},
+    LimitRow{"proxy_waiting", &Limits::proxy_waiting, "requests", 0,
+             "Maximum number of requests that wait for a place among limits.proxy_requests, per backend and "
+             "thread. Beyond it clients are asked to try again: error 100, /poll 503, /sse retry:."},
+    LimitRow{"proxy_waiting_bytes", &Limits::proxy_waiting_bytes, "bytes", 0,
+             "Maximum size of the requests of a backend, per thread, beyond which none waits, bytes. Beyond "
+             "it clients are asked to try again."},
+    LimitRow{"proxy_reply_bytes", &Limits::proxy_reply_bytes, "bytes", 256,
+             "Maximum size of the body of a backend's reply, bytes. A longer one is no answer: the client is "
+             "asked to try again."},
+    LimitRow{"proxy_idle_connections", &Limits::proxy_idle_connections, "connections", 0,
+             "Maximum number of idle connections that are kept open to a backend, per thread."},
+    LimitRow{"proxy_idle_timeout_ms", &Limits::proxy_idle_timeout_ms, "ms", 1,
+             "Time after which an idle connection to a backend is closed, ms."},
     LimitRow{"inbox_entries", &Limits::inbox_entries, "publications", 1,
              "Maximum number of publications in a user's inbox. Older unread ones are merged from the logs "
              "when the inbox is read."},

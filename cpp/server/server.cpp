@@ -13,6 +13,7 @@
 #include "gateway/thread_name.hpp"
 #include "protocol/json_span.hpp"
 #include "protocol/utf8.hpp"
+#include "proxy/proxy_access.hpp"
 #include "requests/checks.hpp"
 #include "server/config_options.hpp"
 #include "server/ledger_document.hpp"
@@ -106,8 +107,18 @@ struct Server::Network {
       : rules(config.channels),
         rules_access(rules, config.insecure),
         access(rules_access, clock, config.limits),
+        proxy_access({.next = access,
+                      .rules = rules,
+                      .options = config.proxies,
+                      .clock = clock,
+                      .limits = config.limits,
+                      .allows_anonymous = config.allows_anonymous_connect || config.insecure,
+                      .tell =
+                          [this](std::string message, std::int64_t count) {
+                            log.tell({LogLevel::warning, "proxy", std::move(message), {{"count", count}}});
+                          }}),
         token_access(
-            access, clock, token_access_of(config), make_verifier(config, config.token),
+            proxy_access, clock, token_access_of(config), make_verifier(config, config.token),
             config.has_subscription_token ? make_verifier(config, config.subscription_token) : nullptr),
         origins(config.allowed_origins, config.insecure || config.api_insecure),
         api(hub, config.limits, clock,
@@ -147,6 +158,7 @@ struct Server::Network {
   ChannelRules rules;
   RulesAccess rules_access;
   HookAccess access;
+  ProxyAccess proxy_access;
   TokenAccess token_access;
   EventLog log;
   ReloadRequests reloads;
@@ -171,6 +183,9 @@ Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::stri
       started_ms_(clock_.now_ms()),
       shutdown_pace_ms_(config_.shutdown_pace_ms) {
   network_->shared.on_shard_failed = [this](const Shard& shard) { close_readers_on(shard); };
+  network_->shared.companion = [this](boost::asio::io_context& io, std::function<void()> wake) {
+    return network_->proxy_access.attach(io, std::move(wake));
+  };
   network_->api.set_stats([this] { return stats(); });
   network_->api.set_begin_drain([this](const DrainRequest& request) { return drain_for_api(request); });
   network_->api.set_begin_reload(
@@ -435,6 +450,7 @@ void Server::put_in_place(Reload& next) noexcept {
   shutdown_pace_ms_ = config_.shutdown_pace_ms;
   const bool is_api_insecure = config_.insecure || config_.api_insecure;
   network_->rules_access.reload(config_.insecure);
+  network_->proxy_access.reload(config_.allows_anonymous_connect || config_.insecure);
   network_->origins = std::move(next.origins);
   TokenAccess& tokens = network_->token_access;
   const auto go_on = [](TokenVerifier* after, const TokenVerifier* before) {
@@ -643,6 +659,11 @@ void Server::set_events(std::shared_ptr<LogQueue> log, std::shared_ptr<HookQueue
 }
 
 void Server::set_hook(Operation operation, std::vector<std::string> patterns, Millis deadline_ms) {
+  if (network_->proxy_access.is_used(operation)) {
+    throw ConfigError("on_" + std::string(name_of(operation)) + ": " +
+                      std::string(ProxyOptions::table_of(operation)) +
+                      " asks a backend about the same; switch off that proxy, or take the hook away");
+  }
   network_->access.set_hook(operation, std::move(patterns), deadline_ms);
 }
 
@@ -789,6 +810,10 @@ std::string Server::stats() {
       {"hooks_undecided", network_->access.undecided()},
       {"hooks_refused", network_->access.refused()},
       {"disconnects_lost", network_->access.lost_notices()},
+      {"proxy_requests", network_->proxy_access.counters().open.load()},
+      {"proxies_undecided", network_->proxy_access.counters().undecided.load()},
+      {"proxies_refused", network_->proxy_access.counters().refused.load()},
+      {"proxy_connections", network_->proxy_access.counters().connections.load()},
       {"flush", network_->gateway.flush_name()},
       {"last_error", network_->gateway.failure()},
   };

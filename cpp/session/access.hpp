@@ -88,12 +88,25 @@ struct ClientRequest {
   [[nodiscard]] std::size_t bytes() const;
 };
 
+/// How a publication of a client is published, as its hook has decided.
+struct PublishTerms {
+  bool skips_history = false;
+  bool has_delta = false;
+  std::string idempotency_key;
+  std::vector<std::pair<std::string, std::string>> tags;
+
+  [[nodiscard]] bool is_usual() const {
+    return !skips_history && !has_delta && idempotency_key.empty() && tags.empty();
+  }
+};
+
 /// A question about a client: its identity (connect), or a permission (everything else). Views live for the
 /// call.
 struct Question {
   Operation operation = Operation::connect;
   Transport transport = Transport::websocket;
-  std::string_view client;   ///< connection id; empty at connect and for the plain transports
+  bool is_protobuf = false;  ///< the client's encoding; else JSON
+  std::string_view client;   ///< connection id, at connect the coming one; empty for the plain transports
   std::string_view user;     ///< by the answer to its connect; empty at connect
   std::string_view channel;  ///< of the subscription or the publication; else empty
   std::string_view method;   ///< rpc
@@ -130,6 +143,8 @@ struct Verdict {
   SubscriptionGrant subscription;   ///< subscribe, sub_refresh
   std::optional<std::string> data;  ///< publish: replaces the client's payload. rpc: the reply
   bool is_data_binary = false;      ///< it is no JSON text
+  bool is_temporary = false;        ///< denied: the client may try again
+  std::shared_ptr<const PublishTerms> publish;  ///< null: as usual
   std::uint32_t code = 0;           ///< 100 to 1999: error of the reply; 3000 to 4999: disconnect
   std::string reason;
   std::string_view remark;  ///< denied: for the log alone; a literal
@@ -145,12 +160,14 @@ class Access {
   [[nodiscard]] virtual std::optional<Verdict> answer(const Question& question) const = 0;
   /// `then` is called once, from any thread, within a deadline.
   virtual void ask(const Question& question, std::function<void(Verdict)> then) = 0;
-  /// Does a hook decide on any such question? Only then do sessions keep what hooks are given.
+  /// Does a hook decide on any such question?
   [[nodiscard]] virtual bool has_hook(Operation /*operation*/) const { return false; }
   /// Does a hook decide on this one? `subject`: a channel, or the method of an rpc.
   [[nodiscard]] virtual bool asks_hook(Operation operation, std::string_view /*subject*/) const {
     return has_hook(operation);
   }
+  /// Does a hook want to know the HTTP request of the client at such a question? Then sessions keep it.
+  [[nodiscard]] virtual bool wants_request(Operation operation) const { return has_hook(operation); }
   /// Are there keys that verify tokens?
   [[nodiscard]] virtual bool takes_tokens() const { return false; }
 };

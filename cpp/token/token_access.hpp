@@ -41,6 +41,9 @@ class TokenAccess final : public Access {
   [[nodiscard]] bool asks_hook(Operation operation, std::string_view subject) const override {
     return next_.asks_hook(operation, subject);
   }
+  [[nodiscard]] bool wants_request(Operation operation) const override {
+    return next_.wants_request(operation);
+  }
   [[nodiscard]] bool takes_tokens() const override { return connections_ != nullptr; }
   /// Other options and keys from now on; the arguments get those that were there. While nothing is asked.
   void reload(Options options, std::unique_ptr<TokenVerifier>& connections,

@@ -94,6 +94,10 @@ class Channel:
         allow_history_for_client: Whether clients that have a user may request the history.
         allow_history_for_subscriber: Whether subscribers that have a user may request the history.
         allow_history_for_anonymous: With one of these two: whether clients without a user may, too.
+        subscribe_proxy_enabled: Whether the backend of `channel.proxy.subscribe` decides who may subscribe.
+        publish_proxy_enabled: Whether that of `channel.proxy.publish` decides what clients may publish.
+        sub_refresh_proxy_enabled: Whether that of `channel.proxy.sub_refresh` decides whether subscriptions
+            that have expired go on.
         allow_user_limited_channels: Whether a name that lists users behind its last `#`, such as
             `dm:talk#42,43`, is for these users: they may subscribe, and nobody else may.
     """
@@ -138,6 +142,9 @@ class Channel:
     allow_history_for_client: bool | None = None
     allow_history_for_subscriber: bool | None = None
     allow_history_for_anonymous: bool | None = None
+    subscribe_proxy_enabled: bool | None = None
+    publish_proxy_enabled: bool | None = None
+    sub_refresh_proxy_enabled: bool | None = None
     allow_user_limited_channels: bool | None = None
 
     def to_dict(self) -> dict[str, Any]:

@@ -251,9 +251,11 @@ def allows_clients(settings: Mapping[str, Any]) -> Iterator[bool]:
     yield bool(settings["client"]["insecure"])
     keys = ("hmac_secret_key", "rsa_public_key", "ecdsa_public_key", "eddsa_public_key", "jwks_file")
     yield any(settings["client"]["token"][key] for key in (*keys, "jwks_public_endpoint"))
+    yield bool(settings["client"]["proxy"]["connect"]["enabled"])
     tables = [settings["channel"].get("without_namespace", {})]
     tables += [*settings["channel"]["namespaces"], *settings["channels"].values()]
     for table in tables:
+        yield any(table.get(f"{operation}_proxy_enabled") for operation in ("subscribe", "publish"))
         yield any(
             table.get(f"allow_{operation}_for_anonymous")
             and (table.get(f"allow_{operation}_for_client") or table.get(f"allow_{operation}_for_subscriber"))

@@ -239,7 +239,7 @@ class ConnectContext(_Context):
     """A client connects: the argument of an `on_connect` hook.
 
     Attributes:
-        client: Empty: the connection has no id yet.
+        client: Id that the connection will have; empty on SSE and polls.
         user: Empty. Only a server in insecure mode takes the client for its `claimed_user`.
         transport: `websocket`, `sse`, `poll`, `http_stream` or `emulated_sse`.
         data: JSON text that the client sent along, or empty: the `data` of a WebSocket's connect command,

@@ -868,6 +868,10 @@ class Server(HookDecorators, FanOutMethods):
               subscribers it has. `inflated`: compressed messages of clients.
             - `recovered`, `not_recovered`: subscriptions that began with a position (each poll is one).
             - `gaps_told`: gaps that open subscriptions were notified of.
+            - `proxy_requests`: questions that wait for backends. `proxy_connections`: connections opened to
+              them.
+            - `proxies_undecided`: such questions that ended without an answer. `proxies_refused`: those
+              beyond `limits.proxy_waiting`.
             - `hooks_undecided`: questions that ended without an answer, because a hook was late or failed.
               `hooks_refused`: questions beyond `limits.hook_questions`. `disconnects_lost`: notices for
               `on_disconnect` beyond it.

@@ -254,8 +254,10 @@ TEST(Config, KeysOfTokensAreReadAndCheckedAtOnce) {
 TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
   const std::vector<std::pair<const char*, std::vector<std::string>>> missing = {
       {R"({"client": {"token": {"audience_regex": "s"}}})", {"client.token.audience_regex: ", "audience"}},
-      {R"({"client": {"proxy": {"connect": {"enabled": true}}}})",
-       {"client.proxy.connect.enabled: ", "backend"}},
+      {R"({"client": {"proxy": {"connect": {"emulated_headers": ["a"]}}}})",
+       {"client.proxy.connect.emulated_headers: ", "connect command"}},
+      {R"({"channel": {"proxy": {"map_publish": {"endpoint": "http://a"}}}})",
+       {"channel.proxy.map_publish.endpoint: "}},
       {R"({"client": {"recovery_max_publication_limit": 1}})", {"history_max_publication_limit"}},
       {R"({"sse": {"max_request_body_size": 1}})", {"sse.max_request_body_size: ", "sse.enabled"}},
       {R"({"http_stream": {"max_request_body_size": 1}})", {"http_stream.max_request_body_size: "}},
@@ -266,7 +268,7 @@ TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
       {R"({"prometheus": {"enabled": true}})", {"prometheus.enabled: ", "metrics"}},
       {R"({"http_server": {"tls": {"enabled": true}}})", {"http_server.tls.enabled: ", "TLS"}},
       {R"({"grpc_api": {"enabled": true}})", {"grpc_api.enabled: ", "gRPC"}},
-      {R"({"rpc": {"namespaces": []}})", {"rpc.namespaces: "}},
+      {R"({"rpc": {"ping": {"enabled": true}}})", {"rpc.ping.enabled: "}},
       {R"({"proxies": [{"name": "a"}]})", {"proxies: "}},
       {R"({"websocket": {"compression_prepared_message_cache_size": 5}})",
        {"websocket.compression_prepared_message_cache_size: ", "needs no such cache"}},
@@ -276,7 +278,7 @@ TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
     EXPECT_TRUE(is_refused(document, words));
     EXPECT_EQ(refusal(document).find("did you mean"), std::string::npos) << document;
   }
-  for (const char* option : {"subscribe_proxy_enabled", "publish_proxy_name", "history_meta_ttl",
+  for (const char* option : {"subscribe_stream_proxy_enabled", "publish_proxy_name", "history_meta_ttl",
                              "channel_regex", "subscription_type", "shared_poll"}) {
     const json options = {{option, true}};
     const json named = {{"name", "ab"}, {option, true}};
@@ -332,7 +334,10 @@ TEST(Config, WhatIsNotThereMayBeOffOrHaveTheOnlyValue) {
           R"({"engine": {"type": "memory"}, "broker": {"enabled": false, "type": "memory"}})",
           R"({"health": {"enabled": true}, "usage_stats": {"disabled": true}})",
           R"({"websocket": {"disabled": false}})",
-          R"({"client": {"proxy": {"connect": {"enabled": false}}}})",
+          R"({"client": {"proxy": {"connect": {"enabled": false, "http": {"tls": {"enabled": false},
+              "status_to_code_transforms": []}, "grpc_metadata": [], "include_connection_meta": false}}}})",
+          R"({"rpc": {"without_namespace": {"proxy_enabled": false, "proxy_name": "default"},
+                      "ping": {"enabled": false}, "namespaces": []}, "proxies": []})",
           R"({"channel": {"private_prefix": "$", "namespace_boundary": ":", "user_boundary": "#",
                            "user_separator": ",", "publication_data_format": ""}})",
           R"({"channel": {"without_namespace": {"subscribe_proxy_enabled": false, "channel_regex": "",
@@ -362,6 +367,30 @@ TEST(Config, TypesOfDeltasAreAList) {
       parse_config(R"({"channel": {"without_namespace": {"allowed_delta_types": ["fossil"]}}})");
   EXPECT_EQ(json::parse(config_to_json(config))["channel"]["without_namespace"]["allowed_delta_types"],
             json::parse(R"(["fossil"])"));
+}
+
+TEST(Config, ProxiesHaveAnEndpointEach) {
+  const char* document = R"({
+    "client": {"proxy": {"connect": {"enabled": true, "endpoint": "http://a:3000/c", "timeout": "2s",
+                                     "http_headers": ["Cookie"], "binary_encoding": true,
+                                     "http": {"static_headers": {"X-Key": "k"}}}}},
+    "channel": {"proxy": {"publish": {"endpoint": "http://a/p"}},
+                "namespaces": [{"name": "chat", "publish_proxy_enabled": true}]},
+    "rpc": {"proxy": {"endpoint": "http://a/r"}, "namespaces": [{"name": "room", "proxy_enabled": true},
+                                                                 {"name": "off"}]}})";
+  ASSERT_EQ(refusal(document), "");
+  const ServerConfig config = parse_config(document);
+  EXPECT_EQ(config.proxies.connect.timeout_ms, 2'000);
+  EXPECT_EQ(config.proxies.connect.static_headers.at("X-Key"), "k");
+  EXPECT_TRUE(config.proxies.connect.is_binary);
+  EXPECT_EQ(config.proxies.publish.timeout_ms, 1'000);
+  EXPECT_TRUE(config.proxies.carries_out("room:x"));
+  for (const char* method : {"room", "x", "off:x", "other:x"})
+    EXPECT_FALSE(config.proxies.carries_out(method)) << method;
+  EXPECT_EQ(config_to_json(parse_config(config_to_json(config))), config_to_json(config));
+  EXPECT_TRUE(is_refused(R"({"channel": {"without_namespace": {"subscribe_proxy_enabled": true}}})",
+                         {"channel.proxy.subscribe.endpoint: ", "empty"}));
+  EXPECT_TRUE(is_refused(R"({"rpc": {"proxy": {"endpoint": "https://a"}}})", {"rpc.proxy.endpoint: ", "local proxy"}));
 }
 
 TEST(Config, AFileOfTheFamilyIsTakenAsItIs) {

@@ -1,8 +1,26 @@
-#include "server/question_queue.hpp"
+#include "session/question_queue.hpp"
 
 #include <utility>
 
 namespace carillon {
+
+HookQuestion HookQuestion::of(const Question& question) {
+  HookQuestion asked;
+  asked.operation = question.operation;
+  asked.transport = question.transport;
+  asked.is_protobuf = question.is_protobuf;
+  asked.client = question.client;
+  asked.user = question.proved != nullptr ? question.proved->user : std::string(question.user);
+  asked.is_proved = question.proved != nullptr;
+  asked.channel = question.channel;
+  asked.method = question.method;
+  asked.data = question.own_data ? question.own_data : std::make_shared<const std::string>(question.data);
+  if (question.proved == nullptr) asked.token = question.token;
+  asked.request = question.request ? question.request : std::make_shared<const ClientRequest>();
+  asked.code = question.code;
+  asked.reason = question.reason;
+  return asked;
+}
 
 void QuestionQueue::add(Open open) {
   const std::uint64_t id = open.question.id;

@@ -17,13 +17,17 @@
 
 namespace carillon {
 
-/// A question for the application, on its way out of the shard. It owns its text.
+/// A question for the application or for a backend, on its way out of the shard. It owns its text.
 struct HookQuestion {
+  [[nodiscard]] static HookQuestion of(const Question& question);
+
   std::uint64_t id = 0;
   Operation operation = Operation::connect;
   Transport transport = Transport::websocket;
   std::string client;
-  std::string user;  ///< connect: the user that a token proves, or that the rules take the client for
+  std::string user;          ///< connect: the user that a token proves; empty: none
+  bool is_proved = false;    ///< connect: by a token, which is left out then
+  bool is_protobuf = false;  ///< see Question
   std::string channel;
   std::string method;
   std::shared_ptr<const std::string> data;  ///< never null
