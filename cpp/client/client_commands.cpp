@@ -269,8 +269,9 @@ void CentrifugeClient::publish(std::uint32_t id, Lanes::Ticket ticket, std::stri
   }
   Publication publication;
   publication.data = verdict.data ? *verdict.data : data;
-  publication.content =
-      !verdict.data ? content : verdict.is_data_binary ? ContentType::binary : ContentType::json;
+  publication.content = !verdict.data            ? content
+                        : verdict.is_data_binary ? ContentType::binary
+                                                 : ContentType::json;
   const PublicationFormat format = context_.hub.options_for(channel).publication_format;
   if (const std::string_view error = format_error(format, publication.data, publication.content);
       !error.empty()) {

@@ -80,9 +80,8 @@ std::int64_t CentrifugeClient::next_try_s() const {
 
 void CentrifugeClient::ask_to_go_on() {
   is_renewing_ = true;
-  ask(question(Operation::refresh, {}), [this, asked_at_s = expiry_.at_s](const Verdict& verdict) {
-    on_renewed(verdict, asked_at_s);
-  });
+  ask(question(Operation::refresh, {}),
+      [this, asked_at_s = expiry_.at_s](const Verdict& verdict) { on_renewed(verdict, asked_at_s); });
 }
 
 void CentrifugeClient::ask_to_go_on(Subscription& subscription) {

@@ -27,7 +27,7 @@ namespace carillon {
 /// What all shards of a gateway share.
 struct GatewayShared : LoopShared {
   OperatorLog* operator_log = nullptr;
-  std::function<void(Shard&)> on_shard_failed;       ///< on its thread, for other owners of cursors there
+  std::function<void(Shard&)> on_shard_failed;  ///< on its thread, for other owners of cursors there
   /// Called on the thread of each shard: the result lives until the thread has ended. `wake` has the turn
   /// follow that sends what a handler of `io` has written.
   std::function<std::shared_ptr<void>(boost::asio::io_context& io, std::function<void()> wake)> companion;

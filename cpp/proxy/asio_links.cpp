@@ -84,7 +84,8 @@ class BackendAddresses final : public std::enable_shared_from_this<BackendAddres
 /// One connection, which lives as long as Asio works for it.
 class BackendSocket final : public std::enable_shared_from_this<BackendSocket> {
  public:
-  BackendSocket(asio::io_context& io, std::shared_ptr<BackendAddresses> addresses, std::size_t reply_bytes_max)
+  BackendSocket(asio::io_context& io, std::shared_ptr<BackendAddresses> addresses,
+                std::size_t reply_bytes_max)
       : socket_(io), addresses_(std::move(addresses)), reply_bytes_max_(reply_bytes_max) {}
 
   void exchange(std::string request, std::function<void(BackendResult)> then) {
@@ -158,13 +159,15 @@ class BackendSocket final : public std::enable_shared_from_this<BackendSocket> {
   void on_read(const error_code& not_written, const error_code& error) {
     namespace http = beast::http;
     if (error == http::error::body_limit)
-      return fail("answered with more than limits.proxy_reply_bytes (" + std::to_string(reply_bytes_max_) + ")");
+      return fail("answered with more than limits.proxy_reply_bytes (" + std::to_string(reply_bytes_max_) +
+                  ")");
     if (error == http::error::end_of_stream || error == asio::error::connection_reset ||
         error == asio::error::broken_pipe) {
       const bool is_untouched = !parser_->got_some() && buffer_.size() == 0;
       return fail("closed the connection without an answer", is_untouched);
     }
-    if (error == http::error::partial_message) return fail("closed the connection in the middle of its answer");
+    if (error == http::error::partial_message)
+      return fail("closed the connection in the middle of its answer");
     if (error) return fail("did not answer in HTTP: " + error.message());
     BackendResult result;
     result.is_answered = true;

@@ -49,7 +49,8 @@ void Backend::hand_over() {
     asked.question = std::move(open->question);
     asked.request = parts_.request_of(asked.question);
     if (!idle_.empty()) {
-      asked.link = std::move(idle_.back().link);  // the one that was used last is the least likely to be closed
+      asked.link =
+          std::move(idle_.back().link);  // the one that was used last is the least likely to be closed
       asked.is_reused = true;
       idle_.pop_back();
     } else {
@@ -65,8 +66,7 @@ std::unique_ptr<BackendLink> Backend::make_link() {
 }
 
 void Backend::send(Id id, UnderWay& asked) {
-  asked.link->exchange(asked.request,
-                       [this, id](BackendResult result) { on_result(id, std::move(result)); });
+  asked.link->exchange(asked.request, [this, id](BackendResult result) { on_result(id, std::move(result)); });
 }
 
 void Backend::on_result(Id id, BackendResult result) {

@@ -19,9 +19,9 @@ namespace carillon {
 
 /// How many questions there are for backends, of all threads.
 struct BackendCounters {
-  std::atomic<std::int64_t> open{0};         ///< now
-  std::atomic<std::uint64_t> undecided{0};   ///< ended without a decision, ever
-  std::atomic<std::uint64_t> refused{0};     ///< there was no room for them, ever
+  std::atomic<std::int64_t> open{0};          ///< now
+  std::atomic<std::uint64_t> undecided{0};    ///< ended without a decision, ever
+  std::atomic<std::uint64_t> refused{0};      ///< there was no room for them, ever
   std::atomic<std::uint64_t> connections{0};  ///< opened to backends, ever
 };
 

@@ -311,8 +311,7 @@ Verdict read_backend_reply(const HookQuestion& question, std::string_view body, 
     std::string problem;
     std::optional<Result> read = ResultReader::read(result, problem);
     if (!read) return bad_reply(problem);
-    const bool takes_bytes =
-        question.operation == Operation::publish || question.operation == Operation::rpc;
+    const bool takes_bytes = question.operation == Operation::publish || question.operation == Operation::rpc;
     if (read->is_data_binary && !takes_bytes) return bad_reply("result.b64data: is to be JSON text");
     verdict = verdict_of(question.operation, std::move(*read));
   }

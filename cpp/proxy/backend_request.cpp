@@ -73,14 +73,15 @@ std::string backend_request_of(const HookQuestion& question, const ProxyEndpoint
   append_header(request, "Content-Type", "application/json");
   append_header(request, "Content-Length", std::to_string(body.size()));
   const auto is_passed_on = [&](std::string_view name) {
-    return is_free_header(name) && std::any_of(endpoint.http_headers.begin(), endpoint.http_headers.end(),
-                                               [&](const std::string& each) { return is_same_name(each, name); });
+    return is_free_header(name) &&
+           std::any_of(endpoint.http_headers.begin(), endpoint.http_headers.end(),
+                       [&](const std::string& each) { return is_same_name(each, name); });
   };
   const ClientRequest::Fields& given = question.request->headers;
   for (const auto& [name, value] : endpoint.static_headers) {
-    const bool is_given = is_passed_on(name) && std::any_of(given.begin(), given.end(), [&](const auto& each) {
-      return is_same_name(each.first, name);
-    });
+    const bool is_given =
+        is_passed_on(name) && std::any_of(given.begin(), given.end(),
+                                          [&](const auto& each) { return is_same_name(each.first, name); });
     if (!is_given) append_header(request, name, value);
   }
   for (const auto& [name, value] : given) {

@@ -21,7 +21,8 @@ std::optional<EndpointUrl> parse_endpoint_url(std::string_view url, std::string&
   };
   if (url.starts_with("https://")) {
     return refuse(
-        "this version asks backends over plain HTTP; give http:// and the address of a local proxy that speaks "
+        "this version asks backends over plain HTTP; give http:// and the address of a local proxy that "
+        "speaks "
         "TLS to the backend");
   }
   if (url.starts_with("grpc://") || url.find("://") == std::string_view::npos)

@@ -25,8 +25,7 @@ bool is_enabled_in(const ChannelOptions& options, Operation operation) {
 
 }  // namespace
 
-ProxyAccess::ProxyAccess(Parts parts)
-    : parts_(std::move(parts)), allows_anonymous_(parts_.allows_anonymous) {
+ProxyAccess::ProxyAccess(Parts parts) : parts_(std::move(parts)), allows_anonymous_(parts_.allows_anonymous) {
   const ProxyOptions& options = parts_.options;
   for (const Operation operation : kProxied) {
     const auto index = static_cast<std::size_t>(operation);
@@ -37,10 +36,9 @@ ProxyAccess::ProxyAccess(Parts parts)
     if (operation == Operation::connect || operation == Operation::refresh) {
       is_used_.at(index) = true;
     } else if (operation == Operation::rpc) {
-      is_used_.at(index) =
-          options.has_rpc_without_namespace ||
-          std::any_of(options.rpc_namespaces.begin(), options.rpc_namespaces.end(),
-                      [](const auto& name_space) { return name_space.second; });
+      is_used_.at(index) = options.has_rpc_without_namespace ||
+                           std::any_of(options.rpc_namespaces.begin(), options.rpc_namespaces.end(),
+                                       [](const auto& name_space) { return name_space.second; });
     } else {
       is_used_.at(index) = true;  // where, say the options of the channels, which a reload may exchange
     }
@@ -73,7 +71,8 @@ void ProxyAccess::ask(const Question& question, std::function<void(Verdict)> the
   if (!asks(question.operation, question.subject())) return parts_.next.ask(question, std::move(then));
   const bool is_command = question.transport != Transport::sse && question.transport != Transport::poll;
   if (question.operation == Operation::connect && is_command) {
-    then = [then = std::move(then)](Verdict verdict) {  // the family answers that with an error of the command
+    then = [then =
+                std::move(then)](Verdict verdict) {  // the family answers that with an error of the command
       if (verdict.is_undecided) verdict.code = kErrorInternal.code;
       then(std::move(verdict));
     };
@@ -97,15 +96,15 @@ std::unique_ptr<Backend> ProxyAccess::make_backend(Operation operation, MakeBack
                                    limits.proxy_idle_timeout_ms};
   return std::make_unique<Backend>(
       settings, parts_.clock, counters_,
-      Backend::Parts{
-          std::move(make_link),
-          [&endpoint, &url](const HookQuestion& question) {
-            return backend_request_of(question, endpoint, url);
-          },
-          [this](const HookQuestion& question, const std::string& body) {
-            return read_backend_reply(question, body, allows_anonymous_);
-          },
-          [this, operation](const std::string& problem) { tell(operation, problem); }, std::move(on_change)});
+      Backend::Parts{std::move(make_link),
+                     [&endpoint, &url](const HookQuestion& question) {
+                       return backend_request_of(question, endpoint, url);
+                     },
+                     [this](const HookQuestion& question, const std::string& body) {
+                       return read_backend_reply(question, body, allows_anonymous_);
+                     },
+                     [this, operation](const std::string& problem) { tell(operation, problem); },
+                     std::move(on_change)});
 }
 
 void ProxyAccess::bind_to_this_thread(Backends* backends) { backends_of_this_thread = backends; }

@@ -25,8 +25,8 @@ class io_context;
 namespace carillon {
 
 /// Access with backends that are asked over HTTP: where the configuration names one for an operation, it
-/// decides; elsewhere the next access does. Each thread of a shard asks over connections of its own. A backend
-/// that is slow or down leaves its questions undecided, and costs nobody else anything. Thread-safe.
+/// decides; elsewhere the next access does. Each thread of a shard asks over connections of its own. A
+/// backend that is slow or down leaves its questions undecided, and costs nobody else anything. Thread-safe.
 class ProxyAccess final : public Access {
  public:
   struct Parts {

@@ -95,7 +95,8 @@ std::vector<std::string> read_texts(const At& at, const json& value) {
 }
 
 std::map<std::string, std::string> read_headers(const At& at, const json& value) {
-  if (!value.is_object()) refuse(at, value.dump() + " is not a table of strings; write it as [" + at.path + "]");
+  if (!value.is_object())
+    refuse(at, value.dump() + " is not a table of strings; write it as [" + at.path + "]");
   const auto is_text = [](const std::string& text) {
     return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c != '\x7f'; });
   };
@@ -200,8 +201,10 @@ class ConfigReader {
     const bool is_duration = option.is_duration && at.path == option.path;
     visit_place(config_, option.place, [&]<typename T>(T& place) {
       T read{};
-      if (option.is_secret() && !value.is_string()) refuse(at, "is not a string; put it in quotes");
-      if constexpr (std::is_same_v<T, std::string>)
+      constexpr bool is_text = std::is_same_v<T, std::string>;
+      if (is_text && option.is_secret() && !value.is_string())
+        refuse(at, "is not a string; put it in quotes");
+      if constexpr (is_text)
         read = read_text(at, value);
       else if constexpr (std::is_same_v<T, bool>)
         read = read_flag(at, value);
@@ -369,7 +372,8 @@ class ConfigReader {
           name = read_text(here, item.value());
         } else if (item.key() == "proxy_enabled") {
           is_enabled = read_flag(here, item.value());
-        } else if (!read_absent(here, "rpc.without_namespace." + item.key(), item.value(), absent_options())) {
+        } else if (!read_absent(here, "rpc.without_namespace." + item.key(), item.value(),
+                                absent_options())) {
           static constexpr std::array<std::string_view, 2> kNames{"name", "proxy_enabled"};
           refuse_unknown(here, {kNames.begin(), kNames.end()});
         }

@@ -406,7 +406,9 @@ std::string_view ConfigOption::type() const {
   return std::holds_alternative<std::vector<std::string> ServerConfig::*>(place) ? "list" : "number";
 }
 
-bool ConfigOption::is_secret() const { return path == "http_api.key" || path.ends_with("secret_key") || path.ends_with("static_headers"); }
+bool ConfigOption::is_secret() const {
+  return path == "http_api.key" || path.ends_with("secret_key") || path.ends_with("static_headers");
+}
 
 const std::vector<ConfigOption>& config_options() {
   static const std::vector<ConfigOption> options = make_options();

@@ -94,8 +94,14 @@ TEST(FossilDelta, RandomEditsComeBack) {
 
 // What is cut are characters that begin or end with the same bytes.
 TEST(FossilDelta, OfTextIsText) {
-  const std::string source = "0123456789abcdef" "\xF0\x9F\x94\x94" "0123456789abcdef";
-  const std::string target = "0123456789abcdef" "\xF0\x9F\x94\x95" "0123456789abcdef";
+  const std::string source =
+      "0123456789abcdef"
+      "\xF0\x9F\x94\x94"
+      "0123456789abcdef";
+  const std::string target =
+      "0123456789abcdef"
+      "\xF0\x9F\x94\x95"
+      "0123456789abcdef";
   EXPECT_TRUE(is_utf8(fossil_delta(source, target, DeltaCuts::characters)));
   EXPECT_FALSE(is_utf8(fossil_delta(source, target, DeltaCuts::bytes)));
 }

@@ -92,12 +92,26 @@ TEST(TagsFilter, WhatIsMalformed) {
   EXPECT_TRUE(TagsFilter::from_json(wide + "]}"));
   EXPECT_FALSE(TagsFilter::from_json(wide + ",\"x\"]}")) << "one part too many";
   for (const std::string_view text :
-       {"", "null", "[]", "1", R"("a")", "{}", R"({"op":"eq"})", R"({"cmp":"eq","val":"a"})",
-        R"({"key":"a"})", R"({"key":"a","cmp":"is"})", R"({"key":1,"cmp":"ex"})", R"({"op":"and"})",
-        R"({"op":"and","nodes":[]})", R"({"op":"not","nodes":[]})", R"({"op":"and","nodes":[1]})",
+       {"",
+        "null",
+        "[]",
+        "1",
+        R"("a")",
+        "{}",
+        R"({"op":"eq"})",
+        R"({"cmp":"eq","val":"a"})",
+        R"({"key":"a"})",
+        R"({"key":"a","cmp":"is"})",
+        R"({"key":1,"cmp":"ex"})",
+        R"({"op":"and"})",
+        R"({"op":"and","nodes":[]})",
+        R"({"op":"not","nodes":[]})",
+        R"({"op":"and","nodes":[1]})",
         R"({"op":"not","nodes":[{"key":"a","cmp":"ex"},{"key":"b","cmp":"ex"}]})",
-        R"({"key":"a","cmp":"ex","nodes":[{"key":"b","cmp":"ex"}]})", R"({"key":"a","cmp":"gt","val":"x"})",
-        R"({"key":"a","cmp":"gt","val":"1."})", R"({"key":"a","cmp":"in","vals":[1]})",
+        R"({"key":"a","cmp":"ex","nodes":[{"key":"b","cmp":"ex"}]})",
+        R"({"key":"a","cmp":"gt","val":"x"})",
+        R"({"key":"a","cmp":"gt","val":"1."})",
+        R"({"key":"a","cmp":"in","vals":[1]})",
         R"({"key":"a","cmp":"in","vals":[null]})"})
     EXPECT_FALSE(TagsFilter::from_json(text)) << text;
 }

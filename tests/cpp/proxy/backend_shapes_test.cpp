@@ -69,8 +69,8 @@ TEST(EndpointUrl, WhatIsNoneIsRefusedWithTheRemedy) {
   EXPECT_NE(problem_of("grpc://a").find("gRPC"), std::string::npos);
   EXPECT_NE(problem_of("a:80").find("http://host"), std::string::npos);
   EXPECT_NE(problem_of("http://u@a").find("static_headers"), std::string::npos);
-  for (const char* text : {"http://", "http://:80/", "http://a:0", "http://a:65536", "http://a:x", "http://[::1",
-                           "http://a b/", "http://a/\r\nX: y"})
+  for (const char* text : {"http://", "http://:80/", "http://a:0", "http://a:65536", "http://a:x",
+                           "http://[::1", "http://a b/", "http://a/\r\nX: y"})
     EXPECT_FALSE(problem_of(text).empty()) << text;
 }
 
@@ -183,15 +183,30 @@ TEST(BackendReply, DeniesByAnErrorOrADisconnect) {
 }
 
 TEST(BackendReply, WithoutAMeaningIsUndecided) {
-  for (const char* body :
-       {"", "null", "[]", "x", R"({"result":1})", R"({"result":{"user":1}})", R"({"result":{"expire_at":-1}})",
-        R"({"result":{"info":{}},})", R"({"result":{"b64info":"/w=="}})", R"({"result":{"b64data":"/w=="}})",
-        R"({"result":{"channels":{}}})", R"({"result":{"channels":[1]}})", R"({"result":{"subs":[]}})",
-        R"({"result":{"subs":{"a":1}}})", R"({"result":{"subs":{"a":{"info":{}, "expire_at":"x"}}}})",
-        R"({"result":{"override":{"presence":{"value":1}}}})", R"({"result":{"tags":{"a":1}}})",
-        R"({"error":1})", R"({"error":{"code":99}})", R"({"error":{"code":3000}})",
-        R"({"error":{"code":400,"message":1}})", R"({"disconnect":{"code":2999}})",
-        R"({"disconnect":{"code":5000}})", "{\"error\":{\"code\":400,\"message\":\"\xff\"}}"}) {
+  for (const char* body : {"",
+                           "null",
+                           "[]",
+                           "x",
+                           R"({"result":1})",
+                           R"({"result":{"user":1}})",
+                           R"({"result":{"expire_at":-1}})",
+                           R"({"result":{"info":{}},})",
+                           R"({"result":{"b64info":"/w=="}})",
+                           R"({"result":{"b64data":"/w=="}})",
+                           R"({"result":{"channels":{}}})",
+                           R"({"result":{"channels":[1]}})",
+                           R"({"result":{"subs":[]}})",
+                           R"({"result":{"subs":{"a":1}}})",
+                           R"({"result":{"subs":{"a":{"info":{}, "expire_at":"x"}}}})",
+                           R"({"result":{"override":{"presence":{"value":1}}}})",
+                           R"({"result":{"tags":{"a":1}}})",
+                           R"({"error":1})",
+                           R"({"error":{"code":99}})",
+                           R"({"error":{"code":3000}})",
+                           R"({"error":{"code":400,"message":1}})",
+                           R"({"disconnect":{"code":2999}})",
+                           R"({"disconnect":{"code":5000}})",
+                           "{\"error\":{\"code\":400,\"message\":\"\xff\"}}"}) {
     const Verdict verdict = read(Operation::connect, body, true);
     EXPECT_TRUE(verdict.is_undecided) << body;
     EXPECT_FALSE(verdict.is_allowed) << body;

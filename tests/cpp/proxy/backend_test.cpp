@@ -36,15 +36,15 @@ struct BackendTest : testing::Test {
   std::unique_ptr<Backend> make() {
     return std::make_unique<Backend>(
         settings, clock, counters,
-        Backend::Parts{
-            [this] { return std::make_unique<TestLink>(links); },
-            [](const HookQuestion& question) { return question.client + ":" + question.channel; },
-            [](const HookQuestion& /*question*/, const std::string& body) {
-              Verdict verdict;
-              verdict.is_allowed = body == "yes";
-              return verdict;
-            },
-            [this](const std::string& problem) { told.push_back(problem); }, [this] { ++changes; }});
+        Backend::Parts{[this] { return std::make_unique<TestLink>(links); },
+                       [](const HookQuestion& question) { return question.client + ":" + question.channel; },
+                       [](const HookQuestion& /*question*/, const std::string& body) {
+                         Verdict verdict;
+                         verdict.is_allowed = body == "yes";
+                         return verdict;
+                       },
+                       [this](const std::string& problem) { told.push_back(problem); },
+                       [this] { ++changes; }});
   }
   void ask(Backend& backend, std::string client, std::string channel = "c") {
     HookQuestion question = HookQuestion::of({});

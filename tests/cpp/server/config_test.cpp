@@ -390,7 +390,8 @@ TEST(Config, ProxiesHaveAnEndpointEach) {
   EXPECT_EQ(config_to_json(parse_config(config_to_json(config))), config_to_json(config));
   EXPECT_TRUE(is_refused(R"({"channel": {"without_namespace": {"subscribe_proxy_enabled": true}}})",
                          {"channel.proxy.subscribe.endpoint: ", "empty"}));
-  EXPECT_TRUE(is_refused(R"({"rpc": {"proxy": {"endpoint": "https://a"}}})", {"rpc.proxy.endpoint: ", "local proxy"}));
+  EXPECT_TRUE(is_refused(R"({"rpc": {"proxy": {"endpoint": "https://a"}}})",
+                         {"rpc.proxy.endpoint: ", "local proxy"}));
 }
 
 TEST(Config, AFileOfTheFamilyIsTakenAsItIs) {

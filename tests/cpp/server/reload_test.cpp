@@ -93,8 +93,10 @@ TEST(ReloadDifference, EveryOptionIsReloadedOrRefusedByNameWithBothValuesAndTheR
         value = !value;
       else if constexpr (std::is_same_v<T, std::int64_t>)
         value += 1'000;
-      else
+      else if constexpr (std::is_same_v<T, std::vector<std::string>>)
         value = {"other"};
+      else
+        value = {{"other", "value"}};
     });
     const ConfigDifference difference = difference_of({}, other);
     ASSERT_EQ(difference.changes.size(), 1U) << option.path;

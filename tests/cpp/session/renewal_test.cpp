@@ -244,7 +244,8 @@ TEST(Disconnect, ANoticeNamesWhoHasGoneAndWhy) {
   world.run();
   EXPECT_EQ(told.size(), 2U) << "who was never let in has not gone";
   EXPECT_NE(std::find(told.begin(), told.end(), "ann 3501 bad request"), told.end());
-  EXPECT_TRUE(std::any_of(told.begin(), told.end(), [](const auto& each) { return each.starts_with("bob 0 "); }));
+  EXPECT_TRUE(
+      std::any_of(told.begin(), told.end(), [](const auto& each) { return each.starts_with("bob 0 "); }));
 }
 
 TEST(Disconnect, ATakeoverIsNone) {

@@ -10,6 +10,7 @@ import test_limits_connections
 import test_limits_fanout
 import test_limits_hooks
 import test_limits_messages
+import test_limits_proxies
 import test_limits_tokens
 from carillon import _core, config
 
@@ -25,6 +26,7 @@ REACHED = {
         test_limits_fanout,
         test_limits_hooks,
         test_limits_messages,
+        test_limits_proxies,
         test_limits_tokens,
     )
     for name in vars(module)
