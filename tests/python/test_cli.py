@@ -12,6 +12,7 @@ import time
 from typing import TYPE_CHECKING
 
 import carillon
+import httpx
 import pytest
 from carillon import Channel, Server, config
 from carillon.testing import wait_until
@@ -144,6 +145,34 @@ def test_serve_says_that_it_listens_at_every_address() -> None:
     code, errors = serving.end(signal.SIGTERM)
     assert code == 0
     assert "every other address of this machine (0.0.0.0)" in errors
+
+
+def test_serve_is_found_at_localhost_by_both_of_its_addresses(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text('{"client": {"insecure": true}}')
+    serving = Serving("--config", str(file), "--port", "0")
+    try:
+        port = httpx.URL(serving.url).port
+        for host in ("127.0.0.1", "[::1]", "localhost"):
+            assert httpx.get(f"http://{host}:{port}/health").json() == {}
+    finally:
+        code, _ = serving.end(signal.SIGTERM)
+    assert code == 0
+    chosen = Serving("--config", str(file), "--port", "0", "--host", "127.0.0.1")
+    try:
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"http://[::1]:{httpx.URL(chosen.url).port}/health")
+    finally:
+        chosen.end(signal.SIGTERM)
+
+
+def test_serve_goes_on_where_the_second_address_is_taken(tmp_path: Path) -> None:
+    with socket.create_server(("::1", 0), family=socket.AF_INET6) as taken:
+        port = taken.getsockname()[1]
+        serving = Serving("--port", str(port))
+        code, errors = serving.end(signal.SIGTERM)
+    assert code == 0
+    assert f"no listener at [::1]:{port}: " in errors
 
 
 def test_with_a_key_in_the_environment_there_is_no_demo() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import signal
 import sys
 import threading
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 _log = logger("server")
 
 _SLICE_S = 0.1
+_LOOPBACK_6 = "::1"
 
 _DEMO_IS_PRIVATE = (
     "host: without a configuration any client may do anything, so the demo listens on this machine only. "
@@ -145,6 +147,9 @@ def serve(
         is_demo = bool(server.settings["demo"])
         with contextlib.ExitStack() as running:
             running.callback(server.stop)
+            is_default = config.get(_of_file_and_environment(file), "http_server.address") is None
+            if host is None and is_default:
+                _listen_on_ipv6(server)
             _offer_takeover(server)
             if is_demo:
                 running.enter_context(MachineFeed(server))
@@ -175,6 +180,19 @@ def _has_no_rules(document: Mapping[str, Any], file: Path | None) -> bool:
     from .. import config
 
     return file is None and config.get(document, "http_api.key") is None
+
+
+def _listen_on_ipv6(server: Server) -> None:
+    """Without an address the server is to be found at localhost, which stands for ::1 as well."""
+    if any(listener.host == _LOOPBACK_6 for listener in server.listeners):
+        return  # it came with a takeover
+    try:
+        server.listen(_LOOPBACK_6, server.port)
+    except OSError as error:
+        if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # there is no IPv6
+            _log.warning(
+                "no listener at [%s]:%d: %s", _LOOPBACK_6, server.port, error, extra={"event": "no_ipv6"}
+            )
 
 
 def _offer_takeover(server: Server) -> None:
