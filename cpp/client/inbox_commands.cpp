@@ -88,7 +88,10 @@ bool CentrifugeClient::handle_rpc(const Command& command) {
 
 bool CentrifugeClient::ask_rpc(const Command& command) {
   if (!context_.access.asks_hook(Operation::rpc, command.method)) {
-    reply_error(command.id, kErrorMethodNotFound);
+    // Where nobody carries out calls at all, that is told in another way than a name that is misspelt.
+    const bool is_misspelt =
+        command.method.starts_with("carillon.") || context_.access.has_hook(Operation::rpc);
+    reply_error(command.id, is_misspelt ? kErrorMethodNotFound : kErrorNotAvailable);
     return true;
   }
   Question asked = question(Operation::rpc, {}, command.data);

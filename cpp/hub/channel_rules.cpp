@@ -29,7 +29,8 @@ ChannelRules::ChannelRules(std::vector<Rule> rules) : rules_(std::move(rules)) {
     return std::pair(a.pattern.size(), a.scope) > std::pair(b.pattern.size(), b.scope);
   });
   has_namespaces_ = std::any_of(rules_.begin(), rules_.end(),
-                                [](const Rule& rule) { return rule.scope == Scope::by_namespace; });
+                                [](const Rule& rule) { return rule.scope != Scope::pattern; });
+  default_.presence = !has_namespaces_;  // as in their tables, where nobody has switched it on
 }
 
 const ChannelRules::Rule* ChannelRules::find(std::string_view channel) const {

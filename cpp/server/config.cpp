@@ -185,7 +185,8 @@ class ConfigReader {
     if (path == kNamespaces) return read_namespaces(at, value);
     if (path == kRpcNamespaces) return read_rpc_namespaces(at, value);
     if (path == kWithoutNamespace)
-      return add_rule(at, "*", read_channel(at, value), ChannelRules::Scope::without_namespace);
+      return add_rule(at, "*", read_channel(at, value, of_the_family()),
+                      ChannelRules::Scope::without_namespace);
     for (const ConfigOption& option : config_options()) {
       if (option.path == path || option.alias == path) return read_option(option, at, value);
     }
@@ -261,9 +262,16 @@ class ConfigReader {
     return names;
   }
 
-  ChannelOptions read_channel(const At& at, const json& table, bool has_name = false) {
-    check_table(at, table);
+  // What holds in the tables of the family where nothing is given: who is there is told where that is wanted.
+  static ChannelOptions of_the_family() {
     ChannelOptions options;
+    options.presence = false;
+    return options;
+  }
+
+  ChannelOptions read_channel(const At& at, const json& table, ChannelOptions options,
+                              bool has_name = false) {
+    check_table(at, table);
     for (const auto& item : table.items()) {
       if (has_name && item.key() == "name") continue;
       attempt([&] { read_channel_option(options, at.in(item.key()), item.key(), table, item.value()); });
@@ -323,7 +331,7 @@ class ConfigReader {
         const std::string& pattern = item.key();
         const At here = at.as(at.path + ".\"" + pattern + "\"", pattern);
         if (pattern.empty()) refuse(here, "a pattern cannot be empty; \"*\" matches all channels");
-        add_rule(here, pattern, read_channel(here, item.value()), ChannelRules::Scope::pattern);
+        add_rule(here, pattern, read_channel(here, item.value(), {}), ChannelRules::Scope::pattern);
       });
     }
   }
@@ -349,7 +357,7 @@ class ConfigReader {
       name = text;
     });
     const At named = name.empty() ? numbered : list.as(list.path + "[" + name + "]", index);
-    const ChannelOptions options = read_channel(named, table, true);
+    const ChannelOptions options = read_channel(named, table, of_the_family(), true);
     if (!name.empty()) add_rule(named, name + ":*", options, ChannelRules::Scope::by_namespace);
   }
 
@@ -610,7 +618,7 @@ std::string config_schema() {
     add(prefix + std::string(row.name), "", "list", value_of(options, row), row.doc);
   add(std::string(kNamespaces), "", "table", json::array(),
       "List of tables, each with a name and the options of without_namespace, for the channels 'name:…'. "
-      "Once it is given, channels of other namespaces are unknown.");
+      "Once it or without_namespace is given, channels of other namespaces are unknown.");
   add(std::string(kRpcNamespaces), "", "table", json::array(),
       "List of tables, each with a name and proxy_enabled, for the methods 'name:…' of rpc.");
   add(std::string(kPatterns) + ".\"<pattern>\"", "", "table", json::object(),

@@ -313,7 +313,9 @@ constexpr std::array kChannelWords{
 constexpr std::array kChannelFlags{
     ChannelFlag{"conflate", &ChannelOptions::conflate,
                 "Of several publications with the same key in one write, deliver only the newest."},
-    ChannelFlag{"presence", &ChannelOptions::presence, "Keep the list of current subscribers (presence)."},
+    ChannelFlag{"presence", &ChannelOptions::presence,
+                "Keep the list of current subscribers (presence). In channel.without_namespace and "
+                "channel.namespaces it is off where it is not given."},
     ChannelFlag{
         "allow_tags_filter", &ChannelOptions::allow_tags_filter,
         "Subscribers of the Centrifuge protocol may give a filter: they get the publications whose tags "

@@ -107,7 +107,9 @@ void HttpSession::handle_stream(const HttpRequest& request, const HttpTarget& ta
                                         : encoding == Encoding::json ? "application/x-ndjson"
                                                                      : "application/octet-stream";
   context_.output.add(outlet_, head_of_stream(content_type, cors_));
-  if (is_event_stream) context_.output.add(outlet_, "\r\n");  // so that EventSource is open at once
+  // So that EventSource is open at once. No "\r\n": version 2 of npm's eventsource, which SDKs still use,
+  // takes the end of an event that comes with it for a part of that line end.
+  if (is_event_stream) context_.output.add(outlet_, "\n");
   auto link = std::make_unique<StreamLink>(is_event_stream ? Framing::event : Framing::stream, encoding,
                                            make_client_id(context_.random));
   auto successor = std::make_unique<CentrifugeClient>(context_, outlet_, std::move(link), codec_of(encoding),

@@ -130,7 +130,21 @@ TEST(Config, AChannelOfAnUnknownNamespaceIsUnknownOnceThereAreNamespaces) {
   for (const char* name : {"other:a", "chatter:a", ":", "$other:a"})
     EXPECT_FALSE(rules.is_known(name)) << name;
   EXPECT_TRUE(rules_of("{}").is_known("other:a"));
-  EXPECT_TRUE(rules_of(R"({"channel": {"without_namespace": {}}})").is_known("other:a"));
+  const ChannelRules without = rules_of(R"({"channel": {"without_namespace": {}}})");
+  EXPECT_TRUE(without.is_known("news"));
+  EXPECT_FALSE(without.is_known("other:a")) << "its options are nowhere";
+}
+
+TEST(Config, PresenceIsOffInTheTablesOfTheFamilyUnlessItIsSwitchedOn) {
+  const ChannelRules rules =
+      rules_of(R"({"channel": {"namespaces": [{"name": "chat"}, {"name": "room", "presence": true}]},
+                   "channels": {"a*": {}}})");
+  EXPECT_FALSE(rules.options_for("chat:a").presence);
+  EXPECT_TRUE(rules.options_for("room:a").presence);
+  EXPECT_FALSE(rules.options_for("news").presence) << "without_namespace is not given";
+  EXPECT_TRUE(rules.options_for("all").presence) << "our own table";
+  EXPECT_FALSE(rules_of(R"({"channel": {"without_namespace": {}}})").options_for("news").presence);
+  EXPECT_TRUE(rules_of("{}").options_for("news").presence);
 }
 
 TEST(Config, NamesWithoutANamespaceAreTheirsBeforeTheyAreThoseOfAStar) {

@@ -51,7 +51,7 @@ class StreamClient : public Client {
       if (!head) return;
     }
     if (head->status != 200) return;
-    if (is_event_stream_ && is_beginning_ && pending_.starts_with("\r\n")) pending_.erase(0, 2);
+    if (is_event_stream_ && is_beginning_ && pending_.starts_with('\n')) pending_.erase(0, 1);
     is_beginning_ = false;
     const std::string end = is_event_stream_ ? "\n\n" : "\n";
     for (std::size_t at = 0; (at = pending_.find(end)) != std::string::npos;) {

@@ -37,7 +37,7 @@ TEST(WebSocketBacklog, NoCommandIsReadWhileRepliesWaitAndNoneIsLost) {
   ASSERT_EQ(client.replies.size(), 301U);
   for (std::uint32_t i = 0; i < 300; ++i) EXPECT_EQ(client.replies[i + 1]["id"], 100 + i);
   EXPECT_FALSE(client.connection->is_reading_paused);
-  EXPECT_EQ(error_of(client.command("rpc", Json::object())), 104U);
+  EXPECT_EQ(error_of(client.command("rpc", Json::object())), 108U);
 }
 
 TEST(WebSocketBacklog, WhatWasSentIsGivenBackWhileTheOutletIsNeverQuiteEmpty) {

@@ -55,7 +55,7 @@ TEST(WebSocketFrames, WhatThisVersionHasNotIsAnsweredSo) {
   World world;
   WsClient client(world);
   client.connect();
-  EXPECT_EQ(error_of(client.command("rpc", {{"method", "m"}})), 104U);
+  EXPECT_EQ(error_of(client.command("rpc", {{"method", "m"}})), 108U);
   EXPECT_EQ(error_of(client.command("refresh", {{"token", "t"}})), 108U);
   EXPECT_EQ(error_of(client.command("sub_refresh", {{"channel", "a"}, {"token", "t"}})), 108U);
   EXPECT_FALSE(client.close_code.has_value());

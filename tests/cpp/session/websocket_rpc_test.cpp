@@ -57,7 +57,7 @@ TEST(WebSocketRpc, Refusals) {
   WsClient nobody(world);
   nobody.connect();
   EXPECT_EQ(error_of(rpc(nobody, "carillon.inbox")), 103U);
-  EXPECT_EQ(error_of(rpc(nobody, "other")), 104U);
+  EXPECT_EQ(error_of(rpc(nobody, "other")), 108U) << "there is none but ours";
   WsClient ann(world);
   ann.connect("?user=ann");
   EXPECT_EQ(error_of(rpc(ann, "carillon.inbo")), 104U);

@@ -127,7 +127,7 @@ async def test_each_command_has_its_reply(server: Server) -> None:
         assert [each["data"] for each in history["publications"]] == ["AP8="]
         assert (history["epoch"], history["offset"]) == (subscribed["epoch"], "1")
         assert (await client.call(ping={}))["ping"] == {}
-        assert (await client.call(rpc={"method": "nothing"}))["error"]["code"] == 104
+        assert (await client.call(rpc={"method": "nothing"}))["error"]["code"] == 108
         unread = (await client.call(rpc={"method": "carillon.unread"}))["rpc"]["data"]
         assert unread == "eyJ1bnJlYWQiOnt9fQ=="  # {"unread":{}}
         assert (await client.call(unsubscribe={"channel": "c"}))["unsubscribe"] == {}
