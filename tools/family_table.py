@@ -128,6 +128,7 @@ TESTS = {
     "http_stream.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
     "sse.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
     "http_api.key": "wire/test_api.py::test_who_may_call_it",
+    "log.level": "test_cli.py::test_a_file_of_the_family_with_maps_is_served_and_the_log_has_its_level",
     "http_api.error_mode": ("wire/test_api_batch.py::test_an_error_has_a_status_where_that_is_asked_for"),
     "client.subscribe_to_user_personal_channel.enabled": "PersonalChannel.EveryUserHasOneAndNobodyElse",
     "client.subscribe_to_user_personal_channel.personal_channel_namespace": (
@@ -152,6 +153,9 @@ TESTS = {
     CHANNEL + "allow_recovery": _WISHES,
     CHANNEL + "allow_positioning": _WISHES,
     CHANNEL + "allowed_delta_types": "WebSocketDelta.IsGrantedWhereTheClientKnowsEveryPublication",
+    CHANNEL + "subscription_type": (
+        "WebSocketSubscribe.MapsAndSharedPollsAreRefusedAlsoWhereAChannelIsOfTheirType"
+    ),
     CHANNEL + "delta_publish": "WebSocketDelta.AreOnlyMadeOfPublicationsThatWantThem",
     CHANNEL + "allow_tags_filter": "WebSocketFilter.IsMalformedOrNotAllowed",
     CHANNEL + "publication_data_format": "WebSocketPublish.TheFormatOfTheChannelIsChecked",

@@ -50,8 +50,12 @@ bool CentrifugeClient::handle_subscribe(const Command& command) {
     refuse_subscribe(command, kErrorLimitExceeded, "raise limits.channels_per_connection");
     return true;
   }
-  if (command.type != 0) {
-    refuse_subscribe(command, kErrorPermissionDenied, "only the normal stream is available");
+  const auto type = static_cast<std::int64_t>(context_.hub.options_for(command.channel).subscription_type);
+  if (command.type != 0 || type != 0) {
+    const bool is_shared_poll = command.type == static_cast<std::int64_t>(SubscriptionType::shared_poll);
+    refuse_subscribe(command, is_shared_poll ? kErrorNotAvailable : kErrorPermissionDenied,
+                     command.type == type ? "subscriptions of this type are not available"
+                                          : "subscription_type of the channel is another one");
     return true;
   }
   std::optional<TagsFilter> filter;

@@ -45,6 +45,12 @@ enum class RecoveryMode : std::uint8_t {
 };
 inline constexpr std::array<std::string_view, 2> kRecoveryModeNames{"stream", "cache"};
 
+/// What subscribers of a channel get. Here that is the stream; the others are known, so that a namespace of
+/// such a type can stand in a configuration, and its subscribers are refused.
+enum class SubscriptionType : std::uint8_t { stream, map, map_clients, map_users, shared_poll };
+inline constexpr std::array<std::string_view, 5> kSubscriptionTypeNames{"stream", "map", "map_clients",
+                                                                        "map_users", "shared_poll"};
+
 /// Formats of differences between publications that subscribers may ask for.
 inline constexpr std::array<std::string_view, 1> kDeltaTypeNames{"fossil"};
 
@@ -68,6 +74,7 @@ struct ChannelOptions {
   bool presence = true;
   bool join_leave = false;
   PublicationFormat publication_format = PublicationFormat::any;
+  SubscriptionType subscription_type = SubscriptionType::stream;
   std::uint32_t allowed_delta_types = 0;  ///< a bit for each of kDeltaTypeNames
   bool delta_publish = false;             ///< every publication may be sent as a delta
   bool allow_tags_filter = false;         ///< subscribers may choose publications by their tags

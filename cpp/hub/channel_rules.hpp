@@ -29,8 +29,8 @@ class ChannelRules {
   explicit ChannelRules(std::vector<Rule> rules);
   /// The options of the rule that wins, else the defaults.
   [[nodiscard]] const ChannelOptions& options_for(std::string_view channel) const;
-  /// False: there are namespaces, the channel's is not one of them, and no pattern matches. Clients and the
-  /// HTTP API get error 102, unknown channel.
+  /// False: there are rules by namespace or for names without one, the channel's namespace is not among them,
+  /// and no pattern matches. Clients and the HTTP API get error 102, unknown channel.
   [[nodiscard]] bool is_known(std::string_view channel) const;
 
  private:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <utility>
@@ -23,6 +24,31 @@ constexpr std::string_view kNamespaces = "channel.namespaces";
 constexpr std::string_view kWithoutNamespace = "channel.without_namespace";
 constexpr std::string_view kPatterns = "channels";
 constexpr std::string_view kRpcNamespaces = "rpc.namespaces";
+constexpr std::array<std::string_view, 8> kLogLevels{"trace",   "debug", "info",  "warn",
+                                                     "warning", "error", "fatal", "none"};
+
+bool is_log_level(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(), [](unsigned char c) { return std::tolower(c); });
+  return std::find(kLogLevels.begin(), kLogLevels.end(), text) != kLogLevels.end();
+}
+
+// Is it a table of channels with subscriptions that are not available?
+bool has_other_subscriptions(const json& table) {
+  if (!table.is_object() || !table.contains("subscription_type")) return false;
+  const json& type = table["subscription_type"];
+  return type.is_string() && type != "stream" &&
+         std::find(kSubscriptionTypeNames.begin(), kSubscriptionTypeNames.end(),
+                   type.get_ref<const std::string&>()) != kSubscriptionTypeNames.end();
+}
+
+bool names_other_subscriptions(const json& document) {
+  const json channel = document.is_object() ? document.value("channel", json()) : json();
+  if (!channel.is_object()) return false;
+  const json namespaces = channel.value("namespaces", json());
+  return has_other_subscriptions(channel.value("without_namespace", json())) ||
+         (namespaces.is_array() &&
+          std::any_of(namespaces.begin(), namespaces.end(), has_other_subscriptions));
+}
 
 /// Where a value stands in the document.
 struct At {
@@ -148,6 +174,7 @@ class ConfigReader {
   ServerConfig read(const json& document) {
     attempt([&] {
       if (!document.is_object()) refuse({"configuration", {}}, "the top level must be a table");
+      has_other_subscriptions_ = names_other_subscriptions(document);
       read_table({}, document);
     });
     check_as_a_whole();
@@ -194,6 +221,7 @@ class ConfigReader {
       check_table(at, value);
       return read_table(at, value);
     }
+    if (has_other_subscriptions_ && is_of_other_subscriptions(path)) return;
     if (read_absent(at, path, value, absent_options())) return;
     refuse_unknown(at, names_in(path.substr(0, path.rfind('.') + 1)));
   }
@@ -319,6 +347,7 @@ class ConfigReader {
         return;
       }
     }
+    if (has_other_subscriptions(table) && is_of_other_subscriptions(name)) return;
     if (read_absent(at, name, value, absent_channel_options())) return;
     const std::vector<std::string_view> names = channel_option_names();
     refuse_unknown(at, names);
@@ -434,6 +463,8 @@ class ConfigReader {
          "client.pong_timeout",
          format_duration(heartbeat.pong_timeout_ms) + " must be below client.ping_interval (" +
              format_duration(heartbeat.ping_interval_ms) + ")");
+    note(!is_log_level(config_.log_level), "log.level",
+         "'" + config_.log_level + "' is no level; use trace, debug, info, warn, error, fatal or none");
     note(!config_.api_error_mode.empty() && config_.api_error_mode != "transport", "http_api.error_mode",
          "'" + config_.api_error_mode + "' is no mode; use \"transport\" or \"\"");
     const std::string personal = "client.subscribe_to_user_personal_channel.";
@@ -499,6 +530,7 @@ class ConfigReader {
   }
 
   ServerConfig config_;
+  bool has_other_subscriptions_ = false;  // somewhere in the document
   std::vector<ConfigMistake> mistakes_;
   std::map<const ConfigOption*, std::string> given_;  // under which name, and what
   std::map<std::string, std::string> patterns_;       // and where they stand

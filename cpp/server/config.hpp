@@ -51,6 +51,7 @@ struct ServerConfig {
   bool has_personal_channel = false;       ///< every client of a user is subscribed to it
   std::string personal_channel_namespace;  ///< of that channel; empty: none
   bool has_single_connection = false;      ///< a user's newest connection ends the one before it
+  std::string log_level = "info";          ///< of the command, which passes it to Python's logging
   std::string api_error_mode;              ///< "transport": errors of the API have an HTTP status
   std::string api_key;                     ///< of the HTTP API; empty: it is closed, except in insecure mode
   std::vector<std::string> allowed_origins;

@@ -31,6 +31,9 @@ constexpr std::string_view kMetrics = "this version exports no metrics yet; Serv
 constexpr std::string_view kRecoveryLimit =
     "recovery is bounded by the channel's history alone, so there is no such limit. One reply holds at most "
     "client.history_max_publication_limit and limits.recovery_bytes; the rest follows as pushes";
+constexpr std::string_view kStreamsOnly =
+    "this version has stream subscriptions only. Where subscription_type is another one, it is not read: "
+    "clients that subscribe there are refused";
 constexpr std::string_view kNotYet = "this option of Centrifugo is not available yet";
 
 constexpr std::array kAbsent{
@@ -107,6 +110,8 @@ constexpr std::array kAbsent{
     Absent{"swagger", kNotYet},
     Absent{"debug", kNotYet},
     Absent{"log", "logs go through Python's logging; 'carillon serve' writes them to standard error"},
+    Absent{"map_broker", kStreamsOnly, "{}"},
+    Absent{"shared_poll", kStreamsOnly},
     Absent{"pid_file", kNotYet},
     Absent{"usage_stats.disabled", "this version sends no usage statistics", "true"},
     Absent{"usage_stats", "this version sends no usage statistics"},
@@ -122,9 +127,10 @@ constexpr std::array kAbsentOfChannels{
         "this version has no regular expressions for names, since no matcher with a bound on its time is at "
         "hand; check names in a hook (on_subscribe, on_publish)",
         R"("")"},
-    Absent{"subscription_type", "this version has stream subscriptions only", R"("stream")"},
-    Absent{"map", "this version has stream subscriptions only"},
-    Absent{"shared_poll", "this version has stream subscriptions only"},
+    Absent{"map", kStreamsOnly},
+    Absent{"map_*", kStreamsOnly},
+    Absent{"shared_poll", kStreamsOnly},
+    Absent{"client_publish_debounce_interval", kStreamsOnly},
 };
 
 }  // namespace
@@ -137,6 +143,11 @@ const AbsentOption* find_absent(std::span<const AbsentOption> options, std::stri
     return matches_pattern(each.pattern, path) || matches_pattern(std::string(each.pattern) + ".*", path);
   });
   return row == options.end() ? nullptr : &*row;
+}
+
+bool is_of_other_subscriptions(std::string_view path) {
+  return path == "map" || path.starts_with("map_") || path == "shared_poll" ||
+         path == "client_publish_debounce_interval";
 }
 
 bool is_switch(std::string_view path) {

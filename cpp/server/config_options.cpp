@@ -158,6 +158,9 @@ std::vector<ConfigOption> make_options() {
        "Size of a publication's message below which it is not compressed, bytes."},
       {"websocket.compression_level", "", &ServerConfig::compression_level,
        "1: the fastest, to 9: the shortest.", 1, 9},
+      {"log.level", "", &ServerConfig::log_level,
+       "Lowest level that 'carillon serve' logs: \"trace\" (as debug), \"debug\", \"info\", \"warn\", "
+       "\"error\", \"fatal\" or \"none\". An embedded server leaves that to Python's logging."},
       {"http_api.key", "", &ServerConfig::api_key,
        "Key of the HTTP API (header X-API-Key). Without a key the API is closed; in insecure mode it is "
        "open."},
@@ -300,6 +303,15 @@ constexpr std::array kChannelChoices{
         [](const ChannelOptions& options) { return static_cast<std::size_t>(options.recovery_mode); },
         [](ChannelOptions& options, std::size_t word) {
           options.recovery_mode = static_cast<RecoveryMode>(word);
+        }},
+    ChannelChoice{
+        "subscription_type", kSubscriptionTypeNames,
+        "What subscribers get: \"stream\". The types \"map\", \"map_clients\", \"map_users\" and "
+        "\"shared_poll\" of Centrifugo are known, so that its configurations can be used, but not available: "
+        "clients that subscribe get error 103, and 108 for \"shared_poll\".",
+        [](const ChannelOptions& options) { return static_cast<std::size_t>(options.subscription_type); },
+        [](ChannelOptions& options, std::size_t word) {
+          options.subscription_type = static_cast<SubscriptionType>(word);
         }},
 };
 

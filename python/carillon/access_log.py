@@ -34,6 +34,18 @@ _FIELDS = (
 )
 
 
+_LOG_LEVELS = {
+    "trace": logging.DEBUG,
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warn": logging.WARNING,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+    "fatal": logging.CRITICAL,
+    "none": logging.CRITICAL + 1,
+}
+
+
 def emit(event: tuple[Any, ...]) -> None:
     """Logs a `("log", logger, level, message, fields)` of the core."""
     _, logger, level, message, fields = event
@@ -54,8 +66,13 @@ def set_up(form: Format, level: str, has_access: bool) -> None:
     text = logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else text)
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    logging.getLogger("carillon").setLevel(level.upper())
+    set_level(level)
     _LOGGERS["access"].disabled = not has_access
+
+
+def set_level(level: str) -> None:
+    """Sets the lowest level that is printed, by its name in the option `log.level`."""
+    logging.getLogger("carillon").setLevel(_LOG_LEVELS[level.lower()])
 
 
 class JsonFormatter(logging.Formatter):

@@ -65,6 +65,8 @@ class Channel:
         conflate: Whether of the publications with the same `key` in one write only the newest is delivered.
         publication_data_format: What may be published: "json", "json_object", "binary" (anything, also an
             empty payload) or "" (anything that is not empty).
+        subscription_type: What subscribers get: "stream". The other types of Centrifugo are known, so that
+            its configurations can be used, but subscriptions of them are refused.
         allowed_delta_types: Formats of deltas that subscribers may ask for: ["fossil"]. They then get the
             difference to the publication before, where it is shorter. See `delta_publish`.
         delta_publish: Whether every publication may be sent as a delta. If False, only those that are
@@ -121,6 +123,7 @@ class Channel:
     batch_interval_ms: int | None = None
     conflate: bool | None = None
     publication_data_format: Literal["", "json", "json_object", "binary"] | None = None
+    subscription_type: Literal["stream", "map", "map_clients", "map_users", "shared_poll"] | None = None
     allowed_delta_types: list[Literal["fossil"]] | None = None
     delta_publish: bool | None = None
     allow_tags_filter: bool | None = None

@@ -44,7 +44,7 @@ _TABLES = {
 }
 _PREFIX = "CARILLON_"
 # What the command line and the notebooks read beside the options of the document.
-_OTHERS = ("CONFIG", "URL", "TOKEN", "LOG_LEVEL", "LOG_FORMAT", "ACCESS_LOG", "NB_SCALE")
+_OTHERS = ("CONFIG", "URL", "TOKEN", "LOG_FORMAT", "ACCESS_LOG", "NB_SCALE")
 _NEAR = 0.8  # of 1: a letter or two are wrong. Variables that Kubernetes sets for a service are further off.
 _SECONDS = {"h": 3600.0, "s": 1.0, "ms": 0.001}
 
@@ -261,6 +261,21 @@ def allows_clients(settings: Mapping[str, Any]) -> Iterator[bool]:
             and (table.get(f"allow_{operation}_for_client") or table.get(f"allow_{operation}_for_subscriber"))
             for operation in _OPERATIONS
         )
+
+
+def refused_subscriptions(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a warning for each table of settings whose channels nobody can subscribe to."""
+    tables = [("channel.without_namespace", settings["channel"].get("without_namespace", {}))]
+    tables += [(f"channel.namespaces[{each['name']}]", each) for each in settings["channel"]["namespaces"]]
+    tables += [(f'channels."{pattern}"', each) for pattern, each in settings["channels"].items()]
+    for name, table in tables:
+        kind = table.get("subscription_type", "stream")
+        if kind != "stream":
+            code = 108 if kind == "shared_poll" else 103
+            yield (
+                f"{name}.subscription_type: {kind} subscriptions are not available; clients that subscribe "
+                f"get error {code}"
+            )
 
 
 def put(document: dict[str, Any], path: str, value: Any) -> None:

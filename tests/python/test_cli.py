@@ -175,6 +175,26 @@ def test_serve_goes_on_where_the_second_address_is_taken(tmp_path: Path) -> None
     assert f"no listener at [::1]:{port}: " in errors
 
 
+def test_a_file_of_the_family_with_maps_is_served_and_the_log_has_its_level(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    board = {"name": "board", "subscription_type": "map", "map": {"mode": "ephemeral"}}
+    levels = {"log": {"level": "error"}}
+    file.write_text(json.dumps({**levels, "map_broker": {}, "channel": {"namespaces": [board]}}))
+    checked = run("config", "check", str(file))
+    assert checked.returncode == 0
+    assert (
+        "channel.namespaces[board].subscription_type: map subscriptions are not available" in checked.stderr
+    )
+    told = {}
+    for level in ("error", "warn"):
+        serving = Serving("--config", str(file), "--port", "0", CARILLON_LOG_LEVEL=level)
+        code, told[level] = serving.end(signal.SIGTERM)
+        assert code == 0
+    assert told["error"] == ""
+    assert "clients that subscribe get error 103" in told["warn"]
+    assert "INFO" not in told["warn"]
+
+
 def test_with_a_key_in_the_environment_there_is_no_demo() -> None:
     serving = Serving("--port", "0", CARILLON_HTTP_API_KEY="k", CARILLON_SHUTDOWN_TIMEOUT="1s")
     try:

@@ -27,7 +27,10 @@ def check(file: Path) -> None:
     from .. import config
 
     with told_in_a_sentence():
-        config.check(config.load(file), file)
+        document = config.load(file)
+        config.check(document, file)
+    for warning in config.refused_subscriptions(config.normalise(document)):
+        click.echo(f"Warning: {file}: {warning}", err=True)
     click.echo(f"{file} is valid")
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .._version import __version__
-from ..access_log import set_up
+from ..access_log import set_level, set_up
 from ..address import is_address
 from ..descriptors import raise_limit
 from ..errors import AddressInUse, TakeoverError
@@ -65,10 +65,7 @@ _TAKEN = (
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"], case_sensitive=False),
-    default="info",
-    show_default=True,
-    envvar="CARILLON_LOG_LEVEL",
-    help="Lowest level that is logged.",
+    help="Lowest level that is logged (log.level).",
 )
 @click.option(
     "--log-format",
@@ -96,7 +93,7 @@ def serve(
     threads: int | None,
     store: str | None,
     shutdown_timeout: str | None,
-    log_level: str,
+    log_level: str | None,
     log_format: Format,
     access_log: bool,
     takeover: bool,
@@ -114,7 +111,7 @@ def serve(
     from ..errors import ConfigError, ServerFailed
     from ..server import Server
 
-    set_up(log_format, log_level, access_log)
+    set_up(log_format, log_level or "info", access_log)
     given: dict[str, Any] = {"host": host, "port": port, "threads": threads, "store": store}
     raise_limit()  # only here: an embedded server asks for it
     with told_in_a_sentence(), _signals() as stop_requests:
@@ -139,6 +136,8 @@ def serve(
                     raise ConfigError(_NO_ADDRESS.format(address)) from None
                 raise ConfigError(_DEMO_IS_PRIVATE) from None
             raise
+        if log_level is None:
+            set_level(server.settings["log"]["level"])
         try:
             server.take_over() if takeover else server.start()
         except AddressInUse:
@@ -154,6 +153,8 @@ def serve(
             if is_demo:
                 running.enter_context(MachineFeed(server))
             _greet(server, log_format)
+            for warning in config.refused_subscriptions(server.settings):
+                _log.warning("%s", warning, extra={"event": "refused_subscriptions"})
             _wait_for(stop_requests, server)
             if server.is_given_away:
                 if server.stats()["connections"]:  # those that waited for an answer of a hook

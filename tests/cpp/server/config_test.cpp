@@ -286,14 +286,17 @@ TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
       {R"({"proxies": [{"name": "a"}]})", {"proxies: "}},
       {R"({"websocket": {"compression_prepared_message_cache_size": 5}})",
        {"websocket.compression_prepared_message_cache_size: ", "needs no such cache"}},
-      {R"({"log": {"level": "debug"}})", {"log.level: ", "logging"}},
+      {R"({"log": {"file": "a.log"}})", {"log.file: ", "logging"}},
+      {R"({"shared_poll": {"hmac_secret_key": "s"}})", {"shared_poll.hmac_secret_key: ", "stream"}},
+      {R"({"map_broker": {"type": "redis"}})", {"map_broker.type: ", "stream"}},
   };
   for (const auto& [document, words] : missing) {
     EXPECT_TRUE(is_refused(document, words));
     EXPECT_EQ(refusal(document).find("did you mean"), std::string::npos) << document;
   }
   for (const char* option : {"subscribe_stream_proxy_enabled", "publish_proxy_name", "history_meta_ttl",
-                             "channel_regex", "subscription_type", "shared_poll"}) {
+                             "channel_regex", "subscription_type", "shared_poll", "map",
+                             "map_clients_presence_channel_prefix", "client_publish_debounce_interval"}) {
     const json options = {{option, true}};
     const json named = {{"name", "ab"}, {option, true}};
     EXPECT_TRUE(is_refused(json{{"channel", {{"without_namespace", options}}}}.dump(),
@@ -330,6 +333,7 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
       {R"({"client": {"pong_timeout": "30s"}})",
        {"client.pong_timeout", "30s", "client.ping_interval", "25s"}},
       {R"({"store": "redis"})", {"memory"}},
+      {R"({"log": {"level": "loud"}})", {"log.level", "'loud'", "debug"}},
       {R"({"channels": {"": {}}})", {"empty"}},
       {R"({"channels": {"a": 1}})", {"table"}},
       {R"({"channel": {"namespaces": {}}})", {"[[channel.namespaces]]"}},
@@ -339,6 +343,35 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
       {R"({"channel": {"namespaces": [{"name": "a"}]}})", {"two or more"}},
   };
   for (const auto& [document, words] : wrong) EXPECT_TRUE(is_refused(document, words));
+}
+
+TEST(Config, TheLevelOfTheLogHasTheNamesOfTheFamily) {
+  for (const char* level : {"trace", "debug", "info", "warn", "warning", "error", "fatal", "none", "DEBUG"})
+    EXPECT_EQ(refusal(json{{"log", {{"level", level}}}}.dump()), "") << level;
+}
+
+TEST(Config, HowAMapOrASharedPollWorksIsNotReadSinceNobodyCanSubscribe) {
+  const char* const document = R"({"map_broker": {}, "shared_poll": {"hmac_secret_key": "s"}, "channel": {
+    "without_namespace": {"presence": true},
+    "namespaces": [
+      {"name": "board", "subscription_type": "map", "map": {"mode": "persistent"}, "allow_tags_filter": true},
+      {"name": "who", "subscription_type": "map_clients", "client_publish_debounce_interval": "50ms",
+       "map_clients_presence_channel_prefix": "who:"},
+      {"name": "poll", "subscription_type": "shared_poll", "shared_poll": {"refresh_interval": "200ms"}},
+      {"name": "chat", "subscription_type": "stream"}]}})";
+  EXPECT_EQ(refusal(document), "");
+  const json namespaces = normal(document)["channel"]["namespaces"];
+  ASSERT_EQ(namespaces.size(), 4U);
+  EXPECT_EQ(namespaces[0]["subscription_type"], "map");
+  EXPECT_EQ(rules_of(document).options_for("who:a").subscription_type, SubscriptionType::map_clients);
+  EXPECT_EQ(rules_of(document).options_for("chat:a").subscription_type, SubscriptionType::stream);
+  for (
+      const char* wrong : {
+          R"({"channel": {"namespaces": [{"name": "ab", "subscription_type": "stream", "map": {"mode": "x"}}]}})",
+          R"({"channel": {"namespaces": [{"name": "ab", "subscription_type": "maps"}]}})",
+          R"({"channel": {"namespaces": [{"name": "ab", "subscription_type": "map", "maps": {}}]}})",
+      })
+    EXPECT_NE(refusal(wrong), "") << wrong;
 }
 
 TEST(Config, WhatIsNotThereMayBeOffOrHaveTheOnlyValue) {

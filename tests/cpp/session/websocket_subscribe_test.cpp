@@ -62,10 +62,26 @@ TEST(WebSocketSubscribe, ErrorsComeInTheProtocolsOrder) {
   EXPECT_EQ(error_of(client.subscribe("closed")), 106U) << "before permission";
   EXPECT_EQ(error_of(client.command("unsubscribe", {{"channel", "open2"}})), 0U);
   EXPECT_EQ(error_of(client.subscribe("open3", {{"type", 1}})), 103U);
+  EXPECT_EQ(error_of(client.subscribe("open3", {{"type", 4}})), 108U);
   EXPECT_EQ(error_of(client.subscribe("open3", {{"tf", {{"op", "eq"}}}})), 107U);
   EXPECT_EQ(error_of(client.subscribe("open3", {{"delta", "fossil"}, {"flag", 1}})), 0U);
   client.subscribe("open4", {{"delta", "other"}});
   EXPECT_EQ(client.close_code, 3501);
+}
+
+TEST(WebSocketSubscribe, MapsAndSharedPollsAreRefusedAlsoWhereAChannelIsOfTheirType) {
+  WorldOptions options;
+  options.rules = {
+      rule("map*", [](ChannelOptions& o) { o.subscription_type = SubscriptionType::map; }),
+      rule("poll*", [](ChannelOptions& o) { o.subscription_type = SubscriptionType::shared_poll; })};
+  World world(options);
+  WsClient client(world);
+  client.connect();
+  EXPECT_EQ(error_of(client.subscribe("map", {{"type", 1}, {"phase", 2}})), 103U);
+  EXPECT_EQ(error_of(client.subscribe("map")), 103U) << "a stream, where a map is configured";
+  EXPECT_EQ(error_of(client.subscribe("poll", {{"type", 4}})), 108U);
+  EXPECT_EQ(error_of(client.subscribe("poll")), 103U);
+  EXPECT_EQ(error_of(client.subscribe("stream")), 0U);
 }
 
 TEST(WebSocketSubscribe, NamesMayHoldAnyTextButControlCharacters) {
