@@ -511,7 +511,8 @@ class ConfigReader {
     if (endpoint.endpoint.empty())
       return note(is_enabled, path, "is empty, but the proxy is enabled; give the URL of the backend");
     std::string problem;
-    note(!parse_endpoint_url(endpoint.endpoint, problem), path, "'" + endpoint.endpoint + "': " + problem);
+    const bool is_url = parse_endpoint_url(endpoint.endpoint, problem).has_value();
+    note(!is_url, path, "'" + endpoint.endpoint + "': " + problem);
   }
 
   void check_tokens(const std::string& table, const TokenOptions& options) {

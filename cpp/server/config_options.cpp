@@ -152,8 +152,7 @@ std::vector<ConfigOption> make_options() {
        "Serve /connection/sse and /emulation: another fallback of SDKs. The plain /sse is always served."},
       {"websocket.compression", "", &ServerConfig::has_compression,
        "Compress publications for WebSocket clients that offer permessage-deflate: each publication once, "
-       "for "
-       "all of them. Messages of such clients may be compressed, too."},
+       "for all of them. Messages of such clients may be compressed, too."},
       {"websocket.compression_min_size", "", &ServerConfig::compression_min_bytes,
        "Size of a publication's message below which it is not compressed, bytes."},
       {"websocket.compression_level", "", &ServerConfig::compression_level,

@@ -92,6 +92,7 @@ class Events(SubscriptionEventHandler):
             wasRecovering=ctx.was_recovering,
             recovered=ctx.recovered,
             epoch=ctx.stream_position.epoch if ctx.stream_position else None,
+            data=decoded(ctx.data) if ctx.data else None,
         )
 
     async def on_unsubscribed(self, ctx: Any) -> None:

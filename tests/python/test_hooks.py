@@ -503,7 +503,8 @@ def test_none_decides_nothing_and_the_log_says_why(
     (record,) = [record for record in caplog.records if record.name == "carillon.server"]
     line = decide.__code__.co_firstlineno
     assert record.getMessage() == (
-        f"on_subscribe('*'): decide (test_hooks.py:{line}) returned None; return True, False or Deny(...) "
+        f"on_subscribe('*'): decide (test_hooks.py:{line}) returned None; return True, False, "
+        "Grant(...) of the context's channel or Deny(...) "
         "(channel 'a'); the client is asked to try again"
     )
     assert record.exc_info is None, "no frame of a traceback would be the hook's"

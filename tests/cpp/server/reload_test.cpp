@@ -54,8 +54,9 @@ TEST(ReloadDifference, HasTheOptionsOfChannelsByTheirTable) {
       json::array({changed("channel.namespaces[chat].presence", true, false),
                    changed("channels.\"news\".history_size", 1, 2),
                    changed("channels.\"old*\"", {{"history_size", 5}}, nullptr),
-                   changed("channel.namespaces[dm]", nullptr, {{"history_ttl", "60s"}}),
-                   changed("channel.without_namespace", nullptr, {{"allow_subscribe_for_client", true}})}));
+                   changed("channel.namespaces[dm]", nullptr, {{"history_ttl", "60s"}, {"presence", false}}),
+                   changed("channel.without_namespace", nullptr,
+                           {{"allow_subscribe_for_client", true}, {"presence", false}})}));
 }
 
 TEST(ReloadDifference, NeverHasASecret) {

@@ -254,7 +254,8 @@ async def test_error_codes(serve: Callable[..., Server]) -> None:
         await ws.subscribe("open")
         await refused(ws, 105, "already subscribed", subscribe={"channel": "open"})
         await refused(ws, 107, "bad request", publish={"channel": "open"})
-        await refused(ws, 104, "method not found", rpc={"method": "m"})
+        await refused(ws, 108, "not available", rpc={"method": "m"})
+        await refused(ws, 104, "method not found", rpc={"method": "carillon.m"})
         await refused(ws, 103, "permission denied", rpc={"method": "carillon.unread"})
         await refused(ws, 108, "not available", refresh={"token": "t"})
 
