@@ -127,6 +127,10 @@ TESTS = {
     "client.connect_include_server_time": "WebSocketConnect.TheTimeIsToldWhereThatIsWanted",
     "http_stream.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
     "sse.enabled": "wire/test_emulation.py::test_a_path_that_is_switched_off_is_not_there",
+    **{
+        f"uni_{name}.enabled": "wire/test_unidirectional.py::test_a_path_that_is_switched_off_is_not_there"
+        for name in ("websocket", "sse", "http_stream")
+    },
     "http_api.key": "wire/test_api.py::test_who_may_call_it",
     "log.level": "test_cli.py::test_a_file_of_the_family_with_maps_is_served_and_the_log_has_its_level",
     "http_api.error_mode": ("wire/test_api_batch.py::test_an_error_has_a_status_where_that_is_asked_for"),

@@ -9,12 +9,11 @@
 namespace carillon {
 
 CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
-                                   const CentrifugeCodec& codec, std::string claimed_user,
-                                   std::shared_ptr<const ClientRequest> request)
+                                   std::string claimed_user, std::shared_ptr<const ClientRequest> request)
     : Session(context, outlet),
       link_(std::move(link)),
       layouts_(link_->layouts().data()),
-      codec_(codec),
+      codec_(link_->codec()),
       phase_due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms),
       claimed_user_(std::make_unique<std::string>(std::move(claimed_user))),
       request_(std::move(request)),
@@ -24,11 +23,11 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
 }
 
 CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
-                                   const CentrifugeCodec& codec, const ClientState& state)
+                                   const ClientState& state)
     : Session(context, outlet),
       link_(std::move(link)),
       layouts_(link_->layouts().data()),
-      codec_(codec),
+      codec_(link_->codec()),
       phase_(static_cast<Phase>(state.phase)),
       is_ping_due_(state.is_ping_due),
       next_ping_ms_(deadline_in(state.ping_left_ms, context.clock.now_ms())),
@@ -63,7 +62,7 @@ void CentrifugeClient::enter_directory() {
   if (phase_ == Phase::connected && context_.personal_channel.is_single_connection && !user_.empty())
     context_.newest_of_user.add(user_, context_.shard, self());
   if (phase_ == Phase::connected) count_connection();
-  if (!link_->session().empty()) context_.directory.add(link_->session(), context_.shard, self());
+  if (is_emulated()) context_.directory.add(link_->session(), context_.shard, self());
 }
 
 void CentrifugeClient::deliver(const ClientDirectory::Place& place, std::string message,
@@ -142,6 +141,10 @@ void CentrifugeClient::settle_under_way() {
 }
 
 void CentrifugeClient::reply_error(std::uint32_t id, const ErrorCode& error) {
+  if (link_->is_unidirectional()) {  // of its connect: it asks nothing else
+    disconnect_with(disconnect_for(error));
+    return;
+  }
   reply([&](std::string& out) { codec_.encode_error(out, id, error); });
 }
 
@@ -152,7 +155,8 @@ void CentrifugeClient::send_ping() {
   }
   const Millis now = context_.clock.now_ms();
   next_ping_ms_ = now + context_.heartbeat.ping_interval_ms;
-  if (context_.heartbeat.pong_timeout_ms > 0) pong_due_ms_ = now + context_.heartbeat.pong_timeout_ms;
+  if (context_.heartbeat.pong_timeout_ms > 0 && link_->has_pongs())
+    pong_due_ms_ = now + context_.heartbeat.pong_timeout_ms;
   if (!link_->send_ping(*this)) reply([this](std::string& out) { codec_.encode_heartbeat(out); });
   context_.host.reschedule(outlet_);
 }
@@ -236,7 +240,7 @@ void CentrifugeClient::on_closed() {
   if (context_.personal_channel.is_single_connection && !user_.empty())
     context_.newest_of_user.remove(user_, self());
   if (is_counted_) context_.user_connections.remove(user_);
-  if (!link_->session().empty()) context_.directory.remove(link_->session(), self());
+  if (is_emulated()) context_.directory.remove(link_->session(), self());
   log_close(link_->transport(), claimed_user());
 }
 

@@ -27,11 +27,10 @@ class CentrifugeClient final : public Session {
  public:
   /// `claimed_user`: the query's `user`, for Access. `request`: what it came with, if hooks want it.
   CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
-                   const CentrifugeCodec& codec, std::string claimed_user,
-                   std::shared_ptr<const ClientRequest> request);
+                   std::string claimed_user, std::shared_ptr<const ClientRequest> request);
   /// Continues a saved one. Its link still has to read the bytes that it had.
   CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
-                   const CentrifugeCodec& codec, const ClientState& state);
+                   const ClientState& state);
   ~CentrifugeClient() override;
 
   void on_bytes(std::span<char> bytes) override { link_->on_bytes(*this, bytes); }
@@ -65,6 +64,8 @@ class CentrifugeClient final : public Session {
   void on_unreadable_input(std::uint16_t code, std::string_view reason, std::string_view remedy);
   /// Bytes of the transport, as they are.
   void write(std::string_view bytes) { context_.output.add(outlet_, bytes); }
+  /// Nothing has been asked yet.
+  [[nodiscard]] bool awaits_connect() const { return phase_ == Phase::waiting; }
   [[nodiscard]] bool is_clogged() const { return outlet_.is_clogged; }
   /// It has been disconnected, or the peer has gone: nothing more is said.
   [[nodiscard]] bool is_over() const { return phase_ >= Phase::closing; }
@@ -86,6 +87,8 @@ class CentrifugeClient final : public Session {
   class FilteredPath;
   using Skipped = std::vector<ClientState::Skipped>;
 
+  /// Do its commands come by other connections?
+  [[nodiscard]] bool is_emulated() const { return !link_->is_unidirectional() && !link_->session().empty(); }
   /// Takes commands from the front. False: the remaining ones, if any, wait.
   bool read_commands(std::string_view& commands, bool is_new_message);
   /// Is reading of commands paused?

@@ -144,13 +144,13 @@ void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
   result.version = context_.version;
   if (!link_->has_own_pings() && interval > 0) {
     result.ping_s = static_cast<std::uint32_t>(std::max<Millis>(1, (interval + 999) / 1000));
-    result.is_pong_expected = context_.heartbeat.pong_timeout_ms > 0;
+    result.is_pong_expected = context_.heartbeat.pong_timeout_ms > 0 && !link_->is_unidirectional();
   }
   schedule_expiry();
   result.ttl_s = ttl_of(expiry_);
   result.expires = result.ttl_s > 0;
   result.session = link_->session();
-  if (!result.session.empty()) result.node = context_.node;
+  if (is_emulated()) result.node = context_.node;
   result.data = data;
   result.subscriptions = subscriptions;
   if (context_.tells_time) result.time_ms = static_cast<std::uint64_t>(context_.clock.wall_ms());

@@ -21,7 +21,7 @@ void CentrifugeClient::on_message(std::string_view message) {
     if (is_full()) context_.counters.command_pauses.fetch_add(1, std::memory_order_relaxed);
   }
   if (queued_->bytes <= static_cast<std::size_t>(context_.limits.pipelined_bytes)) return;
-  if (!link_->session().empty()) {  // other connections bring them, and cannot be paused for it
+  if (is_emulated()) {  // other connections bring them, and cannot be paused for it
     disconnect_with(kDisconnectSlow);
     return;
   }

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "protocol/centrifuge_codec.hpp"
 #include "session/access.hpp"
 #include "session/forms.hpp"
 #include "session/session_state.hpp"
@@ -23,6 +24,10 @@ class ClientLink {
   virtual ~ClientLink() = default;
 
   [[nodiscard]] virtual Transport transport() const = 0;
+  /// What the messages are written in.
+  [[nodiscard]] virtual const CentrifugeCodec& codec() const = 0;
+  /// Does the peer say nothing but its connect? Then it gets no replies: pushes alone.
+  [[nodiscard]] virtual bool is_unidirectional() const { return false; }
   /// Layouts of the publications for this transport and encoding. They live as long as the process.
   [[nodiscard]] virtual const ClientLayouts& layouts() const = 0;
 
@@ -37,7 +42,10 @@ class ClientLink {
   /// Asks the peer for a sign of life. False: the transport has no ping of its own, so an empty reply is to
   /// be sent.
   [[nodiscard]] virtual bool send_ping(CentrifugeClient& /*client*/) { return false; }
-  /// The secret by which commands find the client, if they come by other connections; else empty.
+  /// Does the peer answer that?
+  [[nodiscard]] virtual bool has_pongs() const { return true; }
+  /// A secret that names the client: to requests with its commands, if they come by other connections, and to
+  /// the application. Empty: it has none.
   [[nodiscard]] virtual std::string_view session() const { return {}; }
   /// Does send_ping() have one? Then the connect reply announces no pings.
   [[nodiscard]] virtual bool has_own_pings() const { return false; }

@@ -213,7 +213,7 @@ std::size_t Gateway::clients() const {
   std::size_t sum = 0;
   for (const auto& shard : shards_) {
     const SessionCounters& counters = shard->counters();
-    sum += counters.websocket + counters.sse + counters.polls + counters.emulated;
+    sum += counters.websocket + counters.sse + counters.polls + counters.emulated + counters.unidirectional;
   }
   return sum;
 }

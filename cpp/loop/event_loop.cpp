@@ -60,8 +60,7 @@ SessionContext& EventLoop::context_of(const Endpoint& endpoint) {
                                                               .user_connections = shared_.user_connections,
                                                               .token_cookie = shared_.token_cookie,
                                                               .node = shared_.node,
-                                                              .has_http_stream = shared_.has_http_stream,
-                                                              .has_emulated_sse = shared_.has_emulated_sse,
+                                                              .switched_off = shared_.switched_off,
                                                               .tells_time = shared_.tells_time,
                                                               .log = shared_.log});
   }

@@ -37,8 +37,7 @@ struct LoopShared {
   std::string version;
   ConnectionLog* log = nullptr;
   std::string token_cookie;  ///< name of the cookie that may have a client's token; empty: none
-  bool has_http_stream = true;
-  bool has_emulated_sse = true;
+  TransportSet switched_off = {};
   bool tells_time = false;  ///< clients get the time of day with the answer to their connect
   DeflateOptions deflate = {};
   Deflation deflation{deflate, limits};

@@ -27,6 +27,7 @@ inline constexpr ErrorCode kErrorNotJson{107, "bad request: data: is to be JSON 
 inline constexpr ErrorCode kErrorNotAvailable{108, "not available"};
 inline constexpr ErrorCode kErrorTokenExpired{109, "token expired"};
 inline constexpr ErrorCode kErrorExpired{110, "expired"};
+inline constexpr ErrorCode kErrorTooManyRequests{111, "too many requests", true};
 inline constexpr ErrorCode kErrorUnrecoverablePosition{112, "unrecoverable position"};
 
 /// Goes into a close frame (code, reason) or a disconnect push.
@@ -42,6 +43,7 @@ inline constexpr DisconnectCode kDisconnectSubscriptionExpired{3006, "subscripti
 inline constexpr DisconnectCode kDisconnectSlow{3008, "slow"};
 inline constexpr DisconnectCode kDisconnectInsufficientState{3010, "insufficient state"};
 inline constexpr DisconnectCode kDisconnectNoPong{3012, "no pong"};
+inline constexpr DisconnectCode kDisconnectTooManyRequests{3013, "too many requests"};
 inline constexpr DisconnectCode kDisconnectInvalidToken{3500, "invalid token"};
 inline constexpr DisconnectCode kDisconnectBadRequest{3501, "bad request"};
 inline constexpr DisconnectCode kDisconnectStale{3502, "stale"};
@@ -49,6 +51,23 @@ inline constexpr DisconnectCode kDisconnectConnectionLimit{3504, "connection lim
 inline constexpr DisconnectCode kDisconnectChannelLimit{3505, "channel limit"};
 inline constexpr DisconnectCode kDisconnectPermissionDenied{3507, "permission denied"};
 inline constexpr DisconnectCode kDisconnectNotAvailable{3508, "not available"};
+
+/// How a unidirectional client learns that its connect is refused with this error: it gets no replies
+/// (protocol.md section 17). Where the code says less than the error, the reason is the error's.
+[[nodiscard]] constexpr DisconnectCode disconnect_for(const ErrorCode& error) {
+  switch (error.code) {
+    case kErrorTokenExpired.code:
+    case kErrorExpired.code:
+      return kDisconnectConnectionExpired;
+    case kErrorTooManyRequests.code:
+      return kDisconnectTooManyRequests;
+    case kErrorPermissionDenied.code:
+      return kDisconnectPermissionDenied;
+    default:
+      return {kDisconnectServerError.code,
+              error.message.empty() ? kDisconnectServerError.reason : error.message};
+  }
+}
 
 /// Goes into an unsubscribe push; from 2500 on the client subscribes again, with recovery.
 struct UnsubscribeCode {

@@ -104,6 +104,12 @@ class CommandReader {
       : scanner_(line), line_bytes_(line.size()), command_(command), scratch_(scratch) {}
 
   bool read();
+  /// The whole text is the request of a connect.
+  bool read_connect() {
+    command_.id = 1;
+    command_.kind = CommandKind::connect;
+    return read_request(CommandKind::connect) && scanner_.is_at_end() && !scanner_.is_too_deep();
+  }
 
  private:
   bool read_request(CommandKind kind);
@@ -549,6 +555,12 @@ void CentrifugeJsonCodec::encode_push_refresh(std::string& out, const RefreshRes
 void CentrifugeJsonCodec::encode_push_disconnect(std::string& out, std::uint32_t code,
                                                  std::string_view reason) const {
   append_code_push(out, {}, "disconnect", code, reason);
+}
+
+bool decode_connect_request(std::string_view request, Command& out, std::string& scratch) {
+  out = Command{};
+  scratch.clear();
+  return CommandReader(request, out, scratch).read_connect();
 }
 
 const CentrifugeJsonCodec& centrifuge_json_codec() {

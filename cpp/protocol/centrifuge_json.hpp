@@ -14,7 +14,7 @@ namespace carillon {
 /// its id is 0 (whatever else it holds, but for `send`), else malformed.
 ///
 /// A binary publication is written as "data":{"b64":"…"}. Newlines in raw JSON are dropped.
-class CentrifugeJsonCodec final : public CentrifugeCodec {
+class CentrifugeJsonCodec : public CentrifugeCodec {
  public:
   using CentrifugeCodec::encode_error;
 
@@ -61,6 +61,10 @@ class CentrifugeJsonCodec final : public CentrifugeCodec {
 
 /// The one object, shared by all.
 const CentrifugeJsonCodec& centrifuge_json_codec();
+
+/// Reads the request of a connect that stands alone (protocol.md section 17), as the command that it is.
+/// False: malformed. Clears `scratch`, which holds decoded text.
+[[nodiscard]] bool decode_connect_request(std::string_view request, Command& out, std::string& scratch);
 
 /// `{"<client>":{"user":…,"client":…},…}`, as presence results of the client protocol and of the server API
 /// have it.

@@ -47,6 +47,9 @@ struct ServerConfig {
   bool api_insecure = false;               ///< the HTTP API needs no key; loopback only
   bool has_http_stream = true;             ///< for SDKs
   bool has_emulated_sse = true;            ///< for SDKs
+  bool has_uni_websocket = true;           ///< for clients without an SDK
+  bool has_uni_sse = true;                 ///< for clients without an SDK
+  bool has_uni_http_stream = true;         ///< for clients without an SDK
   bool tells_time = false;                 ///< with the answer to a connect
   bool has_personal_channel = false;       ///< every client of a user is subscribed to it
   std::string personal_channel_namespace;  ///< of that channel; empty: none

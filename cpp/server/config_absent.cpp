@@ -21,7 +21,9 @@ constexpr std::string_view kEmulation =
     "is "
     "websocket.message_size_limit";
 constexpr std::string_view kUnidirectional =
-    "this version has no unidirectional endpoints yet; plain SSE at /sse needs no protocol either";
+    "of unidirectional endpoints this version has uni_websocket.enabled, uni_sse.enabled and "
+    "uni_http_stream.enabled; the limit of a connect request is websocket.message_size_limit, and "
+    "client.ping_interval and client.pong_timeout hold for all";
 constexpr std::string_view kOneNode =
     "this version is a single node with its log in memory; it has no broker yet";
 constexpr std::string_view kTls = "this version speaks HTTP/1.1 without TLS; put a proxy in front";
@@ -55,7 +57,8 @@ constexpr std::array kAbsent{
            "a status other than 200 is no answer in this version: the client is asked to try again", "[]"},
     Absent{"*proxy.*grpc", kNoGrpc},
     Absent{"client.recovery_max_publication_limit", kRecoveryLimit},
-    Absent{"client.connect_code_to_unidirectional_disconnect", kUnidirectional},
+    Absent{"client.connect_code_to_unidirectional_disconnect",
+           "this version disconnects a unidirectional client with the codes that are the default"},
     Absent{"client.queue_initial_cap", "this version has no queue per client: publications wait in the log"},
     Absent{"client.presence_update_interval", "presence of this version is kept in memory, without updates"},
     Absent{"client.channel_position_*", kOneNode},
@@ -100,7 +103,14 @@ constexpr std::array kAbsent{
     Absent{"sse", kEmulation},
     Absent{"http_stream", kEmulation},
     Absent{"emulation", kEmulation},
-    Absent{"uni_*", kUnidirectional},
+    Absent{"uni_websocket.handler_prefix", kPaths, R"("/connection/uni_websocket")"},
+    Absent{"uni_websocket.join_push_messages", "this version sends one push per frame", R"(false)"},
+    Absent{"uni_websocket", kUnidirectional},
+    Absent{"uni_sse.handler_prefix", kPaths, R"("/connection/uni_sse")"},
+    Absent{"uni_sse", kUnidirectional},
+    Absent{"uni_http_stream.handler_prefix", kPaths, R"("/connection/uni_http_stream")"},
+    Absent{"uni_http_stream", kUnidirectional},
+    Absent{"uni_grpc", "this version has no gRPC yet; uni_http_stream needs no library either"},
     Absent{"admin", "this version has no admin page yet"},
     Absent{"prometheus", kMetrics},
     Absent{"graphite", kMetrics},

@@ -72,6 +72,16 @@ HubLimits hub_limits(const Limits& limits) {
           static_cast<std::size_t>(limits.fanout_overrides)};
 }
 
+TransportSet switched_off(const ServerConfig& config) {
+  TransportSet off;
+  if (!config.has_http_stream) off.add(Transport::http_stream);
+  if (!config.has_emulated_sse) off.add(Transport::emulated_sse);
+  if (!config.has_uni_websocket) off.add(Transport::uni_websocket);
+  if (!config.has_uni_sse) off.add(Transport::uni_sse);
+  if (!config.has_uni_http_stream) off.add(Transport::uni_http_stream);
+  return off;
+}
+
 }  // namespace
 
 /// What a reload puts in place. It is made beforehand: once the threads are held nothing can fail any more.
@@ -136,8 +146,7 @@ struct Server::Network {
                 .version = version,
                 .log = &log,
                 .token_cookie = config.token_cookie,
-                .has_http_stream = config.has_http_stream,
-                .has_emulated_sse = config.has_emulated_sse,
+                .switched_off = switched_off(config),
                 .tells_time = config.tells_time,
                 .deflate = {.is_offered = config.has_compression,
                             .min_bytes = static_cast<std::size_t>(config.compression_min_bytes),
@@ -700,6 +709,7 @@ std::string Server::stats() {
   std::uint64_t sse = 0;
   std::uint64_t polls = 0;
   std::uint64_t emulated = 0;
+  std::uint64_t unidirectional = 0;
   std::uint64_t requests = 0;
   std::uint64_t commands = 0;
   std::uint64_t commands_under_way = 0;
@@ -721,6 +731,7 @@ std::string Server::stats() {
     sse += counters.sse;
     polls += counters.polls;
     emulated += counters.emulated;
+    unidirectional += counters.unidirectional;
     requests += counters.requests;
     commands += counters.commands;
     commands_under_way += counters.commands_under_way;
@@ -761,6 +772,7 @@ std::string Server::stats() {
       {"sse", sse},
       {"polls", polls},
       {"emulated", emulated},
+      {"unidirectional", unidirectional},
       {"subscriptions", hub_->subscriptions()},
       {"channels", hub_->channels_followed()},
       {"channels_in_memory", hub_->channels_in_use()},

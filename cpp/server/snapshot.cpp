@@ -126,6 +126,18 @@ void fields(Archive& archive, StreamLinkState& link) {
   archive(link.framing, link.session);
 }
 template <typename Archive>
+void fields(Archive& archive, UniWebSocketLinkState& link) {
+  archive(link.socket, link.session);
+}
+template <typename Archive>
+void fields(Archive& archive, UniSseLinkState& link) {
+  archive(link.session);
+}
+template <typename Archive>
+void fields(Archive& archive, UniHttpStreamLinkState& link) {
+  archive(link.session);
+}
+template <typename Archive>
 void fields(Archive& archive, ClientState& session) {
   archive(session.link, session.encoding, session.phase, session.is_ping_due, session.ping_left_ms,
           session.pong_left_ms, session.phase_left_ms, session.expiry, session.token_channels, session.user,

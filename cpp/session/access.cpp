@@ -82,6 +82,12 @@ std::string_view name_of(Transport transport) {
       return "http_stream";
     case Transport::emulated_sse:
       return "emulated_sse";
+    case Transport::uni_websocket:
+      return "uni_websocket";
+    case Transport::uni_sse:
+      return "uni_sse";
+    case Transport::uni_http_stream:
+      return "uni_http_stream";
   }
   return "";
 }

@@ -14,8 +14,19 @@
 namespace carillon {
 
 /// `http`: none of the others: the HTTP API, a page, or a request that cannot be read. `http_stream` and
-/// `emulated_sse`: a Centrifuge client over HTTP, whose commands come by requests to /emulation.
-enum class Transport : std::uint8_t { websocket, sse, poll, http, http_stream, emulated_sse };
+/// `emulated_sse`: a Centrifuge client over HTTP, whose commands come by requests to /emulation. `uni_…`: a
+/// unidirectional client, which says nothing but its connect.
+enum class Transport : std::uint8_t {
+  websocket,
+  sse,
+  poll,
+  http,
+  http_stream,
+  emulated_sse,
+  uni_websocket,
+  uni_sse,
+  uni_http_stream
+};
 enum class Operation : std::uint8_t {
   connect,
   subscribe,
@@ -28,6 +39,18 @@ enum class Operation : std::uint8_t {
   disconnect  ///< no question: a notice that a client has gone
 };
 inline constexpr std::size_t kOperations = 9;
+
+/// Some transports.
+class TransportSet {
+ public:
+  constexpr void add(Transport transport) { bits_ |= 1U << static_cast<unsigned>(transport); }
+  [[nodiscard]] constexpr bool contains(Transport transport) const {
+    return (bits_ >> static_cast<unsigned>(transport) & 1U) != 0;
+  }
+
+ private:
+  std::uint32_t bits_ = 0;
+};
 
 [[nodiscard]] std::string_view name_of(Transport transport);
 [[nodiscard]] std::string_view name_of(Operation operation);

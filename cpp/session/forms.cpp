@@ -6,6 +6,7 @@
 #include "protocol/poll_reply.hpp"
 #include "protocol/position_token.hpp"
 #include "protocol/sse_event.hpp"
+#include "protocol/uni_json.hpp"
 #include "session/deflation.hpp"
 
 namespace carillon {
@@ -82,16 +83,15 @@ void frame_in(const Deflation* deflation, std::string& payload, Framing framing,
   if (deflation != nullptr) return deflation->add_frame(payload, encoding);
   add_frame(payload, framing, encoding);
 }
-}  // namespace
 
-std::string PushForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
+std::string push_of(const CentrifugeCodec& codec, std::string_view channel, const Epoch& epoch,
+                    const Entry& entry, DataForm data) {
   std::string payload;
   payload.reserve(channel.size() + entry.publication.data.size() + kEnvelopeBytes);
-  const CentrifugeCodec& codec = codec_of(encoding_);
   switch (entry.kind) {
     case EntryKind::publication: {
       PublicationView view = view_of(entry, epoch);
-      view.form = data_;
+      view.form = data;
       codec.encode_push_publication(payload, channel, view);
       break;
     }
@@ -102,18 +102,45 @@ std::string PushForm::encode(std::string_view channel, const Epoch& epoch, const
       codec.encode_push_leave(payload, channel, entry.publication.info_json);
       break;
   }
+  return payload;
+}
+
+/// Empty: there is no delta, or it is not shorter.
+std::string delta_push_of(const CentrifugeCodec& codec, std::string_view channel, const Epoch& epoch,
+                          const Entry& entry, const Entry& previous) {
+  std::string payload;
+  const PublicationView view = delta_view_of(entry, epoch, &previous, codec.encoding(), true);
+  if (view.form != DataForm::delta) return payload;
+  payload.reserve(channel.size() + view.data.size() + kEnvelopeBytes);
+  codec.encode_push_publication(payload, channel, view);
+  return payload;
+}
+
+}  // namespace
+
+std::string PushForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
+  std::string payload = push_of(codec_of(encoding_), channel, epoch, entry, data_);
   frame_in(deflation_, payload, framing_, encoding_);
+  return payload;
+}
+
+std::string UniPushForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry) const {
+  std::string payload = push_of(uni_json_codec(), channel, epoch, entry, data_);
+  frame_(payload);
   return payload;
 }
 
 std::string DeltaPushForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry,
                                   const Entry& previous) const {
-  std::string payload;
-  const PublicationView view = delta_view_of(entry, epoch, &previous, encoding_, true);
-  if (view.form != DataForm::delta) return payload;
-  payload.reserve(channel.size() + view.data.size() + kEnvelopeBytes);
-  codec_of(encoding_).encode_push_publication(payload, channel, view);
-  frame_in(deflation_, payload, framing_, encoding_);
+  std::string payload = delta_push_of(codec_of(encoding_), channel, epoch, entry, previous);
+  if (!payload.empty()) frame_in(deflation_, payload, framing_, encoding_);
+  return payload;
+}
+
+std::string UniDeltaPushForm::encode(std::string_view channel, const Epoch& epoch, const Entry& entry,
+                                     const Entry& previous) const {
+  std::string payload = delta_push_of(uni_json_codec(), channel, epoch, entry, previous);
+  if (!payload.empty()) frame_(payload);
   return payload;
 }
 

@@ -51,7 +51,34 @@ class PushForm final : public Form {
   const DataForm data_;
 };
 
+/// Adds what stands around a push on the transport of a unidirectional client, in place.
+using UniFrame = void (*)(std::string& push);
+
+/// The push without an envelope, for unidirectional clients.
+class UniPushForm final : public Form {
+ public:
+  constexpr explicit UniPushForm(UniFrame frame, DataForm data = DataForm::plain)
+      : frame_(frame), data_(data) {}
+  [[nodiscard]] std::string encode(std::string_view channel, const Epoch& epoch,
+                                   const Entry& entry) const override;
+
+ private:
+  const UniFrame frame_;
+  const DataForm data_;
+};
+
 /// The same with a delta.
+class UniDeltaPushForm final : public DeltaForm {
+ public:
+  constexpr explicit UniDeltaPushForm(UniFrame frame) : frame_(frame) {}
+  [[nodiscard]] std::string encode(std::string_view channel, const Epoch& epoch, const Entry& entry,
+                                   const Entry& previous) const override;
+
+ private:
+  const UniFrame frame_;
+};
+
+/// The push with a delta.
 class DeltaPushForm final : public DeltaForm {
  public:
   constexpr DeltaPushForm(Framing framing, Encoding encoding) : framing_(framing), encoding_(encoding) {}

@@ -55,6 +55,7 @@ struct SessionCounters {
   std::atomic<std::uint64_t> sse{0};                 ///< open now
   std::atomic<std::uint64_t> polls{0};               ///< waiting or being answered now
   std::atomic<std::uint64_t> emulated{0};            ///< Centrifuge clients over HTTP, open now
+  std::atomic<std::uint64_t> unidirectional{0};      ///< Centrifuge clients that only listen, open now
   std::atomic<std::uint64_t> clogged{0};             ///< with a full kernel buffer now
   std::atomic<std::uint64_t> requests{0};            ///< HTTP requests read since the start
   std::atomic<std::uint64_t> commands{0};            ///< Centrifuge commands read since the start
@@ -84,6 +85,10 @@ struct SessionCounters {
       case Transport::http_stream:
       case Transport::emulated_sse:
         return emulated;
+      case Transport::uni_websocket:
+      case Transport::uni_sse:
+      case Transport::uni_http_stream:
+        return unidirectional;
       case Transport::poll:
       case Transport::http:
         break;
@@ -118,8 +123,7 @@ struct SessionContext {
   UserConnections& user_connections;
   const std::string& token_cookie;  ///< name of the cookie that may have a client's token; empty: none
   const std::string& node;          ///< by which emulated clients name this gateway
-  bool has_http_stream;
-  bool has_emulated_sse;
+  TransportSet switched_off;
   bool tells_time;               ///< with the answer to a connect
   ConnectionLog* log = nullptr;  ///< null: there is no log
 };

@@ -30,6 +30,19 @@ struct StreamLinkState {
   std::string session;
 };
 
+struct UniWebSocketLinkState {
+  WebSocketLinkState socket;
+  std::string session;
+};
+
+struct UniSseLinkState {
+  std::string session;
+};
+
+struct UniHttpStreamLinkState {
+  std::string session;
+};
+
 struct ClientState {
   struct Subscription {
     std::string channel;
@@ -56,7 +69,8 @@ struct ClientState {
     bool is_begun = false;  ///< only the end of the first message is here
     std::uint16_t close_code = 0;
   };
-  using Link = std::variant<WebSocketLinkState, StreamLinkState>;
+  using Link = std::variant<WebSocketLinkState, StreamLinkState, UniWebSocketLinkState, UniSseLinkState,
+                            UniHttpStreamLinkState>;
   Link link;
   Encoding encoding = Encoding::json;
   std::uint8_t phase = 0;  ///< CentrifugeClient::Phase

@@ -13,13 +13,38 @@ namespace {
 /// There are few places for those to be refused: who says nothing must not hold one for long.
 constexpr Millis kRefusalTimeoutMs = 1'000;
 
+constexpr std::array<std::pair<std::string_view, Transport>, 8> kPaths{{
+    {"/connection/websocket", Transport::websocket},
+    {"/sse", Transport::sse},
+    {"/poll", Transport::poll},
+    {"/connection/http_stream", Transport::http_stream},
+    {"/connection/sse", Transport::emulated_sse},
+    {"/connection/uni_websocket", Transport::uni_websocket},
+    {"/connection/uni_sse", Transport::uni_sse},
+    {"/connection/uni_http_stream", Transport::uni_http_stream},
+}};
+
 Transport transport_of(std::string_view path, const SessionContext& context) {
-  if (path == "/connection/websocket") return Transport::websocket;
-  if (path == "/sse") return Transport::sse;
-  if (path == "/poll") return Transport::poll;
-  if (path == "/connection/http_stream" && context.has_http_stream) return Transport::http_stream;
-  if (path == "/connection/sse" && context.has_emulated_sse) return Transport::emulated_sse;
-  return Transport::http;
+  const auto known =
+      std::find_if(kPaths.begin(), kPaths.end(), [&](const auto& each) { return each.first == path; });
+  if (known == kPaths.end() || context.switched_off.contains(known->second)) return Transport::http;
+  return known->second;
+}
+
+enum class Opening : std::uint8_t { get, post, either };
+
+/// The methods that begin a client.
+Opening opening_of(Transport transport) {
+  switch (transport) {
+    case Transport::http_stream:
+    case Transport::uni_http_stream:
+      return Opening::post;
+    case Transport::emulated_sse:
+    case Transport::uni_sse:
+      return Opening::either;
+    default:
+      return Opening::get;
+  }
 }
 
 constexpr std::string_view kEmulationPath = "/emulation";
@@ -244,8 +269,9 @@ bool HttpSession::answer_head(const HttpRequest& head) {
     refuse(405, "this path takes GET", {{"Allow", "GET, HEAD, OPTIONS"}});
   } else if (is_drained_ && transport_ != Transport::http) {
     send_away("shutdown");
-  } else if (target->path == kEmulationPath || transport_ == Transport::http_stream ||
-             (transport_ == Transport::emulated_sse && head.method == "POST")) {
+  } else if (const Opening opening = opening_of(transport_);
+             target->path == kEmulationPath || opening == Opening::post ||
+             (opening == Opening::either && head.method == "POST")) {
     if (head.method != "POST") {
       refuse(405, "this path takes POST", {{"Allow", "POST, OPTIONS"}});
       return true;
@@ -265,6 +291,9 @@ bool HttpSession::answer_head(const HttpRequest& head) {
     refuse(405, "this path takes GET", {{"Allow", "GET, OPTIONS"}});
   } else if (transport_ == Transport::emulated_sse) {
     handle_stream(head, *target, target->find("cf_connect").value_or(""));
+  } else if (transport_ == Transport::uni_sse) {
+    const std::string_view asked = target->find("cf_connect").value_or("");
+    handle_uni_stream(head, *target, asked.empty() ? "{}" : asked);
   } else if (transport_ == Transport::sse) {
     handle_sse(head, *target);
   } else if (transport_ == Transport::poll) {
@@ -305,6 +334,8 @@ void HttpSession::call_handler(HttpRequest request) {
   if (target->path == kEmulationPath) return handle_emulation(request);
   if (transport_ != Transport::http) {
     body_memory_ = {};
+    if (transport_ == Transport::uni_sse || transport_ == Transport::uni_http_stream)
+      return handle_uni_stream(request, *target, request.body);
     return handle_stream(request, *target, request.body);
   }
   context_.handler.handle(
@@ -327,13 +358,14 @@ void HttpSession::finish_turn() {
 void HttpSession::answer_options(const HttpRequest& request, std::string_view path) {
   HttpResponse response;
   response.status = 204;
+  const Opening opening = opening_of(transport_);
   response.headers.emplace_back(
       "Allow", path == "*" ? "GET, HEAD, POST, OPTIONS"
-               : path.starts_with("/api/") || path == kEmulationPath || transport_ == Transport::http_stream
+               : path.starts_with("/api/") || path == kEmulationPath || opening == Opening::post
                    ? "POST, OPTIONS"
-               : transport_ == Transport::emulated_sse ? "GET, POST, OPTIONS"
-               : transport_ == Transport::http         ? "GET, HEAD, OPTIONS"
-                                                       : "GET, OPTIONS");
+               : opening == Opening::either    ? "GET, POST, OPTIONS"
+               : transport_ == Transport::http ? "GET, HEAD, OPTIONS"
+                                               : "GET, OPTIONS");
   response.headers.emplace_back("Access-Control-Allow-Methods", "GET, POST, OPTIONS");
   if (const std::string_view wanted = request.header("access-control-request-headers"); !wanted.empty()) {
     response.headers.emplace_back("Access-Control-Allow-Headers", wanted);
@@ -412,10 +444,16 @@ void HttpSession::refuse_unread(int status, std::string_view message) {
 }
 
 void HttpSession::send_away(std::string_view reason) {
-  if (transport_ != Transport::sse) return respond(unavailable(), reason);
-  log_refusal(transport_, user_, claimed_user_, 200, reason);
+  // A browser's EventSource comes back after a stream that ends, and never after another status than 200.
   std::string goodbye;
-  append_sse_come_back(goodbye, context_, cors_);
+  if (transport_ == Transport::sse) {
+    append_sse_come_back(goodbye, context_, cors_);
+  } else if (transport_ == Transport::uni_sse) {
+    goodbye = uni_sse_come_back();
+  } else {
+    return respond(unavailable(), reason);
+  }
+  log_refusal(transport_, user_, claimed_user_, 200, reason);
   end(goodbye);
 }
 

@@ -12,6 +12,9 @@
 
 namespace carillon {
 
+class CentrifugeClient;
+class ClientLink;
+
 /// An HTTP connection: reads requests one after another and answers them in order. Streams take the
 /// connection over; polls wait here.
 class HttpSession final : public Session {
@@ -54,6 +57,10 @@ class HttpSession final : public Session {
   /// A Centrifuge client begins whose first commands these are.
   void handle_stream(const HttpRequest& request, const HttpTarget& target, std::string_view commands);
   void handle_emulation(const HttpRequest& request);
+  /// A unidirectional client begins whose connect request this is.
+  void handle_uni_stream(const HttpRequest& request, const HttpTarget& target, std::string_view asked);
+  /// Is that a connect request? Else the HTTP request is refused.
+  [[nodiscard]] bool check_connect_request(std::string_view asked, std::string_view field);
   void begin_poll(PlainRequest request, Millis timeout_ms);
   [[nodiscard]] PollExchange::Owner owner_of_poll();
   /// The request as hooks are given it; null: there are no hooks.
@@ -75,6 +82,9 @@ class HttpSession final : public Session {
   void send(const HttpResponse& response);
   void await_departure();
   void hand_over(std::unique_ptr<Session> successor);
+  /// hand_over() to a Centrifuge client.
+  CentrifugeClient& begin_client(std::unique_ptr<ClientLink> link, const HttpRequest& request,
+                                 const HttpTarget& target);
   using HeaderLines = std::vector<std::pair<std::string, std::string>>;
   /// `code` 0: the status.
   void refuse(int status, std::string_view message, HeaderLines headers = {}, std::uint32_t code = 0);
@@ -87,6 +97,7 @@ class HttpSession final : public Session {
   void read_ahead();
   void on_bytes_ahead(std::string_view bytes);
   [[nodiscard]] HttpResponse unavailable() const;
+  [[nodiscard]] std::string uni_sse_come_back() const;
   [[nodiscard]] HttpResponse health() const;
 
   /// A plain request on its way through the seam.

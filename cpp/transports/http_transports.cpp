@@ -5,12 +5,16 @@
 #include <utility>
 
 #include "client/centrifuge_client.hpp"
-#include "protocol/centrifuge_codec.hpp"
+#include "protocol/centrifuge_json.hpp"
 #include "protocol/emulation_request.hpp"
 #include "protocol/json_span.hpp"
+#include "protocol/uni_json.hpp"
 #include "transports/http_session.hpp"
 #include "transports/sse_session.hpp"
 #include "transports/stream_link.hpp"
+#include "transports/uni_http_stream_link.hpp"
+#include "transports/uni_sse_link.hpp"
+#include "transports/uni_websocket_link.hpp"
 #include "transports/websocket_link.hpp"
 
 namespace carillon {
@@ -47,9 +51,12 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
   if (request.has_body()) return refuse(400, "a WebSocket handshake has no body");
   if (const auto data = target.find("data"); data && !data->empty() && !is_json(*data))
     return refuse(400, kDataIsNotJson);
-  const Offer offer = read_offer(request, target);
-  const std::optional<std::string> deflate =
-      context_.deflation.accept(request.header("sec-websocket-extensions"));
+  const bool is_uni = transport_ == Transport::uni_websocket;
+  const std::string_view asked = is_uni ? target.find("cf_connect").value_or("") : std::string_view();
+  if (!asked.empty() && !check_connect_request(asked, "cf_connect")) return;
+  const Offer offer = is_uni ? Offer{} : read_offer(request, target);
+  std::optional<std::string> deflate;
+  if (!is_uni) deflate = context_.deflation.accept(request.header("sec-websocket-extensions"));
   const HttpLibrary::Upgrade upgrade =
       context_.http.upgrade(request, offer.subprotocol, deflate.value_or(std::string()));
   if (upgrade.refusal_status != 0) {
@@ -59,15 +66,17 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
     return refuse(upgrade.refusal_status, upgrade.refusal_reason, std::move(headers));
   }
   context_.output.add(outlet_, upgrade.response);
-  const bool has_own_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
-  auto link =
-      std::make_unique<WebSocketLink>(static_cast<std::size_t>(context_.limits.message_bytes), offer.encoding,
-                                      has_own_pings, deflate ? &context_.deflation : nullptr);
-  auto successor = std::make_unique<CentrifugeClient>(
-      context_, outlet_, std::move(link), codec_of(offer.encoding),
-      std::string(target.find("user").value_or("")), for_hooks(request, target));
-  Session& next = *successor;
-  hand_over(std::move(successor));
+  const auto message_bytes = static_cast<std::size_t>(context_.limits.message_bytes);
+  std::unique_ptr<ClientLink> link;
+  if (is_uni) {
+    link = std::make_unique<UniWebSocketLink>(message_bytes, make_client_id(context_.random));
+  } else {
+    const bool has_own_pings = target.find("cf_ws_frame_ping_pong").value_or("") == "true";
+    link = std::make_unique<WebSocketLink>(message_bytes, offer.encoding, has_own_pings,
+                                           deflate ? &context_.deflation : nullptr);
+  }
+  CentrifugeClient& next = begin_client(std::move(link), request, target);
+  if (!asked.empty()) next.on_message(asked);
   std::string input(input_behind_);
   if (!input.empty()) next.on_bytes(input);
 }
@@ -112,12 +121,58 @@ void HttpSession::handle_stream(const HttpRequest& request, const HttpTarget& ta
   if (is_event_stream) context_.output.add(outlet_, "\n");
   auto link = std::make_unique<StreamLink>(is_event_stream ? Framing::event : Framing::stream, encoding,
                                            make_client_id(context_.random));
-  auto successor = std::make_unique<CentrifugeClient>(context_, outlet_, std::move(link), codec_of(encoding),
+  begin_client(std::move(link), request, target).on_message(commands);
+}
+
+bool HttpSession::check_connect_request(std::string_view asked, std::string_view field) {
+  if (asked.size() > static_cast<std::size_t>(context_.limits.message_bytes)) {
+    refuse(413, std::string(field) + ": is longer than websocket.message_size_limit");
+    return false;
+  }
+  Command command;
+  std::string scratch;
+  std::vector<SubscriptionWish> wishes;
+  const auto most = static_cast<std::size_t>(context_.limits.channels_per_connection);
+  if (decode_connect_request(asked, command, scratch) &&
+      uni_json_codec().decode_wishes(command.wishes, most, wishes))
+    return true;
+  refuse(400, std::string(field) +
+                  ": is to be a connect request, a JSON object such as {} or {\"token\":\"…\",\"subs\":{}}");
+  return false;
+}
+
+void HttpSession::handle_uni_stream(const HttpRequest& request, const HttpTarget& target,
+                                    std::string_view asked) {
+  if (!check_connect_request(asked, request.method == "GET" ? "cf_connect" : "the body")) return;
+  std::string session = make_client_id(context_.random);
+  std::unique_ptr<ClientLink> link;
+  if (transport_ == Transport::uni_sse) {
+    context_.output.add(outlet_, head_of_stream(UniSseLink::kContentType, cors_));
+    context_.output.add(outlet_, UniSseLink::kBeginning);
+    link = std::make_unique<UniSseLink>(std::move(session));
+  } else {
+    context_.output.add(outlet_, head_of_stream(UniHttpStreamLink::kContentType, cors_));
+    link = std::make_unique<UniHttpStreamLink>(std::move(session));
+  }
+  begin_client(std::move(link), request, target).on_message(asked);
+}
+
+std::string HttpSession::uni_sse_come_back() const {
+  const DisconnectCode& code = is_drained_ ? kDisconnectShutdown : kDisconnectTooManyRequests;
+  std::string push;
+  uni_json_codec().encode_push_disconnect(push, code.code, code.reason);
+  UniSseLink({}).frame(push);
+  return head_of_stream(UniSseLink::kContentType, cors_).append(UniSseLink::kBeginning).append(push);
+}
+
+CentrifugeClient& HttpSession::begin_client(std::unique_ptr<ClientLink> link, const HttpRequest& request,
+                                            const HttpTarget& target) {
+  auto successor = std::make_unique<CentrifugeClient>(context_, outlet_, std::move(link),
                                                       std::string(target.find("user").value_or("")),
                                                       for_hooks(request, target));
-  CentrifugeClient& next = *successor;
+  CentrifugeClient& client = *successor;
   hand_over(std::move(successor));
-  next.on_message(commands);
+  return client;
 }
 
 void HttpSession::handle_emulation(const HttpRequest& request) {

@@ -8,27 +8,50 @@
 #include "transports/http_session.hpp"
 #include "transports/sse_session.hpp"
 #include "transports/stream_link.hpp"
+#include "transports/uni_http_stream_link.hpp"
+#include "transports/uni_sse_link.hpp"
+#include "transports/uni_websocket_link.hpp"
 #include "transports/websocket_link.hpp"
 
 namespace carillon {
 
 namespace {
 
-std::unique_ptr<ClientLink> restore_link(const SessionContext& context, const ClientState& state) {
-  if (const auto* stream = std::get_if<StreamLinkState>(&state.link))
-    return std::make_unique<StreamLink>(stream->framing, state.encoding, stream->session);
-  return std::make_unique<WebSocketLink>(static_cast<std::size_t>(context.limits.message_bytes),
-                                         state.encoding, context.deflation,
-                                         std::get<WebSocketLinkState>(state.link));
+/// Makes the link that was saved.
+struct LinkRestorer {
+  using Made = std::unique_ptr<ClientLink>;
+  const SessionContext& context;
+  Encoding encoding;
+
+  [[nodiscard]] std::size_t message_bytes() const {
+    return static_cast<std::size_t>(context.limits.message_bytes);
+  }
+  Made operator()(const WebSocketLinkState& link) const {
+    return std::make_unique<WebSocketLink>(message_bytes(), encoding, context.deflation, link);
+  }
+  Made operator()(const StreamLinkState& link) const {
+    return std::make_unique<StreamLink>(link.framing, encoding, link.session);
+  }
+  Made operator()(const UniWebSocketLinkState& link) const {
+    return std::make_unique<UniWebSocketLink>(message_bytes(), context.deflation, link);
+  }
+  Made operator()(const UniSseLinkState& link) const { return std::make_unique<UniSseLink>(link.session); }
+  Made operator()(const UniHttpStreamLinkState& link) const {
+    return std::make_unique<UniHttpStreamLink>(link.session);
+  }
+};
+
+/// The bytes that its parser had.
+std::string unfinished_of(const ClientState::Link& link) {
+  if (const auto* socket = std::get_if<WebSocketLinkState>(&link)) return socket->unfinished;
+  if (const auto* uni = std::get_if<UniWebSocketLinkState>(&link)) return uni->socket.unfinished;
+  return {};
 }
 
 std::unique_ptr<Session> restore_client(SessionContext& context, Outlet& outlet, const ClientState& state) {
-  auto client = std::make_unique<CentrifugeClient>(context, outlet, restore_link(context, state),
-                                                   codec_of(state.encoding), state);
-  if (const auto* socket = std::get_if<WebSocketLinkState>(&state.link)) {
-    std::string unfinished = socket->unfinished;
-    client->on_bytes(unfinished);
-  }
+  auto client = std::make_unique<CentrifugeClient>(
+      context, outlet, std::visit(LinkRestorer{context, state.encoding}, state.link), state);
+  if (std::string unfinished = unfinished_of(state.link); !unfinished.empty()) client->on_bytes(unfinished);
   return client;
 }
 

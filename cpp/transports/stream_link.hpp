@@ -20,6 +20,7 @@ class StreamLink final : public ClientLink {
   [[nodiscard]] Transport transport() const override {
     return framing_ == Framing::event ? Transport::emulated_sse : Transport::http_stream;
   }
+  [[nodiscard]] const CentrifugeCodec& codec() const override { return codec_of(encoding_); }
   [[nodiscard]] const ClientLayouts& layouts() const override;
   /// Nothing that comes behind the request is read: its response does not end.
   void on_bytes(CentrifugeClient& /*client*/, std::span<char> /*bytes*/) override {}

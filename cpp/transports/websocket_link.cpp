@@ -21,7 +21,7 @@ WebSocketLink::WebSocketLink(std::size_t message_bytes_max, Encoding encoding, c
   if (state.pong) pong_ = std::make_unique<std::string>(*state.pong);
 }
 
-ClientState::Link WebSocketLink::save() const {
+WebSocketLinkState WebSocketLink::save_socket() const {
   WebSocketLinkState state;
   state.has_own_pings = has_own_pings_;
   if (pong_) state.pong = *pong_;
@@ -44,7 +44,7 @@ void WebSocketLink::on_bytes(CentrifugeClient& client, std::span<char> bytes) {
         if (event.is_compressed) {
           read_compressed(client, event);
         } else {
-          client.on_message(event.payload);
+          on_message(client, event.payload);
         }
         break;
       case WsEventKind::ping:
@@ -67,6 +67,10 @@ void WebSocketLink::on_bytes(CentrifugeClient& client, std::span<char> bytes) {
   send_pong(client);
 }
 
+void WebSocketLink::on_message(CentrifugeClient& client, std::string_view message) const {
+  client.on_message(message);
+}
+
 void WebSocketLink::read_compressed(CentrifugeClient& client, const WsEvent& event) {
   if (client.is_over()) return;
   std::string message;
@@ -74,7 +78,7 @@ void WebSocketLink::read_compressed(CentrifugeClient& client, const WsEvent& eve
     case InflateResult::whole:
       if (event.opcode == WsOpcode::text && !is_utf8(message))
         return client.on_unreadable_input(kInvalidPayload, "text is not UTF-8", {});
-      return client.on_message(message);
+      return on_message(client, message);
     case InflateResult::too_long:
       return client.on_unreadable_input(kWsMessageTooBig, "message too big", kInflateRemedy);
     case InflateResult::broken:

@@ -11,7 +11,7 @@
 namespace carillon {
 
 /// WebSocket frames (RFC 6455), and the closing handshake.
-class WebSocketLink final : public ClientLink {
+class WebSocketLink : public ClientLink {
  public:
   /// `encoding`: of the messages. `has_own_pings`: `cf_ws_frame_ping_pong=true` asks for WebSocket pings
   /// instead of empty replies. `deflation`: permessage-deflate was negotiated; else null.
@@ -26,6 +26,7 @@ class WebSocketLink final : public ClientLink {
                 const WebSocketLinkState& state);
 
   [[nodiscard]] Transport transport() const override { return Transport::websocket; }
+  [[nodiscard]] const CentrifugeCodec& codec() const override { return codec_of(encoding_); }
   [[nodiscard]] const ClientLayouts& layouts() const override;
   void on_bytes(CentrifugeClient& client, std::span<char> bytes) override;
   void on_outlet_empty(CentrifugeClient& client) override { send_pong(client); }
@@ -35,7 +36,11 @@ class WebSocketLink final : public ClientLink {
   [[nodiscard]] bool send_goodbye(CentrifugeClient& client, std::uint16_t code,
                                   std::string_view reason) override;
   void answer_goodbye(CentrifugeClient& client, std::uint16_t code) override;
-  [[nodiscard]] ClientState::Link save() const override;
+  [[nodiscard]] ClientState::Link save() const override { return save_socket(); }
+
+ protected:
+  virtual void on_message(CentrifugeClient& client, std::string_view message) const;
+  [[nodiscard]] WebSocketLinkState save_socket() const;
 
  private:
   void send_pong(CentrifugeClient& client);

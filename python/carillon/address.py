@@ -8,7 +8,17 @@ from urllib.parse import unquote, urlsplit
 from .arguments import text
 from .errors import ConfigError
 
-_ENDPOINTS = ("/connection/websocket", "/connection/http_stream", "/connection/sse", "/sse", "/poll", "/api")
+_ENDPOINTS = (
+    "/connection/websocket",
+    "/connection/http_stream",
+    "/connection/sse",
+    "/connection/uni_websocket",
+    "/connection/uni_sse",
+    "/connection/uni_http_stream",
+    "/sse",
+    "/poll",
+    "/api",
+)
 
 
 def is_loopback(host: str) -> bool:

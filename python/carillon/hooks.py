@@ -35,7 +35,16 @@ if TYPE_CHECKING:
 _log = logger("server")
 
 Operation = Literal["connect", "subscribe", "publish", "refresh", "sub_refresh", "rpc", "disconnect"]
-TransportKind = Literal["websocket", "sse", "poll", "http_stream", "emulated_sse"]
+TransportKind = Literal[
+    "websocket",
+    "sse",
+    "poll",
+    "http_stream",
+    "emulated_sse",
+    "uni_websocket",
+    "uni_sse",
+    "uni_http_stream",
+]
 
 DEADLINE_S = 5.0
 _FAR_S = 1e11  # the year 5138: who is beyond has written milliseconds
@@ -241,7 +250,8 @@ class ConnectContext(_Context):
     Attributes:
         client: Id that the connection will have; empty on SSE and polls.
         user: Empty. Only a server in insecure mode takes the client for its `claimed_user`.
-        transport: `websocket`, `sse`, `poll`, `http_stream` or `emulated_sse`.
+        transport: `websocket`, `sse`, `poll`, `http_stream`, `emulated_sse`, `uni_websocket`, `uni_sse` or
+            `uni_http_stream`.
         data: JSON text that the client sent along, or empty: the `data` of a WebSocket's connect command,
             else the query parameter `data`.
         token: Token of the client, or empty: the `token` of a WebSocket's connect command, else the header
@@ -260,7 +270,8 @@ class SubscribeContext(_Context):
     Attributes:
         client: Id of the connection; empty on SSE and polls.
         user: User id that `on_connect` answered; empty for an anonymous client.
-        transport: `websocket`, `sse`, `poll`, `http_stream` or `emulated_sse`.
+        transport: `websocket`, `sse`, `poll`, `http_stream`, `emulated_sse`, `uni_websocket`, `uni_sse` or
+            `uni_http_stream`.
         data: JSON text that a WebSocket's subscribe command has, or empty. On SSE and polls as at connect.
         channel: Name of the channel.
         token: Token that a WebSocket's subscribe command has, or empty. On SSE and polls as at connect.

@@ -831,7 +831,8 @@ class Server(HookDecorators, FanOutMethods):
             - `is_running`, `is_draining`; `last_error`: why a thread has died, empty if none has.
 
         Now:
-            - `connections`, of `connections_max`; `websocket`, `sse`, `polls`, `emulated`: of each transport.
+            - `connections`, of `connections_max`; `websocket`, `sse`, `polls`, `emulated`, `unidirectional`:
+              of each transport.
             - `listeners`: each with its connections. `backlog`: connections that wait in the kernel to be
               accepted. `handshakes`: accepted, and not yet clients.
             - `channels_in_memory`: channels in use. `channels_known`: channels whose epoch is remembered.

@@ -186,3 +186,66 @@ def test_a_page_of_an_allowed_origin_is_not(browser: chromium.Browser, serve: Ca
     browser.open(f"{home.url}/health")
     assert browser.run(REACH, friendly.url) == dict.fromkeys(("sse", "websocket", "poll", "publish"), True)
     assert browser.console_errors() == []
+
+
+UNIDIRECTIONAL = """
+window.pushes = [];
+window.opened = 0;
+const [path, asked] = args;
+const query = "?cf_connect=" + encodeURIComponent(JSON.stringify(asked));
+if (path.endsWith("uni_websocket")) {
+  window.source = new WebSocket(location.origin.replace("http", "ws") + path + query);
+} else {
+  window.source = new EventSource(path + query);
+}
+source.onopen = () => opened++;
+source.onmessage = event => pushes.push(JSON.parse(event.data));
+await new Promise(open => source.addEventListener("message", open, { once: true }));
+"""
+
+
+@pytest.mark.parametrize("path", ["/connection/uni_sse", "/connection/uni_websocket"])
+def test_a_page_listens_without_an_sdk(
+    browser: chromium.Browser, serve: Callable[..., Server], path: str
+) -> None:
+    server = serve()
+    browser.open(f"{server.url}/health")
+    browser.run(UNIDIRECTIONAL, path, {"subs": {"news": {}}})
+    server.publish("news", {"text": "hello"})
+    browser.wait(lambda: browser.run("return pushes.length") == 2, lambda: browser.run("return pushes"))
+    hello, push = browser.run("return pushes")
+    assert list(hello["connect"]["subs"]) == ["news"]
+    assert push["channel"] == "news"
+    assert (push["pub"]["data"], push["pub"]["offset"]) == ({"text": "hello"}, 1)
+    assert browser.run("return opened") == 1
+    assert browser.console_errors() == []
+    browser.open("about:blank")
+
+
+def test_an_event_source_of_pushes_comes_back_by_itself(
+    browser: chromium.Browser, serve: Callable[..., Server]
+) -> None:
+    server = serve()
+    with FaultProxy(server) as proxy:
+        browser.open(f"{proxy.url}/health")
+        browser.run(UNIDIRECTIONAL, "/connection/uni_sse", {"subs": {"news": {}}})
+        proxy.cut()
+        hellos = "return pushes.filter(push => push.connect).length"
+        browser.wait(lambda: browser.run(hellos) == 2, lambda: browser.run("return pushes"))
+        server.publish("news", 1)
+        browser.wait(lambda: browser.run("return pushes.some(push => push.pub)"), lambda: "no publication")
+        browser.open("about:blank")
+
+
+def test_an_event_source_of_pushes_outlives_a_drain(
+    browser: chromium.Browser, serve: Callable[..., Server]
+) -> None:
+    server = serve()
+    browser.open(f"{server.url}/health")
+    browser.run(UNIDIRECTIONAL, "/connection/uni_sse", {"subs": {"news": {}}})
+    assert server.drain(5)
+    told = "return pushes.filter(push => push.disconnect).map(push => push.disconnect.code)"
+    browser.wait(lambda: browser.run(told) == [3001], lambda: browser.run("return pushes"))
+    browser.run("await new Promise(failed => source.addEventListener('error', failed, { once: true }))")
+    assert browser.run("return source.readyState") == 0  # EventSource.CONNECTING: it goes on trying
+    browser.open("about:blank")

@@ -182,6 +182,51 @@ async def by_poll(port: int, epoch: str, journal: Journal, ready: asyncio.Semaph
     journal.closes += 1
 
 
+def uni_request(epoch: str) -> Json:
+    return {"subs": {CHANNEL: {"recover": True, "epoch": epoch, "offset": 0}}}
+
+
+def take_push(push: Json, journal: Journal, ready: asyncio.Semaphore) -> None:
+    """One push of a unidirectional stream."""
+    if "connect" in push:
+        for each in push["connect"]["subs"][CHANNEL].get("publications", []):
+            journal.take(each["offset"])
+        ready.release()
+    elif push:
+        journal.take(push["pub"]["offset"])
+
+
+async def by_uni_websocket(port: int, epoch: str, journal: Journal, ready: asyncio.Semaphore) -> None:
+    url = f"ws://127.0.0.1:{port}/connection/uni_websocket"
+    async with connect(url, ping_interval=None, compression=None, proxy=None, max_queue=None) as socket:
+        await socket.send(json.dumps(uni_request(epoch)))
+        async for frame in socket:
+            take_push(json.loads(frame), journal, ready)
+    journal.closes += 1
+
+
+async def by_uni_sse(port: int, epoch: str, journal: Journal, ready: asyncio.Semaphore) -> None:
+    params = {"cf_connect": json.dumps(uni_request(epoch))}
+    async with (
+        httpx.AsyncClient(timeout=30, trust_env=False) as client,
+        aconnect_sse(client, "GET", f"http://127.0.0.1:{port}/connection/uni_sse", params=params) as source,
+    ):
+        async for event in source.aiter_sse():
+            take_push(event.json(), journal, ready)
+    journal.closes += 1
+
+
+async def by_uni_http_stream(port: int, epoch: str, journal: Journal, ready: asyncio.Semaphore) -> None:
+    url = f"http://127.0.0.1:{port}/connection/uni_http_stream"
+    async with (
+        httpx.AsyncClient(timeout=30, trust_env=False) as client,
+        client.stream("POST", url, json=uni_request(epoch)) as response,
+    ):
+        async for line in response.aiter_lines():
+            take_push(json.loads(line), journal, ready)
+    journal.closes += 1
+
+
 class Publisher:
     """Publishes at a steady rate, over one connection that must never be closed."""
 
@@ -211,14 +256,14 @@ class Publisher:
 
 
 async def watch(port: int, act: Callable[[], Any]) -> None:
-    """Subscribers on three transports and a publisher, while `act` runs in a thread: they notice nothing."""
+    """Subscribers on six transports and a publisher, while `act` runs in a thread: they notice nothing."""
     publisher = Publisher(port)
     epoch = await publisher.publish()
     journals = [Journal() for _ in range(CONNECTIONS)]
     ready = asyncio.Semaphore(0)
-    subscribe = (by_websocket, by_sse, by_poll)
+    subscribe = (by_websocket, by_sse, by_poll, by_uni_websocket, by_uni_sse, by_uni_http_stream)
     readers = [
-        asyncio.create_task(subscribe[i % 3](port, epoch, journal, ready))
+        asyncio.create_task(subscribe[i % len(subscribe)](port, epoch, journal, ready))
         for i, journal in enumerate(journals)
     ]
     async with asyncio.timeout(60):

@@ -275,7 +275,11 @@ TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
       {R"({"client": {"recovery_max_publication_limit": 1}})", {"history_max_publication_limit"}},
       {R"({"sse": {"max_request_body_size": 1}})", {"sse.max_request_body_size: ", "sse.enabled"}},
       {R"({"http_stream": {"max_request_body_size": 1}})", {"http_stream.max_request_body_size: "}},
-      {R"({"uni_sse": {"enabled": true}})", {"uni_sse.enabled: ", "unidirectional"}},
+      {R"({"uni_grpc": {"enabled": true}})", {"uni_grpc.enabled: ", "gRPC"}},
+      {R"({"uni_sse": {"max_request_body_size": 1}})",
+       {"uni_sse.max_request_body_size: ", "uni_sse.enabled"}},
+      {R"({"uni_sse": {"handler_prefix": "/events"}})", {"uni_sse.handler_prefix: ", "paths"}},
+      {R"({"uni_websocket": {"join_push_messages": true}})", {"uni_websocket.join_push_messages: "}},
       {R"({"engine": {"type": "redis"}})", {"engine.type: ", "memory"}},
       {R"({"broker": {"enabled": true}})", {"broker.enabled: "}},
       {R"({"admin": {"enabled": true}})", {"admin.enabled: "}},
@@ -377,7 +381,8 @@ TEST(Config, HowAMapOrASharedPollWorksIsNotReadSinceNobodyCanSubscribe) {
 TEST(Config, WhatIsNotThereMayBeOffOrHaveTheOnlyValue) {
   for (
       const char* document : {
-          R"({"admin": {"enabled": false}, "prometheus": {"enabled": false}, "uni_sse": {"enabled": false}})",
+          R"({"admin": {"enabled": false}, "prometheus": {"enabled": false}, "uni_grpc": {"enabled": false}})",
+          R"({"uni_sse": {"enabled": true, "handler_prefix": "/connection/uni_sse"}})",
           R"({"engine": {"type": "memory"}, "broker": {"enabled": false, "type": "memory"}})",
           R"({"health": {"enabled": true}, "usage_stats": {"disabled": true}})",
           R"({"websocket": {"disabled": false}})",
