@@ -15,7 +15,8 @@ foreach(source IN LISTS sources)
   target_compile_options(${target} PRIVATE -O1 -fno-omit-frame-pointer -fno-sanitize-recover=undefined
     -fsanitize=fuzzer,address,undefined)
   target_link_options(${target} PRIVATE -fsanitize=fuzzer,address,undefined)
-  target_link_libraries(${target} PRIVATE carillon_protocol carillon_json carillon_warnings)
+  target_link_libraries(${target} PRIVATE carillon_protocol carillon_json carillon_boost
+    carillon_warnings)
 endforeach()
 
 # Of Boost this needs headers only.

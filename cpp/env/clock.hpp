@@ -8,8 +8,8 @@ namespace carillon {
 /// Milliseconds: of a clock's own zero (monotonic) unless a name says wall.
 using Millis = std::int64_t;
 
-/// No time of day beyond this one is accepted, seconds since 1970: thirty thousand years, by which no count of
-/// milliseconds overflows.
+/// No time of day beyond this one is accepted, seconds since 1970: thirty thousand years, by which no count
+/// of milliseconds overflows.
 inline constexpr std::int64_t kFarS = 1'000'000'000'000;
 
 /// The source of time. The hub and the sessions never ask the machine, so that tests and a simulation can set

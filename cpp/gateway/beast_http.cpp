@@ -12,6 +12,8 @@
 #include <functional>
 #include <string>
 
+#include "gateway/request_reader.hpp"
+
 namespace carillon {
 
 namespace http = boost::beast::http;
@@ -79,11 +81,7 @@ class BeastReader final : public HttpReader {
 
   [[nodiscard]] std::string unfinished() const override {
     if (!parser_.is_header_done()) return head_;
-    std::string bytes = request_.method + ' ' + request_.target;
-    bytes.append(request_.is_http_1_0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
-    for (const auto& [name, value] : request_.headers)
-      bytes.append(name).append(": ").append(value).append("\r\n");
-    bytes.append("\r\n");
+    std::string bytes = head_text(request_);
     const std::string& body = parser_.get().body();
     if (request_.is_chunked && chunk_bytes_ > 0) {  // as if all had come in one chunk
       std::array<char, 16> digits{};
@@ -234,7 +232,11 @@ class BeastReader final : public HttpReader {
 
 std::unique_ptr<HttpReader> BeastHttp::make_reader(std::size_t header_bytes_max,
                                                    std::size_t body_bytes_max) const {
-  return std::make_unique<BeastReader>(header_bytes_max, body_bytes_max);
+  return std::make_unique<RequestReader>(
+      header_bytes_max, body_bytes_max,
+      [](std::size_t head, std::size_t body) -> std::unique_ptr<HttpReader> {
+        return std::make_unique<BeastReader>(head, body);
+      });
 }
 
 }  // namespace carillon

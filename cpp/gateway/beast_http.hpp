@@ -4,7 +4,8 @@
 
 namespace carillon {
 
-/// HTTP with Beast: its parser reads requests, its WebSocket handshake answers upgrades. Thread-safe.
+/// HTTP with Beast: its parser reads the requests that are not in the plain form
+/// (gateway/request_reader.hpp), its WebSocket handshake answers upgrades. Thread-safe.
 class BeastHttp final : public HttpLibrary {
  public:
   [[nodiscard]] std::unique_ptr<HttpReader> make_reader(std::size_t header_bytes_max,

@@ -34,12 +34,14 @@ void append_api_error(std::string& out, std::uint32_t code, std::string_view mes
 }
 
 void append_api_publish_result(std::string& out, std::uint64_t offset, std::string_view epoch) {
-  ResultWriter result(out);
-  if (offset != 0) {
-    result->number("offset", offset);
-    result->text("epoch", epoch);
-  }
-  result.close();
+  if (offset == 0) return append_api_empty_result(out);
+  static constexpr std::size_t kUsualBytes = 64;
+  out.reserve(out.size() + kUsualBytes);
+  out.append(R"({"result":{"offset":)");
+  append_uint(out, offset);
+  out.append(R"(,"epoch":)");
+  append_json_string(out, epoch);
+  out.append("}}");
 }
 
 void append_api_broadcast_result(std::string& out, std::string_view responses_joined) {

@@ -341,7 +341,7 @@ bool BodyReader::is_missing(const Field& field) const {
 
 std::string BodyReader::missing() const {
   for (const Field& field : kFields) {
-    if ((field.methods & methods(method_)) == 0 || field.needed.empty() || !is_missing(field)) continue;
+    if (field.needed.empty() || (field.methods & methods(method_)) == 0 || !is_missing(field)) continue;
     return std::string(field.name) + ": missing or empty; " + std::string(field.needed);
   }
   if ((kOnConnections & methods(method_)) != 0 && request_.user.empty() && request_.client.empty() &&

@@ -34,8 +34,7 @@ std::uint32_t checksum_of(std::string_view text) {
     for (std::size_t column = 0; column < 4; ++column)
       columns[column] += static_cast<unsigned char>(text[i + column]);
   }
-  for (std::size_t i = whole; i < text.size(); ++i)
-    columns[i - whole] += static_cast<unsigned char>(text[i]);
+  for (std::size_t i = whole; i < text.size(); ++i) columns[i - whole] += static_cast<unsigned char>(text[i]);
   return (columns[0] << 24U) + (columns[1] << 16U) + (columns[2] << 8U) + columns[3];
 }
 

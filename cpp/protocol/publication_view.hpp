@@ -19,8 +19,8 @@ enum class DataForm : std::uint8_t {
 
 /// What the encoders need to know of a publication; owns nothing. All text is valid UTF-8.
 struct PublicationView {
-  std::string_view data = {};       ///< JSON text, or any bytes when !is_json
-  bool is_json = true;              ///< fixed at publish
+  std::string_view data = {};  ///< JSON text, or any bytes when !is_json
+  bool is_json = true;         ///< fixed at publish
   DataForm form = DataForm::plain;
   std::string_view info_json = {};  ///< the publisher as append_client_info() writes it; empty for the server
   std::span<const Tag> tags = {};

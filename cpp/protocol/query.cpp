@@ -13,6 +13,12 @@ enum class Plus : bool { literal, space };
 bool is_control(char c) { return static_cast<unsigned char>(c) < 0x20 || c == 0x7F; }
 
 bool decode_percent(std::string_view text, Plus plus, std::string& out) {
+  const bool is_plain = std::all_of(text.begin(), text.end(),
+                                    [](char c) { return c >= ' ' && c <= '~' && c != '%' && c != '+'; });
+  if (is_plain) {
+    out = text;
+    return true;
+  }
   out.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {
     char c = text[i];

@@ -12,7 +12,7 @@ namespace carillon {
 namespace {
 
 constexpr std::array<std::string_view, 4> kOperators{"", "and", "or", "not"};
-constexpr std::array<std::string_view, 13> kComparisons{"eq", "neq", "in", "nin", "ex",  "nex", "sw",
+constexpr std::array<std::string_view, 13> kComparisons{"eq", "neq", "in", "nin", "ex", "nex", "sw",
                                                         "ew", "ct",  "lt", "lte", "gt", "gte"};
 
 /// A decimal number as its digits, so that it is compared exactly.

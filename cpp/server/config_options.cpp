@@ -150,12 +150,6 @@ std::vector<ConfigOption> make_options() {
        "Serve /connection/http_stream and /emulation: a fallback of SDKs without a WebSocket."},
       {"sse.enabled", "", &ServerConfig::has_emulated_sse,
        "Serve /connection/sse and /emulation: another fallback of SDKs. The plain /sse is always served."},
-      {"uni_websocket.enabled", "", &ServerConfig::has_uni_websocket,
-       "Serve /connection/uni_websocket: pushes alone, for clients without an SDK."},
-      {"uni_sse.enabled", "", &ServerConfig::has_uni_sse,
-       "Serve /connection/uni_sse: the same as an event stream, for a browser's EventSource."},
-      {"uni_http_stream.enabled", "", &ServerConfig::has_uni_http_stream,
-       "Serve /connection/uni_http_stream: the same as lines of JSON, for any HTTP client."},
       {"websocket.compression", "", &ServerConfig::has_compression,
        "Compress publications for WebSocket clients that offer permessage-deflate: each publication once, "
        "for all of them. Messages of such clients may be compressed, too."},
@@ -166,6 +160,12 @@ std::vector<ConfigOption> make_options() {
       {"log.level", "", &ServerConfig::log_level,
        "Lowest level that 'carillon serve' logs: \"trace\" (as debug), \"debug\", \"info\", \"warn\", "
        "\"error\", \"fatal\" or \"none\". An embedded server leaves that to Python's logging."},
+      {"uni_websocket.enabled", "", &ServerConfig::has_uni_websocket,
+       "Serve /connection/uni_websocket: pushes alone, for clients without an SDK."},
+      {"uni_sse.enabled", "", &ServerConfig::has_uni_sse,
+       "Serve /connection/uni_sse: the same as an event stream, for a browser's EventSource."},
+      {"uni_http_stream.enabled", "", &ServerConfig::has_uni_http_stream,
+       "Serve /connection/uni_http_stream: the same as lines of JSON, for any HTTP client."},
       {"http_api.key", "", &ServerConfig::api_key,
        "Key of the HTTP API (header X-API-Key). Without a key the API is closed; in insecure mode it is "
        "open."},

@@ -162,31 +162,30 @@ std::size_t ClientRequest::bytes() const {
 }
 
 std::optional<Verdict> RulesAccess::answer(const Question& question) const {
-  Verdict verdict;
-  if (question.operation == Operation::connect) {
-    verdict.is_allowed = true;
-    if (is_insecure_) verdict.identity.user = question.claimed_user;
-    return verdict;
-  }
-  return decide(question, rules_.options_for(question.channel));
+  if (question.operation != Operation::connect) return decide(question, rules_.options_for(question.channel));
+  std::optional<Verdict> verdict(std::in_place);
+  verdict->is_allowed = true;
+  if (is_insecure_) verdict->identity.user = question.claimed_user;
+  return verdict;
 }
 
-Verdict RulesAccess::decide(const Question& question, const ChannelOptions& options) const {
-  Verdict verdict;
+std::optional<Verdict> RulesAccess::decide(const Question& question, const ChannelOptions& options) const {
+  std::optional<Verdict> decided(std::in_place);  // a verdict is large: it is made where the caller reads it
+  Verdict& verdict = *decided;
   const GrantRow* const row = grants_of(question.operation);
   if (row == nullptr) {
     verdict.is_allowed = is_insecure_;
-    return verdict;
+    return decided;
   }
   if (question.operation == Operation::subscribe) {
     if (question.channel.starts_with(kPrivatePrefix)) {
       verdict.reason = kNeedsToken;
-      return verdict;
+      return decided;
     }
     if (options.allow_user_limited && is_user_limited(question.channel)) {
       verdict.is_allowed = is_insecure_ || is_listed(question.channel, question.user);
       if (!verdict.is_allowed) verdict.reason = kNotListed;
-      return verdict;
+      return decided;
     }
   }
   const bool is_anonymous = question.user.empty();
@@ -194,9 +193,9 @@ Verdict RulesAccess::decide(const Question& question, const ChannelOptions& opti
                                                      options.*(row->subscriber));
   const bool may_be_anonymous = !is_anonymous || options.*(row->anonymous);
   verdict.is_allowed = is_insecure_ || (is_granted && may_be_anonymous);
-  if (verdict.is_allowed) return verdict;
+  if (verdict.is_allowed) return decided;
   verdict.option = may_be_anonymous ? row->client_name : is_granted ? row->anonymous_name : row->both_names;
-  return verdict;
+  return decided;
 }
 
 }  // namespace carillon

@@ -207,7 +207,7 @@ class RulesAccess final : public Access {
   void ask(const Question& question, std::function<void(Verdict)> then) override { then(*answer(question)); }
 
  private:
-  [[nodiscard]] Verdict decide(const Question& question, const ChannelOptions& options) const;
+  [[nodiscard]] std::optional<Verdict> decide(const Question& question, const ChannelOptions& options) const;
 
   const ChannelRules& rules_;
   bool is_insecure_;

@@ -84,6 +84,8 @@ std::string_view http_reason(int status) {
 }
 
 void append_http_response(std::string& out, const HttpResponse& response, std::string_view extra) {
+  static constexpr std::size_t kUsualHeadBytes = 192;
+  out.reserve(out.size() + kUsualHeadBytes + extra.size() + response.body.size());
   out.append("HTTP/1.1 ");
   append_uint(out, static_cast<std::uint64_t>(response.status));
   out.push_back(' ');

@@ -39,7 +39,7 @@ struct HttpRequest {
 
 struct HttpResponse {
   int status = 200;
-  std::string content_type = "application/json";
+  std::string_view content_type = "application/json";  ///< of a literal, or of the server's pages
   std::string body;
   std::vector<std::pair<std::string, std::string>> headers;
   std::string reason;   ///< of a refusal, for its record

@@ -89,7 +89,7 @@ HttpSession::HttpSession(SessionContext& context, Outlet& outlet, const HttpStat
   if (!state.ahead.empty()) ahead_ = std::make_unique<std::string>(state.ahead);
   if (state.poll) poll_ = std::make_unique<PollExchange>(context_, *state.poll, owner_of_poll());
   is_head_known_ = state.is_head_known;
-  if (!state.unfinished.empty()) read(state.unfinished);
+  if (!state.unfinished.empty()) keep_ahead(read(state.unfinished));
   due_ms_ = deadline_in(state.left_ms, context_.clock.now_ms());
 }
 
@@ -106,7 +106,7 @@ std::optional<SessionState::Kind> HttpSession::save_kind() const {
   if (reader_) {
     state.unfinished = reader_->unfinished();
   }
-  if (ahead_) state.ahead = *ahead_;
+  if (ahead_) state.ahead = ahead_->substr(ahead_used_);
   state.cors = cors_;
   state.user = user_;
   state.is_http_1_0 = is_http_1_0_;
@@ -125,10 +125,10 @@ std::optional<SessionState::Kind> HttpSession::save_kind() const {
 void HttpSession::on_bytes(std::span<char> bytes) {
   if (state_ == State::ending) return;
   const std::string_view text(bytes.data(), bytes.size());
-  state_ == State::reading && !is_yielding_ ? read(text) : on_bytes_ahead(text);
+  keep_ahead(state_ == State::reading && !is_yielding_ ? read(text) : text);
 }
 
-void HttpSession::read(std::string_view bytes) {
+std::string_view HttpSession::read(std::string_view bytes) {
   is_in_read_ = true;
   while (!bytes.empty() && state_ == State::reading) {
     if (!reader_) {
@@ -180,7 +180,7 @@ void HttpSession::read(std::string_view bytes) {
     }
   }
   is_in_read_ = false;
-  if ((state_ == State::answering || is_yielding_) && !bytes.empty()) on_bytes_ahead(bytes);
+  return state_ == State::answering || is_yielding_ ? bytes : std::string_view();
 }
 
 void HttpSession::read_on() {
@@ -200,8 +200,10 @@ void HttpSession::on_end_of_input() {
   end({});
 }
 
-void HttpSession::on_bytes_ahead(std::string_view bytes) {
+void HttpSession::keep_ahead(std::string_view bytes) {
+  if (bytes.empty()) return;
   if (!ahead_) ahead_ = std::make_unique<std::string>();
+  ahead_->erase(0, std::exchange(ahead_used_, 0));
   ahead_->append(bytes);
   if (ahead_->size() >= static_cast<std::size_t>(context_.limits.pipelined_bytes) && !is_reading_paused_) {
     is_reading_paused_ = true;
@@ -210,8 +212,13 @@ void HttpSession::on_bytes_ahead(std::string_view bytes) {
 }
 
 void HttpSession::read_ahead() {
-  const std::unique_ptr<std::string> ahead = std::move(ahead_);
-  if (ahead) read(*ahead);
+  if (std::unique_ptr<std::string> ahead = std::move(ahead_)) {
+    const std::string_view rest = read(std::string_view(*ahead).substr(std::exchange(ahead_used_, 0)));
+    if (!rest.empty()) {  // it stays where it is: many requests may wait in one buffer
+      ahead_used_ = ahead->size() - rest.size();
+      ahead_ = std::move(ahead);
+    }
+  }
   if (is_reading_paused_ && state_ == State::reading && !is_yielding_) {
     is_reading_paused_ = false;
     context_.host.pause_reading(outlet_, false);
@@ -338,15 +345,16 @@ void HttpSession::call_handler(HttpRequest request) {
       return handle_uni_stream(request, *target, request.body);
     return handle_stream(request, *target, request.body);
   }
-  context_.handler.handle(
-      std::move(request), std::move(body_memory_), *target,
-      [shard = &context_.shard, me = self(), number = request_number_](HttpResponse response) {
-        shard->run([me, number, response = std::move(response)]() mutable {
-          if (*me == nullptr) return;
-          auto& session = static_cast<HttpSession&>(**me);
-          if (session.request_number_ == number) session.respond(response);
-        });
-      });
+  const auto answer = [me = self(), number = request_number_](const HttpResponse& response) {
+    if (*me == nullptr) return;
+    auto& session = static_cast<HttpSession&>(**me);
+    if (session.request_number_ == number) session.respond(response);
+  };
+  context_.handler.handle(std::move(request), std::move(body_memory_), *target,
+                          [shard = &context_.shard, answer](HttpResponse response) {
+                            if (shard->is_current()) return answer(response);
+                            shard->post([answer, response = std::move(response)] { answer(response); });
+                          });
 }
 
 // ---- answering
@@ -408,7 +416,8 @@ void HttpSession::send(const HttpResponse& response) {
   } else if (is_http_1_0_) {
     lines.append("Connection: keep-alive\r\n");
   }
-  std::string bytes;
+  std::string& bytes = context_.output.scratch();
+  bytes.clear();
   append_http_response(bytes, response, lines);
   if (is_head_) bytes.resize(bytes.find("\r\n\r\n") + 4);
   if (!is_keep_alive_) return end(bytes);

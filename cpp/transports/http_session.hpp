@@ -44,7 +44,8 @@ class HttpSession final : public Session {
   [[nodiscard]] std::optional<SessionState::Kind> save_kind() const override;
   enum class State : std::uint8_t { reading, answering, ending };
 
-  void read(std::string_view bytes);
+  /// Returns what has to wait until the request under way is answered, or for the next turn.
+  [[nodiscard]] std::string_view read(std::string_view bytes);
   /// Answers or refuses a request by its head alone, if possible. False: the handler needs the body.
   [[nodiscard]] bool answer_head(const HttpRequest& head);
   /// The reason why the body is not read.
@@ -95,7 +96,7 @@ class HttpSession final : public Session {
   void end(std::string_view bytes);
   void answered();
   void read_ahead();
-  void on_bytes_ahead(std::string_view bytes);
+  void keep_ahead(std::string_view bytes);
   [[nodiscard]] HttpResponse unavailable() const;
   [[nodiscard]] std::string uni_sse_come_back() const;
   [[nodiscard]] HttpResponse health() const;
@@ -114,7 +115,8 @@ class HttpSession final : public Session {
   BodyBudget::Share body_memory_;       // while its body is being read
   std::unique_ptr<const HttpTarget>
       target_;                          // of a request with an accepted head, until its handler is called
-  std::unique_ptr<std::string> ahead_;  // read while a request is unanswered
+  std::unique_ptr<std::string> ahead_;  // received while a request is unanswered
+  std::size_t ahead_used_ = 0;          // so much of it has been read
   std::unique_ptr<PollExchange> poll_;
   // Of the request under way:
   std::string cors_;          // header lines
