@@ -86,6 +86,8 @@ std::optional<std::vector<SubscriptionGrant>> CentrifugeClient::grants_of(
   for (const SubscriptionGrant& grant : grants) {
     if (!context_.hub.is_known(grant.channel))
       return refuse(kErrorUnknownChannel, grant.channel, "its namespace is not in channel.namespaces");
+    if (!context_.hub.options_for(grant.channel).is_stream())
+      return refuse(kErrorPermissionDenied, grant.channel, "its subscription_type is not available");
   }
   for (const SubscriptionWish& wish : wishes) {
     if (has_channel(grants, wish.channel) || !is_channel_name(wish.channel, context_.limits)) continue;
@@ -105,6 +107,7 @@ std::optional<std::vector<SubscriptionGrant>> CentrifugeClient::grants_of(
 }
 
 bool CentrifugeClient::may_have(const SubscriptionWish& wish) const {
+  if (!context_.hub.options_for(wish.channel).is_stream()) return false;
   // What a hook decides, the client asks for itself: a connect does not wait for that.
   const std::optional<Verdict> verdict = context_.access.answer(question(Operation::subscribe, wish.channel));
   return verdict && verdict->is_allowed;

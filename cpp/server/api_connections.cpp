@@ -83,6 +83,8 @@ void Api::refresh(const ApiRequest& request, Respond respond) const {
 void Api::subscribe(const ApiRequest& request, Respond respond) const {
   if (const Refusal refusal = channel_refusal(request.channel); refusal.is_refused())
     return respond(api_error(refusal));
+  if (!hub_.options_for(request.channel).is_stream())
+    return respond(bad_request("channel: has a subscription_type that is not available"));
   SubscriptionGrant grant;
   grant.channel = request.channel;
   std::optional<std::string> info = json_of(request.info);

@@ -313,7 +313,7 @@ constexpr std::array kChannelChoices{
         "subscription_type", kSubscriptionTypeNames,
         "What subscribers get: \"stream\". The types \"map\", \"map_clients\", \"map_users\" and "
         "\"shared_poll\" of Centrifugo are known, so that its configurations can be used, but not available: "
-        "clients that subscribe get error 103, and 108 for \"shared_poll\".",
+        "clients that subscribe get error 103.",
         [](const ChannelOptions& options) { return static_cast<std::size_t>(options.subscription_type); },
         [](ChannelOptions& options, std::size_t word) {
           options.subscription_type = static_cast<SubscriptionType>(word);

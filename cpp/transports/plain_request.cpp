@@ -104,7 +104,7 @@ std::optional<PlainRequest> read_plain_request(Transport transport, const HttpTa
     if (!context.hub.is_known(names[i])) {
       return refuse("channel: '" + std::string(names[i]) + "' belongs to no configured namespace");
     }
-    if (context.hub.options_for(names[i]).subscription_type != SubscriptionType::stream) {
+    if (!context.hub.options_for(names[i]).is_stream()) {
       return refuse("channel: '" + std::string(names[i]) + "' has a subscription_type that is not available");
     }
     std::optional<Since> since;

@@ -271,10 +271,9 @@ def refused_subscriptions(settings: Mapping[str, Any]) -> Iterator[str]:
     for name, table in tables:
         kind = table.get("subscription_type", "stream")
         if kind != "stream":
-            code = 108 if kind == "shared_poll" else 103
             yield (
                 f"{name}.subscription_type: {kind} subscriptions are not available; clients that subscribe "
-                f"get error {code}"
+                "get error 103"
             )
 
 

@@ -518,6 +518,19 @@ TEST(PersonalChannel, WithASingleConnectionTheNewestStays) {
   EXPECT_FALSE(third.close_code);
 }
 
+TEST(ServerSubscriptions, MapsAndSharedPollsAreNoSubscriptionsOfTheServerEither) {
+  WorldOptions options;
+  options.rules = {rule("map*", [](ChannelOptions& o) { o.subscription_type = SubscriptionType::map; })};
+  World world(options);
+  WsClient wishing(world);
+  wishing.open();
+  const Json subs = wishing.command("connect", {{"subs", {{"map", Json::object()}, {"a", Json::object()}}}});
+  EXPECT_EQ(subs["connect"]["subs"].size(), 1U) << subs;
+  hook_connects(world);
+  WsClient granted(world);
+  EXPECT_EQ(error_of(connect_with(granted, with_subscriptions({grant("map")}))), 103U);
+}
+
 TEST(UserConnections, OneMoreThanTheLimitIsClosed) {
   WorldOptions options;
   options.shards = 2;
