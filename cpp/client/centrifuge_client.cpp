@@ -61,7 +61,12 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
 void CentrifugeClient::enter_directory() {
   if (phase_ == Phase::connected && context_.personal_channel.is_single_connection && !user_.empty())
     context_.newest_of_user.add(user_, context_.shard, self());
-  if (phase_ == Phase::connected) count_connection();
+  const bool is_counted = context_.limits.user_connections > 0 && !user_.empty() &&
+                          !context_.personal_channel.is_single_connection;
+  if (phase_ == Phase::connected && is_counted) {
+    context_.user_connections.restore(user_);
+    is_counted_ = true;
+  }
   if (is_emulated()) context_.directory.add(link_->session(), context_.shard, self());
 }
 

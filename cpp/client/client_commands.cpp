@@ -87,11 +87,17 @@ bool CentrifugeClient::handle_connect(const Command& command) {
     return phase_ == Phase::connected || phase_ == Phase::connecting;
   }
   phase_ = Phase::connecting;
+  phase_due_ms_ =
+      kNoDeadline;  // the question has a limit of its own: a late answer is not the client's fault
   std::string client = make_client_id(context_.random);
   asked.client = client;
   ask(asked, [this, id = command.id, wishes = std::move(wishes), client](const Verdict& verdict) {
     if (phase_ != Phase::connecting) return;
     on_identified(id, verdict, wishes, client);
+    if (phase_ == Phase::waiting) {
+      phase_due_ms_ = context_.clock.now_ms() + context_.limits.handshake_timeout_ms;
+      context_.host.reschedule(outlet_);
+    }
     read_on();
   });
   return true;

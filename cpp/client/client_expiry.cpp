@@ -151,7 +151,9 @@ bool CentrifugeClient::refresh(const Renewal& renewal) {
 }
 
 bool CentrifugeClient::handle_refresh(const Command& command) {
-  if (context_.access.has_hook(Operation::refresh)) return disconnect_with(kDisconnectBadRequest);
+  // Who was told that it has to renew itself may do so, also where a hook has come meanwhile.
+  if (context_.access.has_hook(Operation::refresh) && !expiry_.is_renewed_by_client)
+    return disconnect_with(kDisconnectBadRequest);
   if (!context_.access.takes_tokens()) {
     reply_error(command.id, kErrorNotAvailable);
     return true;
@@ -187,7 +189,8 @@ bool CentrifugeClient::handle_sub_refresh(const Command& command) {
     reply_error(command.id, kErrorPermissionDenied);
     return true;
   }
-  if (context_.access.asks_hook(Operation::sub_refresh, command.channel))
+  if (context_.access.asks_hook(Operation::sub_refresh, command.channel) &&
+      !subscription->expiry.is_renewed_by_client)
     return disconnect_with(kDisconnectBadRequest);
   Question asked = question(Operation::sub_refresh, command.channel);
   asked.token = command.token;

@@ -72,6 +72,14 @@ std::optional<std::vector<SubscriptionGrant>> CentrifugeClient::grants_of(
     reply_error(id, error);
     return std::nullopt;
   };
+  const auto most = static_cast<std::size_t>(context_.limits.channels_per_connection);
+  const auto refuse_many = [&](std::string_view channel) {
+    log_refused(Operation::connect, channel, {kDisconnectChannelLimit.code, "channel limit"},
+                "raise limits.channels_per_connection");
+    disconnect_with(kDisconnectChannelLimit);
+    return std::nullopt;
+  };
+  if (identity.subscriptions.size() > most) return refuse_many(identity.subscriptions.back().channel);
   for (const SubscriptionGrant& grant : identity.subscriptions) {
     if (!is_channel_name(grant.channel, context_.limits))
       return refuse(kErrorBadRequest, grant.channel, channel_name_error(grant.channel, context_.limits));
@@ -97,12 +105,7 @@ std::optional<std::vector<SubscriptionGrant>> CentrifugeClient::grants_of(
     }
     if (may_have(wish)) grants.push_back({.channel = wish.channel});
   }
-  if (grants.size() > static_cast<std::size_t>(context_.limits.channels_per_connection)) {
-    log_refused(Operation::connect, grants.back().channel, {kDisconnectChannelLimit.code, "channel limit"},
-                "raise limits.channels_per_connection");
-    disconnect_with(kDisconnectChannelLimit);
-    return std::nullopt;
-  }
+  if (grants.size() > most) return refuse_many(grants.back().channel);
   return grants;
 }
 

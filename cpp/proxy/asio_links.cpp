@@ -2,6 +2,7 @@
 
 #include <sys/socket.h>
 #include <unistd.h>
+#include <cerrno>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/asio/error.hpp>
@@ -97,6 +98,12 @@ class BackendSocket final : public std::enable_shared_from_this<BackendSocket> {
     });
   }
 
+  [[nodiscard]] bool is_quiet() {
+    char byte = 0;
+    const ssize_t read = ::recv(socket_.native_handle(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+    return read < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+  }
+
   void close() {
     then_ = nullptr;
     error_code ignored;
@@ -169,9 +176,12 @@ class BackendSocket final : public std::enable_shared_from_this<BackendSocket> {
     if (error == http::error::partial_message)
       return fail("closed the connection in the middle of its answer");
     if (error) return fail("did not answer in HTTP: " + error.message());
+    const auto status = static_cast<int>(parser_->get().result_int());
+    if (status == 101) return fail("wants to change the protocol");
+    if (status < 200) return read(not_written);  // a word in between, such as 103: the answer follows it
     BackendResult result;
     result.is_answered = true;
-    result.status = static_cast<int>(parser_->get().result_int());
+    result.status = status;
     result.is_reusable = !not_written && parser_->keep_alive() && buffer_.size() == 0;
     result.body = std::move(parser_->get().body());
     parser_.reset();
@@ -210,6 +220,7 @@ class AsioLink final : public BackendLink {
   void exchange(const std::string& request, std::function<void(BackendResult)> then) override {
     socket_->exchange(request, std::move(then));
   }
+  [[nodiscard]] bool is_quiet() const override { return socket_->is_quiet(); }
 
  private:
   const std::shared_ptr<BackendSocket> socket_;

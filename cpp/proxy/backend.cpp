@@ -8,6 +8,11 @@ namespace carillon {
 namespace {
 /// Time-outs are met in steps, so that one wake-up serves many questions.
 constexpr Millis kBackendStepMs = 10;
+
+/// A backend that has closed without an answer may have done what it was asked for all the same.
+bool may_repeat(Operation operation) {
+  return operation != Operation::rpc && operation != Operation::publish;
+}
 }  // namespace
 
 Backend::~Backend() { counters_.open.fetch_sub(static_cast<std::int64_t>(queue_.size())); }
@@ -48,16 +53,21 @@ void Backend::hand_over() {
     asked.due_ms = open->due_ms;
     asked.question = std::move(open->question);
     asked.request = parts_.request_of(asked.question);
-    if (!idle_.empty()) {
-      asked.link =
-          std::move(idle_.back().link);  // the one that was used last is the least likely to be closed
-      asked.is_reused = true;
-      idle_.pop_back();
-    } else {
-      asked.link = make_link();
-    }
+    asked.link = take_idle();
+    asked.is_reused = asked.link != nullptr;
+    if (!asked.is_reused) asked.link = make_link();
     send(id, asked);
   }
+}
+
+std::unique_ptr<BackendLink> Backend::take_idle() {
+  std::unique_ptr<BackendLink> link;
+  while (!link && !idle_.empty()) {
+    link = std::move(idle_.back().link);  // the one that was used last is the least likely to be closed
+    idle_.pop_back();
+    if (!link->is_quiet()) link.reset();
+  }
+  return link;
 }
 
 std::unique_ptr<BackendLink> Backend::make_link() {
@@ -72,7 +82,8 @@ void Backend::send(Id id, UnderWay& asked) {
 void Backend::on_result(Id id, BackendResult result) {
   const auto found = under_way_.find(id);
   if (found == under_way_.end()) return;
-  if (result.is_untouched && found->second.is_reused) {  // it was closed while it was idle: once more
+  if (result.is_untouched && found->second.is_reused && may_repeat(found->second.question.operation)) {
+    // It was closed while it was idle, or just then: once more.
     found->second.is_reused = false;
     found->second.link = make_link();
     return send(id, found->second);

@@ -79,6 +79,8 @@ class Backend final {
   void send(Id id, UnderWay& asked);
   void on_result(Id id, BackendResult result);
   [[nodiscard]] std::unique_ptr<BackendLink> make_link();
+  /// One that is idle and can be used; null: there is none.
+  [[nodiscard]] std::unique_ptr<BackendLink> take_idle();
   void give(const Then& then, Verdict verdict);
 
   const Settings settings_;

@@ -23,6 +23,9 @@ class BackendLink {
   virtual ~BackendLink() = default;
   /// `then` is called once, not before the call has returned.
   virtual void exchange(const std::string& request, std::function<void(BackendResult)> then) = 0;
+  /// After an exchange: does the connection stand, and has the backend said nothing more? Else what it says
+  /// would be taken for the answer to another question.
+  [[nodiscard]] virtual bool is_quiet() const = 0;
 };
 
 using MakeBackendLink = std::function<std::unique_ptr<BackendLink>()>;

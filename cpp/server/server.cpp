@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 #include <shared_mutex>
+#include <thread>
 #include <utility>
 
 #include "gateway/beast_http.hpp"
@@ -434,13 +435,21 @@ std::string Server::reload(ServerConfig config, const std::map<std::string, std:
   std::string told = to_json(changes);
   if (changes.empty()) return told;
   const auto until = HoldPoint::Clock::now() + std::chrono::milliseconds(config_.takeover_timeout_ms);
+  // Before the threads stop: callers that are inside may wait for one of them, and whoever calls in a loop
+  // keeps readers in front.
+  std::unique_lock shut(network_->gate, std::defer_lock);
+  while (!shut.try_lock()) {
+    if (HoldPoint::Clock::now() >= until)
+      throw ReloadRefused(
+          {"calls from other threads left no moment for it (takeover.timeout_ms); try again"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
   if (std::string why_not = gateway.while_still(until, [&] { put_in_place(*next); }); !why_not.empty())
     throw ReloadRefused({std::move(why_not)});
   return told;
 }
 
 void Server::put_in_place(Reload& next) noexcept {
-  const std::unique_lock shut(network_->gate);
   for (const ConfigOption* option : next.difference.options) {
     visit_place(config_, option->place, [&]<typename T>(T& value) {
       visit_place(next.config, option->place, [&]<typename U>(U& other) {

@@ -22,6 +22,11 @@ class UserConnections {
     ++count;
     return true;
   }
+  /// One more, however many there are: a takeover brings it, and ends nobody.
+  void restore(std::string_view user) {
+    const std::lock_guard lock(mutex_);
+    ++counts_.try_emplace(std::string(user), 0).first->second;
+  }
   void remove(std::string_view user) {
     const std::lock_guard lock(mutex_);
     const auto found = counts_.find(user);

@@ -25,11 +25,13 @@ struct TestLink final : BackendLink {
     request = text;
     then = std::move(answer);
   }
+  [[nodiscard]] bool is_quiet() const override { return is_quiet_now; }
   void give(BackendResult result) { std::exchange(then, nullptr)(std::move(result)); }
 
   std::vector<TestLink*>& all;
   std::string request;
   std::function<void(BackendResult)> then;
+  bool is_quiet_now = true;
 };
 
 struct BackendTest : testing::Test {
@@ -46,8 +48,9 @@ struct BackendTest : testing::Test {
                        [this](const std::string& problem) { told.push_back(problem); },
                        [this] { ++changes; }});
   }
-  void ask(Backend& backend, std::string client, std::string channel = "c") {
-    HookQuestion question = HookQuestion::of({});
+  void ask(Backend& backend, std::string client, std::string channel = "c",
+           Operation operation = Operation::subscribe) {
+    HookQuestion question = HookQuestion::of({.operation = operation});
     question.client = std::move(client);
     question.channel = std::move(channel);
     backend.ask(std::move(question), [this](Verdict verdict) { verdicts.push_back(std::move(verdict)); });
@@ -121,6 +124,29 @@ TEST_F(BackendTest, OnlyAnIdleConnectionThatWasClosedIsTriedOnceMore) {
   ASSERT_EQ(verdicts.size(), 5U);
   EXPECT_TRUE(verdicts[4].is_undecided);
   EXPECT_EQ(told.size(), 3U);
+}
+
+TEST_F(BackendTest, AConnectionOnWhichTheBackendHasSaidMoreIsNotUsedAgain) {
+  const auto backend = make();
+  ask(*backend, "a");
+  links[0]->give(yes());
+  links[0]->is_quiet_now = false;
+  ask(*backend, "b");
+  ASSERT_EQ(links.size(), 1U) << "a new one";
+  EXPECT_EQ(links[0]->request, "b:c");
+  EXPECT_EQ(counters.connections.load(), 2U);
+}
+
+TEST_F(BackendTest, WhatABackendCarriesOutIsNotAskedTwice) {
+  const auto backend = make();
+  for (const Operation operation : {Operation::rpc, Operation::publish}) {
+    ask(*backend, "a", "c", operation);
+    links[0]->give(yes());
+    ask(*backend, "a", "c", operation);
+    links[0]->give(closed(true));
+    EXPECT_TRUE(verdicts.back().is_undecided);
+    EXPECT_TRUE(links.empty());
+  }
 }
 
 TEST_F(BackendTest, BeyondItsPlacesRequestsWaitAndBeyondTheirsTheyAreRefused) {

@@ -548,6 +548,7 @@ TEST(UserConnections, OneMoreThanTheLimitIsClosed) {
   EXPECT_EQ(third.close_code, 3504);
   for (WsClient* const each : {&*first, &second, &bob}) EXPECT_FALSE(each->close_code);
   ASSERT_TRUE(world.take_over());
+  for (WsClient* const each : {&*first, &second, &bob}) EXPECT_FALSE(each->close_code) << "it ends nobody";
   WsClient fourth(world, 0);
   connect_with(fourth, allowed("ann"));
   EXPECT_EQ(fourth.close_code, 3504) << "another process counts them, too";

@@ -35,6 +35,21 @@ TEST(WebSocketConnect, TheTimeIsToldWhereThatIsWanted) {
   }
 }
 
+TEST(WebSocketConnect, AHookThatIsLaterThanTheHandshakeTimeOutIsNotTheClientsFault) {
+  World world;
+  world.access.slow.insert(Operation::connect);
+  WsClient client(world);
+  client.open();
+  client.send(R"({"id":1,"connect":{}})");
+  world.pass(world.shared.limits.handshake_timeout_ms + 1'000);
+  world.run();
+  EXPECT_FALSE(client.close_code.has_value());
+  world.access.decide(allowed("ann"));
+  world.run();
+  ASSERT_EQ(client.replies.size(), 1U);
+  EXPECT_TRUE(client.replies[0].contains("connect"));
+}
+
 TEST(WebSocketConnect, AnyOtherCommandBeforeItIsABadRequest) {
   for (const char* name : {"subscribe", "publish", "unsubscribe", "history", "presence", "rpc", "ping"}) {
     World world;
