@@ -97,6 +97,8 @@ bool CentrifugeClient::handle_connect(const Command& command) {
     if (phase_ == Phase::waiting) {
       phase_due_ms_ = context_.clock.now_ms() + context_.limits.handshake_timeout_ms;
       context_.host.reschedule(outlet_);
+      // What stands behind it in its message is not read, as where the answer is known at once.
+      if (queued_ && queued_->is_begun) queued_->remove_first();
     }
     read_on();
   });

@@ -118,5 +118,21 @@ TEST(WebSocketConnect, WithoutOneInTimeTheConnectionIsStale) {
   EXPECT_TRUE(client.is_ended);
 }
 
+TEST(WebSocketConnect, WhatStandsBehindARefusedConnectIsNotReadHoweverLateTheHookIs) {
+  World world;
+  world.access.slow.insert(Operation::connect);
+  WsClient client(world);
+  client.open();
+  client.send("{\"id\":1,\"connect\":{}}\n{\"id\":2,\"subscribe\":{\"channel\":\"a\"}}");
+  world.access.decide(denied(1'000, "no"));
+  world.run();
+  ASSERT_EQ(client.replies.size(), 1U);
+  EXPECT_EQ(error_of(client.replies[0]), 1'000U);
+  EXPECT_FALSE(client.close_code.has_value()) << "the client knows what to do";
+  client.send(R"({"id":3,"subscribe":{"channel":"a"}})");
+  world.run();
+  EXPECT_EQ(client.close_code, 3501);
+}
+
 }  // namespace
 }  // namespace carillon::testing

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -21,6 +22,8 @@ class Raw:
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     closes: bool = False
+    before: bytes = b""  # comes some time earlier
+    after: bytes = b""  # comes some time later
 
 
 Answer = Callable[[Json], "Json | Raw"]
@@ -52,11 +55,17 @@ class Backend:
                 backend.headers.append({name.lower(): value for name, value in self.headers.items()})
                 answer = backend.answers.get(self.path, lambda _: {"result": {}})(body)
                 raw = answer if isinstance(answer, Raw) else Raw(body=json.dumps(answer).encode())
+                if raw.before:
+                    self.wfile.write(raw.before)
+                    time.sleep(0.05)
                 self.send_response(raw.status)
                 for name, value in {"Content-Length": str(len(raw.body)), **raw.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(raw.body)
+                if raw.after:
+                    time.sleep(0.05)
+                    self.wfile.write(raw.after)
                 self.close_connection = raw.closes
 
             def log_message(self, *_: Any) -> None:

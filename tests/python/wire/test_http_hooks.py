@@ -150,6 +150,27 @@ async def test_plain_transports_ask_too(serve: Callable[..., Server], backend: B
         assert (await http.get("/poll", params={"channel": "chat:1"})).status_code == 503
 
 
+async def test_no_client_gets_what_was_said_to_another(serve: Callable[..., Server], backend: Backend) -> None:
+    def answer(asked: dict[str, Any]) -> Raw:
+        said = json.dumps({"result": {"data": asked["data"]}}).encode()
+        mine = Raw(body=said)
+        if asked["data"] == "between":
+            mine.before = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        if asked["data"] == "behind":
+            mine.after = b'HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{"result":{"data":"foreign"}}'
+        return mine
+
+    backend.answers["/rpc"] = answer
+    server = serve(config=proxied(backend, "rpc"))
+    async with open_ws(server) as ws:
+        for data in ("first", "between", "second", "behind", "third", "fourth"):
+            assert (await ws.command(rpc={"method": "m", "data": data}))["rpc"]["data"] == data
+            await asyncio.sleep(0.15)  # what comes late is there
+    assert [asked["data"] for asked in backend.of("/rpc")] == [
+        "first", "between", "second", "behind", "third", "fourth"
+    ]
+
+
 # ---- refresh, sub_refresh
 
 
