@@ -330,6 +330,27 @@ TEST_P(Unidirectional, ATokenProvesTheUserAndEndsTheConnectionUnlessTheServerRen
   EXPECT_EQ(without.disconnect_code(), 3501);
 }
 
+TEST_P(Unidirectional, AHookRenewsItWithoutTheClient) {
+  World world(without_pings());
+  world.access.slow = {Operation::connect, Operation::refresh};
+  UniClient client(world, GetParam());
+  client.open();
+  Verdict verdict = uni_verdict({});
+  verdict.identity.expiry.at_s = kWorldStartS + 10;
+  world.access.decide(verdict);
+  world.run();
+  EXPECT_FALSE(client.replies.at(0)["connect"].contains("ttl")) << "it has nothing to do";
+  world.advance(10'100);
+  verdict.identity.expiry.at_s = kWorldStartS + 20;
+  world.access.decide(verdict);
+  world.advance(9'000);
+  EXPECT_TRUE(client.is_open());
+  world.advance(1'000);
+  world.access.decide(denied());
+  world.run();
+  EXPECT_EQ(client.disconnect_code(), 3005);
+}
+
 TEST_P(Unidirectional, ATakeoverKeepsTheClientAndItsSecret) {
   WorldOptions options = without_pings();
   options.shards = 2;
