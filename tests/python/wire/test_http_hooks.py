@@ -150,7 +150,9 @@ async def test_plain_transports_ask_too(serve: Callable[..., Server], backend: B
         assert (await http.get("/poll", params={"channel": "chat:1"})).status_code == 503
 
 
-async def test_no_client_gets_what_was_said_to_another(serve: Callable[..., Server], backend: Backend) -> None:
+async def test_no_client_gets_what_was_said_to_another(
+    serve: Callable[..., Server], backend: Backend
+) -> None:
     def answer(asked: dict[str, Any]) -> Raw:
         said = json.dumps({"result": {"data": asked["data"]}}).encode()
         mine = Raw(body=said)
@@ -167,7 +169,12 @@ async def test_no_client_gets_what_was_said_to_another(serve: Callable[..., Serv
             assert (await ws.command(rpc={"method": "m", "data": data}))["rpc"]["data"] == data
             await asyncio.sleep(0.15)  # what comes late is there
     assert [asked["data"] for asked in backend.of("/rpc")] == [
-        "first", "between", "second", "behind", "third", "fourth"
+        "first",
+        "between",
+        "second",
+        "behind",
+        "third",
+        "fourth",
     ]
 
 
