@@ -60,7 +60,7 @@ system:
 	@$(PIP) --require-hashes -r requirements/build.txt -r requirements/run.txt
 	@touch $@
 
-.venv/.stamp-test: requirements/test.txt .venv/.stamp-run
+.venv/.stamp-test: requirements/test.txt .venv/.stamp-run | .venv/.stamp-editable
 	@echo "      Python packages of the tests"
 	@$(PIP) -r requirements/test.txt
 	@touch $@
@@ -125,7 +125,9 @@ run: build ## set up, build, and serve the demo page on 127.0.0.1:8000 (PORT=800
 PYTESTS := $(wildcard tests/python tests/clients tests/browser notebooks)
 
 .PHONY: test
-test: build-tests .venv/.stamp-test tests/clients/node_modules/.stamp tests/clients/centrifuge_go/centrifuge_go ## set up, build, and run every test: C++, Python, clients, browser, notebooks
+test: ## set up, build, and run every test: C++, Python, clients, browser, notebooks
+	@# The packages come over the network while compilers are busy.
+	@$(MAKE) -j4 build-tests .venv/.stamp-test tests/clients/node_modules/.stamp tests/clients/centrifuge_go/centrifuge_go
 	@echo "[5/$(STEPS)] C++ tests (random worlds from SEED_BASE=$(SEED_BASE))"
 	@CARILLON_STRESS_SECONDS=$${CARILLON_STRESS_SECONDS:-3} $(CTEST) $(DEV)
 	@echo "[6/$(STEPS)] Python, clients, browser, notebooks"
