@@ -24,7 +24,7 @@ CONFIGURE := cmake -S . -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCARILLON_WE
 BUILD := NINJA_STATUS="      [%f/%t %es] " cmake --build
 CTEST := env CARILLON_SEED_BASE=$(SEED_BASE) ctest -j$(shell nproc) --progress --output-on-failure --no-tests=error --test-dir
 # Most tests wait more than they work. A mark says which of them need the machine for themselves.
-PARALLEL := -m "not alone" -n 8 --dist worksteal
+PARALLEL := -m "not alone" -n 6 --dist worksteal
 
 # One ccache for every checkout and build folder of this machine.
 export CCACHE_BASEDIR := $(CURDIR)
@@ -131,7 +131,10 @@ test: ## set up, build, and run every test: C++, Python, clients, browser, noteb
 	@echo "[5/$(STEPS)] C++ tests (random worlds from SEED_BASE=$(SEED_BASE))"
 	@CARILLON_STRESS_SECONDS=$${CARILLON_STRESS_SECONDS:-3} $(CTEST) $(DEV)
 	@echo "[6/$(STEPS)] Python, clients, browser, notebooks"
-	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-0.05} $(BIN)/pytest -q $(PARALLEL) --nbmake $(PYTESTS)
+	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-0.05} $(BIN)/pytest -q $(PARALLEL) $(filter-out tests/browser notebooks,$(PYTESTS))
+	@# Each worker has a browser, and each notebook an interpreter: these work more than they wait.
+	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-0.05} $(BIN)/pytest -q -m "not alone" -n 2 --dist worksteal --nbmake \
+	  $(filter tests/browser notebooks,$(PYTESTS))
 	@echo "      those that need the machine for themselves"
 	@$(BIN)/pytest -q -m alone $(PYTESTS)
 
@@ -169,7 +172,7 @@ test-asan: system .venv/.stamp-test .venv/.stamp-editable
 	@echo "[6/$(STEPS)] C++ tests, then the Python tests marked 'wire', under both"
 	@CARILLON_STRESS_SECONDS=3 UBSAN_OPTIONS=print_stacktrace=1 $(CTEST) build/asan
 	@cd python && find carillon -type f ! -name '*.so' ! -name '*.pyc' -exec cp --parents -t ../build/asan/python {} +
-	@WIRE_SHARDS=4 $(ASAN_PYTHON) $(BIN)/pytest -q -p no:cacheprovider --timeout=240 -m "wire and not alone" -n 8 --dist worksteal \
+	@WIRE_SHARDS=4 $(ASAN_PYTHON) $(BIN)/pytest -q -p no:cacheprovider --timeout=240 -m "wire and not alone" -n 6 --dist worksteal \
 	  $(wildcard tests/python)
 
 test-fuzz: system .venv/.stamp-run
