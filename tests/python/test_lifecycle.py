@@ -58,7 +58,8 @@ WAITING = """
 
     def is_waiting():
         stack = traceback.extract_stack(sys._current_frames()[threading.main_thread().ident])
-        return "wait" in [frame.name for frame in stack]
+        # Not that of threading, in which the start of this thread waits.
+        return any(frame.name == "wait" and frame.filename.endswith("server.py") for frame in stack)
 
     def say():
         wait_until(is_waiting)
