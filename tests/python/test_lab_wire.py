@@ -163,6 +163,7 @@ def test_pages_are_not_rendered_on_a_busy_machine(
     assert "times are too long" in tool.circumstances("1", 1.4)
 
 
+@pytest.mark.timeout(180)  # it starts an interpreter that loads everything for pictures
 def test_a_page_has_tables_figures_and_alternative_texts(tool: Any, tmp_path: Path) -> None:
     cells = [
         ("markdown", "# A title\n\nSee [03](03-fanout.ipynb)."),
