@@ -87,6 +87,7 @@ def test_the_event_source_of_the_page_about_browsers(
         "window.shown = []; window.show = (id, data) => shown.push(data);"
         + found[1].replace("http://127.0.0.1:8000", server.url)
     )
-    server.publish("news", 30)
+    browser.wait(lambda: browser.run("return shown.length") == 20, lambda: browser.run("return shown"))
+    server.publish("news", 30)  # not before it came: the stream would begin one later
     browser.wait(lambda: browser.run("return shown.length") == 21, lambda: browser.run("return shown"))
     assert browser.run("return shown") == list(range(10, 31))

@@ -15,9 +15,8 @@ bool is_plain_with(std::string_view lines) {
 }
 
 TEST(PlainHead, ReadsWhatMostClientsSend) {
-  const std::string text =
-      std::string(kStart) +
-      "content-LENGTH: 12\r\nAccept:\r\nX-API-Key: \t a b\tc \r\nConnection: close\r\n\r\nbody";
+  const std::string text = std::string(kStart).append(
+      "content-LENGTH: 12\r\nAccept:\r\nX-API-Key: \t a b\tc \r\nConnection: close\r\n\r\nbody");
   PlainHead head;
   ASSERT_TRUE(head.read(text));
   EXPECT_EQ(head.method(), "POST");
@@ -32,7 +31,7 @@ TEST(PlainHead, ReadsWhatMostClientsSend) {
 }
 
 TEST(PlainHead, AHeadThatIsNotWholeIsLeftToTheFullParser) {
-  const std::string text = std::string(kStart) + "Content-Length: 12\r\n\r\n";
+  const std::string text = std::string(kStart).append("Content-Length: 12\r\n\r\n");
   for (std::size_t size = 0; size < text.size(); ++size)
     EXPECT_FALSE(is_plain(std::string(text.substr(0, size)))) << size;
   EXPECT_TRUE(is_plain(text));
