@@ -221,7 +221,8 @@ class ConfigReader {
       check_table(at, value);
       return read_table(at, value);
     }
-    if (has_other_subscriptions_ && is_of_other_subscriptions(path)) return;
+    // A channel that names one of the `proxies` as its backend is refused, but for a shared poll.
+    if (has_other_subscriptions_ && (is_of_other_subscriptions(path) || path == "proxies")) return;
     if (read_absent(at, path, value, absent_options())) return;
     refuse_unknown(at, names_in(path.substr(0, path.rfind('.') + 1)));
   }

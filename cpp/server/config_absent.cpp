@@ -14,6 +14,9 @@ constexpr std::string_view kExactClaim = "this version compares the whole value:
 constexpr std::string_view kSigned = "tokens are always verified";
 constexpr std::string_view kOneBackend =
     "this version has one backend per operation: set it in client.proxy, channel.proxy or rpc.proxy";
+constexpr std::string_view kNamedBackends =
+    "this version has one backend per operation: set it in client.proxy, channel.proxy or rpc.proxy. Where "
+    "subscription_type is another than stream, it is not read: only shared polls can use it";
 constexpr std::string_view kNoGrpc = "this version asks backends over HTTP alone; give an endpoint http://…";
 constexpr std::string_view kNoStreams = "this version has neither streams nor maps that a backend fills";
 constexpr std::string_view kEmulation =
@@ -73,7 +76,7 @@ constexpr std::array kAbsent{
     Absent{"rpc.ping", "this version has no method for that; the transports have pings"},
     Absent{"rpc.namespace_boundary", "this version has ':' only", R"(":")"},
     Absent{"rpc.without_namespace.proxy_name", kOneBackend, R"("default")"},
-    Absent{"proxies", kOneBackend, "[]"},
+    Absent{"proxies", kNamedBackends, "[]"},
     Absent{"consumers", "this version does not read from queues or databases yet"},
     Absent{"engine.type", kOneNode, R"("memory")"},
     Absent{"engine", kOneNode},

@@ -120,10 +120,10 @@ struct AbsentOption {
 [[nodiscard]] std::span<const AbsentOption> absent_channel_options();
 /// Null: `path` is none of them.
 [[nodiscard]] const AbsentOption* find_absent(std::span<const AbsentOption> options, std::string_view path);
-/// Does the option with this name switch its feature on or off?
 /// Says how maps or shared polls work, at the top or of a channel: not read where subscriptions are of such a
 /// type, since nobody can subscribe.
 [[nodiscard]] bool is_of_other_subscriptions(std::string_view path);
+/// Does the option with this name switch its feature on or off?
 [[nodiscard]] bool is_switch(std::string_view path);
 
 /// What somebody who wrote the unknown `path` may have meant; empty: nothing comes near. `siblings` are the

@@ -355,13 +355,15 @@ TEST(Config, TheLevelOfTheLogHasTheNamesOfTheFamily) {
 }
 
 TEST(Config, HowAMapOrASharedPollWorksIsNotReadSinceNobodyCanSubscribe) {
-  const char* const document = R"({"map_broker": {}, "shared_poll": {"hmac_secret_key": "s"}, "channel": {
+  const char* const document = R"({"map_broker": {}, "shared_poll": {"hmac_secret_key": "s"},
+    "proxies": [{"name": "backend", "endpoint": "http://localhost:3010/refresh", "timeout": "5s"}], "channel": {
     "without_namespace": {"presence": true},
     "namespaces": [
       {"name": "board", "subscription_type": "map", "map": {"mode": "persistent"}, "allow_tags_filter": true},
       {"name": "who", "subscription_type": "map_clients", "client_publish_debounce_interval": "50ms",
        "map_clients_presence_channel_prefix": "who:"},
-      {"name": "poll", "subscription_type": "shared_poll", "shared_poll": {"refresh_interval": "200ms"}},
+      {"name": "poll", "subscription_type": "shared_poll",
+       "shared_poll": {"proxy_name": "backend", "refresh_interval": "200ms"}},
       {"name": "chat", "subscription_type": "stream"}]}})";
   EXPECT_EQ(refusal(document), "");
   const json namespaces = normal(document)["channel"]["namespaces"];
@@ -376,6 +378,10 @@ TEST(Config, HowAMapOrASharedPollWorksIsNotReadSinceNobodyCanSubscribe) {
           R"({"channel": {"namespaces": [{"name": "ab", "subscription_type": "map", "maps": {}}]}})",
       })
     EXPECT_NE(refusal(wrong), "") << wrong;
+  EXPECT_TRUE(is_refused(R"({"proxies": [{"name": "backend"}], "channel": {"namespaces": [
+                             {"name": "poll", "subscription_type": "shared_poll"},
+                             {"name": "chat", "subscribe_proxy_enabled": true, "subscribe_proxy_name": "backend"}]}})",
+                         {"channel.namespaces[chat].subscribe_proxy_name: ", "one backend"}));
 }
 
 TEST(Config, WhatIsNotThereMayBeOffOrHaveTheOnlyValue) {
