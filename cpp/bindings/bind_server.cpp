@@ -49,6 +49,28 @@ Publication publication_of(const py::buffer& data, bool is_json,
   return publication;
 }
 
+/// Kind of the failure, text for people, and the channel's top where that is known.
+py::tuple append_failure(const AppendResult& result) {
+  const auto tell = [&](const char* kind, std::string text) {
+    return py::make_tuple(kind, std::move(text), result.position.offset, result.position.epoch.text());
+  };
+  switch (result.error) {
+    case StoreError::conflict:
+      return tell("conflict", "the channel's newest publication has offset " +
+                                  std::to_string(result.position.offset) +
+                                  ", or a newer version: read what is new before you publish again");
+    case StoreError::outcome_unknown:
+      return tell(
+          "unknown",
+          "the store does not say whether the publication was stored; with an idempotency_key it can be "
+          "published again without being doubled");
+    case StoreError::overloaded:
+      return tell("unavailable", "too much waits for the store; publish again later");
+    default:
+      return tell("unavailable", "the store is not available; publish again");
+  }
+}
+
 /// Answer for many at once.
 class ManyAnswers {
  public:
@@ -86,9 +108,29 @@ class ManyAnswers {
 };
 
 py::object position_of(const AppendResult& result, ItemMaker& items) {
-  if (result.error != StoreError::none) throw StoreFailure("the store is not available; publish again");
-  return items.position(result.position);
+  if (result.error == StoreError::none) return items.position(result.position);
+  const py::object failure = append_failure(result);
+  PyErr_SetObject(py::module_::import("carillon._core").attr("AppendError").ptr(), failure.ptr());
+  throw py::error_already_set();
 }
+
+/// How a publication is stored, as Python gives it.
+struct StoredHow {
+  std::string idempotency_key;
+  std::string version_epoch;
+  PublishOptions options;
+
+  StoredHow(std::string key, bool skip_history, std::optional<Offset> expected_offset, std::uint64_t version,
+            std::string epoch)
+      : idempotency_key(std::move(key)), version_epoch(std::move(epoch)) {
+    options.idempotency_key = idempotency_key;
+    options.skip_history = skip_history;
+    options.expected_offset = expected_offset;
+    options.version = {version, version_epoch};
+  }
+  StoredHow(const StoredHow&) = delete;  // the options are views of the texts
+  StoredHow& operator=(const StoredHow&) = delete;
+};
 
 struct Addressed {
   std::string channel;
@@ -244,7 +286,7 @@ py::tuple to_python(BridgeItem& item) {
   if (item.is_reload) return py::make_tuple("reload", item.completion);
   if (item.is_completion) {
     if (item.result.error != StoreError::none) {
-      return py::make_tuple("error", item.completion, "the store is not available; publish again");
+      return py::make_tuple("error", item.completion, append_failure(item.result));
     }
     return py::make_tuple("completion", item.completion, item.result.position.offset,
                           item.result.position.epoch.text());
@@ -433,29 +475,34 @@ void bind_server(py::module_& m) {
       .def(
           "publish",
           [](PyServer& self, const std::string& channel, const py::buffer& data, bool is_json,
-             const Tags& tags, std::string key, const std::string& idempotency_key, bool skip_history,
-             bool delta) {
+             const Tags& tags, std::string key, std::string idempotency_key, bool skip_history, bool delta,
+             std::optional<Offset> expected_offset, std::uint64_t version, std::string version_epoch) {
+            const StoredHow how(std::move(idempotency_key), skip_history, expected_offset, version,
+                                std::move(version_epoch));
             Publication publication = publication_of(data, is_json, tags, std::move(key), delta);
             Answer<AppendResult> answer;
             self.call([&](Server& server) {
-              server.publish(channel, std::move(publication), {idempotency_key, skip_history},
-                             answer.receiver());
+              server.publish(channel, std::move(publication), how.options, answer.receiver());
             });
             ItemMaker maker;
             return position_of(answer.wait(), maker);
           },
           py::arg("channel"), py::arg("data"), py::arg("is_json"), py::arg("tags"), py::arg("key"),
-          py::arg("idempotency_key"), py::arg("skip_history"), py::arg("delta"))
+          py::arg("idempotency_key"), py::arg("skip_history"), py::arg("delta"), py::arg("expected_offset"),
+          py::arg("version"), py::arg("version_epoch"))
       .def("publish_many", &publish_many, py::arg("items"))
       .def("publish_encoded", &publish_encoded, py::arg("items"))
       .def(
           "publish_start",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t completion_id,
              const std::string& channel, const py::buffer& data, bool is_json, const Tags& tags,
-             std::string key, const std::string& idempotency_key, bool skip_history, bool delta) {
+             std::string key, std::string idempotency_key, bool skip_history, bool delta,
+             std::optional<Offset> expected_offset, std::uint64_t version, std::string version_epoch) {
+            const StoredHow how(std::move(idempotency_key), skip_history, expected_offset, version,
+                                std::move(version_epoch));
             Publication publication = publication_of(data, is_json, tags, std::move(key), delta);
             self.call([&](Server& server) {
-              server.publish(channel, std::move(publication), {idempotency_key, skip_history},
+              server.publish(channel, std::move(publication), how.options,
                              [bridge, completion_id](const AppendResult& result) {
                                bridge->push_completion(completion_id, result);
                              });
@@ -463,7 +510,8 @@ void bind_server(py::module_& m) {
           },
           py::arg("bridge"), py::arg("completion_id"), py::arg("channel"), py::arg("data"),
           py::arg("is_json"), py::arg("tags"), py::arg("key"), py::arg("idempotency_key"),
-          py::arg("skip_history"), py::arg("delta"))
+          py::arg("skip_history"), py::arg("delta"), py::arg("expected_offset"), py::arg("version"),
+          py::arg("version_epoch"))
       .def(
           "subscribe",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge, std::uint64_t subscription_id,
@@ -489,10 +537,13 @@ void bind_server(py::module_& m) {
       .def(
           "history_remove",
           [](PyServer& self, const std::string& channel) {
+            Answer<StoreError> answer;
             self.call([&](Server& server) {
               server.check_channel(channel);
-              server.hub().remove_history(channel);
+              server.hub().remove_history(channel, answer.receiver());
             });
+            if (answer.wait() != StoreError::none)
+              throw StoreFailure("the store is not available; try again");
           },
           py::arg("channel"))
       .def("presence", &presence_of, py::arg("channel"))

@@ -52,6 +52,9 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   py::register_exception<carillon::PayloadTooLarge>(m, "PayloadTooLarge", PyExc_ValueError);
   py::register_exception<carillon::ServerStopped>(m, "ServerStopped", PyExc_RuntimeError);
   py::register_exception<carillon::StoreFailure>(m, "StoreError", PyExc_RuntimeError);
+  // Arguments: kind, text, offset and epoch of the channel's top.
+  m.attr("AppendError") = py::reinterpret_steal<py::object>(
+      PyErr_NewException("carillon._core.AppendError", PyExc_RuntimeError, nullptr));
   py::register_exception<carillon::PositionError>(m, "PositionError", PyExc_ValueError);
   py::register_exception<carillon::ReloadRefused>(m, "ReloadError", PyExc_RuntimeError);
   py::register_exception<carillon::HandoverError>(m, "TakeoverError", PyExc_RuntimeError);

@@ -21,7 +21,7 @@ class PyServer {
   PyServer(const std::string& config_json,
            const std::map<std::string, std::pair<std::string, pybind11::bytes>>& pages)
       : pid_(::getpid()) {
-    std::map<std::string, Page> served;
+    std::map<std::string, StaticPage> served;
     for (const auto& [path, page] : pages) served[path] = {page.first, std::string(page.second)};
     server_ = std::make_unique<Server>(parse_config(config_json), std::move(served), CARILLON_VERSION);
   }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -36,11 +37,18 @@ struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
 
   /// A range requested from the store, and the callbacks that wait for it; called without the lock.
   struct RangeRead {
-    Offset first = 0;
-    Offset last = 0;
+    ReadRange range;
     std::uint32_t resets = 0;  ///< of the channel when it was asked for: later, the log may be another one
-    std::vector<std::function<void(const ReadResult&)>> waiting;
+    std::vector<std::function<void(const Page&)>> waiting;
   };
+
+  /// What was announced in an epoch that the store has not confirmed yet.
+  struct Unconfirmed {
+    Epoch epoch;
+    std::vector<EntryRef> entries;  ///< in order of arrival
+    bool is_asked = false;
+  };
+  static constexpr std::size_t kReplacedEpochs = 16;  ///< remembered of a channel
 
   const std::string name;
 
@@ -59,9 +67,9 @@ struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
   // All below is guarded by the mutex.
   ChannelLog log;
   Epoch epoch;
-  bool is_open = false;  ///< epoch and top have come from the store
-  bool is_opening = false;
-  bool needs_release = false;      ///< the store has opened it, so release() must be called
+  bool is_followed = false;  ///< epoch and top have come from the store, and all that is announced comes here
+  bool is_follow_asked = false;
+  bool needs_unfollow = false;     ///< follow() was answered
   bool is_filling = false;         ///< a hole is being read from the store
   std::uint32_t resets = 0;        ///< number of times that the log lost its continuity
   std::uint32_t epoch_resets = 0;  ///< `resets` when the epoch began
@@ -69,8 +77,16 @@ struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
   std::uint64_t unbalanced = 0;
   Account ended;  ///< of subscriptions that have ended
   std::vector<Link> links;
-  std::map<Offset, EntryRef> early;               ///< by offset: announced beyond a hole
-  std::vector<std::function<void()>> on_open;     ///< callbacks that wait for the store; run without the lock
+  std::map<Offset, EntryRef> early;          ///< by offset: announced beyond a hole
+  Offset known_top = 0;                      ///< of this epoch: the store has entries up to it
+  std::unique_ptr<Unconfirmed> unconfirmed;  ///< null: nothing
+  std::vector<Epoch> replaced_epochs;        ///< oldest first: never believed again
+  Millis check_due_ms = 0;                   ///< when its top is compared with the store's
+  Millis unused_since_ms = 0;                ///< without a subscriber; 0: it has one
+  bool is_abandoned = false;  ///< has been without a subscriber for long, and the store keeps its entries
+  std::uint32_t doubts = 0;   ///< of the store, that its top has been compared after
+  std::vector<std::function<void()>>
+      on_followed;                                ///< callbacks that wait for the store; run without the lock
   std::unique_ptr<InboxWalk> walk;                ///< null: there has been no walk
   std::vector<std::shared_ptr<RangeRead>> reads;  ///< ranges requested from the store
 
@@ -86,10 +102,28 @@ struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
     }
     return nullptr;
   }
+  /// Entries are missing between the log and what is known to exist.
+  [[nodiscard]] bool has_hole() const { return !early.empty() || known_top > log.top(); }
+  /// The last offset that is missing.
+  [[nodiscard]] Offset hole_end() const { return early.empty() ? known_top : early.begin()->first - 1; }
+  /// Where the store keeps the entries, the log of a channel without subscribers is of use for a while only.
+  void note_use(Millis now_ms) {
+    if (!links.empty()) {
+      unused_since_ms = 0;
+      is_abandoned = false;
+    } else if (unused_since_ms == 0) {
+      unused_since_ms = now_ms;
+    } else {
+      is_abandoned = now_ms - unused_since_ms >= ChannelLog::kLiveWindowMs;
+    }
+  }
   /// It has no subscribers, entries or pending calls, so it may become dormant.
   [[nodiscard]] bool is_unused() const {
-    return links.empty() && log.is_empty() && early.empty() && reads.empty() && !is_opening &&
-           !fan_out.is_chosen() && !(walk && walk->is_running);
+    return links.empty() && (log.is_empty() || is_abandoned) && early.empty() && reads.empty() &&
+           !is_follow_asked && !unconfirmed && !fan_out.is_chosen() && !(walk && walk->is_running);
+  }
+  [[nodiscard]] bool is_replaced(const Epoch& other) const {
+    return std::find(replaced_epochs.begin(), replaced_epochs.end(), other) != replaced_epochs.end();
   }
   /// The groups of all shards have taken all entries below.
   [[nodiscard]] Seq taken() const {

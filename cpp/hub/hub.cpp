@@ -10,6 +10,7 @@ namespace carillon {
 
 Hub::Hub(const Clock& clock, RandomSource& random, Store& store, ChannelRules rules, HubLimits limits)
     : clock_(clock),
+      random_(random),
       store_(store),
       rules_(std::move(rules)),
       limits_(limits),
@@ -24,6 +25,7 @@ Hub::~Hub() { close(); }
 void Hub::close() {
   set_shards({});
   is_closed_ = true;
+  store_.close();  // first: its answers come here
   std::vector<std::shared_ptr<Channel>> channels;
   for (Stripe& stripe : stripes_) {
     const std::lock_guard lock(stripe.mutex);
@@ -32,18 +34,18 @@ void Hub::close() {
   for (const auto& channel : channels) {
     // Callbacks that wait here have a shared_ptr to the channel that owns them: unless cleared, they leak.
     std::vector<std::function<void()>> waiting;
-    std::vector<std::function<void(const ReadResult&)>> reading;
+    std::vector<std::function<void(const Page&)>> reading;
     {
       const std::lock_guard lock(channel->mutex);
-      channel->is_opening = false;
-      waiting.swap(channel->on_open);
+      channel->is_follow_asked = false;
+      waiting.swap(channel->on_followed);
       for (const auto& range : channel->reads) {
         reading.insert(reading.end(), range->waiting.begin(), range->waiting.end());
         range->waiting.clear();
       }
     }
     for (const auto& then : waiting) then();
-    for (const auto& then : reading) then({StoreError::unavailable, {}, {}});
+    for (const auto& then : reading) then({.error = StoreError::closed});
     end_walk(*channel);
   }
 }
@@ -62,46 +64,65 @@ std::shared_ptr<Channel> Hub::find_or_add(std::string_view name) {
   return channel;
 }
 
-std::shared_ptr<Channel> Hub::open_channel(std::string_view name) {
+std::shared_ptr<Channel> Hub::find(std::string_view name) const {
+  const HashedName hashed = hash_.of(name);
+  const Stripe& stripe = stripes_.of(hashed);
+  const std::lock_guard lock(stripe.mutex);
+  const auto found = stripe.channels.find(hashed);
+  return found != stripe.channels.end() ? found->second : nullptr;
+}
+
+std::shared_ptr<Channel> Hub::reach(std::string_view name) {
+  // What is written into inboxes, and when, depends on the members, of which only who follows hears.
+  const bool is_plain = options_for(name).fan_out == FanOut::write;
+  return store_.keeps_entries() && is_plain ? find(name) : follow_channel(name);
+}
+
+std::shared_ptr<Channel> Hub::hold(std::string_view name) {
+  return store_.keeps_entries() ? find_or_add(name) : follow_channel(name);
+}
+
+std::shared_ptr<Channel> Hub::follow_channel(std::string_view name) {
   auto channel = find_or_add(name);
   {
     const std::lock_guard lock(channel->mutex);
-    if (channel->needs_release || channel->is_opening) return channel;
-    channel->is_opening = true;
+    if (channel->needs_unfollow || channel->is_follow_asked) return channel;
+    channel->is_follow_asked = true;
   }
-  open(channel);
+  follow(channel);
   return channel;
 }
 
-void Hub::open(const std::shared_ptr<Channel>& channel) {
+void Hub::follow(const std::shared_ptr<Channel>& channel) {
   channel->fan_out.joins.fetch_add(1);  // it may have members: who publishes meanwhile waits for inboxes
-  store_.open(channel->name, [this, channel](const OpenResult& result) {
+  store_.follow(channel->name, [this, channel](const TopResult& result) {
     std::vector<std::function<void()>> waiting;
     {
       const std::lock_guard lock(channel->mutex);
-      channel->is_opening = false;
+      channel->is_follow_asked = false;
       if (result.error == StoreError::none) {
-        channel->needs_release = true;
+        channel->needs_unfollow = true;
         channel->in_store.store(result.in_store, std::memory_order_release);
         channel->fan_out.members = result.members;
         if (!channel->epoch.is_set()) {  // else an announcement was faster, and knows as much
           channel->epoch = result.top.epoch;
           channel->log.start_after(result.top.offset);
         }
-        channel->is_open = true;
+        channel->is_followed = true;
+        plan_check(*channel);
       }
-      waiting.swap(channel->on_open);
+      waiting.swap(channel->on_followed);
     }
     channel->fan_out.joins.fetch_sub(1);
     for (auto& then : waiting) then();
   });
 }
 
-void Hub::when_open(const std::shared_ptr<Channel>& channel, std::function<void()> then) {
+void Hub::when_followed(const std::shared_ptr<Channel>& channel, std::function<void()> then) {
   {
     const std::lock_guard lock(channel->mutex);
-    if (!channel->is_open && channel->is_opening && !is_closed_) {
-      channel->on_open.push_back(std::move(then));
+    if (!channel->is_followed && channel->is_follow_asked && !is_closed_) {
+      channel->on_followed.push_back(std::move(then));
       return;
     }
   }
@@ -114,23 +135,32 @@ void Hub::publish(std::string_view name, Publication publication, const PublishO
                   PublishDone done) {
   // What a publish may do for the others' memory: its own size, and the smallest channels count as well.
   const std::size_t relief = kRelievedPerPublish + publication.data.size() / 512;
-  const auto channel = open_channel(name);
-  publication.has_delta = publication.has_delta || channel->options().delta_publish;
+  const auto channel = reach(name);
+  const ChannelOptions& rules = channel ? channel->options() : options_for(name);
+  publication.has_delta = publication.has_delta || rules.delta_publish;
   auto entry = std::make_shared<Entry>(EntryKind::publication, std::move(publication), clock_.wall_ms());
   entry->count_into(gauge_);
   AppendOptions append;
-  append.is_ephemeral = options.skip_history || !channel->options().has_history();
+  append.is_ephemeral = options.skip_history || !rules.has_history();
   append.idempotency_key = options.idempotency_key;
+  append.expected_offset = options.expected_offset;
+  append.version = options.version;
+  append.retention = {rules.history_size, rules.history_bytes, rules.history_ttl_ms};
   append.handle = channel.get();
-  append.mode = channel->fan_out.decide(channel->options(), adaptive_.factor());
-  if (append.mode == FanOutMode::write && channel->fan_out.may_have_members())
-    done = after_inboxes(channel, std::move(done));
+  if (channel) append.mode = channel->fan_out.decide(rules, adaptive_.factor());
+  if (append.mode == FanOutMode::write) {
+    if (store_.keeps_entries()) {
+      done = enter_inboxes(name, std::move(done));
+    } else if (channel->fan_out.may_have_members()) {
+      done = after_inboxes(channel, std::move(done));
+    }
+  }
   store_.append(name, std::move(entry), append, std::move(done));
   if (history_bytes() > relieve_above_.load(std::memory_order_relaxed)) relieve_pressure(relief);
 }
 
 void Hub::announce(std::string_view name, EntryKind kind, std::string info_json) {
-  const auto channel = open_channel(name);
+  const auto channel = reach(name);
   Publication notice;
   notice.info_json = std::move(info_json);
   auto entry = std::make_shared<Entry>(kind, std::move(notice), clock_.wall_ms());
@@ -141,176 +171,82 @@ void Hub::announce(std::string_view name, EntryKind kind, std::string info_json)
   store_.append(name, std::move(entry), append, [](const AppendResult&) {});
 }
 
-void Hub::on_announced(const Announcement& announcement) {
-  const auto found = announcement.handle == nullptr ? find_or_add(announcement.channel) : nullptr;
-  Channel& channel = found ? *found : static_cast<Channel&>(*announcement.handle);
-  // In order, other than the answers to those who add and remove them at the same time.
-  if (announcement.entry->is_stored()) channel.fan_out.members = announcement.members;
-  bool is_hole = false;
-  bool is_walk_due = false;
-  std::vector<InboxWalk::Waiter> told;
-  {
-    const std::lock_guard lock(channel.mutex);
-    accept(channel, announcement.epoch, announcement.entry, 0);
-    if (announcement.members > 0 && announcement.mode == FanOutMode::write)
-      is_walk_due = add_to_walk(channel, announcement, told);
-    is_hole = !channel.early.empty() && !channel.is_filling;
-    if (is_hole) channel.is_filling = true;
-  }
-  if (is_walk_due) post_walk(channel.shared_from_this());
-  if (is_hole) fill_hole(channel.shared_from_this());
-  for (const auto& waiter : told) waiter.then(false);
-}
+// ---- history
 
-void Hub::accept(Channel& channel, const Epoch& epoch, const EntryRef& entry, Millis age_ms) {
-  count_into_gauge(entry);
-  if (!channel.epoch.is_set()) {
-    // Nobody can listen before the channel is open, and only a stored entry tells where its offsets stand.
-    if (!entry->is_stored()) return;
-    channel.epoch = epoch;
-    channel.log.start_after(entry->offset - 1);
-  } else if (channel.epoch != epoch) {
-    reset(channel, epoch, entry->is_stored() ? entry->offset - 1 : 0);
-  }
-  if (!entry->is_stored() || entry->offset == channel.log.top() + 1) {
-    append_to_log(channel, entry, age_ms);
-    append_early(channel);
-  } else if (entry->offset > channel.log.top()) {
-    channel.early.emplace(entry->offset, entry);
-    if (channel.early.size() > limits_.early_entries) {
-      reset(channel, channel.epoch, channel.early.begin()->first - 1);
-      append_early(channel);
-    }
-  }  // else it came before, and came again
-  wake_shards(channel);
-}
-
-void Hub::append_to_log(Channel& channel, const EntryRef& entry, Millis age_ms) {
-  ++channel.announced;
-  published_.fetch_add(1, std::memory_order_relaxed);
-  channel.log.append(entry, clock_.now_ms(), channel.options(), channel.taken(), age_ms);
-}
-
-void Hub::count_into_gauge(const EntryRef& entry) {
-  // What this hub has published is counted. What the store has made is shared by nobody yet.
-  if (!entry->is_counted()) std::const_pointer_cast<Entry>(entry)->count_into(gauge_);
-}
-
-void Hub::append_early(Channel& channel) {
-  while (!channel.early.empty()) {
-    const auto first = channel.early.begin();
-    if (first->first > channel.log.top() + 1) return;
-    if (first->first == channel.log.top() + 1) append_to_log(channel, first->second, 0);
-    channel.early.erase(first);
-  }
-}
-
-void Hub::reset(Channel& channel, const Epoch& epoch, Offset top) {
-  ++channel.resets;
-  if (channel.epoch != epoch) {
-    channel.early.clear();
-    channel.epoch = epoch;
-    channel.epoch_resets = channel.resets;
-  }
-  channel.log.reset(top);
-}
-
-void Hub::wake_shards(Channel& channel) {
-  for (Channel::Link& link : channel.links) {
-    if (link.is_woken) continue;
-    link.is_woken = true;
-    link.shard->wake(&channel);
-  }
-}
-
-void Hub::fill_hole(const std::shared_ptr<Channel>& channel) {
-  Offset first = 0;
-  Offset last = 0;
-  {
-    const std::lock_guard lock(channel->mutex);
-    if (channel->early.empty()) {
-      channel->is_filling = false;
-      return;
-    }
-    first = channel->log.top() + 1;
-    last = channel->early.begin()->first - 1;
-  }
-  read(channel, first, last,
-       [this, channel, last](const ReadResult& result) { on_filled(channel, last, result); });
-}
-
-void Hub::on_filled(const std::shared_ptr<Channel>& channel, Offset last, const ReadResult& result) {
-  {
-    const std::lock_guard lock(channel->mutex);
-    channel->is_filling = false;
-    if (result.error == StoreError::unavailable) return;  // keep_house asks again
-    accept_read(*channel, result);
-    if (channel->log.top() < last && !channel->early.empty()) {
-      // What has left the store nobody can deliver: the hole becomes a gap that every cursor is told
-      // of.
-      reset(*channel, channel->epoch, channel->early.begin()->first - 1);
-      append_early(*channel);
-      wake_shards(*channel);
-    }
-    if (channel->early.empty()) return;
-    channel->is_filling = true;
-  }
-  fill_hole(channel);
-}
-
-void Hub::read(const std::shared_ptr<Channel>& channel, Offset first, Offset last,
-               std::function<void(const ReadResult&)> then) {
-  auto range = std::make_shared<Channel::RangeRead>(Channel::RangeRead{first, last, 0, {}});
-  {
-    const std::lock_guard lock(channel->mutex);
-    range->resets = channel->resets;
-    for (const auto& known : channel->reads) {
-      if (known->first > first || known->last != last || known->resets != channel->resets) continue;
-      known->waiting.push_back(std::move(then));
-      return;
-    }
-    range->waiting.push_back(std::move(then));
-    channel->reads.push_back(range);
-  }
-  store_.read(channel->name, first, last, [channel, range](const ReadResult& result) {
+void Hub::history(std::string_view name, const HistoryQuery& query, HistoryDone done) {
+  const auto channel = reach(name);
+  if (!channel) return read_history(name, query, std::move(done));
+  when_followed(channel, [this, channel, query, done = std::move(done)] {
+    ReadRange range;  // of what the log has no more
+    range.first = query.since && !query.is_reverse ? query.since->offset + 1 : 1;
     {
       const std::lock_guard lock(channel->mutex);
-      std::erase(channel->reads, range);
+      if (!channel->is_followed) {
+        range.first = 0;
+      } else {
+        channel->log.trim(clock_.now_ms(), channel->options(), channel->taken());
+        const Offset top = channel->log.top();
+        if (query.is_last()) range.first = top + 1 - std::min(top, query.since->count);
+        if (channel->options().has_history() && query.entries_max() > 0)
+          range.last = channel->log.history_from() - 1;
+        if (query.since && query.is_reverse)
+          range.last = std::min(range.last, std::max<Offset>(1, query.since->offset) - 1);
+      }
     }
-    for (const auto& each : range->waiting) each(result);
+    if (range.first == 0 && store_.keeps_entries()) return read_history(channel->name, query, done);
+    if (range.first == 0) return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
+    if (range.last < range.first) return answer_history(*channel, query, {}, done);
+    range.is_backward = query.is_reverse || query.is_last();
+    range.entries_max = query.entries_max();
+    range.bytes_max = query.bytes_max;
+    read(channel, range, [this, channel, query, done](const Page& page) {
+      if (page.error != StoreError::none && page.error != StoreError::not_held)
+        return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
+      answer_history(*channel, query, page, done);
+    });
   });
 }
 
-void Hub::accept_read(Channel& channel, const ReadResult& result) {
-  if (result.epoch != channel.epoch) return;
-  const Millis wall_ms = clock_.wall_ms();
-  for (const EntryRef& entry : result.entries)
-    accept(channel, channel.epoch, entry, std::max<Millis>(0, wall_ms - entry->wall_ms));
-}
-
-// ---- history, presence, ledger
-
-void Hub::history(std::string_view name, const HistoryQuery& query, HistoryDone done) {
-  const auto channel = open_channel(name);
-  when_open(channel, [this, channel, query, done = std::move(done)] {
-    bool is_open = false;
-    Offset first = query.since && !query.is_reverse ? query.since->offset + 1 : 1;
-    Offset last = 0;
-    {
-      const std::lock_guard lock(channel->mutex);
-      is_open = channel->is_open;
-      channel->log.trim(clock_.now_ms(), channel->options(), channel->taken());
-      if (query.is_last()) first = channel->log.top() + 1 - std::min(channel->log.top(), query.since->count);
-      if (channel->options().has_history() && query.entries_max() > 0) last = channel->log.history_from() - 1;
-    }
-    if (!is_open) return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
-    if (last < first) return answer_history(*channel, query, {}, done);
-    read(channel, first, last, [this, channel, query, done](const ReadResult& range) {
-      if (range.error == StoreError::unavailable) {
-        return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
-      }
-      answer_history(*channel, query, range, done);
+void Hub::read_history(std::string_view name, const HistoryQuery& query, HistoryDone done) {
+  if (!options_for(name).has_history()) {
+    return store_.top(name, [done = std::move(done)](const TopResult& result) {
+      const bool is_known = result.error == StoreError::none;
+      done({.error = is_known ? HistoryError::no_history : HistoryError::unavailable,
+            .entries = {},
+            .top = result.top});
     });
+  }
+  ReadRange range;
+  range.last = std::numeric_limits<Offset>::max();
+  if (query.since && !query.is_last()) {
+    if (query.is_reverse) range.last = std::max<Offset>(1, query.since->offset) - 1;
+    if (!query.is_reverse) range.first = query.since->offset + 1;
+  }
+  if (query.entries_max() == 0 || range.last < range.first) {
+    return store_.top(name, [query, done = std::move(done)](const TopResult& result) {
+      HistoryResult answer{.top = result.top};
+      if (result.error != StoreError::none) {
+        answer.error = HistoryError::unavailable;
+      } else if (query.since && !query.since->accepts(result.top.epoch)) {
+        answer.error = HistoryError::epoch_differs;
+      }
+      done(answer);
+    });
+  }
+  range.is_backward = query.is_reverse || query.is_last();
+  range.entries_max = query.entries_max();
+  range.bytes_max = query.bytes_max;
+  store_.read(name, range, [query, done = std::move(done)](const Page& page) {
+    HistoryResult answer{.top = page.top};
+    if (page.error != StoreError::none && page.error != StoreError::not_held) {
+      answer.error = HistoryError::unavailable;
+    } else if (query.since && !query.since->accepts(page.top.epoch)) {
+      answer.error = HistoryError::epoch_differs;
+    } else {
+      answer.entries = page.entries;
+      if (query.is_reverse) std::reverse(answer.entries.begin(), answer.entries.end());
+    }
+    done(answer);
   });
 }
 
@@ -324,8 +260,9 @@ std::size_t bytes_listed(const Publication& publication) {
 }
 
 /// Takes what a history query asks for, and visits little more: out of `older`, which ends where the log
-/// begins or is left out (a list has no hole), and out of the log.
-void collect(const ChannelLog& log, const HistoryQuery& query, std::span<const EntryRef> older,
+/// begins or is left out (a list has no hole), and out of the log. An `older` that is cut short is all there
+/// is.
+void collect(const ChannelLog& log, const HistoryQuery& query, std::span<const EntryRef> older, bool is_cut,
              std::vector<EntryRef>& found) {
   const bool is_backward = query.is_reverse || query.is_last();
   const std::uint64_t limit = query.entries_max();
@@ -338,7 +275,7 @@ void collect(const ChannelLog& log, const HistoryQuery& query, std::span<const E
     return true;
   };
   const Offset here = log.history_from();
-  const bool is_joined = !older.empty() && older.back()->offset + 1 >= here;
+  const bool is_joined = !older.empty() && (is_cut || older.back()->offset + 1 >= here);
   // Offsets in [first, last] are wanted.
   Offset first = 1;
   Offset last = log.top();
@@ -360,6 +297,7 @@ void collect(const ChannelLog& log, const HistoryQuery& query, std::span<const E
     for (auto entry = older.begin(); is_joined && entry != older.end(); ++entry) {
       if (is_older_wanted(*entry) && !take(*entry)) return;
     }
+    if (is_cut) return;
     for (Seq seq = log.next_seq(begin); seq < log.end_seq(); seq = log.next_seq(seq + 1)) {
       if (!take(log.at(seq))) return;
     }
@@ -368,7 +306,7 @@ void collect(const ChannelLog& log, const HistoryQuery& query, std::span<const E
 
 }  // namespace
 
-void Hub::answer_history(Channel& channel, const HistoryQuery& query, const ReadResult& older,
+void Hub::answer_history(Channel& channel, const HistoryQuery& query, const Page& older,
                          const HistoryDone& done) {
   HistoryResult result;
   {
@@ -380,20 +318,25 @@ void Hub::answer_history(Channel& channel, const HistoryQuery& query, const Read
       result.error = HistoryError::epoch_differs;
     } else if (query.entries_max() > 0) {
       std::span<const EntryRef> before;
-      if (older.epoch == channel.epoch) before = older.entries;
-      collect(channel.log, query, before, result.entries);
+      if (older.top.epoch == channel.epoch) before = older.entries;
+      const bool is_cut = !before.empty() && older.has_more && !query.is_reverse && !query.is_last();
+      collect(channel.log, query, before, is_cut, result.entries);
       if (query.is_last()) std::reverse(result.entries.begin(), result.entries.end());
     }
   }
   done(result);
 }
 
-void Hub::remove_history(std::string_view name) {
-  store_.remove_history(name);
-  const auto channel = find_or_add(name);
-  const std::lock_guard lock(channel->mutex);
-  channel->log.remove_history();
-  channel->log.trim(clock_.now_ms(), channel->options(), channel->taken());
+void Hub::remove_history(std::string_view name, std::function<void(StoreError)> done) {
+  const auto channel = hold(name);
+  store_.remove_history(name, [this, channel, done = std::move(done)](StoreError error) {
+    if (error == StoreError::none) {
+      const std::lock_guard lock(channel->mutex);
+      channel->log.remove_history();
+      channel->log.trim(clock_.now_ms(), channel->options(), channel->taken());
+    }
+    done(error);
+  });
 }
 
 /// A list of channels on its way: it visits all of them and keeps the first names that fit into the page.
@@ -471,11 +414,11 @@ bool Hub::retire(Stripe& stripe, Channel& channel) {
   const auto found = stripe.channels.find(channel.name);
   // Only the table holds it: nobody can come to it but through the table, whose lock is held.
   if (found->second.use_count() > 1) return false;
-  bool needs_release = false;
+  bool needs_unfollow = false;
   {
     const std::lock_guard lock(channel.mutex);
     if (!channel.is_unused()) return false;
-    needs_release = channel.needs_release;
+    needs_unfollow = channel.needs_unfollow;
     const std::lock_guard forgotten_lock(forgotten_mutex_);
     forgotten_.account += channel.ended;
     forgotten_.unbalanced += channel.unbalanced;
@@ -483,7 +426,7 @@ bool Hub::retire(Stripe& stripe, Channel& channel) {
   stripe.all.remove(channel);
   gauge_->fetch_sub(channel.cost_bytes(), std::memory_order_relaxed);
   stripe.channels.erase(found);
-  return needs_release;
+  return needs_unfollow;
 }
 
 void Hub::keep_house() {
@@ -492,7 +435,8 @@ void Hub::keep_house() {
   for (Stripe& stripe : stripes_) {
     std::vector<std::string> released;
     std::vector<std::shared_ptr<Channel>> holes;
-    std::vector<std::shared_ptr<Channel>> walks;  // that the store has failed
+    std::vector<std::shared_ptr<Channel>> walks;   // that the store has failed
+    std::vector<std::shared_ptr<Channel>> checks;  // whose top is to be compared
     {
       const std::lock_guard lock(stripe.mutex);
       std::vector<Channel*> unused;
@@ -502,10 +446,15 @@ void Hub::keep_house() {
         Channel& channel = stripe.all[stripe.next_kept];
         const std::lock_guard channel_lock(channel.mutex);
         channel.log.trim(now, channel.options(), channel.taken());
-        if (!channel.early.empty() && !channel.is_filling) {
+        if (channel.has_hole() && !channel.is_filling) {
           channel.is_filling = true;
           holes.push_back(channel.shared_from_this());
         }
+        if (is_check_due(channel, now)) {
+          plan_check(channel);
+          checks.push_back(channel.shared_from_this());
+        }
+        if (store_.keeps_entries()) channel.note_use(now);
         if (channel.walk && channel.walk->retry_ms > 0 && channel.walk->retry_ms <= now) {
           channel.walk->retry_ms = 0;
           walks.push_back(channel.shared_from_this());
@@ -517,8 +466,9 @@ void Hub::keep_house() {
         if (retire(stripe, *channel)) released.push_back(std::move(name));
       }
     }
-    for (const std::string& name : released) store_.release(name);
+    for (const std::string& name : released) store_.unfollow(name);
     for (const auto& channel : holes) fill_hole(channel);
+    for (const auto& channel : checks) check_top(channel);
     for (const auto& channel : walks) post_walk(channel);
   }
   store_.keep_house();
@@ -559,7 +509,7 @@ void Hub::relieve_pressure(std::size_t visits) {
     const std::string name = channel.name;  // what the channel itself takes is given back as well
     const bool is_released = retire(stripe, channel);
     lock.unlock();
-    if (is_released) store_.release(name);
+    if (is_released) store_.unfollow(name);
   }
   if (history_bytes() <= limits_.history_bytes_total) relieved_in_vain_ = 0;
   is_relieving_.store(false, std::memory_order_release);

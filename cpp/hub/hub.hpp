@@ -17,6 +17,7 @@
 
 #include "env/clock.hpp"
 #include "env/name_hash.hpp"
+#include "env/random.hpp"
 #include "hub/adaptive_threshold.hpp"
 #include "hub/channel.hpp"
 #include "hub/channel_rules.hpp"
@@ -66,6 +67,8 @@ struct Since {
 struct PublishOptions {
   std::string_view idempotency_key;
   bool skip_history = false;
+  std::optional<Offset> expected_offset;  ///< `conflict` unless the newest publication has it
+  Version version;                        ///< `conflict` unless it is above the last one of its epoch
 };
 
 struct SubscribeOutcome {
@@ -140,6 +143,7 @@ struct HubLimits {
       4'096;  ///< announced beyond a hole, per channel; beyond this number the hole becomes a gap
   std::size_t inbox_members_per_turn = 1'024;  ///< inboxes that one turn of a shard writes a publication to
   std::size_t chosen_fan_outs = 10'000;  ///< channels with a strategy set at run time, which stay in memory
+  Millis position_check_ms = 40'000;     ///< maximum interval at which a followed channel's top is compared
 };
 
 /// Channels, publish, subscribe, history and presence above a store. Thread-safe, except subscribe(), which
@@ -154,9 +158,8 @@ class Hub final : public StoreListener {
   /// Calls close(), for callers that still wait.
   ~Hub() override;
 
-  /// Call it when the threads of all shards have ended. Calls that wait for the store are answered
-  /// `unavailable`, exactly once, whatever the store answers later. Subscriptions have ended with their
-  /// shards.
+  /// Call it when the threads of all shards have ended. Closes the store, so that calls which wait for it are
+  /// answered, exactly once. Subscriptions have ended with their shards.
   void close();
 
   /// Call it once, before the first subscription and the first member; and with no shards once all threads
@@ -184,7 +187,7 @@ class Hub final : public StoreListener {
   void subscribe(Shard& shard, Cursor& cursor, std::string_view channel, const std::optional<Since>& since,
                  SubscribeDone done);
   void history(std::string_view channel, const HistoryQuery& query, HistoryDone done);
-  void remove_history(std::string_view channel);
+  void remove_history(std::string_view channel, std::function<void(StoreError)> done);
 
   void add_presence(std::string_view channel, const PresenceMember& member) {
     store_.add_presence(channel, member);
@@ -254,6 +257,7 @@ class Hub final : public StoreListener {
   void set_limits(const HubLimits& limits) noexcept;
 
   void on_announced(const Announcement& announcement) override;
+  void on_doubt() override;
 
   [[nodiscard]] std::uint64_t published() const { return published_.load(std::memory_order_relaxed); }
   /// Subscriptions that began with a position, since the start: those that got everything after it, and those
@@ -283,29 +287,46 @@ class Hub final : public StoreListener {
   };
   static constexpr std::size_t kStripes = 16;
   static constexpr std::size_t kRelievedPerPublish = 64;
+  // Of what is read from a store to fill holes, and for subscribers that have missed much.
+  static constexpr std::size_t kPageEntries = 256;
+  static constexpr std::size_t kPageBytes = 1024 * 1024;
 
+  [[nodiscard]] std::shared_ptr<Channel> find(std::string_view name) const;
   std::shared_ptr<Channel> find_or_add(std::string_view name);
-  std::shared_ptr<Channel> open_channel(std::string_view name);
-  void open(const std::shared_ptr<Channel>& channel);
-  void when_open(const std::shared_ptr<Channel>& channel, std::function<void()> then);
+  /// The channel for a call that may do without it: null if nobody follows it here and the store keeps its
+  /// entries.
+  std::shared_ptr<Channel> reach(std::string_view name);
+  /// The channel in this hub, which follows it only where it has the only log.
+  std::shared_ptr<Channel> hold(std::string_view name);
+  std::shared_ptr<Channel> follow_channel(std::string_view name);
+  void follow(const std::shared_ptr<Channel>& channel);
+  void when_followed(const std::shared_ptr<Channel>& channel, std::function<void()> then);
   void accept(Channel& channel, const Epoch& epoch, const EntryRef& entry, Millis age_ms);
   void append_to_log(Channel& channel, const EntryRef& entry, Millis age_ms);
   void count_into_gauge(const EntryRef& entry);
   void append_early(Channel& channel);
   void reset(Channel& channel, const Epoch& epoch, Offset top);
   void fill_hole(const std::shared_ptr<Channel>& channel);
-  void on_filled(const std::shared_ptr<Channel>& channel, Offset last, const ReadResult& result);
-  void read(const std::shared_ptr<Channel>& channel, Offset first, Offset last,
-            std::function<void(const ReadResult&)> then);
-  void accept_read(Channel& channel, const ReadResult& result);
+  void on_filled(const std::shared_ptr<Channel>& channel, Offset last, const Page& page);
+  void read(const std::shared_ptr<Channel>& channel, const ReadRange& range,
+            std::function<void(const Page&)> then);
+  void accept_read(Channel& channel, const Page& page);
+  bool keep_unconfirmed(Channel& channel, const Epoch& epoch, const EntryRef& entry);
+  void check_top(const std::shared_ptr<Channel>& channel);
+  void believe(Channel& channel, const Position& top);
+  [[nodiscard]] bool is_check_due(const Channel& channel, Millis now_ms) const;
+  void plan_check(Channel& channel);
   static void wake_shards(Channel& channel);
   void run_on_shard(const std::shared_ptr<PendingSubscribe>& pending, std::function<void()> task);
   void try_start(const std::shared_ptr<PendingSubscribe>& pending);
   void try_start_again(const std::shared_ptr<PendingSubscribe>& pending, StoreError error);
   void ask_top(const std::shared_ptr<PendingSubscribe>& pending);
-  void ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset first, Offset last);
+  void ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset last);
+  void read_up_to(const std::shared_ptr<PendingSubscribe>& pending, const Position& top);
   [[nodiscard]] PublishDone after_inboxes(const std::shared_ptr<Channel>& channel, PublishDone done);
-  bool add_to_walk(Channel& channel, const Announcement& announcement, std::vector<InboxWalk::Waiter>& told);
+  /// Where the store keeps the entries, the hub that appended one enters it: others hear of it as well.
+  [[nodiscard]] PublishDone enter_inboxes(std::string_view name, PublishDone done);
+  bool add_to_walk(Channel& channel, const Position& position, std::vector<InboxWalk::Waiter>& told);
   void post_walk(const std::shared_ptr<Channel>& channel);
   void walk(const std::shared_ptr<Channel>& channel);
   void on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch, const EnterResult& result);
@@ -325,10 +346,12 @@ class Hub final : public StoreListener {
   void end_ledger(LedgerWork& work);
   void relieve_pressure(std::size_t visits);
   bool retire(Stripe& stripe, Channel& channel);
-  void answer_history(Channel& channel, const HistoryQuery& query, const ReadResult& older,
+  void read_history(std::string_view name, const HistoryQuery& query, HistoryDone done);
+  void answer_history(Channel& channel, const HistoryQuery& query, const Page& older,
                       const HistoryDone& done);
 
   const Clock& clock_;
+  RandomSource& random_;
   Store& store_;
   ChannelRules rules_;
   HubLimits limits_;
@@ -344,6 +367,7 @@ class Hub final : public StoreListener {
   std::atomic<std::size_t> chosen_fan_outs_{0};
   std::atomic<std::uint32_t> retries_{0};  // of walks, since the start
   std::atomic<bool> is_closed_{false};
+  std::atomic<std::uint32_t> doubts_{0};  // of the store, since the start
   AdaptiveThreshold adaptive_;
   std::atomic<std::uint32_t> walks_{0};  // begun since the start: they take the shards in turn
   const NameHash hash_;

@@ -10,7 +10,7 @@ namespace carillon {
 // ---- members
 
 void Hub::add_members(std::string_view name, std::span<const std::string> users, MembersDone done) {
-  const auto channel = open_channel(name);
+  const auto channel = hold(name);
   if (!channel->options().has_history()) return done(FanOutError::no_history, {});
   // From now on who publishes waits for inboxes: those of the first members, too.
   channel->fan_out.joins.fetch_add(1);
@@ -24,7 +24,7 @@ void Hub::add_members(std::string_view name, std::span<const std::string> users,
 }
 
 void Hub::remove_members(std::string_view name, std::span<const std::string> users, MembersDone done) {
-  const auto channel = open_channel(name);
+  const auto channel = hold(name);
   store_.remove_members(name, users, [channel, done = std::move(done)](const MembersResult& result) {
     if (result.error == StoreError::none) channel->fan_out.members = result.members;
     done(result.error == StoreError::none ? FanOutError::none : FanOutError::unavailable, result);
@@ -41,7 +41,7 @@ void Hub::members(std::string_view name, std::string_view after, std::size_t lim
 
 FanOutError Hub::set_fan_out(std::string_view name, std::optional<FanOut> strategy,
                              std::optional<std::size_t> threshold) {
-  const auto channel = open_channel(name);
+  const auto channel = follow_channel(name);
   const ChannelOptions& options = channel->options();
   // Each of them keeps its channel in memory.
   const bool is_new = strategy && !channel->fan_out.is_chosen();
@@ -60,7 +60,7 @@ void Hub::count_chosen(bool was_chosen, bool is_chosen) {
 }
 
 FanOutState Hub::fan_out(std::string_view name) {
-  const auto channel = open_channel(name);
+  const auto channel = follow_channel(name);
   channel->fan_out.decide(channel->options(), adaptive_.factor());
   return channel->fan_out.state(adaptive_.factor());
 }
@@ -79,34 +79,51 @@ Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, Pub
       const std::lock_guard lock(channel->mutex);
       InboxWalk* walk = channel->walk.get();
       const Offset offset = result.position.offset;
-      if (result.error == StoreError::none && walk != nullptr && walk->epoch == result.position.epoch) {
-        if (walk->is_pending(offset)) {
+      if (result.error == StoreError::none && walk != nullptr && walk->epoch == result.position.epoch &&
+          offset > walk->entered_to) {
+        if (walk->is_running) {
           walk->waiters.push_back({offset, tell});
           return;
         }
-        is_entered = !walk->given_up.contains(offset);
+        is_entered = !walk->is_given_up;
       }
     }
     tell(is_entered);
   };
 }
 
-bool Hub::add_to_walk(Channel& channel, const Announcement& announcement,
-                      std::vector<InboxWalk::Waiter>& told) {
+Hub::PublishDone Hub::enter_inboxes(std::string_view name, PublishDone done) {
+  return [this, name = std::string(name), done = std::move(done)](const AppendResult& result) {
+    const bool is_stored = result.error == StoreError::none && result.position.offset != 0;
+    if (!is_stored || result.members == 0 || is_closed_) return done(result);
+    const auto channel = find_or_add(name);
+    channel->fan_out.members = result.members;
+    bool is_walk_due = false;
+    std::vector<InboxWalk::Waiter> told;
+    {
+      const std::lock_guard lock(channel->mutex);
+      is_walk_due = add_to_walk(*channel, result.position, told);
+    }
+    if (is_walk_due) post_walk(channel);
+    for (const auto& waiter : told) waiter.then(false);
+    after_inboxes(channel, done)(result);
+  };
+}
+
+bool Hub::add_to_walk(Channel& channel, const Position& position, std::vector<InboxWalk::Waiter>& told) {
   if (!channel.walk) {
     channel.walk = std::make_unique<InboxWalk>();
     channel.walk->number = walks_.fetch_add(1, std::memory_order_relaxed);
   }
   InboxWalk& walk = *channel.walk;
-  if (walk.epoch != announcement.epoch) {
+  if (walk.epoch != position.epoch) {
     told.swap(walk.waiters);  // what they wait for is gone
-    walk.epoch = announcement.epoch;
-    walk.announced.clear();
-    walk.waiting.clear();
-    walk.under_way = walk.given_up = {};
+    walk.epoch = position.epoch;
+    walk.entered_to = 0;
   }
-  if (!walk.announced.add(announcement.entry->offset)) return false;
-  walk.waiting.add(announcement.entry->offset);
+  if (position.offset <= walk.entered_to) return false;
+  walk.has_news = true;
+  walk.is_given_up = false;
   return !std::exchange(walk.is_running, true);
 }
 
@@ -130,26 +147,18 @@ void Hub::post_walk(const std::shared_ptr<Channel>& channel) {
 }
 
 void Hub::walk(const std::shared_ptr<Channel>& channel) {
-  OffsetRange range;
   Epoch epoch;
   {
     const std::lock_guard lock(channel->mutex);
-    InboxWalk& walk = *channel->walk;
-    if (walk.under_way.is_empty()) {
-      walk.is_running = !walk.waiting.is_empty();
-      if (!walk.is_running) return;  // a new epoch has begun meanwhile
-      walk.under_way = walk.waiting.take_first();
-    }
-    range = walk.under_way;
-    epoch = walk.epoch;
+    channel->walk->has_news = false;
+    epoch = channel->walk->epoch;
   }
   const std::int64_t begin = clock_.now_ns();
-  store_.enter(channel->name, range.first, range.last, limits_.inbox_members_per_turn,
-               [this, channel, begin, range, epoch](const EnterResult& result) {
+  store_.enter(channel->name, limits_.inbox_members_per_turn,
+               [this, channel, begin, epoch](const EnterResult& result) {
                  adaptive_.count_write(clock_.now_ns() - begin,
                                        channel->fan_out.strategy() == FanOut::adaptive);
-                 inbox_entries_.fetch_add(result.step.entered * (range.last + 1 - range.first),
-                                          std::memory_order_relaxed);
+                 inbox_entries_.fetch_add(result.step.entered, std::memory_order_relaxed);
                  on_entered(channel, epoch, result);
                });
 }
@@ -170,14 +179,14 @@ void Hub::on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch
       has_more = false;
     } else {
       walk.failures = 0;
-      if (result.step.is_done && walk.epoch == epoch) {
+      has_more = walk.is_running = !result.step.is_done || walk.has_news;
+      if (walk.epoch == epoch) {
+        walk.entered_to = std::max(walk.entered_to, result.step.entered_to);
         const auto later = std::partition(walk.waiters.begin(), walk.waiters.end(), [&](const auto& waiter) {
-          return walk.under_way.contains(waiter.offset);
+          return waiter.offset <= walk.entered_to || !has_more;  // it had no members, or was read mode's
         });
         told.assign(std::make_move_iterator(walk.waiters.begin()), std::make_move_iterator(later));
         walk.waiters.erase(walk.waiters.begin(), later);
-        walk.under_way = {};
-        has_more = walk.is_running = !walk.waiting.is_empty();
       }
     }
   }
@@ -191,15 +200,7 @@ void Hub::end_walk(Channel& channel) {
     const std::lock_guard lock(channel.mutex);
     if (!channel.walk || !std::exchange(channel.walk->is_running, false)) return;
     InboxWalk& walk = *channel.walk;
-    OffsetRanges all = walk.waiting;
-    for (const OffsetRange& range : {walk.under_way, walk.given_up}) {
-      if (range.is_empty()) continue;
-      all.add(range.first);
-      all.add(range.last);
-    }
-    walk.given_up = all.hull();
-    walk.under_way = {};
-    walk.waiting.clear();
+    walk.is_given_up = true;
     told.swap(walk.waiters);
   }
   for (const auto& waiter : told) waiter.then(false);

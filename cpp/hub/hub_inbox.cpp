@@ -124,7 +124,9 @@ void Hub::inbox(std::string_view user, std::size_t limit, std::function<void(Inb
     inbox_merges_.fetch_add(result.content.merged.size(), std::memory_order_relaxed);
     read->is_merging = !result.content.merged.empty();
     for (const InboxRange& range : result.content.merged) {
-      if (find_or_add(range.channel)->fan_out.strategy() == FanOut::adaptive) read->is_adaptive = true;
+      const auto channel = find(range.channel);
+      const FanOut strategy = channel ? channel->fan_out.strategy() : options_for(range.channel).fan_out;
+      if (strategy == FanOut::adaptive) read->is_adaptive = true;
     }
     read->parts = parts_of(result.content);
     if (read->parts.empty()) return read->done(std::move(read->inbox));
@@ -218,16 +220,9 @@ void Hub::end_round(const std::shared_ptr<InboxRead>& read) {
 
 void Hub::mark_read(std::string_view user, std::string_view name, Offset offset,
                     std::function<void(FanOutError)> done) {
-  const auto channel = open_channel(name);
-  when_open(channel, [this, channel, user = std::string(user), offset, done = std::move(done)] {
-    {
-      const std::lock_guard lock(channel->mutex);
-      if (!channel->is_open) return done(FanOutError::unavailable);
-      if (offset > channel->log.top()) return done(FanOutError::above_top);
-    }
-    store_.mark_read(user, channel->name, offset, [done](StoreError error) {
-      done(error == StoreError::none ? FanOutError::none : FanOutError::unavailable);
-    });
+  store_.mark_read(user, name, offset, [done = std::move(done)](StoreError error) {
+    if (error == StoreError::conflict) return done(FanOutError::above_top);
+    done(error == StoreError::none ? FanOutError::none : FanOutError::unavailable);
   });
 }
 

@@ -35,7 +35,7 @@ HubState Hub::save() {
       saved.name = name;
       saved.epoch = channel->epoch;
       saved.log = channel->log.save(now);
-      saved.needs_release = channel->needs_release;
+      saved.needs_unfollow = channel->needs_unfollow;
       saved.resets = channel->resets;
       saved.epoch_resets = channel->epoch_resets;
       saved.announced = channel->announced;
@@ -73,12 +73,12 @@ void Hub::restore(const HubState& state) {
       channel->announced = saved.announced;
       channel->unbalanced = saved.unbalanced;
       channel->ended = saved.ended;
-      channel->is_opening = saved.needs_release;
+      channel->is_follow_asked = saved.needs_unfollow;
       if (saved.has_chosen_fan_out && saved.fan_out <= FanOut::adaptive)
         count_chosen(channel->fan_out.choose(saved.fan_out, saved.fan_out_threshold, true), true);
       channel->fan_out.restore(saved.fan_out_mode, saved.fan_out_switches);
     }
-    if (saved.needs_release) open(channel);
+    if (saved.needs_unfollow) follow(channel);
   }
   published_ += state.published;
   adaptive_.restore(static_cast<double>(state.adaptive_permille) / 1'000);
@@ -89,7 +89,7 @@ void Hub::restore(const HubState& state) {
 
 void Hub::restore(Shard& shard, Cursor& cursor, std::string_view name, const CursorState& state) {
   if (!state.is_open) return;
-  const std::shared_ptr<Channel> channel = open_channel(name);
+  const std::shared_ptr<Channel> channel = follow_channel(name);
   const std::lock_guard lock(channel->mutex);
   shard.restore(cursor, channel, state);
 }

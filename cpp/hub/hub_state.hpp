@@ -51,7 +51,7 @@ struct ChannelState {
   std::string name;
   Epoch epoch;
   LogState log;
-  bool needs_release = false;
+  bool needs_unfollow = false;
   std::uint32_t resets = 0;
   std::uint32_t epoch_resets = 0;
   std::int64_t announced = 0;

@@ -21,8 +21,16 @@ struct Hub::PendingSubscribe {
   std::optional<Since> since;
   SubscribeDone done;
   bool has_asked_top = false;
-  // The channel's resets when the range was asked for: another one may have moved it.
-  std::optional<std::uint32_t> asked_range_at = std::nullopt;
+  /// What the log had when older entries were asked for: it must have more afterwards, or be another log.
+  struct Asked {
+    std::uint32_t resets = 0;
+    Offset kept = 0;
+  };
+  std::optional<Asked> asked = std::nullopt;
+
+  [[nodiscard]] bool may_ask(std::uint32_t resets, Offset kept) const {
+    return !asked || asked->resets != resets || kept < asked->kept;
+  }
 };
 
 void Hub::subscribe(Shard& shard, Cursor& cursor, std::string_view name, const std::optional<Since>& since,
@@ -30,9 +38,9 @@ void Hub::subscribe(Shard& shard, Cursor& cursor, std::string_view name, const s
   cursor.cancel();
   cursor.ticket_ = std::make_shared<Cursor*>(&cursor);
   auto pending = std::make_shared<PendingSubscribe>(
-      PendingSubscribe{shard, cursor.ticket_, open_channel(name), since, std::move(done)});
-  when_open(pending->channel,
-            [this, pending] { run_on_shard(pending, [this, pending] { try_start(pending); }); });
+      PendingSubscribe{shard, cursor.ticket_, follow_channel(name), since, std::move(done)});
+  when_followed(pending->channel,
+                [this, pending] { run_on_shard(pending, [this, pending] { try_start(pending); }); });
 }
 
 namespace {
@@ -72,13 +80,12 @@ void Hub::run_on_shard(const std::shared_ptr<PendingSubscribe>& pending, std::fu
 void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
   if (*pending->cursor == nullptr) return;
   enum class Next : std::uint8_t { start, ask_top, ask_range, fail } next = Next::start;
-  Offset range_first = 0;
   Offset range_last = 0;
   SubscribeOutcome result;
   {
     Channel& channel = *pending->channel;
     const std::lock_guard lock(channel.mutex);
-    if (!channel.is_open) {
+    if (!channel.is_followed) {
       next = Next::fail;
     } else {
       channel.log.trim(clock_.now_ms(), channel.options(), channel.taken());
@@ -89,12 +96,16 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
       const bool is_start_wanted = since && result.has_history;
       const Offset wanted = is_start_wanted ? wanted_start(*since, channel) : result.top;
       const Offset kept = channel.log.history_from() - 1;  // what follows it is in the log
-      if (wanted > result.top && !pending->has_asked_top) {
-        next = Next::ask_top;  // the hub may be behind the store: announcements are under way
-      } else if (wanted < kept && pending->asked_range_at != channel.resets) {
+      // The hub may be behind the store: announcements are under way, perhaps those of an epoch it does not
+      // know.
+      const bool is_elsewhere = is_position && is_start_wanted && !since->accepts(channel.epoch) &&
+                                since->epoch.is_set() && !channel.is_replaced(since->epoch) &&
+                                store_.keeps_entries();
+      if ((wanted > result.top || is_elsewhere) && !pending->has_asked_top) {
+        next = Next::ask_top;
+      } else if (wanted < kept && store_.keeps_entries() && pending->may_ask(channel.resets, kept)) {
         next = Next::ask_range;
-        pending->asked_range_at = channel.resets;
-        range_first = wanted + 1;
+        pending->asked = {channel.resets, kept};
         range_last = kept;
       } else {
         const bool is_there = wanted >= kept && wanted <= result.top;
@@ -132,13 +143,13 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
     case Next::ask_top:
       return ask_top(pending);
     case Next::ask_range:
-      return ask_range(pending, range_first, range_last);
+      return ask_range(pending, range_last);
   }
 }
 
 void Hub::try_start_again(const std::shared_ptr<PendingSubscribe>& pending, StoreError error) {
   run_on_shard(pending, [this, pending, error] {
-    if (error != StoreError::unavailable) return try_start(pending);
+    if (error == StoreError::none || error == StoreError::not_held) return try_start(pending);
     if (Cursor* cursor = *pending->cursor; cursor != nullptr) {
       cursor->ticket_.reset();
       SubscribeOutcome failed;
@@ -150,39 +161,53 @@ void Hub::try_start_again(const std::shared_ptr<PendingSubscribe>& pending, Stor
 
 void Hub::ask_top(const std::shared_ptr<PendingSubscribe>& pending) {
   pending->has_asked_top = true;
-  store_.open(pending->channel->name, [this, pending](const OpenResult& top) {
-    if (top.error != StoreError::none) return try_start_again(pending, top.error);
-    store_.release(pending->channel->name);
-    Offset first = 0;
+  store_.top(pending->channel->name, [this, pending](const TopResult& result) {
+    if (result.error != StoreError::none) return try_start_again(pending, result.error);
     {
       const std::lock_guard lock(pending->channel->mutex);
-      if (top.top.epoch == pending->channel->epoch) first = pending->channel->log.top() + 1;
+      if (result.top.epoch != pending->channel->epoch) believe(*pending->channel, result.top);
     }
-    if (first == 0 || top.top.offset < first || top.top.offset < pending->since->offset) {
-      return try_start_again(pending, StoreError::none);  // it is there by now, or never was
-    }
-    read(pending->channel, first, top.top.offset, [this, pending](const ReadResult& range) {
-      {
-        const std::lock_guard lock(pending->channel->mutex);
-        if (range.error == StoreError::none) accept_read(*pending->channel, range);
-      }
-      try_start_again(pending, range.error);
-    });
+    read_up_to(pending, result.top);
   });
 }
 
-void Hub::ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset first, Offset last) {
-  read(pending->channel, first, last, [this, pending](const ReadResult& range) {
+/// The publications up to the store's top that have not been announced yet.
+void Hub::read_up_to(const std::shared_ptr<PendingSubscribe>& pending, const Position& top) {
+  ReadRange range{.last = top.offset, .entries_max = kPageEntries, .bytes_max = kPageBytes};
+  {
+    const std::lock_guard lock(pending->channel->mutex);
+    range.first = pending->channel->log.top() + 1;
+    const bool is_same_log = top.epoch == pending->channel->epoch;
+    if (!is_same_log || range.last < range.first || range.last < pending->since->offset) range.last = 0;
+  }
+  if (range.last == 0) return try_start_again(pending, StoreError::none);  // it is there by now, or never was
+  read(pending->channel, range, [this, pending, top](const Page& page) {
+    {
+      const std::lock_guard lock(pending->channel->mutex);
+      if (page.error == StoreError::none) accept_read(*pending->channel, page);
+    }
+    if (page.error == StoreError::none && page.has_more) return read_up_to(pending, top);
+    try_start_again(pending, page.error);
+  });
+}
+
+/// A page of what the log has no more, up to `last`. Pages have the same bounds for all who ask.
+void Hub::ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset last) {
+  const ReadRange range{.first = (last - 1) / kPageEntries * kPageEntries + 1,
+                        .last = last,
+                        .bytes_max = kPageBytes,
+                        .is_backward = true};
+  read(pending->channel, range, [this, pending](const Page& page) {
     {
       Channel& channel = *pending->channel;
       const std::lock_guard lock(channel.mutex);
-      if (range.epoch == channel.epoch) {
-        for (const EntryRef& entry : range.entries) count_into_gauge(entry);
-        channel.log.prepend(range.entries, clock_.now_ms(), clock_.wall_ms(), channel.options(),
+      if (page.top.epoch == channel.epoch) {
+        for (const EntryRef& entry : page.entries) count_into_gauge(entry);
+        channel.log.prepend(page.entries, clock_.now_ms(), clock_.wall_ms(), channel.options(),
                             channel.taken());
       }
     }
-    try_start_again(pending, range.error);
+    try_start_again(pending, page.error);
   });
 }
 

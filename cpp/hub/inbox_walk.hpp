@@ -5,13 +5,12 @@
 #include <vector>
 
 #include "env/clock.hpp"
-#include "hub/offset_ranges.hpp"
 #include "store/position.hpp"
 
 namespace carillon {
 
-/// The progress of writing a channel's inboxes. Guarded by the channel's lock. Announcements may come in any
-/// order, repeatedly, and in a new epoch, so it keeps offsets rather than a watermark.
+/// A channel whose members get what is new written into their inboxes: the store knows how far it has come.
+/// Guarded by the channel's lock.
 struct InboxWalk {
   struct Waiter {
     Offset offset = 0;
@@ -22,19 +21,14 @@ struct InboxWalk {
   static constexpr Millis kRetryMs = 250;       ///< doubled with each failure in a row
   static constexpr unsigned kDoublings = 5;
 
-  Epoch epoch;             ///< of all offsets here
-  OffsetRanges announced;  ///< given to the walk since the start
-  OffsetRanges waiting;
-  OffsetRange under_way;  ///< begun by the store, so it no longer grows
-  OffsetRange given_up;   ///< in no inbox, because no thread was left to enter it
+  Epoch epoch;            ///< of all offsets here
+  Offset entered_to = 0;  ///< what is above it is not known to be in the inboxes
   bool is_running = false;
-  unsigned failures = 0;  ///< of the store, in a row
-  Millis retry_ms = 0;    ///< time of the next attempt; 0: nothing has failed
+  bool has_news = false;     ///< something has been appended since the store was asked last
+  bool is_given_up = false;  ///< no thread was left to go on
+  unsigned failures = 0;     ///< of the store, in a row
+  Millis retry_ms = 0;       ///< time of the next attempt; 0: nothing has failed
   std::vector<Waiter> waiters;
-
-  [[nodiscard]] bool is_pending(Offset offset) const {
-    return is_running && (under_way.contains(offset) || waiting.contains(offset));
-  }
 };
 
 }  // namespace carillon

@@ -541,12 +541,14 @@ void Shard::restore(Cursor& cursor, const std::shared_ptr<Channel>& channel, con
   const bool is_first = state.is_live && (known == channels_.end() || known->second->live_.empty());
   attach(cursor, channel, state.seq, state.offset);
   ShardChannel& home = *cursor.home_;
-  if (is_first && !cursor.is_live()) {
-    unqueue(cursor);
+  if (is_first && (!cursor.is_live() || home.resets_ != state.resets)) {
     home.live_seq_ = channel->link_of(*this)->taken = state.seq;
     home.live_offset_ = state.offset;
     home.resets_ = state.resets;
-    make_live(home, cursor);
+    if (!cursor.is_live()) {
+      unqueue(cursor);
+      make_live(home, cursor);
+    }
     wake(channel.get());
   }
   cursor.resets_ = state.resets;

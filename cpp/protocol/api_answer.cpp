@@ -44,6 +44,26 @@ void append_api_publish_result(std::string& out, std::uint64_t offset, std::stri
   out.append("}}");
 }
 
+void append_api_skipped_result(std::string& out, std::uint64_t offset, std::string_view epoch) {
+  ResultWriter result(out);
+  result->number("offset", offset);
+  result->text("epoch", epoch);
+  result->boolean("skipped", true);
+  result.close();
+}
+
+void append_api_conflict(std::string& out, std::uint64_t offset, std::string_view epoch) {
+  JsonObjectWriter answer(out);
+  JsonObjectWriter error(answer.open("error"));
+  error.number("code", kErrorConflict.code);
+  error.text("message", "conflict: expected_offset: the newest publication of the channel has offset " +
+                            std::to_string(offset) + "; read what is new, and publish again behind that");
+  error.number("offset", offset);
+  error.text("epoch", epoch);
+  error.close();
+  answer.close();
+}
+
 void append_api_broadcast_result(std::string& out, std::string_view responses_joined) {
   ResultWriter result(out);
   result->list("responses", responses_joined);

@@ -18,6 +18,11 @@ void append_api_error(std::string& out, std::uint32_t code, std::string_view mes
 
 /// `{"result":{"offset":…,"epoch":…}}`; both absent when the channel has no history (offset 0).
 void append_api_publish_result(std::string& out, std::uint64_t offset, std::string_view epoch);
+/// The version is not above the last one: nothing was published, and this is the channel's top (protocol.md
+/// section 21).
+void append_api_skipped_result(std::string& out, std::uint64_t offset, std::string_view epoch);
+/// The channel's top is not the expected one, but this.
+void append_api_conflict(std::string& out, std::uint64_t offset, std::string_view epoch);
 
 /// `{"result":{"responses":[…]}}` of publish results and errors joined by ','.
 void append_api_broadcast_result(std::string& out, std::string_view responses_joined);

@@ -99,6 +99,7 @@ constexpr std::array kFields = [] {
       Field{"key", kPublishing, &ApiRequest::key},
       Field{"version", kPublishing, &ApiRequest::version},
       Field{"version_epoch", kPublishing, &ApiRequest::version_epoch},
+      Field{"expected_offset", kPublishing, &ApiRequest::expected_offset},
       Field{"delta", kPublishing, &ApiRequest::has_delta},
       Field{"last", methods(history), &ApiRequest::last},
       Field{"since", methods(history), Composed::position},

@@ -91,9 +91,10 @@ struct ApiRequest {
   bool has_delta = false;           ///< `delta`
   std::vector<Tag> tags = {};
   std::string_view idempotency_key = {};
-  std::string_view key = {};            ///< ours: conflation key (design.md section 5, Payloads)
-  std::uint64_t version = 0;            ///< not supported: the API refuses it
-  std::string_view version_epoch = {};  ///< not supported either
+  std::string_view key = {};  ///< ours: conflation key (design.md section 5, Payloads)
+  std::uint64_t version = 0;  ///< 0: none
+  std::string_view version_epoch = {};
+  std::optional<std::uint64_t> expected_offset = {};  ///< ours: compare and append
 
   // history
   std::optional<std::int64_t> limit = {};  ///< 0 only the position, negative all

@@ -29,6 +29,8 @@ inline constexpr ErrorCode kErrorTokenExpired{109, "token expired"};
 inline constexpr ErrorCode kErrorExpired{110, "expired"};
 inline constexpr ErrorCode kErrorTooManyRequests{111, "too many requests", true};
 inline constexpr ErrorCode kErrorUnrecoverablePosition{112, "unrecoverable position"};
+/// Ours, of the HTTP API alone.
+inline constexpr ErrorCode kErrorConflict{113, "conflict"};
 
 /// Goes into a close frame (code, reason) or a disconnect push.
 struct DisconnectCode {

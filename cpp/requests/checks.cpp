@@ -20,11 +20,21 @@ std::string channel_name_error(std::string_view name, const Limits& limits) {
          std::to_string(limits.channel_name_bytes) + " bytes of UTF-8 without control characters";
 }
 
-std::string idempotency_key_error(std::string_view key, const Limits& limits) {
-  if (key.size() <= static_cast<std::size_t>(limits.idempotency_key_bytes)) return {};
-  return "idempotency_key: " + std::to_string(key.size()) +
+namespace {
+std::string size_error(std::string_view field, std::string_view value, const Limits& limits) {
+  if (value.size() <= static_cast<std::size_t>(limits.idempotency_key_bytes)) return {};
+  return std::string(field) + ": " + std::to_string(value.size()) +
          " bytes are more than limits.idempotency_key_bytes (" +
-         std::to_string(limits.idempotency_key_bytes) + "); give a shorter key, a UUID or a hash";
+         std::to_string(limits.idempotency_key_bytes) + "); give a shorter one, a UUID or a hash";
+}
+}  // namespace
+
+std::string idempotency_key_error(std::string_view key, const Limits& limits) {
+  return size_error("idempotency_key", key, limits);
+}
+
+std::string version_epoch_error(std::string_view epoch, const Limits& limits) {
+  return size_error("version_epoch", epoch, limits);
 }
 
 std::string_view format_error(PublicationFormat format, std::string_view data, ContentType content) {

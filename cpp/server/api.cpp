@@ -108,10 +108,35 @@ HttpResponse api_error(const ErrorCode& code, std::string_view message) {
   return response;
 }
 
+namespace {
+
+PublishOptions options_of(const ApiRequest& request) {
+  PublishOptions options;
+  options.idempotency_key = request.idempotency_key;
+  options.skip_history = request.is_history_skipped;
+  options.expected_offset = request.expected_offset;
+  options.version = {request.version, request.version_epoch};
+  return options;
+}
+
+void append_publish_answer(std::string& out, const AppendResult& result, bool has_version,
+                           std::optional<Offset> expected) {
+  const auto [epoch, offset] = result.position;
+  if (result.error == StoreError::none) return append_api_publish_result(out, offset, epoch.text());
+  if (result.error != StoreError::conflict)
+    return append_api_error(out, kErrorInternal.code, kErrorInternal.message);
+  // As in the Centrifuge family, an old version is no error: the newer one is there.
+  if (has_version && expected.value_or(offset) == offset)
+    return append_api_skipped_result(out, offset, epoch.text());
+  append_api_conflict(out, offset, epoch.text());
+}
+
+}  // namespace
+
 HttpResponse api_error(const Refusal& refusal) { return api_error(refusal.error, refusal.message()); }
 
 Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
-         std::map<std::string, Page> pages)
+         std::map<std::string, StaticPage> pages)
     : hub_(hub),
       limits_(limits),
       fan_out_requests_(hub, limits),
@@ -119,7 +144,7 @@ Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
       options_(std::move(options)),
       pages_([&] {
         pages.insert_or_assign(std::string(kOpenApiPath),
-                               Page{"application/json", openapi(options_.version)});
+                               StaticPage{"application/json", openapi(options_.version)});
         return std::move(pages);
       }()),
       started_ms_(clock.now_ms()) {}
@@ -159,7 +184,7 @@ void Api::handle(HttpRequest request, BodyBudget::Share body_memory, const HttpT
     const auto method = find_api_method(std::string_view(target.path).substr(kApiPath.size()));
     return call(*method, {std::move(request.body), std::move(body_memory)}, std::move(respond));
   }
-  const Page& page = pages_.at(target.path);
+  const StaticPage& page = pages_.at(target.path);
   HttpResponse response;
   response.content_type = page.content_type;
   response.body = page.body;
@@ -184,10 +209,6 @@ std::optional<HttpResponse> Api::undecoded(ApiDecode decoded, const ApiRequest& 
       return api_error(kErrorTooDeep);
     case ApiDecode::ok:
       break;
-  }
-  if (request.version != 0 || !request.version_epoch.empty()) {
-    return api_error({kErrorNotAvailable, "version and version_epoch: Carillon " + options_.version +
-                                              " does not compare versions of publications; leave them out"});
   }
   return std::nullopt;
 }
@@ -269,6 +290,8 @@ Refusal Api::publish_refusal(std::string_view channel, const ApiRequest& request
                "); raise it, or send a reference");
   if (std::string text = idempotency_key_error(request.idempotency_key, limits_); !text.empty())
     return bad(std::move(text));
+  if (std::string text = version_epoch_error(request.version_epoch, limits_); !text.empty())
+    return bad(std::move(text));
   const ContentType content = request.is_json ? ContentType::json : ContentType::binary;
   const PublicationFormat format = hub_.options_for(channel).publication_format;
   if (const std::string_view text = format_error(format, request.data, content); !text.empty())
@@ -279,14 +302,13 @@ Refusal Api::publish_refusal(std::string_view channel, const ApiRequest& request
 void Api::publish(const ApiRequest& request, Respond respond) {
   if (const Refusal refusal = publish_refusal(request.channel, request); refusal.is_refused())
     return respond(api_error(refusal));
-  hub_.publish(
-      request.channel, publication_of(request), {request.idempotency_key, request.is_history_skipped},
-      [respond = std::move(respond)](const AppendResult& result) {
-        if (result.error != StoreError::none) return respond(api_error(kErrorInternal));
-        HttpResponse response;
-        append_api_publish_result(response.body, result.position.offset, result.position.epoch.text());
-        respond(std::move(response));
-      });
+  hub_.publish(request.channel, publication_of(request), options_of(request),
+               [respond = std::move(respond), has_version = request.version != 0,
+                expected = request.expected_offset](const AppendResult& result) {
+                 HttpResponse response;
+                 append_publish_answer(response.body, result, has_version, expected);
+                 respond(std::move(response));
+               });
 }
 
 /// A broadcast under way: a turn publishes to some of its channels.
@@ -345,16 +367,12 @@ bool Api::broadcast_some(const std::shared_ptr<Broadcast>& work) {
       work->answer(index, std::move(text));
       continue;
     }
-    hub_.publish(channel, publication_of(request), {request.idempotency_key, request.is_history_skipped},
-                 [work, index](const AppendResult& result) {
-                   std::string text;
-                   if (result.error != StoreError::none) {
-                     append_api_error(text, kErrorInternal.code, kErrorInternal.message);
-                   } else {
-                     append_api_publish_result(text, result.position.offset, result.position.epoch.text());
-                   }
-                   work->answer(index, std::move(text));
-                 });
+    hub_.publish(
+        channel, publication_of(request), options_of(request), [work, index](const AppendResult& result) {
+          std::string text;
+          append_publish_answer(text, result, work->request.version != 0, work->request.expected_offset);
+          work->answer(index, std::move(text));
+        });
   }
   return work->next < request.channels.size();
 }
@@ -413,10 +431,12 @@ void Api::remove_history(const ApiRequest& request, const Respond& respond) {
   if (const Refusal refusal = channel_refusal(request.channel); refusal.is_refused())
     return respond(api_error(refusal));
   if (!hub_.options_for(request.channel).has_history()) return respond(api_error(no_history()));
-  hub_.remove_history(request.channel);
-  HttpResponse response;
-  append_api_empty_result(response.body);
-  respond(std::move(response));
+  hub_.remove_history(request.channel, [respond](StoreError error) {
+    if (error != StoreError::none) return respond(api_error(kErrorInternal));
+    HttpResponse response;
+    append_api_empty_result(response.body);
+    respond(std::move(response));
+  });
 }
 
 void Api::channels(const ApiRequest& request, Respond respond) {

@@ -22,7 +22,7 @@ namespace carillon {
 class Connections;
 
 /// A page or file that is served as it is.
-struct Page {
+struct StaticPage {
   std::string content_type;
   std::string body;
 };
@@ -58,7 +58,8 @@ class Api final : public HttpHandler {
   /// Collects the state of the gateway and calls back with it, on any thread.
   using CollectNode = std::function<void(std::function<void(NodeState)>)>;
 
-  Api(Hub& hub, const Limits& limits, const Clock& clock, Options options, std::map<std::string, Page> pages);
+  Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
+      std::map<std::string, StaticPage> pages);
   void set_collect_node(CollectNode collect) { collect_node_ = std::move(collect); }
   /// The counters of the server as a JSON object; from any thread.
   void set_stats(std::function<std::string()> stats) { stats_ = std::move(stats); }
@@ -138,7 +139,7 @@ class Api final : public HttpHandler {
   const FanOutRequests fan_out_requests_;
   const Clock& clock_;
   Options options_;
-  const std::map<std::string, Page> pages_;
+  const std::map<std::string, StaticPage> pages_;
   const Millis started_ms_;
   CollectNode collect_node_;
   std::function<std::string()> stats_;

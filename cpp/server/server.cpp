@@ -114,7 +114,7 @@ struct Server::Reload {
 
 struct Server::Network {
   Network(const ServerConfig& config, MemoryStore& store, Hub& hub, const Clock& clock, RandomSource& random,
-          const std::string& version, std::map<std::string, Page> pages)
+          const std::string& version, std::map<std::string, StaticPage> pages)
       : rules(config.channels),
         rules_access(rules, config.insecure),
         access(rules_access, clock, config.limits),
@@ -182,7 +182,7 @@ struct Server::Network {
   Takeover takeover;
 };
 
-Server::Server(ServerConfig config, std::map<std::string, Page> pages, std::string version)
+Server::Server(ServerConfig config, std::map<std::string, StaticPage> pages, std::string version)
     : config_(std::move(config)),
       version_(std::move(version)),
       store_(std::make_unique<MemoryStore>(clock_, random_, store_limits(config_.limits))),
@@ -528,6 +528,8 @@ void Server::publish(std::string_view channel, Publication publication, const Pu
                      Hub::PublishDone done) {
   check(channel, publication);
   if (std::string text = idempotency_key_error(options.idempotency_key, config_.limits); !text.empty())
+    throw std::invalid_argument(std::move(text));
+  if (std::string text = version_epoch_error(options.version.epoch, config_.limits); !text.empty())
     throw std::invalid_argument(std::move(text));
   publish_checked(channel, std::move(publication), options, std::move(done));
 }

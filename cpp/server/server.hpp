@@ -63,7 +63,7 @@ void check_json_of(std::string_view field, std::string_view text);
 class Server {
  public:
   /// Throws ConfigError (see parse_config).
-  Server(ServerConfig config, std::map<std::string, Page> pages, std::string version);
+  Server(ServerConfig config, std::map<std::string, StaticPage> pages, std::string version);
   ~Server();
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;

@@ -35,7 +35,7 @@ void fields(Archive& archive, PresenceMember& member) {
 }
 template <typename Archive>
 void fields(Archive& archive, MemoryStoreState::Stream& stream) {
-  archive(stream.channel, stream.top, stream.age_ms);
+  archive(stream.channel, stream.top, stream.age_ms, stream.version, stream.version_epoch);
 }
 template <typename Archive>
 void fields(Archive& archive, MemoryStoreState::Key& key) {
@@ -79,7 +79,7 @@ void fields(Archive& archive, LogState& log) {
 }
 template <typename Archive>
 void fields(Archive& archive, ChannelState& channel) {
-  archive(channel.name, channel.epoch, channel.log, channel.needs_release, channel.resets,
+  archive(channel.name, channel.epoch, channel.log, channel.needs_unfollow, channel.resets,
           channel.epoch_resets, channel.announced, channel.unbalanced, channel.ended,
           channel.has_chosen_fan_out, channel.fan_out, channel.fan_out_threshold, channel.fan_out_mode,
           channel.fan_out_switches);

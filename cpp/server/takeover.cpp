@@ -206,7 +206,7 @@ bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, 
     report.left_behind = left_behind.size();
     channel.send(kSnapshot, encode_snapshot(snapshot, sent), descriptors, until);
     is_taken = channel.decide(kTaken, until);
-    if (is_taken) parts_.store.close();
+    if (is_taken) parts_.store.close(still);
   } catch (...) {
     parts_.gateway.resume();
     throw;

@@ -32,8 +32,9 @@ struct InboxContent {
 
 /// One step of a walk over a channel's members.
 struct EnterStep {
-  std::size_t entered = 0;  ///< number of members whose inbox this step has written
-  bool is_done = false;     ///< all have them
+  std::size_t entered = 0;  ///< publications that this step has written into inboxes
+  Offset entered_to = 0;    ///< what was published in write mode up to here is in all inboxes
+  bool is_done = false;     ///< nothing waits to be entered
 };
 
 }  // namespace carillon

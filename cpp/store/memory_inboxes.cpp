@@ -70,7 +70,12 @@ std::size_t MemoryInboxes::on_appended(const std::shared_ptr<Roster>& roster, Of
   roster->top_.store(offset);
   if (mode == FanOutMode::read && roster->last_read_mode_.exchange(offset) == 0) start_reading(roster);
   const std::size_t members = roster->count_.load();
-  if (mode == FanOutMode::write && members > 0) roster->to_enter_.store(offset);
+  if (mode == FanOutMode::write && members > 0) {
+    roster->to_enter_.store(offset);
+    const std::lock_guard lock(roster->waiting_mutex_);
+    roster->waiting_.add(offset);
+    roster->newest_waiting_ = offset;
+  }
   return members;
 }
 
@@ -207,24 +212,38 @@ std::vector<std::string> MemoryInboxes::members(const Roster& roster, std::strin
 
 // ---- entering
 
-EnterStep MemoryInboxes::enter(Roster& roster, Offset first, Offset last, std::size_t members_max) {
+EnterStep MemoryInboxes::enter(Roster& roster, std::size_t members_max) {
   const std::lock_guard lock(roster.mutex_);
-  if (roster.walk_first_ != first) {
-    roster.walk_first_ = first;
+  if (roster.walk_.is_empty()) {
+    const std::lock_guard waiting_lock(roster.waiting_mutex_);
+    if (!roster.waiting_.is_empty()) roster.walk_ = roster.waiting_.take_first();
     roster.walked_ = 0;
   }
   EnterStep step;
-  for (; step.entered < members_max && roster.walked_ < roster.members_.size(); ++step.entered) {
-    User& user = *roster.members_[roster.walked_++];
-    const std::lock_guard stripe_lock(stripes_[user.stripe].mutex);
-    const Counted counted(bytes_, user);
-    enter(user, roster, first, last);
-    shorten(user);
+  if (!roster.walk_.is_empty()) {
+    std::size_t members = 0;
+    for (; members < members_max && roster.walked_ < roster.members_.size(); ++members) {
+      User& user = *roster.members_[roster.walked_++];
+      const std::lock_guard stripe_lock(stripes_[user.stripe].mutex);
+      const Counted counted(bytes_, user);
+      enter(user, roster, roster.walk_.first, roster.walk_.last);
+      shorten(user);
+    }
+    step.entered = members * (roster.walk_.last + 1 - roster.walk_.first);
+    if (roster.walked_ == roster.members_.size()) {
+      roster.entered_ = roster.walk_.last;
+      roster.walk_ = {};
+      roster.walked_ = 0;
+    }
   }
-  step.is_done = roster.walked_ == roster.members_.size();
-  if (step.is_done) {
-    roster.walk_first_ = roster.walked_ = 0;
-    roster.entered_ = last;
+  const std::lock_guard waiting_lock(roster.waiting_mutex_);
+  if (!roster.walk_.is_empty()) {
+    step.entered_to = roster.walk_.first - 1;
+  } else if (!roster.waiting_.is_empty()) {
+    step.entered_to = roster.waiting_.hull().first - 1;
+  } else {
+    step.is_done = true;
+    step.entered_to = roster.newest_waiting_;
   }
   return step;
 }

@@ -19,6 +19,7 @@
 #include "store/fan_out_mode.hpp"
 #include "store/inbox.hpp"
 #include "store/memory_store_state.hpp"
+#include "store/offset_ranges.hpp"
 
 namespace carillon {
 
@@ -59,8 +60,11 @@ class MemoryInboxes {
     // All below is guarded by the mutex.
     std::vector<User*> members_;  // [0, walked_) have the publications of the current walk
     std::size_t walked_ = 0;
-    Offset walk_first_ = 0;  // 0: no walk
-    Offset entered_ = 0;     // everything up to here has been entered
+    OffsetRange walk_;                  // under way, so it no longer grows
+    Offset entered_ = 0;                // everything up to here has been entered
+    mutable std::mutex waiting_mutex_;  // a publisher does not wait for a walk
+    OffsetRanges waiting_;              // published in write mode, and of no walk yet
+    Offset newest_waiting_ = 0;         // that has been added to them
   };
 
   /// An inbox holds at most `inbox_entries` publications, and all inboxes take about `bytes_total`. Beyond
@@ -83,7 +87,7 @@ class MemoryInboxes {
   void remove(Roster& roster, std::span<const std::string> users);
   [[nodiscard]] static std::vector<std::string> members(const Roster& roster, std::string_view after,
                                                         std::size_t limit);
-  EnterStep enter(Roster& roster, Offset first, Offset last, std::size_t members_max);
+  EnterStep enter(Roster& roster, std::size_t members_max);
   [[nodiscard]] std::uint64_t unread(std::string_view user, const Roster& roster) const;
   [[nodiscard]] InboxContent inbox(std::string_view user, std::size_t limit) const;
   void mark_read(std::string_view user, const Roster& roster, Offset offset);

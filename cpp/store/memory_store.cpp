@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <limits>
 #include <utility>
 
 namespace carillon {
@@ -15,7 +16,7 @@ std::string idempotency_id(std::string_view channel, std::string_view key) {
 }
 std::string_view channel_of_id(std::string_view id) { return id.substr(0, id.find('\0')); }
 /// What a channel takes in the table, measured.
-std::size_t stream_bytes(std::string_view name) { return 168 + (name.size() < 16 ? 0 : name.size() + 16); }
+std::size_t stream_bytes(std::string_view name) { return 176 + (name.size() < 16 ? 0 : name.size() + 16); }
 }  // namespace
 
 MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits)
@@ -37,10 +38,15 @@ MemoryStore::Streams::value_type& MemoryStore::touch(Stripe& stripe, const Hashe
   return *found;
 }
 
+MemoryStore::Streams::value_type* MemoryStore::find(Stripe& stripe, const HashedName& channel) {
+  const auto found = stripe.streams.find(channel);
+  return found != stripe.streams.end() ? &*found : nullptr;
+}
+
 void MemoryStore::touch(Stripe& stripe, Streams::value_type& node) {
   node.second.touched_ms = clock_.now_ms();
   if (node.second.is_dormant) unlink(stripe, node);
-  if (node.second.opens == 0) link_newest(stripe, node);
+  if (node.second.follows == 0) link_newest(stripe, node);
 }
 
 void MemoryStore::link_newest(Stripe& stripe, Streams::value_type& node) {
@@ -85,6 +91,18 @@ void MemoryStore::forget_oldest_key(Stripe& stripe) {
   stripe.keys.erase(stripe.keys.find(oldest));
 }
 
+/// Is the channel another one than the append expects? Otherwise it has the append's version from now on.
+bool MemoryStore::is_unexpected(Stream& stream, const AppendOptions& options) {
+  if (options.expected_offset && *options.expected_offset != stream.top) return true;
+  if (options.version.number == 0) return false;
+  if (!stream.version) stream.version = std::make_unique<LastVersion>();
+  LastVersion& last = *stream.version;
+  if (last.epoch == options.version.epoch && options.version.number <= last.number) return true;
+  last.number = options.version.number;
+  last.epoch = options.version.epoch;
+  return false;
+}
+
 void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
                          std::function<void(const AppendResult&)> done) {
   AppendResult result;
@@ -98,13 +116,15 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
     const std::lock_guard lock(stripe.mutex);
     std::string key;
     if (is_closed_) {
-      result.error = StoreError::unavailable;
+      result.error = StoreError::closed;
     } else if (!options.idempotency_key.empty()) {
       key = idempotency_id(channel, options.idempotency_key);
       const auto used = stripe.keys.find(key);
       if (used != stripe.keys.end() && used->second.until_ms > clock_.now_ms()) {
         result.position = used->second.position;
         result.is_duplicate = true;
+        if (known == nullptr) known = find(stripe, name);
+        if (known != nullptr && known->second.roster) result.members = known->second.roster->members();
       }
     }
     if (!is_closed_ && !result.is_duplicate) {
@@ -115,61 +135,91 @@ void MemoryStore::append(std::string_view channel, std::shared_ptr<Entry> entry,
       }
       Stream& stream = known->second;
       result.position.epoch = stream.epoch;
-      std::size_t members = 0;
-      if (!options.is_ephemeral) {
-        result.position.offset = entry->offset = ++stream.top;
-        if (stream.roster) members = inboxes_.on_appended(stream.roster, stream.top, options.mode);
+      if (is_unexpected(stream, options)) [[unlikely]] {
+        result.error = StoreError::conflict;
+        result.position.offset = stream.top;
+      } else {
+        if (!options.is_ephemeral) {
+          result.position.offset = entry->offset = ++stream.top;
+          if (stream.roster) result.members = inboxes_.on_appended(stream.roster, stream.top, options.mode);
+        }
+        listener_->on_announced(
+            {channel, stream.epoch, std::move(entry), options.mode, result.members, options.handle});
+        if (!key.empty()) remember(stripe, std::move(key), result.position);
       }
-      listener_->on_announced(
-          {channel, stream.epoch, std::move(entry), options.mode, members, options.handle});
-      if (!key.empty()) remember(stripe, std::move(key), result.position);
       forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
     }
   }
   done(result);
 }
 
-void MemoryStore::open(std::string_view channel, std::function<void(const OpenResult&)> done) {
-  OpenResult result;
+void MemoryStore::follow(std::string_view channel, std::function<void(const TopResult&)> done) {
+  TopResult result;
   {
     const HashedName name = hash_.of(channel);
     Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
-    Streams::value_type& node = touch(stripe, name);
-    count_open(stripe, node);
-    result.top = {node.second.epoch, node.second.top};
-    result.in_store = &node;
-    if (node.second.roster) result.members = node.second.roster->members();
+    if (is_closed_) {
+      result.error = StoreError::closed;
+    } else {
+      Streams::value_type& node = touch(stripe, name);
+      hold(stripe, node);
+      result.top = {node.second.epoch, node.second.top};
+      result.in_store = &node;
+      if (node.second.roster) result.members = node.second.roster->members();
+    }
   }
   done(result);
 }
 
-void MemoryStore::count_open(Stripe& stripe, Streams::value_type& node) {
+void MemoryStore::hold(Stripe& stripe, Streams::value_type& node) {
   if (node.second.is_dormant) unlink(stripe, node);
-  ++node.second.opens;
+  ++node.second.follows;
 }
 
-void MemoryStore::release(std::string_view channel) {
+void MemoryStore::unfollow(std::string_view channel) {
   const HashedName name = hash_.of(channel);
   Stripe& stripe = stripes_.of(name);
   const std::lock_guard lock(stripe.mutex);
   const auto found = stripe.streams.find(name);
-  if (found != stripe.streams.end() && found->second.opens > 0) release(stripe, *found);
+  if (found != stripe.streams.end() && found->second.follows > 0) let_go(stripe, *found);
 }
 
-void MemoryStore::release(Stripe& stripe, Streams::value_type& node) {
-  if (--node.second.opens > 0) return;
+void MemoryStore::let_go(Stripe& stripe, Streams::value_type& node) {
+  if (--node.second.follows > 0) return;
   node.second.touched_ms = clock_.now_ms();
   link_newest(stripe, node);
   forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
 }
 
-void MemoryStore::read(std::string_view /*channel*/, Offset /*first*/, Offset /*last*/,
-                       std::function<void(const ReadResult&)> done) {
-  done({StoreError::gone, {}, {}});
+void MemoryStore::top(std::string_view channel, std::function<void(const TopResult&)> done) {
+  TopResult result;
+  {
+    const HashedName name = hash_.of(channel);
+    Stripe& stripe = stripes_.of(name);
+    const std::lock_guard lock(stripe.mutex);
+    if (is_closed_) {
+      result.error = StoreError::closed;
+    } else {
+      const Stream& stream = touch(stripe, name).second;
+      result.top = {stream.epoch, stream.top};
+      if (stream.roster) result.members = stream.roster->members();
+      forget_beyond(stripe, std::max<std::size_t>(1, limits_.dormant_channels / kStripes));
+    }
+  }
+  done(result);
 }
 
-void MemoryStore::remove_history(std::string_view /*channel*/) {}
+void MemoryStore::read(std::string_view /*channel*/, const ReadRange& /*range*/,
+                       std::function<void(const Page&)> done) {
+  Page page;
+  page.error = StoreError::not_held;
+  done(page);
+}
+
+void MemoryStore::remove_history(std::string_view /*channel*/, std::function<void(StoreError)> done) {
+  done(StoreError::none);
+}
 
 // ---- presence
 
@@ -277,7 +327,7 @@ const std::shared_ptr<MemoryInboxes::Roster>& MemoryStore::make_roster(Stripe& s
   if (!node.second.roster) {
     node.second.roster = inboxes_.make_roster(std::string(node.first), {node.second.epoch, node.second.top});
     stripe.with_roster.push_back(&node);
-    count_open(stripe, node);
+    hold(stripe, node);
   }
   return node.second.roster;
 }
@@ -291,7 +341,7 @@ void MemoryStore::add_members(std::string_view channel, std::span<const std::str
   for (; !users.empty(); users = users.subspan(std::min(users.size(), kMembersPerLock))) {
     const std::lock_guard lock(stripe.mutex);
     if (is_closed_) {
-      result.error = StoreError::unavailable;
+      result.error = StoreError::closed;
       break;
     }
     const std::shared_ptr<MemoryInboxes::Roster>& roster = make_roster(stripe, name);
@@ -313,7 +363,7 @@ void MemoryStore::remove_members(std::string_view channel, std::span<const std::
   for (; !users.empty(); users = users.subspan(std::min(users.size(), kMembersPerLock))) {
     const std::lock_guard lock(stripe.mutex);
     const auto found = stripe.streams.find(name);
-    if (is_closed_) result.error = StoreError::unavailable;
+    if (is_closed_) result.error = StoreError::closed;
     if (is_closed_ || found == stripe.streams.end() || !found->second.roster) break;
     inboxes_.remove(*found->second.roster, users.first(std::min(users.size(), kMembersPerLock)));
     result.members = found->second.roster->members();
@@ -331,13 +381,13 @@ void MemoryStore::members(std::string_view channel, std::string_view after, std:
   done(result);
 }
 
-void MemoryStore::enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+void MemoryStore::enter(std::string_view channel, std::size_t members_max,
                         std::function<void(const EnterResult&)> done) {
   EnterResult result;
   if (const auto roster = roster_of(channel)) {
-    result.step = inboxes_.enter(*roster, first, last, members_max);
+    result.step = inboxes_.enter(*roster, members_max);
   } else {
-    result.step.is_done = true;
+    result.step = {.entered = 0, .entered_to = std::numeric_limits<Offset>::max(), .is_done = true};
   }
   done(result);
 }
@@ -363,7 +413,9 @@ void MemoryStore::mark_read(std::string_view user, std::string_view channel, Off
     const std::lock_guard lock(stripe.mutex);
     const auto found = stripe.streams.find(name);
     if (is_closed_) {
-      error = StoreError::unavailable;
+      error = StoreError::closed;
+    } else if (offset > (found == stripe.streams.end() ? 0 : found->second.top)) {
+      error = StoreError::conflict;
     } else if (found != stripe.streams.end() && found->second.roster) {
       inboxes_.mark_read(user, *found->second.roster, offset);
     }
@@ -379,7 +431,7 @@ void MemoryStore::keep_house() {
       // Who adds a member holds the roster from before it has one.
       if (!node->second.roster->is_unused() || node->second.roster.use_count() > 1) return false;
       node->second.roster.reset();
-      release(stripe, *node);
+      let_go(stripe, *node);
       return true;
     });
     while (stripe.oldest != nullptr &&
@@ -393,12 +445,21 @@ void MemoryStore::keep_house() {
   }
 }
 
+void MemoryStore::close() {
+  const Stillness still = hold_still();
+  close(still);
+}
+
 MemoryStoreState MemoryStore::save() const {
   const Millis now = clock_.now_ms();
   MemoryStoreState state;
   const auto save_stream = [&](const Streams::value_type& node) {
     const auto& [name, stream] = node;
-    state.streams.push_back({std::string(name), {stream.epoch, stream.top}, now - stream.touched_ms});
+    MemoryStoreState::Stream& saved = state.streams.emplace_back();
+    saved = {std::string(name), {stream.epoch, stream.top}, now - stream.touched_ms};
+    if (!stream.version) return;
+    saved.version = stream.version->number;
+    saved.version_epoch = stream.version->epoch;
   };
   for (const Stripe& stripe : stripes_) {
     for (const auto& node : stripe.streams) {
@@ -429,6 +490,8 @@ void MemoryStore::restore(const MemoryStoreState& state) {
     node->second.top = saved.top.offset;
     node->second.stripe = static_cast<std::uint8_t>(StoreStripes::index_of(name));
     node->second.touched_ms = now - saved.age_ms;
+    if (saved.version != 0)
+      node->second.version = std::make_unique<LastVersion>(LastVersion{saved.version, saved.version_epoch});
     link_newest(stripe, *node);
   }
   for (const MemoryStoreState::Key& saved : state.keys) {

@@ -36,6 +36,7 @@ class MemoryStore final : public Store {
   MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits);
 
   void set_listener(StoreListener* listener) override { listener_ = listener; }
+  [[nodiscard]] bool keeps_entries() const override { return false; }
   /// What is above them shrinks with its next use. While no other call runs.
   void set_limits(const MemoryStoreLimits& limits) {
     limits_ = limits;
@@ -43,11 +44,11 @@ class MemoryStore final : public Store {
   }
   void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
               std::function<void(const AppendResult&)> done) override;
-  void open(std::string_view channel, std::function<void(const OpenResult&)> done) override;
-  void release(std::string_view channel) override;
-  void read(std::string_view channel, Offset first, Offset last,
-            std::function<void(const ReadResult&)> done) override;
-  void remove_history(std::string_view channel) override;
+  void follow(std::string_view channel, std::function<void(const TopResult&)> done) override;
+  void unfollow(std::string_view channel) override;
+  void top(std::string_view channel, std::function<void(const TopResult&)> done) override;
+  void read(std::string_view channel, const ReadRange& range, std::function<void(const Page&)> done) override;
+  void remove_history(std::string_view channel, std::function<void(StoreError)> done) override;
   void add_presence(std::string_view channel, const PresenceMember& member) override;
   void remove_presence(std::string_view channel, std::string_view client) override;
   void presence(std::string_view channel, const PresencePage& page,
@@ -59,7 +60,7 @@ class MemoryStore final : public Store {
                       std::function<void(const MembersResult&)> done) override;
   void members(std::string_view channel, std::string_view after, std::size_t limit,
                std::function<void(const MembersResult&)> done) override;
-  void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+  void enter(std::string_view channel, std::size_t members_max,
              std::function<void(const EnterResult&)> done) override;
   void unread(std::string_view user, std::string_view channel,
               std::function<void(const UnreadResult&)> done) override;
@@ -67,6 +68,7 @@ class MemoryStore final : public Store {
   void mark_read(std::string_view user, std::string_view channel, Offset offset,
                  std::function<void(StoreError)> done) override;
   void keep_house() override;
+  void close() override;
 
   /// Number of channels remembered, dormant or not.
   [[nodiscard]] std::size_t channels_known() const;
@@ -81,14 +83,19 @@ class MemoryStore final : public Store {
   [[nodiscard]] Stillness hold_still();
   /// Only while it is held still.
   [[nodiscard]] MemoryStoreState save() const;
-  /// Puts a saved state into a new store; no channel is open yet.
+  /// Puts a saved state into a new store; no channel is followed yet.
   void restore(const MemoryStoreState& state);
-  /// Refuses appends from now on: another process has the log. Only while it is held still.
-  void close() { is_closed_ = true; }
+  /// Another process has the log: close(), while it is held still.
+  void close(const Stillness& still);
 
  private:
   struct Stream;
   using Streams = std::pmr::unordered_map<std::pmr::string, Stream, NameHash, SameName>;
+  /// The last version of a channel.
+  struct LastVersion {
+    std::uint64_t number = 0;
+    std::string epoch;
+  };
   /// The memory of a channel. While the channel is dormant it is in its stripe's list, oldest first, linked
   /// through the nodes of the map: 200 bytes beside the name leave no room for a second key.
   struct Stream {
@@ -97,10 +104,11 @@ class MemoryStore final : public Store {
     Millis touched_ms = 0;
     Streams::value_type* older = nullptr;
     Streams::value_type* newer = nullptr;
-    std::uint32_t opens = 0;  ///< without their release
+    std::uint32_t follows = 0;  ///< without their unfollow
     bool is_dormant = false;
     std::uint8_t stripe = 0;                        // never changes
     std::shared_ptr<MemoryInboxes::Roster> roster;  // held while there is one
+    std::unique_ptr<LastVersion> version;           // null: none of its publications has had one
   };
   using Ages = std::list<std::string_view>;
   struct Remembered {
@@ -145,6 +153,7 @@ class MemoryStore final : public Store {
   static constexpr std::size_t kMembersPerLock = 1'024;  // publishes run in between
 
   Streams::value_type& touch(Stripe& stripe, const HashedName& channel);
+  static Streams::value_type* find(Stripe& stripe, const HashedName& channel);
   void touch(Stripe& stripe, Streams::value_type& node);
   static void link_newest(Stripe& stripe, Streams::value_type& node);
   static void unlink(Stripe& stripe, Streams::value_type& node);
@@ -155,8 +164,9 @@ class MemoryStore final : public Store {
   static void forget_oldest_key(Stripe& stripe);
   [[nodiscard]] std::shared_ptr<MemoryInboxes::Roster> roster_of(std::string_view channel);
   const std::shared_ptr<MemoryInboxes::Roster>& make_roster(Stripe& stripe, const HashedName& channel);
-  void count_open(Stripe& stripe, Streams::value_type& node);
-  void release(Stripe& stripe, Streams::value_type& node);
+  static bool is_unexpected(Stream& stream, const AppendOptions& options);
+  void hold(Stripe& stripe, Streams::value_type& node);
+  void let_go(Stripe& stripe, Streams::value_type& node);
 
   const Clock& clock_;
   RandomSource& random_;
@@ -177,6 +187,7 @@ class MemoryStore::Stillness {
  private:
   std::array<std::unique_lock<std::mutex>, kStripes> locks_;
 };
+inline void MemoryStore::close(const Stillness& /*still*/) { is_closed_ = true; }
 inline MemoryStore::Stillness MemoryStore::hold_still() { return Stillness(stripes_); }
 
 }  // namespace carillon

@@ -41,7 +41,9 @@ struct MemoryStoreState {
   struct Stream {
     std::string channel;
     Position top;
-    Millis age_ms = 0;  ///< since it was touched
+    Millis age_ms = 0;          ///< since it was touched
+    std::uint64_t version = 0;  ///< the last one; 0: none
+    std::string version_epoch = {};
   };
   struct Key {
     std::string id;  ///< as the store builds it from channel and key

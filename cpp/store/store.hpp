@@ -3,12 +3,15 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "env/clock.hpp"
 #include "store/entry.hpp"
 #include "store/fan_out_mode.hpp"
 #include "store/inbox.hpp"
@@ -16,18 +19,27 @@
 
 namespace carillon {
 
+/// Why a call was not answered with what it asked for.
 enum class StoreError : std::uint8_t {
   none,
-  unavailable,
-  gone,  ///< the requested range, or its start, is not kept any more
-  full   ///< memory has run out
+  unavailable,      ///< not carried out: the store cannot be reached now
+  overloaded,       ///< not carried out: too much waits for the store
+  outcome_unknown,  ///< it may have been carried out
+  conflict,         ///< the channel's top or version is another one than the call expects
+  not_held,         ///< the requested range, or its start, is not kept any more
+  full,             ///< the memory of members and inboxes has run out
+  closed            ///< not carried out: the store is closed
 };
+/// May the same call succeed later, without a change by the caller?
+[[nodiscard]] constexpr bool is_temporary(StoreError error) {
+  return error == StoreError::unavailable || error == StoreError::overloaded;
+}
 
-/// A channel that the listener keeps open, from open() to release(); the listener derives its own class from
+/// A channel that the listener follows, from follow() to unfollow(); the listener derives its own class from
 /// it. Listener and store find their data of the channel here, so that the name is looked up once per
 /// publication.
 struct ChannelHandle {
-  std::atomic<void*> in_store{nullptr};  ///< the result of open()
+  std::atomic<void*> in_store{nullptr};  ///< the result of follow()
 };
 
 /// An entry with its offset, as the hub delivers it. An ephemeral entry has offset 0.
@@ -46,33 +58,64 @@ class StoreListener {
  public:
   virtual ~StoreListener() = default;
   virtual void on_announced(const Announcement& announcement) = 0;
+  /// Announcements may have been lost: compare the tops of all channels that are followed.
+  virtual void on_doubt() {}
+};
+
+/// What a channel keeps of its history. It travels with each append, because gateways may be configured
+/// differently: the last appender's counts.
+struct Retention {
+  std::uint64_t entries = 0;
+  std::size_t bytes = 0;
+  Millis ttl_ms = 0;
+};
+
+/// A version of the state that a publication describes. Versions of different epochs do not compare.
+struct Version {
+  std::uint64_t number = 0;  ///< 0: none
+  std::string_view epoch;
 };
 
 struct AppendOptions {
-  bool is_ephemeral = false;         ///< gets no offset and is not stored
-  std::string_view idempotency_key;  ///< empty: none
+  bool is_ephemeral = false;              ///< gets no offset and is not stored
+  std::string_view idempotency_key;       ///< empty: none
+  std::optional<Offset> expected_offset;  ///< `conflict` unless the channel's top has it
+  Version version;                        ///< `conflict` unless it is above the last one of its epoch
+  Retention retention;
   FanOutMode mode = FanOutMode::write;
   ChannelHandle* handle = nullptr;  ///< valid only during the call; null: the store looks up the name
 };
 
 struct AppendResult {
   StoreError error = StoreError::none;
-  Position position;          ///< offset 0 for an ephemeral entry
+  Position position;          ///< offset 0 for an ephemeral entry; with `conflict` the channel's top
   bool is_duplicate = false;  ///< an earlier append had the same idempotency key and this position
+  std::size_t members = 0;    ///< of the channel at that moment, also for a duplicate
 };
 
-struct OpenResult {
+struct TopResult {
   StoreError error = StoreError::none;
   Position top;
   std::size_t members = 0;
-  void* in_store = nullptr;  ///< for ChannelHandle: valid until release()
+  void* in_store = nullptr;  ///< of follow(), for ChannelHandle: valid until unfollow()
 };
 
-struct ReadResult {
-  StoreError error = StoreError::none;  ///< gone: the range, or its start
-  Epoch epoch;                          ///< of the entries
-  std::vector<EntryRef>
-      entries;  ///< consecutive offsets up to the last of the range; with `gone` the rest of it
+/// A part of a channel's stored entries: at most `entries_max` entries with offsets in [first, last], and at
+/// most `bytes_max` of their cost, but one entry in any case. The oldest of them, or the newest.
+struct ReadRange {
+  Offset first = 1;
+  Offset last = 0;
+  std::size_t entries_max = std::numeric_limits<std::size_t>::max();
+  std::size_t bytes_max = std::numeric_limits<std::size_t>::max();
+  bool is_backward = false;  ///< the newest
+  friend bool operator==(const ReadRange&, const ReadRange&) = default;
+};
+
+struct Page {
+  StoreError error = StoreError::none;  ///< not_held: the start of the range is gone, or all of it
+  Position top;                         ///< of the channel when it was read; of a store without entries: none
+  std::vector<EntryRef> entries;        ///< ascending, consecutive offsets
+  bool has_more = false;                ///< a maximum cut it short
 };
 
 struct PresenceMember {
@@ -124,7 +167,7 @@ struct InboxResult {
 
 /// Assigns offsets and epochs, and keeps the state that several gateways share. All calls answer by
 /// continuation: the store in memory in the same call, others later and from any thread. No call blocks; all
-/// are thread-safe. A continuation is called exactly once.
+/// are thread-safe; their texts are valid only during the call. A continuation is called exactly once.
 class Store {
  public:
   virtual ~Store() = default;
@@ -132,22 +175,26 @@ class Store {
   /// Call it once, before anything else.
   virtual void set_listener(StoreListener* listener) = 0;
 
-  /// Assigns an offset to `entry` and announces it; then calls `done`. `channel` is valid only during the
-  /// call.
+  /// False: only the listener's logs have the entries, so the listener follows each channel that it uses.
+  [[nodiscard]] virtual bool keeps_entries() const = 0;
+
+  /// Assigns an offset to `entry` and announces it to whoever follows the channel; then calls `done`. Of two
+  /// appends with one idempotency key the second waits for the first, and has its result.
   virtual void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
                       std::function<void(const AppendResult&)> done) = 0;
 
-  /// Opens the channel: makes its epoch, returns its top, and prevents that it is forgotten until release().
-  virtual void open(std::string_view channel, std::function<void(const OpenResult&)> done) = 0;
-  /// The hub no longer needs the channel: it is dormant from now on, and may be forgotten.
-  virtual void release(std::string_view channel) = 0;
+  /// Announces the channel's entries to the listener from now on: each that is above the top that this
+  /// answers. The channel has an epoch then, and is not forgotten until unfollow().
+  virtual void follow(std::string_view channel, std::function<void(const TopResult&)> done) = 0;
+  /// As often as follow().
+  virtual void unfollow(std::string_view channel) = 0;
+  /// The top of the channel, which has an epoch then. Follows nothing.
+  virtual void top(std::string_view channel, std::function<void(const TopResult&)> done) = 0;
 
-  /// Reads the stored entries with offsets in [first, last]. The store in memory has none beside the hub's
-  /// log.
-  virtual void read(std::string_view channel, Offset first, Offset last,
-                    std::function<void(const ReadResult&)> done) = 0;
+  virtual void read(std::string_view channel, const ReadRange& range,
+                    std::function<void(const Page&)> done) = 0;
   /// Forgets the history; offset and epoch stay.
-  virtual void remove_history(std::string_view channel) = 0;
+  virtual void remove_history(std::string_view channel, std::function<void(StoreError)> done) = 0;
 
   virtual void add_presence(std::string_view channel, const PresenceMember& member) = 0;
   virtual void remove_presence(std::string_view channel, std::string_view client) = 0;
@@ -165,10 +212,10 @@ class Store {
   /// The first `limit` members behind `after`, by name.
   virtual void members(std::string_view channel, std::string_view after, std::size_t limit,
                        std::function<void(const MembersResult&)> done) = 0;
-  /// Enters the publications [first, last] into the inboxes of the next `members_max` members. Call it again
-  /// with the same range until it is done; one walk at a time per channel. A member that joined after a
-  /// publication, or has it already, does not get it.
-  virtual void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+  /// Enters what has been appended in write mode into the inboxes of the next `members_max` members. Call it
+  /// again until it is done; one walk at a time per channel. The store knows how far the walk has come. A
+  /// member that joined after a publication, or has it already, does not get it.
+  virtual void enter(std::string_view channel, std::size_t members_max,
                      std::function<void(const EnterResult&)> done) = 0;
   /// The number of unread publications of a user in one channel.
   virtual void unread(std::string_view user, std::string_view channel,
@@ -176,13 +223,18 @@ class Store {
   /// The unread publications of a user, with at most `limit` of the entered ones; 0: only the counts.
   virtual void inbox(std::string_view user, std::size_t limit,
                      std::function<void(const InboxResult&)> done) = 0;
-  /// Marks everything of the channel up to `offset` as read. Never moves backwards.
+  /// Marks everything of the channel up to `offset` as read. Never moves backwards. `conflict`: the channel's
+  /// top is below.
   virtual void mark_read(std::string_view user, std::string_view channel, Offset offset,
                          std::function<void(StoreError)> done) = 0;
 
   /// Bounded upkeep: forgets channels and keys past their lifetime. Call it from time to time, from one
-  /// thread.
+  /// thread. It does not block.
   virtual void keep_house() = 0;
+
+  /// Answers everything that waits; later calls are answered `closed`, and nothing is announced any more.
+  /// Not from a continuation.
+  virtual void close() = 0;
 };
 
 }  // namespace carillon

@@ -22,6 +22,9 @@ class PayloadTooLarge(ValueError):  # noqa: N818
 class StoreError(RuntimeError):
     """The store could not take or give what was asked."""
 
+class AppendError(RuntimeError):
+    """An append failed. Arguments: kind, text, offset and epoch of the channel's top."""
+
 class ServerStopped(RuntimeError):  # noqa: N818
     """A server is used after it was stopped."""
 
@@ -92,6 +95,9 @@ class Server(metaclass=_NativeType):
         idempotency_key: str,
         skip_history: bool,
         delta: bool,
+        expected_offset: int | None,
+        version: int,
+        version_epoch: str,
     ) -> Position: ...
     def publish_many(self, items: list[tuple[str, Any]]) -> list[Position] | None: ...
     def publish_encoded(self, items: list[tuple[str, bytes, bool]]) -> list[Position]: ...
@@ -107,6 +113,9 @@ class Server(metaclass=_NativeType):
         idempotency_key: str,
         skip_history: bool,
         delta: bool,
+        expected_offset: int | None,
+        version: int,
+        version_epoch: str,
     ) -> None: ...
     def subscribe(
         self, bridge: Bridge, subscription_id: int, channel: str, since: str | None, last: int | None

@@ -141,6 +141,29 @@ class StoreError(CarillonError, RuntimeError):
     """The store could not write or read."""
 
 
+class StoreUnavailable(StoreError):  # noqa: N818
+    """The store did not do it: it is away, or too much waits for it. Try again later."""
+
+
+class StoreOutcomeUnknown(StoreError):  # noqa: N818
+    """The store may have done it, or not.
+
+    A publication with an `idempotency_key` can be published again without being doubled.
+    """
+
+
+class StoreConflict(StoreError):  # noqa: N818
+    """A publication was not stored: the channel has another top or a newer version than it expects.
+
+    Attributes:
+        top: Position of the channel's newest publication.
+    """
+
+    def __init__(self, reason: str, top: Position) -> None:
+        super().__init__(reason)
+        self.top = top
+
+
 class ServerStopped(CarillonError, RuntimeError):  # noqa: N818
     """A server, or an object of it, is used before the server was started or after it was stopped."""
 
@@ -187,9 +210,20 @@ _BY_CORE_NAME: dict[str, type[CarillonError]] = {
 }
 
 
+def append_error(kind: str, reason: str, offset: int, epoch: str) -> StoreError:
+    """Returns the exception of an append that failed, from what the native module says of it."""
+    from .position import Position  # it needs the exceptions of this module
+
+    if kind == "conflict":
+        return StoreConflict(reason, Position(offset, epoch))
+    return StoreOutcomeUnknown(reason) if kind == "unknown" else StoreUnavailable(reason)
+
+
 def from_core(error: Exception) -> Exception:
     """Returns the public form of an exception of the native module; others are returned unchanged."""
     if isinstance(error, CarillonError):
         return error
+    if type(error).__name__ == "AppendError":
+        return append_error(*error.args)
     public = _BY_CORE_NAME.get(type(error).__name__)
     return public(str(error)) if public else error

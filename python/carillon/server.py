@@ -32,6 +32,7 @@ from .errors import (
     ServerFailed,
     ServerStopped,
     StoreError,
+    append_error,
     from_core,
 )
 from .fanout import FanOutMethods
@@ -487,6 +488,9 @@ class Server(HookDecorators, FanOutMethods):
                 - `skip_history`: deliver to current subscribers only, and do not store.
                 - `delta`: subscribers that asked for deltas may get the difference to the publication
                   before, where that is shorter.
+                - `expected_offset`: publish only if the channel's newest publication has this offset.
+                - `version`, `version_epoch`: publish only if the version is above the last one of the channel
+                  that had the same epoch.
 
         Returns:
             The position in the channel's log; its offset is 0 if the channel keeps no log.
@@ -495,7 +499,9 @@ class Server(HookDecorators, FanOutMethods):
             PayloadTooLarge: The payload is larger than `limits.publication_bytes`.
             ValueError: The payload, an option or the name of the channel is not valid.
             TypeError: The payload or an option is of a type that cannot be published.
-            StoreError: The store refused.
+            StoreConflict: The channel is not as `expected_offset` or `version` has it; `top` is its position.
+            StoreUnavailable: The store did not take it.
+            StoreOutcomeUnknown: The store may have taken it, or not.
         """
         core = self._running()
         what = core_arguments(channel, data, options)
@@ -517,7 +523,7 @@ class Server(HookDecorators, FanOutMethods):
                 if event[0] == "completion":
                     done.set_result(Position(event[2], event[3]))
                 elif event[0] == "error":
-                    done.set_exception(StoreError(event[2]))
+                    done.set_exception(append_error(*event[2]))
                 else:
                     done.set_exception(ServerStopped("the server was stopped: make a new Server"))
 
@@ -545,7 +551,7 @@ class Server(HookDecorators, FanOutMethods):
             bridge = self._nowait_bridge
         for event in bridge.drain(4096):
             if event[0] == "error":
-                _log.error("a publication was refused by the store: %s", event[2])
+                _log.error("a publication was refused by the store: %s", event[2][1])
         try:
             core.publish_start(bridge, next(self._nowait_ids), channel, *what)
         except Exception as error:

@@ -194,17 +194,6 @@ def test_one_depth_by_every_way_in(carillon_server_factory: Callable[..., Server
                 assert "connect" in json.loads(socket.recv(timeout=10))
 
 
-def test_a_version_is_refused_and_not_ignored(carillon_server: Server) -> None:
-    for fields in ({"version": 7}, {"version_epoch": "v"}, {"version": 7, "version_epoch": "v"}):
-        for method, channel in (("publish", {"channel": "c"}), ("broadcast", {"channels": ["c"]})):
-            body = {**channel, "data": 1, **fields}
-            error = httpx.post(f"{carillon_server.url}/api/{method}", json=body).json()["error"]
-            assert error["code"] == 108
-            assert f"Carillon {carillon.__version__}" in error["message"]
-    unset = {"channel": "c", "data": 1, "version": 0, "version_epoch": ""}
-    assert "result" in httpx.post(f"{carillon_server.url}/api/publish", json=unset).json()
-
-
 async def test_a_number_that_python_refuses_keeps_nobody_from_presence(
     carillon_server_factory: Callable[..., Server],
 ) -> None:

@@ -53,7 +53,8 @@ class HttpApi:
         fields |= {
             name: value
             for name, value in publication._asdict().items()
-            if value and name not in ("payload", "is_json")
+            if name not in ("payload", "is_json")
+            and (value or (name == "expected_offset" and value is not None))
         }
         head = json.dumps(fields)[:-1].encode()
         body = b',"data":' + bytes(payload) if is_json else b',"b64data":"' + base64.b64encode(payload) + b'"'

@@ -23,15 +23,21 @@ class ForwardingStore : public Store {
               std::function<void(const AppendResult&)> done) override {
     to_.append(channel, std::move(entry), options, std::move(done));
   }
-  void open(std::string_view channel, std::function<void(const OpenResult&)> done) override {
-    to_.open(channel, std::move(done));
+  [[nodiscard]] bool keeps_entries() const override { return to_.keeps_entries(); }
+  void follow(std::string_view channel, std::function<void(const TopResult&)> done) override {
+    to_.follow(channel, std::move(done));
   }
-  void release(std::string_view channel) override { to_.release(channel); }
-  void read(std::string_view channel, Offset first, Offset last,
-            std::function<void(const ReadResult&)> done) override {
-    to_.read(channel, first, last, std::move(done));
+  void unfollow(std::string_view channel) override { to_.unfollow(channel); }
+  void top(std::string_view channel, std::function<void(const TopResult&)> done) override {
+    to_.top(channel, std::move(done));
   }
-  void remove_history(std::string_view channel) override { to_.remove_history(channel); }
+  void read(std::string_view channel, const ReadRange& range,
+            std::function<void(const Page&)> done) override {
+    to_.read(channel, range, std::move(done));
+  }
+  void remove_history(std::string_view channel, std::function<void(StoreError)> done) override {
+    to_.remove_history(channel, std::move(done));
+  }
   void add_presence(std::string_view channel, const PresenceMember& member) override {
     to_.add_presence(channel, member);
   }
@@ -57,9 +63,9 @@ class ForwardingStore : public Store {
                std::function<void(const MembersResult&)> done) override {
     to_.members(channel, after, limit, std::move(done));
   }
-  void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+  void enter(std::string_view channel, std::size_t members_max,
              std::function<void(const EnterResult&)> done) override {
-    to_.enter(channel, first, last, members_max, std::move(done));
+    to_.enter(channel, members_max, std::move(done));
   }
   void unread(std::string_view user, std::string_view channel,
               std::function<void(const UnreadResult&)> done) override {
@@ -74,6 +80,7 @@ class ForwardingStore : public Store {
     to_.mark_read(user, channel, offset, std::move(done));
   }
   void keep_house() override { to_.keep_house(); }
+  void close() override { to_.close(); }
 
  private:
   Store& to_;

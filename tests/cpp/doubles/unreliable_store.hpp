@@ -40,12 +40,12 @@ class UnreliableStore final : public ForwardingStore {
     }
     memory_.append(channel, std::move(entry), options, when_answered(std::move(done)));
   }
-  /// Waits as a whole: the channel is not open before its answer.
-  void open(std::string_view channel, std::function<void(const OpenResult&)> done) override {
-    if (is_unavailable) return done({StoreError::unavailable, {}});
-    if (!is_late) return memory_.open(channel, std::move(done));
+  /// Waits as a whole: the channel is not followed before its answer.
+  void follow(std::string_view channel, std::function<void(const TopResult&)> done) override {
+    if (is_unavailable) return done({.error = StoreError::unavailable, .top = {}});
+    if (!is_late) return memory_.follow(channel, std::move(done));
     waiting_.push_back([this, name = std::string(channel), done = std::move(done)] {
-      is_unavailable ? done({StoreError::unavailable, {}}) : memory_.open(name, done);
+      is_unavailable ? done({.error = StoreError::unavailable, .top = {}}) : memory_.follow(name, done);
     });
   }
   void inbox(std::string_view user, std::size_t limit,

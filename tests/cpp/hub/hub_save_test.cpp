@@ -118,8 +118,12 @@ TEST_F(HubSave, ANewEpochThatACursorHasNotHeardOfIsToldByTheNextHub) {
   subscribe(before, "a");
   publish_numbers("a", 1, 3);
   settle();
-  hub.on_announced({"a", Epoch::from_bits(99), make_entry(1, "other")});
-  restore();
+  HubState state = hub.save();
+  ChannelState& renewed = state.channels.at(0);
+  renewed.epoch = Epoch::from_bits(99);
+  renewed.epoch_resets = ++renewed.resets;
+  renewed.log = LogState{.end_seq = renewed.log.end_seq, .top = 1, .history_from = 2};
+  next.hub.restore(state);
   PlainReader after(*next.shards[0]);
   restore(next, after, "a", Shard::save(before.cursor));
   next.settle();
@@ -239,7 +243,7 @@ TEST_F(HubSave, WhatAWalkHadStillToEnterIsMergedAndOnce) {
   say(hub);
   settle();
   say(hub);
-  store.enter("a", 2, 2, 1, [](const EnterResult& result) { EXPECT_EQ(result.step.entered, 1U); });
+  store.enter("a", 1, [](const EnterResult& result) { EXPECT_EQ(result.step.entered, 1U); });
   restore();  // one has it, two are to come
   for (const std::string& user : users) {
     next.hub.inbox(user, 100, [&](const Inbox& inbox) {

@@ -197,7 +197,7 @@ void run_stress(Store& store, const Clock& clock, std::chrono::milliseconds dura
       });
       hub.history("tiny", {-1, std::nullopt, random.chance(50)}, [](const HistoryResult&) {});
       static_cast<void>(hub.channels("*"));
-      if (random.chance(5)) hub.remove_history("plain");
+      if (random.chance(5)) hub.remove_history("plain", [](StoreError) {});
       std::this_thread::sleep_for(std::chrono::milliseconds(1));
     }
   });
@@ -275,7 +275,7 @@ TEST(HubStress, TheSameOverALateStoreWithAThreadOfItsOwn) {
   const SystemClock clock;
   SeededRandom random(1);
   LateStore store(random, {.append_fails = 1,
-                           .open_fails = 5,
+                           .follow_fails = 5,
                            .read_fails = 5,
                            .range_is_gone = 5,
                            .announcement_is_lost = 2,

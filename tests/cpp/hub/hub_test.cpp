@@ -56,7 +56,7 @@ TEST_F(HubTest, OffsetAndEpochOutliveExpiryRemovalAndDormancy) {
   EXPECT_TRUE(history("a", -1).entries.empty());
   EXPECT_EQ(history("a", 0).top, first);
   EXPECT_EQ(publish("a", "2").position, (Position{first.epoch, 2}));
-  hub.remove_history("a");
+  hub.remove_history("a", [](StoreError) {});
   EXPECT_TRUE(history("a", -1).entries.empty());
   EXPECT_EQ(history("a", 0).top.offset, 2U);
   EXPECT_EQ(publish("a", "3").position, (Position{first.epoch, 3}));
@@ -406,7 +406,7 @@ TEST_F(HubTest, UnusedChannelsGoDormantAndTheirAccountsStayInTheLedger) {
 }
 
 TEST_F(HubTest, HousekeepingIsBoundedPerCallAndReachesEverythingInTheEnd) {
-  for (int i = 0; i < 200'000; ++i) hub.remove_history("channel" + std::to_string(i));
+  for (int i = 0; i < 200'000; ++i) hub.remove_history("channel" + std::to_string(i), [](StoreError) {});
   const std::size_t before = hub.channels_in_use();
   EXPECT_EQ(before, 200'000U);
   hub.keep_house();

@@ -51,12 +51,12 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
                       std::function<void(const MembersResult&)> done) override {
     store_.remove_members(channel, users, when_answered(std::move(done)));
   }
-  void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+  void enter(std::string_view channel, std::size_t members_max,
              std::function<void(const EnterResult&)> done) override {
     if (is_out_of_memory) throw std::bad_alloc();
     ++enters;
     if (cannot_enter) return done({StoreError::unavailable, {}});
-    store_.enter(channel, first, last, members_max, std::move(done));
+    store_.enter(channel, members_max, std::move(done));
   }
   void inbox(std::string_view user, std::size_t limit,
              std::function<void(const InboxResult&)> done) override {
@@ -64,10 +64,12 @@ class LateMembersStore final : public ForwardingStore, public StoreListener {
     if (found_inbox) return done(*found_inbox);
     store_.inbox(user, limit, std::move(done));
   }
-  void read(std::string_view channel, Offset first, Offset last,
-            std::function<void(const ReadResult&)> done) override {
-    if (cannot_read) return done({StoreError::unavailable, {}, {}});
-    store_.read(channel, first, last, std::move(done));
+  [[nodiscard]] bool keeps_entries() const override { return cannot_read; }
+  void read(std::string_view channel, const ReadRange& range,
+            std::function<void(const Page&)> done) override {
+    Page failed;
+    failed.error = StoreError::unavailable;
+    cannot_read ? done(failed) : store_.read(channel, range, std::move(done));
   }
 
   /// The newest answer first: as when two threads have asked.

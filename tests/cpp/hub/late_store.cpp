@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace carillon {
@@ -25,24 +26,28 @@ void LateStore::apply(const Request& request) {
   const std::lock_guard lock(mutex_);
   AppendResult result;
   const bool is_failed = fails(faults_.append_fails);
-  if (is_failed) result.error = StoreError::unavailable;
+  if (is_failed) result.error = failure();
   const auto& done = request.done;
-  if (is_failed && fails(50)) return later([done, result] { done(result); });
+  const bool has_happened = !is_closed_ && is_failed && fails(50);
+  if (has_happened) result.error = StoreError::outcome_unknown;
+  if (is_failed && !has_happened) return later([done, result] { done(result); });
 
   const std::string key = request.key.empty() ? "" : request.channel + ' ' + request.key;
   const auto known = key.empty() ? keys_.end() : keys_.find(key);
   if (known != keys_.end()) {
     result.position = known->second;
     result.is_duplicate = true;
+    if (const auto& roster = touch(request.channel).roster) result.members = roster->members();
     return later([done, result] { done(result); });
   }
   Stream& stream = touch(request.channel);
   result.position.epoch = stream.epoch;
-  std::size_t members = 0;
+  std::size_t& members = result.members;
   if (!request.is_ephemeral) {
     result.position.offset = request.entry->offset = stream.entries.size() + 1;
     stream.entries.push_back(request.entry);
     stream.modes.push_back(request.mode);
+    if (has_happened) stream.unheard.insert(result.position.offset);
     if (stream.roster) members = inboxes_.on_appended(stream.roster, result.position.offset, request.mode);
   }
   if (!key.empty()) keys_[key] = result.position;
@@ -62,22 +67,32 @@ void LateStore::apply(const Request& request) {
 void LateStore::announce(const Request& request, const Epoch& epoch, std::size_t members) {
   {
     const std::lock_guard lock(mutex_);
-    if (touch(request.channel).epoch != epoch) return;  // lost with the rest
+    const Stream& stream = touch(request.channel);
+    if (stream.epoch != epoch || stream.follows == 0) return;  // lost with the rest, or nobody's
   }
   listener_->on_announced({request.channel, epoch, request.entry, request.mode, members});
 }
 
-void LateStore::open(std::string_view channel, std::function<void(const OpenResult&)> done) {
+void LateStore::follow(std::string_view channel, std::function<void(const TopResult&)> done) {
+  answer_top(channel, true, std::move(done));
+}
+
+void LateStore::top(std::string_view channel, std::function<void(const TopResult&)> done) {
+  answer_top(channel, false, std::move(done));
+}
+
+void LateStore::answer_top(std::string_view channel, bool is_followed,
+                           std::function<void(const TopResult&)> done) {
   const std::lock_guard lock(mutex_);
-  later([this, channel = std::string(channel), done = std::move(done)] {
-    OpenResult result;
+  later([this, is_followed, channel = std::string(channel), done = std::move(done)] {
+    TopResult result;
     {
       const std::lock_guard event_lock(mutex_);
-      if (fails(faults_.open_fails)) {
-        result.error = StoreError::unavailable;
+      if (fails(faults_.follow_fails)) {
+        result.error = failure();
       } else {
         Stream& stream = touch(channel);
-        ++stream.opens;
+        if (is_followed) ++stream.follows;
         result.top = {stream.epoch, stream.entries.size()};
         if (stream.roster) result.members = stream.roster->members();
       }
@@ -86,43 +101,56 @@ void LateStore::open(std::string_view channel, std::function<void(const OpenResu
   });
 }
 
-void LateStore::release(std::string_view channel) {
+void LateStore::unfollow(std::string_view channel) {
   const std::lock_guard lock(mutex_);
   Stream& stream = touch(std::string(channel));
-  --stream.opens;
-  EXPECT_GE(stream.opens, 0) << channel << " was released more often than opened";
+  --stream.follows;
+  EXPECT_GE(stream.follows, 0) << channel << " was unfollowed more often than followed";
 }
 
-void LateStore::read(std::string_view channel, Offset first, Offset last,
-                     std::function<void(const ReadResult&)> done) {
-  EXPECT_LE(first, last);
+void LateStore::read(std::string_view channel, const ReadRange& range,
+                     std::function<void(const Page&)> done) {
+  EXPECT_LE(range.first, range.last);
   const std::lock_guard lock(mutex_);
-  ++reads_[std::string(channel) + ' ' + std::to_string(first) + ' ' + std::to_string(last)];
-  later([this, channel = std::string(channel), first, last, done = std::move(done)] {
-    ReadResult result;
+  ++reads_[std::string(channel) + ' ' + std::to_string(range.first) + ' ' + std::to_string(range.last)];
+  later([this, channel = std::string(channel), range, done = std::move(done)] {
+    Page page;
     {
       const std::lock_guard event_lock(mutex_);
       const Stream& stream = touch(channel);
-      result.epoch = stream.epoch;
+      const Offset top = stream.entries.size();
+      page.top = {stream.epoch, top};
       if (fails(faults_.read_fails)) {
-        result.error = StoreError::unavailable;
-      } else if (last > stream.entries.size() || fails(faults_.range_is_gone)) {
-        result.error = StoreError::gone;
+        page.error = failure();
+      } else if (fails(faults_.range_is_gone)) {
+        page.error = StoreError::not_held;
       } else {
-        if (first <= stream.removed_to) result.error = StoreError::gone;
-        for (Offset offset = std::max(first, stream.removed_to + 1); offset <= last; ++offset) {
-          result.entries.push_back(stream.entries[offset - 1]);
+        if (range.first <= stream.removed_to) page.error = StoreError::not_held;
+        Offset first = std::max(range.first, stream.removed_to + 1);
+        Offset last = std::min(range.last, top);
+        if (first <= last && last - first >= range.entries_max) {
+          page.has_more = true;
+          range.is_backward ? first = last + 1 - range.entries_max : last = first + range.entries_max - 1;
         }
+        for (Offset offset = first; offset <= last; ++offset)
+          page.entries.push_back(stream.entries[offset - 1]);
+        entries_read_ += page.entries.size();
       }
     }
-    done(result);
+    done(page);
   });
 }
 
-void LateStore::remove_history(std::string_view channel) {
+void LateStore::remove_history(std::string_view channel, std::function<void(StoreError)> done) {
   const std::lock_guard lock(mutex_);
-  Stream& stream = touch(std::string(channel));
-  stream.removed_to = stream.entries.size();
+  later([this, channel = std::string(channel), done = std::move(done)] {
+    {
+      const std::lock_guard event_lock(mutex_);
+      Stream& stream = touch(channel);
+      stream.removed_to = stream.entries.size();
+    }
+    done(StoreError::none);
+  });
 }
 
 // ---- members
@@ -172,20 +200,20 @@ void LateStore::members(std::string_view channel, std::string_view after, std::s
   later([done = std::move(done), result] { done(result); });
 }
 
-void LateStore::enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+void LateStore::enter(std::string_view channel, std::size_t members_max,
                       std::function<void(const EnterResult&)> done) {
   const std::lock_guard lock(mutex_);
-  later([this, channel = std::string(channel), first, last, members_max, done = std::move(done)] {
+  later([this, channel = std::string(channel), members_max, done = std::move(done)] {
     EnterResult result;
     {
       const std::lock_guard event_lock(mutex_);
       const auto roster = touch(channel).roster;
       if (fails(faults_.enter_fails)) {
-        result.error = StoreError::unavailable;
+        result.error = failure();
       } else if (roster) {
-        result.step = inboxes_.enter(*roster, first, last, members_max);
+        result.step = inboxes_.enter(*roster, members_max);
       } else {
-        result.step.is_done = true;
+        result.step = {.entered = 0, .entered_to = ~Offset{0}, .is_done = true};
       }
     }
     done(result);
@@ -246,6 +274,16 @@ FanOutMode LateStore::mode(const std::string& channel, Offset offset) {
   return touch(channel).modes.at(offset - 1);
 }
 
+void LateStore::note_unheard(const std::string& channel, Offset offset) {
+  const std::lock_guard lock(mutex_);
+  touch(channel).unheard.insert(offset);
+}
+
+bool LateStore::is_unheard(const std::string& channel, Offset offset) {
+  const std::lock_guard lock(mutex_);
+  return touch(channel).unheard.contains(offset);
+}
+
 // ---- what a test does
 
 bool LateStore::run_one() {
@@ -263,12 +301,22 @@ bool LateStore::run_one() {
   return true;
 }
 
+void LateStore::close() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_closed_ = true;
+  }
+  while (run_one()) {
+  }
+}
+
 void LateStore::renew(std::string_view channel) {
   const std::lock_guard lock(mutex_);
   Stream& stream = touch(std::string(channel));
   stream.epoch = Epoch::from_bits(random_.next());
   stream.entries.clear();
   stream.modes.clear();
+  stream.unheard.clear();
   stream.roster.reset();
   stream.removed_to = 0;
 }
@@ -289,10 +337,15 @@ std::map<std::string, std::uint64_t> LateStore::reads() {
   return reads_;
 }
 
-std::int64_t LateStore::open_channels() {
+std::uint64_t LateStore::entries_read() {
+  const std::lock_guard lock(mutex_);
+  return entries_read_;
+}
+
+std::int64_t LateStore::followed_channels() {
   const std::lock_guard lock(mutex_);
   std::int64_t sum = 0;
-  for (const auto& [channel, stream] : streams_) sum += stream.opens;
+  for (const auto& [channel, stream] : streams_) sum += stream.follows;
   return sum;
 }
 

@@ -46,7 +46,7 @@ struct ServerTakeover : testing::Test {
         {"takeover", {{"socket", socket()}, {"timeout_ms", 30'000}}},
         {"channels", {{"*", {{"history_size", 100'000}, {"history_bytes", 100'000'000}}}}}};
     config.merge_patch(more);
-    return std::make_unique<Server>(parse_config(config.dump()), std::map<std::string, Page>{}, "test");
+    return std::make_unique<Server>(parse_config(config.dump()), std::map<std::string, StaticPage>{}, "test");
   }
   Server& start(std::size_t threads, nlohmann::json more = nlohmann::json::object()) {
     servers.push_back(make(threads, std::move(more)));

@@ -49,7 +49,7 @@ Snapshot example() {
   channel.log.slots = {{entry(6, "six"), 60, 5, 10}, {entry(0, std::string(1'000, '\xff')), 61, 6, 11}};
   channel.log.end_seq = 62;
   channel.log.top = 6;
-  channel.needs_release = true;
+  channel.needs_unfollow = true;
   channel.announced = 77;
   channel.ended.delivered = 70;
   channel.ended.dropped = {1, 2, 3};

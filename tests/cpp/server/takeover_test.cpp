@@ -364,7 +364,7 @@ TEST_F(ServerTakeover, WhoPublishesAtTheOldOneAfterwardsIsToldSo) {
   while (!old.given_away()) std::this_thread::sleep_for(milliseconds(1));
   StoreError error = StoreError::none;
   old.publish("room", {.data = "1"}, {}, [&](const AppendResult& result) { error = result.error; });
-  EXPECT_EQ(error, StoreError::unavailable);
+  EXPECT_EQ(error, StoreError::closed);
 }
 
 }  // namespace

@@ -63,7 +63,7 @@ TEST(CacheRecovery, WithNothingStoredOnlyTheSamePositionIsRecovered) {
   const std::string epoch = client.subscribe("a")["subscribe"]["epoch"];
   EXPECT_FALSE(back_at(client, 0, epoch).contains("recovered")) << "there has been no publication";
   for (int i = 1; i <= 3; ++i) world.publish("a", std::to_string(i));
-  world.hub.remove_history("a");
+  world.hub.remove_history("a", [](StoreError) {});
   world.run();
   for (const std::uint64_t offset : {1U, 2U, 3U, 4U}) {
     const Json reply = back_at(client, offset, epoch);

@@ -88,7 +88,7 @@ TEST(Start, APollAnswersAtOnceIfThereIsSomething) {
   EXPECT_EQ(body["publications"].size(), 5U) << "what the new log holds, behind the news of the loss";
   EXPECT_EQ(body["status"][0]["recovered"], false);
 
-  world.hub.remove_history("a");
+  world.hub.remove_history("a", [](StoreError) {});
   for (const std::string query :
        {"channel=a&since=oldest", "channel=empty&since=oldest", "channel=a&last=2"}) {
     HttpClient waits(world);

@@ -30,7 +30,7 @@ struct InboxBytes : testing::Test {
       for (const auto& roster : rosters) {
         const Offset offset = ++tops[roster.get()];
         inboxes.on_appended(roster, offset, FanOutMode::write);
-        while (!inboxes.enter(*roster, offset, offset, 1'000).is_done) {
+        while (!inboxes.enter(*roster, 1'000).is_done) {
         }
       }
     }

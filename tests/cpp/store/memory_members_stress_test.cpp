@@ -70,8 +70,7 @@ TEST(MemoryMembersStress, ChannelsShareUsersAndNothingElse) {
           }
           default: {
             for (bool is_done = to_enter == 0; !is_done;) {
-              store.enter(channel, to_enter, to_enter, 7,
-                          [&](const EnterResult& result) { is_done = result.step.is_done; });
+              store.enter(channel, 7, [&](const EnterResult& result) { is_done = result.step.is_done; });
             }
             to_enter = 0;
           }

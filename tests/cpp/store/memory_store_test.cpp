@@ -34,7 +34,7 @@ struct MemoryStoreTest : testing::Test, StoreListener {
   }
   Position open(const std::string& channel) {
     Position top;
-    store.open(channel, [&](const OpenResult& result) { top = result.top; });
+    store.follow(channel, [&](const TopResult& result) { top = result.top; });
     return top;
   }
   std::vector<std::string> presence(const std::string& channel) {
@@ -65,7 +65,7 @@ using Strings = std::vector<std::string>;
 
 TEST_F(MemoryStoreTest, AnAppendToAnOpenChannelDoesNotLookForItsName) {
   ChannelHandle handle;
-  store.open("a", [&](const OpenResult& result) { handle.in_store = result.in_store; });
+  store.follow("a", [&](const TopResult& result) { handle.in_store = result.in_store; });
   EXPECT_EQ(append("another name", {.handle = &handle}).position.offset, 1U);
   EXPECT_EQ(announced_handle, &handle);
   EXPECT_EQ(append("a").position.offset, 2U);
@@ -116,8 +116,8 @@ TEST_F(MemoryStoreTest, EpochsDiffer) {
 TEST_F(MemoryStoreTest, NothingIsKeptBesideTheHubsLog) {
   append("a");
   std::optional<StoreError> error;
-  store.read("a", 1, 1, [&](const ReadResult& result) { error = result.error; });
-  EXPECT_EQ(error, StoreError::gone);
+  store.read("a", {.first = 1, .last = 1}, [&](const Page& result) { error = result.error; });
+  EXPECT_EQ(error, StoreError::not_held);
 }
 
 TEST_F(MemoryStoreTest, ADuplicateKeyGetsTheFirstPositionAndIsNotAnnounced) {
@@ -177,7 +177,7 @@ TEST_F(SmallInboxesTest, TheBoundHoldsAfterATakeover) {
   store.add_members("a", users, [](const MembersResult&) {});
   append("a");
   append("a");
-  store.enter("a", 1, 2, 10, [](const EnterResult&) {});
+  store.enter("a", 10, [](const EnterResult&) {});
   MemoryStore next(clock, random, {.inbox_entries = 2});
   next.set_listener(this);
   {
@@ -186,7 +186,7 @@ TEST_F(SmallInboxesTest, TheBoundHoldsAfterATakeover) {
   }
   next.append("a", std::make_shared<Entry>(EntryKind::publication, Publication{}, 0), {},
               [](const AppendResult&) {});
-  next.enter("a", 3, 3, 10, [](const EnterResult&) {});
+  next.enter("a", 10, [](const EnterResult&) {});
   next.inbox("ann", 10, [](const InboxResult& result) {
     ASSERT_EQ(result.content.entered.size(), 1U);
     EXPECT_EQ(result.content.entered[0].first, 2U);
@@ -200,7 +200,7 @@ TEST_F(MemoryStoreTest, WhereAnotherProcessHasTheLogMembersStayAsTheyAre) {
   store.add_members("a", users, [](const MembersResult&) {});
   {
     const auto still = store.hold_still();
-    store.close();
+    store.close(still);
   }
   const auto note = [](StoreError& error) {
     return [&error](const MembersResult& result) { error = result.error; };
@@ -211,9 +211,9 @@ TEST_F(MemoryStoreTest, WhereAnotherProcessHasTheLogMembersStayAsTheyAre) {
   store.add_members("a", std::vector<std::string>{"cid"}, note(added));
   store.remove_members("a", users, note(removed));
   store.mark_read("ann", "a", 0, [&](StoreError error) { marked = error; });
-  EXPECT_EQ(added, StoreError::unavailable);
-  EXPECT_EQ(removed, StoreError::unavailable);
-  EXPECT_EQ(marked, StoreError::unavailable);
+  EXPECT_EQ(added, StoreError::closed);
+  EXPECT_EQ(removed, StoreError::closed);
+  EXPECT_EQ(marked, StoreError::closed);
   store.members("a", "", 10, [&](const MembersResult& result) { EXPECT_EQ(result.users, users); });
 }
 
@@ -288,11 +288,11 @@ TEST_F(ForgetfulStoreTest, AnOpenChannelIsNeverForgottenAndAReleasedOneIs) {
   store.keep_house();
   EXPECT_EQ(store.channels_known(), 1U);
   EXPECT_EQ(append("mine").position.epoch, epoch);
-  store.release("mine");
+  store.unfollow("mine");
   clock.advance(10'000);
   store.keep_house();
   EXPECT_EQ(append("mine").position.epoch, epoch) << "it was opened twice";
-  store.release("mine");
+  store.unfollow("mine");
   clock.advance(10'000);
   store.keep_house();
   EXPECT_EQ(store.channels_known(), 0U);
@@ -302,7 +302,7 @@ TEST_F(ForgetfulStoreTest, AnOpenChannelIsNeverForgottenAndAReleasedOneIs) {
 TEST_F(ForgetfulStoreTest, TheLifetimeOfAChannelBeginsWithItsRelease) {
   open("mine");
   clock.advance(10'000);
-  store.release("mine");
+  store.unfollow("mine");
   clock.advance(999);
   store.keep_house();
   EXPECT_EQ(store.channels_known(), 1U);
@@ -322,10 +322,10 @@ TEST_F(ForgetfulStoreTest, AChannelWithMembersIsNotForgotten) {
 }
 
 TEST_F(ForgetfulStoreTest, AReleaseTooManyDoesNoHarm) {
-  store.release("never");
+  store.unfollow("never");
   open("a");
-  store.release("a");
-  store.release("a");
+  store.unfollow("a");
+  store.unfollow("a");
   EXPECT_TRUE(open("a").epoch.is_set());
   clock.advance(10'000);
   store.keep_house();

@@ -1,4 +1,4 @@
-#include "hub/offset_ranges.hpp"
+#include "store/offset_ranges.hpp"
 
 #include <gtest/gtest.h>
 
