@@ -223,19 +223,19 @@ void MemoryStore::remove_history(std::string_view /*channel*/, std::function<voi
 
 // ---- presence
 
-void MemoryStore::count_user(Presence& presence, const std::string& user) {
+void MemoryStore::count_user(Presence& presence, std::string_view user) {
   if (presence.users) {
-    ++presence.users->try_emplace(user).first->second;
+    ++presence.users->try_emplace(std::string(user)).first->second;
   } else if (presence.members.size() > kFewMembers) {
     presence.users = std::make_unique<NameTable<std::uint32_t>>(hash_);
-    for (const PresenceMember& member : presence.members)
-      ++presence.users->try_emplace(member.user).first->second;
+    for (const PresenceRecord& member : presence.members)
+      ++presence.users->try_emplace(std::string(member.user())).first->second;
   }
 }
 
-void MemoryStore::erase_member(Presence& presence, std::set<PresenceMember, ByClient>::iterator member) {
+void MemoryStore::erase_member(Presence& presence, PresenceRecords::iterator member) {
   if (presence.users) {
-    const auto user = presence.users->find(std::string_view(member->user));
+    const auto user = presence.users->find(member->user());
     if (--user->second == 0) presence.users->erase(user);
   }
   presence.members.erase(member);
@@ -249,9 +249,10 @@ void MemoryStore::add_presence(std::string_view channel, const PresenceMember& m
   auto found = stripe.presence.find(name);
   if (found == stripe.presence.end()) found = stripe.presence.try_emplace(std::string(channel)).first;
   Presence& presence = found->second;
-  if (const auto same = presence.members.find(member.client); same != presence.members.end())
+  if (const auto same = presence.members.find(std::string_view(member.client));
+      same != presence.members.end())
     erase_member(presence, same);
-  presence.members.insert(member);
+  presence.members.emplace(member);
   count_user(presence, member.user);
 }
 
@@ -279,11 +280,10 @@ void MemoryStore::presence(std::string_view channel, const PresencePage& page,
       const auto& members = found->second.members;
       std::size_t bytes = 0;
       for (auto member = members.upper_bound(page.after); member != members.end(); ++member) {
-        bytes += 2 * member->client.size() + member->user.size() + member->conn_info_json.size() +
-                 member->chan_info_json.size() + kKeysBytes;
+        bytes += member->client().size() + member->bytes() + kKeysBytes;
         result.has_more = !result.members.empty() && bytes > page.bytes_max;
         if (result.has_more) break;
-        result.members.push_back(*member);
+        result.members.push_back(member->member());
       }
     }
   }
@@ -303,7 +303,7 @@ void MemoryStore::presence_counts(std::string_view channel, std::function<void(c
         counts.users = presence.users->size();
       } else {
         std::set<std::string_view> users;
-        for (const PresenceMember& member : presence.members) users.insert(member.user);
+        for (const PresenceRecord& member : presence.members) users.insert(member.user());
         counts.users = users.size();
       }
     }
@@ -471,7 +471,8 @@ MemoryStoreState MemoryStore::save() const {
       state.keys.push_back({std::string(id), key.position, key.until_ms - now});
     }
     for (const auto& [channel, presence] : stripe.presence) {
-      for (const PresenceMember& member : presence.members) state.presence.push_back({channel, member});
+      for (const PresenceRecord& member : presence.members)
+        state.presence.push_back({channel, member.member()});
     }
   }
   state.inboxes = inboxes_.save();

@@ -15,6 +15,7 @@
 #include "env/random.hpp"
 #include "store/memory_inboxes.hpp"
 #include "store/memory_store_state.hpp"
+#include "store/presence_record.hpp"
 #include "store/store.hpp"
 
 namespace carillon {
@@ -116,17 +117,11 @@ class MemoryStore final : public Store {
     Millis until_ms = 0;
     Ages::iterator age;
   };
-  /// One copy of a client's id per subscription is part of the cost of an idle connection.
-  struct ByClient {
-    using is_transparent = void;
-    static std::string_view id_of(const PresenceMember& member) { return member.client; }
-    static std::string_view id_of(std::string_view client) { return client; }
-    bool operator()(const auto& left, const auto& right) const { return id_of(left) < id_of(right); }
-  };
+  using PresenceRecords = std::set<PresenceRecord, PresenceRecord::ByClient>;
   /// The presence of a channel. The users of a few connections are counted on request, those of many as they
   /// come and go: most channels have few connections, and no cost for it.
   struct Presence {
-    std::set<PresenceMember, ByClient> members;
+    PresenceRecords members;
     std::unique_ptr<NameTable<std::uint32_t>> users;  // their connections; null: few
   };
   static constexpr std::size_t kFewMembers = 32;
@@ -157,8 +152,8 @@ class MemoryStore final : public Store {
   void touch(Stripe& stripe, Streams::value_type& node);
   static void link_newest(Stripe& stripe, Streams::value_type& node);
   static void unlink(Stripe& stripe, Streams::value_type& node);
-  void count_user(Presence& presence, const std::string& user);
-  static void erase_member(Presence& presence, std::set<PresenceMember, ByClient>::iterator member);
+  void count_user(Presence& presence, std::string_view user);
+  static void erase_member(Presence& presence, PresenceRecords::iterator member);
   void forget_beyond(Stripe& stripe, std::size_t dormant_max);
   void remember(Stripe& stripe, std::string key, Position position);
   static void forget_oldest_key(Stripe& stripe);
