@@ -45,9 +45,11 @@ class Cursor {
   /// Counted by the sink, at the moment of the event.
   void count_delivered(std::uint32_t entries) { delivered_ += entries; }
   void count_dropped(DropReason reason, std::uint32_t entries) {
-    dropped_[static_cast<std::size_t>(reason)] += entries;
+    if (entries > 0) withheld().dropped[static_cast<std::size_t>(reason)] += entries;
   }
-  void count_conflated(std::uint32_t entries) { conflated_ += entries; }
+  void count_conflated(std::uint32_t entries) {
+    if (entries > 0) withheld().conflated += entries;
+  }
   /// Entries taken from the log whose last byte has not been sent yet.
   void set_under_way(std::uint32_t entries) { under_way_ = entries; }
   [[nodiscard]] std::uint32_t under_way() const { return under_way_; }
@@ -62,6 +64,17 @@ class Cursor {
   friend class Shard;
   friend class ShardChannel;
   enum class Place : std::uint8_t { closed, live, lagging };
+
+  /// Entries that the sink did not get. Most cursors have none.
+  struct Withheld {
+    std::uint64_t conflated = 0;
+    std::array<std::uint64_t, kDropReasons> dropped{};
+    bool operator==(const Withheld&) const = default;
+  };
+  Withheld& withheld() {
+    if (!withheld_) withheld_ = std::make_unique<Withheld>();
+    return *withheld_;
+  }
 
   void forget_ticket() {
     if (ticket_) *ticket_ = nullptr;
@@ -84,9 +97,8 @@ class Cursor {
   Seq seq_ = 0;
   Offset offset_ = 0;
   std::uint64_t delivered_ = 0;
-  std::uint64_t conflated_ = 0;
   std::int64_t announced_at_start_ = 0;
-  std::array<std::uint64_t, kDropReasons> dropped_{};
+  std::unique_ptr<Withheld> withheld_;  // null: none
 };
 
 }  // namespace carillon

@@ -502,9 +502,8 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   cursor.has_fallen_behind_ = false;  // who comes back may have far to go
   cursor.announced_at_start_ = channel->announced - static_cast<std::int64_t>(channel->log.end_seq() - seq);
   cursor.delivered_ = 0;
-  cursor.conflated_ = 0;
   cursor.under_way_ = 0;
-  cursor.dropped_ = {};
+  cursor.withheld_.reset();
   home->all_.add(cursor);
   subscriptions_.fetch_add(1, std::memory_order_relaxed);
   lagging_.fetch_add(1, std::memory_order_relaxed);
@@ -527,10 +526,10 @@ CursorState Shard::save(const Cursor& cursor) {
   state.resets = cursor.resets_;
   state.announced_at_start = cursor.announced_at_start_;
   state.delivered = cursor.delivered_;
-  state.dropped = cursor.dropped_;
+  if (cursor.withheld_) state.dropped = cursor.withheld_->dropped;
+  if (cursor.withheld_) state.conflated = cursor.withheld_->conflated;
   state.under_way = cursor.under_way_;
   state.has_fallen_behind = cursor.has_fallen_behind_;
-  state.conflated = cursor.conflated_;
   return state;
 }
 
@@ -554,8 +553,8 @@ void Shard::restore(Cursor& cursor, const std::shared_ptr<Channel>& channel, con
   cursor.resets_ = state.resets;
   cursor.announced_at_start_ = state.announced_at_start;
   cursor.delivered_ = state.delivered;
-  cursor.conflated_ = state.conflated;
-  cursor.dropped_ = state.dropped;
+  const Cursor::Withheld withheld{state.conflated, state.dropped};
+  if (withheld != Cursor::Withheld{}) cursor.withheld_ = std::make_unique<Cursor::Withheld>(withheld);
   cursor.under_way_ = state.under_way;
   if (state.is_parked) park(cursor);
   cursor.has_fallen_behind_ = state.has_fallen_behind && !cursor.is_live();
@@ -632,9 +631,11 @@ Account Shard::account_of(const Cursor& cursor, const Channel& channel) {
   Account account;
   account.published = channel.announced - cursor.announced_at_start_;
   account.delivered = static_cast<std::int64_t>(cursor.delivered_);
-  account.conflated = static_cast<std::int64_t>(cursor.conflated_);
-  for (std::size_t i = 0; i < kDropReasons; ++i)
-    account.dropped[i] = static_cast<std::int64_t>(cursor.dropped_[i]);
+  if (cursor.withheld_) {
+    account.conflated = static_cast<std::int64_t>(cursor.withheld_->conflated);
+    for (std::size_t i = 0; i < kDropReasons; ++i)
+      account.dropped[i] = static_cast<std::int64_t>(cursor.withheld_->dropped[i]);
+  }
   account.pending = static_cast<std::int64_t>(channel.log.end_seq() - cursor.seq_) + cursor.under_way_;
   return account;
 }
