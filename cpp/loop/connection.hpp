@@ -19,12 +19,12 @@ struct Connection {
   Endpoint* endpoint = nullptr;          // the listener's
   Connection* wheel_previous = nullptr;  // neighbours in the timer wheel's slot
   Connection* wheel_next = nullptr;
-  std::int32_t wheel_slot = -1;
-  std::uint32_t index = 0;            // in the list of the loop
-  std::uint32_t kernel_bytes = 0;     // held by the kernel until acknowledged, as last measured
   Millis scheduled_ms = kNoDeadline;  // when the wheel will look at it
   Millis until_ms =
       0;  // deadline of the current stage: of lingering, else of a drain's request, else of the handshake
+  std::int32_t wheel_slot = -1;
+  std::uint32_t index = 0;         // in the list of the loop
+  std::uint32_t kernel_bytes = 0;  // held by the kernel until acknowledged, as last measured
   bool is_reading_paused = false;
   bool is_read_queued = false;   // is in the queue of connections to be read
   bool has_unread = false;       // the socket has more to read

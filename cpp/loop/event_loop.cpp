@@ -116,7 +116,7 @@ void EventLoop::on_event(const SocketEvent& event) {
     if (flush_->flush_unsent(outlet, clock_.now_ms(), report_)) {
       count_clogged(connection);
       outlet.wants_empty_notice = false;
-      outlet.session->on_outlet_empty();
+      connection.session->on_outlet_empty();
       if (connection.is_close_wanted) settle_later(connection);
     }
   }
@@ -124,7 +124,7 @@ void EventLoop::on_event(const SocketEvent& event) {
   if (!event.is_readable && !event.is_hung_up) return;
   connection.has_unread = true;
   if (!connection.is_reading_paused) return read_later(connection);
-  if (event.is_hung_up) outlet.session->on_hang_up();
+  if (event.is_hung_up) connection.session->on_hang_up();
 }
 
 void EventLoop::read_later(Connection& connection) {
@@ -158,7 +158,7 @@ std::size_t EventLoop::read_queued(std::int64_t until_ns) {
 void EventLoop::read_one(Connection& connection) {
   // What the session has put aside comes first: the end of the connection must not overtake it.
   if (std::exchange(connection.has_input_aside, false)) {
-    if (!connection.is_lingering) connection.outlet.session->read_on();
+    if (!connection.is_lingering) connection.session->read_on();
   } else if (!connection.is_reading_paused && std::exchange(connection.has_unread, false)) {
     read(connection);
   }
@@ -176,11 +176,10 @@ void EventLoop::read(Connection& connection) {
   }
   if (count == 0) {
     connection.has_peer_closed = true;
-    return connection.is_close_wanted ? settle_later(connection)
-                                      : connection.outlet.session->on_end_of_input();
+    return connection.is_close_wanted ? settle_later(connection) : connection.session->on_end_of_input();
   }
   if (!connection.is_lingering && !connection.is_close_wanted) {
-    connection.outlet.session->on_bytes({buffer_.data(), static_cast<std::size_t>(count)});
+    connection.session->on_bytes({buffer_.data(), static_cast<std::size_t>(count)});
   }
   // A full buffer was not all there is, and behind a hang-up stands the end: it is asked again, after the
   // others.
@@ -221,9 +220,10 @@ void EventLoop::flush() {
       relieve_unsent();
     }
     for (Outlet* outlet : report.emptied) {
-      if (connection_of(*outlet).is_gone) continue;
+      const Connection& connection = connection_of(*outlet);
+      if (connection.is_gone) continue;
       outlet->wants_empty_notice = false;
-      outlet->session->on_outlet_empty();
+      connection.session->on_outlet_empty();
     }
     report.clear();
     if (report_.broken.empty()) std::swap(report, report_);  // keeps the vectors' memory
@@ -364,7 +364,7 @@ bool EventLoop::cut(std::string_view client) {
   if (client.empty()) return false;  // connections that are no clients yet, or have no id, are named so
   bool is_here = false;
   for (const auto& connection : connections_) {
-    if (connection->is_gone || connection->outlet.session->client_id() != client) continue;
+    if (connection->is_gone || connection->session->client_id() != client) continue;
     is_here = connection->is_cut = true;
     connection->session->note_end(0, "cut by the server");
     settle_later(*connection);

@@ -20,7 +20,6 @@ Connection* EventLoop::add(int descriptor, bool is_over_limit, Endpoint& endpoin
   place.outlet.descriptor = descriptor;
   place.index = static_cast<std::uint32_t>(connections_.size());
   place.session = std::make_unique<HttpSession>(context_of(endpoint), place.outlet, is_over_limit);
-  place.outlet.session = place.session.get();
   place.is_handshaking = true;
   place.until_ms = clock_.now_ms() + shared_.limits.handshake_place_ms;
   connections_.push_back(std::move(connection));
@@ -46,7 +45,7 @@ void EventLoop::for_each_session(std::function<void(Session&)> visit, std::funct
         left = std::min(left, connections_.size());
         for (std::size_t share = kVisitedPerTurn; share > 0 && left > 0; --share) {
           const Connection& connection = *connections_[--left];
-          if (!connection.is_gone && !connection.is_lingering) visit(*connection.outlet.session);
+          if (!connection.is_gone && !connection.is_lingering) visit(*connection.session);
         }
         if (left > 0) return true;
         done();
@@ -64,7 +63,6 @@ void EventLoop::close(Outlet& outlet) {
 
 void EventLoop::replace(Outlet& outlet, std::unique_ptr<Session> successor) {
   Connection& connection = connection_of(outlet);
-  outlet.session = successor.get();
   replaced_.push_back(std::move(connection.session));
   connection.session = std::move(successor);
   wheel_.schedule(connection, deadline_of(connection));
@@ -85,7 +83,7 @@ void EventLoop::read_on_later(Outlet& outlet) {
 void EventLoop::reschedule(Outlet& outlet) {
   Connection& connection = connection_of(outlet);
   // A session under construction is not in its place yet; it is scheduled when it is.
-  if (outlet.session != nullptr && !connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
+  if (connection.session && !connection.is_gone) wheel_.schedule(connection, deadline_of(connection));
 }
 
 void EventLoop::end_handshake(Outlet& outlet) { end_handshake(connection_of(outlet)); }
@@ -121,7 +119,7 @@ void EventLoop::tick_if_all_is_seen() {
 
 Millis EventLoop::deadline_of(const Connection& connection) const {
   if (connection.is_lingering) return connection.until_ms;
-  Millis deadline = connection.outlet.session->deadline();
+  Millis deadline = connection.session->deadline();
   if (connection.is_to_be_asked || connection.is_handshaking)
     deadline = std::min(deadline, connection.until_ms);
   if (connection.outlet.is_clogged) {
@@ -152,11 +150,11 @@ void EventLoop::meet_deadlines() {
         drop(*connection);
       } else if (connection->is_to_be_asked && connection->until_ms <= now) {
         connection->is_to_be_asked = false;
-        outlet.session->drain();
+        connection->session->drain();
       } else if (connection->is_handshaking && connection->until_ms <= now) {
         end_handshake(*connection);
       } else {
-        outlet.session->on_deadline(now);
+        connection->session->on_deadline(now);
       }
     }
     if (!connection->is_gone) wheel_.schedule(*connection, deadline_of(*connection));

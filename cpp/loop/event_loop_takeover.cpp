@@ -78,7 +78,6 @@ Connection* EventLoop::restore(const ConnectionState& state, int descriptor, End
   place.index = static_cast<std::uint32_t>(connections_.size());
   outlet.descriptor = descriptor;
   place.session = restore_session(context_of(endpoint), outlet, state.session);
-  outlet.session = place.session.get();
   connections_.push_back(std::move(connection));
   shared_.connections.fetch_add(1);
   endpoint.connections.fetch_add(1);

@@ -32,9 +32,8 @@ struct Slice {
 
 /// The sending end of one connection: the output of this turn, and the unsent bytes of earlier ones.
 struct Outlet {
-  Session* session = nullptr;
-  int descriptor = -1;              ///< opaque to sessions
   Slice* last_slice = nullptr;      ///< of this turn; null: it has none
+  int descriptor = -1;              ///< opaque to sessions
   bool is_clogged = false;          ///< until its socket becomes writable; nothing is staged meanwhile
   bool wants_empty_notice = false;  ///< Session::on_outlet_empty after a flush that took everything
   bool is_closing = false;          ///< no further slices; closed once empty

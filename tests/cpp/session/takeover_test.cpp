@@ -133,7 +133,7 @@ TEST(Takeover, AClientKeepsItsIdItsSubscriptionsAndItsWishes) {
   EXPECT_TRUE(client.pushes_of("watched", "leave").empty()) << "nobody has left";
   EXPECT_EQ(client.pushes_of("watched", "join").size(), joins) << "nobody has come";
   EXPECT_EQ(world.present("watched"), 2U);
-  EXPECT_EQ(client.connection->outlet.session->client_id(), id);
+  EXPECT_EQ(client.connection->session->client_id(), id);
   EXPECT_EQ(error_of(client.command("subscribe", {{"channel", "watched"}})), 105U) << "it is subscribed";
   plain.cut();
   world.run();
@@ -406,7 +406,7 @@ TEST(Takeover, IsNotTheMomentWhileASessionWaitsForAnAnswer) {
   client.send(R"({"id":9,"subscribe":{"channel":"a"}})");
   world.run();
   EXPECT_FALSE(world.take_over());
-  EXPECT_TRUE(client.connection->outlet.session->has_open_question());
+  EXPECT_TRUE(client.connection->session->has_open_question());
   Verdict yes;
   yes.is_allowed = true;
   world.access.decide(yes);
@@ -421,7 +421,7 @@ TEST(Takeover, AClosingHandshakeIsFinished) {
   World world;
   WsClient client(world);
   client.connect();
-  client.connection->outlet.session->disconnect(3501, "go");
+  client.connection->session->disconnect(3501, "go");
   world.run();
   ASSERT_EQ(client.close_code, 3501);
   ASSERT_TRUE(world.take_over(kOtherClock));
