@@ -25,11 +25,11 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
 CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
                                    const ClientState& state)
     : Session(context, outlet),
+      phase_(static_cast<Phase>(state.phase)),
+      is_ping_due_(state.is_ping_due),
       link_(std::move(link)),
       layouts_(link_->layouts().data()),
       codec_(link_->codec()),
-      phase_(static_cast<Phase>(state.phase)),
-      is_ping_due_(state.is_ping_due),
       next_ping_ms_(deadline_in(state.ping_left_ms, context.clock.now_ms())),
       pong_due_ms_(deadline_in(state.pong_left_ms, context.clock.now_ms())),
       phase_due_ms_(deadline_in(state.phase_left_ms, context.clock.now_ms())),
@@ -45,10 +45,10 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
   if (state.request) request_ = std::make_shared<const ClientRequest>(*state.request);
   if (!state.claimed_user.empty()) claimed_user_ = std::make_unique<std::string>(state.claimed_user);
   if (!state.skipped.empty()) skipped_ = std::make_unique<Skipped>(state.skipped);
+  auto last = subscriptions_.before_begin();
   for (const ClientState::Subscription& saved : state.subscriptions) {
-    Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(*this, saved));
-    ending_ += saved.is_ending ? 1 : 0;
-    context_.hub.restore(context_.shard, subscription.cursor, subscription.channel, saved.cursor);
+    last = subscriptions_.emplace_after(last, *this, saved);
+    context_.hub.restore(context_.shard, last->cursor, last->channel, saved.cursor);
   }
   if (phase_ == Phase::connected) schedule_expiry();
   if (!state.queued) return;
@@ -93,7 +93,7 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
   state.expiry = expiry_;
   state.token_channels = token_channels_;
   state.user = user_;
-  state.client = client_;
+  state.client = client_id();
   state.conn_info_json = conn_info();
   state.claimed_user = claimed_user();
   if (request_) state.request = *request_;
@@ -105,13 +105,13 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
     queued.is_begun = queued_->is_begun;
     queued.close_code = queued_->close_code;
   }
-  for (const auto& subscription : subscriptions_) {
+  for (const Subscription& subscription : subscriptions_) {
     state.subscriptions.push_back(
-        {subscription->channel, Shard::save(subscription->cursor), subscription->takes_notices(),
-         subscription->has_notices, subscription->has_presence,
-         subscription->state == Subscription::State::ending, subscription->is_by_server,
-         std::string(subscription->info()), subscription->expiry, subscription->has_delta(),
-         subscription->has_base(), subscription->filter ? subscription->filter->text() : std::string()});
+        {subscription.channel, Shard::save(subscription.cursor), subscription.takes_notices(),
+         subscription.has_notices, subscription.has_presence,
+         subscription.state == Subscription::State::ending, subscription.is_by_server,
+         std::string(subscription.info()), subscription.expiry(), subscription.has_delta(),
+         subscription.has_base(), subscription.filter() ? subscription.filter()->text() : std::string()});
   }
   return state;
 }
@@ -127,22 +127,19 @@ void CentrifugeClient::on_outlet_empty() {
   if (is_over()) return;
   link_->on_outlet_empty(*this);
   if (std::exchange(is_ping_due_, false)) send_ping();
-  for (const auto& subscription : subscriptions_) context_.shard.resume(subscription->cursor);
+  for (Subscription& subscription : subscriptions_) context_.shard.resume(subscription.cursor);
   read_on();
 }
 
 void CentrifugeClient::settle_under_way() {
-  for (const auto& subscription : subscriptions_) {
-    subscription->cursor.count_under_way_delivered();
-    if (subscription->delta_start && subscription->delta_start->has_base(subscription->cursor))
-      subscription->go_on_with_delta(*this);
+  for (Subscription& subscription : subscriptions_) {
+    subscription.cursor.count_under_way_delivered();
+    if (subscription.delta_start && subscription.delta_start->has_base(subscription.cursor))
+      subscription.go_on_with_delta(*this);
+    if (subscription.state == Subscription::State::ending) context_.shard.unsubscribe(subscription.cursor);
   }
-  std::erase_if(subscriptions_, [this](const std::unique_ptr<Subscription>& subscription) {
-    if (subscription->state != Subscription::State::ending) return false;
-    context_.shard.unsubscribe(subscription->cursor);
-    --ending_;
-    return true;
-  });
+  subscriptions_.remove_if(
+      [](const Subscription& subscription) { return subscription.state == Subscription::State::ending; });
 }
 
 void CentrifugeClient::reply_error(std::uint32_t id, const ErrorCode& error) {
@@ -181,8 +178,8 @@ void CentrifugeClient::disconnect(std::uint16_t code, std::string_view reason) {
   phase_ = Phase::closing;
   phase_due_ms_ = context_.clock.now_ms() + context_.limits.close_timeout_ms;
   next_ping_ms_ = pong_due_ms_ = expiry_due_ms_ = kNoDeadline;
-  for (const auto& subscription : subscriptions_) {
-    if (subscription->cursor.is_open()) context_.shard.park(subscription->cursor);
+  for (Subscription& subscription : subscriptions_) {
+    if (subscription.cursor.is_open()) context_.shard.park(subscription.cursor);
   }
   context_.host.reschedule(outlet_);
   lanes_.clear();
@@ -238,10 +235,9 @@ void CentrifugeClient::on_closed() {
   phase_ = Phase::closed;
   lanes_.clear();
   queued_.reset();
-  for (const auto& subscription : subscriptions_) end_subscription(*subscription);
+  for (Subscription& subscription : subscriptions_) end_subscription(subscription);
   subscriptions_.clear();
   connect_.reset();
-  ending_ = 0;
   if (context_.personal_channel.is_single_connection && !user_.empty())
     context_.newest_of_user.remove(user_, self());
   if (is_counted_) context_.user_connections.remove(user_);
@@ -259,9 +255,9 @@ bool CentrifugeClient::stage(Cursor& cursor, const Batch& batch) {
 void CentrifugeClient::on_gap(Cursor& cursor, const Gap& gap) {
   // Told as "insufficient state": the SDK subscribes again with its position and learns that it is not
   // recovered.
-  for (const auto& subscription : subscriptions_) {
-    if (&subscription->cursor != &cursor) continue;
-    if (subscription->is_by_server) {  // its client cannot subscribe again, but connect again
+  for (Subscription& subscription : subscriptions_) {
+    if (&subscription.cursor != &cursor) continue;
+    if (subscription.is_by_server) {  // its client cannot subscribe again, but connect again
       disconnect_with(kDisconnectInsufficientState);
       return;
     }
@@ -269,13 +265,13 @@ void CentrifugeClient::on_gap(Cursor& cursor, const Gap& gap) {
       if (!skipped_) skipped_ = std::make_unique<Skipped>();
       if (skipped_->size() >= static_cast<std::size_t>(context_.limits.channels_per_connection))
         skipped_->erase(skipped_->begin());
-      skipped_->push_back({subscription->channel, gap.position});
+      skipped_->push_back({subscription.channel, gap.position});
     }
     reply([&](std::string& out) {
-      codec_.encode_push_unsubscribe(out, subscription->channel, kUnsubscribeInsufficientState.code,
+      codec_.encode_push_unsubscribe(out, subscription.channel, kUnsubscribeInsufficientState.code,
                                      kUnsubscribeInsufficientState.reason);
     });
-    end_later(*subscription);  // the pump still looks at the cursor, and a page of it may be on its way
+    end_later(subscription);  // the pump still looks at the cursor, and a page of it may be on its way
     outlet_.wants_empty_notice = true;
     return;
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <forward_list>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "client/queued_messages.hpp"
 #include "protocol/centrifuge_codec.hpp"
 #include "requests/refusal.hpp"
+#include "session/client_id.hpp"
 #include "session/session.hpp"
 #include "session/subscription_terms.hpp"
 
@@ -40,7 +42,7 @@ class CentrifugeClient final : public Session {
   void on_deadline(Millis now_ms) override;
   void drain() override { disconnect(kDisconnectShutdown.code, kDisconnectShutdown.reason); }
   void disconnect(std::uint16_t code, std::string_view reason) override;
-  [[nodiscard]] std::string_view client_id() const override { return client_; }
+  [[nodiscard]] std::string_view client_id() const override { return client_.view(); }
   [[nodiscard]] std::string_view user() const override { return user_; }
   [[nodiscard]] std::string_view client_session() const override { return link_->session(); }
   void subscribe(const SubscriptionGrant& grant, const std::optional<Since>& since,
@@ -123,12 +125,12 @@ class CentrifugeClient final : public Session {
   bool handle_connect(const Command& command);
   /// `client`: the id that it gets, if one has been named already.
   void on_identified(std::uint32_t id, const Verdict& verdict, std::span<const SubscriptionWish> wishes,
-                     std::string client = {});
+                     std::string_view client = {});
 
   // Subscriptions that the server makes: server_subscriptions.cpp.
   /// Makes those of the identity and those wished for, then answers the connect.
   void begin_connect(std::uint32_t id, const Identity& identity, std::span<const SubscriptionWish> wishes,
-                     std::string client);
+                     std::string_view client);
   /// False: its user has too many connections, and this one is closed.
   bool count_connection();
   /// Nothing: the connect has been refused.
@@ -220,6 +222,10 @@ class CentrifugeClient final : public Session {
 
   [[nodiscard]] bool is_subscribed(std::string_view channel);
   Subscription* find(std::string_view channel);
+  /// Begins an answer of its lane.
+  Subscription& add_subscription(std::string_view channel, bool is_by_server);
+  /// Has it as many subscriptions as it may have? Those that are ending do not count.
+  [[nodiscard]] bool has_all_channels() const;
   void leave(const Subscription& subscription);
   void end_later(Subscription& subscription);
   void end_subscription(Subscription& subscription);
@@ -247,13 +253,15 @@ class CentrifugeClient final : public Session {
   /// The same for a publication to a channel.
   [[nodiscard]] std::string info_json_in(std::string_view channel);
 
-  const std::unique_ptr<ClientLink> link_;
-  const Layout* const layouts_;  // of the link, by the mark of a cursor
-  const CentrifugeCodec& codec_;
+  // There are many clients: small members come first, into the padding of Session.
   Phase phase_ = Phase::waiting;
   bool is_counted_ = false;   // among the connections of its user
   bool is_ping_due_ = false;  // waits for a clogged outlet
   bool is_renewing_ = false;  // a hook has been asked whether the connection goes on
+  std::uint8_t refusals_logged_ = 0;
+  const std::unique_ptr<ClientLink> link_;
+  const Layout* const layouts_;  // of the link, by the mark of a cursor
+  const CentrifugeCodec& codec_;
   Millis next_ping_ms_ = kNoDeadline;
   Millis pong_due_ms_ = kNoDeadline;
   Millis phase_due_ms_ = kNoDeadline;   // of the connect command, or of the closing handshake
@@ -261,7 +269,7 @@ class CentrifugeClient final : public Session {
   Expiry expiry_;
   std::uint64_t token_channels_ = 0;  // see Identity
   std::string user_;                  // by the answer to its connect; empty before
-  std::string client_;
+  ClientId client_;
   std::unique_ptr<const std::string> conn_info_json_;  // from the hook; null: none
   std::unique_ptr<const std::string> info_json_;       // null until it is needed
   std::unique_ptr<std::string> claimed_user_;          // until the client is identified
@@ -269,10 +277,8 @@ class CentrifugeClient final : public Session {
   std::unique_ptr<QueuedMessages> queued_;             // messages with commands that have not been read yet
   std::unique_ptr<Skipped>
       skipped_;  // channels in which it has skipped publications, until it subscribes again
-  std::vector<std::unique_ptr<Subscription>> subscriptions_;
-  std::unique_ptr<Connect> connect_;  // while its subscriptions are being made
-  std::uint8_t refusals_logged_ = 0;
-  std::uint32_t ending_ = 0;  // subscriptions that are ending, cancelled ones included
+  std::forward_list<Subscription> subscriptions_;  // in order of their beginning
+  std::unique_ptr<Connect> connect_;               // while its subscriptions are being made
   Lanes lanes_;
 };
 

@@ -106,7 +106,7 @@ bool CentrifugeClient::handle_connect(const Command& command) {
 }
 
 void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict,
-                                     std::span<const SubscriptionWish> wishes, std::string client) {
+                                     std::span<const SubscriptionWish> wishes, std::string_view client) {
   if (!verdict.is_allowed) {
     phase_ = Phase::waiting;
     if (verdict.is_undecided) {
@@ -130,7 +130,7 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict,
     phase_ = Phase::waiting;
     return reply_error(id, kErrorExpired);
   }
-  begin_connect(id, verdict.identity, wishes, std::move(client));
+  begin_connect(id, verdict.identity, wishes, client);
 }
 
 void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
@@ -148,7 +148,7 @@ void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
         static_cast<Millis>(context_.random.below(static_cast<std::uint64_t>(interval - interval / 2)));
   }
   ConnectResult result;
-  result.client = client_;
+  result.client = client_id();
   result.version = context_.version;
   if (!link_->has_own_pings() && interval > 0) {
     result.ping_s = static_cast<std::uint32_t>(std::max<Millis>(1, (interval + 999) / 1000));
@@ -179,7 +179,7 @@ Question CentrifugeClient::question(Operation operation, std::string_view channe
   question.operation = operation;
   question.transport = link_->transport();
   question.is_protobuf = codec_.encoding() == Encoding::protobuf;
-  question.client = client_;
+  question.client = client_id();
   question.user = user_;
   question.channel = channel;
   question.data = data;

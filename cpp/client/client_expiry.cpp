@@ -24,10 +24,10 @@ std::uint32_t CentrifugeClient::ttl_of(const Expiry& expiry) const {
 
 void CentrifugeClient::schedule_expiry() {
   expiry_due_ms_ = is_renewing_ ? kNoDeadline : end_of(expiry_, context_.limits.expired_close_delay_ms);
-  for (const auto& subscription : subscriptions_) {
-    if (subscription->state != Subscription::State::started || subscription->is_renewing) continue;
+  for (const Subscription& subscription : subscriptions_) {
+    if (subscription.state != Subscription::State::started || subscription.is_renewing) continue;
     expiry_due_ms_ =
-        std::min(expiry_due_ms_, end_of(subscription->expiry, context_.limits.expired_sub_close_delay_ms));
+        std::min(expiry_due_ms_, end_of(subscription.expiry(), context_.limits.expired_sub_close_delay_ms));
   }
   context_.host.reschedule(outlet_);
 }
@@ -41,11 +41,11 @@ void CentrifugeClient::end_expired(Millis now_ms) {
     }
     ask_to_go_on();
   }
-  for (const auto& subscription : subscriptions_) {
+  for (Subscription& subscription : subscriptions_) {
     if (is_over()) return;
-    if (subscription->state != Subscription::State::started || subscription->is_renewing) continue;
-    if (end_of(subscription->expiry, context_.limits.expired_sub_close_delay_ms) > now_ms) continue;
-    is_renewed_by_hook(*subscription) ? ask_to_go_on(*subscription) : end_expired(*subscription);
+    if (subscription.state != Subscription::State::started || subscription.is_renewing) continue;
+    if (end_of(subscription.expiry(), context_.limits.expired_sub_close_delay_ms) > now_ms) continue;
+    is_renewed_by_hook(subscription) ? ask_to_go_on(subscription) : end_expired(subscription);
   }
   if (!is_over()) schedule_expiry();
 }
@@ -70,7 +70,7 @@ bool CentrifugeClient::is_renewed_by_hook() const {
 }
 
 bool CentrifugeClient::is_renewed_by_hook(const Subscription& subscription) const {
-  return !subscription.expiry.is_renewed_by_client &&
+  return !subscription.expiry().is_renewed_by_client &&
          context_.access.asks_hook(Operation::sub_refresh, subscription.channel);
 }
 
@@ -127,10 +127,10 @@ void CentrifugeClient::on_renewed(Subscription& subscription, const Verdict& ver
     end_expired(subscription);
   } else if (verdict.is_undecided) {
     log_refused(Operation::sub_refresh, subscription.channel, {kErrorInternal.code, verdict.reason}, {});
-    subscription.expiry.at_s = next_try_s();
+    subscription.set_expiry({next_try_s(), false});
   } else {
-    subscription.expiry = {verdict.subscription.expiry.at_s, false};
-    if (end_of(subscription.expiry, 0) <= context_.clock.now_ms()) end_expired(subscription);
+    subscription.set_expiry({verdict.subscription.expiry.at_s, false});
+    if (end_of(subscription.expiry(), 0) <= context_.clock.now_ms()) end_expired(subscription);
   }
   if (!is_over()) schedule_expiry();
 }
@@ -171,7 +171,7 @@ bool CentrifugeClient::handle_refresh(const Command& command) {
     return disconnect_with(kDisconnectInsufficientState);
   expiry_ = verdict->identity.expiry;
   schedule_expiry();
-  RefreshResult result{client_, context_.version};
+  RefreshResult result{client_id(), context_.version};
   result.ttl_s = ttl_of(expiry_);
   result.expires = result.ttl_s > 0;
   reply([&](std::string& out) { codec_.encode_refresh(out, command.id, result); });
@@ -190,7 +190,7 @@ bool CentrifugeClient::handle_sub_refresh(const Command& command) {
     return true;
   }
   if (context_.access.asks_hook(Operation::sub_refresh, command.channel) &&
-      !subscription->expiry.is_renewed_by_client)
+      !subscription->expiry().is_renewed_by_client)
     return disconnect_with(kDisconnectBadRequest);
   Question asked = question(Operation::sub_refresh, command.channel);
   asked.token = command.token;
@@ -199,10 +199,10 @@ bool CentrifugeClient::handle_sub_refresh(const Command& command) {
     deny(command.id, Operation::sub_refresh, command.channel, verdict.value_or(Verdict{}));
     return phase_ == Phase::connected;
   }
-  subscription->expiry = verdict->subscription.expiry;
+  subscription->set_expiry(verdict->subscription.expiry);
   schedule_expiry();
   RefreshResult result;
-  result.ttl_s = ttl_of(subscription->expiry);
+  result.ttl_s = ttl_of(subscription->expiry());
   result.expires = result.ttl_s > 0;
   reply([&](std::string& out) { codec_.encode_sub_refresh(out, command.id, result); });
   return true;

@@ -29,8 +29,8 @@ struct CentrifugeClient::Subscription {
         state(saved.is_ending ? State::ending : State::started),
         is_by_server(saved.is_by_server),
         has_notices(saved.has_notices),
-        has_presence(saved.has_presence),
-        expiry(saved.expiry) {
+        has_presence(saved.has_presence) {
+    set_expiry(saved.expiry);
     set_info(saved.info_json);
     if (saved.has_delta) start_delta(session);
     if (saved.has_base) go_on_with_delta(session);
@@ -48,14 +48,27 @@ struct CentrifugeClient::Subscription {
     is_positioned = terms.is_positioned;
     cursor.set_mark(terms.gets_notices ? 1 : 0);
     set_info(grant.info_json);
-    expiry = grant.expiry;
+    set_expiry(grant.expiry);
   }
-  [[nodiscard]] std::string_view info() const { return info_json ? *info_json : std::string_view(); }
+  /// The client knows of it, or will: it has not been ended.
+  [[nodiscard]] bool is_current() const { return state == State::asked || state == State::started; }
+  /// `chan_info`; empty: none.
+  [[nodiscard]] std::string_view info() const { return extras_ ? extras_->info_json : std::string_view(); }
+  [[nodiscard]] Expiry expiry() const { return extras_ ? extras_->expiry : Expiry{}; }
+  void set_expiry(const Expiry& expiry) {
+    if (extras_ || expiry.at_s != 0) extras().expiry = expiry;
+  }
+  /// A hook is asked whether it goes on; the client does not renew it.
+  void end_without_client() {
+    if (extras_) extras_->expiry.is_renewed_by_client = false;
+  }
+  /// By tags; null: none.
+  [[nodiscard]] const FilteredPath* filter() const { return extras_ ? extras_->filter.get() : nullptr; }
 
   /// Its client gets the publications that pass.
   void filter_by(CentrifugeClient& session, TagsFilter tags, std::string text) {
-    filter = std::make_unique<FilteredPath>(session, std::move(tags), std::move(text));
-    cursor.lead_to(*filter, cursor.mark());
+    extras().filter = std::make_unique<FilteredPath>(session, std::move(tags), std::move(text));
+    cursor.lead_to(*extras().filter, cursor.mark());
   }
 
   // ---- deltas
@@ -85,17 +98,26 @@ struct CentrifugeClient::Subscription {
   // For the reply to its subscribe.
   bool is_recoverable = false;
   bool is_positioned = false;
-  Expiry expiry;
   bool is_renewing = false;  // a hook has been asked whether it goes on
   bool wants_delta = false;
-  std::unique_ptr<const std::string> info_json;  // `chan_info`; null: none
-  std::unique_ptr<FilteredPath> filter;          // by tags; null: none
-  std::unique_ptr<DeltaStart> delta_start;       // null: no deltas, or it is over
+  std::unique_ptr<DeltaStart> delta_start;  // null: no deltas, or it is over
 
  private:
-  void set_info(const std::string& json) {
-    if (!json.empty()) info_json = std::make_unique<const std::string>(json);
+  /// What few subscriptions have, because there are many subscriptions.
+  struct Extras {
+    Expiry expiry;
+    std::string info_json;
+    std::unique_ptr<FilteredPath> filter;
+  };
+  Extras& extras() {
+    if (!extras_) extras_ = std::make_unique<Extras>();
+    return *extras_;
   }
+  void set_info(const std::string& json) {
+    if (!json.empty()) extras().info_json = json;
+  }
+
+  std::unique_ptr<Extras> extras_;  // null: none of them
 };
 
 }  // namespace carillon

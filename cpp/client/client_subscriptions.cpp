@@ -1,5 +1,7 @@
 // How a client subscribes, recovers and unsubscribes.
 #include <algorithm>
+#include <functional>
+#include <iterator>
 #include <utility>
 
 #include "client/centrifuge_client.hpp"
@@ -46,7 +48,7 @@ bool CentrifugeClient::handle_subscribe(const Command& command) {
     refuse_subscribe(command, kErrorAlreadySubscribed);
     return true;
   }
-  if (subscriptions_.size() - ending_ >= static_cast<std::size_t>(context_.limits.channels_per_connection)) {
+  if (has_all_channels()) {
     refuse_subscribe(command, kErrorLimitExceeded, "raise limits.channels_per_connection");
     return true;
   }
@@ -88,8 +90,7 @@ bool CentrifugeClient::handle_subscribe(const Command& command) {
     deny(command.id, Operation::subscribe, command.channel, *verdict);
     return phase_ == Phase::connected;
   }
-  Subscription& subscription = *subscriptions_.emplace_back(
-      std::make_unique<Subscription>(*this, command.channel, lanes_.defer(), false));
+  Subscription& subscription = add_subscription(command.channel, false);
   // Who names a start asks for what it needs.
   const SubscriptionWishes wishes{command.is_recoverable || since, command.is_positioned,
                                   command.is_join_leave};
@@ -135,8 +136,7 @@ void CentrifugeClient::accept(Subscription& subscription, const SubscriptionGran
   const std::string& channel = subscription.channel;
   subscription.accept(grant, terms_of(context_.access, question(Operation::subscribe, channel),
                                       context_.hub.options_for(channel), wishes, grant.overrides));
-  if (context_.access.asks_hook(Operation::sub_refresh, channel))
-    subscription.expiry.is_renewed_by_client = false;
+  if (context_.access.asks_hook(Operation::sub_refresh, channel)) subscription.end_without_client();
 }
 
 void CentrifugeClient::open(Subscription& subscription, const std::optional<Since>& since,
@@ -158,7 +158,6 @@ void CentrifugeClient::open(Subscription& subscription, const std::optional<Sinc
 
 void CentrifugeClient::end_attempt(Subscription& subscription) {
   const Lanes::Ticket ticket = subscription.ticket;
-  if (subscription.state == Subscription::State::cancelled) --ending_;
   end_subscription(subscription);
   erase(subscription);
   finish(ticket);
@@ -168,7 +167,6 @@ void CentrifugeClient::cancel_subscribe(std::string_view channel) {
   Subscription* const subscription = find(channel);
   if (subscription == nullptr || subscription->state != Subscription::State::asked) return;
   subscription->state = Subscription::State::cancelled;
-  ++ending_;
   lanes_.release(subscription->ticket);
 }
 
@@ -215,23 +213,23 @@ SubscribeResult CentrifugeClient::result_of(Subscription& subscription, const Su
   }
   result.was_recovering = outcome.was_recovering;
   result.is_conflated = context_.hub.options_for(subscription.channel).conflate;
-  result.ttl_s = ttl_of(subscription.expiry);
+  result.ttl_s = ttl_of(subscription.expiry());
   result.expires = result.ttl_s > 0;
   return result;
 }
 
 void CentrifugeClient::begin(Subscription& subscription) {
   subscription.state = Subscription::State::started;
-  if (subscription.expiry.at_s != 0) schedule_expiry();
+  if (subscription.expiry().at_s != 0) schedule_expiry();
   if (subscription.has_presence)
-    context_.hub.add_presence(subscription.channel,
-                              {client_, user_, conn_info(), std::string(subscription.info())});
+    context_.hub.add_presence(subscription.channel, {std::string(client_id()), user_, conn_info(),
+                                                     std::string(subscription.info())});
   if (subscription.has_notices)
     context_.hub.announce(subscription.channel, EntryKind::join, info_json(subscription));
 }
 
 bool CentrifugeClient::has_delta(const Subscription& subscription, const SubscribeOutcome& outcome) const {
-  return subscription.wants_delta && !subscription.filter && subscription.is_positioned &&
+  return subscription.wants_delta && subscription.filter() == nullptr && subscription.is_positioned &&
          outcome.has_history && context_.hub.options_for(subscription.channel).has_delta();
 }
 
@@ -249,7 +247,7 @@ std::string CentrifugeClient::take_page(Subscription& subscription, std::size_t 
       subscription.cursor.count_conflated(1);
       continue;
     }
-    const bool passes = !subscription.filter || subscription.filter->passes(*entry);
+    const bool passes = subscription.filter() == nullptr || subscription.filter()->passes(*entry);
     if (entry->kind != EntryKind::publication || !passes) {
       subscription.cursor.count_dropped(DropReason::filtered, 1);
       continue;
@@ -289,17 +287,28 @@ bool CentrifugeClient::is_subscribed(std::string_view channel) {
 }
 
 CentrifugeClient::Subscription* CentrifugeClient::find(std::string_view channel) {
-  for (const auto& subscription : subscriptions_) {
-    const bool is_there = subscription->state == Subscription::State::asked ||
-                          subscription->state == Subscription::State::started;
-    if (is_there && subscription->channel == channel) return subscription.get();
+  for (Subscription& subscription : subscriptions_) {
+    if (subscription.is_current() && subscription.channel == channel) return &subscription;
   }
   return nullptr;
 }
 
+CentrifugeClient::Subscription& CentrifugeClient::add_subscription(std::string_view channel,
+                                                                   bool is_by_server) {
+  auto last = subscriptions_.before_begin();
+  while (std::next(last) != subscriptions_.end()) ++last;
+  return *subscriptions_.emplace_after(last, *this, channel, lanes_.defer(), is_by_server);
+}
+
+bool CentrifugeClient::has_all_channels() const {
+  const auto current =
+      std::count_if(subscriptions_.begin(), subscriptions_.end(), std::mem_fn(&Subscription::is_current));
+  return current >= context_.limits.channels_per_connection;
+}
+
 void CentrifugeClient::leave(const Subscription& subscription) {
   if (subscription.state != Subscription::State::started) return;
-  if (subscription.has_presence) context_.hub.remove_presence(subscription.channel, client_);
+  if (subscription.has_presence) context_.hub.remove_presence(subscription.channel, client_id());
   if (subscription.has_notices)
     context_.hub.announce(subscription.channel, EntryKind::leave, info_json(subscription));
 }
@@ -308,7 +317,6 @@ void CentrifugeClient::end_later(Subscription& subscription) {
   leave(subscription);
   context_.shard.park(subscription.cursor);
   subscription.state = Subscription::State::ending;
-  ++ending_;
 }
 
 void CentrifugeClient::end_subscription(Subscription& subscription) {
@@ -318,31 +326,30 @@ void CentrifugeClient::end_subscription(Subscription& subscription) {
 }
 
 void CentrifugeClient::erase(const Subscription& subscription) {
-  std::erase_if(subscriptions_,
-                [&](const std::unique_ptr<Subscription>& each) { return each.get() == &subscription; });
+  subscriptions_.remove_if([&](const Subscription& each) { return &each == &subscription; });
 }
 
 const std::string& CentrifugeClient::info_json() {
   if (!info_json_) {
     std::string info;
-    append_client_info(info, {user_, client_, conn_info()});
+    append_client_info(info, {user_, client_id(), conn_info()});
     info_json_ = std::make_unique<const std::string>(std::move(info));
   }
   return *info_json_;
 }
 
 std::string CentrifugeClient::info_json(const Subscription& subscription) {
-  if (!subscription.info_json) return info_json();
+  if (subscription.info().empty()) return info_json();
   std::string info;
-  append_client_info(info, {user_, client_, conn_info(), subscription.info()});
+  append_client_info(info, {user_, client_id(), conn_info(), subscription.info()});
   return info;
 }
 
 std::string CentrifugeClient::info_json_in(std::string_view channel) {
   const auto subscription = std::find_if(subscriptions_.begin(), subscriptions_.end(), [&](const auto& each) {
-    return each->info_json && each->state == Subscription::State::started && each->channel == channel;
+    return !each.info().empty() && each.state == Subscription::State::started && each.channel == channel;
   });
-  return subscription == subscriptions_.end() ? info_json() : info_json(**subscription);
+  return subscription == subscriptions_.end() ? info_json() : info_json(*subscription);
 }
 
 }  // namespace carillon

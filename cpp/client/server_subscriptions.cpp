@@ -28,7 +28,7 @@ const SubscriptionWish* find_wish(std::span<const SubscriptionWish> wishes, std:
 // ---- at connect
 
 void CentrifugeClient::begin_connect(std::uint32_t id, const Identity& identity,
-                                     std::span<const SubscriptionWish> wishes, std::string client) {
+                                     std::span<const SubscriptionWish> wishes, std::string_view client) {
   user_ = identity.user;
   std::optional<std::vector<SubscriptionGrant>> grants = grants_of(id, identity, wishes);
   if (!grants || !count_connection()) return user_.clear();
@@ -36,7 +36,7 @@ void CentrifugeClient::begin_connect(std::uint32_t id, const Identity& identity,
   expiry_ = identity.expiry;
   if (context_.access.has_hook(Operation::refresh)) expiry_.is_renewed_by_client = false;
   token_channels_ = identity.token_channels;
-  client_ = client.empty() ? make_client_id(context_.random) : std::move(client);
+  client_ = ClientId(client.empty() ? make_client_id(context_.random) : client);
   if (grants->empty()) {
     answer_connect(id, identity.data_json, {});
     return end_older_connection();
@@ -45,8 +45,7 @@ void CentrifugeClient::begin_connect(std::uint32_t id, const Identity& identity,
   connect_ = std::make_unique<Connect>(Connect{id, identity.data_json, std::move(*grants)});
   for (const SubscriptionGrant& grant : connect_->grants) {
     lanes_.begin();
-    Subscription& subscription = *subscriptions_.emplace_back(
-        std::make_unique<Subscription>(*this, grant.channel, lanes_.defer(), true));
+    Subscription& subscription = add_subscription(grant.channel, true);
     std::optional<Since> since;
     if (const SubscriptionWish* const wish = find_wish(wishes, grant.channel)) {
       if (wish->is_recover) since = Since::from(wish->epoch, wish->offset);
@@ -186,11 +185,9 @@ void CentrifugeClient::subscribe(const SubscriptionGrant& grant, const std::opti
                                  std::function<void(SubscribeAnswer)> done) {
   if (phase_ != Phase::connected) return done(SubscribeAnswer::not_applicable);
   if (find(grant.channel) != nullptr) return done(SubscribeAnswer::already_subscribed);
-  if (subscriptions_.size() - ending_ >= static_cast<std::size_t>(context_.limits.channels_per_connection))
-    return done(SubscribeAnswer::limit_exceeded);
+  if (has_all_channels()) return done(SubscribeAnswer::limit_exceeded);
   lanes_.begin();  // commands for this channel wait for it
-  Subscription& subscription = *subscriptions_.emplace_back(
-      std::make_unique<Subscription>(*this, grant.channel, lanes_.defer(), true));
+  Subscription& subscription = add_subscription(grant.channel, true);
   SubscriptionGrant granted = grant;
   if (since && !granted.overrides.force_recovery) granted.overrides.force_recovery = true;  // it is wanted
   accept(subscription, granted, {});
