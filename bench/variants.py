@@ -55,6 +55,7 @@ history_size = 100
 history_ttl = "300s"
 allowed_delta_types = ["fossil"]
 delta_publish = @DELTA@
+presence = true
 """
 TIMEOUT_S = 120.0
 CHANGED_BYTES = 20
