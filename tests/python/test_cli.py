@@ -472,7 +472,9 @@ TEN_PLACES = {
 }
 
 
-@pytest.mark.parametrize("command", [("config", "check"), ("serve", "--config")])
+@pytest.mark.parametrize(
+    "command", [("config", "check"), ("config", "check", "--config"), ("serve",), ("serve", "--config")]
+)
 @pytest.mark.parametrize("kind", ["toml", "json"])
 def test_all_mistakes_are_told_with_their_lines(tmp_path: Path, kind: str, command: tuple[str, ...]) -> None:
     file = tmp_path / f"carillon.{kind}"

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from .config_file import config_file
 from .failure import told_in_a_sentence
 
-_FILE = click.argument("file", required=False, type=click.Path(path_type=Path), envvar="CARILLON_CONFIG")
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.group("config")
@@ -18,7 +20,7 @@ def config_group() -> None:
 
 
 @config_group.command()
-@click.argument("file", type=click.Path(path_type=Path), envvar="CARILLON_CONFIG")
+@config_file(is_required=True)
 def check(file: Path) -> None:
     """Checks that FILE is a valid configuration. It is TOML, or JSON if its name ends in .json.
 
@@ -35,7 +37,7 @@ def check(file: Path) -> None:
 
 
 @config_group.command()
-@_FILE
+@config_file()
 def show(file: Path | None) -> None:
     """Prints the settings of FILE and the environment, as JSON.
 

@@ -7,7 +7,6 @@ import errno
 import signal
 import sys
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -18,11 +17,13 @@ from ..address import is_address
 from ..descriptors import raise_limit
 from ..errors import AddressInUse, TakeoverError
 from ..logs import logger
+from .config_file import config_file
 from .failure import ADDRESS_IN_USE, Failure, told_in_a_sentence
 from .streams import drop_output
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
     from types import FrameType
 
     from ..access_log import Format
@@ -46,13 +47,7 @@ _TAKEN = (
 
 
 @click.command()
-@click.option(
-    "--config",
-    "file",
-    type=click.Path(path_type=Path),
-    envvar="CARILLON_CONFIG",
-    help="Configuration file, TOML or JSON. Without one: the demo page, on this machine only.",
-)
+@config_file()
 @click.option("--host", help="Address to listen on (http_server.address).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for any (http_server.port).")
 @click.option("--threads", type=click.IntRange(0), help="Number of shard threads, 0 for one per core.")
@@ -100,8 +95,10 @@ def serve(
 ) -> None:
     """Runs a server until Ctrl-C, SIGTERM, SIGHUP or POST /api/drain.
 
-    Then it asks its clients to disconnect, and ends. A second signal stops it at once (but not SIGHUP, which
-    a closed terminal sends twice). With nohup, SIGHUP is ignored.
+    FILE is its configuration, TOML or JSON. Without one it serves the demo page, on this machine only.
+
+    At the end it asks its clients to disconnect. A second signal stops it at once (but not SIGHUP, which a
+    closed terminal sends twice). With nohup, SIGHUP is ignored.
 
     Environment variables such as CARILLON_HTTP_SERVER_PORT set options of the configuration; 'carillon config
     schema' lists them.
