@@ -318,7 +318,9 @@ async def test_a_result_that_is_no_token_is_an_error(transport: TransportName) -
     async with http_server(None) as url:
         for result, kind in ((None, "None"), (b"x", "b'x'"), ("", "''")):
             client = carillon.connect(url, transport=transport, get_token=lambda result=result: result)  # type: ignore[misc]
-            with pytest.raises(carillon.ConfigError, match=f"get_token: returned {kind}, which is no token"):
+            with pytest.raises(
+                carillon.ConfigError, match=f"get_token: returned {kind}, which is not a token"
+            ):
                 async with client, client.subscribe("c"):
                     pass
 

@@ -157,7 +157,7 @@ class Token:
             token = text("get_token", given)
         except (TypeError, ValueError):
             raise ConfigError(
-                f"get_token: returned {shown(given)}, which is no token; return a str, or raise "
+                f"get_token: returned {shown(given)}, which is not a token; return a str, or raise "
                 "carillon.ConnectDenied if there is none"
             ) from None
         self._backoff.connected()
