@@ -69,17 +69,15 @@ if TYPE_CHECKING:
         TakeoverError,
     )
     from .fanout import FanOut, Inbox
-    from .hooks import (
+    from .hook_answers import Deny, Grant, User
+    from .hook_contexts import (
         ConnectContext,
-        Deny,
         DisconnectContext,
-        Grant,
         PublishContext,
         RefreshContext,
         RpcContext,
         SubRefreshContext,
         SubscribeContext,
-        User,
     )
     from .items import ClientInfo, Gap, History, Message, PresenceStats
     from .listener import Listener
@@ -117,17 +115,15 @@ _HOMES = {
         "TakeoverError",
     ),
     "fanout": ("FanOut", "Inbox"),
-    "hooks": (
+    "hook_answers": ("Deny", "Grant", "User"),
+    "hook_contexts": (
         "ConnectContext",
-        "Deny",
         "DisconnectContext",
-        "Grant",
         "PublishContext",
         "RefreshContext",
         "RpcContext",
         "SubRefreshContext",
         "SubscribeContext",
-        "User",
     ),
     "items": ("ClientInfo", "Gap", "History", "Message", "PresenceStats"),
     "listener": ("Listener",),

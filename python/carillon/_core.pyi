@@ -6,7 +6,7 @@ from typing import Any, type_check_only
 from typing_extensions import Buffer
 
 from .fanout import Mode, Strategy
-from .hooks import Verdict
+from .hook_answers import Verdict
 from .items import Message
 from .position import Position
 

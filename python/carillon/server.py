@@ -36,7 +36,8 @@ from .errors import (
     from_core,
 )
 from .fanout import FanOutMethods
-from .hooks import Grant, HookDecorators, HookTable
+from .hook_answers import Grant
+from .hooks import HookDecorators, HookTable
 from .items import ClientInfo, History
 from .listener import Listener, url_of
 from .logs import logger

@@ -17,7 +17,8 @@ import carillon
 import httpx
 import pytest
 from carillon import ConnectContext, Deny, Grant, HookError, PublishContext, Server, SubscribeContext, User
-from carillon.hooks import HookTable, Verdict
+from carillon.hook_answers import Verdict
+from carillon.hooks import HookTable
 from carillon.repeated_log import RepeatedLog
 from carillon.testing import wait_until, wait_until_async
 from websockets.exceptions import ConnectionClosed
@@ -26,7 +27,7 @@ from websockets.sync.client import ClientConnection, connect
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from carillon.hooks import Operation
+    from carillon.hook_contexts import Operation
 
 pytestmark = pytest.mark.wire
 
