@@ -1,6 +1,5 @@
 #include "store/entry.hpp"
 
-#include <array>
 #include <cstddef>
 
 namespace carillon {
@@ -36,11 +35,14 @@ void Entry::count_into(std::shared_ptr<BytesGauge> gauge) {
   gauge_->fetch_add(static_cast<std::int64_t>(cost_bytes()), std::memory_order_relaxed);
 }
 
-std::unique_lock<std::mutex> Entry::lock_making() const {
-  static std::array<std::mutex, 64>
-      locks;  // shared by entries, which need none of their own for the most part
-  const auto place = reinterpret_cast<std::uintptr_t>(this) / alignof(std::max_align_t);
-  return std::unique_lock(locks[place % locks.size()]);
+void Entry::begin_making() const {
+  while (is_being_made_.exchange(true, std::memory_order_acquire))
+    is_being_made_.wait(true, std::memory_order_relaxed);
+}
+
+void Entry::end_making() const {
+  is_being_made_.store(false, std::memory_order_release);
+  is_being_made_.notify_all();
 }
 
 const std::string& Entry::keep(std::unique_ptr<EncodedForm> made) const {

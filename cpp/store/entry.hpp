@@ -3,7 +3,7 @@
 #include <atomic>
 #include <cstdint>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -89,9 +89,9 @@ class Entry {
   const std::string& form(const FormKey& key, Make&& make) const {
     const EncodedForm* newest = forms_.load(std::memory_order_acquire);
     if (const EncodedForm* const known = find(newest, nullptr, key)) return known->bytes;
-    std::unique_lock<std::mutex> making;
+    std::optional<MakingTurn> turn;
     if (key.making_ == FormKey::Making::exclusive) {
-      making = lock_making();
+      turn.emplace(*this);
       newest = forms_.load(std::memory_order_acquire);
       if (const EncodedForm* const known = find(newest, nullptr, key)) return known->bytes;
     }
@@ -99,15 +99,28 @@ class Entry {
   }
 
  private:
+  /// Its time to make an exclusive form. It is the entry's own, so that no thread waits for another entry.
+  class MakingTurn final {
+   public:
+    explicit MakingTurn(const Entry& entry) : entry_(entry) { entry_.begin_making(); }
+    MakingTurn(const MakingTurn&) = delete;
+    MakingTurn& operator=(const MakingTurn&) = delete;
+    ~MakingTurn() { entry_.end_making(); }
+
+   private:
+    const Entry& entry_;
+  };
   static const EncodedForm* find(const EncodedForm* from, const EncodedForm* end, const FormKey& key) {
     while (from != end && from->key != &key) from = from->next;
     return from != end ? from : nullptr;
   }
   const std::string& keep(std::unique_ptr<EncodedForm> made) const;
-  [[nodiscard]] std::unique_lock<std::mutex> lock_making() const;
+  void begin_making() const;
+  void end_making() const;
 
   std::shared_ptr<BytesGauge> gauge_;
   mutable std::atomic<const EncodedForm*> forms_{nullptr};  // newest first; few are ever used of one entry
+  mutable std::atomic<bool> is_being_made_{false};          // an exclusive form
 };
 
 using EntryRef = std::shared_ptr<const Entry>;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <string>
 #include <thread>
@@ -61,6 +62,32 @@ TEST(BatchTest, ANoticeAloneIsFilteredWhereNobodyWantsIt) {
   EXPECT_EQ(batch.lay_out(layout).filtered, 1U);
 }
 
+TEST(BatchTest, OnlyThePublicationJustBeforeIsTheBaseOfADelta) {
+  const auto stored = [](EntryKind kind, Offset offset) {
+    auto entry = std::make_shared<Entry>(kind, Publication{.data = "x"}, 0);
+    entry->offset = offset;
+    return entry;
+  };
+  Batch batch("news", Epoch{}, 0, 0);
+  batch.add(stored(EntryKind::publication, 1));
+  batch.add(stored(EntryKind::publication, 2));
+  batch.add(stored(EntryKind::join, 0));
+  batch.add(stored(EntryKind::publication, 3));
+  batch.add(stored(EntryKind::publication, 5));  // 4 is lost
+  batch.add(stored(EntryKind::publication, 0));  // not stored
+  batch.add(stored(EntryKind::publication, 6));
+  const auto base_of = [&](std::uint32_t index) {
+    const Entry* const base = batch.previous_of(index, true);
+    return base != nullptr ? base->offset : 0;
+  };
+  EXPECT_EQ(base_of(1), 1U);
+  EXPECT_EQ(base_of(2), 0U);
+  EXPECT_EQ(base_of(3), 2U) << "a join in between changes nothing";
+  EXPECT_EQ(base_of(4), 0U);
+  EXPECT_EQ(base_of(5), 0U);
+  EXPECT_EQ(base_of(6), 0U) << "the client knows another one as the newest";
+}
+
 TEST(EntryTest, AFormThatComesWhileAnotherIsMadeStays) {
   const struct SomeKey : FormKey {
   } first, second;
@@ -77,6 +104,38 @@ TEST(EntryTest, AFormThatComesWhileAnotherIsMadeStays) {
   EXPECT_EQ(&entry->form(second, [] { return "made again"; }), early);
   entry.reset();
   EXPECT_EQ(gauge->load(), 0);
+}
+
+TEST(EntryTest, AnExclusiveFormIsMadeOnceAndNoOtherEntryWaitsForIt) {
+  const struct ExclusiveKey : FormKey {
+    ExclusiveKey() : FormKey(Making::exclusive) {}
+  } key;
+  const auto entry_with = [](std::string data) {
+    return std::make_shared<Entry>(EntryKind::publication, Publication{.data = std::move(data)}, 0);
+  };
+  const auto slow = entry_with("slow");
+  std::vector<std::shared_ptr<Entry>> others;
+  for (int i = 0; i < 200; ++i) others.push_back(entry_with("other"));
+  std::atomic<int> made{0};
+  std::vector<std::thread> threads;
+  slow->form(key, [&] {  // meanwhile others want it, and forms of other entries are made
+    for (int i = 0; i < 3; ++i) {
+      threads.emplace_back([&] {
+        slow->form(key, [&] {
+          ++made;
+          return std::string("again");
+        });
+      });
+    }
+    std::thread([&] {
+      for (const auto& other : others) other->form(key, [] { return std::string("quick"); });
+    }).join();
+    ++made;
+    return std::string("once");
+  });
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(made, 1);
+  EXPECT_EQ(slow->form(key, [] { return std::string(); }), "once");
 }
 
 TEST(EntryTest, ThreadsThatEncodeAtOnceShareWhatIsKept) {
