@@ -98,7 +98,7 @@ class HttpSession final : public Session {
   void read_ahead();
   void keep_ahead(std::string_view bytes);
   [[nodiscard]] HttpResponse unavailable() const;
-  [[nodiscard]] std::string uni_sse_come_back() const;
+  [[nodiscard]] std::string uni_sse_come_back();
   [[nodiscard]] HttpResponse health() const;
 
   /// A plain request on its way through the seam.

@@ -8,6 +8,7 @@
 #include "protocol/centrifuge_json.hpp"
 #include "protocol/emulation_request.hpp"
 #include "protocol/json_span.hpp"
+#include "protocol/sse_event.hpp"
 #include "protocol/uni_json.hpp"
 #include "transports/http_session.hpp"
 #include "transports/sse_session.hpp"
@@ -106,8 +107,8 @@ void HttpSession::handle_stream(const HttpRequest& request, const HttpTarget& ta
                                 std::string_view commands) {
   const bool is_event_stream = transport_ == Transport::emulated_sse;
   if (commands.empty()) {
-    return refuse(400, is_event_stream ? "cf_connect: is to have the client's commands, connect first"
-                                       : "the body: is to have the client's commands, connect first");
+    return refuse(400, is_event_stream ? "cf_connect: is missing; give the client's commands, connect first"
+                                       : "the body: is empty; give the client's commands, connect first");
   }
   if (commands.size() > static_cast<std::size_t>(context_.limits.message_bytes))
     return refuse(413, "the commands are longer than websocket.message_size_limit");
@@ -137,7 +138,7 @@ bool HttpSession::check_connect_request(std::string_view asked, std::string_view
       uni_json_codec().decode_wishes(command.wishes, most, wishes))
     return true;
   refuse(400, std::string(field) +
-                  ": is to be a connect request, a JSON object such as {} or {\"token\":\"…\",\"subs\":{}}");
+                  ": is not a connect request; give a JSON object such as {} or {\"token\":\"…\",\"subs\":{}}");
   return false;
 }
 
@@ -157,12 +158,14 @@ void HttpSession::handle_uni_stream(const HttpRequest& request, const HttpTarget
   begin_client(std::move(link), request, target).on_message(asked);
 }
 
-std::string HttpSession::uni_sse_come_back() const {
+std::string HttpSession::uni_sse_come_back() {
   const DisconnectCode& code = is_drained_ ? kDisconnectShutdown : kDisconnectTooManyRequests;
   std::string push;
   uni_json_codec().encode_push_disconnect(push, code.code, code.reason);
   UniSseLink({}).frame(push);
-  return head_of_stream(UniSseLink::kContentType, cors_).append(UniSseLink::kBeginning).append(push);
+  std::string goodbye = head_of_stream(UniSseLink::kContentType, cors_);
+  append_sse_retry(goodbye.append(UniSseLink::kBeginning), jittered_retry_ms(context_));
+  return goodbye.append(push);
 }
 
 CentrifugeClient& HttpSession::begin_client(std::unique_ptr<ClientLink> link, const HttpRequest& request,
@@ -179,7 +182,7 @@ void HttpSession::handle_emulation(const HttpRequest& request) {
   BodyBudget::Share memory = std::move(body_memory_);
   std::optional<EmulationRequest> asked = read_emulation_request(request.body, encoding_of(request));
   if (!asked || asked->session.empty() || asked->data.empty())
-    return refuse(400, "the body: is to be an object of session, node and data, which are strings");
+    return refuse(400, "the body: is not valid; give an object with the strings session, node and data");
   if (asked->data.size() > static_cast<std::size_t>(context_.limits.message_bytes))
     return refuse(413, "data: is longer than websocket.message_size_limit");
   if (asked->node != context_.node) return refuse(404, "node: it is not this server");

@@ -23,12 +23,6 @@ void append_head(std::string& out, std::string_view extra_headers) {
 /// Stands for an epoch that was asked for and cannot be ours: it matches none.
 constexpr std::string_view kUnknownEpoch = "unknown";
 
-/// Between one and two times the reconnection time, so that clients do not all come back at once.
-std::uint64_t jittered_retry_ms(SessionContext& context) {
-  const auto retry = static_cast<std::uint64_t>(context.heartbeat.sse_retry_ms);
-  return retry + context.random.below(retry + 1);
-}
-
 /// Between three quarters of the interval and all of it.
 Millis some_comment_interval_ms(SessionContext& context) {
   const Millis interval = context.heartbeat.comment_interval_ms;
@@ -48,6 +42,11 @@ void append_asked(std::string& out, const Since& asked, bool is_first) {
 }
 
 }  // namespace
+
+std::uint64_t jittered_retry_ms(SessionContext& context) {
+  const auto retry = static_cast<std::uint64_t>(context.heartbeat.sse_retry_ms);
+  return retry + context.random.below(retry + 1);
+}
 
 void append_sse_come_back(std::string& out, SessionContext& context, std::string_view extra_headers) {
   append_head(out, extra_headers);

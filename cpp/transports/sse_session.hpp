@@ -63,6 +63,9 @@ class SseSession final : public Session {
   bool is_ending_ = false;
 };
 
+/// Between one and two times the reconnection delay, so that clients do not all reconnect at once.
+[[nodiscard]] std::uint64_t jittered_retry_ms(SessionContext& context);
+
 /// The answer to a stream that cannot be served now: 200 with a jittered `retry:` and an end, because
 /// EventSource gives up on any other status.
 void append_sse_come_back(std::string& out, SessionContext& context, std::string_view extra_headers);

@@ -85,6 +85,11 @@ class UniClient : public WsClient {
     const std::string_view begin = kind == UniKind::http_stream ? "" : "data: ";
     const std::string_view end = kind == UniKind::http_stream ? "\n" : "\n\n";
     for (std::size_t at = 0; (at = pending_.find(end)) != std::string::npos;) {
+      if (pending_.starts_with("retry: ")) {
+        retry_ms = std::stoull(pending_.substr(7));
+        pending_.erase(0, at + end.size());
+        continue;
+      }
       EXPECT_TRUE(pending_.starts_with(begin)) << pending_;
       take(Json::parse(pending_.substr(begin.size(), at - begin.size())));
       pending_.erase(0, at + end.size());
@@ -107,6 +112,7 @@ class UniClient : public WsClient {
   [[nodiscard]] bool has_ended() const { return is_websocket() ? close_code.has_value() : is_ended; }
 
   const UniKind kind;
+  std::uint64_t retry_ms = 0;  ///< the reconnection delay that an EventSource was sent
 
  private:
   static std::string in_query(std::string_view text) {

@@ -124,6 +124,29 @@ TEST_P(Unidirectional, AClientThatComesBackRecovers) {
   EXPECT_EQ(lost["offset"], 4);
 }
 
+TEST_P(Unidirectional, ItRecoversOnlyWhereTheChannelLetsIt) {
+  WorldOptions options = without_pings();
+  options.is_insecure = false;
+  for (const bool is_let : {true, false}) {
+    options.rules.push_back(rule(is_let ? "open" : "shut", [&](ChannelOptions& channel) {
+      channel.allow_subscribe = channel.allow_subscribe_for_anonymous = true;
+      channel.force_recovery = channel.force_positioning = false;
+      channel.allow_recovery = is_let;
+    }));
+  }
+  World world(options);
+  for (const auto& [channel, publications] : {std::pair{"open", 1U}, {"shut", 0U}}) {
+    const Position from = world.publish(channel, "1");
+    world.publish(channel, "2");
+    UniClient client(world, GetParam());
+    const Json wanted = {
+        {"recover", true}, {"offset", from.offset}, {"epoch", std::string(from.epoch.text())}};
+    const Json there = client.open({{"subs", {{channel, wanted}}}})["subs"][channel];
+    EXPECT_EQ(there.value("recovered", false), publications > 0) << channel;
+    EXPECT_EQ(there.value("publications", Json::array()).size(), publications) << channel;
+  }
+}
+
 TEST_P(Unidirectional, AChannelWithOneValueBeginsWithIt) {
   WorldOptions options = without_pings();
   options.rules = {rule("value", [](ChannelOptions& value) {
@@ -495,6 +518,9 @@ TEST(UniStreams, DuringADrainAnEventSourceIsToldToComeBack) {
   EXPECT_EQ(client.head->status, 200) << "after another one it would never come back";
   EXPECT_EQ(client.disconnect_code(), 3001);
   EXPECT_TRUE(client.has_ended());
+  const auto retry_ms = static_cast<std::uint64_t>(world.options.heartbeat.sse_retry_ms);
+  EXPECT_GE(client.retry_ms, retry_ms);
+  EXPECT_LE(client.retry_ms, 2 * retry_ms) << "not all come back at once";
   UniClient stream(world, UniKind::http_stream);
   stream.open();
   EXPECT_EQ(stream.head->status, 503);
