@@ -151,7 +151,7 @@ bool CentrifugeClient::refresh(const Renewal& renewal) {
 }
 
 bool CentrifugeClient::handle_refresh(const Command& command) {
-  // Who was told that it has to renew itself may do so, also where a hook has come meanwhile.
+  // A client that was told to renew itself may do so, also if a hook has been added since.
   if (context_.access.has_hook(Operation::refresh) && !expiry_.is_renewed_by_client)
     return disconnect_with(kDisconnectBadRequest);
   if (!context_.access.takes_tokens()) {

@@ -26,7 +26,7 @@ class ClientLink {
   [[nodiscard]] virtual Transport transport() const = 0;
   /// What the messages are written in.
   [[nodiscard]] virtual const CentrifugeCodec& codec() const = 0;
-  /// Does the peer say nothing but its connect? Then it gets no replies: pushes alone.
+  /// Does the peer send only its connect? Then it gets pushes, and no replies.
   [[nodiscard]] virtual bool is_unidirectional() const { return false; }
   /// Layouts of the publications for this transport and encoding. They live as long as the process.
   [[nodiscard]] virtual const ClientLayouts& layouts() const = 0;

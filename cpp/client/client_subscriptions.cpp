@@ -91,7 +91,7 @@ bool CentrifugeClient::handle_subscribe(const Command& command) {
     return phase_ == Phase::connected;
   }
   Subscription& subscription = add_subscription(command.channel, false);
-  // Who names a start asks for what it needs.
+  // A client that names a start asks for the recovery that this needs.
   const SubscriptionWishes wishes{command.is_recoverable || since, command.is_positioned,
                                   command.is_join_leave};
   const Wanted wanted{command.id, since, must_recover, wishes};

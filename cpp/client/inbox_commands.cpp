@@ -64,7 +64,8 @@ bool CentrifugeClient::handle_rpc(const Command& command) {
   const std::optional<RpcArguments> arguments = read_arguments(command.data);
   auto answer = rpc_answer(command.id);
   if (!arguments) {
-    answer({kErrorBadRequest, "data: is to be an object of limit, or of channel and offset"}, {});
+    answer({kErrorBadRequest, "data: is not valid; give an object with limit, or with channel and offset"},
+           {});
     return true;
   }
   if (!is_inbox && !is_unread) {

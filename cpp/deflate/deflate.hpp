@@ -7,8 +7,8 @@
 
 namespace carillon {
 
-/// Largest window that deflate() refers back in, as a power of two: 4 KiB. What it makes can be inflated by
-/// whoever has a window of at least that size.
+/// Largest window that deflate() refers back in, as a power of two: 4 KiB. Peers with a window of
+/// at least that size can inflate the result.
 inline constexpr int kDeflateWindowBits = 12;
 
 /// Compresses a message for permessage-deflate (RFC 7692 section 7.2.1), into the end of `out`: blocks that

@@ -23,7 +23,7 @@ inline constexpr ErrorCode kErrorAlreadySubscribed{105, "already subscribed"};
 inline constexpr ErrorCode kErrorLimitExceeded{106, "limit exceeded"};
 inline constexpr ErrorCode kErrorBadRequest{107, "bad request"};
 inline constexpr ErrorCode kErrorTooDeep{107, "bad request: JSON nested deeper than 64 arrays and objects"};
-inline constexpr ErrorCode kErrorNotJson{107, "bad request: data: is to be JSON text"};
+inline constexpr ErrorCode kErrorNotJson{107, "bad request: data: is not JSON text"};
 inline constexpr ErrorCode kErrorNotAvailable{108, "not available"};
 inline constexpr ErrorCode kErrorTokenExpired{109, "token expired"};
 inline constexpr ErrorCode kErrorExpired{110, "expired"};

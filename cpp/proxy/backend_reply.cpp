@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kReasonBytesMax = 123;  // what a close frame has room for
 
-/// Calls `take` with each field that is not null. False: it is no object, or `take` has said so.
+/// Calls `take` with each field that is not null. False: it is not an object, or `take` has returned false.
 template <typename Take>
 bool each_field(std::string_view text, Take&& take) {
   JsonObjectReader reader(text);
@@ -51,17 +51,21 @@ class ResultReader {
     ResultReader reader;
     if (each_field(text, [&](auto key, auto value) { return reader.take(key, value); })) {
       if (reader.result_.data && !reader.result_.is_data_binary && !is_json(*reader.result_.data))
-        reader.refuse("data");
+        reader.refuse("data", kJson);
       else
         return std::move(reader.result_);
     }
-    problem = reader.problem_.empty() ? "result: is to be an object" : std::move(reader.problem_);
+    problem = reader.problem_.empty() ? "result: is not an object" : std::move(reader.problem_);
     return std::nullopt;
   }
 
  private:
-  bool refuse(std::string_view field) {
-    problem_ = "result." + std::string(field) + ": is not what it is to be";
+  static constexpr std::string_view kText = "a string";
+  static constexpr std::string_view kFlag = "true or false";
+  static constexpr std::string_view kJson = "valid JSON";
+
+  bool refuse(std::string_view field, std::string_view wanted) {
+    problem_ = "result." + std::string(field) + ": is not " + std::string(wanted);
     return false;
   }
 
@@ -86,15 +90,19 @@ class ResultReader {
 
   bool take(std::string_view key, std::string_view value) {
     bool is_right = true;
+    std::string_view wanted = kText;
     if (key == "user") {
       is_right = text(value, result_.user);
     } else if (key == "expire_at") {
+      wanted = "a whole number of seconds since 1970";
       const auto number = json_int64(value);
       is_right = number && *number >= 0;
       result_.expire_at = number.value_or(0);
     } else if (key == "expired") {
+      wanted = kFlag;
       is_right = flag(value, result_.is_expired);
     } else if (key == "info" || key == "b64info") {
+      wanted = key == "info" ? kJson : "base64 of JSON text";
       std::string info;
       is_right = key == "info" ? (info = value, true) : bytes(value, info);
       if (!info.empty()) {
@@ -104,6 +112,7 @@ class ResultReader {
     } else if (key == "data") {
       if (!result_.is_data_binary) result_.data = std::string(value);
     } else if (key == "b64data") {
+      wanted = "base64";
       std::string data;
       is_right = bytes(value, data);
       if (!data.empty()) {
@@ -111,21 +120,27 @@ class ResultReader {
         result_.data = std::move(data);
       }
     } else if (key == "channels") {
+      wanted = "a list of names of channels";
       is_right = take_channels(value);
     } else if (key == "subs") {
+      wanted = "an object of options by channel";
       is_right = take_subscriptions(value);
     } else if (key == "override") {
+      wanted = "an object of options such as {\"presence\":{\"value\":true}}";
       is_right = take_overrides(value);
     } else if (key == "skip_history") {
+      wanted = kFlag;
       is_right = flag(value, result_.publish.skips_history);
     } else if (key == "delta") {
+      wanted = kFlag;
       is_right = flag(value, result_.publish.has_delta);
     } else if (key == "idempotency_key") {
       is_right = text(value, result_.publish.idempotency_key);
     } else if (key == "tags") {
+      wanted = "an object of strings";
       is_right = take_tags(value);
     }  // others, such as meta, have no meaning here
-    return is_right || (problem_.empty() && refuse(key));
+    return is_right || (problem_.empty() && refuse(key, wanted));
   }
 
   bool take_channels(std::string_view list) {
@@ -228,8 +243,8 @@ Verdict denial_of(std::string_view name, std::string_view object) {
   const bool is_code = is_error ? verdict.code >= 100 && verdict.code <= 1'999
                                 : verdict.code >= 3'000 && verdict.code <= 4'999;
   if (!is_right || !is_code) {
-    return bad_reply(is_error ? "error: is to be an object with a code from 100 to 1999, and a message"
-                              : "disconnect: is to be an object with a code from 3000 to 4999, and a reason");
+    return bad_reply(is_error ? "error: is not an object with a code from 100 to 1999, and a message"
+                              : "disconnect: is not an object with a code from 3000 to 4999, and a reason");
   }
   if (verdict.reason.size() > kReasonBytesMax && !is_error)
     return bad_reply("disconnect.reason: is longer than 123 bytes");
@@ -301,7 +316,7 @@ Verdict read_backend_reply(const HookQuestion& question, std::string_view body, 
     if (key == "disconnect") disconnect = value;
     return true;
   });
-  if (!is_object) return bad_reply("it is no JSON object");
+  if (!is_object) return bad_reply("it is not a JSON object");
   Verdict verdict;
   if (!disconnect.empty()) return denial_of("disconnect", disconnect);
   if (!error.empty()) return denial_of("error", error);
@@ -312,7 +327,7 @@ Verdict read_backend_reply(const HookQuestion& question, std::string_view body, 
     std::optional<Result> read = ResultReader::read(result, problem);
     if (!read) return bad_reply(problem);
     const bool takes_bytes = question.operation == Operation::publish || question.operation == Operation::rpc;
-    if (read->is_data_binary && !takes_bytes) return bad_reply("result.b64data: is to be JSON text");
+    if (read->is_data_binary && !takes_bytes) return bad_reply("result.b64data: is not JSON text");
     verdict = verdict_of(question.operation, std::move(*read));
   }
   if (question.is_proved && verdict.identity.user.empty()) verdict.identity.user = question.user;

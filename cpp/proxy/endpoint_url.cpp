@@ -57,7 +57,7 @@ std::optional<EndpointUrl> parse_endpoint_url(std::string_view url, std::string&
     port.remove_prefix(1);
     const auto [rest, error] = std::from_chars(port.data(), port.data() + port.size(), parts.port);
     if (error != std::errc() || rest != port.data() + port.size() || parts.port == 0)
-      return refuse("has a port that is none; write http://host:port/path");
+      return refuse("has a port that is not valid; write http://host:port/path with a port from 1 to 65535");
   }
   return parts;
 }

@@ -67,7 +67,7 @@ class ProxyAccess final : public Access {
   [[nodiscard]] std::unique_ptr<Backend> make_backend(Operation operation, MakeBackendLink make_link,
                                                       std::function<void()> on_change);
   using Backends = std::array<std::unique_ptr<Backend>, kOperations>;
-  /// Who asks on this thread; null: nobody.
+  /// The backends of this thread; null: it has none.
   static void bind_to_this_thread(Backends* backends);
 
  private:

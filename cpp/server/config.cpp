@@ -465,9 +465,9 @@ class ConfigReader {
          format_duration(heartbeat.pong_timeout_ms) + " must be below client.ping_interval (" +
              format_duration(heartbeat.ping_interval_ms) + ")");
     note(!is_log_level(config_.log_level), "log.level",
-         "'" + config_.log_level + "' is no level; use trace, debug, info, warn, error, fatal or none");
+         "'" + config_.log_level + "' is not a level; use trace, debug, info, warn, error, fatal or none");
     note(!config_.api_error_mode.empty() && config_.api_error_mode != "transport", "http_api.error_mode",
-         "'" + config_.api_error_mode + "' is no mode; use \"transport\" or \"\"");
+         "'" + config_.api_error_mode + "' is not a mode; use \"transport\" or \"\"");
     const std::string personal = "client.subscribe_to_user_personal_channel.";
     const std::string& name_space = config_.personal_channel_namespace;
     const auto is_it = [&](const ChannelRules::Rule& rule) {
@@ -510,7 +510,7 @@ class ConfigReader {
   void check_proxy(Operation operation, const ProxyEndpoint& endpoint, bool is_enabled) {
     const std::string path = std::string(ProxyOptions::table_of(operation)) + ".endpoint";
     if (endpoint.endpoint.empty())
-      return note(is_enabled, path, "is empty, but the proxy is enabled; give the URL of the backend");
+      return note(is_enabled, path, "is empty, but this backend is enabled; give the URL of the backend");
     std::string problem;
     const bool is_url = parse_endpoint_url(endpoint.endpoint, problem).has_value();
     note(!is_url, path, "'" + endpoint.endpoint + "': " + problem);

@@ -29,7 +29,7 @@ constexpr std::string_view kUnidirectional =
     "client.ping_interval and client.pong_timeout hold for all";
 constexpr std::string_view kOneNode =
     "this version is a single node with its log in memory; it has no broker yet";
-constexpr std::string_view kTls = "this version speaks HTTP/1.1 without TLS; put a proxy in front";
+constexpr std::string_view kTls = "this version speaks HTTP/1.1 without TLS; put a reverse proxy in front";
 constexpr std::string_view kOnePort = "this version has one port for everything";
 constexpr std::string_view kPaths = "the paths of this version are fixed";
 constexpr std::string_view kMetrics = "this version exports no metrics yet; Server.stats() has the counters";
@@ -55,9 +55,11 @@ constexpr std::array kAbsent{
     Absent{"*proxy.*grpc_metadata", kNoGrpc, "[]"},
     Absent{"*proxy.*include_connection_meta", "this version keeps no meta of a connection", "false"},
     Absent{"*proxy.*http.tls",
-           "this version asks backends over plain HTTP; give the address of a local proxy that speaks TLS"},
+           "this version asks backends over plain HTTP; give the address of a local reverse proxy that speaks "
+           "TLS"},
     Absent{"*proxy.*http.status_to_code_transforms",
-           "a status other than 200 is no answer in this version: the client is asked to try again", "[]"},
+           "a status other than 200 is not an answer in this version: the client is asked to try again",
+           "[]"},
     Absent{"*proxy.*grpc", kNoGrpc},
     Absent{"client.recovery_max_publication_limit", kRecoveryLimit},
     Absent{"client.connect_code_to_unidirectional_disconnect",

@@ -93,9 +93,10 @@ const std::array<ProxyRow, 5> kProxyRows{{
     {"http_headers", &ProxyEndpoint::http_headers,
      "Names of the headers of the client's request that are passed on to the backend."},
     {"binary_encoding", &ProxyEndpoint::is_binary,
-     "Data travels as base64, in b64data. Data that is no JSON does in any case."},
+     "Send data as base64, in b64data. Data that is not JSON is always sent in this way."},
     {"http.static_headers", &ProxyEndpoint::static_headers,
-     "Headers of every request to the backend. Those that are passed on win."},
+     "Headers of every request to the backend. A header that is passed on replaces the one of the same "
+     "name."},
 }};
 
 void add_proxy_options(std::vector<ConfigOption>& options, const std::string& table,
@@ -161,7 +162,7 @@ std::vector<ConfigOption> make_options() {
        "Lowest level that 'carillon serve' logs: \"trace\" (as debug), \"debug\", \"info\", \"warn\", "
        "\"error\", \"fatal\" or \"none\". An embedded server leaves that to Python's logging."},
       {"uni_websocket.enabled", "", &ServerConfig::has_uni_websocket,
-       "Serve /connection/uni_websocket: pushes alone, for clients without an SDK."},
+       "Serve /connection/uni_websocket: only pushes, for clients without an SDK."},
       {"uni_sse.enabled", "", &ServerConfig::has_uni_sse,
        "Serve /connection/uni_sse: the same as an event stream, for a browser's EventSource."},
       {"uni_http_stream.enabled", "", &ServerConfig::has_uni_http_stream,

@@ -23,8 +23,8 @@ inline constexpr std::array kLimitRows{
              "answers 200 with retry: and ends, everything else 503 with Retry-After. /health and the HTTP "
              "API are still answered."},
     LimitRow{"user_connections", &Limits::user_connections, "connections", 0,
-             "Maximum number of connections of one user over the transports of the SDKs; 0: unlimited. One "
-             "more is closed with 3504. Anonymous clients are not counted."},
+             "Maximum number of connections of one user, from SDKs and unidirectional clients; 0: unlimited. "
+             "Further ones are closed with 3504. Anonymous clients, /sse and /poll are not counted."},
     LimitRow{"accepts_per_s", &Limits::accepts_per_s, "connections", 0,
              "Maximum rate of accepting connections, per second; 0: unlimited. Faster ones wait in the "
              "kernel's accept queue."},
@@ -169,16 +169,17 @@ inline constexpr std::array kLimitRows{
         "A connection starts another hook only while it has fewer than are free, so it has at most half."},
     LimitRow{"proxy_requests", &Limits::proxy_requests, "requests", 1,
              "Maximum number of requests under way to one backend (client.proxy.*, channel.proxy.*, "
-             "rpc.proxy), per thread. Further ones wait. A client has at most half of these places."},
+             "rpc.proxy), per thread. Further ones wait. One client has at most half of the requests under "
+             "way."},
     LimitRow{"proxy_waiting", &Limits::proxy_waiting, "requests", 0,
-             "Maximum number of requests that wait for a place among limits.proxy_requests, per backend and "
-             "thread. Beyond it clients are asked to try again: error 100, /poll 503, /sse retry:."},
+             "Maximum number of requests that wait because limits.proxy_requests are under way, per backend "
+             "and thread. Beyond it clients are asked to try again: error 100, /poll 503, /sse retry:."},
     LimitRow{"proxy_waiting_bytes", &Limits::proxy_waiting_bytes, "bytes", 0,
-             "Maximum size of the requests of a backend, per thread, beyond which none waits, bytes. Beyond "
-             "it clients are asked to try again."},
+             "Maximum size of the requests under way to a backend and of those that wait, per thread, bytes. "
+             "Beyond it no further request waits: clients are asked to try again."},
     LimitRow{"proxy_reply_bytes", &Limits::proxy_reply_bytes, "bytes", 256,
-             "Maximum size of the body of a backend's reply, bytes. A longer one is no answer: the client is "
-             "asked to try again."},
+             "Maximum size of the body of a backend's reply, bytes. A longer one is not an answer: the "
+             "client is asked to try again."},
     LimitRow{"proxy_idle_connections", &Limits::proxy_idle_connections, "connections", 0,
              "Maximum number of idle connections that are kept open to a backend, per thread."},
     LimitRow{"proxy_idle_timeout_ms", &Limits::proxy_idle_timeout_ms, "ms", 1,

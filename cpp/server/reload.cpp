@@ -16,8 +16,8 @@ using nlohmann::json;
 
 namespace {
 
-/// Why options are read at the start alone, by the beginning of their path. All limits, and everything that
-/// is_reloaded() names, are none of them.
+/// Why options are read only at the start, by the beginning of their path. Limits that are not listed here,
+/// and everything that is_reloaded() names, can be changed by a reload.
 struct FixedOptions {
   std::string_view path;
   std::string_view why;
@@ -34,12 +34,12 @@ constexpr std::array kFixedOptions{
     FixedOptions{"client.proxy.", "each thread has its connections to the backends already"},
     FixedOptions{"channel.proxy.", "each thread has its connections to the backends already"},
     FixedOptions{"rpc.", "each thread has its connections to the backends already"},
-    FixedOptions{"limits.proxy_requests", "each thread has its places for requests already"},
-    FixedOptions{"limits.proxy_waiting", "each thread has its places for requests already"},
-    FixedOptions{"limits.proxy_waiting_bytes", "each thread has its places for requests already"},
-    FixedOptions{"limits.proxy_reply_bytes", "each thread has its places for requests already"},
-    FixedOptions{"limits.proxy_idle_connections", "each thread has its places for requests already"},
-    FixedOptions{"limits.proxy_idle_timeout_ms", "each thread has its places for requests already"},
+    FixedOptions{"limits.proxy_requests", "each thread has set up its requests to backends already"},
+    FixedOptions{"limits.proxy_waiting", "each thread has set up its requests to backends already"},
+    FixedOptions{"limits.proxy_waiting_bytes", "each thread has set up its requests to backends already"},
+    FixedOptions{"limits.proxy_reply_bytes", "each thread has set up its requests to backends already"},
+    FixedOptions{"limits.proxy_idle_connections", "each thread has set up its requests to backends already"},
+    FixedOptions{"limits.proxy_idle_timeout_ms", "each thread has set up its requests to backends already"},
     FixedOptions{"limits.kernel_backlog_bytes", "it is set on the listening sockets"},
     FixedOptions{"limits.stall_timeout_ms", "it is set on the listening sockets"},
 };
@@ -63,7 +63,7 @@ bool is_limit(const ConfigOption& option) {
   return std::holds_alternative<std::int64_t Limits::*>(option.place);
 }
 
-/// Keys are shown as secrets are: long, and of no use to the reader.
+/// Public keys are hidden like secrets: they are long, and of no use to the reader.
 bool is_hidden(const ConfigOption& option) {
   return option.is_secret() || option.path.ends_with("_public_key");
 }
@@ -179,10 +179,10 @@ ConfigDifference difference_of(const ServerConfig& before, const ServerConfig& a
     if (!is_reloaded(option)) {
       const FixedOptions* const row = find_fixed(option);
       difference.refusals.push_back(
-          refusal_of(change, row != nullptr ? row->why : std::string_view("it is read at the start alone")));
+          refusal_of(change, row != nullptr ? row->why : std::string_view("it is read only at the start")));
     } else if (option.path.ends_with(".insecure") && new_value == true) {
       difference.refusals.push_back(
-          refusal_of(change, "those who are connected, and its other listeners, were let in by rules"));
+          refusal_of(change, "clients that are connected, and the other listeners, were accepted by rules"));
     }
   }
   const std::size_t options = difference.changes.size();

@@ -165,7 +165,7 @@ struct Verdict {
   Identity identity;                            ///< connect, refresh
   SubscriptionGrant subscription;               ///< subscribe, sub_refresh
   std::optional<std::string> data;              ///< publish: replaces the client's payload. rpc: the reply
-  bool is_data_binary = false;                  ///< it is no JSON text
+  bool is_data_binary = false;                  ///< it is not JSON text
   bool is_temporary = false;                    ///< denied: the client may try again
   std::shared_ptr<const PublishTerms> publish;  ///< null: as usual
   std::uint32_t code = 0;                       ///< 100 to 1999: error of the reply; 3000 to 4999: disconnect

@@ -23,6 +23,7 @@ class Raw:
     headers: dict[str, str] = field(default_factory=dict)
     closes: bool = False
     before: bytes = b""  # comes some time earlier
+    behind: bytes = b""  # comes at once, in the same packet
     after: bytes = b""  # comes some time later
 
 
@@ -62,7 +63,7 @@ class Backend:
                 for name, value in {"Content-Length": str(len(raw.body)), **raw.headers}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(raw.body)
+                self.wfile.write(raw.body + raw.behind)
                 if raw.after:
                     time.sleep(0.05)
                     self.wfile.write(raw.after)

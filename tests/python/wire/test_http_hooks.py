@@ -158,24 +158,21 @@ async def test_no_client_gets_what_was_said_to_another(
         mine = Raw(body=said)
         if asked["data"] == "between":
             mine.before = b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n"
+        foreign = b'HTTP/1.1 200 OK\r\nContent-Length: 29\r\n\r\n{"result":{"data":"foreign"}}'
+        if asked["data"] == "later":
+            mine.after = foreign
         if asked["data"] == "behind":
-            mine.after = b'HTTP/1.1 200 OK\r\nContent-Length: 28\r\n\r\n{"result":{"data":"foreign"}}'
+            mine.behind = foreign
         return mine
 
     backend.answers["/rpc"] = answer
     server = serve(config=proxied(backend, "rpc"))
+    calls = ["first", "between", "second", "later", "third", "behind", "fourth", "fifth"]
     async with open_ws(server) as ws:
-        for data in ("first", "between", "second", "behind", "third", "fourth"):
+        for data in calls:
             assert (await ws.command(rpc={"method": "m", "data": data}))["rpc"]["data"] == data
             await asyncio.sleep(0.15)  # what comes late is there
-    assert [asked["data"] for asked in backend.of("/rpc")] == [
-        "first",
-        "between",
-        "second",
-        "behind",
-        "third",
-        "fourth",
-    ]
+    assert [asked["data"] for asked in backend.of("/rpc")] == calls
 
 
 # ---- refresh, sub_refresh
@@ -324,14 +321,14 @@ async def test_rpc(serve: Callable[..., Server], backend: Backend) -> None:
     [
         (Raw(500), "answered with status 500"),
         (Raw(302, headers={"Location": "http://example.org/"}), "answered with status 302"),
-        (Raw(body=b"<html>"), "it is no JSON object"),
-        (Raw(body=b"[]"), "it is no JSON object"),
-        (Raw(body=b""), "it is no JSON object"),
-        (Raw(body=b'{"result":[]}'), "result: is to be an object"),
+        (Raw(body=b"<html>"), "it is not a JSON object"),
+        (Raw(body=b"[]"), "it is not a JSON object"),
+        (Raw(body=b""), "it is not a JSON object"),
+        (Raw(body=b'{"result":[]}'), "result: is not an object"),
         (Raw(body=b'{"result":{"expire_at":"soon"}}'), "result.expire_at"),
         (Raw(body=b'{"result":{"b64data":"!"}}'), "result.b64data"),
-        (Raw(body=b'{"error":{"code":0}}'), "error: is to be an object"),
-        (Raw(body=b'{"disconnect":{"code":1000}}'), "disconnect: is to be an object"),
+        (Raw(body=b'{"error":{"code":0}}'), "error: is not an object"),
+        (Raw(body=b'{"disconnect":{"code":1000}}'), "disconnect: is not an object"),
         (Raw(body=b'{"result":{"data":' + b"[" * 100 + b"]" * 100 + b"}}"), "result.data"),
         (Raw(headers={"Content-Length": "nonsense"}), "did not answer in HTTP"),
         (Raw(body=b"{", headers={"Content-Length": "100"}, closes=True), "in the middle of its answer"),
