@@ -280,6 +280,19 @@ TEST_F(LateHubTest, AClientThatIsAheadByTheOnlyPublicationIsRecovered) {
   EXPECT_EQ(first.taken, (Taken{"1"})) << "others get it as well";
 }
 
+TEST_F(LateHubTest, WhereTheNewestCountsAClientThatIsAheadOfThisHubGetsNothingOlder) {
+  PlainReader first(shard), ahead(shard);
+  subscribe(first);
+  store.set_faults({.announcement_is_lost = 100});
+  for (const char* data : {"1", "2", "3"}) publish(data);
+  settle();
+  const auto answer = subscribe(ahead, Since::cache(Since{store.top("a").epoch, false, 3}));
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->is_recovered);
+  EXPECT_EQ(answer->start.offset, 3U);
+  EXPECT_TRUE(ahead.taken.empty());
+}
+
 TEST_F(LateHubTest, WhatAnotherEpochHasIsNoPartOfAResume) {
   fill_store(20);
   PlainReader live(shard), reader(shard);

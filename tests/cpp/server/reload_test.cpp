@@ -207,6 +207,21 @@ TEST(ReloadServer, ARefusalChangesNothing) {
   EXPECT_THROW(server.reload(parse_config(config_of(3'000))), ServerStopped);
 }
 
+TEST(ReloadServer, OneThatFindsNoMomentChangesNothing) {
+  const json quick = {{"takeover", {{"timeout_ms", 100}}}};
+  Server server(parse_config(config_of(1'000, quick)), {}, "test");
+  server.start();
+  {
+    const std::shared_lock entered(server.gate());  // a call that does not come back
+    std::thread([&] {
+      EXPECT_THROW(server.reload(parse_config(config_of(2'000, quick))), ReloadRefused);
+    }).join();
+  }
+  EXPECT_EQ(server.config().limits.poll_publications, 1'000);
+  EXPECT_EQ(server.hub().options_for("room").history_size, 1'000U);
+  EXPECT_EQ(json::parse(server.reload(parse_config(config_of(2'000, quick)))).size(), 2U);
+}
+
 TEST(ReloadServer, ComesAsAWholeWhilePublishersAndClientsGoOn) {
   constexpr std::int64_t kSizes[] = {90'000, 100'000};
   Server server(parse_config(config_of(kSizes[0])), {}, "test");

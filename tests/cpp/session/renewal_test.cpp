@@ -111,6 +111,37 @@ TEST(Renewal, AnAnswerDoesNotUndoWhatTheApplicationHasSetMeanwhile) {
   EXPECT_TRUE(world.access.waiting.empty()) << "its end is that of the application";
 }
 
+TEST(Renewal, AHookThatFailsDoesNotUndoWhatTheApplicationHasSetMeanwhile) {
+  World world(without_pings());
+  WsClient client(world);
+  connect_for(world, client, 60);
+  world.advance(60'010);
+  world.loops[0]->loop.for_each_session(
+      [](Session& session) { session.refresh({kRenewalStartS + 1'000, {}}); }, [] {});
+  world.run();
+  answer(world, Verdict::undecided("the hook failed"));
+  world.advance(200'000);
+  EXPECT_TRUE(world.access.waiting.empty()) << "its end is that of the application";
+  EXPECT_TRUE(client.is_open());
+}
+
+TEST(Renewal, OthersSeeTheInfoThatTheHookHasRenewed) {
+  World world(without_pings());
+  WsClient client(world);
+  connect_for(world, client, 60);
+  client.subscribe("a");
+  const auto seen = [&] {
+    client.command("publish", {{"channel", "a"}, {"data", 1}});
+    return client.pushes_of("a", "pub").back()["info"].value("conn_info", Json());
+  };
+  EXPECT_EQ(seen(), Json());
+  world.advance(60'010);
+  Verdict renewed = until_s(200);
+  renewed.identity.info_json = R"({"n":1})";
+  answer(world, renewed);
+  EXPECT_EQ(seen(), Json({{"n", 1}})) << "not what was written for the publication before";
+}
+
 TEST(Renewal, AClientDoesNotRenewWhatItsServerRenews) {
   World world(without_pings());
   WsClient client(world);

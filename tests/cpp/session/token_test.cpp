@@ -247,6 +247,18 @@ TEST(Tokens, ADeadlineIsKeptInTimeOfDayAcrossATakeover) {
   EXPECT_EQ(client.close_code, 3005);
 }
 
+TEST(Tokens, AClientHasItsDelayToRenewASubscriptionAlsoAfterATakeover) {
+  World world(with_tokens());
+  WsClient client(world);
+  connect(client, token({{"sub", "ann"}}));
+  client.subscribe("$a", {{"token", token({{"sub", "ann"}, {"channel", "$a"}, {"exp", kStartS + 60}})}});
+  ASSERT_TRUE(world.take_over());
+  world.advance(60'000 + 24'900);
+  EXPECT_TRUE(client.pushes_of("$a", "unsubscribe").empty());
+  world.advance(200);
+  EXPECT_EQ(client.pushes_of("$a", "unsubscribe").size(), 1U);
+}
+
 TEST(Tokens, TheHookIsAskedAboutTheUserThatTheTokenProvesAndCanOnlyNarrow) {
   const auto outcome = [](Verdict verdict) {
     World world(with_tokens());

@@ -107,6 +107,25 @@ TEST(WebSocketDeflate, APublicationIsCompressedOnceForAll) {
   EXPECT_EQ(world.shared.deflation.deflated(), 10U);
 }
 
+TEST(WebSocketDeflate, LongDeltasAreCompressedToo) {
+  WorldOptions options = with_deflate();
+  options.rules = {rule("*", [](ChannelOptions& o) {
+    o.allowed_delta_types = 1;
+    o.delta_publish = true;
+  })};
+  World world(options);
+  const auto client = deflating(world);
+  client->subscribe("a", {{"delta", "fossil"}});
+  world.publish("a", long_data(1));
+  world.run();
+  ASSERT_EQ(client->deflated, 1U);
+  world.publish("a", Json({{"before", std::string(500, 'y')}, {"old", long_data(1)}}).dump());
+  world.run();
+  ASSERT_EQ(client->pushes_of("a", "pub").size(), 2U);
+  EXPECT_EQ(client->pushes_of("a", "pub")[1]["delta"], true);
+  EXPECT_EQ(client->deflated, 2U);
+}
+
 TEST(WebSocketDeflate, TheThresholdIsTheWholeMessages) {
   WorldOptions options = with_deflate();
   options.deflate.min_bytes = 1;

@@ -116,6 +116,23 @@ TEST(WebSocketDelta, TheFirstPublicationIsFullAndThenDeltasCome) {
   EXPECT_EQ(history["publications"][4]["data"], Json::parse(payload(4))) << "and the history has none";
 }
 
+TEST(WebSocketDelta, IsTextAlsoWhereCharactersDifferInOneByte) {
+  World world(with_delta());
+  WsClient client(world);
+  client.connect();
+  const DeltaReader reader(client);
+  client.subscribe("a", kFossil);
+  std::vector<std::string> texts;
+  for (const char* letter : {"\u00E9", "\u00E8", "\u20AC", "\u20AA"}) {  // two bytes, and three
+    const std::string same(100, 'x');
+    texts.push_back(Json(same + letter + same).dump());
+    world.publish("a", texts.back());
+    world.run();
+  }
+  EXPECT_EQ(reader.is_delta, (std::vector<bool>{false, true, true, true}));
+  EXPECT_EQ(reader.texts, texts);
+}
+
 TEST(WebSocketDelta, AConnectAsksForItOnBehalfOfAServerSideSubscription) {
   World world(with_delta());
   WsClient client(world);

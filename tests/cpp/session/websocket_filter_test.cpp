@@ -61,6 +61,23 @@ TEST(WebSocketFilter, IsMalformedOrNotAllowed) {
   EXPECT_EQ(error_of(refused.subscribe("a", {{"tf", kTeamA}})), 107U);
 }
 
+TEST(WebSocketFilter, BringsNoJoinsToWhoDoesNotGetThem) {
+  WorldOptions options;
+  options.rules = {rule("*", [](ChannelOptions& o) { o.allow_tags_filter = o.join_leave = true; })};
+  World world(options);
+  WsClient chooser(world);
+  WsClient other(world);
+  chooser.connect();
+  other.connect();
+  chooser.subscribe("a", {{"tf", kTeamA}});
+  WsClient curious(world);
+  curious.connect();
+  curious.subscribe("a", {{"tf", kTeamA}, {"join_leave", true}});
+  other.subscribe("a");
+  EXPECT_TRUE(chooser.pushes_of("a", "join").empty());
+  EXPECT_EQ(curious.pushes_of("a", "join").size(), 2U) << "its own, and that of the other one";
+}
+
 TEST(WebSocketFilter, APositionMovesOverWhatDoesNotPass) {
   World world(with_filter());
   WsClient client(world);
