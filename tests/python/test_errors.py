@@ -21,6 +21,7 @@ ARGUMENTS: dict[type[CarillonError], tuple[object, ...]] = {
     carillon.SubscribeDenied: (103, "permission denied"),
     carillon.CommandError: (108, "not available"),
     carillon.GapError: ("news", None, 7, carillon.Position(7, "epoch")),
+    carillon.StoreConflict: ("another top", carillon.Position(7, "epoch")),
     carillon.AddressInUse: (98, "127.0.0.1:8000 is taken"),
 }
 
