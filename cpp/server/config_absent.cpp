@@ -54,9 +54,10 @@ constexpr std::array kAbsent{
     Absent{"*proxy.*emulated_headers", "this version does not take headers from a connect command", "[]"},
     Absent{"*proxy.*grpc_metadata", kNoGrpc, "[]"},
     Absent{"*proxy.*include_connection_meta", "this version keeps no meta of a connection", "false"},
-    Absent{"*proxy.*http.tls",
-           "this version asks backends over plain HTTP; give the address of a local reverse proxy that speaks "
-           "TLS"},
+    Absent{
+        "*proxy.*http.tls",
+        "this version asks backends over plain HTTP; give the address of a local reverse proxy that speaks "
+        "TLS"},
     Absent{"*proxy.*http.status_to_code_transforms",
            "a status other than 200 is not an answer in this version: the client is asked to try again",
            "[]"},

@@ -137,8 +137,9 @@ bool HttpSession::check_connect_request(std::string_view asked, std::string_view
   if (decode_connect_request(asked, command, scratch) &&
       uni_json_codec().decode_wishes(command.wishes, most, wishes))
     return true;
-  refuse(400, std::string(field) +
-                  ": is not a connect request; give a JSON object such as {} or {\"token\":\"…\",\"subs\":{}}");
+  refuse(400,
+         std::string(field) +
+             ": is not a connect request; give a JSON object such as {} or {\"token\":\"…\",\"subs\":{}}");
   return false;
 }
 
