@@ -64,6 +64,7 @@ async def outcomes(
     calls = [asyncio.create_task(call()) for _ in range(8)]
     await until(lambda: server.stats()["proxies_refused"] == refused)
     await until(lambda: server.stats()["proxy_requests"] == 8 - refused)
+    await until(lambda: running[0] == min(limits.get("proxy_requests", 8), 8 - refused))
     may_answer.set()
     assert sorted(await asyncio.gather(*calls)) == [0] * (8 - refused) + [100] * refused
     return server, running[1]
