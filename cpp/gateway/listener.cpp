@@ -30,7 +30,7 @@ namespace {
 constexpr int kAcceptsPerEvent = 256;
 constexpr auto kPauseAfterErrors = std::chrono::milliseconds(10);
 constexpr int kTurnedAwayPerPause = 1'024;
-constexpr std::size_t kReserve = 32;
+constexpr std::size_t kReserve = 16;  // of each listener, of which a server has two by default
 
 int accept_from(int listening) {
   ForkGuard guard;

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.alone
 
-DESCRIPTORS = 64
+DESCRIPTORS = 72
 CLIENTS = 400
 
 
