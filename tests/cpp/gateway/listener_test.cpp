@@ -172,7 +172,7 @@ TEST(Listener, WithoutDescriptorsWhoComesIsTurnedAwayAndCounted) {
   EXPECT_GE(accepted.descriptor(), 0) << "it goes on when there are some";
   gate.listener.stop();
   EXPECT_EQ(gate.turned_away + static_cast<int>(gate.refused.size()), 41);
-  EXPECT_EQ(gate.refused.size(), 17U);
+  EXPECT_EQ(gate.refused.size(), 9U);
 }
 
 /// A listener with limits, and all that it has accepted.
