@@ -21,4 +21,5 @@ endforeach()
 
 # Of Boost this needs headers only.
 target_sources(carillon_fuzz_inflate PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}/cpp/deflate/deflate.cpp")
+target_compile_options(carillon_fuzz_inflate PRIVATE -UBOOST_BEAST_SEPARATE_COMPILATION)
 target_include_directories(carillon_fuzz_inflate SYSTEM PRIVATE "${CARILLON_BOOST_INCLUDE}")
