@@ -427,7 +427,8 @@ std::string_view ConfigOption::type() const {
 }
 
 bool ConfigOption::is_secret() const {
-  return path == "http_api.key" || path.ends_with("secret_key") || path.ends_with("static_headers");
+  return path == "http_api.key" || path.ends_with("secret_key") || path.ends_with("static_headers") ||
+         path.ends_with("jwks_public_endpoint");  // its address may have a password or a key
 }
 
 const std::vector<ConfigOption>& config_options() {

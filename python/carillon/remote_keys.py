@@ -5,7 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from . import config as configuration
 from .errors import ConfigError, from_core
@@ -40,6 +42,7 @@ class RemoteKeys:
         self._is_due = threading.Event()
         self._has_tried = threading.Event()
         self._thread: threading.Thread | None = None
+        self._tables_with_keys: set[str] = set()  # of the endpoints that have answered
         self._set(settings)
 
     def _set(self, settings: Mapping[str, Any]) -> None:
@@ -71,9 +74,8 @@ class RemoteKeys:
                 try:
                     fetched[table] = _fetched(url)
                 except Exception as error:
-                    reason = str(error) or type(error).__name__
                     raise ConfigError(
-                        f"client.{table}.jwks_public_endpoint: {url} gives no keys: {reason}"
+                        f"client.{table}.jwks_public_endpoint: {_refusal(url, error)}"
                     ) from None
         return fetched
 
@@ -123,10 +125,16 @@ class RemoteKeys:
                 if self._urls.get(table) == url:
                     self._core.set_token_keys(table, body)
         except Exception as error:
-            reason = str(from_core(error)) or type(error).__name__
-            text = "client.%s.jwks_public_endpoint: %s gives no keys: %s; the earlier ones stay"
-            _log.log(logging.WARNING, text, table, url, reason, extra={"event": "token_keys"})
+            stay = (
+                "the earlier ones stay"
+                if table in self._tables_with_keys
+                else "until it does, tokens that need them are refused for now, and clients try again"
+            )
+            text = "client.%s.jwks_public_endpoint: %s; %s"
+            refusal = _refusal(url, from_core(error))
+            _log.log(logging.WARNING, text, table, refusal, stay, extra={"event": "token_keys"})
             return False
+        self._tables_with_keys.add(table)
         return True
 
 
@@ -137,6 +145,14 @@ def _urls_of(settings: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _refusal(url: str, error: Exception) -> str:
+    """Says why an endpoint gives no keys, without the secrets that its address may have."""
+    parts = urlsplit(url)
+    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="…" if parts.query else "").geturl()
+    reason = str(error) or type(error).__name__
+    return f"{shown} gives no keys: {reason.replace(url, shown)}"
+
+
 def _fetched(url: str) -> bytes:
     """Returns what the endpoint answers, within the limits of time and size."""
     import httpx  # it takes longer to import than all of this
@@ -145,7 +161,8 @@ def _fetched(url: str) -> bytes:
         httpx.Client(timeout=_PATIENCE_S) as http,
         http.stream("GET", url) as answer,
     ):
-        answer.raise_for_status()
+        if answer.status_code != HTTPStatus.OK:
+            raise ValueError(f"it answers with status {answer.status_code}")
         body = b""
         begun = time.monotonic()
         for chunk in answer.iter_bytes():

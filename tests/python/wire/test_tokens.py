@@ -200,6 +200,28 @@ def jwk_of(kid: str, key: Any) -> dict[str, Any]:
     return {**made, "kid": kid}
 
 
+def test_an_endpoint_that_does_not_answer_is_told_without_the_secrets_of_its_address(
+    serve: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    provider = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    thread = threading.Thread(target=provider.serve_forever)
+    thread.start()
+    try:
+        Provider.keys = []  # it answers 500
+        host = f"127.0.0.1:{provider.server_address[1]}"
+        serve(jwks_public_endpoint=f"http://bob:hidden@{host}/keys?client_secret=hidden")
+        text = caplog.text
+        assert f"http://{host}/keys?… gives no keys: " in text
+        assert "status" in text
+        assert "tokens that need them are refused for now" in text
+        assert "the earlier ones stay" not in text
+        assert "hidden" not in text
+    finally:
+        provider.shutdown()
+        thread.join()
+        provider.server_close()
+
+
 def test_the_keys_of_an_endpoint_are_fetched_and_follow_a_rotation(serve: Callable[..., Server]) -> None:
     first, second = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     provider = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
