@@ -26,8 +26,9 @@ struct MethodText {
   bool is_open = false;  ///< the result has other fields as well
 };
 
-constexpr std::array kPosition{ResultField{"offset", "integer", false},
-                               ResultField{"epoch", "string", false}};
+constexpr std::array kPublished{ResultField{"offset", "integer", false},
+                                ResultField{"epoch", "string", false},
+                                ResultField{"skipped", "boolean", false}};
 constexpr std::array kResponses{ResultField{"responses", "PublishResponses"}};
 constexpr std::array kHistory{ResultField{"publications", "Publications"}, ResultField{"offset", "integer"},
                               ResultField{"epoch", "string"}};
@@ -55,7 +56,7 @@ MethodText text_of(ApiMethod method) {
   switch (method) {
     case publish:
       return {"Publishes to a channel. The position is missing if the publication was not stored.",
-              kPosition};
+              kPublished};
     case broadcast:
       return {"Publishes the same to several channels.", kResponses};
     case history:
@@ -240,7 +241,11 @@ Json schemas() {
                                       {"info", reference("ClientInfo")}},
                                      {"data"});
   Json schemas{
-      {"Error", object_of({{"code", of_type("integer")}, {"message", text}, {"mistakes", list_of(text)}},
+      {"Error", object_of({{"code", of_type("integer")},
+                           {"message", text},
+                           {"mistakes", list_of(text)},
+                           {"offset", natural()},
+                           {"epoch", text}},
                           {"code", "message"})},
       {"Failure", object_of({{"error", reference("Error")}}, {"error"})},
       {"ClientInfo", client},

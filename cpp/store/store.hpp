@@ -30,10 +30,6 @@ enum class StoreError : std::uint8_t {
   full,             ///< the memory of members and inboxes has run out
   closed            ///< not carried out: the store is closed
 };
-/// May the same call succeed later, without a change by the caller?
-[[nodiscard]] constexpr bool is_temporary(StoreError error) {
-  return error == StoreError::unavailable || error == StoreError::overloaded;
-}
 
 /// A channel that the listener follows, from follow() to unfollow(); the listener derives its own class from
 /// it. Listener and store find their data of the channel here, so that the name is looked up once per
