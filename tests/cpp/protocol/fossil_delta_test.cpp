@@ -2,8 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstdint>
+#include <ctime>
 #include <random>
 #include <string>
 #include <string_view>
@@ -109,23 +109,22 @@ TEST(FossilDelta, OfTextIsText) {
 // Texts of one block over and over, and of blocks that are nearly the same: each place has many candidates.
 // Time for 16 times the size: 16 times as much would be linear, 256 times quadratic.
 TEST(FossilDelta, TakesLinearTime) {
-  const auto seconds = [](std::size_t blocks, int times) {
+  const auto ticks = [](std::size_t blocks, int times) {
     double worst = 0;
     for (const std::string_view unit : {"0123456789abcdef", "aaaaaaaaaaaaaaaa", "0123456789abcde", "ab"}) {
       const std::string source = repeated(unit, blocks * 16 / unit.size());
       std::string target;
       for (std::size_t i = 0; target.size() < source.size(); ++i)
         target += std::string(unit) + (i % 3 == 0 ? "x" : "") + (i % 7 == 0 ? noise(9, i) : "");
-      const auto begin = std::chrono::steady_clock::now();
+      const std::clock_t begin = std::clock();  // of the processor: others may have it in between
       std::size_t bytes = 0;
       for (int i = 0; i < times; ++i) bytes += fossil_delta(source, target, DeltaCuts::characters).size();
       EXPECT_GT(bytes, 0U);
-      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
-      worst = std::max(worst, took.count());
+      worst = std::max(worst, static_cast<double>(std::clock() - begin));
     }
     return worst;
   };
-  EXPECT_LT(seconds(16 * 4'096, 1), 6 * seconds(4'096, 16));
+  EXPECT_LT(ticks(16 * 4'096, 1), 10 * ticks(4'096, 16));
 }
 
 }  // namespace
