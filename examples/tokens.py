@@ -16,7 +16,7 @@ from fastapi import Cookie, FastAPI, Response
 from fastapi.responses import FileResponse, HTMLResponse, PlainTextResponse
 
 SDK = Path(__file__).parents[1] / "tests/clients/node_modules/centrifuge/dist/centrifuge.js"
-SECRET = "a long random text"
+SECRET = "a long random text of 32 bytes or more"
 LIFE_S = 300  # short, because a token cannot be called back
 
 PAGE = """<!doctype html><meta charset="utf-8"><title>Tokens</title><script src="/centrifuge.js"></script>

@@ -574,6 +574,13 @@ void bind_server(py::module_& m) {
             });
           },
           py::arg("table"), py::arg("jwks"))
+      .def(
+          "awaits_token_keys",
+          [](PyServer& self, const std::string& table) {
+            return self.call(
+                [&](Server& server) { return server.awaits_token_keys(table == "subscription_token"); });
+          },
+          py::arg("table"))
       .def("unknown_token_keys",
            [](PyServer& self) {
              return self.call([](Server& server) { return server.unknown_token_keys(); });

@@ -79,6 +79,7 @@ Server::Network::Network(const ServerConfig& config, MemoryStore& store, Hub& hu
       takeover({.store = store,
                 .hub = hub,
                 .gateway = gateway,
+                .tokens = token_access,
                 .gate = gate,
                 .clock = clock,
                 .config = config,

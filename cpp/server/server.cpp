@@ -440,6 +440,12 @@ void Server::set_token_keys(bool is_of_subscriptions, std::string_view jwks) {
   if (verifier != nullptr) verifier->set_remote_keys(jwks);
 }
 
+bool Server::awaits_token_keys(bool is_of_subscriptions) const {
+  const TokenAccess& access = network_->token_access;
+  const TokenVerifier* const verifier = is_of_subscriptions ? access.subscriptions() : access.connections();
+  return verifier != nullptr && verifier->awaits_keys();
+}
+
 std::uint64_t Server::unknown_token_keys() const {
   std::uint64_t count = 0;
   for (const TokenVerifier* verifier :

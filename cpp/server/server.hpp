@@ -173,6 +173,8 @@ class Server {
   /// Keys of `jwks_public_endpoint`, for tokens of connections or of subscriptions. Throws KeyError: they
   /// cannot be read, and the earlier ones stay.
   void set_token_keys(bool is_of_subscriptions, std::string_view jwks);
+  /// Has their endpoint given none yet, to this process or to the one before it?
+  [[nodiscard]] bool awaits_token_keys(bool is_of_subscriptions) const;
   /// Number of tokens that named a key which is not there, since the start.
   [[nodiscard]] std::uint64_t unknown_token_keys() const;
 

@@ -191,8 +191,13 @@ void fields(Archive& archive, GatewayState& gateway) {
   archive(gateway.host, gateway.port, gateway.connections, gateway.further, gateway.node);
 }
 template <typename Archive>
+void fields(Archive& archive, EndpointKeys& keys) {
+  archive(keys.endpoint, keys.jwks);
+}
+template <typename Archive>
 void fields(Archive& archive, Snapshot& snapshot) {
-  archive(snapshot.process, snapshot.held_since_ms, snapshot.store, snapshot.hub, snapshot.gateway);
+  archive(snapshot.process, snapshot.held_since_ms, snapshot.store, snapshot.hub, snapshot.gateway,
+          snapshot.keys);
 }
 
 // ---- writing and reading

@@ -13,6 +13,7 @@
 #include "hub/hub_state.hpp"
 #include "store/entry.hpp"
 #include "store/memory_store_state.hpp"
+#include "token/endpoint_keys.hpp"
 
 namespace carillon {
 
@@ -29,6 +30,7 @@ struct Snapshot {
   MemoryStoreState store;
   HubState hub;
   GatewayState gateway;
+  std::vector<EndpointKeys> keys;  ///< that verify tokens; of a version that sends none: empty
 };
 
 /// The format that is written, and the oldest that can be read. A field that is added at the end of a record

@@ -198,6 +198,7 @@ bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, 
     snapshot.gateway = parts_.gateway.save(descriptors, left_behind);
     snapshot.hub = parts_.hub.save();
     snapshot.store = parts_.store.save();
+    snapshot.keys = parts_.tokens.endpoint_keys();
     const std::set<std::string_view> absent(left_behind.begin(), left_behind.end());
     std::erase_if(snapshot.store.presence, [&](const MemoryStoreState::Member& member) {
       return absent.contains(member.member.client);
@@ -250,6 +251,7 @@ TakeoverReport Takeover::take() {
   parts_.store.restore(snapshot.store);
   parts_.hub.restore(snapshot.hub);
   parts_.gateway.restore(gateway, std::move(message.descriptors));
+  const std::size_t endpoints = parts_.tokens.use_until_fetched(snapshot.keys);
   listener_ = std::make_unique<HandoverListener>(std::move(listening));
 
   // If this throws, the other process goes on, and nothing has been read from or written to a connection
@@ -266,6 +268,11 @@ TakeoverReport Takeover::take() {
        "took over from process " + std::to_string(report.process) + ": " + std::to_string(connections) +
            " connections, which paused for " + std::to_string(report.pause_ms) + " ms",
        {{"other_process", report.process}, {"connections", connections}, {"pause_ms", report.pause_ms}}});
+  if (endpoints > 0) {
+    tell(LogLevel::info, "token_keys",
+         "the keys of jwks_public_endpoint have come from process " + std::to_string(report.process) +
+             ", and are used until the endpoint answers");
+  }
   return report;
 }
 

@@ -15,6 +15,7 @@
 #include "server/config.hpp"
 #include "server/snapshot.hpp"
 #include "store/memory_store.hpp"
+#include "token/token_access.hpp"
 
 namespace carillon {
 
@@ -39,6 +40,7 @@ class Takeover {
     MemoryStore& store;
     Hub& hub;
     Gateway& gateway;
+    TokenAccess& tokens;
     std::shared_mutex& gate;  ///< of callers on threads of their own, see Server::gate()
     const Clock& clock;
     const ServerConfig& config;

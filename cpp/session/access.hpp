@@ -193,6 +193,8 @@ class Access {
   [[nodiscard]] virtual bool wants_request(Operation operation) const { return has_hook(operation); }
   /// Are there keys that verify tokens?
   [[nodiscard]] virtual bool takes_tokens() const { return false; }
+  /// Are keys of tokens still to come, because the endpoint that has them has not answered yet?
+  [[nodiscard]] virtual bool awaits_keys() const { return false; }
 };
 
 /// Access by the channel rules of the configuration (protocol.md section 14). In insecure mode any client may

@@ -297,6 +297,21 @@ std::optional<KeySet::Key> KeySet::read_jwk(const json& jwk, bool takes_secrets)
   return key;
 }
 
+std::string public_jwks(std::string_view text) {
+  static constexpr std::array kPublicMembers{"kty", "use", "alg", "kid", "crv", "n", "e", "x", "y"};
+  const json document = json::parse(text, nullptr, false);
+  json keys = json::array();
+  if (document.is_object() && document.contains("keys") && document["keys"].is_array()) {
+    for (const json& jwk : document["keys"]) {
+      if (!jwk.is_object() || text_member(jwk, "kty") == "oct") continue;
+      json& kept = keys.emplace_back(json::object());
+      for (const char* const name : kPublicMembers)
+        if (const std::string value = text_member(jwk, name); !value.empty()) kept[name] = value;
+    }
+  }
+  return json{{"keys", std::move(keys)}}.dump();
+}
+
 bool KeySet::is_empty() const { return keys_.empty(); }
 
 bool KeySet::is_for(const Key& key, const Jwt& jwt) {

@@ -59,4 +59,8 @@ class KeySet {
   std::vector<Key> keys_;
 };
 
+/// The set without everything that is not needed to verify: private parts, secrets, certificates. Not a set
+/// of keys: an empty one.
+[[nodiscard]] std::string public_jwks(std::string_view json);
+
 }  // namespace carillon

@@ -12,11 +12,22 @@ namespace {
 
 using Result = TokenCheck::Result;
 
-Verdict refused(const ErrorCode& error) {
+Verdict refused(const ErrorCode& error, std::string_view remark = {}) {
   Verdict verdict;
   verdict.code = error.code;
   verdict.reason = error.message;
+  verdict.remark = remark;
   return verdict;
+}
+
+bool is_out_of_time(const TokenCheck& check) {
+  return check.result == Result::expired || check.result == Result::not_yet_valid;
+}
+
+/// The protocol has one code for both. The log says which.
+Verdict out_of_time(const TokenCheck& check) {
+  return refused(kErrorTokenExpired,
+                 check.result == Result::not_yet_valid ? check.reason : std::string_view());
 }
 
 Verdict disconnected(const DisconnectCode& code, std::string_view remark = {}) {
@@ -58,8 +69,8 @@ Verdict narrowed(const Identity& proved, Verdict verdict) {
   Identity& identity = verdict.identity;
   if (identity.user != proved.user) {
     return Verdict::undecided(
-        "the hook answers another user than the token proves; return True, or User() with the user of the "
-        "context");
+        "the hook or backend answers another user than the token proves; it must answer the user that it is "
+        "asked about (in Python: return True, or User() with the user of the context)");
   }
   if (identity.info_json.empty()) identity.info_json = proved.info_json;
   const std::int64_t at_s = earlier(identity.expiry.at_s, proved.expiry.at_s);
@@ -81,6 +92,28 @@ Verdict narrowed(const Identity& proved, Verdict verdict) {
 }
 
 }  // namespace
+
+bool TokenAccess::awaits_keys() const {
+  return (connections_ && connections_->awaits_keys()) || (subscriptions_ && subscriptions_->awaits_keys());
+}
+
+std::vector<EndpointKeys> TokenAccess::endpoint_keys() const {
+  std::vector<EndpointKeys> all;
+  for (const TokenVerifier* verifier : {connections_.get(), subscriptions_.get()}) {
+    if (verifier == nullptr) continue;
+    if (std::optional<EndpointKeys> keys = verifier->endpoint_keys()) all.push_back(std::move(*keys));
+  }
+  return all;
+}
+
+std::size_t TokenAccess::use_until_fetched(const std::vector<EndpointKeys>& all) {
+  std::size_t used = 0;
+  for (TokenVerifier* verifier : {connections_.get(), subscriptions_.get()}) {
+    for (const EndpointKeys& keys : all)
+      if (verifier != nullptr && verifier->use_until_fetched(keys)) ++used;
+  }
+  return used;
+}
 
 std::optional<Verdict> TokenAccess::answer(const Question& question) const {
   if (!connections_) return next_.answer(question);
@@ -149,12 +182,12 @@ Verdict TokenAccess::identify(const Question& question) const {
       claims.identity.expiry = link.grant.expiry;
       claims.identity.subscriptions = {std::move(link.grant)};
       claims.identity.has_only_these = true;
-    } else if (link_check.result == Result::expired) {
+    } else if (is_out_of_time(link_check)) {
       check = link_check;
     }
   }
   if (check.result == Result::unknown_key) return unknown_key(check);
-  if (check.result == Result::expired) return refused(kErrorTokenExpired);
+  if (is_out_of_time(check)) return out_of_time(check);
   if (check.result == Result::invalid) return disconnected(kDisconnectInvalidToken, check.reason);
   if (claims.identity.user.empty() && options_.refuses_anonymous)
     return disconnected(kDisconnectPermissionDenied, "its token names no user");
@@ -171,7 +204,8 @@ Verdict TokenAccess::identify(const Question& question) const {
 Verdict TokenAccess::answer_refresh(const Question& question) const {
   if (question.token.empty()) return disconnected(kDisconnectBadRequest, "its refresh has no token");
   Verdict verdict = identify(question);
-  if (verdict.code == kErrorTokenExpired.code) return disconnected(kDisconnectConnectionExpired);
+  if (verdict.code == kErrorTokenExpired.code)
+    return disconnected(kDisconnectConnectionExpired, verdict.remark);
   if (verdict.is_allowed && verdict.identity.user != question.user)
     return disconnected(kDisconnectInvalidToken, "its new token is of another user");
   return verdict;
@@ -181,7 +215,7 @@ Verdict TokenAccess::answer_subscribe(const Question& question) const {
   SubscriptionClaims claims;
   const TokenCheck check = for_subscriptions().check(question.token, clock_.wall_ms(), claims);
   if (check.result == Result::unknown_key) return unknown_key(check);
-  if (check.result == Result::expired) return refused(kErrorTokenExpired);
+  if (is_out_of_time(check)) return out_of_time(check);
   if (check.result == Result::invalid) {
     Verdict verdict = refused(kErrorPermissionDenied);
     verdict.remark = check.reason;

@@ -8,9 +8,11 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "env/clock.hpp"
 #include "session/access.hpp"
+#include "token/endpoint_keys.hpp"
 #include "token/token_verifier.hpp"
 
 namespace carillon {
@@ -45,6 +47,7 @@ class TokenAccess final : public Access {
     return next_.wants_request(operation);
   }
   [[nodiscard]] bool takes_tokens() const override { return connections_ != nullptr; }
+  [[nodiscard]] bool awaits_keys() const override;
   /// Other options and keys from now on; the arguments get those that were there. While nothing is asked.
   void reload(Options options, std::unique_ptr<TokenVerifier>& connections,
               std::unique_ptr<TokenVerifier>& subscriptions) noexcept {
@@ -52,6 +55,11 @@ class TokenAccess final : public Access {
     connections_.swap(connections);
     subscriptions_.swap(subscriptions);
   }
+  /// What the endpoints of keys have answered.
+  [[nodiscard]] std::vector<EndpointKeys> endpoint_keys() const;
+  /// Uses the keys that another process has got from the same endpoints, where this one has none yet: number
+  /// of endpoints.
+  std::size_t use_until_fetched(const std::vector<EndpointKeys>& all);
   /// Null: there is none with keys of its own.
   [[nodiscard]] TokenVerifier* connections() const { return connections_.get(); }
   [[nodiscard]] TokenVerifier* subscriptions() const { return subscriptions_.get(); }

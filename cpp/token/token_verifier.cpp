@@ -1,11 +1,16 @@
 #include "token/token_verifier.hpp"
 
+#include <openssl/evp.h>
+
 #include <algorithm>
+#include <array>
+#include <cerrno>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -139,23 +144,59 @@ bool has_text(std::string_view raw, std::string_view wanted) {
   return is_there && step == JsonStep::end;
 }
 
-template <typename Add>
-void add_key(const char* option, const std::string& value, Add add) {
-  if (value.empty()) return;
-  try {
-    add();
-  } catch (const KeyError& error) {
-    throw KeyError(std::string(option) + ": " + error.what());
-  }
-}
-
 std::string content_of(const std::string& path) {
+  if (path.starts_with('{') || path.starts_with("-----"))
+    throw KeyError("is a key, not the path of a file with keys");
+  errno = 0;
   std::ifstream file(path, std::ios::binary);
-  if (!file) throw KeyError("'" + path + "' cannot be read");
+  if (!file) {
+    const std::string why = errno != 0 ? ": " + std::generic_category().message(errno) : std::string();
+    throw KeyError("'" + path + "' cannot be read" + why);
+  }
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+/// Reads all keys of the options, and notes those that are wrong.
+template <typename Note>
+void read_keys(const TokenOptions& options, KeySet& keys, std::string& jwks_of_file, Note note) {
+  const auto add_key = [&](std::string_view option, const std::string& value, auto add) {
+    if (value.empty()) return;
+    try {
+      add(value);
+    } catch (const KeyError& error) {
+      note(option, error.what());
+    }
+  };
+  const auto add_pem = [&](const std::string& pem) { keys.add_pem(pem); };
+  keys.add_secret(options.hmac_secret_key);
+  keys.add_secret(options.hmac_previous_secret_key, options.hmac_previous_secret_key_valid_until_s);
+  add_key("rsa_public_key", options.rsa_public_key, add_pem);
+  add_key("ecdsa_public_key", options.ecdsa_public_key, add_pem);
+  add_key("eddsa_public_key", options.eddsa_public_key, add_pem);
+  add_key("jwks_file", options.jwks_file, [&](const std::string& path) {
+    jwks_of_file = content_of(path);
+    keys.add_jwks(jwks_of_file, true);
+  });
+}
+
+/// SHA-256, as bytes.
+std::string digest_of_url(const std::string& url) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> bytes{};
+  unsigned length = 0;
+  if (EVP_Digest(url.data(), url.size(), bytes.data(), &length, EVP_sha256(), nullptr) != 1) return {};
+  return {reinterpret_cast<const char*>(bytes.data()), length};
+}
+
 }  // namespace
+
+std::vector<KeyMistake> key_mistakes(const TokenOptions& options) {
+  std::vector<KeyMistake> mistakes;
+  KeySet keys;
+  std::string jwks_of_file;
+  read_keys(options, keys, jwks_of_file,
+            [&](std::string_view option, const char* problem) { mistakes.push_back({option, problem}); });
+  return mistakes;
+}
 
 /// The claims of a token, of either kind; views into its payload where raw.
 struct TokenVerifier::Claims {
@@ -171,47 +212,72 @@ struct TokenVerifier::Claims {
 
 TokenVerifier::TokenVerifier(TokenOptions options, Millis leeway_ms, std::size_t token_bytes_max)
     : options_(std::move(options)), leeway_ms_(leeway_ms), token_bytes_max_(token_bytes_max) {
-  own_keys_.add_secret(options_.hmac_secret_key);
-  own_keys_.add_secret(options_.hmac_previous_secret_key, options_.hmac_previous_secret_key_valid_until_s);
-  add_key("rsa_public_key", options_.rsa_public_key, [this] { own_keys_.add_pem(options_.rsa_public_key); });
-  add_key("ecdsa_public_key", options_.ecdsa_public_key,
-          [this] { own_keys_.add_pem(options_.ecdsa_public_key); });
-  add_key("eddsa_public_key", options_.eddsa_public_key,
-          [this] { own_keys_.add_pem(options_.eddsa_public_key); });
-  add_key("jwks_file", options_.jwks_file, [this] {
-    jwks_of_file_ = content_of(options_.jwks_file);
-    own_keys_.add_jwks(jwks_of_file_, true);
+  read_keys(options_, own_keys_, jwks_of_file_, [](std::string_view option, const char* problem) {
+    throw KeyError(std::string(option) + ": " + problem);
   });
+}
+
+bool TokenVerifier::awaits_keys() const {
+  const std::lock_guard lock(mutex_);
+  return !options_.jwks_public_endpoint.empty() && !fetched_;
+}
+
+std::optional<EndpointKeys> TokenVerifier::endpoint_keys() const {
+  const std::lock_guard lock(mutex_);
+  if (options_.jwks_public_endpoint.empty() || !fetched_) return std::nullopt;
+  return EndpointKeys{digest_of_url(options_.jwks_public_endpoint), fetched_->jwks};
+}
+
+bool TokenVerifier::use_until_fetched(const EndpointKeys& keys) {
+  const std::string& url = options_.jwks_public_endpoint;
+  if (url.empty() || keys.endpoint.empty() || keys.endpoint != digest_of_url(url)) return false;
+  try {
+    std::shared_ptr<const Fetched> read = read_fetched(keys.jwks);
+    const std::lock_guard lock(mutex_);
+    if (fetched_) return false;
+    fetched_ = std::move(read);
+    return true;
+  } catch (const KeyError&) {  // of a version that knows other kinds: the endpoint will answer
+    return false;
+  }
+}
+
+std::shared_ptr<const TokenVerifier::Fetched> TokenVerifier::read_fetched(std::string_view jwks) {
+  auto fetched = std::make_shared<Fetched>();
+  fetched->keys.add_jwks(jwks, false);
+  fetched->jwks = public_jwks(jwks);
+  return fetched;
 }
 
 void TokenVerifier::continue_from(const TokenVerifier& before) noexcept {
   unknown_keys_ = before.unknown_keys();
   const std::scoped_lock lock(mutex_, before.mutex_);
-  if (!remote_keys_ && options_.jwks_public_endpoint == before.options_.jwks_public_endpoint)
-    remote_keys_ = before.remote_keys_;
+  if (!fetched_ && options_.jwks_public_endpoint == before.options_.jwks_public_endpoint)
+    fetched_ = before.fetched_;
 }
 
 void TokenVerifier::set_remote_keys(std::string_view jwks) {
-  auto keys = std::make_shared<KeySet>();
-  keys->add_jwks(jwks, false);
+  std::shared_ptr<const Fetched> fetched = read_fetched(jwks);
   const std::lock_guard lock(mutex_);
-  remote_keys_ = std::move(keys);
+  fetched_ = std::move(fetched);
 }
 
 TokenCheck TokenVerifier::check(std::string_view token, Millis wall_ms, Claims& claims) const {
   if (token.size() > token_bytes_max_) return {Result::invalid, "it is longer than limits.token_bytes"};
   const std::optional<Jwt> jwt = parse_jwt(token);
   if (!jwt) return {Result::invalid, "it is not a signed token, or its algorithm is not known"};
-  std::shared_ptr<const KeySet> remote;
+  std::shared_ptr<const Fetched> fetched;
   {
     const std::lock_guard lock(mutex_);
-    remote = remote_keys_;
+    fetched = fetched_;
   }
-  if (!own_keys_.verify(*jwt, wall_ms) && !(remote && remote->verify(*jwt, wall_ms))) {
-    const bool is_known = own_keys_.may_verify(*jwt) || (remote && remote->may_verify(*jwt));
+  const KeySet* const remote = fetched ? &fetched->keys : nullptr;
+  if (!own_keys_.verify(*jwt, wall_ms) && !(remote != nullptr && remote->verify(*jwt, wall_ms))) {
+    const bool is_known = own_keys_.may_verify(*jwt) || (remote != nullptr && remote->may_verify(*jwt));
     // An endpoint has no secrets. A key that has no id may be another than the token names.
     const bool may_come = !options_.jwks_public_endpoint.empty() && !jwt->is_signed_by_secret() &&
-                          !(remote && remote->has_named(*jwt)) && (!is_known || !jwt->key_id.empty());
+                          !(remote != nullptr && remote->has_named(*jwt)) &&
+                          (!is_known || !jwt->key_id.empty());
     if (!may_come && is_known) return {Result::invalid, "its signature is wrong"};
     if (may_come) {
       unknown_keys_.fetch_add(1, std::memory_order_relaxed);
@@ -285,7 +351,9 @@ TokenCheck TokenVerifier::check_time(const Claims& claims, Millis wall_ms) const
   if (claims.expires_s && wall_ms >= *claims.expires_s * 1'000 + leeway_ms_)
     return {Result::expired, "it has expired"};
   if (claims.begins_s && wall_ms + leeway_ms_ < *claims.begins_s * 1'000)
-    return {Result::expired, "it is not valid yet"};
+    return {Result::not_yet_valid,
+            "it is not expired, but not valid yet: its nbf is in the future; compare the clocks, or set "
+            "client.token.leeway"};
   return {Result::valid, {}};
 }
 

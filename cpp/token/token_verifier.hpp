@@ -4,11 +4,14 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "env/clock.hpp"
 #include "session/access.hpp"
+#include "token/endpoint_keys.hpp"
 #include "token/key_set.hpp"
 #include "token/token_options.hpp"
 
@@ -19,8 +22,9 @@ struct TokenCheck {
   enum class Result : std::uint8_t {
     valid,
     invalid,
-    expired,     ///< `exp` has passed, or `nbf` has not: everything else is in order
-    unknown_key  ///< signed by a key that is not there, or not yet
+    expired,        ///< `exp` has passed: everything else is in order
+    not_yet_valid,  ///< `nbf` has not passed: everything else is in order
+    unknown_key     ///< signed by a key that is not there, or not yet
   };
   Result result = Result::invalid;
   std::string_view reason = {};
@@ -39,6 +43,14 @@ struct SubscriptionClaims {
   SubscriptionGrant grant;
 };
 
+/// A key of the options that cannot be used.
+struct KeyMistake {
+  std::string_view option;
+  std::string problem;  ///< never has anything of the key
+};
+/// All of them.
+[[nodiscard]] std::vector<KeyMistake> key_mistakes(const TokenOptions& options);
+
 /// Verifies tokens of one kind. Thread-safe; keys may be exchanged while it is in use.
 class TokenVerifier {
  public:
@@ -51,6 +63,12 @@ class TokenVerifier {
 
   /// The keys of the endpoint, as it has answered. Throws KeyError: the earlier ones stay.
   void set_remote_keys(std::string_view jwks);
+  /// Is there an endpoint that has not given keys yet?
+  [[nodiscard]] bool awaits_keys() const;
+  /// What the endpoint has answered; nothing: no answer yet, or no endpoint.
+  [[nodiscard]] std::optional<EndpointKeys> endpoint_keys() const;
+  /// Uses these keys if they are of the same endpoint, and it has not answered yet. False: they are not used.
+  bool use_until_fetched(const EndpointKeys& keys);
   /// Continues the count of `before`, and has the keys of its endpoint if that is the same one and it has
   /// not been asked yet.
   void continue_from(const TokenVerifier& before) noexcept;
@@ -63,6 +81,11 @@ class TokenVerifier {
 
  private:
   struct Claims;
+  struct Fetched {
+    KeySet keys;
+    std::string jwks;  // the public part
+  };
+  [[nodiscard]] static std::shared_ptr<const Fetched> read_fetched(std::string_view jwks);
   [[nodiscard]] TokenCheck check(std::string_view token, Millis wall_ms, Claims& claims) const;
   /// Of the connection or the subscription, seconds since 1970; 0: none.
   [[nodiscard]] std::int64_t end_of(const Claims& claims) const;
@@ -75,7 +98,7 @@ class TokenVerifier {
   std::string jwks_of_file_;  // as it was read
   mutable std::atomic<std::uint64_t> unknown_keys_{0};
   mutable std::mutex mutex_;  // guards the pointer alone
-  std::shared_ptr<const KeySet> remote_keys_;
+  std::shared_ptr<const Fetched> fetched_;
 };
 
 }  // namespace carillon

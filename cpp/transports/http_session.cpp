@@ -393,7 +393,11 @@ HttpResponse HttpSession::health() const {
   HttpResponse response;
   const bool is_ready = !context_.is_draining.load(std::memory_order_relaxed);
   if (!is_ready) response.status = 503;
-  response.body = is_ready ? "{}" : R"({"draining":true})";
+  // It serves those who need none of these keys, so a balancer need not take it out.
+  const std::string_view keys = context_.access.awaits_keys() ? R"("keys":"none yet")" : "";
+  const std::string_view draining = is_ready ? "" : R"("draining":true)";
+  response.body.append("{").append(draining).append(draining.empty() || keys.empty() ? "" : ",");
+  response.body.append(keys).append("}");
   return response;
 }
 

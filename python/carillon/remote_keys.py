@@ -42,7 +42,6 @@ class RemoteKeys:
         self._is_due = threading.Event()
         self._has_tried = threading.Event()
         self._thread: threading.Thread | None = None
-        self._tables_with_keys: set[str] = set()  # of the endpoints that have answered
         self._set(settings)
 
     def _set(self, settings: Mapping[str, Any]) -> None:
@@ -126,15 +125,15 @@ class RemoteKeys:
                     self._core.set_token_keys(table, body)
         except Exception as error:
             stay = (
-                "the earlier ones stay"
-                if table in self._tables_with_keys
-                else "until it does, tokens that need them are refused for now, and clients try again"
+                "until it does, or a takeover brings them, tokens that need them are refused for now, and "
+                "clients try again"
+                if self._core.awaits_token_keys(table)
+                else "the earlier ones stay"
             )
             text = "client.%s.jwks_public_endpoint: %s; %s"
             refusal = _refusal(url, from_core(error))
             _log.log(logging.WARNING, text, table, refusal, stay, extra={"event": "token_keys"})
             return False
-        self._tables_with_keys.add(table)
         return True
 
 

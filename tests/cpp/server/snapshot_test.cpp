@@ -104,6 +104,7 @@ Snapshot example() {
   snapshot.gateway.connections = {socket, stream, poll, emulated};
   snapshot.gateway.node = "a name";
   snapshot.gateway.further = {{"127.0.0.2", 8'001}};
+  snapshot.keys = {{"digest of an address", R"({"keys":[]})"}};
   return snapshot;
 }
 
@@ -168,6 +169,9 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   EXPECT_EQ(read.gateway.connections[2].listener, 1U);
   ASSERT_EQ(read.gateway.further.size(), 1U);
   EXPECT_EQ(read.gateway.further[0].port, 8'001);
+  ASSERT_EQ(read.keys.size(), 1U);
+  EXPECT_EQ(read.keys[0].endpoint, "digest of an address");
+  EXPECT_EQ(read.keys[0].jwks, R"({"keys":[]})");
 }
 
 TEST(Snapshot, EntriesThatWentAheadAreNotSentAgain) {
@@ -216,7 +220,7 @@ TEST(Snapshot, RandomDamageIsNoCrash) {
 }
 
 TEST(Snapshot, AFieldThatOnlyOneSideKnowsIsNoHarm) {
-  // The outermost record: its size, then its fields; the last one is the gateway.
+  // The outermost record: its size, then its fields.
   std::string bytes = encode_snapshot(example(), {});
   const auto with_size = [](std::string record) {
     for (std::uint64_t i = 0, size = record.size() - 8; i < 8; ++i, size >>= 8U)
@@ -228,6 +232,12 @@ TEST(Snapshot, AFieldThatOnlyOneSideKnowsIsNoHarm) {
   const Snapshot shorter = decode_snapshot(with_size(bytes.substr(0, 16)), {});
   EXPECT_EQ(shorter.process, 41) << "an older one did not have the others";
   EXPECT_TRUE(shorter.gateway.connections.empty());
+  Snapshot without = example();
+  without.keys.clear();  // which is their number alone: eight bytes at the end
+  const std::string empty = encode_snapshot(without, {});
+  const Snapshot before_keys = decode_snapshot(with_size(empty.substr(0, empty.size() - 8)), {});
+  EXPECT_EQ(before_keys.gateway.connections.size(), 4U) << "an older one sent no keys";
+  EXPECT_TRUE(before_keys.keys.empty());
 }
 
 }  // namespace

@@ -4,7 +4,9 @@
 #include <openssl/pem.h>
 
 #include <memory>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "doubles/token_signer.hpp"
@@ -78,7 +80,9 @@ TEST(TokenVerifier, TheExpiryOfTheConnectionMayDifferFromThatOfTheToken) {
 TEST(TokenVerifier, TimeIsCheckedLastAndForgivesTheLeeway) {
   EXPECT_EQ(claims_of(R"({"exp":1700000000})").check.result, Result::expired);
   EXPECT_EQ(claims_of(R"({"exp":1700000001})").check.result, Result::valid);
-  EXPECT_EQ(claims_of(R"({"nbf":1700000001})").check.result, Result::expired);
+  const TokenCheck early = claims_of(R"({"nbf":1700000001})").check;
+  EXPECT_EQ(early.result, Result::not_yet_valid);
+  EXPECT_NE(early.reason.find("not valid yet: its nbf"), std::string_view::npos) << early.reason;
   EXPECT_EQ(claims_of(R"({"exp":1699999998})", with_secret(), 3'000).check.result, Result::valid);
   EXPECT_EQ(claims_of(R"({"nbf":1700000002})", with_secret(), 3'000).check.result, Result::valid);
   EXPECT_EQ(claims_of(R"({"exp":1,"channel":"x"})").check.result, Result::invalid) << "the claims come first";
@@ -210,7 +214,7 @@ TEST(TokenVerifier, KeysThatCannotBeReadAreTold) {
             "rsa_public_key: an RSA key of fewer than 2048 bits is too weak; make a longer one");
   options = {};
   options.jwks_file = "/nowhere.json";
-  EXPECT_EQ(complaint(options), "jwks_file: '/nowhere.json' cannot be read");
+  EXPECT_EQ(complaint(options), "jwks_file: '/nowhere.json' cannot be read: No such file or directory");
 }
 
 TEST(TokenVerifier, TheKeysOfAnEndpointMayComeLaterAndChange) {
@@ -245,6 +249,54 @@ TEST(TokenVerifier, TheKeysOfAnEndpointMayComeLaterAndChange) {
   for (int i = 0; i < 101; ++i) many += std::string(i > 0 ? "," : "") + kP256;
   EXPECT_THROW(verifier.set_remote_keys(many + "]}"), KeyError);
   EXPECT_EQ(verifier.check(of_ec, kNow, claims).result, Result::invalid) << "the earlier ones stay";
+}
+
+TEST(TokenVerifier, TheKeysOfAnEndpointGoToTheNextProcessUntilItHasFetchedItsOwn) {
+  // RFC 7515 appendix A.3, with what no verifier needs: the private part, and a secret beside it.
+  constexpr const char* kSet =
+      R"({"keys":[{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",)"
+      R"("y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"2",)"
+      R"("d":"jpsQnnGQmL-YBIffH1136cspYG6-0iY7X1fCE9-E9LI"},{"kty":"oct","k":"c2VjcmV0","kid":"3"}]})";
+  TokenOptions options;
+  options.jwks_public_endpoint = "https://example.org/keys?password=hush";
+  TokenVerifier before(options, 0, 4'096);
+  EXPECT_TRUE(before.awaits_keys());
+  EXPECT_FALSE(before.endpoint_keys().has_value());
+  before.set_remote_keys(kSet);
+  EXPECT_FALSE(before.awaits_keys());
+  const std::optional<EndpointKeys> keys = before.endpoint_keys();
+  ASSERT_TRUE(keys.has_value());
+  for (const std::string& text : {keys->endpoint, keys->jwks})
+    for (const char* const secret : {"jpsQ", "c2Vj", "hush", "\"d\"", "\"k\""})
+      EXPECT_EQ(text.find(secret), std::string::npos) << text;
+
+  const std::string of_ec =
+      base64url(R"({"alg":"ES256","kid":"2"})") + "." + base64url("{}") + "." + base64url("signature");
+  ConnectionClaims claims;
+  TokenVerifier next(options, 0, 4'096);
+  EXPECT_EQ(next.check(of_ec, kNow, claims).result, Result::unknown_key);
+  EXPECT_TRUE(next.use_until_fetched(*keys));
+  EXPECT_FALSE(next.awaits_keys());
+  EXPECT_EQ(next.check(of_ec, kNow, claims).result, Result::invalid) << "the key is there";
+  EXPECT_EQ(next.endpoint_keys()->jwks, keys->jwks) << "and goes on to the next but one";
+
+  TokenVerifier quick(options, 0, 4'096);
+  std::string other = kSet;
+  other.replace(other.find("\"kid\":\"2\""), 9, "\"kid\":\"9\"");
+  quick.set_remote_keys(other);
+  EXPECT_FALSE(quick.use_until_fetched(*keys)) << "its own are newer";
+  EXPECT_EQ(quick.check(of_ec, kNow, claims).result, Result::unknown_key);
+
+  TokenVerifier damaged(options, 0, 4'096);
+  EXPECT_FALSE(damaged.use_until_fetched({keys->endpoint, "no JSON"}));
+
+  options.jwks_public_endpoint = "https://example.org/other";
+  TokenVerifier elsewhere(options, 0, 4'096);
+  EXPECT_FALSE(elsewhere.use_until_fetched(*keys));
+  TokenVerifier nowhere(with_secret(), 0, 4'096);
+  EXPECT_FALSE(nowhere.use_until_fetched(*keys));
+  EXPECT_FALSE(nowhere.use_until_fetched({}));
+  EXPECT_FALSE(nowhere.awaits_keys());
 }
 
 }  // namespace

@@ -17,6 +17,7 @@ import pytest
 from carillon.testing import wait_until
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from websockets.sync.client import connect as websocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -127,6 +128,52 @@ def test_the_time_counts(serve: Callable[..., Server]) -> None:
         assert status(server, jwt.encode(claims(exp=exp), SECRET)) == expected
     for nbf, expected in ((now + 5, 200), (now + 15, 401)):
         assert status(server, jwt.encode(claims(nbf=nbf), SECRET)) == expected
+
+
+def test_the_log_says_whether_a_token_has_expired_or_is_not_valid_yet(
+    serve: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "carillon.access")
+    server = serve(hmac_secret_key=SECRET)
+    now = time.time()
+    for token in (jwt.encode(claims(nbf=now + 60), SECRET), jwt.encode(claims(exp=now - 60), SECRET)):
+        with websocket(f"{server.url.replace('http', 'ws', 1)}/connection/websocket", proxy=None) as socket:
+            socket.send(json.dumps({"id": 1, "connect": {"token": token}}))
+            assert json.loads(socket.recv(5))["error"]["code"] == 109
+        assert status(server, token) == 401
+    wait_until(lambda: sum(getattr(each, "event", "") == "refuse" for each in caplog.records) == 4)
+    early, early_poll, late, late_poll = (
+        each.getMessage() for each in caplog.records if getattr(each, "event", "") == "refuse"
+    )
+    for text in (early, early_poll):
+        assert "token expired; it is not expired, but not valid yet: its nbf is in the future" in text
+    for text in (late, late_poll):
+        assert "token expired" in text
+        assert "nbf" not in text
+
+
+def test_health_says_that_there_are_no_keys_yet(serve: Callable[..., Server]) -> None:
+    def health(server: Server) -> tuple[int, Any]:
+        answer = httpx.get(f"{server.url}/health", trust_env=False)
+        return answer.status_code, answer.json()
+
+    provider = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Provider)
+    thread = threading.Thread(target=provider.serve_forever)
+    thread.start()
+    try:
+        Provider.keys = []
+        url = f"http://127.0.0.1:{provider.server_address[1]}/keys"
+        server = serve(jwks_public_endpoint=url, jwks_retry_pause="1s")
+        assert health(server) == (200, {"keys": "none yet"})
+        Provider.keys = [jwk_of("1", P256)]
+        wait_until(lambda: health(server) == (200, {}), timeout=20)
+        Provider.keys = []
+        assert health(server) == (200, {}), "those that it has stay"
+    finally:
+        provider.shutdown()
+        thread.join()
+        provider.server_close()
+    assert health(serve(hmac_secret_key=SECRET)) == (200, {})
 
 
 def test_no_record_has_a_word_of_a_token(
