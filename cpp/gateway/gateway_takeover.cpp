@@ -21,7 +21,8 @@ std::string Gateway::why_not_given_away() const {
 std::string Gateway::why_not_held() const {
   if (has_failed_) return "one of its threads has died: restart it (" + failure() + ")";
   if (shared_.is_draining) {
-    return "its clients are being asked to leave: start without --takeover when it has ended";
+    return "its clients are being asked to leave: start without --takeover when it has ended (in Python: "
+           "start())";
   }
   if (listeners_.contains(0) && !is_drain_under_way()) return {};
   return "one of its listeners is being drained, or the first one is closed: try again after the drain, or "

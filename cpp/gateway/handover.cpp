@@ -98,9 +98,9 @@ int connect_to(const Descriptor& socket, const std::string& path) {
 HandoverChannel HandoverChannel::connect(const std::string& path) {
   Descriptor socket = make_socket();
   if (const int error = connect_to(socket, path); error != 0) {
-    throw HandoverError("no running server answers at " + path + " (" +
-                        std::generic_category().message(error) +
-                        "): start without --takeover, or name its socket by takeover.socket");
+    throw HandoverError(
+        "no running server answers at " + path + " (" + std::generic_category().message(error) +
+        "): start without --takeover (in Python: start()), or name its socket by takeover.socket");
   }
   const uid_t owner = peer_of(socket.get()).uid;
   if (!is_own_user(owner)) {

@@ -80,41 +80,51 @@ At at_path(std::string_view path) {
   throw ConfigError(std::vector<ConfigMistake>{{at.path + ": " + problem, at.keys}});
 }
 
+/// A wrong value as messages show it, with a space behind it; nothing where it may hold a secret.
+std::string shown(std::string_view path, std::string text) {
+  return may_hide_a_secret(path) ? std::string() : std::move(text) + " ";
+}
+
+/// The same as refuse(), with the value that is wrong. No other function here puts a value into a message.
+[[noreturn]] void refuse_value(const At& at, const json& value, const std::string& problem) {
+  refuse(at, shown(at.path, value.dump()) + problem);
+}
+
 std::int64_t in_bounds(const At& at, const json& value, std::int64_t number, std::int64_t least,
                        std::int64_t most, bool is_duration) {
   const auto text = [&](std::int64_t bound) {
     return is_duration ? format_duration(bound) : std::to_string(bound);
   };
-  if (number < least) refuse(at, value.dump() + " is too small; the minimum is " + text(least));
-  if (number > most) refuse(at, value.dump() + " is too large; the maximum is " + text(most));
+  if (number < least) refuse_value(at, value, "is too small; the minimum is " + text(least));
+  if (number > most) refuse_value(at, value, "is too large; the maximum is " + text(most));
   return number;
 }
 
 std::int64_t read_number(const At& at, const json& value, std::int64_t least, std::int64_t most) {
-  if (!value.is_number_integer()) refuse(at, value.dump() + " is not a whole number");
+  if (!value.is_number_integer()) refuse_value(at, value, "is not a whole number");
   const bool is_huge = value.is_number_unsigned() && value.get<std::uint64_t>() > INT64_MAX;
   return in_bounds(at, value, is_huge ? INT64_MAX : value.get<std::int64_t>(), least, most, false);
 }
 
 std::int64_t read_duration(const At& at, const json& value, std::int64_t least, std::int64_t most) {
-  if (value.is_number()) refuse(at, value.dump() + " has no unit; write it as \"25s\", \"100ms\" or \"2h\"");
+  if (value.is_number()) refuse_value(at, value, "has no unit; write it as \"25s\", \"100ms\" or \"2h\"");
   const auto duration = value.is_string() ? parse_duration_ms(value.get<std::string>()) : std::nullopt;
-  if (!duration) refuse(at, value.dump() + " is not a duration; write it as \"25s\", \"100ms\" or \"2h\"");
+  if (!duration) refuse_value(at, value, "is not a duration; write it as \"25s\", \"100ms\" or \"2h\"");
   return in_bounds(at, value, *duration, least, most, true);
 }
 
 bool read_flag(const At& at, const json& value) {
-  if (!value.is_boolean()) refuse(at, value.dump() + " is neither true nor false");
+  if (!value.is_boolean()) refuse_value(at, value, "is neither true nor false");
   return value.get<bool>();
 }
 
 std::string read_text(const At& at, const json& value) {
-  if (!value.is_string()) refuse(at, value.dump() + " is not a string; put it in quotes");
+  if (!value.is_string()) refuse_value(at, value, "is not a string; put it in quotes");
   return value.get<std::string>();
 }
 
 std::vector<std::string> read_texts(const At& at, const json& value) {
-  if (!value.is_array()) refuse(at, value.dump() + " is not a list of strings; write it as [\"…\", \"…\"]");
+  if (!value.is_array()) refuse_value(at, value, "is not a list of strings; write it as [\"…\", \"…\"]");
   std::vector<std::string> texts;
   for (const json& text : value) texts.push_back(read_text(at, text));
   return texts;
@@ -122,17 +132,19 @@ std::vector<std::string> read_texts(const At& at, const json& value) {
 
 std::map<std::string, std::string> read_headers(const At& at, const json& value) {
   if (!value.is_object())
-    refuse(at, value.dump() + " is not a table of strings; write it as [" + at.path + "]");
+    refuse_value(at, value,
+                 "is not a table of strings; write it as [" + at.path + "], in JSON and in Python as {…}");
   const auto is_text = [](const std::string& text) {
     return std::all_of(text.begin(), text.end(), [](char c) { return c >= ' ' && c != '\x7f'; });
   };
   std::map<std::string, std::string> headers;
   for (const auto& item : value.items()) {
     const At here = at.in(item.key());
-    std::string text = read_text(here, item.value());
     if (item.key().empty() || item.key().find_first_of(" :\r\n\t") != std::string::npos ||
-        !is_text(item.key()) || !is_text(text))
-      refuse(here, "is not a header; give a name and a text of one line");
+        !is_text(item.key()))  // which may be a whole header, and is not shown
+      refuse(at, "a name in it is not that of a header; write it as Name = \"text\"");
+    std::string text = read_text(here, item.value());
+    if (!is_text(text)) refuse(here, "is not the text of a header; give one of a single line");
     if (!is_free_header(item.key())) refuse(here, "frames the request, and cannot be set");
     headers[item.key()] = std::move(text);
   }
@@ -148,18 +160,19 @@ std::size_t read_choice(const At& at, const json& value, std::span<const std::st
     if (!choices.empty()) choices += word == words.back() ? " or " : ", ";
     choices += "\"" + std::string(word) + "\"";
   }
-  refuse(at, value.dump() + " is not known; use " + choices);
+  refuse_value(at, value, "is not known; use " + choices);
 }
 
 std::uint32_t read_words(const At& at, const json& value, std::span<const std::string_view> words) {
-  if (!value.is_array()) refuse(at, value.dump() + " is not a list of strings; write it as [\"…\", \"…\"]");
+  if (!value.is_array()) refuse_value(at, value, "is not a list of strings; write it as [\"…\", \"…\"]");
   std::uint32_t bits = 0;
   for (const json& word : value) bits |= 1U << read_choice(at, word, words);
   return bits;
 }
 
 void check_table(const At& at, const json& value) {
-  if (!value.is_object()) refuse(at, value.dump() + " is not a table; write it as [" + at.path + "]");
+  if (!value.is_object())
+    refuse_value(at, value, "is not a table; write it as [" + at.path + "], in JSON and in Python as {…}");
 }
 
 [[noreturn]] void refuse_unknown(const At& at, const std::vector<std::string_view>& siblings) {
@@ -231,10 +244,7 @@ class ConfigReader {
     const bool is_duration = option.is_duration && at.path == option.path;
     visit_place(config_, option.place, [&]<typename T>(T& place) {
       T read{};
-      constexpr bool is_text = std::is_same_v<T, std::string>;
-      if (is_text && option.is_secret() && !value.is_string())
-        refuse(at, "is not a string; put it in quotes");
-      if constexpr (is_text)
+      if constexpr (std::is_same_v<T, std::string>)
         read = read_text(at, value);
       else if constexpr (std::is_same_v<T, bool>)
         read = read_flag(at, value);
@@ -245,10 +255,11 @@ class ConfigReader {
         read = read_headers(at, value);
       else
         read = read_texts(at, value);
-      const auto [first, is_first] = given_.try_emplace(&option, at.path + " = " + value.dump());
+      const std::string given = at.path + (option.may_hide_a_secret() ? "" : " = " + value.dump());
+      const auto [first, is_first] = given_.try_emplace(&option, given);
       if (!is_first && read != place)
-        refuse(at, value.dump() + " contradicts " + first->second +
-                       ", which is the same option; give one of them");
+        refuse_value(at, value,
+                     "contradicts " + first->second + ", which is the same option; give one of them");
       place = std::move(read);
     });
   }
@@ -325,8 +336,9 @@ class ConfigReader {
         row.set(options, duration_ms);
         const auto twin = table.find(row.name);
         if (twin != table.end() && read_duration(at, *twin, row.least, row.most) != duration_ms)
-          refuse(at, value.dump() + " contradicts " + std::string(row.name) + " = " + twin->dump() +
-                         ", which is the same option; give one of them");
+          refuse_value(at, value,
+                       "contradicts " + std::string(row.name) + " = " + twin->dump() +
+                           ", which is the same option; give one of them");
         return;
       }
     }
@@ -368,7 +380,9 @@ class ConfigReader {
 
   void read_namespaces(const At& at, const json& value) {
     if (!value.is_array())
-      refuse(at, value.dump() + " is not a list of tables; write each as [[" + at.path + "]]");
+      refuse_value(
+          at, value,
+          "is not a list of tables; write each as [[" + at.path + "]], in JSON and in Python as [{…}]");
     for (std::size_t i = 0; i < value.size(); ++i)
       attempt([&] { read_namespace(at, std::to_string(i), value[i]); });
   }
@@ -383,7 +397,7 @@ class ConfigReader {
       const std::string text = read_text(at, table["name"]);
       if (text.size() < 2 || text.find_first_not_of("-_0123456789abcdefghijklmnopqrstuvwxyz"
                                                     "ABCDEFGHIJKLMNOPQRSTUVWXYZ") != std::string::npos)
-        refuse(at, table["name"].dump() + " is not a name; use two or more letters, digits, - or _");
+        refuse_value(at, table["name"], "is not a name; use two or more letters, digits, - or _");
       name = text;
     });
     const At named = name.empty() ? numbered : list.as(list.path + "[" + name + "]", index);
@@ -393,7 +407,9 @@ class ConfigReader {
 
   void read_rpc_namespaces(const At& at, const json& value) {
     if (!value.is_array())
-      refuse(at, value.dump() + " is not a list of tables; write each as [[" + at.path + "]]");
+      refuse_value(
+          at, value,
+          "is not a list of tables; write each as [[" + at.path + "]], in JSON and in Python as [{…}]");
     for (std::size_t i = 0; i < value.size(); ++i)
       attempt([&] { read_rpc_namespace(at, std::to_string(i), value[i]); });
   }
@@ -437,18 +453,22 @@ class ConfigReader {
     if (is_wrong && !is_refused(path)) attempt([&] { refuse(at_path(path), problem); });
   }
 
+  // The same for one that is a text, which is shown.
+  void note_text(bool is_wrong, std::string_view path, const std::string& value, const std::string& problem) {
+    note(is_wrong, path, shown(path, "'" + value + "'") + problem);
+  }
+
   void check_as_a_whole() {
     const Heartbeat& heartbeat = config_.heartbeat;
     note(config_.host.empty(), "http_server.address",
          "is empty; give 127.0.0.1 for this machine only, 0.0.0.0 for every address");
-    note(config_.flush != "auto" && config_.flush != "io_uring" && config_.flush != "send", "flush",
-         "'" + config_.flush + "' is not a flush method; use \"auto\", \"io_uring\" or \"send\"");
-    note(config_.store != "memory", "store",
-         "'" + config_.store + "' is not available; this version has \"memory\"");
+    note_text(config_.flush != "auto" && config_.flush != "io_uring" && config_.flush != "send", "flush",
+              config_.flush, "is not a flush method; use \"auto\", \"io_uring\" or \"send\"");
+    note_text(config_.store != "memory", "store", config_.store,
+              "is not available; this version has \"memory\"");
     for (const std::string& pattern : config_.allowed_origins)
-      note(!can_match_origin(pattern), "client.allowed_origins",
-           "'" + pattern +
-               "' is not an origin; write it as https://host or https://host:port, without a path");
+      note_text(!can_match_origin(pattern), "client.allowed_origins", pattern,
+                "is not an origin; write it as https://host or https://host:port, without a path");
     check_proxies();
     check_tokens("client.token.", config_.token);
     check_tokens("client.subscription_token.", config_.subscription_token);
@@ -464,18 +484,18 @@ class ConfigReader {
          "client.pong_timeout",
          format_duration(heartbeat.pong_timeout_ms) + " must be below client.ping_interval (" +
              format_duration(heartbeat.ping_interval_ms) + ")");
-    note(!is_log_level(config_.log_level), "log.level",
-         "'" + config_.log_level + "' is not a level; use trace, debug, info, warn, error, fatal or none");
-    note(!config_.api_error_mode.empty() && config_.api_error_mode != "transport", "http_api.error_mode",
-         "'" + config_.api_error_mode + "' is not a mode; use \"transport\" or \"\"");
+    note_text(!is_log_level(config_.log_level), "log.level", config_.log_level,
+              "is not a level; use trace, debug, info, warn, error, fatal or none");
+    note_text(!config_.api_error_mode.empty() && config_.api_error_mode != "transport", "http_api.error_mode",
+              config_.api_error_mode, "is not a mode; use \"transport\" or \"\"");
     const std::string personal = "client.subscribe_to_user_personal_channel.";
     const std::string& name_space = config_.personal_channel_namespace;
     const auto is_it = [&](const ChannelRules::Rule& rule) {
       return rule.scope == ChannelRules::Scope::by_namespace && rule.pattern == name_space + ":*";
     };
-    note(!name_space.empty() && std::none_of(config_.channels.begin(), config_.channels.end(), is_it),
-         personal + "personal_channel_namespace",
-         "'" + name_space + "' is not in channel.namespaces; add it there");
+    note_text(!name_space.empty() && std::none_of(config_.channels.begin(), config_.channels.end(), is_it),
+              personal + "personal_channel_namespace", name_space,
+              "is not in channel.namespaces; add it there");
     note(config_.has_single_connection && !config_.has_personal_channel, personal + "single_connection",
          "true needs " + personal + "enabled; set it to true");
     note(config_.api_insecure && !config_.api_key.empty(), "http_api.insecure",
@@ -513,22 +533,17 @@ class ConfigReader {
       return note(is_enabled, path, "is empty, but this backend is enabled; give the URL of the backend");
     std::string problem;
     const bool is_url = parse_endpoint_url(endpoint.endpoint, problem).has_value();
-    note(!is_url, path, "'" + endpoint.endpoint + "': " + problem);
+    note_text(!is_url, path, endpoint.endpoint, problem);
   }
 
   void check_tokens(const std::string& table, const TokenOptions& options) {
-    try {
-      const TokenVerifier verifier(options, 0, 0);
-    } catch (const KeyError& error) {
-      const std::string text = error.what();  // "option: problem"
-      const std::size_t colon = text.find(": ");
-      note(true, table + text.substr(0, colon), text.substr(colon + 2));
-    }
+    for (const KeyMistake& mistake : key_mistakes(options))
+      note(true, table + std::string(mistake.option), mistake.problem);
     note(!options.hmac_previous_secret_key.empty() && options.hmac_secret_key.empty(),
          table + "hmac_previous_secret_key", "there is no hmac_secret_key that follows it; give that one");
     const std::string& url = options.jwks_public_endpoint;
-    note(!url.empty() && !url.starts_with("https://") && !url.starts_with("http://"),
-         table + "jwks_public_endpoint", "'" + url + "' is not a URL; write https://…");
+    note_text(!url.empty() && !url.starts_with("https://") && !url.starts_with("http://"),
+              table + "jwks_public_endpoint", url, "is not a URL; write https://…");
   }
 
   ServerConfig config_;

@@ -428,7 +428,22 @@ std::string_view ConfigOption::type() const {
 
 bool ConfigOption::is_secret() const {
   return path == "http_api.key" || path.ends_with("secret_key") || path.ends_with("static_headers") ||
-         path.ends_with("jwks_public_endpoint");  // its address may have a password or a key
+         path.ends_with("_endpoint") ||
+         path.ends_with(".endpoint");  // addresses may have a password or a key
+}
+
+bool ConfigOption::may_hide_a_secret() const {
+  return is_secret() || path.ends_with("_public_key") || path.ends_with("jwks_file");
+}
+
+bool may_hide_a_secret(std::string_view path) {
+  const auto leads_to = [](std::string_view from, std::string_view to) {
+    return to.starts_with(from) && (to.size() == from.size() || to[from.size()] == '.');
+  };
+  const auto& options = config_options();
+  return std::any_of(options.begin(), options.end(), [&](const ConfigOption& option) {
+    return option.may_hide_a_secret() && (leads_to(option.path, path) || leads_to(path, option.path));
+  });
 }
 
 const std::vector<ConfigOption>& config_options() {

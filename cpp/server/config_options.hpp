@@ -45,10 +45,17 @@ struct ConfigOption {
   [[nodiscard]] std::string_view type() const;
   /// Is its value to be kept out of what people read?
   [[nodiscard]] bool is_secret() const;
+  /// May a wrong value be, or hold, a secret? Also where a good one does not: a private key in the place of a
+  /// public one.
+  [[nodiscard]] bool may_hide_a_secret() const;
 };
 
 /// Every option outside the tables of channels, in the order in which they are shown.
 [[nodiscard]] const std::vector<ConfigOption>& config_options();
+
+/// Is the path that of an option whose wrong values may hold a secret, or does it lead to or into one? Then
+/// no message shows what stands there.
+[[nodiscard]] bool may_hide_a_secret(std::string_view path);
 
 /// Calls `visitor` with a reference to where the option's value is.
 template <typename Config, typename Visitor>

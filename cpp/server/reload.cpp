@@ -21,15 +21,17 @@ namespace {
 struct FixedOptions {
   std::string_view path;
   std::string_view why;
+  bool moves_on_takeover = true;  ///< a process that takes over may have another value
 };
 constexpr std::array kFixedOptions{
-    FixedOptions{"http_server.", "the socket listens already"},
+    FixedOptions{"http_server.", "the socket listens already", false},
     FixedOptions{"threads", "connections belong to the threads that there are"},
     FixedOptions{"flush", "each thread has its way of sending"},
     FixedOptions{"store", "the logs are in the store"},
     FixedOptions{"client.ping_interval", "clients were told it when they connected"},
     FixedOptions{"client.pong_timeout", "clients were told it when they connected"},
     FixedOptions{"heartbeat.", "open streams have their timers by it"},
+    FixedOptions{"takeover.socket", "the process waits for its successor there already", false},
     FixedOptions{"takeover.", "the process waits for its successor already"},
     FixedOptions{"client.proxy.", "each thread has its connections to the backends already"},
     FixedOptions{"channel.proxy.", "each thread has its connections to the backends already"},
@@ -70,8 +72,9 @@ bool is_hidden(const ConfigOption& option) {
 
 json shown(const ConfigOption& option, const json& value, bool is_after, const json& other) {
   if (!is_hidden(option)) return value;
-  if (value == "") return "";
-  return is_after && other != "" ? "(changed)" : "(set)";
+  if (value == "" || (value.is_object() && value.empty())) return value;
+  const bool was_set = other != "" && !(other.is_object() && other.empty());
+  return is_after && was_set ? "(changed)" : "(set)";
 }
 
 json at(const json& document, std::string path) {
@@ -79,10 +82,15 @@ json at(const json& document, std::string path) {
   return document.at(json::json_pointer("/" + path));
 }
 
-std::string refusal_of(const ConfigChange& change, std::string_view why) {
+/// `change`: of a secret it says "(set)" at most.
+std::string refusal_of(const ConfigChange& change, std::string_view why, bool moves_on_takeover = true) {
   return change.option + ": is " + change.before + " and cannot become " + change.after +
-         " while the server runs, because " + std::string(why) +
-         "; leave it, or start a process that takes over: carillon serve --takeover";
+         " while this process runs, because " + std::string(why) +
+         "; nothing was reloaded. Set it back to reload the rest, or start " +
+         (moves_on_takeover
+              ? "a new process with it that takes over: carillon serve --takeover, in Python "
+                "Server.take_over()"
+              : "the server anew: a new process cannot take over with another value of this option");
 }
 
 /// The tables of channels by the path that messages have for them.
@@ -178,8 +186,8 @@ ConfigDifference difference_of(const ServerConfig& before, const ServerConfig& a
     difference.changes.push_back(change);
     if (!is_reloaded(option)) {
       const FixedOptions* const row = find_fixed(option);
-      difference.refusals.push_back(
-          refusal_of(change, row != nullptr ? row->why : std::string_view("it is read only at the start")));
+      difference.refusals.push_back(row != nullptr ? refusal_of(change, row->why, row->moves_on_takeover)
+                                                   : refusal_of(change, "it is read only at the start"));
     } else if (option.path.ends_with(".insecure") && new_value == true) {
       difference.refusals.push_back(
           refusal_of(change, "clients that are connected, and the other listeners, were accepted by rules"));
@@ -213,7 +221,9 @@ void ReloadRequests::begin(Respond respond) {
       respond_ = respond;
     }
   }
-  if (request == 0) return respond(failure_of(409, {"another reload is under way; try again after it"}));
+  if (request == 0)
+    return respond(failure_of(409, {"another reload is under way, and the configuration was not read; try "
+                                    "again when that one is answered"}));
   if (!queue_ || !queue_->push_reload(request))
     fail(request, 503, {"no application reads the configuration of this server; start it by carillon serve"});
 }

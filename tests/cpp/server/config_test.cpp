@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "server/config_options.hpp"
 #include "server/limit_table.hpp"
 
 namespace carillon {
@@ -31,6 +32,15 @@ testing::AssertionResult is_refused(const std::string& document, const std::vect
       return testing::AssertionFailure() << document << " is refused with: " << text << "\nwithout: " << word;
   }
   return testing::AssertionSuccess();
+}
+
+// A document with this value at the dotted path.
+json document_with(const std::string& path, const json& value) {
+  std::string pointer = "/" + path;
+  std::replace(pointer.begin(), pointer.end(), '.', '/');
+  json document;
+  document[json::json_pointer(pointer)] = value;
+  return document;
 }
 
 json normal(const std::string& document) { return json::parse(config_to_json(parse_config(document))); }
@@ -619,6 +629,51 @@ TEST(LimitTable, HasARowForEveryLimitAndSensibleDefaults) {
     EXPECT_FALSE(row.doc.empty());
   }
   EXPECT_EQ(kLimitRows.size() * sizeof(std::int64_t), sizeof(Limits)) << "a limit without a row";
+}
+
+TEST(Config, NoMistakeShowsWhatMayHoldASecret) {
+  const std::vector<json> wrong{7,
+                                false,
+                                "hush:hush",
+                                json::array({"hush"}),
+                                {{"Name", "hush"}},
+                                {{"Name", "hush\n"}},
+                                {{"Name: hush", "x"}},
+                                {{"Name", json::array({"hush"})}},
+                                {{"Host", "hush"}}};
+  std::size_t hidden = 0;
+  for (const ConfigOption& option : config_options()) {
+    if (!option.may_hide_a_secret()) continue;
+    ++hidden;
+    // Also in the place of a table on the way to it.
+    for (std::string path = option.path;; path = path.substr(0, path.rfind('.'))) {
+      for (const json& value : wrong) {
+        const std::string said = refusal(document_with(path, value).dump());
+        const bool is_file = path.ends_with("jwks_file") && value == "hush:hush";
+        if (is_file) continue;  // no key, but the path of a file that is missing: the reader has to see it
+        // Elsewhere it is the name of an unknown option, which the reader has to see as well.
+        if (path != option.path && value.is_object() && value.contains("Name: hush")) continue;
+        EXPECT_EQ(said.find("hush"), std::string::npos) << said;
+        EXPECT_TRUE(value != 7 || said.find('7') == std::string::npos) << said;
+        EXPECT_TRUE(value.is_string() || value.is_object() || said.find(path) != std::string::npos) << said;
+      }
+      if (path.find('.') == std::string::npos) break;
+    }
+  }
+  EXPECT_GE(hidden, 24U) << "six backends with two each, two tables of tokens, the key of the API";
+  EXPECT_EQ(refusal(R"({"client": {"token": {"jwks_file": "{\"keys\": [\"hush\"]}"}}})"),
+            "client.token.jwks_file: is a key, not the path of a file with keys");
+  EXPECT_TRUE(is_refused(R"({"client": {"token": {"leeway": "7x"}}})", {"\"7x\" is not a duration"}));
+}
+
+TEST(Config, EveryKeyThatCannotBeUsedIsNamed) {
+  const std::string said = refusal(
+      R"({"client": {"token": {"rsa_public_key": "x", "eddsa_public_key": "y", "jwks_file": "/nowhere"}},
+          "http_server": {"port": 70000}})");
+  for (const char* const part :
+       {"client.token.rsa_public_key: ", "client.token.eddsa_public_key: ",
+        "client.token.jwks_file: '/nowhere' cannot be read: No such file", "http_server.port: 70000"})
+    EXPECT_NE(said.find(part), std::string::npos) << said;
 }
 
 }  // namespace

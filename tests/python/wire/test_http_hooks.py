@@ -515,7 +515,10 @@ def test_a_hook_and_a_proxy_for_the_same_are_a_mistake(backend: Backend) -> None
         ({"rpc": {"proxy": {"endpoint": "http://u:p@a/b"}}}, ["static_headers"]),
         ({"rpc": {"proxy": {"timeout": 5}}}, ["rpc.proxy.timeout", "has no unit"]),
         ({"rpc": {"proxy": {"http": {"static_headers": {"Host": "x"}}}}}, ["static_headers.Host"]),
-        ({"rpc": {"proxy": {"http": {"static_headers": {"X": "a\nb"}}}}}, ["static_headers.X", "one line"]),
+        (
+            {"rpc": {"proxy": {"http": {"static_headers": {"X": "a\nb"}}}}},
+            ["static_headers.X", "single line"],
+        ),
         ({"rpc": {"proxy": {"grpc": {"compression": True}}}}, ["rpc.proxy.grpc.compression", "HTTP alone"]),
         ({"rpc": {"proxy": {"http": {"tls": {"enabled": True}}}}}, ["rpc.proxy.http.tls.enabled", "TLS"]),
         ({"rpc": {"namespaces": [{"proxy_enabled": True}]}}, ["rpc.namespaces[0]", "name"]),

@@ -255,6 +255,13 @@ def test_an_option_of_the_start_is_refused_with_both_values_and_the_remedy(serve
         'client.ping_interval: is "25s" and cannot become "10s"',
     ]
     assert all("carillon serve --takeover" in reason for reason in reasons)
+    assert all("nothing was reloaded. Set it back to reload the rest, or start " in each for each in reasons)
+    served.settings["http_server"] = {"port": 1}
+    reasons = served.refusal()[1]
+    (port,) = [reason for reason in reasons if reason.startswith("http_server.port: ")]
+    assert "start the server anew: a new process cannot take over with another value" in port
+    assert "--takeover" not in port
+    del served.settings["http_server"]
     assert served.post("info").status_code == 200
 
 
