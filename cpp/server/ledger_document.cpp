@@ -26,6 +26,14 @@ std::string ledger_document(Ledger ledger, std::optional<std::size_t> rows) {
   json document = counts_of(sum);
   document["is_balanced"] = ledger.is_balanced();
   document["missing_shards"] = ledger.missing_shards;
+  const auto forgotten = std::find_if(ledger.rows.begin(), ledger.rows.end(),
+                                      [](const LedgerRow& row) { return row.channel.empty(); });
+  if (forgotten !=
+      ledger.rows.end()) {  // the sum of channels that are not in memory any more: it has no name
+    document["forgotten"] = counts_of(*forgotten);
+    document["forgotten"]["is_balanced"] = forgotten->is_balanced();
+    ledger.rows.erase(forgotten);
+  }
   if (rows) {
     const auto end = ledger.rows.begin() + static_cast<std::ptrdiff_t>(std::min(*rows, ledger.rows.size()));
     std::partial_sort(ledger.rows.begin(), end, ledger.rows.end(), LedgerRow::needs_a_look_before);

@@ -423,8 +423,11 @@ def _is_in_a_loop() -> bool:
 
 def _imbalance(ledger: dict[str, Any]) -> str:
     """Returns one line per channel that is off, and one for threads that have died."""
-    off = [row for row in ledger["channels"] if not row["is_balanced"]]
-    lines = [f"the ledger does not balance: {len(off)} of {len(ledger['channels'])} channels are off"]
+    rows = [*ledger["channels"]]
+    if "forgotten" in ledger:
+        rows.append({**ledger["forgotten"], "channel": "(channels that are not in memory any more)"})
+    off = [row for row in rows if not row["is_balanced"]]
+    lines = [f"the ledger does not balance: {len(off)} of {len(rows)} channels are off"]
     if missing := ledger["missing_shards"]:
         lines.append(
             f"  {missing} threads of the server have died, and the counts of their subscriptions with them"

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cstddef>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -41,6 +43,18 @@ TEST(LedgerDocument, HasTheSumsAndARowPerChannel) {
   EXPECT_EQ(channels_of(document), (std::vector<std::string>{"a", "b"}));
   EXPECT_EQ(document["channels"][1]["dropped"]["trimmed"], 3);
   EXPECT_EQ(document["channels"][1]["is_balanced"], true);
+}
+
+TEST(LedgerDocument, TheSumOfForgottenChannelsIsNoChannelWithoutAName) {
+  for (const std::optional<std::size_t> rows :
+       {std::optional<std::size_t>{}, std::optional<std::size_t>{5}}) {
+    const Json document = Json::parse(ledger_document({{row("a", 0), row("", 3)}}, rows));
+    EXPECT_EQ(document["published"], 23) << "the sums have them, too";
+    EXPECT_EQ(channels_of(document), std::vector<std::string>{"a"});
+    EXPECT_EQ(document["forgotten"]["dropped"]["trimmed"], 3);
+    EXPECT_EQ(document["forgotten"]["is_balanced"], true);
+  }
+  EXPECT_FALSE(Json::parse(ledger_document({{row("a", 0)}})).contains("forgotten"));
 }
 
 TEST(LedgerDocument, WithSoManyRowsTheUnbalancedComeFirstAndThenMostDrops) {
