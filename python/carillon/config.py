@@ -5,6 +5,7 @@ The core has the only schema: this module reads and merges, and does not decide 
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import copy
 import difflib
@@ -13,7 +14,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,28 +70,69 @@ def load(path: str | Path) -> dict[str, Any]:
     return document
 
 
-def check(document: Mapping[str, Any], file: str | Path) -> None:
+def read(
+    file: str | Path | None, over: Mapping[str, Any] | None = None, arguments: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Returns what a command runs with: the file, the environment over it, and `over` over both.
+
+    Args:
+        file: The file, if there is one.
+        over: What the command line sets.
+        arguments: Arguments of `Server` that are checked with it, but are not in what is returned.
+
+    Raises:
+        ConfigError: The file cannot be read, or there are mistakes in it or the environment; see `check`.
+    """
+    variables, wrong = _of_environment(os.environ)
+    document = merge(merge(load(file) if file else {}, variables), over or {})
+    if file is not None or wrong:
+        check(merge(document, from_arguments(arguments or {})), file, wrong)
+    return document
+
+
+def check(document: Mapping[str, Any], file: str | Path | None, wrong: Iterable[str] = ()) -> None:
     """Checks a document that has the values of this file, and perhaps others.
+
+    Args:
+        document: The document.
+        file: The file; None if it has the values of none.
+        wrong: Mistakes that are known already.
 
     Raises:
         ConfigError: It has mistakes. The message has a line for each, in the order of the file, with the line
-            where it stands.
+            where it stands, or the variable of the environment that it comes from.
     """
-    found = _core.config_mistakes(json.dumps(document, default=str))
-    if not found:
+    found = [*_core.config_mistakes(json.dumps(document, default=str)), *_missing_places(document)]
+    told: list[tuple[int, str]] = [(0, message) for message in wrong]
+    has_others = bool(told)
+    if not found and not told:
         return
-    file = Path(file)
-    of_file, text = load(file), file.read_text(encoding="utf-8")
-    find = line_in_json if file.suffix == ".json" else line_in_toml
-    told: list[tuple[int, str]] = []
+    file = None if file is None else Path(file)
+    of_file, text = ({}, "") if file is None else (load(file), file.read_text(encoding="utf-8"))
+    find = line_in_json if file is not None and file.suffix == ".json" else line_in_toml
     for message, keys in found:
         with contextlib.suppress(LookupError):
             if value_at(of_file, keys) == value_at(document, keys) and (line := find(text, keys)):
                 told.append((line, f"{file}:{line}: {message}"))
                 continue
-        told.append((0, message))  # of the environment or the command line, or about what is not there
+        variable = environment_variable(".".join(keys))
+        is_of_environment = variable in os.environ and get(document, ".".join(keys)) is not None
+        has_others = has_others or is_of_environment
+        # Else it is of the command line, or about what is not there.
+        told.append((0, f"{message} (set by {variable})" if is_of_environment else message))
     lines = [message for _, message in sorted(told, key=lambda each: each[0])]
-    raise ConfigError("\n".join(lines if len(lines) == 1 else [f"{file} has {len(lines)} mistakes:", *lines]))
+    if file is not None and len(lines) > 1:
+        places = f"{file} and the environment have" if has_others else f"{file} has"
+        lines.insert(0, f"{places} {len(lines)} mistakes:")
+    raise ConfigError("\n".join(lines))
+
+
+def _missing_places(document: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yields mistakes that only a command can have, which offers a takeover."""
+    place = get(document, "takeover.socket")
+    if isinstance(place, str) and place and not Path(place).parent.is_dir():
+        text = f"takeover.socket: '{Path(place).parent}' is not a directory; make it, or give another path"
+        yield text, ["takeover", "socket"]
 
 
 @functools.cache
@@ -119,16 +161,42 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> dict[str, A
     Raises:
         ConfigError: A value is not of the option's type, or a name is misspelt. The message names it.
     """
+    document, wrong = _of_environment(environment)
+    if wrong:
+        raise ConfigError("\n".join(wrong))
+    return document
+
+
+def variables_in_use(environment: Mapping[str, str] = os.environ) -> list[str]:
+    """Returns the names of the variables that set options."""
+    names = {environment_variable(path) for option in schema() for path in _paths_of(option)}
+    return sorted(names & {name for name, value in environment.items() if not _is_of_kubernetes(name, value)})
+
+
+def _of_environment(environment: Mapping[str, str]) -> tuple[dict[str, Any], list[str]]:
+    """Returns the options that the environment sets, and what is wrong with it."""
     document: dict[str, Any] = {}
     environment = {name: value for name, value in environment.items() if not _is_of_kubernetes(name, value)}
-    _check_variables(environment)
+    wrong = list(_misspelt(environment))
     for option in schema():
-        for path in filter(None, (option["name"], option["alias"])):
+        for path in _paths_of(option):
             variable = environment_variable(path)
-            if option["type"] != "table" and variable in environment:
+            if variable in environment:
                 kind = "number" if path.endswith("_ms") else option["type"]
-                put(document, path, _parsed(variable, environment[variable], kind))
-    return document
+                try:
+                    value = _parsed(environment[variable], kind)
+                except ValueError as error:
+                    shown = "" if option["secret"] else f"'{environment[variable]}' "
+                    wrong.append(f"{variable}: {shown}{error}")
+                else:
+                    put(document, path, value)
+    return document, wrong
+
+
+def _paths_of(option: Mapping[str, Any]) -> Iterator[str]:
+    """Yields the names of an option that a variable can set."""
+    if option["type"] != "table":
+        yield from filter(None, (option["name"], option["alias"]))
 
 
 _SERVICE = re.compile(r"_SERVICE_HOST$|_SERVICE_PORT(_\w+)?$|_PORT_\d+_(TCP|UDP|SCTP)(_PROTO|_PORT|_ADDR)?$")
@@ -139,16 +207,16 @@ def _is_of_kubernetes(name: str, value: str) -> bool:
     return bool(_SERVICE.search(name) or (name.endswith("_PORT") and _ADDRESS.match(value)))
 
 
-def _check_variables(environment: Mapping[str, str]) -> None:
+def _misspelt(environment: Mapping[str, str]) -> Iterator[str]:
     known = {_PREFIX + name for name in _OTHERS}
     for option in schema():
-        if option["type"] != "table":
-            known.update(environment_variable(path) for path in (option["name"], option["alias"]) if path)
+        known.update(environment_variable(path) for path in _paths_of(option))
     unknown = sorted(name for name in environment if name.startswith(_PREFIX) and name not in known)
     names = {name.removeprefix(_PREFIX): name for name in sorted(known)}
-    for variable in unknown:
+    for variable in unknown[:]:
         for near in difflib.get_close_matches(variable.removeprefix(_PREFIX), names, 1, _NEAR):
-            raise ConfigError(f"{variable}: unknown variable; did you mean '{names[near]}'?")
+            unknown.remove(variable)
+            yield f"{variable}: unknown variable; did you mean '{names[near]}'?"
     if unknown:
         _log.warning(
             "%s: unknown, nothing is set by it; 'carillon config schema' lists the options",
@@ -263,6 +331,52 @@ def allows_clients(settings: Mapping[str, Any]) -> Iterator[bool]:
         )
 
 
+def warnings(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yields what is hardly meant in settings that `normalise` returns, as pairs of an event and a text."""
+    yield from (("refused_subscriptions", text) for text in refused_subscriptions(settings))
+    yield from (("weak_secret", text) for text in weak_secrets(settings))
+
+
+_HASH_BYTES = 32  # of HS256
+_KEY_BYTES = 16
+
+
+def weak_secrets(settings: Mapping[str, Any]) -> Iterator[str]:
+    """Yields a warning for each secret that is short enough to be guessed. None has anything of it."""
+    for table in ("token", "subscription_token"):
+        options = settings["client"][table]
+        secrets = {name: options[name].encode() for name in ("hmac_secret_key", "hmac_previous_secret_key")}
+        secrets |= _secrets_of_file(options["jwks_file"])
+        for name, secret in secrets.items():
+            if 0 < len(secret) < _HASH_BYTES:
+                yield (
+                    f"client.{table}.{name}: has {_bytes(secret)}; whoever guesses it makes tokens of any "
+                    f"user. Give {_HASH_BYTES} random ones or more (openssl rand -hex 32), for HS384 48 and "
+                    "for HS512 64 (RFC 7518, section 3.2)"
+                )
+    key = settings["http_api"]["key"].encode()
+    if 0 < len(key) < _KEY_BYTES:
+        yield (
+            f"http_api.key: has {_bytes(key)}; whoever guesses it may publish and disconnect anybody. Give "
+            f"{_KEY_BYTES} random ones or more (openssl rand -hex 16)"
+        )
+
+
+def _bytes(secret: bytes) -> str:
+    return f"{len(secret)} byte{'s' if len(secret) > 1 else ''}"
+
+
+def _secrets_of_file(file: str) -> dict[str, bytes]:
+    """Returns the secrets of a set of keys, by the text that names them. The core has read it already."""
+    secrets = {}
+    with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+        keys = json.loads(Path(file).read_bytes())["keys"] if file else []
+        for number, key in enumerate(keys):
+            if key.get("kty") == "oct":
+                secrets[f"jwks_file: key {number + 1}"] = base64.urlsafe_b64decode(key["k"] + "==")
+    return secrets
+
+
 def refused_subscriptions(settings: Mapping[str, Any]) -> Iterator[str]:
     """Yields a warning for each table of settings whose channels nobody can subscribe to."""
     tables = [("channel.without_namespace", settings["channel"].get("without_namespace", {}))]
@@ -324,16 +438,21 @@ def _drop(document: dict[str, Any], path: str) -> None:
         table.pop(name, None)
 
 
-def _parsed(variable: str, text: str, kind: str) -> Any:
+def _parsed(text: str, kind: str) -> Any:
+    """Reads the value of a variable.
+
+    Raises:
+        ValueError: It is not of this kind. The message lacks the value.
+    """
     if kind == "list":
         return text.split()
     if kind == "flag":
         if text.lower() not in {"true", "false"}:
-            raise ConfigError(f"{variable}: '{text}' is neither true nor false")
+            raise ValueError("is neither true nor false")
         return text.lower() == "true"
     if kind == "number":
         try:
             return int(text)
         except ValueError:
-            raise ConfigError(f"{variable}: '{text}' is not a whole number") from None
+            raise ValueError("is not a whole number") from None
     return text

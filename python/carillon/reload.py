@@ -94,12 +94,16 @@ class Reloads:
             except Exception as error:
                 raise from_core(error) from None
             keys.configure(settings)
+        known = set(configuration.warnings(self.settings))
         self._source, self._arguments, self.settings = source, given, settings
         _log.info(
             "reloaded: %s",
             "; ".join(_told(change) for change in changes) or "nothing differs",
             extra={"event": "reload", "changes": changes},
         )
+        for event, text in configuration.warnings(settings):
+            if (event, text) not in known:
+                _log.warning("%s", text, extra={"event": event})
         return changes
 
     def on_request(self, number: int) -> None:

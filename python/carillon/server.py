@@ -907,6 +907,7 @@ class Server(HookDecorators, FanOutMethods):
         - `unbalanced`: number of subscriptions for which it does not hold.
         - `missing_shards`: number of threads that have died. Subscriptions that were open there are missing.
         - `channels`: the same, by channel.
+        - `forgotten`: the same for all channels together that are not in memory any more, if there are any.
         """
         ledger: dict[str, Any] = _json.loads(self._whole().ledger())
         return ledger
@@ -960,8 +961,9 @@ class Server(HookDecorators, FanOutMethods):
         if not is_loopback(host) and not allows:
             _log.warning(
                 "host %s: other machines can reach it, so clients may do only what is allowed, and nothing "
-                "is to clients without a user; give channels={...} with allow_subscribe_for_client and "
-                "allow_subscribe_for_anonymous, or register hooks",
+                "is to clients without a user; give keys of tokens (client.token), channels "
+                "(channel.namespaces, in Python also channels={...}) with allow_subscribe_for_client and "
+                "allow_subscribe_for_anonymous, or hooks (client.proxy, in Python @server.on_connect)",
                 host,
                 extra={"event": "nothing_allowed"},
             )

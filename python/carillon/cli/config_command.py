@@ -22,18 +22,19 @@ def config_group() -> None:
 @config_group.command()
 @config_file(is_required=True)
 def check(file: Path) -> None:
-    """Checks that FILE is a valid configuration. It is TOML, or JSON if its name ends in .json.
+    """Checks FILE and the environment, as 'carillon serve' reads them.
 
-    All mistakes are listed, each with the line where it stands.
+    FILE is TOML, or JSON if its name ends in .json. All mistakes are listed, each with the line where it
+    stands or the variable that it comes from.
     """
     from .. import config
 
     with told_in_a_sentence():
-        document = config.load(file)
-        config.check(document, file)
-    for warning in config.refused_subscriptions(config.normalise(document)):
+        settings = config.normalise(config.read(file))
+    for _, warning in config.warnings(settings):
         click.echo(f"Warning: {file}: {warning}", err=True)
-    click.echo(f"{file} is valid")
+    variables = ", ".join(config.variables_in_use())
+    click.echo(f"{file} is valid" + (f", with {variables} of the environment" if variables else ""))
 
 
 @config_group.command()
@@ -46,9 +47,7 @@ def show(file: Path | None) -> None:
     from .. import config
 
     with told_in_a_sentence():
-        settings = config.normalise(
-            config.merge(config.load(file) if file else {}, config.from_environment())
-        )
+        settings = config.normalise(config.read(file))
     for option in config.schema():
         if option["secret"] and config.get(settings, option["name"]):
             config.put(settings, option["name"], "(set)")

@@ -44,6 +44,9 @@ _TAKEN = (
     "{} is taken by another process; give another --port (0 for any), end that process, or use --takeover if "
     "it is a carillon serve"
 )
+_TAKEN_TOO = (
+    "another process listens there, and clients of 'localhost' may get to it; end it, or give another --port"
+)
 
 
 @click.command()
@@ -118,16 +121,13 @@ def serve(
 
         def read() -> dict[str, Any]:
             """Returns the configuration as it is now; a reload calls this again."""
-            document = config.merge(_of_file_and_environment(file), options)
-            if file is not None:
-                config.check(config.merge(document, config.from_arguments(given)), file)
-            return document
+            return _with_demo(config.read(file, options, given), file)
 
         try:
             server = Server(config=read, **given)
         except ConfigError as error:
-            document = _of_file_and_environment(file)
-            if _has_no_rules(document, file) and str(error).startswith("client.insecure: "):
+            if file is None and str(error).startswith("client.insecure: ") and _has_no_rules(read(), file):
+                document = read()
                 address = str(config.get(document, "http_server.address") if host is None else host)
                 if not is_address(address):
                     raise ConfigError(_NO_ADDRESS.format(address)) from None
@@ -143,15 +143,15 @@ def serve(
         is_demo = bool(server.settings["demo"])
         with contextlib.ExitStack() as running:
             running.callback(server.stop)
-            is_default = config.get(_of_file_and_environment(file), "http_server.address") is None
+            is_default = config.get(read(), "http_server.address") is None
             if host is None and is_default:
                 _listen_on_ipv6(server)
             _offer_takeover(server)
             if is_demo:
                 running.enter_context(MachineFeed(server))
             _greet(server, log_format)
-            for warning in config.refused_subscriptions(server.settings):
-                _log.warning("%s", warning, extra={"event": "refused_subscriptions"})
+            for event, warning in config.warnings(server.settings):
+                _log.warning("%s", warning, extra={"event": event})
             _wait_for(stop_requests, server)
             if server.is_given_away:
                 if server.stats()["connections"]:  # those that waited for an answer of a hook
@@ -165,13 +165,11 @@ def serve(
             raise ServerFailed(server.failure)
 
 
-def _of_file_and_environment(file: Path | None) -> dict[str, Any]:
+def _with_demo(document: Mapping[str, Any], file: Path | None) -> dict[str, Any]:
     from .. import config
 
-    document = config.merge(config.load(file) if file else {}, config.from_environment())
-    if _has_no_rules(document, file):
-        document = config.merge({"demo": True, "client": {"insecure": True}}, document)
-    return document
+    is_demo = _has_no_rules(document, file)
+    return config.merge({"demo": True, "client": {"insecure": True}} if is_demo else {}, document)
 
 
 def _has_no_rules(document: Mapping[str, Any], file: Path | None) -> bool:
@@ -188,8 +186,9 @@ def _listen_on_ipv6(server: Server) -> None:
         server.listen(_LOOPBACK_6, server.port)
     except OSError as error:
         if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):  # there is no IPv6
+            why = _TAKEN_TOO if error.errno == errno.EADDRINUSE else str(error)
             _log.warning(
-                "no listener at [%s]:%d: %s", _LOOPBACK_6, server.port, error, extra={"event": "no_ipv6"}
+                "no listener at [%s]:%d: %s", _LOOPBACK_6, server.port, why, extra={"event": "no_ipv6"}
             )
 
 

@@ -53,7 +53,6 @@ def _json(_: click.Context, __: click.Parameter, value: str | None) -> Any:
 )
 @click.option(
     "--secret",
-    envvar="CARILLON_CLIENT_TOKEN_HMAC_SECRET_KEY",
     metavar="TEXT",
     help="Secret of the server, client.token.hmac_secret_key. By default that of the configuration.",
 )
@@ -62,7 +61,7 @@ def _json(_: click.Context, __: click.Parameter, value: str | None) -> Any:
     "file",
     type=click.Path(path_type=Path),
     envvar="CARILLON_CONFIG",
-    help="Configuration file of the server, which has the secret.",
+    help="Configuration file of the server. It has the secret, and says what must stand in a token.",
 )
 def token_command(
     user: str,
@@ -75,24 +74,38 @@ def token_command(
 ) -> None:
     """Prints a token for development.
 
-    It is that of a connection, or with --channel that of a subscription.
+    It is that of a connection, or with --channel that of a subscription. A server with the same configuration
+    file and environment accepts it: it has the issuer, the audience and the claim of the user that they name.
     """
     from .. import config
     from ..tokens import token
 
     with told_in_a_sentence():
-        if not secret and file:
-            client = config.normalise(config.load(file))["client"]
-            own = (
-                client["subscription_token"] if channel and client["subscription_token"]["enabled"] else None
-            )
-            secret = (own or client["token"])["hmac_secret_key"]
+        settings = config.normalise(config.read(file))
+        client = settings["client"]
+        is_apart = channel is not None and client["subscription_token"]["enabled"]
+        options = client["subscription_token" if is_apart else "token"]
+        secret = secret or options["hmac_secret_key"]
         if not secret:
             raise Failure(
                 "no secret: give --secret, or --config FILE with client.token.hmac_secret_key. Tokens for "
                 "public keys are made by whoever has the private key"
             )
+        if channel is None and not user and client["disallow_anonymous_connection_tokens"]:
+            raise Failure("client.disallow_anonymous_connection_tokens: give the token a --user")
+        claims = {"iss": options["issuer"], "aud": options["audience"]}
+        if options["user_id_claim"] not in ("", "sub"):
+            claims[options["user_id_claim"]], user = user, ""
+        claims = {name: value for name, value in claims.items() if value}
         try:
-            click.echo(token(secret, user, channel=channel, channels=channels, info=info, expires=expires))
+            made = token(
+                secret, user, channel=channel, channels=channels, info=info, expires=expires, claims=claims
+            )
         except (TypeError, ValueError) as error:
             raise click.UsageError(str(error)) from None
+        if len(made) > (longest := settings["limits"]["token_bytes"]):
+            raise Failure(
+                f"limits.token_bytes: the server takes {longest} bytes, and the token has {len(made)}; raise "
+                "it, or give less --info and --subscribe"
+            )
+        click.echo(made)

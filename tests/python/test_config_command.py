@@ -1,0 +1,219 @@
+"""What `carillon config check`, `serve` and `token` make of a file and the environment together."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import carillon
+import httpx
+import pytest
+from carillon import ConfigError, Server, config
+from test_cli import Serving, run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SECRET = "a secret of thirty-two bytes or more"
+
+
+def written(tmp_path: Path, document: dict[str, Any]) -> str:
+    file = tmp_path / "carillon.json"
+    file.write_text(json.dumps(document, indent=1))
+    return str(file)
+
+
+# ---- one check for the file and the environment
+
+
+@pytest.mark.parametrize("command", [("config", "check"), ("serve",), ("config", "show"), ("token",)])
+def test_all_mistakes_are_told_wherever_they_stand(tmp_path: Path, command: tuple[str, ...]) -> None:
+    token = {"rsa_public_key": "no key", "jwks_file": str(tmp_path / "missing.json"), "leeway": 1}
+    place = str(tmp_path / "nowhere" / "carillon.sock")
+    file = written(tmp_path, {"client": {"token": token}, "takeover": {"socket": place}})
+    result = run(
+        *command,
+        *(("--config",) if command == ("token",) else ()),
+        file,
+        CARILLON_HTTP_SERVER_PORT="70000",
+        CARILLON_THREADS="many",
+        CARILLON_HTTP_APIKEY="k",
+    )
+    assert (result.returncode, result.stdout) == (3, "")
+    first, *told = result.stderr.splitlines()
+    assert first == f"Error: {file} and the environment have 7 mistakes:"
+    for beginning in (
+        "CARILLON_HTTP_APIKEY: unknown variable; did you mean",
+        "CARILLON_THREADS: 'many' is not a whole number",
+        "http_server.port: 70000 is too large; the maximum is 65535 (set by CARILLON_HTTP_SERVER_PORT)",
+        f"{file}:4: client.token.rsa_public_key: ",
+        f"{file}:5: client.token.jwks_file: '{tmp_path}/missing.json' cannot be read: No such file",
+        f"{file}:6: client.token.leeway: ",
+        f"{file}:10: takeover.socket: '{tmp_path}/nowhere' is not a directory",
+    ):
+        assert sum(line.startswith(beginning) for line in told) == 1, (beginning, told)
+
+
+def test_check_says_what_the_environment_has_set(tmp_path: Path) -> None:
+    file = written(tmp_path, {"http_server": {"port": 70000}})
+    assert run("config", "check", file).returncode == 3
+    result = run("config", "check", file, CARILLON_HTTP_SERVER_PORT="7000")
+    assert result.stdout == f"{file} is valid, with CARILLON_HTTP_SERVER_PORT of the environment\n"
+    assert run("config", "check", written(tmp_path, {})).stdout == f"{file} is valid\n"
+
+
+# ---- secrets
+
+
+def secrets() -> list[str]:
+    return [option["name"] for option in config.schema() if option["secret"]]
+
+
+def test_no_command_shows_a_wrong_value_of_a_secret(tmp_path: Path) -> None:
+    assert len(secrets()) > 15
+    document: dict[str, Any] = {}
+    for option in secrets():
+        config.put(document, option, ["hush"])
+    file = written(tmp_path, document)
+    for command in (("config", "check"), ("config", "show"), ("serve",)):
+        result = run(*command, file)
+        assert result.returncode == 3
+        assert "hush" not in result.stdout + result.stderr
+        for option in secrets():
+            assert f" {option}: " in result.stderr, option
+
+
+def test_no_reload_shows_a_wrong_value_of_a_secret(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    good: dict[str, Any] = {"http_api": {"key": "of the API"}}
+    file = written(tmp_path, good)
+    server = carillon_server_factory(port=0, config=file)
+    for option in secrets():
+        for value in (["hush"], {"Authorization: hush": "x"}, {"Authorization": "hush\nhush"}):
+            wrong = json.loads(json.dumps(good))
+            config.put(wrong, option, value)
+            written(tmp_path, wrong)
+            answer = httpx.post(
+                f"{server.url}/api/reload", json={}, headers={"X-API-Key": "of the API"}, trust_env=False
+            )
+            assert answer.status_code == 400, option
+            assert option in answer.text
+            assert "hush" not in answer.text
+            with pytest.raises(ConfigError) as caught:
+                Server(config=wrong)
+            assert "hush" not in str(caught.value)
+    assert "reload_refused" in {getattr(record, "event", "") for record in caplog.records}
+    assert "hush" not in "".join(str(record.__dict__) for record in caplog.records)
+
+
+def test_a_good_value_of_a_secret_is_not_shown_either(tmp_path: Path) -> None:
+    headers = {"static_headers": {"Authorization": "hush"}}
+    proxy = {"connect": {"enabled": True, "endpoint": "http://127.0.0.1:1/x?key=hush", "http": headers}}
+    file = written(tmp_path, {"client": {"proxy": proxy}})
+    shown = run("config", "show", file)
+    assert shown.returncode == 0, shown.stderr
+    assert "hush" not in shown.stdout
+    assert json.loads(shown.stdout)["client"]["proxy"]["connect"]["http"]["static_headers"] == "(set)"
+
+
+WEAK = {"http_api": {"key": "hush"}, "client": {"token": {"hmac_secret_key": "hushhush"}}}
+
+
+def test_secrets_that_can_be_guessed_are_warned_of(tmp_path: Path) -> None:
+    keys = tmp_path / "keys.json"
+    keys.write_text('{"keys": [{"kty": "oct", "k": "aHVzaA"}]}')
+    document = json.loads(json.dumps(WEAK))
+    document["client"]["token"]["jwks_file"] = str(keys)
+    file = written(tmp_path, document)
+    checked = run("config", "check", file)
+    assert checked.returncode == 0
+    serving = Serving(file, "--port", "0")
+    code, log = serving.end(signal.SIGTERM)
+    assert code == 0
+    for said in (checked.stderr, log):
+        assert "client.token.hmac_secret_key: has 8 bytes; " in said
+        assert "client.token.jwks_file: key 1: has 4 bytes; " in said
+        assert "http_api.key: has 4 bytes; " in said
+        assert "openssl rand -hex 32" in said
+        assert "hush" not in said
+    strong = {"http_api": {"key": "k" * 16}, "client": {"token": {"hmac_secret_key": "s" * 32}}}
+    assert run("config", "check", written(tmp_path, strong)).stderr == ""
+
+
+def test_a_reload_warns_of_what_is_new(
+    carillon_server_factory: Callable[..., Server], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = carillon_server_factory(port=0, config={"http_api": {"key": "k" * 16}})
+    for _ in range(2):
+        server.reload(WEAK)
+    told = [record.getMessage() for record in caplog.records if getattr(record, "event", "") == "weak_secret"]
+    assert len(told) == 2
+    assert not any("hush" in text for text in told)
+
+
+# ---- tokens
+
+
+@pytest.mark.parametrize("is_apart", [False, True])
+@pytest.mark.parametrize("channel", [None, "$room"])
+def test_a_token_of_the_command_is_accepted_by_a_server_with_the_same_file(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path, is_apart: bool, channel: str | None
+) -> None:
+    rules = {"issuer": "https://id.example", "audience": "chat", "user_id_claim": "uid"}
+    client: dict[str, Any] = {"token": {"hmac_secret_key": SECRET, **rules}}
+    client["disallow_anonymous_connection_tokens"] = True
+    if is_apart:
+        own = {"hmac_secret_key": f"another, {SECRET}", "issuer": "https://other.example", "audience": "sub"}
+        client["subscription_token"] = {"enabled": True, "user_id_claim": "who", **own}
+    file = written(tmp_path, {"client": client})
+    server = carillon_server_factory(port=0, config=file)
+    arguments = ("--channel", channel) if channel else ("--subscribe", "news")
+    made = run("token", "--user", "ann", *arguments, "--config", file)
+    assert made.returncode == 0, made.stderr
+    answer = httpx.get(
+        f"{server.url}/poll",
+        params={"channel": channel or "news", "timeout": 0},
+        headers={"Authorization": f"Bearer {made.stdout.strip()}"},
+        trust_env=False,
+    )
+    assert answer.status_code == 200, answer.text
+    if channel is None:
+        refused = run("token", "--config", file)
+        assert refused.returncode == 1
+        assert "client.disallow_anonymous_connection_tokens: give the token a --user" in refused.stderr
+
+
+def test_the_environment_counts_for_a_token_as_it_does_for_the_server(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    other = {"enabled": True, "hmac_secret_key": f"another, {SECRET}"}
+    file = written(tmp_path, {"client": {"subscription_token": other}})
+    variables = {
+        "CARILLON_CLIENT_TOKEN_HMAC_SECRET_KEY": SECRET,
+        "CARILLON_CLIENT_TOKEN_ISSUER": "https://id.example",
+    }
+    token = {"hmac_secret_key": SECRET, "issuer": "https://id.example"}
+    server = carillon_server_factory(port=0, config={"client": {"token": token, "subscription_token": other}})
+    for arguments in (("--subscribe", "news"), ("--channel", "news")):
+        made = run("token", "--user", "ann", *arguments, "--config", file, **variables).stdout.strip()
+        query = {"channel": "news", "timeout": 0, "token": made}
+        assert httpx.get(f"{server.url}/poll", params=query, trust_env=False).status_code == 200, arguments
+    variables["CARILLON_LIMITS_TOKEN_BYTES"] = "300"
+    long = run("token", "--info", json.dumps("x" * 300), "--user", "ann", "--config", file, **variables)
+    assert (long.returncode, "limits.token_bytes: " in long.stderr) == (1, True)
+
+
+def test_the_claims_of_a_token_can_be_those_of_the_configuration_in_python(
+    carillon_server_factory: Callable[..., Server],
+) -> None:
+    rules = {"issuer": "https://id.example", "audience": "chat", "user_id_claim": "uid"}
+    server = carillon_server_factory(
+        port=0, config={"client": {"token": {"hmac_secret_key": SECRET, **rules}}}
+    )
+    claims = {"iss": "https://id.example", "aud": "chat", "uid": "ann"}
+    made = carillon.token(SECRET, channels=["news"], claims=claims)
+    query = {"channel": "news", "timeout": 0, "token": made}
+    assert httpx.get(f"{server.url}/poll", params=query, trust_env=False).status_code == 200
