@@ -218,7 +218,8 @@ void CentrifugeClient::log_refused(Operation operation, std::string_view channel
                                    std::string_view remedy) {
   if (refusals_logged_ == kRefusalsLogged) return;
   std::string reason(name_of(operation));
-  reason.append(" ").append(in_quotes(channel)).append(": ").append(error.message);
+  if (!channel.empty() || operation != Operation::refresh) reason.append(" ").append(in_quotes(channel));
+  reason.append(": ").append(error.message);
   if (!remedy.empty()) reason.append("; ").append(remedy);
   if (++refusals_logged_ == kRefusalsLogged)
     reason.append(" (further refusals of this client are not logged)");

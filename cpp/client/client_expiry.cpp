@@ -1,5 +1,7 @@
 // How a client and its subscriptions expire, and how the client renews them.
 #include <algorithm>
+#include <string>
+#include <string_view>
 
 #include "client/centrifuge_client.hpp"
 #include "client/client_subscription.hpp"
@@ -8,6 +10,11 @@ namespace carillon {
 
 namespace {
 constexpr std::int64_t kTtlMaxS = 365LL * 24 * 3'600;
+
+std::string asked_again_after(std::string_view what, Millis retry_ms) {
+  return std::string(what) + " goes on, and the question is asked again after " + std::to_string(retry_ms) +
+         " ms (limits.refresh_retry_ms)";
+}
 }  // namespace
 
 Millis CentrifugeClient::end_of(const Expiry& expiry, Millis delay_ms) const {
@@ -103,7 +110,8 @@ void CentrifugeClient::on_renewed(const Verdict& verdict, std::int64_t asked_at_
         verdict.reason.empty() ? kDisconnectConnectionExpired.reason : std::string_view(verdict.reason));
   }
   if (verdict.is_undecided) {
-    log_refused(Operation::refresh, {}, {kErrorInternal.code, verdict.reason}, {});
+    log_refused(Operation::refresh, {}, {kErrorInternal.code, verdict.reason},
+                asked_again_after("the connection", context_.limits.refresh_retry_ms));
     if (expiry_.at_s == asked_at_s) expiry_.at_s = next_try_s();
   } else if (expiry_.at_s == asked_at_s) {  // else the application has moved it meanwhile
     expiry_ = {verdict.identity.expiry.at_s, false};
@@ -126,7 +134,8 @@ void CentrifugeClient::on_renewed(Subscription& subscription, const Verdict& ver
     if (verdict.code >= 3'000) return disconnect(static_cast<std::uint16_t>(verdict.code), verdict.reason);
     end_expired(subscription);
   } else if (verdict.is_undecided) {
-    log_refused(Operation::sub_refresh, subscription.channel, {kErrorInternal.code, verdict.reason}, {});
+    log_refused(Operation::sub_refresh, subscription.channel, {kErrorInternal.code, verdict.reason},
+                asked_again_after("the subscription", context_.limits.refresh_retry_ms));
     subscription.set_expiry({next_try_s(), false});
   } else {
     subscription.set_expiry({verdict.subscription.expiry.at_s, false});

@@ -17,6 +17,15 @@ constexpr std::array kProxied{Operation::connect, Operation::refresh,     Operat
 
 thread_local ProxyAccess::Backends* backends_of_this_thread = nullptr;
 
+/// Of a question without an answer, for its client.
+std::string consequence_of(Operation operation, Millis retry_ms) {
+  if (operation != Operation::refresh && operation != Operation::sub_refresh)
+    return "its clients are asked to try again";
+  return (operation == Operation::refresh ? "the connections go on" : "the subscriptions go on") +
+         std::string(", and it is asked again after ") + std::to_string(retry_ms) +
+         " ms (limits.refresh_retry_ms)";
+}
+
 bool is_enabled_in(const ChannelOptions& options, Operation operation) {
   if (operation == Operation::subscribe) return options.subscribe_proxy_enabled;
   if (operation == Operation::publish) return options.publish_proxy_enabled;
@@ -118,8 +127,8 @@ void ProxyAccess::tell(Operation operation, const std::string& problem) {
   const ProxyEndpoint* const endpoint = parts_.options.of(operation);
   const std::string_view url = endpoint->endpoint;
   parts_.tell(std::string(ProxyOptions::table_of(operation)) + ": the backend at " +
-                  std::string(url.substr(0, url.find('?'))) + " " + problem +
-                  "; its clients are asked to try again",
+                  std::string(url.substr(0, url.find('?'))) + " " + problem + "; " +
+                  consequence_of(operation, parts_.limits.refresh_retry_ms),
               told.count.exchange(0));
 }
 

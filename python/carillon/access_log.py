@@ -8,7 +8,8 @@ or failed; others would flood the log. `carillon.server` has records for the ope
 A record carries these attributes, so that a filter or a formatter need not read its text: `client`, `user`,
 `claimed_user` (of a refusal: the user that the client claims to be, unproved), `peer` (its address,
 `ip:port`), `transport`, `channel` (of a refusal: the refused channel), `event`, `code`, `reason`,
-`duration_ms` and other numbers.
+`duration_ms` and other numbers. What is not known, such as the user of an anonymous client, is empty in a
+record, so that a formatter may name it. A JSON line lacks it.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ def set_level(level: str) -> None:
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per record: `time` (UTC), `level`, `logger`, `message`, and the fields it carries."""
+    """One JSON object per record: `time` (UTC), `level`, `logger`, `message`, and its fields with a value."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the record as one line."""
@@ -87,7 +88,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+        line |= {name: value for name in _FIELDS if (value := getattr(record, name, "")) != ""}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return json.dumps(line, ensure_ascii=False, default=str)

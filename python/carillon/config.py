@@ -86,23 +86,32 @@ def read(
     variables, wrong = _of_environment(os.environ)
     document = merge(merge(load(file) if file else {}, variables), over or {})
     if file is not None or wrong:
-        check(merge(document, from_arguments(arguments or {})), file, wrong)
+        check(merge(document, from_arguments(arguments or {})), file, wrong, offers_takeover=True)
     return document
 
 
-def check(document: Mapping[str, Any], file: str | Path | None, wrong: Iterable[str] = ()) -> None:
+def check(
+    document: Mapping[str, Any],
+    file: str | Path | None,
+    wrong: Iterable[str] = (),
+    *,
+    offers_takeover: bool = False,
+) -> None:
     """Checks a document that has the values of this file, and perhaps others.
 
     Args:
         document: The document.
         file: The file; None if it has the values of none.
         wrong: Mistakes that are known already.
+        offers_takeover: Whether the server is to listen at `takeover.socket`.
 
     Raises:
         ConfigError: It has mistakes. The message has a line for each, in the order of the file, with the line
             where it stands, or the variable of the environment that it comes from.
     """
-    found = [*_core.config_mistakes(json.dumps(document, default=str)), *_missing_places(document)]
+    found = _core.config_mistakes(json.dumps(document, default=str))
+    if offers_takeover:
+        found += _missing_places(document)
     told: list[tuple[int, str]] = [(0, message) for message in wrong]
     has_others = bool(told)
     if not found and not told:
@@ -128,7 +137,7 @@ def check(document: Mapping[str, Any], file: str | Path | None, wrong: Iterable[
 
 
 def _missing_places(document: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
-    """Yields mistakes that only a command can have, which offers a takeover."""
+    """Yields mistakes of a server that offers a takeover."""
     place = get(document, "takeover.socket")
     if isinstance(place, str) and place and not Path(place).parent.is_dir():
         text = f"takeover.socket: '{Path(place).parent}' is not a directory; make it, or give another path"

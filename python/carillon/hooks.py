@@ -72,6 +72,10 @@ class _Hook:
     matches: Callable[[str], object]
 
 
+_CONSEQUENCES = {  # of a question without an answer
+    "refresh": "the connection goes on, and it is asked again after limits.refresh_retry_ms",
+    "sub_refresh": "the subscription goes on, and it is asked again after limits.refresh_retry_ms",
+}
 _LATE = Verdict(is_undecided=True, reason="the hook did not answer in time")
 _FAILED = Verdict(is_undecided=True, reason="the hook failed")
 _NOTED = Verdict(True)
@@ -155,7 +159,7 @@ class HookTable:
             self._log.write(
                 f"{operation} loop",
                 logging.ERROR,
-                f"on_{operation}: the event loop given as loop= is closed; clients are asked to try again",
+                f"on_{operation}: the event loop given as loop= is closed; {_consequence_of(operation)}",
             )
             _resolve(core, number, _NOBODY)
             return
@@ -200,6 +204,7 @@ class HookTable:
         elif isinstance(context, RpcContext):
             where += f"({hook.pattern!r})"
             about = f" (method {context.method!r})"
+        then = _consequence_of(operation)
         began = time.monotonic()
         try:
             async with asyncio.timeout(hook.deadline_s):
@@ -213,7 +218,7 @@ class HookTable:
                 is_awaited = _decide(core, number, operation, answer, context)
         except _Meaningless as error:
             is_late = False
-            text = f"{where}: {_place(hook.handler)} {error}{about}; the client is asked to try again"
+            text = f"{where}: {_place(hook.handler)} {error}{about}; {then}"
             self._log.write(f"{where} meaningless", logging.ERROR, text)
             is_awaited = _resolve(core, number, _FAILED)
         except BaseException as error:
@@ -225,7 +230,7 @@ class HookTable:
                 self._log.write(
                     f"{where} failed",
                     logging.ERROR,
-                    f"{where} failed{about}; the client is asked to try again",
+                    f"{where} failed{about}; {then}",
                     error,
                 )
             is_awaited = _resolve(core, number, _LATE if is_late else _FAILED) or not is_late
@@ -233,16 +238,18 @@ class HookTable:
             return
         if is_late:
             text = (
-                f"{where} did not answer within {hook.deadline_s:g} s{about}; the client is asked to try "
-                "again. A hook that blocks delays the other hooks: use await"
+                f"{where} did not answer within {hook.deadline_s:g} s{about}; {then}. A hook that blocks "
+                "delays the other hooks: use await"
             )
             self._log.write(f"{where} late", logging.WARNING, text)
         elif not is_awaited:
-            text = (
-                f"{where} was called too late{about}, because clients ask faster than hooks answer; the "
-                "client was asked to try again"
-            )
+            text = f"{where} was called too late{about}, because clients ask faster than hooks answer; {then}"
             self._log.write(f"{where} crowded", logging.WARNING, text)
+
+
+def _consequence_of(operation: Operation) -> str:
+    """Says what becomes of a client whose question has no answer."""
+    return _CONSEQUENCES.get(operation, "the client is asked to try again")
 
 
 def _belongs_to_the_hook(error: BaseException) -> bool:

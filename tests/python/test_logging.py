@@ -71,6 +71,20 @@ def test_a_connect_and_a_close_have_a_record_each(
     assert 50 <= went.duration_ms < 60_000
 
 
+def test_no_json_line_has_an_empty_name(
+    carillon_server: Server, access: Callable[[], Records], caplog: pytest.LogCaptureFixture
+) -> None:
+    with client_of(carillon_server):  # anonymous
+        httpx.get(f"{carillon_server.url}/nowhere")  # a refusal before there is a client
+        httpx.get(f"{carillon_server.url}/poll?channel=")
+    wait_until(lambda: len(access()) == 4)
+    for record in caplog.records:
+        line = json.loads(JsonFormatter().format(record))
+        assert "" not in line.values(), line
+    came = next(record for record in access() if record.event == "connect")
+    assert came.user == "", "a formatter may name it"
+
+
 def test_a_close_says_why(carillon_server: Server, access: Callable[[], Records]) -> None:
     ends: dict[str, Callable[[ClientConnection, str], object]] = {
         "left": lambda socket, client: socket.close(),

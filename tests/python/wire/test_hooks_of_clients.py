@@ -119,6 +119,8 @@ async def test_without_an_answer_it_goes_on_for_a_while(
             assert (await ws.closed())[0] == 3005
     assert len(renewals.asked) == 2
     assert "on_refresh" in caplog.text
+    assert "the client is asked to try again" not in caplog.text
+    assert "goes on, and " in caplog.text or "another user" in caplog.text
 
 
 async def test_the_end_of_a_token_is_the_hooks_as_well(serve: Callable[..., Server]) -> None:

@@ -201,6 +201,30 @@ async def test_refresh(serve: Callable[..., Server], backend: Backend) -> None:
     }
 
 
+@pytest.mark.parametrize("operation", ["refresh", "sub_refresh"])
+async def test_a_refresh_without_an_answer_says_what_becomes_of_the_client(
+    serve: Callable[..., Server], backend: Backend, operation: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "carillon")
+    backend.answers["/connect"] = lambda asked: {"result": {"user": "ann", "expire_at": soon()}}
+    backend.answers["/subscribe"] = lambda asked: {"result": {"expire_at": soon()}}
+    backend.answers[f"/{operation}"] = lambda asked: Raw(500)
+    first = {"refresh": "connect", "sub_refresh": "subscribe"}[operation]
+    server = serve(config={**proxied(backend, first, operation), "limits": {"refresh_retry_ms": 1_234}})
+    async with open_ws(server) as ws:
+        if operation == "sub_refresh":
+            await ws.subscribe("chat:1")
+        await until(lambda: len(backend.of(f"/{operation}")) > 1)
+        assert (await ws.command(ping={}))["id"], "it is still there"
+    what = {"refresh": "connection", "sub_refresh": "subscription"}[operation]
+    (access, *_) = [each for each in caplog.records if getattr(each, "event", "") == "refuse"]
+    assert f"the {what} goes on, and the question is asked again after 1234 ms" in access.getMessage()
+    assert "''" not in access.getMessage(), "what has no name is not named"
+    (told, *_) = [each for each in caplog.records if getattr(each, "event", "") == "proxy"]
+    assert f"the {what}s go on, and it is asked again after 1234 ms (limits.refresh_ret" in told.getMessage()
+    assert "asked to try again" not in told.getMessage()
+
+
 async def test_sub_refresh(serve: Callable[..., Server], backend: Backend) -> None:
     backend.answers["/subscribe"] = lambda asked: {"result": {"expire_at": soon()}}
     backend.answers["/sub_refresh"] = lambda asked: (
