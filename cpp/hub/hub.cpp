@@ -178,12 +178,12 @@ void Hub::history(std::string_view name, const HistoryQuery& query, HistoryDone 
   if (!channel) return read_history(name, query, std::move(done));
   when_followed(channel, [this, channel, query, done = std::move(done)] {
     ReadRange range;  // of what the log has no more
+    bool is_followed = true;
     range.first = query.since && !query.is_reverse ? query.since->offset + 1 : 1;
     {
       const std::lock_guard lock(channel->mutex);
-      if (!channel->is_followed) {
-        range.first = 0;
-      } else {
+      is_followed = channel->is_followed;
+      if (is_followed) {
         channel->log.trim(clock_.now_ms(), channel->options(), channel->taken());
         const Offset top = channel->log.top();
         if (query.is_last()) range.first = top + 1 - std::min(top, query.since->count);
@@ -193,8 +193,8 @@ void Hub::history(std::string_view name, const HistoryQuery& query, HistoryDone 
           range.last = std::min(range.last, std::max<Offset>(1, query.since->offset) - 1);
       }
     }
-    if (range.first == 0 && store_.keeps_entries()) return read_history(channel->name, query, done);
-    if (range.first == 0) return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
+    if (!is_followed && store_.keeps_entries()) return read_history(channel->name, query, done);
+    if (!is_followed) return done({.error = HistoryError::unavailable, .entries = {}, .top = {}});
     if (range.last < range.first) return answer_history(*channel, query, {}, done);
     range.is_backward = query.is_reverse || query.is_last();
     range.entries_max = query.entries_max();
