@@ -5,11 +5,12 @@ per client, request or command that was refused: denied, over a limit, not valid
 refused commands of one connection the first ten have a record. Polls have records only if they were refused
 or failed; others would flood the log. `carillon.server` has records for the operator.
 
-A record carries these attributes, so that a filter or a formatter need not read its text: `client`, `user`,
-`claimed_user` (of a refusal: the user that the client claims to be, unproved), `peer` (its address,
-`ip:port`), `transport`, `channel` (of a refusal: the refused channel), `event`, `code`, `reason`,
-`duration_ms` and other numbers. What is not known, such as the user of an anonymous client, is empty in a
-record, so that a formatter may name it. A JSON line lacks it.
+A record is one line: what is no printable character is escaped in its text. It carries these attributes, so
+that a filter or a formatter need not read its text: `client`, `user`, `claimed_user` (of a refusal: the user
+that the client claims to be, unproved), `peer` (its address, `ip:port`), `transport`, `channel` (of a
+refusal: the refused channel), `event`, `code`, `reason`, `duration_ms` and other numbers. Those are as they
+came: a formatter that writes them escapes them. What is not known, such as the user of an anonymous client,
+is empty in a record, so that a formatter may name it. A JSON line lacks it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import json
 import logging
 from typing import Any, Literal
 
-from .logs import logger
+from .logs import logger, one_line
 
 Format = Literal["text", "json"]
 
@@ -31,6 +32,7 @@ _FIELDS = (
     *("connections", "limit", "turned_away", "backlog", "handshakes"),
     *("asked", "left", "cut_off", "pace_ms", "deadline_ms"),
     *("other_process", "left_behind", "pause_ms"),
+    "count",
     "changes",
 )
 
@@ -64,7 +66,7 @@ def set_up(form: Format, level: str, has_access: bool) -> None:
         has_access: Whether connects and closes are printed.
     """
     handler = logging.StreamHandler()
-    text = logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s")
+    text = LineFormatter("%(asctime)s %(name)s %(levelname)s %(message)s")
     handler.setFormatter(JsonFormatter() if form == "json" else text)
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     set_level(level)
@@ -74,6 +76,14 @@ def set_up(form: Format, level: str, has_access: bool) -> None:
 def set_level(level: str) -> None:
     """Sets the lowest level that is printed, by its name in the option `log.level`."""
     logging.getLogger("carillon").setLevel(_LOG_LEVELS[level.lower()])
+
+
+class LineFormatter(logging.Formatter):
+    """One line of text per record, also with a traceback, whose line ends are escaped."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Returns the record as one line."""
+        return one_line(super().format(record))
 
 
 class JsonFormatter(logging.Formatter):
@@ -91,4 +101,4 @@ class JsonFormatter(logging.Formatter):
         line |= {name: value for name in _FIELDS if (value := getattr(record, name, "")) != ""}
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
-        return json.dumps(line, ensure_ascii=False, default=str)
+        return one_line(json.dumps(line, ensure_ascii=False, default=str))

@@ -69,7 +69,9 @@ class Reloads:
                 return self._reload(source, arguments or {})
             except (ConfigError, ReloadError) as error:
                 _log.warning(
-                    "not reloaded, nothing has changed: %s", error, extra={"event": "reload_refused"}
+                    "not reloaded, nothing has changed: %s",
+                    "; ".join(str(error).splitlines()),
+                    extra={"event": "reload_refused"},
                 )
                 raise
 

@@ -16,7 +16,7 @@ import carillon
 import httpx
 import pytest
 from carillon import Server
-from carillon.access_log import JsonFormatter
+from carillon.access_log import JsonFormatter, LineFormatter, emit
 from carillon.repeated_log import RepeatedLog
 from carillon.testing import cut, wait_until
 from websockets.exceptions import ConnectionClosed
@@ -24,6 +24,7 @@ from websockets.sync.client import ClientConnection, connect
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 Records = list[Any]
 
@@ -208,10 +209,49 @@ def test_a_record_as_json() -> None:
     assert "RuntimeError: why" in json.loads(JsonFormatter().format(record))["exception"]
 
 
+FORGED = "ann\n2026-01-01 carillon.access INFO forged\r\x1b[2J\x85\u2028\u202e"
+
+
+def test_what_a_client_says_begins_no_line_of_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "carillon")
+    emit(("log", "access", "info", f"websocket connect c1 ({FORGED})", {"user": FORGED}))
+    logging.getLogger("carillon.server").warning("a backend answered %s", FORGED)
+    for record in caplog.records:
+        assert record.getMessage().isprintable()
+        assert (
+            r"ann\n2026-01-01 carillon.access INFO forged\r\u001b[2J\u0085\u2028\u202e" in record.getMessage()
+        )
+    assert caplog.records[0].user == FORGED, "a field is as it came"  # type: ignore[attr-defined]
+    line = JsonFormatter().format(caplog.records[0])
+    assert len(line.splitlines()) == 1
+    assert json.loads(line)["user"] == FORGED
+
+
+def test_a_traceback_is_one_line_too() -> None:
+    try:
+        raise RuntimeError(FORGED)
+    except RuntimeError:
+        record = logging.LogRecord("carillon.server", logging.ERROR, "", 0, "%s", ("why",), sys.exc_info())
+    for formatter in (LineFormatter("%(message)s"), JsonFormatter()):
+        line = formatter.format(record)
+        assert len(line.splitlines()) == 1
+        assert "RuntimeError: ann" in line
+
+
+async def test_a_record_of_mistakes_is_one_line(
+    carillon_server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(carillon.ConfigError, match="\n"):
+        carillon_server.reload({"limits": {"body_bytes": -1, "backlog_bytes": -1}})
+    (record,) = [one for one in caplog.records if getattr(one, "event", "") == "reload_refused"]
+    assert record.getMessage().isprintable()
+    assert r"\n" not in record.getMessage(), "they are set apart by words"
+
+
 # The command line.
 
 
-def logged_by_serve(*options: str) -> list[str]:
+def logged_by_serve(*options: str, **client_options: Any) -> list[str]:
     """What `carillon serve` writes to standard error while one client comes and goes."""
     process = subprocess.Popen(
         [sys.executable, "-m", "carillon", "serve", "--port", "0", *options],
@@ -221,7 +261,7 @@ def logged_by_serve(*options: str) -> list[str]:
     )
     assert process.stdout is not None
     url = next(word for word in process.stdout.readline().split() if word.startswith("http://"))
-    with carillon.sync.connect(url, user="ann") as client, client.subscribe("c"):
+    with carillon.sync.connect(url, **{"user": "ann", **client_options}) as client, client.subscribe("c"):
         pass
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=20)
@@ -235,6 +275,19 @@ def test_serve_shows_who_comes_and_goes() -> None:
     assert "connect" in lines[0]
     assert "close" in lines[1]
     assert all("ann" in line and "INFO" in line for line in lines)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_serve_prints_one_line_per_record(form: str, tmp_path: Path) -> None:
+    config = tmp_path / "carillon.toml"
+    config.write_text('[client]\ninsecure = true\n[client.token]\nhmac_secret_key = "secret"\n')
+    lines = logged_by_serve(
+        "--config", str(config), "--log-format", form, user="", token=carillon.token("secret", FORGED)
+    )
+    access = [line for line in lines if "carillon.access" in line]
+    assert len(access) == 2
+    assert all(line.startswith("{") if form == "json" else line[:4].isdigit() for line in access)
+    assert not [line for line in lines if line.startswith("2026-01-01 carillon.access")]
 
 
 @pytest.mark.parametrize("option", ["--no-access-log", "--log-level=warning"])
