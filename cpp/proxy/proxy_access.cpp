@@ -120,16 +120,36 @@ void ProxyAccess::bind_to_this_thread(Backends* backends) { backends_of_this_thr
 
 void ProxyAccess::tell(Operation operation, const std::string& problem) {
   Told& told = told_.at(static_cast<std::size_t>(operation));
-  told.count.fetch_add(1, std::memory_order_relaxed);
+  const std::lock_guard lock(told.mutex);
+  ++told.left;
+  told.problem = problem;
   const Millis now = parts_.clock.now_ms();
-  Millis next = told.next_ms.load(std::memory_order_relaxed);
-  if (now < next || !told.next_ms.compare_exchange_strong(next, now + kTellPauseMs)) return;
+  if (told.is_first || now >= told.last_ms + kTellPauseMs) tell_all(operation, told, now);
+}
+
+void ProxyAccess::keep_house() {
+  const Millis now = parts_.clock.now_ms();
+  for (const Operation operation : kProxied) {
+    Told& told = told_.at(static_cast<std::size_t>(operation));
+    const std::lock_guard lock(told.mutex);
+    if (told.left > 0 && now >= told.last_ms + kTellPauseMs) tell_all(operation, told, now);
+  }
+}
+
+void ProxyAccess::tell_all(Operation operation, Told& told, Millis now_ms) {
   const ProxyEndpoint* const endpoint = parts_.options.of(operation);
   const std::string_view url = endpoint->endpoint;
-  parts_.tell(std::string(ProxyOptions::table_of(operation)) + ": the backend at " +
-                  std::string(url.substr(0, url.find('?'))) + " " + problem + "; " +
-                  consequence_of(operation, parts_.limits.refresh_retry_ms),
-              told.count.exchange(0));
+  std::string message = std::string(ProxyOptions::table_of(operation)) + ": the backend at " +
+                        std::string(url.substr(0, url.find('?'))) + " " + told.problem + "; " +
+                        consequence_of(operation, parts_.limits.refresh_retry_ms);
+  if (told.left > 1) {
+    const Millis tenths = (now_ms - told.last_ms + 50) / 100;
+    message += " (" + std::to_string(told.left - 1) + " more like this in the last " +
+               std::to_string(tenths / 10) + "." + std::to_string(tenths % 10) + " s)";
+  }
+  told.is_first = false;
+  told.last_ms = now_ms;
+  parts_.tell(std::move(message), std::exchange(told.left, 0));
 }
 
 }  // namespace carillon

@@ -1,11 +1,11 @@
 #pragma once
 
 #include <array>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -36,7 +36,8 @@ class ProxyAccess final : public Access {
     const Clock& clock;
     const Limits& limits;
     bool allows_anonymous = false;  ///< a backend that names no user accepts the client as anonymous
-    /// For the operator, at most once a second per endpoint. `count`: questions without a decision since.
+    /// For the operator, at most once a second per endpoint. `count`: questions without a decision, this one
+    /// and those that had no record since the last one.
     std::function<void(std::string message, std::int64_t count)> tell;
   };
   explicit ProxyAccess(Parts parts);
@@ -59,6 +60,9 @@ class ProxyAccess final : public Access {
   }
   [[nodiscard]] const BackendCounters& counters() const { return counters_; }
 
+  /// Tells of questions without a decision that still have no record. To be called now and then.
+  void keep_house();
+
   /// The backends as one thread asks them.
   class OfThread;
   /// For this thread, which runs `io`, until the result is destroyed. `wake`: something has been answered.
@@ -72,16 +76,22 @@ class ProxyAccess final : public Access {
 
  private:
   [[nodiscard]] bool asks(Operation operation, std::string_view subject) const;
+  /// Of one endpoint: what the operator has been told of it, and what has still to be told.
+  struct Told {
+    std::mutex mutex;
+    Millis last_ms = 0;     // of the last record
+    bool is_first = true;   // there was none
+    std::int64_t left = 0;  // questions without a record
+    std::string problem;    // of the newest of them
+  };
   void tell(Operation operation, const std::string& problem);
+  /// With the mutex of `told` held.
+  void tell_all(Operation operation, Told& told, Millis now_ms);
 
   const Parts parts_;
   bool allows_anonymous_;
   std::array<std::optional<EndpointUrl>, kOperations> urls_;
   std::array<bool, kOperations> is_used_{};
-  struct Told {
-    std::atomic<Millis> next_ms{0};
-    std::atomic<std::int64_t> count{0};
-  };
   std::array<Told, kOperations> told_;
   BackendCounters counters_;
 };

@@ -105,6 +105,7 @@ void Server::keep_house() {
         const std::shared_lock entered(network_->gate);
         hub_->keep_house();
         network_->access.expire();
+        network_->proxy_access.keep_house();
         network_->gateway.keep_house(clock_.now_ms());
       }
       memory_trim_.keep_house(clock_.now_ms());
