@@ -67,7 +67,11 @@ class CentrifugeClient final : public Session {
   /// Bytes of the transport, as they are.
   void write(std::string_view bytes) { context_.output.add(outlet_, bytes); }
   /// Nothing has been asked yet.
-  [[nodiscard]] bool awaits_connect() const { return phase_ == Phase::waiting; }
+  [[nodiscard]] bool awaits_connect() const { return phase_ == Phase::waiting && !queued_; }
+  /// When an EventSource of it is to come back, ms: not all at once.
+  [[nodiscard]] std::uint64_t retry_ms() const {
+    return jittered_retry_ms(context_.heartbeat, context_.random);
+  }
   [[nodiscard]] bool is_clogged() const { return outlet_.is_clogged; }
   /// It has been disconnected, or the peer has gone: nothing more is said.
   [[nodiscard]] bool is_over() const { return phase_ >= Phase::closing; }

@@ -9,9 +9,14 @@ namespace carillon {
 // One `data:` line is always enough: the objects hold no newline.
 
 void append_sse_retry(std::string& out, std::uint64_t retry_ms) {
+  append_sse_retry_line(out, retry_ms);
+  out.push_back('\n');
+}
+
+void append_sse_retry_line(std::string& out, std::uint64_t retry_ms) {
   out.append("retry: ");
   append_uint(out, retry_ms);
-  out.append("\n\n");
+  out.push_back('\n');
 }
 
 void append_sse_status(std::string& out, std::string_view channel, std::optional<bool> is_recovered,

@@ -14,6 +14,8 @@ namespace carillon {
 
 /// `retry: <ms>` as a block of its own, without event.
 void append_sse_retry(std::string& out, std::uint64_t retry_ms);
+/// The same as the first line of the event that follows.
+void append_sse_retry_line(std::string& out, std::uint64_t retry_ms);
 
 /// Block `event: status` with the status object of poll_reply.hpp. Preceded by an id line it gives a client
 /// that has received nothing yet a position to come back with.

@@ -165,7 +165,8 @@ std::string HttpSession::uni_sse_come_back() {
   uni_json_codec().encode_push_disconnect(push, code.code, code.reason);
   UniSseLink({}).frame(push);
   std::string goodbye = head_of_stream(UniSseLink::kContentType, cors_);
-  append_sse_retry(goodbye.append(UniSseLink::kBeginning), jittered_retry_ms(context_));
+  append_sse_retry_line(goodbye.append(UniSseLink::kBeginning),
+                   jittered_retry_ms(context_.heartbeat, context_.random));
   return goodbye.append(push);
 }
 

@@ -43,14 +43,9 @@ void append_asked(std::string& out, const Since& asked, bool is_first) {
 
 }  // namespace
 
-std::uint64_t jittered_retry_ms(SessionContext& context) {
-  const auto retry = static_cast<std::uint64_t>(context.heartbeat.sse_retry_ms);
-  return retry + context.random.below(retry + 1);
-}
-
 void append_sse_come_back(std::string& out, SessionContext& context, std::string_view extra_headers) {
   append_head(out, extra_headers);
-  append_sse_retry(out, jittered_retry_ms(context));
+  append_sse_retry(out, jittered_retry_ms(context.heartbeat, context.random));
 }
 
 struct SseSession::Subscription {
@@ -273,6 +268,7 @@ void SseSession::end_expired() {
   if (std::exchange(is_ending_, true)) return;
   note_goodbye(kDisconnectConnectionExpired.code, kDisconnectConnectionExpired.reason);
   std::string event;
+  append_sse_retry_line(event, jittered_retry_ms(context_.heartbeat, context_.random));
   append_sse_end(event, kDisconnectConnectionExpired.code, kDisconnectConnectionExpired.reason);
   context_.output.add(outlet_, event);
   context_.host.close(outlet_);
@@ -316,15 +312,19 @@ void SseSession::on_slow(Cursor& cursor) {
 void SseSession::send_away(const DisconnectCode& why) {
   if (std::exchange(is_ending_, true)) return;
   note_goodbye(why.code, why.reason);
-  std::string goodbye;
-  append_sse_retry(goodbye, jittered_retry_ms(context_));
-  context_.output.add(outlet_, goodbye);
-  context_.host.close(outlet_);
+  end_stream();
 }
 
 void SseSession::disconnect(std::uint16_t code, std::string_view reason) {
   if (std::exchange(is_ending_, true)) return;
   note_end(code, reason);
+  end_stream();
+}
+
+void SseSession::end_stream() {
+  std::string goodbye;
+  append_sse_retry(goodbye, jittered_retry_ms(context_.heartbeat, context_.random));
+  context_.output.add(outlet_, goodbye);
   context_.host.close(outlet_);
 }
 

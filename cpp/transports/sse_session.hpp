@@ -53,6 +53,8 @@ class SseSession final : public Session {
   /// When its token ends, ms of the clock.
   [[nodiscard]] Millis expiry_ms() const;
   void end_expired();
+  /// EventSource comes back after whatever end: each one at another moment.
+  void end_stream();
 
   Identity identity_;
   std::string client_;
@@ -62,9 +64,6 @@ class SseSession final : public Session {
   Millis expiry_due_ms_ = kNoDeadline;
   bool is_ending_ = false;
 };
-
-/// Between one and two times the reconnection delay, so that clients do not all reconnect at once.
-[[nodiscard]] std::uint64_t jittered_retry_ms(SessionContext& context);
 
 /// The answer to a stream that cannot be served now: 200 with a jittered `retry:` and an end, because
 /// EventSource gives up on any other status.

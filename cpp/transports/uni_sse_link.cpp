@@ -1,5 +1,6 @@
 #include "transports/uni_sse_link.hpp"
 
+#include "protocol/sse_event.hpp"
 #include "session/forms.hpp"
 
 namespace carillon {
@@ -19,6 +20,13 @@ constexpr ClientLayouts kUniSseLayouts = client_layouts(kUniSseForm, kUniSseFull
 }  // namespace
 
 const ClientLayouts& UniSseLink::layouts() const { return kUniSseLayouts; }
+
+bool UniSseLink::send_goodbye(CentrifugeClient& client, std::uint16_t code, std::string_view reason) {
+  std::string retry;
+  append_sse_retry_line(retry, client.retry_ms());
+  client.write(retry);
+  return UniResponseLink::send_goodbye(client, code, reason);
+}
 
 void UniSseLink::frame(std::string& message) const { add_event(message); }
 

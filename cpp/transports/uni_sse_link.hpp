@@ -20,6 +20,9 @@ class UniSseLink final : public UniResponseLink {
   [[nodiscard]] Transport transport() const override { return Transport::uni_sse; }
   [[nodiscard]] const ClientLayouts& layouts() const override;
   void frame(std::string& message) const override;
+  /// EventSource comes back after whatever end: each one at another moment.
+  [[nodiscard]] bool send_goodbye(CentrifugeClient& client, std::uint16_t code,
+                                  std::string_view reason) override;
   [[nodiscard]] ClientState::Link save() const override { return UniSseLinkState{std::string(session())}; }
 };
 

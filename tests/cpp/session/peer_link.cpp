@@ -181,8 +181,9 @@ void PeerLink::take_stream() {
   const std::string_view begin = is_event_stream ? "data: " : "";
   const std::string_view end = is_event_stream ? "\n\n" : "\n";
   for (std::size_t at = 0; (at = pending_.find(end)) != std::string::npos;) {
-    const std::string text = pending_.substr(0, at);
+    std::string text = pending_.substr(0, at);
     pending_.erase(0, at + end.size());
+    if (wire == Wire::uni_sse && text.starts_with("retry: ")) text.erase(0, text.find('\n') + 1);
     if (!text.starts_with(begin)) return faults.push_back("no event: " + text);
     const Json message = Json::parse(text.substr(begin.size()));
     message.empty() ? void(++pings_seen) : take(message);

@@ -324,6 +324,20 @@ TEST(Sse, ADrainEndsTheStreamBetweenTwoEventsWithAJitteredRetry) {
   EXPECT_EQ(account.returned, 2);
 }
 
+TEST(Sse, WhoIsDisconnectedComesBackAtAMomentOfItsOwn) {
+  World world;
+  SseClient client(world);
+  client.open("channel=a");
+  world.run();
+  client.connection->session->disconnect(3503, "force disconnect");
+  world.run();
+  EXPECT_TRUE(client.is_ended);
+  ASSERT_GT(client.blocks.size(), 1U) << "not the one of the beginning";
+  ASSERT_TRUE(client.blocks.back().retry.has_value());
+  EXPECT_GE(*client.blocks.back().retry, 2'000U);
+  EXPECT_LE(*client.blocks.back().retry, 4'000U);
+}
+
 TEST(Sse, PresenceCountsStreamsUntilTheyEnd) {
   World world;
   SseClient client(world);

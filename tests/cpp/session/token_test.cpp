@@ -422,6 +422,8 @@ TEST(Tokens, AStreamThatExpiresIsToldWhyAndEnds) {
   EXPECT_EQ(end.event, "status");
   EXPECT_EQ((*end.data)["code"], 3005);
   EXPECT_EQ((*end.data)["reason"], "connection expired");
+  EXPECT_TRUE(end.retry.has_value())
+      << "tokens that expire at the same time bring nobody back at the same time";
 }
 
 TEST(Tokens, ThePlainTransportsTakeThemFromHeaderQueryAndCookie) {

@@ -85,10 +85,12 @@ class UniClient : public WsClient {
     const std::string_view begin = kind == UniKind::http_stream ? "" : "data: ";
     const std::string_view end = kind == UniKind::http_stream ? "\n" : "\n\n";
     for (std::size_t at = 0; (at = pending_.find(end)) != std::string::npos;) {
+      // In the event itself: some readers take a block without data for an event.
       if (pending_.starts_with("retry: ")) {
         retry_ms = std::stoull(pending_.substr(7));
-        pending_.erase(0, at + end.size());
-        continue;
+        const std::size_t line = pending_.find('\n') + 1;
+        pending_.erase(0, line);
+        at -= line;
       }
       EXPECT_TRUE(pending_.starts_with(begin)) << pending_;
       take(Json::parse(pending_.substr(begin.size(), at - begin.size())));

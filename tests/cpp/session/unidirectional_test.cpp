@@ -2,7 +2,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -266,6 +268,46 @@ TEST_P(Unidirectional, ADrainSaysShutdown) {
   world.run();
   EXPECT_EQ(client.disconnect_code(), 3001);
   EXPECT_TRUE(client.has_ended());
+}
+
+TEST_P(Unidirectional, AnEventSourceThatIsSentAwayComesBackAtAMomentOfItsOwn) {
+  WorldOptions options = without_pings();
+  options.limits.user_connections = 1;
+  World world(options);
+  world.access.slow.insert(Operation::connect);
+  const bool is_event_source = GetParam() == UniKind::sse || GetParam() == UniKind::sse_by_post;
+  const auto at_least = static_cast<std::uint64_t>(options.heartbeat.sse_retry_ms);
+  std::set<std::uint64_t> delays;
+  const auto is_sent_away = [&](const UniClient& client, int code) {
+    EXPECT_EQ(client.disconnect_code(), code);
+    EXPECT_TRUE(client.has_ended());
+    EXPECT_EQ(client.retry_ms != 0, is_event_source);
+    if (!is_event_source) return;
+    EXPECT_GE(client.retry_ms, at_least);
+    EXPECT_LE(client.retry_ms, 2 * at_least);
+    delays.insert(client.retry_ms);
+  };
+  std::deque<UniClient> connected;
+  for (int i = 0; i < 5; ++i) {
+    UniClient& client = connected.emplace_back(world, GetParam());
+    client.open();
+    world.access.decide(allowed("user" + std::to_string(i)));
+    world.run();
+  }
+  UniClient one_more(world, GetParam());
+  one_more.open();
+  world.access.decide(allowed("user0"));
+  world.run();
+  is_sent_away(one_more, 3504);
+  UniClient undecided(world, GetParam());
+  undecided.open();
+  world.access.decide(Verdict::undecided("the backend is down"));
+  world.run();
+  is_sent_away(undecided, 3004);
+  for (const UniClient& client : connected) client.connection->session->drain();
+  world.run();
+  for (const UniClient& client : connected) is_sent_away(client, 3001);
+  EXPECT_EQ(delays.size() > 1, is_event_source) << "not all at once";
 }
 
 TEST_P(Unidirectional, ARefusedConnectIsADisconnectWithTheFamilysCode) {
