@@ -15,7 +15,7 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
       layouts_(link_->layouts().data()),
       codec_(link_->codec()),
       phase_due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms),
-      claimed_user_(std::make_unique<std::string>(std::move(claimed_user))),
+      newcomer_(std::make_unique<Newcomer>(Newcomer{std::move(claimed_user)})),
       request_(std::move(request)),
       lanes_(context.counters.commands_under_way, context.limits.concurrency) {
   context_.counters.open(link_->transport()).fetch_add(1, std::memory_order_relaxed);
@@ -43,7 +43,8 @@ CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std:
   if (!state.conn_info_json.empty())
     conn_info_json_ = std::make_unique<const std::string>(state.conn_info_json);
   if (state.request) request_ = std::make_shared<const ClientRequest>(*state.request);
-  if (!state.claimed_user.empty()) claimed_user_ = std::make_unique<std::string>(state.claimed_user);
+  if (phase_ == Phase::waiting || !state.claimed_user.empty())
+    newcomer_ = std::make_unique<Newcomer>(Newcomer{state.claimed_user});
   if (!state.skipped.empty()) skipped_ = std::make_unique<Skipped>(state.skipped);
   auto last = subscriptions_.before_begin();
   for (const ClientState::Subscription& saved : state.subscriptions) {
@@ -79,8 +80,16 @@ void CentrifugeClient::deliver(const ClientDirectory::Place& place, std::string 
   });
 }
 
+bool CentrifugeClient::can_ask_again() const {
+  if (lanes_.size() > 0) return false;
+  if (phase_ == Phase::connecting) return newcomer_ && !newcomer_->asked.empty();
+  // Without a command under way, only its renewals have been asked for.
+  return phase_ == Phase::connected;
+}
+
 std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
   if (lanes_.size() > 0) return std::nullopt;  // an answer has still to come
+  if (phase_ == Phase::connecting && !can_ask_again()) return std::nullopt;
   const Millis now = context_.clock.now_ms();
   ClientState state;
   state.link = link_->save();
@@ -104,6 +113,15 @@ std::optional<SessionState::Kind> CentrifugeClient::save_kind() const {
     if (queued_->is_begun) queued.messages.front().erase(0, queued_->read);
     queued.is_begun = queued_->is_begun;
     queued.close_code = queued_->close_code;
+  }
+  if (phase_ == Phase::connecting) {  // its connect is asked again, and what stands behind it read after that
+    state.phase = static_cast<std::uint8_t>(Phase::waiting);
+    state.phase_left_ms = context_.limits.handshake_timeout_ms;
+    if (!state.queued) state.queued.emplace();
+    std::vector<std::string>& messages = state.queued->messages;
+    if (!state.queued->is_begun) messages.emplace(messages.begin());
+    messages.front().insert(0, newcomer_->asked);
+    state.queued->is_begun = false;
   }
   for (const Subscription& subscription : subscriptions_) {
     state.subscriptions.push_back(
@@ -169,6 +187,11 @@ bool CentrifugeClient::disconnect_with(const DisconnectCode& code) {
   }
   disconnect(code.code, code.reason);
   return false;
+}
+
+bool CentrifugeClient::disconnect_with(const DisconnectCode& code, std::string_view why) {
+  if (!is_over()) note_goodbye(code.code, std::string(code.reason).append(": ").append(why));
+  return disconnect_with(code);
 }
 
 void CentrifugeClient::disconnect(std::uint16_t code, std::string_view reason) {

@@ -84,11 +84,17 @@ class CentrifugeClient final : public Session {
 
  private:
   void on_closed() override;
+  /// A hook that decides on a connect or a renewal decides once more, in another process.
+  [[nodiscard]] bool can_ask_again() const override;
   [[nodiscard]] std::optional<SessionState::Kind> save_kind() const override;
   void enter_directory();
   enum class Phase : std::uint8_t { waiting, connecting, connected, closing, closed };
   struct Subscription;
   struct Connect;
+  struct Newcomer {
+    std::string claimed_user;
+    std::string asked = {};  // its connect command, while a hook decides on it
+  };
   class DeltaStart;
   class FilteredPath;
   using Skipped = std::vector<ClientState::Skipped>;
@@ -105,7 +111,7 @@ class CentrifugeClient final : public Session {
 
   /// Carries the command out now, or lets it wait in its lane. False: the connection ends.
   bool accept(const Command& command, std::string_view text);
-  bool carry_out(const Command& command, std::size_t bytes);
+  bool carry_out(const Command& command, std::string_view text);
   /// Carries out waiting commands of the lanes, as far as possible, then reads the queued messages.
   void carry_on();
   void finish(Lanes::Ticket ticket);
@@ -125,8 +131,9 @@ class CentrifugeClient final : public Session {
     if (me.lanes_.is_wanted(ticket)) then(me, answer...);
     me.finish(ticket);
   }
-  bool handle(const Command& command);
-  bool handle_connect(const Command& command);
+  bool handle(const Command& command, std::string_view text);
+  /// `text`: the command as it came.
+  bool handle_connect(const Command& command, std::string_view text);
   /// `client`: the id that it gets, if one has been named already.
   void on_identified(std::uint32_t id, const Verdict& verdict, std::span<const SubscriptionWish> wishes,
                      std::string_view client = {});
@@ -177,6 +184,7 @@ class CentrifugeClient final : public Session {
   void end_attempt(Subscription& subscription);
   /// A subscribe that is under way holds its lane up no longer; carry_on() has to follow.
   void cancel_subscribe(std::string_view channel);
+  static constexpr std::string_view kNoChannel = "channel: is missing in a command";
   std::string take_page(Subscription& subscription, std::size_t bytes_max);
   [[nodiscard]] bool has_delta(const Subscription& subscription, const SubscribeOutcome& outcome) const;
   bool handle_unsubscribe(const Command& command);
@@ -220,6 +228,10 @@ class CentrifugeClient final : public Session {
   void refuse_subscribe(const Command& command, const ErrorCode& error, std::string_view remedy = {});
   void log_refused(Operation operation, std::string_view channel, const ErrorCode& error,
                    std::string_view remedy);
+  /// The connect is refused. `user`: as it has been proved; empty: nobody has.
+  void log_refused_connect(std::string_view user, std::uint32_t code, std::string reason);
+  /// Has the last record been written that refusals of this client may have? Else `reason` is prepared.
+  [[nodiscard]] bool count_refusal(std::string& reason);
   [[nodiscard]] Question question(Operation operation, std::string_view channel,
                                   std::string_view data = {}) const;
   [[nodiscard]] std::string_view claimed_user() const;
@@ -248,6 +260,8 @@ class CentrifugeClient final : public Session {
   }
   void send_ping();
   bool disconnect_with(const DisconnectCode& code);
+  /// `why`: for the record alone.
+  bool disconnect_with(const DisconnectCode& code, std::string_view why);
   void end_connection();
   /// For others; empty: none.
   [[nodiscard]] std::string conn_info() const { return conn_info_json_ ? *conn_info_json_ : std::string(); }
@@ -276,7 +290,7 @@ class CentrifugeClient final : public Session {
   ClientId client_;
   std::unique_ptr<const std::string> conn_info_json_;  // from the hook; null: none
   std::unique_ptr<const std::string> info_json_;       // null until it is needed
-  std::unique_ptr<std::string> claimed_user_;          // until the client is identified
+  std::unique_ptr<Newcomer> newcomer_;                 // until the client is identified
   std::shared_ptr<const ClientRequest> request_;       // while a hook may ask for it
   std::unique_ptr<QueuedMessages> queued_;             // messages with commands that have not been read yet
   std::unique_ptr<Skipped>

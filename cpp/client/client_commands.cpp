@@ -15,24 +15,27 @@ namespace {
 constexpr std::uint8_t kRefusalsLogged = 10;
 }  // namespace
 
-bool CentrifugeClient::handle(const Command& command) {
+bool CentrifugeClient::handle(const Command& command, std::string_view text) {
   if (command.kind == CommandKind::pong) {
     pong_due_ms_ = kNoDeadline;  // one that nobody asked for does no harm
     context_.host.reschedule(outlet_);
     return true;
   }
   const bool is_connect = command.kind == CommandKind::connect;
-  if (!is_connect && phase_ != Phase::connected) return disconnect_with(kDisconnectBadRequest);
+  if (!is_connect && phase_ != Phase::connected)
+    return disconnect_with(kDisconnectBadRequest, "its first command is not a connect");
   if (command.is_too_deep && command.id != 0) {
+    if (is_connect) log_refused_connect({}, kErrorTooDeep.code, std::string(kErrorTooDeep.message));
     reply_error(command.id, kErrorTooDeep);
     return true;
   }
   const bool takes_bytes = command.kind == CommandKind::publish || command.kind == CommandKind::rpc;
   if (command.is_binary && !takes_bytes && command.id != 0) {
+    if (is_connect) log_refused_connect({}, kErrorNotJson.code, std::string(kErrorNotJson.message));
     reply_error(command.id, kErrorNotJson);
     return true;
   }
-  if (is_connect) return handle_connect(command);
+  if (is_connect) return handle_connect(command, text);
   switch (command.kind) {
     case CommandKind::subscribe:
       return handle_subscribe(command);
@@ -49,7 +52,7 @@ bool CentrifugeClient::handle(const Command& command) {
       reply([&](std::string& out) { codec_.encode_ping_reply(out, command.id); });
       return true;
     case CommandKind::send:
-      return disconnect_with(kDisconnectNotAvailable);
+      return disconnect_with(kDisconnectNotAvailable, "nobody takes what a client sends; use rpc");
     case CommandKind::rpc:
       return handle_rpc(command);
     case CommandKind::refresh:
@@ -71,8 +74,8 @@ std::string with_remark(std::string_view reason, const Verdict& verdict) {
 }
 }  // namespace
 
-bool CentrifugeClient::handle_connect(const Command& command) {
-  if (phase_ != Phase::waiting) return disconnect_with(kDisconnectBadRequest);
+bool CentrifugeClient::handle_connect(const Command& command, std::string_view text) {
+  if (phase_ != Phase::waiting) return disconnect_with(kDisconnectBadRequest, "it has connected already");
   Question asked = question(Operation::connect, {}, command.data);
   asked.token = command.token;
   asked.claimed_user = claimed_user();
@@ -81,7 +84,9 @@ bool CentrifugeClient::handle_connect(const Command& command) {
   std::vector<SubscriptionWish> wishes;
   const auto wishes_max = static_cast<std::size_t>(context_.limits.channels_per_connection);
   if (!codec_.decode_wishes(command.wishes, wishes_max, wishes))
-    return disconnect_with(kDisconnectBadRequest);
+    return disconnect_with(
+        kDisconnectBadRequest,
+        "subs: of the connect must name channels, each with nothing but recover, offset, epoch and delta");
   if (const auto verdict = context_.access.answer(asked)) {
     on_identified(command.id, *verdict, wishes);
     return phase_ == Phase::connected || phase_ == Phase::connecting;
@@ -91,8 +96,11 @@ bool CentrifugeClient::handle_connect(const Command& command) {
       kNoDeadline;  // the question has a limit of its own: a late answer is not the client's fault
   std::string client = make_client_id(context_.random);
   asked.client = client;
+  if (!newcomer_) newcomer_ = std::make_unique<Newcomer>();
+  newcomer_->asked = text;
   ask(asked, [this, id = command.id, wishes = std::move(wishes), client](const Verdict& verdict) {
     if (phase_ != Phase::connecting) return;
+    newcomer_->asked = {};
     on_identified(id, verdict, wishes, client);
     if (phase_ == Phase::waiting) {
       phase_due_ms_ = context_.clock.now_ms() + context_.limits.handshake_timeout_ms;
@@ -111,23 +119,25 @@ void CentrifugeClient::on_identified(std::uint32_t id, const Verdict& verdict,
     phase_ = Phase::waiting;
     if (verdict.is_undecided) {
       if (verdict.code == kErrorInternal.code) {
-        log_refusal(link_->transport(), {}, claimed_user(), verdict.code, verdict.reason);
+        log_refused_connect(verdict.identity.user, verdict.code, verdict.reason);
         return reply_error(id, kErrorInternal);
       }
-      log_refusal(link_->transport(), {}, claimed_user(), kDisconnectServerError.code, verdict.reason);
+      log_refused_connect(verdict.identity.user, kDisconnectServerError.code, verdict.reason);
       disconnect_with(kDisconnectServerError);  // SDKs come back by themselves, with delays that grow
       return;
     }
     const std::uint32_t code = verdict.code != 0 ? verdict.code : kDisconnectPermissionDenied.code;
     const std::string_view reason =
         verdict.reason.empty() ? kDisconnectPermissionDenied.reason : std::string_view(verdict.reason);
-    log_refusal(link_->transport(), {}, claimed_user(), code, with_remark(reason, verdict));
+    log_refused_connect(verdict.identity.user, code, with_remark(reason, verdict));
     if (code < 3000) return reply_error(id, {code, reason, verdict.is_temporary});
     return disconnect(static_cast<std::uint16_t>(code), reason);
   }
   const std::int64_t end_s = verdict.identity.expiry.at_s;
   if (end_s != 0 && context_.clock.wall_ms() >= end_s * 1'000) {
     phase_ = Phase::waiting;
+    log_refused_connect(verdict.identity.user, kErrorExpired.code,
+                        "expired: the connect was allowed with an end that has passed");
     return reply_error(id, kErrorExpired);
   }
   begin_connect(id, verdict.identity, wishes, client);
@@ -137,7 +147,7 @@ void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
                                       std::string_view subscriptions) {
   phase_ = Phase::connected;
   phase_due_ms_ = kNoDeadline;
-  claimed_user_.reset();
+  newcomer_.reset();
   if (!keeps_request()) request_.reset();
   log_connect(link_->transport());
   const Millis interval = context_.heartbeat.ping_interval_ms;
@@ -188,7 +198,7 @@ Question CentrifugeClient::question(Operation operation, std::string_view channe
 }
 
 std::string_view CentrifugeClient::claimed_user() const {
-  return claimed_user_ ? std::string_view(*claimed_user_) : std::string_view();
+  return newcomer_ ? std::string_view(newcomer_->claimed_user) : std::string_view();
 }
 
 void CentrifugeClient::deny(std::uint32_t id, Operation operation, std::string_view channel,
@@ -216,15 +226,26 @@ void CentrifugeClient::refuse_subscribe(const Command& command, const ErrorCode&
 
 void CentrifugeClient::log_refused(Operation operation, std::string_view channel, const ErrorCode& error,
                                    std::string_view remedy) {
-  if (refusals_logged_ == kRefusalsLogged) return;
   std::string reason(name_of(operation));
-  if (!channel.empty() || operation != Operation::refresh) reason.append(" ").append(in_quotes(channel));
+  const bool is_of_client = operation == Operation::connect || operation == Operation::refresh;
+  if (!channel.empty() || !is_of_client) reason.append(" ").append(in_quotes(channel));
   reason.append(": ").append(error.message);
   if (!remedy.empty()) reason.append("; ").append(remedy);
-  if (++refusals_logged_ == kRefusalsLogged)
-    reason.append(" (further refusals of this client are not logged)");
+  if (!count_refusal(reason)) return;
   log_refusal(link_->transport(), user_, {}, error.code, reason,
               operation == Operation::rpc ? std::string_view() : channel);
+}
+
+void CentrifugeClient::log_refused_connect(std::string_view user, std::uint32_t code, std::string reason) {
+  if (!count_refusal(reason)) return;
+  log_refusal(link_->transport(), user, user.empty() ? claimed_user() : std::string_view(), code, reason);
+}
+
+bool CentrifugeClient::count_refusal(std::string& reason) {
+  if (refusals_logged_ == kRefusalsLogged) return false;
+  if (++refusals_logged_ == kRefusalsLogged)
+    reason.append(" (further refusals of this client are not logged)");
+  return true;
 }
 
 bool CentrifugeClient::check_channel(const Command& command, bool is_available) {
@@ -244,7 +265,7 @@ bool CentrifugeClient::check_channel(const Command& command, bool is_available) 
 }
 
 bool CentrifugeClient::handle_publish(const Command& command) {
-  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest, kNoChannel);
   const bool is_missing =
       command.data.empty() &&
       context_.hub.options_for(command.channel).publication_format != PublicationFormat::binary;
@@ -312,7 +333,7 @@ bool CentrifugeClient::is_allowed(const Command& command, Operation operation) {
 }
 
 bool CentrifugeClient::handle_presence(const Command& command) {
-  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest, kNoChannel);
   if (!check_channel(command, context_.hub.options_for(command.channel).presence)) return true;
   if (!is_allowed(command, Operation::presence)) return true;
   if (command.kind == CommandKind::presence_stats) {
@@ -337,7 +358,7 @@ bool CentrifugeClient::handle_presence(const Command& command) {
 }
 
 bool CentrifugeClient::handle_history(const Command& command) {
-  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest, kNoChannel);
   if (!check_channel(command, context_.hub.options_for(command.channel).has_history())) return true;
   if (!is_allowed(command, Operation::history)) return true;
   HistoryQuery query;

@@ -162,13 +162,14 @@ bool CentrifugeClient::refresh(const Renewal& renewal) {
 bool CentrifugeClient::handle_refresh(const Command& command) {
   // A client that was told to renew itself may do so, also if a hook has been added since.
   if (context_.access.has_hook(Operation::refresh) && !expiry_.is_renewed_by_client)
-    return disconnect_with(kDisconnectBadRequest);
+    return disconnect_with(kDisconnectBadRequest, "a hook renews it, and not the client");
   if (!context_.access.takes_tokens()) {
     reply_error(command.id, kErrorNotAvailable);
     return true;
   }
   // Where the server ends the connection itself, as a hook has decided, a client cannot put it off.
-  if (expiry_.at_s != 0 && !expiry_.is_renewed_by_client) return disconnect_with(kDisconnectBadRequest);
+  if (expiry_.at_s != 0 && !expiry_.is_renewed_by_client)
+    return disconnect_with(kDisconnectBadRequest, "the server alone ends it, and no token puts that off");
   Question asked = question(Operation::refresh, {});
   asked.token = command.token;
   const std::optional<Verdict> verdict = context_.access.answer(asked);
@@ -188,7 +189,7 @@ bool CentrifugeClient::handle_refresh(const Command& command) {
 }
 
 bool CentrifugeClient::handle_sub_refresh(const Command& command) {
-  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest, kNoChannel);
   if (!context_.access.takes_tokens()) {
     reply_error(command.id, kErrorNotAvailable);
     return true;
@@ -200,7 +201,7 @@ bool CentrifugeClient::handle_sub_refresh(const Command& command) {
   }
   if (context_.access.asks_hook(Operation::sub_refresh, command.channel) &&
       !subscription->expiry().is_renewed_by_client)
-    return disconnect_with(kDisconnectBadRequest);
+    return disconnect_with(kDisconnectBadRequest, "a hook renews the subscription, and not the client");
   Question asked = question(Operation::sub_refresh, command.channel);
   asked.token = command.token;
   const std::optional<Verdict> verdict = context_.access.answer(asked);

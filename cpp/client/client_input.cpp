@@ -22,7 +22,7 @@ void CentrifugeClient::on_message(std::string_view message) {
   }
   if (queued_->bytes <= static_cast<std::size_t>(context_.limits.pipelined_bytes)) return;
   if (is_emulated()) {  // other connections bring them, and cannot be paused for it
-    disconnect_with(kDisconnectSlow);
+    disconnect_with(kDisconnectSlow, "more than limits.pipelined_bytes of commands wait");
     return;
   }
   // Frames are read on, for the control frames among them.
@@ -36,13 +36,10 @@ bool CentrifugeClient::read_commands(std::string_view& commands, bool is_new_mes
     const std::string_view before = commands;
     switch (codec_.decode(commands, command, scratch)) {
       case DecodeStep::end:
-        if (is_first) disconnect_with(kDisconnectBadRequest);
+        if (is_first) disconnect_with(kDisconnectBadRequest, "a message is empty");
         return true;
       case DecodeStep::malformed:
-        note_goodbye(kDisconnectBadRequest.code, codec_.encoding() == Encoding::json
-                                                     ? "bad request: a command is not valid JSON"
-                                                     : "bad request: a command is not valid Protobuf");
-        disconnect_with(kDisconnectBadRequest);
+        disconnect_with(kDisconnectBadRequest, codec_.why_malformed(before));
         return true;
       case DecodeStep::command:
         break;
@@ -130,7 +127,7 @@ bool CentrifugeClient::accept(const Command& command, std::string_view text) {
     case CommandKind::connect:
     case CommandKind::ping:
     case CommandKind::refresh:
-      return handle(command);
+      return handle(command, text);
     default:
       break;
   }
@@ -142,15 +139,15 @@ bool CentrifugeClient::accept(const Command& command, std::string_view text) {
     if (is_unsubscribe) carry_on();  // what it has cancelled holds nobody up
     return true;
   }
-  const bool goes_on = carry_out(command, text.size());
+  const bool goes_on = carry_out(command, text);
   if (lanes_.size() > 0) carry_on();
   return goes_on;
 }
 
-bool CentrifugeClient::carry_out(const Command& command, std::size_t bytes) {
+bool CentrifugeClient::carry_out(const Command& command, std::string_view text) {
   lanes_.begin();
-  const bool goes_on = handle(command);
-  lanes_.end(command.channel, bytes);
+  const bool goes_on = handle(command, text);
+  lanes_.end(command.channel, text.size());
   return goes_on;
 }
 
@@ -160,7 +157,7 @@ void CentrifugeClient::carry_on() {
     Command command;
     std::string scratch;
     std::string_view rest = *text;
-    if (codec_.decode(rest, command, scratch) == DecodeStep::command) carry_out(command, text->size());
+    if (codec_.decode(rest, command, scratch) == DecodeStep::command) carry_out(command, *text);
   }
   read_on();
 }

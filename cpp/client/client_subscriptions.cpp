@@ -32,8 +32,9 @@ bool read_start(const Command& command, std::optional<Since>& since) {
 }  // namespace
 
 bool CentrifugeClient::handle_subscribe(const Command& command) {
-  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
-  if (!is_delta_wish(command.delta)) return disconnect_with(kDisconnectBadRequest);
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest, kNoChannel);
+  if (!is_delta_wish(command.delta))
+    return disconnect_with(kDisconnectBadRequest, "delta: of a subscribe is not a type of deltas");
   if (!is_channel_name(command.channel, context_.limits)) {
     refuse_subscribe(command, kErrorBadRequest,
                      "a name is UTF-8 without control characters, 1 to limits.channel_name_bytes long");
@@ -268,7 +269,7 @@ std::string CentrifugeClient::take_page(Subscription& subscription, std::size_t 
 }
 
 bool CentrifugeClient::handle_unsubscribe(const Command& command) {
-  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest);
+  if (command.channel.empty()) return disconnect_with(kDisconnectBadRequest, kNoChannel);
   if (Subscription* const subscription = find(command.channel)) {
     if (subscription->cursor.under_way() > 0) {  // a page or a cut frame of it is still to be sent
       end_later(*subscription);

@@ -99,6 +99,9 @@ std::optional<std::vector<SubscriptionGrant>> CentrifugeClient::grants_of(
   for (const SubscriptionWish& wish : wishes) {
     if (has_channel(grants, wish.channel) || !is_channel_name(wish.channel, context_.limits)) continue;
     if (!context_.hub.is_known(wish.channel)) {
+      log_refused(Operation::connect, wish.channel,
+                  {kDisconnectBadRequest.code, kDisconnectBadRequest.reason},
+                  "its namespace is not in channel.namespaces");
       disconnect_with(kDisconnectBadRequest);
       return std::nullopt;
     }
@@ -118,7 +121,7 @@ bool CentrifugeClient::may_have(const SubscriptionWish& wish) const {
 void CentrifugeClient::on_connect_subscribed(Subscription& subscription, const SubscribeOutcome& outcome) {
   if (!lanes_.is_wanted(subscription.ticket)) return end_attempt(subscription);  // it has been disconnected
   if (outcome.error != StoreError::none) {
-    disconnect_with(kDisconnectServerError);
+    disconnect_with(kDisconnectServerError, "the store is not available");
     return end_attempt(subscription);
   }
   context_.shard.park(subscription.cursor);  // nothing of it comes before the reply

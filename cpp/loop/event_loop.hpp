@@ -136,13 +136,13 @@ class EventLoop final : private ConnectionHost {
   void read_again() { is_reading_ = true; }
   /// Is a batch, a task or output pending? Then another turn must run first.
   [[nodiscard]] bool is_busy();
-  /// Does a session wait for an answer?
+  /// Does a session wait for an answer that can only arrive in this process?
   [[nodiscard]] bool is_asking() const;
   /// Saves every connection that can be moved; `left_behind` are the clients of the others.
   void save(std::vector<ConnectionState>& states, std::vector<int>& descriptors,
             std::vector<std::string>& left_behind);
   /// The saved connections belong to another process now: closes their descriptors, without a close
-  /// handshake.
+  /// handshake. Asks the clients of the others to disconnect.
   void give_away_saved();
   /// The saved connections stay here: the takeover has failed.
   void forget_saved();

@@ -53,9 +53,12 @@ void EventLoop::forget_saved() {
 void EventLoop::give_away_saved() {
   for (std::size_t i = connections_.size(); i > 0; --i) {  // backwards: the last one moves to where one goes
     Connection& connection = *connections_[i - 1];
-    if (!connection.is_saved) continue;
-    connection.session->give_away();
-    drop(connection);
+    if (connection.is_saved) {
+      connection.session->give_away();
+      drop(connection);
+    } else if (!connection.is_gone && !connection.is_lingering) {
+      connection.session->drain();  // at once: nobody serves it here any more
+    }
   }
   settle();
 }

@@ -143,6 +143,9 @@ class CentrifugeCodec {
   /// holds decoded text.
   virtual DecodeStep decode(std::string_view& frame, Command& out, std::string& scratch) const = 0;
 
+  /// Why decode() has found the frame's first command malformed: names the field, and shows no value.
+  virtual std::string why_malformed(std::string_view frame) const = 0;
+
   /// Reads Command::wishes: the first `most` of them. False: malformed.
   virtual bool decode_wishes(std::string_view wishes, std::size_t most,
                              std::vector<SubscriptionWish>& out) const = 0;

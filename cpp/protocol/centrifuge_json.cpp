@@ -2,6 +2,7 @@
 
 #include <array>
 #include <limits>
+#include <string>
 
 #include "protocol/json_span.hpp"
 #include "protocol/json_writer.hpp"
@@ -97,6 +98,9 @@ const typename Fields::value_type* find_field(const Fields& fields, KindSet kind
   return nullptr;
 }
 
+constexpr std::string_view kText = "must be a string";
+constexpr std::string_view kWholeNumber = "must be a whole number";
+
 // Reads one command line; scratch is reserved once, so that several decoded strings can be viewed in it.
 class CommandReader {
  public:
@@ -110,12 +114,19 @@ class CommandReader {
     command_.kind = CommandKind::connect;
     return read_request(CommandKind::connect) && scanner_.is_at_end() && !scanner_.is_too_deep();
   }
+  /// After a refusal: the field that has caused it, and what it must be. Empty: none has, the text is
+  /// something else than was expected.
+  [[nodiscard]] std::string problem() const { return problem_; }
 
  private:
   bool read_request(CommandKind kind);
   bool read_since();
   bool assign(KindSet kind, std::string_view key, std::string_view raw);
   bool decode_text(std::string_view raw, std::string_view& text);
+  bool fail(std::string_view field, std::string_view what) {
+    problem_.append(field).append(": ").append(what);
+    return false;
+  }
 
   template <class Value>
   static bool store(std::optional<Value> value, Value& target) {
@@ -127,6 +138,7 @@ class CommandReader {
   std::size_t line_bytes_;
   Command& command_;
   std::string& scratch_;
+  std::string problem_;
 };
 
 bool CommandReader::read() {
@@ -154,16 +166,19 @@ bool CommandReader::read() {
     if (is_json_null(raw)) continue;
     if (key == "id") {
       const auto number = json_uint64(raw);
-      if (!number || *number > std::numeric_limits<std::uint32_t>::max()) return false;
+      if (!number || *number > std::numeric_limits<std::uint32_t>::max())
+        return fail("id", "must be a whole number from 0 to 4294967295");
       id = static_cast<std::uint32_t>(*number);
     } else if (rank < kRequestFields.size() && raw.front() != '{') {
-      return false;
+      return fail(key, "must be an object");
     }
   }
   if (step == JsonStep::malformed || !scanner_.is_at_end()) return false;
   command_.id = id;
   command_.is_too_deep = scanner_.is_too_deep();
-  if (id != 0) return winner < kRequestFields.size();
+  if (id != 0)
+    return winner < kRequestFields.size() ||
+           fail("id", "stands without a request such as connect or subscribe");
   if (has_send) return command_.kind == CommandKind::send;
   command_ = Command{};
   return true;
@@ -195,44 +210,46 @@ bool CommandReader::read_since() {
     std::string_view raw;
     if (!scanner_.take_value(raw)) return false;
     if (is_json_null(raw)) continue;
-    if (key == "offset" && !store(json_uint64(raw), command_.offset)) return false;
-    if (key == "epoch" && !decode_text(raw, command_.epoch)) return false;
+    if (key == "offset" && !store(json_uint64(raw), command_.offset))
+      return fail("since.offset", kWholeNumber);
+    if (key == "epoch" && !decode_text(raw, command_.epoch)) return fail("since.epoch", kText);
   }
   return step == JsonStep::end;
 }
 
 bool CommandReader::assign(KindSet kind, std::string_view key, std::string_view raw) {
   if (const auto* field = find_field(kTextFields, kind, key)) {
-    return decode_text(raw, command_.*field->member);
+    return decode_text(raw, command_.*field->member) || fail(key, kText);
   }
   if (const auto* field = find_field(kRawFields, kind, key)) {
     command_.*field->member = raw;
     return true;
   }
   if (const auto* field = find_field(kBooleanFields, kind, key)) {
-    return store(json_bool(raw), command_.*field->member);
+    return store(json_bool(raw), command_.*field->member) || fail(key, "must be true or false");
   }
   if (const auto* field = find_field(kUnsignedFields, kind, key)) {
-    return store(json_uint64(raw), command_.*field->member);
+    return store(json_uint64(raw), command_.*field->member) || fail(key, kWholeNumber);
   }
   if (const auto* field = find_field(kSignedFields, kind, key)) {
-    return store(json_int64(raw), command_.*field->member);
+    return store(json_int64(raw), command_.*field->member) || fail(key, kWholeNumber);
   }
   if (key == "flag" && (kind & kinds(connect, subscribe)) != 0) {
     std::int64_t flag = 0;
-    if (!store(json_int64(raw), flag)) return false;
+    if (!store(json_int64(raw), flag)) return fail(key, kWholeNumber);
     command_.flag = static_cast<std::uint64_t>(flag);
     return true;
   }
   if (key == "last" && kind == kinds(subscribe)) {
     command_.last = json_uint64(raw);
-    return command_.last.has_value();
+    return command_.last.has_value() || fail(key, kWholeNumber);
   }
   if (key == "tf" && kind == kinds(subscribe)) {
     command_.has_tags_filter = true;
     command_.filter = raw;
   }
-  return !(key == "since" && kind == kinds(history));  // here it is not an object
+  const bool is_since = key == "since" && kind == kinds(history);  // here it is not an object
+  return !is_since || fail(key, "must be an object with offset and epoch");
 }
 
 bool CommandReader::decode_text(std::string_view raw, std::string_view& text) {
@@ -370,6 +387,14 @@ DecodeStep CentrifugeJsonCodec::decode(std::string_view& frame, Command& out, st
   out = Command{};
   scratch.clear();
   return CommandReader(line, out, scratch).read() ? DecodeStep::command : DecodeStep::malformed;
+}
+
+std::string CentrifugeJsonCodec::why_malformed(std::string_view frame) const {
+  Command command;
+  std::string scratch;
+  CommandReader reader(frame.substr(0, frame.find('\n')), command, scratch);
+  if (reader.read() || reader.problem().empty()) return "a command is not valid JSON";
+  return reader.problem();
 }
 
 bool CentrifugeJsonCodec::decode_wishes(std::string_view wishes, std::size_t most,
@@ -561,6 +586,15 @@ bool decode_connect_request(std::string_view request, Command& out, std::string&
   out = Command{};
   scratch.clear();
   return CommandReader(request, out, scratch).read_connect();
+}
+
+std::string why_no_connect_request(std::string_view request) {
+  Command command;
+  std::string scratch;
+  CommandReader reader(request, command, scratch);
+  if (!reader.read_connect() && !reader.problem().empty()) return reader.problem();
+  return check_json(request) == JsonCheck::too_deep ? "is nested deeper than 64 arrays and objects"
+                                                    : "is not a JSON object";
 }
 
 const CentrifugeJsonCodec& centrifuge_json_codec() {

@@ -21,6 +21,7 @@ class CentrifugeJsonCodec : public CentrifugeCodec {
   Encoding encoding() const override { return Encoding::json; }
 
   DecodeStep decode(std::string_view& frame, Command& out, std::string& scratch) const override;
+  std::string why_malformed(std::string_view frame) const override;
   bool decode_wishes(std::string_view wishes, std::size_t most,
                      std::vector<SubscriptionWish>& out) const override;
 
@@ -65,6 +66,8 @@ const CentrifugeJsonCodec& centrifuge_json_codec();
 /// Reads the request of a connect that stands alone (protocol.md section 17), as the command that it is.
 /// False: malformed. Clears `scratch`, which holds decoded text.
 [[nodiscard]] bool decode_connect_request(std::string_view request, Command& out, std::string& scratch);
+/// Why decode_connect_request() has refused it: names the field, and shows no value.
+[[nodiscard]] std::string why_no_connect_request(std::string_view request);
 
 /// `{"<client>":{"user":…,"client":…},…}`, as presence results of the client protocol and of the server API
 /// have it.

@@ -342,6 +342,10 @@ DecodeStep CentrifugeProtobufCodec::decode(std::string_view& frame, Command& out
   return message && read_command(*message, out) ? DecodeStep::command : DecodeStep::malformed;
 }
 
+std::string CentrifugeProtobufCodec::why_malformed(std::string_view /*frame*/) const {
+  return "a command is not valid Protobuf";
+}
+
 bool CentrifugeProtobufCodec::decode_wishes(std::string_view wishes, std::size_t most,
                                             std::vector<SubscriptionWish>& out) const {
   out.clear();

@@ -19,6 +19,7 @@ class CentrifugeProtobufCodec final : public CentrifugeCodec {
   Encoding encoding() const override { return Encoding::protobuf; }
 
   DecodeStep decode(std::string_view& frame, Command& out, std::string& scratch) const override;
+  std::string why_malformed(std::string_view frame) const override;
   bool decode_wishes(std::string_view wishes, std::size_t most,
                      std::vector<SubscriptionWish>& out) const override;
 

@@ -22,6 +22,10 @@ DecodeStep UniJsonCodec::decode(std::string_view& frame, Command& out, std::stri
   return decode_connect_request(request, out, scratch) ? DecodeStep::command : DecodeStep::malformed;
 }
 
+std::string UniJsonCodec::why_malformed(std::string_view frame) const {
+  return "the connect request: " + why_no_connect_request(frame);
+}
+
 void UniJsonCodec::encode_connect(std::string& out, std::uint32_t /*id*/, const ConnectResult& result) const {
   CentrifugeJsonCodec::encode_connect(out, 0, result);
 }

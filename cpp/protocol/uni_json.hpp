@@ -11,6 +11,8 @@ class UniJsonCodec final : public CentrifugeJsonCodec {
   /// The whole frame is one connect request.
   DecodeStep decode(std::string_view& frame, Command& out, std::string& scratch) const override;
 
+  std::string why_malformed(std::string_view frame) const override;
+
   /// The connect push: nobody waits for a reply with this id.
   void encode_connect(std::string& out, std::uint32_t id, const ConnectResult& result) const override;
 

@@ -71,10 +71,11 @@ struct ServerConfig {
   std::int64_t compression_min_bytes = 256;  ///< messages below are not compressed
   std::int64_t compression_level = 1;
   ProxyOptions proxies;
-  std::int64_t shutdown_timeout_ms = 10'000;  ///< longest time that clients have to disconnect
-  std::int64_t shutdown_pace_ms = 0;          ///< time over which they are asked; 0: 1 ms per client
-  std::string takeover_socket;                ///< empty: named by user and port
-  std::int64_t takeover_timeout_ms = 5'000;   ///< after which a hand-over has failed
+  std::int64_t shutdown_timeout_ms = 10'000;      ///< longest time that clients have to disconnect
+  std::int64_t shutdown_pace_ms = 0;              ///< time over which they are asked; 0: 1 ms per client
+  std::string takeover_socket;                    ///< empty: named by user and port
+  std::int64_t takeover_timeout_ms = 5'000;       ///< after which a hand-over has failed
+  std::int64_t takeover_answer_timeout_ms = 200;  ///< for which a hand-over waits for commands under way
   Heartbeat heartbeat;
   Limits limits;
   std::vector<ChannelRules::Rule> channels;

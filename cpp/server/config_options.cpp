@@ -194,9 +194,12 @@ std::vector<ConfigOption> make_options() {
        "Unix socket at which 'carillon serve --takeover' finds this server; empty: "
        "carillon-<uid>-<port>.sock in $XDG_RUNTIME_DIR, else in /tmp."},
       {"takeover.timeout_ms", "", &ServerConfig::takeover_timeout_ms,
-       "Maximum duration of a takeover, ms; then it fails and the running server continues. Hooks may use up "
-       "to half of it to answer.",
-       100, kDayMs},
+       "Maximum duration of a takeover, ms; then it fails and the running server continues.", 100, kDayMs},
+      {"takeover.answer_timeout_ms", "", &ServerConfig::takeover_answer_timeout_ms,
+       "Maximum time for which a takeover waits for commands under way, ms; at most half of "
+       "takeover.timeout_ms. Nobody is served meanwhile. A client whose hook or backend takes longer is "
+       "disconnected with 3001, and connects again.",
+       0, kDayMs},
       {"heartbeat.comment_interval_ms", "", &Heartbeat::comment_interval_ms,
        "Maximum time between two writes to an event stream, ms, after which a comment is sent; a random part "
        "of up to a quarter is subtracted. 0 disables comments.",

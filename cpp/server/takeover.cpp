@@ -184,7 +184,7 @@ bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, 
   const Millis timeout_ms = parts_.config.takeover_timeout_ms;
   const HandoverChannel::Time until = in(timeout_ms);
   const Millis begin_ms = parts_.clock.now_ms();
-  parts_.gateway.hold(timeout_ms / 2, until);
+  parts_.gateway.hold(std::min(parts_.config.takeover_answer_timeout_ms, timeout_ms / 2), until);
   bool is_taken = false;
   try {
     // Publishers on other threads block from here on. Then their publication is stored, or refused.

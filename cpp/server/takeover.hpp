@@ -23,7 +23,7 @@ namespace carillon {
 struct TakeoverReport {
   int process = 0;  ///< at the other end
   std::size_t connections = 0;
-  std::size_t left_behind = 0;  ///< clients that waited for an answer; they are drained
+  std::size_t left_behind = 0;  ///< clients that waited for an answer; they are asked to disconnect
   Millis pause_ms = 0;          ///< time for which all threads were held
 };
 

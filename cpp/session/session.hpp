@@ -91,11 +91,11 @@ class Session : public Sink {
   virtual bool refresh(const Renewal& /*renewal*/) { return false; }
   /// The server ends a subscription of the client. False: there is none.
   virtual bool unsubscribe(std::string_view /*channel*/, const UnsubscribeCode& /*code*/) { return false; }
-  /// Does it wait for an answer?
+  /// Does it wait for an answer that can only arrive in this process?
   [[nodiscard]] bool has_open_question() const {
-    return self_ && self_.use_count() > 1;  // a continuation leads back here
+    return self_ && self_.use_count() > 1 && !can_ask_again();  // a continuation leads back here
   }
-  /// Its state, for restore_session(). Nothing: it waits for an answer that can only arrive in this process.
+  /// Its state, for restore_session(). Nothing: has_open_question().
   [[nodiscard]] std::optional<SessionState> save() const;
   /// let_go(), because another process has the connection now: the client is still connected.
   void give_away() {
@@ -111,6 +111,8 @@ class Session : public Sink {
  protected:
   /// Called by let_go(): releases the session's resources.
   virtual void on_closed() = 0;
+  /// If it waits for an answer: would its restored state ask for it again?
+  [[nodiscard]] virtual bool can_ask_again() const { return false; }
   /// save(), without the part that all sessions share.
   [[nodiscard]] virtual std::optional<SessionState::Kind> save_kind() const = 0;
   /// Leads a continuation back to this session; null once the session has gone. Only on the shard's thread.

@@ -12,8 +12,10 @@ namespace {
 
 using Result = TokenCheck::Result;
 
-Verdict refused(const ErrorCode& error, std::string_view remark = {}) {
+/// `user`: whom the token proves, for the record.
+Verdict refused(const ErrorCode& error, std::string_view user = {}, std::string_view remark = {}) {
   Verdict verdict;
+  verdict.identity.user = user;
   verdict.code = error.code;
   verdict.reason = error.message;
   verdict.remark = remark;
@@ -25,8 +27,8 @@ bool is_out_of_time(const TokenCheck& check) {
 }
 
 /// The protocol has one code for both. The log says which.
-Verdict out_of_time(const TokenCheck& check) {
-  return refused(kErrorTokenExpired,
+Verdict out_of_time(const TokenCheck& check, std::string_view user = {}) {
+  return refused(kErrorTokenExpired, user,
                  check.result == Result::not_yet_valid ? check.reason : std::string_view());
 }
 
@@ -65,12 +67,15 @@ std::uint64_t channels_hash(const std::vector<SubscriptionGrant>& grants) {
 /// What is left of the token's grant after the hook has decided: it takes away, and adds only what others
 /// see.
 Verdict narrowed(const Identity& proved, Verdict verdict) {
-  if (!verdict.is_allowed) return verdict;
   Identity& identity = verdict.identity;
-  if (identity.user != proved.user) {
-    return Verdict::undecided(
+  if (verdict.is_allowed && identity.user != proved.user) {
+    verdict = Verdict::undecided(
         "the hook or backend answers another user than the token proves; it must answer the user that it is "
         "asked about (in Python: return True, or User() with the user of the context)");
+  }
+  if (!verdict.is_allowed) {
+    identity.user = proved.user;  // for the record
+    return verdict;
   }
   if (identity.info_json.empty()) identity.info_json = proved.info_json;
   const std::int64_t at_s = earlier(identity.expiry.at_s, proved.expiry.at_s);
@@ -187,13 +192,13 @@ Verdict TokenAccess::identify(const Question& question) const {
     }
   }
   if (check.result == Result::unknown_key) return unknown_key(check);
-  if (is_out_of_time(check)) return out_of_time(check);
+  if (is_out_of_time(check)) return out_of_time(check, claims.identity.user);
   if (check.result == Result::invalid) return disconnected(kDisconnectInvalidToken, check.reason);
   if (claims.identity.user.empty() && options_.refuses_anonymous)
     return disconnected(kDisconnectPermissionDenied, "its token names no user");
   if (options_.ignores_expiry) claims.identity.expiry = {};
   const std::int64_t at_s = claims.identity.expiry.at_s;
-  if (at_s != 0 && clock_.wall_ms() >= at_s * 1'000) return refused(kErrorExpired);
+  if (at_s != 0 && clock_.wall_ms() >= at_s * 1'000) return refused(kErrorExpired, claims.identity.user);
   Verdict verdict;
   verdict.is_allowed = true;
   verdict.identity = std::move(claims.identity);

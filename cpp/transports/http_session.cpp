@@ -517,6 +517,10 @@ void HttpSession::on_closed() {
 void HttpSession::drain() {
   is_drained_ = true;
   if (poll_) return poll_->expire();
+  if (asking_) {  // whatever the hook answers, this is not the server that serves it
+    asking_.reset();
+    return send_away("shutdown");
+  }
   if (state_ == State::reading && !reader_ && !is_yielding_) end({});
 }
 

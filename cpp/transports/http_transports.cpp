@@ -134,12 +134,16 @@ bool HttpSession::check_connect_request(std::string_view asked, std::string_view
   std::string scratch;
   std::vector<SubscriptionWish> wishes;
   const auto most = static_cast<std::size_t>(context_.limits.channels_per_connection);
-  if (decode_connect_request(asked, command, scratch) &&
-      uni_json_codec().decode_wishes(command.wishes, most, wishes))
+  std::string problem;
+  if (!decode_connect_request(asked, command, scratch)) {
+    problem = why_no_connect_request(asked);
+  } else if (uni_json_codec().decode_wishes(command.wishes, most, wishes)) {
     return true;
-  refuse(400,
-         std::string(field) +
-             ": is not a connect request; give a JSON object such as {} or {\"token\":\"…\",\"subs\":{}}");
+  } else {
+    problem = "subs: must name channels, each with nothing but recover, offset, epoch and delta";
+  }
+  refuse(400, std::string(field) + ": is not a connect request (" + problem +
+                  "); give a JSON object such as {} or {\"token\":\"…\",\"subs\":{}}");
   return false;
 }
 
@@ -166,7 +170,7 @@ std::string HttpSession::uni_sse_come_back() {
   UniSseLink({}).frame(push);
   std::string goodbye = head_of_stream(UniSseLink::kContentType, cors_);
   append_sse_retry_line(goodbye.append(UniSseLink::kBeginning),
-                   jittered_retry_ms(context_.heartbeat, context_.random));
+                        jittered_retry_ms(context_.heartbeat, context_.random));
   return goodbye.append(push);
 }
 
@@ -319,6 +323,10 @@ void HttpSession::on_verdict(const Verdict& verdict) {
     return send_away(verdict.reason);
   }
   if (asked == 0) {
+    if (!verdict.identity.user.empty()) {  // proved by a token, and refused all the same
+      user_ = verdict.identity.user;
+      claimed_user_.clear();
+    }
     asking_.reset();
     const std::string reason = verdict.reason.empty() ? "not authenticated" : verdict.reason;
     // The remark tells an operator more than the client is told.

@@ -549,7 +549,13 @@ def with_hook(port: int, path: Path, answer_after_s: float, timeout_ms: int, pat
     server = Server(
         port=port,
         insecure=True,
-        config={"takeover": {"socket": str(path), "timeout_ms": timeout_ms}},
+        config={
+            "takeover": {
+                "socket": str(path),
+                "timeout_ms": timeout_ms,
+                "answer_timeout_ms": timeout_ms // 2,
+            }
+        },
     )
 
     @server.on_subscribe(pattern)

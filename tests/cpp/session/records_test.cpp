@@ -7,6 +7,7 @@
 
 #include "session/session_clients.hpp"
 #include "session/session_world.hpp"
+#include "session/uni_client.hpp"
 
 namespace carillon::testing {
 namespace {
@@ -139,6 +140,112 @@ TEST_F(Records, ADeniedConnectLeavesARecord) {
   EXPECT_EQ(log.lines,
             (std::vector<std::string>{"websocket refuse ?eve 3507 permission denied",
                                       "websocket refuse ?eve 4403 banned", "sse refuse ?eve 401 not today"}));
+}
+
+TEST_F(Records, AConnectThatIsRefusedLeavesOneRecordOnEveryTransport) {
+  world.access.slow = {Operation::connect};
+  Verdict ended = allowed("ann");
+  ended.identity.expiry.at_s = 1;
+  Verdict known = denied(3507, "not you");
+  known.identity.user = "ann";  // as a token has proved it
+  Verdict down = Verdict::undecided("the backend is down");
+  Verdict down_as_error = down;
+  down_as_error.code = 100;
+  struct Refused {
+    Verdict verdict;
+    std::string record;
+  };
+  for (const Refused& each :
+       {Refused{ended, "ann 110 expired: "}, Refused{known, "ann 3507 not you"},
+        Refused{denied(103), "?eve 103 permission denied"},
+        Refused{denied(4403, "banned"), "?eve 4403 banned"}, Refused{down, "?eve 3004 the backend is down"},
+        Refused{down_as_error, "?eve 100 the backend is down"}}) {
+    const auto play = [&](Client& client, const std::string& transport) {
+      world.run();
+      world.access.decide(each.verdict);
+      world.run();
+      client.cut();
+      world.run();
+      ASSERT_EQ(log.lines.size(), 1U) << transport << " " << each.record;
+      EXPECT_TRUE(log.lines[0].starts_with(transport + " refuse " + each.record)) << log.lines[0];
+      log.lines.clear();
+    };
+    WsClient socket(world);
+    socket.connect("?user=eve");
+    play(socket, "websocket");
+    for (const auto& [kind, transport] : {std::pair{UniKind::websocket, "uni_websocket"},
+                                          {UniKind::websocket_by_url, "uni_websocket"},
+                                          {UniKind::sse, "uni_sse"},
+                                          {UniKind::sse_by_post, "uni_sse"},
+                                          {UniKind::http_stream, "uni_http_stream"}}) {
+      UniClient client(world, kind);
+      client.ask("{}", "?user=eve");
+      play(client, transport);
+    }
+    const std::string body = R"({"id":1,"connect":{}})";
+    HttpClient stream(world);
+    stream.write("POST /connection/http_stream?user=eve HTTP/1.1\r\nHost: localhost\r\nContent-Length: " +
+                 std::to_string(body.size()) + "\r\n\r\n" + body);
+    play(stream, "http_stream");
+  }
+}
+
+TEST_F(Records, OneThatIsRefusedAgainAndAgainDoesNotFloodTheLog) {
+  world.access.slow = {Operation::connect};
+  WsClient client(world);
+  client.open();
+  for (int i = 0; i < 30; ++i) {
+    client.send(R"({"id":1,"connect":{}})");
+    world.run();
+    world.access.decide(denied(111));
+    world.run();
+  }
+  EXPECT_EQ(client.replies.size(), 30U);
+  ASSERT_EQ(log.lines.size(), 10U);
+  EXPECT_TRUE(log.lines.back().ends_with("(further refusals of this client are not logged)"));
+}
+
+TEST_F(Records, ABadConnectIsToldByTheFieldAndNotByItsValue) {
+  const std::string deep = R"({"data":)" + std::string(70, '[') + std::string(70, ']') + "}";
+  struct Bad {
+    std::string request;
+    std::string field;
+  };
+  for (const Bad& each :
+       {Bad{R"({"token":["s3cret"]})", "token: must be a string"}, Bad{"nonsense", "is not a JSON object"},
+        Bad{R"({"flag":"s3cret"})", "flag: must be a whole number"}, Bad{R"({"subs":{"a":1}})", "subs: "},
+        Bad{deep, "nested deeper"}}) {
+    for (const UniKind kind : kUniKinds) {
+      UniClient client(world, kind);
+      client.ask(each.request);
+      world.run();
+      client.cut();
+      world.run();
+      ASSERT_EQ(log.lines.size(), 1U) << each.request;
+      EXPECT_NE(log.lines[0].find(each.field), std::string::npos) << log.lines[0];
+      EXPECT_EQ(log.lines[0].find("s3cret"), std::string::npos) << log.lines[0];
+      log.lines.clear();
+    }
+    WsClient socket(world);
+    socket.open();
+    socket.send(R"({"id":1,"connect":)" + each.request + "}");
+    world.run();
+    socket.cut();
+    world.run();
+    ASSERT_EQ(log.lines.size(), 1U) << each.request;
+    EXPECT_TRUE(log.lines[0].starts_with("websocket refuse ")) << log.lines[0];
+    EXPECT_EQ(log.lines[0].find("s3cret"), std::string::npos) << log.lines[0];
+    log.lines.clear();
+  }
+  WsClient first(world);
+  first.open();
+  first.send(R"({"id":1,"subscribe":{"channel":"a"}})");
+  world.run();
+  first.cut();
+  world.run();
+  EXPECT_EQ(
+      log.lines,
+      (std::vector<std::string>{"websocket refuse  3501 bad request: its first command is not a connect"}));
 }
 
 struct RecordsOfRules : Records {

@@ -417,6 +417,99 @@ TEST(Takeover, IsNotTheMomentWhileASessionWaitsForAnAnswer) {
   EXPECT_EQ(data_of(client, "a"), std::vector<Json>{1});
 }
 
+TEST(Takeover, AConnectOnWhichAHookDecidesIsAskedOnceMore) {
+  for (const bool is_pipelined : {true, false}) {
+    World world;
+    world.access.slow = {Operation::connect};
+    WsClient client(world);
+    client.open("?user=ann");
+    const std::string connect = R"({"id":1,"connect":{"data":{"tab":7}}})";
+    const std::string subscribe = R"({"id":2,"subscribe":{"channel":"a"}})";
+    if (is_pipelined) {
+      client.send(connect + "\n" + subscribe + "\n");
+    } else {
+      client.send(connect);
+      client.send(subscribe);
+    }
+    client.send(R"({"id":3,"ping":{}})");
+    world.run();
+    ASSERT_EQ(world.access.waiting.size(), 1U);
+    ASSERT_TRUE(world.take_over(kOtherClock)) << "nobody waits for the hook";
+    world.run();
+    ASSERT_EQ(world.access.waiting.size(), 1U) << "the new process asks";
+    EXPECT_EQ(world.access.asked, (std::vector<std::string>{"connect claims ann", "connect claims ann"}));
+    EXPECT_EQ(world.access.given.back().data, R"({"tab":7})");
+    EXPECT_TRUE(client.replies.empty());
+    world.access.decide(allowed("ann"));
+    world.run();
+    ASSERT_EQ(client.replies.size(), 3U);
+    EXPECT_TRUE(client.replies[0].contains("connect"));
+    EXPECT_TRUE(client.replies[1].contains("subscribe"));
+    EXPECT_EQ(client.replies[2]["id"], 3);
+    EXPECT_FALSE(client.close_code.has_value());
+  }
+}
+
+TEST(Takeover, AConnectThatIsAnsweredInTheOldProcessAfterAllGoesOnThere) {
+  World world;
+  world.access.slow = {Operation::connect, Operation::subscribe};
+  WsClient other(world);
+  other.open();
+  other.send(R"({"id":1,"connect":{}})");
+  world.run();
+  world.access.decide(allowed());
+  world.run();
+  other.send(R"({"id":2,"subscribe":{"channel":"a"}})");
+  WsClient client(world);
+  client.open();
+  client.send(R"({"id":1,"connect":{}})");
+  world.run();
+  ASSERT_FALSE(world.take_over()) << "the subscribe is answered here";
+  ASSERT_EQ(world.access.waiting.size(), 2U);
+  world.access.decide(allowed("ann"), 1);
+  world.run();
+  ASSERT_EQ(client.replies.size(), 1U) << "once";
+  EXPECT_TRUE(client.replies[0].contains("connect"));
+}
+
+TEST(Takeover, AConnectThatIsRefusedThereMayBeTriedAgainWithinTheUsualTime) {
+  World world;
+  world.access.slow = {Operation::connect};
+  WsClient client(world);
+  client.open();
+  client.send(R"({"id":1,"connect":{}})");
+  world.run();
+  ASSERT_TRUE(world.take_over(kOtherClock));
+  world.run();
+  world.access.decide(denied(111, "too many requests"));
+  world.run();
+  ASSERT_EQ(error_of(client.replies.back()), 111U);
+  world.advance(world.options.limits.handshake_timeout_ms - 1);
+  EXPECT_FALSE(client.close_code.has_value());
+  world.advance(1);
+  EXPECT_EQ(client.close_code, 3502);
+}
+
+TEST(Takeover, AStreamOrPollWhoseHookIsSlowIsSentAwayAtOnce) {
+  World world;
+  world.access.slow = {Operation::connect};
+  SseClient stream(world);
+  stream.open("channel=a");
+  HttpClient poll(world);
+  poll.request("GET", "/poll?channel=a");
+  world.run();
+  ASSERT_EQ(world.access.waiting.size(), 2U);
+  EXPECT_EQ(world.take_over_without_askers(), 2U);
+  ASSERT_TRUE(stream.head);
+  EXPECT_EQ(stream.head->status, 200);
+  ASSERT_FALSE(stream.blocks.empty());
+  EXPECT_GE(stream.blocks.back().retry.value_or(0), 2'000U);
+  EXPECT_TRUE(stream.is_ended);
+  ASSERT_EQ(poll.responses.size(), 1U);
+  EXPECT_EQ(poll.responses[0].status, 503);
+  EXPECT_FALSE(poll.responses[0].header("retry-after").empty());
+}
+
 TEST(Takeover, AClosingHandshakeIsFinished) {
   World world;
   WsClient client(world);
