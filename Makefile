@@ -9,10 +9,12 @@ MAKEFLAGS += --no-print-directory
 PYTHON ?= python3
 HOST ?= 127.0.0.1
 PORT ?= 8000
-STRESS_SECONDS ?= 10
+STRESS_SECONDS ?= 5
 # Every commit plays other random worlds, and the same ones each time.
 SEED_BASE ?= $(shell printf %d 0x$$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1))
 FUZZ_SECONDS ?= 5
+# Under AddressSanitizer each commit runs another third of the wire tests; without it, all. All: WIRE_SHARE=0/1.
+WIRE_SHARE ?= $(SEED_BASE)/3
 
 BIN := .venv/bin
 DEV := build/dev
@@ -169,11 +171,11 @@ test-asan: system .venv/.stamp-test .venv/.stamp-editable
 	@mkdir -p build
 	@$(CONFIGURE) -B build/asan -DCARILLON_SANITIZE=address,undefined -DCARILLON_UNITY=ON -DCARILLON_TESTS=ON >build/asan.log
 	@$(BUILD) build/asan --target carillon_tests _core
-	@echo "[6/$(STEPS)] C++ tests, then the Python tests marked 'wire', under both"
+	@echo "[6/$(STEPS)] C++ tests, then Python tests marked 'wire' (share $(WIRE_SHARE)), under both"
 	@CARILLON_STRESS_SECONDS=3 UBSAN_OPTIONS=print_stacktrace=1 $(CTEST) build/asan
 	@cd python && find carillon -type f ! -name '*.so' ! -name '*.pyc' -exec cp --parents -t ../build/asan/python {} +
 	@WIRE_SHARDS=4 $(ASAN_PYTHON) $(BIN)/pytest -q -p no:cacheprovider --timeout=240 -m "wire and not alone" -n 6 --dist worksteal \
-	  $(wildcard tests/python)
+	  --share $(WIRE_SHARE) $(wildcard tests/python)
 
 test-fuzz: system .venv/.stamp-run
 	@echo "[7/$(STEPS)] fuzz targets, $(FUZZ_SECONDS) s each"

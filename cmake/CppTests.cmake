@@ -68,10 +68,14 @@ foreach(folder IN LISTS folders)
   add_executable(${target} ${sources} ${sources_${name}})
   target_include_directories(${target} PRIVATE "${test_root}")
   target_link_libraries(${target} PRIVATE ${links_${name}} carillon_json carillon_warnings GTest::gtest_main)
-  # Headers are most of a test's build time, so they are read once per executable. Under sanitizers its optimisation
-  # is, and what is tested is optimised all the same.
-  target_precompile_headers(${target} PRIVATE <gtest/gtest.h> ${headers_${name}})
-  target_compile_options(${target} PRIVATE ${test_optimisation} "$<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>")
+  # Headers are most of a test's build time, so they are read once per executable, unless that has only one or two
+  # units to compile. Under sanitizers its optimisation is, and what is tested is optimised all the same.
+  list(LENGTH sources units)
+  if(NOT CARILLON_UNITY OR units GREATER 16)
+    target_precompile_headers(${target} PRIVATE <gtest/gtest.h> ${headers_${name}})
+    target_compile_options(${target} PRIVATE "$<$<CXX_COMPILER_ID:GNU>:-fpch-preprocess>")
+  endif()
+  target_compile_options(${target} PRIVATE ${test_optimisation})
   math(EXPR last "${shards_${name}} - 1")
   foreach(shard RANGE ${last})
     set(test "${name}/${shard}")

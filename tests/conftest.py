@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import subprocess
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,23 @@ def require_path(path: Path, remedy: str) -> Path:
     """The path, if it exists; skips or fails as `require` does."""
     require(path.exists(), f"{path.name} ({remedy})")
     return path
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds --share: a part of the tests, where all of them take too long."""
+    parser.addoption(
+        "--share", metavar="K/N", help="run only every Nth test, by a hash of its name: the Kth share of N"
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leaves the other shares out."""
+    if not config.getoption("--share"):
+        return
+    share, shares = (int(number) for number in config.getoption("--share").split("/"))
+    others = [item for item in items if zlib.crc32(item.nodeid.encode()) % shares != share % shares]
+    config.hook.pytest_deselected(items=others)
+    items[:] = [item for item in items if item not in set(others)]
 
 
 def pytest_configure() -> None:
