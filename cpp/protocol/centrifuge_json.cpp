@@ -308,7 +308,7 @@ class PushWriter {
   PushWriter(std::string& out, std::string_view channel) : reply_(out), push_(reply_.open("push")) {
     push_.text_unless_empty("channel", channel);
   }
-  std::string& open(std::string_view kind) { return push_.open(kind); }
+  std::string& open(const JsonName& kind) { return push_.open(kind); }
   void close() {
     push_.close();
     reply_.close();
@@ -319,7 +319,7 @@ class PushWriter {
   JsonObjectWriter push_;
 };
 
-void append_info_push(std::string& out, std::string_view channel, std::string_view kind,
+void append_info_push(std::string& out, std::string_view channel, const JsonName& kind,
                       std::string_view info) {
   PushWriter push(out, channel);
   JsonObjectWriter body(push.open(kind));
@@ -328,7 +328,7 @@ void append_info_push(std::string& out, std::string_view channel, std::string_vi
   push.close();
 }
 
-void append_code_push(std::string& out, std::string_view channel, std::string_view kind, std::uint32_t code,
+void append_code_push(std::string& out, std::string_view channel, const JsonName& kind, std::uint32_t code,
                       std::string_view reason) {
   PushWriter push(out, channel);
   JsonObjectWriter body(push.open(kind));
@@ -363,7 +363,7 @@ void append_fields(JsonObjectWriter& object, const RefreshResult& result) {
 // `{"id":…,"<name>":{` … `}}`
 class ReplyWriter {
  public:
-  ReplyWriter(std::string& out, std::uint32_t id, std::string_view name)
+  ReplyWriter(std::string& out, std::uint32_t id, const JsonName& name)
       : reply_(out), result_((reply_.number_unless_zero("id", id), reply_.open(name))) {}
   JsonObjectWriter* operator->() { return &result_; }
   JsonObjectWriter& object() { return result_; }

@@ -452,7 +452,7 @@ void append_json_string(std::string& out, std::string_view utf8_text) {
   const char* const end = at + utf8_text.size();
   const char* run = at;
   const auto replace = [&](std::string_view escape) {
-    out.append(run, at);
+    out.append(run, static_cast<std::size_t>(at - run));
     out.append(escape);
     run = ++at;
   };
@@ -489,7 +489,7 @@ void append_json_string(std::string& out, std::string_view utf8_text) {
         }
     }
   }
-  out.append(run, end);
+  out.append(run, static_cast<std::size_t>(end - run));
   out.push_back('"');
 }
 
@@ -510,7 +510,7 @@ void append_without_newlines(std::string& out, std::string_view json) {
 void append_uint(std::string& out, std::uint64_t number) {
   std::array<char, 20> digits;
   const auto [end, error] = std::to_chars(digits.data(), digits.data() + digits.size(), number);
-  out.append(digits.data(), end);
+  out.append(digits.data(), static_cast<std::size_t>(end - digits.data()));
 }
 
 }  // namespace carillon

@@ -47,8 +47,15 @@ std::uint64_t read_big_endian(const char* from, std::size_t bytes) {
   return value;
 }
 
+char* put_big_endian(char* at, std::uint64_t value, std::size_t bytes) {
+  while (bytes-- > 0) *at++ = static_cast<char>(value >> (8 * bytes) & 0xFF);
+  return at;
+}
+
 void append_big_endian(std::string& out, std::uint64_t value, std::size_t bytes) {
-  while (bytes-- > 0) out.push_back(static_cast<char>(value >> (8 * bytes) & 0xFF));
+  std::array<char, sizeof value> text;
+  put_big_endian(text.data(), value, bytes);
+  out.append(text.data(), bytes);
 }
 
 // Masks or unmasks in place, the first byte with key[0]. True if the result is ASCII only: the answer costs
@@ -164,9 +171,11 @@ void append_header(std::string& out, WsOpcode opcode, bool is_final, bool is_com
   const std::size_t length_bytes = ws_header_bytes(payload_bytes) - 2;
   const std::size_t length = length_bytes == 0 ? payload_bytes : length_bytes == 2 ? kLength16 : kLength64;
   const unsigned bits = (is_final ? kFinalBit : 0U) | (is_compressed ? kCompressedBit : 0U);
-  append_big_endian(out, bits | static_cast<std::uint8_t>(opcode), 1);
-  append_big_endian(out, mask_bit | length, 1);
-  append_big_endian(out, payload_bytes, length_bytes);
+  std::array<char, kHeaderBytesMax> header;
+  header[0] = static_cast<char>(bits | static_cast<std::uint8_t>(opcode));
+  header[1] = static_cast<char>(mask_bit | length);
+  put_big_endian(&header[2], payload_bytes, length_bytes);
+  out.append(header.data(), 2 + length_bytes);
 }
 
 std::span<char> take_front(std::span<char>& input, std::size_t bytes) {

@@ -38,14 +38,12 @@ std::string error_reply(const ErrorCode& error, std::string_view message) {
 
 std::string reply_of(std::string_view name, const HttpResponse& response) {
   const ApiAnswerParts parts = parts_of_api_answer(response.body);
-  std::string reply;
-  JsonObjectWriter object(reply);
-  if (parts.error.empty()) {
-    object.json(name, parts.result);
-  } else {
-    object.json("error", parts.error);
-  }
-  object.close();
+  const bool is_error = !parts.error.empty();
+  std::string reply = "{";
+  append_json_string(reply, is_error ? "error" : name);
+  reply.push_back(':');
+  append_without_newlines(reply, is_error ? parts.error : parts.result);
+  reply.push_back('}');
   return reply;
 }
 
