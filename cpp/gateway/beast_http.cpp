@@ -9,8 +9,10 @@
 #include <boost/none.hpp>
 #include <cctype>
 #include <charconv>
+#include <deque>
 #include <functional>
 #include <string>
+#include <vector>
 
 #include "gateway/request_reader.hpp"
 
@@ -72,12 +74,7 @@ class BeastReader final : public HttpReader {
     return parser_.is_header_done() ? read_body(bytes) : read_head(bytes);
   }
 
-  [[nodiscard]] const HttpRequest& head() const override { return request_; }
-
-  [[nodiscard]] HttpRequest take() override {
-    request_.body = std::move(parser_.get().body());
-    return std::move(request_);
-  }
+  [[nodiscard]] const HttpRequest& request() const override { return request_; }
 
   [[nodiscard]] std::string unfinished() const override {
     if (!parser_.is_header_done()) return head_;
@@ -148,6 +145,7 @@ class BeastReader final : public HttpReader {
     if (error && error != http::error::need_more) return refusal_of(error);
     Result result;
     if (parser_.is_done()) {
+      request_.body = parser_.get().body();
       result.step = Step::request;
       result.consumed = used - std::min(used, kept);
       return result;
@@ -173,7 +171,7 @@ class BeastReader final : public HttpReader {
     request_.is_chunked = parser_.chunked();
     request_.content_length = parser_.content_length().value_or(0);
     request_.is_keep_alive = parser_.keep_alive();
-    request_.headers.reserve(kUsualHeaders);
+    fields_.reserve(kUsualHeaders);
     std::size_t hosts = 0;
     std::size_t lengths = 0;
     std::size_t codings = 0;
@@ -183,6 +181,7 @@ class BeastReader final : public HttpReader {
       codings += static_cast<std::size_t>(field.name() == http::field::transfer_encoding);
       add_header(field.name_string(), field.value());
     }
+    request_.headers = fields_;
     if (hosts > 1 || (hosts == 0 && !request_.is_http_1_0))
       return refuse(400, "Host: a request has exactly one (RFC 9112 section 3.2)");
     if (!is_host(request_.header("host"))) return refuse(400, "Host: not a host with an optional port");
@@ -195,18 +194,16 @@ class BeastReader final : public HttpReader {
   }
 
   /// Lines of one name are joined to the first of them.
-  void add_header(std::string_view given_name, std::string_view value) {
-    std::string name(given_name);
-    for (char& c : name) {
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+  void add_header(std::string_view name, std::string_view value) {
+    const auto earlier = std::find_if(fields_.begin(), fields_.end(), [name](const HttpField& field) {
+      return is_same_name(field.name, name);
+    });
+    if (earlier == fields_.end()) {
+      fields_.push_back({name, value});
+      return;
     }
-    const auto earlier = std::find_if(request_.headers.begin(), request_.headers.end(),
-                                      [&name](const auto& header) { return header.first == name; });
-    if (earlier != request_.headers.end()) {
-      earlier->second.append(name == "cookie" ? "; " : ", ").append(value);
-    } else {
-      request_.headers.emplace_back(std::move(name), value);
-    }
+    std::string& list = joined_.emplace_back(earlier->value);
+    earlier->value = list.append(is_same_name(name, "cookie") ? "; " : ", ").append(value);
   }
 
   static constexpr std::size_t kUsualHeaders = 8;
@@ -222,6 +219,8 @@ class BeastReader final : public HttpReader {
         is_last_chunk_ = bytes == 0;
       };
   http::request_parser<http::string_body> parser_;
+  std::vector<HttpField> fields_;   // views of the parser's, and of joined_
+  std::deque<std::string> joined_;  // values of several lines
   HttpRequest request_;
   std::string head_;        // as it came, while it is not whole
   std::size_t parsed_ = 0;  // so much of it the parser has taken

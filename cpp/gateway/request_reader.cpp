@@ -1,60 +1,58 @@
 #include "gateway/request_reader.hpp"
 
 #include <algorithm>
-#include <utility>
-
-#include "protocol/plain_head.hpp"
 
 namespace carillon {
 
 HttpReader::Result RequestReader::read(std::span<const char> bytes) {
   if (full_) return full_->read(bytes);
-  return is_head_read_ ? read_body(bytes) : read_head(bytes);
+  return text_.empty() ? read_head(bytes) : read_body(bytes);
 }
 
 HttpReader::Result RequestReader::read_head(std::span<const char> bytes) {
-  PlainHead head;
-  const bool is_plain = head.read({bytes.data(), bytes.size()}) && head.bytes() <= header_bytes_max_ &&
-                        head.content_length() <= body_bytes_max_;
+  const bool is_plain = head_.read({bytes.data(), bytes.size()}) && head_.bytes() <= header_bytes_max_ &&
+                        head_.content_length() <= body_bytes_max_;
   if (!is_plain) {
     full_ = make_full_reader_(header_bytes_max_, body_bytes_max_);
     return full_->read(bytes);
   }
-  is_head_read_ = true;
-  request_.method = head.method();
-  request_.target = head.target();
-  request_.content_length = head.content_length();
-  request_.is_keep_alive = head.is_keep_alive();
-  request_.headers.reserve(head.fields().size());
-  for (const auto& [name, value] : head.fields()) {
-    std::string& lower = request_.headers.emplace_back(name, value).first;
-    for (char& c : lower) {
-      if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
-    }
-  }
+  text_.reserve(std::min(bytes.size(), head_.bytes() + head_.content_length()));
+  text_.assign(bytes.data(), head_.bytes());
+  request_.content_length = head_.content_length();
+  request_.is_keep_alive = head_.is_keep_alive();
+  refer_to_text(bytes.data());
   Result result;
   result.step = request_.has_body() ? Step::head : Step::request;
-  result.consumed = head.bytes();
+  result.consumed = head_.bytes();
   return result;
 }
 
 HttpReader::Result RequestReader::read_body(std::span<const char> bytes) {
-  std::string& body = request_.body;
-  if (body.empty()) body.reserve(request_.content_length);
+  const std::size_t whole = head_.bytes() + head_.content_length();
   Result result;
-  result.consumed = std::min(bytes.size(), request_.content_length - body.size());
-  body.append(bytes.data(), result.consumed);
-  if (body.size() == request_.content_length) result.step = Step::request;
+  result.consumed = std::min(bytes.size(), whole - text_.size());
+  const char* const before = text_.data();
+  text_.reserve(whole);
+  text_.append(bytes.data(), result.consumed);
+  if (text_.data() != before) refer_to_text(before);
+  if (text_.size() < whole) return result;
+  request_.body = std::string_view(text_).substr(head_.bytes());
+  result.step = Step::request;
   return result;
 }
 
-std::string RequestReader::unfinished() const {
-  if (full_) return full_->unfinished();
-  return is_head_read_ ? head_text(request_) + request_.body : std::string();
+void RequestReader::refer_to_text(const char* before) {
+  head_.move(before, text_.data());
+  request_.method = head_.method();
+  request_.target = head_.target();
+  request_.headers = head_.fields();
 }
 
+std::string RequestReader::unfinished() const { return full_ ? full_->unfinished() : text_; }
+
 std::string head_text(const HttpRequest& request) {
-  std::string text = request.method + ' ' + request.target;
+  std::string text(request.method);
+  text.append(" ").append(request.target);
   text.append(request.is_http_1_0 ? " HTTP/1.0\r\n" : " HTTP/1.1\r\n");
   for (const auto& [name, value] : request.headers)
     text.append(name).append(": ").append(value).append("\r\n");

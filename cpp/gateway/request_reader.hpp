@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "protocol/plain_head.hpp"
 #include "session/http_message.hpp"
 
 namespace carillon {
@@ -19,18 +20,20 @@ class RequestReader final : public HttpReader {
         make_full_reader_(make_full_reader) {}
 
   Result read(std::span<const char> bytes) override;
-  [[nodiscard]] const HttpRequest& head() const override { return full_ ? full_->head() : request_; }
-  [[nodiscard]] HttpRequest take() override { return full_ ? full_->take() : std::move(request_); }
+  [[nodiscard]] const HttpRequest& request() const override { return full_ ? full_->request() : request_; }
   [[nodiscard]] std::string unfinished() const override;
 
  private:
   Result read_head(std::span<const char> bytes);
   Result read_body(std::span<const char> bytes);
+  /// The head stood at `before`, and is in text_ now.
+  void refer_to_text(const char* before);
 
   const std::size_t header_bytes_max_;
   const std::size_t body_bytes_max_;
   const MakeFullReader make_full_reader_;
-  bool is_head_read_ = false;
+  PlainHead head_;
+  std::string text_;  // the head, once it has been read, and what has come of the body
   HttpRequest request_;
   std::unique_ptr<HttpReader> full_;  // null: the request is a plain one, or nothing of it has been read
 };

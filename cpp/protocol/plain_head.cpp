@@ -36,12 +36,6 @@ bool is_all_of(CharClass wanted, std::string_view text) {
 }
 bool is_blank(char c) { return c == ' ' || c == '\t'; }
 
-char lower(char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; }
-bool is_same_name(std::string_view one, std::string_view other) {
-  return one.size() == other.size() && std::equal(one.begin(), one.end(), other.begin(),
-                                                  [](char a, char b) { return lower(a) == lower(b); });
-}
-
 }  // namespace
 
 bool PlainHead::read(std::string_view text) {
@@ -62,7 +56,7 @@ bool PlainHead::read(std::string_view text) {
   target_ = take_while(kTargetChar);
   if (target_.empty() || !take(" HTTP/1.1\r\n")) return false;
   while (!take("\r\n")) {
-    Field field;
+    HttpField field;
     field.name = take_while(kTokenChar);
     if (field.name.empty() || !take(":")) return false;
     while (at != end && is_blank(*at)) ++at;
@@ -75,9 +69,21 @@ bool PlainHead::read(std::string_view text) {
   return has_host_;
 }
 
-bool PlainHead::add(const Field& field) {
+void PlainHead::move(const char* from, const char* to) {
+  const auto move_view = [from, to](std::string_view& view) {
+    view = {to + (view.data() - from), view.size()};
+  };
+  move_view(method_);
+  move_view(target_);
+  for (HttpField& field : std::span(fields_.data(), count_)) {
+    move_view(field.name);
+    move_view(field.value);
+  }
+}
+
+bool PlainHead::add(const HttpField& field) {
   if (count_ == kFieldsMax) return false;
-  for (const Field& earlier : fields()) {
+  for (const HttpField& earlier : fields()) {
     if (is_same_name(earlier.name, field.name)) return false;
   }
   fields_[count_++] = field;

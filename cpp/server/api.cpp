@@ -35,13 +35,12 @@ bool is_same_key(std::string_view given, std::string_view wanted) {
 }
 
 Publication publication_of(const ApiRequest& request) {
-  Publication publication;
-  publication.data = request.data;
-  publication.content = request.is_json ? ContentType::json : ContentType::binary;
-  publication.has_delta = request.has_delta;
-  publication.tags = request.tags;
-  publication.key = request.key;
-  return publication;
+  return {.data = std::string(request.data),
+          .content = request.is_json ? ContentType::json : ContentType::binary,
+          .has_delta = request.has_delta,
+          .info_json = {},
+          .tags = request.tags,
+          .key = std::string(request.key)};
 }
 
 Refusal no_history() {
@@ -173,16 +172,16 @@ std::optional<HttpResponse> Api::refusal_of(const HttpRequest& head, const HttpT
   return refusal;
 }
 
-void Api::handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
+void Api::handle(const HttpRequest& request, BodyBudget::Share body_memory, const HttpTarget& target,
                  Respond respond) {
   if (target.path.starts_with(kApiPath) && target.path != kOpenApiPath) {
     if (options_.has_transport_errors || request.header("x-centrifugo-error-mode") == "transport") {
-      respond = [respond = std::move(respond)](HttpResponse response) {
+      respond = [respond = std::move(respond)](HttpResponse&& response) {
         respond(with_status(std::move(response)));
       };
     }
     const auto method = find_api_method(std::string_view(target.path).substr(kApiPath.size()));
-    return call(*method, {std::move(request.body), std::move(body_memory)}, std::move(respond));
+    return call(*method, request.body, std::move(body_memory), std::move(respond));
   }
   const StaticPage& page = pages_.at(target.path);
   HttpResponse response;
@@ -213,12 +212,14 @@ std::optional<HttpResponse> Api::undecoded(ApiDecode decoded, const ApiRequest& 
   return std::nullopt;
 }
 
-void Api::call(ApiMethod method, Body body, Respond respond) {
-  if (method == ApiMethod::broadcast) return broadcast(std::move(body), std::move(respond));
-  if (method == ApiMethod::batch) return batch(std::move(body), std::move(respond));
+void Api::call(ApiMethod method, std::string_view body, BodyBudget::Share body_memory, Respond respond) {
+  if (method == ApiMethod::broadcast)
+    return broadcast({std::string(body), std::move(body_memory)}, std::move(respond));
+  if (method == ApiMethod::batch)
+    return batch({std::string(body), std::move(body_memory)}, std::move(respond));
   ApiRequest request;
   std::string scratch;
-  const ApiDecode decoded = decode_api_request(method, body.text, request, scratch);
+  const ApiDecode decoded = decode_api_request(method, body, request, scratch);
   if (auto refusal = undecoded(decoded, request)) return respond(std::move(*refusal));
   switch (method) {
     case ApiMethod::publish:

@@ -84,16 +84,17 @@ class Api final : public HttpHandler {
 
   [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head,
                                                        const HttpTarget& target) const override;
-  void handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
+  void handle(const HttpRequest& request, BodyBudget::Share body_memory, const HttpTarget& target,
               Respond respond) override;
 
  private:
   [[nodiscard]] bool is_authorized(const HttpRequest& head, const HttpTarget& target) const;
+  /// A copy, of a request that takes several turns.
   struct Body {
     std::string text;
     BodyBudget::Share memory;  ///< what it takes of limits.body_bytes_total, as long as it lives
   };
-  void call(ApiMethod method, Body body, Respond respond);
+  void call(ApiMethod method, std::string_view body, BodyBudget::Share body_memory, Respond respond);
   void publish(const ApiRequest& request, Respond respond);
   struct Broadcast;
   void broadcast(Body body, Respond respond);

@@ -119,11 +119,10 @@ bool Api::batch_some(const std::shared_ptr<Batch>& work) {
                                  : error_reply(kErrorMethodNotFound, unknown_api_method(command.name)));
       continue;
     }
-    call(*method, {std::string(command.body), {}},
-         [this, work, index, name = command.name](const HttpResponse& response) {
-           if (work->answer(index, reply_of(name, response)))
-             Shard::in_pieces([this, work] { return batch_some(work); });
-         });
+    call(*method, command.body, {}, [this, work, index, name = command.name](const HttpResponse& response) {
+      if (work->answer(index, reply_of(name, response)))
+        Shard::in_pieces([this, work] { return batch_some(work); });
+    });
     if (work->must_wait(index)) return false;
   }
   return work->next < commands;

@@ -10,28 +10,29 @@
 #include <utility>
 #include <vector>
 
+#include "protocol/http_field.hpp"
 #include "protocol/query.hpp"
 #include "session/body_budget.hpp"
 
 namespace carillon {
 
-/// An HTTP request. Header names are lower case; lines of the same name are one list,
-/// joined by commas (RFC 9110 section 5.3).
+/// An HTTP request; its texts are its reader's. Lines of the same name are one list, joined by commas
+/// (RFC 9110 section 5.3).
 struct HttpRequest {
-  std::string method;
-  std::string target;
-  std::vector<std::pair<std::string, std::string>> headers;
+  std::string_view method;
+  std::string_view target;
+  std::span<const HttpField> headers;
   std::uint64_t content_length = 0;  ///< as announced; a chunked body announces none
   bool is_chunked = false;
   bool is_http_1_0 = false;
   bool is_keep_alive = true;
-  std::string body;  ///< once it has been read
+  std::string_view body;  ///< once it has been read
 
   [[nodiscard]] bool has_body() const { return is_chunked || content_length > 0; }
-  /// Value of the header with that (lower-case) name; empty if there is none.
+  /// Value of the header with that name; empty if there is none.
   [[nodiscard]] std::string_view header(std::string_view name) const {
-    for (const auto& [key, value] : headers) {
-      if (key == name) return value;
+    for (const HttpField& field : headers) {
+      if (is_same_name(field.name, name)) return field.value;
     }
     return {};
   }
@@ -67,11 +68,11 @@ class HttpReader {
     std::string refusal_reason;
   };
   /// Continues to read. If a body follows, there is a step `head` before it, so that the body can be refused
-  /// unread. After `request` take it, and make another reader for the next one.
+  /// unread. After `request` make another reader for the next one.
   virtual Result read(std::span<const char> bytes) = 0;
-  /// After `head`, without the body.
-  [[nodiscard]] virtual const HttpRequest& head() const = 0;
-  [[nodiscard]] virtual HttpRequest take() = 0;
+  /// After `head` without the body, after `request` whole. Its texts are valid until the next read(), as long
+  /// as the reader.
+  [[nodiscard]] virtual const HttpRequest& request() const = 0;
   /// Bytes that bring a new reader to the state of this one, before the request is complete.
   [[nodiscard]] virtual std::string unfinished() const = 0;
 };
@@ -98,13 +99,13 @@ class HttpLibrary {
 class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
-  using Respond = std::function<void(HttpResponse)>;
+  using Respond = std::function<void(HttpResponse&&)>;
   /// Checks the head of a request (path, method, key) before its body is read. Nothing: it is accepted.
   [[nodiscard]] virtual std::optional<HttpResponse> refusal_of(const HttpRequest& head,
                                                                const HttpTarget& target) const = 0;
-  /// Answers a request whose head was not refused. Whoever keeps its body keeps `body_memory` beside it.
-  /// `respond` may be called later, from any thread, once.
-  virtual void handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
+  /// Answers a request whose head was not refused. Whoever keeps a copy of its body keeps `body_memory`
+  /// beside it. `respond` may be called later, from any thread, once.
+  virtual void handle(const HttpRequest& request, BodyBudget::Share body_memory, const HttpTarget& target,
                       Respond respond) = 0;
 };
 

@@ -48,6 +48,8 @@ Opening opening_of(Transport transport) {
 }
 
 constexpr std::string_view kEmulationPath = "/emulation";
+constexpr std::string_view kHealthPath = "/health";
+constexpr std::string_view kApiPath = "/api/";
 
 /// The client's mistake, as opposed to something that it may not or that is not there.
 bool is_bad_request(int status) {
@@ -152,9 +154,9 @@ std::string_view HttpSession::read(std::string_view bytes) {
     if (result.step == HttpReader::Step::head) {
       const bool is_read_again = std::exchange(is_head_known_, true);  // after a takeover
       if (!is_read_again) count_request();
-      if (!answer_head(reader_->head())) {
+      if (!answer_head(reader_->request())) {
         state_ = State::reading;
-        const bool is_awaited = lists_token(reader_->head().header("expect"), "100-continue");
+        const bool is_awaited = lists_token(reader_->request().header("expect"), "100-continue");
         if (is_awaited && bytes.empty() && !is_http_1_0_ && !is_read_again)
           context_.output.add(outlet_, "HTTP/1.1 100 Continue\r\n\r\n");
         continue;
@@ -163,15 +165,15 @@ std::string_view HttpSession::read(std::string_view bytes) {
       due_ms_ = kNoDeadline;
       continue;
     }
-    HttpRequest request = reader_->take();
-    reader_.reset();
+    const std::unique_ptr<HttpReader> reader = std::move(reader_);
+    const HttpRequest& request = reader->request();
     due_ms_ = kNoDeadline;
     input_behind_ = bytes;
     if (!std::exchange(is_head_known_, false)) {
       count_request();
-      if (!answer_head(request)) call_handler(std::move(request));
+      if (!answer_head(request)) call_handler(request);
     } else {
-      call_handler(std::move(request));
+      call_handler(request);
     }
     if (state_ == State::reading && !bytes.empty() && context_.host.is_time_over()) {
       is_yielding_ = true;  // others have sent something, too
@@ -239,15 +241,17 @@ bool HttpSession::answer_head(const HttpRequest& head) {
   user_.clear();
   claimed_user_.clear();
   transport_ = Transport::http;
-  std::optional<HttpTarget> target = parse_http_target(head.target);
-  if (!target) {
+  target_ = parse_http_target(head.target);
+  if (!target_) {
     refuse(400, "the request's target is not a valid path and query");
     return true;
   }
-  transport_ = transport_of(target->path, context_);
-  claimed_user_ = target->find("user").value_or("");
+  const HttpTarget& target = *target_;
+  const std::string_view path = target.path;
+  transport_ = transport_of(path, context_);
+  if (const auto user = target.find("user")) claimed_user_ = *user;
   const std::string_view origin = head.header("origin");
-  const std::string_view host = target->authority.empty() ? head.header("host") : target->authority;
+  const std::string_view host = target.authority.empty() ? head.header("host") : target.authority;
   if (!context_.origins.accepts_host(host)) {
     refuse(421, "in insecure mode only a loopback Host is served, such as localhost or 127.0.0.1");
     return true;
@@ -263,50 +267,45 @@ bool HttpSession::answer_head(const HttpRequest& head) {
   }
   // The operator is heard, the application publishes, and clients that are here send their commands, also
   // when subscribers have taken every place.
-  const bool is_always_served =
-      target->path == "/health" || target->path == kEmulationPath || target->path.starts_with("/api/");
+  const bool is_always_served = path == kHealthPath || path == kEmulationPath || path.starts_with(kApiPath);
   if (is_over_limit_ && !is_always_served) {
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
     send_away("over the limit of connections: client.connection_limit, or that of descriptors (ulimit -n)");
   } else if (head.method == "OPTIONS") {
-    answer_options(head, target->path);
-  } else if (target->path == "/health" && (head.method == "GET" || is_head_)) {
+    answer_options(head, path);
+  } else if (path == kHealthPath && (head.method == "GET" || is_head_)) {
     send(health());
-  } else if (target->path == "/health") {
+  } else if (path == kHealthPath) {
     refuse(405, "this path takes GET", {{"Allow", "GET, HEAD, OPTIONS"}});
   } else if (is_drained_ && transport_ != Transport::http) {
     send_away("shutdown");
   } else if (const Opening opening = opening_of(transport_);
-             target->path == kEmulationPath || opening == Opening::post ||
+             path == kEmulationPath || opening == Opening::post ||
              (opening == Opening::either && head.method == "POST")) {
     if (head.method != "POST") {
       refuse(405, "this path takes POST", {{"Allow", "POST, OPTIONS"}});
       return true;
     }
-    if (refuse_body(head)) return true;
-    target_ = std::make_unique<const HttpTarget>(*std::move(target));
-    return false;
+    return refuse_body(head);
   } else if (transport_ == Transport::http) {
-    if (std::optional<HttpResponse> refusal = context_.handler.refusal_of(head, *target)) {
+    if (std::optional<HttpResponse> refusal = context_.handler.refusal_of(head, target)) {
       respond(*refusal);
       return true;
     }
-    if (refuse_body(head)) return true;
-    target_ = std::make_unique<const HttpTarget>(*std::move(target));
-    return false;
+    return refuse_body(head);
   } else if (head.method != "GET") {
     refuse(405, "this path takes GET", {{"Allow", "GET, OPTIONS"}});
   } else if (transport_ == Transport::emulated_sse) {
-    handle_stream(head, *target, target->find("cf_connect").value_or(""));
+    handle_stream(head, target, target.find("cf_connect").value_or(""));
   } else if (transport_ == Transport::uni_sse) {
-    const std::string_view asked = target->find("cf_connect").value_or("");
-    handle_uni_stream(head, *target, asked.empty() ? "{}" : asked);
+    const std::string_view asked = target.find("cf_connect").value_or("");
+    handle_uni_stream(head, target, asked.empty() ? "{}" : asked);
   } else if (transport_ == Transport::sse) {
-    handle_sse(head, *target);
+    handle_sse(head, target);
   } else if (transport_ == Transport::poll) {
-    handle_poll(head, *target);
+    handle_poll(head, target);
   } else {
-    handle_upgrade(head, *target);
+    handle_upgrade(head, target);
   }
   return true;
 }
@@ -335,23 +334,23 @@ bool HttpSession::refuse_body(const HttpRequest& head) {
   return true;
 }
 
-void HttpSession::call_handler(HttpRequest request) {
-  const std::unique_ptr<const HttpTarget> target = std::move(target_);
+void HttpSession::call_handler(const HttpRequest& request) {
+  const HttpTarget& target = *target_;
   is_keep_alive_ = request.is_keep_alive && !is_over_limit_;
-  if (target->path == kEmulationPath) return handle_emulation(request);
+  if (target.path == kEmulationPath) return handle_emulation(request);
   if (transport_ != Transport::http) {
     body_memory_ = {};
     if (transport_ == Transport::uni_sse || transport_ == Transport::uni_http_stream)
-      return handle_uni_stream(request, *target, request.body);
-    return handle_stream(request, *target, request.body);
+      return handle_uni_stream(request, target, request.body);
+    return handle_stream(request, target, request.body);
   }
-  const auto answer = [me = self(), number = request_number_](const HttpResponse& response) {
+  auto answer = [me = self(), number = request_number_](const HttpResponse& response) {
     if (*me == nullptr) return;
     auto& session = static_cast<HttpSession&>(**me);
     if (session.request_number_ == number) session.respond(response);
   };
-  context_.handler.handle(std::move(request), std::move(body_memory_), *target,
-                          [shard = &context_.shard, answer](HttpResponse response) {
+  context_.handler.handle(request, std::move(body_memory_), target,
+                          [shard = &context_.shard, answer = std::move(answer)](HttpResponse&& response) {
                             if (shard->is_current()) return answer(response);
                             shard->post([answer, response = std::move(response)] { answer(response); });
                           });
@@ -369,7 +368,7 @@ void HttpSession::answer_options(const HttpRequest& request, std::string_view pa
   const Opening opening = opening_of(transport_);
   response.headers.emplace_back(
       "Allow", path == "*" ? "GET, HEAD, POST, OPTIONS"
-               : path.starts_with("/api/") || path == kEmulationPath || opening == Opening::post
+               : path.starts_with(kApiPath) || path == kEmulationPath || opening == Opening::post
                    ? "POST, OPTIONS"
                : opening == Opening::either    ? "GET, POST, OPTIONS"
                : transport_ == Transport::http ? "GET, HEAD, OPTIONS"

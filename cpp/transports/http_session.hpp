@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -51,7 +52,7 @@ class HttpSession final : public Session {
   /// The reason why the body is not read.
   [[nodiscard]] bool refuse_body(const HttpRequest& head);
   void count_request();
-  void call_handler(HttpRequest request);
+  void call_handler(const HttpRequest& request);
   void handle_upgrade(const HttpRequest& request, const HttpTarget& target);
   void handle_sse(const HttpRequest& request, const HttpTarget& target);
   void handle_poll(const HttpRequest& request, const HttpTarget& target);
@@ -113,8 +114,7 @@ class HttpSession final : public Session {
   std::unique_ptr<Asking> asking_;
   std::unique_ptr<HttpReader> reader_;  // only while a request is incomplete
   BodyBudget::Share body_memory_;       // while its body is being read
-  std::unique_ptr<const HttpTarget>
-      target_;                          // of a request with an accepted head, until its handler is called
+  std::optional<HttpTarget> target_;    // of the last request
   std::unique_ptr<std::string> ahead_;  // received while a request is unanswered
   std::size_t ahead_used_ = 0;          // so much of it has been read
   std::unique_ptr<PollExchange> poll_;

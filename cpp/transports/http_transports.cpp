@@ -223,7 +223,11 @@ std::shared_ptr<const ClientRequest> HttpSession::for_hooks(const HttpRequest& r
       }))
     return nullptr;
   auto client = std::make_shared<ClientRequest>();
-  client->headers = request.headers;
+  for (const auto& [written, value] : request.headers) {
+    std::string name(written);
+    std::transform(name.begin(), name.end(), name.begin(), ascii_lower);
+    client->headers.emplace_back(std::move(name), value);
+  }
   client->query = target.parameters;
   std::string peer = context_.host.peer(outlet_);  // ip:port, [ip]:port
   peer.resize(std::min(peer.rfind(':'), peer.size()));

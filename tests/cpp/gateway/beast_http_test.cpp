@@ -2,13 +2,18 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <string>
+#include <vector>
+
 namespace carillon {
 namespace {
 
 struct Reading {
   HttpReader::Result result;
   std::size_t consumed = 0;
-  HttpRequest head;  // if a body followed
+  std::shared_ptr<HttpReader> reader;  // has the request's texts
+  HttpRequest head;                    // if a body followed
   HttpRequest request;
 };
 
@@ -16,21 +21,21 @@ struct Reading {
 Reading read_in_pieces(std::string_view text, std::size_t first, std::size_t piece,
                        std::size_t header_max = 8'192, std::size_t body_max = 100'000) {
   const BeastHttp http;
-  const auto reader = http.make_reader(header_max, body_max);
   Reading reading;
+  reading.reader = http.make_reader(header_max, body_max);
   std::size_t size = first;
   while (!text.empty()) {
     const std::string part(text.substr(0, size));  // a copy: a read beyond its end is found by the sanitizer
     size = piece;
-    reading.result = reader->read(part);
+    reading.result = reading.reader->read(part);
     EXPECT_LE(reading.result.consumed, part.size());
     reading.consumed += reading.result.consumed;
     if (reading.result.step == HttpReader::Step::head) {
-      reading.head = reader->head();
+      reading.head = reading.reader->request();
       text.remove_prefix(reading.result.consumed);
       continue;
     }
-    if (reading.result.step == HttpReader::Step::request) reading.request = reader->take();
+    if (reading.result.step == HttpReader::Step::request) reading.request = reading.reader->request();
     if (reading.result.step != HttpReader::Step::need_more) break;
     EXPECT_EQ(reading.result.consumed, part.size()) << "what is not enough is kept by the reader";
     text.remove_prefix(part.size());
@@ -113,7 +118,7 @@ TEST(BeastReader, WhatIsUnfinishedBringsAnotherReaderToTheSamePlace) {
         const auto two = http.make_reader(8'192, 100'000);
         ASSERT_NE(read_all(*two, one->unfinished()), HttpReader::Step::request);
         ASSERT_EQ(read_all(*two, text.substr(second)), HttpReader::Step::request) << first << " " << second;
-        EXPECT_EQ(two->take().body, text == kPost ? "{\"a\":\"b c\"}" : "Wikipedia i");
+        EXPECT_EQ(two->request().body, text == kPost ? "{\"a\":\"b c\"}" : "Wikipedia i");
       }
     }
   }
@@ -128,7 +133,7 @@ TEST(BeastReader, OfChunksOnlyTheBodyIsKept) {
   for (int i = 0; i < 10; ++i) ASSERT_EQ(reader->read(chunks).step, HttpReader::Step::need_more);
   EXPECT_LT(reader->unfinished().size(), 1'100U);
   ASSERT_EQ(reader->read(std::string_view("0\r\n\r\n")).step, HttpReader::Step::request);
-  EXPECT_EQ(reader->take().body, std::string(1'000, 'y'));
+  EXPECT_EQ(reader->request().body, std::string(1'000, 'y'));
 }
 
 TEST(BeastReader, TheHeadOfAChunkAndATrailerAreBounded) {
@@ -156,11 +161,10 @@ TEST(BeastReader, TellsTheHeadBeforeABody) {
 }
 
 TEST(BeastReader, JoinsTheLinesOfAHeader) {
-  const HttpRequest request =
-      read_whole(
-          "GET / HTTP/1.1\r\nhost: h\r\nA: 1\r\nb: x\r\na:2\r\nCookie: c=1\r\nCookie: d=2\r\nConnection: "
-          "x\r\nConnection: close\r\n\r\n")
-          .request;
+  const Reading reading = read_whole(
+      "GET / HTTP/1.1\r\nhost: h\r\nA: 1\r\nb: x\r\na:2\r\nCookie: c=1\r\nCookie: d=2\r\nConnection: "
+      "x\r\nConnection: close\r\n\r\n");
+  const HttpRequest& request = reading.request;
   EXPECT_EQ(request.header("a"), "1, 2");
   EXPECT_EQ(request.header("b"), "x");
   EXPECT_EQ(request.header("cookie"), "c=1; d=2");
@@ -267,19 +271,20 @@ TEST(BeastReader, KeepsAHeadWithoutABodyAndAnEmptyValue) {
 
 // ---- upgrade
 
-HttpRequest handshake(std::string_view extra = {}, std::string_view version = "13") {
+Reading read_handshake(std::string_view extra = {}, std::string_view version = "13") {
   std::string text =
       "GET /connection/websocket HTTP/1.1\r\nHost: server.example.com\r\nUpgrade: websocket\r\nConnection: "
       "Upgrade\r\n";
   text.append("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n");
   if (!version.empty()) text.append("Sec-WebSocket-Version: ").append(version).append("\r\n");
-  return read_whole(text.append(extra).append("\r\n")).request;
+  return read_whole(text.append(extra).append("\r\n"));
 }
 
 TEST(BeastUpgrade, AnswersTheExampleOfRfc6455Section1_3) {
   const BeastHttp http;
-  ASSERT_TRUE(http.is_websocket_upgrade(handshake()));
-  const HttpLibrary::Upgrade upgrade = http.upgrade(handshake(), "", "");
+  const Reading handshake = read_handshake();
+  ASSERT_TRUE(http.is_websocket_upgrade(handshake.request));
+  const HttpLibrary::Upgrade upgrade = http.upgrade(handshake.request, "", "");
   EXPECT_EQ(upgrade.refusal_status, 0);
   EXPECT_EQ(upgrade.response.find("HTTP/1.1 101 Switching Protocols\r\n"), 0U);
   EXPECT_NE(upgrade.response.find("Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"),
@@ -291,7 +296,8 @@ TEST(BeastUpgrade, AnswersTheExampleOfRfc6455Section1_3) {
 
 TEST(BeastUpgrade, EchoesTheSubprotocolItIsGiven) {
   const BeastHttp http;
-  const HttpRequest request = handshake("Sec-WebSocket-Protocol: other, centrifuge-json\r\n");
+  const Reading handshake = read_handshake("Sec-WebSocket-Protocol: other, centrifuge-json\r\n");
+  const HttpRequest& request = handshake.request;
   EXPECT_NE(http.upgrade(request, "centrifuge-json", "")
                 .response.find("Sec-WebSocket-Protocol: centrifuge-json\r\n"),
             std::string::npos);
@@ -305,31 +311,36 @@ TEST(BeastUpgrade, EchoesTheSubprotocolItIsGiven) {
 TEST(BeastUpgrade, AnEmptySubprotocolHeaderIsNone) {
   const BeastHttp http;
   for (const char* header : {"Sec-WebSocket-Protocol:\r\n", "Sec-WebSocket-Protocol: \r\n"}) {
-    ASSERT_TRUE(http.is_websocket_upgrade(handshake(header)));
-    EXPECT_EQ(http.upgrade(handshake(header), "", "").refusal_status, 0);
+    const Reading handshake = read_handshake(header);
+    ASSERT_TRUE(http.is_websocket_upgrade(handshake.request));
+    EXPECT_EQ(http.upgrade(handshake.request, "", "").refusal_status, 0);
   }
 }
 
 TEST(BeastUpgrade, RefusesOtherVersionsAndBadKeys) {
   const BeastHttp http;
-  EXPECT_EQ(http.upgrade(handshake({}, "8"), "", "").refusal_status, 426);
-  EXPECT_EQ(http.upgrade(handshake({}, ""), "", "").refusal_status, 426);
+  EXPECT_EQ(http.upgrade(read_handshake({}, "8").request, "", "").refusal_status, 426);
+  EXPECT_EQ(http.upgrade(read_handshake({}, "").request, "", "").refusal_status, 426);
+  const Reading handshake = read_handshake();
   for (const char* key :
        {"", "abc=", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZSE=", "not base64 at all ====="}) {
-    HttpRequest request = handshake();
-    for (auto& [name, value] : request.headers) {
-      if (name == "sec-websocket-key") value = key;
+    HttpRequest request = handshake.request;
+    std::vector<HttpField> fields(request.headers.begin(), request.headers.end());
+    for (HttpField& field : fields) {
+      if (field.name == "Sec-WebSocket-Key") field.value = key;
     }
+    request.headers = fields;
     EXPECT_EQ(http.upgrade(request, "", "").refusal_status, 400) << key;
   }
-  HttpRequest old = handshake();
+  HttpRequest old = handshake.request;
   old.is_http_1_0 = true;
   EXPECT_EQ(http.upgrade(old, "", "").refusal_status, 400);
 }
 
 TEST(BeastUpgrade, ReadsListsOverSeveralLines) {
   const BeastHttp http;
-  const HttpRequest request = handshake("Connection: keep-alive\r\nUpgrade: h2c\r\n");
+  const Reading handshake = read_handshake("Connection: keep-alive\r\nUpgrade: h2c\r\n");
+  const HttpRequest& request = handshake.request;
   ASSERT_TRUE(http.is_websocket_upgrade(request));
   EXPECT_EQ(http.upgrade(request, "", "").refusal_status, 0);
 }

@@ -35,7 +35,7 @@ class NoPages final : public HttpHandler {
                                                        const HttpTarget& /*target*/) const override {
     return std::nullopt;
   }
-  void handle(HttpRequest /*request*/, BodyBudget::Share /*body_memory*/, const HttpTarget& /*target*/,
+  void handle(const HttpRequest& /*request*/, BodyBudget::Share /*body_memory*/, const HttpTarget& /*target*/,
               Respond respond) override {
     respond({.status = 404});
   }

@@ -1,7 +1,9 @@
 // A request in the plain form is read without Beast. What Beast would read is the measure.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -15,23 +17,24 @@ namespace {
 struct Outcome {
   HttpReader::Step step = HttpReader::Step::need_more;
   std::size_t consumed = 0;
+  std::shared_ptr<HttpReader> reader;  // has the request's texts
   HttpRequest request;
 };
 
 /// The first `first` bytes come alone: a head that comes in two pieces is not a plain one.
 Outcome outcome_of(std::string_view text, std::size_t first) {
   const BeastHttp http;
-  const auto reader = http.make_reader(512, 64);
   Outcome outcome;
+  outcome.reader = http.make_reader(512, 64);
   std::size_t size = first;
   while (!text.empty()) {
     const std::string piece(text.substr(0, size));
     size = text.size();
-    const HttpReader::Result result = reader->read(piece);
+    const HttpReader::Result result = outcome.reader->read(piece);
     outcome.step = result.step;
     outcome.consumed += result.consumed;
     text.remove_prefix(result.consumed);
-    if (result.step == HttpReader::Step::request) outcome.request = reader->take();
+    if (result.step == HttpReader::Step::request) outcome.request = outcome.reader->request();
     if (result.step == HttpReader::Step::request || result.step == HttpReader::Step::refused) break;
   }
   return outcome;
@@ -103,7 +106,9 @@ TEST(RequestReader, ReadsAndRefusesWhatTheFullParserDoes) {
     ASSERT_EQ(plain.consumed, full.consumed) << shown;
     ASSERT_EQ(plain.request.method, full.request.method) << shown;
     ASSERT_EQ(plain.request.target, full.request.target) << shown;
-    ASSERT_EQ(plain.request.headers, full.request.headers) << shown;
+    ASSERT_TRUE(std::equal(plain.request.headers.begin(), plain.request.headers.end(),
+                           full.request.headers.begin(), full.request.headers.end()))
+        << shown;
     ASSERT_EQ(plain.request.body, full.request.body) << shown;
     ASSERT_EQ(plain.request.content_length, full.request.content_length) << shown;
     ASSERT_EQ(plain.request.is_keep_alive, full.request.is_keep_alive) << shown;

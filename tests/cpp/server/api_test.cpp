@@ -22,7 +22,8 @@ struct ApiTest : HubFixture {
   void ask(const std::string& method, const Json& body, BodyBudget::Share body_memory = {}) {
     answer.reset();
     shards[0]->bind_to_this_thread();
-    api.handle({.method = "POST", .target = "", .headers = {}, .body = body.dump()}, std::move(body_memory),
+    const std::string text = body.dump();
+    api.handle({.method = "POST", .target = "", .headers = {}, .body = text}, std::move(body_memory),
                *parse_http_target("/api/" + method),
                [this](const HttpResponse& response) { answer = Json::parse(response.body); });
     Shard::unbind_this_thread();

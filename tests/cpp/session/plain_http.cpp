@@ -38,13 +38,17 @@ class PlainReader final : public HttpReader {
     result.consumed = bytes.size();
     if (end == std::string::npos) return result;
     request_ = {};
-    const std::string line = text_.substr(0, text_.find("\r\n"));
+    line_ = text_.substr(0, text_.find("\r\n"));
+    const std::string_view line = line_;
     const std::size_t first = line.find(' ');
     const std::size_t second = line.find(' ', first + 1);
     if (first == std::string::npos || second == std::string::npos) return refuse(400, "no request line");
     request_.method = line.substr(0, first);
     request_.target = line.substr(first + 1, second - first - 1);
-    request_.headers = read_headers(std::string_view(text_).substr(line.size() + 2, end - line.size() - 2));
+    lines_ = read_headers(std::string_view(text_).substr(line.size() + 2, end - line.size() - 2));
+    fields_.clear();
+    for (const auto& [name, value] : lines_) fields_.push_back({name, value});
+    request_.headers = fields_;
     request_.is_keep_alive = lower(request_.header("connection")) != "close";
     request_.is_http_1_0 = line.ends_with("HTTP/1.0");
     if (const auto length = request_.header("content-length"); !length.empty())
@@ -55,8 +59,7 @@ class PlainReader final : public HttpReader {
     result.consumed = head_bytes_ - kept;
     return result;
   }
-  [[nodiscard]] const HttpRequest& head() const override { return request_; }
-  [[nodiscard]] HttpRequest take() override { return std::move(request_); }
+  [[nodiscard]] const HttpRequest& request() const override { return request_; }
   [[nodiscard]] std::string unfinished() const override { return text_; }
 
  private:
@@ -65,7 +68,7 @@ class PlainReader final : public HttpReader {
     result.consumed = offered;
     const std::size_t whole = head_bytes_ + request_.content_length;
     if (text_.size() < whole) return result;
-    request_.body = text_.substr(head_bytes_, request_.content_length);
+    request_.body = std::string_view(text_).substr(head_bytes_, request_.content_length);
     result.step = Step::request;
     result.consumed = whole - kept;
     return result;
@@ -74,6 +77,9 @@ class PlainReader final : public HttpReader {
   const std::size_t header_bytes_max_;
   std::size_t head_bytes_ = 0;
   std::string text_;
+  std::string line_;
+  std::vector<std::pair<std::string, std::string>> lines_;
+  std::vector<HttpField> fields_;
   HttpRequest request_;
 };
 
@@ -117,7 +123,7 @@ std::optional<HttpResponse> TestHandler::refusal_of(const HttpRequest& head, con
   return http_error(401, "no");
 }
 
-void TestHandler::handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
+void TestHandler::handle(const HttpRequest& request, BodyBudget::Share body_memory, const HttpTarget& target,
                          Respond respond) {
   if (on_request) on_request();
   const std::string_view path = target.path;

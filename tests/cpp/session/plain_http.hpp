@@ -33,7 +33,7 @@ class TestHandler final : public HttpHandler {
  public:
   [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head,
                                                        const HttpTarget& target) const override;
-  void handle(HttpRequest request, BodyBudget::Share body_memory, const HttpTarget& target,
+  void handle(const HttpRequest& request, BodyBudget::Share body_memory, const HttpTarget& target,
               Respond respond) override;
   std::vector<std::pair<std::string, Respond>> waiting;  ///< path with query, and how to answer
   std::vector<BodyBudget::Share> body_memories;          ///< of those that wait
