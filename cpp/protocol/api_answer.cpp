@@ -37,11 +37,10 @@ void append_api_publish_result(std::string& out, std::uint64_t offset, std::stri
   if (offset == 0) return append_api_empty_result(out);
   static constexpr std::size_t kUsualBytes = 64;
   out.reserve(out.size() + kUsualBytes);
-  out.append(R"({"result":{"offset":)");
-  append_uint(out, offset);
-  out.append(R"(,"epoch":)");
-  append_json_string(out, epoch);
-  out.append("}}");
+  ResultWriter result(out);
+  result->number("offset", offset);
+  result->text("epoch", epoch);
+  result.close();
 }
 
 void append_api_skipped_result(std::string& out, std::uint64_t offset, std::string_view epoch) {

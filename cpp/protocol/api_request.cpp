@@ -139,6 +139,13 @@ constexpr std::array kFields = [] {
   };
 }();
 
+constexpr bool is_needed(const Field& field) { return !field.needed.empty(); }
+constexpr std::array kNeededFields = [] {
+  std::array<Field, std::count_if(kFields.begin(), kFields.end(), is_needed)> fields{};
+  std::copy_if(kFields.begin(), kFields.end(), fields.begin(), is_needed);
+  return fields;
+}();
+
 std::vector<std::string_view> names_of(ApiMethod method) {
   std::vector<std::string_view> names;
   for (const Field& field : kFields) {
@@ -227,15 +234,13 @@ constexpr std::array<std::pair<std::string_view, std::optional<bool> ApiRequest:
     {"force_positioning", &ApiRequest::force_positioning},
 }};
 
-// Reads one body; scratch is reserved once, so that several decoded strings can be viewed in it.
+// Reads one body; scratch is reserved once, when it is first needed, so that several decoded strings can be
+// viewed in it.
 class BodyReader {
  public:
   BodyReader(ApiMethod method, std::string_view body, ApiRequest& request, std::string& scratch)
-      : method_(method), scanner_(body), request_(request), scratch_(scratch) {
+      : method_(method), body_bytes_(body.size()), scanner_(body), request_(request), scratch_(scratch) {
     scratch_.clear();
-    if (body.find('\\') != std::string_view::npos || body.find("\"b64") != std::string_view::npos) {
-      scratch_.reserve(2 * body.size());  // an escaped base64 text is in it before and after it is decoded
-    }
   }
 
   ApiDecode read();
@@ -255,6 +260,14 @@ class BodyReader {
   bool read_base64(std::string_view field, std::optional<std::string_view>& bytes);
   bool read_text(std::string_view& text);
   bool ignore_value();
+  /// An escaped base64 text is in scratch before and after it is decoded.
+  std::string& scratch() {
+    scratch_.reserve(2 * body_bytes_);
+    return scratch_;
+  }
+  std::string& scratch_for(std::string_view text) {
+    return text.find('\\') == std::string_view::npos ? scratch_ : scratch();
+  }
 
   // `null` leaves the target as it is.
   template <class Value, class Decode>
@@ -281,6 +294,7 @@ class BodyReader {
   [[nodiscard]] std::string missing() const;
 
   ApiMethod method_;
+  std::size_t body_bytes_;
   JsonScanner scanner_;
   ApiRequest& request_;
   std::string& scratch_;
@@ -341,8 +355,8 @@ bool BodyReader::is_missing(const Field& field) const {
 }
 
 std::string BodyReader::missing() const {
-  for (const Field& field : kFields) {
-    if (field.needed.empty() || (field.methods & methods(method_)) == 0 || !is_missing(field)) continue;
+  for (const Field& field : kNeededFields) {
+    if ((field.methods & methods(method_)) == 0 || !is_missing(field)) continue;
     return std::string(field.name) + ": missing or empty; " + std::string(field.needed);
   }
   if ((kOnConnections & methods(method_)) != 0 && request_.user.empty() && request_.client.empty() &&
@@ -393,7 +407,7 @@ bool BodyReader::read_composed(Composed field) {
 }
 
 bool BodyReader::read_text(std::string_view& text) {
-  return read_value(text, [this](std::string_view raw) { return json_string(raw, scratch_); });
+  return read_value(text, [this](std::string_view raw) { return json_string(raw, scratch_for(raw)); });
 }
 
 bool BodyReader::ignore_value() {
@@ -406,7 +420,7 @@ bool BodyReader::read_base64(std::string_view field, std::optional<std::string_v
   std::string_view text;
   if (!read_text(text)) return false;
   const std::size_t begin = scratch_.size();
-  if (!append_from_base64(scratch_, text)) bad_base64_ = field;
+  if (!append_from_base64(scratch(), text)) bad_base64_ = field;
   bytes = std::string_view(scratch_).substr(begin);
   return true;
 }
@@ -418,7 +432,7 @@ bool BodyReader::read_tags() {
   std::string_view raw_key;
   JsonStep step;
   while ((step = scanner_.next_field(raw_key)) == JsonStep::field) {
-    const auto key = json_key(raw_key, scratch_);
+    const auto key = json_key(raw_key, scratch_for(raw_key));
     std::string_view value;
     if (!key || !read_text(value)) return false;
     request_.tags.emplace_back(*key, value);
@@ -511,7 +525,7 @@ std::vector<ApiField> api_fields(ApiMethod method) {
   std::vector<ApiField> fields;
   for (const Field& field : kFields) {
     if ((field.methods & methods(method)) != 0)
-      fields.push_back({field.name, type_of(field), !field.needed.empty()});
+      fields.push_back({field.name, type_of(field), is_needed(field)});
   }
   return fields;
 }
@@ -530,7 +544,6 @@ std::string unknown_api_method(std::string_view name) {
 }
 
 ApiDecode decode_api_request(ApiMethod method, std::string_view body, ApiRequest& out, std::string& scratch) {
-  out = ApiRequest{};
   return BodyReader(method, body.empty() ? "{}" : body, out, scratch).read();
 }
 

@@ -156,8 +156,7 @@ enum class ApiDecode : std::uint8_t { ok, malformed, bad_request, too_deep };
 
 /// Reads the body for `method`. null counts as absent (but `data` may be null), of duplicate keys the last
 /// one counts (tags keep duplicates), `b64data` counts before `data` unless it is empty. An empty body counts
-/// as
-/// `{}`. Replaces `out`, clears `scratch`.
+/// as `{}`. `out` is as it was made; clears `scratch`.
 ApiDecode decode_api_request(ApiMethod method, std::string_view body, ApiRequest& out, std::string& scratch);
 
 }  // namespace carillon

@@ -84,23 +84,22 @@ std::string_view http_reason(int status) {
 }
 
 void append_http_response(std::string& out, const HttpResponse& response, std::string_view extra) {
+  using namespace std::string_view_literals;
   static constexpr std::size_t kUsualHeadBytes = 192;
   out.reserve(out.size() + kUsualHeadBytes + extra.size() + response.body.size());
-  out.append("HTTP/1.1 ");
+  out.append("HTTP/1.1 "sv);
   append_uint(out, static_cast<std::uint64_t>(response.status));
   out.push_back(' ');
-  out.append(http_reason(response.status)).append("\r\n");
+  out.append(http_reason(response.status));
   if (response.status != 204) {
-    if (!response.content_type.empty())
-      out.append("Content-Type: ").append(response.content_type).append("\r\n");
-    out.append("Content-Length: ");
+    if (!response.content_type.empty()) out.append("\r\nContent-Type: "sv).append(response.content_type);
+    out.append("\r\nContent-Length: "sv);
     append_uint(out, response.body.size());
-    out.append("\r\n");
   }
-  out.append("Cache-Control: no-store\r\n");
+  out.append("\r\nCache-Control: no-store\r\n"sv);
   for (const auto& [name, value] : response.headers)
     out.append(name).append(": ").append(value).append("\r\n");
-  out.append(extra).append("\r\n");
+  out.append(extra).append("\r\n"sv);
   if (response.status != 204) out.append(response.body);
 }
 

@@ -1,9 +1,9 @@
 #include "session/origin.hpp"
 
 #include <algorithm>
-#include <cctype>
 
 #include "hub/channel_rules.hpp"
+#include "protocol/http_field.hpp"
 
 namespace carillon {
 
@@ -11,8 +11,7 @@ namespace {
 
 std::string lower(std::string_view text) {
   std::string result(text);
-  std::transform(result.begin(), result.end(), result.begin(),
-                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::transform(result.begin(), result.end(), result.begin(), ascii_lower);
   return result;
 }
 

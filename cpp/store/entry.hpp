@@ -63,7 +63,7 @@ class Entry {
   /// Memory of an entry beside its text: object, ring slot, allocator.
   static constexpr std::size_t kOverheadBytes = 280;
 
-  Entry(EntryKind entry_kind, Publication entry_publication, Millis entry_wall_ms)
+  Entry(EntryKind entry_kind, Publication&& entry_publication, Millis entry_wall_ms)
       : kind(entry_kind), publication(std::move(entry_publication)), wall_ms(entry_wall_ms) {}
   Entry(const Entry&) = delete;
   Entry& operator=(const Entry&) = delete;
