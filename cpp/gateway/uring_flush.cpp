@@ -112,6 +112,10 @@ class UringFlush::Ring {
   /// Adds the lists of one slice each that begin at `slice`. Returns where it stopped: at `end`, at a list of
   /// several, or because the ring is full.
   const Slice* add_singles(const Slice* slice, const Slice* end) {
+    // Copies: for all that a compiler knows, what is written to the queue may be one of them.
+    io_uring_sqe* const sends = sends_;
+    const Slice** const lists = lists_.data();
+    const std::uint32_t mask = size_ - 1;
     const std::uint32_t full = begin_ + size_;
     std::uint32_t tail = tail_;
     for (; slice != end; ++slice) {
@@ -119,7 +123,9 @@ class UringFlush::Ring {
       const std::string_view bytes = slice->bytes();
       if (slice->next != nullptr || bytes.empty() || tail == full) break;
       const std::size_t size = has_fault<PlantedFault::lost_frame>(100) ? 0 : bytes.size();
-      put(tail++, *slice, IORING_OP_SEND, bytes.data(), size);
+      const std::uint32_t place = tail++ & mask;
+      fill(sends[place], *slice, IORING_OP_SEND, bytes.data(), size);
+      lists[place] = slice;
     }
     tail_ = tail;
     return slice;
@@ -131,11 +137,13 @@ class UringFlush::Ring {
       const std::string_view bytes = slice->bytes();
       if (!bytes.empty()) vectors_.push_back({const_cast<char*>(bytes.data()), bytes.size()});
     }
-    msghdr& message = messages_[tail_ & (size_ - 1)];
+    const std::uint32_t place = tail_++ & (size_ - 1);
+    msghdr& message = messages_[place];
     message = {};
     message.msg_iov = vectors_.data() + begin;
     message.msg_iovlen = vectors_.size() - begin;
-    put(tail_++, first, IORING_OP_SENDMSG, &message, 1);
+    fill(sends_[place], first, IORING_OP_SENDMSG, &message, 1);
+    lists_[place] = &first;
   }
 
   /// Hands over what was added. Of the first slices of the lists, calls `failed(first, result)` for each send
@@ -161,15 +169,12 @@ class UringFlush::Ring {
   }
 
  private:
-  void put(std::uint32_t index, const Slice& first, std::uint8_t operation, const void* data,
-           std::size_t length) {
-    const std::uint32_t place = index & (size_ - 1);
-    io_uring_sqe& send = sends_[place];
+  static void fill(io_uring_sqe& send, const Slice& first, std::uint8_t operation, const void* data,
+                   std::size_t length) {
     send.opcode = operation;
     send.fd = first.outlet->descriptor;
     send.addr = reinterpret_cast<std::uintptr_t>(data);
     send.len = static_cast<std::uint32_t>(length);
-    lists_[place] = &first;
   }
   /// How many the kernel has taken on, in order.
   [[nodiscard]] std::uint32_t enter(std::uint32_t count) const {
