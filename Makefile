@@ -221,7 +221,7 @@ options: build ## write the option tables of docs/configuration.md and docs/cent
 wheel: .venv/.stamp-dev ## build sdist and wheel (dist/), and the wheel repaired by auditwheel (dist/repaired/)
 	rm -rf dist
 	$(BIN)/python -m build --outdir dist
-	PATH="$(CURDIR)/$(BIN):$$PATH" auditwheel repair dist/*.whl -w dist/repaired
+	PATH="$(CURDIR)/$(BIN):$$PATH" auditwheel repair --exclude libsqlite3.so.0 dist/*.whl -w dist/repaired
 
 # --- benchmarks --------------------------------------------------------------------------------------------------
 

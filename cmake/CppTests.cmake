@@ -8,10 +8,10 @@ endif()
 
 set(test_root "${CMAKE_CURRENT_SOURCE_DIR}/tests/cpp")
 set(links_protocol carillon_protocol)
-set(links_env carillon_hub)
+set(links_env carillon_store)
 set(links_deflate carillon_deflate)
 set(links_hub carillon_hub)
-set(links_store carillon_hub)
+set(links_store carillon_store SQLite::SQLite3)
 set(links_session carillon_loop carillon_token OpenSSL::Crypto) # tests sign tokens
 set(links_token carillon_token OpenSSL::Crypto)
 set(links_proxy carillon_proxy)

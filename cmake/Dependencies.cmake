@@ -56,3 +56,11 @@ if(NOT OPENSSL_FOUND)
   message(FATAL_ERROR "The headers of OpenSSL 3 were not found. Install libssl-dev (Debian, Ubuntu) or "
                       "openssl-devel (Fedora), or pass -DOPENSSL_ROOT_DIR=/path/to/openssl.")
 endif()
+
+# The system's library, never a copy of our own: two copies in one process (Python's sqlite3 has one as well)
+# drop each other's file locks.
+find_package(SQLite3 3.37 QUIET)
+if(NOT SQLite3_FOUND)
+  message(FATAL_ERROR "The header of SQLite 3.37 or newer was not found. Install libsqlite3-dev (Debian, Ubuntu) or "
+                      "sqlite-devel (Fedora), or pass -DSQLite3_INCLUDE_DIR and -DSQLite3_LIBRARY.")
+endif()

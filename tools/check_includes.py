@@ -48,9 +48,10 @@ EXTERNAL = [
     (re.compile(r"(sys/(socket|epoll|uio|un|eventfd)\.h|netinet/|arpa/|netdb\.h|poll\.h|liburing)"),
      {"gateway", "proxy", "server", "bindings", "load"}, False),
     (re.compile(r"openssl/"), {"token", "gateway"}, True),
+    (re.compile(r"sqlite3\.h"), {"store"}, True),
     (re.compile(r"(immintrin|emmintrin|arm_neon)\.h"), {"protocol"}, True),
     (re.compile(r"(pthread|unistd)\.h"),
-     {"env", "gateway", "proxy", "server", "bindings", "load", "lab"}, False),
+     {"env", "store", "gateway", "proxy", "server", "bindings", "load", "lab"}, False),
 ]  # fmt: skip
 PURE = {"protocol", "env"}  # beside what is above, only the standard library: <vector>, never <unistd.h>
 

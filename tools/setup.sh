@@ -38,6 +38,7 @@ need cmake command -v cmake
 need ninja-build command -v ninja
 need ccache command -v ccache
 need libssl-dev header openssl/ssl.h
+need libsqlite3-dev header sqlite3.h
 if [[ $purpose != run ]]; then
   need libgtest-dev header gtest/gtest.h
   want curl command -v curl

@@ -455,6 +455,22 @@ void MemoryInboxes::mark_read(std::string_view name, const Roster& roster, Offse
 
 // ---- written down
 
+MemoryInboxes::Standing MemoryInboxes::standing(std::string_view name, std::string_view channel) const {
+  Standing standing;
+  const HashedName hashed = hash_.of(name);
+  const Stripe& stripe = stripes_.of(hashed);
+  const std::lock_guard lock(stripe.mutex);
+  const auto found = stripe.users.find(hashed);
+  if (found == stripe.users.end()) return standing;
+  standing.is_incomplete = found->second.is_incomplete;
+  for (const Membership& each : found->second.memberships) {
+    if (!standing.is_incomplete && each.roster->channel_ != channel) continue;
+    standing.memberships.push_back({each.roster->channel_, each.read, std::nullopt});
+    if (each.until != kStill) standing.memberships.back().until = each.until;
+  }
+  return standing;
+}
+
 MemoryInboxesState MemoryInboxes::save() const {
   MemoryInboxesState state;
   std::map<std::uint32_t, std::uint32_t> indices;

@@ -92,6 +92,19 @@ class MemoryInboxes {
   [[nodiscard]] InboxContent inbox(std::string_view user, std::size_t limit) const;
   void mark_read(std::string_view user, const Roster& roster, Offset offset);
 
+  /// What a user is a member of, and how far it has read: what must outlive the process.
+  struct Standing {
+    struct Membership {
+      std::string channel;
+      Offset read = 0;
+      std::optional<Offset> until;  ///< of a removed member: the newest publication that it gets
+    };
+    std::vector<Membership> memberships;  ///< of one channel in order of time
+    bool is_incomplete = false;
+  };
+  /// In one channel; in all of them if the user is incomplete, because then others have been forgotten.
+  [[nodiscard]] Standing standing(std::string_view user, std::string_view channel) const;
+
   /// Memory of users, memberships and inboxes, as far as they are counted.
   [[nodiscard]] std::size_t bytes() const { return bytes_.load(std::memory_order_relaxed); }
   /// Number of users that are members of a channel, or have unread publications of one.

@@ -217,75 +217,40 @@ void MemoryStore::read(std::string_view /*channel*/, const ReadRange& /*range*/,
   done(page);
 }
 
-void MemoryStore::remove_history(std::string_view /*channel*/, std::function<void(StoreError)> done) {
-  done(StoreError::none);
+void MemoryStore::remove_history(std::string_view channel, std::function<void(StoreError)> done) {
+  StoreError error = StoreError::none;
+  {
+    const Stripe& stripe = stripes_.of(hash_.of(channel));
+    const std::lock_guard lock(stripe.mutex);
+    if (is_closed_) error = StoreError::closed;
+  }
+  done(error);
 }
 
 // ---- presence
-
-void MemoryStore::count_user(Presence& presence, std::string_view user) {
-  if (presence.users) {
-    ++presence.users->try_emplace(std::string(user)).first->second;
-  } else if (presence.members.size() > kFewMembers) {
-    presence.users = std::make_unique<NameTable<std::uint32_t>>(hash_);
-    for (const PresenceRecord& member : presence.members)
-      ++presence.users->try_emplace(std::string(member.user())).first->second;
-  }
-}
-
-void MemoryStore::erase_member(Presence& presence, PresenceRecords::iterator member) {
-  if (presence.users) {
-    const auto user = presence.users->find(member->user());
-    if (--user->second == 0) presence.users->erase(user);
-  }
-  presence.members.erase(member);
-  if (presence.members.size() <= kFewMembers / 2) presence.users.reset();
-}
 
 void MemoryStore::add_presence(std::string_view channel, const PresenceMember& member) {
   const HashedName name = hash_.of(channel);
   Stripe& stripe = stripes_.of(name);
   const std::lock_guard lock(stripe.mutex);
-  auto found = stripe.presence.find(name);
-  if (found == stripe.presence.end()) found = stripe.presence.try_emplace(std::string(channel)).first;
-  Presence& presence = found->second;
-  if (const auto same = presence.members.find(std::string_view(member.client));
-      same != presence.members.end())
-    erase_member(presence, same);
-  presence.members.emplace(member);
-  count_user(presence, member.user);
+  stripe.presence.add(name, member);
 }
 
 void MemoryStore::remove_presence(std::string_view channel, std::string_view client) {
   const HashedName name = hash_.of(channel);
   Stripe& stripe = stripes_.of(name);
   const std::lock_guard lock(stripe.mutex);
-  const auto found = stripe.presence.find(name);
-  if (found == stripe.presence.end()) return;
-  const auto member = found->second.members.find(client);
-  if (member != found->second.members.end()) erase_member(found->second, member);
-  if (found->second.members.empty()) stripe.presence.erase(found);
+  stripe.presence.remove(name, client);
 }
 
 void MemoryStore::presence(std::string_view channel, const PresencePage& page,
                            std::function<void(const PresenceResult&)> done) {
-  static constexpr std::size_t kKeysBytes = 61;  // {"":{"user":"","client":"","conn_info":,"chan_info":}},
   PresenceResult result;
   {
     const HashedName name = hash_.of(channel);
     Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
-    const auto found = stripe.presence.find(name);
-    if (found != stripe.presence.end()) {
-      const auto& members = found->second.members;
-      std::size_t bytes = 0;
-      for (auto member = members.upper_bound(page.after); member != members.end(); ++member) {
-        bytes += member->client().size() + member->bytes() + kKeysBytes;
-        result.has_more = !result.members.empty() && bytes > page.bytes_max;
-        if (result.has_more) break;
-        result.members.push_back(member->member());
-      }
-    }
+    result = stripe.presence.page(name, page);
   }
   done(result);
 }
@@ -296,17 +261,7 @@ void MemoryStore::presence_counts(std::string_view channel, std::function<void(c
     const HashedName name = hash_.of(channel);
     Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
-    if (const auto found = stripe.presence.find(name); found != stripe.presence.end()) {
-      const Presence& presence = found->second;
-      counts.clients = presence.members.size();
-      if (presence.users) {
-        counts.users = presence.users->size();
-      } else {
-        std::set<std::string_view> users;
-        for (const PresenceRecord& member : presence.members) users.insert(member.user());
-        counts.users = users.size();
-      }
-    }
+    counts = stripe.presence.counts(name);
   }
   done(counts);
 }
@@ -470,10 +425,9 @@ MemoryStoreState MemoryStore::save() const {
       const Remembered& key = stripe.keys.find(id)->second;
       state.keys.push_back({std::string(id), key.position, key.until_ms - now});
     }
-    for (const auto& [channel, presence] : stripe.presence) {
-      for (const PresenceRecord& member : presence.members)
-        state.presence.push_back({channel, member.member()});
-    }
+    stripe.presence.visit([&](const std::string& channel, const PresenceMember& member) {
+      state.presence.push_back({channel, member});
+    });
   }
   state.inboxes = inboxes_.save();
   return state;

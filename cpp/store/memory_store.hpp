@@ -6,7 +6,6 @@
 #include <memory>
 #include <memory_resource>
 #include <mutex>
-#include <set>
 #include <string>
 #include <string_view>
 
@@ -15,7 +14,7 @@
 #include "env/random.hpp"
 #include "store/memory_inboxes.hpp"
 #include "store/memory_store_state.hpp"
-#include "store/presence_record.hpp"
+#include "store/presence_table.hpp"
 #include "store/store.hpp"
 
 namespace carillon {
@@ -117,14 +116,6 @@ class MemoryStore final : public Store {
     Millis until_ms = 0;
     Ages::iterator age;
   };
-  using PresenceRecords = std::set<PresenceRecord, PresenceRecord::ByClient>;
-  /// The presence of a channel. The users of a few connections are counted on request, those of many as they
-  /// come and go: most channels have few connections, and no cost for it.
-  struct Presence {
-    PresenceRecords members;
-    std::unique_ptr<NameTable<std::uint32_t>> users;  // their connections; null: few
-  };
-  static constexpr std::size_t kFewMembers = 32;
   static constexpr std::pmr::pool_options kPool{.max_blocks_per_chunk = 128,
                                                 .largest_required_pool_block = 512};
   struct Stripe {
@@ -141,7 +132,7 @@ class MemoryStore final : public Store {
     std::vector<Streams::value_type*> with_roster;
     NameTable<Remembered> keys;
     Ages keys_by_age;  // oldest first
-    NameTable<Presence> presence;
+    PresenceTable presence;
   };
   static constexpr std::size_t kStripes = 16;
   using StoreStripes = Stripes<Stripe, kStripes>;
@@ -152,8 +143,6 @@ class MemoryStore final : public Store {
   void touch(Stripe& stripe, Streams::value_type& node);
   static void link_newest(Stripe& stripe, Streams::value_type& node);
   static void unlink(Stripe& stripe, Streams::value_type& node);
-  void count_user(Presence& presence, std::string_view user);
-  static void erase_member(Presence& presence, PresenceRecords::iterator member);
   void forget_beyond(Stripe& stripe, std::size_t dormant_max);
   void remember(Stripe& stripe, std::string key, Position position);
   static void forget_oldest_key(Stripe& stripe);

@@ -59,7 +59,7 @@ class StoreListener {
 };
 
 /// What a channel keeps of its history. It travels with each append, because gateways may be configured
-/// differently: the last appender's counts.
+/// differently: the last appender's counts. Zero: no bound of that kind.
 struct Retention {
   std::uint64_t entries = 0;
   std::size_t bytes = 0;

@@ -1,0 +1,55 @@
+#include "store/sqlite/sqlite_checkpoints.hpp"
+
+#include <sqlite3.h>
+
+#include <exception>
+
+#include "store/sqlite/sqlite_schema.hpp"
+
+namespace carillon {
+
+SqliteCheckpoints::SqliteCheckpoints(SqliteFile& file)
+    : file_(file), connection_(open_sqlite_connection(file.path(), file.vfs())) {
+  file_.when_closing([this] { connection_.close(); });
+  thread_ = std::thread([this] { run(); });
+}
+
+void SqliteCheckpoints::request() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_requested_ = true;
+  }
+  is_due_.notify_one();
+}
+
+void SqliteCheckpoints::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    is_stopped_ = true;
+  }
+  is_due_.notify_one();
+  if (thread_.joinable()) thread_.join();
+}
+
+void SqliteCheckpoints::run() {
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      is_due_.wait(lock, [this] { return is_requested_ || is_stopped_; });
+      if (is_stopped_) return;
+      is_requested_ = false;
+    }
+    const auto use = file_.use();
+    if (!connection_.is_open()) {
+      try {
+        connection_ = open_sqlite_connection(file_.path(), file_.vfs());
+      } catch (const std::exception&) {
+        continue;  // the writer says what is wrong
+      }
+    }
+    // One that fails is made up for by the next one.
+    sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+  }
+}
+
+}  // namespace carillon

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+
+#include "store/sqlite/sqlite_connection.hpp"
+#include "store/sqlite/sqlite_file.hpp"
+
+namespace carillon {
+
+/// Copies the WAL into the database file, on a thread and a connection of its own: the writer and the reader
+/// go on meanwhile.
+class SqliteCheckpoints {
+ public:
+  explicit SqliteCheckpoints(SqliteFile& file);
+  SqliteCheckpoints(const SqliteCheckpoints&) = delete;
+  SqliteCheckpoints& operator=(const SqliteCheckpoints&) = delete;
+  ~SqliteCheckpoints() { stop(); }
+
+  void request();
+  void stop();
+
+ private:
+  void run();
+
+  SqliteFile& file_;
+  SqliteConnection connection_;
+  std::mutex mutex_;
+  std::condition_variable is_due_;
+  bool is_requested_ = false;
+  bool is_stopped_ = false;
+  std::thread thread_;
+};
+
+}  // namespace carillon

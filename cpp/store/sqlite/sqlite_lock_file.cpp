@@ -1,0 +1,116 @@
+#include "store/sqlite/sqlite_lock_file.hpp"
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/file.h>
+#include <sys/statfs.h>
+#include <unistd.h>
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <stdexcept>
+#include <utility>
+
+namespace carillon {
+
+namespace {
+
+std::atomic<std::uint64_t> g_process_forks{0};
+// A forked child would keep the lock after its parent's end: the descriptor is of the same open file.
+std::array<std::atomic<int>, 64> g_lock_files{};  // descriptor + 1; 0: free
+
+void on_forked_child() {
+  g_process_forks.fetch_add(1, std::memory_order_relaxed);
+  for (std::atomic<int>& each : g_lock_files) {
+    if (const int file = each.exchange(0) - 1; file >= 0) ::close(file);
+  }
+}
+
+void watch_forks() {
+  static const int registered = pthread_atfork(nullptr, nullptr, on_forked_child);
+  if (registered != 0) throw std::runtime_error("pthread_atfork failed");
+}
+
+std::string holder_of(int file) {
+  std::array<char, 24> text{};
+  const ssize_t size = ::pread(file, text.data(), text.size() - 1, 0);
+  return size > 0 ? " (process " + std::string(text.data(), static_cast<std::size_t>(size)) + ")" : "";
+}
+
+}  // namespace
+
+std::uint64_t forks_of_process() { return g_process_forks.load(std::memory_order_relaxed); }
+
+std::string_view network_file_system(std::uint64_t type) {
+  switch (static_cast<std::uint32_t>(type)) {
+    case 0x6969:
+      return "NFS";
+    case 0x517b:
+    case 0xff534d42:
+    case 0xfe534d42:
+      return "SMB";
+    case 0x01021997:
+      return "9P";
+    case 0x5346414f:
+      return "AFS";
+    default:
+      return "";
+  }
+}
+
+SqliteLockFile::SqliteLockFile(const std::string& database_path) {
+  watch_forks();
+  const std::string path = database_path + "-lock";
+  const std::string where = "sqlite:" + database_path + ": ";
+  file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (file_ < 0) {
+    const int error = errno;
+    if (error == ENOENT)
+      throw std::runtime_error(where + "the directory does not exist; create it, or name another path");
+    if (error == EACCES || error == EPERM || error == EROFS)
+      throw std::runtime_error(where + "this user may not write in its directory (" + std::strerror(error) +
+                               "); the store needs to create files there");
+    throw std::runtime_error(where + "cannot open " + path + ": " + std::strerror(error));
+  }
+  struct statfs system{};
+  if (::fstatfs(file_, &system) == 0) {
+    const auto name = network_file_system(static_cast<std::uint64_t>(system.f_type));
+    if (!name.empty()) {
+      ::close(file_);
+      throw std::runtime_error(where + "it is on a network file system (" + std::string(name) +
+                               "), whose locks cannot be trusted; use a local disk, or store = redis://…");
+    }
+  }
+  if (::flock(file_, LOCK_EX | LOCK_NB) != 0) {
+    const int error = errno;
+    const std::string holder = holder_of(file_);
+    ::close(file_);
+    if (error == EWOULDBLOCK)
+      throw std::runtime_error(where + "another server" + holder +
+                               " uses this file; stop it, or give each server a file of its own");
+    throw std::runtime_error(where + "its file system cannot lock files (" + std::strerror(error) +
+                             "); use a local disk");
+  }
+  const std::string own = std::to_string(::getpid());
+  if (::ftruncate(file_, 0) != 0 || ::pwrite(file_, own.data(), own.size(), 0) < 0) {
+    // The number is for the message only: a full disk must not keep the server from starting.
+  }
+  for (std::atomic<int>& each : g_lock_files) {
+    int free = 0;
+    if (each.compare_exchange_strong(free, file_ + 1)) break;
+  }
+}
+
+void SqliteLockFile::release() {
+  const int file = std::exchange(file_, -1);
+  if (file < 0) return;
+  for (std::atomic<int>& each : g_lock_files) {
+    int own = file + 1;
+    if (each.compare_exchange_strong(own, 0)) break;
+  }
+  ::close(file);
+}
+
+}  // namespace carillon

@@ -1,0 +1,33 @@
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace carillon {
+
+/// How often this process, or one that it comes from, was forked. A child must not use its parent's database.
+[[nodiscard]] std::uint64_t forks_of_process();
+
+/// The name of a file system that is on another machine, whose locks are not to be trusted; empty: it is not.
+/// `type`: as statfs() gives it.
+[[nodiscard]] std::string_view network_file_system(std::uint64_t type);
+
+/// The lock `PATH-lock` that one server holds per database. Not a lock of the database file itself: the
+/// kernel drops POSIX locks when any descriptor of the file is closed, and cannot hand them to another
+/// process.
+class SqliteLockFile {
+ public:
+  /// Throws std::runtime_error with a sentence that says what to do.
+  explicit SqliteLockFile(const std::string& database_path);
+  SqliteLockFile(const SqliteLockFile&) = delete;
+  SqliteLockFile& operator=(const SqliteLockFile&) = delete;
+  ~SqliteLockFile() { release(); }
+
+  void release();
+
+ private:
+  int file_ = -1;
+};
+
+}  // namespace carillon

@@ -1,0 +1,26 @@
+#include "store/sqlite_place.hpp"
+
+#include <cstdlib>
+#include <filesystem>
+#include <stdexcept>
+
+namespace carillon {
+
+SqlitePlace::SqlitePlace() {
+  std::string name = (std::filesystem::temp_directory_path() / "carillon-sqlite-XXXXXX").string();
+  if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp");
+  folder_ = name;
+}
+SqlitePlace::~SqlitePlace() {
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
+void SqlitePlace::copy_to(const SqlitePlace& other) const {
+  for (const char* const suffix : {"", "-wal"}) {
+    if (std::filesystem::exists(file() + suffix))
+      std::filesystem::copy_file(file() + suffix, other.file() + suffix);
+  }
+}
+
+}  // namespace carillon

@@ -1,0 +1,53 @@
+#include "store/store_kinds.hpp"
+
+#include <utility>
+
+#include "store/memory_store.hpp"
+#include "store/sqlite/sqlite_store.hpp"
+#include "store/sqlite_place.hpp"
+
+namespace carillon {
+
+namespace {
+
+class MemoryStorePlace final : public StorePlace {
+ public:
+  std::unique_ptr<Store> open(const Clock& clock, RandomSource& random, const StoreLimits& limits) override {
+    return std::make_unique<MemoryStore>(
+        clock, random, MemoryStoreLimits{.idempotency_window_ms = limits.idempotency_window_ms});
+  }
+};
+
+class SqliteStorePlace final : public StorePlace {
+ public:
+  explicit SqliteStorePlace(Durability durability) : durability_(durability) {}
+  std::unique_ptr<Store> open(const Clock& clock, RandomSource& random, const StoreLimits& limits) override {
+    SqliteOptions options = place_.options(durability_);
+    options.waiting_appends = limits.waiting_appends;
+    options.idempotency_window_ms = limits.idempotency_window_ms;
+    return std::make_unique<SqliteStore>(options, clock, random);
+  }
+
+ private:
+  const Durability durability_;
+  SqlitePlace place_;
+};
+
+}  // namespace
+
+std::vector<StoreKind> store_kinds() {
+  std::vector<StoreKind> kinds;
+  kinds.push_back({"memory", false, false, false, [] { return std::make_unique<MemoryStorePlace>(); }});
+  for (const Durability each : {Durability::full, Durability::normal, Durability::async})
+    kinds.push_back({"sqlite_" + std::string(name_of(each)), true, true, true,
+                     [each] { return std::make_unique<SqliteStorePlace>(each); }});
+  return kinds;
+}
+
+std::vector<StoreKind> store_kinds_that(bool StoreKind::* trait) {
+  std::vector<StoreKind> kinds = store_kinds();
+  std::erase_if(kinds, [&](const StoreKind& kind) { return !(kind.*trait); });
+  return kinds;
+}
+
+}  // namespace carillon
