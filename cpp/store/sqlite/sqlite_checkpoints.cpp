@@ -47,6 +47,7 @@ void SqliteCheckpoints::run() {
         continue;  // the writer says what is wrong
       }
     }
+    const auto working = pause();
     // One that fails is made up for by the next one.
     sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
   }

@@ -19,6 +19,8 @@ class SqliteCheckpoints {
   ~SqliteCheckpoints() { stop(); }
 
   void request();
+  /// While it is held, none runs. SQLite does not wait for another checkpoint.
+  [[nodiscard]] std::unique_lock<std::mutex> pause() { return std::unique_lock(working_); }
   void stop();
 
  private:
@@ -26,6 +28,7 @@ class SqliteCheckpoints {
 
   SqliteFile& file_;
   SqliteConnection connection_;
+  std::mutex working_;
   std::mutex mutex_;
   std::condition_variable is_due_;
   bool is_requested_ = false;

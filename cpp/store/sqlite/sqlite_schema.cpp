@@ -215,8 +215,10 @@ SqliteConnection open_sqlite_connection(const std::string& path, const std::stri
   if (mode.text(0) != "wal")
     refuse(path, "its file system cannot share memory, which SQLite needs; use a local disk");
   mode = {};
-  code =
-      connection.execute("PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0");
+  // Debian's library overwrites whatever is deleted, which writes each page of an erased entry once more.
+  code = connection.execute(
+      "PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; "
+      "PRAGMA secure_delete = FAST");
   if (code != SQLITE_OK) refuse(path, code, connection.message());
   return connection;
 }

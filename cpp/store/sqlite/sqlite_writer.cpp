@@ -557,6 +557,7 @@ void SqliteWriter::bound_wal() {
   if (bytes < checkpoint_asked_) checkpoint_asked_ = 0;  // it has begun anew
   if (bytes >= options_.wal_bytes && connection_.is_open()) {
     // The background has copied most of it; nothing is added while the rest is copied here.
+    const auto alone = checkpoints_.pause();
     int left = 0;
     if (sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, &left,
                                   nullptr) == SQLITE_OK &&

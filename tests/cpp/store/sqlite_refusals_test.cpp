@@ -1,0 +1,224 @@
+// Files that the store does not open, and what it says then.
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "store/sqlite/sqlite_lock_file.hpp"
+#include "store/sqlite/sqlite_schema.hpp"
+#include "store/sqlite_world.hpp"
+
+namespace carillon {
+namespace {
+
+std::string content_of(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+void write_file(const std::string& path, const std::string& text) {
+  std::ofstream(path, std::ios::binary) << text;
+}
+int sql(const std::string& path, const std::string& statements) {
+  sqlite3* database = nullptr;
+  int code = sqlite3_open(path.c_str(), &database);
+  if (code == SQLITE_OK) code = sqlite3_exec(database, statements.c_str(), nullptr, nullptr, nullptr);
+  sqlite3_close(database);
+  return code;
+}
+
+struct SqliteRefusals : SqliteWorld {
+  /// The file is refused with a sentence that has `words`, and is as before.
+  void expect_refused(const std::string& words) {
+    const std::string before = content_of(place.file());
+    const std::string said = refusal();
+    EXPECT_NE(said.find(words), std::string::npos) << said;
+    EXPECT_EQ(said.rfind("sqlite:" + place.file() + ": ", 0), 0U) << said;
+    EXPECT_TRUE(content_of(place.file()) == before) << "never overwritten";
+  }
+};
+
+TEST_F(SqliteRefusals, AFileThatIsNoDatabase) {
+  write_file(place.file(), "Dear diary,");
+  expect_refused("is not a database of Carillon; it was left as it is. Name another path");
+  write_file(place.file(), std::string(8'192, 'x'));
+  expect_refused("is not a database of Carillon");
+}
+
+TEST_F(SqliteRefusals, AnotherProgramsDatabase) {
+  ASSERT_EQ(sql(place.file(), "CREATE TABLE photos (name TEXT); PRAGMA user_version = 1"), SQLITE_OK);
+  expect_refused("is another program's database");
+}
+
+TEST_F(SqliteRefusals, ANewerVersionsDatabase) {
+  open()->append("a");
+  ASSERT_EQ(sql(place.file(), "PRAGMA user_version = 99"), SQLITE_OK);
+  expect_refused("a newer Carillon wrote the file (its tables have version 99, this program knows 1)");
+}
+
+TEST_F(SqliteRefusals, ADamagedDatabase) {
+  for (int i = 0; i < 3; ++i) {
+    auto store = open();
+    for (int each = 0; each < 200; ++each) store->append("c" + std::to_string(each), std::string(300, 'x'));
+  }
+  const std::string sound = content_of(place.file());
+  ASSERT_GT(sound.size(), 20U * 4'096);
+  std::string damaged = sound;
+  std::fill_n(damaged.begin() + 2 * 4'096, 4 * 4'096, '\x5a');
+  write_file(place.file(), damaged);
+  expect_refused("the file is damaged");
+  write_file(place.file(), sound.substr(0, sound.size() / 2));
+  expect_refused("Restore a backup with `carillon store restore`");
+  write_file(place.file(), sound);
+  EXPECT_EQ(refusal(), "");
+}
+
+TEST_F(SqliteRefusals, ADatabaseWithoutItsTables) {
+  open()->append("a");
+  ASSERT_EQ(sql(place.file(), "DROP TABLE entries"), SQLITE_OK);
+  expect_refused("the file is damaged (no such table: entries)");
+}
+
+TEST_F(SqliteRefusals, ADatabaseThatAnotherProgramHasLocked) {
+  open()->append("a");
+  sqlite3* other = nullptr;
+  ASSERT_EQ(sqlite3_open(place.file().c_str(), &other), SQLITE_OK);
+  ASSERT_EQ(
+      sqlite3_exec(other, "PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE", nullptr, nullptr, nullptr),
+      SQLITE_OK);
+  const std::string said = refusal();
+  EXPECT_NE(said.find("another program has locked the file"), std::string::npos) << said;
+  sqlite3_close(other);
+  EXPECT_EQ(refusal(), "");
+}
+
+TEST_F(SqliteRefusals, ASecondServer) {
+  const auto first = open();
+  const std::string said = refusal();
+  EXPECT_NE(said.find("another server (process " + std::to_string(::getpid()) + ") uses this file"),
+            std::string::npos)
+      << said;
+  EXPECT_EQ(first->append("a").error, StoreError::none) << "the first one goes on";
+  const pid_t child = ::fork();
+  if (child == 0) {
+    // In another process as well, where POSIX locks would differ.
+    std::string text;
+    try {
+      SqliteLockFile lock(place.file());
+    } catch (const std::runtime_error& error) {
+      text = error.what();
+    }
+    ::_exit(text.find("another server") != std::string::npos ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+TEST_F(SqliteRefusals, AFolderThatIsNotThere) {
+  SqliteOptions options = place.options();
+  options.path = place.folder() + "/nowhere/carillon.db";
+  EXPECT_NE(refusal(options).find("the directory does not exist; create it"), std::string::npos);
+  options.path = place.folder();
+  EXPECT_NE(refusal(options).find("it is not a file"), std::string::npos);
+}
+
+TEST_F(SqliteRefusals, WhatThisUserMayNotWrite) {
+  open()->append("a");
+  ASSERT_EQ(::chmod(place.file().c_str(), 0444), 0);
+  ASSERT_EQ(::chmod(place.folder().c_str(), 0777), 0);
+  const std::string lock = place.file() + "-lock";
+  ASSERT_EQ(::chmod(lock.c_str(), 0666), 0);
+  const auto said_by_child = [&](const std::string& words) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      if (::geteuid() == 0 && (::setgid(65534) != 0 || ::setuid(65534) != 0)) ::_exit(3);
+      ::_exit(refusal().find(words) != std::string::npos ? 0 : 1);
+    }
+    int status = -1;
+    ::waitpid(child, &status, 0);
+    return WEXITSTATUS(status);
+  };
+  EXPECT_EQ(said_by_child("the file is read-only"), 0);
+  ASSERT_EQ(::chmod(place.folder().c_str(), 0555), 0);
+  ASSERT_EQ(::unlink(lock.c_str()), 0);
+  EXPECT_EQ(said_by_child("this user may not write in its directory"), 0);
+}
+
+TEST(SqliteFileSystems, ThoseOnAnotherMachineAreKnown) {
+  EXPECT_EQ(network_file_system(0x6969), "NFS");
+  EXPECT_EQ(network_file_system(0xff534d42), "SMB");
+  EXPECT_EQ(network_file_system(0xef53), "") << "ext4";
+  EXPECT_EQ(network_file_system(0x01021994), "") << "tmpfs";
+}
+
+// ---- what is made, and brought up to date
+
+TEST_F(SqliteRefusals, FilesAreForTheirOwnerOnly) {
+  const auto store = open();
+  store->append("a");
+  for (const char* const suffix : {"", "-wal", "-shm", "-lock"}) {
+    struct stat status{};
+    ASSERT_EQ(::stat((place.file() + suffix).c_str(), &status), 0) << suffix;
+    EXPECT_EQ(status.st_mode & 0777, 0600U) << suffix;
+  }
+}
+
+TEST_F(SqliteRefusals, AFileOfVersionZeroIsMigrated) {
+  ASSERT_EQ(sql(place.file(), "PRAGMA application_id = " + std::to_string(kSqliteApplicationId) +
+                                  "; CREATE TABLE t (x); DROP TABLE t"),
+            SQLITE_OK);
+  EXPECT_EQ(open()->append("a").position.offset, 1U);
+  EXPECT_EQ(open()->calls.top("a").top.offset, 1U);
+  EXPECT_EQ(check_sqlite_file(place.file()), "");
+}
+
+TEST_F(SqliteRefusals, AnEmptyFileAndAHalfMadeOneAreBegunAnew) {
+  write_file(place.file(), "");
+  write_file(place.file() + "-new", "what a crash has left");
+  EXPECT_EQ(open()->append("a").position.offset, 1U);
+  EXPECT_NE(::access((place.file() + "-new").c_str(), F_OK), 0);
+}
+
+TEST_F(SqliteRefusals, AForkedChildLeavesTheDatabaseAlone) {
+  auto store = open();
+  store->append("a");
+  const pid_t child = ::fork();
+  if (child == 0) {
+    bool is_closed = store->append("a").error == StoreError::closed;
+    is_closed = is_closed && store->calls.read("a", {1, 1}).error == StoreError::closed;
+    store->store.keep_house();
+    store.reset();  // must neither wait for threads that are not here nor close the parent's file
+    ::_exit(is_closed ? 0 : 1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(store->append("a").position.offset, 2U);
+}
+
+TEST_F(SqliteRefusals, AForkedChildDoesNotKeepTheLock) {
+  auto store = open();
+  int pipe_of_child[2];
+  ASSERT_EQ(::pipe(pipe_of_child), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    char byte = 0;
+    ::close(pipe_of_child[1]);
+    static_cast<void>(::read(pipe_of_child[0], &byte, 1));
+    ::_exit(0);
+  }
+  store.reset();
+  EXPECT_EQ(refusal(), "") << "the child lives on";
+  ::close(pipe_of_child[0]);
+  ::close(pipe_of_child[1]);
+  ::waitpid(child, nullptr, 0);
+}
+
+}  // namespace
+}  // namespace carillon
