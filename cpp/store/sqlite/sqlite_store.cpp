@@ -3,6 +3,7 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 #include <vector>
@@ -242,13 +243,13 @@ void SqliteStore::members(std::string_view channel, std::string_view after, std:
   done(result);
 }
 
-void SqliteStore::enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+void SqliteStore::enter(std::string_view channel, std::size_t members_max,
                         std::function<void(const EnterResult&)> done) {
   EnterResult result;
   if (const auto roster = parts_->members.roster_of(channel)) {
-    result.step = parts_->members.inboxes().enter(*roster, first, last, members_max);
+    result.step = parts_->members.inboxes().enter(*roster, members_max);
   } else {
-    result.step.is_done = true;
+    result.step = {.entered = 0, .entered_to = std::numeric_limits<Offset>::max(), .is_done = true};
   }
   done(result);
 }

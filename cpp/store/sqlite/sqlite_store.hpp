@@ -50,7 +50,7 @@ class SqliteStore final : public Store {
                       std::function<void(const MembersResult&)> done) override;
   void members(std::string_view channel, std::string_view after, std::size_t limit,
                std::function<void(const MembersResult&)> done) override;
-  void enter(std::string_view channel, Offset first, Offset last, std::size_t members_max,
+  void enter(std::string_view channel, std::size_t members_max,
              std::function<void(const EnterResult&)> done) override;
   void unread(std::string_view user, std::string_view channel,
               std::function<void(const UnreadResult&)> done) override;

@@ -55,6 +55,8 @@ SqliteWriter::SqliteWriter(const SqliteOptions& options, const Clock& clock, Ran
 bool SqliteWriter::prepare() {
   static_cast<void>(connection_.execute(
       options_.durability == Durability::full ? "PRAGMA synchronous = FULL" : "PRAGMA synchronous = NORMAL"));
+  // A page that many channels' groups come back to should not be read, or written early, each time.
+  static_cast<void>(connection_.execute("PRAGMA cache_size = -16384"));
   sqlite3_wal_hook(
       connection_.handle(),
       [](void* self, sqlite3* /*database*/, const char* /*name*/, int pages) {
@@ -468,6 +470,11 @@ void SqliteWriter::answer(Group group) {
     if (append == nullptr || append->duplicate_of == SqliteOperation::kNoDuplicate) continue;
     append->result = std::get<SqliteOperation::Append>(group[append->duplicate_of].what).result;
     append->result.is_duplicate = append->result.error == StoreError::none;
+  }
+  for (SqliteOperation& operation : group) {
+    auto* const append = std::get_if<SqliteOperation::Append>(&operation.what);
+    if (append == nullptr || !append->result.is_duplicate) continue;
+    if (const auto roster = members_.roster_of(operation.channel)) append->result.members = roster->members();
   }
   queue_.release(group);  // first: an answer may be the reason for the next call
   for (SqliteOperation& operation : group) {

@@ -78,9 +78,8 @@ struct StoreCalls {
     return answer_of<MembersResult>(
         [&](auto done) { store.members(channel, after, limit, std::move(done)); });
   }
-  EnterStep enter(const std::string& channel, Offset first, Offset last, std::size_t members_max = 1'000) {
-    return answer_of<EnterResult>(
-               [&](auto done) { store.enter(channel, first, last, members_max, std::move(done)); })
+  EnterStep enter(const std::string& channel, std::size_t members_max = 1'000) {
+    return answer_of<EnterResult>([&](auto done) { store.enter(channel, members_max, std::move(done)); })
         .step;
   }
   std::uint64_t unread(const std::string& user, const std::string& channel) {
