@@ -22,7 +22,7 @@ OWN = (
     *(
         "threads",
         "flush",
-        "store",
+        "store.",
         "demo",
         "limits.",
         "heartbeat.",

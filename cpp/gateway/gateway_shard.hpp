@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "env/clock.hpp"
-#include "gateway/descriptor.hpp"
+#include "env/descriptor.hpp"
 #include "gateway/epoll_sockets.hpp"
 #include "gateway/gateway_state.hpp"
 #include "gateway/hold_point.hpp"

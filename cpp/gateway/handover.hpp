@@ -9,7 +9,7 @@
 #include <string_view>
 #include <vector>
 
-#include "gateway/descriptor.hpp"
+#include "env/descriptor.hpp"
 
 namespace carillon {
 

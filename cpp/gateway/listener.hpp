@@ -9,7 +9,7 @@
 #include <system_error>
 #include <vector>
 
-#include "gateway/descriptor.hpp"
+#include "env/descriptor.hpp"
 #include "gateway/hold_point.hpp"
 #include "loop/admission.hpp"
 

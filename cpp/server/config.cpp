@@ -12,6 +12,7 @@
 #include "server/config_options.hpp"
 #include "server/duration.hpp"
 #include "session/origin.hpp"
+#include "store/sqlite/sqlite_options.hpp"
 #include "token/token_verifier.hpp"
 
 namespace carillon {
@@ -458,14 +459,22 @@ class ConfigReader {
     note(is_wrong, path, shown(path, "'" + value + "'") + problem);
   }
 
+  void check_store() {
+    const std::string& url = config_.store_url;
+    note_text(url != "memory" && !url.starts_with("sqlite:"), "store.url", url,
+              "is not a store; use \"memory\" or \"sqlite:PATH\"");
+    note_text(url == "sqlite:", "store.url", url, "has no path; write it as \"sqlite:carillon.db\"");
+    note_text(!durability_named(config_.store_durability), "store.durability", config_.store_durability,
+              "is not a durability; use \"full\", \"normal\" or \"async\"");
+  }
+
   void check_as_a_whole() {
     const Heartbeat& heartbeat = config_.heartbeat;
     note(config_.host.empty(), "http_server.address",
          "is empty; give 127.0.0.1 for this machine only, 0.0.0.0 for every address");
     note_text(config_.flush != "auto" && config_.flush != "io_uring" && config_.flush != "send", "flush",
               config_.flush, "is not a flush method; use \"auto\", \"io_uring\" or \"send\"");
-    note_text(config_.store != "memory", "store", config_.store,
-              "is not available; this version has \"memory\"");
+    check_store();
     for (const std::string& pattern : config_.allowed_origins)
       note_text(!can_match_origin(pattern), "client.allowed_origins", pattern,
                 "is not an origin; write it as https://host or https://host:port, without a path");

@@ -38,10 +38,16 @@ class ConfigError : public std::runtime_error {
 /// 23), see config_options.hpp.
 struct ServerConfig {
   std::string host = "127.0.0.1";
-  std::int64_t port = 8000;    ///< 0: the system picks one
-  std::int64_t threads = 0;    ///< 0: one per core, at most 4
-  std::string flush = "auto";  ///< how a turn's bytes leave: auto, io_uring or send
-  std::string store = "memory";
+  std::int64_t port = 8000;               ///< 0: the system picks one
+  std::int64_t threads = 0;               ///< 0: one per core, at most 4
+  std::string flush = "auto";             ///< how a turn's bytes leave: auto, io_uring or send
+  std::string store_url = "memory";       ///< or sqlite:PATH
+  std::string store_durability = "full";  ///< of SQLite: full, normal or async
+  std::int64_t store_waiting_appends = 10'000;
+  std::int64_t store_waiting_bytes = 64LL << 20;
+  std::int64_t store_waiting_calls = 100'000;
+  std::int64_t store_wal_bytes = 64LL << 20;
+  std::int64_t store_cached_channels = 100'000;
   bool demo = false;                       ///< the demo page at `/`
   bool insecure = false;                   ///< any client may do anything; loopback only
   bool api_insecure = false;               ///< the HTTP API needs no key; loopback only

@@ -116,7 +116,31 @@ std::vector<ConfigOption> make_options() {
       {"flush", "", &ServerConfig::flush,
        "How bytes are sent: \"io_uring\" (one batch per turn), \"send\" (one call per connection), or "
        "\"auto\": the first of them that works."},
-      {"store", "", &ServerConfig::store, "Store of epochs and offsets: \"memory\"."},
+      {"store.url", "", &ServerConfig::store_url,
+       "Where publications, offsets and epochs are kept: \"memory\", until the process ends, or "
+       "\"sqlite:PATH\", in a file (docs/stores.md)."},
+      {"store.durability", "", &ServerConfig::store_durability,
+       "When SQLite acknowledges a publication: \"full\" (it is on the disk), \"normal\" (it survives the "
+       "end "
+       "of the process) or \"async\" (before it is written)."},
+      {"store.waiting_appends", "", &ServerConfig::store_waiting_appends,
+       "Maximum number of publications that wait for SQLite. Beyond it publishers are asked to try again: "
+       "error 100, StoreUnavailable in Python.",
+       1},
+      {"store.waiting_bytes", "", &ServerConfig::store_waiting_bytes,
+       "Maximum size of the publications that wait for SQLite, bytes; the same beyond it.", 1},
+      {"store.waiting_calls", "", &ServerConfig::store_waiting_calls,
+       "Maximum number of other calls that wait for SQLite: subscribes, histories, members. The same beyond "
+       "it.",
+       1},
+      {"store.wal_bytes", "", &ServerConfig::store_wal_bytes,
+       "Size of SQLite's write-ahead log beyond which publications wait until it is copied into the file, "
+       "bytes.",
+       65'536},
+      {"store.cached_channels", "", &ServerConfig::store_cached_channels,
+       "Maximum number of channels without subscribers whose offsets SQLite keeps in memory; the others are "
+       "read again.",
+       16},
       {"demo", "", &ServerConfig::demo, "Serve the demo page at /."},
       {"client.insecure", "", &ServerConfig::insecure,
        "Any client may do anything, under any user id that it names. Refused on an address that other "

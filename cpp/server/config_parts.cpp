@@ -1,12 +1,31 @@
 #include "server/config_parts.hpp"
 
+#include "store/memory_store.hpp"
+#include "store/sqlite/sqlite_store.hpp"
+
 namespace carillon {
 
-MemoryStoreLimits store_limits(const Limits& limits) {
+StoreLimits store_limits(const Limits& limits) {
   return {
       static_cast<std::size_t>(limits.dormant_channels), limits.channel_lifetime_ms,
       static_cast<std::size_t>(limits.idempotency_keys), limits.idempotency_window_ms,
       static_cast<std::size_t>(limits.inbox_entries),    static_cast<std::size_t>(limits.inbox_bytes_total)};
+}
+
+std::unique_ptr<OwnedStore> make_store(const ServerConfig& config, const Clock& clock, RandomSource& random) {
+  static constexpr std::string_view kSqlite = "sqlite:";
+  if (!config.store_url.starts_with(kSqlite))
+    return std::make_unique<MemoryStore>(clock, random, store_limits(config.limits));
+  SqliteOptions options;
+  options.path = config.store_url.substr(kSqlite.size());
+  options.durability = durability_named(config.store_durability).value_or(Durability::full);
+  options.waiting_appends = static_cast<std::size_t>(config.store_waiting_appends);
+  options.waiting_bytes = static_cast<std::size_t>(config.store_waiting_bytes);
+  options.waiting_calls = static_cast<std::size_t>(config.store_waiting_calls);
+  options.wal_bytes = static_cast<std::size_t>(config.store_wal_bytes);
+  options.cached_channels = static_cast<std::size_t>(config.store_cached_channels);
+  options.limits = store_limits(config.limits);
+  return std::make_unique<SqliteStore>(options, clock, random);
 }
 
 HubLimits hub_limits(const Limits& limits) {

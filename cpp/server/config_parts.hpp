@@ -5,14 +5,17 @@
 #include "hub/hub.hpp"
 #include "server/config.hpp"
 #include "session/personal_channel.hpp"
-#include "store/memory_store.hpp"
+#include "store/owned_store.hpp"
 #include "token/token_access.hpp"
 
 namespace carillon {
 
 // What the parts of a server take of its configuration, when it starts and at each reload.
 
-[[nodiscard]] MemoryStoreLimits store_limits(const Limits& limits);
+[[nodiscard]] StoreLimits store_limits(const Limits& limits);
+/// It is not open yet.
+[[nodiscard]] std::unique_ptr<OwnedStore> make_store(const ServerConfig& config, const Clock& clock,
+                                                     RandomSource& random);
 [[nodiscard]] HubLimits hub_limits(const Limits& limits);
 /// Nothing where the options name no key. Throws KeyError.
 [[nodiscard]] std::unique_ptr<TokenVerifier> make_verifier(const ServerConfig& config,

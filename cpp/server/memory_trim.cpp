@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
-#include "gateway/descriptor.hpp"
+#include "env/descriptor.hpp"
 
 #if defined(__GLIBC__)
 #include <malloc.h>

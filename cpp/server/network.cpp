@@ -32,7 +32,7 @@ TransportSet switched_off(const ServerConfig& config) {
 
 }  // namespace
 
-Server::Network::Network(const ServerConfig& config, MemoryStore& store, Hub& hub, const Clock& clock,
+Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub, const Clock& clock,
                          RandomSource& random, const std::string& version,
                          std::map<std::string, StaticPage> pages)
     : rules(config.channels),

@@ -19,7 +19,7 @@ namespace carillon {
 
 /// The gateway, and all that its sessions ask: made in the order in which one needs the other.
 struct Server::Network {
-  Network(const ServerConfig& config, MemoryStore& store, Hub& hub, const Clock& clock, RandomSource& random,
+  Network(const ServerConfig& config, OwnedStore& store, Hub& hub, const Clock& clock, RandomSource& random,
           const std::string& version, std::map<std::string, StaticPage> pages);
 
   ChannelRules rules;

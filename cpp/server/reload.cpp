@@ -27,7 +27,7 @@ constexpr std::array kFixedOptions{
     FixedOptions{"http_server.", "the socket listens already", false},
     FixedOptions{"threads", "connections belong to the threads that there are"},
     FixedOptions{"flush", "each thread has its way of sending"},
-    FixedOptions{"store", "the logs are in the store"},
+    FixedOptions{"store.", "the logs are in the store"},
     FixedOptions{"client.ping_interval", "clients were told it when they connected"},
     FixedOptions{"client.pong_timeout", "clients were told it when they connected"},
     FixedOptions{"heartbeat.", "open streams have their timers by it"},

@@ -26,7 +26,7 @@ constexpr Millis kStandstillMs = 500;
 Server::Server(ServerConfig config, std::map<std::string, StaticPage> pages, std::string version)
     : config_(std::move(config)),
       version_(std::move(version)),
-      store_(std::make_unique<MemoryStore>(clock_, random_, store_limits(config_.limits))),
+      store_(make_store(config_, clock_, random_)),
       hub_(std::make_unique<Hub>(clock_, random_, *store_, ChannelRules(config_.channels),
                                  hub_limits(config_.limits))),
       network_(
@@ -73,7 +73,18 @@ Server::~Server() { stop(); }
 void Server::start() {
   const std::lock_guard lifecycle(lifecycle_mutex_);
   if (is_running_ || has_stopped_) return;
-  network_->gateway.start();
+  try {
+    store_->open();
+  } catch (const StoreRefused& refused) {
+    throw StoreFailure(refused.what());
+  }
+  try {
+    network_->gateway.start();
+  } catch (...) {
+    store_->close();
+    throw;
+  }
+  tell_new_epochs();
   run_house();
 }
 
@@ -107,6 +118,7 @@ void Server::keep_house() {
         network_->access.expire();
         network_->proxy_access.keep_house();
         network_->gateway.keep_house(clock_.now_ms());
+        tell_store();
       }
       memory_trim_.keep_house(clock_.now_ms());
     } catch (const std::exception& error) {
@@ -115,6 +127,27 @@ void Server::keep_house() {
     lock.lock();
     asleep_ms = clock_.now_ms();
   }
+}
+
+void Server::tell_new_epochs() {
+  if (!store_->figures().has_new_epochs) return;
+  network_->log.tell(
+      {LogLevel::warning, "store_new_epochs",
+       "the last run did not end cleanly, and may have lost publications that it had "
+       "acknowledged (store.durability): all channels have new epochs, and clients that resume "
+       "are told"});
+}
+
+void Server::tell_store() {
+  std::string trouble = store_->figures().trouble;
+  if (trouble.empty() == store_trouble_.empty()) return;
+  if (trouble.empty()) {
+    network_->log.tell({LogLevel::info, "store_recovered", "the store takes publications again"});
+  } else {
+    network_->log.tell({LogLevel::error, "store_unavailable",
+                        "the store takes no publications, and answers reads: " + trouble});
+  }
+  store_trouble_ = std::move(trouble);
 }
 
 void Server::tell_standstill(Millis late_ms) {

@@ -28,7 +28,7 @@
 #include "server/hook_access.hpp"
 #include "server/memory_trim.hpp"
 #include "server/reader.hpp"
-#include "store/memory_store.hpp"
+#include "store/owned_store.hpp"
 
 namespace carillon {
 
@@ -68,7 +68,7 @@ class Server {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  /// Throws std::system_error if the address is not available.
+  /// Throws std::system_error if the address is not available, StoreFailure if the store cannot be opened.
   void start();
   /// In place of start(): takes over the listening socket, the connections and the logs of the running
   /// server, which then ends. Throws HandoverError, std::system_error: the running server goes on, and this
@@ -205,6 +205,10 @@ class Server {
   void keep_house();
   /// `late_ms`: delay with which a thread that only waits woke up.
   void tell_standstill(Millis late_ms);
+  /// That resumes from before this run fail.
+  void tell_new_epochs();
+  /// Whether the store takes publications, where that has changed.
+  void tell_store();
   void close_readers_on(const Shard& shard);
   void close_all_readers();
 
@@ -212,7 +216,7 @@ class Server {
   const std::string version_;
   SystemClock clock_;
   SystemRandom random_;
-  std::unique_ptr<MemoryStore> store_;
+  std::unique_ptr<OwnedStore> store_;
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<Network> network_;
   const Millis started_ms_;
@@ -224,6 +228,7 @@ class Server {
   bool is_house_closed_ = false;
   std::thread house_;
   MemoryTrim memory_trim_;
+  std::string store_trouble_;  // as it was told; of the house's thread
   std::mutex reload_mutex_;
   std::atomic<Millis> shutdown_pace_ms_;  // of config_, for threads that may not wait for the gate
   std::mutex lifecycle_mutex_;

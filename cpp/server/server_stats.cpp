@@ -65,6 +65,7 @@ std::string Server::stats() {
                          {"connections", each.connections},
                          {"is_draining", each.is_draining}});
   }
+  const StoreFigures figures = store_->figures();
   const json document = {
       {"version", version_},
       {"uptime_ms", clock_.now_ms() - started_ms_},
@@ -83,7 +84,7 @@ std::string Server::stats() {
       {"subscriptions", hub_->subscriptions()},
       {"channels", hub_->channels_followed()},
       {"channels_in_memory", hub_->channels_in_use()},
-      {"channels_known", store_->channels_known()},
+      {"channels_known", figures.channels_known},
       {"clogged", clogged},
       {"kernel_bytes", kernel_bytes},
       {"resident_bytes", resident_bytes()},
@@ -93,8 +94,8 @@ std::string Server::stats() {
       {"recovered", hub_->recovered()},
       {"not_recovered", hub_->not_recovered()},
       {"gaps_told", gaps_told},
-      {"inbox_bytes", store_->inbox_bytes()},
-      {"inbox_users", store_->inbox_users()},
+      {"inbox_bytes", figures.inbox_bytes},
+      {"inbox_users", figures.inbox_users},
       {"inbox_entries", hub_->inbox_entries()},
       {"inbox_reads", hub_->inbox_reads()},
       {"inbox_merges", hub_->inbox_merges()},
@@ -102,7 +103,9 @@ std::string Server::stats() {
       {"fanout_write_ns", adaptive.write_ns()},
       {"fanout_read_ns", adaptive.read_ns()},
       {"adaptive_factor", adaptive.factor()},
-      {"history_bytes", hub_->history_bytes() + static_cast<std::int64_t>(store_->dormant_bytes())},
+      {"history_bytes", hub_->history_bytes() + static_cast<std::int64_t>(figures.dormant_bytes)},
+      {"store_trouble", figures.trouble},
+      {"wal_bytes", figures.wal_bytes},
       {"body_bytes", network_->shared.bodies.bytes()},
       {"unsent_bytes", network_->shared.unsent.bytes()},
       {"requests", requests},

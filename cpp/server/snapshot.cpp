@@ -34,15 +34,15 @@ void fields(Archive& archive, PresenceMember& member) {
   archive(member.client, member.user, member.conn_info_json, member.chan_info_json);
 }
 template <typename Archive>
-void fields(Archive& archive, MemoryStoreState::Stream& stream) {
+void fields(Archive& archive, StoreState::Stream& stream) {
   archive(stream.channel, stream.top, stream.age_ms, stream.version, stream.version_epoch);
 }
 template <typename Archive>
-void fields(Archive& archive, MemoryStoreState::Key& key) {
+void fields(Archive& archive, StoreState::Key& key) {
   archive(key.id, key.position, key.left_ms);
 }
 template <typename Archive>
-void fields(Archive& archive, MemoryStoreState::Member& member) {
+void fields(Archive& archive, StoreState::Member& member) {
   archive(member.channel, member.member);
 }
 template <typename Archive>
@@ -66,8 +66,8 @@ void fields(Archive& archive, MemoryInboxesState& inboxes) {
   archive(inboxes.rosters, inboxes.users);
 }
 template <typename Archive>
-void fields(Archive& archive, MemoryStoreState& store) {
-  archive(store.streams, store.keys, store.presence, store.inboxes);
+void fields(Archive& archive, StoreState& store) {
+  archive(store.streams, store.keys, store.presence, store.inboxes, store.url, store.has_descriptor);
 }
 template <typename Archive>
 void fields(Archive& archive, LogState::Slot& slot) {

@@ -12,7 +12,7 @@
 #include "gateway/handover.hpp"
 #include "hub/hub_state.hpp"
 #include "store/entry.hpp"
-#include "store/memory_store_state.hpp"
+#include "store/store_state.hpp"
 #include "token/endpoint_keys.hpp"
 
 namespace carillon {
@@ -27,7 +27,7 @@ class SnapshotError : public HandoverError {
 struct Snapshot {
   std::int32_t process = 0;        ///< that wrote it
   std::int64_t held_since_ms = 0;  ///< by the machine's monotonic clock
-  MemoryStoreState store;
+  StoreState store;
   HubState hub;
   GatewayState gateway;
   std::vector<EndpointKeys> keys;  ///< that verify tokens; of a version that sends none: empty

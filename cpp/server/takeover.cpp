@@ -180,6 +180,14 @@ void Takeover::send_ahead(HandoverChannel& channel, SentEntries& sent) const {
   if (!message.empty()) send();
 }
 
+std::unique_ptr<HeldStore> Takeover::hold_store(HandoverChannel::Time until) const {
+  try {
+    return parts_.store.hold_still(until);
+  } catch (const StoreRefused& refused) {
+    throw HandoverRefused(refused.what());
+  }
+}
+
 bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, TakeoverReport& report) {
   const Millis timeout_ms = parts_.config.takeover_timeout_ms;
   const HandoverChannel::Time until = in(timeout_ms);
@@ -189,7 +197,7 @@ bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, 
   try {
     // Publishers on other threads block from here on. Then their publication is stored, or refused.
     const std::unique_lock shut(parts_.gate);
-    const MemoryStore::Stillness still = parts_.store.hold_still();
+    const std::unique_ptr<HeldStore> still = hold_store(until);
     Snapshot snapshot;
     snapshot.process = ::getpid();
     snapshot.held_since_ms = begin_ms;
@@ -197,17 +205,18 @@ bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, 
     std::vector<std::string> left_behind;
     snapshot.gateway = parts_.gateway.save(descriptors, left_behind);
     snapshot.hub = parts_.hub.save();
-    snapshot.store = parts_.store.save();
+    snapshot.store = still->save();
     snapshot.keys = parts_.tokens.endpoint_keys();
     const std::set<std::string_view> absent(left_behind.begin(), left_behind.end());
-    std::erase_if(snapshot.store.presence, [&](const MemoryStoreState::Member& member) {
-      return absent.contains(member.member.client);
-    });
+    std::erase_if(snapshot.store.presence,
+                  [&](const StoreState::Member& member) { return absent.contains(member.member.client); });
     report.connections = snapshot.gateway.connections.size();
     report.left_behind = left_behind.size();
+    snapshot.store.has_descriptor = still->descriptor() >= 0;
+    if (snapshot.store.has_descriptor) descriptors.push_back(still->descriptor());
     channel.send(kSnapshot, encode_snapshot(snapshot, sent), descriptors, until);
     is_taken = channel.decide(kTaken, until);
-    if (is_taken) parts_.store.close(still);
+    if (is_taken) still->give_away();
   } catch (...) {
     parts_.gateway.resume();
     throw;
@@ -242,13 +251,23 @@ TakeoverReport Takeover::take() {
                         parts_.config.host + ":" + std::to_string(parts_.config.port) +
                         "; give the same address and port");
   }
-  if (message.descriptors.size() != gateway.connections.size() + gateway.further.size() + 2) {
+  const std::size_t of_store = snapshot.store.has_descriptor ? 1 : 0;
+  if (message.descriptors.size() != gateway.connections.size() + gateway.further.size() + 2 + of_store) {
     throw HandoverError("the running server sent " + std::to_string(message.descriptors.size()) +
                         " descriptors for " + std::to_string(gateway.connections.size()) + " connections");
   }
   Descriptor listening = std::move(message.descriptors.front());
   message.descriptors.erase(message.descriptors.begin());
-  parts_.store.restore(snapshot.store);
+  Descriptor of_lock;
+  if (of_store > 0) {
+    of_lock = std::move(message.descriptors.back());
+    message.descriptors.pop_back();
+  }
+  try {
+    parts_.store.restore(snapshot.store, std::move(of_lock));
+  } catch (const StoreRefused& refused) {
+    throw HandoverError(refused.what());
+  }
   parts_.hub.restore(snapshot.hub);
   parts_.gateway.restore(gateway, std::move(message.descriptors));
   const std::size_t endpoints = parts_.tokens.use_until_fetched(snapshot.keys);

@@ -14,7 +14,7 @@
 #include "hub/hub.hpp"
 #include "server/config.hpp"
 #include "server/snapshot.hpp"
-#include "store/memory_store.hpp"
+#include "store/owned_store.hpp"
 #include "token/token_access.hpp"
 
 namespace carillon {
@@ -37,7 +37,7 @@ struct TakeoverReport {
 class Takeover {
  public:
   struct Parts {
-    MemoryStore& store;
+    OwnedStore& store;
     Hub& hub;
     Gateway& gateway;
     TokenAccess& tokens;
@@ -72,6 +72,8 @@ class Takeover {
   void hand_over(HandoverChannel& channel);
   /// Sends the logs while everything runs, so that little remains to be sent while all threads are held.
   void send_ahead(HandoverChannel& channel, SentEntries& sent) const;
+  /// Throws HandoverRefused.
+  [[nodiscard]] std::unique_ptr<HeldStore> hold_store(HandoverChannel::Time until) const;
   /// Holds, saves and sends the rest. True: the other process has taken it.
   bool try_hand_over(HandoverChannel& channel, const SentEntries& sent, TakeoverReport& report);
   void tell(LogLevel level, std::string_view event, std::string message) const;

@@ -18,8 +18,8 @@
 #include "env/name_hash.hpp"
 #include "store/fan_out_mode.hpp"
 #include "store/inbox.hpp"
-#include "store/memory_store_state.hpp"
 #include "store/offset_ranges.hpp"
+#include "store/store_state.hpp"
 
 namespace carillon {
 
@@ -72,7 +72,7 @@ class MemoryInboxes {
   /// publications of removed members are forgotten.
   MemoryInboxes(std::size_t inbox_entries, std::size_t bytes_total, const NameHash& hash);
   ~MemoryInboxes();
-  /// Inboxes that are above them shrink when they are next written to. While no other call runs.
+  /// Inboxes that are above them shrink when they are next written to.
   void set_limits(std::size_t inbox_entries, std::size_t bytes_total) {
     inbox_entries_ = inbox_entries;
     bytes_total_ = bytes_total;
@@ -190,8 +190,8 @@ class MemoryInboxes {
   static void take_out(User& user, std::uint32_t roster, Offset first, Offset last);
   static void erase(User& user, std::size_t membership);
 
-  std::size_t inbox_entries_;
-  std::size_t bytes_total_;
+  std::atomic<std::size_t> inbox_entries_;
+  std::atomic<std::size_t> bytes_total_;
   std::atomic<std::size_t> bytes_{0};
   std::atomic<std::size_t> users_{0};
   std::atomic<std::uint32_t> next_number_{1};

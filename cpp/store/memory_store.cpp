@@ -19,7 +19,7 @@ std::string_view channel_of_id(std::string_view id) { return id.substr(0, id.fin
 std::size_t stream_bytes(std::string_view name) { return 176 + (name.size() < 16 ? 0 : name.size() + 16); }
 }  // namespace
 
-MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits)
+MemoryStore::MemoryStore(const Clock& clock, RandomSource& random, const StoreLimits& limits)
     : clock_(clock),
       random_(random),
       limits_(limits),
@@ -400,17 +400,51 @@ void MemoryStore::keep_house() {
   }
 }
 
+void MemoryStore::open() {
+  const Stillness still = hold_still();
+  is_closed_ = false;
+}
+
+void MemoryStore::restore(const StoreState& state, Descriptor /*descriptor*/) {
+  if (state.url != "memory")
+    throw StoreRefused("store.url: the running server has its logs in " + state.url +
+                       ", and this one would have them in memory; give the same store, or let the clients "
+                       "leave (SIGTERM) and start anew");
+  restore(state);
+}
+
+std::unique_ptr<HeldStore> MemoryStore::hold_still(Time /*until*/) {
+  class Held final : public HeldStore {
+   public:
+    explicit Held(MemoryStore& store) : store_(store), still_(store.hold_still()) {}
+    [[nodiscard]] StoreState save() const override { return store_.save(); }
+    void give_away() override { store_.close(still_); }
+
+   private:
+    MemoryStore& store_;
+    const Stillness still_;
+  };
+  return std::make_unique<Held>(*this);
+}
+
+StoreFigures MemoryStore::figures() const {
+  return {.channels_known = channels_known(),
+          .dormant_bytes = dormant_bytes(),
+          .inbox_bytes = inbox_bytes(),
+          .inbox_users = inbox_users()};
+}
+
 void MemoryStore::close() {
   const Stillness still = hold_still();
   close(still);
 }
 
-MemoryStoreState MemoryStore::save() const {
+StoreState MemoryStore::save() const {
   const Millis now = clock_.now_ms();
-  MemoryStoreState state;
+  StoreState state;
   const auto save_stream = [&](const Streams::value_type& node) {
     const auto& [name, stream] = node;
-    MemoryStoreState::Stream& saved = state.streams.emplace_back();
+    StoreState::Stream& saved = state.streams.emplace_back();
     saved = {std::string(name), {stream.epoch, stream.top}, now - stream.touched_ms};
     if (!stream.version) return;
     saved.version = stream.version->number;
@@ -433,9 +467,9 @@ MemoryStoreState MemoryStore::save() const {
   return state;
 }
 
-void MemoryStore::restore(const MemoryStoreState& state) {
+void MemoryStore::restore(const StoreState& state) {
   const Millis now = clock_.now_ms();
-  for (const MemoryStoreState::Stream& saved : state.streams) {
+  for (const StoreState::Stream& saved : state.streams) {
     const HashedName name = hash_.of(saved.channel);
     Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
@@ -449,7 +483,7 @@ void MemoryStore::restore(const MemoryStoreState& state) {
       node->second.version = std::make_unique<LastVersion>(LastVersion{saved.version, saved.version_epoch});
     link_newest(stripe, *node);
   }
-  for (const MemoryStoreState::Key& saved : state.keys) {
+  for (const StoreState::Key& saved : state.keys) {
     const HashedName name = hash_.of(channel_of_id(saved.id));
     Stripe& stripe = stripes_.of(name);
     const std::lock_guard lock(stripe.mutex);
@@ -458,7 +492,7 @@ void MemoryStore::restore(const MemoryStoreState& state) {
     known->second = {saved.position, now + saved.left_ms,
                      stripe.keys_by_age.insert(stripe.keys_by_age.end(), known->first)};
   }
-  for (const MemoryStoreState::Member& saved : state.presence) add_presence(saved.channel, saved.member);
+  for (const StoreState::Member& saved : state.presence) add_presence(saved.channel, saved.member);
   inboxes_.restore(state.inboxes, [this](const std::string& channel) {
     const HashedName name = hash_.of(channel);
     Stripe& stripe = stripes_.of(name);

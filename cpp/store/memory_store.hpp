@@ -13,32 +13,26 @@
 #include "env/name_hash.hpp"
 #include "env/random.hpp"
 #include "store/memory_inboxes.hpp"
-#include "store/memory_store_state.hpp"
+#include "store/owned_store.hpp"
 #include "store/presence_table.hpp"
-#include "store/store.hpp"
+#include "store/store_limits.hpp"
+#include "store/store_state.hpp"
 
 namespace carillon {
-
-struct MemoryStoreLimits {
-  std::size_t dormant_channels = 1'000'000;          ///< beyond it the oldest is forgotten
-  Millis channel_lifetime_ms = 720LL * 3600 * 1000;  ///< unused for this time, a dormant channel is forgotten
-  std::size_t idempotency_keys = 100'000;            ///< beyond it the oldest is forgotten
-  Millis idempotency_window_ms = 300'000;
-  std::size_t inbox_entries = 1'000;  ///< beyond it, per user, unread publications are merged from the logs
-  std::size_t inbox_bytes_total = 1UL << 30U;  ///< of all inboxes and memberships; MemoryInboxes
-};
 
 /// The store of a single hub: numbers entries, and remembers every channel's epoch and top offset,
 /// idempotency keys and presence. Only the hub's logs keep the entries. Announces inside append(), under the
 /// lock of the channel's stripe, so that announcements come in order.
-class MemoryStore final : public Store {
+class MemoryStore final : public OwnedStore {
  public:
-  MemoryStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits);
+  MemoryStore(const Clock& clock, RandomSource& random, const StoreLimits& limits);
 
   void set_listener(StoreListener* listener) override { listener_ = listener; }
   [[nodiscard]] bool keeps_entries() const override { return false; }
-  /// What is above them shrinks with its next use. While no other call runs.
-  void set_limits(const MemoryStoreLimits& limits) {
+  void open() override;
+  void restore(const StoreState& state, Descriptor descriptor) override;
+  [[nodiscard]] std::unique_ptr<HeldStore> hold_still(Time until) override;
+  void set_limits(const StoreLimits& limits) override {
     limits_ = limits;
     inboxes_.set_limits(limits.inbox_entries, limits.inbox_bytes_total);
   }
@@ -70,10 +64,12 @@ class MemoryStore final : public Store {
   void keep_house() override;
   void close() override;
 
-  /// Number of channels remembered, dormant or not.
-  [[nodiscard]] std::size_t channels_known() const;
+  [[nodiscard]] StoreFigures figures() const override;
+
   /// Memory of the dormant channels; the hub counts that of channels in use.
   [[nodiscard]] std::size_t dormant_bytes() const;
+  /// Number of channels remembered, dormant or not.
+  [[nodiscard]] std::size_t channels_known() const;
   /// Memory of members and inboxes, and the number of users that have one.
   [[nodiscard]] std::size_t inbox_bytes() const { return inboxes_.bytes(); }
   [[nodiscard]] std::size_t inbox_users() const { return inboxes_.users(); }
@@ -82,9 +78,9 @@ class MemoryStore final : public Store {
   class Stillness;
   [[nodiscard]] Stillness hold_still();
   /// Only while it is held still.
-  [[nodiscard]] MemoryStoreState save() const;
+  [[nodiscard]] StoreState save() const;
   /// Puts a saved state into a new store; no channel is followed yet.
-  void restore(const MemoryStoreState& state);
+  void restore(const StoreState& state);
   /// Another process has the log: close(), while it is held still.
   void close(const Stillness& still);
 
@@ -154,7 +150,7 @@ class MemoryStore final : public Store {
 
   const Clock& clock_;
   RandomSource& random_;
-  MemoryStoreLimits limits_;
+  StoreLimits limits_;
   StoreListener* listener_ = nullptr;
   bool is_closed_ = false;  // guarded by every stripe's lock
   const NameHash hash_;

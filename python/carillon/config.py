@@ -35,6 +35,7 @@ _PLACES = {
     "api_key": "http_api.key",
     "insecure": "client.insecure",
     "allowed_origins": "client.allowed_origins",
+    "store": "store.url",
 }
 _HEARTBEATS = {"ping_interval_ms": "client.ping_interval", "pong_timeout_ms": "client.pong_timeout"}
 # Arguments that are tables, and what to give instead of anything else.
@@ -254,6 +255,8 @@ def from_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
                 put(document, path or f"heartbeat.{row}", f"{number}ms" if path and is_number else number)
         elif name == "channels":
             document["channels"] = channel_table(value)
+        elif name == "store" and isinstance(value, Mapping):
+            document["store"] = dict(value)
         elif name == "allowed_origins" and isinstance(value, Sequence) and not isinstance(value, str):
             put(document, _PLACES[name], list(value))
         else:

@@ -78,7 +78,7 @@ class ServerOptions(TypedDict, total=False):
     port: int | None
     threads: int | None
     flush: str | None
-    store: str | None
+    store: str | Mapping[str, Any] | None
     channels: Mapping[str, Channel | Mapping[str, Any]] | None
     api_key: str | None
     insecure: bool | None
@@ -106,7 +106,8 @@ class Server(HookDecorators, FanOutMethods):
         port: Port to listen on, 0 for a free one; by default that of `config`, else 0.
         threads: Number of shard threads; by default one per core, at most 4.
         flush: Method of sending: "io_uring", "send", or "auto" (default) for the first of them that works.
-        store: Name of the store; by default "memory".
+        store: Where the publications are kept: "memory" (the default) or "sqlite:PATH"; or a dict with its
+            options, such as {"url": "sqlite:carillon.db", "durability": "normal"} (docs/stores.md).
         channels: Settings by channel pattern, as `Channel` or dict. `*` stands for any text. Of several
             patterns that match, the longest applies.
         api_key: Key of the HTTP API; by default none.
@@ -132,7 +133,7 @@ class Server(HookDecorators, FanOutMethods):
         *,
         threads: int | None = None,
         flush: str | None = None,
-        store: str | None = None,
+        store: str | Mapping[str, Any] | None = None,
         channels: Mapping[str, Channel | Mapping[str, Any]] | None = None,
         api_key: str | None = None,
         insecure: bool | None = None,

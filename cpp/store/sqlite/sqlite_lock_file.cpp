@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -93,6 +94,23 @@ SqliteLockFile::SqliteLockFile(const std::string& database_path) {
     throw std::runtime_error(where + "its file system cannot lock files (" + std::strerror(error) +
                              "); use a local disk");
   }
+  register_holder();
+}
+
+SqliteLockFile::SqliteLockFile(const std::string& database_path, Descriptor sent) {
+  watch_forks();
+  struct stat own{};
+  struct stat named{};
+  if (::fstat(sent.get(), &own) != 0 || ::stat((database_path + "-lock").c_str(), &named) != 0 ||
+      own.st_dev != named.st_dev || own.st_ino != named.st_ino)
+    throw std::runtime_error("sqlite:" + database_path +
+                             ": the other process holds the lock of another file, or somebody has removed " +
+                             database_path + "-lock; stop that process, and start this one then");
+  file_ = sent.release();
+  register_holder();
+}
+
+void SqliteLockFile::register_holder() const {
   const std::string own = std::to_string(::getpid());
   if (::ftruncate(file_, 0) != 0 || ::pwrite(file_, own.data(), own.size(), 0) < 0) {
     // The number is for the message only: a full disk must not keep the server from starting.

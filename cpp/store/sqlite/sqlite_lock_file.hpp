@@ -4,6 +4,8 @@
 #include <string>
 #include <string_view>
 
+#include "env/descriptor.hpp"
+
 namespace carillon {
 
 /// How often this process, or one that it comes from, was forked. A child must not use its parent's database.
@@ -20,13 +22,19 @@ class SqliteLockFile {
  public:
   /// Throws std::runtime_error with a sentence that says what to do.
   explicit SqliteLockFile(const std::string& database_path);
+  /// The lock that another process holds, which sent its descriptor: both hold it then. Throws the same.
+  SqliteLockFile(const std::string& database_path, Descriptor sent);
   SqliteLockFile(const SqliteLockFile&) = delete;
   SqliteLockFile& operator=(const SqliteLockFile&) = delete;
   ~SqliteLockFile() { release(); }
 
   void release();
+  [[nodiscard]] int descriptor() const { return file_; }
 
  private:
+  /// Writes who holds it, and sees that forked children do not.
+  void register_holder() const;
+
   int file_ = -1;
 };
 

@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "env/clock.hpp"
+#include "store/store_limits.hpp"
 
 namespace carillon {
 
@@ -37,18 +38,14 @@ enum class Durability : std::uint8_t {
 struct SqliteOptions {
   std::string path;
   Durability durability = Durability::full;
-  std::size_t waiting_appends = 10'000;              ///< beyond it an append is answered `overloaded`
-  std::size_t waiting_bytes = 64UL << 20U;           ///< of appends that wait; the same
-  std::size_t waiting_calls = 100'000;               ///< other calls that wait; the same
-  std::size_t wal_bytes = 64UL << 20U;               ///< beyond it the writer waits for a checkpoint
-  std::size_t cached_channels = 100'000;             ///< without a follower, kept in memory
-  Millis channel_lifetime_ms = 720LL * 3600 * 1000;  ///< unused for this time, a channel is forgotten
-  std::size_t idempotency_keys = 100'000;            ///< beyond it the oldest is forgotten
-  Millis idempotency_window_ms = 300'000;
-  std::size_t inbox_entries = 1'000;           ///< MemoryInboxes
-  std::size_t inbox_bytes_total = 1UL << 30U;  ///< MemoryInboxes
-  std::string boot_id;                         ///< empty: the kernel's; a test's own otherwise
-  std::string vfs;                             ///< SQLite's file access; empty: its default
+  std::size_t waiting_appends = 10'000;     ///< beyond it an append is answered `overloaded`
+  std::size_t waiting_bytes = 64UL << 20U;  ///< of appends that wait; the same
+  std::size_t waiting_calls = 100'000;      ///< other calls that wait; the same
+  std::size_t wal_bytes = 64UL << 20U;      ///< beyond it the writer waits for a checkpoint
+  std::size_t cached_channels = 100'000;    ///< without a follower, kept in memory
+  StoreLimits limits;
+  std::string boot_id;  ///< empty: the kernel's; a test's own otherwise
+  std::string vfs;      ///< SQLite's file access; empty: its default
 };
 
 }  // namespace carillon

@@ -3,8 +3,10 @@
 #include <sqlite3.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <limits>
 #include <stdexcept>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -32,17 +34,18 @@ SqliteConnection prepare_and_open(const SqliteOptions& options) {
 
 // Destroyed from below: the lock is released last.
 struct SqliteStore::Parts {
-  Parts(const SqliteOptions& options, const Clock& clock, RandomSource& random, const NameHash& hash)
-      : lock(options.path),
+  Parts(std::unique_ptr<SqliteLockFile> lock_file, const SqliteOptions& options, const SqliteLimits& limits,
+        const Clock& clock, RandomSource& random, const NameHash& hash)
+      : lock(std::move(lock_file)),
         file(options.path, options.vfs),
         first(prepare_and_open(options)),
         generation(first, options, random),
-        members(hash, options.inbox_entries, options.inbox_bytes_total),
+        members(hash, options.limits.inbox_entries, options.limits.inbox_bytes_total),
         checkpoints(file),
         reader(file, generation, clock, options.waiting_calls),
         queue(options),
-        writer(options, clock, random, file, with_members(options), generation, members, checkpoints, queue,
-               hash) {}
+        writer(options, limits, clock, random, file, with_members(options), generation, members, checkpoints,
+               queue, hash) {}
 
   SqliteConnection with_members(const SqliteOptions& options) {
     if (members.load(first, generation) != SQLITE_OK)
@@ -51,7 +54,7 @@ struct SqliteStore::Parts {
     return std::move(first);
   }
 
-  SqliteLockFile lock;
+  std::unique_ptr<SqliteLockFile> lock;
   SqliteFile file;
   SqliteConnection first;  // the writer's in the end
   SqliteGeneration generation;
@@ -69,7 +72,7 @@ SqliteStore::SqliteStore(const SqliteOptions& options, const Clock& clock, Rando
       hash_(random),
       presence_(hash_),
       forks_(forks_of_process()),
-      parts_(std::make_unique<Parts>(options_, clock_, random_, hash_)) {}
+      limits_(options.limits) {}
 
 SqliteStore::~SqliteStore() {
   if (forks_ != forks_of_process()) {
@@ -84,7 +87,20 @@ bool SqliteStore::is_out_of_use() const {
   return is_closed_.load(std::memory_order_acquire) || forks_ != forks_of_process();
 }
 
-void SqliteStore::set_listener(StoreListener* listener) { parts_->writer.start(listener); }
+void SqliteStore::open() {
+  try {
+    open_with(std::make_unique<SqliteLockFile>(options_.path));
+  } catch (const std::runtime_error& error) {
+    throw StoreRefused(error.what());
+  }
+}
+
+void SqliteStore::open_with(std::unique_ptr<SqliteLockFile> lock) {
+  const std::lock_guard closing(closing_);
+  parts_ = std::make_unique<Parts>(std::move(lock), options_, limits_, clock_, random_, hash_);
+  parts_->writer.start(listener_);
+  is_closed_.store(false, std::memory_order_release);
+}
 
 void SqliteStore::close() {
   if (forks_ != forks_of_process()) return;
@@ -97,7 +113,84 @@ void SqliteStore::close() {
   // Calls that have begun may still use the queue and the members; the database is closed for all of them.
   parts_->writer.close();
   static_cast<void>(parts_->file.close_all());
-  parts_->lock.release();
+  parts_->lock->release();
+}
+
+// ---- from one process to another
+
+std::string SqliteStore::url() const {
+  std::error_code ignored;
+  return "sqlite:" + std::filesystem::weakly_canonical(options_.path, ignored).string();
+}
+
+void SqliteStore::restore(const StoreState& state, Descriptor descriptor) {
+  if (state.url != url())
+    throw StoreRefused("store.url: the running server has its logs in " + state.url +
+                       ", and this one would in " + url() +
+                       "; give the same store, or let the clients leave (SIGTERM) and start anew");
+  try {
+    open_with(std::make_unique<SqliteLockFile>(options_.path, std::move(descriptor)));
+  } catch (const std::runtime_error& error) {
+    throw StoreRefused(error.what());
+  }
+  for (const StoreState::Member& saved : state.presence) add_presence(saved.channel, saved.member);
+}
+
+StoreState SqliteStore::save() const {
+  StoreState state;
+  state.url = url();
+  for (const PresenceStripe& stripe : presence_) {
+    const std::lock_guard lock(stripe.mutex);
+    stripe.table.visit([&](const std::string& channel, const PresenceMember& member) {
+      state.presence.push_back({channel, member});
+    });
+  }
+  return state;
+}
+
+class SqliteStore::Held final : public HeldStore {
+ public:
+  explicit Held(SqliteStore& store) : store_(store) {}
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  ~Held() override {
+    if (!is_given_away_) store_.parts_->writer.go_on();
+  }
+  [[nodiscard]] StoreState save() const override { return store_.save(); }
+  [[nodiscard]] int descriptor() const override { return store_.parts_->lock->descriptor(); }
+  void give_away() override {
+    is_given_away_ = true;
+    store_.parts_->writer.give_away();
+    store_.close();
+  }
+
+ private:
+  SqliteStore& store_;
+  bool is_given_away_ = false;
+};
+
+std::unique_ptr<HeldStore> SqliteStore::hold_still(Time until) {
+  if (is_out_of_use()) throw StoreRefused("the store is closed");
+  if (const std::string why_not = parts_->writer.hold_still(until); !why_not.empty())
+    throw StoreRefused("the store cannot be handed over now: " + why_not);
+  return std::make_unique<Held>(*this);
+}
+
+void SqliteStore::set_limits(const StoreLimits& limits) {
+  limits_.set(limits);
+  if (parts_) parts_->members.inboxes().set_limits(limits.inbox_entries, limits.inbox_bytes_total);
+}
+
+StoreFigures SqliteStore::figures() const {
+  const std::lock_guard lock(closing_);
+  if (!parts_) return {};
+  StoreFigures figures;
+  figures.inbox_bytes = parts_->members.inboxes().bytes();
+  figures.inbox_users = parts_->members.inboxes().users();
+  figures.wal_bytes = parts_->writer.wal_bytes();
+  figures.has_new_epochs = parts_->generation.is_new();
+  figures.trouble = parts_->writer.trouble();
+  return figures;
 }
 
 // ---- the log
@@ -204,6 +297,10 @@ void SqliteStore::presence_counts(std::string_view channel, std::function<void(c
 
 // ---- members and inboxes
 
+std::shared_ptr<MemoryInboxes::Roster> SqliteStore::roster_of(std::string_view channel) const {
+  return parts_ ? parts_->members.roster_of(channel) : nullptr;
+}
+
 void SqliteStore::change_members(std::string_view channel, std::span<const std::string> users, bool is_added,
                                  std::function<void(const MembersResult&)> done) {
   const std::span<const std::string> now = users.first(std::min(users.size(), kMembersPerTransaction));
@@ -236,7 +333,7 @@ void SqliteStore::remove_members(std::string_view channel, std::span<const std::
 void SqliteStore::members(std::string_view channel, std::string_view after, std::size_t limit,
                           std::function<void(const MembersResult&)> done) {
   MembersResult result;
-  if (const auto roster = parts_->members.roster_of(channel)) {
+  if (const auto roster = roster_of(channel)) {
     result.members = roster->members();
     result.users = MemoryInboxes::members(*roster, after, limit);
   }
@@ -246,7 +343,7 @@ void SqliteStore::members(std::string_view channel, std::string_view after, std:
 void SqliteStore::enter(std::string_view channel, std::size_t members_max,
                         std::function<void(const EnterResult&)> done) {
   EnterResult result;
-  if (const auto roster = parts_->members.roster_of(channel)) {
+  if (const auto roster = roster_of(channel)) {
     result.step = parts_->members.inboxes().enter(*roster, members_max);
   } else {
     result.step = {.entered = 0, .entered_to = std::numeric_limits<Offset>::max(), .is_done = true};
@@ -257,13 +354,14 @@ void SqliteStore::enter(std::string_view channel, std::size_t members_max,
 void SqliteStore::unread(std::string_view user, std::string_view channel,
                          std::function<void(const UnreadResult&)> done) {
   UnreadResult result;
-  if (const auto roster = parts_->members.roster_of(channel))
+  if (const auto roster = roster_of(channel))
     result.publications = parts_->members.inboxes().unread(user, *roster);
   done(result);
 }
 
 void SqliteStore::inbox(std::string_view user, std::size_t limit,
                         std::function<void(const InboxResult&)> done) {
+  if (!parts_) return done({.error = StoreError::closed, .content = {}});
   done({StoreError::none, parts_->members.inboxes().inbox(user, limit)});
 }
 
@@ -278,13 +376,5 @@ void SqliteStore::mark_read(std::string_view user, std::string_view channel, Off
 void SqliteStore::keep_house() {
   if (!is_out_of_use()) parts_->queue.ask_for_house_keeping();
 }
-
-// ---- what it says of itself
-
-std::string SqliteStore::trouble() const { return parts_->writer.trouble(); }
-std::size_t SqliteStore::wal_bytes() const { return parts_->writer.wal_bytes(); }
-std::size_t SqliteStore::inbox_bytes() const { return parts_->members.inboxes().bytes(); }
-std::size_t SqliteStore::inbox_users() const { return parts_->members.inboxes().users(); }
-bool SqliteStore::has_new_epochs() const { return parts_->generation.is_new(); }
 
 }  // namespace carillon

@@ -12,25 +12,34 @@
 #include "env/clock.hpp"
 #include "env/name_hash.hpp"
 #include "env/random.hpp"
+#include "store/memory_inboxes.hpp"
+#include "store/owned_store.hpp"
 #include "store/presence_table.hpp"
+#include "store/sqlite/sqlite_limits.hpp"
 #include "store/sqlite/sqlite_options.hpp"
-#include "store/store.hpp"
 
 namespace carillon {
+
+class SqliteLockFile;
 
 /// The store of a single hub in an SQLite database: publications, members and read positions outlive the
 /// process. Presence does not. One thread writes and commits for all channels, one reads, one checkpoints;
 /// all callbacks come from them.
-class SqliteStore final : public Store {
+class SqliteStore final : public OwnedStore {
  public:
-  /// Opens the database, or makes it. Throws std::runtime_error with a sentence that says what to do.
   SqliteStore(const SqliteOptions& options, const Clock& clock, RandomSource& random);
   SqliteStore(const SqliteStore&) = delete;
   SqliteStore& operator=(const SqliteStore&) = delete;
   /// In a forked child it leaves all as it is: the database is the parent's.
   ~SqliteStore() override;
 
-  void set_listener(StoreListener* listener) override;
+  void set_listener(StoreListener* listener) override { listener_ = listener; }
+  /// Opens the database, or makes it.
+  void open() override;
+  void restore(const StoreState& state, Descriptor descriptor) override;
+  [[nodiscard]] std::unique_ptr<HeldStore> hold_still(Time until) override;
+  void set_limits(const StoreLimits& limits) override;
+  [[nodiscard]] StoreFigures figures() const override;
   [[nodiscard]] bool keeps_entries() const override { return true; }
   void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
               std::function<void(const AppendResult&)> done) override;
@@ -60,26 +69,23 @@ class SqliteStore final : public Store {
   void keep_house() override;
   void close() override;
 
-  /// Why appends fail now, for /health; empty: they do not.
-  [[nodiscard]] std::string trouble() const;
-  /// Size of the part of the WAL that is in use, bytes.
-  [[nodiscard]] std::size_t wal_bytes() const;
-  /// Memory of members and inboxes, and the number of users that have one.
-  [[nodiscard]] std::size_t inbox_bytes() const;
-  [[nodiscard]] std::size_t inbox_users() const;
-  /// All channels have new epochs since it was opened: the last run may have lost what it had acknowledged.
-  [[nodiscard]] bool has_new_epochs() const;
+  /// Of the file, with its whole path: two stores with the same one share it.
+  [[nodiscard]] std::string url() const;
 
  private:
   struct Parts;  // of the database, with the threads
+  class Held;
   struct PresenceStripe {
     explicit PresenceStripe(const NameHash& hash) : table(hash) {}
     mutable std::mutex mutex;
     PresenceTable table;
   };
 
-  /// The database is closed, or it is that of the parent process.
+  void open_with(std::unique_ptr<SqliteLockFile> lock);
+  [[nodiscard]] StoreState save() const;
+  /// The database is not open, or it is that of the parent process.
   [[nodiscard]] bool is_out_of_use() const;
+  [[nodiscard]] std::shared_ptr<MemoryInboxes::Roster> roster_of(std::string_view channel) const;
   void change_members(std::string_view channel, std::span<const std::string> users, bool is_added,
                       std::function<void(const MembersResult&)> done);
 
@@ -89,9 +95,11 @@ class SqliteStore final : public Store {
   const NameHash hash_;
   Stripes<PresenceStripe, 16> presence_;
   const std::uint64_t forks_;  // of the process that has opened it
-  std::atomic<bool> is_closed_{false};
-  std::mutex closing_;
-  std::unique_ptr<Parts> parts_;
+  SqliteLimits limits_;
+  StoreListener* listener_ = nullptr;
+  std::atomic<bool> is_closed_{true};
+  mutable std::mutex closing_;
+  std::unique_ptr<Parts> parts_;  // null: it has not been opened
 };
 
 }  // namespace carillon

@@ -108,7 +108,7 @@ int SqliteTransaction::write_entries(std::span<SqliteOperation> group, Millis wa
       code = insert_key_.bind(1, channel.id)
                  .bind(2, std::string_view(append->key))
                  .bind(3, offset)
-                 .bind(4, wall_ms + key_window_ms_)
+                 .bind(4, wall_ms + limits_.idempotency_window_ms.load())
                  .run();
     if (code != SQLITE_OK) return code;
   }

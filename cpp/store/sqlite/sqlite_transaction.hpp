@@ -9,6 +9,7 @@
 #include "store/sqlite/sqlite_channels.hpp"
 #include "store/sqlite/sqlite_connection.hpp"
 #include "store/sqlite/sqlite_generation.hpp"
+#include "store/sqlite/sqlite_limits.hpp"
 #include "store/sqlite/sqlite_members.hpp"
 #include "store/sqlite/sqlite_operation.hpp"
 
@@ -25,8 +26,8 @@ enum class SqliteOutcome : std::uint8_t {
 /// Writes a group of operations in one transaction. Only the writer's thread uses it.
 class SqliteTransaction {
  public:
-  SqliteTransaction(SqliteGeneration& generation, SqliteMembers& members, Millis key_window_ms)
-      : generation_(generation), members_(members), key_window_ms_(key_window_ms) {}
+  SqliteTransaction(SqliteGeneration& generation, SqliteMembers& members, const SqliteLimits& limits)
+      : generation_(generation), members_(members), limits_(limits) {}
 
   void prepare(SqliteConnection& connection);
   void release_statements();
@@ -48,7 +49,7 @@ class SqliteTransaction {
 
   SqliteGeneration& generation_;
   SqliteMembers& members_;
-  const Millis key_window_ms_;
+  const SqliteLimits& limits_;
   SqliteConnection* connection_ = nullptr;
   SqliteStatement begin_;
   SqliteStatement commit_;

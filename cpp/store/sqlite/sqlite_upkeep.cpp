@@ -80,7 +80,8 @@ int SqliteUpkeep::visit(const Row& row, Millis wall_ms) {
     }
   }
   const bool is_used = (known != nullptr && known->follows > 0) || members_.roster_of(row.name) != nullptr;
-  const Millis lifetime_ms = row.top == 0 ? std::min(lifetime_ms_, kEmptyLifetimeMs) : lifetime_ms_;
+  const Millis longest_ms = limits_.channel_lifetime_ms;
+  const Millis lifetime_ms = row.top == 0 ? std::min(longest_ms, kEmptyLifetimeMs) : longest_ms;
   const bool is_over = !is_used && wall_ms - row.used_ms >= lifetime_ms;
   bool is_empty = false;
   code = erase_below(row.id, is_over ? row.top + 1 : first, is_empty);
@@ -125,7 +126,7 @@ int SqliteUpkeep::trim_keys(Millis wall_ms) {
   if (highest == 0) return SQLITE_OK;
   return erase_keys_.bind(1, lowest + kKeysPerStep)
       .bind(2, wall_ms)
-      .bind(3, highest - static_cast<std::int64_t>(keys_max_))
+      .bind(3, highest - static_cast<std::int64_t>(limits_.idempotency_keys.load()))
       .run();
 }
 

@@ -4,8 +4,8 @@
 
 #include "store/sqlite/sqlite_channels.hpp"
 #include "store/sqlite/sqlite_connection.hpp"
+#include "store/sqlite/sqlite_limits.hpp"
 #include "store/sqlite/sqlite_members.hpp"
-#include "store/sqlite/sqlite_options.hpp"
 
 namespace carillon {
 
@@ -13,11 +13,8 @@ namespace carillon {
 /// ended. Only the writer's thread uses it, between groups.
 class SqliteUpkeep {
  public:
-  SqliteUpkeep(const SqliteOptions& options, SqliteChannels& channels, SqliteMembers& members)
-      : lifetime_ms_(options.channel_lifetime_ms),
-        keys_max_(options.idempotency_keys),
-        channels_(channels),
-        members_(members) {}
+  SqliteUpkeep(const SqliteLimits& limits, SqliteChannels& channels, SqliteMembers& members)
+      : limits_(limits), channels_(channels), members_(members) {}
 
   void prepare(SqliteConnection& connection);
   void release_statements();
@@ -45,8 +42,7 @@ class SqliteUpkeep {
   [[nodiscard]] int erase_below(std::int64_t channel, Offset first, bool& is_done);
   [[nodiscard]] int trim_keys(Millis wall_ms);
 
-  const Millis lifetime_ms_;
-  const std::size_t keys_max_;
+  const SqliteLimits& limits_;
   SqliteChannels& channels_;
   SqliteMembers& members_;
   SqliteConnection* connection_ = nullptr;

@@ -32,10 +32,10 @@ bool is_member_operation(const SqliteOperation& operation) {
 }
 }  // namespace
 
-SqliteWriter::SqliteWriter(const SqliteOptions& options, const Clock& clock, RandomSource& random,
-                           SqliteFile& file, SqliteConnection connection, SqliteGeneration& generation,
-                           SqliteMembers& members, SqliteCheckpoints& checkpoints, SqliteQueue& queue,
-                           const NameHash& hash)
+SqliteWriter::SqliteWriter(const SqliteOptions& options, const SqliteLimits& limits, const Clock& clock,
+                           RandomSource& random, SqliteFile& file, SqliteConnection connection,
+                           SqliteGeneration& generation, SqliteMembers& members,
+                           SqliteCheckpoints& checkpoints, SqliteQueue& queue, const NameHash& hash)
     : clock_(clock),
       options_(options),
       file_(file),
@@ -45,8 +45,8 @@ SqliteWriter::SqliteWriter(const SqliteOptions& options, const Clock& clock, Ran
       queue_(queue),
       connection_(std::move(connection)),
       channels_(hash, random, generation, options.cached_channels),
-      transaction_(generation, members, options.idempotency_window_ms),
-      upkeep_(options, channels_, members) {
+      transaction_(generation, members, limits),
+      upkeep_(limits, channels_, members) {
   if (!prepare())
     throw std::runtime_error("sqlite:" + options.path + ": cannot be read (" + connection_.message() +
                              "); check it with `carillon store check`");
@@ -95,14 +95,69 @@ void SqliteWriter::run() {
     // Only where a commit takes time, and several publishers have shared the last one.
     const bool is_shared = last_group_ > 1 && commit_ns_ > kShortCommitNs;
     const std::int64_t linger_ns = is_shared ? std::min(commit_ns_ / 2, kLingerNs) : 0;
+    const bool is_last_group = is_stillness_asked();  // all that was there then is in what is taken now
     if (!queue_.take(taken_, last_group_, linger_ns)) break;
     last_group_ = taken_.size();
     process(taken_);
     if (queue_.take_house_keeping() && generation_.is_marked() && connection_.is_open())
       upkeep_.step(clock_.wall_ms());
     bound_wal();
+    if (is_last_group && !stand_still()) return;
+    if (!is_last_group && is_stillness_asked())
+      queue_.ask_for_house_keeping();  // the next group, if it is empty
   }
-  finish();
+  static_cast<void>(finish());
+}
+
+std::string SqliteWriter::hold_still(std::chrono::steady_clock::time_point until) {
+  std::unique_lock lock(stillness_mutex_);
+  stillness_ = Stillness::asked;
+  queue_.ask_for_house_keeping();  // an empty group, after what waits
+  const bool is_decided =
+      stillness_changed_.wait_until(lock, until, [this] { return stillness_ != Stillness::asked; });
+  if (stillness_ == Stillness::held) return "";
+  stillness_ = Stillness::none;
+  return is_decided ? trouble() : "the disk did not take what waits in time";
+}
+
+void SqliteWriter::go_on() {
+  const std::lock_guard lock(stillness_mutex_);
+  stillness_ = Stillness::none;
+  stillness_changed_.notify_all();
+}
+
+void SqliteWriter::give_away() {
+  const std::lock_guard lock(stillness_mutex_);
+  stillness_ = Stillness::given_away;
+  stillness_changed_.notify_all();
+}
+
+bool SqliteWriter::is_stillness_asked() {
+  const std::lock_guard lock(stillness_mutex_);
+  return stillness_ == Stillness::asked;
+}
+
+bool SqliteWriter::stand_still() {
+  const bool is_finished = finish();
+  bool is_given_away = false;
+  {
+    const auto alone = file_.close_all();
+    release();
+    std::unique_lock lock(stillness_mutex_);
+    if (stillness_ == Stillness::asked) {
+      stillness_ = is_finished ? Stillness::held : Stillness::impossible;
+      stillness_changed_.notify_all();
+      stillness_changed_.wait(lock, [this] { return stillness_ != Stillness::held; });
+    }
+    is_given_away = stillness_ == Stillness::given_away;
+  }
+  if (!is_given_away) {
+    static_cast<void>(reopen());  // else the next write does it
+    return true;
+  }
+  queue_.close();
+  while (queue_.take(taken_, 1, 0)) refuse(taken_, StoreError::closed);
+  return false;
 }
 
 void SqliteWriter::process(Group operations) {
@@ -529,25 +584,25 @@ void SqliteWriter::fail(Group group, StoreError error) {
   answer(group);
 }
 
-void SqliteWriter::refuse(std::vector<SqliteOperation>& operations) {
+void SqliteWriter::refuse(std::vector<SqliteOperation>& operations, StoreError error) {
   for (SqliteOperation& operation : operations) {
     std::visit(
         [&](auto& what) {
           using What = std::decay_t<decltype(what)>;
           if constexpr (std::is_same_v<What, SqliteOperation::Append>) {
-            what.result = {.error = StoreError::unavailable};
+            what.result = {.error = error};
           } else if constexpr (std::is_same_v<What, SqliteOperation::Follow>) {
             operation.in_table = channels_.known(operation.channel);
-            if (operation.in_table == nullptr) {
-              what.result.error = StoreError::unavailable;
+            if (operation.in_table == nullptr || error == StoreError::closed) {
+              what.result.error = error;
             } else {
               what.result.top = {operation.in_table->epoch, operation.in_table->committed.top};
             }
           } else if constexpr (std::is_same_v<What, SqliteOperation::ChangeMembers>) {
-            what.result.error = StoreError::unavailable;
+            what.result.error = error;
           } else if constexpr (std::is_same_v<What, SqliteOperation::MarkRead> ||
                                std::is_same_v<What, SqliteOperation::RemoveHistory>) {
-            what.error = StoreError::unavailable;
+            what.error = error;
           }
         },
         operation.what);
@@ -576,11 +631,12 @@ void SqliteWriter::bound_wal() {
   }
 }
 
-void SqliteWriter::finish() {
-  if (!connection_.is_open() && !reopen()) return;
-  if (members_.unwritten() > 0 && write({}) != SqliteOutcome::committed) return;
-  if (!is_lossless_) return;
-  static_cast<void>(generation_.mark_clean(connection_));
+bool SqliteWriter::finish() {
+  if (!connection_.is_open() && !reopen()) return false;
+  if (members_.unwritten() > 0 && write({}) != SqliteOutcome::committed) return false;
+  // Without the mark the next run has new epochs where something may be lost.
+  if (is_lossless_) static_cast<void>(generation_.mark_clean(connection_));
+  return true;
 }
 
 }  // namespace carillon

@@ -1,6 +1,8 @@
 #pragma once
 
 #include <atomic>
+#include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -32,9 +34,10 @@ namespace carillon {
 /// announces and answers, in this order; with `async` it commits last.
 class SqliteWriter {
  public:
-  SqliteWriter(const SqliteOptions& options, const Clock& clock, RandomSource& random, SqliteFile& file,
-               SqliteConnection connection, SqliteGeneration& generation, SqliteMembers& members,
-               SqliteCheckpoints& checkpoints, SqliteQueue& queue, const NameHash& hash);
+  SqliteWriter(const SqliteOptions& options, const SqliteLimits& limits, const Clock& clock,
+               RandomSource& random, SqliteFile& file, SqliteConnection connection,
+               SqliteGeneration& generation, SqliteMembers& members, SqliteCheckpoints& checkpoints,
+               SqliteQueue& queue, const NameHash& hash);
   SqliteWriter(const SqliteWriter&) = delete;
   SqliteWriter& operator=(const SqliteWriter&) = delete;
   ~SqliteWriter() { join(); }
@@ -44,6 +47,13 @@ class SqliteWriter {
   void join();
   /// Afterwards.
   void close() { release(); }
+
+  /// Writes and answers all that waits, marks a clean end, and closes the database. Returns why it cannot, or
+  /// not by `until`, and goes on; empty: it waits for one of the next two.
+  [[nodiscard]] std::string hold_still(std::chrono::steady_clock::time_point until);
+  void go_on();
+  /// Another process has the database: what waits is answered `closed`. join() remains.
+  void give_away();
 
   /// Why appends fail now; empty: they do not.
   [[nodiscard]] std::string trouble() const;
@@ -56,7 +66,10 @@ class SqliteWriter {
   void process(Group operations);
   /// Carries out the first of them, as many as fit into one transaction. Returns their number.
   std::size_t process_group(Group operations);
-  void finish();
+  [[nodiscard]] bool finish();
+  [[nodiscard]] bool is_stillness_asked();
+  /// Waits for the end of the stillness. False: the database was given away.
+  [[nodiscard]] bool stand_still();
 
   // What the group changes, in memory. False: the operation must wait for the next group.
   bool assign(Group group, std::size_t index);
@@ -77,7 +90,7 @@ class SqliteWriter {
   /// Turns the group's results into errors.
   void fail(Group group, StoreError error);
   /// Answers operations that cannot be carried out while the database cannot be written.
-  void refuse(std::vector<SqliteOperation>& operations);
+  void refuse(std::vector<SqliteOperation>& operations, StoreError error = StoreError::unavailable);
 
   void write_after_answer(Group group);
   void settle_unknown(Group group);
@@ -111,6 +124,11 @@ class SqliteWriter {
   bool has_key_ = false;              // the group has one to write
   bool has_trouble_ = false;
   bool is_lossless_ = true;  // all that was acknowledged has been written
+
+  enum class Stillness : std::uint8_t { none, asked, impossible, held, given_away };
+  std::mutex stillness_mutex_;
+  std::condition_variable stillness_changed_;
+  Stillness stillness_ = Stillness::none;  // guarded by the mutex
 
   std::atomic<std::size_t> wal_bytes_{0};
   mutable std::mutex trouble_mutex_;

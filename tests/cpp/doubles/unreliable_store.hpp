@@ -14,7 +14,7 @@ namespace carillon {
 /// The memory store, whose answers (not its announcements) can wait for answer(), or be errors.
 class UnreliableStore final : public ForwardingStore {
  public:
-  UnreliableStore(const Clock& clock, RandomSource& random, MemoryStoreLimits limits = {})
+  UnreliableStore(const Clock& clock, RandomSource& random, StoreLimits limits = {})
       : ForwardingStore(memory_), memory_(clock, random, limits) {}
 
   bool is_late = false;
@@ -25,11 +25,11 @@ class UnreliableStore final : public ForwardingStore {
     answers.swap(waiting_);
     for (auto& each : answers) each();
   }
-  [[nodiscard]] MemoryStoreState save() {
+  [[nodiscard]] StoreState save() {
     const auto still = memory_.hold_still();
     return memory_.save();
   }
-  void restore(const MemoryStoreState& state) { memory_.restore(state); }
+  void restore(const StoreState& state) { memory_.restore(state); }
 
   void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
               std::function<void(const AppendResult&)> done) override {

@@ -61,7 +61,7 @@ constexpr std::int64_t kBytesMax = 200;  // beside the name
 double bytes_per_dormant_channel(const std::string& prefix) {
   VirtualClock clock;
   SeededRandom random(1);
-  const auto store = std::make_unique<MemoryStore>(clock, random, MemoryStoreLimits{});
+  const auto store = std::make_unique<MemoryStore>(clock, random, StoreLimits{});
   const auto hub = std::make_unique<Hub>(clock, random, *store, ChannelRules(), HubLimits{});
   const std::int64_t before = g_bytes_in_use;
   std::int64_t name_bytes = 0;

@@ -19,7 +19,7 @@ namespace carillon {
 /// A hub on a memory store, with shards that turn when the test says so.
 struct HubFixture : testing::Test {
   explicit HubFixture(std::size_t shard_count = 2, TurnLimits turn_limits = {}, HubLimits hub_limits = {},
-                      MemoryStoreLimits store_limits = {})
+                      StoreLimits store_limits = {})
       : store(clock, random, store_limits),
         hub(clock, random, store, rules(), hub_limits),
         wakes(shard_count) {

@@ -13,7 +13,7 @@ namespace {
 /// Two hubs: one that is saved, and one that goes on from there.
 struct HubSave : HubFixture {
   void restore() {
-    MemoryStoreState store_state;
+    StoreState store_state;
     {
       const auto still = store.hold_still();
       store_state = store.save();

@@ -74,7 +74,7 @@ HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
     truths_.push_back(std::move(truth));
   }
   if (kind == Kind::memory) {
-    MemoryStoreLimits store_limits;
+    StoreLimits store_limits;
     key_window_ms_ = store_limits.idempotency_window_ms = random_.chance(50) ? 200 : 300'000;
     if (random_.chance(40)) store_limits.dormant_channels = 16;
     if (random_.chance(30)) store_limits.channel_lifetime_ms = 1'000;

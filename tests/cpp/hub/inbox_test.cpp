@@ -27,8 +27,8 @@ struct InboxFixture : HubFixture {
     limits.inbox_members_per_turn = members_per_turn;
     return limits;
   }
-  static MemoryStoreLimits store_limits(std::size_t inbox_entries) {
-    MemoryStoreLimits limits;
+  static StoreLimits store_limits(std::size_t inbox_entries) {
+    StoreLimits limits;
     limits.inbox_entries = inbox_entries;
     return limits;
   }
@@ -636,7 +636,7 @@ void run_world(std::uint64_t seed) {
       }
       case 9: {  // another process goes on, whatever is under way
         auto next = std::make_unique<World>(entries, per_turn);
-        MemoryStoreState state;
+        StoreState state;
         {
           const auto still = world.store.hold_still();
           state = world.store.save();

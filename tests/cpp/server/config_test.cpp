@@ -167,7 +167,7 @@ TEST(Config, NamesWithoutANamespaceAreTheirsBeforeTheyAreThoseOfAStar) {
 
 TEST(Config, OurOwnNamesKeepTheirPlace) {
   const ServerConfig config = parse_config(R"({
-    "threads": 2, "store": "memory", "demo": true, "heartbeat": {"comment_interval_ms": 5, "sse_retry_ms": 6},
+    "threads": 2, "store": {"url": "memory", "durability": "normal"}, "demo": true, "heartbeat": {"comment_interval_ms": 5, "sse_retry_ms": 6},
     "limits": {"body_bytes": 10}, "channels": {"a*": {"history_ttl_ms": 1500}, "b*": {"history_ttl": "2s"}}})");
   EXPECT_EQ(config.threads, 2);
   EXPECT_TRUE(config.demo);
@@ -346,7 +346,10 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
       {R"({"limits": {"body_bytes": 18446744073709551615}})", {"too large"}},
       {R"({"client": {"pong_timeout": "30s"}})",
        {"client.pong_timeout", "30s", "client.ping_interval", "25s"}},
-      {R"({"store": "redis"})", {"memory"}},
+      {R"({"store": "memory"})", {"[store]"}},
+      {R"({"store": {"url": "redis"}})", {"store.url", "sqlite:PATH"}},
+      {R"({"store": {"url": "sqlite:"}})", {"store.url", "no path"}},
+      {R"({"store": {"durability": "some"}})", {"store.durability", "\"normal\""}},
       {R"({"log": {"level": "loud"}})", {"log.level", "'loud'", "debug"}},
       {R"({"channels": {"": {}}})", {"empty"}},
       {R"({"channels": {"a": 1}})", {"table"}},

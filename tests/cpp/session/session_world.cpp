@@ -96,8 +96,8 @@ std::optional<std::size_t> World::take_over_when(Millis clock_ahead_ms, bool may
     return std::nullopt;
   }
   const HubState hub_state = hub.save();
-  MemoryStoreState store_state = store.save();
-  std::erase_if(store_state.presence, [&](const MemoryStoreState::Member& member) {
+  StoreState store_state = store.save();
+  std::erase_if(store_state.presence, [&](const StoreState::Member& member) {
     return std::find(left_behind.begin(), left_behind.end(), member.member.client) != left_behind.end();
   });
   for (const int descriptor : descriptors) ++network.sockets.at(descriptor).holders;

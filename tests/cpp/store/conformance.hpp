@@ -19,10 +19,11 @@ struct Conformance : testing::TestWithParam<StoreKind> {
   Conformance() : place(GetParam().make_place()) { open(); }
   ~Conformance() override { close(); }
 
-  void open(const StoreLimits& limits = {}) {
+  void open(const SuiteLimits& limits = {}) {
     journal = std::make_unique<StoreJournal>();
     store = place->open(clock, random, limits);
     store->set_listener(journal.get());
+    store->open();
     calls = std::make_unique<StoreCalls>(*store);
   }
   void close() {
@@ -49,7 +50,7 @@ struct Conformance : testing::TestWithParam<StoreKind> {
   SeededRandom random{1};
   std::unique_ptr<StorePlace> place;
   std::unique_ptr<StoreJournal> journal;
-  std::unique_ptr<Store> store;
+  std::unique_ptr<OwnedStore> store;
   std::unique_ptr<StoreCalls> calls;
 };
 

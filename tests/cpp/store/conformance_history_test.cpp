@@ -265,6 +265,7 @@ TEST_P(KeptHistory, ItIsReadFromInsideAnAnnouncement) {
   store = place->open(clock, random, {});
   reading.store = store.get();
   store->set_listener(&reading);
+  store->open();
   calls = std::make_unique<StoreCalls>(*store);
   follow("a");
   append("a");

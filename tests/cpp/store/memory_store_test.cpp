@@ -16,7 +16,7 @@ namespace carillon {
 namespace {
 
 struct MemoryStoreTest : testing::Test, StoreListener {
-  explicit MemoryStoreTest(MemoryStoreLimits limits = {}) : store(clock, random, limits) {
+  explicit MemoryStoreTest(StoreLimits limits = {}) : store(clock, random, limits) {
     store.set_listener(this);
   }
 
@@ -163,7 +163,7 @@ TEST_F(MemoryStoreTest, WhoLeavesWithNothingUnreadIsForgottenAndSoIsTheChannelIn
     EXPECT_TRUE(store.save().inboxes.users.empty());
   }
   store.keep_house();
-  clock.advance(MemoryStoreLimits{}.channel_lifetime_ms);
+  clock.advance(StoreLimits{}.channel_lifetime_ms);
   store.keep_house();
   EXPECT_EQ(store.channels_known(), 0U);
 }

@@ -37,7 +37,7 @@ struct SqliteEpochs : SqliteWorld {
     auto again = open(next);
     const Position top = again->calls.top("a").top;
     EXPECT_EQ(top.offset, 1U) << "offsets go on in any case";
-    EXPECT_EQ(again->store.has_new_epochs(), top.epoch != a);
+    EXPECT_EQ(again->store.figures().has_new_epochs, top.epoch != a);
     EXPECT_EQ(again->calls.top("b").top.epoch == b, top.epoch == a) << "all channels alike";
     EXPECT_EQ(again->append("a").position, (Position{top.epoch, 2}));
     EXPECT_EQ(again->calls.read("a", {1, 2}).top.epoch, top.epoch);

@@ -19,6 +19,7 @@ struct OpenSqlite {
   OpenSqlite(const SqliteOptions& options, const Clock& clock, RandomSource& random)
       : store(options, clock, random), calls{store} {
     store.set_listener(&journal);
+    store.open();
   }
   ~OpenSqlite() { store.close(); }
   AppendResult append(const std::string& channel, const std::string& data = "x",
@@ -41,6 +42,7 @@ struct SqliteWorld : testing::Test {
   [[nodiscard]] std::string refusal(const SqliteOptions& options) {
     try {
       SqliteStore store(options, clock, random);
+      store.open();
       return "";
     } catch (const std::runtime_error& error) {
       return error.what();

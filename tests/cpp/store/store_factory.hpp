@@ -7,12 +7,12 @@
 
 #include "env/clock.hpp"
 #include "env/random.hpp"
-#include "store/store.hpp"
+#include "store/owned_store.hpp"
 
 namespace carillon {
 
 /// Limits that the conformance suite needs to be small.
-struct StoreLimits {
+struct SuiteLimits {
   std::size_t waiting_appends = 10'000;
   Millis idempotency_window_ms = 300'000;
 };
@@ -21,8 +21,9 @@ struct StoreLimits {
 class StorePlace {
  public:
   virtual ~StorePlace() = default;
-  [[nodiscard]] virtual std::unique_ptr<Store> open(const Clock& clock, RandomSource& random,
-                                                    const StoreLimits& limits) = 0;
+  /// Not yet OwnedStore::open().
+  [[nodiscard]] virtual std::unique_ptr<OwnedStore> open(const Clock& clock, RandomSource& random,
+                                                         const SuiteLimits& limits) = 0;
 };
 
 /// A kind of store, as the conformance suite needs to know it.
@@ -30,7 +31,7 @@ struct StoreKind {
   std::string name;
   bool is_keeping = false;  ///< Store::keeps_entries()
   bool is_durable = false;  ///< outlives its object
-  bool is_bounded = false;  ///< answers `overloaded` beyond StoreLimits
+  bool is_bounded = false;  ///< answers `overloaded` beyond SuiteLimits
   std::function<std::unique_ptr<StorePlace>()> make_place;
 };
 inline void PrintTo(const StoreKind& kind, std::ostream* out) { *out << kind.name; }

@@ -12,19 +12,21 @@ namespace {
 
 class MemoryStorePlace final : public StorePlace {
  public:
-  std::unique_ptr<Store> open(const Clock& clock, RandomSource& random, const StoreLimits& limits) override {
-    return std::make_unique<MemoryStore>(
-        clock, random, MemoryStoreLimits{.idempotency_window_ms = limits.idempotency_window_ms});
+  std::unique_ptr<OwnedStore> open(const Clock& clock, RandomSource& random,
+                                   const SuiteLimits& limits) override {
+    return std::make_unique<MemoryStore>(clock, random,
+                                         StoreLimits{.idempotency_window_ms = limits.idempotency_window_ms});
   }
 };
 
 class SqliteStorePlace final : public StorePlace {
  public:
   explicit SqliteStorePlace(Durability durability) : durability_(durability) {}
-  std::unique_ptr<Store> open(const Clock& clock, RandomSource& random, const StoreLimits& limits) override {
+  std::unique_ptr<OwnedStore> open(const Clock& clock, RandomSource& random,
+                                   const SuiteLimits& limits) override {
     SqliteOptions options = place_.options(durability_);
     options.waiting_appends = limits.waiting_appends;
-    options.idempotency_window_ms = limits.idempotency_window_ms;
+    options.limits.idempotency_window_ms = limits.idempotency_window_ms;
     return std::make_unique<SqliteStore>(options, clock, random);
   }
 

@@ -36,8 +36,9 @@ struct MemoryInboxesState {
   std::vector<User> users;
 };
 
-/// The saved state of a memory store. Times are ages, because the other process has another clock.
-struct MemoryStoreState {
+/// What a store has in memory, and must be saved for another process. Times are ages, because that has
+/// another clock.
+struct StoreState {
   struct Stream {
     std::string channel;
     Position top;
@@ -54,6 +55,8 @@ struct MemoryStoreState {
     std::string channel;
     PresenceMember member;
   };
+  std::string url = "memory";   ///< of the store: its file, with the whole path
+  bool has_descriptor = false;  ///< one was sent beside it: HeldStore::descriptor()
   std::vector<Stream> streams;  ///< the dormant channels of a stripe, oldest first
   std::vector<Key> keys;        ///< of a stripe, oldest first
   std::vector<Member> presence;

@@ -1,0 +1,63 @@
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include "env/descriptor.hpp"
+#include "store/store.hpp"
+#include "store/store_limits.hpp"
+#include "store/store_state.hpp"
+
+namespace carillon {
+
+/// A store cannot be opened, or not be held still: what() says what to do.
+class StoreRefused : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+};
+
+/// What an operator sees of a store.
+struct StoreFigures {
+  std::size_t channels_known = 0;  ///< in memory, in use or not
+  std::size_t dormant_bytes = 0;   ///< memory of channels that are not in use
+  std::size_t inbox_bytes = 0;     ///< memory of members and inboxes
+  std::size_t inbox_users = 0;     ///< users that have an inbox
+  std::size_t wal_bytes = 0;       ///< written, and not yet in the database file
+  bool has_new_epochs = false;  ///< since it was opened: the last run may have lost acknowledged publications
+  std::string trouble;          ///< why appends fail now; empty: they do not
+};
+
+/// A store that does nothing: it can be saved, and given to another process. Without that the store goes on
+/// when this object ends.
+class HeldStore {
+ public:
+  virtual ~HeldStore() = default;
+  [[nodiscard]] virtual StoreState save() const = 0;
+  /// What the other process needs to be the only user of the store from then on; -1: nothing.
+  [[nodiscard]] virtual int descriptor() const { return -1; }
+  /// Another process has it: all that waits, and all later calls, are answered `closed`.
+  virtual void give_away() = 0;
+};
+
+/// A store as the server that owns it sees it.
+class OwnedStore : public Store {
+ public:
+  using Time = std::chrono::steady_clock::time_point;
+
+  /// Begins, after set_listener() and before any other call. Throws StoreRefused.
+  virtual void open() = 0;
+  /// The same with what another process has saved, and the descriptor that it sent. Throws StoreRefused.
+  virtual void restore(const StoreState& state, Descriptor descriptor) = 0;
+  /// Answers all that waits, then holds the store still. While no other call runs. Throws StoreRefused: it
+  /// cannot, or not by `until`, and goes on.
+  [[nodiscard]] virtual std::unique_ptr<HeldStore> hold_still(Time until) = 0;
+  /// What is above them shrinks with its next use. While no other call runs.
+  virtual void set_limits(const StoreLimits& limits) = 0;
+  /// Any thread, at any time.
+  [[nodiscard]] virtual StoreFigures figures() const = 0;
+};
+
+}  // namespace carillon
