@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from serve_process import Process
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,3 +142,17 @@ def serve(threads: int, carillon_server_factory: Callable[..., Server]) -> Calla
 def server(serve: Callable[..., Server]) -> Server:
     """A server from `serve` with the default settings: everybody may do everything."""
     return serve()
+
+
+@pytest.fixture
+def launch(tmp_path: Path) -> Iterator[Callable[..., Process]]:
+    """Starts `carillon serve`, and ends what is left of it."""
+    processes: list[Process] = []
+
+    def start(port: int = 0, *arguments: str, **popen: Any) -> Process:
+        processes.append(Process(port, tmp_path, *arguments, **popen))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.stop()

@@ -1,6 +1,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <stdexcept>
 #include <string>
 #include <system_error>
 #include <tuple>
@@ -16,6 +17,8 @@
 #include "server/limit_table.hpp"
 #include "server/reload.hpp"
 #include "server/server.hpp"
+#include "store/sqlite/sqlite_copy.hpp"
+#include "store/sqlite/sqlite_schema.hpp"
 
 namespace py = pybind11;
 
@@ -41,6 +44,17 @@ std::vector<std::pair<std::string, std::vector<std::string>>> config_mistakes(
       found.emplace_back(mistake.text, mistake.keys);
   }
   return found;
+}
+
+/// What keeps a file from being used becomes an error of the package.
+template <typename Work>
+auto with_file(Work&& work) {
+  const py::gil_scoped_release released;
+  try {
+    return std::forward<Work>(work)();
+  } catch (const std::runtime_error& error) {
+    throw carillon::StoreFailure(error.what());
+  }
 }
 
 }  // namespace
@@ -71,6 +85,16 @@ PYBIND11_MODULE(_core, m, py::mod_gil_not_used()) {
   m.def("version", [] { return std::string(CARILLON_VERSION); });
   m.def("build_info", &carillon::build_info);
   m.def("limits", &limits);
+  m.def(
+      "copy_store_file",
+      [](const std::string& from, const std::string& to) {
+        with_file([&] { carillon::copy_sqlite_file(from, to); });
+      },
+      py::arg("source"), py::arg("target"));
+  m.def(
+      "check_store_file",
+      [](const std::string& path) { return with_file([&] { return carillon::check_sqlite_file(path); }); },
+      py::arg("path"));
   m.def("config_schema", &carillon::config_schema);
   m.def("config_absent", &carillon::config_absent);
   m.def("config_mistakes", &config_mistakes, py::arg("config_json"));

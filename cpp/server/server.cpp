@@ -133,7 +133,7 @@ void Server::tell_new_epochs() {
   if (!store_->figures().has_new_epochs) return;
   network_->log.tell(
       {LogLevel::warning, "store_new_epochs",
-       "the last run did not end cleanly, and may have lost publications that it had "
+       "the file is a copy, or the last run did not end cleanly and may have lost publications that it had "
        "acknowledged (store.durability): all channels have new epochs, and clients that resume "
        "are told"});
 }

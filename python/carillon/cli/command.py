@@ -14,6 +14,7 @@ from .failure import told_in_a_sentence
 from .interrupts import INTERRUPTED
 from .pub import pub
 from .serve import serve
+from .store_command import store_group
 from .streams import output_that_leaves
 from .sub import sub
 from .token_command import token_command
@@ -43,5 +44,5 @@ def carillon() -> None:
     """
 
 
-for _command in (serve, pub, sub, bench, doctor, config_group, token_command):
+for _command in (serve, pub, sub, bench, doctor, config_group, token_command, store_group):
     carillon.add_command(_command)

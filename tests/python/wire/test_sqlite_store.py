@@ -1,0 +1,450 @@
+"""A server whose publications are in SQLite: what it promises, tried with processes that are killed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from carillon import Channel, Server, StoreConflict, StoreError, StoreUnavailable
+from carillon.testing import wait_until
+from httpx_sse import aconnect_sse
+from websockets.asyncio.client import connect
+from websockets.exceptions import WebSocketException
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from serve_process import Process
+
+pytestmark = pytest.mark.wire
+
+ROOM = "room"
+ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may")
+
+
+def in_file(path: Path, **options: Any) -> dict[str, Any]:
+    """Arguments of a server that keeps 10,000 publications of a channel in this file."""
+    return {
+        "store": {"url": f"sqlite:{path / 'carillon.db'}", **options},
+        "channels": {"*": Channel(history_size=10_000)},
+    }
+
+
+# One server after another.
+
+
+def test_what_was_published_is_there_after_a_restart(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    first = carillon_server_factory(**in_file(tmp_path))
+    positions = [first.publish(ROOM, {"n": n}, idempotency_key=f"k{n}") for n in range(300)]
+    first.stop()
+    second = carillon_server_factory(**in_file(tmp_path))
+    history = second.history(ROOM, last=1_000)
+    assert [message.json() for message in history.messages] == [{"n": n} for n in range(300)]
+    assert history.position == positions[-1]
+    assert second.publish(ROOM, {"n": 7}, idempotency_key="k7") == positions[7], "the key is known, too"
+    with pytest.raises(StoreConflict):
+        second.publish(ROOM, {}, expected_offset=3)
+    assert second.publish(ROOM, {}, expected_offset=300).offset == 301
+    poll = f"{second.url}/poll?channel={ROOM}&since={positions[-1]}"
+    assert [m["offset"] for m in httpx.get(poll, timeout=5).json()["publications"]] == [301]
+
+
+def test_members_and_what_they_have_not_read_are_there_after_a_restart(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    first = carillon_server_factory(**in_file(tmp_path))
+    first.add_members(ROOM, ["ann", "bob"])
+    for n in range(5):
+        first.publish(ROOM, {"n": n})
+    first.mark_read("ann", ROOM, 3)
+    first.stop()
+    second = carillon_server_factory(**in_file(tmp_path))
+    assert second.unread("ann") == {ROOM: 2}
+    assert second.unread("bob") == {ROOM: 5}
+
+
+async def test_a_resume_far_beyond_the_memory_is_read_from_the_file(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    first = carillon_server_factory(**in_file(tmp_path))
+    start = first.publish(ROOM, {"n": 0})
+    first.publish_many([(ROOM, {"n": n}) for n in range(1, 5_000)])
+    first.stop()
+    second = carillon_server_factory(**in_file(tmp_path))
+    async with second.subscribe(ROOM, since=start) as messages:
+        numbers = [(await anext(messages)).json()["n"] for _ in range(4_999)]
+    assert numbers == list(range(1, 5_000))
+    assert second.ledger()["is_balanced"]
+
+
+def test_the_file_belongs_to_one_server(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path, launch: Callable[..., Process]
+) -> None:
+    first = carillon_server_factory(**in_file(tmp_path))
+    with pytest.raises(StoreError, match=rf"another server \(process {os.getpid()}\)"):
+        carillon_server_factory(**in_file(tmp_path))
+    other = launch(0, "--store", f"sqlite:{tmp_path / 'carillon.db'}", waits=False)
+    assert other.ended() == 1
+    wait_until(lambda: other.log)
+    assert "another server" in other.log[-1], other.log
+    assert first.publish(ROOM, 1).offset == 1, "and nobody has touched it"
+
+
+def test_a_file_of_somebody_else_is_refused_and_left_as_it_is(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect(tmp_path / "carillon.db")) as other, other:
+        other.execute("CREATE TABLE theirs (x)")
+    before = (tmp_path / "carillon.db").read_bytes()
+    with pytest.raises(StoreError, match="another program's database"):
+        carillon_server_factory(**in_file(tmp_path))
+    assert (tmp_path / "carillon.db").read_bytes() == before
+
+
+def test_the_file_is_for_its_owner_alone(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = carillon_server_factory(**in_file(tmp_path))
+    server.publish(ROOM, 1)
+    for file in tmp_path.iterdir():
+        assert file.stat().st_mode & 0o077 == 0, file
+
+
+def test_publications_beyond_waiting_appends_are_refused_for_now(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = carillon_server_factory(**in_file(tmp_path, waiting_appends=16))
+
+    def publish_much() -> None:
+        for _ in range(100):
+            server.publish_many([(ROOM, n) for n in range(1_000)])
+
+    with pytest.raises(StoreUnavailable):
+        publish_much()
+    wait_until(lambda: server.publish(ROOM, "later").offset > 1)
+
+
+def test_the_log_of_writes_is_bounded(carillon_server_factory: Callable[..., Server], tmp_path: Path) -> None:
+    server = carillon_server_factory(**in_file(tmp_path, wal_bytes=65_536))
+    for _ in range(30):
+        server.publish_many([(ROOM, "x" * 1_000) for _ in range(100)])
+    wait_until(lambda: (tmp_path / "carillon.db-wal").stat().st_size < 2_000_000)
+
+
+# Backups.
+
+
+def carillon(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "carillon", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+
+
+def test_a_backup_of_a_store_in_use_is_restored_with_new_epochs(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = carillon_server_factory(**in_file(tmp_path))
+    server.publish_many([(ROOM, {"n": n}) for n in range(1_000)])
+    file, copy = tmp_path / "carillon.db", tmp_path / "copy.db"
+    made = carillon("store", "backup", f"sqlite:{file}", copy)
+    assert made.returncode == 0, made.stderr
+    lost = server.publish(ROOM, {"n": "after the backup"})
+    server.stop()
+    assert carillon("store", "check", copy).stdout == f"{copy} is sound\n"
+    refused = carillon("store", "restore", copy, file)
+    assert refused.returncode == 1
+    assert "move it away" in refused.stderr
+    for path in tmp_path.glob("carillon.db*"):
+        path.unlink()
+    assert carillon("store", "restore", copy, file).returncode == 0
+    again = carillon_server_factory(**in_file(tmp_path))
+    history = again.history(ROOM, last=2_000)
+    assert [message.json()["n"] for message in history.messages] == list(range(1_000))
+    assert history.position.epoch != lost.epoch, "what came after the backup is missing, so clients are told"
+    assert again.publish(ROOM, {}).offset == 1_001
+
+
+def test_a_damaged_file_is_named(tmp_path: Path, carillon_server_factory: Callable[..., Server]) -> None:
+    server = carillon_server_factory(**in_file(tmp_path))
+    server.publish_many([(ROOM, "x" * 500) for _ in range(1_000)])
+    server.stop()
+    file = tmp_path / "carillon.db"
+    with file.open("r+b") as raw:
+        raw.seek(40_000)
+        raw.write(os.urandom(60_000))
+    checked = carillon("store", "check", file)
+    assert checked.returncode == 1
+    assert "damaged" in checked.stderr
+    assert carillon("store", "backup", file, tmp_path / "copy.db").returncode == 1
+    assert not (tmp_path / "copy.db").exists()
+    with pytest.raises(StoreError, match="damaged"):
+        carillon_server_factory(**in_file(tmp_path))
+
+
+# Killed, with publishers and subscribers at work.
+
+
+@dataclass
+class Journal:
+    """What one subscriber has got, by epoch and in order, and how often it was told of a gap."""
+
+    by_epoch: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    position: tuple[str, int] = ("", 0)
+    told: int = 0
+
+    def take(self, epoch: str, offset: int, number: int) -> None:
+        self.by_epoch.setdefault(epoch, []).append((offset, number))
+        self.position = (epoch, offset)
+
+
+async def by_websocket(port: int, journal: Journal) -> None:
+    url = f"ws://127.0.0.1:{port}/connection/websocket"
+    while True:
+        with contextlib.suppress(OSError, WebSocketException, asyncio.TimeoutError):
+            async with connect(url, proxy=None, compression=None) as socket:
+                epoch, offset = journal.position
+                since = {"recover": True, "epoch": epoch, "offset": offset} if epoch else {}
+                await socket.send(json.dumps({"id": 1, "connect": {}}))
+                await socket.send(json.dumps({"id": 2, "subscribe": {"channel": ROOM, **since}}))
+                async for frame in socket:
+                    for line in str(frame).split("\n"):
+                        await _take(json.loads(line), journal, epoch, socket)
+        await asyncio.sleep(0.02)
+
+
+async def _take(message: dict[str, Any], journal: Journal, epoch: str, socket: Any) -> None:
+    if not message:
+        await socket.send("{}")
+    if "subscribe" in message:
+        result = message["subscribe"]
+        if epoch and not result.get("recovered"):
+            journal.told += 1
+        if not epoch or not result.get("recovered"):
+            journal.position = (result["epoch"], result.get("offset", 0))
+        for publication in result.get("publications", []):
+            journal.take(result["epoch"], publication["offset"], publication["data"]["n"])
+    elif "pub" in message.get("push", {}):
+        publication = message["push"]["pub"]
+        journal.take(journal.position[0], publication["offset"], publication["data"]["n"])
+
+
+async def by_event_source(port: int, journal: Journal) -> None:
+    url = f"http://127.0.0.1:{port}/sse?channel={ROOM}"
+    last = ""
+    while True:
+        with contextlib.suppress(httpx.HTTPError):
+            headers = {"Last-Event-ID": last} if last else {}
+            async with (
+                httpx.AsyncClient(timeout=None) as client,
+                aconnect_sse(client, "GET", url, headers=headers) as source,
+            ):
+                async for event in source.aiter_sse():
+                    if event.event == "message":
+                        epoch, _, offset = event.id.rpartition(":")
+                        journal.take(epoch, int(offset), json.loads(event.data)["n"])
+                    elif last and not json.loads(event.data).get("recovered", True):
+                        journal.told += 1
+                    last = event.id or last
+        await asyncio.sleep(0.02)
+
+
+@dataclass
+class Publisher:
+    """Publishes numbers one after another, each until it is acknowledged or was too often in doubt."""
+
+    port: int
+    first: int
+    acknowledged: dict[int, tuple[str, int]] = field(default_factory=dict)
+    is_done: bool = False
+
+    async def run(self) -> None:
+        number = self.first
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=5) as client:
+            while not self.is_done:
+                body = {"channel": ROOM, "data": {"n": number}, "idempotency_key": f"n{number}"}
+                try:
+                    answer = (await client.post("/api/publish", json=body)).json()
+                except httpx.HTTPError:
+                    await asyncio.sleep(0.02)
+                    continue
+                if "result" in answer:
+                    self.acknowledged[number] = (answer["result"]["epoch"], answer["result"]["offset"])
+                    number += 1
+
+
+@pytest.mark.parametrize("durability", ["full", "normal", "async"])
+def test_killed_under_load(durability: str, launch: Callable[..., Process], tmp_path: Path) -> None:
+    """What docs/stores.md promises: full and normal lose nothing, async tells what it has lost."""
+    config = tmp_path / "carillon.toml"
+    config.write_text(
+        f'[store]\nurl = "sqlite:{tmp_path / "carillon.db"}"\ndurability = "{durability}"\n'
+        "[client]\ninsecure = true\n[http_api]\ninsecure = true\n"
+        '[channels."*"]\nhistory_size = 100000\n'
+    )
+    server = launch(0, "--config", str(config))
+    port = server.port
+    journals = [Journal() for _ in range(6)]
+    publishers = [Publisher(port, first) for first in range(0, 8_000_000, 1_000_000)]
+
+    async def under_load() -> None:
+        nonlocal server
+        clients = [
+            asyncio.create_task((by_websocket if i % 2 else by_event_source)(port, journal))
+            for i, journal in enumerate(journals)
+        ]
+        work = [asyncio.create_task(publisher.run()) for publisher in publishers]
+        for _ in range(2):
+            await asyncio.sleep(0.7)
+            server.child.send_signal(signal.SIGKILL)
+            server.child.wait()
+            server = await asyncio.to_thread(launch, port, "--config", str(config))
+        await asyncio.sleep(0.7)
+        for publisher in publishers:
+            publisher.is_done = True
+        await asyncio.gather(*work)
+        await asyncio.sleep(0.5)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+
+    asyncio.run(under_load())
+    acknowledged = {n: at for publisher in publishers for n, at in publisher.acknowledged.items()}
+    assert len(acknowledged) > 100
+    check_journals(journals, acknowledged, is_lossless=durability != "async")
+
+
+def check_journals(
+    journals: list[Journal], acknowledged: dict[int, tuple[str, int]], *, is_lossless: bool
+) -> None:
+    """Doubled 0, reordered 0, mixed 0, silent gaps 0; lost only where that is not excluded, and told then."""
+    at: dict[tuple[str, int], int] = {}
+    for journal in journals:
+        for epoch, entries in journal.by_epoch.items():
+            offsets = [offset for offset, _ in entries]
+            assert offsets == list(range(offsets[0], offsets[-1] + 1)), "doubled, reordered, or a silent gap"
+            for offset, number in entries:
+                assert at.setdefault((epoch, offset), number) == number, "one position, two publications"
+        assert len(journal.by_epoch) <= journal.told + 1, "a new epoch that nobody was told of"
+    epochs = {epoch for epoch, _ in at}
+    if is_lossless:
+        assert len(epochs) == 1, "epochs go on"
+        assert all(journal.told == 0 for journal in journals)
+    for number, position in acknowledged.items():
+        assert at.get(position, number) == number, "acknowledged at a position that has another publication"
+    lost = [number for number, position in acknowledged.items() if position not in at]
+    assert not is_lossless or not lost, f"{len(lost)} acknowledged publications are lost: {lost[:5]}"
+
+
+# A disk without room.
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system with 3 MB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m,mode=700", "tmpfs", str(place)], check=True)
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@ROOT_ONLY
+def test_a_full_disk_fails_publishes_for_now_and_reads_go_on(
+    small_disk: Path, launch: Callable[..., Process], tmp_path: Path
+) -> None:
+    config = tmp_path / "carillon.toml"
+    config.write_text(
+        f'[store]\nurl = "sqlite:{small_disk / "carillon.db"}"\n'
+        "[client]\ninsecure = true\n[http_api]\ninsecure = true\n"
+        '[channels."*"]\nhistory_size = 100\n'
+    )
+    server = launch(0, "--config", str(config))
+    with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=5) as client:
+
+        def publish(number: int) -> dict[str, Any]:
+            answer = client.post("/api/publish", json={"channel": ROOM, "data": {"n": number}})
+            return dict(answer.json())
+
+        kept = publish(1)["result"]
+        (small_disk / "ballast").write_bytes(b"x" * (2_500_000))
+        number = 1
+        while "result" in (answer := publish(number + 1)):
+            number += 1
+            assert number < 5_000
+        assert answer["error"]["code"] == 100, "temporary: clients come back"
+        wait_until(lambda: any("store_unavailable" in line or "full" in line for line in server.log))
+        history = client.post("/api/history", json={"channel": ROOM, "limit": 1}).json()["result"]
+        assert history["offset"] == number
+        assert history["epoch"] == kept["epoch"]
+        (small_disk / "ballast").unlink()
+        wait_until(lambda: "result" in publish(number + 1))
+        wait_until(lambda: any("takes publications again" in line for line in server.log))
+
+
+# Takeover.
+
+
+def test_a_takeover_hands_the_file_over(launch: Callable[..., Process], tmp_path: Path) -> None:
+    config = tmp_path / "carillon.toml"
+    config.write_text(
+        f'[store]\nurl = "sqlite:{tmp_path / "carillon.db"}"\n'
+        "[client]\ninsecure = true\n[http_api]\ninsecure = true\n"
+        '[channels."*"]\nhistory_size = 100000\n'
+    )
+    server = launch(0, "--config", str(config))
+    port = server.port
+    journals = [Journal() for _ in range(10)]
+    publishers = [Publisher(port, first) for first in range(0, 16_000_000, 1_000_000)]
+
+    async def under_load() -> None:
+        nonlocal server
+        clients = [
+            asyncio.create_task((by_websocket if i % 2 else by_event_source)(port, journal))
+            for i, journal in enumerate(journals)
+        ]
+        work = [asyncio.create_task(publisher.run()) for publisher in publishers]
+        for _ in range(3):
+            await asyncio.sleep(0.5)
+            old, server = (
+                server,
+                await asyncio.to_thread(launch, port, "--config", str(config), "--takeover"),
+            )
+            assert await asyncio.to_thread(old.ended) == 0, old.log
+        await asyncio.sleep(0.5)
+        for publisher in publishers:
+            publisher.is_done = True
+        await asyncio.gather(*work)
+        await asyncio.sleep(0.5)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+
+    asyncio.run(under_load())
+    acknowledged = {n: at for publisher in publishers for n, at in publisher.acknowledged.items()}
+    assert len(acknowledged) > 100
+    check_journals(journals, acknowledged, is_lossless=True)
+    other = launch(0, "--config", str(config), waits=False)
+    assert other.ended() == 1, "the lock has gone along"
+
+
+def test_a_takeover_with_another_store_is_refused(launch: Callable[..., Process], tmp_path: Path) -> None:
+    first = launch(0, "--store", f"sqlite:{tmp_path / 'carillon.db'}")
+    second = launch(first.port, "--takeover", waits=False)
+    assert second.ended() == 1
+    wait_until(lambda: second.log)
+    assert "store.url" in second.log[-1]
+    third = launch(first.port, "--takeover", "--store", f"sqlite:{tmp_path / 'carillon.db'}")
+    assert third.port == first.port
+    assert first.ended() == 0
