@@ -37,7 +37,7 @@ TEST_P(KeptHistory, ARangeIsReadWithAllThatThePublisherGave) {
   publication.info_json = R"({"user":"ann"})";
   publication.tags = {{"t", "1"}, {"u", ""}};
   publication.key = "k";
-  calls->append("a", std::make_shared<Entry>(EntryKind::publication, publication, 77));
+  calls->append("a", std::make_shared<Entry>(EntryKind::publication, Publication(publication), 77));
   calls->append("a", std::make_shared<Entry>(EntryKind::publication, Publication{}, -1));
   const Page page = read({1, 2});
   ASSERT_EQ(page.entries.size(), 2U);

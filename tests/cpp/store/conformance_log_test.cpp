@@ -48,7 +48,7 @@ TEST_P(StoreLog, AnAnnouncementHasAllThatThePublisherGave) {
   publication.info_json = R"({"user":"ann"})";
   publication.tags = {{"t", "1"}, {"u", ""}};
   publication.key = "k";
-  const auto entry = std::make_shared<Entry>(EntryKind::publication, publication, 77);
+  const auto entry = std::make_shared<Entry>(EntryKind::publication, Publication(publication), 77);
   const AppendResult result = calls->append("a", entry, {.mode = FanOutMode::read});
   EXPECT_EQ(result.position, (Position{epoch, 1}));
   const auto announced = journal->announced();
