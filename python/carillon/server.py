@@ -850,6 +850,8 @@ class Server(HookDecorators, FanOutMethods):
             - `hook_questions`: questions that wait for hooks.
             - `resident_bytes`: memory of this process. `kernel_bytes`: memory in the kernel for data that
               clients have not acknowledged (5,000 connections are read per second).
+            - `store_trouble`: why the store takes no publications now, or "".
+            - `wal_bytes`: size of the write-ahead log of SQLite.
             - `history_bytes`: publications kept, their encoded forms, and the channels themselves.
             - `inbox_bytes`, `inbox_users`: members, their inboxes and read positions.
             - `body_bytes`: length of the request bodies that are being read or carried out.

@@ -12,7 +12,6 @@ import httpx
 import jwt
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from test_takeover import launch as launch  # a fixture
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
@@ -20,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from test_takeover import Process
+    from serve_process import Process
 
 pytestmark = pytest.mark.wire
 

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from carillon.testing import wait_until
-from test_takeover import CHANNEL, Journal, Process, by_poll, by_sse, by_websocket
-from test_takeover import launch as launch  # a fixture
+from test_takeover import CHANNEL, Journal, by_poll, by_sse, by_websocket
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from serve_process import Process
 
 pytestmark = [pytest.mark.wire, pytest.mark.slow]
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 from carillon import Channel, Server, StoreConflict, StoreError, StoreUnavailable
-from carillon.testing import wait_until
+from carillon.testing import wait_until, wait_until_async
 from httpx_sse import aconnect_sse
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
@@ -203,6 +203,7 @@ class Journal:
     by_epoch: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
     position: tuple[str, int] = ("", 0)
     told: int = 0
+    is_live: bool = False
 
     def take(self, epoch: str, offset: int, number: int) -> None:
         self.by_epoch.setdefault(epoch, []).append((offset, number))
@@ -229,6 +230,7 @@ async def _take(message: dict[str, Any], journal: Journal, epoch: str, socket: A
         await socket.send("{}")
     if "subscribe" in message:
         result = message["subscribe"]
+        journal.is_live = True
         if epoch and not result.get("recovered"):
             journal.told += 1
         if not epoch or not result.get("recovered"):
@@ -251,12 +253,13 @@ async def by_event_source(port: int, journal: Journal) -> None:
                 aconnect_sse(client, "GET", url, headers=headers) as source,
             ):
                 async for event in source.aiter_sse():
-                    if event.event == "message":
+                    if event.event == "message" and event.data:  # not a block with retry: alone
                         epoch, _, offset = event.id.rpartition(":")
                         journal.take(epoch, int(offset), json.loads(event.data)["n"])
                     elif last and not json.loads(event.data).get("recovered", True):
                         journal.told += 1
                     last = event.id or last
+                    journal.is_live = True
         await asyncio.sleep(0.02)
 
 
@@ -304,6 +307,7 @@ def test_killed_under_load(durability: str, launch: Callable[..., Process], tmp_
             asyncio.create_task((by_websocket if i % 2 else by_event_source)(port, journal))
             for i, journal in enumerate(journals)
         ]
+        await wait_until_async(lambda: all(journal.is_live for journal in journals))
         work = [asyncio.create_task(publisher.run()) for publisher in publishers]
         for _ in range(2):
             await asyncio.sleep(0.7)
@@ -414,6 +418,7 @@ def test_a_takeover_hands_the_file_over(launch: Callable[..., Process], tmp_path
             asyncio.create_task((by_websocket if i % 2 else by_event_source)(port, journal))
             for i, journal in enumerate(journals)
         ]
+        await wait_until_async(lambda: all(journal.is_live for journal in journals))
         work = [asyncio.create_task(publisher.run()) for publisher in publishers]
         for _ in range(3):
             await asyncio.sleep(0.5)
