@@ -1,5 +1,7 @@
 #include "server/config_parts.hpp"
 
+#include <filesystem>
+
 #include "store/memory_store.hpp"
 #include "store/sqlite/sqlite_store.hpp"
 
@@ -17,7 +19,9 @@ std::unique_ptr<OwnedStore> make_store(const ServerConfig& config, const Clock& 
   if (!config.store_url.starts_with(kSqlite))
     return std::make_unique<MemoryStore>(clock, random, store_limits(config.limits));
   SqliteOptions options;
-  options.path = config.store_url.substr(kSqlite.size());
+  // One name for one file, whatever links lead to it, and wherever the process goes later.
+  const auto path = std::filesystem::absolute(config.store_url.substr(kSqlite.size()));
+  options.path = std::filesystem::weakly_canonical(path).string();
   options.durability = durability_named(config.store_durability).value_or(Durability::full);
   options.waiting_appends = static_cast<std::size_t>(config.store_waiting_appends);
   options.waiting_bytes = static_cast<std::size_t>(config.store_waiting_bytes);

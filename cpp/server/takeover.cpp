@@ -276,6 +276,7 @@ TakeoverReport Takeover::take() {
   // If this throws, the other process goes on, and nothing has been read from or written to a connection
   // here.
   channel.send(kTaken, {}, {}, in(parts_.config.takeover_timeout_ms));
+  parts_.store.begin();
   parts_.gateway.run();
   const TakeoverReport report{.process = snapshot.process,
                               .connections = gateway.connections.size(),

@@ -50,7 +50,9 @@ class OwnedStore : public Store {
   /// Begins, after set_listener() and before any other call. Throws StoreRefused.
   virtual void open() = 0;
   /// The same with what another process has saved, and the descriptor that it sent. Throws StoreRefused.
+  /// Calls wait until begin(): before that the other process has the store, and may go on with it.
   virtual void restore(const StoreState& state, Descriptor descriptor) = 0;
+  virtual void begin() {}
   /// Answers all that waits, then holds the store still. While no other call runs. Throws StoreRefused: it
   /// cannot, or not by `until`, and goes on.
   [[nodiscard]] virtual std::unique_ptr<HeldStore> hold_still(Time until) = 0;

@@ -13,7 +13,7 @@ int SqliteChannels::prepare(SqliteConnection& connection) {
   // Above every id that was ever given out and can still be found somewhere: entries and keys of a forgotten
   // channel must not become those of a new one.
   for (const char* const largest : {"SELECT max(id) FROM channels", "SELECT max(channel) FROM keys",
-                                    "SELECT max(channel) FROM entries"}) {
+                                    "SELECT max(channel) FROM entries", "SELECT max(channel) FROM members"}) {
     int code = SQLITE_OK;
     next_id_ = std::max(next_id_, connection.number(largest, 0, code) + 1);
     if (code != SQLITE_OK) return code;

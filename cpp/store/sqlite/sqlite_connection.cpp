@@ -4,11 +4,6 @@
 
 namespace carillon {
 
-namespace {
-/// A program that we do not know may hold the lock: waits for it are short.
-constexpr int kForeignLockMs = 1'000;
-}  // namespace
-
 void SqliteStatement::Finalize::operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
 
 SqliteStatement& SqliteStatement::bind(int index, std::int64_t number) {
@@ -66,6 +61,8 @@ int SqliteConnection::open(const std::string& path, Access access, const std::st
   sqlite3_db_config(database, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, nullptr);
   return SQLITE_OK;
 }
+
+void SqliteConnection::set_lock_wait(int ms) { sqlite3_busy_timeout(database_.get(), ms); }
 
 SqliteStatement SqliteConnection::prepare(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;

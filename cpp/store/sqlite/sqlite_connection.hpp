@@ -55,6 +55,8 @@ class SqliteReset {
 /// A connection to a database file, for one thread at a time. Its statements must be destroyed first.
 class SqliteConnection {
  public:
+  /// A program that we do not know may hold the lock: waits for it are short.
+  static constexpr int kForeignLockMs = 1'000;
   enum class Access : std::uint8_t { existing, create, read_only };
 
   SqliteConnection() = default;
@@ -76,11 +78,28 @@ class SqliteConnection {
   [[nodiscard]] std::size_t changes() const;
   [[nodiscard]] sqlite3* handle() const { return database_.get(); }
 
+  /// Time for which a call waits for another program's lock, ms.
+  void set_lock_wait(int ms);
+
  private:
   struct Close {
     void operator()(sqlite3* database) const;
   };
   std::unique_ptr<sqlite3, Close> database_;
+};
+
+/// A connection that does not wait for others, until the end of a scope.
+class SqliteNoWait {
+ public:
+  explicit SqliteNoWait(SqliteConnection& connection) : connection_(connection) {
+    connection_.set_lock_wait(0);
+  }
+  SqliteNoWait(const SqliteNoWait&) = delete;
+  SqliteNoWait& operator=(const SqliteNoWait&) = delete;
+  ~SqliteNoWait() { connection_.set_lock_wait(SqliteConnection::kForeignLockMs); }
+
+ private:
+  SqliteConnection& connection_;
 };
 
 }  // namespace carillon

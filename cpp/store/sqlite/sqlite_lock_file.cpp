@@ -61,9 +61,22 @@ std::string_view network_file_system(std::uint64_t type) {
   }
 }
 
-SqliteLockFile::SqliteLockFile(const std::string& database_path) {
+bool is_locked_by_this_process(const std::string& database_path) {
+  const Descriptor file(::open((database_path + "-lock").c_str(), O_RDONLY | O_CLOEXEC | O_NOFOLLOW));
+  if (!file.is_open() || ::flock(file.get(), LOCK_SH | LOCK_NB) == 0) return false;
+  return holder_of(file.get()) == " (process " + std::to_string(::getpid()) + ")";
+}
+
+bool SqliteLockFile::is_in_force() const {
+  struct stat own{};
+  struct stat named{};
+  return file_ < 0 || (::fstat(file_, &own) == 0 && ::stat(path_.c_str(), &named) == 0 &&
+                       own.st_dev == named.st_dev && own.st_ino == named.st_ino);
+}
+
+SqliteLockFile::SqliteLockFile(const std::string& database_path) : path_(database_path + "-lock") {
   watch_forks();
-  const std::string path = database_path + "-lock";
+  const std::string& path = path_;
   const std::string where = "sqlite:" + database_path + ": ";
   file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
   if (file_ < 0) {
@@ -71,8 +84,8 @@ SqliteLockFile::SqliteLockFile(const std::string& database_path) {
     if (error == ENOENT)
       throw std::runtime_error(where + "the directory does not exist; create it, or name another path");
     if (error == EACCES || error == EPERM || error == EROFS)
-      throw std::runtime_error(where + "this user may not write in its directory (" + std::strerror(error) +
-                               "); the store needs to create files there");
+      throw std::runtime_error(where + "this user may not write in its directory, or not to " + path + " (" +
+                               std::strerror(error) + "); the store needs to create files there");
     throw std::runtime_error(where + "cannot open " + path + ": " + std::strerror(error));
   }
   struct statfs system{};
@@ -97,7 +110,8 @@ SqliteLockFile::SqliteLockFile(const std::string& database_path) {
   register_holder();
 }
 
-SqliteLockFile::SqliteLockFile(const std::string& database_path, Descriptor sent) {
+SqliteLockFile::SqliteLockFile(const std::string& database_path, Descriptor sent)
+    : path_(database_path + "-lock") {
   watch_forks();
   struct stat own{};
   struct stat named{};
@@ -114,6 +128,9 @@ void SqliteLockFile::register_holder() const {
   const std::string own = std::to_string(::getpid());
   if (::ftruncate(file_, 0) != 0 || ::pwrite(file_, own.data(), own.size(), 0) < 0) {
     // The number is for the message only: a full disk must not keep the server from starting.
+  }
+  for (std::atomic<int>& each : g_lock_files) {
+    if (each == file_ + 1) return;
   }
   for (std::atomic<int>& each : g_lock_files) {
     int free = 0;

@@ -15,6 +15,9 @@ namespace carillon {
 /// `type`: as statfs() gives it.
 [[nodiscard]] std::string_view network_file_system(std::uint64_t type);
 
+/// A server of this process has the database open.
+[[nodiscard]] bool is_locked_by_this_process(const std::string& database_path);
+
 /// The lock `PATH-lock` that one server holds per database. Not a lock of the database file itself: the
 /// kernel drops POSIX locks when any descriptor of the file is closed, and cannot hand them to another
 /// process.
@@ -29,12 +32,14 @@ class SqliteLockFile {
   ~SqliteLockFile() { release(); }
 
   void release();
+  /// Is the file that it locks still the one with that name? Otherwise another server can come in.
+  [[nodiscard]] bool is_in_force() const;
+  /// Writes who holds it, and sees that forked children do not.
+  void register_holder() const;
   [[nodiscard]] int descriptor() const { return file_; }
 
  private:
-  /// Writes who holds it, and sees that forked children do not.
-  void register_holder() const;
-
+  std::string path_;
   int file_ = -1;
 };
 

@@ -7,10 +7,12 @@
 
 #include <array>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <iterator>
 #include <stdexcept>
+
+#include "store/sqlite/sqlite_lock_file.hpp"
+#include "store/sqlite/sqlite_unfinished_file.hpp"
 
 namespace carillon {
 
@@ -80,7 +82,8 @@ std::string sentence(const std::string& path, const std::string& text) {
     case SQLITE_CORRUPT:
       refuse(path, "the file is damaged (" + message +
                        "); it was left as it is. Restore a backup with `carillon store restore`, or move "
-                       "the file away to begin anew");
+                       "the file away, together with " +
+                       path + "-wal, to begin anew");
     case SQLITE_BUSY:
     case SQLITE_LOCKED:
       refuse(path, "another program has locked the file; end it, and try again");
@@ -103,7 +106,7 @@ std::uint32_t big_endian(const unsigned char* bytes) {
 
 /// Before SQLite sees the file: opening another program's database could change it.
 /// Returns its size; 0 if there is none.
-off_t check_head(const std::string& path) {
+off_t check_head(const std::string& path, bool is_to_be_written) {
   static constexpr std::size_t kHead = 100;
   struct stat status{};
   if (::stat(path.c_str(), &status) != 0) {
@@ -112,7 +115,11 @@ off_t check_head(const std::string& path) {
   }
   if (!S_ISREG(status.st_mode)) refuse(path, "it is not a file; name a file for the database");
   if (status.st_size == 0) return 0;
-  if (::access(path.c_str(), W_OK) != 0)
+  if (is_to_be_written && status.st_nlink > 1)
+    refuse(path,
+           "the file has a second name (a hard link), under which another server could use it; remove "
+           "one of them");
+  if (is_to_be_written && ::access(path.c_str(), W_OK) != 0)
     refuse(path, "the file is read-only for this user; the store must write to it");
   std::array<unsigned char, kHead> head{};
   const int file = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
@@ -141,14 +148,10 @@ void migrate(SqliteConnection& connection, const std::string& path, std::int64_t
 
 /// Under another name until it is whole: a half-made database would be refused for ever.
 void create(const std::string& path, const std::string& vfs) {
-  const std::string unfinished = path + "-new";
-  for (const char* const suffix : {"", "-journal", "-wal", "-shm"}) ::unlink((unfinished + suffix).c_str());
-  const int file = ::open(unfinished.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-  if (file < 0) refuse(path, std::string("cannot create the file (") + std::strerror(errno) + ")");
-  ::close(file);
+  SqliteUnfinishedFile unfinished(path);
   {
     SqliteConnection connection;
-    int code = connection.open(unfinished, SqliteConnection::Access::existing, vfs);
+    int code = connection.open(unfinished.path(), SqliteConnection::Access::existing, vfs);
     if (code != SQLITE_OK) refuse(path, code, connection.message());
     code = connection.execute("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL");
     if (code == SQLITE_OK)
@@ -158,14 +161,7 @@ void create(const std::string& path, const std::string& vfs) {
     if (connection.execute("PRAGMA journal_mode = WAL") != SQLITE_OK)
       refuse(path, "its file system cannot share memory, which SQLite needs; use a local disk");
   }
-  if (::rename(unfinished.c_str(), path.c_str()) != 0)
-    refuse(path, std::string("cannot create the file (") + std::strerror(errno) + ")");
-  const std::size_t slash = path.rfind('/');
-  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
-  const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-  if (directory < 0) return;
-  ::fsync(directory);
-  ::close(directory);
+  unfinished.finish();
 }
 
 std::string integrity(SqliteConnection& connection, const char* pragma) {
@@ -178,7 +174,7 @@ std::string integrity(SqliteConnection& connection, const char* pragma) {
 }  // namespace
 
 void prepare_sqlite_file(const std::string& path, const std::string& vfs) {
-  const off_t size = check_head(path);
+  const off_t size = check_head(path, true);
   if (size == 0) return create(path, vfs);
   SqliteConnection connection;
   int code = connection.open(path, SqliteConnection::Access::existing, vfs);
@@ -224,7 +220,8 @@ SqliteConnection open_sqlite_connection(const std::string& path, const std::stri
 }
 
 std::string check_sqlite_file(const std::string& path) {
-  check_head(path);
+  // Whoever closes any descriptor of a file loses the locks that SQLite has on it in the same process.
+  if (!is_locked_by_this_process(path)) check_head(path, false);
   SqliteConnection connection;
   int code = connection.open(path, SqliteConnection::Access::existing, "");
   if (code != SQLITE_OK) return sentence(path, "cannot be opened");

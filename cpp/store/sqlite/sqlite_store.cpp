@@ -90,6 +90,7 @@ bool SqliteStore::is_out_of_use() const {
 void SqliteStore::open() {
   try {
     open_with(std::make_unique<SqliteLockFile>(options_.path));
+    begin();
   } catch (const std::runtime_error& error) {
     throw StoreRefused(error.what());
   }
@@ -98,9 +99,10 @@ void SqliteStore::open() {
 void SqliteStore::open_with(std::unique_ptr<SqliteLockFile> lock) {
   const std::lock_guard closing(closing_);
   parts_ = std::make_unique<Parts>(std::move(lock), options_, limits_, clock_, random_, hash_);
-  parts_->writer.start(listener_);
   is_closed_.store(false, std::memory_order_release);
 }
+
+void SqliteStore::begin() { parts_->writer.start(listener_); }
 
 void SqliteStore::close() {
   if (forks_ != forks_of_process()) return;
@@ -154,7 +156,9 @@ class SqliteStore::Held final : public HeldStore {
   Held(const Held&) = delete;
   Held& operator=(const Held&) = delete;
   ~Held() override {
-    if (!is_given_away_) store_.parts_->writer.go_on();
+    if (is_given_away_) return;
+    store_.parts_->lock->register_holder();  // the other process has written its own number
+    store_.parts_->writer.go_on();
   }
   [[nodiscard]] StoreState save() const override { return store_.save(); }
   [[nodiscard]] int descriptor() const override { return store_.parts_->lock->descriptor(); }
@@ -182,9 +186,10 @@ void SqliteStore::set_limits(const StoreLimits& limits) {
 }
 
 StoreFigures SqliteStore::figures() const {
-  const std::lock_guard lock(closing_);
-  if (!parts_) return {};
+  const std::unique_lock lock(closing_, std::try_to_lock);
   StoreFigures figures;
+  if (!lock.owns_lock()) figures.trouble = "the store is being opened or closed";
+  if (!lock.owns_lock() || !parts_) return figures;
   figures.inbox_bytes = parts_->members.inboxes().bytes();
   figures.inbox_users = parts_->members.inboxes().users();
   figures.wal_bytes = parts_->writer.wal_bytes();
@@ -374,7 +379,12 @@ void SqliteStore::mark_read(std::string_view user, std::string_view channel, Off
 }
 
 void SqliteStore::keep_house() {
-  if (!is_out_of_use()) parts_->queue.ask_for_house_keeping();
+  if (is_out_of_use()) return;
+  if (!parts_->lock->is_in_force())
+    parts_->writer.forbid(options_.path +
+                          "-lock was removed or replaced, so that another server may use the database: stop "
+                          "all that do, and start one");
+  parts_->queue.ask_for_house_keeping();
 }
 
 }  // namespace carillon

@@ -37,6 +37,7 @@ class SqliteStore final : public OwnedStore {
   /// Opens the database, or makes it.
   void open() override;
   void restore(const StoreState& state, Descriptor descriptor) override;
+  void begin() override;
   [[nodiscard]] std::unique_ptr<HeldStore> hold_still(Time until) override;
   void set_limits(const StoreLimits& limits) override;
   [[nodiscard]] StoreFigures figures() const override;

@@ -54,12 +54,13 @@ void SqliteTransaction::release_statements() {
   connection_ = nullptr;
 }
 
-std::optional<Offset> SqliteTransaction::find_key(const SqliteChannel& channel, std::string_view key,
-                                                  Millis wall_ms) {
-  if (!channel.is_stored) return std::nullopt;
+int SqliteTransaction::find_key(const SqliteChannel& channel, std::string_view key, Millis wall_ms,
+                                std::optional<Offset>& offset) {
+  if (!channel.is_stored) return SQLITE_OK;
   const SqliteReset reset(find_key_);
-  if (find_key_.bind(1, channel.id).bind(2, key).bind(3, wall_ms).step() != SQLITE_ROW) return std::nullopt;
-  return find_key_.count(0);
+  const int code = find_key_.bind(1, channel.id).bind(2, key).bind(3, wall_ms).step();
+  if (code == SQLITE_ROW) offset = find_key_.count(0);
+  return code == SQLITE_ROW || code == SQLITE_DONE ? SQLITE_OK : code;
 }
 
 SqliteOutcome SqliteTransaction::fail(int code, bool is_commit) {

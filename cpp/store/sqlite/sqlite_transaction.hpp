@@ -32,9 +32,10 @@ class SqliteTransaction {
   void prepare(SqliteConnection& connection);
   void release_statements();
 
-  /// The offset of the publication with this key; nothing: there is none, or it has expired.
-  [[nodiscard]] std::optional<Offset> find_key(const SqliteChannel& channel, std::string_view key,
-                                               Millis wall_ms);
+  /// The offset of the publication with this key; nothing: there is none, or it has expired. SQLITE_OK or an
+  /// error: then nobody knows.
+  [[nodiscard]] int find_key(const SqliteChannel& channel, std::string_view key, Millis wall_ms,
+                             std::optional<Offset>& offset);
   /// Writes `group`, the new states of the channels `dirty`, and the members' changes.
   [[nodiscard]] SqliteOutcome write(std::span<SqliteOperation> group, std::span<SqliteChannel* const> dirty,
                                     Millis wall_ms);

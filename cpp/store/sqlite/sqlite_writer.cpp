@@ -21,8 +21,8 @@ constexpr std::int64_t kLingerNs = 500'000;
 /// Shorter commits are not worth a wait, which takes at least this time.
 constexpr std::int64_t kShortCommitNs = 50'000;
 constexpr Millis kRetryMs = 100;
-/// At the end, of what was acknowledged before it was written.
-constexpr int kLastRetries = 20;
+/// At the end, for what was acknowledged before it was written.
+constexpr Millis kLastTriesMs = 2'000;
 /// Changes of members that a database which cannot be written is owed.
 constexpr std::size_t kUnwrittenMembers = 100'000;
 
@@ -73,16 +73,24 @@ bool SqliteWriter::prepare() {
 
 void SqliteWriter::start(StoreListener* listener) {
   listener_ = listener;
+  has_begun_ = true;
   thread_ = std::thread([this] { run(); });
 }
 
 void SqliteWriter::join() {
   if (thread_.joinable()) thread_.join();
+  if (!has_begun_) refuse_rest();
+}
+
+void SqliteWriter::forbid(std::string why) {
+  if (is_forbidden_.exchange(true)) return;
+  const std::lock_guard lock(trouble_mutex_);
+  forbidden_ = std::move(why);
 }
 
 std::string SqliteWriter::trouble() const {
   const std::lock_guard lock(trouble_mutex_);
-  return trouble_;
+  return forbidden_.empty() ? trouble_ : forbidden_;
 }
 void SqliteWriter::set_trouble(std::string text) {
   has_trouble_ = !text.empty();
@@ -95,16 +103,15 @@ void SqliteWriter::run() {
     // Only where a commit takes time, and several publishers have shared the last one.
     const bool is_shared = last_group_ > 1 && commit_ns_ > kShortCommitNs;
     const std::int64_t linger_ns = is_shared ? std::min(commit_ns_ / 2, kLingerNs) : 0;
-    const bool is_last_group = is_stillness_asked();  // all that was there then is in what is taken now
+    const std::uint64_t asked = stillness_asked();  // all that was there then is in what is taken now
     if (!queue_.take(taken_, last_group_, linger_ns)) break;
     last_group_ = taken_.size();
     process(taken_);
-    if (queue_.take_house_keeping() && generation_.is_marked() && connection_.is_open())
+    if (queue_.take_house_keeping() && (connection_.is_open() || reopen()) && generation_.is_marked())
       upkeep_.step(clock_.wall_ms());
     bound_wal();
-    if (is_last_group && !stand_still()) return;
-    if (!is_last_group && is_stillness_asked())
-      queue_.ask_for_house_keeping();  // the next group, if it is empty
+    if (asked != 0 && !stand_still(asked)) return;
+    if (asked != stillness_asked()) queue_.ask_for_house_keeping();  // the next group, which may be empty
   }
   static_cast<void>(finish());
 }
@@ -112,6 +119,7 @@ void SqliteWriter::run() {
 std::string SqliteWriter::hold_still(std::chrono::steady_clock::time_point until) {
   std::unique_lock lock(stillness_mutex_);
   stillness_ = Stillness::asked;
+  ++stillness_number_;
   queue_.ask_for_house_keeping();  // an empty group, after what waits
   const bool is_decided =
       stillness_changed_.wait_until(lock, until, [this] { return stillness_ != Stillness::asked; });
@@ -132,19 +140,23 @@ void SqliteWriter::give_away() {
   stillness_changed_.notify_all();
 }
 
-bool SqliteWriter::is_stillness_asked() {
+std::uint64_t SqliteWriter::stillness_asked() {
   const std::lock_guard lock(stillness_mutex_);
-  return stillness_ == Stillness::asked;
+  return stillness_ == Stillness::asked ? stillness_number_ : 0;
 }
 
-bool SqliteWriter::stand_still() {
+bool SqliteWriter::stand_still(std::uint64_t asked) {
+  if (stillness_asked() != asked) return true;
   const bool is_finished = finish();
   bool is_given_away = false;
   {
     const auto alone = file_.close_all();
+    // Whoever opens it next goes on with the log; to copy that takes as long as the disk likes.
+    if (connection_.is_open())
+      sqlite3_db_config(connection_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
     release();
     std::unique_lock lock(stillness_mutex_);
-    if (stillness_ == Stillness::asked) {
+    if (stillness_ == Stillness::asked && stillness_number_ == asked) {
       stillness_ = is_finished ? Stillness::held : Stillness::impossible;
       stillness_changed_.notify_all();
       stillness_changed_.wait(lock, [this] { return stillness_ != Stillness::held; });
@@ -152,12 +164,16 @@ bool SqliteWriter::stand_still() {
     is_given_away = stillness_ == Stillness::given_away;
   }
   if (!is_given_away) {
-    static_cast<void>(reopen());  // else the next write does it
+    static_cast<void>(reopen(false));  // else the next group does it
     return true;
   }
   queue_.close();
-  while (queue_.take(taken_, 1, 0)) refuse(taken_, StoreError::closed);
+  refuse_rest();
   return false;
+}
+
+void SqliteWriter::refuse_rest() {
+  while (queue_.take(taken_, 1, 0)) refuse(taken_, StoreError::closed);
 }
 
 void SqliteWriter::process(Group operations) {
@@ -165,11 +181,21 @@ void SqliteWriter::process(Group operations) {
 }
 
 std::size_t SqliteWriter::process_group(Group operations) {
+  // Without the database neither a channel nor a key can be looked up.
+  if (is_forbidden_.load(std::memory_order_relaxed) || (!connection_.is_open() && !reopen())) {
+    refuse(operations);
+    return operations.size();
+  }
   wall_ms_ = clock_.wall_ms();
   std::size_t count = 0;
   while (count < operations.size() && assign(operations, count)) ++count;
   const Group group = operations.first(count);
   if (options_.durability == Durability::async) {
+    if (!mark_in_use()) {
+      roll_back();
+      fail(group, StoreError::unavailable);
+      return count;
+    }
     accept();
     announce(group);
     answer(group);
@@ -250,7 +276,13 @@ bool SqliteWriter::assign(SqliteOperation& operation, SqliteOperation::Append& a
       append.result.is_duplicate = true;
       return true;
     }
-    if (const auto known = transaction_.find_key(*channel, append.key, wall_ms_)) {
+    std::optional<Offset> known;
+    if (transaction_.find_key(*channel, append.key, wall_ms_, known) != SQLITE_OK) {
+      group_keys_.erase({channel->id, append.key});
+      append.result.error = StoreError::unavailable;
+      return true;
+    }
+    if (known) {
       append.result.position.offset = *known;
       append.result.is_duplicate = true;
       return true;
@@ -365,6 +397,13 @@ void SqliteWriter::roll_back() {
 
 // ---- in the database
 
+/// Before something is acknowledged that is not written yet: else nobody would know that it may be lost.
+bool SqliteWriter::mark_in_use() {
+  if (!is_to_write() || generation_.mark_in_use(connection_) == SQLITE_OK) return true;
+  set_trouble(connection_.message());
+  return false;
+}
+
 bool SqliteWriter::is_to_write() const { return !dirty_.empty() || has_key_ || members_.unwritten() > 0; }
 
 SqliteOutcome SqliteWriter::write(Group group) {
@@ -383,38 +422,58 @@ SqliteOutcome SqliteWriter::write(Group group) {
 }
 
 void SqliteWriter::write_after_answer(Group group) {
-  std::vector<SqliteOperation> refused;
-  int retries = 0;
   for (;;) {
     SqliteOutcome outcome = write(group);
     if (outcome == SqliteOutcome::unknown) {
-      // Whether it is there is seen at any of the tops.
       while (!reopen()) {
-        queue_.take_after(refused, kRetryMs);
-        refuse(refused);
-        if (queue_.is_closed() && ++retries > kLastRetries) break;
+        if (!wait_to_retry()) break;
       }
-      if (connection_.is_open() && !dirty_.empty()) {
-        SqliteChannel written = *dirty_.front();
-        if (channels_.reload(written) == SQLITE_OK && written.is_stored &&
-            written.committed.top == dirty_.front()->committed.top)
-          outcome = SqliteOutcome::committed;
+      if (is_written()) {
+        outcome = SqliteOutcome::committed;
+        members_.accept();
       }
-      if (outcome == SqliteOutcome::committed) members_.accept();
     }
     if (outcome == SqliteOutcome::committed) break;
-    if (outcome == SqliteOutcome::unwritable || (queue_.is_closed() && ++retries > kLastRetries)) {
+    if (outcome == SqliteOutcome::unwritable && group.size() > 1) {  // one of them: each for itself
+      for (std::size_t i = 0; i < group.size(); ++i) {
+        if (write(group.subspan(i, 1)) != SqliteOutcome::committed) is_lossless_ = false;
+      }
+      break;
+    }
+    if (outcome == SqliteOutcome::unwritable || !wait_to_retry()) {
       is_lossless_ = false;  // the next run has new epochs
       break;
     }
-    queue_.take_after(refused, kRetryMs);
-    refuse(refused);
   }
   for (SqliteChannel* const channel : dirty_) channel->is_dirty = false;
   has_key_ = false;
 }
 
-bool SqliteWriter::reopen() {
+/// After a commit whose outcome is unknown: it is seen at the top of any channel that it has moved. Without
+/// one it is written once more, which changes nothing.
+bool SqliteWriter::is_written() {
+  if (!connection_.is_open()) return false;
+  const auto moved = std::find_if(dirty_.begin(), dirty_.end(),
+                                  [](const SqliteChannel* channel) { return channel->group_appends > 0; });
+  if (moved == dirty_.end()) return false;
+  SqliteChannel written = **moved;
+  return channels_.reload(written) == SQLITE_OK && written.is_stored &&
+         written.committed.top == (*moved)->committed.top;
+}
+
+bool SqliteWriter::wait_to_retry() {
+  queue_.take_after(refused_, kRetryMs);
+  refuse(refused_);
+  refused_.clear();
+  if (!queue_.is_closed()) return true;
+  const auto now = std::chrono::steady_clock::now();
+  if (!last_tries_until_) last_tries_until_ = now + std::chrono::milliseconds(kLastTriesMs);
+  if (now >= *last_tries_until_) return false;
+  std::this_thread::sleep_for(std::chrono::milliseconds(kRetryMs));
+  return true;
+}
+
+bool SqliteWriter::reopen(bool is_in_doubt) {
   const auto alone = file_.close_all();
   release();
   try {
@@ -425,8 +484,9 @@ bool SqliteWriter::reopen() {
   }
   // What is in the WAL may be only in the kernel's memory, whose pages a failed fsync marks as written. Once
   // it is in the database file, and that is on disk, nothing depends on them.
-  int code = connection_.execute("PRAGMA synchronous = FULL");
-  if (code == SQLITE_OK)
+  int code = SQLITE_OK;
+  if (is_in_doubt) code = connection_.execute("PRAGMA synchronous = FULL");
+  if (is_in_doubt && code == SQLITE_OK)
     code = sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
                                      nullptr);
   if (code != SQLITE_OK) {
@@ -434,9 +494,13 @@ bool SqliteWriter::reopen() {
     connection_.close();
     return false;
   }
-  if (prepare()) return true;
-  release();
-  return false;
+  if (!prepare()) {
+    set_trouble(connection_.message());
+    release();
+    return false;
+  }
+  set_trouble("");
+  return true;
 }
 
 void SqliteWriter::release() {
@@ -458,11 +522,8 @@ void SqliteWriter::settle_unknown(Group group) {
   }
   const std::vector<SqliteChannel*> changed = dirty_;
   fail(group, StoreError::outcome_unknown);
-  std::vector<SqliteOperation> refused;
-  for (int retries = 0; !reopen();) {
-    queue_.take_after(refused, kRetryMs);
-    refuse(refused);
-    if (queue_.is_closed() && ++retries > kLastRetries) break;
+  while (!reopen()) {
+    if (!wait_to_retry()) break;
   }
   for (SqliteChannel* const channel : changed) {
     channel->is_dirty = false;
@@ -584,7 +645,7 @@ void SqliteWriter::fail(Group group, StoreError error) {
   answer(group);
 }
 
-void SqliteWriter::refuse(std::vector<SqliteOperation>& operations, StoreError error) {
+void SqliteWriter::refuse(Group operations, StoreError error) {
   for (SqliteOperation& operation : operations) {
     std::visit(
         [&](auto& what) {
@@ -609,22 +670,24 @@ void SqliteWriter::refuse(std::vector<SqliteOperation>& operations, StoreError e
   }
   announce(operations);
   answer(operations);
-  operations.clear();
 }
 
 // ---- the WAL, and the end
 
 void SqliteWriter::bound_wal() {
   const std::size_t bytes = wal_bytes();
-  if (bytes < checkpoint_asked_) checkpoint_asked_ = 0;  // it has begun anew
-  if (bytes >= options_.wal_bytes && connection_.is_open()) {
+  if (bytes < checkpoint_asked_) checkpoint_asked_ = bound_from_ = 0;  // it has begun anew
+  if (bytes >= std::max(options_.wal_bytes, bound_from_) && connection_.is_open()) {
     // The background has copied most of it; nothing is added while the rest is copied here.
     const auto alone = checkpoints_.pause();
+    // Somebody may read for long, as a backup does: publishers do not wait for that.
+    const SqliteNoWait no_wait(connection_);
     int left = 0;
+    bound_from_ = bytes + kCheckpointBytes;
     if (sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, &left,
                                   nullptr) == SQLITE_OK &&
         left <= 0)
-      wal_bytes_ = checkpoint_asked_ = 0;
+      wal_bytes_ = checkpoint_asked_ = bound_from_ = 0;
   } else if (bytes >= checkpoint_asked_ + std::min(kCheckpointBytes, options_.wal_bytes / 2)) {
     checkpoint_asked_ = bytes;
     checkpoints_.request();
@@ -635,8 +698,8 @@ bool SqliteWriter::finish() {
   if (!connection_.is_open() && !reopen()) return false;
   if (members_.unwritten() > 0 && write({}) != SqliteOutcome::committed) return false;
   // Without the mark the next run has new epochs where something may be lost.
-  if (is_lossless_) static_cast<void>(generation_.mark_clean(connection_));
-  return true;
+  return !is_lossless_ || generation_.mark_clean(connection_) == SQLITE_OK ||
+         options_.durability == Durability::full;
 }
 
 }  // namespace carillon

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <thread>
@@ -52,6 +53,8 @@ class SqliteWriter {
   /// not by `until`, and goes on; empty: it waits for one of the next two.
   [[nodiscard]] std::string hold_still(std::chrono::steady_clock::time_point until);
   void go_on();
+  /// From now on nothing is read or written: another server may use the database.
+  void forbid(std::string why);
   /// Another process has the database: what waits is answered `closed`. join() remains.
   void give_away();
 
@@ -67,9 +70,11 @@ class SqliteWriter {
   /// Carries out the first of them, as many as fit into one transaction. Returns their number.
   std::size_t process_group(Group operations);
   [[nodiscard]] bool finish();
-  [[nodiscard]] bool is_stillness_asked();
+  /// The number of the request that waits; 0: none does.
+  [[nodiscard]] std::uint64_t stillness_asked();
   /// Waits for the end of the stillness. False: the database was given away.
-  [[nodiscard]] bool stand_still();
+  [[nodiscard]] bool stand_still(std::uint64_t asked);
+  void refuse_rest();
 
   // What the group changes, in memory. False: the operation must wait for the next group.
   bool assign(Group group, std::size_t index);
@@ -90,11 +95,16 @@ class SqliteWriter {
   /// Turns the group's results into errors.
   void fail(Group group, StoreError error);
   /// Answers operations that cannot be carried out while the database cannot be written.
-  void refuse(std::vector<SqliteOperation>& operations, StoreError error = StoreError::unavailable);
+  void refuse(Group operations, StoreError error = StoreError::unavailable);
 
   void write_after_answer(Group group);
+  [[nodiscard]] bool mark_in_use();
+  [[nodiscard]] bool is_written();
+  /// Answers what has come meanwhile, and pauses. False: the time for the last tries has passed.
+  [[nodiscard]] bool wait_to_retry();
   void settle_unknown(Group group);
-  [[nodiscard]] bool reopen();
+  /// `is_in_doubt`: what is in the log may not be on disk, whatever the kernel says.
+  [[nodiscard]] bool reopen(bool is_in_doubt = true);
   [[nodiscard]] bool prepare();
   void release();
   void bound_wal();
@@ -115,12 +125,15 @@ class SqliteWriter {
   SqliteTransaction transaction_;
   SqliteUpkeep upkeep_;
   std::vector<SqliteOperation> taken_;
+  std::vector<SqliteOperation> refused_;
+  std::optional<std::chrono::steady_clock::time_point> last_tries_until_;
   std::vector<SqliteChannel*> dirty_;  // of the group
   std::map<std::pair<std::int64_t, std::string_view>, std::size_t> group_keys_;
   Millis wall_ms_ = 0;          // of the group
   std::int64_t commit_ns_ = 0;  // of the last one
   std::size_t last_group_ = 0;
   std::size_t checkpoint_asked_ = 0;  // size of the WAL, bytes
+  std::size_t bound_from_ = 0;        // the same, from which it is bounded again
   bool has_key_ = false;              // the group has one to write
   bool has_trouble_ = false;
   bool is_lossless_ = true;  // all that was acknowledged has been written
@@ -129,10 +142,14 @@ class SqliteWriter {
   std::mutex stillness_mutex_;
   std::condition_variable stillness_changed_;
   Stillness stillness_ = Stillness::none;  // guarded by the mutex
+  std::uint64_t stillness_number_ = 0;     // of the last request; guarded by the mutex
+  std::atomic<bool> is_forbidden_{false};
 
   std::atomic<std::size_t> wal_bytes_{0};
   mutable std::mutex trouble_mutex_;
   std::string trouble_;
+  std::string forbidden_;
+  bool has_begun_ = false;
   std::thread thread_;
 };
 

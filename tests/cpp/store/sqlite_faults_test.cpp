@@ -58,6 +58,29 @@ TEST_F(SqliteFaults, AFullDiskFailsAppendsForNowReadsGoOnAndItRecoversByItself) 
   EXPECT_EQ(data_of(open()->calls.read("a", {1, 9})), (Lines{"1", "2"}));
 }
 
+TEST_F(SqliteFaults, AsyncAcknowledgesNothingBeforeTheFileSaysThatItIsInUse) {
+  open(faulty(Durability::async))->append("a", "1");
+  auto store = open(faulty(Durability::async));
+  FaultyVfs::is_full = true;
+  EXPECT_EQ(store->append("a", "2").error, StoreError::unavailable);
+  EXPECT_EQ(store->append("b", "1").error, StoreError::unavailable);
+  FaultyVfs::is_full = false;
+  EXPECT_EQ(store->append("a", "2").position.offset, 2U);
+}
+
+TEST_F(SqliteFaults, WhatAsyncHasLostIsToldAlsoAfterACleanEnd) {
+  auto store = open(faulty(Durability::async));
+  const Position kept = store->append("a", "1").position;
+  store->calls.read("a", {1, 1});
+  FaultyVfs::is_full = true;
+  EXPECT_EQ(store->append("a", "acknowledged, and lost").position, (Position{kept.epoch, 2}));
+  store.reset();
+  FaultyVfs::is_full = false;
+  store = open(faulty(Durability::async));
+  const Position next = store->append("a", "3").position;
+  EXPECT_FALSE(next.epoch == kept.epoch) << "one position, two publications";
+}
+
 TEST_F(SqliteFaults, AnAppendThatFailedUsesNeitherItsKeyNorItsVersion) {
   auto store = open(faulty());
   store->append("a");

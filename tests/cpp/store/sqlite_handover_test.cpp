@@ -46,6 +46,7 @@ TEST_F(SqliteHandover, WhatWaitsIsAnsweredAndTheOtherProcessGoesOn) {
     const auto held = first->store.hold_still(soon());
     EXPECT_EQ(answered, 100) << "before it is held";
     second.store.restore(held->save(), sent(*held));
+    second.store.begin();
     held->give_away();
   }
   EXPECT_EQ(first->append("a").error, StoreError::closed);
@@ -115,6 +116,45 @@ TEST_F(SqliteHandover, ADiskThatDoesNotWorkKeepsItWhereItIs) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   EXPECT_EQ(result.error, StoreError::none);
+}
+
+TEST_F(SqliteHandover, WhileItCannotBeOpenedAgainNothingIsAppendedTwice) {
+  SqliteOptions options = place.options();
+  options.vfs = FaultyVfs::name();
+  auto store = open(options);
+  const AppendOptions key{.idempotency_key = "k"};
+  EXPECT_EQ(store->append("a", "1", key).position.offset, 1U);
+  {
+    const auto held = store->store.hold_still(soon());
+    FaultyVfs::is_open_failing = true;
+  }
+  EXPECT_EQ(store->append("a", "1", key).error, StoreError::unavailable);
+  EXPECT_FALSE(store->store.figures().trouble.empty());
+  FaultyVfs::reset();
+  EXPECT_EQ(store->append("new", "1").position.offset, 1U) << "of a channel that is not in memory";
+  const AppendResult again = store->append("a", "1", key);
+  EXPECT_EQ(again.position.offset, 1U);
+  EXPECT_TRUE(again.is_duplicate);
+}
+
+TEST_F(SqliteHandover, WhatWasNeverTakenChangesNothing) {
+  auto first = open(place.options(Durability::async));
+  first->append("a", "1");
+  {
+    const auto held = first->store.hold_still(soon());
+    Other second(*this, place.options(Durability::async));
+    second.store.restore(held->save(), sent(*held));
+    bool is_answered = false;
+    second.store.follow("new", [&](const TopResult& result) {
+      is_answered = true;
+      EXPECT_EQ(result.error, StoreError::closed);
+    });
+    EXPECT_FALSE(is_answered);
+    second.store.close();
+    EXPECT_TRUE(is_answered);
+  }
+  EXPECT_EQ(first->append("a", "2").position.offset, 2U);
+  EXPECT_NE(refusal().find("process " + std::to_string(::getpid())), std::string::npos) << refusal();
 }
 
 TEST_F(SqliteHandover, AnotherStoreIsRefused) {

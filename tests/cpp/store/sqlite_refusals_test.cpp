@@ -5,9 +5,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <filesystem>
 #include <fstream>
+#include <set>
 #include <sstream>
 
+#include "store/sqlite/sqlite_copy.hpp"
 #include "store/sqlite/sqlite_lock_file.hpp"
 #include "store/sqlite/sqlite_schema.hpp"
 #include "store/sqlite_world.hpp"
@@ -33,6 +36,7 @@ int sql(const std::string& path, const std::string& statements) {
 }
 
 struct SqliteRefusals : SqliteWorld {
+  SqlitePlace copy_of_crash;
   /// The file is refused with a sentence that has `words`, and is as before.
   void expect_refused(const std::string& words) {
     const std::string before = content_of(place.file());
@@ -179,11 +183,75 @@ TEST_F(SqliteRefusals, AFileOfVersionZeroIsMigrated) {
   EXPECT_EQ(check_sqlite_file(place.file()), "");
 }
 
-TEST_F(SqliteRefusals, AnEmptyFileAndAHalfMadeOneAreBegunAnew) {
+TEST_F(SqliteRefusals, AnEmptyFileIsBegunAnewAndNoOtherOneIsTouched) {
   write_file(place.file(), "");
-  write_file(place.file() + "-new", "what a crash has left");
+  write_file(place.file() + "-new", "somebody's backup");
   EXPECT_EQ(open()->append("a").position.offset, 1U);
-  EXPECT_NE(::access((place.file() + "-new").c_str(), F_OK), 0);
+  EXPECT_EQ(std::filesystem::file_size(place.file() + "-new"), 17U);
+  std::set<std::string> names;
+  for (const auto& each : std::filesystem::directory_iterator(place.folder()))
+    names.insert(each.path().filename());
+  EXPECT_EQ(names, (std::set<std::string>{"carillon.db", "carillon.db-lock", "carillon.db-new"}))
+      << "nothing of its own is left over";
+}
+
+TEST_F(SqliteRefusals, WhatADatabaseLeftBehindIsNotAppliedToANewOne) {
+  SqlitePlace copy;
+  auto store = open();
+  const Position old = store->append("a").position;
+  copy_sqlite_file(place.file(), copy.file());
+  place.copy_to(copy_of_crash);  // with its log, as it is
+  store.reset();
+  std::filesystem::remove(place.file());
+  std::filesystem::copy_file(copy_of_crash.file() + "-wal", place.file() + "-wal");
+  EXPECT_NE(refusal().find("move it as well"), std::string::npos) << refusal();
+  EXPECT_THROW(copy_sqlite_file(copy.file(), place.file()), std::runtime_error);
+  EXPECT_TRUE(std::filesystem::exists(place.file() + "-wal")) << "it may be all that there is";
+  std::filesystem::remove(place.file() + "-wal");
+  copy_sqlite_file(copy.file(), place.file());
+  const Position next = open()->append("a").position;
+  EXPECT_EQ(next.offset, 2U);
+  EXPECT_NE(next.epoch, old.epoch);
+}
+
+TEST_F(SqliteRefusals, ASecondNameOfTheFileIsRefused) {
+  open()->append("a");
+  std::filesystem::create_hard_link(place.file(), place.folder() + "/other.db");
+  EXPECT_NE(refusal().find("second name"), std::string::npos) << refusal();
+}
+
+TEST_F(SqliteRefusals, WithoutItsLockAServerStopsWriting) {
+  auto store = open();
+  EXPECT_EQ(store->append("a").error, StoreError::none);
+  std::filesystem::remove(place.file() + "-lock");
+  store->store.keep_house();
+  EXPECT_EQ(store->append("a").error, StoreError::unavailable);
+  EXPECT_NE(store->store.figures().trouble.find("-lock was removed"), std::string::npos);
+}
+
+TEST_F(SqliteRefusals, ACheckInTheServersOwnProcessLeavesItsLocks) {
+  auto store = open();
+  store->append("a");
+  EXPECT_EQ(check_sqlite_file(place.file()), "");
+  SqlitePlace copy;
+  copy_sqlite_file(place.file(), copy.file());
+  // Another process that thinks it is alone would take the log away when it closes the file.
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::execl("/bin/sh", "sh", "-c",
+            ("exec python3 -c \"import sqlite3; c = sqlite3.connect('" + place.file() +
+             "'); c.execute('select count(*) from meta').fetchall(); c.close()\"")
+                .c_str(),
+            nullptr);
+    ::_exit(1);
+  }
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(std::filesystem::exists(place.file() + "-wal"));
+  EXPECT_EQ(store->append("a").position.offset, 2U);
+  store.reset();
+  EXPECT_EQ(open()->calls.top("a").top.offset, 2U);
 }
 
 TEST_F(SqliteRefusals, AForkedChildLeavesTheDatabaseAlone) {
