@@ -52,7 +52,7 @@ bool CentrifugeClient::handle(const Command& command, std::string_view text) {
       reply([&](std::string& out) { codec_.encode_ping_reply(out, command.id); });
       return true;
     case CommandKind::send:
-      return disconnect_with(kDisconnectNotAvailable, "nobody takes what a client sends; use rpc");
+      return disconnect_with(kDisconnectNotAvailable, "send is not supported; use rpc");
     case CommandKind::rpc:
       return handle_rpc(command);
     case CommandKind::refresh:

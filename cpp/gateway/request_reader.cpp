@@ -20,7 +20,7 @@ HttpReader::Result RequestReader::read_head(std::span<const char> bytes) {
   text_.assign(bytes.data(), head_.bytes());
   request_.content_length = head_.content_length();
   request_.is_keep_alive = head_.is_keep_alive();
-  refer_to_text(bytes.data());
+  refer_to(bytes.data(), text_.data());
   Result result;
   result.step = request_.has_body() ? Step::head : Step::request;
   result.consumed = head_.bytes();
@@ -31,18 +31,22 @@ HttpReader::Result RequestReader::read_body(std::span<const char> bytes) {
   const std::size_t whole = head_.bytes() + head_.content_length();
   Result result;
   result.consumed = std::min(bytes.size(), whole - text_.size());
-  const char* const before = text_.data();
-  text_.reserve(whole);
+  if (text_.capacity() < whole) {
+    std::string longer;
+    longer.reserve(whole);
+    longer.append(text_);
+    refer_to(text_.data(), longer.data());
+    text_.swap(longer);
+  }
   text_.append(bytes.data(), result.consumed);
-  if (text_.data() != before) refer_to_text(before);
   if (text_.size() < whole) return result;
   request_.body = std::string_view(text_).substr(head_.bytes());
   result.step = Step::request;
   return result;
 }
 
-void RequestReader::refer_to_text(const char* before) {
-  head_.move(before, text_.data());
+void RequestReader::refer_to(const char* before, const char* after) {
+  head_.move(before, after);
   request_.method = head_.method();
   request_.target = head_.target();
   request_.headers = head_.fields();

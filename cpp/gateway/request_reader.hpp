@@ -27,7 +27,7 @@ class RequestReader final : public HttpReader {
   Result read_head(std::span<const char> bytes);
   Result read_body(std::span<const char> bytes);
   /// The head stood at `before`, and is in text_ now.
-  void refer_to_text(const char* before);
+  void refer_to(const char* before, const char* after);
 
   const std::size_t header_bytes_max_;
   const std::size_t body_bytes_max_;

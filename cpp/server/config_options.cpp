@@ -221,8 +221,8 @@ std::vector<ConfigOption> make_options() {
        "Maximum duration of a takeover, ms; then it fails and the running server continues.", 100, kDayMs},
       {"takeover.answer_timeout_ms", "", &ServerConfig::takeover_answer_timeout_ms,
        "Maximum time for which a takeover waits for commands under way, ms; at most half of "
-       "takeover.timeout_ms. Nobody is served meanwhile. A client whose hook or backend takes longer is "
-       "disconnected with 3001, and connects again.",
+       "takeover.timeout_ms. Nobody is served meanwhile. A client whose command takes longer is asked to "
+       "reconnect: code 3001, retry: on /sse, 503 for a poll. Connects and renewals of SDKs are asked anew.",
        0, kDayMs},
       {"heartbeat.comment_interval_ms", "", &Heartbeat::comment_interval_ms,
        "Maximum time between two writes to an event stream, ms, after which a comment is sent; a random part "

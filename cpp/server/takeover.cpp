@@ -8,6 +8,8 @@
 #include <cstdlib>
 #include <exception>
 #include <set>
+#include <shared_mutex>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -35,6 +37,18 @@ constexpr std::size_t kMessageBytes = 4 * 1024 * 1024;
 
 HandoverChannel::Time in(Millis ms) {
   return std::chrono::steady_clock::now() + std::chrono::milliseconds(ms);
+}
+
+/// Callers that come in a loop keep readers in front: no wait for them is without an end.
+std::unique_lock<std::shared_mutex> lock_gate(std::shared_mutex& gate, HandoverChannel::Time until) {
+  std::unique_lock shut(gate, std::defer_lock);
+  while (!shut.try_lock()) {
+    if (std::chrono::steady_clock::now() >= until)
+      throw HandoverRefused(
+          "calls from other threads left no moment for it (takeover.timeout_ms); try again");
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return shut;
 }
 
 /// The part of the text up to the next space.
@@ -148,7 +162,8 @@ void Takeover::hand_over(HandoverChannel& channel) {
   const std::string text = "handed over to process " + std::to_string(report.process) + " (version " +
                            version + "): " + std::to_string(report.connections) +
                            " connections, which paused for " + std::to_string(report.pause_ms) + " ms";
-  const std::string rest = report.left_behind == 0 ? "" : "; drained: " + std::to_string(report.left_behind);
+  const std::string rest =
+      report.left_behind == 0 ? "" : "; asked to reconnect: " + std::to_string(report.left_behind);
   parts_.tell({LogLevel::info,
                "handed_over",
                text + rest,
@@ -196,7 +211,7 @@ bool Takeover::try_hand_over(HandoverChannel& channel, const SentEntries& sent, 
   bool is_taken = false;
   try {
     // Publishers on other threads block from here on. Then their publication is stored, or refused.
-    const std::unique_lock shut(parts_.gate);
+    const std::unique_lock shut = lock_gate(parts_.gate, until);
     const std::unique_ptr<HeldStore> still = hold_store(until);
     Snapshot snapshot;
     snapshot.process = ::getpid();

@@ -418,7 +418,7 @@ std::unique_ptr<HeldStore> MemoryStore::hold_still(Time /*until*/) {
    public:
     explicit Held(MemoryStore& store) : store_(store), still_(store.hold_still()) {}
     [[nodiscard]] StoreState save() const override { return store_.save(); }
-    void give_away() override { store_.close(still_); }
+    void give_away() noexcept override { store_.close(still_); }
 
    private:
     MemoryStore& store_;

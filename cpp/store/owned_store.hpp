@@ -39,7 +39,7 @@ class HeldStore {
   /// What the other process needs to be the only user of the store from then on; -1: nothing.
   [[nodiscard]] virtual int descriptor() const { return -1; }
   /// Another process has it: all that waits, and all later calls, are answered `closed`.
-  virtual void give_away() = 0;
+  virtual void give_away() noexcept = 0;
 };
 
 /// A store as the server that owns it sees it.
@@ -52,6 +52,7 @@ class OwnedStore : public Store {
   /// The same with what another process has saved, and the descriptor that it sent. Throws StoreRefused.
   /// Calls wait until begin(): before that the other process has the store, and may go on with it.
   virtual void restore(const StoreState& state, Descriptor descriptor) = 0;
+  /// This process has the store from now on.
   virtual void begin() {}
   /// Answers all that waits, then holds the store still. While no other call runs. Throws StoreRefused: it
   /// cannot, or not by `until`, and goes on.

@@ -175,8 +175,8 @@ std::optional<Verdict> TokenAccess::answer_connect(const Question& question) con
 
 Verdict TokenAccess::identify(const Question& question) const {
   ConnectionClaims claims;
-  // One moment for all of it: a token that expires between two of them would get the code of a deadline that no
-  // new token moves.
+  // One moment for all of it: a token that expires between two of them would get the code of a deadline that
+  // no new token moves.
   const Millis now_ms = clock_.wall_ms();
   TokenCheck check = connections_->check(question.token, now_ms, claims);
   if (check.result != Result::valid && is_plain(question.transport)) {

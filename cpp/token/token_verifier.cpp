@@ -151,7 +151,7 @@ std::string content_of(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     const std::string why = errno != 0 ? ": " + std::generic_category().message(errno) : std::string();
-    throw KeyError("'" + path + "' cannot be read" + why);
+    throw KeyError("cannot be read" + why);  // not what stands there: it may be a key
   }
   return {std::istreambuf_iterator<char>(file), {}};
 }

@@ -175,6 +175,7 @@ std::string_view HttpSession::read(std::string_view bytes) {
     } else {
       call_handler(request);
     }
+    if (state_ == State::reading) target_.reset();  // it may have a token
     if (state_ == State::reading && !bytes.empty() && context_.host.is_time_over()) {
       is_yielding_ = true;  // others have sent something, too
       context_.host.read_on_later(outlet_);
@@ -482,7 +483,9 @@ void HttpSession::answered() {
   state_ = State::reading;
   due_ms_ = context_.clock.now_ms() + context_.limits.keepalive_timeout_ms;
   context_.host.reschedule(outlet_);
-  if (!is_in_read_) read_ahead();  // within read() the loop goes on by itself
+  if (is_in_read_) return;  // its loop goes on by itself
+  target_.reset();          // it may have a token
+  read_ahead();
 }
 
 void HttpSession::on_outlet_empty() {

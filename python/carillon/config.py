@@ -72,7 +72,11 @@ def load(path: str | Path) -> dict[str, Any]:
 
 
 def read(
-    file: str | Path | None, over: Mapping[str, Any] | None = None, arguments: Mapping[str, Any] | None = None
+    file: str | Path | None,
+    over: Mapping[str, Any] | None = None,
+    arguments: Mapping[str, Any] | None = None,
+    *,
+    offers_takeover: bool = False,
 ) -> dict[str, Any]:
     """Returns what a command runs with: the file, the environment over it, and `over` over both.
 
@@ -80,6 +84,7 @@ def read(
         file: The file, if there is one.
         over: What the command line sets.
         arguments: Arguments of `Server` that are checked with it, but are not in what is returned.
+        offers_takeover: Whether the server is to listen at `takeover.socket`.
 
     Raises:
         ConfigError: The file cannot be read, or there are mistakes in it or the environment; see `check`.
@@ -87,7 +92,7 @@ def read(
     variables, wrong = _of_environment(os.environ)
     document = merge(merge(load(file) if file else {}, variables), over or {})
     if file is not None or wrong:
-        check(merge(document, from_arguments(arguments or {})), file, wrong, offers_takeover=True)
+        check(merge(document, from_arguments(arguments or {})), file, wrong, offers_takeover=offers_takeover)
     return document
 
 
@@ -362,15 +367,15 @@ def weak_secrets(settings: Mapping[str, Any]) -> Iterator[str]:
         for name, secret in secrets.items():
             if 0 < len(secret) < _HASH_BYTES:
                 yield (
-                    f"client.{table}.{name}: has {_bytes(secret)}; whoever guesses it makes tokens of any "
-                    f"user. Give {_HASH_BYTES} random ones or more (openssl rand -hex 32), for HS384 48 and "
-                    "for HS512 64 (RFC 7518, section 3.2)"
+                    f"client.{table}.{name}: has {_bytes(secret)}; anyone who guesses it can make tokens "
+                    f"for any user. Give {_HASH_BYTES} random ones or more (openssl rand -hex 32), for HS384 "
+                    "48 and for HS512 64 (RFC 7518, section 3.2)"
                 )
     key = settings["http_api"]["key"].encode()
     if 0 < len(key) < _KEY_BYTES:
         yield (
-            f"http_api.key: has {_bytes(key)}; whoever guesses it may publish and disconnect anybody. Give "
-            f"{_KEY_BYTES} random ones or more (openssl rand -hex 16)"
+            f"http_api.key: has {_bytes(key)}; anyone who guesses it can publish, and disconnect clients. "
+            f"Give {_KEY_BYTES} random ones or more (openssl rand -hex 16)"
         )
 
 
@@ -384,7 +389,7 @@ def _secrets_of_file(file: str) -> dict[str, bytes]:
     with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
         keys = json.loads(Path(file).read_bytes())["keys"] if file else []
         for number, key in enumerate(keys):
-            if key.get("kty") == "oct":
+            if isinstance(key, dict) and key.get("kty") == "oct":
                 secrets[f"jwks_file: key {number + 1}"] = base64.urlsafe_b64decode(key["k"] + "==")
     return secrets
 

@@ -42,6 +42,8 @@ class Reloads:
         self._core: _core.Server | None = None
         self._keys: RemoteKeys | None = None
         self.settings: dict[str, Any] = configuration.settings_of_server(arguments, _read(source))
+        # Kept: a file that a warning is about may be another one by the next reload.
+        self._warned = set(configuration.warnings(self.settings))
 
     def attach(self, core: _core.Server, keys: RemoteKeys) -> None:
         """Sets the server that the settings are put in place of. Before it starts."""
@@ -95,17 +97,17 @@ class Reloads:
                 changes: list[dict[str, Any]] = json.loads(core.reload(json.dumps(settings), fetched))
             except Exception as error:
                 raise from_core(error) from None
+            # At once: whatever fails from here on, both halves go on with one configuration.
+            self._source, self._arguments, self.settings = source, given, settings
             keys.configure(settings)
-        known = set(configuration.warnings(self.settings))
-        self._source, self._arguments, self.settings = source, given, settings
         _log.info(
             "reloaded: %s",
             "; ".join(_told(change) for change in changes) or "nothing differs",
             extra={"event": "reload", "changes": changes},
         )
-        for event, text in configuration.warnings(settings):
-            if (event, text) not in known:
-                _log.warning("%s", text, extra={"event": event})
+        known, self._warned = self._warned, set(configuration.warnings(settings))
+        for event, text in sorted(self._warned - known):
+            _log.warning("%s", text, extra={"event": event})
         return changes
 
     def on_request(self, number: int) -> None:

@@ -146,9 +146,16 @@ def _urls_of(settings: Mapping[str, Any]) -> dict[str, str]:
 
 def _refusal(url: str, error: Exception) -> str:
     """Says why an endpoint gives no keys, without the secrets that its address may have."""
-    parts = urlsplit(url)
-    shown = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="…" if parts.query else "").geturl()
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "its address is not a URL"
+    shown = parts._replace(
+        netloc=parts.netloc.rpartition("@")[2], query="…" if parts.query else "", fragment=""
+    ).geturl()
     reason = str(error) or type(error).__name__
+    if "://" in reason.replace(url, ""):  # the address once more, written in another way
+        reason = type(error).__name__
     return f"{shown} gives no keys: {reason.replace(url, shown)}"
 
 

@@ -162,7 +162,7 @@ class SqliteStore::Held final : public HeldStore {
   }
   [[nodiscard]] StoreState save() const override { return store_.save(); }
   [[nodiscard]] int descriptor() const override { return store_.parts_->lock->descriptor(); }
-  void give_away() override {
+  void give_away() noexcept override {
     is_given_away_ = true;
     store_.parts_->writer.give_away();
     store_.close();

@@ -30,7 +30,7 @@ def check(file: Path) -> None:
     from .. import config
 
     with told_in_a_sentence():
-        settings = config.normalise(config.read(file))
+        settings = config.normalise(config.read(file, offers_takeover=True))
     for _, warning in config.warnings(settings):
         click.echo(f"Warning: {file}: {warning}", err=True)
     variables = ", ".join(config.variables_in_use())

@@ -121,7 +121,7 @@ def serve(
 
         def read() -> dict[str, Any]:
             """Returns the configuration as it is now; a reload calls this again."""
-            return _with_demo(config.read(file, options, given), file)
+            return _with_demo(config.read(file, options, given, offers_takeover=True), file)
 
         try:
             server = Server(config=read, **given)

@@ -22,7 +22,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Awaitable, Callable, Iterator
     from pathlib import Path
 
     from serve_process import Process
@@ -287,6 +287,39 @@ class Publisher:
                     number += 1
 
 
+class Crowd:
+    """Publishers and subscribers of one channel, who go on whatever happens to the server."""
+
+    def __init__(self, port: int, *, publishers: int, subscribers: int) -> None:
+        self.port = port
+        self.journals = [Journal() for _ in range(subscribers)]
+        self.publishers = [Publisher(port, first * 1_000_000) for first in range(publishers)]
+
+    async def meet(self, event: Callable[[], Awaitable[None]], *, times: int) -> None:
+        """Works while this happens, and until everybody has got what was acknowledged last."""
+        clients = [
+            asyncio.create_task((by_websocket if i % 2 else by_event_source)(self.port, journal))
+            for i, journal in enumerate(self.journals)
+        ]
+        await wait_until_async(lambda: all(journal.is_live for journal in self.journals))
+        work = [asyncio.create_task(publisher.run()) for publisher in self.publishers]
+        for _ in range(times):
+            await event()
+        await asyncio.sleep(0.7)
+        for publisher in self.publishers:
+            publisher.is_done = True
+        await asyncio.gather(*work)
+        await asyncio.sleep(0.5)
+        for client in clients:
+            client.cancel()
+        await asyncio.gather(*clients, return_exceptions=True)
+
+    @property
+    def acknowledged(self) -> dict[int, tuple[str, int]]:
+        """The position of every publication that its publisher counts as published."""
+        return {number: at for publisher in self.publishers for number, at in publisher.acknowledged.items()}
+
+
 @pytest.mark.parametrize("durability", ["full", "normal", "async"])
 def test_killed_under_load(durability: str, launch: Callable[..., Process], tmp_path: Path) -> None:
     """What docs/stores.md promises: full and normal lose nothing, async tells what it has lost."""
@@ -297,42 +330,23 @@ def test_killed_under_load(durability: str, launch: Callable[..., Process], tmp_
         '[channels."*"]\nhistory_size = 100000\n'
     )
     server = launch(0, "--config", str(config))
-    port = server.port
-    journals = [Journal() for _ in range(6)]
-    publishers = [Publisher(port, first) for first in range(0, 8_000_000, 1_000_000)]
+    crowd = Crowd(server.port, publishers=8, subscribers=6)
 
-    async def under_load() -> None:
+    async def kill() -> None:
         nonlocal server
-        clients = [
-            asyncio.create_task((by_websocket if i % 2 else by_event_source)(port, journal))
-            for i, journal in enumerate(journals)
-        ]
-        await wait_until_async(lambda: all(journal.is_live for journal in journals))
-        work = [asyncio.create_task(publisher.run()) for publisher in publishers]
-        for _ in range(2):
-            await asyncio.sleep(0.7)
-            server.child.send_signal(signal.SIGKILL)
-            server.child.wait()
-            server = await asyncio.to_thread(launch, port, "--config", str(config))
         await asyncio.sleep(0.7)
-        for publisher in publishers:
-            publisher.is_done = True
-        await asyncio.gather(*work)
-        await asyncio.sleep(0.5)
-        for client in clients:
-            client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
+        server.child.send_signal(signal.SIGKILL)
+        server.child.wait()
+        server = await asyncio.to_thread(launch, server.port, "--config", str(config))
 
-    asyncio.run(under_load())
-    acknowledged = {n: at for publisher in publishers for n, at in publisher.acknowledged.items()}
-    assert len(acknowledged) > 100
-    check_journals(journals, acknowledged, is_lossless=durability != "async")
+    asyncio.run(crowd.meet(kill, times=2))
+    check_journals(crowd, is_lossless=durability != "async")
 
 
-def check_journals(
-    journals: list[Journal], acknowledged: dict[int, tuple[str, int]], *, is_lossless: bool
-) -> None:
+def check_journals(crowd: Crowd, *, is_lossless: bool) -> None:
     """Doubled 0, reordered 0, mixed 0, silent gaps 0; lost only where that is not excluded, and told then."""
+    journals, acknowledged = crowd.journals, crowd.acknowledged
+    assert len(acknowledged) > 100
     at: dict[tuple[str, int], int] = {}
     for journal in journals:
         for epoch, entries in journal.by_epoch.items():
@@ -349,6 +363,37 @@ def check_journals(
         assert at.get(position, number) == number, "acknowledged at a position that has another publication"
     lost = [number for number, position in acknowledged.items() if position not in at]
     assert not is_lossless or not lost, f"{len(lost)} acknowledged publications are lost: {lost[:5]}"
+
+
+# Links, and who reads for long.
+
+
+def test_a_link_to_the_file_is_the_same_file(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    carillon_server_factory(**in_file(tmp_path))
+    (tmp_path / "link.db").symlink_to(tmp_path / "carillon.db")
+    with pytest.raises(StoreError, match="another server"):
+        carillon_server_factory(store=f"sqlite:{tmp_path / 'link.db'}")
+
+
+def test_a_long_reader_does_not_hold_publishers_up(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = carillon_server_factory(**in_file(tmp_path, wal_bytes=65_536))
+    server.publish(ROOM, 1)
+    reading = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('BEGIN'); "
+    reading += "print(c.execute('SELECT count(*) FROM meta').fetchall(), flush=True); sys.stdin.read()"
+    command = [sys.executable, "-c", reading, str(tmp_path / "carillon.db")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as reader:
+        assert reader.stdout is not None
+        reader.stdout.readline()
+        # Each of these would wait a second for the reader, all together beyond the test's own limit.
+        for _ in range(100):
+            server.publish(ROOM, "x" * 2_000)
+        assert reader.stdin is not None
+        reader.stdin.close()
+    wait_until(lambda: server.publish(ROOM, "x" * 100_000) and server.stats()["wal_bytes"] < 200_000, 20)
 
 
 # A disk without room.
@@ -408,38 +453,17 @@ def test_a_takeover_hands_the_file_over(launch: Callable[..., Process], tmp_path
         '[channels."*"]\nhistory_size = 100000\n'
     )
     server = launch(0, "--config", str(config))
-    port = server.port
-    journals = [Journal() for _ in range(10)]
-    publishers = [Publisher(port, first) for first in range(0, 16_000_000, 1_000_000)]
+    crowd = Crowd(server.port, publishers=16, subscribers=10)
 
-    async def under_load() -> None:
+    async def take_over() -> None:
         nonlocal server
-        clients = [
-            asyncio.create_task((by_websocket if i % 2 else by_event_source)(port, journal))
-            for i, journal in enumerate(journals)
-        ]
-        await wait_until_async(lambda: all(journal.is_live for journal in journals))
-        work = [asyncio.create_task(publisher.run()) for publisher in publishers]
-        for _ in range(3):
-            await asyncio.sleep(0.5)
-            old, server = (
-                server,
-                await asyncio.to_thread(launch, port, "--config", str(config), "--takeover"),
-            )
-            assert await asyncio.to_thread(old.ended) == 0, old.log
         await asyncio.sleep(0.5)
-        for publisher in publishers:
-            publisher.is_done = True
-        await asyncio.gather(*work)
-        await asyncio.sleep(0.5)
-        for client in clients:
-            client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
+        arguments = ("--config", str(config), "--takeover")
+        old, server = server, await asyncio.to_thread(launch, server.port, *arguments)
+        assert await asyncio.to_thread(old.ended) == 0, old.log
 
-    asyncio.run(under_load())
-    acknowledged = {n: at for publisher in publishers for n, at in publisher.acknowledged.items()}
-    assert len(acknowledged) > 100
-    check_journals(journals, acknowledged, is_lossless=True)
+    asyncio.run(crowd.meet(take_over, times=3))
+    check_journals(crowd, is_lossless=True)
     other = launch(0, "--config", str(config), waits=False)
     assert other.ended() == 1, "the lock has gone along"
 
