@@ -26,7 +26,7 @@ inline std::uint64_t number_of(const char* name, std::uint64_t otherwise) {
 #if defined(__SANITIZE_THREAD__)
 inline constexpr std::uint64_t kSeedPercent = 5;
 #elif defined(__SANITIZE_ADDRESS__)
-inline constexpr std::uint64_t kSeedPercent = 20;
+inline constexpr std::uint64_t kSeedPercent = 10;
 #else
 inline constexpr std::uint64_t kSeedPercent = 100;
 #endif
