@@ -24,9 +24,13 @@ UNITY := $(if $(filter true,$(CI)),ON,OFF)
 CONFIGURE := cmake -S . -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCARILLON_WERROR=ON \
              -DPython_EXECUTABLE=$(CURDIR)/$(BIN)/python
 BUILD := NINJA_STATUS="      [%f/%t %es] " cmake --build
-CTEST := env CARILLON_SEED_BASE=$(SEED_BASE) ctest -j$(shell nproc) --progress --output-on-failure --no-tests=error --test-dir
+# Tests that wait begin first, more of them than there are cores.
+CTEST := env CARILLON_SEED_BASE=$(SEED_BASE) ctest -j$$((3 * $$(nproc))) --progress --output-on-failure --no-tests=error --test-dir
 # Most tests wait more than they work. A mark says which of them need the machine for themselves.
-PARALLEL := -m "not alone" -n 6 --dist worksteal
+PARALLEL := -p no:nbmake -n 6 --dist worksteal
+
+# Images of containers often forbid it: then every worker rewrites all tests, and every server compiles its package.
+export PYTHONDONTWRITEBYTECODE :=
 
 # One ccache for every checkout and build folder of this machine.
 export CCACHE_BASEDIR := $(CURDIR)
@@ -113,7 +117,7 @@ build: system $(DEV)/build.ninja .venv/.stamp-editable ## build the extension in
 	@echo "[3/$(STEPS)] build"
 	@$(BUILD) $(DEV) --target _core
 
-build-tests: system $(DEV)/.stamp-tests .venv/.stamp-editable ## build the extension and the C++ tests
+build-tests: system $(DEV)/.stamp-tests ## build the extension and the C++ tests
 	@echo "[3/$(STEPS)] build, with the C++ tests"
 	@$(BUILD) $(DEV) --target _core carillon_tests
 
@@ -131,9 +135,11 @@ test: ## set up, build, and run every test: C++, Python, clients, browser, noteb
 	@# The packages come over the network while compilers are busy.
 	@$(MAKE) -j4 build-tests .venv/.stamp-test tests/clients/node_modules/.stamp tests/clients/centrifuge_go/centrifuge_go
 	@echo "[5/$(STEPS)] C++ tests (random worlds from SEED_BASE=$(SEED_BASE))"
-	@CARILLON_STRESS_SECONDS=$${CARILLON_STRESS_SECONDS:-3} $(CTEST) $(DEV)
+	@# Beside those that wait, the tests in Python are rewritten once, rather than by each worker.
+	@$(BIN)/pytest -q --collect-only $(PYTESTS) >/dev/null 2>&1 & \
+	CARILLON_STRESS_SECONDS=$${CARILLON_STRESS_SECONDS:-3} $(CTEST) $(DEV)
 	@echo "[6/$(STEPS)] Python, clients, browser, notebooks"
-	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-0.05} $(BIN)/pytest -q $(PARALLEL) $(filter-out tests/browser notebooks,$(PYTESTS))
+	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-0.05} $(BIN)/pytest -q -m "not alone" $(PARALLEL) $(filter-out tests/browser notebooks,$(PYTESTS))
 	@# Each worker has a browser, and each notebook an interpreter: these work more than they wait.
 	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-0.05} $(BIN)/pytest -q -m "not alone" -n 2 --dist worksteal --nbmake \
 	  $(filter tests/browser notebooks,$(PYTESTS))
@@ -147,6 +153,16 @@ notebooks: build .venv/.stamp-test ## execute every notebook at full scale and p
 .PHONY: notebooks-rendered
 notebooks-rendered: build .venv/.stamp-test ## execute every notebook and write it as a page with figures into docs/notebooks (at full scale: on a quiet machine)
 	@CARILLON_NB_SCALE=$${CARILLON_NB_SCALE:-1} $(BIN)/python tools/render_notebooks.py
+
+CHAOS_ROUNDS ?= 5
+CHAOS_CLIENTS ?= 3
+CHAOS_TABLE ?= build/chaos.md
+
+.PHONY: chaos
+chaos: build .venv/.stamp-test ## let larger crowds meet each fault of Redis several times (CHAOS_ROUNDS=5 CHAOS_CLIENTS=3), and print the table
+	@rm -f $(CHAOS_TABLE)
+	@$(BIN)/pytest -q --timeout=900 --chaos-rounds $(CHAOS_ROUNDS) --chaos-clients $(CHAOS_CLIENTS) --chaos-table $(CHAOS_TABLE) \
+	  tests/python/wire/test_redis_chaos.py; status=$$?; cat $(CHAOS_TABLE); exit $$status
 
 # ThreadSanitizer of gcc 12 cannot cope with the address randomness of newer kernels.
 FIXED_ADDRESSES := $(shell setarch $$(uname -m) -R true 2>/dev/null && echo setarch $$(uname -m) -R)
@@ -174,8 +190,8 @@ test-asan: system .venv/.stamp-test .venv/.stamp-editable
 	@echo "[6/$(STEPS)] C++ tests, then Python tests marked 'wire' (share $(WIRE_SHARE)), under both"
 	@CARILLON_STRESS_SECONDS=3 UBSAN_OPTIONS=print_stacktrace=1 $(CTEST) build/asan
 	@cd python && find carillon -type f ! -name '*.so' ! -name '*.pyc' -exec cp --parents -t ../build/asan/python {} +
-	@WIRE_SHARDS=4 $(ASAN_PYTHON) $(BIN)/pytest -q -p no:cacheprovider --timeout=240 -m "wire and not alone" -n 6 --dist worksteal \
-	  --share $(WIRE_SHARE) $(wildcard tests/python)
+	@WIRE_SHARDS=4 $(ASAN_PYTHON) $(BIN)/pytest -q -p no:cacheprovider --timeout=240 -m "wire and not alone" $(PARALLEL) \
+	  --share $(WIRE_SHARE) $$(grep -rl --include='test_*.py' 'mark\.wire' tests/python)  # of the others, the imports are slow
 
 test-fuzz: system .venv/.stamp-run
 	@echo "[7/$(STEPS)] fuzz targets, $(FUZZ_SECONDS) s each"

@@ -35,9 +35,9 @@ if(NOT CARILLON_SANITIZE)
 endif()
 if(CARILLON_UNITY)
   set(CMAKE_UNITY_BUILD ON)
-  set(CMAKE_UNITY_BUILD_BATCH_SIZE 8)
+  set(CMAKE_UNITY_BUILD_BATCH_SIZE 32)
   # Both warn of names that are in one file together only because of this.
-  target_compile_options(carillon_warnings INTERFACE -Wno-shadow -Wno-subobject-linkage)
+  target_compile_options(carillon_warnings INTERFACE -Wno-shadow $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
 endif()
 
 if(CARILLON_SANITIZE)

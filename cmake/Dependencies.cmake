@@ -1,6 +1,6 @@
 # Finds what the build needs, and says what to install where something is missing.
-# Boost and nlohmann_json are headers only. They may come from a PyPI package (pgm-build-deps or libboost-headers
-# and nlohmann-json, in the build environment of pip or in a venv), from cmeel, or from the system.
+# Boost and nlohmann_json are headers only. They may come from a PyPI package (pgm-build-deps, or for the
+# latter nlohmann-json, in the build environment of pip or in a venv), from cmeel, or from the system.
 set(python_components Interpreter)
 if(CARILLON_PYTHON AND NOT CARILLON_FUZZ)
   list(APPEND python_components Development.Module)
@@ -28,17 +28,17 @@ target_include_directories(carillon_json SYSTEM INTERFACE "${CARILLON_JSON_INCLU
 # Never find_package(Boost COMPONENTS ...): it looks for compiled libraries, of which we use none.
 find_path(CARILLON_BOOST_INCLUDE boost/redis/src.hpp
   HINTS ${header_hints}
-  PATH_SUFFIXES pgm_build_deps/boost/include libboost_headers/include cmeel.prefix/include include)
-set(boost_advice "Install the PyPI package pgm-build-deps (pip install -r requirements/build.txt) or "
-                 "libboost-headers==1.88.0, or pass -DCARILLON_BOOST_INCLUDE=/path/to/include.")
+  PATH_SUFFIXES pgm_build_deps/boost/include cmeel.prefix/include include)
+set(boost_advice "Install the PyPI package pgm-build-deps (pip install -r requirements/build.txt), "
+                 "or pass -DCARILLON_BOOST_INCLUDE=/path/to/include.")
 if(NOT EXISTS "${CARILLON_BOOST_INCLUDE}/boost/version.hpp")
-  message(FATAL_ERROR "Boost 1.88 or newer with Asio, Beast and Redis was not found. " ${boost_advice})
+  message(FATAL_ERROR "Boost 1.91 or newer with Asio, Beast and Redis was not found. " ${boost_advice})
 endif()
 file(STRINGS "${CARILLON_BOOST_INCLUDE}/boost/version.hpp" version_line REGEX "^#define BOOST_VERSION [0-9]+")
 string(REGEX REPLACE "^#define BOOST_VERSION ([0-9]+).*" "\\1" boost_version "${version_line}")
-if(boost_version LESS 108800)
+if(boost_version LESS 109100)
   message(FATAL_ERROR "Boost in ${CARILLON_BOOST_INCLUDE} is too old: BOOST_VERSION ${boost_version}, needed is "
-                      "108800 (Boost 1.88). " ${boost_advice})
+                      "109100 (Boost 1.91: Boost.Redis reads pushes in batches). " ${boost_advice})
 endif()
 message(STATUS "Boost ${boost_version}: ${CARILLON_BOOST_INCLUDE}")
 add_library(carillon_boost INTERFACE)

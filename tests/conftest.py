@@ -44,10 +44,17 @@ def require_path(path: Path, remedy: str) -> Path:
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Adds --share: a part of the tests, where all of them take too long."""
+    """Adds --share, a part of the tests, where all of them take too long, and how much chaos there is."""
     parser.addoption(
         "--share", metavar="K/N", help="run only every Nth test, by a hash of its name: the Kth share of N"
     )
+    parser.addoption(
+        "--chaos-rounds", type=int, default=1, metavar="N", help="let each crowd meet its fault N times"
+    )
+    parser.addoption(
+        "--chaos-clients", type=int, default=1, metavar="N", help="make each crowd N times as large"
+    )
+    parser.addoption("--chaos-table", metavar="FILE", help="append a row for each fault to this file")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -7,7 +7,7 @@ seconds=$2
 
 mkdir -p build
 cmake -S . -B build/fuzz -G Ninja -DCMAKE_BUILD_TYPE=RelWithDebInfo -DCMAKE_CXX_COMPILER=clang++-16 \
-  -DCARILLON_FUZZ=ON -DCARILLON_WERROR=OFF -DPython_EXECUTABLE="$python" >build/fuzz.log
+  -DCARILLON_FUZZ=ON -DCARILLON_UNITY=ON -DCARILLON_WERROR=OFF -DPython_EXECUTABLE="$python" >build/fuzz.log
 NINJA_STATUS="      [%f/%t %es] " cmake --build build/fuzz
 
 passed=0

@@ -43,6 +43,10 @@ if [[ $purpose != run ]]; then
   need libgtest-dev header gtest/gtest.h
   want curl command -v curl
   want iproute2 command -v ip
+  want redis-server command -v redis-server
+  want redis-sentinel command -v redis-sentinel
+  want redis-tools command -v redis-cli
+  want openssl command -v openssl
   want chromium command -v chromium
   want chromium-driver command -v chromedriver
   command -v npm >/dev/null || optional+=(nodejs npm)
@@ -64,6 +68,25 @@ if [[ ${#packages[@]} -eq 0 && ${#optional[@]} -eq 0 ]]; then
   exit 0
 fi
 
+# Tests start a Redis of their own: that of the package shall not run, neither now nor after the next boot.
+policy=/usr/sbin/policy-rc.d
+hold_services() {
+  [[ " $* " != *" redis-"* || -e $policy ]] && return
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 755 "$policy"
+  held=1
+}
+release_services() {
+  [[ -n $held ]] || return 0
+  "${as_root[@]}" rm -f "$policy"
+  held=
+  local service
+  for service in redis-server redis-sentinel; do
+    "${as_root[@]}" systemctl disable "$service" >/dev/null 2>&1 || true
+  done
+}
+held=
+
 as_root=()
 if [[ $(id -u) -ne 0 ]]; then
   as_root=(sudo)
@@ -71,17 +94,20 @@ fi
 typed() { echo "sudo apt-get install -y --no-install-recommends $*"; }
 install() {
   echo "      installing: $*"
+  hold_services "$@"
   if ! "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends \
     -o DPkg::Lock::Timeout=120 "$@" >"$log" 2>&1; then
     tail -n 20 "$log" >&2
     echo "apt could not install all of that; the line was: $(typed "$@")" >&2
+    release_services
     return 1
   fi
+  release_services
 }
 
 if command -v apt-get >/dev/null && { [[ $(id -u) -eq 0 ]] || sudo -n true 2>/dev/null; }; then
   log=$(mktemp)
-  trap 'rm -f "$log"' EXIT
+  trap 'rm -f "$log"; release_services' EXIT
   # A package list that cannot be refreshed is no error yet: the install tells.
   "${as_root[@]}" apt-get update -qq >"$log" 2>&1 || true
   if [[ ${#packages[@]} -gt 0 ]]; then

@@ -13,6 +13,7 @@
 
 #include "bindings/answer.hpp"
 #include "bindings/python_items.hpp"
+#include "bindings/store_answer.hpp"
 #include "bindings/without_gil.hpp"
 #include "requests/fan_out_requests.hpp"
 
@@ -30,9 +31,9 @@ struct Asked {
 
 FanOutRequests requests_of(PyServer& self) { return {self.get().hub(), self.get().config().limits}; }
 
-void raise(const Refusal& refusal) {
+void raise(const Refusal& refusal, StoreError error = StoreError::unavailable) {
   if (!refusal.is_refused()) return;
-  if (refusal.error.code == kErrorInternal.code) throw StoreFailure("the store is not available; try again");
+  if (refusal.error.code == kErrorInternal.code) raise_unless_done(error);
   throw std::invalid_argument(refusal.text);
 }
 
@@ -48,7 +49,7 @@ Result ask(PyServer& self, Ask&& request) {
     });
   }
   Asked<Result> asked = answer.wait();
-  raise(asked.refusal);
+  raise(asked.refusal, asked.result.error);
   return std::move(asked.result);
 }
 
@@ -101,16 +102,19 @@ std::map<std::string, std::uint64_t> unread(PyServer& self, const std::string& u
 }
 
 void mark_read(PyServer& self, const std::string& user, const std::string& channel, Offset offset) {
-  struct Nothing {};
+  struct Nothing {
+    StoreError error = StoreError::none;
+  };
   ask<Nothing>(self, [&](auto done) {
-    requests_of(self).mark_read(user, channel, offset,
-                                [done = std::move(done)](const Refusal& refusal) { done(refusal, {}); });
+    requests_of(self).mark_read(
+        user, channel, offset,
+        [done = std::move(done)](const Refusal& refusal, StoreError error) { done(refusal, {error}); });
   });
 }
 
 void set_fan_out(PyServer& self, const std::string& channel, const std::string& strategy,
                  const std::optional<std::int64_t>& threshold) {
-  raise(self.call([&](Server&) { return requests_of(self).set_fan_out(channel, strategy, threshold); }));
+  raise(self.call([&](Server& server) { return server.set_fan_out(channel, strategy, threshold); }));
 }
 
 /// Strategy, mode, threshold, members, subscribers, switches.

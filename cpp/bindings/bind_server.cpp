@@ -18,6 +18,7 @@
 #include "bindings/bridge.hpp"
 #include "bindings/python_items.hpp"
 #include "bindings/python_server.hpp"
+#include "bindings/store_answer.hpp"
 #include "bindings/without_gil.hpp"
 #include "requests/since.hpp"
 #include "server/server.hpp"
@@ -372,7 +373,7 @@ py::tuple history_of(PyServer& self, const std::string& channel, const std::opti
     server.hub().history(channel, {limit, start, is_reverse}, answer.receiver());
   });
   const HistoryResult found = answer.wait();
-  if (found.error == HistoryError::unavailable) throw StoreFailure("the store is not available; try again");
+  if (found.error == HistoryError::unavailable) throw StoreAway();
   if (found.error == HistoryError::epoch_differs) {
     throw PositionError("since: '" + since.value_or("") + "' is not of the channel's epoch '" +
                         std::string(found.top.epoch.text()) +
@@ -398,6 +399,7 @@ Members presence_of(PyServer& self, const std::string& channel) {
       server.hub().presence(channel, {after, server.config().limits.reply_bytes()}, answer.receiver());
     });
     PresenceResult page = answer.wait();
+    raise_unless_done(page.error);
     has_more = page.has_more;
     if (has_more) after = page.members.back().client;
     for (PresenceMember& member : page.members)
@@ -542,17 +544,13 @@ void bind_server(py::module_& m) {
               server.check_channel(channel);
               server.hub().remove_history(channel, answer.receiver());
             });
-            if (answer.wait() != StoreError::none)
-              throw StoreFailure("the store is not available; try again");
+            raise_unless_done(answer.wait());
           },
           py::arg("channel"))
       .def("presence", &presence_of, py::arg("channel"))
       .def(
-          "channels",
-          [](PyServer& self, const std::string& pattern) {
-            return self.call([&](Server& server) { return server.hub().channels(pattern); });
-          },
-          py::arg("pattern"))
+          "channels", [](PyServer& self, const std::string& pattern) { return self.get().channels(pattern); },
+          py::arg("pattern"), py::call_guard<WithoutGil>())
       .def(
           "set_events",
           [](PyServer& self, const std::shared_ptr<Bridge>& bridge) {

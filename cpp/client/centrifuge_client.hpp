@@ -180,6 +180,8 @@ class CentrifugeClient final : public Session {
                                           std::size_t page_bytes, std::string& publications);
   /// The client knows of it: others may know, too.
   void begin(Subscription& subscription);
+  /// Adds the client to the presence of the channel, or replaces what is there of the client.
+  void show_in_presence(const Subscription& subscription);
   /// The subscribe has failed, or was cancelled.
   void end_attempt(Subscription& subscription);
   /// A subscribe that is under way holds its lane up no longer; carry_on() has to follow.
@@ -203,6 +205,10 @@ class CentrifugeClient final : public Session {
   [[nodiscard]] std::uint32_t ttl_of(const Expiry& expiry) const;
   /// An expiry has changed.
   void schedule_expiry();
+  /// Replaces what others see of the client (`conn_info`), or of one subscription (`chan_info`), in presence
+  /// as well. An empty `info` changes nothing.
+  void renew_info(const std::string& info);
+  void renew_info(Subscription& subscription, const std::string& info);
   void end_expired(Millis now_ms);
   /// Has the connection expired, and is its end left to a hook?
   [[nodiscard]] bool is_renewed_by_hook() const;

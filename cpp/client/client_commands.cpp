@@ -6,6 +6,7 @@
 #include "client/centrifuge_client.hpp"
 #include "protocol/utf8.hpp"
 #include "requests/checks.hpp"
+#include "requests/store_errors.hpp"
 #include "session/forms.hpp"
 
 namespace carillon {
@@ -317,7 +318,8 @@ void CentrifugeClient::publish(std::uint32_t id, Lanes::Ticket ticket, std::stri
   }
   context_.hub.publish(channel, std::move(publication), options,
                        answer_with(ticket, [id](CentrifugeClient& session, const AppendResult& result) {
-                         if (result.error != StoreError::none) return session.reply_error(id, kErrorInternal);
+                         if (result.error != StoreError::none)
+                           return session.reply_error(id, change_error(result.error));
                          session.reply([&](std::string& out) { session.codec_.encode_publish(out, id); });
                        }));
 }
@@ -338,7 +340,7 @@ bool CentrifugeClient::handle_presence(const Command& command) {
   if (!is_allowed(command, Operation::presence)) return true;
   if (command.kind == CommandKind::presence_stats) {
     const auto answer = [id = command.id](CentrifugeClient& session, const PresenceCounts& counts) {
-      if (counts.error != StoreError::none) return session.reply_error(id, kErrorInternal);
+      if (counts.error != StoreError::none) return session.reply_error(id, kErrorStoreAway);
       session.reply([&](std::string& out) {
         session.codec_.encode_presence_stats(out, id, counts.clients, counts.users);
       });
@@ -347,7 +349,7 @@ bool CentrifugeClient::handle_presence(const Command& command) {
     return true;
   }
   const auto answer = [id = command.id](CentrifugeClient& session, const PresenceResult& found) {
-    if (found.error != StoreError::none) return session.reply_error(id, kErrorInternal);
+    if (found.error != StoreError::none) return session.reply_error(id, kErrorStoreAway);
     session.reply([&](std::string& out) {
       session.codec_.encode_presence(out, id, views_of(found.members), found.has_more);
     });
@@ -374,7 +376,7 @@ bool CentrifugeClient::handle_history(const Command& command) {
   const auto answer = [id = command.id](CentrifugeClient& session, const HistoryResult& found) {
     if (found.error == HistoryError::epoch_differs)
       return session.reply_error(id, kErrorUnrecoverablePosition);
-    if (found.error != HistoryError::none) return session.reply_error(id, kErrorInternal);
+    if (found.error != HistoryError::none) return session.reply_error(id, kErrorStoreAway);
     const std::string list = list_of(found, session.codec_, session.context_.limits.reply_bytes());
     session.reply([&](std::string& out) {
       session.codec_.encode_history(out, id, list, found.top.epoch.text(), found.top.offset);

@@ -120,10 +120,7 @@ void CentrifugeClient::on_renewed(const Verdict& verdict, std::int64_t asked_at_
       return;
     }
   }
-  if (verdict.is_allowed && !verdict.identity.info_json.empty()) {
-    conn_info_json_ = std::make_unique<const std::string>(verdict.identity.info_json);
-    info_json_.reset();
-  }
+  if (verdict.is_allowed) renew_info(verdict.identity.info_json);
   schedule_expiry();
 }
 
@@ -139,18 +136,33 @@ void CentrifugeClient::on_renewed(Subscription& subscription, const Verdict& ver
     subscription.set_expiry({next_try_s(), false});
   } else {
     subscription.set_expiry({verdict.subscription.expiry.at_s, false});
-    if (end_of(subscription.expiry(), 0) <= context_.clock.now_ms()) end_expired(subscription);
+    if (end_of(subscription.expiry(), 0) <= context_.clock.now_ms()) {
+      end_expired(subscription);
+    } else {
+      renew_info(subscription, verdict.subscription.info_json);
+    }
   }
   if (!is_over()) schedule_expiry();
+}
+
+void CentrifugeClient::renew_info(const std::string& info) {
+  if (info.empty() || info == conn_info()) return;
+  conn_info_json_ = std::make_unique<const std::string>(info);
+  info_json_.reset();
+  for (const Subscription& subscription : subscriptions_)
+    if (subscription.state == Subscription::State::started) show_in_presence(subscription);
+}
+
+void CentrifugeClient::renew_info(Subscription& subscription, const std::string& info) {
+  if (info.empty() || info == subscription.info()) return;
+  subscription.set_info(info);
+  show_in_presence(subscription);
 }
 
 bool CentrifugeClient::refresh(const Renewal& renewal) {
   if (phase_ != Phase::connected) return false;
   expiry_.at_s = renewal.at_s;
-  if (!renewal.info_json.empty()) {
-    conn_info_json_ = std::make_unique<const std::string>(renewal.info_json);
-    info_json_.reset();
-  }
+  renew_info(renewal.info_json);
   schedule_expiry();
   RefreshResult result;
   result.ttl_s = ttl_of(expiry_);
@@ -180,6 +192,7 @@ bool CentrifugeClient::handle_refresh(const Command& command) {
   if (verdict->identity.token_channels != token_channels_)
     return disconnect_with(kDisconnectInsufficientState);
   expiry_ = verdict->identity.expiry;
+  renew_info(verdict->identity.info_json);
   schedule_expiry();
   RefreshResult result{client_id(), context_.version};
   result.ttl_s = ttl_of(expiry_);
@@ -210,6 +223,7 @@ bool CentrifugeClient::handle_sub_refresh(const Command& command) {
     return phase_ == Phase::connected;
   }
   subscription->set_expiry(verdict->subscription.expiry);
+  renew_info(*subscription, verdict->subscription.info_json);
   schedule_expiry();
   RefreshResult result;
   result.ttl_s = ttl_of(subscription->expiry());

@@ -54,6 +54,9 @@ struct CentrifugeClient::Subscription {
   [[nodiscard]] bool is_current() const { return state == State::asked || state == State::started; }
   /// `chan_info`; empty: none.
   [[nodiscard]] std::string_view info() const { return extras_ ? extras_->info_json : std::string_view(); }
+  void set_info(const std::string& json) {
+    if (!json.empty()) extras().info_json = json;
+  }
   [[nodiscard]] Expiry expiry() const { return extras_ ? extras_->expiry : Expiry{}; }
   void set_expiry(const Expiry& expiry) {
     if (extras_ || expiry.at_s != 0) extras().expiry = expiry;
@@ -113,10 +116,6 @@ struct CentrifugeClient::Subscription {
     if (!extras_) extras_ = std::make_unique<Extras>();
     return *extras_;
   }
-  void set_info(const std::string& json) {
-    if (!json.empty()) extras().info_json = json;
-  }
-
   std::unique_ptr<Extras> extras_;  // null: none of them
 };
 

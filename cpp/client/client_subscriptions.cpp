@@ -8,6 +8,7 @@
 #include "client/client_subscription.hpp"
 #include "requests/checks.hpp"
 #include "requests/since.hpp"
+#include "requests/store_errors.hpp"
 #include "session/forms.hpp"
 
 namespace carillon {
@@ -178,7 +179,7 @@ void CentrifugeClient::on_subscribed(Subscription& subscription, const Wanted& w
     reply_error(wanted.id, error);
     end_attempt(subscription);
   };
-  if (outcome.error != StoreError::none) return refuse(kErrorInternal);
+  if (outcome.error != StoreError::none) return refuse(kErrorStoreAway);
   if (wanted.must_recover && outcome.was_recovering && !outcome.is_recovered)
     return refuse(kErrorUnrecoverablePosition);
 
@@ -222,11 +223,15 @@ SubscribeResult CentrifugeClient::result_of(Subscription& subscription, const Su
 void CentrifugeClient::begin(Subscription& subscription) {
   subscription.state = Subscription::State::started;
   if (subscription.expiry().at_s != 0) schedule_expiry();
-  if (subscription.has_presence)
-    context_.hub.add_presence(subscription.channel, {std::string(client_id()), user_, conn_info(),
-                                                     std::string(subscription.info())});
+  show_in_presence(subscription);
   if (subscription.has_notices)
     context_.hub.announce(subscription.channel, EntryKind::join, info_json(subscription));
+}
+
+void CentrifugeClient::show_in_presence(const Subscription& subscription) {
+  if (!subscription.has_presence) return;
+  context_.hub.add_presence(subscription.channel,
+                            {std::string(client_id()), user_, conn_info(), std::string(subscription.info())});
 }
 
 bool CentrifugeClient::has_delta(const Subscription& subscription, const SubscribeOutcome& outcome) const {

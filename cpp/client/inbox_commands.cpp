@@ -7,6 +7,7 @@
 #include "protocol/json_span.hpp"
 #include "requests/checks.hpp"
 #include "requests/fan_out_requests.hpp"
+#include "requests/store_errors.hpp"
 #include "session/inbox_answer.hpp"
 
 namespace carillon {
@@ -121,18 +122,20 @@ void CentrifugeClient::mark_read(std::string_view channel, Offset offset,
   }
   const FanOutRequests requests(context_.hub, context_.limits);
   if (!is_channel_name(channel, context_.limits)) {
-    return requests.mark_read(user_, channel, offset,
-                              [answer](const Refusal& refusal) { answer(refusal, {}); });
+    return requests.mark_read(user_, channel, offset, [answer](const Refusal& refusal, StoreError /*error*/) {
+      answer(refusal, {});
+    });
   }
   if (!context_.hub.is_known(channel)) return answer({kErrorUnknownChannel, ""}, {});
   // Only a channel that the user has something in is touched: others are not made by asking for them.
   context_.hub.unread(user_, channel,
                       [requests, user = user_, channel = std::string(channel), offset,
                        answer = std::move(answer)](const UnreadResult& unread) {
-                        if (unread.error != StoreError::none) return answer({kErrorInternal, ""}, {});
+                        if (unread.error != StoreError::none) return answer({kErrorStoreAway, ""}, {});
                         if (unread.publications == 0) return answer({}, "{}");
-                        requests.mark_read(user, channel, offset,
-                                           [answer](const Refusal& later) { answer(later, "{}"); });
+                        requests.mark_read(
+                            user, channel, offset,
+                            [answer](const Refusal& later, StoreError /*error*/) { answer(later, "{}"); });
                       });
 }
 

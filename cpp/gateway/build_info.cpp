@@ -1,10 +1,13 @@
 #include "gateway/build_info.hpp"
 
+#include <openssl/crypto.h>
+
 #include <boost/version.hpp>
 
 #include <utility>
 
 #include "gateway/uring_flush.hpp"
+#include "store/sqlite/sqlite_version.hpp"
 
 namespace carillon {
 
@@ -16,6 +19,8 @@ std::map<std::string, std::string> build_info() {
       {"compiler", __VERSION__},
       {"cplusplus", std::to_string(__cplusplus)},
       {"io_uring", std::move(io_uring)},
+      {"openssl", OpenSSL_version(OPENSSL_VERSION_STRING)},
+      {"sqlite", sqlite_version()},
 #ifdef NDEBUG
       {"assertions", "off"},
 #else

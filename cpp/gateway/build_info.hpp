@@ -5,7 +5,8 @@
 
 namespace carillon {
 
-/// Facts of this binary for bug reports: compiler, Boost, and whether io_uring works here.
+/// Facts for bug reports: compiler, Boost, the OpenSSL and SQLite that are loaded, and whether io_uring works
+/// here.
 [[nodiscard]] std::map<std::string, std::string> build_info();
 
 }  // namespace carillon

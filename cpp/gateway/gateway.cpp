@@ -218,6 +218,12 @@ std::size_t Gateway::clients() const {
   return sum;
 }
 
+std::size_t Gateway::answers_due() const {
+  std::size_t sum = 0;
+  for (const auto& shard : shards_) sum += shard->counters().answers_due;
+  return sum;
+}
+
 bool Gateway::cut(const std::string& client) {
   std::mutex mutex;
   std::condition_variable all_done;

@@ -103,6 +103,8 @@ class Gateway {
   [[nodiscard]] std::size_t connections() const { return shared_.connections.load(); }
   /// Connections that are clients now: WebSockets, streams, waiting polls.
   [[nodiscard]] std::size_t clients() const;
+  /// Requests to the HTTP API that are not answered yet.
+  [[nodiscard]] std::size_t answers_due() const;
   [[nodiscard]] const std::vector<std::unique_ptr<GatewayShard>>& shards() const { return shards_; }
   /// Closes the client's connection at once; false: no such client. Not from a shard's thread.
   bool cut(const std::string& client);

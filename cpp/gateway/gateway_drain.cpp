@@ -105,6 +105,8 @@ bool Gateway::drain_all(Millis deadline_ms, Millis pace_ms) {
   for (const Endpoint* endpoint : endpoints) still_asked += endpoint->asked.load();
   const std::size_t cut_off = std::min({clients(), asked, still_asked});
   for (const ListenerInfo& each : listeners()) close_listener(each.number);
+  // Nobody new comes. What an application publishes may wait for the store: it is to hear what became of it.
+  wait_until(until, [this] { return answers_due() == 0; });
   wait_until(std::min(until, HoldPoint::Clock::now() + kLastWords), [this] { return connections() == 0; });
   has_told_drain_ = true;
   tell_drain("", asked, cut_off);

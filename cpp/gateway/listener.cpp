@@ -145,6 +145,7 @@ void Listener::start() {
     try {
       wait();
       io_->context.run();
+      if (is_closing_) accept_last();
     } catch (const std::exception& error) {
       handlers_.failed(error.what());
     }
@@ -160,6 +161,7 @@ void Listener::stop_soon() { io_->context.stop(); }
 
 void Listener::stop() {
   if (!io_->thread.joinable()) return;
+  is_closing_ = true;
   stop_soon();
   io_->thread.join();
 }
@@ -204,6 +206,16 @@ void Listener::accept_waiting() {
     if (errno != ECONNABORTED && errno != EINTR) return pause(kPauseAfterErrors);
   }
   has_accepted ? wait() : pause(kPauseAfterErrors);
+}
+
+void Listener::accept_last() {
+  if (!io_->acceptor.is_open()) return;  // another process has it
+  for (int i = 0; i < kAcceptsPerEvent; ++i) {
+    if (admission_.begin_handshake(Admission::Clock::now())) return;
+    const int descriptor = accept_from(io_->acceptor.native_handle());
+    if (descriptor < 0) return admission_.give_back();
+    handlers_.accepted(descriptor);
+  }
 }
 
 void Listener::fill_reserve() {

@@ -59,6 +59,8 @@ class Listener {
   void wait();
   void pause(Admission::Clock::duration duration);
   void accept_waiting();
+  /// Those that are connected already: they may have sent a request.
+  void accept_last();
   void fill_reserve();
   void refuse_waiting();
 
@@ -68,6 +70,7 @@ class Listener {
   std::unique_ptr<Io> io_;
   std::vector<Descriptor> reserve_;  // given up to refuse connections when descriptors run out
   std::atomic<int> listening_{-1};   // for backlog(); -1: closed
+  std::atomic<bool> is_closing_{false};
   std::uint16_t port_ = 0;
 };
 

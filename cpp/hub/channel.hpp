@@ -14,6 +14,7 @@
 #include "hub/fan_out.hpp"
 #include "hub/inbox_walk.hpp"
 #include "hub/ledger.hpp"
+#include "hub/stored_page.hpp"
 #include "store/position.hpp"
 #include "store/store.hpp"
 
@@ -24,8 +25,12 @@ class Shard;
 /// A channel in use: it has entries, subscribers or pending calls. Of a dormant channel only the store knows.
 /// Plain state behind its own lock; the hub and the shards make the decisions.
 struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
-  Channel(std::string channel_name, const ChannelOptions& channel_options)
-      : name(std::move(channel_name)), options_(&channel_options), fan_out(channel_options) {}
+  /// `source`: of what the log has no more; null: what has left it is gone.
+  Channel(std::string channel_name, const ChannelOptions& channel_options, PageSource* source)
+      : name(std::move(channel_name)),
+        page_source(source),
+        options_(&channel_options),
+        fan_out(channel_options) {}
 
   /// A shard that has subscribers here.
   struct Link {
@@ -51,6 +56,7 @@ struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
   static constexpr std::size_t kReplacedEpochs = 16;  ///< remembered of a channel
 
   const std::string name;
+  PageSource* const page_source;
 
   /// Of the rule that applies, which may change only while the hub is held still (Hub::set_rules).
   [[nodiscard]] const ChannelOptions& options() const { return *options_; }
@@ -89,6 +95,7 @@ struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
       on_followed;                                ///< callbacks that wait for the store; run without the lock
   std::unique_ptr<InboxWalk> walk;                ///< null: there has been no walk
   std::vector<std::shared_ptr<RangeRead>> reads;  ///< ranges requested from the store
+  std::unique_ptr<ChannelPages> pages;            ///< null: nobody has needed one
 
   /// Measured size in memory without entries, with the slots in the tables of hub and store and the smallest
   /// ring.
@@ -120,7 +127,8 @@ struct Channel : ChannelHandle, std::enable_shared_from_this<Channel> {
   /// It has no subscribers, entries or pending calls, so it may become dormant.
   [[nodiscard]] bool is_unused() const {
     return links.empty() && (log.is_empty() || is_abandoned) && early.empty() && reads.empty() &&
-           !is_follow_asked && !unconfirmed && !fan_out.is_chosen() && !(walk && walk->is_running);
+           !(pages && !pages->fetches.empty()) && !is_follow_asked && !unconfirmed && !fan_out.is_chosen() &&
+           !(walk && walk->is_running);
   }
   [[nodiscard]] bool is_replaced(const Epoch& other) const {
     return std::find(replaced_epochs.begin(), replaced_epochs.end(), other) != replaced_epochs.end();

@@ -39,35 +39,6 @@ void ChannelLog::append(EntryRef entry, Millis now_ms, const ChannelOptions& opt
   trim(now_ms, options, taken);
 }
 
-bool ChannelLog::prepend(const std::vector<EntryRef>& entries, Millis now_ms, Millis wall_ms,
-                         const ChannelOptions& options, Seq taken) {
-  if (entries.empty()) return false;
-  const Offset first = std::max(entries.front()->offset, removed_from_);
-  const Offset next = offset_before(begin_seq()) + 1;  // the oldest that is in the ring, or will be
-  if (first >= history_from_ || entries.back()->offset + 1 < std::min(next, history_from_)) return false;
-  if (begin_seq() <= entries.size()) return false;
-  for (std::size_t i = 0; i < outside_; ++i) {
-    if (slot(i).entry->is_stored()) history_bytes_ += slot(i).entry->cost_bytes();
-  }
-  outside_ = 0;
-  history_from_ = first;
-  for (auto it = entries.rbegin(); it != entries.rend() && (*it)->offset >= first; ++it) {
-    if ((*it)->offset >= next) continue;
-    const Millis announced_ms = now_ms - std::max<Millis>(0, wall_ms - (*it)->wall_ms);
-    const Seq seq = begin_seq() - 1;
-    const Millis youngest_ms = size_ > 0 ? slot(0).announced_ms : now_ms;
-    reserve_one();
-    head_ = (head_ + ring_.size() - 1) & (ring_.size() - 1);
-    ring_[head_] = Slot{*it, seq, (*it)->offset - 1, std::min(announced_ms, youngest_ms)};
-    bytes_ += (*it)->cost_bytes();
-    history_bytes_ += (*it)->cost_bytes();
-    if (dense_ == size_) ++dense_;
-    ++size_;
-  }
-  trim(now_ms, options, taken);
-  return true;
-}
-
 void ChannelLog::trim(Millis now_ms, const ChannelOptions& options, Seq taken) {
   // First the history's start moves up, then whatever lies before it and outside of the live window goes.
   if (!options.has_history()) history_from_ = top_ + 1;
@@ -155,7 +126,6 @@ void ChannelLog::drop_front() {
 }
 
 void ChannelLog::reset(Offset top) {
-  removed_from_ = 1;
   ring_ = {};
   head_ = size_ = dense_ = outside_ = 0;
   bytes_ = history_bytes_ = 0;
@@ -182,7 +152,7 @@ void ChannelLog::restore(const LogState& state, Millis now_ms) {
   *this = {};
   end_seq_ = state.end_seq;
   top_ = state.top;
-  history_from_ = removed_from_ = state.history_from;
+  history_from_ = state.history_from;
   ephemeral_kept_ = state.ephemeral_kept;
   ephemeral_kept_bytes_ = state.ephemeral_kept_bytes;
   for (const LogState::Slot& saved : state.slots) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <vector>
@@ -21,7 +22,7 @@ using Seq = std::uint64_t;
 /// a history call. Not thread-safe: the channel locks.
 class ChannelLog {
  public:
-  /// The first seq. It leaves room below for entries that are read from a store later and put in front.
+  /// The first seq. It leaves room below for cursors that begin with what only the store has.
   static constexpr Seq kFirstSeq = Seq{1} << 32U;
 
   static constexpr std::size_t kBurstEntries = 4'096;
@@ -39,18 +40,12 @@ class ChannelLog {
   /// Appends an entry; a stored one must have offset top() + 1. `taken` as in trim(). `age_ms`: age of an
   /// entry that was read from a store.
   void append(EntryRef entry, Millis now_ms, const ChannelOptions& options, Seq taken, Millis age_ms = 0);
-  /// Puts stored entries that reach to the start of the history in front of it. Entries that are still in the
-  /// ring are skipped, and belong to the history again. Each keeps the age given by its wall_ms. A
-  /// seq may then be that of another entry than before the trim, so a cursor must compare its offset too.
-  /// False: the entries do not reach the start, or the history was removed.
-  bool prepend(const std::vector<EntryRef>& entries, Millis now_ms, Millis wall_ms,
-               const ChannelOptions& options, Seq taken);
   /// Drops entries beyond the bounds. Entries from `taken` on have not been seen yet by some shard: a burst
   /// inside one turn may overshoot the live window up to kBurst…, otherwise publishers would outrun every
   /// subscriber.
   void trim(Millis now_ms, const ChannelOptions& options, Seq taken);
-  /// Forgets the history; seq and offset continue. The live window stays, for moving cursors.
-  void remove_history() { history_from_ = removed_from_ = top_ + 1; }
+  /// Forgets the history up to an offset; seq and offset continue. The live window stays, for moving cursors.
+  void remove_history(Offset up_to) { history_from_ = std::max(history_from_, std::min(up_to, top_) + 1); }
   /// Drops the older half of the history.
   void remove_older_half() { history_from_ += (top_ + 1 - history_from_ + 1) / 2; }
   /// Forgets every entry: the log has lost its continuity.
@@ -111,7 +106,6 @@ class ChannelLog {
   Seq end_seq_ = kFirstSeq;
   Offset top_ = 0;
   Offset history_from_ = 1;
-  Offset removed_from_ = 1;  // entries below are not read from a store again
 };
 
 }  // namespace carillon

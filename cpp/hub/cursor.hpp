@@ -7,6 +7,7 @@
 #include "hub/channel_log.hpp"
 #include "hub/ledger.hpp"
 #include "hub/sink.hpp"
+#include "hub/stored_page.hpp"
 
 namespace carillon {
 
@@ -36,9 +37,11 @@ class Cursor {
   [[nodiscard]] bool is_open() const { return place_ != Place::closed; }
   /// Is it in the live group? It has then read everything, and only new entries will come.
   [[nodiscard]] bool is_live() const { return place_ == Place::live; }
-  /// Has it taken everything from the log? In a swept channel a cursor may have read past its group; it is
-  /// not live before the group's next sweep.
+  /// Has it taken everything that it may take now? In a swept channel, or from a page, a cursor may have read
+  /// past its group; it is not live before the group has come to it.
   [[nodiscard]] bool has_read_to_end() const { return is_live() || is_ahead_; }
+  /// Does it wait for a page from the store?
+  [[nodiscard]] bool is_waiting() const { return is_open() && ticket_ != nullptr; }
   /// Newest offset that has been taken from the log for it.
   [[nodiscard]] Offset offset() const { return offset_; }
 
@@ -93,7 +96,9 @@ class Cursor {
   std::uint32_t under_way_ = 0;
   Sink* sink_;
   ShardChannel* home_ = nullptr;
-  std::shared_ptr<Cursor*> ticket_;  // leads a pending subscribe to this cursor; null once cancelled
+  // Leads a pending subscribe, or a page on its way, to this cursor; null once cancelled.
+  std::shared_ptr<Cursor*> ticket_;
+  StoredPageRef page_;  // that it reads from, where the ring does not reach
   Seq seq_ = 0;
   Offset offset_ = 0;
   std::uint64_t delivered_ = 0;

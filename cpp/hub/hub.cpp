@@ -26,6 +26,7 @@ void Hub::close() {
   set_shards({});
   is_closed_ = true;
   store_.close();  // first: its answers come here
+  page_room_->close();
   std::vector<std::shared_ptr<Channel>> channels;
   for (Stripe& stripe : stripes_) {
     const std::lock_guard lock(stripe.mutex);
@@ -35,6 +36,7 @@ void Hub::close() {
     // Callbacks that wait here have a shared_ptr to the channel that owns them: unless cleared, they leak.
     std::vector<std::function<void()>> waiting;
     std::vector<std::function<void(const Page&)>> reading;
+    std::vector<std::shared_ptr<ChannelPages::Fetch>> fetches;
     {
       const std::lock_guard lock(channel->mutex);
       channel->is_follow_asked = false;
@@ -43,9 +45,12 @@ void Hub::close() {
         reading.insert(reading.end(), range->waiting.begin(), range->waiting.end());
         range->waiting.clear();
       }
+      if (channel->pages) fetches.swap(channel->pages->fetches);
     }
     for (const auto& then : waiting) then();
     for (const auto& then : reading) then({.error = StoreError::closed});
+    for (const auto& fetch : fetches)
+      for (const auto& waiter : fetch->waiters) waiter.done(StoreError::closed, nullptr);
     end_walk(*channel);
   }
 }
@@ -57,7 +62,8 @@ std::shared_ptr<Channel> Hub::find_or_add(std::string_view name) {
   Stripe& stripe = stripes_.of(hashed);
   const std::lock_guard lock(stripe.mutex);
   if (const auto found = stripe.channels.find(hashed); found != stripe.channels.end()) return found->second;
-  auto channel = std::make_shared<Channel>(std::string(name), rules_.options_for(name));
+  auto channel = std::make_shared<Channel>(std::string(name), rules_.options_for(name),
+                                           store_.keeps_entries() ? static_cast<PageSource*>(this) : nullptr);
   gauge_->fetch_add(channel->cost_bytes(), std::memory_order_relaxed);
   stripe.channels.emplace(channel->name, channel);
   stripe.all.add(*channel);
@@ -97,6 +103,7 @@ void Hub::follow(const std::shared_ptr<Channel>& channel) {
   channel->fan_out.joins.fetch_add(1);  // it may have members: who publishes meanwhile waits for inboxes
   store_.follow(channel->name, [this, channel](const TopResult& result) {
     std::vector<std::function<void()>> waiting;
+    bool is_hole = false;
     {
       const std::lock_guard lock(channel->mutex);
       channel->is_follow_asked = false;
@@ -104,9 +111,15 @@ void Hub::follow(const std::shared_ptr<Channel>& channel) {
         channel->needs_unfollow = true;
         channel->in_store.store(result.in_store, std::memory_order_release);
         channel->fan_out.members = result.members;
-        if (!channel->epoch.is_set()) {  // else an announcement was faster, and knows as much
+        if (!channel->epoch.is_set()) {
           channel->epoch = result.top.epoch;
           channel->log.start_after(result.top.offset);
+        } else if (store_.keeps_entries()) {
+          // An announcement was faster, or it has come from another process: what was published meanwhile was
+          // announced to nobody here.
+          believe(*channel, result.top);
+          is_hole = channel->has_hole() && !channel->is_filling;
+          channel->is_filling = channel->is_filling || is_hole;
         }
         channel->is_followed = true;
         plan_check(*channel);
@@ -114,6 +127,7 @@ void Hub::follow(const std::shared_ptr<Channel>& channel) {
       waiting.swap(channel->on_followed);
     }
     channel->fan_out.joins.fetch_sub(1);
+    if (is_hole) fill_hole(channel);
     for (auto& then : waiting) then();
   });
 }
@@ -332,11 +346,23 @@ void Hub::remove_history(std::string_view name, std::function<void(StoreError)> 
   store_.remove_history(name, [this, channel, done = std::move(done)](StoreError error) {
     if (error == StoreError::none) {
       const std::lock_guard lock(channel->mutex);
-      channel->log.remove_history();
-      channel->log.trim(clock_.now_ms(), channel->options(), channel->taken());
+      remove_history(*channel, channel->log.top());
     }
     done(error);
   });
+}
+
+void Hub::on_history_removed(std::string_view name, Epoch epoch, Offset up_to) {
+  const auto channel = find(name);
+  if (!channel) return;
+  const std::lock_guard lock(channel->mutex);
+  if (channel->epoch == epoch) remove_history(*channel, up_to);
+}
+
+void Hub::remove_history(Channel& channel, Offset up_to) {
+  channel.log.remove_history(up_to);
+  forget_pages(channel);
+  channel.log.trim(clock_.now_ms(), channel.options(), channel.taken());
 }
 
 /// A list of channels on its way: it visits all of them and keeps the first names that fit into the page.
@@ -437,6 +463,8 @@ void Hub::keep_house() {
     std::vector<std::shared_ptr<Channel>> holes;
     std::vector<std::shared_ptr<Channel>> walks;   // that the store has failed
     std::vector<std::shared_ptr<Channel>> checks;  // whose top is to be compared
+    std::vector<std::shared_ptr<Channel>> deaf;    // with subscribers, and the store has refused to follow
+    std::vector<std::pair<std::shared_ptr<Channel>, std::shared_ptr<ChannelPages::Fetch>>> fetches;  // failed
     {
       const std::lock_guard lock(stripe.mutex);
       std::vector<Channel*> unused;
@@ -450,10 +478,16 @@ void Hub::keep_house() {
           channel.is_filling = true;
           holes.push_back(channel.shared_from_this());
         }
+        if (!channel.links.empty() && !channel.needs_unfollow && !channel.is_follow_asked) {
+          channel.is_follow_asked = true;
+          deaf.push_back(channel.shared_from_this());
+        }
         if (is_check_due(channel, now)) {
           plan_check(channel);
           checks.push_back(channel.shared_from_this());
         }
+        for (auto& fetch : failed_fetches(channel))
+          fetches.emplace_back(channel.shared_from_this(), std::move(fetch));
         if (store_.keeps_entries()) channel.note_use(now);
         if (channel.walk && channel.walk->retry_ms > 0 && channel.walk->retry_ms <= now) {
           channel.walk->retry_ms = 0;
@@ -469,8 +503,11 @@ void Hub::keep_house() {
     for (const std::string& name : released) store_.unfollow(name);
     for (const auto& channel : holes) fill_hole(channel);
     for (const auto& channel : checks) check_top(channel);
+    for (const auto& channel : deaf) follow(channel);
+    for (const auto& [channel, fetch] : fetches) read_page(channel, fetch);
     for (const auto& channel : walks) post_walk(channel);
   }
+  forget_recent();
   store_.keep_house();
   adaptive_.adapt(now);
   relieve_above_.store(limits_.history_bytes_total, std::memory_order_relaxed);
@@ -480,7 +517,8 @@ void Hub::relieve_pressure(std::size_t visits) {
   if (is_relieving_.exchange(true, std::memory_order_acquire)) return;  // one thread at a time is enough
   // Channels give up the older half of their history, and what all have seen, one after another: first the
   // first channel of each stripe, then the second of each.
-  std::size_t beyond = 0;  // stripes in a row that have no channel there
+  forget_recent_before(clock_.now_ms() + 1);  // what can be read again goes first
+  std::size_t beyond = 0;                     // stripes in a row that have no channel there
   while (visits > 0 && history_bytes() > limits_.history_bytes_total) {
     const std::size_t index = next_relieved_ / kStripes;
     Stripe& stripe = stripes_[next_relieved_++ % kStripes];
@@ -517,6 +555,9 @@ void Hub::relieve_pressure(std::size_t visits) {
 
 void Hub::set_limits(const HubLimits& limits) noexcept {
   limits_ = limits;
+  catch_up_.set_at_once(limits.catching_up_channels);
+  page_room_->set_at_once(limits.stored_pages);
+  bound_recent(limits.stored_pages / 2);
   relieve_above_.store(limits.history_bytes_total, std::memory_order_relaxed);
 }
 

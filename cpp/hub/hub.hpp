@@ -19,11 +19,13 @@
 #include "env/name_hash.hpp"
 #include "env/random.hpp"
 #include "hub/adaptive_threshold.hpp"
+#include "hub/catch_up.hpp"
 #include "hub/channel.hpp"
 #include "hub/channel_rules.hpp"
 #include "hub/hub_state.hpp"
 #include "hub/ledger.hpp"
 #include "hub/shard.hpp"
+#include "hub/stored_page.hpp"
 #include "hub/walked_set.hpp"
 #include "store/store.hpp"
 
@@ -143,12 +145,18 @@ struct HubLimits {
       4'096;  ///< announced beyond a hole, per channel; beyond this number the hole becomes a gap
   std::size_t inbox_members_per_turn = 1'024;  ///< inboxes that one turn of a shard writes a publication to
   std::size_t chosen_fan_outs = 10'000;  ///< channels with a strategy set at run time, which stay in memory
+  std::size_t catching_up_channels = 1'000;  ///< that are compared with the store, or filled, at one time
+  std::size_t stored_pages = 256;            ///< read from the store for cursors, in memory at one time
+  /// Publications of a page, which begins at a multiple of it: all cursors of a channel ask for the same
+  /// ones.
+  std::size_t page_entries = 256;
+  std::size_t page_bytes = 1024 * 1024;  ///< a page is cut before it is larger; it has one publication anyway
   Millis position_check_ms = 40'000;     ///< maximum interval at which a followed channel's top is compared
 };
 
 /// Channels, publish, subscribe, history and presence above a store. Thread-safe, except subscribe(), which
 /// belongs to the shard. Every answer comes by continuation: at once if the store answers at once.
-class Hub final : public StoreListener {
+class Hub final : public StoreListener, private PageSource {
  public:
   using PublishDone = std::function<void(const AppendResult&)>;
   using SubscribeDone = std::function<void(const SubscribeOutcome&)>;
@@ -216,8 +224,9 @@ class Hub final : public StoreListener {
   }
   /// The unread publications of the user, at most `limit` items; 0: only the counts.
   void inbox(std::string_view user, std::size_t limit, std::function<void(Inbox)> done);
+  /// With `unavailable` the store's error tells whether it may have been done.
   void mark_read(std::string_view user, std::string_view channel, Offset offset,
-                 std::function<void(FanOutError)> done);
+                 std::function<void(FanOutError, StoreError)> done);
   /// Sets the strategy of one channel from its next publication on, in place of its options; none restores
   /// the options. `too_many`: HubLimits::chosen_fan_outs channels have one already.
   FanOutError set_fan_out(std::string_view channel, std::optional<FanOut> strategy,
@@ -258,7 +267,11 @@ class Hub final : public StoreListener {
 
   void on_announced(const Announcement& announcement) override;
   void on_doubt() override;
+  void on_history_removed(std::string_view channel, Epoch epoch, Offset up_to) override;
 
+  /// Whether the store takes publications now, as the server has seen it last.
+  [[nodiscard]] bool has_store() const { return has_store_.load(std::memory_order_relaxed); }
+  void set_has_store(bool has_store) { has_store_.store(has_store, std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t published() const { return published_.load(std::memory_order_relaxed); }
   /// Subscriptions that began with a position, since the start: those that got everything after it, and those
   /// that did not.
@@ -287,15 +300,14 @@ class Hub final : public StoreListener {
   };
   static constexpr std::size_t kStripes = 16;
   static constexpr std::size_t kRelievedPerPublish = 64;
-  // Of what is read from a store to fill holes, and for subscribers that have missed much.
-  static constexpr std::size_t kPageEntries = 256;
-  static constexpr std::size_t kPageBytes = 1024 * 1024;
 
   [[nodiscard]] std::shared_ptr<Channel> find(std::string_view name) const;
   std::shared_ptr<Channel> find_or_add(std::string_view name);
   /// The channel for a call that may do without it: null if nobody follows it here and the store keeps its
   /// entries.
   std::shared_ptr<Channel> reach(std::string_view name);
+  /// Under the channel's lock.
+  void remove_history(Channel& channel, Offset up_to);
   /// The channel in this hub, which follows it only where it has the only log.
   std::shared_ptr<Channel> hold(std::string_view name);
   std::shared_ptr<Channel> follow_channel(std::string_view name);
@@ -307,12 +319,29 @@ class Hub final : public StoreListener {
   void append_early(Channel& channel);
   void reset(Channel& channel, const Epoch& epoch, Offset top);
   void fill_hole(const std::shared_ptr<Channel>& channel);
-  void on_filled(const std::shared_ptr<Channel>& channel, Offset last, const Page& page);
+  void read_hole(const std::shared_ptr<Channel>& channel);
+  void on_filled(const std::shared_ptr<Channel>& channel, const ReadRange& range, const Page& page);
   void read(const std::shared_ptr<Channel>& channel, const ReadRange& range,
             std::function<void(const Page&)> then);
   void accept_read(Channel& channel, const Page& page);
+  void fetch_page(const std::shared_ptr<Channel>& channel, Offset offset, PageDone done) override;
+  void fetch_page(const std::shared_ptr<Channel>& channel, ChannelPages::Waiter waiter);
+  void read_page(const std::shared_ptr<Channel>& channel, const std::shared_ptr<ChannelPages::Fetch>& fetch);
+  void read_page_now(const std::shared_ptr<Channel>& channel,
+                     const std::shared_ptr<ChannelPages::Fetch>& fetch);
+  void on_page(const std::shared_ptr<Channel>& channel, const std::shared_ptr<ChannelPages::Fetch>& fetch,
+               const ReadRange& range, const Page& read);
+  [[nodiscard]] StoredPageRef page_of(Channel& channel, const ReadRange& range, const Page& read);
+  void keep_recent(const StoredPageRef& page);
+  void forget_recent();
+  void forget_recent_before(Millis ms);
+  void bound_recent(std::size_t pages_max);
+  static void forget_pages(Channel& channel);
+  /// Those that are to be tried again: under the channel's lock.
+  [[nodiscard]] std::vector<std::shared_ptr<ChannelPages::Fetch>> failed_fetches(Channel& channel);
   bool keep_unconfirmed(Channel& channel, const Epoch& epoch, const EntryRef& entry);
   void check_top(const std::shared_ptr<Channel>& channel);
+  void ask_top(const std::shared_ptr<Channel>& channel);
   void believe(Channel& channel, const Position& top);
   [[nodiscard]] bool is_check_due(const Channel& channel, Millis now_ms) const;
   void plan_check(Channel& channel);
@@ -321,7 +350,7 @@ class Hub final : public StoreListener {
   void try_start(const std::shared_ptr<PendingSubscribe>& pending);
   void try_start_again(const std::shared_ptr<PendingSubscribe>& pending, StoreError error);
   void ask_top(const std::shared_ptr<PendingSubscribe>& pending);
-  void ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset last);
+  void ask_page(const std::shared_ptr<PendingSubscribe>& pending, Offset offset);
   void read_up_to(const std::shared_ptr<PendingSubscribe>& pending, const Position& top);
   [[nodiscard]] PublishDone after_inboxes(const std::shared_ptr<Channel>& channel, PublishDone done);
   /// Where the store keeps the entries, the hub that appended one enters it: others hear of it as well.
@@ -355,7 +384,11 @@ class Hub final : public StoreListener {
   Store& store_;
   ChannelRules rules_;
   HubLimits limits_;
-  std::mutex shards_mutex_;  // because publishes may run while the server stops
+  CatchUp catch_up_{limits_.catching_up_channels};
+  std::shared_ptr<CatchUp> page_room_ = std::make_shared<CatchUp>(limits_.stored_pages);
+  std::mutex recent_pages_mutex_;
+  RecentPages recent_pages_{limits_.stored_pages / 2};  // the others are for who reads
+  std::mutex shards_mutex_;                             // because publishes may run while the server stops
   std::vector<Shard*> shards_;
   std::shared_ptr<BytesGauge> gauge_ = std::make_shared<BytesGauge>(0);
   std::atomic<std::uint64_t> published_{0};
@@ -367,6 +400,7 @@ class Hub final : public StoreListener {
   std::atomic<std::size_t> chosen_fan_outs_{0};
   std::atomic<std::uint32_t> retries_{0};  // of walks, since the start
   std::atomic<bool> is_closed_{false};
+  std::atomic<bool> has_store_{true};
   std::atomic<std::uint32_t> doubts_{0};  // of the store, since the start
   AdaptiveThreshold adaptive_;
   std::atomic<std::uint32_t> walks_{0};  // begun since the start: they take the shards in turn

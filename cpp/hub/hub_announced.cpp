@@ -18,6 +18,7 @@ void Hub::on_announced(const Announcement& announcement) {
   bool is_unknown = false;
   std::vector<InboxWalk::Waiter> told;
   {
+    const Shard::HeldWakes wakes;
     const std::lock_guard lock(channel.mutex);
     if (channel.epoch.is_set() && channel.epoch != announcement.epoch) [[unlikely]] {
       if (channel.is_replaced(announcement.epoch)) return;
@@ -89,6 +90,7 @@ void Hub::reset(Channel& channel, const Epoch& epoch, Offset top) {
     channel.epoch = epoch;
     channel.epoch_resets = channel.resets;
   }
+  if (channel.pages) channel.pages->held.clear();
   channel.log.reset(top);
 }
 
@@ -101,29 +103,42 @@ void Hub::wake_shards(Channel& channel) {
 }
 
 void Hub::fill_hole(const std::shared_ptr<Channel>& channel) {
-  ReadRange range{.entries_max = kPageEntries, .bytes_max = kPageBytes};
+  catch_up_.when_there_is_room([this, channel] { read_hole(channel); });
+}
+
+void Hub::read_hole(const std::shared_ptr<Channel>& channel) {
+  ReadRange range{.entries_max = limits_.page_entries, .bytes_max = limits_.page_bytes};
+  bool is_hole = false;
   {
     const std::lock_guard lock(channel->mutex);
-    if (!channel->has_hole()) {
-      channel->is_filling = false;
-      return;
-    }
+    is_hole = channel->has_hole();
+    channel->is_filling = is_hole;
     range.first = channel->log.top() + 1;
     range.last = channel->hole_end();
   }
-  read(channel, range,
-       [this, channel, last = range.last](const Page& page) { on_filled(channel, last, page); });
+  if (!is_hole) return catch_up_.done();
+  read(channel, range, [this, channel, range](const Page& page) {
+    on_filled(channel, range, page);
+    catch_up_.done();
+  });
 }
 
-void Hub::on_filled(const std::shared_ptr<Channel>& channel, Offset last, const Page& page) {
+void Hub::on_filled(const std::shared_ptr<Channel>& channel, const ReadRange& range, const Page& page) {
   {
     const std::lock_guard lock(channel->mutex);
     channel->is_filling = false;
     if (page.error != StoreError::none && page.error != StoreError::not_held)
       return;  // keep_house asks again
-    if (page.top.epoch.is_set() && page.top.epoch != channel->epoch) believe(*channel, page.top);
+  }
+  // The store has lost the channel: asked for its top, it says in which epoch it goes on.
+  if (!page.top.epoch.is_set() && store_.keeps_entries()) return check_top(channel);
+  {
+    const std::lock_guard lock(channel->mutex);
+    if (page.top.epoch != channel->epoch) believe(*channel, page.top);
     accept_read(*channel, page);
-    if (channel->log.top() < last && !page.has_more && channel->has_hole()) {
+    // A read that was asked for in another epoch may begin too late: then it tells nothing.
+    const bool is_told = range.first <= channel->log.top() + 1 && !page.has_more;
+    if (is_told && channel->log.top() < range.last && channel->has_hole()) {
       // What has left the store nobody can deliver: the hole becomes a gap that every cursor is told of.
       reset(*channel, channel->epoch, channel->hole_end());
       append_early(*channel);
@@ -181,6 +196,10 @@ bool Hub::keep_unconfirmed(Channel& channel, const Epoch& epoch, const EntryRef&
 }
 
 void Hub::check_top(const std::shared_ptr<Channel>& channel) {
+  catch_up_.when_there_is_room([this, channel] { ask_top(channel); });
+}
+
+void Hub::ask_top(const std::shared_ptr<Channel>& channel) {
   store_.top(channel->name, [this, channel](const TopResult& result) {
     bool is_hole = false;
     {
@@ -195,12 +214,13 @@ void Hub::check_top(const std::shared_ptr<Channel>& channel) {
       if (is_hole) channel->is_filling = true;
     }
     if (is_hole) fill_hole(channel);
+    catch_up_.done();
   });
 }
 
 void Hub::believe(Channel& channel, const Position& top) {
   const std::unique_ptr<Channel::Unconfirmed> unconfirmed = std::move(channel.unconfirmed);
-  if (!channel.epoch.is_set() || channel.is_replaced(top.epoch)) return;
+  if (!channel.epoch.is_set() || !top.epoch.is_set() || channel.is_replaced(top.epoch)) return;
   if (channel.epoch != top.epoch) {
     // What was announced in it comes; what came before was nobody's here, and every cursor is told.
     Offset begin = top.offset;

@@ -219,10 +219,10 @@ void Hub::end_round(const std::shared_ptr<InboxRead>& read) {
 }
 
 void Hub::mark_read(std::string_view user, std::string_view name, Offset offset,
-                    std::function<void(FanOutError)> done) {
+                    std::function<void(FanOutError, StoreError)> done) {
   store_.mark_read(user, name, offset, [done = std::move(done)](StoreError error) {
-    if (error == StoreError::conflict) return done(FanOutError::above_top);
-    done(error == StoreError::none ? FanOutError::none : FanOutError::unavailable);
+    if (error == StoreError::conflict) return done(FanOutError::above_top, error);
+    done(error == StoreError::none ? FanOutError::none : FanOutError::unavailable, error);
   });
 }
 

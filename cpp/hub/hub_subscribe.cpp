@@ -13,7 +13,7 @@ void Cursor::cancel() {
   if (!has_fault<PlantedFault::kept_ticket>()) forget_ticket();
 }
 
-/// A subscription on its way: first the channel must be open, then what was missed must be in the log.
+/// A subscription on its way: first the channel must be open, then what was missed must be at hand.
 struct Hub::PendingSubscribe {
   Shard& shard;
   std::shared_ptr<Cursor*> cursor;  // points to nothing once the cursor has gone
@@ -21,16 +21,7 @@ struct Hub::PendingSubscribe {
   std::optional<Since> since;
   SubscribeDone done;
   bool has_asked_top = false;
-  /// What the log had when older entries were asked for: it must have more afterwards, or be another log.
-  struct Asked {
-    std::uint32_t resets = 0;
-    Offset kept = 0;
-  };
-  std::optional<Asked> asked = std::nullopt;
-
-  [[nodiscard]] bool may_ask(std::uint32_t resets, Offset kept) const {
-    return !asked || asked->resets != resets || kept < asked->kept;
-  }
+  StoredPageRef page = nullptr;  // with the first of what the log has no more
 };
 
 void Hub::subscribe(Shard& shard, Cursor& cursor, std::string_view name, const std::optional<Since>& since,
@@ -71,6 +62,18 @@ Offset wanted_start(const Since& since, const Channel& channel) {
   return since.takes_what_is_kept ? 0 : top;
 }
 
+/// Does the page tell what follows `offset`?
+bool is_page_for(const StoredPageRef& page, const Channel& channel, Offset offset) {
+  return page && page->is_of(channel) && page->tells_of(offset + 1);
+}
+
+/// Behind an offset that the log has no more, a cursor counts as if every publication were still in front.
+Seq seq_after(const ChannelLog& log, Offset offset) {
+  if (const auto seq = log.seq_after(offset)) return *seq;
+  const Offset in_log = log.history_from() - 1;
+  return *log.seq_after(in_log) - (in_log - offset);
+}
+
 }  // namespace
 
 void Hub::run_on_shard(const std::shared_ptr<PendingSubscribe>& pending, std::function<void()> task) {
@@ -79,8 +82,8 @@ void Hub::run_on_shard(const std::shared_ptr<PendingSubscribe>& pending, std::fu
 
 void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
   if (*pending->cursor == nullptr) return;
-  enum class Next : std::uint8_t { start, ask_top, ask_range, fail } next = Next::start;
-  Offset range_last = 0;
+  enum class Next : std::uint8_t { start, ask_top, ask_page, fail } next = Next::start;
+  Offset wanted = 0;  // it starts behind it
   SubscribeOutcome result;
   {
     Channel& channel = *pending->channel;
@@ -94,8 +97,11 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
       const std::optional<Since>& since = pending->since;
       const bool is_position = since && since->is_position();
       const bool is_start_wanted = since && result.has_history;
-      const Offset wanted = is_start_wanted ? wanted_start(*since, channel) : result.top;
-      const Offset kept = channel.log.history_from() - 1;  // what follows it is in the log
+      wanted = is_start_wanted ? wanted_start(*since, channel) : result.top;
+      const Offset in_log = channel.log.history_from() - 1;  // what follows it is in the log
+      const bool is_page_wanted = wanted < in_log && store_.keeps_entries();
+      if (is_page_wanted && channel.pages && !is_page_for(pending->page, channel, wanted))
+        pending->page = channel.pages->find(wanted + 1);
       // The hub may be behind the store: announcements are under way, perhaps those of an epoch it does not
       // know.
       const bool is_elsewhere = is_position && is_start_wanted && !since->accepts(channel.epoch) &&
@@ -103,11 +109,12 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
                                 store_.keeps_entries();
       if ((wanted > result.top || is_elsewhere) && !pending->has_asked_top) {
         next = Next::ask_top;
-      } else if (wanted < kept && store_.keeps_entries() && pending->may_ask(channel.resets, kept)) {
-        next = Next::ask_range;
-        pending->asked = {channel.resets, kept};
-        range_last = kept;
+      } else if (is_page_wanted && !is_page_for(pending->page, channel, wanted)) {
+        next = Next::ask_page;
       } else {
+        // What follows it is at hand: the store has kept it together.
+        Offset kept = in_log;
+        if (is_page_wanted) kept = std::min(in_log, std::max(wanted + 1, pending->page->held_from()) - 1);
         const bool is_there = wanted >= kept && wanted <= result.top;
         Offset offset = is_there ? wanted : kept;
         if (is_position) {
@@ -128,7 +135,8 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
         result.start = {channel.epoch, offset};
         Cursor& cursor = **pending->cursor;
         cursor.ticket_.reset();
-        pending->shard.attach(cursor, pending->channel, *channel.log.seq_after(offset), offset);
+        if (offset < in_log) cursor.page_ = std::move(pending->page);
+        pending->shard.attach(cursor, pending->channel, seq_after(channel.log, offset), offset);
       }
     }
   }
@@ -142,8 +150,8 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
       return try_start_again(pending, StoreError::unavailable);
     case Next::ask_top:
       return ask_top(pending);
-    case Next::ask_range:
-      return ask_range(pending, range_last);
+    case Next::ask_page:
+      return ask_page(pending, wanted + 1);
   }
 }
 
@@ -173,7 +181,7 @@ void Hub::ask_top(const std::shared_ptr<PendingSubscribe>& pending) {
 
 /// The publications up to the store's top that have not been announced yet.
 void Hub::read_up_to(const std::shared_ptr<PendingSubscribe>& pending, const Position& top) {
-  ReadRange range{.last = top.offset, .entries_max = kPageEntries, .bytes_max = kPageBytes};
+  ReadRange range{.last = top.offset, .entries_max = limits_.page_entries, .bytes_max = limits_.page_bytes};
   {
     const std::lock_guard lock(pending->channel->mutex);
     range.first = pending->channel->log.top() + 1;
@@ -191,24 +199,14 @@ void Hub::read_up_to(const std::shared_ptr<PendingSubscribe>& pending, const Pos
   });
 }
 
-/// A page of what the log has no more, up to `last`. Pages have the same bounds for all who ask.
-void Hub::ask_range(const std::shared_ptr<PendingSubscribe>& pending, Offset last) {
-  const ReadRange range{.first = (last - 1) / kPageEntries * kPageEntries + 1,
-                        .last = last,
-                        .bytes_max = kPageBytes,
-                        .is_backward = true};
-  read(pending->channel, range, [this, pending](const Page& page) {
-    {
-      Channel& channel = *pending->channel;
-      const std::lock_guard lock(channel.mutex);
-      if (page.top.epoch == channel.epoch) {
-        for (const EntryRef& entry : page.entries) count_into_gauge(entry);
-        channel.log.prepend(page.entries, clock_.now_ms(), clock_.wall_ms(), channel.options(),
-                            channel.taken());
-      }
-    }
-    try_start_again(pending, page.error);
-  });
+void Hub::ask_page(const std::shared_ptr<PendingSubscribe>& pending, Offset offset) {
+  const auto then = [this, pending](StoreError error, const StoredPageRef& page) {
+    run_on_shard(pending, [this, pending, error, page] {
+      pending->page = page;
+      try_start_again(pending, error);
+    });
+  };
+  fetch_page(pending->channel, {offset, false, then});
 }
 
 }  // namespace carillon

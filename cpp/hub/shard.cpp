@@ -13,6 +13,7 @@ namespace carillon {
 
 namespace {
 thread_local Shard* t_current = nullptr;
+thread_local Shard::HeldWakes* t_held = nullptr;
 constexpr std::size_t kConflatedEntries = 4'096;
 }  // namespace
 
@@ -83,7 +84,19 @@ void Shard::wake(Channel* channel) {
     was_empty = woken_.empty() && tasks_.empty();
     woken_.push_back(channel);
   }
-  if (was_empty && !is_current()) wake_();
+  if (!was_empty || is_current()) return;
+  if (t_held != nullptr && t_held->count_ < HeldWakes::kMost) {
+    t_held->shards_[t_held->count_++] = this;
+  } else {
+    wake_();
+  }
+}
+
+Shard::HeldWakes::HeldWakes() : outer_(std::exchange(t_held, this)) {}
+
+Shard::HeldWakes::~HeldWakes() {
+  t_held = outer_;
+  for (std::size_t i = 0; i < count_; ++i) shards_[i]->wake_();
 }
 
 void Shard::close() {
@@ -238,32 +251,112 @@ EntryRef publication_before(const ChannelLog& log, Seq begin) {
   return nullptr;
 }
 
+/// Puts entries into a batch, up to its bounds.
+class BatchFill {
+ public:
+  BatchFill(Batch& batch, const ChannelOptions& options, std::size_t entries_max, std::size_t bytes_max)
+      : batch_(batch), is_conflating_(options.conflate), entries_max_(entries_max), bytes_max_(bytes_max) {}
+
+  /// False: it does not fit.
+  bool add(const EntryRef& entry) {
+    if (entries_ >= entries_max_) return false;
+    // What a newer one will stand for takes no place, but of looking for it there is an end, too.
+    const std::string& key = entry->publication.key;
+    const bool is_further =
+        is_conflating_ && !key.empty() && !keys_.insert(key).second && batch_.size() < kConflatedEntries;
+    if (!is_further) {
+      ++entries_;
+      bytes_ += entry->publication.data.size();
+      if (bytes_ > bytes_max_ && batch_.size() > 0) return false;
+    }
+    batch_.add(entry);
+    return true;
+  }
+  void finish() {
+    if (is_conflating_) batch_.conflate();
+  }
+
+ private:
+  Batch& batch_;
+  const bool is_conflating_;
+  const std::size_t entries_max_;
+  const std::size_t bytes_max_;
+  // No hash table: publishers choose keys, and might choose some that collide.
+  std::set<std::string_view> keys_;
+  std::size_t entries_ = 0;
+  std::size_t bytes_ = 0;
+};
+
 }  // namespace
 
 std::unique_ptr<Batch> Shard::batch_of(Channel& channel, Seq begin, Seq end, std::size_t entries_max,
                                        std::size_t bytes_max) {
   auto batch = std::make_unique<Batch>(channel.name, channel.epoch, begin, channel.log.offset_before(begin));
   if (channel.options().has_delta()) batch->set_previous(publication_before(channel.log, begin));
-  const bool is_conflating = channel.options().conflate;
-  std::set<std::string_view>
-      keys;  // no hash table: publishers choose keys, and might choose some that collide
-  std::size_t entries = 0;
-  std::size_t bytes = 0;
-  for (Seq seq = begin; seq < end && entries < entries_max && channel.log.next_seq(seq) == seq; ++seq) {
-    const EntryRef& entry = channel.log.at(seq);
-    // What a newer one will stand for takes no place, but of looking for it there is an end, too.
-    const std::string& key = entry->publication.key;
-    const bool is_further =
-        is_conflating && !key.empty() && !keys.insert(key).second && batch->size() < kConflatedEntries;
-    if (!is_further) {
-      ++entries;
-      bytes += entry->publication.data.size();
-      if (bytes > bytes_max && batch->size() > 0) break;
-    }
-    batch->add(entry);
+  BatchFill fill(*batch, channel.options(), entries_max, bytes_max);
+  for (Seq seq = begin; seq < end && channel.log.next_seq(seq) == seq; ++seq) {
+    if (!fill.add(channel.log.at(seq))) break;
   }
-  if (is_conflating) batch->conflate();
+  fill.finish();
   return batch;
+}
+
+bool Shard::is_in_store(const Cursor& cursor, const Channel& channel) {
+  return channel.page_source != nullptr && cursor.resets_ == channel.resets &&
+         cursor.offset_ + 1 < channel.log.history_from();
+}
+
+bool Shard::is_next_in(const StoredPage& page, const Cursor& cursor, const Channel& channel) {
+  return is_in_store(cursor, channel) && page.is_of(channel) && page.has(cursor.offset_ + 1) &&
+         has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_);
+}
+
+StoredPageRef Shard::page_for(const Cursor& cursor, Channel& channel) {
+  const Offset wanted = cursor.offset_ + 1;
+  if (cursor.page_ && cursor.page_->is_of(channel) && cursor.page_->tells_of(wanted)) return cursor.page_;
+  return channel.pages ? channel.pages->find(wanted) : nullptr;
+}
+
+std::unique_ptr<Batch> Shard::batch_of_page(const Cursor& cursor, Channel& channel, const StoredPage& page,
+                                            std::size_t entries_max, std::size_t bytes_max) {
+  auto batch = std::make_unique<Batch>(channel.name, channel.epoch, cursor.seq_, cursor.offset_);
+  if (channel.options().has_delta() && cursor.offset_ >= page.held_from())
+    batch->set_previous(page.at(cursor.offset_));
+  BatchFill fill(*batch, channel.options(), entries_max, bytes_max);
+  // Not beyond where the log begins: there are the notices that came between the publications.
+  const Offset end = std::min(page.last() + 1, channel.log.history_from());
+  for (Offset offset = cursor.offset_ + 1; offset < end; ++offset) {
+    if (!fill.add(page.at(offset))) break;
+  }
+  fill.finish();
+  return batch;
+}
+
+std::optional<Gap> Shard::skip_gone(Cursor& cursor, const Channel& channel, const StoredPage& page) {
+  const Offset next = page.held_from();
+  if (next >= channel.log.history_from()) return skip_gap(cursor, channel);
+  const Offset lost = next - cursor.offset_ - 1;
+  cursor.count_dropped(DropReason::trimmed, static_cast<std::uint32_t>(lost));
+  const Gap gap{cursor.offset_ + 1, next - 1, {channel.epoch, next - 1}};
+  cursor.seq_ += lost;
+  cursor.offset_ = next - 1;
+  return gap;
+}
+
+void Shard::wait_for_page(Cursor& cursor) {
+  cursor.ticket_ = std::make_shared<Cursor*>(&cursor);
+  const auto then = [this, ticket = cursor.ticket_](StoreError error, const StoredPageRef& page) {
+    if (error != StoreError::none) return;  // the store is closed, and so will this be
+    post([this, ticket, page] {
+      if (*ticket == nullptr) return;
+      Cursor& waiting = **ticket;
+      waiting.ticket_.reset();
+      waiting.page_ = page;
+      queue(waiting);
+    });
+  };
+  Channel& channel = *cursor.home_->channel_;
+  channel.page_source->fetch_page(cursor.home_->channel_, cursor.offset_ + 1, then);
 }
 
 bool Shard::take_batch(ShardChannel& home) {
@@ -349,6 +442,8 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
   Channel& channel = *home.channel_;
   std::unique_ptr<Batch> batch;
   std::optional<Gap> gap;
+  bool is_page_missing = false;
+  StoredPageRef page;  // let go without the lock
   pumped_ = &cursor;
   if (channel.options().slow_consumer == SlowConsumer::disconnect && cursor.has_fallen_behind_) {
     bool is_too_slow = false;
@@ -372,24 +467,40 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
                              is_slow(cursor, channel) &&
                              !has_gap(channel, home.live_seq_, home.live_offset_,
                                       home.resets_);  // else its group has to move first
-    if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_)) gap = skip_gap(cursor, channel);
-    if (is_skipping && cursor.seq_ < home.live_seq_) {
+    if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_)) {
+      if (is_in_store(cursor, channel)) {
+        page = page_for(cursor, channel);
+        if (page && page->held_from() > cursor.offset_ + 1) gap = skip_gone(cursor, channel, *page);
+      } else {
+        gap = skip_gap(cursor, channel);
+      }
+    }
+    // Whoever reads pages may be past its group, though it counts no notices.
+    if (is_skipping && cursor.seq_ < home.live_seq_ && cursor.offset_ <= home.live_offset_) {
       std::optional<Gap> skipped = skip_to_live(cursor, home);
       if (skipped && gap) skipped->lost_from = gap->lost_from;
       if (skipped) gap = skipped;
     }
+    const bool is_in_page = page && is_next_in(*page, cursor, channel);
+    is_page_missing = !is_in_page && has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_);
     // Not past the group, which it could not join then: unless the channel is swept. Whoever comes is served
     // at once, and waits for the group where it has read to.
     const Seq end =
         is_swept(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.live_seq_);
-    if (cursor.seq_ < end)
+    if (is_in_page) {
+      batch = batch_of_page(cursor, channel, *page, limits_.batch_entries, limits_.batch_bytes);
+    } else if (!is_page_missing && cursor.seq_ < end) {
       batch = batch_of(channel, cursor.seq_, end, limits_.batch_entries, limits_.batch_bytes);
+    }
   }
+  if (is_page_missing) page.reset();  // its place may be the only one
+  page.swap(cursor.page_);
   if (gap) {
     gaps_told_.fetch_add(1, std::memory_order_relaxed);
     cursor.sink_->on_gap(cursor, *gap);
     if (pumped_ == nullptr) return;
   }
+  const bool has_read = batch != nullptr;
   if (batch) {
     --budget;
     bytes += batch->data_bytes();
@@ -400,12 +511,14 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
     if (pumped_ == nullptr) return;
   }
   unqueue(cursor);
-  if (cursor.seq_ == home.live_seq_) {
+  if (is_page_missing) return wait_for_page(cursor);
+  const bool is_at_group = cursor.seq_ == home.live_seq_ && cursor.offset_ == home.live_offset_;
+  if (!is_at_group && has_read && cursor.seq_ <= home.live_seq_) return queue(cursor);
+  if (is_at_group) {
     make_live(home, cursor);
-  } else if (cursor.seq_ > home.live_seq_) {
+  } else {  // past its group, or where the group finds out that the log is another one
+    cursor.page_.reset();
     set_ahead(cursor, true);
-  } else {
-    queue(cursor);
   }
 }
 
@@ -419,8 +532,9 @@ std::optional<Gap> Shard::skip_gap(Cursor& cursor, const Channel& channel) {
   const bool is_reset = cursor.resets_ != channel.resets;
   const bool is_new_epoch = cursor.resets_ < channel.epoch_resets;
   Seq next = log.next_seq(cursor.seq_);
-  // Older publications may have been put in front, where what it has missed was.
-  while (!is_new_epoch && log.offset_before(next) < cursor.offset_) next = log.next_seq(next + 1);
+  // It may stand before publications of which it has got those of a page.
+  while (!is_new_epoch && next < log.end_seq() && log.offset_before(next) < cursor.offset_)
+    next = log.next_seq(next + 1);
   const Offset offset = log.offset_before(next);
   const auto lost = static_cast<std::uint32_t>(next - cursor.seq_);
   const Offset lost_publications = is_new_epoch || offset < cursor.offset_ ? 0 : offset - cursor.offset_;
@@ -454,6 +568,7 @@ std::optional<Gap> Shard::skip_to_live(Cursor& cursor, const ShardChannel& home)
 
 void Shard::make_live(ShardChannel& home, Cursor& cursor) {
   home.add_live(cursor);
+  cursor.page_.reset();
   cursor.has_fallen_behind_ = false;
   lagging_.fetch_sub(1, std::memory_order_relaxed);
 }
@@ -464,7 +579,7 @@ void Shard::make_lagging(ShardChannel& home, Cursor& cursor) {
 }
 
 void Shard::queue(Cursor& cursor) {
-  if (cursor.is_queued_ || cursor.is_ahead_) return;
+  if (cursor.is_queued_ || cursor.is_ahead_ || cursor.is_waiting()) return;
   cursor.is_queued_ = true;
   cursor.index_ = static_cast<std::uint32_t>(ready_.size());
   ready_.push_back(&cursor);
@@ -508,7 +623,8 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   subscriptions_.fetch_add(1, std::memory_order_relaxed);
   lagging_.fetch_add(1, std::memory_order_relaxed);
   // In a swept channel, who comes does not wait with it for what is there already.
-  if (seq == home->live_seq_ && !(is_swept(*channel) && seq < channel->log.end_seq())) {
+  const bool is_at_group = seq == home->live_seq_ && offset == home->live_offset_;
+  if (is_at_group && !(is_swept(*channel) && seq < channel->log.end_seq())) {
     make_live(*home, cursor);
   } else {
     cursor.place_ = Cursor::Place::lagging;
@@ -520,7 +636,8 @@ CursorState Shard::save(const Cursor& cursor) {
   CursorState state;
   state.is_open = cursor.is_open();
   state.is_live = cursor.is_live();
-  state.is_parked = cursor.place_ == Cursor::Place::lagging && !cursor.is_queued_ && !cursor.is_ahead_;
+  state.is_parked = cursor.place_ == Cursor::Place::lagging && !cursor.is_queued_ && !cursor.is_ahead_ &&
+                    !cursor.is_waiting();
   state.seq = cursor.seq_;
   state.offset = cursor.offset_;
   state.resets = cursor.resets_;
@@ -572,8 +689,16 @@ std::unique_ptr<Batch> Shard::take_page(Cursor& cursor, std::size_t entries_max,
   Channel& channel = *home.channel_;
   const std::lock_guard lock(channel.mutex);
   const Seq end = is_swept(channel) ? channel.log.end_seq() : std::min(channel.log.end_seq(), home.live_seq_);
-  if (has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_) || cursor.seq_ >= end) return nullptr;
-  auto batch = batch_of(channel, cursor.seq_, end, entries_max, bytes_max);
+  std::unique_ptr<Batch> batch;
+  if (!has_gap(channel, cursor.seq_, cursor.offset_, cursor.resets_)) {
+    if (cursor.seq_ >= end) return nullptr;
+    batch = batch_of(channel, cursor.seq_, end, entries_max, bytes_max);
+  } else {
+    // It holds its page, or somebody does; else the pump waits for one.
+    if (is_in_store(cursor, channel)) cursor.page_ = page_for(cursor, channel);
+    if (!cursor.page_ || !is_next_in(*cursor.page_, cursor, channel)) return nullptr;
+    batch = batch_of_page(cursor, channel, *cursor.page_, entries_max, bytes_max);
+  }
   cursor.seq_ = batch->end();
   cursor.offset_ = batch->offset_before(batch->size());
   return batch;
@@ -583,6 +708,8 @@ void Shard::unsubscribe(Cursor& cursor) {
   if (!cursor.is_open()) return;
   assert(is_current());
   ShardChannel& home = *cursor.home_;
+  cursor.forget_ticket();
+  cursor.page_.reset();
   if (cursor.is_live()) make_lagging(home, cursor);
   set_ahead(cursor, false);
   unqueue(cursor);
@@ -618,6 +745,8 @@ void Shard::rewind(Cursor& cursor, Seq seq, Offset offset) {
   }
   set_ahead(cursor, false);
   unqueue(cursor);
+  cursor.page_.reset();  // who waits for a slow client leaves its place to others
+  cursor.forget_ticket();
   if (pumped_ == &cursor) pumped_ = nullptr;
   cursor.seq_ = seq;
   cursor.offset_ = offset;

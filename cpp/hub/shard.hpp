@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <deque>
@@ -112,6 +113,23 @@ class Shard {
   }
   /// The channel has new entries. Any thread, the channel's lock held.
   void wake(Channel* channel);
+  /// While it lives, wake() on this thread leaves the loops asleep; its end wakes them. It is for those who
+  /// hold a lock of a channel, and ends after that: a loop that wakes up at once would only wait for the
+  /// lock.
+  class HeldWakes {
+   public:
+    HeldWakes();
+    ~HeldWakes();
+    HeldWakes(const HeldWakes&) = delete;
+    HeldWakes& operator=(const HeldWakes&) = delete;
+
+   private:
+    friend class Shard;
+    static constexpr std::size_t kMost = 8;  // beyond it they are woken at once
+    HeldWakes* const outer_;
+    std::size_t count_ = 0;
+    std::array<Shard*, kMost> shards_;
+  };
   /// Other bounds from the next turn on. On the shard's thread, or while it does not run.
   void set_limits(const TurnLimits& limits) { limits_ = limits; }
   /// The shard's thread ends, and turn() is not called again: waiting and later tasks are dropped.
@@ -190,6 +208,17 @@ class Shard {
   void unqueue(Cursor& cursor);
   static std::unique_ptr<Batch> batch_of(Channel& channel, Seq begin, Seq end, std::size_t entries_max,
                                          std::size_t bytes_max);
+  /// Is the next entry of the cursor one that only the store has?
+  static bool is_in_store(const Cursor& cursor, const Channel& channel);
+  /// The page that tells of it; null: nobody holds it.
+  static StoredPageRef page_for(const Cursor& cursor, Channel& channel);
+  /// Does it take its next entry from the page?
+  static bool is_next_in(const StoredPage& page, const Cursor& cursor, const Channel& channel);
+  static std::unique_ptr<Batch> batch_of_page(const Cursor& cursor, Channel& channel, const StoredPage& page,
+                                              std::size_t entries_max, std::size_t bytes_max);
+  /// What the page tells to be gone, the cursor skips.
+  static std::optional<Gap> skip_gone(Cursor& cursor, const Channel& channel, const StoredPage& page);
+  void wait_for_page(Cursor& cursor);
   static Account account_of(const Cursor& cursor, const Channel& channel);
 
   const std::uint32_t index_;

@@ -28,7 +28,7 @@ constexpr std::uint8_t kLength64 = 127;
 constexpr std::size_t kHeaderBytesMax = 14;
 
 // Of each byte of a word: set in none of them if the text is ASCII.
-constexpr std::uint64_t kHighBits = 0x8080808080808080;
+constexpr std::uint64_t kNotAscii = 0x8080808080808080;
 
 using MaskKey = std::array<char, 4>;
 
@@ -81,7 +81,7 @@ bool apply_mask(std::span<char> bytes, const MaskKey& key) {
     left -= sizeof narrow_key;
   }
   for (std::size_t i = 0; i < left; ++i) apply_next(static_cast<std::uint8_t>(key[i]));
-  return (seen & kHighBits) == 0;
+  return (seen & kNotAscii) == 0;
 }
 
 // The key for the bytes behind the first `bytes` of a payload.
@@ -103,7 +103,7 @@ struct Header {
 enum class HeaderStatus : std::uint8_t { incomplete, complete, refused };
 
 /// What the message that a frame belongs to permits.
-struct Place {
+struct Permitted {
   bool is_fragmented;
   bool allows_compressed;
   std::uint64_t room_bytes;  // what the message may still grow by
@@ -116,7 +116,7 @@ struct Violation {
 
 // Reads the header at the front of `bytes`, which may be cut. Checks in the order of the bytes, so that a cut
 // header is refused for the same reason as a whole one.
-HeaderStatus read_header(std::span<const char> bytes, const Place& place, Header& header,
+HeaderStatus read_header(std::span<const char> bytes, const Permitted& permitted, Header& header,
                          Violation& violation) {
   const auto refuse = [&violation](std::uint16_t close_code, const char* error) {
     violation = {close_code, error};
@@ -126,7 +126,7 @@ HeaderStatus read_header(std::span<const char> bytes, const Place& place, Header
   if (bytes.empty()) return HeaderStatus::incomplete;
   const auto first = static_cast<std::uint8_t>(bytes[0]);
   const auto opcode = static_cast<std::uint8_t>(first & kOpcodeBits);
-  header.is_compressed = place.allows_compressed && (first & kReservedBits) == kCompressedBit &&
+  header.is_compressed = permitted.allows_compressed && (first & kReservedBits) == kCompressedBit &&
                          (opcode == 1 || opcode == 2);  // of a message, only the first frame says so
   if ((first & kReservedBits) != 0 && !header.is_compressed)
     return refuse(kProtocolError, "reserved bit set");
@@ -135,9 +135,9 @@ HeaderStatus read_header(std::span<const char> bytes, const Place& place, Header
   header.is_final = (first & kFinalBit) != 0;
   if (is_control(header.opcode)) {
     if (!header.is_final) return refuse(kProtocolError, "fragmented control frame");
-  } else if ((header.opcode == WsOpcode::continuation) != place.is_fragmented) {
-    return refuse(kProtocolError, place.is_fragmented ? "new message inside a fragmented one"
-                                                      : "continuation without a message");
+  } else if ((header.opcode == WsOpcode::continuation) != permitted.is_fragmented) {
+    return refuse(kProtocolError, permitted.is_fragmented ? "new message inside a fragmented one"
+                                                          : "continuation without a message");
   }
 
   if (bytes.size() < 2) return HeaderStatus::incomplete;
@@ -157,7 +157,7 @@ HeaderStatus read_header(std::span<const char> bytes, const Place& place, Header
       if (header.payload_bytes <= (length == kLength64 ? 0xFFFF : kWsControlBytesMax))
         return refuse(kProtocolError, "frame length not in the shortest form");
     }
-    if (header.payload_bytes > place.room_bytes) return refuse(kWsMessageTooBig, "message too big");
+    if (header.payload_bytes > permitted.room_bytes) return refuse(kWsMessageTooBig, "message too big");
   }
 
   header.header_bytes = static_cast<std::uint8_t>(mask_at + header.mask_key.size());
@@ -291,9 +291,10 @@ WsEvent WsParser::next(std::span<char>& input) {
 // Reads a header, and hands the frame out at once if it is whole and stands for itself.
 WsEvent WsParser::begin_frame(std::span<char>& input) {
   const bool is_fragmented = partial_ && partial_->is_fragmented;
-  const Place place{.is_fragmented = is_fragmented,
-                    .allows_compressed = allows_compressed_,
-                    .room_bytes = message_bytes_max_ - (is_fragmented ? partial_->message.size() : 0)};
+  const Permitted permitted{
+      .is_fragmented = is_fragmented,
+      .allows_compressed = allows_compressed_,
+      .room_bytes = message_bytes_max_ - (is_fragmented ? partial_->message.size() : 0)};
   Header header;
   Violation violation;
   auto status = HeaderStatus::incomplete;
@@ -302,11 +303,11 @@ WsEvent WsParser::begin_frame(std::span<char>& input) {
     auto& cut_bytes = partial_->cut_header_bytes;
     while (status == HeaderStatus::incomplete && !input.empty()) {
       cut[cut_bytes++] = take_front(input, 1).front();
-      status = read_header({cut.data(), cut_bytes}, place, header, violation);
+      status = read_header({cut.data(), cut_bytes}, permitted, header, violation);
     }
     if (status == HeaderStatus::complete) cut_bytes = 0;
   } else {
-    status = read_header(input, place, header, violation);
+    status = read_header(input, permitted, header, violation);
     if (status == HeaderStatus::complete) {
       take_front(input, header.header_bytes);
     } else if (status == HeaderStatus::incomplete && !input.empty()) {

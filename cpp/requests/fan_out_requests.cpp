@@ -5,6 +5,7 @@
 
 #include "protocol/utf8.hpp"
 #include "requests/checks.hpp"
+#include "requests/store_errors.hpp"
 
 namespace carillon {
 
@@ -17,7 +18,7 @@ Refusal refusal_of(FanOutError error, std::string_view channel, Offset offset = 
     case FanOutError::none:
       return {};
     case FanOutError::unavailable:
-      return {kErrorInternal, ""};
+      return {kErrorStoreAway, ""};
     case FanOutError::no_history:
       return {kErrorNotAvailable, "channel: " + in_quotes(channel) +
                                       " keeps no history, so nothing in it can be unread and it cannot have "
@@ -115,13 +116,14 @@ void FanOutRequests::inbox(std::string_view user, std::optional<std::int64_t> li
 }
 
 void FanOutRequests::mark_read(std::string_view user, std::string_view channel, Offset offset,
-                               std::function<void(const Refusal&)> done) const {
+                               std::function<void(const Refusal&, StoreError)> done) const {
   Refusal refusal = check_channel(channel);
   if (user.empty()) refusal = bad("user: is empty; anonymous clients have no inbox");
-  if (refusal.is_refused()) return done(refusal);
+  if (refusal.is_refused()) return done(refusal, StoreError::none);
   hub_.mark_read(user, channel, offset,
-                 [channel = std::string(channel), offset, done = std::move(done)](FanOutError error) {
-                   done(refusal_of(error, channel, offset));
+                 [channel = std::string(channel), offset, done = std::move(done)](FanOutError error,
+                                                                                  StoreError store_error) {
+                   done(refusal_of(error, channel, offset), store_error);
                  });
 }
 

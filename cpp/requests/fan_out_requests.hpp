@@ -34,7 +34,7 @@ class FanOutRequests {
   /// `limit` 0: only the counts.
   void inbox(std::string_view user, std::optional<std::int64_t> limit, InboxDone done) const;
   void mark_read(std::string_view user, std::string_view channel, Offset offset,
-                 std::function<void(const Refusal&)> done) const;
+                 std::function<void(const Refusal&, StoreError)> done) const;
   [[nodiscard]] Refusal set_fan_out(std::string_view channel, std::string_view strategy,
                                     std::optional<std::int64_t> threshold) const;
 

@@ -7,11 +7,14 @@
 
 #include "protocol/centrifuge_codes.hpp"
 #include "protocol/centrifuge_json.hpp"
+#include "protocol/json_span.hpp"
 #include "protocol/json_writer.hpp"
 #include "protocol/query.hpp"
 #include "protocol/utf8.hpp"
 #include "requests/checks.hpp"
 #include "requests/since.hpp"
+#include "requests/store_errors.hpp"
+#include "server/fleet_channels.hpp"
 #include "server/ledger_document.hpp"
 #include "server/openapi.hpp"
 #include "session/forms.hpp"
@@ -65,12 +68,24 @@ int status_of(std::uint64_t code) {
   }
 }
 
+std::string message_of_error(std::string_view error) {
+  JsonObjectReader reader(error);
+  std::string_view key;
+  std::string_view value;
+  std::string scratch;
+  while (reader.next(key, value) == JsonStep::field) {
+    if (key == "message") return std::string(json_string(value, scratch).value_or(""));
+  }
+  return {};
+}
+
 /// The same answer in the mode `transport`: an error is the body, and has a status of its own.
 HttpResponse with_status(HttpResponse response) {
   if (response.status != 200) return response;
   const ApiAnswerParts parts = parts_of_api_answer(response.body);
   if (parts.error.empty()) return response;
   response.status = status_of(parts.code);
+  response.reason = message_of_error(parts.error);  // for its record
   response.body = std::string(parts.error);
   return response;
 }
@@ -123,7 +138,7 @@ void append_publish_answer(std::string& out, const AppendResult& result, bool ha
   const auto [epoch, offset] = result.position;
   if (result.error == StoreError::none) return append_api_publish_result(out, offset, epoch.text());
   if (result.error != StoreError::conflict)
-    return append_api_error(out, kErrorInternal.code, kErrorInternal.message);
+    return append_api_error(out, kErrorInternal.code, change_error(result.error, true).message);
   // As in the Centrifuge family, an old version is no error: the newer one is there.
   if (has_version && expected.value_or(offset) == offset)
     return append_api_skipped_result(out, offset, epoch.text());
@@ -293,6 +308,8 @@ Refusal Api::publish_refusal(std::string_view channel, const ApiRequest& request
     return bad(std::move(text));
   if (std::string text = version_epoch_error(request.version_epoch, limits_); !text.empty())
     return bad(std::move(text));
+  if (!request.version_epoch.empty() && request.version == 0)
+    return bad("version_epoch: has no version that it belongs to; give version as well, 1 or more");
   const ContentType content = request.is_json ? ContentType::json : ContentType::binary;
   const PublicationFormat format = hub_.options_for(channel).publication_format;
   if (const std::string_view text = format_error(format, request.data, content); !text.empty())
@@ -389,7 +406,7 @@ void Api::history(const ApiRequest& request, Respond respond) {
                [respond = std::move(respond), bytes_max = query.bytes_max](const HistoryResult& found) {
                  switch (found.error) {
                    case HistoryError::unavailable:
-                     return respond(api_error(kErrorInternal));
+                     return respond(api_error(kErrorStoreAway));
                    case HistoryError::epoch_differs:
                      return respond(api_error(kErrorUnrecoverablePosition));
                    case HistoryError::no_history:
@@ -413,7 +430,7 @@ void Api::presence(const ApiRequest& request, bool is_stats, Respond respond) {
   if (is_stats) {
     return hub_.presence_counts(
         request.channel, [respond = std::move(respond)](const PresenceCounts& counts) {
-          if (counts.error != StoreError::none) return respond(api_error(kErrorInternal));
+          if (counts.error != StoreError::none) return respond(api_error(kErrorStoreAway));
           HttpResponse response;
           append_api_presence_stats_result(response.body, counts.clients, counts.users);
           respond(std::move(response));
@@ -421,7 +438,7 @@ void Api::presence(const ApiRequest& request, bool is_stats, Respond respond) {
   }
   hub_.presence(request.channel, {request.after, limits_.reply_bytes()},
                 [respond = std::move(respond)](const PresenceResult& found) {
-                  if (found.error != StoreError::none) return respond(api_error(kErrorInternal));
+                  if (found.error != StoreError::none) return respond(api_error(kErrorStoreAway));
                   HttpResponse response;
                   append_api_presence_result(response.body, views_of(found.members), found.has_more);
                   respond(std::move(response));
@@ -433,7 +450,7 @@ void Api::remove_history(const ApiRequest& request, const Respond& respond) {
     return respond(api_error(refusal));
   if (!hub_.options_for(request.channel).has_history()) return respond(api_error(no_history()));
   hub_.remove_history(request.channel, [respond](StoreError error) {
-    if (error != StoreError::none) return respond(api_error(kErrorInternal));
+    if (error != StoreError::none) return respond(api_error(change_error(error)));
     HttpResponse response;
     append_api_empty_result(response.body);
     respond(std::move(response));
@@ -443,7 +460,7 @@ void Api::remove_history(const ApiRequest& request, const Respond& respond) {
 void Api::channels(const ApiRequest& request, Respond respond) {
   ChannelsQuery query{.after = std::string(request.after), .bytes_max = limits_.reply_bytes()};
   if (!request.pattern.empty()) query.pattern = request.pattern;
-  hub_.list_channels(std::move(query), [respond = std::move(respond)](const ChannelsPage& page) {
+  channels_->list(std::move(query), [respond = std::move(respond)](const ChannelsPage& page) {
     HttpResponse response;
     append_api_channels_result(response.body, page.subscribers, page.has_more);
     respond(std::move(response));

@@ -20,6 +20,8 @@
 namespace carillon {
 
 class Connections;
+class FleetChannels;
+class FleetStrategies;
 
 /// A page or file that is served as it is.
 struct StaticPage {
@@ -81,6 +83,8 @@ class Api final : public HttpHandler {
 
   /// Before the first request that acts on connections.
   void set_connections(Connections& connections) { connections_ = &connections; }
+  void set_channels(FleetChannels& channels) { channels_ = &channels; }
+  void set_strategies(FleetStrategies& strategies) { strategies_ = &strategies; }
 
   [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head,
                                                        const HttpTarget& target) const override;
@@ -147,6 +151,8 @@ class Api final : public HttpHandler {
   BeginDrain begin_drain_;
   BeginReload begin_reload_;
   Connections* connections_ = nullptr;
+  FleetChannels* channels_ = nullptr;
+  FleetStrategies* strategies_ = nullptr;
 };
 
 }  // namespace carillon

@@ -5,6 +5,7 @@
 
 #include "protocol/json_span.hpp"
 #include "requests/since.hpp"
+#include "requests/store_errors.hpp"
 #include "server/api.hpp"
 #include "server/connections.hpp"
 
@@ -46,8 +47,7 @@ HttpResponse subscribe_error(SubscribeAnswer refusal) {
       problem += ": a connection has as many channels as limits.channels_per_connection allows";
       break;
     default:
-      problem += ": the store is not available; try again";
-      break;
+      return api_error(kErrorStoreAway);
   }
   return api_error(kErrorInternal, problem);
 }

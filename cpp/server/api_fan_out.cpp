@@ -6,6 +6,7 @@
 #include "protocol/centrifuge_codes.hpp"
 #include "requests/checks.hpp"
 #include "server/api.hpp"
+#include "server/fleet_strategies.hpp"
 #include "session/inbox_answer.hpp"
 
 namespace carillon {
@@ -79,7 +80,7 @@ void Api::inbox(const ApiRequest& request, bool is_counting, Respond respond) {
 
 void Api::mark_read(const ApiRequest& request, Respond respond) {
   fan_out_requests_.mark_read(request.user, request.channel, request.offset,
-                              [respond = std::move(respond)](const Refusal& refusal) {
+                              [respond = std::move(respond)](const Refusal& refusal, StoreError /*error*/) {
                                 if (refusal.is_refused()) return respond(api_error(refusal));
                                 HttpResponse response;
                                 append_api_result(response.body, "{}");
@@ -88,7 +89,7 @@ void Api::mark_read(const ApiRequest& request, Respond respond) {
 }
 
 void Api::set_fan_out(const ApiRequest& request, const Respond& respond) {
-  const Refusal refusal = fan_out_requests_.set_fan_out(request.channel, request.strategy, request.threshold);
+  const Refusal refusal = strategies_->set_fan_out(request.channel, request.strategy, request.threshold);
   if (refusal.is_refused()) return respond(api_error(refusal));
   fan_out(request, respond);
 }

@@ -5,6 +5,7 @@
 #include <cctype>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <utility>
 
 #include "proxy/backend_request.hpp"
@@ -12,6 +13,7 @@
 #include "server/config_options.hpp"
 #include "server/duration.hpp"
 #include "session/origin.hpp"
+#include "store/redis/redis_url.hpp"
 #include "store/sqlite/sqlite_options.hpp"
 #include "token/token_verifier.hpp"
 
@@ -185,9 +187,11 @@ void check_table(const At& at, const json& value) {
 /// Reads a document to its end, whatever is wrong with it.
 class ConfigReader {
  public:
-  ServerConfig read(const json& document) {
+  ServerConfig read(const json& document, ConfigText kind) {
     attempt([&] {
       if (!document.is_object()) refuse({"configuration", {}}, "the top level must be a table");
+      has_durability_ =
+          kind == ConfigText::as_written && document.contains(json::json_pointer("/store/durability"));
       has_other_subscriptions_ = names_other_subscriptions(document);
       read_table({}, document);
     });
@@ -459,13 +463,110 @@ class ConfigReader {
     note(is_wrong, path, shown(path, "'" + value + "'") + problem);
   }
 
+  // The same for one of a few words.
+  void note_word(std::string_view path, const std::string& value,
+                 std::initializer_list<std::string_view> words, const std::string& problem) {
+    note_text(std::find(words.begin(), words.end(), value) == words.end(), path, value, problem);
+  }
+
   void check_store() {
-    const std::string& url = config_.store_url;
-    note_text(url != "memory" && !url.starts_with("sqlite:"), "store.url", url,
-              "is not a store; use \"memory\" or \"sqlite:PATH\"");
-    note_text(url == "sqlite:", "store.url", url, "has no path; write it as \"sqlite:carillon.db\"");
+    std::string& url = config_.store_url;
+    if (const std::string lower = with_lower_scheme(url); is_redis_url(url) || lower.starts_with("sqlite:"))
+      url = lower;
     note_text(!durability_named(config_.store_durability), "store.durability", config_.store_durability,
               "is not a durability; use \"full\", \"normal\" or \"async\"");
+    note_word("store.unavailable", config_.store_unavailable, {"wait", "fail"},
+              "is not known; use \"wait\" or \"fail\"");
+    note_word("store.loss", config_.store_loss, {"possible", "never"},
+              "is not known; use \"possible\" or \"never\"");
+    note_text(!is_store_prefix(config_.store_prefix), "store.prefix", config_.store_prefix,
+              "is not a prefix; use 1 to 64 letters, digits, -, _ or .");
+    note(has_durability_ && !url.starts_with("sqlite:"), "store.durability",
+         "is of SQLite, and store.url names another store, which decides that itself; leave this out");
+    if (is_redis_url(url)) return check_redis(url);
+    check_without_redis();
+    const bool is_known = url == "memory" || url.starts_with("sqlite:");
+    // What looks like a URL may have a password in it.
+    const bool is_shown = url.find_first_of("@/:") == std::string::npos;
+    note(!is_known, "store.url",
+         (is_shown ? "'" + url + "' " : "") +
+             "is not a store; use \"memory\", \"sqlite:PATH\" or \"redis://host\"");
+    note(url == "sqlite:", "store.url", "has no path; write it as \"sqlite:carillon.db\"");
+    note(
+        url.starts_with("sqlite://"), "store.url",
+        "has // behind sqlite:, which could be meant in two ways; write \"sqlite:carillon.db\" for a file in "
+        "the working directory, or \"sqlite:/path/carillon.db\"");
+  }
+
+  // A password or a prefix that nobody uses would only seem to protect.
+  void check_without_redis() {
+    static const std::string why =
+        "is of Redis, and store.url names another store; leave this out, or set store.url = \"redis://host\"";
+    for (const auto& [path, value] :
+         {std::pair("store.user", &config_.store_user), std::pair("store.password", &config_.store_password),
+          std::pair("store.password_file", &config_.store_password_file),
+          std::pair("store.sentinel_user", &config_.store_sentinel_user),
+          std::pair("store.sentinel_password", &config_.store_sentinel_password),
+          std::pair("store.sentinel_password_file", &config_.store_sentinel_password_file),
+          std::pair("store.ca_file", &config_.store_ca_file),
+          std::pair("store.certificate_file", &config_.store_certificate_file),
+          std::pair("store.key_file", &config_.store_key_file)})
+      note(!value->empty(), path, why);
+    const ServerConfig defaults;
+    note(config_.store_prefix != defaults.store_prefix, "store.prefix", why);
+    note(config_.store_loss != defaults.store_loss, "store.loss", why);
+  }
+
+  static bool is_store_prefix(std::string_view prefix) {
+    return !prefix.empty() && prefix.size() <= 64 &&
+           prefix.find_first_not_of(
+               "-_.0123456789abcdefghijklmnopqrstuvwxyz"
+               "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == std::string_view::npos;
+  }
+
+  void check_redis(const std::string& url) {
+    std::string problem;
+    const std::optional<RedisEndpoint> endpoint = parse_redis_url(url, problem);
+    note(!endpoint, "store.url", problem);
+    if (!endpoint) return;
+    note(!endpoint->login.user.empty() && endpoint->login.password.empty() &&
+             config_.store_password.empty() && config_.store_password_file.empty(),
+         "store.url",
+         "has a user without a password; write redis://:PASSWORD@host if it is the password, else give the "
+         "password as well, best in store.password_file");
+    note(!endpoint->login.user.empty() && !config_.store_user.empty(), "store.user",
+         "store.url has a user as well; give one of them");
+    note(!endpoint->login.password.empty() && !config_.store_password.empty(), "store.password",
+         "store.url has a password as well; give one of them");
+    note(!config_.store_password_file.empty() &&
+             (!endpoint->login.password.empty() || !config_.store_password.empty()),
+         "store.password_file", "the password is given in another place as well; give one of them");
+    note(!config_.store_sentinel_password_file.empty() && !config_.store_sentinel_password.empty(),
+         "store.sentinel_password_file", "contradicts store.sentinel_password; give one of them");
+    for (const auto& [path, value] :
+         {std::pair("store.sentinel_user", &config_.store_sentinel_user),
+          std::pair("store.sentinel_password", &config_.store_sentinel_password),
+          std::pair("store.sentinel_password_file", &config_.store_sentinel_password_file)})
+      note(!value->empty() && endpoint->sentinels.empty(), path,
+           "store.url has no Sentinel; write it as redis+sentinel://…, or leave this out");
+    for (const auto& [path, value] : {std::pair("store.ca_file", &config_.store_ca_file),
+                                      std::pair("store.certificate_file", &config_.store_certificate_file),
+                                      std::pair("store.key_file", &config_.store_key_file)})
+      note(!value->empty() && !endpoint->uses_tls, path,
+           "store.url is without TLS; begin it with rediss, or leave this out");
+    note(!config_.store_key_file.empty() && config_.store_certificate_file.empty(), "store.key_file",
+         "there is no store.certificate_file that it belongs to; give that, too");
+    note(config_.store_loss == "never" && !(endpoint->sentinels.empty() && endpoint->cluster_nodes.empty()),
+         "store.loss",
+         "\"never\" cannot be true with Sentinel or a cluster: a replica takes over without what it has not "
+         "received; use \"possible\"");
+    const std::int64_t pause_ms = config_.store_retry_pause_ms + config_.store_retry_pause_ms / 2;
+    note(config_.store_unavailable == "wait" && config_.store_wait_ms < pause_ms, "store.wait_ms",
+         std::to_string(config_.store_wait_ms) +
+             " ms are over before a lost link is made again, which takes up to one and a half times "
+             "store.retry_pause_ms: nothing would wait for it; give at least " +
+             std::to_string(pause_ms) +
+             ", or a smaller store.retry_pause_ms, or store.unavailable = \"fail\"");
   }
 
   void check_as_a_whole() {
@@ -557,6 +658,7 @@ class ConfigReader {
 
   ServerConfig config_;
   bool has_other_subscriptions_ = false;  // somewhere in the document
+  bool has_durability_ = false;           // somebody wrote store.durability
   std::vector<ConfigMistake> mistakes_;
   std::map<const ConfigOption*, std::string> given_;  // under which name, and what
   std::map<std::string, std::string> patterns_;       // and where they stand
@@ -612,10 +714,10 @@ json channel_to_json(const ChannelOptions& options) {
 ConfigError::ConfigError(std::vector<ConfigMistake> mistakes)
     : std::runtime_error(lines_of(mistakes)), mistakes_(std::move(mistakes)) {}
 
-ServerConfig parse_config(std::string_view text) {
+ServerConfig parse_config(std::string_view text, ConfigText kind) {
   const json document = json::parse(text, nullptr, false);
   if (document.is_discarded()) throw ConfigError("configuration: not valid JSON");
-  return ConfigReader().read(document);
+  return ConfigReader().read(document, kind);
 }
 
 std::string config_to_json(const ServerConfig& config) {

@@ -41,13 +41,29 @@ struct ServerConfig {
   std::int64_t port = 8000;               ///< 0: the system picks one
   std::int64_t threads = 0;               ///< 0: one per core, at most 4
   std::string flush = "auto";             ///< how a turn's bytes leave: auto, io_uring or send
-  std::string store_url = "memory";       ///< or sqlite:PATH
+  std::string store_url = "memory";       ///< or sqlite:PATH, or a URL of Redis
   std::string store_durability = "full";  ///< of SQLite: full, normal or async
   std::int64_t store_waiting_appends = 10'000;
   std::int64_t store_waiting_bytes = 64LL << 20;
   std::int64_t store_waiting_calls = 100'000;
   std::int64_t store_wal_bytes = 64LL << 20;
   std::int64_t store_cached_channels = 100'000;
+  std::string store_user;           ///< of Redis, as all that follows; empty: its default user
+  std::string store_password;       ///< empty: that of the file, or of the URL
+  std::string store_password_file;  ///< whose first line is the password
+  std::string store_sentinel_user;
+  std::string store_sentinel_password;
+  std::string store_sentinel_password_file;
+  std::string store_ca_file;  ///< PEM; empty: those of the system
+  std::string store_certificate_file;
+  std::string store_key_file;
+  std::string store_prefix = "carillon";   ///< of all keys and channels
+  std::string store_unavailable = "wait";  ///< or fail
+  std::string store_loss = "possible";     ///< or never
+  std::int64_t store_wait_ms = 10'000;     ///< for Redis to come back
+  std::int64_t store_connect_timeout_ms = 2'000;
+  std::int64_t store_command_timeout_ms = 5'000;
+  std::int64_t store_retry_pause_ms = 500;
   bool demo = false;                       ///< the demo page at `/`
   bool insecure = false;                   ///< any client may do anything; loopback only
   bool api_insecure = false;               ///< the HTTP API needs no key; loopback only
@@ -87,8 +103,11 @@ struct ServerConfig {
   std::vector<ChannelRules::Rule> channels;
 };
 
+/// Whether a document has only what somebody wrote, or what config_to_json wrote.
+enum class ConfigText : std::uint8_t { as_written, with_defaults };
+
 /// Reads and checks a JSON document. Throws ConfigError, with all mistakes.
-[[nodiscard]] ServerConfig parse_config(std::string_view json);
+[[nodiscard]] ServerConfig parse_config(std::string_view json, ConfigText text = ConfigText::with_defaults);
 /// The whole configuration, defaults included, as JSON in its one normal form, which parse_config reads back.
 [[nodiscard]] std::string config_to_json(const ServerConfig& config);
 /// JSON list of {"name","alias","type","default","doc","secret"} of every option. Type: text, number, flag,

@@ -28,7 +28,7 @@ constexpr std::string_view kUnidirectional =
     "uni_http_stream.enabled; the limit of a connect request is websocket.message_size_limit, and "
     "client.ping_interval and client.pong_timeout hold for all";
 constexpr std::string_view kOneNode =
-    "this version is a single node with its log in memory; it has no broker yet";
+    "this version has no broker; servers share a store instead: store.url = \"redis://host\"";
 constexpr std::string_view kTls = "this version speaks HTTP/1.1 without TLS; put a reverse proxy in front";
 constexpr std::string_view kOnePort = "this version has one port for everything";
 constexpr std::string_view kPaths = "the paths of this version are fixed";

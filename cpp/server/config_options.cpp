@@ -117,21 +117,27 @@ std::vector<ConfigOption> make_options() {
        "How bytes are sent: \"io_uring\" (one batch per turn), \"send\" (one call per connection), or "
        "\"auto\": the first of them that works."},
       {"store.url", "", &ServerConfig::store_url,
-       "Where publications, offsets and epochs are kept: \"memory\", until the process ends, or "
-       "\"sqlite:PATH\", in a file (docs/stores.md)."},
+       "Where publications, offsets and epochs are kept: \"memory\", until the process ends, "
+       "\"sqlite:PATH\", in a file, or in Redis: redis://[user:password@]host[:port][/database] "
+       "(rediss:// with TLS), redis+unix:///path[?db=database], "
+       "redis+sentinel://host[:port],host[:port]/primary[/database] or "
+       "redis+cluster://host[:port],host[:port] (docs/redis.md)."},
       {"store.durability", "", &ServerConfig::store_durability,
        "When SQLite acknowledges a publication: \"full\" (it is on the disk), \"normal\" (it survives the "
        "end "
        "of the process) or \"async\" (before it is written)."},
       {"store.waiting_appends", "", &ServerConfig::store_waiting_appends,
-       "Maximum number of publications that wait for SQLite. Beyond it publishers are asked to try again: "
+       "Maximum number of publications that wait for SQLite or Redis. Beyond it publishers are asked to try "
+       "again: "
        "error 100, StoreUnavailable in Python.",
        1},
       {"store.waiting_bytes", "", &ServerConfig::store_waiting_bytes,
-       "Maximum size of the publications that wait for SQLite, bytes; the same beyond it.", 1},
+       "Maximum size of the publications that wait for SQLite or Redis, bytes; the same beyond it. In Redis "
+       "names of members that are added or removed, and messages between gateways, count as well.",
+       1},
       {"store.waiting_calls", "", &ServerConfig::store_waiting_calls,
-       "Maximum number of other calls that wait for SQLite: subscribes, histories, members. The same beyond "
-       "it.",
+       "Maximum number of other calls that wait for SQLite or Redis: subscribes, histories, members. The "
+       "same beyond it.",
        1},
       {"store.wal_bytes", "", &ServerConfig::store_wal_bytes,
        "Size of SQLite's write-ahead log beyond which publications wait until it is copied into the file, "
@@ -141,6 +147,50 @@ std::vector<ConfigOption> make_options() {
        "Maximum number of channels without subscribers whose offsets SQLite keeps in memory; the others are "
        "read again.",
        16},
+      {"store.user", "", &ServerConfig::store_user,
+       "User of Redis; empty: the one of store.url, or Redis' default user."},
+      {"store.password", "", &ServerConfig::store_password,
+       "Password of that user; in a file that others read, store.password_file or the environment is "
+       "better."},
+      {"store.password_file", "", &ServerConfig::store_password_file,
+       "File whose first line is the password. It is read when the server starts, and again for each "
+       "new connection."},
+      {"store.sentinel_user", "", &ServerConfig::store_sentinel_user,
+       "User of the Sentinels; empty: their default user. The login of Redis is never sent to them."},
+      {"store.sentinel_password", "", &ServerConfig::store_sentinel_password,
+       "Password of the Sentinels; empty: they have none."},
+      {"store.sentinel_password_file", "", &ServerConfig::store_sentinel_password_file,
+       "File whose first line is the password of the Sentinels. It is read as store.password_file is."},
+      {"store.ca_file", "", &ServerConfig::store_ca_file,
+       "Certificates, PEM, of the authorities that the certificate of Redis must come from; empty: those of "
+       "the system. With rediss:// the certificate and the name in it are always verified."},
+      {"store.certificate_file", "", &ServerConfig::store_certificate_file,
+       "Certificate, PEM, that this server shows to Redis; empty: none."},
+      {"store.key_file", "", &ServerConfig::store_key_file,
+       "Private key, PEM, of that certificate; empty: it is in store.certificate_file. It has no password."},
+      {"store.prefix", "", &ServerConfig::store_prefix,
+       "Beginning of all keys and channels in Redis. Servers with the same prefix are one fleet; another "
+       "prefix keeps two apart in one Redis. Letters, digits, -, _ and . are allowed."},
+      {"store.unavailable", "", &ServerConfig::store_unavailable,
+       "What happens to publications and other calls while Redis is away: \"wait\" (up to store.wait_ms) or "
+       "\"fail\" (at once): error 100, StoreUnavailable in Python. SQLite does not wait: where its disk is "
+       "full, they "
+       "fail at once."},
+      {"store.wait_ms", "", &ServerConfig::store_wait_ms,
+       "Maximum time that a call waits for Redis, ms (looked at every 100 ms); then it fails for now. With "
+       "store.unavailable = \"wait\" it must be at least one and a half times store.retry_pause_ms.",
+       100, 600'000},
+      {"store.loss", "", &ServerConfig::store_loss,
+       "Whether Redis may lose what it has acknowledged: \"possible\" (each change of the server gives all "
+       "channels a new epoch, so that their subscribers are told) or \"never\": your word that it is one "
+       "server with appendfsync always and without a replica that takes over. Refused with Sentinel."},
+      {"store.connect_timeout_ms", "", &ServerConfig::store_connect_timeout_ms,
+       "Maximum time to resolve the name of Redis, to connect, and for the TLS handshake, ms each.", 1,
+       600'000},
+      {"store.command_timeout_ms", "", &ServerConfig::store_command_timeout_ms,
+       "Time without a byte from Redis after which the link is given up and made again, ms.", 10, 600'000},
+      {"store.retry_pause_ms", "", &ServerConfig::store_retry_pause_ms,
+       "Pause before a lost link is made again, ms; half of it to one and a half, at random.", 1, 600'000},
       {"demo", "", &ServerConfig::demo, "Serve the demo page at /."},
       {"client.insecure", "", &ServerConfig::insecure,
        "Any client may do anything, under any user id that it names. Refused on an address that other "
@@ -455,12 +505,14 @@ std::string_view ConfigOption::type() const {
 
 bool ConfigOption::is_secret() const {
   return path == "http_api.key" || path.ends_with("secret_key") || path.ends_with("static_headers") ||
-         path.ends_with("_endpoint") ||
+         path.ends_with("password") || path.ends_with("_endpoint") ||
          path.ends_with(".endpoint");  // addresses may have a password or a key
 }
 
 bool ConfigOption::may_hide_a_secret() const {
-  return is_secret() || path.ends_with("_public_key") || path.ends_with("jwks_file");
+  // Somebody may write the password itself where its file is asked for, and a URL has one in it.
+  return is_secret() || path.ends_with("_public_key") || path.ends_with("jwks_file") ||
+         path.ends_with("password_file") || path == "store.url";
 }
 
 bool may_hide_a_secret(std::string_view path) {

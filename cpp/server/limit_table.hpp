@@ -132,10 +132,17 @@ inline constexpr std::array kLimitRows{
              "Maximum size of the publications that are sent in one piece, bytes."},
     LimitRow{"history_bytes_total", &Limits::history_bytes_total, "bytes", 65'536,
              "Maximum memory of all histories, bytes. Beyond it every channel drops the older half of its "
-             "history; a resume from there gets recovered: false."},
+             "history. A resume from there reads from the store; with memory it gets recovered: false."},
     LimitRow{"early_entries", &Limits::early_entries, "publications", 1,
              "Maximum number of publications that wait for a missing one before them in the store's order. "
              "Beyond it the missing ones are reported as a gap."},
+    LimitRow{"catching_up_channels", &Limits::catching_up_channels, "channels", 1,
+             "Maximum number of channels that are compared with the store, or filled from it, at one time. "
+             "After a lost link the others wait for their turn."},
+    LimitRow{"stored_pages", &Limits::stored_pages, "pages", 1,
+             "Maximum number of pages in memory at one time that clients read from the store because this "
+             "process has no more of the history. A page has 256 publications or 1 MiB. Beyond it clients "
+             "wait for their turn."},
     LimitRow{"dormant_channels", &Limits::dormant_channels, "channels", 16,
              "Maximum number of dormant channels (neither in use nor with a history) whose epoch and offset "
              "are remembered. Beyond it the oldest is forgotten: clients see a new epoch."},

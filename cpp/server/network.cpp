@@ -76,6 +76,13 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
              &log},
       gateway(shared,
               {config.host, static_cast<std::uint16_t>(config.port), threads_of(config), flush_of(config)}),
+      fleet(store, clock, {},
+            [this](std::function<void()> task) {
+              // On a thread that a takeover and a reload hold still.
+              if (!gateway.shards().empty()) gateway.shards().front()->shard().post(std::move(task));
+            }),
+      all_channels(hub, fleet),
+      strategies(hub, config.limits, fleet),
       takeover({.store = store,
                 .hub = hub,
                 .gateway = gateway,
@@ -84,6 +91,8 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
                 .clock = clock,
                 .config = config,
                 .version = version,
-                .tell = [this](OperatorNote note) { log.tell(std::move(note)); }}) {}
+                .tell = [this](OperatorNote note) { log.tell(std::move(note)); }}) {
+  store.set_gateway_listener(&fleet);
+}
 
 }  // namespace carillon

@@ -7,6 +7,10 @@
 #include "gateway/beast_http.hpp"
 #include "gateway/gateway.hpp"
 #include "proxy/proxy_access.hpp"
+#include "server/fleet.hpp"
+#include "server/fleet_channels.hpp"
+#include "server/fleet_connections.hpp"
+#include "server/fleet_strategies.hpp"
 #include "server/live_connections.hpp"
 #include "server/reload.hpp"
 #include "server/server.hpp"
@@ -34,7 +38,11 @@ struct Server::Network {
   Api api;
   GatewayShared shared;
   Gateway gateway;
-  LiveConnections connections{gateway};
+  LiveConnections connections{gateway};  // here
+  Fleet fleet;
+  FleetConnections all_connections{connections, fleet};  // of all gateways
+  FleetChannels all_channels;
+  FleetStrategies strategies;
   std::shared_mutex gate;
   Takeover takeover;
 };

@@ -9,6 +9,7 @@
 #include "protocol/api_answer.hpp"
 #include "protocol/centrifuge_codes.hpp"
 #include "server/config_options.hpp"
+#include "store/redis/redis_url.hpp"
 
 namespace carillon {
 
@@ -67,10 +68,13 @@ bool is_limit(const ConfigOption& option) {
 
 /// Public keys are hidden like secrets: they are long, and of no use to the reader.
 bool is_hidden(const ConfigOption& option) {
-  return option.is_secret() || option.path.ends_with("_public_key");
+  return option.is_secret() || option.path.ends_with("_public_key") || option.path == "store.url";
 }
 
 json shown(const ConfigOption& option, const json& value, bool is_after, const json& other) {
+  if (option.path == "store.url" &&
+      without_password(value.get<std::string>()) != without_password(other.get<std::string>()))
+    return without_password(value.get<std::string>());
   if (!is_hidden(option)) return value;
   if (value == "" || (value.is_object() && value.empty())) return value;
   const bool was_set = other != "" && !(other.is_object() && other.empty());

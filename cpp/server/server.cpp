@@ -23,10 +23,22 @@ constexpr Millis kStandstillMs = 500;
 
 }  // namespace
 
+namespace {
+
+std::unique_ptr<OwnedStore> store_of(const ServerConfig& config, const Clock& clock, RandomSource& random) {
+  try {
+    return make_store(config, clock, random);
+  } catch (const StoreRefused& refused) {
+    throw StoreFailure(refused.what());
+  }
+}
+
+}  // namespace
+
 Server::Server(ServerConfig config, std::map<std::string, StaticPage> pages, std::string version)
     : config_(std::move(config)),
       version_(std::move(version)),
-      store_(make_store(config_, clock_, random_)),
+      store_(store_of(config_, clock_, random_)),
       hub_(std::make_unique<Hub>(clock_, random_, *store_, ChannelRules(config_.channels),
                                  hub_limits(config_.limits))),
       network_(
@@ -65,7 +77,9 @@ Server::Server(ServerConfig config, std::map<std::string, StaticPage> pages, std
       collection->users.emplace(session.user());
     });
   });
-  network_->api.set_connections(network_->connections);
+  network_->api.set_connections(network_->all_connections);
+  network_->api.set_channels(network_->all_channels);
+  network_->api.set_strategies(network_->strategies);
 }
 
 Server::~Server() { stop(); }
@@ -100,6 +114,7 @@ std::shared_mutex& Server::gate() { return network_->gate; }
 std::optional<TakeoverReport> Server::given_away() const { return network_->takeover.given_away(); }
 
 void Server::run_house() {
+  tell_start();
   house_ = std::thread([this] { keep_house(); });
   is_running_ = true;
 }
@@ -116,6 +131,7 @@ void Server::keep_house() {
         const std::shared_lock entered(network_->gate);
         hub_->keep_house();
         network_->access.expire();
+        network_->fleet.keep_house();
         network_->proxy_access.keep_house();
         network_->gateway.keep_house(clock_.now_ms());
         tell_store();
@@ -129,6 +145,10 @@ void Server::keep_house() {
   }
 }
 
+void Server::tell_start() const {
+  network_->log.tell({LogLevel::info, "store", "channels are kept in " + store_for_people(config_)});
+}
+
 void Server::tell_new_epochs() {
   if (!store_->figures().has_new_epochs) return;
   network_->log.tell(
@@ -139,15 +159,41 @@ void Server::tell_new_epochs() {
 }
 
 void Server::tell_store() {
-  std::string trouble = store_->figures().trouble;
-  if (trouble.empty() == store_trouble_.empty()) return;
-  if (trouble.empty()) {
-    network_->log.tell({LogLevel::info, "store_recovered", "the store takes publications again"});
-  } else {
-    network_->log.tell({LogLevel::error, "store_unavailable",
-                        "the store takes no publications, and answers reads: " + trouble});
+  StoreFigures figures = store_->figures();
+  if (const std::uint64_t before = std::exchange(store_mistakes_, figures.mistakes);
+      before != figures.mistakes)
+    network_->log.tell({LogLevel::error,
+                        "store_mistake",
+                        "the store goes on after an exception: " + figures.last_mistake,
+                        {{"count", static_cast<std::int64_t>(figures.mistakes - before)}}});
+  for (; store_warnings_ < figures.warnings.size(); ++store_warnings_)
+    network_->log.tell({LogLevel::warning, "store_settings", figures.warnings[store_warnings_]});
+  if (const auto channels = new_epochs_.look(figures.new_epochs, clock_.now_ms()))
+    network_->log.tell(
+        {LogLevel::warning,
+         "store_new_epochs",
+         "channels with subscribers here that have begun new epochs: " + std::to_string(*channels) + "; " +
+             std::string(figures.new_epochs.why) + ". Subscribers and clients that resume are told",
+         {{"channels", static_cast<std::int64_t>(*channels)}}});
+  hub_->set_has_store(figures.trouble.empty());
+  tell_store_trouble(figures.trouble);
+}
+
+void Server::tell_store_trouble(const std::string& trouble) {
+  using Kind = StoreTroubleReport::News::Kind;
+  const auto [kind, changes] = store_trouble_.look(trouble, clock_.now_ms());
+  if (kind == Kind::none) return;
+  const bool is_over = kind == Kind::over;
+  OperatorNote note{is_over ? LogLevel::info : LogLevel::error,
+                    is_over ? "store_recovered" : "store_unavailable",
+                    is_over                        ? "the store takes publications again"
+                    : kind == Kind::another_reason ? "the store still takes no publications: " + trouble
+                                                   : "the store takes no publications: " + trouble};
+  if (changes > 1) {
+    note.message += "; since the last such line it came and went: " + std::to_string(changes) + " changes";
+    note.numbers.emplace_back("changes", static_cast<std::int64_t>(changes));
   }
-  store_trouble_ = std::move(trouble);
+  network_->log.tell(std::move(note));
 }
 
 void Server::tell_standstill(Millis late_ms) {
@@ -170,6 +216,7 @@ void Server::stop() {
   }
   house_wake_.notify_all();
   house_.join();
+  network_->fleet.close();  // nobody looks after the questions any more, and a drain waits for them
   network_->gateway.stop();
   network_->access.clear();
   network_->reloads.clear();
@@ -392,21 +439,13 @@ std::vector<std::string> Server::connections() {
 }
 
 bool Server::disconnect(const std::string& client, std::uint16_t code, const std::string& reason) {
-  const std::lock_guard lifecycle(lifecycle_mutex_);
-  if (!is_running_) return false;
   if (client.empty()) return false;  // the id of connections that have none
-  std::atomic<bool> is_found{false};
-  network_->gateway.for_each_session([&](Session& session) {
-    if (session.client_id() != client) return;
-    is_found = true;
-    session.disconnect(code, reason);
-  });
-  return is_found;
+  return disconnect_user({.user = {}, .client = client, .session = {}, .whitelist = {}}, code, reason) > 0;
 }
 
 std::size_t Server::disconnect_user(ClientFilter who, std::uint16_t code, std::string reason) {
   return act_on_connections<std::size_t>([&](auto done) {
-    network_->connections.disconnect(std::move(who), code, std::move(reason), std::move(done));
+    network_->all_connections.disconnect(std::move(who), code, std::move(reason), std::move(done));
   });
 }
 
@@ -416,8 +455,21 @@ std::size_t Server::unsubscribe_user(ClientFilter who, std::string channel) {
     check_channel(channel);
   }
   return act_on_connections<std::size_t>([&](auto done) {
-    network_->connections.unsubscribe(std::move(who), std::move(channel), std::move(done));
+    network_->all_connections.unsubscribe(std::move(who), std::move(channel), std::move(done));
   });
+}
+
+std::map<std::string, std::uint64_t> Server::channels(const std::string& pattern) {
+  return act_on_connections<ChannelsPage>([&](auto done) {
+           const std::shared_lock entered(network_->gate);
+           network_->all_channels.list({.pattern = pattern, .after = {}}, std::move(done));
+         })
+      .subscribers;
+}
+
+Refusal Server::set_fan_out(std::string_view channel, std::string_view strategy,
+                            std::optional<std::int64_t> threshold) {
+  return network_->strategies.set_fan_out(channel, strategy, threshold);
 }
 
 Connections::Subscribed Server::subscribe_user(ClientFilter who, SubscriptionGrant grant,
@@ -429,7 +481,7 @@ Connections::Subscribed Server::subscribe_user(ClientFilter who, SubscriptionGra
   if (!grant.info_json.empty()) check_json_of("info", grant.info_json);
   if (!grant.data_json.empty()) check_json_of("data", grant.data_json);
   return act_on_connections<Connections::Subscribed>([&](auto done) {
-    network_->connections.subscribe(std::move(who), std::move(grant), since, std::move(done));
+    network_->all_connections.subscribe(std::move(who), std::move(grant), since, std::move(done));
   });
 }
 

@@ -27,7 +27,9 @@
 #include "server/event_log.hpp"
 #include "server/hook_access.hpp"
 #include "server/memory_trim.hpp"
+#include "server/new_epochs_report.hpp"
 #include "server/reader.hpp"
+#include "server/store_trouble_report.hpp"
 #include "store/owned_store.hpp"
 
 namespace carillon {
@@ -157,6 +159,11 @@ class Server {
                                          const std::optional<Since>& since);
   /// Connections that had the subscription. Throws std::invalid_argument.
   std::size_t unsubscribe_user(ClientFilter who, std::string channel);
+  /// Channels with subscribers whose name matches, in all gateways that share the store.
+  std::map<std::string, std::uint64_t> channels(const std::string& pattern);
+  /// See FleetStrategies.
+  [[nodiscard]] Refusal set_fan_out(std::string_view channel, std::string_view strategy,
+                                    std::optional<std::int64_t> threshold);
   /// Drops the client's connection without a close frame. False: no such client.
   bool cut(const std::string& client);
   /// JSON; see the Python documentation of `Server.ledger`.
@@ -205,10 +212,13 @@ class Server {
   void keep_house();
   /// `late_ms`: delay with which a thread that only waits woke up.
   void tell_standstill(Millis late_ms);
+  /// Where the channels are kept.
+  void tell_start() const;
   /// That resumes from before this run fail.
   void tell_new_epochs();
-  /// Whether the store takes publications, where that has changed.
+  /// Whether the store takes publications, where that has changed; and what else is new of it.
   void tell_store();
+  void tell_store_trouble(const std::string& trouble);
   void close_readers_on(const Shard& shard);
   void close_all_readers();
 
@@ -228,7 +238,11 @@ class Server {
   bool is_house_closed_ = false;
   std::thread house_;
   MemoryTrim memory_trim_;
-  std::string store_trouble_;  // as it was told; of the house's thread
+  // What was told of the store; of the house's thread.
+  StoreTroubleReport store_trouble_;
+  NewEpochsReport new_epochs_;
+  std::size_t store_warnings_ = 0;
+  std::uint64_t store_mistakes_ = 0;
   std::mutex reload_mutex_;
   std::atomic<Millis> shutdown_pace_ms_;  // of config_, for threads that may not wait for the gate
   std::mutex lifecycle_mutex_;

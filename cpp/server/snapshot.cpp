@@ -147,7 +147,7 @@ void fields(Archive& archive, ClientState& session) {
 template <typename Archive>
 void fields(Archive& archive, SseState::Subscription& subscription) {
   archive(subscription.channel, subscription.cursor, subscription.epoch, subscription.has_history,
-          subscription.has_presence, subscription.has_notices);
+          subscription.has_presence, subscription.has_notices, subscription.gets_notices);
 }
 template <typename Archive>
 void fields(Archive& archive, SseState& session) {

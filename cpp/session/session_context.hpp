@@ -57,6 +57,7 @@ struct SessionCounters {
   std::atomic<std::uint64_t> emulated{0};            ///< Centrifuge clients over HTTP, open now
   std::atomic<std::uint64_t> unidirectional{0};      ///< Centrifuge clients that only listen, open now
   std::atomic<std::uint64_t> clogged{0};             ///< with a full kernel buffer now
+  std::atomic<std::uint64_t> answers_due{0};         ///< HTTP requests that the handler has not answered now
   std::atomic<std::uint64_t> requests{0};            ///< HTTP requests read since the start
   std::atomic<std::uint64_t> commands{0};            ///< Centrifuge commands read since the start
   std::atomic<std::uint64_t> commands_under_way{0};  ///< those that wait for answers now

@@ -98,6 +98,7 @@ struct SseState {
     bool has_history = false;
     bool has_presence = false;
     bool has_notices = false;
+    std::optional<bool> gets_notices;  ///< missing: saved by a version without this field
   };
   std::string user;
   std::string info_json;

@@ -7,7 +7,8 @@ namespace carillon {
 
 namespace {
 
-// version, flags, wall_ms (8 bytes, little-endian), then texts: length (varint) and bytes.
+// version, flags, wall_ms (8 bytes, little-endian), then texts: length (varint) and bytes. A later version
+// adds behind them, and has another number if an earlier one cannot read the entry without that.
 constexpr unsigned char kCodecVersion = 1;
 constexpr std::size_t kHeadBytes = 10;
 constexpr unsigned kKindMask = 3;
@@ -104,7 +105,7 @@ std::shared_ptr<Entry> decode_entry(std::string_view bytes, Offset offset) {
     std::string name = left.text();
     publication.tags.emplace_back(std::move(name), left.text());
   }
-  if (left.is_damaged() || left.left() > 0) return nullptr;
+  if (left.is_damaged()) return nullptr;  // what is left was added by a later version
   auto entry = std::make_shared<Entry>(static_cast<EntryKind>(kind), std::move(publication), *wall_ms);
   entry->offset = offset;
   return entry;

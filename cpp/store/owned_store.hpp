@@ -1,10 +1,13 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
+#include <vector>
 
 #include "env/descriptor.hpp"
 #include "store/store.hpp"
@@ -19,6 +22,13 @@ class StoreRefused : public std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+/// Channels that have begun new epochs since the store was opened: who resumes in them is told of a loss.
+struct NewEpochs {
+  std::uint64_t news = 0;      ///< rises when there is something new to tell
+  std::uint64_t channels = 0;  ///< of those that are followed here: the others are not known
+  std::string_view why;        ///< of the last one; a literal
+};
+
 /// What an operator sees of a store.
 struct StoreFigures {
   std::size_t channels_known = 0;  ///< in memory, in use or not
@@ -28,6 +38,10 @@ struct StoreFigures {
   std::size_t wal_bytes = 0;       ///< written, and not yet in the database file
   bool has_new_epochs = false;  ///< since it was opened: the last run may have lost acknowledged publications
   std::string trouble;          ///< why appends fail now; empty: they do not
+  NewEpochs new_epochs;         ///< of a store that can lose what it has while it is open
+  std::vector<std::string> warnings;  ///< of its settings, each with a remedy; they only become more
+  std::uint64_t mistakes = 0;         ///< exceptions that nobody has caught: a bug, or no memory; it goes on
+  std::string last_mistake;           ///< what the last of them says
 };
 
 /// A store that does nothing: it can be saved, and given to another process. Without that the store goes on

@@ -74,4 +74,19 @@ PresenceCounts PresenceTable::counts(const HashedName& channel) const {
   return counts;
 }
 
+std::optional<PresenceMember> PresenceTable::find(const HashedName& channel, std::string_view client) const {
+  const auto found = channels_.find(channel);
+  if (found == channels_.end()) return std::nullopt;
+  const auto member = found->second.members.find(client);
+  if (member == found->second.members.end()) return std::nullopt;
+  return member->member();
+}
+
+std::vector<std::string> PresenceTable::channels() const {
+  std::vector<std::string> names;
+  names.reserve(channels_.size());
+  for (const auto& [channel, presence] : channels_) names.push_back(channel);
+  return names;
+}
+
 }  // namespace carillon

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -22,6 +24,9 @@ class PresenceTable {
   void remove(const HashedName& channel, std::string_view client);
   [[nodiscard]] PresenceResult page(const HashedName& channel, const PresencePage& page) const;
   [[nodiscard]] PresenceCounts counts(const HashedName& channel) const;
+  [[nodiscard]] std::optional<PresenceMember> find(const HashedName& channel, std::string_view client) const;
+  [[nodiscard]] bool has(const HashedName& channel) const { return channels_.contains(channel); }
+  [[nodiscard]] std::vector<std::string> channels() const;
 
   /// Calls `each(channel, member)` for all of them.
   template <typename Each>

@@ -56,6 +56,15 @@ class StoreListener {
   virtual void on_announced(const Announcement& announcement) = 0;
   /// Announcements may have been lost: compare the tops of all channels that are followed.
   virtual void on_doubt() {}
+  /// The history of a followed channel was removed up to this offset, by whatever gateway.
+  virtual void on_history_removed(std::string_view /*channel*/, Epoch /*epoch*/, Offset /*up_to*/) {}
+};
+
+/// Receives what other gateways tell. Called from any thread.
+class GatewayListener {
+ public:
+  virtual ~GatewayListener() = default;
+  virtual void on_told(std::string_view from_gateway, std::string_view message) = 0;
 };
 
 /// What a channel keeps of its history. It travels with each append, because gateways may be configured
@@ -223,6 +232,27 @@ class Store {
   /// top is below.
   virtual void mark_read(std::string_view user, std::string_view channel, Offset offset,
                          std::function<void(StoreError)> done) = 0;
+
+  // Other gateways. A store that is not shared knows none.
+
+  /// The name of this gateway among those that share the store; empty: it has the store to itself.
+  [[nodiscard]] virtual std::string gateway() const { return {}; }
+  /// Call it once, before anything else.
+  virtual void set_gateway_listener(GatewayListener* /*listener*/) {}
+  /// Tells a gateway, or all others if `to_gateway` is empty: each once, or not at all when the link to the
+  /// store fails. From one gateway to another messages keep their order. `done` gets the number of gateways
+  /// that are told, without this one. For questions: who asks does not wait for one that is away.
+  virtual void tell(std::string_view /*to_gateway*/, std::string_view /*message*/,
+                    std::function<void(StoreError, std::size_t)> done) {
+    done(StoreError::none, 0);
+  }
+  /// Gives an order to all other gateways. The store keeps it for a while, so a gateway whose link is away
+  /// for a moment is told when the link is back; a gateway that opens the store later is not. Each is told
+  /// once, in the order in which the store got the orders. `done` gets the number of gateways that are told
+  /// at once.
+  virtual void order(std::string_view /*message*/, std::function<void(StoreError, std::size_t)> done) {
+    done(StoreError::none, 0);
+  }
 
   /// Bounded upkeep: forgets channels and keys past their lifetime. Call it from time to time, from one
   /// thread. It does not block.

@@ -95,7 +95,7 @@ HttpSession::HttpSession(SessionContext& context, Outlet& outlet, const HttpStat
   due_ms_ = deadline_in(state.left_ms, context_.clock.now_ms());
 }
 
-HttpSession::~HttpSession() = default;
+HttpSession::~HttpSession() { set_answer_due(false); }
 
 std::optional<SessionState::Kind> HttpSession::save_kind() const {
   HttpState state;
@@ -348,13 +348,25 @@ void HttpSession::call_handler(const HttpRequest& request) {
   auto answer = [me = self(), number = request_number_](const HttpResponse& response) {
     if (*me == nullptr) return;
     auto& session = static_cast<HttpSession&>(**me);
-    if (session.request_number_ == number) session.respond(response);
+    if (session.request_number_ != number) return;
+    session.set_answer_due(false);
+    session.respond(response);
   };
+  set_answer_due(true);
   context_.handler.handle(request, std::move(body_memory_), target,
                           [shard = &context_.shard, answer = std::move(answer)](HttpResponse&& response) {
                             if (shard->is_current()) return answer(response);
                             shard->post([answer, response = std::move(response)] { answer(response); });
                           });
+}
+
+void HttpSession::set_answer_due(bool is_due) {
+  if (is_due == std::exchange(is_answer_due_, is_due)) return;
+  if (is_due) {
+    context_.counters.answers_due.fetch_add(1, std::memory_order_relaxed);
+  } else {
+    context_.counters.answers_due.fetch_sub(1, std::memory_order_relaxed);
+  }
 }
 
 // ---- answering
@@ -395,9 +407,14 @@ HttpResponse HttpSession::health() const {
   if (!is_ready) response.status = 503;
   // It serves those who need none of these keys, so a balancer need not take it out.
   const std::string_view keys = context_.access.awaits_keys() ? R"("keys":"none yet")" : "";
+  // It keeps its clients, and another server has the same store.
+  const std::string_view store = context_.hub.has_store() ? "" : R"("store":"unavailable")";
   const std::string_view draining = is_ready ? "" : R"("draining":true)";
-  response.body.append("{").append(draining).append(draining.empty() || keys.empty() ? "" : ",");
-  response.body.append(keys).append("}");
+  response.body = "{";
+  for (const std::string_view part : {draining, keys, store}) {
+    if (!part.empty()) response.body.append(response.body.size() > 1 ? "," : "").append(part);
+  }
+  response.body.append("}");
   return response;
 }
 
@@ -510,6 +527,7 @@ void HttpSession::on_deadline(Millis now_ms) {
 }
 
 void HttpSession::on_closed() {
+  set_answer_due(false);
   state_ = State::ending;
   reader_.reset();
   body_memory_ = {};

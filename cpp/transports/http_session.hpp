@@ -53,6 +53,8 @@ class HttpSession final : public Session {
   [[nodiscard]] bool refuse_body(const HttpRequest& head);
   void count_request();
   void call_handler(const HttpRequest& request);
+  /// The handler owes an answer: a drain waits for it.
+  void set_answer_due(bool is_due);
   void handle_upgrade(const HttpRequest& request, const HttpTarget& target);
   void handle_sse(const HttpRequest& request, const HttpTarget& target);
   void handle_poll(const HttpRequest& request, const HttpTarget& target);
@@ -132,6 +134,7 @@ class HttpSession final : public Session {
   bool is_in_read_ = false;
   bool is_yielding_ = false;       // unread input waits for read_on(), because the turn's time was over
   bool is_input_over_ = false;     // the peer may still read: its requests are answered
+  bool is_answer_due_ = false;     // by the handler
   bool is_answer_unsent_ = false;  // the next request waits until it is sent
   std::string_view input_behind_;  // the request that is being handled
   const bool is_over_limit_;

@@ -174,7 +174,13 @@ void PollExchange::finish_turn() {
       std::all_of(subscriptions_.begin(), subscriptions_.end(), [](const auto& subscription) {
         return subscription->cursor.has_read_to_end() || subscription->ends_at;
       });
-  if (missing_ == 0 && (is_all_there || is_full())) return answer();
+  // Who waits for the store may wait for long: the next poll goes on from there.
+  const bool is_more_at_hand =
+      std::any_of(subscriptions_.begin(), subscriptions_.end(), [](const auto& subscription) {
+        const Cursor& cursor = subscription->cursor;
+        return !cursor.has_read_to_end() && !subscription->ends_at && !cursor.is_waiting();
+      });
+  if (missing_ == 0 && (is_all_there || is_full() || !is_more_at_hand)) return answer();
   if (missing_ == 0) owner_.ready_soon();  // the next turn brings more
 }
 

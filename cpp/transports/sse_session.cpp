@@ -107,12 +107,16 @@ SseSession::SseSession(SessionContext& context, Outlet& outlet, const SseState& 
   for (const SseState::Subscription& saved : state.subscriptions) {
     Subscription& subscription = *subscriptions_.emplace_back(std::make_unique<Subscription>(
         *this, saved.channel, static_cast<std::uint32_t>(subscriptions_.size())));
-    Question asked;
-    asked.operation = Operation::subscribe;
-    asked.transport = Transport::sse;
-    asked.user = identity_.user;
-    asked.channel = subscription.channel;
-    subscription.terms = plain_terms(context_, asked);
+    if (saved.gets_notices) {
+      subscription.terms.gets_notices = *saved.gets_notices;
+    } else {  // the options of the channel decide, without overrides
+      Question asked;
+      asked.operation = Operation::subscribe;
+      asked.transport = Transport::sse;
+      asked.user = identity_.user;
+      asked.channel = subscription.channel;
+      subscription.terms = plain_terms(context_, asked);
+    }
     subscription.epoch = saved.epoch;
     subscription.has_history = saved.has_history;
     subscription.has_presence = saved.has_presence;
@@ -133,7 +137,7 @@ std::optional<SessionState::Kind> SseSession::save_kind() const {
     if (!subscription->cursor.is_open()) return std::nullopt;  // the store has still to answer
     state.subscriptions.push_back({subscription->channel, Shard::save(subscription->cursor),
                                    subscription->epoch, subscription->has_history, subscription->has_presence,
-                                   subscription->has_notices});
+                                   subscription->has_notices, subscription->terms.gets_notices});
   }
   return state;
 }
@@ -149,9 +153,13 @@ void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcom
                outcome.start.offset, true);
   subscription.has_presence = subscription.terms.has_presence;
   subscription.has_notices = subscription.terms.has_notices;
+  show_in_presence(subscription);
+  if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
+}
+
+void SseSession::show_in_presence(const Subscription& subscription) {
   if (subscription.has_presence)
     context_.hub.add_presence(subscription.channel, {client_, identity_.user, identity_.info_json});
-  if (subscription.has_notices) context_.hub.announce(subscription.channel, EntryKind::join, info_json());
 }
 
 std::string SseSession::info_json() const {
@@ -257,7 +265,10 @@ Millis SseSession::expiry_ms() const {
 bool SseSession::refresh(const Renewal& renewal) {
   if (is_ending_) return false;
   identity_.expiry.at_s = renewal.at_s;
-  if (!renewal.info_json.empty()) identity_.info_json = renewal.info_json;
+  if (!renewal.info_json.empty() && renewal.info_json != identity_.info_json) {
+    identity_.info_json = renewal.info_json;
+    for (const auto& subscription : subscriptions_) show_in_presence(*subscription);
+  }
   expiry_due_ms_ = expiry_ms();
   context_.host.reschedule(outlet_);
   return true;

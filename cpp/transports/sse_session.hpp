@@ -41,6 +41,8 @@ class SseSession final : public Session {
   [[nodiscard]] std::optional<SessionState::Kind> save_kind() const override;
   struct Subscription;
   [[nodiscard]] std::string info_json() const;
+  /// Adds the stream to the presence of the channel, or replaces what is there of the stream.
+  void show_in_presence(const Subscription& subscription);
   void on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome);
   void stage_with_ids(Cursor& cursor, const Batch& batch);
   /// Ends the stream in the way that makes EventSource reconnect.

@@ -214,13 +214,18 @@ class Client:
                 - `skip_history`: deliver to current subscribers only, and do not store.
                 - `delta`: subscribers that asked for deltas may get the difference to the publication
                   before, where that is shorter.
+                - `expected_offset`: publish only if the channel's newest publication has this offset.
+                - `version`, `version_epoch`: publish only if the version is above the last one of the channel
+                  that had the same epoch.
 
         Returns:
             The position in the channel's log. None if it was sent as a command over a WebSocket: the client
             protocol gives no position. With `api_key`, or over SSE and long-polling, there always is one.
 
         Raises:
-            CommandError: The server refuses.
+            CommandError: The server refuses. Code 100: its store did not take the publication, or the
+                outcome is not known; the reason says which.
+            StoreConflict: The channel is not as `expected_offset` or `version` has it; `top` is its position.
             ConnectError: The server cannot be reached. Nothing was published.
             PayloadTooLarge: The message is longer than the server accepts over a WebSocket. The client
                 reconnects.
@@ -392,7 +397,7 @@ def connect(
     proxy: Proxy = True,
     min_reconnect_delay: float = 0.2,
     max_reconnect_delay: float = 20.0,
-    open_timeout: float = 10.0,
+    open_timeout: float = 15.0,
     idle_timeout: float = 45.0,
     poll_timeout: float = 25.0,
     queue_size: int = 1024,
@@ -432,7 +437,8 @@ def connect(
         max_reconnect_delay: Last limit of the reconnect delay, seconds; by default 20. The limit is the first
             one again after a connection that was open for 5 seconds, or for this time if it is less.
         open_timeout: Longest time to wait for a connection, for the start of a subscription, or for the
-            answer to a command, seconds; by default 10.
+            answer to a command, seconds; by default 15. A server waits up to `store.wait_ms` (10 s) for
+            its store before it answers: give more than that.
         idle_timeout: Time without data after which an event stream counts as broken, seconds; by default 45.
         poll_timeout: Time that a poll waits for publications, seconds; by default 25.
         queue_size: Maximum number of items in the queue of a subscription; by default 1,024. A slower reader

@@ -84,7 +84,8 @@ def read(
         file: The file, if there is one.
         over: What the command line sets.
         arguments: Arguments of `Server` that are checked with it, but are not in what is returned.
-        offers_takeover: Whether the server is to listen at `takeover.socket`.
+        offers_takeover: Whether it is of a server of this machine, which needs its files and listens at
+            `takeover.socket`.
 
     Raises:
         ConfigError: The file cannot be read, or there are mistakes in it or the environment; see `check`.
@@ -109,7 +110,8 @@ def check(
         document: The document.
         file: The file; None if it has the values of none.
         wrong: Mistakes that are known already.
-        offers_takeover: Whether the server is to listen at `takeover.socket`.
+        offers_takeover: Whether it is of a server of this machine, which needs its files and listens at
+            `takeover.socket`.
 
     Raises:
         ConfigError: It has mistakes. The message has a line for each, in the order of the file, with the line
@@ -117,7 +119,7 @@ def check(
     """
     found = _core.config_mistakes(json.dumps(document, default=str))
     if offers_takeover:
-        found += _missing_places(document)
+        found += [*_missing_places(document), *_unreadable_files(document)]
     told: list[tuple[int, str]] = [(0, message) for message in wrong]
     has_others = bool(told)
     if not found and not told:
@@ -140,6 +142,34 @@ def check(
         places = f"{file} and the environment have" if has_others else f"{file} has"
         lines.insert(0, f"{places} {len(lines)} mistakes:")
     raise ConfigError("\n".join(lines))
+
+
+_STORE_FILES = ("password_file", "sentinel_password_file", "ca_file", "certificate_file", "key_file")
+
+
+def _unreadable_files(document: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
+    """Yields mistakes about files that the store needs. The core reads them later, when it connects."""
+    for name in _STORE_FILES:
+        path = get(document, f"store.{name}")
+        if not isinstance(path, str) or not path:
+            continue
+        try:
+            with Path(path).open("rb") as file:
+                is_empty = name.endswith("password_file") and not file.readline().strip()
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or "not a path"
+        else:
+            if not is_empty:
+                continue
+            why = "its first line is empty"
+        # A password that stands in the place of its file is not shown.
+        place = "the file" if name.endswith("password_file") else f"'{path}'"
+        yield f"store.{name}: {place} cannot be used: {why}", ["store", name]
+    url = get(document, "store.url")
+    scheme, _, path = str(url).partition(":")
+    folder = Path(path).parent
+    if scheme.lower() == "sqlite" and not path.startswith("//") and not folder.is_dir():
+        yield f"store.url: '{folder}' is not a directory; make it, or give another path", ["store", "url"]
 
 
 def _missing_places(document: Mapping[str, Any]) -> Iterator[tuple[str, list[str]]]:
@@ -313,6 +343,19 @@ def normalise(document: Mapping[str, Any]) -> dict[str, Any]:
         raise from_core(error) from None
     result: dict[str, Any] = json.loads(checked)
     return result
+
+
+def for_reading_again(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a copy of all settings that is a valid configuration: without options of another store."""
+    result: dict[str, Any] = json.loads(json.dumps(settings))
+    if not result["store"]["url"].startswith("sqlite:"):
+        del result["store"]["durability"]  # whoever writes it with another store is refused
+    return result
+
+
+def url_without_password(url: str) -> str:
+    """Returns the URL as people may see it."""
+    return _core.without_password(url)
 
 
 def get(document: Mapping[str, Any], path: str, default: Any = None) -> Any:

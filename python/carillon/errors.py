@@ -142,13 +142,17 @@ class StoreError(CarillonError, RuntimeError):
 
 
 class StoreUnavailable(StoreError):  # noqa: N818
-    """The store did not do it: it is away, or too much waits for it. Try again later."""
+    """The store did not do it: it is away, or too much waits for it. Try again later.
+
+    Every method of a `Server` that writes to its store or reads from it can raise it.
+    """
 
 
 class StoreOutcomeUnknown(StoreError):  # noqa: N818
     """The store may have done it, or not.
 
-    A publication with an `idempotency_key` can be published again without being doubled.
+    A publication with an `idempotency_key` can be published again without being doubled. Changes of members
+    and read positions can be repeated as they are.
     """
 
 
@@ -204,6 +208,8 @@ _BY_CORE_NAME: dict[str, type[CarillonError]] = {
     "PayloadTooLarge": PayloadTooLarge,
     "PositionError": PositionError,
     "StoreError": StoreError,
+    "StoreUnavailable": StoreUnavailable,
+    "StoreOutcomeUnknown": StoreOutcomeUnknown,
     "ServerStopped": ServerStopped,
     "TakeoverError": TakeoverError,
     "ReloadError": ReloadError,

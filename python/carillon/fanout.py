@@ -113,7 +113,7 @@ class FanOutMethods:
             TypeError: `users` is not a list of str.
             StoreError: The store refused.
         """
-        return _asked(self._running().add_members, channel_name(channel), _listed(users))
+        return asked(self._running().add_members, channel_name(channel), _listed(users))
 
     def remove_members(self, channel: str, users: Iterable[str]) -> int:
         """Ends memberships and returns the number of members that remain.
@@ -130,7 +130,7 @@ class FanOutMethods:
             TypeError: `users` is not a list of str.
             StoreError: The store refused.
         """
-        return _asked(self._running().remove_members, channel_name(channel), _listed(users))
+        return asked(self._running().remove_members, channel_name(channel), _listed(users))
 
     def members(self, channel: str, *, limit: int = 1000, after: str | None = None) -> list[str]:
         """Returns members of a channel, sorted by user id.
@@ -147,7 +147,7 @@ class FanOutMethods:
         """
         whole_number("limit", limit, 1)
         start = text("after", "" if after is None else after, may_be_empty=True)
-        return _asked(self._running().members, channel_name(channel), start, limit)
+        return asked(self._running().members, channel_name(channel), start, limit)
 
     def inbox(self, user: str, *, limit: int = 100) -> Inbox:
         """Returns the unread publications of a user, oldest first. `mark_read` marks them as read.
@@ -162,7 +162,7 @@ class FanOutMethods:
             StoreError: The store cannot read the inbox.
         """
         whole_number("limit", limit, 0)
-        items, unread, has_more, is_incomplete = _asked(self._running().inbox, text("user", user), limit)
+        items, unread, has_more, is_incomplete = asked(self._running().inbox, text("user", user), limit)
         return Inbox(
             [item if isinstance(item, Message) else Gap(*item) for item in items],
             unread,
@@ -179,7 +179,7 @@ class FanOutMethods:
         Raises:
             ValueError: The user id is empty.
         """
-        return _asked(self._running().unread, text("user", user))
+        return asked(self._running().unread, text("user", user))
 
     def mark_read(self, user: str, channel: str, offset: int) -> None:
         """Marks the publications of a channel up to an offset as read by a user.
@@ -195,7 +195,7 @@ class FanOutMethods:
             ValueError: The offset is above that of the newest publication, or a name is not valid.
         """
         whole_number("offset", offset, 0, OFFSET_MAX)
-        _asked(self._running().mark_read, text("user", user), channel_name(channel), offset)
+        asked(self._running().mark_read, text("user", user), channel_name(channel), offset)
 
     def set_fanout(self, channel: str, strategy: Strategy | None, *, threshold: int | None = None) -> None:
         """Changes the strategy of one channel while it is live. Nothing is lost, repeated or reordered.
@@ -216,7 +216,7 @@ class FanOutMethods:
         if threshold is not None:
             whole_number("threshold", threshold, 1)
         name = channel_name(channel)
-        _asked(self._running().set_fan_out, name, strategy or "configured", threshold)
+        asked(self._running().set_fan_out, name, strategy or "configured", threshold)
 
     def fanout(self, channel: str) -> FanOut:
         """Returns the strategy, the mode and the numbers of members and subscribers of a channel now.
@@ -227,10 +227,11 @@ class FanOutMethods:
         Raises:
             ValueError: The name of the channel is not valid.
         """
-        return FanOut(*_asked(self._running().fan_out, channel_name(channel)))
+        return FanOut(*asked(self._running().fan_out, channel_name(channel)))
 
 
-def _asked(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+def asked(ask: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Calls the native module, and raises its errors in their public form."""
     try:
         return ask(*args, **kwargs)
     except Exception as error:

@@ -84,6 +84,8 @@ def publication(
         version_epoch: Name of the run of versions: those of different epochs do not compare.
     """
     payload, is_json = encode(data, json=flag("json", json))
+    if version_epoch and version == 0:
+        raise ValueError("version_epoch: has no version that it belongs to; give version as well")
     return Publication(
         payload,
         is_json,

@@ -12,11 +12,19 @@ import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from .client import Client, ConnectOptions
     from .server import Server, ServerOptions
     from .sync import Client as SyncClient
-    from .testing import ClientFactory, FaultProxy, Identified, ServerFactory, SyncClientFactory
+    from .testing import (
+        ClientFactory,
+        FaultProxy,
+        Identified,
+        RedisServer,
+        ServerFactory,
+        SyncClientFactory,
+    )
 
 # So that tests do not wait: by default clients wait up to 20 seconds.
 _FAST: ConnectOptions = {"min_reconnect_delay": 0.02, "max_reconnect_delay": 0.2}
@@ -61,6 +69,27 @@ def carillon_server_factory() -> Iterator[ServerFactory]:
     finally:
         for server in servers:
             server.stop()
+
+
+@pytest.fixture
+def carillon_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A started `carillon.testing.RedisServer`, killed after the test. Without Redis the test is skipped.
+
+    It keeps nothing when it ends. `RedisServer(tmp_path, "--appendonly", "yes")` makes another one.
+
+    Example:
+        def test_a_key(carillon_redis):
+            carillon_redis.cli("set", "a", "1")
+            assert carillon_redis.cli("get", "a") == "1"
+    """
+    from .testing import RedisServer
+
+    if why := RedisServer.missing():
+        pytest.skip(why)
+    folder = tmp_path / "redis"
+    folder.mkdir()
+    with RedisServer(folder) as redis:
+        yield redis
 
 
 @pytest.fixture

@@ -35,7 +35,7 @@ from .errors import (
     append_error,
     from_core,
 )
-from .fanout import FanOutMethods
+from .fanout import FanOutMethods, asked
 from .hook_answers import Grant
 from .hooks import HookDecorators, HookTable
 from .items import ClientInfo, History
@@ -461,9 +461,11 @@ class Server(HookDecorators, FanOutMethods):
 
     @property
     def settings(self) -> dict[str, Any]:
-        """A copy of the configuration, with all defaults."""
-        copy: dict[str, Any] = _json.loads(_json.dumps(self._settings))
-        return copy
+        """A copy of the configuration, with all defaults but those of another store.
+
+        Another server takes it: `Server(config=server.settings)`.
+        """
+        return configuration.for_reading_again(self._settings)
 
     # Publications.
 
@@ -677,21 +679,23 @@ class Server(HookDecorators, FanOutMethods):
         """Empties the history of a channel. Its offset and its epoch continue.
 
         Raises:
+            StoreUnavailable: The store is not available.
             ValueError: The name of the channel is not valid.
         """
-        self._running().history_remove(channel_name(channel))
+        asked(self._running().history_remove, channel_name(channel))
 
     def presence(self, channel: str) -> dict[str, ClientInfo]:
         """Returns the clients that are subscribed to a channel, by connection id.
 
         Raises:
+            StoreUnavailable: The store is not available.
             ValueError: The name of the channel is not valid.
         """
         return {
             client: ClientInfo(
                 client, user, *(raw_json.decode(info.strip())[0] if info else None for info in infos)
             )
-            for client, (user, *infos) in self._running().presence(channel_name(channel)).items()
+            for client, (user, *infos) in asked(self._running().presence, channel_name(channel)).items()
         }
 
     def channels(self, pattern: str = "*") -> dict[str, int]:
@@ -776,7 +780,7 @@ class Server(HookDecorators, FanOutMethods):
 
         Raises:
             CommandError: A connection has the channel already, or as many channels as it may have.
-            StoreError: The store is not available.
+            StoreUnavailable: The store is not available.
             ValueError: The user is empty, the name of the channel is not valid, or a value has no JSON form.
         """
         text("user", user)

@@ -14,9 +14,11 @@ import time
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar, Unpack, get_args
 from urllib.parse import urlsplit
 
+from .acceptor import Acceptor
 from .address import base_url
 from .arguments import flag, milliseconds, one_of, seconds, shown
 from .background_loop import BackgroundLoop
+from .redis_server import RedisServer as RedisServer
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine
@@ -195,14 +197,12 @@ class FaultProxy:
     __slots__ = (  # so that a misspelt attribute is an error
         "__weakref__",
         "_accepted",
+        "_acceptor",
         "_delay_ms",
         "_is_refusing",
         "_links",
-        "_listener",
         "_loop",
         "_may_read",
-        "_port",
-        "_serving",
         "_target",
     )
 
@@ -212,11 +212,9 @@ class FaultProxy:
         self._delay_ms = 0.0
         self._is_refusing = False
         self._links: set[_Link] = set()
-        self._serving: set[asyncio.Task[None]] = set()
         self._accepted = 0
-        self._port = 0
+        self._acceptor = Acceptor(self._serve, limit=_CHUNK)
         self._loop: BackgroundLoop | None = None
-        self._listener: asyncio.Server | None = None
         self._may_read: dict[Side, asyncio.Event] = {}
 
     @property
@@ -244,9 +242,9 @@ class FaultProxy:
         Raises:
             RuntimeError: The proxy was never started, so it has no port yet.
         """
-        if not self._port:
+        if not self._acceptor.port:
             raise RuntimeError("the proxy is not started: call start(), or use it in a with block")
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://127.0.0.1:{self._acceptor.port}"
 
     @property
     def connections(self) -> int:
@@ -267,7 +265,7 @@ class FaultProxy:
     def stop(self) -> None:
         """Cuts all connections and stops listening. Idempotent."""
         if self._loop is not None:
-            self._loop.run(self._stop())
+            self._loop.run(self._acceptor.close())
             self._loop.close()
             self._loop = None
 
@@ -314,14 +312,7 @@ class FaultProxy:
     async def _start(self) -> None:
         self._may_read = {side: asyncio.Event() for side in self._sides(None)}
         await self._set_reading(self._sides(None), True)
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_CHUNK)
-        self._port = self._listener.sockets[0].getsockname()[1]
-
-    async def _stop(self) -> None:
-        assert self._listener is not None
-        self._listener.close()
-        await self._set_reading(self._sides(None), True)
-        await self._cut()
+        self._acceptor.start()
 
     async def _cut(self) -> int:
         links = list(self._links)
@@ -336,20 +327,11 @@ class FaultProxy:
             else:
                 self._may_read[side].clear()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(self._serve(reader, writer))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
-        task.add_done_callback(lambda _: writer.transport.abort())  # also if it was cancelled before it began
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._accepted += 1
         if self._is_refusing:
             return
-        try:
-            up_reader, up_writer = await asyncio.open_connection(*self._target, limit=_CHUNK)
-        except OSError:
-            return
+        up_reader, up_writer = await asyncio.open_connection(*self._target, limit=_CHUNK)
         link = _Link(writer, up_writer)
         self._links.add(link)
         try:
@@ -357,8 +339,6 @@ class FaultProxy:
                 self._pipe(reader, up_writer, self._may_read["client"]),
                 self._pipe(up_reader, writer, self._may_read["server"]),
             )
-        except OSError:
-            pass
         finally:
             link.cut()
             self._links.discard(link)

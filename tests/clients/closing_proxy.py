@@ -7,6 +7,8 @@ import contextlib
 import threading
 from typing import TYPE_CHECKING, Self
 
+from carillon.acceptor import Acceptor
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -26,16 +28,15 @@ class ClosingProxy:
         self._places = list(places)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._serving: set[asyncio.Task[None]] = set()
+        self._acceptor = Acceptor(self._accept)
 
     def __enter__(self) -> Self:
         self._thread.start()
-        listening = asyncio.start_server(self._accept, "127.0.0.1")
-        self._listener = asyncio.run_coroutine_threadsafe(listening, self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._start(), self._loop).result()
         return self
 
     def __exit__(self, *_: object) -> None:
-        asyncio.run_coroutine_threadsafe(self._stop(), self._loop).result()
+        asyncio.run_coroutine_threadsafe(self._acceptor.close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
@@ -43,23 +44,16 @@ class ClosingProxy:
     @property
     def url(self) -> str:
         """Address for clients."""
-        return f"http://127.0.0.1:{self._listener.sockets[0].getsockname()[1]}"
+        return f"http://127.0.0.1:{self._acceptor.port}"
 
-    async def _stop(self) -> None:
-        self._listener.close()
-        for task in self._serving:
-            task.cancel()
-        await asyncio.gather(*self._serving, return_exceptions=True)
-        await self._listener.wait_closed()
-        await asyncio.sleep(0)  # the transports close in the next turn
+    async def _start(self) -> None:
+        self._acceptor.start()
 
-    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         is_closed = self.accepted < len(self._places)
         place = self._places[self.accepted] if is_closed else None
         self.accepted += 1
-        task = self._loop.create_task(self._serve(reader, writer, is_closed, place))
-        self._serving.add(task)
-        task.add_done_callback(self._serving.discard)
+        await self._serve(reader, writer, is_closed, place)
 
     async def _serve(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_closed: bool, place: int | None

@@ -3,10 +3,9 @@
 // smuggled.
 
 #include <algorithm>
-#include <boost/asio/impl/src.hpp>
+#include <boost/asio/buffer.hpp>
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
-#include <boost/beast/src.hpp>
 #include <boost/none.hpp>
 #include <cstdint>
 #include <cstdio>

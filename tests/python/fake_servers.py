@@ -8,12 +8,13 @@ import json
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from carillon.acceptor import Acceptor
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ConnectionClosed
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     Answer = bytes | Callable[[bytes], bytes] | None
     Script = Callable[["Peer"], Awaitable[None]]
@@ -36,8 +37,8 @@ async def http_server(answer: Answer, heads: list[bytes] | None = None) -> Async
                 writer.close()
                 await writer.wait_closed()
 
-    async with _listening(hear) as port:
-        yield f"http://127.0.0.1:{port}"
+    async with Acceptor(hear) as acceptor:
+        yield f"http://127.0.0.1:{acceptor.port}"
 
 
 @contextlib.asynccontextmanager
@@ -52,8 +53,8 @@ async def dripping_server(pause_s: float, begin: bytes) -> AsyncIterator[str]:
                 await writer.drain()
                 await asyncio.sleep(pause_s)  # the rate of what it sends, nothing waits for it
 
-    async with _listening(hear) as port:
-        yield f"http://127.0.0.1:{port}"
+    async with Acceptor(hear) as acceptor:
+        yield f"http://127.0.0.1:{acceptor.port}"
 
 
 def response(status: str, body: str = "", *headers: str) -> bytes:
@@ -123,8 +124,8 @@ async def tls_server(url: str, certificate: ssl.SSLContext) -> AsyncIterator[int
     async def serve_one(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await _relay(reader, writer, "127.0.0.1", port or 80)
 
-    async with _listening(serve_one, ssl=certificate) as own_port:
-        yield own_port
+    async with Acceptor(serve_one, tls=certificate) as acceptor:
+        yield acceptor.port
 
 
 @contextlib.asynccontextmanager
@@ -143,31 +144,8 @@ async def proxy_server(port: int, asked: list[str]) -> AsyncIterator[str]:
             once = head.replace(target.encode(), path.encode(), 1).replace(b"keep-alive", b"close")
             await _relay(reader, writer, "127.0.0.1", port, once)
 
-    async with _listening(serve_one) as own_port:
-        yield f"127.0.0.1:{own_port}"
-
-
-@contextlib.asynccontextmanager
-async def _listening(
-    serve_one: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]],
-    **options: Any,
-) -> AsyncIterator[int]:
-    """Listens at a free port of 127.0.0.1. At the end whatever still talks is cut off."""
-    tasks: set[asyncio.Task[None]] = set()
-
-    def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.create_task(serve_one(reader, writer))
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        task.add_done_callback(lambda _: writer.transport.abort())  # also if it was cancelled before it began
-
-    async with await asyncio.start_server(talk, "127.0.0.1", 0, **options) as server:
-        yield server.sockets[0].getsockname()[1]
-        server.close()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await asyncio.sleep(0)  # an abort closes its socket in the next turn
+    async with Acceptor(serve_one) as acceptor:
+        yield f"127.0.0.1:{acceptor.port}"
 
 
 async def _relay(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -72,6 +73,7 @@ def test_serve_says_where_and_that_it_is_insecure(serving: Serving) -> None:
     assert code == 0
     assert "INSECURE" in errors
     assert "started, with room for" in errors
+    assert "channels are kept in the memory of this process" in errors
     assert serving.url not in errors, "it has been said on standard output"
     assert "Traceback" not in errors
 
@@ -560,6 +562,8 @@ def test_doctor_prints_what_a_bug_report_needs() -> None:
     assert result.returncode == 0, result.stderr
     for word in ("carillon", "python", "open files", "boost", "io_uring"):
         assert word in result.stdout
+    for library in ("openssl", "sqlite"):
+        assert re.search(rf"^{library} +3\.\d+\.\d+$", result.stdout, re.MULTILINE), result.stdout
 
 
 # Streams that are closed, full, or of another encoding.

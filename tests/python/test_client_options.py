@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import ssl
 import time
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import carillon
 import pytest
 from carillon import Message, Server, sync
+from carillon.acceptor import Acceptor
+from carillon.config import schema
 from carillon.testing import FaultProxy, wait_until
 
 if TYPE_CHECKING:
@@ -25,12 +28,10 @@ async def mute_server(heads: list[str]) -> AsyncIterator[str]:
 
     async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         heads.append((await reader.readuntil(b"\r\n\r\n")).decode().lower())
-        with contextlib.suppress(ConnectionError):
-            await reader.read()
-        writer.close()
+        await reader.read()
 
-    async with await asyncio.start_server(hear, "127.0.0.1", 0) as server:
-        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with Acceptor(hear) as acceptor:
+        yield f"http://127.0.0.1:{acceptor.port}"
 
 
 @pytest.mark.parametrize(
@@ -190,3 +191,8 @@ def test_every_call_on_a_closed_client_says_so(carillon_server: Server) -> None:
             call("c")
     with pytest.raises(carillon.CarillonError, match="closed"):
         client.open()
+
+
+def test_a_client_waits_longer_than_a_server_waits_for_its_store() -> None:
+    waits_s = next(option["default"] for option in schema() if option["name"] == "store.wait_ms") / 1000
+    assert inspect.signature(carillon.connect).parameters["open_timeout"].default >= waits_s + 2

@@ -121,6 +121,115 @@ def test_a_good_value_of_a_secret_is_not_shown_either(tmp_path: Path) -> None:
     assert json.loads(shown.stdout)["client"]["proxy"]["connect"]["http"]["static_headers"] == "(set)"
 
 
+def test_a_password_of_redis_is_not_shown(tmp_path: Path) -> None:
+    store = {"url": "redis+sentinel://ann:hush@one,two/main", "sentinel_password": "hush"}
+    shown = run("config", "show", written(tmp_path, {"store": store}))
+    assert shown.returncode == 0, shown.stderr
+    assert "hush" not in shown.stdout
+    assert json.loads(shown.stdout)["store"]["url"] == "redis+sentinel://ann:***@one,two/main"
+    wrong = run("config", "check", written(tmp_path, {"store": {"url": "redis://ann:hush@host:x"}}))
+    assert wrong.returncode != 0
+    assert "store.url: has a port that is none from 1 to 65535" in wrong.stderr
+    assert "hush" not in wrong.stderr
+
+
+@pytest.mark.parametrize("command", [("config", "check"), ("serve",)])
+def test_files_of_the_store_that_cannot_be_used_are_told(tmp_path: Path, command: tuple[str, ...]) -> None:
+    (tmp_path / "empty").write_text("\n")
+    store = {
+        "url": "rediss+sentinel://one/main",
+        "password_file": "/hush",
+        "sentinel_password_file": str(tmp_path / "empty"),
+        "ca_file": str(tmp_path),
+        "certificate_file": "/nope/a.pem",
+        "key_file": "/nope/a.key",
+    }
+    result = run(*command, written(tmp_path, {"store": store}))
+    assert result.returncode == 3, result.stderr
+    for sentence in (
+        "store.password_file: the file cannot be used: No such file or directory",
+        "store.sentinel_password_file: the file cannot be used: its first line is empty",
+        f"store.ca_file: '{tmp_path}' cannot be used: Is a directory",
+        "store.certificate_file: '/nope/a.pem' cannot be used: No such file or directory",
+        "store.key_file: '/nope/a.key' cannot be used: No such file or directory",
+    ):
+        assert sentence in result.stderr
+    assert "hush" not in result.stderr
+    assert "Traceback" not in result.stderr
+    result = run(*command, written(tmp_path, {"store": {"url": "sqlite:/nope/carillon.db"}}))
+    assert result.returncode == 3
+    assert "store.url: '/nope' is not a directory" in result.stderr
+
+
+def test_a_password_file_that_cannot_be_read_is_a_sentence_without_a_file(tmp_path: Path) -> None:
+    with pytest.raises(carillon.StoreError, match=r"store\.password_file: the file cannot be read"):
+        Server(store={"url": "redis://127.0.0.1:1", "password_file": "/hush"})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("durability", ["full", "normal"])
+def test_an_option_of_another_store_is_refused(tmp_path: Path, durability: str) -> None:
+    of_redis = {"url": "redis://127.0.0.1", "durability": durability}
+    of_sqlite = {"url": "sqlite:carillon.db", "durability": durability, "password": "hush", "prefix": "shop"}
+    for store, names in ((of_redis, ["durability"]), (of_sqlite, ["password", "prefix"])):
+        result = run("config", "check", written(tmp_path, {"store": store}))
+        assert result.returncode == 3, result.stdout
+        assert "hush" not in result.stderr
+        assert all(f"store.{name}: is of " in result.stderr for name in names)
+        assert ("store.durability" in result.stderr) is ("durability" in names)
+        with pytest.raises(ConfigError, match=names[0]):
+            Server(store=store)  # type: ignore[arg-type]
+    with Server(store="memory") as server:  # the defaults are of no other store
+        assert server.reload() == []
+
+
+@pytest.mark.parametrize(
+    "store",
+    [
+        "memory",
+        {"url": "sqlite:carillon.db", "durability": "normal"},
+        {"url": "redis://ann:hush@127.0.0.1:1/2", "prefix": "shop", "loss": "never", "wait_ms": 2_000},
+        {"url": "redis+cluster://127.0.0.1:1", "password": "hush"},
+    ],
+)
+def test_a_server_takes_the_settings_of_another(store: Any, tmp_path: Path) -> None:
+    first = Server(
+        store=store,
+        limits={"connections": 9},
+        channels={"news": carillon.Channel(history_size=3, history_ttl="5m", fanout="hybrid")},
+    )
+    again = Server(config=first.settings)
+    assert again.settings == first.settings
+    assert Server(config=first.settings, threads=2).settings["threads"] == 2
+    result = run("config", "check", written(tmp_path, first.settings))
+    assert result.returncode == 0, result.stderr
+    shown = run("config", "show", written(tmp_path, first.settings))
+    assert set(json.loads(shown.stdout)["store"]) == set(first.settings["store"])
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("REDIS://Ann:Hush@127.0.0.1:1", "redis://Ann:Hush@127.0.0.1:1"),
+        ("Redis+Unix:///Run/Redis.sock", "redis+unix:///Run/Redis.sock"),
+        ("SQLITE:Carillon.db", "sqlite:Carillon.db"),
+    ],
+)
+def test_the_scheme_of_a_store_may_have_capital_letters(given: str, meant: str) -> None:
+    assert Server(store=given).settings["store"]["url"] == meant
+
+
+def test_a_file_of_sqlite_is_used_whichever_letters_its_scheme_has(tmp_path: Path) -> None:
+    for scheme in ("SQLITE", "sqlite"):
+        with Server(store=f"{scheme}:{tmp_path / 'Log.db'}") as server:
+            server.publish("a", 1)
+    with Server(store=f"sqlite:{tmp_path / 'Log.db'}") as server:
+        assert server.history("a").position.offset == 2
+    with pytest.raises(ConfigError, match="has // behind sqlite:"):
+        Server(store="Sqlite://x")
+    result = run("config", "check", written(tmp_path, {"store": {"url": "SQLITE:/nope/x.db"}}))
+    assert "store.url: '/nope' is not a directory" in result.stderr
+
+
 WEAK = {"http_api": {"key": "hush"}, "client": {"token": {"hmac_secret_key": "hushhush"}}}
 
 

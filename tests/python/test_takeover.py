@@ -316,6 +316,28 @@ def test_signals_that_come_late_do_not_change_how_the_old_process_ends(
     assert httpx.get(f"http://127.0.0.1:{new.port}/health", trust_env=False).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["http_stream", "sse"])
+def test_commands_of_an_sdk_over_http_find_it_in_the_new_process(
+    launch: Callable[..., Process], path: str
+) -> None:
+    old = launch()
+    url = f"http://127.0.0.1:{old.port}"
+    connect_command = '{"id":1,"connect":{}}'
+    with (
+        httpx.Client(trust_env=False, timeout=20) as client,
+        client.stream("POST", f"{url}/connection/{path}", content=connect_command) as response,
+    ):
+        lines = (json.loads(line.removeprefix("data: ")) for line in response.iter_lines() if line)
+        replies = filter(None, lines)  # without pings
+        hello = next(replies)["connect"]
+        launch(old.port, "--takeover")
+        assert old.ended() == 0
+        command = {"id": 2, "subscribe": {"channel": "a"}}
+        body = {"session": hello["session"], "node": hello["node"], "data": json.dumps(command)}
+        assert httpx.post(f"{url}/emulation", json=body, trust_env=False).status_code == 204
+        assert "subscribe" in next(replies)
+
+
 def test_members_inboxes_and_a_strategy_chosen_at_run_time_move(launch: Callable[..., Process]) -> None:
     old = launch()
     with httpx.Client(base_url=f"http://127.0.0.1:{old.port}/api", trust_env=False) as client:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import jwt
 import pytest
+from carillon.testing import wait_until
 from cryptography.hazmat.primitives.asymmetric import ec
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
@@ -89,6 +90,7 @@ def test_the_keys_go_over_until_the_endpoint_answers_again(
     with provider() as where:
         file = configured(tmp_path, f"http://127.0.0.1:{where}/keys?password=hush")
         first = launch(0, file)
+        wait_until(lambda: health(first.port) == {}, 20)  # a start waits for the keys for 3 s only
         assert set(connected(first.port)["subs"]) == {"a"}
         assert health(first.port) == {}
     process = first
@@ -109,6 +111,7 @@ def test_the_keys_go_over_until_the_endpoint_answers_again(
 def test_the_keys_of_another_endpoint_do_not_count(launch: Callable[..., Process], tmp_path: Path) -> None:
     with provider() as where:
         first = launch(0, configured(tmp_path, f"http://127.0.0.1:{where}/keys"))
+        wait_until(lambda: health(first.port) == {}, 20)
         assert connected(first.port)
     second = launch(first.port, configured(tmp_path, f"http://127.0.0.1:{where}/others"), "--takeover")
     assert first.ended() == 0
@@ -125,6 +128,7 @@ def test_the_keys_of_subscriptions_go_over_too(launch: Callable[..., Process], t
     with provider() as where:
         file = configured(tmp_path, f"http://127.0.0.1:{where}/keys", "subscription_token")
         first = launch(0, file)
+        wait_until(lambda: health(first.port) == {}, 20)
         assert polled(first.port) == 200
     launch(first.port, file, "--takeover")
     assert first.ended() == 0

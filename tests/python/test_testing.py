@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import inspect
+import os
 import re
+import socket
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import carillon
 import pytest
 from carillon import Server
-from carillon.testing import FaultProxy, assert_ledger_balances, wait_until, wait_until_async
+from carillon.testing import FaultProxy, RedisServer, assert_ledger_balances, wait_until, wait_until_async
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -210,3 +214,73 @@ def test_the_example_of_the_package_runs(tmp_path: Path) -> None:
 
 def test_the_description_of_stats_names_every_key(carillon_server: Server) -> None:
     assert set(carillon_server.stats()) <= set(re.findall(r"`(\w+)`", Server.stats.__doc__ or ""))
+
+
+# ---- Redis
+
+
+def test_a_redis_is_killed_stopped_and_restarted(carillon_redis: RedisServer) -> None:
+    port = carillon_redis.port
+    assert carillon_redis.url == f"redis://127.0.0.1:{port}"
+    assert repr(carillon_redis) == f"<carillon.testing.RedisServer {carillon_redis.url}, running>"
+    assert carillon_redis.cli("set", "a", "two words") == "OK"
+    assert carillon_redis.cli("get", "a") == "two words"
+    with socket.create_connection(("127.0.0.1", port)) as link:
+        link.settimeout(0.2)
+        carillon_redis.stop()
+        link.sendall(b"PING\r\n")
+        with pytest.raises(TimeoutError):
+            link.recv(10)
+        carillon_redis.cont()
+        link.settimeout(5)
+        assert link.recv(10) == b"+PONG\r\n"
+        carillon_redis.kill()
+        assert link.recv(10) == b""
+    assert "Connection refused" in carillon_redis.cli("ping")
+    assert "not running" in repr(carillon_redis)
+    with pytest.raises(RuntimeError, match="does not run"):
+        carillon_redis.stop()
+    carillon_redis.restart()
+    assert carillon_redis.port == port
+    assert carillon_redis.cli("get", "a") == ""
+    carillon_redis.stop()  # it ends all the same
+
+
+def test_a_redis_keeps_its_data_when_it_is_told_to(tmp_path: Path, carillon_redis: RedisServer) -> None:
+    with RedisServer(tmp_path, "--appendonly", "yes", "--appendfsync", "always") as redis:
+        assert redis.port != carillon_redis.port
+        redis.cli("set", "a", "1")
+        redis.restart()
+        assert redis.cli("get", "a") == "1"
+    with pytest.raises(RuntimeError, match=r"(?s)does not start: .*nonsense"):
+        RedisServer(tmp_path, "--nonsense", "1").start()
+
+
+def test_without_a_redis_the_test_is_skipped(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text("def test_it(carillon_redis): ...\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PATH": "/nowhere"},
+        check=False,
+    )
+    assert "1 skipped" in done.stdout, done.stdout
+    assert "there is no redis-server (Debian: apt-get install redis-server)" in done.stdout
+
+
+def test_a_proxy_that_stops_leaves_no_connection_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    left: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda mistake: left.append(mistake.exc_value))
+    for _ in range(50):
+        proxy = FaultProxy("http://127.0.0.1:9").start()
+        port = urlsplit(proxy.url).port
+        clients = [socket.socket() for _ in range(3)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(("127.0.0.1", port))  # is accepted while the proxy stops
+        proxy.stop()
+        for client in clients:
+            client.close()
+    gc.collect()
+    assert left == []

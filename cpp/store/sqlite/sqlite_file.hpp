@@ -1,7 +1,10 @@
 #pragma once
 
+#include <sys/stat.h>
+
 #include <functional>
 #include <mutex>
+#include <optional>
 #include <shared_mutex>
 #include <string>
 #include <utility>
@@ -20,6 +23,15 @@ class SqliteFile {
   [[nodiscard]] const std::string& path() const { return path_; }
   [[nodiscard]] const std::string& vfs() const { return vfs_; }
 
+  /// The file that has this name now is the one to keep. Before the threads start.
+  void remember() { kept_ = named(); }
+  /// Has that file still its name? Otherwise what is written to it goes with this process.
+  [[nodiscard]] bool is_in_place() const {
+    if (!kept_) return true;
+    const std::optional<struct stat> now = named();
+    return now && now->st_dev == kept_->st_dev && now->st_ino == kept_->st_ino;
+  }
+
   /// Calls `close` when all connections have to be closed. Before the threads start.
   void when_closing(std::function<void()> close) { closers_.push_back(std::move(close)); }
   /// While it is held, connections stay open.
@@ -32,8 +44,15 @@ class SqliteFile {
   }
 
  private:
+  [[nodiscard]] std::optional<struct stat> named() const {
+    struct stat found{};
+    if (::stat(path_.c_str(), &found) != 0) return std::nullopt;
+    return found;
+  }
+
   const std::string path_;
   const std::string vfs_;
+  std::optional<struct stat> kept_;
   std::shared_mutex sharing_;
   std::vector<std::function<void()>> closers_;
 };

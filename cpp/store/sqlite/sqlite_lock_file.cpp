@@ -14,22 +14,23 @@
 #include <stdexcept>
 #include <utility>
 
+#include "env/process_forks.hpp"
+
 namespace carillon {
 
 namespace {
 
-std::atomic<std::uint64_t> g_process_forks{0};
 // A forked child would keep the lock after its parent's end: the descriptor is of the same open file.
 std::array<std::atomic<int>, 64> g_lock_files{};  // descriptor + 1; 0: free
 
 void on_forked_child() {
-  g_process_forks.fetch_add(1, std::memory_order_relaxed);
   for (std::atomic<int>& each : g_lock_files) {
     if (const int file = each.exchange(0) - 1; file >= 0) ::close(file);
   }
 }
 
-void watch_forks() {
+void watch_lock_files() {
+  watch_forks();
   static const int registered = pthread_atfork(nullptr, nullptr, on_forked_child);
   if (registered != 0) throw std::runtime_error("pthread_atfork failed");
 }
@@ -41,8 +42,6 @@ std::string holder_of(int file) {
 }
 
 }  // namespace
-
-std::uint64_t forks_of_process() { return g_process_forks.load(std::memory_order_relaxed); }
 
 std::string_view network_file_system(std::uint64_t type) {
   switch (static_cast<std::uint32_t>(type)) {
@@ -75,7 +74,7 @@ bool SqliteLockFile::is_in_force() const {
 }
 
 SqliteLockFile::SqliteLockFile(const std::string& database_path) : path_(database_path + "-lock") {
-  watch_forks();
+  watch_lock_files();
   const std::string& path = path_;
   const std::string where = "sqlite:" + database_path + ": ";
   file_ = ::open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -112,7 +111,7 @@ SqliteLockFile::SqliteLockFile(const std::string& database_path) : path_(databas
 
 SqliteLockFile::SqliteLockFile(const std::string& database_path, Descriptor sent)
     : path_(database_path + "-lock") {
-  watch_forks();
+  watch_lock_files();
   struct stat own{};
   struct stat named{};
   if (::fstat(sent.get(), &own) != 0 || ::stat((database_path + "-lock").c_str(), &named) != 0 ||

@@ -8,9 +8,6 @@
 
 namespace carillon {
 
-/// How often this process, or one that it comes from, was forked. A child must not use its parent's database.
-[[nodiscard]] std::uint64_t forks_of_process();
-
 /// The name of a file system that is on another machine, whose locks are not to be trusted; empty: it is not.
 /// `type`: as statfs() gives it.
 [[nodiscard]] std::string_view network_file_system(std::uint64_t type);

@@ -225,7 +225,19 @@ std::string check_sqlite_file(const std::string& path) {
   SqliteConnection connection;
   int code = connection.open(path, SqliteConnection::Access::existing, "");
   if (code != SQLITE_OK) return sentence(path, "cannot be opened");
-  return integrity(connection, "PRAGMA integrity_check(10)");
+  std::string trouble = integrity(connection, "PRAGMA integrity_check(10)");
+  const int why = sqlite3_extended_errcode(connection.handle());
+  switch (why & 0xff) {
+    case SQLITE_CANTOPEN:  // a store's own file has a log beside it, which even a reader has to open
+      refuse(path,
+             "cannot be read where it is (" + trouble + "); copy it, together with " + path +
+                 "-wal, to a disk that can be written to, or make a backup with `carillon store backup`");
+    case SQLITE_BUSY:
+    case SQLITE_IOERR:
+      refuse(path, why, trouble);
+    default:
+      return trouble;
+  }
 }
 
 }  // namespace carillon

@@ -20,7 +20,8 @@ void prepare_sqlite_file(const std::string& path, const std::string& vfs);
 /// Opens a connection to a prepared file for a store. Throws std::runtime_error.
 [[nodiscard]] SqliteConnection open_sqlite_connection(const std::string& path, const std::string& vfs);
 
-/// Reads the whole file: empty if it is sound, else what is wrong with it.
+/// Reads the whole file: empty if it is sound, else what is wrong with it. Throws std::runtime_error with a
+/// sentence if the file cannot be read.
 [[nodiscard]] std::string check_sqlite_file(const std::string& path);
 
 }  // namespace carillon

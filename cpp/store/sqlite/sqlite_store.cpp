@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "env/process_forks.hpp"
 #include "store/sqlite/sqlite_checkpoints.hpp"
 #include "store/sqlite/sqlite_file.hpp"
 #include "store/sqlite/sqlite_generation.hpp"
@@ -45,7 +46,9 @@ struct SqliteStore::Parts {
         reader(file, generation, clock, options.waiting_calls),
         queue(options),
         writer(options, limits, clock, random, file, with_members(options), generation, members, checkpoints,
-               queue, hash) {}
+               queue, hash) {
+    file.remember();
+  }
 
   SqliteConnection with_members(const SqliteOptions& options) {
     if (members.load(first, generation) != SQLITE_OK)
@@ -384,6 +387,11 @@ void SqliteStore::keep_house() {
     parts_->writer.forbid(options_.path +
                           "-lock was removed or replaced, so that another server may use the database: stop "
                           "all that do, and start one");
+  if (!parts_->file.is_in_place())
+    parts_->writer.forbid(
+        options_.path +
+        " was removed, moved or replaced, so that what is published would be lost with this "
+        "process: stop it, put the file back or restore a copy, and start again");
   parts_->queue.ask_for_house_keeping();
 }
 

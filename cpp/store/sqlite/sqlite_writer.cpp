@@ -14,7 +14,7 @@ namespace carillon {
 
 namespace {
 /// The WAL is checkpointed in the background when it has grown by this size.
-constexpr std::size_t kCheckpointBytes = 4UL << 20U;
+constexpr std::size_t kCheckpointBytes = 16UL << 20U;
 constexpr std::size_t kPageBytes = 4'096;
 /// Upper bound of the wait for publishers that have just been answered.
 constexpr std::int64_t kLingerNs = 500'000;

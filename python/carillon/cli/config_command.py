@@ -42,7 +42,7 @@ def check(file: Path) -> None:
 def show(file: Path | None) -> None:
     """Prints the settings of FILE and the environment, as JSON.
 
-    All defaults are filled in.
+    All defaults are filled in, but for options that do not belong to the store.
     """
     from .. import config
 
@@ -51,6 +51,8 @@ def show(file: Path | None) -> None:
     for option in config.schema():
         if option["secret"] and config.get(settings, option["name"]):
             config.put(settings, option["name"], "(set)")
+    settings = config.for_reading_again(settings)
+    config.put(settings, "store.url", config.url_without_password(settings["store"]["url"]))
     click.echo(json.dumps(settings, indent=2))
 
 

@@ -54,7 +54,7 @@ _TAKEN_TOO = (
 @click.option("--host", help="Address to listen on (http_server.address).")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port, 0 for any (http_server.port).")
 @click.option("--threads", type=click.IntRange(0), help="Number of shard threads, 0 for one per core.")
-@click.option("--store", help="Where publications are kept: memory, or sqlite:PATH.")
+@click.option("--store", help="Where publications are kept: memory, sqlite:PATH or redis://host.")
 @click.option(
     "--shutdown-timeout",
     metavar="DURATION",

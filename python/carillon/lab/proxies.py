@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 from urllib.parse import urlsplit
+
+from ..acceptor import Acceptor
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -48,7 +50,7 @@ class Proxy:
             self._point_at(target.host, target.port)
         self.seen: dict[str, bytearray] = {"up": bytearray(), "down": bytearray()}
         self.url: str = ""
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._acceptor = Acceptor(self._pass_all_on)
         self._writers: set[asyncio.StreamWriter] = set()
 
     def _point_at(self, host: str, port: int) -> None:
@@ -56,19 +58,14 @@ class Proxy:
         self.port: int = port
 
     async def __aenter__(self) -> Self:
-        self._listener = await asyncio.start_server(self._accept, "127.0.0.1", 0)
-        host, port = self._listener.sockets[0].getsockname()[:2]
-        self.url = f"http://{host}:{port}"
+        self._acceptor.start()
+        self.url = f"http://127.0.0.1:{self._acceptor.port}"
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._listener.close()
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._acceptor.close()
 
     def forget(self) -> None:
         """Forgets the bytes that were recorded so far."""
@@ -94,16 +91,12 @@ class Proxy:
             self._writers -= {writer, up_writer}
             await _close(up_writer)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
+    async def _pass_all_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self.serve(reader, writer)
         except* OSError:
             pass  # the target does not accept connections
         finally:
-            self._tasks.discard(task)
             await _close(writer)
 
     async def pass_on(self, way: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -6,14 +6,16 @@ also sends its cookies.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 import socket
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from ..acceptor import Acceptor
+
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Sequence
     from types import TracebackType
 
@@ -291,13 +293,10 @@ async def byte_values_that_survive() -> dict[str, int]:
             writer.write(head.encode() + body)
             await writer.drain()
             writer.close()
+            await writer.wait_closed()
 
-        async with (
-            await asyncio.start_server(answer, "127.0.0.1", 0) as listener,
-            httpx.AsyncClient(trust_env=False) as http,
-        ):
-            port = listener.sockets[0].getsockname()[1]
-            return (await http.get(f"http://127.0.0.1:{port}/")).content
+        async with Acceptor(answer) as acceptor, httpx.AsyncClient(trust_env=False) as http:
+            return (await http.get(f"http://127.0.0.1:{acceptor.port}/")).content
 
     over_body = await fetch("application/octet-stream", every)
     events = b"".join(b"data: <" + bytes([byte]) + b">\n\n" for byte in every)

@@ -15,6 +15,7 @@ from ..errors import (
     ConnectError,
     ConnectionClosed,
     PositionError,
+    StoreConflict,
 )
 from ..items import ClientInfo, History, PresenceStats
 from ..position import Position
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+_EPOCH_DIFFERS, _CONFLICT = 112, 113  # codes of errors
 
 
 class HttpApi:
@@ -108,6 +111,8 @@ class HttpApi:
         if response.status_code == 401:
             raise CommandError(401, "the HTTP API requires its key: give api_key")
         if response.status_code != 200:
+            if refused := _error_that_is_the_body(response.content):
+                raise command_error(refused)
             refusal = refusal_of(
                 response.status_code, response.headers, response.content, response.reason_phrase
             )
@@ -133,14 +138,37 @@ def _fields(text: str, start: int) -> dict[str, Any]:
 
 def _position_result(text: str, start: int) -> Position:
     result = _fields(text, start)
-    return Position(result.get("offset", 0), result.get("epoch", ""))
+    position = _position(result)
+    if result.get("skipped"):
+        raise StoreConflict(
+            "version: is not above the last version of the channel, so nothing was stored; read what is new "
+            "before you publish again",
+            position,
+        )
+    return position
 
 
-def command_error(error: Mapping[str, Any]) -> CommandError | PositionError:
+def _position(fields: Mapping[str, Any]) -> Position:
+    return Position(int(fields.get("offset", 0)), str(fields.get("epoch", "")))
+
+
+def _error_that_is_the_body(body: bytes) -> dict[str, Any] | None:
+    """Returns the error of an answer with `http_api.error_mode = "transport"`; None of any other answer."""
+    try:
+        document = json.loads(body)
+    except ValueError:
+        return None
+    is_error = isinstance(document, dict) and isinstance(document.get("code"), int) and "message" in document
+    return document if is_error else None
+
+
+def command_error(error: Mapping[str, Any]) -> CarillonError:
     """Returns the exception for an error in an answer of the server."""
     code, reason = int(error.get("code", 0)), str(error.get("message", "unknown error"))
-    if code == 112:
+    if code == _EPOCH_DIFFERS:
         return PositionError("the position belongs to an earlier epoch: its log is gone")
+    if code == _CONFLICT:
+        return StoreConflict(reason, _position(error))
     return CommandError(code, reason)
 
 

@@ -47,7 +47,7 @@ class Settings:
     proxy_tls: ssl.SSLContext | None = None
     min_delay: float = 0.2
     max_delay: float = 20.0
-    open_timeout: float = 10.0
+    open_timeout: float = 15.0
     idle_timeout: float = 45.0
     poll_timeout: float = 25.0
     capacity: int = 1024

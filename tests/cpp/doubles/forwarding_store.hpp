@@ -13,7 +13,8 @@ namespace carillon {
 
 /// Passes every call on to another store. Base of the stores of tests that change one thing or two: a new
 /// method of Store is written here once.
-class ForwardingStore : public Store {
+template <typename Interface = Store>
+class ForwardingStore : public Interface {
  public:
   /// `to` is called only after it has been constructed: it may be a member of the derived class.
   explicit ForwardingStore(Store& to) : to_(to) {}

@@ -12,7 +12,7 @@
 namespace carillon {
 
 /// The memory store, whose answers (not its announcements) can wait for answer(), or be errors.
-class UnreliableStore final : public ForwardingStore {
+class UnreliableStore final : public ForwardingStore<> {
  public:
   UnreliableStore(const Clock& clock, RandomSource& random, StoreLimits limits = {})
       : ForwardingStore(memory_), memory_(clock, random, limits) {}

@@ -28,17 +28,7 @@ struct LogTest : testing::Test {
       log.append(make_entry(0, std::string(bytes, 'n'), EntryKind::join), now_ms, options, taken);
     }
   }
-  [[nodiscard]] Millis wall_ms() const { return 1'700'000'000'000 + now_ms; }
-  /// An entry that was published `age_ms` ago.
-  [[nodiscard]] EntryRef aged(Offset offset, Millis age_ms) const {
-    return make_entry(offset, "x", EntryKind::publication, wall_ms() - age_ms);
-  }
   void trim(Seq taken = kNobodyWaits) { log.trim(now_ms, options, taken); }
-  static std::vector<EntryRef> range(Offset first, Offset last) {
-    std::vector<EntryRef> entries;
-    for (Offset offset = first; offset <= last; ++offset) entries.push_back(make_entry(offset));
-    return entries;
-  }
   /// Offsets that the ring holds from `seq` on; 0 for an ephemeral entry.
   std::vector<Offset> offsets_from(Seq seq) {
     std::vector<Offset> offsets;
@@ -200,7 +190,7 @@ TEST_F(LogTest, WhatLeftTheHistoryStaysInTheLiveWindowButIsNeverShownToAResume) 
 
 TEST_F(LogTest, RemovingTheHistoryKeepsTheOffsetsAndTheLiveWindow) {
   publish(5);
-  log.remove_history();
+  log.remove_history(log.top());
   trim();
   EXPECT_EQ(log.top(), 5U);
   EXPECT_EQ(log.history_from(), 6U);
@@ -303,101 +293,6 @@ TEST_F(LogTest, ThinningKeepsEveryPublicationTheLiveWindowAndWhatNobodyHasTaken)
   EXPECT_EQ(offsets_from(taken).size(), 500U);
 }
 
-TEST_F(LogTest, OlderEntriesFromAStoreComeInFront) {
-  log.start_after(5);
-  notice(2);
-  publish(2);  // 6, 7
-  const Seq old_begin = log.begin_seq();
-  EXPECT_TRUE(log.prepend(range(3, 5), now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_EQ(log.history_from(), 3U);
-  EXPECT_EQ(log.begin_seq(), old_begin - 3);
-  EXPECT_EQ(offsets_from(0), (Offsets{3, 4, 5, 0, 0, 6, 7}));
-  EXPECT_EQ(log.seq_after(2), log.begin_seq());
-  EXPECT_EQ(log.seq_after(5), old_begin + 2);
-  EXPECT_EQ(log.seq_after(1), std::nullopt);
-}
-
-TEST_F(LogTest, OlderEntriesFillAnEmptyRing) {
-  log.start_after(5);
-  EXPECT_TRUE(log.prepend(range(1, 5), now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_EQ(offsets_from(0), (Offsets{1, 2, 3, 4, 5}));
-  publish();
-  EXPECT_EQ(log.seq_after(0), log.end_seq() - 6);
-  EXPECT_EQ(log.at(log.end_seq() - 1)->offset, 6U);
-}
-
-TEST_F(LogTest, OlderEntriesThatOverlapArePassedOver) {
-  log.start_after(5);
-  EXPECT_TRUE(log.prepend(range(4, 5), now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_TRUE(log.prepend(range(2, 5), now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_EQ(offsets_from(0), (Offsets{2, 3, 4, 5}));
-}
-
-TEST_F(LogTest, OlderEntriesThatDoNotJoinAreRefused) {
-  log.start_after(5);
-  publish();
-  EXPECT_FALSE(log.prepend({}, now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_FALSE(log.prepend(range(2, 4), now_ms, wall_ms(), options, kNobodyWaits)) << "5 is missing";
-  EXPECT_FALSE(log.prepend(range(6, 6), now_ms, wall_ms(), options, kNobodyWaits)) << "all there";
-  EXPECT_EQ(log.history_from(), 6U);
-  EXPECT_EQ(log.size(), 1U);
-}
-
-TEST_F(LogTest, OlderEntriesObeyTheBoundsOfTheHistory) {
-  options.history_size = 3;
-  options.live_window_entries = 0;
-  log.start_after(5);
-  EXPECT_TRUE(log.prepend(range(1, 5), now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_EQ(log.history_from(), 3U);
-  EXPECT_EQ(offsets_from(0), (Offsets{3, 4, 5}));
-}
-
-TEST_F(LogTest, OlderEntriesDoNotPushOutABurstThatNobodyHasTaken) {
-  options.history_size = 2;
-  options.live_window_entries = 1;
-  log.start_after(5);
-  const Seq taken = log.end_seq();
-  notice(50, taken);
-  EXPECT_TRUE(log.prepend(range(1, 5), now_ms, wall_ms(), options, taken));
-  EXPECT_EQ(offsets_from(taken).size(), 50U);
-}
-
-TEST_F(LogTest, TheHistoryThatWasRemovedDoesNotComeBackFromAStore) {
-  publish(3);
-  log.remove_history();
-  trim();
-  EXPECT_FALSE(log.prepend(range(1, 3), now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_EQ(log.seq_after(1), std::nullopt);
-}
-
-TEST_F(LogTest, TheHistoryThatWasRemovedDoesNotComeBackAfterATakeoverEither) {
-  publish(3);
-  log.remove_history();
-  trim();
-  ChannelLog other;
-  other.restore(log.save(now_ms), now_ms);
-  EXPECT_FALSE(other.prepend(range(1, 3), now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_EQ(other.seq_after(1), std::nullopt);
-}
-
-TEST_F(LogTest, OlderEntriesKeepTheirOwnAge) {
-  options.history_ttl_ms = 100;
-  options.live_window_entries = 0;
-  now_ms = 1'000;
-  log.start_after(3);
-  EXPECT_TRUE(log.prepend({aged(1, 99), aged(2, 60), aged(3, 70)}, now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_EQ(log.history_from(), 1U);
-  now_ms += 1;
-  trim();
-  EXPECT_EQ(log.history_from(), 2U);
-  now_ms += 28;
-  trim();
-  EXPECT_EQ(log.history_from(), 2U);
-  now_ms += 1;
-  trim();
-  EXPECT_EQ(log.history_from(), 4U) << "2 leaves no later than 3, whatever the clocks said";
-}
-
 TEST_F(LogTest, AnEntryThatIsReadLateDoesNotBeginItsLifeAgain) {
   options.history_ttl_ms = 100;
   options.live_window_entries = 0;
@@ -407,23 +302,6 @@ TEST_F(LogTest, AnEntryThatIsReadLateDoesNotBeginItsLifeAgain) {
   now_ms += 10;
   trim();
   EXPECT_EQ(log.history_from(), 2U);
-}
-
-TEST_F(LogTest, WhatIsStillInTheLiveWindowBelongsToTheHistoryAgain) {
-  publish(6);
-  log.remove_older_half();  // under pressure; the entries are still in the live window
-  trim();
-  EXPECT_EQ(log.history_from(), 4U);
-  EXPECT_EQ(log.size(), 6U);
-  EXPECT_FALSE(log.prepend({}, now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_TRUE(log.prepend(range(2, 3), now_ms, wall_ms(), options, kNobodyWaits));
-  EXPECT_EQ(log.history_from(), 2U);
-  EXPECT_EQ(offsets_from(0), (Offsets{1, 2, 3, 4, 5, 6}));
-  EXPECT_EQ(log.seq_after(1), log.begin_seq() + 1);
-  EXPECT_EQ(log.seq_after(0), std::nullopt);
-  options.history_bytes = 3 * make_entry(1)->cost_bytes();
-  trim();
-  EXPECT_EQ(log.history_from(), 4U) << "the bytes of what came back are counted";
 }
 
 TEST_F(LogTest, AResetGoesOnInSeqsAndForgetsTheRest) {
@@ -447,7 +325,7 @@ TEST_F(LogTest, BytesComeBackToZeroWhateverTheOrderOfThings) {
   for (int i = 0; i < 200; ++i) {
     publish(static_cast<std::size_t>(i % 3), static_cast<std::size_t>(i));
     notice(static_cast<std::size_t>(i % 5), i % 2 == 0 ? log.end_seq() : kNobodyWaits, 10);
-    if (i % 50 == 0) log.remove_history();
+    if (i % 50 == 0) log.remove_history(log.top());
   }
   now_ms = 1'000'000;
   trim();

@@ -1,85 +1,23 @@
 // What the hub makes of a store that answers later, in another order, or not at all.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 
-#include "doubles/seeded_random.hpp"
-#include "doubles/virtual_clock.hpp"
-#include "hub/entries.hpp"
-#include "hub/hub.hpp"
-#include "hub/late_store.hpp"
+#include "hub/late_hub_fixture.hpp"
 
 namespace carillon {
 namespace {
 
-struct LateHubTest : testing::Test {
-  explicit LateHubTest(HubLimits limits = {}) : hub(clock, random, store, {}, limits) {
-    hub.set_shards({&shard});
-  }
-
-  void announce(Offset offset, const std::string& data) {
-    auto entry = make_entry(offset, data);
-    hub.on_announced({"a", epoch, entry});
-  }
-  /// Until nothing waits. The answer is nothing when none came.
-  std::optional<SubscribeOutcome> subscribe(PlainReader& reader, std::optional<Since> since = std::nullopt) {
-    auto answer = std::make_shared<std::optional<SubscribeOutcome>>();
-    start_subscribe(reader, since, answer);
-    settle();
-    return *answer;
-  }
-  void start_subscribe(PlainReader& reader, std::optional<Since> since,
-                       const std::shared_ptr<std::optional<SubscribeOutcome>>& answer) {
-    shard.bind_to_this_thread();
-    hub.subscribe(shard, reader.cursor, "a", since,
-                  [answer](const SubscribeOutcome& outcome) { *answer = outcome; });
-    Shard::unbind_this_thread();
-  }
-  void turn() {
-    shard.bind_to_this_thread();
-    while (shard.turn()) {
-    }
-    Shard::unbind_this_thread();
-  }
-  void settle() {
-    do {
-      while (store.run_one()) {
-      }
-      turn();
-    } while (store.waiting() > 0);
-  }
-  void publish(const std::string& data) {
-    hub.publish("a", publication_of(data), {}, [](const AppendResult&) {});
-  }
-  /// Entries that only the store has: as after a restart.
-  void fill_store(int count) {
-    HubWithoutEars ears;
-    store.set_listener(&ears);
-    for (int i = 1; i <= count; ++i) {
-      store.append("a", make_entry(0, std::to_string(i)), {}, [](const AppendResult&) {});
-      while (store.run_one()) {
-      }
-    }
-    store.set_listener(&hub);
-    epoch = store.top("a").epoch;
-  }
-  struct HubWithoutEars final : StoreListener {
-    void on_announced(const Announcement& /*announcement*/) override {}
-  };
-
-  VirtualClock clock;
-  SeededRandom random{1};
-  LateStore store{random, {}};
-  Hub hub;
-  Shard shard{0, {}, clock, [] {}};
-  Epoch epoch;
-};
-
 struct ImpatientHubTest : LateHubTest {
   ImpatientHubTest() : LateHubTest({.early_entries = 3}) {}
+};
+
+struct PatientHubTest : LateHubTest {
+  PatientHubTest() : LateHubTest({.catching_up_channels = 3}) {}
 };
 
 TEST_F(LateHubTest, ASubscribeWaitsForTheStoreAndIsThenLive) {
@@ -386,6 +324,34 @@ TEST_F(LateHubTest, AStoreInDoubtIsAskedForEveryTopAtOnce) {
   EXPECT_EQ(reader.taken, (Taken{"1"}));
 }
 
+TEST_F(PatientHubTest, AStoreInDoubtIsAskedForSoManyChannelsAtOneTime) {
+  constexpr std::size_t kChannels = 20;
+  std::deque<PlainReader> readers;
+  for (std::size_t i = 0; i < kChannels; ++i) {
+    const std::string channel = "a" + std::to_string(i);
+    PlainReader& reader = readers.emplace_back(shard);
+    shard.bind_to_this_thread();
+    hub.subscribe(shard, reader.cursor, channel, std::nullopt, [](const SubscribeOutcome&) {});
+    Shard::unbind_this_thread();
+  }
+  settle();
+  store.set_faults({.announcement_is_lost = 100});
+  for (std::size_t i = 0; i < kChannels; ++i)
+    hub.publish("a" + std::to_string(i), publication_of("1"), {}, [](const AppendResult&) {});
+  settle();
+  for (const PlainReader& reader : readers) ASSERT_TRUE(reader.taken.empty());
+  store.set_faults({});
+  hub.on_doubt();
+  hub.keep_house();
+  std::size_t most = 0;
+  do {
+    most = std::max(most, store.waiting());
+  } while (store.run_one());
+  settle();
+  EXPECT_EQ(most, 3U);
+  for (const PlainReader& reader : readers) EXPECT_EQ(reader.taken, (Taken{"1"}));
+}
+
 TEST_F(LateHubTest, AResetThatNobodyAnnouncesIsFoundByTheNextCheck) {
   PlainReader reader(shard);
   subscribe(reader);
@@ -514,6 +480,30 @@ TEST_F(LateHubTest, HistoryOfAStoreThatIsAwayIsUnavailable) {
   EXPECT_EQ(error, HistoryError::unavailable);
 }
 
+TEST_F(LateHubTest, WhatAnotherGatewayRemovesLeavesThisRingToo) {
+  PlainReader reader(shard);
+  subscribe(reader);
+  for (int i = 1; i <= 4; ++i) publish(std::to_string(i));
+  settle();
+  epoch = store.top("a").epoch;
+  store.set_faults({.range_is_gone = 100});
+  const auto held = [&] {
+    std::size_t entries = 0;
+    hub.history("a", {-1, std::nullopt, false},
+                [&](const HistoryResult& result) { entries = result.entries.size(); });
+    settle();
+    return entries;
+  };
+  EXPECT_EQ(held(), 4U);
+  hub.on_history_removed("a", Epoch::from_bits(99), 4);
+  hub.on_history_removed("unknown", epoch, 4);
+  EXPECT_EQ(held(), 4U) << "of another epoch";
+  hub.on_history_removed("a", epoch, 3);
+  EXPECT_EQ(held(), 1U) << "what came behind the removal stays";
+  hub.on_history_removed("a", epoch, 2);
+  EXPECT_EQ(held(), 1U);
+}
+
 // The seqs of what was trimmed are used again by what a store puts in front; who stood there must not notice.
 TEST_F(LateHubTest, ALaggingCursorSeesNothingTwiceWhenOlderEntriesComeInFront) {
   PlainReader lagging(shard);
@@ -568,7 +558,10 @@ TEST_F(LateHubTest, AHubThatIsClosedAnswersWhoeverWaitsOnce) {
   std::vector<FanOutError> marked;
   const auto ask = [&] {
     hub.history("a", {.limit = -1}, [&](const HistoryResult& result) { told.push_back(result.error); });
-    hub.mark_read("ann", "b", 1, [&](FanOutError error) { marked.push_back(error); });
+    hub.mark_read("ann", "b", 1, [&](FanOutError error, StoreError store_error) {
+      marked.push_back(error);
+      EXPECT_EQ(error == FanOutError::none, store_error == StoreError::none);
+    });
   };
   ask();
   hub.history("c", {.limit = 1}, [&](const HistoryResult& result) { told.push_back(result.error); });

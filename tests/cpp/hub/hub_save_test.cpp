@@ -270,7 +270,7 @@ TEST(ChannelLogSave, ALogThatWasSavedGoesOnAsTheOther) {
     const auto step = [&](ChannelLog& one, Millis at, std::uint32_t kind, std::uint32_t bytes, Seq taken) {
       if (kind < 5) one.append(make_entry(one.top() + 1, std::string(bytes, 'x')), at, options, taken);
       if (kind >= 5 && kind < 8) one.append(make_entry(0, std::string(bytes, 'n')), at, options, taken);
-      if (kind == 8) one.remove_history();
+      if (kind == 8) one.remove_history(one.top());
       one.trim(at, options, taken);
     };
     const auto grow = [&](ChannelLog& one, ChannelLog* other, Millis shift) {

@@ -11,7 +11,7 @@
 namespace carillon {
 
 /// Between store and hub: lets the world hear every announcement first.
-class HubWorld::Tap final : public ForwardingStore {
+class HubWorld::Tap final : public ForwardingStore<> {
  public:
   Tap(HubWorld& world, Store& store) : ForwardingStore(store), world_(world) { store.set_listener(&world_); }
   void set_listener(StoreListener* listener) override { world_.listener_ = listener; }
@@ -63,6 +63,10 @@ HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
   HubLimits limits;
   if (random_.chance(10)) limits.history_bytes_total = 20'000;
   if (random_.chance(30)) limits.early_entries = 3;
+  static constexpr std::array<std::size_t, 4> kPageEntries{1, 3, 16, 256};
+  limits.page_entries = kPageEntries[random_.below(kPageEntries.size())];
+  if (random_.chance(30)) limits.page_bytes = 100;
+  if (random_.chance(30)) limits.stored_pages = 1 + random_.below(3);
   std::vector<ChannelRules::Rule> rules;
   for (std::size_t i = 0; i < channels; ++i) {
     auto truth = std::make_unique<Truth>();
@@ -86,6 +90,8 @@ HubWorld::HubWorld(std::uint64_t seed, Kind kind) : random_(seed), kind_(kind) {
     const bool has_members = random_.chance(50);
     if (has_members) users_ = {"ann", "bob", "cem"};
     // What is lost is told to readers; no inbox hears of it.
+    for (const auto& truth : truths_)
+      truth->may_lose = !is_faultless_ || limits.early_entries == 3 || !truth->options.has_history();
     if (!is_faultless_) faults = {10, 10, 15, 10, has_members ? 0U : 5U, 10, 20};
     late_ = std::make_unique<LateStore>(random_, faults);
     tap_ = std::make_unique<Tap>(*this, *late_);
@@ -145,11 +151,9 @@ void HubWorld::on_announced(const Announcement& announcement) {
 bool HubWorld::must_recover(const Truth& truth, const Since& since) {
   if (!late_) return false;  // an exact truth knows better
   const Position top = late_->top(truth.name);
-  return is_faultless_ && truth.options.history_size >= 1'000 && truth.options.history_bytes >= 4'000'000 &&
-         truth.options.history_ttl_ms >= 300'000 && !truth.may_be_relieved && !truth.was_removed &&
-         since.epoch == top.epoch && since.offset <= top.offset &&
-         (since.offset == top.offset ||
-          clock_.wall_ms() - late_->wall_ms(truth.name, since.offset + 1) < truth.options.history_ttl_ms);
+  // The store keeps everything, however little the ring has.
+  return is_faultless_ && truth.options.has_history() && !truth.was_removed && since.epoch == top.epoch &&
+         since.offset <= top.offset;
 }
 
 /// What its publisher was told of as published is in every member's inbox by then, and once.
@@ -218,7 +222,8 @@ void HubWorld::step() {
   }
   if (late_ && dice < 67 && random_.chance(20)) {
     ++counts.renewed;
-    return late_->renew(truths_[random_.below(truths_.size())]->name);
+    const std::string& name = truths_[random_.below(truths_.size())]->name;
+    return random_.chance(50) ? late_->renew(name) : late_->forget(name);
   }
   if (late_ && dice < 70) return publish_remotely();
   if (late_ && dice < 85) {

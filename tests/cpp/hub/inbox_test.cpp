@@ -84,7 +84,7 @@ struct InboxFixture : HubFixture {
   }
   FanOutError mark(const std::string& user, const std::string& channel, Offset offset) {
     FanOutError error{};
-    hub.mark_read(user, channel, offset, [&](FanOutError told) { error = told; });
+    hub.mark_read(user, channel, offset, [&](FanOutError told, StoreError /*store_error*/) { error = told; });
     return error;
   }
   /// Publishes and lets time pass, so that the order by time is known.

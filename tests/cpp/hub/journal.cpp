@@ -140,6 +140,8 @@ void Journal::take(const Entry& entry) {
 }
 
 void Journal::gap(const Gap& gap) {
+  EXPECT_TRUE(gap.is_skip || truth_.may_lose || truth_.was_removed || gap.position.epoch != epoch_)
+      << truth_.name << ": the store has " << gap.lost_from << " to " << gap.lost_to;
   if (gap.position.epoch != epoch_) {
     EXPECT_FALSE(truth_.is_exact) << "the store holds the channel: its epoch cannot change";
     epoch_ = gap.position.epoch;

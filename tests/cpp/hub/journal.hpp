@@ -37,6 +37,7 @@ class Truth {
   Offset top = 0;
   Offset removed_to = 0;  ///< by remove_history
   bool was_removed = false;
+  bool may_lose = true;  ///< a gap may be told though the store has everything
 
   void on_announced(const Epoch& of, const Entry& entry, Millis now_ms);
   /// Both an announcement and a reader say what stands at a place; they must agree.

@@ -16,7 +16,7 @@ namespace carillon {
 namespace {
 
 /// Memory, whose answers about members wait until they are let go, and which cannot enter when told so.
-class LateMembersStore final : public ForwardingStore, public StoreListener {
+class LateMembersStore final : public ForwardingStore<>, public StoreListener {
  public:
   explicit LateMembersStore(Store& store) : ForwardingStore(store), store_(store) {}
   void set_listener(StoreListener* listener) override {

@@ -93,6 +93,7 @@ void LateStore::answer_top(std::string_view channel, bool is_followed,
       } else {
         Stream& stream = touch(channel);
         if (is_followed) ++stream.follows;
+        stream.is_unknown = false;
         result.top = {stream.epoch, stream.entries.size()};
         if (stream.roster) result.members = stream.roster->members();
       }
@@ -120,7 +121,10 @@ void LateStore::read(std::string_view channel, const ReadRange& range,
       const Stream& stream = touch(channel);
       const Offset top = stream.entries.size();
       page.top = {stream.epoch, top};
-      if (fails(faults_.read_fails)) {
+      if (stream.is_unknown) page.top = {};
+      if (stream.is_unknown) {
+        page.error = StoreError::not_held;
+      } else if (fails(faults_.read_fails)) {
         page.error = failure();
       } else if (fails(faults_.range_is_gone)) {
         page.error = StoreError::not_held;
@@ -132,8 +136,15 @@ void LateStore::read(std::string_view channel, const ReadRange& range,
           page.has_more = true;
           range.is_backward ? first = last + 1 - range.entries_max : last = first + range.entries_max - 1;
         }
-        for (Offset offset = first; offset <= last; ++offset)
+        std::size_t bytes = 0;
+        for (Offset offset = first; offset <= last; ++offset) {
+          bytes += stream.entries[offset - 1]->cost_bytes();
+          if (!range.is_backward && bytes > range.bytes_max && offset > first) {
+            page.has_more = true;
+            break;
+          }
           page.entries.push_back(stream.entries[offset - 1]);
+        }
         entries_read_ += page.entries.size();
       }
     }
@@ -314,6 +325,7 @@ void LateStore::renew(std::string_view channel) {
   const std::lock_guard lock(mutex_);
   Stream& stream = touch(std::string(channel));
   stream.epoch = Epoch::from_bits(random_.next());
+  stream.is_unknown = false;
   stream.entries.clear();
   stream.modes.clear();
   stream.unheard.clear();
@@ -330,6 +342,17 @@ Position LateStore::top(std::string_view channel) {
   const std::lock_guard lock(mutex_);
   const Stream& stream = touch(std::string(channel));
   return {stream.epoch, stream.entries.size()};
+}
+
+void LateStore::forget(const std::string& channel) {
+  renew(channel);
+  const std::lock_guard lock(mutex_);
+  touch(channel).is_unknown = true;
+}
+
+void LateStore::trim(const std::string& channel, Offset up_to) {
+  const std::lock_guard lock(mutex_);
+  touch(channel).removed_to = up_to;
 }
 
 std::map<std::string, std::uint64_t> LateStore::reads() {

@@ -75,6 +75,10 @@ class LateStore final : public Store {
   bool run_one();
   /// Loses the channel with all that it holds: it goes on in a new epoch.
   void renew(std::string_view channel);
+  /// The same, and until it is asked for the top, reads answer that no such channel is known.
+  void forget(const std::string& channel);
+  /// Its retention ends there.
+  void trim(const std::string& channel, Offset up_to);
   void set_faults(const StoreFaults& faults);
 
   [[nodiscard]] Position top(std::string_view channel);
@@ -101,6 +105,7 @@ class LateStore final : public Store {
     std::vector<FanOutMode> modes;
     std::set<Offset> unheard;
     Offset removed_to = 0;
+    bool is_unknown = false;
     std::int64_t follows = 0;
     std::shared_ptr<MemoryInboxes::Roster> roster;
   };

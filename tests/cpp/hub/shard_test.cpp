@@ -45,6 +45,32 @@ TEST_F(ShardTest, ALiveSubscriberStandsAtTheTopAndSeesEachEntryOnce) {
   EXPECT_EQ(reader.cursor.offset(), 4U);
 }
 
+TEST_F(ShardTest, HeldWakesComeAtTheEnd) {
+  int woken = 0;
+  Shard asleep(7, {}, clock, [&] { ++woken; });
+  {
+    const Shard::HeldWakes held;
+    asleep.wake(nullptr);
+    EXPECT_EQ(woken, 0);
+  }
+  EXPECT_EQ(woken, 1);
+  asleep.wake(nullptr);
+  EXPECT_EQ(woken, 1) << "it has not looked yet";
+  asleep.close();
+}
+
+TEST_F(ShardTest, MoreHeldWakesThanThereIsRoomForAreNotLost) {
+  int woken = 0;
+  std::deque<Shard> asleep;
+  for (std::size_t i = 0; i < 20; ++i) asleep.emplace_back(i, TurnLimits{}, clock, [&] { ++woken; });
+  {
+    const Shard::HeldWakes held;
+    for (Shard& shard : asleep) shard.wake(nullptr);
+  }
+  EXPECT_EQ(woken, 20);
+  for (Shard& shard : asleep) shard.close();
+}
+
 TEST_F(ShardTest, AShardIsWokenOnceUntilItHasLooked) {
   PlainReader reader(shard());
   subscribe(reader, "a");

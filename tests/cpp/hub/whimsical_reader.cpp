@@ -142,9 +142,8 @@ void WhimsicalReader::subscribe(const std::optional<Since>& since) {
   wants_notices_ = world_.random_.chance(70);
   Truth& truth = *world_.truths_[channel_];
   const bool must_recover = since && world_.must_recover(truth, *since);
-  const Millis expired_ms = world_.clock_.now_ms() + truth.options.history_ttl_ms;
   world_.hub_->subscribe(*world_.shards_[shard_], cursor_, truth.name, since,
-                         [this, since, must_recover, expired_ms](const SubscribeOutcome& outcome) {
+                         [this, since, must_recover](const SubscribeOutcome& outcome) {
                            EXPECT_TRUE(is_waiting_) << "answered after it was cancelled";
                            is_waiting_ = false;
                            EXPECT_EQ(cursor_.is_open(), outcome.error == StoreError::none);
@@ -156,8 +155,7 @@ void WhimsicalReader::subscribe(const std::optional<Since>& since) {
                            ++(outcome.is_recovered ? world_.counts.recovered : world_.counts.told);
                            // Also now: the store may have begun another log meanwhile.
                            if (must_recover && world_.must_recover(*world_.truths_[channel_], *since) &&
-                               since->accepts(outcome.start.epoch) && world_.clock_.now_ms() < expired_ms &&
-                               !world_.truths_[channel_]->was_removed) {
+                               since->accepts(outcome.start.epoch)) {
                              EXPECT_TRUE(outcome.is_recovered) << "the store holds everything";
                            }
                            journal_.start(outcome, since, world_.clock_.now_ms());

@@ -145,6 +145,14 @@ TEST(TagsFilter, TheSameInProtobuf) {
     deep = outer;
   }
   EXPECT_FALSE(TagsFilter::from_protobuf(deep));
+  std::string wide;
+  ProtobufWriter many(wide);
+  many.bytes(2, "team");
+  many.bytes(3, "in");
+  for (std::size_t i = 1; i < TagsFilter::kPartsMax; ++i) many.bytes(5, "x");
+  EXPECT_TRUE(TagsFilter::from_protobuf(wide));
+  many.bytes(5, "x");
+  EXPECT_FALSE(TagsFilter::from_protobuf(wide)) << "one part too many";
 }
 
 }  // namespace

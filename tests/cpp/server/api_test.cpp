@@ -9,6 +9,7 @@
 #include <set>
 
 #include "hub/hub_fixture.hpp"
+#include "server/fleet_channels.hpp"
 
 namespace carillon {
 namespace {
@@ -16,7 +17,9 @@ namespace {
 using Json = nlohmann::json;
 
 struct ApiTest : HubFixture {
-  ApiTest() : api(hub, limits, clock, {.key = "", .is_insecure = true, .version = ""}, {}) {}
+  ApiTest() : api(hub, limits, clock, {.key = "", .is_insecure = true, .version = ""}, {}) {
+    api.set_channels(channels);
+  }
 
   /// Asks on the first shard's thread; the answer may come in a later turn.
   void ask(const std::string& method, const Json& body, BodyBudget::Share body_memory = {}) {
@@ -41,6 +44,8 @@ struct ApiTest : HubFixture {
   }
 
   Limits limits;
+  Fleet alone{store, clock, {}, [](const std::function<void()>& task) { task(); }};
+  FleetChannels channels{hub, alone};
   Api api;
   std::optional<Json> answer;
 };
@@ -191,7 +196,7 @@ TEST_F(ApiTest, UnreadCountsThatAreLongAreCutAndThatIsTold) {
   EXPECT_LE(inbox.dump().size(), 1'200U);
   for (int i = 0; i < 98; ++i)
     hub.mark_read("ann", "read" + std::to_string(i), 1,
-                  [](FanOutError error) { EXPECT_EQ(error, FanOutError::none); });
+                  [](FanOutError error, StoreError /*store_error*/) { EXPECT_EQ(error, FanOutError::none); });
   counts = result_of("unread", {{"user", "ann"}});
   EXPECT_EQ(counts, (Json{{"unread", {{"read98", 1}, {"read99", 1}}}}));
 }

@@ -1,12 +1,15 @@
 #include "server/config.hpp"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "server/config_options.hpp"
+#include "server/config_parts.hpp"
 #include "server/limit_table.hpp"
 
 namespace carillon {
@@ -290,7 +293,7 @@ TEST(Config, WhatTheFamilyHasAndThisVersionHasNotIsSaidToBeMissing) {
        {"uni_sse.max_request_body_size: ", "uni_sse.enabled"}},
       {R"({"uni_sse": {"handler_prefix": "/events"}})", {"uni_sse.handler_prefix: ", "paths"}},
       {R"({"uni_websocket": {"join_push_messages": true}})", {"uni_websocket.join_push_messages: "}},
-      {R"({"engine": {"type": "redis"}})", {"engine.type: ", "memory"}},
+      {R"({"engine": {"type": "redis"}})", {"engine.type: ", "store.url"}},
       {R"({"broker": {"enabled": true}})", {"broker.enabled: "}},
       {R"({"admin": {"enabled": true}})", {"admin.enabled: "}},
       {R"({"prometheus": {"enabled": true}})", {"prometheus.enabled: ", "metrics"}},
@@ -349,6 +352,8 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
       {R"({"store": "memory"})", {"[store]"}},
       {R"({"store": {"url": "redis"}})", {"store.url", "sqlite:PATH"}},
       {R"({"store": {"url": "sqlite:"}})", {"store.url", "no path"}},
+      {R"({"store": {"url": "sqlite://carillon.db"}})",
+       {"store.url", "\"sqlite:carillon.db\"", "\"sqlite:/path/carillon.db\""}},
       {R"({"store": {"durability": "some"}})", {"store.durability", "\"normal\""}},
       {R"({"log": {"level": "loud"}})", {"log.level", "'loud'", "debug"}},
       {R"({"channels": {"": {}}})", {"empty"}},
@@ -360,6 +365,138 @@ TEST(Config, AValueOfAWrongTypeIsRefusedWithTheRemedy) {
       {R"({"channel": {"namespaces": [{"name": "a"}]}})", {"two or more"}},
   };
   for (const auto& [document, words] : wrong) EXPECT_TRUE(is_refused(document, words));
+}
+
+TEST(Config, ARedisIsCheckedAsAWholeAndItsPasswordIsNeverShown) {
+  const auto is_wrong = [](const json& store, const std::vector<std::string>& words) {
+    const std::string document = json{{"store", store}}.dump();
+    EXPECT_EQ(refusal(document).find("hush"), std::string::npos) << refusal(document);
+    return is_refused(document, words);
+  };
+  const std::string plain = "redis://ann:hush@redis.example:6379/1";
+  const std::string sentinel = "rediss+sentinel://one,two/main";
+  const auto sentence = [](const json& store) { return refusal(json{{"store", store}}.dump()); };
+  EXPECT_EQ(sentence({{"url", plain}}), "");
+  EXPECT_EQ(sentence({{"url", "redis://host"}, {"user", "ann"}, {"password", "hush"}}), "");
+  EXPECT_EQ(sentence({{"url", "redis://host"}, {"password_file", "/run/secret"}, {"loss", "never"}}), "");
+  EXPECT_EQ(sentence({{"url", sentinel},
+                      {"sentinel_user", "eve"},
+                      {"sentinel_password", "hush"},
+                      {"ca_file", "ca.pem"},
+                      {"certificate_file", "a.pem"},
+                      {"key_file", "a.key"}}),
+            "");
+  for (const char* const option :
+       {"user", "password", "password_file", "sentinel_user", "sentinel_password", "sentinel_password_file",
+        "ca_file", "certificate_file", "key_file", "prefix"})
+    EXPECT_TRUE(is_wrong({{option, "hush"}}, {"store." + std::string(option) + ": is of Redis"}));
+  EXPECT_TRUE(is_wrong({{"url", "sqlite:a.db"}, {"loss", "never"}}, {"store.loss: is of Redis"}));
+  EXPECT_TRUE(is_wrong({{"url", "redis://hush@host"}}, {"store.url: has a user without", ":PASSWORD@host"}));
+
+  EXPECT_EQ(sentence({{"url", "memor"}}),
+            "store.url: 'memor' is not a store; use \"memory\", \"sqlite:PATH\" or \"redis://host\"");
+  EXPECT_TRUE(is_wrong({{"url", "valkey://:hush@host"}}, {"store.url: is not a store", "redis://host"}));
+  EXPECT_TRUE(
+      is_wrong({{"url", "redis://:hush/hush@host"}}, {"store.url: has a / in the user or password", "%2F"}));
+  EXPECT_TRUE(is_wrong({{"url", "redis+nothing://:hush@host"}}, {"store.url: is no URL of Redis"}));
+  EXPECT_TRUE(is_wrong({{"url", plain}, {"user", "eve"}}, {"store.user: ", "store.url has a user"}));
+  EXPECT_TRUE(
+      is_wrong({{"url", plain}, {"password", "hush"}}, {"store.password: ", "store.url has a password"}));
+  EXPECT_TRUE(
+      is_wrong({{"url", plain}, {"password_file", "hush"}}, {"store.password_file: ", "another place"}));
+  EXPECT_TRUE(is_wrong({{"url", "redis://host"}, {"password", "hush"}, {"password_file", "hush"}},
+                       {"store.password_file: ", "another place"}));
+  EXPECT_TRUE(is_wrong({{"url", sentinel}, {"sentinel_password", "hush"}, {"sentinel_password_file", "hush"}},
+                       {"store.sentinel_password_file: contradicts store.sentinel_password"}));
+  for (const char* option : {"sentinel_user", "sentinel_password", "sentinel_password_file"})
+    EXPECT_TRUE(is_wrong({{"url", plain}, {option, "hush"}},
+                         {"store." + std::string(option) + ": store.url has no Sentinel"}));
+  for (const char* option : {"ca_file", "certificate_file", "key_file"})
+    EXPECT_TRUE(is_wrong({{"url", plain}, {option, "a.pem"}},
+                         {"store." + std::string(option) + ": store.url is without TLS", "rediss"}));
+  EXPECT_TRUE(is_wrong({{"url", "rediss://host"}, {"key_file", "a.key"}},
+                       {"store.key_file: ", "store.certificate_file"}));
+  EXPECT_TRUE(is_wrong({{"url", sentinel}, {"loss", "never"}}, {"store.loss: ", "Sentinel", "\"possible\""}));
+  EXPECT_TRUE(is_wrong({{"loss", "some"}}, {"store.loss: 'some' is not known", "\"never\""}));
+  EXPECT_TRUE(is_wrong({{"unavailable", "hang"}}, {"store.unavailable: 'hang' is not known", "\"wait\""}));
+  for (const std::string& prefix :
+       {std::string(), std::string("a:b"), std::string("a{b"), std::string(65, 'a')})
+    EXPECT_TRUE(is_wrong({{"prefix", prefix}}, {"store.prefix: '" + prefix + "' is not a prefix"}));
+  EXPECT_EQ(sentence({{"url", "redis://host"}, {"prefix", "hub-2_b.c"}}), "");
+  EXPECT_TRUE(is_wrong({{"wait_ms", 99}}, {"store.wait_ms: 99 is too small; the minimum is 100"}));
+  EXPECT_TRUE(is_wrong({{"url", "redis://host"}, {"wait_ms", 749}},
+                       {"store.wait_ms: 749 ms", "store.retry_pause_ms", "at least 750", "\"fail\""}));
+  EXPECT_EQ(sentence({{"url", "redis://host"}, {"wait_ms", 750}}), "");
+  EXPECT_EQ(sentence({{"url", "redis://host"}, {"wait_ms", 100}, {"retry_pause_ms", 66}}), "");
+  EXPECT_EQ(sentence({{"url", "redis://host"}, {"wait_ms", 100}, {"unavailable", "fail"}}), "");
+  for (const char* option : {"wait_ms", "connect_timeout_ms", "command_timeout_ms", "retry_pause_ms"}) {
+    EXPECT_TRUE(is_wrong({{option, 0}}, {"store." + std::string(option) + ": 0 is too small"}));
+    EXPECT_TRUE(is_wrong({{option, 600'001}}, {"600001 is too large"}));
+  }
+}
+
+TEST(Config, TheOptionsOfRedisReachTheStore) {
+  char password[] = "/tmp/carillon-password-XXXXXX";
+  const int file = ::mkstemp(password);
+  ASSERT_EQ(::write(file, "from a file\r\nnot this", 21), 21);
+  ::close(file);
+  const json store{{"url", "rediss+sentinel://one:1,two/main/3"},
+                   {"user", "ann"},
+                   {"password_file", password},
+                   {"sentinel_user", "eve"},
+                   {"sentinel_password", "of Sentinels"},
+                   {"ca_file", "ca.pem"},
+                   {"certificate_file", "a.pem"},
+                   {"key_file", "a.key"},
+                   {"prefix", "hub"},
+                   {"unavailable", "fail"},
+                   {"waiting_appends", 1},
+                   {"waiting_bytes", 2},
+                   {"waiting_calls", 3},
+                   {"wait_ms", 400},
+                   {"connect_timeout_ms", 5},
+                   {"command_timeout_ms", 60},
+                   {"retry_pause_ms", 7}};
+  const RedisOptions options = redis_options(parse_config(json{{"store", store}}.dump()));
+  ::unlink(password);
+  const RedisEndpoint& endpoint = options.endpoint;
+  EXPECT_EQ(endpoint.sentinels, (std::vector<RedisAddress>{{"one", 1}, {"two", 26379}}));
+  EXPECT_EQ(endpoint.sentinel_primary, "main");
+  EXPECT_EQ(endpoint.database, 3);
+  EXPECT_TRUE(endpoint.uses_tls);
+  EXPECT_EQ(endpoint.login.user, "ann");
+  EXPECT_EQ(endpoint.login.password, "from a file");
+  EXPECT_EQ(endpoint.sentinel_login.user, "eve");
+  EXPECT_EQ(endpoint.sentinel_login.password, "of Sentinels");
+  EXPECT_EQ(endpoint.ca_file, "ca.pem");
+  EXPECT_EQ(endpoint.certificate_file, "a.pem");
+  EXPECT_EQ(endpoint.key_file, "a.key");
+  EXPECT_EQ(options.prefix, "hub");
+  EXPECT_EQ(options.while_unavailable, WhileUnavailable::fail);
+  EXPECT_EQ(options.loss, RedisLoss::possible);
+  EXPECT_EQ(options.waiting_appends, 1U);
+  EXPECT_EQ(options.waiting_bytes, 2U);
+  EXPECT_EQ(options.waiting_calls, 3U);
+  EXPECT_EQ(options.wait_ms, 400);
+  EXPECT_EQ(endpoint.connect_timeout_ms, 5);
+  EXPECT_EQ(endpoint.command_timeout_ms, 60);
+  EXPECT_EQ(endpoint.retry_pause_ms, 7);
+
+  const auto login = [](const json& given) {
+    const RedisOptions parsed = redis_options(parse_config(json{{"store", given}}.dump()));
+    return parsed.endpoint.login.user + '|' + parsed.endpoint.login.password;
+  };
+  EXPECT_EQ(login({{"url", "redis://ann:one@host"}}), "ann|one");
+  EXPECT_EQ(login({{"url", "redis://ann@host"}, {"password", "two"}}), "ann|two");
+  EXPECT_EQ(redis_options(parse_config(R"({"store": {"url": "redis://host", "loss": "never"}})")).loss,
+            RedisLoss::never);
+  try {
+    (void)login({{"url", "redis://host"}, {"password_file", "/hush"}});
+    FAIL();
+  } catch (const StoreRefused& refused) {
+    EXPECT_EQ(std::string(refused.what()).find("store.password_file: the file cannot be read"), 0U);
+    EXPECT_EQ(std::string(refused.what()).find("hush"), std::string::npos);
+  }
 }
 
 TEST(Config, TheLevelOfTheLogHasTheNamesOfTheFamily) {

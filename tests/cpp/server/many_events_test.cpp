@@ -26,9 +26,9 @@ using namespace std::chrono_literals;
 constexpr std::size_t kClients = 1'300;  // the gateway takes 512 events at once
 constexpr auto kTimeout = 3s;
 
-class Sockets {
+class ClientSockets {
  public:
-  explicit Sockets(std::uint16_t port) {
+  explicit ClientSockets(std::uint16_t port) {
     sockaddr_in address{};
     address.sin_family = AF_INET;
     address.sin_port = htons(port);
@@ -40,9 +40,9 @@ class Sockets {
     }
     is_connected = true;
   }
-  Sockets(const Sockets&) = delete;
-  Sockets& operator=(const Sockets&) = delete;
-  ~Sockets() {
+  ClientSockets(const ClientSockets&) = delete;
+  ClientSockets& operator=(const ClientSockets&) = delete;
+  ~ClientSockets() {
     for (const int socket : all_) ::close(socket);
   }
   void send(std::string_view bytes) const {
@@ -84,7 +84,7 @@ TEST(ManyEvents, WhatCameInTimeIsReadBeforeDeadlinesAreJudged) {
                                  "limits": {"handshake_timeout_ms": 3000}})"),
                 {}, "test");
   server.start();
-  const Sockets clients(server.port());
+  const ClientSockets clients(server.port());
   ASSERT_TRUE(clients.is_connected);
   const auto begin = std::chrono::steady_clock::now();
   while (json::parse(server.stats())["connections"] != kClients) std::this_thread::sleep_for(1ms);

@@ -16,7 +16,7 @@ namespace carillon {
 namespace {
 
 /// A queue that has as much room as a test wants.
-struct TestQueue final : ReaderQueue {
+struct RoomyQueue final : ReaderQueue {
   [[nodiscard]] std::size_t room() const override { return places; }
   bool push(ReaderItem item) override {
     if (is_closed) return false;
@@ -86,7 +86,7 @@ struct ReaderTest : testing::Test {
   MemoryStore store{clock, random, {}};
   Hub hub{clock, random, store, rules(), HubLimits{}};
   Shard shard{0, {}, clock, [] {}};
-  std::shared_ptr<TestQueue> queue = std::make_shared<TestQueue>();
+  std::shared_ptr<RoomyQueue> queue = std::make_shared<RoomyQueue>();
   std::shared_ptr<Reader> reader = make_reader("a");
 };
 
@@ -137,7 +137,7 @@ TEST_F(ReaderTest, AGapNamesItsEnds) {
 }
 
 TEST_F(ReaderTest, AReaderOfASweptChannelBeginsWithWhatIsThere) {
-  const auto live_queue = std::make_shared<TestQueue>();
+  const auto live_queue = std::make_shared<RoomyQueue>();
   const auto live = std::make_shared<Reader>(hub, shard, live_queue, 8, "swept", [] {});
   live->open(std::nullopt);
   publish("swept", 1);

@@ -71,6 +71,18 @@ TEST(ReloadDifference, NeverHasASecret) {
   EXPECT_EQ(changes.dump().find("secret-"), std::string::npos);
 }
 
+TEST(ReloadDifference, AUrlIsShownWithoutItsPassword) {
+  EXPECT_EQ(changes_of(R"({"store": {"url": "redis://ann:secret-1@one"}})",
+                       R"({"store": {"url": "redis://ann:secret-2@two"}})"),
+            json::array({changed("store.url", "redis://ann:***@one", "redis://ann:***@two")}));
+  EXPECT_EQ(changes_of(R"({"store": {"url": "redis://ann:secret-1@one"}})",
+                       R"({"store": {"url": "redis://ann:secret-2@one"}})"),
+            json::array({changed("store.url", "(set)", "(changed)")}));
+  EXPECT_EQ(changes_of(R"({"store": {"url": "redis://one"}})",
+                       R"({"store": {"url": "redis://one", "password": "secret-2"}})"),
+            json::array({changed("store.password", "", "(set)")}));
+}
+
 TEST(ReloadDifference, AMistakeAboutASecretDoesNotShowIt) {
   try {
     (void)parse_config(

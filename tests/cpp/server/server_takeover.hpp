@@ -43,7 +43,8 @@ struct ServerTakeover : testing::Test {
         {"http_server", {{"port", port}}},
         {"threads", threads},
         {"client", {{"insecure", true}}},
-        {"takeover", {{"socket", socket()}, {"timeout_ms", 30'000}}},
+        // Whatever is under way is answered, however slow the machine is.
+        {"takeover", {{"socket", socket()}, {"timeout_ms", 30'000}, {"answer_timeout_ms", 15'000}}},
         {"channels", {{"*", {{"history_size", 100'000}, {"history_bytes", 100'000'000}}}}}};
     config.merge_patch(more);
     return std::make_unique<Server>(parse_config(config.dump()), std::map<std::string, StaticPage>{}, "test");
@@ -60,10 +61,11 @@ struct ServerTakeover : testing::Test {
   TakeoverReport take_over(std::size_t threads) {
     Server& before = *servers.back();
     servers.push_back(make(threads));
-    const TakeoverReport report = servers.back()->take_over();
+    TakeoverReport report = servers.back()->take_over();
     current = servers.back().get();
     servers.back()->offer_takeover();
     while (!before.given_away()) std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    report.left_behind = before.given_away()->left_behind;  // which the old server alone knows
     before.stop();
     return report;
   }

@@ -83,7 +83,7 @@ Snapshot example() {
   ConnectionState stream;
   SseState sse;
   sse.client = "id";
-  sse.subscriptions = {{"a", cursor(3), epoch, true, false, true}};
+  sse.subscriptions = {{"a", cursor(3), epoch, true, false, true, false}};
   stream.session.kind = sse;
   stream.session.end_code = 3'001;
   stream.session.end_reason = "shutdown";
@@ -160,6 +160,8 @@ TEST(Snapshot, IsReadAsItWasWritten) {
   EXPECT_EQ(std::get<StreamLinkState>(emulated.link).session, "a secret");
   EXPECT_EQ(std::get<StreamLinkState>(emulated.link).framing, Framing::event);
   EXPECT_TRUE(std::get<SseState>(read.gateway.connections[1].session.kind).subscriptions[0].has_notices);
+  EXPECT_EQ(std::get<SseState>(read.gateway.connections[1].session.kind).subscriptions[0].gets_notices,
+            false);
   EXPECT_EQ(std::get<SseState>(read.gateway.connections[1].session.kind).subscriptions[0].epoch,
             Epoch::from_bits(12'345));
   const auto& http = std::get<HttpState>(read.gateway.connections[2].session.kind);

@@ -53,8 +53,9 @@ struct PeerPlace {
   std::vector<Offset> received{};  ///< since then
   bool has_delta = false;
   bool has_filter = false;
-  std::string base;         ///< the newest publication, for a delta
-  std::int64_t end_ms = 0;  ///< wall time at which the subscription expires; 0: it does not
+  std::string base;              ///< the newest publication, for a delta
+  std::int64_t end_ms = 0;       ///< wall time at which the subscription expires; 0: it does not
+  bool is_about_to_end = false;  ///< it was told the least that a server tells: its end may be now
 };
 
 struct PeerQuestion {
@@ -111,6 +112,7 @@ class Peer {
   void take(const std::string& channel, PeerPlace& place, const Json& publication);
   [[nodiscard]] std::string text_of(PeerPlace& place, const Json& publication);
   void set_end(const Json& result);
+  void set_end(PeerPlace& place, const Json& result);
   void check_goodbye();
   void complain(const std::string& what);
 
@@ -888,18 +890,21 @@ void Peer::on_reply(std::uint32_t id, const Json& reply) {
     set_end(result);
     ++story_.counts["refreshes"];
   } else if (asked.kind == "sub_refresh") {
-    places_[asked.channel].end_ms =
-        result.contains("ttl")
-            ? story_.world.clock.wall_ms() + result["ttl"].get<std::int64_t>() * 1'000 + 1'000
-            : 0;
+    set_end(places_[asked.channel], result);
     ++story_.counts["sub_refreshes"];
   }
 }
 
-/// `ttl` is rounded down.
+/// `ttl` is rounded down, but never to 0.
+void Peer::set_end(PeerPlace& place, const Json& result) {
+  const auto ttl_s = result.value("ttl", std::int64_t{0});
+  place.is_about_to_end = ttl_s == 1;
+  place.end_ms = ttl_s > 0 ? story_.world.clock.wall_ms() + ttl_s * 1'000 + 1'000 : 0;
+}
+
 void Peer::set_end(const Json& result) {
   is_renewable_ = result.contains("ttl");
-  is_end_known_ = is_renewable_;
+  is_end_known_ = result.value("ttl", 0) > 1;
   end_ms_ = is_renewable_ ? story_.world.clock.wall_ms() + result["ttl"].get<std::int64_t>() * 1'000 : 0;
 }
 
@@ -931,9 +936,7 @@ void Peer::on_subscribed(const std::string& channel, const Json& request, const 
   place.has_delta = result.value("delta", false);
   const bool had_filter = std::exchange(place.has_filter, request.contains("tf"));
   place.base.clear();
-  place.end_ms = result.contains("ttl")
-                     ? story_.world.clock.wall_ms() + result["ttl"].get<std::int64_t>() * 1'000 + 1'000
-                     : 0;
+  set_end(place, result);
   if (result.contains("data")) {
     const Json& data = result["data"];
     const Json told = data.is_string() ? Json::parse(data.get<std::string>()) : data;
@@ -988,7 +991,7 @@ void Peer::on_push(const Json& push) {
     const bool is_right = code == 2'000 || (code == 2'500 && story_.setting.has_small_history) ||
                           (code == 2'501 && (place.end_ms > 0 || story_.setting.is_late));
     if (!is_right) complain(channel + ": unsubscribed with " + std::to_string(code));
-    if (code == 2'501 && place.end_ms > 0 && !has_been_tight_ &&
+    if (code == 2'501 && place.end_ms > 0 && !place.is_about_to_end && !has_been_tight_ &&
         story_.world.clock.wall_ms() < place.end_ms - 1'000 + kDelayMs - kLatenessMs)
       complain(channel + ": expired before its time");
     place.is_by_server = false;

@@ -15,12 +15,6 @@ namespace {
 
 constexpr std::int64_t kRenewalStartS = 1'700'001'000;  // of the world's time of day
 
-WorldOptions without_pings() {
-  WorldOptions options;
-  options.heartbeat.ping_interval_ms = 0;
-  return options;
-}
-
 /// Connected, until so many seconds have passed.
 void connect_for(World& world, WsClient& client, std::int64_t left_s) {
   world.access.slow = {Operation::connect, Operation::refresh};
@@ -140,6 +134,8 @@ TEST(Renewal, OthersSeeTheInfoThatTheHookHasRenewed) {
   renewed.identity.info_json = R"({"n":1})";
   answer(world, renewed);
   EXPECT_EQ(seen(), Json({{"n", 1}})) << "not what was written for the publication before";
+  ASSERT_EQ(world.shown_in("a").size(), 1U);
+  EXPECT_EQ(world.shown_in("a")[0].first, R"({"n":1})") << "presence shows it, too";
 }
 
 TEST(Renewal, AClientDoesNotRenewWhatItsServerRenews) {
@@ -192,7 +188,11 @@ TEST(Renewal, ASubscriptionGoesOnUntilTheEndThatItsHookNames) {
   answer(world, Verdict::undecided("the hook failed"));
   world.advance(61'000);
   ASSERT_EQ(world.access.waiting.size(), 1U) << "asked again";
-  answer(world, until_s(200));
+  Verdict renewed = until_s(200);
+  renewed.subscription.info_json = R"("host")";
+  answer(world, renewed);
+  ASSERT_EQ(world.shown_in("a").size(), 1U);
+  EXPECT_EQ(world.shown_in("a")[0].second, R"("host")");
   world.advance(60'000);
   EXPECT_TRUE(client.pushes.empty());
   world.advance(30'000);

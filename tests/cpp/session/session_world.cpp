@@ -257,4 +257,13 @@ std::size_t World::present(std::string_view channel) {
   return members;
 }
 
+std::vector<std::pair<std::string, std::string>> World::shown_in(std::string_view channel) {
+  std::vector<std::pair<std::string, std::string>> shown;
+  hub.presence(channel, {}, [&](const PresenceResult& found) {
+    for (const PresenceMember& member : found.members)
+      shown.emplace_back(member.conn_info_json, member.chan_info_json);
+  });
+  return shown;
+}
+
 }  // namespace carillon::testing

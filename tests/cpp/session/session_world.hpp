@@ -119,6 +119,12 @@ struct WorldOptions {
   DeflateOptions deflate;
 };
 
+inline WorldOptions without_pings() {
+  WorldOptions options;
+  options.heartbeat.ping_interval_ms = 0;
+  return options;
+}
+
 /// A rule for the world's channels: the defaults, but for what `change` changes.
 inline ChannelRules::Rule rule(std::string pattern, const std::function<void(ChannelOptions&)>& change) {
   ChannelOptions options;
@@ -185,6 +191,8 @@ class World final {
   [[nodiscard]] Ledger ledger();
   [[nodiscard]] LedgerRow ledger_of(std::string_view channel);
   [[nodiscard]] std::size_t present(std::string_view channel);
+  /// What others see of the clients there, sorted by client: `conn_info` and `chan_info`.
+  std::vector<std::pair<std::string, std::string>> shown_in(std::string_view channel);
 
  private:
   std::optional<std::size_t> take_over_when(Millis clock_ahead_ms, bool may_leave_behind);

@@ -158,6 +158,36 @@ TEST(Takeover, AStreamOfSeveralChannelsGoesOnWithItsTokens) {
   EXPECT_EQ(client.events("status").size(), 2U) << "a takeover is no new start";
 }
 
+TEST(Takeover, AStreamThatWasGrantedNoticesGoesOnGettingThem) {
+  WorldOptions options;
+  options.is_insecure = false;
+  options.rules = {rule("*", [](ChannelOptions& o) { o.allow_subscribe_for_anonymous = true; })};
+  World world(options);
+  world.access.slow = {Operation::subscribe};
+  SubscriptionGrant granted;
+  granted.overrides.join_leave = true;
+  granted.overrides.force_push_join_leave = true;
+  const auto open = [&](SseClient& client) {
+    client.open("channel=a");
+    world.run();
+    Verdict verdict = allowed();
+    verdict.subscription = granted;
+    world.access.decide(verdict);
+    world.run();
+  };
+  SseClient first(world);
+  open(first);
+  granted.overrides.force_push_join_leave = false;
+  SseClient other(world);
+  open(other);
+  ASSERT_EQ(first.events("join").size(), 2U);
+  ASSERT_TRUE(world.take_over());
+  SseClient last(world);
+  open(last);
+  EXPECT_EQ(first.events("join").size(), 3U);
+  EXPECT_TRUE(other.events("join").empty());
+}
+
 TEST(Takeover, ACommentComesWhenItIsDue) {
   World world;
   SseClient client(world);

@@ -211,6 +211,72 @@ TEST(Tokens, ASubscriptionThatIsNotRefreshedEndsAloneAndOthersGoOn) {
   EXPECT_EQ(world.present("$b"), 1U);
 }
 
+TEST(Tokens, ARefreshBringsASubscriptionAnEndAndTakesItAway) {
+  World world(with_tokens());
+  WsClient client(world);
+  connect(client, token({{"sub", "ann"}}));
+  const auto refresh = [&](Json claims) {
+    claims.update({{"sub", "ann"}, {"channel", "$a"}});
+    return client.command("sub_refresh", {{"channel", "$a"}, {"token", token(claims)}})["sub_refresh"];
+  };
+  client.subscribe("$a", {{"token", token({{"sub", "ann"}, {"channel", "$a"}})}});
+  EXPECT_EQ(refresh({{"exp", kStartS + 500}})["ttl"], 500);
+  EXPECT_EQ(refresh(Json::object()), Json::object()) << "no end any more";
+  world.advance(600'000);
+  EXPECT_TRUE(client.pushes.empty());
+  EXPECT_EQ(refresh({{"exp", kStartS + 900}})["ttl"], 300);
+  EXPECT_EQ(refresh({{"exp", kStartS + 660}})["ttl"], 60) << "an earlier one than before";
+  world.advance(84'900);
+  EXPECT_TRUE(client.pushes.empty());
+  world.advance(200);
+  ASSERT_EQ(client.pushes_of("$a", "unsubscribe").size(), 1U);
+  EXPECT_EQ(client.pushes_of("$a", "unsubscribe")[0]["code"], 2501);
+}
+
+TEST(Tokens, ARefreshBringsTheInfoOfItsToken) {
+  World world(with_tokens());
+  WsClient client(world);
+  connect(client, token({{"sub", "ann"}, {"info", 1}}));
+  client.subscribe("$a", {{"token", token({{"sub", "ann"}, {"channel", "$a"}, {"info", 10}})}});
+  client.subscribe("$b", {{"token", token({{"sub", "ann"}, {"channel", "$b"}})}});
+  using Shown = std::vector<std::pair<std::string, std::string>>;
+  ASSERT_EQ(world.shown_in("$a"), (Shown{{"1", "10"}}));
+  const auto refresh_a = [&](Json claims) {
+    claims.update({{"sub", "ann"}, {"channel", "$a"}});
+    client.command("sub_refresh", {{"channel", "$a"}, {"token", token(claims)}});
+  };
+  client.command("refresh", {{"token", token({{"sub", "ann"}, {"info", 2}})}});
+  EXPECT_EQ(world.shown_in("$a"), (Shown{{"2", "10"}}));
+  EXPECT_EQ(world.shown_in("$b"), (Shown{{"2", ""}}));
+  refresh_a({{"info", 20}});
+  EXPECT_EQ(world.shown_in("$a"), (Shown{{"2", "20"}}));
+  client.command("refresh", {{"token", token({{"sub", "ann"}})}});
+  refresh_a(Json::object());
+  EXPECT_EQ(world.shown_in("$a"), (Shown{{"2", "20"}})) << "a token that says nothing changes nothing";
+  client.command("unsubscribe", {{"channel", "$a"}});
+  client.command("refresh", {{"token", token({{"sub", "ann"}, {"info", 3}})}});
+  EXPECT_EQ(world.shown_in("$a"), Shown{}) << "who has left does not come back";
+  EXPECT_EQ(world.shown_in("$b"), (Shown{{"3", ""}}));
+}
+
+TEST(Tokens, ARefreshShowsNobodyWhoIsLeaving) {
+  World world(with_tokens());
+  world.publish("$a", "1");
+  WsClient client(world);
+  connect(client, token({{"sub", "ann"}}));
+  client.kernel().room = 3;  // inside the reply, which brings what was missed
+  client.subscribe("$a", {{"token", token({{"sub", "ann"}, {"channel", "$a"}})}, {"since", "oldest"}});
+  ASSERT_EQ(world.present("$a"), 1U);
+  client.command("unsubscribe", {{"channel", "$a"}});
+  ASSERT_TRUE(client.is_clogged());
+  client.command("refresh", {{"token", token({{"sub", "ann"}, {"info", 2}})}});
+  EXPECT_EQ(world.present("$a"), 0U);
+  client.kernel().room = Kernel::kAll;
+  world.run();
+  EXPECT_TRUE(client.replies.back().contains("refresh")) << client.replies.back();
+  EXPECT_EQ(world.present("$a"), 0U);
+}
+
 TEST(Tokens, ARefreshOfASubscriptionIsRefusedWithTheCodeOfItsFault) {
   const auto outcome = [](const Json& body) -> std::uint32_t {
     World world(with_tokens());
@@ -385,6 +451,7 @@ TEST(Tokens, TheServerMovesAnEnd) {
   World world(with_tokens());
   WsClient client(world);
   connect(client, for_ann(300));
+  client.subscribe("$b", {{"token", token({{"sub", "ann"}, {"channel", "$b"}})}});
   SseClient stream(world);
   stream.open("channel=a&token=" + token({{"sub", "ann"}, {"exp", kStartS + 100}, {"channels", {"a"}}}));
   world.run();
@@ -402,6 +469,10 @@ TEST(Tokens, TheServerMovesAnEnd) {
   EXPECT_EQ(refresh_all({kStartS + 1'000, R"({"name":"Ann"})"}), 2U);
   ASSERT_EQ(client.pushes.size(), 1U);
   EXPECT_EQ(client.pushes[0]["refresh"]["ttl"], 1'000) << client.pushes[0];
+  using Shown = std::vector<std::pair<std::string, std::string>>;
+  const std::string ann = R"({"name":"Ann"})";
+  EXPECT_EQ(world.shown_in("a"), (Shown{{ann, ""}}));
+  EXPECT_EQ(world.shown_in("$b"), (Shown{{ann, ""}}));
   world.advance(999'000);
   EXPECT_FALSE(client.close_code.has_value());
   EXPECT_FALSE(stream.is_ended);

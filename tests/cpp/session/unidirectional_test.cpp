@@ -28,12 +28,6 @@ Json wish(const std::string& channel) { return {{"subs", {{channel, Json::object
 
 std::string uni_token(const Json& claims) { return signed_token("secret", claims.dump()); }
 
-WorldOptions without_pings() {
-  WorldOptions options;
-  options.heartbeat.ping_interval_ms = 0;
-  return options;
-}
-
 /// What the server does on the client's shard.
 template <typename Act>
 void on_its_shard(const UniClient& client, Act act) {

@@ -214,6 +214,28 @@ TEST_F(SqliteRefusals, WhatADatabaseLeftBehindIsNotAppliedToANewOne) {
   EXPECT_NE(next.epoch, old.epoch);
 }
 
+TEST_F(SqliteRefusals, NothingIsLeftOfABackupThatIsInterrupted) {
+  struct Interrupted {};
+  auto store = open();
+  const std::string text(5'000, 'x');
+  for (int i = 0; i < 2'000; ++i) store->append("a", text);
+  SqlitePlace copy;
+  int steps = 0;
+  EXPECT_THROW(copy_sqlite_file(place.file(), copy.file(),
+                                [&] {
+                                  if (++steps == 2) throw Interrupted();
+                                }),
+               Interrupted);
+  std::set<std::string> names;
+  for (const auto& each : std::filesystem::directory_iterator(copy.folder()))
+    names.insert(each.path().filename());
+  EXPECT_EQ(names, std::set<std::string>{"carillon.db-lock"});
+  // What is written meanwhile is not in it: all steps are of one moment.
+  copy_sqlite_file(place.file(), copy.file(), [&] { store->append("a", text); });
+  store.reset();
+  EXPECT_EQ(check_sqlite_file(copy.file()), "");
+}
+
 TEST_F(SqliteRefusals, ASecondNameOfTheFileIsRefused) {
   open()->append("a");
   std::filesystem::create_hard_link(place.file(), place.folder() + "/other.db");
@@ -221,12 +243,35 @@ TEST_F(SqliteRefusals, ASecondNameOfTheFileIsRefused) {
 }
 
 TEST_F(SqliteRefusals, WithoutItsLockAServerStopsWriting) {
-  auto store = open();
-  EXPECT_EQ(store->append("a").error, StoreError::none);
-  std::filesystem::remove(place.file() + "-lock");
-  store->store.keep_house();
-  EXPECT_EQ(store->append("a").error, StoreError::unavailable);
-  EXPECT_NE(store->store.figures().trouble.find("-lock was removed"), std::string::npos);
+  for (const bool is_replaced : {false, true}) {
+    auto store = open();
+    EXPECT_EQ(store->append("a").error, StoreError::none);
+    const std::string lock = place.file() + "-lock";
+    std::filesystem::rename(lock, place.folder() + "/moved-lock");
+    if (is_replaced)
+      std::filesystem::copy_file(place.folder() + "/moved-lock", lock);  // as a second server would
+    store->store.keep_house();
+    EXPECT_EQ(store->append("a").error, StoreError::unavailable);
+    EXPECT_NE(store->store.figures().trouble.find("-lock was removed"), std::string::npos);
+  }
+}
+
+TEST_F(SqliteRefusals, WithoutItsFileAServerStopsWriting) {
+  for (const bool is_moved : {true, false}) {
+    auto store = open();
+    EXPECT_EQ(store->append("a").error, StoreError::none);
+    store->store.keep_house();
+    EXPECT_EQ(store->append("a").error, StoreError::none);
+    const std::string moved = place.folder() + "/moved.db";
+    std::filesystem::rename(place.file(), moved);
+    if (!is_moved) std::filesystem::copy_file(moved, place.file());  // another file with that name
+    store->store.keep_house();
+    EXPECT_EQ(store->append("a").error, StoreError::unavailable);
+    EXPECT_NE(store->store.figures().trouble.find("was removed, moved or replaced"), std::string::npos);
+    store.reset();
+    std::filesystem::rename(moved, place.file());
+    EXPECT_EQ(open()->append("a").position.offset, is_moved ? 3U : 6U) << "nothing is lost";
+  }
 }
 
 TEST_F(SqliteRefusals, ACheckInTheServersOwnProcessLeavesItsLocks) {

@@ -33,6 +33,7 @@ struct StoreKind {
   bool is_durable = false;  ///< outlives its object
   bool is_bounded = false;  ///< answers `overloaded` beyond SuiteLimits
   std::function<std::unique_ptr<StorePlace>()> make_place;
+  std::function<std::string()> missing = [] { return std::string(); };  ///< why it cannot run here
 };
 inline void PrintTo(const StoreKind& kind, std::ostream* out) { *out << kind.name; }
 

@@ -245,6 +245,15 @@ TEST(TokenVerifier, TheKeysOfAnEndpointMayComeLaterAndChange) {
   const std::string of_other =
       base64url(R"({"alg":"ES256","kid":"3"})") + "." + base64url("{}") + "." + base64url("signature");
   EXPECT_EQ(verifier.check(of_other, kNow, claims).result, Result::unknown_key);
+  std::string unnamed = kP256;
+  unnamed.replace(unnamed.find(R"(,"kid":"2")"), 10, "");
+  verifier.set_remote_keys(R"({"keys":[)" + unnamed + "]}");
+  EXPECT_EQ(verifier.check(of_other, kNow, claims).result, Result::unknown_key)
+      << "a key without an id may be another than the one that the token names";
+  const std::string of_any =
+      base64url(R"({"alg":"ES256"})") + "." + base64url("{}") + "." + base64url("signature");
+  EXPECT_EQ(verifier.check(of_any, kNow, claims).result, Result::invalid);
+  verifier.set_remote_keys(std::string(R"({"keys":[)") + kP256 + "]}");
   std::string many = R"({"keys":[)";
   for (int i = 0; i < 101; ++i) many += std::string(i > 0 ? "," : "") + kP256;
   EXPECT_THROW(verifier.set_remote_keys(many + "]}"), KeyError);

@@ -200,6 +200,7 @@ async def test_disconnect(serve: Callable[..., Server]) -> None:
         open_ws(server, "?user=ann") as ann,
         open_ws(server, "?user=ann") as ann_again,
         open_ws(server, "?user=bob") as bob,
+        open_ws(server, "?user=cid") as cid,
         open_sse(server, "c", user="ann") as sse,
     ):
         await sse.status()
@@ -213,6 +214,10 @@ async def test_disconnect(serve: Callable[..., Server]) -> None:
         for each in (ann, ann_again):
             await each.socket.wait_closed()
             assert (each.socket.close_code, each.socket.close_reason) == (4500, "enough")
+        lowest = {"code": 3000, "reason": "back soon"}
+        assert await result(client, "disconnect", user="cid", disconnect=lowest) == {"connections": 1}
+        await cid.socket.wait_closed()
+        assert (cid.socket.close_code, cid.socket.close_reason) == (3000, "back soon")
         assert server.connections() == [bobs]
         assert await result(client, "disconnect", client=bobs) == {"connections": 1}
         await bob.socket.wait_closed()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from wire_clients import open_http
+from wire_clients import open_http, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,8 +90,14 @@ NAMESPACES = {
 
 @pytest.mark.parametrize(("method", "body", "code", "status"), ERRORS)
 async def test_an_error_has_a_status_where_that_is_asked_for(
-    serve: Callable[..., Server], method: str, body: dict[str, Any], code: int, status: int
+    serve: Callable[..., Server],
+    method: str,
+    body: dict[str, Any],
+    code: int,
+    status: int,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
+    caplog.set_level(logging.INFO, "carillon.access")
     server = serve(config=NAMESPACES, insecure=True)
     always = serve(config={**NAMESPACES, "http_api": {"error_mode": "transport"}}, insecure=True)
     async with open_http(server) as client, open_http(always) as other:
@@ -102,6 +109,8 @@ async def test_an_error_has_a_status_where_that_is_asked_for(
         for response in (asked, await other.post(f"/api/{method}", json=body)):
             assert (response.status_code, response.json()["code"]) == (status, code)
             assert set(response.json()) == {"code", "message"}
+        message = asked.json()["message"]
+        await until(lambda: sum(message in record.getMessage() for record in caplog.records) >= 2)
         fine = await other.post("/api/publish", json={"channel": "a", "data": 1})
         assert (fine.status_code, fine.json()["result"]["offset"]) == (200, 1)
 

@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from carillon import Server
 
 pytestmark = pytest.mark.wire
@@ -84,11 +86,35 @@ def test_each_channel_of_a_broadcast_has_its_own_answer(carillon_server: Server)
     assert (reply[1]["error"]["code"], reply[1]["error"]["offset"]) == (113, 0)
 
 
-async def test_a_client_can_compare_as_well(carillon_server: Server) -> None:
-    async with carillon.connect(carillon_server.url) as client:
-        await client.publish("c", 1, expected_offset=0)
-        with pytest.raises(carillon.CommandError, match="113"):
-            await client.publish("c", 1, expected_offset=0)
+@pytest.mark.parametrize("error_mode", ["", "transport"])
+async def test_a_client_has_the_same_conflicts(
+    carillon_server_factory: Callable[..., Server], error_mode: str
+) -> None:
+    server = carillon_server_factory(config={"http_api": {"error_mode": error_mode, "insecure": True}})
+    async with carillon.connect(server.url) as client:
+        first = await client.publish("c", 1, expected_offset=0)
+        with pytest.raises(carillon.StoreConflict, match="expected_offset") as conflict:
+            await client.publish("c", 2, expected_offset=0)
+        assert conflict.value.top == first
+        top = await client.publish("c", 2, expected_offset=conflict.value.top.offset, version=7)
+        with pytest.raises(carillon.StoreConflict, match="version") as conflict:
+            await client.publish("c", 3, version=7)
+        assert conflict.value.top == top
+        assert server.history("c").position == top
+
+
+def test_an_epoch_of_no_version_is_refused(carillon_server: Server) -> None:
+    with pytest.raises(ValueError, match="version_epoch: has no version"):
+        carillon_server.publish("c", 1, version_epoch="new")
+    for fields in ({"version_epoch": "new"}, {"version_epoch": "new", "version": 0}):
+        error = publish(carillon_server, **fields)["error"]
+        assert error["code"] == 107
+        assert "version_epoch: has no version that it belongs to; give version" in error["message"]
+        body = {"channels": ["a", "b"], "data": 1, **fields}
+        reply = httpx.post(f"{carillon_server.url}/api/broadcast", json=body).json()
+        assert "give version as well" in str(reply)
+        assert "offset" not in str(reply)
+    assert publish(carillon_server, version=0, version_epoch="")["result"]["offset"] == 1, "both are none"
 
 
 @pytest.mark.parametrize("fields", [{"expected_offset": -1}, {"version": -1}, {"version_epoch": "x" * 300}])

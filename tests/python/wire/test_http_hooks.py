@@ -228,13 +228,16 @@ async def test_a_refresh_without_an_answer_says_what_becomes_of_the_client(
 async def test_sub_refresh(serve: Callable[..., Server], backend: Backend) -> None:
     backend.answers["/subscribe"] = lambda asked: {"result": {"expire_at": soon()}}
     backend.answers["/sub_refresh"] = lambda asked: (
-        {"result": {"expire_at": soon()}}
+        {"result": {"expire_at": soon(), "info": {"role": "host"}}}
         if len(backend.of("/sub_refresh")) < 2
         else {"result": {"expired": True}}
     )
     server = serve(config=proxied(backend, "subscribe", "sub_refresh"))
     async with open_ws(server) as ws:
         assert "expires" not in await ws.subscribe("chat:1")
+        await until(
+            lambda: [info.chan_info for info in server.presence("chat:1").values()] == [{"role": "host"}]
+        )
         push = await ws.push()
         assert push["unsubscribe"] == {"code": 2501, "reason": "subscription expired"}
     assert [asked["channel"] for asked in backend.of("/sub_refresh")] == ["chat:1", "chat:1"]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -226,6 +227,33 @@ def test_early_entries() -> None:
     assert re.search(r"limits\.early_entries = \d;", world)
     tests = (ROOT / "tests/cpp/hub/hub_property_test.cpp").read_text()
     assert "TEST(HubProperty, TheSameHoldsOverAStoreThatIsLateOutOfOrderAndSometimesFails)" in tests
+
+
+def test_catching_up_channels() -> None:
+    """Seen only from inside: a test of the hub counts what is under way."""
+    tests = (ROOT / "tests/cpp/hub/hub_late_store_test.cpp").read_text()
+    assert re.search(r"\.catching_up_channels = \d", tests)
+
+
+async def test_stored_pages(carillon_server_factory: Callable[..., Server], tmp_path: Path) -> None:
+    """What the memory has no room for, clients read from the store, one page after another."""
+    server = carillon_server_factory(
+        store=f"sqlite:{tmp_path / 'log.db'}",
+        limits={"stored_pages": 1, "history_bytes_total": 65_536},
+        channels={"*": {"history_size": 5_000}},
+    )
+    first = server.publish("a", {"n": 1})
+    for begin in range(2, 1_502, 250):
+        server.publish_many([("a", {"n": n, "text": "x" * 200}) for n in range(begin, begin + 250)])
+    async with AsyncExitStack() as stack:
+        since = f"{first.epoch}:0"
+        streams = [await stack.enter_async_context(open_sse(server, "a", since=since)) for _ in range(5)]
+        for sse in streams:
+            assert (await sse.status())["recovered"] is True
+        lists = await asyncio.gather(*(sse.publications(1_501) for sse in streams))
+    for publications in lists:
+        assert [each["offset"] for each in publications] == list(range(1, 1_502))
+    await until(lambda: server.ledger()["is_balanced"])
 
 
 async def test_dormant_channels(serve: Callable[..., Server]) -> None:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.server
 import json
 import logging
 import threading
+import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import carillon
 import httpx
 import jwt
 import pytest
+from backend_double import proxied, running_backend
 from carillon.testing import wait_until
 from cryptography.hazmat.primitives.asymmetric import ec
 
@@ -35,8 +38,15 @@ class Served:
         self.file = file
         self.settings = settings
         self.write()
-        self.server = make(config=file)
+        self._make = make
         self.key = KEY
+        self.server = make(config=file)
+
+    def restarted(self) -> Server:
+        """Another server, with the file as it is now."""
+        self.server.stop()
+        self.server = self._make(config=self.file)
+        return self.server
 
     def write(self) -> None:
         self.file.write_text(json.dumps(self.settings, indent=2))
@@ -385,6 +395,41 @@ def test_keys_of_an_endpoint(served: Served, endpoint: str) -> None:
     served.changes()
     assert poll(1) == 200
     assert poll(0) != 200
+
+
+def test_a_backend_follows_whether_anonymous_clients_are_allowed(served: Served) -> None:
+    with running_backend() as backend:
+        backend.answers["/connect"] = lambda asked: {}
+        served.settings["channel"]["without_namespace"]["allow_subscribe_for_anonymous"] = True
+        served.settings["client"]["proxy"] = proxied(backend, "connect")["client"]["proxy"]
+        served.write()
+        server = served.restarted()
+
+        def poll() -> int:
+            return httpx.get(f"{server.url}/poll?channel=news&timeout=0", trust_env=False).status_code
+
+        assert poll() == 401, "the backend has named nobody"
+        for is_allowed in (True, False):
+            served.settings["client"]["allow_anonymous_connect_without_token"] = is_allowed
+            assert served.changes() != []
+            assert poll() == (200 if is_allowed else 401)
+
+
+def test_the_pace_of_a_drain_changes(served: Served) -> None:
+    served.settings["shutdown"] = {"timeout": "20s", "pace": "15s"}
+    served.write()
+    served.restarted()
+    served.settings["shutdown"]["pace"] = "10ms"
+    assert [change["option"] for change in served.changes()] == ["shutdown.pace"]
+    url = f"{served.server.url}/sse?channel=news&token={carillon.token(OLD, 'ann')}"
+    with httpx.Client(trust_env=False, timeout=20) as client, contextlib.ExitStack() as streams:
+        opened = [streams.enter_context(client.stream("GET", url)) for _ in range(10)]
+        assert [stream.status_code for stream in opened] == [200] * 10
+        began = time.monotonic()
+        assert served.post("drain").json()["result"]["connections"] >= 10
+        for stream in opened:
+            assert stream.read().endswith(b"\n\n")
+        assert time.monotonic() - began < 5
 
 
 # From Python.

@@ -4,32 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import sqlite3
 import subprocess
 import sys
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
 from carillon import Channel, Server, StoreConflict, StoreError, StoreUnavailable
-from carillon.testing import wait_until, wait_until_async
-from httpx_sse import aconnect_sse
-from websockets.asyncio.client import connect
-from websockets.exceptions import WebSocketException
+from carillon.testing import wait_until
+from crowd import ROOM, Crowd, Promise, check_journals
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from serve_process import Process
 
 pytestmark = pytest.mark.wire
 
-ROOM = "room"
 ROOT_ONLY = pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system, which only root may")
 
 
@@ -152,6 +147,25 @@ def carillon(*arguments: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
 
 
+def test_ctrl_c_leaves_nothing_of_a_backup(
+    carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = carillon_server_factory(**in_file(tmp_path))
+    for room in range(20):
+        server.publish_many([(f"room{room}", "x" * 5_000) for _ in range(1_000)])
+    server.stop()
+    target = tmp_path / "backup" / "copy.db"
+    target.parent.mkdir()
+    source = str(tmp_path / "carillon.db")
+    command = [sys.executable, "-m", "carillon", "store", "backup", source, str(target)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as making:
+        wait_until(lambda: any(target.parent.glob("copy.db.*")), 20)
+        making.send_signal(signal.SIGINT)
+        _, said = making.communicate(timeout=60)
+    assert (making.returncode, f"interrupted: {target} was not written" in said) == (130, True), said
+    assert [each.name for each in target.parent.iterdir()] == ["copy.db-lock"]
+
+
 def test_a_backup_of_a_store_in_use_is_restored_with_new_epochs(
     carillon_server_factory: Callable[..., Server], tmp_path: Path
 ) -> None:
@@ -163,6 +177,8 @@ def test_a_backup_of_a_store_in_use_is_restored_with_new_epochs(
     lost = server.publish(ROOM, {"n": "after the backup"})
     server.stop()
     assert carillon("store", "check", copy).stdout == f"{copy} is sound\n"
+    missing = carillon("store", "check", tmp_path / "none.db")
+    assert (missing.returncode, "there is no such file" in missing.stderr) == (1, True)
     refused = carillon("store", "restore", copy, file)
     assert refused.returncode == 1
     assert "move it away" in refused.stderr
@@ -196,130 +212,6 @@ def test_a_damaged_file_is_named(tmp_path: Path, carillon_server_factory: Callab
 # Killed, with publishers and subscribers at work.
 
 
-@dataclass
-class Journal:
-    """What one subscriber has got, by epoch and in order, and how often it was told of a gap."""
-
-    by_epoch: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
-    position: tuple[str, int] = ("", 0)
-    told: int = 0
-    is_live: bool = False
-
-    def take(self, epoch: str, offset: int, number: int) -> None:
-        self.by_epoch.setdefault(epoch, []).append((offset, number))
-        self.position = (epoch, offset)
-
-
-async def by_websocket(port: int, journal: Journal) -> None:
-    url = f"ws://127.0.0.1:{port}/connection/websocket"
-    while True:
-        with contextlib.suppress(OSError, WebSocketException, asyncio.TimeoutError):
-            async with connect(url, proxy=None, compression=None) as socket:
-                epoch, offset = journal.position
-                since = {"recover": True, "epoch": epoch, "offset": offset} if epoch else {}
-                await socket.send(json.dumps({"id": 1, "connect": {}}))
-                await socket.send(json.dumps({"id": 2, "subscribe": {"channel": ROOM, **since}}))
-                async for frame in socket:
-                    for line in str(frame).split("\n"):
-                        await _take(json.loads(line), journal, epoch, socket)
-        await asyncio.sleep(0.02)
-
-
-async def _take(message: dict[str, Any], journal: Journal, epoch: str, socket: Any) -> None:
-    if not message:
-        await socket.send("{}")
-    if "subscribe" in message:
-        result = message["subscribe"]
-        journal.is_live = True
-        if epoch and not result.get("recovered"):
-            journal.told += 1
-        if not epoch or not result.get("recovered"):
-            journal.position = (result["epoch"], result.get("offset", 0))
-        for publication in result.get("publications", []):
-            journal.take(result["epoch"], publication["offset"], publication["data"]["n"])
-    elif "pub" in message.get("push", {}):
-        publication = message["push"]["pub"]
-        journal.take(journal.position[0], publication["offset"], publication["data"]["n"])
-
-
-async def by_event_source(port: int, journal: Journal) -> None:
-    url = f"http://127.0.0.1:{port}/sse?channel={ROOM}"
-    last = ""
-    while True:
-        with contextlib.suppress(httpx.HTTPError):
-            headers = {"Last-Event-ID": last} if last else {}
-            async with (
-                httpx.AsyncClient(timeout=None) as client,
-                aconnect_sse(client, "GET", url, headers=headers) as source,
-            ):
-                async for event in source.aiter_sse():
-                    if event.event == "message" and event.data:  # not a block with retry: alone
-                        epoch, _, offset = event.id.rpartition(":")
-                        journal.take(epoch, int(offset), json.loads(event.data)["n"])
-                    elif last and not json.loads(event.data).get("recovered", True):
-                        journal.told += 1
-                    last = event.id or last
-                    journal.is_live = True
-        await asyncio.sleep(0.02)
-
-
-@dataclass
-class Publisher:
-    """Publishes numbers one after another, each until it is acknowledged or was too often in doubt."""
-
-    port: int
-    first: int
-    acknowledged: dict[int, tuple[str, int]] = field(default_factory=dict)
-    is_done: bool = False
-
-    async def run(self) -> None:
-        number = self.first
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=5) as client:
-            while not self.is_done:
-                body = {"channel": ROOM, "data": {"n": number}, "idempotency_key": f"n{number}"}
-                try:
-                    answer = (await client.post("/api/publish", json=body)).json()
-                except httpx.HTTPError:
-                    await asyncio.sleep(0.02)
-                    continue
-                if "result" in answer:
-                    self.acknowledged[number] = (answer["result"]["epoch"], answer["result"]["offset"])
-                    number += 1
-
-
-class Crowd:
-    """Publishers and subscribers of one channel, who go on whatever happens to the server."""
-
-    def __init__(self, port: int, *, publishers: int, subscribers: int) -> None:
-        self.port = port
-        self.journals = [Journal() for _ in range(subscribers)]
-        self.publishers = [Publisher(port, first * 1_000_000) for first in range(publishers)]
-
-    async def meet(self, event: Callable[[], Awaitable[None]], *, times: int) -> None:
-        """Works while this happens, and until everybody has got what was acknowledged last."""
-        clients = [
-            asyncio.create_task((by_websocket if i % 2 else by_event_source)(self.port, journal))
-            for i, journal in enumerate(self.journals)
-        ]
-        await wait_until_async(lambda: all(journal.is_live for journal in self.journals))
-        work = [asyncio.create_task(publisher.run()) for publisher in self.publishers]
-        for _ in range(times):
-            await event()
-        await asyncio.sleep(0.7)
-        for publisher in self.publishers:
-            publisher.is_done = True
-        await asyncio.gather(*work)
-        await asyncio.sleep(0.5)
-        for client in clients:
-            client.cancel()
-        await asyncio.gather(*clients, return_exceptions=True)
-
-    @property
-    def acknowledged(self) -> dict[int, tuple[str, int]]:
-        """The position of every publication that its publisher counts as published."""
-        return {number: at for publisher in self.publishers for number, at in publisher.acknowledged.items()}
-
-
 @pytest.mark.parametrize("durability", ["full", "normal", "async"])
 def test_killed_under_load(durability: str, launch: Callable[..., Process], tmp_path: Path) -> None:
     """What docs/stores.md promises: full and normal lose nothing, async tells what it has lost."""
@@ -340,29 +232,7 @@ def test_killed_under_load(durability: str, launch: Callable[..., Process], tmp_
         server = await asyncio.to_thread(launch, server.port, "--config", str(config))
 
     asyncio.run(crowd.meet(kill, times=2))
-    check_journals(crowd, is_lossless=durability != "async")
-
-
-def check_journals(crowd: Crowd, *, is_lossless: bool) -> None:
-    """Doubled 0, reordered 0, mixed 0, silent gaps 0; lost only where that is not excluded, and told then."""
-    journals, acknowledged = crowd.journals, crowd.acknowledged
-    assert len(acknowledged) > 100
-    at: dict[tuple[str, int], int] = {}
-    for journal in journals:
-        for epoch, entries in journal.by_epoch.items():
-            offsets = [offset for offset, _ in entries]
-            assert offsets == list(range(offsets[0], offsets[-1] + 1)), "doubled, reordered, or a silent gap"
-            for offset, number in entries:
-                assert at.setdefault((epoch, offset), number) == number, "one position, two publications"
-        assert len(journal.by_epoch) <= journal.told + 1, "a new epoch that nobody was told of"
-    epochs = {epoch for epoch, _ in at}
-    if is_lossless:
-        assert len(epochs) == 1, "epochs go on"
-        assert all(journal.told == 0 for journal in journals)
-    for number, position in acknowledged.items():
-        assert at.get(position, number) == number, "acknowledged at a position that has another publication"
-    lost = [number for number, position in acknowledged.items() if position not in at]
-    assert not is_lossless or not lost, f"{len(lost)} acknowledged publications are lost: {lost[:5]}"
+    check_journals(crowd, Promise.TOLD if durability == "async" else Promise.LOSSLESS)
 
 
 # Links, and who reads for long.
@@ -410,6 +280,28 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 @ROOT_ONLY
+def test_a_backup_on_a_disk_that_is_read_only_is_checked_and_restored(
+    small_disk: Path, carillon_server_factory: Callable[..., Server], tmp_path: Path
+) -> None:
+    server = carillon_server_factory(**in_file(tmp_path))
+    server.publish_many([(ROOM, {"n": n}) for n in range(10)])
+    copy, file = small_disk / "copy.db", tmp_path / "restored.db"
+    assert carillon("store", "backup", f"sqlite:{tmp_path / 'carillon.db'}", copy).returncode == 0
+    (small_disk / "in_use.db").write_bytes((tmp_path / "carillon.db").read_bytes())
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    unread = carillon("store", "check", small_disk / "in_use.db")
+    assert unread.returncode == 1
+    assert "carillon store backup" in unread.stderr
+    assert "damaged" not in unread.stderr
+    checked = carillon("store", "check", copy)
+    assert checked.stdout == f"{copy} is sound\n", checked.stderr
+    restored = carillon("store", "restore", copy, file)
+    assert restored.returncode == 0, restored.stderr
+    again = carillon_server_factory(**in_file(tmp_path) | {"store": f"sqlite:{file}"})
+    assert len(again.history(ROOM, last=100).messages) == 10
+
+
+@ROOT_ONLY
 def test_a_full_disk_fails_publishes_for_now_and_reads_go_on(
     small_disk: Path, launch: Callable[..., Process], tmp_path: Path
 ) -> None:
@@ -433,13 +325,16 @@ def test_a_full_disk_fails_publishes_for_now_and_reads_go_on(
             number += 1
             assert number < 5_000
         assert answer["error"]["code"] == 100, "temporary: clients come back"
-        wait_until(lambda: any("store_unavailable" in line or "full" in line for line in server.log))
+        wait_until(lambda: any("takes no publications" in line for line in server.log))
         history = client.post("/api/history", json={"channel": ROOM, "limit": 1}).json()["result"]
         assert history["offset"] == number
         assert history["epoch"] == kept["epoch"]
+        health = client.get("/health")
+        assert (health.status_code, health.json()) == (200, {"store": "unavailable"})
         (small_disk / "ballast").unlink()
         wait_until(lambda: "result" in publish(number + 1))
         wait_until(lambda: any("takes publications again" in line for line in server.log))
+        assert client.get("/health").json() == {}
 
 
 # Takeover.
@@ -463,7 +358,7 @@ def test_a_takeover_hands_the_file_over(launch: Callable[..., Process], tmp_path
         assert await asyncio.to_thread(old.ended) == 0, old.log
 
     asyncio.run(crowd.meet(take_over, times=3))
-    check_journals(crowd, is_lossless=True)
+    check_journals(crowd, Promise.LOSSLESS)
     other = launch(0, "--config", str(config), waits=False)
     assert other.ended() == 1, "the lock has gone along"
 

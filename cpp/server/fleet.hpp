@@ -1,0 +1,79 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "env/clock.hpp"
+#include "store/store.hpp"
+
+namespace carillon {
+
+/// The other gateways that share the store: asks all of them about a topic, and answers them. A store that is
+/// not shared has no others, and every question is answered at once, by nobody. Thread-safe.
+class Fleet final : public GatewayListener {
+ public:
+  using Done = std::function<void(std::vector<std::string>)>;
+  using Answer = std::function<void(std::string)>;
+  /// How this gateway answers a question; any text.
+  using Topic = std::function<void(std::string_view question, Answer answer)>;
+  struct Options {
+    Millis answer_timeout_ms = 1'000;   ///< for the answers of all; then those that are there count
+    std::size_t questions_max = 1'000;  ///< under way; beyond it nobody is asked, and orders have no answers
+  };
+  /// `run`: carries out what another gateway asks for, on a thread that may do so.
+  Fleet(Store& store, const Clock& clock, Options options, std::function<void(std::function<void()>)> run)
+      : store_(store), clock_(clock), options_(options), run_(std::move(run)) {}
+
+  /// Before the store is opened.
+  void set_topic(std::string name, Topic topic) {
+    topics_.insert_or_assign(std::move(name), std::move(topic));
+  }
+  /// `done` gets the others' answers, in any order, on any thread.
+  void ask(std::string_view topic, std::string_view question, const Done& done);
+  /// As ask(), for what all others shall do: one whose link to the store is away for a moment does it later,
+  /// and its answer comes too late.
+  void order(std::string_view topic, std::string_view question, const Done& done);
+  /// Whether there can be others.
+  [[nodiscard]] bool is_shared() const { return !store_.gateway().empty(); }
+  /// From time to time: ends questions that have waited long enough.
+  void keep_house();
+  /// Ends all questions with the answers that are there. From then on nobody is asked.
+  void close();
+
+  void on_told(std::string_view from_gateway, std::string_view message) override;
+
+ private:
+  struct Question {
+    Done done;
+    std::vector<std::string> answers;
+    std::size_t expected = 0;
+    bool is_told = false;  // then `expected` is known
+    Millis deadline_ms = 0;
+    [[nodiscard]] bool is_answered() const { return is_told && answers.size() >= expected; }
+  };
+  enum class Telling : std::uint8_t { ask, order };
+  void tell_all(Telling how, std::string_view topic, std::string_view question, const Done& done);
+  void on_question(std::string_view from, std::string_view id, std::string_view topic,
+                   std::string_view question);
+  /// Calls back if all have answered.
+  void finish_if_answered(std::unique_lock<std::mutex> lock, std::uint64_t id);
+
+  Store& store_;
+  const Clock& clock_;
+  const Options options_;
+  const std::function<void(std::function<void()>)> run_;
+  std::map<std::string, Topic, std::less<>> topics_;
+  std::mutex mutex_;
+  std::map<std::uint64_t, Question> questions_;  // by number, guarded by the mutex
+  std::uint64_t last_question_ = 0;
+  bool is_closed_ = false;
+};
+
+}  // namespace carillon

@@ -1,0 +1,2 @@
+// Compiles Boost.Redis once.
+#include <boost/redis/src.hpp>

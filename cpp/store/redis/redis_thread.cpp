@@ -1,0 +1,86 @@
+#include "store/redis/redis_thread.hpp"
+
+#include <pthread.h>
+
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <chrono>
+#include <csignal>
+#include <exception>
+#include <future>
+#include <thread>
+#include <utility>
+
+#include "store/redis/asio_redis_link.hpp"
+
+namespace carillon {
+
+namespace asio = boost::asio;
+
+struct RedisThread::Parts {
+  asio::io_context io{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
+  std::function<void(std::string_view)> on_mistake;
+  std::thread thread;
+
+  void run() {
+    ::pthread_setname_np(::pthread_self(), "carillon-redis");
+    for (;;) {
+      try {
+        io.run();
+        return;
+      } catch (const std::exception& mistake) {
+        if (on_mistake) on_mistake(mistake.what());
+      }
+    }
+  }
+};
+
+RedisThread::RedisThread(std::function<void(std::string_view)> on_mistake)
+    : parts_(std::make_unique<Parts>()) {
+  parts_->on_mistake = std::move(on_mistake);
+  // Signals are for the threads of the application.
+  sigset_t all;
+  sigset_t before;
+  ::sigfillset(&all);
+  ::pthread_sigmask(SIG_SETMASK, &all, &before);
+  parts_->thread = std::thread([parts = parts_.get()] { parts->run(); });
+  ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
+}
+
+RedisThread::~RedisThread() {
+  parts_->io.stop();
+  parts_->thread.join();
+}
+
+void RedisThread::post(std::function<void()> task) { asio::post(parts_->io, std::move(task)); }
+
+void RedisThread::run(const std::function<void()>& task) {
+  std::promise<void> done;
+  asio::post(parts_->io, [&] {
+    try {
+      task();
+      done.set_value();
+    } catch (...) {
+      done.set_exception(std::current_exception());
+    }
+  });
+  done.get_future().get();
+}
+
+void RedisThread::after(Millis delay_ms, std::function<void()> task) {
+  auto timer = std::make_unique<asio::steady_timer>(parts_->io, std::chrono::milliseconds(delay_ms));
+  asio::steady_timer& waiting = *timer;
+  waiting.async_wait([timer = std::move(timer), task = std::move(task)](const boost::system::error_code& ec) {
+    if (!ec) task();
+  });
+}
+
+std::unique_ptr<RedisLink> RedisThread::link(const RedisEndpoint& endpoint, RandomSource& random,
+                                             RedisLinkEvents& events) {
+  return make_redis_link(parts_->io, endpoint, random, events);
+}
+
+}  // namespace carillon
