@@ -24,7 +24,18 @@ from carillon.load import LoadError
 
 from .fill.report import load_average, table
 from .loads import PAYLOAD_BYTES, NamedLoad
-from .serving import ROOT, ServingError, carillon, cores, end_on_sigterm, machine, pinned, put_load, serving
+from .serving import (
+    ROOT,
+    ServingError,
+    build_program,
+    carillon,
+    cores,
+    end_on_sigterm,
+    machine,
+    pinned,
+    put_load,
+    serving,
+)
 
 IMAGES = ROOT / "docs" / "images"
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
@@ -32,28 +43,6 @@ OTHERS = (0, 100_000, 1_000_000)
 SOCKET_SIZES = (10, 100, 1_000, 10_000, 19_000)
 DELIVERIES_PER_ROUND = 2_000_000
 TIMEOUT_S = 300
-
-
-def build_sinks() -> Path:
-    """Builds the program of bench/sinks, without assertions."""
-    folder = ROOT / "build" / "sinks"
-    settings = {
-        "CMAKE_BUILD_TYPE": "Release",
-        "CARILLON_PYTHON": "OFF",
-        "CARILLON_BENCH": "ON",
-        "Python_EXECUTABLE": sys.executable,
-    }
-    definitions = [f"-D{name}={value}" for name, value in settings.items()]
-    run_quietly("cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *definitions)
-    run_quietly("cmake", "--build", str(folder), "--target", "sinks")
-    return folder / "bench" / "sinks" / "sinks"
-
-
-def run_quietly(*command: str) -> None:
-    """Runs a command; what it says is shown only if it fails."""
-    done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
-        raise ServingError(f"{' '.join(command[:3])} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
 
 
 def measure_sinks(program: Path, cursors: int, others: int = 0, *, is_mixed: bool = False) -> dict[str, Any]:
@@ -90,7 +79,7 @@ def measure_sockets(connections: int, seconds: float) -> dict[str, Any]:
 
 def measure(args: argparse.Namespace) -> dict[str, Any]:
     """All of the curve."""
-    program = build_sinks()
+    program = build_program("sinks")
     sizes = [size for size in SIZES if size <= args.cursors]
     others = [number for number in OTHERS if number <= args.cursors]
     document: dict[str, Any] = {

@@ -102,6 +102,28 @@ def build_bare_loop() -> Path:
     return program
 
 
+def build_program(name: str) -> Path:
+    """Builds a program that links to what it measures, without assertions: `sinks` or `sqlite_groups`."""
+    folder = ROOT / "build" / "programs"
+    settings = {
+        "CMAKE_BUILD_TYPE": "Release",
+        "CARILLON_PYTHON": "OFF",
+        "CARILLON_BENCH": "ON",
+        "Python_EXECUTABLE": sys.executable,
+    }
+    definitions = [f"-D{key}={value}" for key, value in settings.items()]
+    _run_quietly("cmake", "-S", str(ROOT), "-B", str(folder), "-G", "Ninja", *definitions)
+    _run_quietly("cmake", "--build", str(folder), "--target", name)
+    return folder / "bench" / name / name
+
+
+def _run_quietly(*command: str) -> None:
+    """Runs a command; what it says is shown only if it fails."""
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise ServingError(f"{' '.join(command[:3])} failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
 def bare_loops() -> list[Contestant]:
     """The yardstick under two names (what lies between them is noise), and what it can be made to save."""
     command = f"{shlex.quote(str(build_bare_loop()))} --port {{port}}"

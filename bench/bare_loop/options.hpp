@@ -34,6 +34,12 @@ class Options {
 
   bool has(const std::string& name) const { return given_.contains(name); }
 
+  /// Empty if it was not given.
+  std::string text(const std::string& name) const {
+    const auto found = given_.find(name);
+    return found == given_.end() ? std::string() : found->second;
+  }
+
   template <typename Number>
   Number number(const std::string& name, Number fallback) const {
     const auto found = given_.find(name);

@@ -1,0 +1,1 @@
+"""What a publication costs in the stores that outlive a process."""
