@@ -788,7 +788,7 @@ def test_stopping_does_not_wait_for_hooks(server: Server, wire: Callable[..., Wi
     assert asked.wait(5)
     began = time.monotonic()
     server.stop()
-    assert time.monotonic() - began < 1.5
+    assert time.monotonic() - began < 4, "it waited for the hook's deadline"
     assert was_cancelled.is_set()
 
 

@@ -439,6 +439,6 @@ async def test_all_of_it_works_in_a_cell_of_a_notebook() -> None:
         assert (await subscription.next(5)).position == server.history("c").position
         began = time.monotonic()
         server.stop()
-        assert time.monotonic() - began < 1
+        assert time.monotonic() - began < 5, "it waited for its clients"
     server = Server().start()  # the cell is run again
     server.stop()

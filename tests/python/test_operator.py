@@ -227,7 +227,7 @@ def test_a_drain_takes_its_time_from_the_configuration() -> None:
         wait_until(lambda: server.stats()["websocket"] == 1)
         began = time.monotonic()
         assert not server.drain()  # it does not answer the close
-        assert 0.9 < time.monotonic() - began < 3
+        assert 0.9 < time.monotonic() - began < 8  # the default would be 10 s
 
 
 # `carillon serve`.

@@ -24,7 +24,7 @@ STREAM = b"GET /sse?channel=c HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 def test_handshakes(serve: Callable[..., Server], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "carillon.server")
-    server = serve(limits={"handshakes": 10, "handshake_place_ms": 1_500})
+    server = serve(limits={"handshakes": 10, "handshake_place_ms": 5_000})
     with contextlib.ExitStack() as stack:
 
         def connect() -> socket.socket:
@@ -41,10 +41,10 @@ def test_handshakes(serve: Callable[..., Server], caplog: pytest.LogCaptureFixtu
         # One leaves, and the next ones come in one after the other, as each handshake ends in no time.
         silent[0].close()
         wait_until(lambda: server.stats()["sse"] == 5)
-        assert time.monotonic() - began < 1.5
+        assert time.monotonic() - began < 5
         assert all(one.recv(100).startswith(b"HTTP/1.1 200") for one in waiting)
         # Those that still say nothing count no longer.
-        wait_until(lambda: server.stats()["handshakes"] == 0)
+        wait_until(lambda: server.stats()["handshakes"] == 0, 20)
         assert httpx.get(f"{server.url}/health").status_code == 200
 
     def told(event: str) -> list[str]:

@@ -61,7 +61,7 @@ class Chaos:
         if self.table:
             with open(self.table, "a", encoding="utf-8") as table:
                 table.write(row + "\n")
-        check_journals(crowd, promise, at_least=20)
+        check_journals(crowd, promise)
 
 
 @pytest.fixture

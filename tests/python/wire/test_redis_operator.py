@@ -181,7 +181,7 @@ async def test_an_error_says_whether_it_may_be_stored(
             posted, sent = await errors_of_a_silent_redis()
             if posted == UNKNOWN and "outcome is unknown" in sent:
                 break
-            # On a busy machine a gateway has not heard for a second which Redis this is: then it sends nothing.
+            # Who has not heard for a second which Redis this is sends nothing: on a busy machine.
             assert posted in (UNKNOWN, AWAY)
             carillon_redis.cont()
             await until(lambda: not server.stats()["store_trouble"] and "result" in publish(server.port))

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.wire
 
 SLOW_S = 5.0
-PAUSE_S = 1.0  # much more than it takes on a busy machine, and much less than what is slow
+PAUSE_S = 3.0  # much more than it takes on a busy machine, and less than what is slow
 PER_S = 100
 DECIDERS = ("backend", "hook")
 
