@@ -124,7 +124,9 @@ TEST_F(RedisLinkTest, SubscriptionsAloneDoNotShiftTheReplies) {
 
 TEST_F(RedisLinkTest, AHundredThousandCommandsInOneGo) {
   RedisProcess redis;
-  LinkWatcher watcher(redis.endpoint());
+  RedisEndpoint endpoint = redis.endpoint();
+  endpoint.command_timeout_ms = 20'000;  // a busy machine may need long for so much
+  LinkWatcher watcher(endpoint);
   watcher.lines(1);
   constexpr int kCommands = 100'000;
   std::vector<RedisCommand> commands;
@@ -153,7 +155,9 @@ TEST_F(RedisLinkTest, AHundredThousandCommandsInOneGo) {
 
 TEST_F(RedisLinkTest, ManyMessagesDoNotStopIt) {
   RedisProcess redis;
-  LinkWatcher watcher(redis.endpoint());
+  RedisEndpoint endpoint = redis.endpoint();
+  endpoint.command_timeout_ms = 20'000;  // a busy machine may need long for so much
+  LinkWatcher watcher(endpoint);
   watcher.lines(1);
   watcher.send({{"SUBSCRIBE", "a"}});
   watcher.send({{"EVAL", "for i = 1, 20000 do redis.call('PUBLISH', 'a', i) end return 'done'", "0"}});
