@@ -165,6 +165,8 @@ void EventLoop::read_one(Connection& connection) {
   if (connection.is_gone) return;
   if (connection.has_input_aside || (connection.has_unread && !connection.is_reading_paused)) {
     read_later(connection);
+  } else if (connection.is_reading_paused && connection.has_hangup) {
+    connection.session->on_hang_up();  // it had not paused yet when the end was seen, which is not read now
   }
 }
 

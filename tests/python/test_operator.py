@@ -118,8 +118,8 @@ def test_who_comes_during_a_drain_leaves_a_record(records: Callable[[str], Recor
         client.recv(timeout=5)
         draining = threading.Thread(target=server.drain, args=(5, 5))
         draining.start()
-        # Who comes at the moment when it begins may still be served.
-        wait_until(lambda: httpx.get(f"{server.url}/poll?channel=c&timeout=0").status_code == 503)
+        wait_until(lambda: server.stats()["is_draining"])
+        assert httpx.get(f"{server.url}/poll?channel=c").status_code == 503
         wait_until(lambda: records("refuse"))
         client.close()
         draining.join()
@@ -140,7 +140,7 @@ def test_the_api_gives_the_stats_to_whoever_has_the_key() -> None:
         assert answer.headers["content-type"] == "application/json"
         (document,) = answer.json().values()
         assert set(document) == set(server.stats())
-        assert document["connections"] == 1
+        assert document["connections"] in (1, 2)  # the first one may not have gone yet
         assert document["is_running"] is True
         assert httpx.get(url, headers={"X-API-Key": "k"}).status_code == 405
         assert server.stats()["accepted"] == 3

@@ -196,6 +196,23 @@ TEST(Poll, AWaitingOneEndsWithItsClient) {
   EXPECT_EQ(world.loops[0]->counters.polls.load(), 0U);
 }
 
+TEST(Poll, WhoLeavesInTheSameBreathAsItSendsMoreThanIsReadAheadIsNoticed) {
+  WorldOptions options;
+  options.limits.pipelined_bytes = 256;
+  World world(options);
+  HttpClient client(world);
+  const std::string since = std::string(world.publish("a", "1").epoch.text()) + ":1";
+  std::string requests =
+      "GET /poll?channel=a&timeout=50&since=" + since + " HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  for (int i = 0; i < 20; ++i) requests += "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
+  const HttpClient staying(world);
+  client.socket->has_ended = true;  // the end comes with the bytes, in one event
+  client.write(requests);
+  world.run();
+  EXPECT_TRUE(world.hub.channels("*").empty());
+  EXPECT_EQ(world.loops[0]->counters.polls.load(), 0U);
+}
+
 TEST(Poll, TheStoreIsAwaitedEvenPastTheTimeout) {
   World world;
   HttpClient client(world);
