@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "doubles/forwarding_store.hpp"
+#include "store/forwarding_store.hpp"
 #include "store/memory_store.hpp"
 
 namespace carillon {

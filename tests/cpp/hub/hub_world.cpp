@@ -6,7 +6,7 @@
 #include <array>
 #include <utility>
 
-#include "doubles/forwarding_store.hpp"
+#include "store/forwarding_store.hpp"
 
 namespace carillon {
 

@@ -5,11 +5,11 @@
 #include <new>
 #include <optional>
 
-#include "doubles/forwarding_store.hpp"
 #include "doubles/seeded_random.hpp"
 #include "doubles/virtual_clock.hpp"
 #include "hub/entries.hpp"
 #include "hub/hub.hpp"
+#include "store/forwarding_store.hpp"
 #include "store/memory_store.hpp"
 
 namespace carillon {

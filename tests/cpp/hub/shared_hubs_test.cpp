@@ -10,12 +10,12 @@
 #include <utility>
 #include <vector>
 
-#include "doubles/forwarding_store.hpp"
 #include "doubles/seeded_random.hpp"
 #include "doubles/seeds.hpp"
 #include "doubles/virtual_clock.hpp"
 #include "hub/entries.hpp"
 #include "hub/hub.hpp"
+#include "store/forwarding_store.hpp"
 #include "store/shared_store.hpp"
 
 namespace carillon {

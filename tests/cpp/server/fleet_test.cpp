@@ -6,10 +6,10 @@
 #include <deque>
 #include <stdexcept>
 
-#include "doubles/forwarding_store.hpp"
 #include "hub/hub_fixture.hpp"
 #include "server/fleet_channels.hpp"
 #include "server/fleet_strategies.hpp"
+#include "store/forwarding_store.hpp"
 
 namespace carillon {
 namespace {

@@ -11,7 +11,7 @@
 #include <string_view>
 #include <vector>
 
-#include "doubles/forwarding_store.hpp"
+#include "store/forwarding_store.hpp"
 #include "store/memory_store.hpp"
 
 namespace carillon {

@@ -11,8 +11,8 @@
 
 namespace carillon {
 
-/// Passes every call on to another store. Base of the stores of tests that change one thing or two: a new
-/// method of Store is written here once.
+/// Passes every call on to another store. Base of stores that change one thing or two: a new method of Store
+/// is written here once.
 template <typename Interface = Store>
 class ForwardingStore : public Interface {
  public:
@@ -79,6 +79,15 @@ class ForwardingStore : public Interface {
   void mark_read(std::string_view user, std::string_view channel, Offset offset,
                  std::function<void(StoreError)> done) override {
     to_.mark_read(user, channel, offset, std::move(done));
+  }
+  [[nodiscard]] std::string gateway() const override { return to_.gateway(); }
+  void set_gateway_listener(GatewayListener* listener) override { to_.set_gateway_listener(listener); }
+  void tell(std::string_view to_gateway, std::string_view message,
+            std::function<void(StoreError, std::size_t)> done) override {
+    to_.tell(to_gateway, message, std::move(done));
+  }
+  void order(std::string_view message, std::function<void(StoreError, std::size_t)> done) override {
+    to_.order(message, std::move(done));
   }
   void keep_house() override { to_.keep_house(); }
   void close() override { to_.close(); }
