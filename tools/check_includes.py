@@ -13,14 +13,15 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 CPP = ROOT / "cpp"
 
-CORE = {"env", "store", "hub"}
+CORE = {"env", "metrics", "store", "hub"}
 BELOW_SESSION = {"requests", "protocol", "deflate"} | CORE
 UP_TO_TRANSPORTS = {"transports", "client", "session"} | BELOW_SESSION
 MAY_INCLUDE = {
     "protocol": {"protocol"},
     "env": {"env"},
+    "metrics": {"metrics", "env"},
     "deflate": {"deflate"},
-    "store": {"store", "env"},
+    "store": {"store", "metrics", "env"},
     "hub": CORE,
     "requests": {"requests", "protocol"} | CORE,
     "session": {"session"} | BELOW_SESSION,

@@ -27,6 +27,7 @@ OWN = (
         "limits.",
         "heartbeat.",
         "takeover.",
+        "objectives.",
         "shutdown.pace",
         "client.token.leeway",
         "client.token.cookie",
@@ -62,6 +63,9 @@ _PROXY_TABLES = {
 TESTS = {
     "http_server.address": "wire/test_origin.py::test_insecure_mode_on_every_address_is_refused",
     "http_server.port": "test_facade_server.py::test_arguments_override_the_file",
+    "http_server.internal_address": "wire/test_metrics.py::test_an_internal_address_that_is_none",
+    "http_server.internal_port": "wire/test_metrics.py::test_an_address_of_its_own_has_nothing_else",
+    "prometheus.enabled": "wire/test_metrics.py::test_they_can_be_switched_off",
     "client.insecure": _RULES,
     "client.allowed_origins": "wire/test_origin.py::test_allowed_origins",
     "client.ping_interval": "wire/test_ws_heartbeat.py::test_who_answers_pings_stays",

@@ -615,6 +615,8 @@ void bind_server(py::module_& m) {
       .def(
           "stats", [](PyServer& self) { return self.get().stats(); }, py::call_guard<WithoutGil>())
       .def(
+          "metrics", [](PyServer& self) { return self.get().metrics(); }, py::call_guard<WithoutGil>())
+      .def(
           "ledger", [](PyServer& self) { return self.get().ledger(); }, py::call_guard<WithoutGil>())
       .def(
           "connections", [](PyServer& self) { return self.get().connections(); },

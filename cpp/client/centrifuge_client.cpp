@@ -151,6 +151,7 @@ void CentrifugeClient::on_outlet_empty() {
 
 void CentrifugeClient::settle_under_way() {
   for (Subscription& subscription : subscriptions_) {
+    context_.output.deliveries().add(link_->transport(), subscription.cursor.under_way(), 0);
     subscription.cursor.count_under_way_delivered();
     if (subscription.delta_start && subscription.delta_start->has_base(subscription.cursor))
       subscription.go_on_with_delta(*this);

@@ -255,7 +255,7 @@ std::string CentrifugeClient::take_page(Subscription& subscription, std::size_t 
     }
     const bool passes = subscription.filter() == nullptr || subscription.filter()->passes(*entry);
     if (entry->kind != EntryKind::publication || !passes) {
-      subscription.cursor.count_dropped(DropReason::filtered, 1);
+      context_.shard.count_dropped(subscription.cursor, DropReason::filtered, 1);
       continue;
     }
     object.clear();
@@ -267,7 +267,8 @@ std::string CentrifugeClient::take_page(Subscription& subscription, std::size_t 
     codec_.append_listed(page, object);
     ++listed;
   }
-  if (has_delta && listed > 0) subscription.go_on_with_delta(*this);  // the page is not taken back
+  if (has_delta && listed > 0) subscription.go_on_with_delta(*this);     // the page is not taken back
+  context_.output.deliveries().add(link_->transport(), 0, page.size());  // and their number when it was sent
   subscription.cursor.set_under_way(subscription.cursor.under_way() + listed);
   outlet_.wants_empty_notice = true;
   return page;

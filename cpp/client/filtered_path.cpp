@@ -27,6 +27,7 @@ bool CentrifugeClient::FilteredPath::stage(Cursor& cursor, const Batch& batch) {
   }
   own.bytes = own.storage;
   own.batch = &batch;
+  own.layout = &layout;
   client.context_.output.add(client.outlet_, cursor, own);
   return true;
 }

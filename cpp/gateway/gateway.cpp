@@ -80,7 +80,13 @@ Gateway::~Gateway() {
 void Gateway::start() {
   choose_flush();
   add_listener(options_.host, options_.port, {});
+  add_internal_listener();
   run();
+}
+
+void Gateway::add_internal_listener() {
+  if (options_.internal_port == 0) return;
+  add_listener(options_.internal_host, options_.internal_port, {}, true);
 }
 
 void Gateway::choose_flush() {
@@ -95,13 +101,15 @@ void Gateway::choose_flush() {
   }
 }
 
-Endpoint& Gateway::add_listener(const std::string& host, std::uint16_t port, Descriptor listening) {
+Endpoint& Gateway::add_listener(const std::string& host, std::uint16_t port, Descriptor listening,
+                                bool is_internal) {
   const Listener::Options options{host, port, shared_.limits.kernel_backlog_bytes,
                                   shared_.limits.stall_timeout_ms};
   auto further = has_first_endpoint_ ? std::make_unique<Endpoint>() : nullptr;
   Endpoint& endpoint = further ? *further : shared_.endpoint;
   const auto count_turned_away = [this] {
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
+    shared_.without_place.fetch_add(1, std::memory_order_relaxed);
     shared_.without_descriptor.fetch_add(1, std::memory_order_relaxed);
   };
   Listener::Handlers handlers{
@@ -120,6 +128,7 @@ Endpoint& Gateway::add_listener(const std::string& host, std::uint16_t port, Des
           : std::make_unique<Listener>(options, shared_.admission, std::move(handlers));
   endpoint.host = host;
   endpoint.port = listener->port();
+  endpoint.is_internal = is_internal;
   endpoint.is_draining = false;
   const auto lock = lock_listeners();
   if (is_stopping_) {
@@ -184,6 +193,8 @@ void Gateway::reload_limits() {
 void Gateway::accepted(int descriptor, Endpoint& endpoint) {
   const std::size_t open = connections();
   shared_.accepted.fetch_add(1, std::memory_order_relaxed);
+  (open < connections_max_ ? shared_.with_place : shared_.without_place)
+      .fetch_add(1, std::memory_order_relaxed);
   if (open >= connections_max_ + 2 * kRefusalsAtOnce) {
     ::close(descriptor);
     shared_.admission.end_handshake();
@@ -213,7 +224,8 @@ std::size_t Gateway::clients() const {
   std::size_t sum = 0;
   for (const auto& shard : shards_) {
     const SessionCounters& counters = shard->counters();
-    sum += counters.websocket + counters.sse + counters.polls + counters.emulated + counters.unidirectional;
+    sum +=
+        counters.websocket + counters.sse + counters.polls + counters.emulated() + counters.unidirectional();
   }
   return sum;
 }

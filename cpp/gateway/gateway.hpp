@@ -27,6 +27,8 @@ struct GatewayOptions {
   std::uint16_t port = 8000;
   std::size_t threads = 1;
   FlushChoice flush = FlushChoice::automatic;
+  std::string internal_host = {};   ///< see Endpoint::is_internal
+  std::uint16_t internal_port = 0;  ///< 0: there is no such address
 };
 
 /// The present state of a listener.
@@ -126,7 +128,9 @@ class Gateway {
  private:
   void choose_flush();
   /// `listening`: a socket that listens already, or none.
-  Endpoint& add_listener(const std::string& host, std::uint16_t port, Descriptor listening);
+  Endpoint& add_listener(const std::string& host, std::uint16_t port, Descriptor listening,
+                         bool is_internal = false);
+  void add_internal_listener();
   /// With the mutex held.
   [[nodiscard]] Endpoint& endpoint(std::size_t number) const;
   void close_listener(std::size_t number);

@@ -172,6 +172,8 @@ void GatewayShard::wait_for_tick() {
   io_->tick.expires_after(std::chrono::milliseconds(TimerWheel::kTickMs));
   io_->tick.async_wait([this](const boost::system::error_code& error) {
     if (error) return;
+    loop_->metrics().lag.observe_ns(
+        std::chrono::nanoseconds(std::chrono::steady_clock::now() - io_->tick.expiry()).count());
     loop_->tick();
     end_turn();
     wait_for_tick();

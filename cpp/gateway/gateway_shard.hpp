@@ -34,6 +34,8 @@ struct GatewayShared : LoopShared {
   std::atomic<bool> is_draining{false};              ///< at every endpoint
   Endpoint endpoint;                                 ///< the one of the configuration
   std::atomic<std::uint64_t> accepted{0};            ///< connections since the start
+  std::atomic<std::uint64_t> with_place{0};          ///< of them: within the limits
+  std::atomic<std::uint64_t> without_place{0};       ///< refused, or closed unread, because of a limit
   std::atomic<std::uint64_t> without_descriptor{0};  ///< of `turned_away`: for lack of a descriptor
 };
 
@@ -50,6 +52,8 @@ class GatewayShard final {
 
   [[nodiscard]] Shard& shard() { return loop_->shard(); }
   [[nodiscard]] const SessionCounters& counters() const { return loop_->counters(); }
+  [[nodiscard]] const DeliveryMetrics& deliveries() const { return loop_->output().deliveries(); }
+  [[nodiscard]] const LoopMetrics& metrics() const { return loop_->metrics(); }
   /// On the shard's thread.
   [[nodiscard]] std::size_t connections() const { return loop_->connections().size(); }
 

@@ -13,6 +13,7 @@ namespace carillon {
 struct ListenerState {
   std::string host;
   std::uint16_t port = 0;
+  bool is_internal = false;
 };
 
 /// The state that a gateway hands over. The descriptors are sent beside it: the listening socket, then one

@@ -110,7 +110,8 @@ GatewayState Gateway::save(std::vector<int>& descriptors, std::vector<std::strin
   std::vector<std::size_t> places(endpoints_.size() + 1);  // by number
   for (const auto& [number, listener] : listeners_) {
     if (number == 0) continue;
-    state.further.push_back({endpoint(number).host, endpoint(number).port});
+    const Endpoint& further = endpoint(number);
+    state.further.push_back({further.host, further.port, further.is_internal});
     places[number] = state.further.size();
   }
   for (const auto& shard : shards_) shard->save(state, descriptors, left_behind);
@@ -124,10 +125,22 @@ void Gateway::restore(const GatewayState& state, std::vector<Descriptor> descrip
   choose_flush();
   if (!state.node.empty()) shared_.node = state.node;
   std::vector<Endpoint*> endpoints{&add_listener(options_.host, state.port, std::move(descriptors.front()))};
+  bool has_internal = false;
   for (std::size_t i = 0; i < state.further.size(); ++i) {
-    endpoints.push_back(&add_listener(state.further[i].host, state.further[i].port,
-                                      std::move(descriptors[1 + state.connections.size() + i])));
+    const ListenerState& further = state.further[i];
+    Descriptor& listening = descriptors[1 + state.connections.size() + i];
+    if (further.is_internal &&
+        (further.host != options_.internal_host || further.port != options_.internal_port)) {
+      // This process has another one, or none. What is connected there may go on asking where keys are asked
+      // for.
+      endpoints.push_back(endpoints.front());
+      listening.reset();
+      continue;
+    }
+    has_internal = has_internal || further.is_internal;
+    endpoints.push_back(&add_listener(further.host, further.port, std::move(listening), further.is_internal));
   }
+  if (!has_internal) add_internal_listener();
   has_restored_ = true;
   for (std::size_t s = 0; s < shards_.size(); ++s) {
     shards_[s]->shard().bind_to_this_thread();

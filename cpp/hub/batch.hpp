@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "hub/channel_log.hpp"
@@ -37,24 +38,28 @@ class DeltaForm : public FormKey {
   ~DeltaForm() = default;  // forms are not owned through this type
 };
 
+enum class Transport : std::uint8_t;  // of sessions
+
 /// The entries that a cursor takes, and their form. One object per layout in the process.
 struct Layout {
   const Form& form;
   bool has_notices = true;           ///< false: joins and leaves are filtered
   const DeltaForm* delta = nullptr;  ///< of publications whose predecessor has been taken; null: `form`
   bool has_taken_previous = true;    ///< false: of those before the batch, nothing has been taken
+  Transport transport = {};          ///< of whose connections these deliveries are
 };
 
 class Batch;
 
 /// The entries of a batch in one layout, one after another.
 struct EncodedBatch {
-  const Batch* batch = nullptr;    ///< null: not laid out yet
-  const Layout* layout = nullptr;  ///< null: the connection's own
+  const Batch* batch = nullptr;  ///< null: not laid out yet
+  const Layout* layout = nullptr;
   std::string_view bytes;
   std::uint32_t frames = 0;            ///< entries with bytes
   std::uint32_t filtered = 0;          ///< entries without bytes
   std::uint32_t conflated = 0;         ///< entries replaced by a newer one with the same key
+  mutable std::uint32_t sent = 0;      ///< times that all of it was sent and has not been counted yet
   std::vector<std::uint32_t> ends;     ///< end of entry i in `bytes`; empty for a batch of one entry
   std::string storage;                 ///< the bytes, unless they belong to a single entry
   std::unique_ptr<EncodedBatch> next;  ///< in another layout
@@ -103,6 +108,11 @@ class Batch {
   /// The publication before the entry at `index`, if both are stored and nothing came between them; else
   /// null.
   [[nodiscard]] const Entry* previous_of(std::uint32_t index, bool has_taken_previous) const;
+  /// All layouts in which it has been laid out, as a list.
+  [[nodiscard]] const EncodedBatch& first_encoded() const { return first_; }
+  /// Sent once to one connection, in a layout of its own.
+  void count_sent_alone() const { ++sent_alone_; }
+  [[nodiscard]] std::uint32_t take_sent_alone() const { return std::exchange(sent_alone_, 0); }
   /// The batch in one layout, or null if it has not been laid out yet.
   [[nodiscard]] const EncodedBatch* encoded(const Layout& layout) const {
     const EncodedBatch* known = &first_;
@@ -121,6 +131,7 @@ class Batch {
   std::vector<EntryRef> entries_;
   std::vector<bool> conflated_;  // empty: none
   mutable EncodedBatch first_;   // most batches are needed in one layout
+  mutable std::uint32_t sent_alone_ = 0;
 };
 
 }  // namespace carillon

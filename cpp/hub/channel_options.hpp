@@ -104,6 +104,8 @@ struct ChannelOptions {
   bool sub_refresh_proxy_enabled = false;
   bool allow_user_limited = false;  ///< users whom the name lists behind its last `#` may subscribe
 
+  std::uint32_t rule = 0;  ///< the one that they are of: index in ChannelRules::names(), which sets it
+
   [[nodiscard]] bool is_stream() const { return subscription_type == SubscriptionType::stream; }
   [[nodiscard]] bool has_history() const { return history_size > 0 && history_ttl_ms > 0; }
   /// Can a subscriber that knows its position get differences? Where publications are conflated, it may lack

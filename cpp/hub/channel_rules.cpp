@@ -31,6 +31,25 @@ ChannelRules::ChannelRules(std::vector<Rule> rules) : rules_(std::move(rules)) {
   has_namespaces_ = std::any_of(rules_.begin(), rules_.end(),
                                 [](const Rule& rule) { return rule.scope != Scope::pattern; });
   default_.presence = !has_namespaces_;  // as in their tables, where nobody has switched it on
+  for (std::size_t i = 0; i < rules_.size(); ++i) rules_[i].options.rule = static_cast<std::uint32_t>(i + 1);
+}
+
+std::vector<std::string> ChannelRules::names() const {
+  std::vector<std::string> names{""};
+  for (const Rule& rule : rules_) {
+    switch (rule.scope) {
+      case Scope::pattern:
+        names.push_back(rule.pattern);
+        break;
+      case Scope::by_namespace:
+        names.push_back(rule.pattern.substr(0, rule.pattern.size() - 2));
+        break;
+      case Scope::without_namespace:
+        names.emplace_back();
+        break;
+    }
+  }
+  return names;
 }
 
 const ChannelRules::Rule* ChannelRules::find(std::string_view channel) const {

@@ -29,6 +29,9 @@ class ChannelRules {
   explicit ChannelRules(std::vector<Rule> rules);
   /// The options of the rule that wins, else the defaults.
   [[nodiscard]] const ChannelOptions& options_for(std::string_view channel) const;
+  /// By ChannelOptions::rule: the pattern, or the name of the namespace. "" of those without a namespace, and
+  /// of the defaults, which come first.
+  [[nodiscard]] std::vector<std::string> names() const;
   /// False: there are rules by namespace or for names without one, the channel's namespace is not among them,
   /// and no pattern matches. Clients and the HTTP API get error 102, unknown channel.
   [[nodiscard]] bool is_known(std::string_view channel) const;

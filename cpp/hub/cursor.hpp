@@ -89,9 +89,11 @@ class Cursor {
   bool is_queued_ = false;  // is in the shard's list of cursors to be pumped
   // Its sink could not take a batch that the group took, and it has not caught up yet.
   bool has_fallen_behind_ = false;
-  std::uint32_t index_ = 0;      // in the live group, or in the list of cursors to be pumped
-  std::uint32_t all_index_ = 0;  // among all cursors of the channel on this shard
-  std::uint32_t resets_ = 0;     // `resets` of the channel when its position was last valid
+  bool has_been_live_ = false;       // since it was opened
+  std::uint32_t index_ = 0;          // in the live group, or in the list of cursors to be pumped
+  std::uint32_t all_index_ = 0;      // among all cursors of the channel on this shard
+  std::uint32_t lagging_index_ = 0;  // among those of the shard that lag
+  std::uint32_t resets_ = 0;         // `resets` of the channel when its position was last valid
   std::uint32_t mark_;
   std::uint32_t under_way_ = 0;
   Sink* sink_;

@@ -153,7 +153,9 @@ void Hub::publish(std::string_view name, Publication publication, const PublishO
   const ChannelOptions& rules = channel ? channel->options() : options_for(name);
   publication.has_delta = publication.has_delta || rules.delta_publish;
   auto entry = std::make_shared<Entry>(EntryKind::publication, std::move(publication), clock_.wall_ms());
+  entry->taken_ns = clock_.now_ns();
   entry->count_into(gauge_);
+  publications_.count(rules);
   AppendOptions append;
   append.is_ephemeral = options.skip_history || !rules.has_history();
   append.idempotency_key = options.idempotency_key;
@@ -563,6 +565,7 @@ void Hub::set_limits(const HubLimits& limits) noexcept {
 
 void Hub::set_rules(ChannelRules rules) noexcept {
   rules_ = std::move(rules);
+  publications_.set_rules(rules_);
   for (Stripe& stripe : stripes_) {
     for (const auto& [name, channel] : stripe.channels) {
       const ChannelOptions& options = rules_.options_for(channel->name);

@@ -24,9 +24,11 @@
 #include "hub/channel_rules.hpp"
 #include "hub/hub_state.hpp"
 #include "hub/ledger.hpp"
+#include "hub/publication_counters.hpp"
 #include "hub/shard.hpp"
 #include "hub/stored_page.hpp"
 #include "hub/walked_set.hpp"
+#include "metrics/histogram.hpp"
 #include "store/store.hpp"
 
 namespace carillon {
@@ -282,6 +284,10 @@ class Hub final : public StoreListener, private PageSource {
   [[nodiscard]] std::uint64_t inbox_reads() const { return inbox_reads_.load(std::memory_order_relaxed); }
   /// Ranges of logs merged into inboxes, since the start.
   [[nodiscard]] std::uint64_t inbox_merges() const { return inbox_merges_.load(std::memory_order_relaxed); }
+  /// Publications given to the store by publish(), by namespace or pattern.
+  [[nodiscard]] const PublicationCounters& publications() const { return publications_; }
+  /// Inboxes that one step of a walk has written to.
+  [[nodiscard]] const Histogram& walk_members() const { return walk_members_; }
   [[nodiscard]] const AdaptiveThreshold& adaptive_threshold() const { return adaptive_; }
   [[nodiscard]] std::int64_t history_bytes() const { return gauge_->load(std::memory_order_relaxed); }
   [[nodiscard]] std::size_t channels_in_use() const;
@@ -391,6 +397,8 @@ class Hub final : public StoreListener, private PageSource {
   std::mutex shards_mutex_;                             // because publishes may run while the server stops
   std::vector<Shard*> shards_;
   std::shared_ptr<BytesGauge> gauge_ = std::make_shared<BytesGauge>(0);
+  PublicationCounters publications_{rules_};
+  Histogram walk_members_{kSizeBounds};
   std::atomic<std::uint64_t> published_{0};
   std::atomic<std::uint64_t> recovered_{0};
   std::atomic<std::uint64_t> not_recovered_{0};

@@ -159,6 +159,7 @@ void Hub::walk(const std::shared_ptr<Channel>& channel) {
                  adaptive_.count_write(clock_.now_ns() - begin,
                                        channel->fan_out.strategy() == FanOut::adaptive);
                  inbox_entries_.fetch_add(result.step.entered, std::memory_order_relaxed);
+                 if (result.error == StoreError::none) walk_members_.observe(result.step.entered);
                  on_entered(channel, epoch, result);
                });
 }

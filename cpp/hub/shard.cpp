@@ -174,6 +174,7 @@ std::optional<Millis> Shard::due_ms() const {
 }
 
 bool Shard::turn() {
+  staged_.clear();
   spent_.clear();
   std::erase_if(idle_, [this](ShardChannel* home) {
     const bool is_used = !home->all_.empty();
@@ -336,7 +337,7 @@ std::optional<Gap> Shard::skip_gone(Cursor& cursor, const Channel& channel, cons
   const Offset next = page.held_from();
   if (next >= channel.log.history_from()) return skip_gap(cursor, channel);
   const Offset lost = next - cursor.offset_ - 1;
-  cursor.count_dropped(DropReason::trimmed, static_cast<std::uint32_t>(lost));
+  count_dropped(cursor, DropReason::trimmed, static_cast<std::uint32_t>(lost));
   const Gap gap{cursor.offset_ + 1, next - 1, {channel.epoch, next - 1}};
   cursor.seq_ += lost;
   cursor.offset_ = next - 1;
@@ -417,6 +418,7 @@ void Shard::step(ShardChannel& home, std::size_t& budget) {
     if (!cursor.sink_->stage(cursor, batch)) rewind(cursor, batch.begin(), batch.offset_before(0));
   }
   budget = left;
+  staged_.push_back({&batch, true});
   if (home.progress_ < home.live_.size()) return;
   spent_.push_back(std::move(home.batch_));
   home.progress_ = 0;
@@ -507,6 +509,7 @@ void Shard::pump(Cursor& cursor, std::size_t& budget, std::size_t& bytes) {
     cursor.seq_ = batch->end();
     cursor.offset_ = batch->offset_before(batch->size());
     if (!cursor.sink_->stage(cursor, *batch)) rewind(cursor, batch->begin(), batch->offset_before(0));
+    staged_.push_back({batch.get(), false});
     spent_.push_back(std::move(batch));
     if (pumped_ == nullptr) return;
   }
@@ -540,8 +543,8 @@ std::optional<Gap> Shard::skip_gap(Cursor& cursor, const Channel& channel) {
   const Offset lost_publications = is_new_epoch || offset < cursor.offset_ ? 0 : offset - cursor.offset_;
   const auto trimmed =
       is_reset ? lost : static_cast<std::uint32_t>(std::min<Offset>(lost, lost_publications));
-  cursor.count_dropped(DropReason::trimmed, trimmed);
-  cursor.count_dropped(DropReason::ephemeral, lost - trimmed);
+  count_dropped(cursor, DropReason::trimmed, trimmed);
+  count_dropped(cursor, DropReason::ephemeral, lost - trimmed);
   const Gap gap{cursor.offset_ + 1, offset, {channel.epoch, offset}};
   cursor.seq_ = next;
   cursor.offset_ = offset;
@@ -558,7 +561,7 @@ bool Shard::is_slow(const Cursor& cursor, const Channel& channel) {
 
 std::optional<Gap> Shard::skip_to_live(Cursor& cursor, const ShardChannel& home) {
   const Offset from = cursor.offset_;
-  cursor.count_dropped(DropReason::skipped, static_cast<std::uint32_t>(home.live_seq_ - cursor.seq_));
+  count_dropped(cursor, DropReason::skipped, static_cast<std::uint32_t>(home.live_seq_ - cursor.seq_));
   cursor.seq_ = home.live_seq_;
   cursor.offset_ = home.live_offset_;
   cursor.resets_ = home.resets_;
@@ -567,15 +570,46 @@ std::optional<Gap> Shard::skip_to_live(Cursor& cursor, const ShardChannel& home)
 }
 
 void Shard::make_live(ShardChannel& home, Cursor& cursor) {
+  remove_lagging(cursor);
   home.add_live(cursor);
   cursor.page_.reset();
   cursor.has_fallen_behind_ = false;
-  lagging_.fetch_sub(1, std::memory_order_relaxed);
+  if (!std::exchange(cursor.has_been_live_, true)) cursor.sink_->on_live(cursor);
 }
 
 void Shard::make_lagging(ShardChannel& home, Cursor& cursor) {
   home.remove_live(cursor);
-  lagging_.fetch_add(1, std::memory_order_relaxed);
+  add_lagging(cursor);
+}
+
+void Shard::add_lagging(Cursor& cursor) {
+  lagging_cursors_.add(cursor);
+  lagging_.store(lagging_cursors_.size(), std::memory_order_relaxed);
+}
+
+void Shard::remove_lagging(Cursor& cursor) {
+  lagging_cursors_.remove(cursor);
+  lagging_.store(lagging_cursors_.size(), std::memory_order_relaxed);
+}
+
+void Shard::measure_lag(std::size_t cursors_max, Millis wall_ms) {
+  for (std::size_t left = cursors_max; left > 0; --left) {
+    Cursor* const cursor = lagging_cursors_.next();
+    if (cursor == nullptr) {
+      slowest_publications_.store(slowest_so_far_.publications, std::memory_order_relaxed);
+      slowest_age_ms_.store(slowest_so_far_.age_ms, std::memory_order_relaxed);
+      slowest_so_far_ = {};
+      return lagging_cursors_.begin_walk();
+    }
+    Channel& channel = *cursor->home_->channel_;
+    const std::lock_guard lock(channel.mutex);
+    const Offset top = channel.log.top();
+    if (cursor->resets_ != channel.resets || cursor->offset_ >= top) continue;
+    slowest_so_far_.publications = std::max(slowest_so_far_.publications, top - cursor->offset_);
+    const Seq next = channel.log.next_seq(cursor->seq_);
+    if (next >= channel.log.end_seq()) continue;
+    slowest_so_far_.age_ms = std::max(slowest_so_far_.age_ms, wall_ms - channel.log.at(next)->wall_ms);
+  }
 }
 
 void Shard::queue(Cursor& cursor) {
@@ -621,7 +655,8 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   cursor.withheld_.reset();
   home->all_.add(cursor);
   subscriptions_.fetch_add(1, std::memory_order_relaxed);
-  lagging_.fetch_add(1, std::memory_order_relaxed);
+  cursor.has_been_live_ = false;
+  add_lagging(cursor);
   // In a swept channel, who comes does not wait with it for what is there already.
   const bool is_at_group = seq == home->live_seq_ && offset == home->live_offset_;
   if (is_at_group && !(is_swept(*channel) && seq < channel->log.end_seq())) {
@@ -715,7 +750,7 @@ void Shard::unsubscribe(Cursor& cursor) {
   unqueue(cursor);
   if (pumped_ == &cursor) pumped_ = nullptr;
   cursor.place_ = Cursor::Place::closed;
-  lagging_.fetch_sub(1, std::memory_order_relaxed);
+  remove_lagging(cursor);
   cursor.home_ = nullptr;
   home.all_.remove(cursor);
   subscriptions_.fetch_sub(1, std::memory_order_relaxed);

@@ -81,6 +81,36 @@ class Shard {
   [[nodiscard]] std::uint32_t index() const { return index_; }
   /// Number of cursors that are behind the newest entry. Any thread.
   [[nodiscard]] std::uint64_t lagging() const { return lagging_.load(std::memory_order_relaxed); }
+  /// How far the slowest of them is behind, as measure_lag() has found it. Any thread.
+  struct Lag {
+    std::uint64_t publications = 0;
+    Millis age_ms = 0;  ///< of the oldest publication that it has not taken
+  };
+  [[nodiscard]] Lag slowest() const {
+    return {slowest_publications_.load(std::memory_order_relaxed),
+            slowest_age_ms_.load(std::memory_order_relaxed)};
+  }
+  /// Looks at some more of the cursors that lag. When it has seen all of them, slowest() is new.
+  void measure_lag(std::size_t cursors_max, Millis wall_ms);
+  /// Entries that were not delivered, since the start. Any thread.
+  [[nodiscard]] std::uint64_t dropped(DropReason reason) const {
+    return dropped_[static_cast<std::size_t>(reason)].load(std::memory_order_relaxed);
+  }
+  /// Counts them for the shard; count_dropped() with a cursor does so for both.
+  void count_dropped(DropReason reason, std::uint64_t entries) {
+    if (entries > 0) dropped_[static_cast<std::size_t>(reason)].fetch_add(entries, std::memory_order_relaxed);
+  }
+  void count_dropped(Cursor& cursor, DropReason reason, std::uint32_t entries) {
+    cursor.count_dropped(reason, entries);
+    count_dropped(reason, entries);
+  }
+  /// Entries that went to a sink in this process, since the start. Any thread.
+  [[nodiscard]] std::uint64_t delivered_in_process() const {
+    return delivered_in_process_.load(std::memory_order_relaxed);
+  }
+  void count_delivered_in_process(std::uint64_t entries) {
+    delivered_in_process_.fetch_add(entries, std::memory_order_relaxed);
+  }
   /// Open subscriptions. Any thread.
   [[nodiscard]] std::uint64_t subscriptions() const { return subscriptions_.load(std::memory_order_relaxed); }
   /// Summed over all shards, the number of channels with subscribers; of one shard it may be negative. Any
@@ -137,6 +167,12 @@ class Shard {
 
   /// Empties the mailbox and moves cursors. True: there is more work, so call turn() again soon.
   bool turn();
+  /// A batch that sinks were given in the last turn. It lives until the next one.
+  struct Staged {
+    const Batch* batch;
+    bool is_live;  ///< to the group, not to a cursor that catches up
+  };
+  [[nodiscard]] const std::vector<Staged>& staged() const { return staged_; }
   /// Is there work for turn()?
   [[nodiscard]] bool has_work();
   /// The time at which turn() must be called even without events: the next sweep.
@@ -198,10 +234,12 @@ class Shard {
   void sync_live(ShardChannel& home, Channel::Link& link);
   /// Has the log changed at (seq, offset) since the cursor got there?
   static bool has_gap(const Channel& channel, Seq seq, Offset offset, std::uint32_t resets);
-  static std::optional<Gap> skip_gap(Cursor& cursor, const Channel& channel);
+  std::optional<Gap> skip_gap(Cursor& cursor, const Channel& channel);
   /// Is it so far behind that the slow-consumer policy applies?
   static bool is_slow(const Cursor& cursor, const Channel& channel);
-  static std::optional<Gap> skip_to_live(Cursor& cursor, const ShardChannel& home);
+  std::optional<Gap> skip_to_live(Cursor& cursor, const ShardChannel& home);
+  void add_lagging(Cursor& cursor);
+  void remove_lagging(Cursor& cursor);
   void make_live(ShardChannel& home, Cursor& cursor);
   void make_lagging(ShardChannel& home, Cursor& cursor);
   void queue(Cursor& cursor);
@@ -217,7 +255,7 @@ class Shard {
   static std::unique_ptr<Batch> batch_of_page(const Cursor& cursor, Channel& channel, const StoredPage& page,
                                               std::size_t entries_max, std::size_t bytes_max);
   /// What the page tells to be gone, the cursor skips.
-  static std::optional<Gap> skip_gone(Cursor& cursor, const Channel& channel, const StoredPage& page);
+  std::optional<Gap> skip_gone(Cursor& cursor, const Channel& channel, const StoredPage& page);
   void wait_for_page(Cursor& cursor);
   static Account account_of(const Cursor& cursor, const Channel& channel);
 
@@ -238,10 +276,17 @@ class Shard {
   SweptChannels swept_;         // touched, to be visited at their time
   std::vector<Cursor*> ready_;  // lagging cursors whose sink can take entries; null where one was removed
   std::vector<std::unique_ptr<Batch>> spent_;  // bytes of this turn: slices point into them until the flush
+  std::vector<Staged> staged_;
   std::vector<ShardChannel*> idle_;
+  WalkedSet<Cursor, &Cursor::lagging_index_> lagging_cursors_;
+  Lag slowest_so_far_;  // of the walk over them
   std::atomic<std::uint64_t> subscriptions_{0};
   std::atomic<std::int64_t> followed_{0};
   std::atomic<std::uint64_t> lagging_{0};
+  std::atomic<std::uint64_t> slowest_publications_{0};
+  std::atomic<Millis> slowest_age_ms_{0};
+  std::array<std::atomic<std::uint64_t>, kDropReasons> dropped_{};
+  std::atomic<std::uint64_t> delivered_in_process_{0};
   std::atomic<std::uint64_t> gaps_told_{0};
   std::atomic<std::uint64_t> sweeps_{0};
   Cursor* pumped_ = nullptr;  // the one being pumped; null again once its sink has parked or closed it

@@ -32,6 +32,9 @@ class Sink {
   /// The cursor is too far behind, and the policy of its channel is `disconnect`. Called once each time that
   /// it falls behind. It may be parked or closed in here; a sink that does neither catches up.
   virtual void on_slow(Cursor& /*cursor*/) {}
+  /// The cursor has read everything for the first time since it was opened. The lock of its channel is held:
+  /// nothing of the hub may be called in here.
+  virtual void on_live(Cursor& /*cursor*/) {}
 };
 
 }  // namespace carillon

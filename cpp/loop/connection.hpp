@@ -22,6 +22,8 @@ struct Connection {
   Millis scheduled_ms = kNoDeadline;  // when the wheel will look at it
   Millis until_ms =
       0;  // deadline of the current stage: of lingering, else of a drain's request, else of the handshake
+  std::int64_t accepted_ns =
+      0;  // until a subscription of it is live; 0: one has been, or the process is another
   std::int32_t wheel_slot = -1;
   std::uint32_t index = 0;         // in the list of the loop
   std::uint32_t kernel_bytes = 0;  // held by the kernel until acknowledged, as last measured

@@ -51,6 +51,7 @@ SessionContext& EventLoop::context_of(const Endpoint& endpoint) {
                                                               .heartbeat = shared_.heartbeat,
                                                               .counters = counters_,
                                                               .is_draining = endpoint.is_draining,
+                                                              .is_internal = endpoint.is_internal,
                                                               .version = shared_.version,
                                                               .bodies = shared_.bodies,
                                                               .unsent = shared_.unsent,
@@ -73,7 +74,7 @@ void EventLoop::turn() {
   if (is_reading_ && !is_stopping_) {
     read_ready();  // else it would wait for one more turn of a large fan-out
   } else {
-    clock_.refresh();
+    turn_began_ns_ = clock_.refresh();
   }
   end_turn();
   tick_if_all_is_seen();
@@ -85,7 +86,7 @@ void EventLoop::take_events() {
 }
 
 std::size_t EventLoop::read_ready() {
-  clock_.refresh();
+  turn_began_ns_ = clock_.refresh();
   const std::int64_t until_ns = (clock_.now_ms() + shared_.limits.read_ms_per_turn) * 1'000'000;
   std::array<SocketEvent, kEventsPerCall> events;
   std::size_t seen = 0;
@@ -198,7 +199,9 @@ void EventLoop::end_turn() {
   }
   finishing_.clear();
   flush();
+  output_.count_sent(machine_);
   settle();
+  metrics_.turn.observe_ns(machine_.now_ns() - turn_began_ns_);
 }
 
 bool EventLoop::has_work() {

@@ -18,6 +18,7 @@
 #include "loop/connections_over_limit.hpp"
 #include "loop/endpoint.hpp"
 #include "loop/flush.hpp"
+#include "loop/loop_metrics.hpp"
 #include "loop/sockets.hpp"
 #include "loop/timer_wheel.hpp"
 #include "session/session.hpp"
@@ -62,7 +63,13 @@ class TurnClock final : public Clock {
   explicit TurnClock(const Clock& machine) : machine_(machine) {}
   [[nodiscard]] Millis now_ms() const override { return now_ms_; }
   [[nodiscard]] Millis wall_ms() const override { return machine_.wall_ms(); }
-  void refresh() { now_ms_ = machine_.now_ms(); }
+  [[nodiscard]] std::int64_t now_ns() const override { return machine_.now_ns(); }
+  /// The time of the turn, ns.
+  std::int64_t refresh() {
+    const std::int64_t now_ns = machine_.now_ns();
+    now_ms_ = now_ns / 1'000'000;
+    return now_ns;
+  }
 
  private:
   const Clock& machine_;
@@ -85,6 +92,7 @@ class EventLoop final : private ConnectionHost {
   [[nodiscard]] Shard& shard() { return shard_; }
   [[nodiscard]] TurnOutput& output() { return output_; }
   [[nodiscard]] const SessionCounters& counters() const { return counters_; }  // from any thread
+  [[nodiscard]] LoopMetrics& metrics() { return metrics_; }                    // read from any thread
   [[nodiscard]] const std::vector<std::unique_ptr<Connection>>& connections() const { return connections_; }
   /// Sets the flush. Before the first turn.
   void set_flush(Flush& flush) { flush_ = &flush; }
@@ -160,6 +168,7 @@ class EventLoop final : private ConnectionHost {
   void read_on_later(Outlet& outlet) override;
   void reschedule(Outlet& outlet) override;
   void end_handshake(Outlet& outlet) override;
+  void note_live(Outlet& outlet) override;
   [[nodiscard]] std::string peer(const Outlet& outlet) const override;
 
   void on_event(const SocketEvent& event);
@@ -192,6 +201,7 @@ class EventLoop final : private ConnectionHost {
   const Clock& machine_;
   TurnClock clock_;
   SessionCounters counters_;
+  LoopMetrics metrics_;
   Shard shard_;
   TurnOutput output_;
   std::vector<std::unique_ptr<SessionContext>> contexts_;  // by the endpoint's number, made when needed
@@ -201,6 +211,7 @@ class EventLoop final : private ConnectionHost {
   std::vector<std::unique_ptr<Connection>> graveyard_;  // dropped in this turn
   std::vector<std::unique_ptr<Session>> replaced_;
   std::size_t next_measured_ = 0;  // of the connections
+  std::int64_t turn_began_ns_ = 0;
   std::vector<Connection*> settling_;
   std::vector<Connection*> read_queue_;  // the first one has waited longest
   std::vector<Connection*> reading_;     // of those, in this turn

@@ -9,6 +9,7 @@ namespace carillon {
 
 namespace {
 constexpr std::size_t kMeasuredPerTick = 256;
+constexpr std::size_t kLaggingPerTick = 1'024;
 constexpr std::size_t kVisitedPerTurn = 512;
 constexpr int kDeadlinesPerTick = 1'024;  // 100,000 that are due at once are spread over 5 s
 }  // namespace
@@ -21,6 +22,7 @@ Connection* EventLoop::add(int descriptor, bool is_over_limit, Endpoint& endpoin
   place.index = static_cast<std::uint32_t>(connections_.size());
   place.session = std::make_unique<HttpSession>(context_of(endpoint), place.outlet, is_over_limit);
   place.is_handshaking = true;
+  place.accepted_ns = machine_.now_ns();
   place.until_ms = clock_.now_ms() + shared_.limits.handshake_place_ms;
   connections_.push_back(std::move(connection));
   if (!sockets_.watch(place)) {
@@ -88,6 +90,11 @@ void EventLoop::reschedule(Outlet& outlet) {
 
 void EventLoop::end_handshake(Outlet& outlet) { end_handshake(connection_of(outlet)); }
 
+void EventLoop::note_live(Outlet& outlet) {
+  const std::int64_t accepted_ns = std::exchange(connection_of(outlet).accepted_ns, 0);
+  if (accepted_ns != 0) metrics_.connect_to_live.observe_ns(machine_.now_ns() - accepted_ns);
+}
+
 void EventLoop::end_handshake(Connection& connection) {
   if (std::exchange(connection.is_handshaking, false)) shared_.admission.end_handshake();
 }
@@ -114,6 +121,7 @@ void EventLoop::tick_if_all_is_seen() {
   if (!is_tick_waiting_ || !is_all_read || is_stopping_ || !is_reading_) return;
   is_tick_waiting_ = false;
   measure_some();
+  shard_.measure_lag(kLaggingPerTick, machine_.wall_ms());
   meet_deadlines();
 }
 

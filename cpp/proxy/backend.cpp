@@ -37,6 +37,7 @@ void Backend::ask(HookQuestion question, Then then) {
   question.id = next_++;
   const Millis due = clock_.now_ms() + settings_.timeout_ms;
   open.due_ms = (due + kBackendStepMs - 1) / kBackendStepMs * kBackendStepMs;
+  open.asked_ms = clock_.now_ms();
   open.question = std::move(question);
   open.then = std::move(then);
   if (dues_.empty() || dues_.back() != open.due_ms) dues_.push_back(open.due_ms);
@@ -102,6 +103,9 @@ void Backend::on_result(Id id, BackendResult result) {
   } else {
     verdict = parts_.read(asked.question, result.body);
   }
+  if (open)
+    counters_.latencies.at(static_cast<std::size_t>(asked.question.operation))
+        .observe_ns((clock_.now_ms() - open->asked_ms) * 1'000'000);
   if (verdict.is_undecided) parts_.tell(verdict.reason);
   if (open && open->then) give(open->then, std::move(verdict));
   parts_.on_change();

@@ -13,6 +13,7 @@
 
 #include "env/clock.hpp"
 #include "proxy/backend_link.hpp"
+#include "session/operation_histograms.hpp"
 #include "session/question_queue.hpp"
 
 namespace carillon {
@@ -23,6 +24,7 @@ struct BackendCounters {
   std::atomic<std::uint64_t> undecided{0};    ///< ended without a decision, ever
   std::atomic<std::uint64_t> refused{0};      ///< there was no room for them, ever
   std::atomic<std::uint64_t> connections{0};  ///< opened to backends, ever
+  OperationHistograms latencies;              ///< from a client's question to the backend's answer
 };
 
 /// The questions of one thread for one endpoint, and the connections that it keeps alive. At most

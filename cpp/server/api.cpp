@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "metrics/exposition.hpp"
 #include "protocol/centrifuge_codes.hpp"
 #include "protocol/centrifuge_json.hpp"
 #include "protocol/json_span.hpp"
@@ -24,6 +25,7 @@ namespace carillon {
 namespace {
 
 constexpr std::string_view kApiPath = "/api/";
+constexpr std::string_view kMetricsPath = "/metrics";
 constexpr std::string_view kOpenApiPath = "/api/openapi.json";
 
 /// Compares in a time that does not depend on how much of the key is right.
@@ -163,7 +165,17 @@ Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
       }()),
       started_ms_(clock.now_ms()) {}
 
-std::optional<HttpResponse> Api::refusal_of(const HttpRequest& head, const HttpTarget& target) const {
+HttpResponse Api::without_key() const {
+  HttpResponse refusal = http_error(
+      401, options_.key.empty()
+               ? "the HTTP API is closed: set http_api.key in the configuration, and send it as X-API-Key"
+               : "the API key is missing or wrong: send the value of http_api.key as X-API-Key");
+  refusal.headers = {{"WWW-Authenticate", "ApiKey"}};
+  return refusal;
+}
+
+std::optional<HttpResponse> Api::refusal_of(const HttpRequest& head, const HttpTarget& target,
+                                            bool is_internal) const {
   if (target.path.starts_with(kApiPath) && target.path != kOpenApiPath) {
     const std::string_view name = std::string_view(target.path).substr(kApiPath.size());
     if (!find_api_method(name)) return http_error(404, unknown_api_method(name));
@@ -173,15 +185,18 @@ std::optional<HttpResponse> Api::refusal_of(const HttpRequest& head, const HttpT
       return refusal;
     }
     if (is_authorized(head, target)) return std::nullopt;
-    HttpResponse refusal = http_error(
-        401, options_.key.empty()
-                 ? "the HTTP API is closed: set http_api.key in the configuration, and send it as X-API-Key"
-                 : "the API key is missing or wrong: send the value of http_api.key as X-API-Key");
-    refusal.headers = {{"WWW-Authenticate", "ApiKey"}};
-    return refusal;
+    return without_key();
   }
-  if (!pages_.contains(target.path)) return http_error(404, "nothing is at this path");
-  if (head.method == "GET" || head.method == "HEAD") return std::nullopt;
+  const bool is_metrics = target.path == kMetricsPath;
+  if (is_metrics && !options_.has_metrics)
+    return http_error(404, "there are no metrics: prometheus.enabled is false");
+  if (is_metrics && !is_internal && options_.has_internal_address)
+    return http_error(404, "metrics are at http_server.internal_port");
+  if (!is_metrics && !pages_.contains(target.path)) return http_error(404, "nothing is at this path");
+  if (head.method == "GET" || head.method == "HEAD") {
+    if (!is_metrics || is_internal || is_authorized(head, target)) return std::nullopt;
+    return without_key();
+  }
   HttpResponse refusal = http_error(405, "this page takes GET");
   refusal.headers = {{"Allow", "GET, HEAD, OPTIONS"}};
   return refusal;
@@ -198,8 +213,13 @@ void Api::handle(const HttpRequest& request, BodyBudget::Share body_memory, cons
     const auto method = find_api_method(std::string_view(target.path).substr(kApiPath.size()));
     return call(*method, request.body, std::move(body_memory), std::move(respond));
   }
-  const StaticPage& page = pages_.at(target.path);
   HttpResponse response;
+  if (target.path == kMetricsPath) {
+    response.content_type = Exposition::kContentType;
+    response.body = metrics_();
+    return respond(std::move(response));
+  }
+  const StaticPage& page = pages_.at(target.path);
   response.content_type = page.content_type;
   response.body = page.body;
   respond(std::move(response));

@@ -55,6 +55,8 @@ class Api final : public HttpHandler {
     bool is_insecure = false;
     std::string version;
     bool has_transport_errors = false;  ///< errors have an HTTP status, without being asked for it
+    bool has_metrics = true;            ///< at /metrics
+    bool has_internal_address = false;  ///< then they are there only, and need no key
   };
   static constexpr std::uint64_t kLedgerRows = 1'000;  ///< of one answer at most
   /// Collects the state of the gateway and calls back with it, on any thread.
@@ -65,6 +67,8 @@ class Api final : public HttpHandler {
   void set_collect_node(CollectNode collect) { collect_node_ = std::move(collect); }
   /// The counters of the server as a JSON object; from any thread.
   void set_stats(std::function<std::string()> stats) { stats_ = std::move(stats); }
+  /// The page of metrics; from any thread.
+  void set_metrics(std::function<std::string()> metrics) { metrics_ = std::move(metrics); }
 
   /// Begins a drain and returns how many connections it asks to disconnect; nothing: no listener at that
   /// port. Must not block.
@@ -86,12 +90,13 @@ class Api final : public HttpHandler {
   void set_channels(FleetChannels& channels) { channels_ = &channels; }
   void set_strategies(FleetStrategies& strategies) { strategies_ = &strategies; }
 
-  [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head,
-                                                       const HttpTarget& target) const override;
+  [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head, const HttpTarget& target,
+                                                       bool is_internal) const override;
   void handle(const HttpRequest& request, BodyBudget::Share body_memory, const HttpTarget& target,
               Respond respond) override;
 
  private:
+  [[nodiscard]] HttpResponse without_key() const;
   [[nodiscard]] bool is_authorized(const HttpRequest& head, const HttpTarget& target) const;
   /// A copy, of a request that takes several turns.
   struct Body {
@@ -148,6 +153,7 @@ class Api final : public HttpHandler {
   const Millis started_ms_;
   CollectNode collect_node_;
   std::function<std::string()> stats_;
+  std::function<std::string()> metrics_;
   BeginDrain begin_drain_;
   BeginReload begin_reload_;
   Connections* connections_ = nullptr;

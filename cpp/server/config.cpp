@@ -8,10 +8,12 @@
 #include <optional>
 #include <utility>
 
+#include "metrics/histogram.hpp"
 #include "proxy/backend_request.hpp"
 #include "proxy/endpoint_url.hpp"
 #include "server/config_options.hpp"
 #include "server/duration.hpp"
+#include "server/objectives.hpp"
 #include "session/origin.hpp"
 #include "store/redis/redis_url.hpp"
 #include "store/sqlite/sqlite_options.hpp"
@@ -576,6 +578,7 @@ class ConfigReader {
     note_text(config_.flush != "auto" && config_.flush != "io_uring" && config_.flush != "send", "flush",
               config_.flush, "is not a flush method; use \"auto\", \"io_uring\" or \"send\"");
     check_store();
+    check_operators();
     for (const std::string& pattern : config_.allowed_origins)
       note_text(!can_match_origin(pattern), "client.allowed_origins", pattern,
                 "is not an origin; write it as https://host or https://host:port, without a path");
@@ -616,6 +619,27 @@ class ConfigReader {
     note(config_.insecure && is_reachable, "client.insecure",
          reach + " and the channels' allow_…_for_client options, or listen on 127.0.0.1");
     note(config_.api_insecure && is_reachable, "http_api.insecure", reach + ", or listen on 127.0.0.1");
+  }
+
+  void check_operators() {
+    note(config_.internal_port != 0 && config_.internal_port == config_.port &&
+             (config_.internal_host.empty() || config_.internal_host == config_.host),
+         "http_server.internal_port",
+         std::to_string(config_.internal_port) + " is http_server.port as well; give another one");
+    note(config_.internal_port == 0 && !config_.internal_host.empty(), "http_server.internal_address",
+         "has no port that it belongs to; give http_server.internal_port as well");
+    const auto check_share = [&](std::string_view path, const std::string& text) {
+      note_text(!parse_share(text), path, text,
+                "is not a share above 0% and below 100%; write it as \"99.95%\"");
+    };
+    check_share("objectives.availability", config_.availability_objective);
+    check_share("objectives.latency_share", config_.latency_objective);
+    const auto bound = static_cast<std::uint64_t>(config_.latency_objective_ms) * 1'000'000;
+    note(std::find(kDurationBounds.begin(), kDurationBounds.end(), bound) == kDurationBounds.end(),
+         "objectives.latency",
+         format_duration(config_.latency_objective_ms) +
+             " is no bound of the histogram that is looked at; use 1ms, 5ms, 10ms, 25ms, 50ms, 100ms, 250ms, "
+             "500ms, 1s, 5s or 10s");
   }
 
   void check_proxies() {

@@ -32,7 +32,7 @@ constexpr std::string_view kOneNode =
 constexpr std::string_view kTls = "this version speaks HTTP/1.1 without TLS; put a reverse proxy in front";
 constexpr std::string_view kOnePort = "this version has one port for everything";
 constexpr std::string_view kPaths = "the paths of this version are fixed";
-constexpr std::string_view kMetrics = "this version exports no metrics yet; Server.stats() has the counters";
+constexpr std::string_view kMetrics = "this version has metrics for Prometheus only: /metrics";
 constexpr std::string_view kRecoveryLimit =
     "recovery is bounded by the channel's history alone, so there is no such limit. One reply holds at most "
     "client.history_max_publication_limit and limits.recovery_bytes; the rest follows as pushes";
@@ -118,7 +118,8 @@ constexpr std::array kAbsent{
     Absent{"uni_http_stream", kUnidirectional},
     Absent{"uni_grpc", "this version has no gRPC yet; uni_http_stream needs no library either"},
     Absent{"admin", "this version has no admin page yet"},
-    Absent{"prometheus", kMetrics},
+    Absent{"prometheus",
+           "metrics of this version have prometheus.enabled only; their names begin with carillon_"},
     Absent{"graphite", kMetrics},
     Absent{"opentelemetry", kMetrics},
     Absent{"health.enabled", "this version always serves /health", "true"},

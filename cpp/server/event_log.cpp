@@ -37,7 +37,16 @@ void EventLog::push(LogLine line) {
   if (!queue_->push(std::move(line))) lost_.fetch_add(1, std::memory_order_relaxed);
 }
 
+std::map<std::string_view, std::uint64_t> EventLog::events() const {
+  const std::lock_guard lock(mutex_);
+  return events_;
+}
+
 void EventLog::tell(OperatorNote note) {
+  {
+    const std::lock_guard lock(mutex_);
+    ++events_[note.event];
+  }
   if (!queue_) return;
   LogLine line;
   line.logger = "server";

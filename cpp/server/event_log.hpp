@@ -2,7 +2,9 @@
 
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,6 +49,8 @@ class EventLog final : public ConnectionLog, public OperatorLog {
   void set_queue(std::shared_ptr<LogQueue> queue) { queue_ = std::move(queue); }
   void write(const ConnectionRecord& record) override;
   void tell(OperatorNote note) override;
+  /// Number of records for the operator since the start, by event.
+  [[nodiscard]] std::map<std::string_view, std::uint64_t> events() const;
   /// Lines that the queue could not take, ever.
   [[nodiscard]] std::uint64_t lost() const { return lost_.load(std::memory_order_relaxed); }
 
@@ -55,6 +59,8 @@ class EventLog final : public ConnectionLog, public OperatorLog {
 
   std::shared_ptr<LogQueue> queue_;
   std::atomic<std::uint64_t> lost_{0};
+  mutable std::mutex mutex_;
+  std::map<std::string_view, std::uint64_t> events_;  // guarded by the mutex
 };
 
 }  // namespace carillon

@@ -46,6 +46,7 @@ void HookAccess::ask(const Question& question, Then then) {
     is_refused = !has_room(queue, open.bytes);
     if (!is_refused) {
       asked.id = next_++;
+      open.asked_ms = clock_.now_ms();
       open.due_ms =
           is_notice ? std::numeric_limits<Millis>::max()
                     : clock_.now_ms() + hooks_.at(static_cast<std::size_t>(question.operation)).deadline_ms;
@@ -80,6 +81,8 @@ bool HookAccess::resolve(std::uint64_t question, Verdict verdict) {
       std::optional<QuestionQueue::Open> open = queue.finish(question);
       if (!open) continue;
       then = std::move(open->then);
+      latencies_.at(static_cast<std::size_t>(open->question.operation))
+          .observe_ns((clock_.now_ms() - open->asked_ms) * 1'000'000);
       hand_over(queue, unasked);
       break;
     }

@@ -14,6 +14,7 @@
 #include "env/clock.hpp"
 #include "env/limits.hpp"
 #include "session/access.hpp"
+#include "session/operation_histograms.hpp"
 #include "session/question_queue.hpp"
 
 namespace carillon {
@@ -59,6 +60,10 @@ class HookAccess final : public Access {
   /// Forgets all open questions, without an answer.
   void clear();
 
+  /// From a client's question to the application's answer, in time or not.
+  [[nodiscard]] const Histogram& latency(Operation operation) const {
+    return latencies_.at(static_cast<std::size_t>(operation));
+  }
   /// Questions that are under way now.
   [[nodiscard]] std::size_t open() const;
   /// Questions that ended without a decision, ever: the hook was late, or failed, or could not be asked.
@@ -92,6 +97,7 @@ class HookAccess final : public Access {
   mutable std::mutex mutex_;
   std::uint64_t next_ = 1;
   std::array<QuestionQueue, 3> queues_;  // connects, everything else, notices
+  OperationHistograms latencies_;
   std::atomic<std::uint64_t> undecided_{0};
   std::atomic<std::uint64_t> refused_{0};
   std::atomic<std::uint64_t> lost_notices_{0};

@@ -143,6 +143,13 @@ inline constexpr std::array kLimitRows{
              "Maximum number of pages in memory at one time that clients read from the store because this "
              "process has no more of the history. A page has 256 publications or 1 MiB. Beyond it clients "
              "wait for their turn."},
+    LimitRow{"fleet_answer_timeout_ms", &Limits::fleet_answer_timeout_ms, "ms", 1,
+             "Maximum time for which the HTTP API waits for the answers of the other gateways that share the "
+             "store, ms; then those that are there count."},
+    LimitRow{
+        "fleet_questions", &Limits::fleet_questions, "questions", 1,
+        "Maximum number of questions to the other gateways under way. Beyond it only this gateway answers; "
+        "orders are given all the same."},
     LimitRow{"dormant_channels", &Limits::dormant_channels, "channels", 16,
              "Maximum number of dormant channels (neither in use nor with a history) whose epoch and offset "
              "are remembered. Beyond it the oldest is forgotten: clients see a new epoch."},

@@ -54,7 +54,7 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
       origins(config.allowed_origins, config.insecure || config.api_insecure),
       api(hub, config.limits, clock,
           {config.api_key, config.insecure || config.api_insecure, version,
-           config.api_error_mode == "transport"},
+           config.api_error_mode == "transport", config.has_metrics, config.internal_port != 0},
           std::move(pages)),
       shared{{.hub = hub,
               .access = token_access,
@@ -74,9 +74,11 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
                           .level = static_cast<int>(config.compression_level)},
               .personal_channel = personal_channel_options(config)},
              &log},
-      gateway(shared,
-              {config.host, static_cast<std::uint16_t>(config.port), threads_of(config), flush_of(config)}),
-      fleet(store, clock, {},
+      gateway(shared, {config.host, static_cast<std::uint16_t>(config.port), threads_of(config),
+                       flush_of(config), config.internal_host.empty() ? config.host : config.internal_host,
+                       static_cast<std::uint16_t>(config.internal_port)}),
+      fleet(store, clock,
+            {config.limits.fleet_answer_timeout_ms, static_cast<std::size_t>(config.limits.fleet_questions)},
             [this](std::function<void()> task) {
               // On a thread that a takeover and a reload hold still.
               if (!gateway.shards().empty()) gateway.shards().front()->shard().post(std::move(task));

@@ -68,7 +68,7 @@ bool Reader::stage(Cursor& cursor, const Batch& batch) {
       continue;
     }
     if (entry->kind != EntryKind::publication) {
-      cursor.count_dropped(DropReason::filtered, 1);
+      shard_.count_dropped(cursor, DropReason::filtered, 1);
       continue;
     }
     ReaderItem item;
@@ -77,6 +77,7 @@ bool Reader::stage(Cursor& cursor, const Batch& batch) {
     item.epoch = batch.epoch();
     if (push(ReaderItem::Kind::publication, std::move(item))) {
       cursor.count_delivered(1);
+      shard_.count_delivered_in_process(1);
     } else {
       cursor.set_under_way(cursor.under_way() + 1);  // the queue is closed: returned with the cursor
     }

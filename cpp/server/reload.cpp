@@ -25,6 +25,10 @@ struct FixedOptions {
   bool moves_on_takeover = true;  ///< a process that takes over may have another value
 };
 constexpr std::array kFixedOptions{
+    FixedOptions{"http_server.internal_address", "the socket listens already"},
+    FixedOptions{"http_server.internal_port", "the socket listens already"},
+    FixedOptions{"prometheus.", "the address for operators is opened, or not, at the start"},
+    FixedOptions{"objectives.", "events are counted by them since the start"},
     FixedOptions{"http_server.", "the socket listens already", false},
     FixedOptions{"threads", "connections belong to the threads that there are"},
     FixedOptions{"flush", "each thread has its way of sending"},
@@ -43,6 +47,8 @@ constexpr std::array kFixedOptions{
     FixedOptions{"limits.proxy_reply_bytes", "each thread has set up its requests to backends already"},
     FixedOptions{"limits.proxy_idle_connections", "each thread has set up its requests to backends already"},
     FixedOptions{"limits.proxy_idle_timeout_ms", "each thread has set up its requests to backends already"},
+    FixedOptions{"limits.fleet_answer_timeout_ms", "questions to other gateways are under way by it"},
+    FixedOptions{"limits.fleet_questions", "questions to other gateways are under way by it"},
     FixedOptions{"limits.kernel_backlog_bytes", "it is set on the listening sockets"},
     FixedOptions{"limits.stall_timeout_ms", "it is set on the listening sockets"},
 };

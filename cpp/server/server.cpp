@@ -39,17 +39,23 @@ Server::Server(ServerConfig config, std::map<std::string, StaticPage> pages, std
     : config_(std::move(config)),
       version_(std::move(version)),
       store_(store_of(config_, clock_, random_)),
-      hub_(std::make_unique<Hub>(clock_, random_, *store_, ChannelRules(config_.channels),
-                                 hub_limits(config_.limits))),
+      measured_store_(config_.store_url == "memory" ? nullptr
+                                                    : std::make_unique<MeasuredStore>(*store_, clock_)),
+      hub_(std::make_unique<Hub>(clock_, random_,
+                                 measured_store_ ? static_cast<Store&>(*measured_store_) : *store_,
+                                 ChannelRules(config_.channels), hub_limits(config_.limits))),
       network_(
           std::make_unique<Network>(config_, *store_, *hub_, clock_, random_, version_, std::move(pages))),
       started_ms_(clock_.now_ms()),
+      objectives_{ErrorBudget(parse_share(config_.availability_objective).value()),
+                  ErrorBudget(parse_share(config_.latency_objective).value()), config_.latency_objective_ms},
       shutdown_pace_ms_(config_.shutdown_pace_ms) {
   network_->shared.on_shard_failed = [this](const Shard& shard) { close_readers_on(shard); };
   network_->shared.companion = [this](boost::asio::io_context& io, std::function<void()> wake) {
     return network_->proxy_access.attach(io, std::move(wake));
   };
   network_->api.set_stats([this] { return stats(); });
+  network_->api.set_metrics([this] { return metrics(); });
   network_->api.set_begin_drain([this](const DrainRequest& request) { return drain_for_api(request); });
   network_->api.set_begin_reload(
       [this](HttpHandler::Respond respond) { network_->reloads.begin(std::move(respond)); });
@@ -137,6 +143,7 @@ void Server::keep_house() {
         tell_store();
       }
       memory_trim_.keep_house(clock_.now_ms());
+      objectives_.sample(clock_.now_ms(), objective_counts());
     } catch (const std::exception& error) {
       if (!network_->gateway.has_failed()) network_->gateway.fail("the upkeep", error.what(), 0);
     }

@@ -28,8 +28,10 @@
 #include "server/hook_access.hpp"
 #include "server/memory_trim.hpp"
 #include "server/new_epochs_report.hpp"
+#include "server/objectives.hpp"
 #include "server/reader.hpp"
 #include "server/store_trouble_report.hpp"
+#include "store/measured_store.hpp"
 #include "store/owned_store.hpp"
 
 namespace carillon {
@@ -187,6 +189,8 @@ class Server {
 
   /// JSON; see the Python documentation of `Server.stats`. Any thread.
   [[nodiscard]] std::string stats();
+  /// The page of metrics in the text format of Prometheus (docs/metrics.md). Any thread, also after stop().
+  [[nodiscard]] std::string metrics();
 
  private:
   struct Network;  // gateway and what it shares: keeps sockets out of this header
@@ -202,6 +206,7 @@ class Server {
     act([promise](const Result& result) { promise->set_value(result); });
     return future.get();
   }
+  [[nodiscard]] Objectives::Counts objective_counts() const;
   /// Number of connections that are asked; nothing: no listener at that port.
   std::optional<std::size_t> drain_for_api(const DrainRequest& request);
   /// Default pace of a drain that asks this number of connections.
@@ -227,6 +232,7 @@ class Server {
   SystemClock clock_;
   SystemRandom random_;
   std::unique_ptr<OwnedStore> store_;
+  const std::unique_ptr<MeasuredStore> measured_store_;  // the hub's way to the store; null: it needs none
   std::unique_ptr<Hub> hub_;
   std::unique_ptr<Network> network_;
   const Millis started_ms_;
@@ -238,6 +244,7 @@ class Server {
   bool is_house_closed_ = false;
   std::thread house_;
   MemoryTrim memory_trim_;
+  Objectives objectives_;
   // What was told of the store; of the house's thread.
   StoreTroubleReport store_trouble_;
   NewEpochsReport new_epochs_;

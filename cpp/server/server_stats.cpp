@@ -37,8 +37,8 @@ std::string Server::stats() {
     websocket += counters.websocket;
     sse += counters.sse;
     polls += counters.polls;
-    emulated += counters.emulated;
-    unidirectional += counters.unidirectional;
+    emulated += counters.emulated();
+    unidirectional += counters.unidirectional();
     requests += counters.requests;
     commands += counters.commands;
     commands_under_way += counters.commands_under_way;

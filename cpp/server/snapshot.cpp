@@ -184,7 +184,7 @@ void fields(Archive& archive, ConnectionState& connection) {
 }
 template <typename Archive>
 void fields(Archive& archive, ListenerState& listener) {
-  archive(listener.host, listener.port);
+  archive(listener.host, listener.port, listener.is_internal);
 }
 template <typename Archive>
 void fields(Archive& archive, GatewayState& gateway) {

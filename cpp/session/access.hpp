@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -27,6 +28,7 @@ enum class Transport : std::uint8_t {
   uni_sse,
   uni_http_stream
 };
+inline constexpr std::size_t kTransports = 9;
 enum class Operation : std::uint8_t {
   connect,
   subscribe,

@@ -53,8 +53,10 @@ class Deflation {
   const DeltaPushForm json_delta_form_{*this, Encoding::json};
   const PushForm protobuf_form_{*this, Encoding::protobuf};
   const DeltaPushForm protobuf_delta_form_{*this, Encoding::protobuf};
-  const ClientLayouts json_ = client_layouts(json_form_, json_full_form_, json_delta_form_);
-  const ClientLayouts protobuf_ = client_layouts(protobuf_form_, protobuf_form_, protobuf_delta_form_);
+  const ClientLayouts json_ =
+      client_layouts(Transport::websocket, json_form_, json_full_form_, json_delta_form_);
+  const ClientLayouts protobuf_ =
+      client_layouts(Transport::websocket, protobuf_form_, protobuf_form_, protobuf_delta_form_);
 };
 
 }  // namespace carillon

@@ -10,6 +10,7 @@
 #include "hub/hub.hpp"
 #include "protocol/centrifuge_codec.hpp"
 #include "protocol/publication_view.hpp"
+#include "session/access.hpp"
 #include "session/framing.hpp"
 #include "store/store.hpp"
 
@@ -142,24 +143,27 @@ inline constexpr std::size_t kClientLayouts = 6;
 inline constexpr std::uint32_t kDeltaLayouts = 2;  ///< index of the first of those
 inline constexpr std::uint32_t kFirstLayouts = 4;
 using ClientLayouts = std::array<Layout, kClientLayouts>;
-constexpr ClientLayouts client_layouts(const Form& plain, const Form& full, const DeltaForm& delta) {
-  return {{{plain, false},
-           {plain, true},
-           {full, false, &delta},
-           {full, true, &delta},
-           {full, false, &delta, false},
-           {full, true, &delta, false}}};
+constexpr ClientLayouts client_layouts(Transport transport, const Form& plain, const Form& full,
+                                       const DeltaForm& delta) {
+  return {{{plain, false, nullptr, true, transport},
+           {plain, true, nullptr, true, transport},
+           {full, false, &delta, true, transport},
+           {full, true, &delta, true, transport},
+           {full, false, &delta, false, transport},
+           {full, true, &delta, false, transport}}};
 }
-inline constexpr ClientLayouts kWsJson = client_layouts(kWsJsonForm, kWsJsonFullForm, kWsJsonDeltaForm);
+inline constexpr ClientLayouts kWsJson =
+    client_layouts(Transport::websocket, kWsJsonForm, kWsJsonFullForm, kWsJsonDeltaForm);
 inline constexpr ClientLayouts kWsProtobuf =
-    client_layouts(kWsProtobufForm, kWsProtobufForm, kWsProtobufDeltaForm);
+    client_layouts(Transport::websocket, kWsProtobufForm, kWsProtobufForm, kWsProtobufDeltaForm);
 inline constexpr ClientLayouts kStreamJson =
-    client_layouts(kStreamJsonForm, kStreamJsonFullForm, kStreamJsonDeltaForm);
-inline constexpr ClientLayouts kStreamProtobuf =
-    client_layouts(kStreamProtobufForm, kStreamProtobufForm, kStreamProtobufDeltaForm);
+    client_layouts(Transport::http_stream, kStreamJsonForm, kStreamJsonFullForm, kStreamJsonDeltaForm);
+inline constexpr ClientLayouts kStreamProtobuf = client_layouts(
+    Transport::http_stream, kStreamProtobufForm, kStreamProtobufForm, kStreamProtobufDeltaForm);
 inline constexpr ClientLayouts kEventJson =
-    client_layouts(kEventJsonForm, kEventJsonFullForm, kEventJsonDeltaForm);
+    client_layouts(Transport::emulated_sse, kEventJsonForm, kEventJsonFullForm, kEventJsonDeltaForm);
 // Of event streams.
-inline constexpr Layout kSseEvents[]{{kSseEventForm, false}, {kSseEventForm, true}};
+inline constexpr Layout kSseEvents[]{{kSseEventForm, false, nullptr, true, Transport::sse},
+                                     {kSseEventForm, true, nullptr, true, Transport::sse}};
 
 }  // namespace carillon

@@ -100,9 +100,11 @@ class HttpHandler {
  public:
   virtual ~HttpHandler() = default;
   using Respond = std::function<void(HttpResponse&&)>;
-  /// Checks the head of a request (path, method, key) before its body is read. Nothing: it is accepted.
+  /// Checks the head of a request (path, method, key) before its body is read. `is_internal`: it came in at
+  /// the address for operators. Nothing: it is accepted.
   [[nodiscard]] virtual std::optional<HttpResponse> refusal_of(const HttpRequest& head,
-                                                               const HttpTarget& target) const = 0;
+                                                               const HttpTarget& target,
+                                                               bool is_internal) const = 0;
   /// Answers a request whose head was not refused. Whoever keeps a copy of its body keeps `body_memory`
   /// beside it. `respond` may be called later, from any thread, once.
   virtual void handle(const HttpRequest& request, BodyBudget::Share body_memory, const HttpTarget& target,

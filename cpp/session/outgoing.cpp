@@ -100,11 +100,13 @@ void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t tak
     if (batch.is_conflated(next)) {
       slice.cursor->count_conflated(1);
     } else if (end == begin) {
-      slice.cursor->count_dropped(DropReason::filtered, 1);
+      shard_.count_dropped(*slice.cursor, DropReason::filtered, 1);
     } else if (end <= taken) {
       slice.cursor->count_delivered(1);
+      deliveries_.add(slice.encoded->layout->transport, 1, end - begin);
     } else if (begin < taken) {
       keep(outlet, bytes.substr(taken, end - taken));
+      deliveries_.add(slice.encoded->layout->transport, 0, end - begin);  // its number when its end is sent
       slice.cursor->set_under_way(slice.cursor->under_way() + 1);
       ++next;
       break;
@@ -118,8 +120,40 @@ void TurnOutput::account_cut(Outlet& outlet, const Slice& slice, std::size_t tak
   }
 }
 
+std::uint32_t TurnOutput::count_sent(const EncodedBatch& encoded) {
+  const std::uint32_t times = std::exchange(encoded.sent, 0);
+  if (times == 0) return 0;
+  deliveries_.add(encoded.layout->transport, std::uint64_t{times} * encoded.frames,
+                  std::uint64_t{times} * encoded.bytes.size());
+  shard_.count_dropped(DropReason::filtered, std::uint64_t{times} * encoded.filtered);
+  return times;
+}
+
+void TurnOutput::count_sent(const Clock& machine) {
+  const std::int64_t now_ns = shard_.staged().empty() ? 0 : machine.now_ns();
+  for (const auto& [batch, is_live] : shard_.staged()) {
+    std::uint64_t times = batch->take_sent_alone();
+    for (const EncodedBatch* each = &batch->first_encoded(); each != nullptr; each = each->next.get())
+      times += count_sent(*each);
+    if (times == 0) continue;
+    deliveries_.batch_publications.observe(batch->size(), times);
+    if (!is_live) continue;
+    for (std::uint32_t i = 0; i < batch->size(); ++i) {
+      const Entry& entry = *batch->entries()[i];
+      if (entry.kind != EntryKind::publication || batch->is_conflated(i)) continue;
+      // Of another gateway's publication only the time of day is known, to the millisecond.
+      const std::int64_t age_ns =
+          entry.taken_ns != 0 ? now_ns - entry.taken_ns : (machine.wall_ms() - entry.wall_ms) * 1'000'000;
+      deliveries_.publish_to_socket.observe_ns(age_ns, times);
+    }
+  }
+}
+
 void TurnOutput::clear() {
   end_ = slices_.data();
+  for (const EncodedBatch& own : own_batches_) {
+    if (count_sent(own) > 0) own.batch->count_sent_alone();
+  }
   own_batches_.clear();
   if (blocks_.size() > 1) {  // one block stays for the next turn, unless it was made for something large
     blocks_.resize(1);

@@ -13,6 +13,7 @@
 #include "hub/batch.hpp"
 #include "hub/cursor.hpp"
 #include "hub/shard.hpp"
+#include "session/delivery_metrics.hpp"
 #include "session/unsent_budget.hpp"
 
 namespace carillon {
@@ -95,6 +96,7 @@ class TurnOutput {
         first.outlet->own_bytes = 0;
       } else {
         sent->cursor->count_delivered(sent->encoded->frames);
+        ++sent->encoded->sent;
         if ((sent->encoded->filtered | sent->encoded->conflated) > 0) [[unlikely]] {
           sent->cursor->count_dropped(DropReason::filtered, sent->encoded->filtered);
           sent->cursor->count_conflated(sent->encoded->conflated);
@@ -109,6 +111,11 @@ class TurnOutput {
 
   /// After the flush: forgets the turn.
   void clear();
+  /// After the last flush of a turn: counts what was sent, once per batch. `machine`: the present, not the
+  /// turn's beginning.
+  void count_sent(const Clock& machine);
+  [[nodiscard]] DeliveryMetrics& deliveries() { return deliveries_; }
+  [[nodiscard]] const DeliveryMetrics& deliveries() const { return deliveries_; }
   /// Scratch for encoding; its user empties it.
   [[nodiscard]] std::string& scratch() { return scratch_; }
 
@@ -130,6 +137,8 @@ class TurnOutput {
   bool add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Layout& layout);
   void grow();
   void account_cut(Outlet& outlet, const Slice& slice, std::size_t taken);
+  /// Returns how many times it was sent.
+  std::uint32_t count_sent(const EncodedBatch& encoded);
 
   Shard& shard_;
   UnsentShare unsent_;
@@ -142,6 +151,7 @@ class TurnOutput {
   std::size_t block_bytes_ = 0;
   std::deque<EncodedBatch> own_batches_;
   std::string scratch_;
+  DeliveryMetrics deliveries_;
 };
 
 }  // namespace carillon

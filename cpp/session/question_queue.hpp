@@ -58,6 +58,7 @@ class QuestionQueue {
     HookQuestion question;  ///< while it waits; later only its id is left
     Then then;              ///< empty: the deadline has passed
     Millis due_ms = 0;
+    Millis asked_ms = 0;  ///< when the client asked
     std::size_t bytes = 0;
     Asker* asker = nullptr;  ///< set by the queue
   };

@@ -51,6 +51,8 @@ class Session : public Sink {
     context_.output.forget(*this);
   }
 
+  void on_live(Cursor& /*cursor*/) override { context_.host.note_live(outlet_); }
+
   /// Bytes from the peer, which may be changed in place. Valid for the call.
   virtual void on_bytes(std::span<char> bytes) = 0;
   /// Continues with input that it has put aside, if there still is any.

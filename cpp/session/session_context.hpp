@@ -45,17 +45,22 @@ class ConnectionHost {
   virtual void reschedule(Outlet& outlet) = 0;
   /// The client has been accepted or refused: its handshake has ended. May be called repeatedly.
   virtual void end_handshake(Outlet& outlet) = 0;
+  /// A subscription of the client has read everything: the first one ends what connect-to-live measures.
+  virtual void note_live(Outlet& outlet) = 0;
   /// The peer's address as `ip:port`, for records. Empty: it is no longer known.
   [[nodiscard]] virtual std::string peer(const Outlet& outlet) const = 0;
 };
 
 /// Counters of a shard's sessions; read from any thread.
 struct SessionCounters {
-  std::atomic<std::uint64_t> websocket{0};           ///< open now
-  std::atomic<std::uint64_t> sse{0};                 ///< open now
-  std::atomic<std::uint64_t> polls{0};               ///< waiting or being answered now
-  std::atomic<std::uint64_t> emulated{0};            ///< Centrifuge clients over HTTP, open now
-  std::atomic<std::uint64_t> unidirectional{0};      ///< Centrifuge clients that only listen, open now
+  std::atomic<std::uint64_t> websocket{0};    ///< open now
+  std::atomic<std::uint64_t> sse{0};          ///< open now
+  std::atomic<std::uint64_t> polls{0};        ///< waiting or being answered now
+  std::atomic<std::uint64_t> http_stream{0};  ///< open now, as the next four
+  std::atomic<std::uint64_t> emulated_sse{0};
+  std::atomic<std::uint64_t> uni_websocket{0};
+  std::atomic<std::uint64_t> uni_sse{0};
+  std::atomic<std::uint64_t> uni_http_stream{0};
   std::atomic<std::uint64_t> clogged{0};             ///< with a full kernel buffer now
   std::atomic<std::uint64_t> answers_due{0};         ///< HTTP requests that the handler has not answered now
   std::atomic<std::uint64_t> requests{0};            ///< HTTP requests read since the start
@@ -84,18 +89,28 @@ struct SessionCounters {
       case Transport::sse:
         return sse;
       case Transport::http_stream:
+        return http_stream;
       case Transport::emulated_sse:
-        return emulated;
+        return emulated_sse;
       case Transport::uni_websocket:
+        return uni_websocket;
       case Transport::uni_sse:
+        return uni_sse;
       case Transport::uni_http_stream:
-        return unidirectional;
+        return uni_http_stream;
       case Transport::poll:
       case Transport::http:
         break;
     }
     return polls;
   }
+  [[nodiscard]] const std::atomic<std::uint64_t>& open(Transport transport) const {
+    return const_cast<SessionCounters*>(this)->open(transport);
+  }
+  /// Centrifuge clients over HTTP, open now.
+  [[nodiscard]] std::uint64_t emulated() const { return http_stream + emulated_sse; }
+  /// Centrifuge clients that only listen, open now.
+  [[nodiscard]] std::uint64_t unidirectional() const { return uni_websocket + uni_sse + uni_http_stream; }
 };
 
 /// The data shared by the sessions of one shard.
@@ -115,6 +130,7 @@ struct SessionContext {
   const Heartbeat& heartbeat;
   SessionCounters& counters;
   const std::atomic<bool>& is_draining;
+  const bool& is_internal;  ///< the address is for operators only
   std::string_view version;
   BodyBudget& bodies;
   const UnsentBudget& unsent;

@@ -73,6 +73,9 @@ class Entry {
   const Publication publication;
   const Millis wall_ms;
   Offset offset = 0;  ///< set by the store before it announces the entry; 0 = ephemeral
+  /// When this process took it from its publisher, monotonic time; 0: another process did. Set before
+  /// sharing.
+  std::int64_t taken_ns = 0;
 
   [[nodiscard]] bool is_stored() const { return offset != 0; }
   /// Size in memory without forms, bytes.

@@ -49,6 +49,7 @@ Opening opening_of(Transport transport) {
 
 constexpr std::string_view kEmulationPath = "/emulation";
 constexpr std::string_view kHealthPath = "/health";
+constexpr std::string_view kMetricsPath = "/metrics";
 constexpr std::string_view kApiPath = "/api/";
 
 /// The client's mistake, as opposed to something that it may not or that is not there.
@@ -268,7 +269,8 @@ bool HttpSession::answer_head(const HttpRequest& head) {
   }
   // The operator is heard, the application publishes, and clients that are here send their commands, also
   // when subscribers have taken every place.
-  const bool is_always_served = path == kHealthPath || path == kEmulationPath || path.starts_with(kApiPath);
+  const bool is_always_served =
+      path == kHealthPath || path == kMetricsPath || path == kEmulationPath || path.starts_with(kApiPath);
   if (is_over_limit_ && !is_always_served) {
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
     send_away("over the limit of connections: client.connection_limit, or that of descriptors (ulimit -n)");
@@ -278,6 +280,8 @@ bool HttpSession::answer_head(const HttpRequest& head) {
     send(health());
   } else if (path == kHealthPath) {
     refuse(405, "this path takes GET", {{"Allow", "GET, HEAD, OPTIONS"}});
+  } else if (context_.is_internal && path != kMetricsPath) {
+    refuse(404, "this address has /health and /metrics only (http_server.internal_port)");
   } else if (is_drained_ && transport_ != Transport::http) {
     send_away("shutdown");
   } else if (const Opening opening = opening_of(transport_);
@@ -289,7 +293,8 @@ bool HttpSession::answer_head(const HttpRequest& head) {
     }
     return refuse_body(head);
   } else if (transport_ == Transport::http) {
-    if (std::optional<HttpResponse> refusal = context_.handler.refusal_of(head, target)) {
+    if (std::optional<HttpResponse> refusal =
+            context_.handler.refusal_of(head, target, context_.is_internal)) {
       respond(*refusal);
       return true;
     }

@@ -131,7 +131,7 @@ bool PollExchange::stage(Cursor& cursor, const Batch& batch) {
     }
     const std::string& object = batch.encoded_entry(kPollObjectForm, *batch.entries()[next]);
     if (object.empty()) {
-      cursor.count_dropped(DropReason::filtered, 1);
+      context_.shard.count_dropped(cursor, DropReason::filtered, 1);
       continue;
     }
     append_list_item(publications_, object);
@@ -208,16 +208,20 @@ void PollExchange::answer() {
   }
   std::string body;
   append_poll_reply(body, publications_, token, statuses_);
+  bytes_in_answer_ = publications_.size();
   publications_ = {};
   owner_.answer(std::move(body));
 }
 
 void PollExchange::on_sent() {
   if (has_failed_) return;  // what was gathered has not been sent: it is returned with the cursors
+  std::uint64_t delivered = 0;
   for (const auto& subscription : subscriptions_) {
+    delivered += subscription->in_answer;
     subscription->cursor.count_delivered(std::exchange(subscription->in_answer, 0));
     subscription->cursor.set_under_way(0);
   }
+  context_.output.deliveries().add(Transport::poll, delivered, std::exchange(bytes_in_answer_, 0));
 }
 
 }  // namespace carillon

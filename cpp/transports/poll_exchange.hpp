@@ -52,6 +52,7 @@ class PollExchange final : public Sink {
   const Millis deadline_ms_;
   std::vector<std::unique_ptr<Subscription>> subscriptions_;
   std::string publications_;
+  std::size_t bytes_in_answer_ = 0;  // of publications, until it is sent
   std::string statuses_;
   std::int64_t taken_ = 0;
   std::size_t missing_ = 0;  // subscriptions that the store has not answered yet

@@ -213,6 +213,7 @@ void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
   std::string token;
   static const std::string not_shown;
   const bool gets_notices = subscriptions_[cursor.mark()]->terms.gets_notices;
+  own.layout = &kSseEvents[gets_notices ? 1 : 0];
   Offset offset = batch.offset_before(0);
   for (std::uint32_t i = 0; i < batch.size(); ++i) {
     const EntryRef& entry = batch.entries()[i];
@@ -247,6 +248,7 @@ void SseSession::on_gap(Cursor& cursor, const Gap& gap) {
 
 void SseSession::on_outlet_empty() {
   for (const auto& subscription : subscriptions_) {
+    context_.output.deliveries().add(Transport::sse, subscription->cursor.under_way(), 0);
     subscription->cursor.count_under_way_delivered();
     context_.shard.resume(subscription->cursor);
   }

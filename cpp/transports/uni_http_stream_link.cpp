@@ -11,8 +11,8 @@ void add_line_end(std::string& push) { push.push_back('\n'); }
 constexpr UniPushForm kUniHttpStreamForm(add_line_end);
 constexpr UniPushForm kUniHttpStreamFullForm(add_line_end, DataForm::full);
 constexpr UniDeltaPushForm kUniHttpStreamDeltaForm(add_line_end);
-constexpr ClientLayouts kUniHttpStreamLayouts =
-    client_layouts(kUniHttpStreamForm, kUniHttpStreamFullForm, kUniHttpStreamDeltaForm);
+constexpr ClientLayouts kUniHttpStreamLayouts = client_layouts(
+    Transport::uni_http_stream, kUniHttpStreamForm, kUniHttpStreamFullForm, kUniHttpStreamDeltaForm);
 
 }  // namespace
 

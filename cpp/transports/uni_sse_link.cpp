@@ -15,7 +15,8 @@ void add_event(std::string& push) {
 constexpr UniPushForm kUniSseForm(add_event);
 constexpr UniPushForm kUniSseFullForm(add_event, DataForm::full);
 constexpr UniDeltaPushForm kUniSseDeltaForm(add_event);
-constexpr ClientLayouts kUniSseLayouts = client_layouts(kUniSseForm, kUniSseFullForm, kUniSseDeltaForm);
+constexpr ClientLayouts kUniSseLayouts =
+    client_layouts(Transport::uni_sse, kUniSseForm, kUniSseFullForm, kUniSseDeltaForm);
 
 }  // namespace
 

@@ -12,8 +12,8 @@ void add_uni_frame(std::string& push) { add_frame(push, Framing::websocket, Enco
 constexpr UniPushForm kUniWebSocketForm(add_uni_frame);
 constexpr UniPushForm kUniWebSocketFullForm(add_uni_frame, DataForm::full);
 constexpr UniDeltaPushForm kUniWebSocketDeltaForm(add_uni_frame);
-constexpr ClientLayouts kUniWebSocketLayouts =
-    client_layouts(kUniWebSocketForm, kUniWebSocketFullForm, kUniWebSocketDeltaForm);
+constexpr ClientLayouts kUniWebSocketLayouts = client_layouts(Transport::uni_websocket, kUniWebSocketForm,
+                                                              kUniWebSocketFullForm, kUniWebSocketDeltaForm);
 
 }  // namespace
 

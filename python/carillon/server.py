@@ -903,6 +903,13 @@ class Server(HookDecorators, FanOutMethods):
         counters: dict[str, Any] = _json.loads(self._whole().stats())
         return counters
 
+    def metrics(self) -> str:
+        """Returns the page of metrics, in the text format of Prometheus. Also after the server was stopped.
+
+        `GET /metrics` returns the same; docs/metrics.md says what each of them is.
+        """
+        return self._whole().metrics()
+
     def ledger(self) -> dict[str, Any]:
         """Returns what became of every publication, by subscription: in all, and by channel.
 

@@ -32,7 +32,8 @@ constexpr std::string_view kStream = "GET /sse?channel=c HTTP/1.1\r\nHost: local
 class NoPages final : public HttpHandler {
  public:
   [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& /*head*/,
-                                                       const HttpTarget& /*target*/) const override {
+                                                       const HttpTarget& /*target*/,
+                                                       bool /*is_internal*/) const override {
     return std::nullopt;
   }
   void handle(const HttpRequest& /*request*/, BodyBudget::Share /*body_memory*/, const HttpTarget& /*target*/,

@@ -68,6 +68,8 @@ class PlainReader final : public Sink {
     if (closes_when_slow) shard.unsubscribe(cursor);
   }
 
+  void on_live(Cursor& /*caught_up*/) override { ++times_live; }
+
   Shard& shard;
   Cursor cursor;
   bool is_full = false;
@@ -77,6 +79,7 @@ class PlainReader final : public Sink {
   std::function<void()> on_stage;
   std::size_t stages = 0;
   std::size_t slow = 0;
+  std::size_t times_live = 0;
   std::vector<std::string> taken;
   std::vector<std::uint32_t> batches;
   std::vector<Gap> gaps;

@@ -426,6 +426,9 @@ std::vector<std::string> ClientStory::play() {
   if (!problems.empty()) return problems;
   const Ledger after = world.ledger();
   if (!after.is_balanced()) complain("the ledger does not balance");
+  // Accounts of clients that stayed behind ended with the process that had them.
+  if (const std::string unlike = world.metrics_unlike(after); !unlike.empty() && counts["left behind"] == 0)
+    complain(unlike);
   for (const LedgerRow& row : after.rows) {
     if (row.subscriptions != 0) complain(row.channel + ": a subscription is left");
     if (row.account.pending != 0) complain(row.channel + ": something is pending");
@@ -434,7 +437,8 @@ std::vector<std::string> ClientStory::play() {
   }
   for (const auto& one : world.loops) {
     const SessionCounters& counters = one->counters;
-    if (counters.commands_under_way + counters.websocket + counters.emulated + counters.unidirectional != 0)
+    if (counters.commands_under_way + counters.websocket + counters.emulated() + counters.unidirectional() !=
+        0)
       complain("the counters are not zero once all have gone");
   }
   return problems;

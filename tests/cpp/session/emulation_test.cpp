@@ -97,7 +97,7 @@ TEST_P(Emulation, ConnectAndSubscribeInTheFirstRequestAndCommandsInOthers) {
   ASSERT_EQ(client.messages.size(), 2U);
   EXPECT_EQ(client.session.size(), 36U);
   EXPECT_NE(client.session, client.messages[0]["connect"]["client"]) << "it is a secret";
-  EXPECT_EQ(world.loops[0]->counters.emulated.load(), 1U);
+  EXPECT_EQ(world.loops[0]->counters.emulated(), 1U);
   world.publish("a", "1");
   EXPECT_EQ(client.send(R"({"id":3,"publish":{"channel":"a","data":2}})"), 204);
   EXPECT_EQ(client.publications(), (std::vector<Json>{1, 2}));
@@ -106,7 +106,7 @@ TEST_P(Emulation, ConnectAndSubscribeInTheFirstRequestAndCommandsInOthers) {
             1);
   client.cut();
   world.run();
-  EXPECT_EQ(world.loops[0]->counters.emulated.load(), 0U);
+  EXPECT_EQ(world.loops[0]->counters.emulated(), 0U);
   EXPECT_FALSE(world.shared.directory.find(client.session).has_value());
   EXPECT_EQ(client.send(R"({"id":4,"ping":{}})"), 204) << "of a client that has gone";
 }

@@ -644,13 +644,15 @@ std::vector<std::string> Story::play() {
   for (const auto& one : world.loops) judged += one->counters.slow.load();
   const Ledger after = world.ledger();
   if (!after.is_balanced()) complain("the ledger does not balance");
+  // Accounts of clients that stayed behind ended with the process that had them.
+  if (const std::string unlike = world.metrics_unlike(after); !unlike.empty() && left_behind == 0)
+    complain(unlike);
   for (const LedgerRow& row : after.rows) {
     if (row.subscriptions != 0) complain(row.channel + ": a subscription is left");
     judged += static_cast<std::uint64_t>(row.account.dropped[static_cast<std::size_t>(DropReason::skipped)]);
     const ChannelRecord& record = channels[row.channel];
     const std::int64_t received = record.received + record.notices;
     const std::int64_t delivered = row.account.delivered;
-    // The accounts of clients that stayed behind ended with the process that had them.
     const bool is_too_much = received > delivered + record.uncertain && left_behind == 0;
     if (received < delivered || is_too_much) {
       complain(row.channel + ": the journals have " + std::to_string(received) + ", the ledger " +

@@ -118,7 +118,8 @@ HttpLibrary::Upgrade PlainHttp::upgrade(const HttpRequest& request, std::string_
   return {0, {}, response + "\r\n"};
 }
 
-std::optional<HttpResponse> TestHandler::refusal_of(const HttpRequest& head, const HttpTarget& target) const {
+std::optional<HttpResponse> TestHandler::refusal_of(const HttpRequest& head, const HttpTarget& target,
+                                                    bool /*is_internal*/) const {
   if (target.path != "/forbidden" && head.header("x-api-key") != "wrong") return std::nullopt;
   return http_error(401, "no");
 }

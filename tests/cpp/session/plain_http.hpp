@@ -31,8 +31,8 @@ class PlainHttp final : public HttpLibrary {
 /// `/nowhere` with 404, anything else with an empty object.
 class TestHandler final : public HttpHandler {
  public:
-  [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head,
-                                                       const HttpTarget& target) const override;
+  [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head, const HttpTarget& target,
+                                                       bool /*is_internal*/) const override;
   void handle(const HttpRequest& request, BodyBudget::Share body_memory, const HttpTarget& target,
               Respond respond) override;
   std::vector<std::pair<std::string, Respond>> waiting;  ///< path with query, and how to answer

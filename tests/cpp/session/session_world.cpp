@@ -95,6 +95,7 @@ std::optional<std::size_t> World::take_over_when(Millis clock_ahead_ms, bool may
     }
     return std::nullopt;
   }
+  delivered_before_ = delivered();  // what those who stay behind get is in no ledger any more
   const HubState hub_state = hub.save();
   StoreState store_state = store.save();
   std::erase_if(store_state.presence, [&](const StoreState::Member& member) {
@@ -240,6 +241,33 @@ Ledger World::ledger() {
   for (int i = 0; i < 10 && !*result; ++i) turn();
   EXPECT_TRUE(result->has_value());
   return result->value_or(Ledger{});
+}
+
+World::Delivered World::delivered() const {
+  Delivered sum = delivered_before_;
+  for (const auto& one : loops) {
+    for (std::size_t i = 0; i < kTransports; ++i)
+      sum.deliveries += one->output.deliveries().of(static_cast<Transport>(i)).deliveries.load();
+    for (std::size_t i = 0; i < kDropReasons; ++i)
+      sum.drops[i] += one->shard.dropped(static_cast<DropReason>(i));
+  }
+  return sum;
+}
+
+std::string World::metrics_unlike(const Ledger& ledger) const {
+  const Delivered measured = delivered();
+  Account account;
+  for (const LedgerRow& row : ledger.rows) account += row.account;
+  std::string text;
+  const auto compare = [&](std::string_view what, std::uint64_t counted, std::int64_t accounted) {
+    if (static_cast<std::int64_t>(counted) == accounted) return;
+    text.append(what).append(": the metrics have ").append(std::to_string(counted));
+    text.append(", the ledger ").append(std::to_string(accounted)).append("; ");
+  };
+  compare("deliveries", measured.deliveries, account.delivered);
+  for (std::size_t i = 0; i < kDropReasons; ++i)
+    compare(kDropReasonNames[i], measured.drops[i], account.dropped[i]);
+  return text;
 }
 
 LedgerRow World::ledger_of(std::string_view channel) {

@@ -189,12 +189,20 @@ class World final {
   Position publish(std::string_view channel, std::string data, PublishOptions publish_options = {},
                    ContentType content = ContentType::json);
   [[nodiscard]] Ledger ledger();
+  /// What the metrics of all loops say differently than this ledger; empty: nothing.
+  [[nodiscard]] std::string metrics_unlike(const Ledger& ledger) const;
   [[nodiscard]] LedgerRow ledger_of(std::string_view channel);
   [[nodiscard]] std::size_t present(std::string_view channel);
   /// What others see of the clients there, sorted by client: `conn_info` and `chan_info`.
   std::vector<std::pair<std::string, std::string>> shown_in(std::string_view channel);
 
  private:
+  struct Delivered {
+    std::uint64_t deliveries = 0;
+    std::array<std::uint64_t, kDropReasons> drops{};
+  };
+  [[nodiscard]] Delivered delivered() const;
+  Delivered delivered_before_;  // by the loops of the process that was taken over from
   std::optional<std::size_t> take_over_when(Millis clock_ahead_ms, bool may_leave_behind);
   void make_loops();
 };

@@ -58,7 +58,7 @@ TEST_P(Unidirectional, TheConnectPushComesFirstAndPushesHaveNoEnvelope) {
                                            {"offset", 1}}));
   EXPECT_FALSE(client.replies.front().contains("id"));
   EXPECT_EQ(world.present("news"), 1U);
-  EXPECT_EQ(world.loops[0]->counters.unidirectional.load(), 1U);
+  EXPECT_EQ(world.loops[0]->counters.unidirectional(), 1U);
   world.publish("news", "2");
   world.run();
   ASSERT_EQ(client.replies.size(), 2U);
@@ -66,7 +66,7 @@ TEST_P(Unidirectional, TheConnectPushComesFirstAndPushesHaveNoEnvelope) {
   client.cut();
   world.run();
   EXPECT_EQ(world.present("news"), 0U);
-  EXPECT_EQ(world.loops[0]->counters.unidirectional.load(), 0U);
+  EXPECT_EQ(world.loops[0]->counters.unidirectional(), 0U);
 }
 
 TEST_P(Unidirectional, TheHookSeesTheRequestAndGivesUserChannelsAndData) {
@@ -424,7 +424,7 @@ TEST_P(Unidirectional, ATakeoverKeepsTheClientAndItsSecret) {
   EXPECT_EQ(client.connection->session->client_session(), connect["session"]);
   EXPECT_EQ(client.connection->session->user(), "ann");
   std::uint64_t open = 0;
-  for (const auto& one : world.loops) open += one->counters.unidirectional.load();
+  for (const auto& one : world.loops) open += one->counters.unidirectional();
   EXPECT_EQ(open, 1U);
   client.connection->session->drain();
   world.run();

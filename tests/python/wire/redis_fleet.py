@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 from carillon import Channel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from carillon import Server
+    from carillon.testing import RedisServer
     from serve_process import Process
 
 HISTORY = 1_000_000
@@ -49,3 +52,18 @@ def config_of(folder: Path, url: str, **store: Any) -> Path:
 def ports_of(servers: list[Server] | list[Process]) -> list[int]:
     """Where they listen."""
     return [server.port for server in servers]
+
+
+@contextlib.asynccontextmanager
+async def a_stranger(redis: RedisServer) -> AsyncIterator[None]:
+    """Counts as a gateway, and owes an answer to every question."""
+    stranger = await asyncio.create_subprocess_exec(
+        "redis-cli", "-p", str(redis.port), "subscribe", "carillon:1:told:", stdout=asyncio.subprocess.PIPE
+    )
+    assert stranger.stdout is not None
+    await stranger.stdout.readline()
+    try:
+        yield
+    finally:
+        stranger.kill()
+        await stranger.wait()

@@ -8,6 +8,7 @@ import test_limits_admission
 import test_limits_commands
 import test_limits_connections
 import test_limits_fanout
+import test_limits_fleet
 import test_limits_hooks
 import test_limits_messages
 import test_limits_proxies
@@ -24,6 +25,7 @@ REACHED = {
         test_limits_commands,
         test_limits_connections,
         test_limits_fanout,
+        test_limits_fleet,
         test_limits_hooks,
         test_limits_messages,
         test_limits_proxies,

@@ -12,11 +12,11 @@ import pytest
 from carillon import GapError, Server, StoreConflict, StoreError, StoreOutcomeUnknown, StoreUnavailable
 from carillon.testing import FaultProxy, RedisServer, wait_until
 from crowd import ROOM, Crowd, Promise, check_journals
-from redis_fleet import config_of, on_redis, ports_of, serve_on_redis
+from redis_fleet import a_stranger, config_of, on_redis, ports_of, serve_on_redis
 from wire_clients import open_http, open_sse, open_ws, poll, until
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
     from pathlib import Path
 
     from carillon import sync
@@ -564,35 +564,29 @@ async def test_a_publication_that_was_sent_and_not_answered_is_in_doubt(
 ) -> None:
     server = carillon_server_factory(**on_redis(carillon_redis.url, wait_ms=800))
     server.publish(ROOM, "before")
-    carillon_redis.stop()
-    with pytest.raises(StoreOutcomeUnknown):
-        await server.publish_async(ROOM, "sent")
-    carillon_redis.cont()
-    await until(lambda: not server.stats()["store_trouble"])
+    for _ in range(10):
+        carillon_redis.stop()
+        try:
+            with pytest.raises(StoreOutcomeUnknown):
+                await server.publish_async(ROOM, "sent")
+        except StoreUnavailable:  # on a busy machine: it has not heard for a second which Redis this is
+            continue
+        finally:
+            carillon_redis.cont()
+            await until(lambda: not server.stats()["store_trouble"])
+        break
+    else:
+        pytest.fail("nothing was ever sent")
     server.publish(ROOM, "after")
     data = [message.json() for message in server.history(ROOM, last=9).messages]
     assert data in (["before", "sent", "after"], ["before", "after"]), "once, and in order, or not at all"
 
 
-@contextlib.asynccontextmanager
-async def a_stranger(redis: RedisServer) -> AsyncIterator[None]:
-    """Counts as a gateway, and owes an answer to every question."""
-    stranger = await asyncio.create_subprocess_exec(
-        "redis-cli", "-p", str(redis.port), "subscribe", "carillon:1:told:", stdout=asyncio.subprocess.PIPE
-    )
-    assert stranger.stdout is not None
-    await stranger.stdout.readline()
-    try:
-        yield
-    finally:
-        stranger.kill()
-        await stranger.wait()
-
-
 async def test_a_server_that_stops_answers_the_questions_under_way(
-    gateways: Callable[..., list[Server]], carillon_redis: RedisServer
+    carillon_server_factory: Callable[..., Server], carillon_redis: RedisServer
 ) -> None:
-    (server,) = gateways(1)
+    patient = {"fleet_answer_timeout_ms": 60_000}
+    server = carillon_server_factory(**on_redis(carillon_redis.url), limits=patient)
     async with a_stranger(carillon_redis), open_http(server) as client:
         await client.get("/health")
         begin = time.monotonic()
@@ -604,7 +598,7 @@ async def test_a_server_that_stops_answers_the_questions_under_way(
         await asyncio.to_thread(server.stop)
         answer = await waiting
         assert answer.json() == {"result": {"connections": 0}}
-        assert time.monotonic() - begin < 0.9, "before its time was over"
+        assert time.monotonic() - begin < 50, "before its time was over"
         await draining
 
 

@@ -1,0 +1,47 @@
+"""The rows of the table of limits for gateways that share a store."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+from redis_fleet import a_stranger, on_redis
+from wire_clients import open_http
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from carillon import Server
+    from carillon.testing import RedisServer
+
+pytestmark = pytest.mark.wire
+
+
+async def test_fleet_answer_timeout_ms(
+    carillon_server_factory: Callable[..., Server], carillon_redis: RedisServer
+) -> None:
+    server = carillon_server_factory(
+        **on_redis(carillon_redis.url), limits={"fleet_answer_timeout_ms": 2_500}
+    )
+    async with a_stranger(carillon_redis), open_http(server) as client:
+        begin = time.monotonic()
+        answer = await client.post("/api/channels", json={}, timeout=60)
+        assert answer.json() == {"result": {"channels": {}}}, "of this gateway alone"
+        assert time.monotonic() - begin >= 2.4  # the default would have been 1 s
+
+
+async def test_fleet_questions(
+    carillon_server_factory: Callable[..., Server], carillon_redis: RedisServer
+) -> None:
+    server = carillon_server_factory(
+        **on_redis(carillon_redis.url), limits={"fleet_answer_timeout_ms": 60_000, "fleet_questions": 1}
+    )
+    async with a_stranger(carillon_redis), open_http(server) as client:
+        first = asyncio.create_task(client.post("/api/channels", json={}, timeout=90))
+        await asyncio.sleep(0.2)
+        answer = await client.post("/api/channels", json={}, timeout=30)
+        assert answer.json() == {"result": {"channels": {}}}, "nobody else was asked"
+        assert not first.done()
+        first.cancel()
