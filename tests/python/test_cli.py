@@ -658,7 +658,7 @@ main(sys.argv[2:])
 @pytest.mark.parametrize("imports", [1, 2, 60, 110])
 @pytest.mark.parametrize(
     "command",
-    [("serve", "--port", "0"), ("sub", "c"), ("pub", "c", "1"), ("bench",)],
+    [("serve", "--port", "0"), ("sub", "c"), ("pub", "c", "1"), ("bench",), ("top", "http://127.0.0.1:1")],
     ids=lambda each: each[0],
 )
 def test_ctrl_c_during_an_import_ends_a_command_without_a_traceback(

@@ -18,6 +18,7 @@ from .store_command import store_group
 from .streams import output_that_leaves
 from .sub import sub
 from .token_command import token_command
+from .top import top
 
 __all__ = ["carillon"]
 
@@ -44,5 +45,5 @@ def carillon() -> None:
     """
 
 
-for _command in (serve, pub, sub, bench, doctor, config_group, token_command, store_group):
+for _command in (serve, pub, sub, top, bench, doctor, config_group, token_command, store_group):
     carillon.add_command(_command)
