@@ -233,6 +233,10 @@ options: build ## write the option tables of docs/configuration.md and docs/cent
 	@$(BIN)/python tools/config_table.py
 	@$(BIN)/python tools/family_table.py
 
+.PHONY: dashboard
+dashboard: .venv/.stamp-dev ## write deploy/grafana/carillon.json
+	@$(BIN)/python tools/grafana_dashboard.py
+
 .PHONY: wheel
 wheel: .venv/.stamp-dev ## build sdist and wheel (dist/), and the wheel repaired by auditwheel (dist/repaired/)
 	rm -rf dist

@@ -47,6 +47,7 @@ if [[ $purpose != run ]]; then
   want redis-sentinel command -v redis-sentinel
   want redis-tools command -v redis-cli
   want openssl command -v openssl
+  want prometheus command -v promtool
   want chromium command -v chromium
   want chromium-driver command -v chromedriver
   command -v npm >/dev/null || optional+=(nodejs npm)
@@ -68,24 +69,29 @@ if [[ ${#packages[@]} -eq 0 && ${#optional[@]} -eq 0 ]]; then
   exit 0
 fi
 
-# Tests start a Redis of their own: that of the package shall not run, neither now nor after the next boot.
+# Tests start a Redis of their own, and promtool needs no Prometheus: the services that come with the packages shall
+# not run, neither now nor after the next boot.
 policy=/usr/sbin/policy-rc.d
+held=()
 hold_services() {
-  [[ " $* " != *" redis-"* || -e $policy ]] && return
+  local service coming=()
+  for service in redis-server redis-sentinel prometheus; do
+    [[ " $* " != *" $service "* ]] || coming+=("$service")
+  done
+  [[ ${#coming[@]} -gt 0 && ! -e $policy ]] || return 0
   printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
   "${as_root[@]}" chmod 755 "$policy"
-  held=1
+  held=("${coming[@]}")
 }
 release_services() {
-  [[ -n $held ]] || return 0
+  [[ ${#held[@]} -gt 0 ]] || return 0
   "${as_root[@]}" rm -f "$policy"
-  held=
   local service
-  for service in redis-server redis-sentinel; do
+  for service in "${held[@]}"; do
     "${as_root[@]}" systemctl disable "$service" >/dev/null 2>&1 || true
   done
+  held=()
 }
-held=
 
 as_root=()
 if [[ $(id -u) -ne 0 ]]; then
