@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Callable, Mapping
@@ -31,6 +32,7 @@ class Reloads:
 
     Attributes:
         settings: Settings that are in place, as `config.normalise` returns them.
+        around: Function that returns a context manager, which each reload is done in.
     """
 
     def __init__(self, arguments: Mapping[str, Any], source: Source) -> None:
@@ -38,6 +40,7 @@ class Reloads:
         self._source = source
         # Without a configuration the system picks the port; a dict that comes later need not repeat that.
         self._base: dict[str, Any] = {"http_server": {"port": 0}} if source is None else {}
+        self.around: Callable[[], contextlib.AbstractContextManager[None]] = contextlib.nullcontext
         self._lock = threading.Lock()
         self._core: _core.Server | None = None
         self._keys: RemoteKeys | None = None
@@ -66,7 +69,7 @@ class Reloads:
             ReloadError: It cannot be put in place while the server runs.
             ServerStopped: The server does not run.
         """
-        with self._lock:
+        with self._lock, self.around():
             try:
                 return self._reload(source, arguments or {})
             except (ConfigError, ReloadError) as error:

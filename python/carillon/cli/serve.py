@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import signal
 import sys
 import threading
@@ -17,6 +18,7 @@ from ..address import is_address
 from ..descriptors import raise_limit
 from ..errors import AddressInUse, TakeoverError
 from ..logs import logger
+from .background import OPTION, READY_OPTION, say_ready, start_in_background
 from .config_file import config_file
 from .failure import ADDRESS_IN_USE, Failure, told_in_a_sentence
 from .streams import drop_output
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
     from ..access_log import Format
     from ..server import Server
+    from ..service_notify import DrainProgress
 
 _log = logger("server")
 
@@ -84,6 +87,13 @@ _TAKEN_TOO = (
     is_flag=True,
     help="Take over the connections of the server that runs at this address, and end it.",
 )
+@click.option(
+    OPTION,
+    "in_background",
+    is_flag=True,
+    help="With --takeover: return when the new process serves, and leave it running, as ExecReload needs it.",
+)
+@click.option(READY_OPTION, type=int, hidden=True)
 def serve(
     file: Path | None,
     host: str | None,
@@ -95,6 +105,8 @@ def serve(
     log_format: Format,
     access_log: bool,
     takeover: bool,
+    in_background: bool,
+    ready_fd: int | None,
 ) -> None:
     """Runs a server until Ctrl-C, SIGTERM, SIGHUP or POST /api/drain.
 
@@ -110,8 +122,17 @@ def serve(
     from ..demo.machine import MachineFeed
     from ..errors import ConfigError, ServerFailed
     from ..server import Server
+    from ..service_notify import DrainProgress, ServiceNotifier, Watchdog, answers, status_of
 
     set_up(log_format, log_level or "info", access_log)
+    if in_background:
+        if not takeover:
+            raise click.UsageError(f"{OPTION} is given without --takeover; give both, or neither")
+        with told_in_a_sentence():
+            raise click.exceptions.Exit(start_in_background())
+    if ready_fd is not None:
+        os.set_inheritable(ready_fd, False)
+    notifier = ServiceNotifier.from_environment(os.environ)
     given: dict[str, Any] = {"host": host, "port": port, "threads": threads, "store": store}
     raise_limit()  # only here: an embedded server asks for it
     with told_in_a_sentence(), _signals() as stop_requests:
@@ -140,8 +161,12 @@ def serve(
         except AddressInUse:
             address = f"{server.host}:{server.settings['http_server']['port']}"
             raise Failure(_TAKEN.format(address), ADDRESS_IN_USE) from None
+        if takeover:
+            notifier.become_main()
         is_demo = bool(server.settings["demo"])
+        watchdog = Watchdog(notifier, lambda: answers(server))
         with contextlib.ExitStack() as running:
+            running.callback(watchdog.close)  # after the stop, which ends a check that waits
             running.callback(server.stop)
             is_default = config.get(read(), "http_server.address") is None
             if host is None and is_default:
@@ -152,14 +177,21 @@ def serve(
             _greet(server, log_format)
             for event, warning in config.warnings(server.settings):
                 _log.warning("%s", warning, extra={"event": event})
+            notifier.send("READY=1", status_of(server))
+            say_ready(ready_fd)
+            server._reloads.around = notifier.reloading
+            watchdog.start()
             _wait_for(stop_requests, server)
+            timeout_s = config.seconds(server.settings["shutdown"]["timeout"])
+            progress = DrainProgress(server, notifier, timeout_s)
             if server.is_given_away:
+                notifier.close()  # the new process speaks for the unit
                 if server.stats()["connections"]:  # those that waited for an answer of a hook
-                    _drain(server, stop_requests)
+                    _drain(server, stop_requests, progress)
             elif server.is_running:
                 if stop_requests.count:
                     _note("signal", "%s: draining (press CTRL+C to stop at once)", stop_requests.first)
-                _drain(server, stop_requests)
+                _drain(server, stop_requests, progress)
         _note("stop", "stopped")
         if server.failure:
             raise ServerFailed(server.failure)
@@ -264,12 +296,14 @@ def _wait_for(requests: _StopRequests, server: Server) -> None:
         never.wait(_SLICE_S)
 
 
-def _drain(server: Server, requests: _StopRequests) -> None:
+def _drain(server: Server, requests: _StopRequests, progress: DrainProgress) -> None:
     """Drains on another thread, so that this one can react to a second signal."""
     draining = threading.Thread(target=lambda: _drain_quietly(server), name="carillon-drain", daemon=True)
     draining.start()
     while draining.is_alive() and requests.count < 2:
+        progress.report()
         draining.join(_SLICE_S)
+    progress.report()  # of a drain that was over at once
     server.stop()  # which ends a drain that still waits
     draining.join()  # no thread may be in the native code when the interpreter ends
 
