@@ -46,6 +46,8 @@ if [[ $purpose != run ]]; then
   want redis-server command -v redis-server
   want redis-sentinel command -v redis-sentinel
   want redis-tools command -v redis-cli
+  want nginx test -x /usr/sbin/nginx -o -x /usr/local/sbin/nginx
+  want haproxy test -x /usr/sbin/haproxy -o -x /usr/local/sbin/haproxy
   want openssl command -v openssl
   want prometheus command -v promtool
   want chromium command -v chromium
@@ -69,23 +71,24 @@ if [[ ${#packages[@]} -eq 0 && ${#optional[@]} -eq 0 ]]; then
   exit 0
 fi
 
-# Tests start a Redis of their own, and promtool needs no Prometheus: the services that come with the packages shall
-# not run, neither now nor after the next boot.
+# Tests start servers of their own: those of the packages shall not run, neither now nor after the next boot.
 policy=/usr/sbin/policy-rc.d
+services=(redis-server redis-sentinel nginx haproxy prometheus)
 held=()
+has_policy=
 hold_services() {
-  local service coming=()
-  for service in redis-server redis-sentinel prometheus; do
-    [[ " $* " != *" $service "* ]] || coming+=("$service")
+  local service
+  for service in "${services[@]}"; do
+    [[ " $* " != *" $service "* ]] || held+=("$service")
   done
-  [[ ${#coming[@]} -gt 0 && ! -e $policy ]] || return 0
+  [[ ${#held[@]} -gt 0 && ! -e $policy ]] || return 0  # an image of a container has one already
   printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
   "${as_root[@]}" chmod 755 "$policy"
-  held=("${coming[@]}")
+  has_policy=1
 }
 release_services() {
-  [[ ${#held[@]} -gt 0 ]] || return 0
-  "${as_root[@]}" rm -f "$policy"
+  [[ -z $has_policy ]] || "${as_root[@]}" rm -f "$policy"
+  has_policy=
   local service
   for service in "${held[@]}"; do
     "${as_root[@]}" systemctl disable "$service" >/dev/null 2>&1 || true
