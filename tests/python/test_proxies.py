@@ -12,6 +12,7 @@ import getpass
 import grp
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -27,7 +28,8 @@ import pytest
 from carillon import Server
 from carillon.testing import wait_until, wait_until_async
 from conftest import require_tool
-from websockets.sync.client import connect as connect_ws
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_ws
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -373,47 +375,46 @@ def test_hooks_get_the_address_of_the_client_and_the_log_no_token(
 # Gateways that go.
 
 
-def test_a_gateway_that_drains_gets_no_new_clients_and_keeps_its_own(
+async def test_a_gateway_that_drains_gets_no_new_clients_and_keeps_its_own(
     proxy: Proxy, gateways: list[Server]
 ) -> None:
     one, two = gateways
-    with contextlib.ExitStack() as clients:
+    async with contextlib.AsyncExitStack() as clients:
 
-        def come(count: int) -> list[Any]:
-            return [
-                clients.enter_context(
-                    connect_ws(proxy.ws_url, ssl=proxy.tls, proxy=None, open_timeout=FAR, close_timeout=0.1)
-                )
-                for _ in range(count)
+        async def come(count: int) -> list[ClientConnection]:
+            options: dict[str, Any] = {"ssl": proxy.tls, "proxy": None, "open_timeout": FAR}
+            came = [
+                await clients.enter_async_context(connect_ws(proxy.ws_url, **options)) for _ in range(count)
             ]
+            for client in came:
+                await client.send(CONNECT)
+                assert "connect" in json.loads(str(await client.recv()).split("\n")[0])
+            return came
 
-        for client in come(16):
-            client.send(CONNECT)
-        wait_until(lambda: one.stats()["subscriptions"] + two.stats()["subscriptions"] == 16, FAR)
-        assert one.stats()["websocket"] > 0
-        # Each leaves at some moment of an hour.
-        drain = threading.Thread(target=one.drain, kwargs={"deadline": 3600, "pace": 3600})
+        early = await come(16)
+        await wait_until_async(lambda: one.stats()["subscriptions"] + two.stats()["subscriptions"] == 16, FAR)
+        before = one.stats()["websocket"]
+        assert before > 0
+        # Each of its clients is to leave at some moment of ten hours.
+        drain = threading.Thread(target=one.drain, kwargs={"deadline": 36_000, "pace": 36_000})
         drain.start()
         clients.callback(drain.join)
         clients.callback(one.stop)
-        wait_until(lambda: one.is_draining, FAR)
-        before = one.stats()["websocket"]
+        await wait_until_async(lambda: one.is_draining, FAR)
         if proxy.name == "haproxy":
-            wait_until(lambda: proxy.figures_of(0)["status"] == "DOWN", FAR)
+            await wait_until_async(lambda: proxy.figures_of(0)["status"] == "DOWN", FAR)
             assert proxy.figures_of(0)["check_code"] == "503"
             assert proxy.figures_of(1)["status"] == "UP"
             assert int(proxy.figures_of(0)["scur"]) == before, "its clients stay"
-        for client in come(8):
-            client.send(CONNECT)
-            assert "connect" in json.loads(client.recv(FAR).split("\n")[0])
+        late = await come(8)
         with proxy.http() as http:
             for _ in range(8):
                 assert http.get("/poll", params={"channel": ROOM, "timeout": 0}).status_code == 200
-                stream = http.stream("POST", "/connection/uni_http_stream", content=b"{}")
-                with stream as response:
-                    assert response.status_code in ((200,) if proxy.name == "haproxy" else (200, 503))
         assert one.stats()["websocket"] == before
         two.publish(ROOM, "for all")
+        for client in [*early, *late]:
+            while "for all" not in str(await client.recv()):
+                pass
 
 
 Log = list[list[int]]
@@ -452,7 +453,7 @@ def processes(tmp_path: Path, carillon_redis: RedisServer, launch: Callable[...,
     file = tmp_path / "carillon.toml"
     file.write_text(
         f"[store]\nurl = '{carillon_redis.url}'\n[client]\ninsecure = true\n[http_api]\ninsecure = true\n"
-        "[shutdown]\npace = '1s'\n[channels.'*']\nhistory_size = 100_000\n"
+        "[shutdown]\npace = '1s'\n[heartbeat]\nsse_retry_ms = 100\n[channels.'*']\nhistory_size = 100_000\n"
     )
     both = [launch(0, "--config", str(file), waits=False) for _ in range(2)]
     for each in both:
@@ -493,3 +494,49 @@ async def test_clients_of_a_gateway_that_goes_resume_at_the_other(
     assert gone.ended() == (0 if how == signal.SIGTERM else -signal.SIGKILL)
     if proxy.name == "haproxy":
         wait_until(lambda: proxy.figures_of(0)["status"] == "DOWN", FAR)
+
+
+# What the files say.
+
+PATHS = [
+    "/sse",
+    "/poll",
+    *(f"/connection/{uni}{name}" for uni in ("", "uni_") for name in ("websocket", "http_stream", "sse")),
+]
+
+
+def test_all_files_pass_the_same_paths() -> None:
+    nginx, haproxy, caddy = (
+        (DEPLOY / each).read_text()
+        for each in ("nginx/carillon.conf", "haproxy/carillon.cfg", "caddy/Caddyfile")
+    )
+    (pattern,) = re.findall(r"location ~ (\S+)", nginx)
+    assert all(re.search(pattern, path) for path in PATHS)
+    assert "location = /emulation" in nginx
+    clients = " ".join(re.findall(r"acl is_client path (.*)", haproxy)).split()
+    assert sorted(clients) == sorted(PATHS)
+    assert "acl is_command path /emulation\n" in haproxy
+    assert sorted(" ".join(re.findall(r"@\w+ path (.*)", caddy)).split()) == sorted([*PATHS, "/emulation"])
+
+
+def test_the_files_wait_longer_than_the_gateways_are_silent() -> None:
+    """With the default options, which are those that the comments of the files name."""
+    settings = carillon.config.normalise({})
+    limits = settings["limits"]
+    longest = max(
+        limits["poll_timeout_ms"] / 1000,
+        carillon.config.seconds(settings["client"]["ping_interval"])
+        + carillon.config.seconds(settings["client"]["pong_timeout"]),
+        settings["heartbeat"]["comment_interval_ms"] / 1000,
+    )
+    nginx = (DEPLOY / "nginx/carillon.conf").read_text()
+    haproxy = (DEPLOY / "haproxy/carillon.cfg").read_text()
+    waits = re.findall(r"proxy_(?:read|send)_timeout +(\d+)s", nginx)
+    waits += re.findall(r"timeout (?:client|server|tunnel) (\d+)s", haproxy)
+    assert len(waits) == 5
+    assert all(longest + 5 < int(wait) for wait in waits)
+    (idle,) = re.findall(r"keepalive_timeout (\d+)s", nginx)
+    assert int(idle) < limits["keepalive_timeout_ms"] / 1000, "a request would meet a connection that closes"
+    command = settings["websocket"]["message_size_limit"]
+    assert int(re.findall(r"tune.bufsize (\d+)", haproxy)[0]) > command + limits["header_bytes"]
+    assert int(re.findall(r"client_body_buffer_size (\d+)k", nginx)[0]) * 1024 > command
