@@ -86,7 +86,7 @@ def test_a_skipped_block_has_a_reason_and_every_other_one_a_test() -> None:
     assert all((Path(__file__).parent / test).exists() for test in ELSEWHERE.values())
     for block in BLOCKS:
         assert block.reason is None or len(block.reason) > 10, block
-        assert block.language in {"python", "sh", "js", "toml", "json", "nginx", "text"}, block
+        assert block.language in {"python", "sh", "js", "toml", "json", "text"}, block
         if block.language == "json":
             json.loads(block.code)
 
