@@ -36,6 +36,7 @@ INSTRUCTIONS = {
     *("FROM", "RUN", "COPY", "WORKDIR", "ENV", "USER", "EXPOSE"),
     *("STOPSIGNAL", "HEALTHCHECK", "ENTRYPOINT", "CMD"),
 }
+pytestmark = pytest.mark.timeout(180)
 FAR = 60.0  # of waits that end as soon as what they wait for is there
 
 Json = dict[str, Any]
