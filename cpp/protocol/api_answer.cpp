@@ -123,11 +123,13 @@ void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes
     object.text("uid", node.uid);
     object.text("name", node.name);
     object.text("version", node.version);
+    object.text("address", node.address);
     object.number("num_clients", node.clients);
     object.number("num_users", node.users);
     object.number("num_subs", node.subscriptions);
     object.number("num_channels", node.channels);
     object.number("uptime", node.uptime_s);
+    object.boolean_if_true("draining", node.is_draining);
     object.close();
   }
   list.push_back(']');

@@ -47,14 +47,17 @@ struct ApiNodeInfo {
   std::string_view uid = {};
   std::string_view name = {};
   std::string_view version = {};
+  std::string_view address = {};
   std::uint64_t clients = 0;
   std::uint64_t users = 0;
   std::uint64_t subscriptions = 0;
   std::uint64_t channels = 0;
   std::uint64_t uptime_s = 0;
+  bool is_draining = false;
 };
 
-/// `{"result":{"nodes":[{"uid":…,"name":…,"version":…,"num_clients":…,…,"uptime":…}]}}`
+/// `{"result":{"nodes":[{"uid":…,"name":…,"version":…,"address":…,"num_clients":…,…,"uptime":…}]}}`, and
+/// `"draining":true` of those that drain.
 void append_api_info_result(std::string& out, std::span<const ApiNodeInfo> nodes);
 
 /// `{"result":{"connections":…}}`: the number of those that are asked to disconnect.

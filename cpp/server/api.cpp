@@ -16,6 +16,7 @@
 #include "requests/since.hpp"
 #include "requests/store_errors.hpp"
 #include "server/fleet_channels.hpp"
+#include "server/fleet_nodes.hpp"
 #include "server/ledger_document.hpp"
 #include "server/openapi.hpp"
 #include "session/forms.hpp"
@@ -505,18 +506,21 @@ void Api::ledger(const ApiRequest& request, Respond respond) {
 }
 
 void Api::info(Respond respond) {
-  collect_node_([this, respond = std::move(respond)](const NodeState& state) {
-    ApiNodeInfo node;
-    node.uid = state.uid;
-    node.name = "carillon";
-    node.version = options_.version;
-    node.clients = state.clients;
-    node.users = state.users;
-    node.subscriptions = hub_.subscriptions();
-    node.channels = hub_.channels_followed();
-    node.uptime_s = static_cast<std::uint64_t>((clock_.now_ms() - started_ms_) / 1000);
+  nodes_->list([respond = std::move(respond)](const std::vector<NodeInfo>& nodes) {
+    std::vector<ApiNodeInfo> rows;
+    for (const NodeInfo& node : nodes)
+      rows.push_back({.uid = node.uid,
+                      .name = node.name,
+                      .version = node.version,
+                      .address = node.address,
+                      .clients = node.clients,
+                      .users = node.users,
+                      .subscriptions = node.subscriptions,
+                      .channels = node.channels,
+                      .uptime_s = node.uptime_s,
+                      .is_draining = node.is_draining});
     HttpResponse response;
-    append_api_info_result(response.body, {&node, 1});
+    append_api_info_result(response.body, rows);
     respond(std::move(response));
   });
 }

@@ -21,19 +21,13 @@ namespace carillon {
 
 class Connections;
 class FleetChannels;
+class FleetNodes;
 class FleetStrategies;
 
 /// A page or file that is served as it is.
 struct StaticPage {
   std::string content_type;
   std::string body;
-};
-
-/// Counts of this gateway, for `info`.
-struct NodeState {
-  std::uint64_t clients = 0;
-  std::uint64_t users = 0;
-  std::string uid;
 };
 
 /// All clients are to be asked to disconnect. What is not set is as configured.
@@ -59,12 +53,9 @@ class Api final : public HttpHandler {
     bool has_internal_address = false;  ///< then they are there only, and need no key
   };
   static constexpr std::uint64_t kLedgerRows = 1'000;  ///< of one answer at most
-  /// Collects the state of the gateway and calls back with it, on any thread.
-  using CollectNode = std::function<void(std::function<void(NodeState)>)>;
 
   Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
       std::map<std::string, StaticPage> pages);
-  void set_collect_node(CollectNode collect) { collect_node_ = std::move(collect); }
   /// The counters of the server as a JSON object; from any thread.
   void set_stats(std::function<std::string()> stats) { stats_ = std::move(stats); }
   /// The page of metrics; from any thread.
@@ -89,6 +80,7 @@ class Api final : public HttpHandler {
   void set_connections(Connections& connections) { connections_ = &connections; }
   void set_channels(FleetChannels& channels) { channels_ = &channels; }
   void set_strategies(FleetStrategies& strategies) { strategies_ = &strategies; }
+  void set_nodes(FleetNodes& nodes) { nodes_ = &nodes; }
 
   [[nodiscard]] std::optional<HttpResponse> refusal_of(const HttpRequest& head, const HttpTarget& target,
                                                        bool is_internal) const override;
@@ -151,7 +143,6 @@ class Api final : public HttpHandler {
   Options options_;
   const std::map<std::string, StaticPage> pages_;
   const Millis started_ms_;
-  CollectNode collect_node_;
   std::function<std::string()> stats_;
   std::function<std::string()> metrics_;
   BeginDrain begin_drain_;
@@ -159,6 +150,7 @@ class Api final : public HttpHandler {
   Connections* connections_ = nullptr;
   FleetChannels* channels_ = nullptr;
   FleetStrategies* strategies_ = nullptr;
+  FleetNodes* nodes_ = nullptr;
 };
 
 }  // namespace carillon

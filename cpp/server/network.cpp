@@ -1,6 +1,9 @@
 #include "server/network.hpp"
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <array>
 #include <thread>
 #include <utility>
 
@@ -85,6 +88,7 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
             }),
       all_channels(hub, fleet),
       strategies(hub, config.limits, fleet),
+      nodes(fleet, [this](std::function<void(NodeInfo)> done) { describe(std::move(done)); }),
       takeover({.store = store,
                 .hub = hub,
                 .gateway = gateway,
@@ -95,6 +99,16 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
                 .version = version,
                 .tell = [this](OperatorNote note) { log.tell(std::move(note)); }}) {
   store.set_gateway_listener(&fleet);
+}
+
+std::string Server::Network::address() const {
+  std::string host = shared.endpoint.host;
+  if (host == "0.0.0.0" || host == "::") {
+    std::array<char, 256> name{};
+    if (::gethostname(name.data(), name.size() - 1) == 0) host = name.data();
+  }
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  return (is_ipv6 ? "[" + host + "]" : host) + ":" + std::to_string(gateway.port());
 }
 
 }  // namespace carillon

@@ -10,6 +10,7 @@
 #include "server/fleet.hpp"
 #include "server/fleet_channels.hpp"
 #include "server/fleet_connections.hpp"
+#include "server/fleet_nodes.hpp"
 #include "server/fleet_strategies.hpp"
 #include "server/live_connections.hpp"
 #include "server/reload.hpp"
@@ -25,6 +26,9 @@ namespace carillon {
 struct Server::Network {
   Network(const ServerConfig& config, OwnedStore& store, Hub& hub, const Clock& clock, RandomSource& random,
           const std::string& version, std::map<std::string, StaticPage> pages);
+
+  /// Of this gateway, for people: `host:port`.
+  [[nodiscard]] std::string address() const;
 
   ChannelRules rules;
   RulesAccess rules_access;
@@ -43,6 +47,8 @@ struct Server::Network {
   FleetConnections all_connections{connections, fleet};  // of all gateways
   FleetChannels all_channels;
   FleetStrategies strategies;
+  FleetNodes::Describe describe;  // this gateway; the server sets it
+  FleetNodes nodes;
   std::shared_mutex gate;
   Takeover takeover;
 };

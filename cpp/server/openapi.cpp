@@ -227,6 +227,8 @@ Json schemas() {
   const Json node = object_of({{"uid", text},
                                {"name", text},
                                {"version", text},
+                               {"address", text},
+                               {"draining", of_type("boolean")},
                                {"num_clients", natural()},
                                {"num_users", natural()},
                                {"num_subs", natural()},

@@ -59,7 +59,7 @@ Server::Server(ServerConfig config, std::map<std::string, StaticPage> pages, std
   network_->api.set_begin_drain([this](const DrainRequest& request) { return drain_for_api(request); });
   network_->api.set_begin_reload(
       [this](HttpHandler::Respond respond) { network_->reloads.begin(std::move(respond)); });
-  network_->api.set_collect_node([this](std::function<void(NodeState)> done) {
+  network_->describe = [this](std::function<void(NodeInfo)> done) {
     static constexpr std::size_t kUsersPerTurn = 1'024;
     struct Collection {
       std::mutex mutex;
@@ -69,7 +69,16 @@ Server::Server(ServerConfig config, std::map<std::string, StaticPage> pages, std
     const std::shared_ptr<Collection> collection(
         new Collection, [this, done = std::move(done)](Collection* made) {  // nobody adds to it any more
           std::shared_ptr<Collection> all(made);
-          done({all->clients, all->users.size(), network_->shared.node});
+          done({.uid = network_->shared.node,
+                .name = "carillon",
+                .version = version_,
+                .address = network_->address(),
+                .clients = all->clients,
+                .users = all->users.size(),
+                .subscriptions = hub_->subscriptions(),
+                .channels = hub_->channels_followed(),
+                .uptime_s = static_cast<std::uint64_t>((clock_.now_ms() - started_ms_) / 1000),
+                .is_draining = network_->shared.is_draining});
           Shard::in_pieces([all] {  // to forget a million names takes long, too
             std::set<std::string>& users = all->users;
             for (std::size_t left = kUsersPerTurn; left > 0 && !users.empty(); --left)
@@ -82,10 +91,11 @@ Server::Server(ServerConfig config, std::map<std::string, StaticPage> pages, std
       ++collection->clients;
       collection->users.emplace(session.user());
     });
-  });
+  };
   network_->api.set_connections(network_->all_connections);
   network_->api.set_channels(network_->all_channels);
   network_->api.set_strategies(network_->strategies);
+  network_->api.set_nodes(network_->nodes);
 }
 
 Server::~Server() { stop(); }

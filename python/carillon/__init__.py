@@ -17,7 +17,8 @@
 - `connect` returns a `Client`, whose subscriptions are `Subscription`. `carillon.sync` has the same for code
   without an event loop.
 - Subscriptions yield `Message`, and raise `GapError` or yield `Gap` where publications are lost. A `Position`
-  is where to continue. `History`, `ClientInfo` and `PresenceStats` are what `history` and `presence` return.
+  is where to continue. `History`, `ClientInfo`, `PresenceStats` and `Node` are what `history`, `presence` and
+  `nodes` return.
 - Hooks get a `ConnectContext`, `RefreshContext`, `SubscribeContext`, `SubRefreshContext`, `PublishContext`,
   `RpcContext` or `DisconnectContext`, and return `User` (with each `Grant`), `Grant`, `Deny`, or a bool.
 - `token` makes a token that proves who a client is.
@@ -79,7 +80,7 @@ if TYPE_CHECKING:
         SubRefreshContext,
         SubscribeContext,
     )
-    from .items import ClientInfo, Gap, History, Message, PresenceStats
+    from .items import ClientInfo, Gap, History, Message, Node, PresenceStats
     from .listener import Listener
     from .position import Position
     from .server import Server
@@ -125,7 +126,7 @@ _HOMES = {
         "SubRefreshContext",
         "SubscribeContext",
     ),
-    "items": ("ClientInfo", "Gap", "History", "Message", "PresenceStats"),
+    "items": ("ClientInfo", "Gap", "History", "Message", "Node", "PresenceStats"),
     "listener": ("Listener",),
     "position": ("Position",),
     "server": ("Server",),
@@ -161,6 +162,7 @@ __all__ = [
     "Listener",
     "LoopError",
     "Message",
+    "Node",
     "PayloadTooLarge",
     "Position",
     "PositionError",

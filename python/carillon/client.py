@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
     from types import TracebackType
 
-    from .items import ClientInfo, Gap, History, Message, PresenceStats
+    from .items import ClientInfo, Gap, History, Message, Node, PresenceStats
     from .position import Position
     from .transports.base import Commands, Transport
     from .transports.route import Proxy, Verify
@@ -300,6 +300,19 @@ class Client:
             ConnectError: The server cannot be reached.
         """
         return await self._commands().presence_stats(channel_name(channel))
+
+    async def nodes(self) -> list[Node]:
+        """Returns the servers that share a store with this one, by address; this one is among them.
+
+        One that does not answer within `limits.fleet_answer_timeout_ms` is missing. It needs the key of the
+        HTTP API.
+
+        Raises:
+            CommandError: The server refuses.
+            CommandTimeout: No answer came within `open_timeout`.
+            ConnectError: The server cannot be reached.
+        """
+        return await self._http_api().nodes()
 
     async def rpc(self, method: str, data: Any = None) -> Any:
         """Calls a method of the application behind the server, and returns its result, decoded from JSON.

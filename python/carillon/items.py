@@ -123,6 +123,33 @@ class PresenceStats:
 
 
 @dataclass(frozen=True, slots=True)
+class Node:
+    """A server among those that share a store.
+
+    Attributes:
+        address: Where it listens, as `host:port`; of one that listens everywhere, the name of its machine.
+        uid: Its name for as long as it runs.
+        version: Its version.
+        clients: Number of its clients.
+        users: Number of their different users; all that are anonymous count as one.
+        subscriptions: Number of subscriptions.
+        channels: Number of channels with subscribers there.
+        uptime_s: Time since its start, seconds.
+        is_draining: Whether it asks its clients to go elsewhere.
+    """
+
+    address: str
+    uid: str
+    version: str
+    clients: int
+    users: int
+    subscriptions: int
+    channels: int
+    uptime_s: int
+    is_draining: bool
+
+
+@dataclass(frozen=True, slots=True)
 class ClientInfo:
     """A client that is subscribed to a channel now.
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from .client import ConnectOptions, TransportName
-    from .items import ClientInfo, Gap, History, Message, PresenceStats
+    from .items import ClientInfo, Gap, History, Message, Node, PresenceStats
     from .position import Position
     from .stream import OnGap
     from .transports.token import GetToken
@@ -157,6 +157,10 @@ class Client:
     def presence_stats(self, channel: str) -> PresenceStats:
         """Returns how many clients and users are on a channel. See `carillon.Client.presence_stats`."""
         return self._loop.run(self._inner.presence_stats(channel))
+
+    def nodes(self) -> list[Node]:
+        """Returns the servers that share a store with this one. See `carillon.Client.nodes`."""
+        return self._loop.run(self._inner.nodes())
 
     def rpc(self, method: str, data: Any = None) -> Any:
         """Calls a method of the application and returns its result. See `carillon.Client.rpc`."""

@@ -12,6 +12,7 @@ from .config_command import config_group
 from .doctor import doctor
 from .failure import told_in_a_sentence
 from .interrupts import INTERRUPTED
+from .nodes import nodes
 from .pub import pub
 from .serve import serve
 from .store_command import store_group
@@ -45,5 +46,5 @@ def carillon() -> None:
     """
 
 
-for _command in (serve, pub, sub, top, bench, doctor, config_group, token_command, store_group):
+for _command in (serve, pub, sub, top, nodes, bench, doctor, config_group, token_command, store_group):
     carillon.add_command(_command)

@@ -17,7 +17,7 @@ from ..errors import (
     PositionError,
     StoreConflict,
 )
-from ..items import ClientInfo, History, PresenceStats
+from ..items import ClientInfo, History, Node, PresenceStats
 from ..position import Position
 from . import raw_json
 from .http_source import Bound, http_client
@@ -83,6 +83,12 @@ class HttpApi:
         body = json.dumps({"channel": channel}).encode()
         return await self._call("presence_stats", body, lambda text, at: presence_stats(_fields(text, at)))
 
+    async def nodes(self) -> list[Node]:
+        """Returns the servers that share the store."""
+        return await self._call(
+            "info", b"{}", lambda text, at: [_node(each) for each in _fields(text, at)["nodes"]]
+        )
+
     async def _call(self, method: str, body: bytes, read: Callable[[str, int], T]) -> T:
         headers = {"Content-Type": "application/json"}
         if self._settings.api_key:
@@ -134,6 +140,20 @@ class HttpApi:
 
 def _fields(text: str, start: int) -> dict[str, Any]:
     return {name: value for name, value, _, _ in raw_json.members(text, start)}
+
+
+def _node(fields: Mapping[str, Any]) -> Node:
+    return Node(
+        address=str(fields.get("address", "")),
+        uid=str(fields["uid"]),
+        version=str(fields.get("version", "")),
+        clients=int(fields.get("num_clients", 0)),
+        users=int(fields.get("num_users", 0)),
+        subscriptions=int(fields.get("num_subs", 0)),
+        channels=int(fields.get("num_channels", 0)),
+        uptime_s=int(fields.get("uptime", 0)),
+        is_draining=bool(fields.get("draining", False)),
+    )
 
 
 def _position_result(text: str, start: int) -> Position:

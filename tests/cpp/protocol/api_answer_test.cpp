@@ -60,10 +60,12 @@ TEST(ApiAnswer, WritesMapsAndLists) {
             Json::parse(R"({"result":{"channels":{"a\"":{"num_clients":1},"b":{"num_clients":0}}}})"));
   EXPECT_EQ(written([](auto& out) { append_api_channels_result(out, {}, true); }),
             Json::parse(R"({"result":{"channels":{},"has_more":true}})"));
-  const std::vector<ApiNodeInfo> nodes{{"u1", "n", "1.0", 1, 2, 3, 4, 5}, {}};
-  EXPECT_EQ(written([&](auto& out) { append_api_info_result(out, nodes); })["result"]["nodes"][0],
-            Json::parse(R"({"uid":"u1","name":"n","version":"1.0","num_clients":1,"num_users":2,"num_subs":3,
-                            "num_channels":4,"uptime":5})"));
+  const std::vector<ApiNodeInfo> nodes{{"u1", "n", "1.0", "h:1", 1, 2, 3, 4, 5, true}, {}};
+  EXPECT_EQ(
+      written([&](auto& out) { append_api_info_result(out, nodes); })["result"]["nodes"][0],
+      Json::parse(
+          R"({"uid":"u1","name":"n","version":"1.0","address":"h:1","num_clients":1,"num_users":2,"num_subs":3,
+                            "num_channels":4,"uptime":5,"draining":true})"));
   EXPECT_EQ(written([](auto& out) { append_api_info_result(out, {}); }),
             Json::parse(R"({"result":{"nodes":[]}})"));
 }

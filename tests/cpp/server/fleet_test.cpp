@@ -8,6 +8,7 @@
 
 #include "hub/hub_fixture.hpp"
 #include "server/fleet_channels.hpp"
+#include "server/fleet_nodes.hpp"
 #include "server/fleet_strategies.hpp"
 #include "store/forwarding_store.hpp"
 
@@ -71,6 +72,32 @@ TEST_F(FleetQuestions, WhatAllShallDoIsAnOrderAndAQuestionIsNot) {
   settle();
   EXPECT_EQ(shared.ordered.size(), 1U);
   EXPECT_EQ(shared.told.size(), 1U);
+}
+
+TEST_F(FleetQuestions, NodesDescribeThemselvesAndWhoCannotIsLeftOut) {
+  const NodeInfo here{.uid = "me", .name = "carillon", .version = "1", .address = "b:1", .clients = 3};
+  FleetNodes nodes(fleet, [&](const std::function<void(NodeInfo)>& done) { done(here); });
+  std::vector<NodeInfo> all;
+  shared.others = 4;
+  nodes.list([&](std::vector<NodeInfo> found) { all = std::move(found); });
+  ASSERT_EQ(shared.told.size(), 1U);
+  fleet.on_told("one", "ask 1 node\n");  // as the others are asked
+  ASSERT_EQ(shared.told.size(), 2U);
+  std::string answer = shared.told[1];
+  ASSERT_EQ(answer.rfind("one|answer 1\n", 0), 0U) << answer;
+  answer.erase(0, 4);
+  answer.replace(answer.find("b:1"), 3, "a:1");
+  fleet.on_told("one", answer);
+  fleet.on_told("two", "answer 1\n");            // of a version that does not know the question
+  fleet.on_told("three", "answer 1\n{\"uid\":7}");  // of one that writes it otherwise
+  EXPECT_TRUE(all.empty()) << "one is missing";
+  fleet.on_told("four", "answer 1\n{\"uid\":\"c\",\"address\":\"c:1\",\"is_draining\":true}");
+  ASSERT_EQ(all.size(), 4U);
+  EXPECT_EQ(all[0].address, "");
+  EXPECT_EQ(all[1].address, "a:1");
+  EXPECT_EQ(all[1].clients, 3U);
+  EXPECT_EQ(all[2].address, "b:1");
+  EXPECT_TRUE(all[3].is_draining);
 }
 
 TEST_F(FleetQuestions, AnOrderIsGivenAlsoWhenTooManyQuestionsAreUnderWay) {
