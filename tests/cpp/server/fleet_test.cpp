@@ -88,7 +88,7 @@ TEST_F(FleetQuestions, NodesDescribeThemselvesAndWhoCannotIsLeftOut) {
   answer.erase(0, 4);
   answer.replace(answer.find("b:1"), 3, "a:1");
   fleet.on_told("one", answer);
-  fleet.on_told("two", "answer 1\n");            // of a version that does not know the question
+  fleet.on_told("two", "answer 1\n");               // of a version that does not know the question
   fleet.on_told("three", "answer 1\n{\"uid\":7}");  // of one that writes it otherwise
   EXPECT_TRUE(all.empty()) << "one is missing";
   fleet.on_told("four", "answer 1\n{\"uid\":\"c\",\"address\":\"c:1\",\"is_draining\":true}");
