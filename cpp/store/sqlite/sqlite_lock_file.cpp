@@ -120,6 +120,7 @@ SqliteLockFile::SqliteLockFile(const std::string& database_path, Descriptor sent
                              ": the other process holds the lock of another file, or somebody has removed " +
                              database_path + "-lock; stop that process, and start this one then");
   file_ = sent.release();
+  is_own_ = false;  // until the other one has let go of it
   register_holder();
 }
 
@@ -144,6 +145,8 @@ void SqliteLockFile::release() {
     int own = file + 1;
     if (each.compare_exchange_strong(own, 0)) break;
   }
+  // Closing alone leaves it to a child that was forked just now and has not closed its copy yet.
+  if (is_own_) ::flock(file, LOCK_UN);
   ::close(file);
 }
 

@@ -28,7 +28,10 @@ class SqliteLockFile {
   SqliteLockFile& operator=(const SqliteLockFile&) = delete;
   ~SqliteLockFile() { release(); }
 
+  /// Ends the lock, if it is this process' alone; else only its share in it.
   void release();
+  /// No other process has it any more, or another one has it from now on.
+  void set_own(bool is_own) { is_own_ = is_own; }
   /// Is the file that it locks still the one with that name? Otherwise another server can come in.
   [[nodiscard]] bool is_in_force() const;
   /// Writes who holds it, and sees that forked children do not.
@@ -38,6 +41,7 @@ class SqliteLockFile {
  private:
   std::string path_;
   int file_ = -1;
+  bool is_own_ = true;
 };
 
 }  // namespace carillon

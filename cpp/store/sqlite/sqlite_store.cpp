@@ -105,7 +105,10 @@ void SqliteStore::open_with(std::unique_ptr<SqliteLockFile> lock) {
   is_closed_.store(false, std::memory_order_release);
 }
 
-void SqliteStore::begin() { parts_->writer.start(listener_); }
+void SqliteStore::begin() {
+  parts_->lock->set_own(true);
+  parts_->writer.start(listener_);
+}
 
 void SqliteStore::close() {
   if (forks_ != forks_of_process()) return;
@@ -168,6 +171,7 @@ class SqliteStore::Held final : public HeldStore {
   void give_away() noexcept override {
     is_given_away_ = true;
     store_.parts_->writer.give_away();
+    store_.parts_->lock->set_own(false);
     store_.close();
   }
 
