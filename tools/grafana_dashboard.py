@@ -87,15 +87,15 @@ ROWS: dict[str, list[Panel]] = {
             "Bad events",
             "cps",
             {"{{objective}}": rate("carillon_objective_events_total", "objective", 'result="bad"')},
-            description="availability: failed publications, refused sockets. latency: late deliveries.",
+            description="availability: failed publications, refused connections. latency: late deliveries.",
         ),
     ],
     "Connections and subscriptions": [
-        Panel("Clients", "short", {"{{transport}}": total("carillon_connections", "transport")}),
+        Panel("Clients", "short", {"{{transport}}": total("carillon_clients", "transport")}),
         Panel(
             "Sockets, of the maximum",
             "percentunit",
-            {"{{instance}}": "carillon_sockets{@} / carillon_sockets_max{@}"},
+            {"{{instance}}": "carillon_connections{@} / carillon_connections_max{@}"},
         ),
         Panel(
             "Subscriptions and channels",
@@ -103,20 +103,20 @@ ROWS: dict[str, list[Panel]] = {
             {"subscriptions": total("carillon_subscriptions"), "channels": total("carillon_channels")},
         ),
         Panel(
-            "Accepted and refused sockets",
+            "Accepted and refused connections",
             "cps",
             {
-                "accepted": rate("carillon_accepted_sockets_total"),
-                "refused: {{reason}}": rate("carillon_refused_sockets_total", "reason"),
+                "accepted": rate("carillon_accepted_connections_total"),
+                "refused: {{reason}}": rate("carillon_refused_connections_total", "reason"),
                 "pauses of accepting": rate("carillon_accept_pauses_total"),
             },
         ),
         Panel(
-            "Handshakes, clogged sockets, drains",
+            "Handshakes, clogged connections, drains",
             "short",
             {
                 "handshakes": total("carillon_handshakes"),
-                "clogged": total("carillon_clogged_sockets"),
+                "clogged": total("carillon_clogged_connections"),
                 "instances that drain": total("carillon_draining"),
             },
         ),
@@ -245,7 +245,7 @@ ROWS: dict[str, list[Panel]] = {
         Panel("Drops", "cps", {"{{reason}}": rate("carillon_drops_total", "reason")}),
         Panel("Gaps", "cps", {"{{instance}}": rate("carillon_gaps_total", "instance")}),
         Panel("Recoveries", "cps", {"{{result}}": rate("carillon_recoveries_total", "result")}),
-        Panel("Clients given up", "cps", {"{{reason}}": rate("carillon_dropped_clients_total", "reason")}),
+        Panel("Clients given up", "cps", {"{{reason}}": rate("carillon_disconnects_total", "reason")}),
         Panel(
             "Subscriptions that are behind", "short", {"{{instance}}": "carillon_lagging_subscriptions{@}"}
         ),

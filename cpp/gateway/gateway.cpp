@@ -80,13 +80,25 @@ Gateway::~Gateway() {
 void Gateway::start() {
   choose_flush();
   add_listener(options_.host, options_.port, {});
-  add_internal_listener();
+  try {
+    add_internal_listener();
+  } catch (...) {  // nobody is to wait at the first one, which accepts nothing yet
+    const auto lock = lock_listeners();
+    listeners_.clear();
+    has_first_endpoint_ = false;
+    throw;
+  }
   run();
 }
 
 void Gateway::add_internal_listener() {
   if (options_.internal_port == 0) return;
-  add_listener(options_.internal_host, options_.internal_port, {}, true);
+  try {
+    add_listener(options_.internal_host, options_.internal_port, {}, true);
+  } catch (const std::system_error& error) {
+    throw std::system_error(error.code(), "http_server.internal_port: " + options_.internal_host + ":" +
+                                              std::to_string(options_.internal_port));
+  }
 }
 
 void Gateway::choose_flush() {
@@ -109,7 +121,7 @@ Endpoint& Gateway::add_listener(const std::string& host, std::uint16_t port, Des
   Endpoint& endpoint = further ? *further : shared_.endpoint;
   const auto count_turned_away = [this] {
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
-    shared_.without_place.fetch_add(1, std::memory_order_relaxed);
+    shared_.over_limits.fetch_add(1, std::memory_order_relaxed);
     shared_.without_descriptor.fetch_add(1, std::memory_order_relaxed);
   };
   Listener::Handlers handlers{
@@ -193,8 +205,9 @@ void Gateway::reload_limits() {
 void Gateway::accepted(int descriptor, Endpoint& endpoint) {
   const std::size_t open = connections();
   shared_.accepted.fetch_add(1, std::memory_order_relaxed);
-  (open < connections_max_ ? shared_.with_place : shared_.without_place)
-      .fetch_add(1, std::memory_order_relaxed);
+  if (!endpoint.is_internal)
+    (open < connections_max_ ? shared_.within_limits : shared_.over_limits)
+        .fetch_add(1, std::memory_order_relaxed);
   if (open >= connections_max_ + 2 * kRefusalsAtOnce) {
     ::close(descriptor);
     shared_.admission.end_handshake();

@@ -176,7 +176,7 @@ class Gateway {
   std::uint16_t port_ = 0;
   std::atomic<std::size_t> connections_max_{0};
   bool is_running_ = false;  // guarded by listeners_mutex_
-  bool has_uring_ = false;
+  std::atomic<bool> has_uring_{false};
   bool has_restored_ = false;  // connections that do not run yet
   bool has_told_drain_ = false;
   std::atomic<bool> is_stopping_{false};  // ends a drain early

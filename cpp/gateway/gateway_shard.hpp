@@ -31,11 +31,13 @@ struct GatewayShared : LoopShared {
   /// Called on the thread of each shard: the result lives until the thread has ended. `wake` has the turn
   /// follow that sends what a handler of `io` has written.
   std::function<std::shared_ptr<void>(boost::asio::io_context& io, std::function<void()> wake)> companion;
-  std::atomic<bool> is_draining{false};              ///< at every endpoint
-  Endpoint endpoint;                                 ///< the one of the configuration
-  std::atomic<std::uint64_t> accepted{0};            ///< connections since the start
-  std::atomic<std::uint64_t> with_place{0};          ///< of them: within the limits
-  std::atomic<std::uint64_t> without_place{0};       ///< refused, or closed unread, because of a limit
+  std::atomic<bool> is_draining{false};    ///< at every endpoint
+  Endpoint endpoint;                       ///< the one of the configuration
+  std::atomic<std::uint64_t> accepted{0};  ///< connections since the start
+  /// At the addresses of clients, since the start: within the limits; refused or closed unread because of
+  /// one.
+  std::atomic<std::uint64_t> within_limits{0};
+  std::atomic<std::uint64_t> over_limits{0};
   std::atomic<std::uint64_t> without_descriptor{0};  ///< of `turned_away`: for lack of a descriptor
 };
 

@@ -608,7 +608,9 @@ void Shard::measure_lag(std::size_t cursors_max, Millis wall_ms) {
     slowest_so_far_.publications = std::max(slowest_so_far_.publications, top - cursor->offset_);
     const Seq next = channel.log.next_seq(cursor->seq_);
     if (next >= channel.log.end_seq()) continue;
-    slowest_so_far_.age_ms = std::max(slowest_so_far_.age_ms, wall_ms - channel.log.at(next)->wall_ms);
+    // The time may be another machine's.
+    const Millis published_ms = std::clamp<Millis>(channel.log.at(next)->wall_ms, 0, wall_ms);
+    slowest_so_far_.age_ms = std::max(slowest_so_far_.age_ms, wall_ms - published_ms);
   }
 }
 

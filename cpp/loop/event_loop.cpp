@@ -201,7 +201,9 @@ void EventLoop::end_turn() {
   flush();
   output_.count_sent(machine_);
   settle();
-  metrics_.turn.observe_ns(machine_.now_ns() - turn_began_ns_);
+  // A second part of the same turn, and the ticks of a hold, have no beginning of their own.
+  if (const std::int64_t began_ns = std::exchange(turn_began_ns_, 0); began_ns != 0)
+    metrics_.turn.observe_ns(machine_.now_ns() - began_ns);
 }
 
 bool EventLoop::has_work() {

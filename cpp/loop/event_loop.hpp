@@ -210,8 +210,8 @@ class EventLoop final : private ConnectionHost {
   std::vector<std::unique_ptr<Connection>> connections_;
   std::vector<std::unique_ptr<Connection>> graveyard_;  // dropped in this turn
   std::vector<std::unique_ptr<Session>> replaced_;
-  std::size_t next_measured_ = 0;  // of the connections
-  std::int64_t turn_began_ns_ = 0;
+  std::size_t next_measured_ = 0;   // of the connections
+  std::int64_t turn_began_ns_ = 0;  // 0: it is counted already
   std::vector<Connection*> settling_;
   std::vector<Connection*> read_queue_;  // the first one has waited longest
   std::vector<Connection*> reading_;     // of those, in this turn

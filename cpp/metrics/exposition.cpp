@@ -8,6 +8,7 @@ namespace carillon {
 namespace {
 
 constexpr double kNanosecondsPerSecond = 1e9;
+constexpr double kMicrosecondsPerSecond = 1e6;
 
 template <typename Number>
 std::string text_of(Number number) {
@@ -80,7 +81,10 @@ Exposition& Exposition::sample(const HistogramCounts& counts, Unit unit, Labels 
   begin_line("_bucket", labels, "+Inf");
   text_.append(text_of(below)).append(1, '\n');
   begin_line("_sum", labels);
-  text_.append(text_of(counts.sum, unit)).append(1, '\n');
+  const bool is_duration = unit == Unit::nanoseconds;
+  text_.append(is_duration ? text_of(static_cast<double>(counts.sum) / kMicrosecondsPerSecond)
+                           : text_of(counts.sum));
+  text_.append(1, '\n');
   begin_line("_count", labels);
   text_.append(text_of(below)).append(1, '\n');
   return *this;

@@ -14,7 +14,8 @@ struct HistogramCounts {
   static constexpr std::size_t kBoundsMax = 18;
   std::span<const std::uint64_t> bounds;                     ///< upper bounds, inclusive, ascending
   std::array<std::uint64_t, kBoundsMax + 1> observations{};  ///< by bucket; the last one has no bound
-  std::uint64_t sum = 0;                                     ///< of the observed values
+  /// Of the observed values; of durations microseconds, because nanoseconds overflow within weeks.
+  std::uint64_t sum = 0;
 
   HistogramCounts& operator+=(const HistogramCounts& other);
 };
@@ -26,21 +27,24 @@ class Histogram {
   constexpr explicit Histogram(std::span<const std::uint64_t> bounds) : bounds_(bounds) {}
 
   /// Counts a value, `times` times at the cost of once.
-  void observe(std::uint64_t value, std::uint64_t times = 1) {
+  void observe(std::uint64_t value, std::uint64_t times = 1) { count(value, times, value * times); }
+  /// A duration; a clock that went backwards counts as none.
+  void observe_ns(std::int64_t duration_ns, std::uint64_t times = 1) {
+    const auto ns = static_cast<std::uint64_t>(std::max<std::int64_t>(0, duration_ns));
+    count(ns, times, ns * times / 1'000);
+  }
+  [[nodiscard]] HistogramCounts counts() const;
+
+ private:
+  void count(std::uint64_t value, std::uint64_t times, std::uint64_t sum) {
     const auto bucket =
         static_cast<std::size_t>(std::find_if(bounds_.begin(), bounds_.end(),
                                               [value](std::uint64_t bound) { return value <= bound; }) -
                                  bounds_.begin());
     counts_[bucket].fetch_add(times, std::memory_order_relaxed);
-    sum_.fetch_add(value * times, std::memory_order_relaxed);
+    sum_.fetch_add(sum, std::memory_order_relaxed);
   }
-  /// A duration; a clock that went backwards counts as none.
-  void observe_ns(std::int64_t duration_ns, std::uint64_t times = 1) {
-    observe(static_cast<std::uint64_t>(std::max<std::int64_t>(0, duration_ns)), times);
-  }
-  [[nodiscard]] HistogramCounts counts() const;
 
- private:
   const std::span<const std::uint64_t> bounds_;
   std::array<std::atomic<std::uint64_t>, HistogramCounts::kBoundsMax + 1> counts_{};
   std::atomic<std::uint64_t> sum_{0};

@@ -163,8 +163,7 @@ Api::Api(Hub& hub, const Limits& limits, const Clock& clock, Options options,
         pages.insert_or_assign(std::string(kOpenApiPath),
                                StaticPage{"application/json", openapi(options_.version)});
         return std::move(pages);
-      }()),
-      started_ms_(clock.now_ms()) {}
+      }()) {}
 
 HttpResponse Api::without_key() const {
   HttpResponse refusal = http_error(

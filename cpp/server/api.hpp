@@ -142,7 +142,6 @@ class Api final : public HttpHandler {
   const Clock& clock_;
   Options options_;
   const std::map<std::string, StaticPage> pages_;
-  const Millis started_ms_;
   std::function<std::string()> stats_;
   std::function<std::string()> metrics_;
   BeginDrain begin_drain_;

@@ -622,23 +622,26 @@ class ConfigReader {
   }
 
   void check_operators() {
-    note(config_.internal_port != 0 && config_.internal_port == config_.port &&
-             (config_.internal_host.empty() || config_.internal_host == config_.host),
-         "http_server.internal_port",
+    note(config_.internal_port != 0 && config_.internal_port == config_.port, "http_server.internal_port",
          std::to_string(config_.internal_port) + " is http_server.port as well; give another one");
-    note(config_.internal_port == 0 && !config_.internal_host.empty(), "http_server.internal_address",
-         "has no port that it belongs to; give http_server.internal_port as well");
+    note(config_.internal_host.empty(), "http_server.internal_address",
+         "is empty; give 127.0.0.1 for this machine only, 0.0.0.0 for every address");
+    note((config_.insecure || config_.api_insecure) && config_.internal_port != 0 &&
+             !config_.internal_host.empty() && !is_loopback_host(config_.internal_host),
+         "http_server.internal_address",
+         "'" + config_.internal_host +
+             "' can be reached by other machines, which insecure mode refuses; give 127.0.0.1");
     const auto check_share = [&](std::string_view path, const std::string& text) {
       note_text(!parse_share(text), path, text,
                 "is not a share above 0% and below 100%; write it as \"99.95%\"");
     };
     check_share("objectives.availability", config_.availability_objective);
-    check_share("objectives.latency_share", config_.latency_objective);
+    check_share("objectives.latency_share", config_.latency_share_objective);
     const auto bound = static_cast<std::uint64_t>(config_.latency_objective_ms) * 1'000'000;
     note(std::find(kDurationBounds.begin(), kDurationBounds.end(), bound) == kDurationBounds.end(),
          "objectives.latency",
          format_duration(config_.latency_objective_ms) +
-             " is no bound of the histogram that is looked at; use 1ms, 5ms, 10ms, 25ms, 50ms, 100ms, 250ms, "
+             " is not a bound of the latency histogram; use 1ms, 5ms, 10ms, 25ms, 50ms, 100ms, 250ms, "
              "500ms, 1s, 5s or 10s");
   }
 

@@ -38,12 +38,12 @@ class ConfigError : public std::runtime_error {
 /// 23), see config_options.hpp.
 struct ServerConfig {
   std::string host = "127.0.0.1";
-  std::int64_t port = 8000;        ///< 0: the system picks one
-  std::string internal_host;       ///< of the address for operators; empty: `host`
-  std::int64_t internal_port = 0;  ///< 0: there is no such address
-  bool has_metrics = true;         ///< at /metrics
+  std::int64_t port = 8000;                 ///< 0: the system picks one
+  std::string internal_host = "127.0.0.1";  ///< of the address for operators
+  std::int64_t internal_port = 0;           ///< 0: there is no such address
+  bool has_metrics = true;                  ///< at /metrics
   std::string availability_objective = "99.95%";
-  std::string latency_objective = "99%";  ///< share of deliveries within the next
+  std::string latency_share_objective = "99%";  ///< share of deliveries within the next
   std::int64_t latency_objective_ms = 100;
   std::int64_t threads = 0;               ///< 0: one per core, at most 4
   std::string flush = "auto";             ///< how a turn's bytes leave: auto, io_uring or send

@@ -30,7 +30,9 @@ constexpr std::string_view kUnidirectional =
 constexpr std::string_view kOneNode =
     "this version has no broker; servers share a store instead: store.url = \"redis://host\"";
 constexpr std::string_view kTls = "this version speaks HTTP/1.1 without TLS; put a reverse proxy in front";
-constexpr std::string_view kOnePort = "this version has one port for everything";
+constexpr std::string_view kOnePort =
+    "clients and the HTTP API of this version share http_server.port; http_server.internal_address and "
+    "http_server.internal_port have /health and /metrics only";
 constexpr std::string_view kPaths = "the paths of this version are fixed";
 constexpr std::string_view kMetrics = "this version has metrics for Prometheus only: /metrics";
 constexpr std::string_view kRecoveryLimit =

@@ -113,22 +113,22 @@ std::vector<ConfigOption> make_options() {
       {"http_server.address", "", &ServerConfig::host, "Address to listen on."},
       {"http_server.port", "", &ServerConfig::port, "Port to listen on; 0: the system picks one.", 0, 65'535},
       {"http_server.internal_address", "", &ServerConfig::internal_host,
-       "Address of http_server.internal_port; empty: that of http_server.address."},
+       "Address of http_server.internal_port. Whoever reaches it reads the metrics."},
       {"http_server.internal_port", "", &ServerConfig::internal_port,
-       "Port of its own for operators, with /health and /metrics only, which need no key there. 0: there is "
-       "none, "
-       "and /metrics is at http_server.port for those with the key of the HTTP API.",
+       "Port of its own for operators, with /health and /metrics only, which need no key there. 0 disables "
+       "it; "
+       "/metrics is then at http_server.port, with the key of the HTTP API.",
        0, 65'535},
       {"prometheus.enabled", "", &ServerConfig::has_metrics, "Serve metrics at /metrics, for Prometheus."},
       {"objectives.availability", "", &ServerConfig::availability_objective,
        "Share of publications and of new connections that have to be taken. What fails beyond it is shown by "
        "the metrics of the error budget: 99.95% permits 21.9 minutes a month."},
       {"objectives.latency", "", &ServerConfig::latency_objective_ms,
-       "Time within which a publication has to be on its way to a subscriber: 1ms, 5ms, 10ms, 25ms, 50ms, "
+       "Time within which the kernel must have the bytes of a delivery: 1ms, 5ms, 10ms, 25ms, 50ms, "
        "100ms, "
        "250ms, 500ms, 1s, 5s or 10s, which are bounds of a histogram.",
        1, 10'000, true},
-      {"objectives.latency_share", "", &ServerConfig::latency_objective,
+      {"objectives.latency_share", "", &ServerConfig::latency_share_objective,
        "Share of the deliveries that have to meet objectives.latency."},
       {"threads", "", &ServerConfig::threads, "Number of shard threads; 0: one per core, at most 4.", 0, 64},
       {"flush", "", &ServerConfig::flush,

@@ -145,11 +145,11 @@ inline constexpr std::array kLimitRows{
              "wait for their turn."},
     LimitRow{"fleet_answer_timeout_ms", &Limits::fleet_answer_timeout_ms, "ms", 1,
              "Maximum time for which the HTTP API waits for the answers of the other gateways that share the "
-             "store, ms; then those that are there count."},
+             "store, ms; the result then has the answers that were received."},
     LimitRow{
         "fleet_questions", &Limits::fleet_questions, "questions", 1,
-        "Maximum number of questions to the other gateways under way. Beyond it only this gateway answers; "
-        "orders are given all the same."},
+        "Maximum number of questions to the other gateways under way. Beyond it only this gateway answers a "
+        "question. Commands such as disconnect still go to all."},
     LimitRow{"dormant_channels", &Limits::dormant_channels, "channels", 16,
              "Maximum number of dormant channels (neither in use nor with a history) whose epoch and offset "
              "are remembered. Beyond it the oldest is forgotten: clients see a new epoch."},

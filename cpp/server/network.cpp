@@ -77,9 +77,9 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
                           .level = static_cast<int>(config.compression_level)},
               .personal_channel = personal_channel_options(config)},
              &log},
-      gateway(shared, {config.host, static_cast<std::uint16_t>(config.port), threads_of(config),
-                       flush_of(config), config.internal_host.empty() ? config.host : config.internal_host,
-                       static_cast<std::uint16_t>(config.internal_port)}),
+      gateway(shared,
+              {config.host, static_cast<std::uint16_t>(config.port), threads_of(config), flush_of(config),
+               config.internal_host, static_cast<std::uint16_t>(config.internal_port)}),
       fleet(store, clock,
             {config.limits.fleet_answer_timeout_ms, static_cast<std::size_t>(config.limits.fleet_questions)},
             [this](std::function<void()> task) {

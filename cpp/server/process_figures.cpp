@@ -39,6 +39,8 @@ double start_of_process() {
   return now_s - up_s + ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
 }
 
+}  // namespace
+
 std::uint64_t open_descriptors() {
   std::error_code error;
   std::uint64_t count = 0;
@@ -48,8 +50,6 @@ std::uint64_t open_descriptors() {
   return count > 0 ? count - 1 : 0;  // without the one that reads the directory
 }
 
-}  // namespace
-
 ProcessFigures process_figures() {
   static const double started_s = start_of_process();
   ProcessFigures figures;
@@ -57,7 +57,6 @@ ProcessFigures process_figures() {
   if (::getrusage(RUSAGE_SELF, &usage) == 0)
     figures.cpu_s = seconds_of(usage.ru_utime) + seconds_of(usage.ru_stime);
   figures.started_s = started_s;
-  figures.descriptors = open_descriptors();
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) == 0) figures.descriptors_max = limit.rlim_cur;
   return figures;

@@ -47,8 +47,8 @@ constexpr std::array kFixedOptions{
     FixedOptions{"limits.proxy_reply_bytes", "each thread has set up its requests to backends already"},
     FixedOptions{"limits.proxy_idle_connections", "each thread has set up its requests to backends already"},
     FixedOptions{"limits.proxy_idle_timeout_ms", "each thread has set up its requests to backends already"},
-    FixedOptions{"limits.fleet_answer_timeout_ms", "questions to other gateways are under way by it"},
-    FixedOptions{"limits.fleet_questions", "questions to other gateways are under way by it"},
+    FixedOptions{"limits.fleet_answer_timeout_ms", "it is read once, at the start"},
+    FixedOptions{"limits.fleet_questions", "it is read once, at the start"},
     FixedOptions{"limits.kernel_backlog_bytes", "it is set on the listening sockets"},
     FixedOptions{"limits.stall_timeout_ms", "it is set on the listening sockets"},
 };

@@ -13,6 +13,7 @@
 #include "requests/checks.hpp"
 #include "server/config_parts.hpp"
 #include "server/network.hpp"
+#include "server/process_figures.hpp"
 
 namespace carillon {
 
@@ -48,7 +49,8 @@ Server::Server(ServerConfig config, std::map<std::string, StaticPage> pages, std
           std::make_unique<Network>(config_, *store_, *hub_, clock_, random_, version_, std::move(pages))),
       started_ms_(clock_.now_ms()),
       objectives_{ErrorBudget(parse_share(config_.availability_objective).value()),
-                  ErrorBudget(parse_share(config_.latency_objective).value()), config_.latency_objective_ms},
+                  ErrorBudget(parse_share(config_.latency_share_objective).value()),
+                  config_.latency_objective_ms},
       shutdown_pace_ms_(config_.shutdown_pace_ms) {
   network_->shared.on_shard_failed = [this](const Shard& shard) { close_readers_on(shard); };
   network_->shared.companion = [this](boost::asio::io_context& io, std::function<void()> wake) {
@@ -154,12 +156,21 @@ void Server::keep_house() {
       }
       memory_trim_.keep_house(clock_.now_ms());
       objectives_.sample(clock_.now_ms(), objective_counts());
+      count_descriptors();
     } catch (const std::exception& error) {
       if (!network_->gateway.has_failed()) network_->gateway.fail("the upkeep", error.what(), 0);
     }
     lock.lock();
     asleep_ms = clock_.now_ms();
   }
+}
+
+void Server::count_descriptors() {
+  constexpr Millis kIntervalMs = 5'000;
+  const Millis now = clock_.now_ms();
+  if (descriptors_ != 0 && now - descriptors_counted_ms_ < kIntervalMs) return;
+  descriptors_counted_ms_ = now;
+  descriptors_ = open_descriptors();
 }
 
 void Server::tell_start() const {

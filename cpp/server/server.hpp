@@ -215,6 +215,7 @@ class Server {
   void put_in_place(Reload& next) noexcept;
   void run_house();
   void keep_house();
+  void count_descriptors();
   /// `late_ms`: delay with which a thread that only waits woke up.
   void tell_standstill(Millis late_ms);
   /// Where the channels are kept.
@@ -245,6 +246,8 @@ class Server {
   std::thread house_;
   MemoryTrim memory_trim_;
   Objectives objectives_;
+  std::atomic<std::uint64_t> descriptors_{0};  // open, as the upkeep has counted them
+  Millis descriptors_counted_ms_ = 0;          // of the house's thread
   // What was told of the store; of the house's thread.
   StoreTroubleReport store_trouble_;
   NewEpochsReport new_epochs_;

@@ -53,27 +53,28 @@ void add_connections(Exposition& page, const Shards& shards, const Gateway& gate
   const auto open = [&](auto member) {
     return sum_of(shards, [member](const GatewayShard& shard) { return (shard.counters().*member).load(); });
   };
-  page.gauge("carillon_connections", "Clients that are connected, by transport.");
+  page.gauge("carillon_clients", "Clients that are connected, by transport.");
   for (const Transport each : kCarriers)
     page.sample(
         sum_of(shards, [each](const GatewayShard& shard) { return shard.counters().open(each).load(); }),
         {{"transport", name_of(each)}});
-  page.gauge("carillon_sockets", "Sockets that are open, clients or not.")
+  page.gauge("carillon_connections", "Connections that are open, clients or not.")
       .sample(std::uint64_t{gateway.connections()});
-  page.gauge("carillon_sockets_max", "Maximum number of sockets, by limits and descriptors.")
+  page.gauge("carillon_connections_max", "Maximum number of connections, by limits and descriptors.")
       .sample(std::uint64_t{gateway.connections_max()});
-  page.gauge("carillon_handshakes", "Sockets that are accepted, and not yet clients.")
+  page.gauge("carillon_handshakes", "Connections that are accepted, and not yet clients.")
       .sample(std::uint64_t{shared.admission.handshakes()});
-  page.gauge("carillon_clogged_sockets", "Sockets whose kernel buffer is full.")
+  page.gauge("carillon_clogged_connections", "Connections whose kernel buffer is full.")
       .sample(open(&SessionCounters::clogged));
-  page.counter("carillon_accepted_sockets_total", "Sockets that were accepted.")
+  page.counter("carillon_accepted_connections_total", "Connections that were accepted.")
       .sample(shared.accepted.load());
-  page.counter("carillon_refused_sockets_total", "Sockets over a limit that were refused or closed unread.")
+  page.counter("carillon_refused_connections_total",
+               "Connections over a limit that were refused or closed unread.")
       .sample(open(&SessionCounters::refused), {{"reason", "limit"}})
       .sample(shared.turned_away.load(), {{"reason", "turned_away"}});
   page.counter("carillon_accept_pauses_total", "Times that accepting paused because of a limit.")
       .sample(std::uint64_t{shared.admission.pauses()});
-  page.counter("carillon_dropped_clients_total", "Clients that the server gave up, by reason.")
+  page.counter("carillon_disconnects_total", "Clients that the server gave up, by reason.")
       .sample(open(&SessionCounters::slow), {{"reason", "slow"}})
       .sample(open(&SessionCounters::no_pong), {{"reason", "no_pong"}})
       .sample(open(&SessionCounters::no_ack), {{"reason", "no_ack"}})
@@ -88,10 +89,10 @@ void add_connections(Exposition& page, const Shards& shards, const Gateway& gate
       .sample(open(&SessionCounters::commands_under_way));
   page.histogram(
           "carillon_connect_to_live_seconds",
-          "From the accept of a socket until the first subscription of its client has read everything.")
+          "From the accept of a connection until the first subscription of its client has read everything.")
       .sample(counts_of(shards, [](GatewayShard& shard) -> auto& { return shard.metrics().connect_to_live; }),
               Of::nanoseconds);
-  page.gauge("carillon_draining", "1 while clients are asked to go elsewhere.")
+  page.gauge("carillon_draining", "1 while clients are asked to reconnect elsewhere.")
       .sample(std::uint64_t{shared.is_draining.load() ? 1U : 0U});
 }
 
@@ -123,7 +124,7 @@ void add_deliveries(Exposition& page, const Shards& shards, Hub& hub) {
     page.sample(hub_sum([i](const Shard& shard) { return shard.dropped(static_cast<DropReason>(i)); }),
                 {{"reason", kDropReasonNames[i]}});
   }
-  page.counter("carillon_gaps_total", "Gaps that open subscriptions were told of.")
+  page.counter("carillon_gaps_total", "Gaps that were reported to open subscriptions.")
       .sample(hub_sum([](const Shard& shard) { return shard.gaps_told(); }));
   page.counter("carillon_recoveries_total", "Subscriptions that began with a position, by what they got.")
       .sample(hub.recovered(), {{"result", "recovered"}})
@@ -225,7 +226,8 @@ void add_questions(Exposition& page, const HookAccess& hooks, const ProxyAccess&
       .sample(backends.connections.load());
 }
 
-void add_process(Exposition& page, const GatewayShared& shared, std::uint64_t kernel_bytes) {
+void add_process(Exposition& page, const GatewayShared& shared, std::uint64_t kernel_bytes,
+                 std::uint64_t descriptors) {
   const ProcessFigures process = process_figures();
   page.gauge("carillon_body_bytes", "Size of the request bodies that are being read or carried out.")
       .sample(static_cast<std::int64_t>(shared.bodies.bytes()));
@@ -236,7 +238,7 @@ void add_process(Exposition& page, const GatewayShared& shared, std::uint64_t ke
   page.gauge("process_resident_memory_bytes", "Resident memory of the process.").sample(resident_bytes());
   page.counter("process_cpu_seconds_total", "Processor time of the process.").sample(process.cpu_s);
   page.gauge("process_start_time_seconds", "When the process began, since 1970.").sample(process.started_s);
-  page.gauge("process_open_fds", "Open descriptors.").sample(process.descriptors);
+  page.gauge("process_open_fds", "Open descriptors.").sample(descriptors);
   page.gauge("process_max_fds", "Maximum number of open descriptors.").sample(process.descriptors_max);
 }
 
@@ -255,7 +257,7 @@ void add_objectives(Exposition& page, const Objectives& objectives, const Object
       .sample(seconds(objectives.latency_ms));
   page.counter(
       "carillon_objective_events_total",
-      "availability: publications and new sockets, good if taken. latency: deliveries, good if in time.");
+      "availability: publications and new connections, good if taken. latency: deliveries, good if in time.");
   for (const Row& row : rows) {
     page.sample(row.counts.good, {{"objective", row.name}, {"result", "good"}});
     page.sample(row.counts.bad, {{"objective", row.name}, {"result", "bad"}});
@@ -283,8 +285,8 @@ Objectives::Counts Server::objective_counts() const {
   } else {
     for (const auto& [name, count] : hub_->publications().sums()) counts.availability.good += count;
   }
-  counts.availability.good += network_->shared.with_place.load();
-  counts.availability.bad += network_->shared.without_place.load();
+  counts.availability.good += network_->shared.within_limits.load();
+  counts.availability.bad += network_->shared.over_limits.load();
   const HistogramCounts latencies =
       counts_of(shards, [](GatewayShard& shard) -> auto& { return shard.deliveries().publish_to_socket; });
   const auto objective_ns = static_cast<std::uint64_t>(objectives_.latency_ms) * 1'000'000;
@@ -313,8 +315,9 @@ std::string Server::metrics() {
   page.counter("carillon_log_lines_lost_total", "Records that were lost because their queue was full.")
       .sample(network_->log.lost());
   add_objectives(page, objectives_, objective_counts(), clock_.now_ms());
-  add_process(page, shared,
-              sum_of(shards, [](const GatewayShard& shard) { return shard.counters().kernel_bytes.load(); }));
+  const std::uint64_t kernel_bytes =
+      sum_of(shards, [](const GatewayShard& shard) { return shard.counters().kernel_bytes.load(); });
+  add_process(page, shared, kernel_bytes, descriptors_.load(std::memory_order_relaxed));
   return page.take();
 }
 

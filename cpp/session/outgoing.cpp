@@ -10,6 +10,12 @@ namespace carillon {
 namespace {
 constexpr std::size_t kBlockBytes = 64 * 1024;
 constexpr std::size_t kFirstSlices = 256;
+constexpr Millis kOldestMs = 3'600'000;
+
+/// Of a publication by the clock of another machine, which may be far from this one's.
+Millis age_of(Millis wall_ms, Millis now_wall_ms) {
+  return std::min(now_wall_ms - std::clamp<Millis>(wall_ms, 0, now_wall_ms), kOldestMs);
+}
 }  // namespace
 
 bool TurnOutput::add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Layout& layout) {
@@ -126,7 +132,7 @@ std::uint32_t TurnOutput::count_sent(const EncodedBatch& encoded) {
   deliveries_.add(encoded.layout->transport, std::uint64_t{times} * encoded.frames,
                   std::uint64_t{times} * encoded.bytes.size());
   shard_.count_dropped(DropReason::filtered, std::uint64_t{times} * encoded.filtered);
-  return times;
+  return encoded.frames > 0 ? times : 0;
 }
 
 void TurnOutput::count_sent(const Clock& machine) {
@@ -142,8 +148,8 @@ void TurnOutput::count_sent(const Clock& machine) {
       const Entry& entry = *batch->entries()[i];
       if (entry.kind != EntryKind::publication || batch->is_conflated(i)) continue;
       // Of another gateway's publication only the time of day is known, to the millisecond.
-      const std::int64_t age_ns =
-          entry.taken_ns != 0 ? now_ns - entry.taken_ns : (machine.wall_ms() - entry.wall_ms) * 1'000'000;
+      const std::int64_t age_ns = entry.taken_ns != 0 ? now_ns - entry.taken_ns
+                                                      : age_of(entry.wall_ms, machine.wall_ms()) * 1'000'000;
       deliveries_.publish_to_socket.observe_ns(age_ns, times);
     }
   }

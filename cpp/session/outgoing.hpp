@@ -137,7 +137,7 @@ class TurnOutput {
   bool add_slowly(Outlet& outlet, Cursor& cursor, const Batch& batch, const Layout& layout);
   void grow();
   void account_cut(Outlet& outlet, const Slice& slice, std::size_t taken);
-  /// Returns how many times it was sent.
+  /// Returns how many times something of it was sent.
   std::uint32_t count_sent(const EncodedBatch& encoded);
 
   Shard& shard_;

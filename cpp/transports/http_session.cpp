@@ -258,6 +258,10 @@ bool HttpSession::answer_head(const HttpRequest& head) {
     refuse(421, "in insecure mode only a loopback Host is served, such as localhost or 127.0.0.1");
     return true;
   }
+  if (context_.is_internal && !origin.empty()) {
+    refuse(403, "this address is for operators, and not for pages of browsers");
+    return true;
+  }
   if (!context_.origins.accepts_origin(origin, host)) {
     refuse(403, "Origin: '" + told(origin) +
                     "' is not in client.allowed_origins: add it there if its pages may connect");

@@ -135,7 +135,7 @@ class Node:
         subscriptions: Number of subscriptions.
         channels: Number of channels with subscribers there.
         uptime_s: Time since its start, seconds.
-        is_draining: Whether it asks its clients to go elsewhere.
+        is_draining: Whether it asks its clients to reconnect elsewhere.
     """
 
     address: str

@@ -985,6 +985,13 @@ class Server(HookDecorators, FanOutMethods):
     def _address_error(self, error: OSError, host: str, port: int) -> OSError:
         if error.errno != errno.EADDRINUSE:
             return error
+        if "http_server.internal_port" in str(error):
+            http = self._settings["http_server"]
+            address = f"{http['internal_address']}:{http['internal_port']}"
+            return AddressInUse(
+                errno.EADDRINUSE,
+                f"http_server.internal_port: {address} is taken by another process; end it, or give another",
+            )
         address = f"{host}:{port}"
         ours = next((one for one in list(_live) if one.is_running and one.port == port), None)
         if ours:

@@ -127,7 +127,7 @@ def figures_of(now: Reading, earlier: Reading | None = None) -> Figures:
     for labels, rate in page.series("carillon_error_budget_burn_rate"):
         burn_rates.setdefault(labels.get("objective", ""), {})[labels.get("window", "")] = rate
     return Figures(
-        connections=page.by("transport", "carillon_connections"),
+        connections=page.by("transport", "carillon_clients"),
         subscriptions=page.gauge("carillon_subscriptions"),
         channels=page.gauge("carillon_channels"),
         publications_per_s=page.rate("carillon_publications_total"),

@@ -482,8 +482,13 @@ def test_the_unit_is_valid(tmp_path: Path) -> None:
 
 def test_the_unit_gives_options_that_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     text = UNIT.read_text()
-    commands = re.findall(r"^Exec\w+=/opt/carillon/bin/carillon serve (.*)$", text, re.MULTILINE)
+    commands = re.findall(
+        r"^Exec\w+=(?:/usr/bin/env \S+ )?/opt/carillon/bin/carillon serve (.*)$", text, re.MULTILINE
+    )
     assert len(commands) == 2
+    watchdog = re.search(r"^WatchdogSec=(\d+)s$", text, re.MULTILINE)
+    assert watchdog, "ExecReload is told the same"
+    assert f"WATCHDOG_USEC={watchdog[1]}000000 " in text
     help_text = subprocess.run(
         [sys.executable, "-m", "carillon", "serve", "--help"],
         capture_output=True,

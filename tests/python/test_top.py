@@ -210,7 +210,7 @@ def test_a_page_of_another_program_or_without_numbers_is_refused() -> None:
 
 
 STATE = """
-carillon_connections{{transport="sse"}} {n}
+carillon_clients{{transport="sse"}} {n}
 carillon_subscriptions {n}
 carillon_slowest_subscription_seconds {n}
 carillon_store_up {up}
@@ -421,11 +421,11 @@ def test_a_server_that_needs_a_key(carillon_server_factory: Callable[..., Server
     server = carillon_server_factory(api_key="secret")
     without = run(server.url, "--once")
     assert (without.returncode, without.stdout) == (1, "")
-    assert "401: the page needs the key of the HTTP API: give --key" in without.stderr
-    wrong = run(server.url, "--once", "--key", "other")
+    assert "401: the page needs the key of the HTTP API: give --api-key" in without.stderr
+    wrong = run(server.url, "--once", "--api-key", "other")
     assert wrong.returncode == 1
-    assert "401: the key is wrong: give the http_api.key of the server by --key" in wrong.stderr
-    assert run(server.url, "--once", "--interval", "200ms", "--key", "secret").returncode == 0
+    assert "401: the key is wrong: give the http_api.key of the server by --api-key" in wrong.stderr
+    assert run(server.url, "--once", "--interval", "200ms", "--api-key", "secret").returncode == 0
     environment = {"CARILLON_HTTP_API_KEY": "secret\n"}
     assert run(server.url, "--once", "--interval", "200ms", **environment).returncode == 0
 

@@ -120,8 +120,8 @@ class MetricsReader:
         _, reason = refusal_of(status, response.headers, body, response.reason_phrase)
         if status == HTTPStatus.UNAUTHORIZED:
             if not self._has_key:
-                return "401: the page needs the key of the HTTP API: give --key"
-            return "401: the key is wrong: give the http_api.key of the server by --key"
+                return "401: the page needs the key of the HTTP API: give --api-key"
+            return "401: the key is wrong: give the http_api.key of the server by --api-key"
         if status == HTTPStatus.NOT_FOUND:
             if "prometheus.enabled" in reason or "internal_port" in reason:
                 return f"404: {reason}"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..items import Node
 
 _UNAUTHORIZED = 401
+_SHOWN = 60  # characters of an address or a version
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
 
@@ -57,13 +58,13 @@ def table_of(found: list[Node]) -> list[str]:
     rows = [("address", "version", "clients", "subscriptions", "channels", "up", "state")]
     rows += [
         (
-            node.address or node.uid,
-            node.version,
+            _shown(node.address or node.uid),
+            _shown(node.version),
             str(node.clients),
             str(node.subscriptions),
             str(node.channels),
             duration_of(node.uptime_s),
-            "drains" if node.is_draining else "serves",
+            "draining" if node.is_draining else "up",
         )
         for node in found
     ]
@@ -78,6 +79,11 @@ def table_of(found: list[Node]) -> list[str]:
         ).rstrip()
         for row in rows
     ]
+
+
+def _shown(text: str) -> str:
+    """A text of another server, which may have been written by anybody: printable, and short."""
+    return "".join(each if each.isprintable() else "?" for each in text)[:_SHOWN]
 
 
 def duration_of(seconds: int) -> str:

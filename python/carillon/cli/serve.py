@@ -158,9 +158,11 @@ def serve(
             set_level(server.settings["log"]["level"])
         try:
             server.take_over() if takeover else server.start()
-        except AddressInUse:
+        except AddressInUse as error:
             address = f"{server.host}:{server.settings['http_server']['port']}"
-            raise Failure(_TAKEN.format(address), ADDRESS_IN_USE) from None
+            is_internal = "http_server.internal_port" in str(error)
+            told = str(error.strerror) if is_internal else _TAKEN.format(address)
+            raise Failure(told, ADDRESS_IN_USE) from None
         if takeover:
             notifier.become_main()
         is_demo = bool(server.settings["demo"])

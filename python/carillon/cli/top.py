@@ -61,7 +61,6 @@ def _key(_: click.Context, __: click.Parameter, key: str | None) -> str | None:
 @click.command()
 @click.argument("urls", nargs=-1, required=True, metavar="URL...", callback=_addresses)
 @click.option(
-    "--key",
     "--api-key",
     "key",
     envvar="CARILLON_HTTP_API_KEY",

@@ -27,9 +27,9 @@ TEST(Exposition, WhatStandsInAConfigurationCannotEndALabel) {
 TEST(Exposition, BucketsAreCumulativeInSecondsAndEndWithAllOfThem) {
   static constexpr std::array<std::uint64_t, 2> kBounds{50'000, 2'500'000'000};
   Histogram histogram(kBounds);
-  histogram.observe(1'000, 2);
-  histogram.observe(1'000'000'000);
-  histogram.observe(3'000'000'000);
+  histogram.observe_ns(1'000, 2);
+  histogram.observe_ns(1'000'000'000);
+  histogram.observe_ns(3'000'000'000);
   Exposition page;
   page.histogram("t_seconds", "T.")
       .sample(histogram.counts(), Exposition::Unit::nanoseconds, {{"call", "read"}});

@@ -82,7 +82,7 @@ def test_the_command_lists_them(
     head, *rows, sums = done.stdout.splitlines()
     assert head.split() == ["address", "version", "clients", "subscriptions", "channels", "up", "state"]
     assert [row.split()[0] for row in rows] == sorted(f"127.0.0.1:{server.port}" for server in servers)
-    assert all(row.split()[-1] == "serves" for row in rows)
+    assert all(row.split()[-1] == "up" for row in rows)
     assert sums.split() == ["2", "servers", "0", "0"]
     done = run("--url", servers[0].url, "--json")
     objects = [json.loads(line) for line in done.stdout.splitlines()]
