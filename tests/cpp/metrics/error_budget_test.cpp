@@ -33,6 +33,13 @@ TEST(ErrorBudget, AWindowForgetsWhatCameBeforeIt) {
       << "a process that is younger than the window: all events";
 }
 
+TEST(ErrorBudget, WhatWasSampledWhenTheWindowBeganIsNotInIt) {
+  ErrorBudget budget(0.99);
+  budget.sample(0, {0, 0});
+  budget.sample(10 * kMinute, {0, 100});
+  EXPECT_EQ(budget.burn_rate(15 * kMinute, 5 * kMinute, {100, 100}), 0);
+}
+
 TEST(ErrorBudget, SamplesAreBounded) {
   ErrorBudget budget(0.99);
   for (Millis ms = 0; ms <= 24 * 60 * kMinute; ms += 250)

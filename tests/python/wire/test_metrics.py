@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
-from carillon import Channel, ConfigError, Server, StoreError
+from carillon import Channel, ConfigError, Server, StoreConflict, StoreError
 from carillon.errors import AddressInUse
 from carillon.metrics_page import Family, parse
 from carillon.testing import wait_until
@@ -155,7 +155,12 @@ def test_an_address_of_its_own_has_nothing_else(
 ) -> None:
     port = free_port()
     server = carillon_server_factory(
-        insecure=False, config={"http_api": {"key": "secret"}, "http_server": {"internal_port": port}}
+        insecure=False,
+        config={
+            "http_api": {"key": "secret"},
+            "http_server": {"internal_port": port},
+            "client": {"allowed_origins": ["http://pages.example"]},
+        },
     )
     internal = f"http://127.0.0.1:{port}"
     assert "carillon_info{" in httpx.get(f"{internal}/metrics").text
@@ -169,8 +174,17 @@ def test_an_address_of_its_own_has_nothing_else(
     answer = httpx.get(f"{server.url}/metrics", headers={"X-API-Key": "secret"})
     assert answer.status_code == 404
     assert "internal_port" in answer.json()["error"]["message"]
-    page = httpx.get(f"{internal}/metrics", headers={"Origin": server.url})
-    assert page.status_code == 403, "no page of a browser reads it"
+    page = httpx.get(f"{internal}/metrics", headers={"Origin": "http://pages.example"})
+    assert page.status_code == 403, "no page of a browser reads it, though it may connect as a client"
+
+    def connections_taken() -> float:
+        page = page_of(server)
+        return value(page, "carillon_objective_events_total", objective="availability", result="good")
+
+    before = connections_taken()
+    for _ in range(3):
+        httpx.get(f"{internal}/metrics")
+    assert connections_taken() == before, "who looks on is no client"
 
 
 def test_who_has_taken_the_internal_port_is_said_and_the_first_one_is_free_again() -> None:
@@ -201,6 +215,22 @@ async def test_a_delivery_is_late_by_the_bound_that_was_promised(serve: Callable
             # One of them may have come right before a sweep.
             assert abs(count_of(server, "good") - good) <= 1
             assert abs(count_of(server, "bad") - bad) <= 1
+
+
+async def test_a_delivery_in_the_bucket_of_the_bound_is_in_time(serve: Callable[..., Server]) -> None:
+    swept = {"*": Channel(fanout="read", sweep_interval="3s")}
+    server = serve(channels=swept, insecure=True, config={"objectives": {"latency": "5s"}})
+    async with open_sse(server, "a") as sse:
+        await sse.status()
+        for number in range(2):  # the second one comes right behind a sweep: it waits for about 3 s
+            server.publish("a", number)
+            await sse.event()
+
+        def good() -> float:
+            page = page_of(server)
+            return value(page, "carillon_objective_events_total", objective="latency", result="good")
+
+        await until(lambda: good() == 2)
 
 
 async def test_what_a_resume_gets_is_counted(serve: Callable[..., Server]) -> None:
@@ -309,8 +339,11 @@ def test_calls_of_a_store_and_their_errors(
     assert value(page, "carillon_store_call_seconds_count", call="append") == 5
     assert value(page, "carillon_store_calls_under_way") == 0
     assert value(page, "carillon_store_up") == 1
+    with pytest.raises(StoreConflict):
+        server.publish("a", "late", expected_offset=99)
     good = availability("good")
-    assert good == 5
+    assert good == 6, "a conflict is an answer"
+    assert availability("bad") == 0
     carillon_redis.kill()
     for _ in range(3):
         with pytest.raises(StoreError):
@@ -324,9 +357,9 @@ def test_calls_of_a_store_and_their_errors(
     assert availability("good") == good, "a counter never falls"
     wait_until(lambda: value(page_of(server), "carillon_store_up") == 0)
     burn = value(page_of(server), "carillon_error_budget_burn_rate", objective="availability", window="5m")
-    assert burn == pytest.approx(3 / 8 / 0.0005)
+    assert burn == pytest.approx(3 / 9 / 0.0005)
     remaining = value(page_of(server), "carillon_error_budget_remaining_ratio", objective="availability")
-    assert remaining == pytest.approx(1 - 3 / 8 / 0.0005)
+    assert remaining == pytest.approx(1 - 3 / 9 / 0.0005)
 
 
 def test_sockets_over_the_limit_are_bad_and_never_take_a_good_one_back(serve: Callable[..., Server]) -> None:
