@@ -63,7 +63,8 @@ SessionContext& EventLoop::context_of(const Endpoint& endpoint) {
                                                               .node = shared_.node,
                                                               .switched_off = shared_.switched_off,
                                                               .tells_time = shared_.tells_time,
-                                                              .log = shared_.log});
+                                                              .log = shared_.log,
+                                                              .others = shared_.others});
   }
   return *context;
 }

@@ -19,23 +19,38 @@ std::string_view take_word(std::string_view& rest, char end) {
 }  // namespace
 
 void Fleet::ask(std::string_view topic, std::string_view question, const Done& done) {
-  tell_all(Telling::ask, topic, question, done);
+  tell(Telling::ask, "", topic, question, [done](Result&& result) { done(std::move(result.answers)); });
 }
 
 void Fleet::order(std::string_view topic, std::string_view question, const Done& done) {
-  tell_all(Telling::order, topic, question, done);
+  tell(Telling::order, "", topic, question, [done](Result&& result) { done(std::move(result.answers)); });
 }
 
-void Fleet::tell_all(Telling how, std::string_view topic, std::string_view question, const Done& done) {
-  if (!is_shared()) return done({});
+void Fleet::ask_all(std::string_view topic, std::string_view question,
+                    std::function<void(const Result&)> done) {
+  tell(Telling::ask, "", topic, question, std::move(done));
+}
+
+void Fleet::ask_one(std::string_view gateway, std::string_view topic, std::string_view question,
+                    std::function<void(const Result&)> done) {
+  tell(Telling::ask_one, gateway, topic, question, std::move(done));
+}
+
+void Fleet::tell(Telling how, std::string_view to, std::string_view topic, std::string_view question,
+                 Finish done) {
+  if (!is_shared()) return done({.answers = {}, .end = End::answered});
   std::uint64_t id = 0;
   bool is_closed = false;
   {
     const std::lock_guard lock(mutex_);
     is_closed = is_closed_;
-    if (!is_closed_ && questions_.size() < options_.questions_max) {
+    const bool is_of_one = how == Telling::ask_one;
+    if (!is_closed_ && (is_of_one || questions_.size() - asked_of_one_ < options_.questions_max)) {
       id = ++last_question_;
-      questions_[id] = {.done = done, .deadline_ms = clock_.now_ms() + options_.answer_timeout_ms};
+      if (is_of_one) ++asked_of_one_;
+      questions_[id] = {.done = done,
+                        .is_of_one = is_of_one,
+                        .deadline_ms = clock_.now_ms() + options_.answer_timeout_ms};
     }
   }
   if (is_closed || (id == 0 && how == Telling::ask)) return done({});
@@ -45,28 +60,42 @@ void Fleet::tell_all(Telling how, std::string_view topic, std::string_view quest
     store_.order(message, [](StoreError, std::size_t) {});
     return done({});
   }
-  auto told = [this, id](StoreError, std::size_t gateways) {
-    std::unique_lock lock(mutex_);
-    const auto found = questions_.find(id);
-    if (found == questions_.end()) return;
-    found->second.is_told = true;
-    found->second.expected = gateways;
-    finish_if_answered(std::move(lock), id);
-  };
+  auto passed = [this, id](StoreError error, std::size_t gateways) { on_passed(id, error, gateways); };
   if (how == Telling::order) {
-    store_.order(message, std::move(told));
+    store_.order(message, std::move(passed));
   } else {
-    store_.tell("", message, std::move(told));
+    store_.tell(to, message, std::move(passed));
   }
+}
+
+void Fleet::on_passed(std::uint64_t id, StoreError error, std::size_t gateways) {
+  std::unique_lock lock(mutex_);
+  const auto found = questions_.find(id);
+  if (found == questions_.end()) return;
+  Question& question = found->second;
+  question.is_told = true;
+  question.result.asked = gateways;
+  if (error == StoreError::none) return finish_if_answered(std::move(lock), id);
+  question.result.end = error == StoreError::outcome_unknown ? End::late : End::not_asked;
+  Question ended = take(found);
+  lock.unlock();
+  ended.done(std::move(ended.result));
+}
+
+Fleet::Question Fleet::take(Questions::iterator at) {
+  Question question = std::move(at->second);
+  questions_.erase(at);
+  if (question.is_of_one) --asked_of_one_;
+  return question;
 }
 
 void Fleet::finish_if_answered(std::unique_lock<std::mutex> lock, std::uint64_t id) {
   const auto found = questions_.find(id);
   if (!found->second.is_answered()) return;
-  Question question = std::move(found->second);
-  questions_.erase(found);
+  Question question = take(found);
   lock.unlock();
-  question.done(std::move(question.answers));
+  question.result.end = End::answered;
+  question.done(std::move(question.result));
 }
 
 void Fleet::keep_house() {
@@ -74,23 +103,29 @@ void Fleet::keep_house() {
   std::vector<Question> late;
   {
     const std::lock_guard lock(mutex_);
-    std::erase_if(questions_, [&](auto& each) {
-      if (each.second.deadline_ms > now) return false;
-      late.push_back(std::move(each.second));
-      return true;
-    });
+    for (auto each = questions_.begin(); each != questions_.end();) {
+      const auto at = each++;
+      if (at->second.deadline_ms <= now) late.push_back(take(at));
+    }
   }
-  for (Question& each : late) each.done(std::move(each.answers));
+  for (Question& each : late) {
+    each.result.end = End::late;
+    each.done(std::move(each.result));
+  }
 }
 
 void Fleet::close() {
-  std::map<std::uint64_t, Question> all;
+  Questions all;
   {
     const std::lock_guard lock(mutex_);
     is_closed_ = true;
+    asked_of_one_ = 0;
     all.swap(questions_);
   }
-  for (auto& [id, each] : all) each.done(std::move(each.answers));
+  for (auto& [id, each] : all) {
+    each.result.end = End::late;
+    each.done(std::move(each.result));
+  }
 }
 
 void Fleet::on_told(std::string_view from, std::string_view message) {
@@ -104,7 +139,7 @@ void Fleet::on_told(std::string_view from, std::string_view message) {
   std::unique_lock lock(mutex_);
   const auto found = questions_.find(id);
   if (found == questions_.end()) return;  // too late
-  found->second.answers.emplace_back(message);
+  found->second.result.answers.emplace_back(message);
   finish_if_answered(std::move(lock), id);
 }
 

@@ -20,6 +20,17 @@ namespace carillon {
 class Fleet final : public GatewayListener {
  public:
   using Done = std::function<void(std::vector<std::string>)>;
+  enum class End : std::uint8_t {
+    answered,   ///< by all that were asked
+    late,       ///< not by all of them in time, or it is not known whether anybody was asked
+    not_asked,  ///< nobody: the store does not pass it on, too much is under way, or this gateway stops
+  };
+  /// What became of a question.
+  struct Result {
+    std::vector<std::string> answers;
+    std::size_t asked = 0;  ///< gateways that the store has passed it to
+    End end = End::not_asked;
+  };
   using Answer = std::function<void(std::string)>;
   /// How this gateway answers a question; any text.
   using Topic = std::function<void(std::string_view question, Answer answer)>;
@@ -37,6 +48,12 @@ class Fleet final : public GatewayListener {
   }
   /// `done` gets the others' answers, in any order, on any thread.
   void ask(std::string_view topic, std::string_view question, const Done& done);
+  /// As ask(), with what became of it.
+  void ask_all(std::string_view topic, std::string_view question, std::function<void(const Result&)> done);
+  /// Asks one, by a name that it has for Store::tell(). The caller limits their number. To one gateway they
+  /// come in the order of the calls, and it carries them out in this order.
+  void ask_one(std::string_view gateway, std::string_view topic, std::string_view question,
+               std::function<void(const Result&)> done);
   /// As ask(), for what all others shall do: one whose link to the store is away for a moment does it later,
   /// and its answer comes too late.
   void order(std::string_view topic, std::string_view question, const Done& done);
@@ -50,16 +67,21 @@ class Fleet final : public GatewayListener {
   void on_told(std::string_view from_gateway, std::string_view message) override;
 
  private:
+  using Finish = std::function<void(Result&&)>;
   struct Question {
-    Done done;
-    std::vector<std::string> answers;
-    std::size_t expected = 0;
-    bool is_told = false;  // then `expected` is known
+    Finish done;
+    Result result = {};
+    bool is_told = false;  // then `result.asked` is known
+    bool is_of_one = false;
     Millis deadline_ms = 0;
-    [[nodiscard]] bool is_answered() const { return is_told && answers.size() >= expected; }
+    [[nodiscard]] bool is_answered() const { return is_told && result.answers.size() >= result.asked; }
   };
-  enum class Telling : std::uint8_t { ask, order };
-  void tell_all(Telling how, std::string_view topic, std::string_view question, const Done& done);
+  using Questions = std::map<std::uint64_t, Question>;
+  enum class Telling : std::uint8_t { ask, ask_one, order };
+  void tell(Telling how, std::string_view to, std::string_view topic, std::string_view question, Finish done);
+  /// The store has passed it on, or not.
+  void on_passed(std::uint64_t id, StoreError error, std::size_t gateways);
+  [[nodiscard]] Question take(Questions::iterator at);
   void on_question(std::string_view from, std::string_view id, std::string_view topic,
                    std::string_view question);
   /// Calls back if all have answered.
@@ -71,7 +93,8 @@ class Fleet final : public GatewayListener {
   const std::function<void(std::function<void()>)> run_;
   std::map<std::string, Topic, std::less<>> topics_;
   std::mutex mutex_;
-  std::map<std::uint64_t, Question> questions_;  // by number, guarded by the mutex
+  Questions questions_;          // by number, guarded by the mutex
+  std::size_t asked_of_one_ = 0;  // of them
   std::uint64_t last_question_ = 0;
   bool is_closed_ = false;
 };

@@ -150,6 +150,10 @@ inline constexpr std::array kLimitRows{
         "fleet_questions", &Limits::fleet_questions, "questions", 1,
         "Maximum number of questions to the other gateways under way. Beyond it only this gateway answers a "
         "question. Commands such as disconnect still go to all."},
+    LimitRow{
+        "forwarded_commands", &Limits::forwarded_commands, "requests", 1,
+        "Maximum number of requests to /emulation under way to other gateways that share the store. Beyond "
+        "it: 503. One that gets no answer within limits.fleet_answer_timeout_ms: 504."},
     LimitRow{"dormant_channels", &Limits::dormant_channels, "channels", 16,
              "Maximum number of dormant channels (neither in use nor with a history) whose epoch and offset "
              "are remembered. Beyond it the oldest is forgotten: clients see a new epoch."},

@@ -88,6 +88,10 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
             }),
       all_channels(hub, fleet),
       strategies(hub, config.limits, fleet),
+      fleet_sessions(fleet, {.directory = shared.directory,
+                             .bodies = shared.bodies,
+                             .limits = config.limits,
+                             .is_draining = [this] { return shared.is_draining.load(); }}),
       nodes(fleet, [this](std::function<void(NodeInfo)> done) { describe(std::move(done)); }),
       takeover({.store = store,
                 .hub = hub,
@@ -99,6 +103,7 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
                 .version = version,
                 .tell = [this](OperatorNote note) { log.tell(std::move(note)); }}) {
   store.set_gateway_listener(&fleet);
+  shared.others = &fleet_sessions;
 }
 
 std::string Server::Network::address() const {

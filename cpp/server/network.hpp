@@ -11,6 +11,7 @@
 #include "server/fleet_channels.hpp"
 #include "server/fleet_connections.hpp"
 #include "server/fleet_nodes.hpp"
+#include "server/fleet_sessions.hpp"
 #include "server/fleet_strategies.hpp"
 #include "server/live_connections.hpp"
 #include "server/reload.hpp"
@@ -47,6 +48,7 @@ struct Server::Network {
   FleetConnections all_connections{connections, fleet};  // of all gateways
   FleetChannels all_channels;
   FleetStrategies strategies;
+  FleetSessions fleet_sessions;
   FleetNodes::Describe describe;  // this gateway; the server sets it
   FleetNodes nodes;
   std::shared_mutex gate;

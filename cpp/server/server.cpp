@@ -105,6 +105,7 @@ Server::~Server() { stop(); }
 void Server::start() {
   const std::lock_guard lifecycle(lifecycle_mutex_);
   if (is_running_ || has_stopped_) return;
+  store_->set_node(network_->shared.node);
   try {
     store_->open();
   } catch (const StoreRefused& refused) {

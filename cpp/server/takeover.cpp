@@ -278,6 +278,7 @@ TakeoverReport Takeover::take() {
     of_lock = std::move(message.descriptors.back());
     message.descriptors.pop_back();
   }
+  parts_.store.set_node(gateway.node);
   try {
     parts_.store.restore(snapshot.store, std::move(of_lock));
   } catch (const StoreRefused& refused) {

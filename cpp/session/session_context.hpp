@@ -14,6 +14,7 @@
 #include "session/access.hpp"
 #include "session/body_budget.hpp"
 #include "session/client_directory.hpp"
+#include "session/other_gateways.hpp"
 #include "session/connection_log.hpp"
 #include "session/deflation.hpp"
 #include "session/heartbeat.hpp"
@@ -142,7 +143,8 @@ struct SessionContext {
   const std::string& node;          ///< by which emulated clients name this gateway
   TransportSet switched_off;
   bool tells_time;               ///< with the answer to a connect
-  ConnectionLog* log = nullptr;  ///< null: there is no log
+  ConnectionLog* log = nullptr;     ///< null: there is no log
+  OtherGateways* others = nullptr;  ///< null: this gateway has its store to itself
 };
 
 }  // namespace carillon

@@ -82,6 +82,7 @@ class ForwardingStore : public Interface {
   }
   [[nodiscard]] std::string gateway() const override { return to_.gateway(); }
   void set_gateway_listener(GatewayListener* listener) override { to_.set_gateway_listener(listener); }
+  void set_node(std::string_view node) override { to_.set_node(node); }
   void tell(std::string_view to_gateway, std::string_view message,
             std::function<void(StoreError, std::size_t)> done) override {
     to_.tell(to_gateway, message, std::move(done));

@@ -281,7 +281,11 @@ bool HttpSession::answer_head(const HttpRequest& head) {
   } else if (head.method == "OPTIONS") {
     answer_options(head, path);
   } else if (path == kHealthPath && (head.method == "GET" || is_head_)) {
-    send(health());
+    if (target.find("fleet").value_or("") == "true") {
+      answer_health_of_fleet();
+    } else {
+      send(health());
+    }
   } else if (path == kHealthPath) {
     refuse(405, "this path takes GET", {{"Allow", "GET, HEAD, OPTIONS"}});
   } else if (context_.is_internal && path != kMetricsPath) {
@@ -410,7 +414,7 @@ HttpResponse HttpSession::unavailable() const {
   return response;
 }
 
-HttpResponse HttpSession::health() const {
+HttpResponse HttpSession::health(std::string_view more) const {
   HttpResponse response;
   const bool is_ready = !context_.is_draining.load(std::memory_order_relaxed);
   if (!is_ready) response.status = 503;
@@ -420,11 +424,35 @@ HttpResponse HttpSession::health() const {
   const std::string_view store = context_.hub.has_store() ? "" : R"("store":"unavailable")";
   const std::string_view draining = is_ready ? "" : R"("draining":true)";
   response.body = "{";
-  for (const std::string_view part : {draining, keys, store}) {
+  for (const std::string_view part : {draining, keys, store, more}) {
     if (!part.empty()) response.body.append(response.body.size() > 1 ? "," : "").append(part);
   }
   response.body.append("}");
   return response;
+}
+
+void HttpSession::answer_health_of_fleet() {
+  using Count = OtherGateways::Count;
+  auto answer = [me = self(), number = request_number_](const std::optional<Count>& fleet) {
+    if (*me == nullptr) return;
+    auto& session = static_cast<HttpSession&>(**me);
+    if (session.request_number_ != number || session.state_ != State::answering) return;
+    session.set_answer_due(false);
+    std::string text = R"("fleet":"unavailable")";
+    if (fleet)
+      text = R"("fleet":{"gateways":)" + std::to_string(fleet->gateways) + R"(,"draining":)" +
+             std::to_string(fleet->draining) + R"(,"silent":)" + std::to_string(fleet->silent) + "}";
+    session.send(session.health(text));
+  };
+  set_answer_due(true);
+  if (context_.others == nullptr) {
+    const bool is_draining = context_.is_draining.load(std::memory_order_relaxed);
+    return answer(Count{.gateways = 1, .draining = is_draining ? 1U : 0U});
+  }
+  context_.others->count([shard = &context_.shard, answer = std::move(answer)](const auto& fleet) {
+    if (shard->is_current()) return answer(fleet);
+    shard->post([answer, fleet] { answer(fleet); });
+  });
 }
 
 void HttpSession::respond(const HttpResponse& response, std::string_view reason) {

@@ -15,6 +15,7 @@ namespace carillon {
 
 class CentrifugeClient;
 class ClientLink;
+struct EmulationRequest;
 
 /// An HTTP connection: reads requests one after another and answers them in order. Streams take the
 /// connection over; polls wait here.
@@ -61,6 +62,10 @@ class HttpSession final : public Session {
   /// A Centrifuge client begins whose first commands these are.
   void handle_stream(const HttpRequest& request, const HttpTarget& target, std::string_view commands);
   void handle_emulation(const HttpRequest& request);
+  /// To the gateway that has the client.
+  void forward(const EmulationRequest& asked, BodyBudget::Share memory);
+  using Forwarding = OtherGateways::Forwarding;
+  void answer_emulation(Forwarding outcome);
   /// A unidirectional client begins whose connect request this is.
   void handle_uni_stream(const HttpRequest& request, const HttpTarget& target, std::string_view asked);
   /// Is that a connect request? Else the HTTP request is refused.
@@ -102,7 +107,10 @@ class HttpSession final : public Session {
   void keep_ahead(std::string_view bytes);
   [[nodiscard]] HttpResponse unavailable() const;
   [[nodiscard]] std::string uni_sse_come_back();
-  [[nodiscard]] HttpResponse health() const;
+  /// `more`: a member of the object, or empty.
+  [[nodiscard]] HttpResponse health(std::string_view more = {}) const;
+  /// With the gateways that share the store, which are asked.
+  void answer_health_of_fleet();
 
   /// A plain request on its way through the seam.
   struct Asking {

@@ -191,12 +191,53 @@ void HttpSession::handle_emulation(const HttpRequest& request) {
     return refuse(400, "the body: is not valid; give an object with the strings session, node and data");
   if (asked->data.size() > static_cast<std::size_t>(context_.limits.message_bytes))
     return refuse(413, "data: is longer than websocket.message_size_limit");
-  if (asked->node != context_.node) return refuse(404, "node: it is not this server");
-  if (const auto place = context_.directory.find(asked->session))
-    CentrifugeClient::deliver(*place, std::move(asked->data), std::move(memory));
-  HttpResponse accepted;
-  accepted.status = 204;
-  respond(accepted);
+  if (asked->node != context_.node) return forward(*asked, std::move(memory));
+  const auto place = context_.directory.find(asked->session);
+  if (!place) return answer_emulation(Forwarding::unknown);
+  CentrifugeClient::deliver(*place, std::move(asked->data), std::move(memory));
+  answer_emulation(Forwarding::taken);
+}
+
+void HttpSession::forward(const EmulationRequest& asked, BodyBudget::Share memory) {
+  if (context_.others == nullptr) return answer_emulation(Forwarding::unknown);
+  auto answer = [me = self(), number = request_number_,
+                 kept = std::make_shared<BodyBudget::Share>(std::move(memory))](Forwarding outcome) {
+    if (*me == nullptr) return;
+    auto& session = static_cast<HttpSession&>(**me);
+    if (session.request_number_ != number) return;
+    session.set_answer_due(false);
+    session.answer_emulation(outcome);
+  };
+  set_answer_due(true);
+  context_.others->forward(asked.node, asked.session, asked.data,
+                           [shard = &context_.shard, answer = std::move(answer)](Forwarding outcome) {
+                             if (shard->is_current()) return answer(outcome);
+                             shard->post([answer, outcome] { answer(outcome); });
+                           });
+}
+
+void HttpSession::answer_emulation(Forwarding outcome) {
+  switch (outcome) {
+    case Forwarding::unknown:
+      return refuse(404, "session: no gateway has a client with this node and session; connect again");
+    case Forwarding::too_long:
+      return refuse(413, "data: is longer than websocket.message_size_limit of the gateway with the client");
+    case Forwarding::refused: {
+      HttpResponse response = unavailable();
+      return respond(response, "the gateway with the client cannot be reached now, or too many requests are "
+                               "under way (limits.forwarded_commands)");
+    }
+    case Forwarding::late:
+      // Not 503: a proxy would repeat it.
+      return refuse(504,
+                    "the gateway with the client has not answered within limits.fleet_answer_timeout_ms: the "
+                    "commands may have arrived, or not; connect again");
+    case Forwarding::taken: {
+      HttpResponse accepted;
+      accepted.status = 204;
+      return respond(accepted);
+    }
+  }
 }
 
 void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& target) {

@@ -59,6 +59,20 @@ def base_url(url: str) -> str:
     return f"{scheme}://{parts.netloc.rpartition('@')[2]}{parts.path.rstrip('/')}"
 
 
+def server_urls(url: object) -> list[str]:
+    """Returns the addresses in the argument `url` of `connect`: one, or a list or tuple of them.
+
+    Raises:
+        ConfigError: The list is empty.
+        TypeError: It is something else.
+    """
+    if not isinstance(url, (list, tuple)):
+        return [text("url", url, may_be_empty=True)]
+    if not url:
+        raise ConfigError("url: the list is empty; give at least one address, as http://host:port")
+    return [text(f"url[{place}]", each, may_be_empty=True) for place, each in enumerate(url)]
+
+
 def endpoint_hint(url: str) -> str:
     """Returns the remedy for an address that answers 404 and ends as an endpoint does; else an empty text.
 

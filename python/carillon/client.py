@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import functools
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeAlias, TypedDict, Unpack, get_args, overload
 
-from .address import base_url, credentials
+from .address import base_url, credentials, server_urls
 from .arguments import kind, one_of, seconds, text, text_map, whole_number
 from .channel import channel_name
 from .errors import CarillonError, ConfigError, ConnectionClosed
@@ -24,7 +25,7 @@ from .transports.token import Credentials
 from .transports.websocket import WebSocketTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from types import TracebackType
 
     from .items import ClientInfo, Gap, History, Message, Node, PresenceStats
@@ -70,7 +71,7 @@ class Subscription(ItemStream[Item]):
 
 
 class Client:
-    """A client of one server, from `connect`.
+    """A client of one server, or of several that share a store, from `connect`.
 
     Example:
         async with carillon.connect("http://127.0.0.1:8000") as client:
@@ -102,7 +103,14 @@ class Client:
 
     @property
     def url(self) -> str:
-        """Address of the server."""
+        """Address of the server.
+
+        With several servers: the one that the WebSocket is connected to or tries; over SSE and long-polling,
+        where each subscription has a connection of its own, the one that the HTTP API is asked at first.
+        """
+        for each in (self._transport, self._api):
+            if isinstance(each, (WebSocketTransport, HttpApi)):
+                return each.url
         return self._settings.base_url
 
     @property
@@ -362,7 +370,7 @@ class Client:
         def __exit__(self, *_: object) -> None: ...
 
     def __repr__(self) -> str:
-        return f"<carillon.Client of {self.url} over {self._name}>"
+        return f"<carillon.Client of {self._settings.names} over {self._name}>"
 
     def _opened(self) -> Transport:
         if self._is_closed:
@@ -397,7 +405,7 @@ _TRANSPORTS: Mapping[str, Callable[[Settings, Lifetime], Transport]] = {
 
 
 def connect(
-    url: str,
+    url: str | Sequence[str],
     *,
     transport: TransportName = "ws",
     token: str | None = None,
@@ -415,7 +423,9 @@ def connect(
     poll_timeout: float = 25.0,
     queue_size: int = 1024,
 ) -> Client:
-    """Returns a client for the server at an address. Nothing is sent before it is entered, awaited or used.
+    """Returns a client for the server at an address, or for several servers that share a store.
+
+    Nothing is sent before the client is entered, awaited or used.
 
     Example:
         async with carillon.connect("http://127.0.0.1:8000") as client:
@@ -425,7 +435,9 @@ def connect(
     Args:
         url: Address of the server, `http://host:port` (or https, ws, wss), with the path in front of the
             endpoints if there is one. A user and a password in front of the host are sent as
-            `Authorization: Basic`.
+            `Authorization: Basic`. A list of addresses names servers that share a store: the client begins
+            with any of them, and goes on with another one when it loses it, at its position. The first try at
+            each of the others is made at once. After one round the delays of a reconnect apply.
         transport: Name of the transport: "ws" (default), "sse" or "poll".
         token: Token that proves who the client is, see `carillon.token`; by default none.
         get_token: Function without arguments that returns a new token, or an awaitable of one. It is asked
@@ -451,14 +463,15 @@ def connect(
             one again after a connection that was open for 5 seconds, or for this time if it is less.
         open_timeout: Longest time to wait for a connection, for the start of a subscription, or for the
             answer to a command, seconds; by default 15. A server waits up to `store.wait_ms` (10 s) for
-            its store before it answers: give more than that.
+            its store before it answers: give more than that. With several addresses an attempt at one of them
+            has an equal share of it.
         idle_timeout: Time without data after which an event stream counts as broken, seconds; by default 45.
         poll_timeout: Time that a poll waits for publications, seconds; by default 25.
         queue_size: Maximum number of items in the queue of a subscription; by default 1,024. A slower reader
             gets the rest from the history later.
 
     Raises:
-        ConfigError: The address of the server or of the proxy has another form, the certificates cannot be
+        ConfigError: An address of a server or of the proxy has another form, the certificates cannot be
             read, or the header `Authorization` is in use, where a token goes over SSE and long-polling.
         ValueError: Another argument is not valid.
         TypeError: An argument is of the wrong type.
@@ -474,18 +487,14 @@ def connect(
     seconds("idle_timeout", idle_timeout, may_be_zero=False)
     seconds("poll_timeout", poll_timeout, may_be_zero=False)
     whole_number("queue_size", queue_size, 1)
-    address = base_url(url)
-    way = proxy_url(address, proxy)
-    settings = Settings(
-        base_url=address,
+    urls = {base_url(each): each for each in server_urls(url)}
+    common = Settings(
+        base_url="",
         credentials=Credentials.of(token, get_token),
         user=user,
         name=name,
         api_key=api_key,
-        headers=_authorization(url) | text_map("headers", {} if headers is None else headers),
-        tls=tls_context(address, verify),
-        proxy=way,
-        proxy_tls=tls_context(way or "", verify),
+        headers=text_map("headers", {} if headers is None else headers),
         min_delay=min_reconnect_delay,
         max_delay=max_reconnect_delay,
         open_timeout=open_timeout,
@@ -493,12 +502,27 @@ def connect(
         poll_timeout=poll_timeout,
         capacity=queue_size,
     )
+    first, *others = (_for_server(common, address, given, verify, proxy) for address, given in urls.items())
+    settings = dataclasses.replace(first, others=tuple(others))
     _check_header(transport, settings, settings.credentials)
     return Client(transport, settings)
 
 
+def _for_server(common: Settings, address: str, given: str, verify: Verify, proxy: Proxy) -> Settings:
+    way = proxy_url(address, proxy)
+    return dataclasses.replace(
+        common,
+        base_url=address,
+        headers=_authorization(given) | common.headers,
+        tls=tls_context(address, verify),
+        proxy=way,
+        proxy_tls=tls_context(way or "", verify),
+    )
+
+
 def _check_header(transport: TransportName, settings: Settings, credentials: Credentials) -> None:
-    is_used = any(name.lower() == "authorization" for name in settings.headers)
+    names = (name.lower() for server in settings.servers for name in server.headers)
+    is_used = "authorization" in names
     if transport != "ws" and credentials.are_given and is_used:
         raise ConfigError(
             "token: would go into the header Authorization, which is in use by headers or by the user in the "

@@ -24,6 +24,7 @@ from .payload import PublishOptions, takes_publish_options
 from .stream import Item
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from .client import ConnectOptions, TransportName
@@ -121,7 +122,7 @@ class Client:
 
     @property
     def url(self) -> str:
-        """The server's address."""
+        """The server's address. See `carillon.Client.url`."""
         return self._inner.url
 
     @property
@@ -244,15 +245,17 @@ class Client:
         return repr(self._inner).replace("carillon.Client", "carillon.sync.Client")
 
 
-def connect(url: str, **options: Unpack[ConnectOptions]) -> Client:
-    """Returns a client for the server at an address, whose calls block. Nothing is sent before it is used.
+def connect(url: str | Sequence[str], **options: Unpack[ConnectOptions]) -> Client:
+    """Returns a client whose calls block, for one server or for several that share a store.
+
+    Nothing is sent before it is used.
 
     Example:
         with carillon.sync.connect("http://127.0.0.1:8000") as client:
             client.publish("news", {"text": "hello"})
 
     Args:
-        url: Address of the server, `http://host:port`.
+        url: Address of the server, `http://host:port`, or a list of addresses.
         **options: See `carillon.connect`.
     """
     return Client(connect_async(url, **options))

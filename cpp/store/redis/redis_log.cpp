@@ -240,6 +240,7 @@ void RedisLog::close() {
 void RedisLog::on_ready() {
   static constexpr std::size_t kAtOnce = 500;
   RedisCommand command{"SUBSCRIBE", keys_.told(""), keys_.told(gateway_)};
+  if (!node_.empty()) command.add(keys_.told(node_));
   for (const auto& [channel, follow] : follows_) {
     command.add(keys_.announcements(channel));
     if (command.size() > kAtOnce) machine_.tell(std::exchange(command, RedisCommand{"SUBSCRIBE"}));
@@ -302,7 +303,9 @@ void RedisLog::unfollow(std::string_view channel) {
 }
 
 void RedisLog::on_message(std::string_view channel, std::string_view message) {
-  if (channel == keys_.told("") || channel == keys_.told(gateway_)) return told_.hear(message);
+  if (channel == keys_.told("") || channel == keys_.told(gateway_) ||
+      (!node_.empty() && channel == keys_.told(node_)))
+    return told_.hear(message);
   const std::string_view name = keys_.channel_of(channel);
   const auto found = follows_.find(std::string(name));
   if (found == follows_.end() || !found->second.is_known || listener_ == nullptr || is_closed_) return;

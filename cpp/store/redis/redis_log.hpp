@@ -61,6 +61,8 @@ class RedisLog final : private RedisMachineListener {
   [[nodiscard]] RedisMachineListener& machine_listener() { return *this; }
   /// The messages of gateways, which come by the same subscriptions.
   [[nodiscard]] RedisTold& told() { return told_; }
+  /// Before the first link: see Store::set_node().
+  void set_node(std::string node) { node_ = std::move(node); }
 
   void append(RedisAppend append);
   /// In the order of the channel's appends.
@@ -126,6 +128,7 @@ class RedisLog final : private RedisMachineListener {
   const RedisOptions& options_;
   const RedisKeys& keys_;
   const std::string gateway_;
+  std::string node_;  // another name by which it is told something; empty: none
   RedisCarrier& machine_;
   const Clock& clock_;
   StoreListener* listener_ = nullptr;

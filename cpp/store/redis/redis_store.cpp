@@ -75,6 +75,7 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
         thread_([&owner](std::string_view what) { owner.note_mistake(what); }) {
     if (owner.listener_ != nullptr) log.set_listener(&listener_);
     if (owner.gateway_listener_ != nullptr) log.told().set_listener(&listener_);
+    log.set_node(owner.node_);
     machine.set_listener(this);
     gateways.set_on_beat([this](bool is_renamed) {
       presence.on_beat(is_renamed);

@@ -64,6 +64,7 @@ class RedisStore final : public OwnedStore {
                  std::function<void(StoreError)> done) override;
   [[nodiscard]] std::string gateway() const override;
   void set_gateway_listener(GatewayListener* listener) override { gateway_listener_ = listener; }
+  void set_node(std::string_view node) override { node_ = node; }
   void tell(std::string_view to_gateway, std::string_view message,
             std::function<void(StoreError, std::size_t)> done) override;
   void order(std::string_view message, std::function<void(StoreError, std::size_t)> done) override;
@@ -110,6 +111,7 @@ class RedisStore final : public OwnedStore {
   StoreListener* listener_ = nullptr;
   GatewayListener* gateway_listener_ = nullptr;
   const std::string gateway_;  // letters that name this process among the gateways
+  std::string node_;           // another name of it, which a takeover hands on; empty: none
   // What waits for answers, wherever: until this store is idle, in a lane, or at Redis.
   std::atomic<std::size_t> appends_{0};
   std::atomic<std::size_t> calls_{0};

@@ -27,11 +27,13 @@ _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object per server and line.")
 @CA_FILE
 @INSECURE_TLS
-def nodes(url: str, api_key: str | None, as_json: bool, ca_file: str | None, insecure_tls: bool) -> None:
+def nodes(
+    url: list[str], api_key: str | None, as_json: bool, ca_file: str | None, insecure_tls: bool
+) -> None:
     """Lists the servers that share a store.
 
-    A server that does not answer the one at --url in time is missing. The command uses the HTTP API, which
-    requires an API key unless the server is insecure.
+    The server at --url asks the others. A server that does not answer it in time is missing. The command
+    uses the HTTP API, which requires an API key unless the server is insecure.
     """
     from .. import sync
 
@@ -47,7 +49,7 @@ def nodes(url: str, api_key: str | None, as_json: bool, ca_file: str | None, ins
                 raise
             text = "refuses this API key" if api_key else "requires an API key"
             raise Failure(
-                f"the HTTP API of {url} {text}: give the http_api.key of the server by --api-key"
+                f"the HTTP API of {client.url} {text}: give the http_api.key of the server by --api-key"
             ) from None
     for line in map(json.dumps, map(asdict, found)) if as_json else table_of(found):
         click.echo(line)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import click
@@ -10,14 +11,20 @@ if TYPE_CHECKING:
     from ..transports.route import Verify
 
 
-def _address(_: click.Context, __: click.Parameter, url: str) -> str:
+# A comma, or white space in the environment variable, where another address follows.
+_BETWEEN = re.compile(r"[,\s]+(?=\w+://)|\s+")
+
+
+def _addresses(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> list[str]:
     from ..address import base_url
 
+    urls = [url for text in given for url in _BETWEEN.split(text.strip(", \t\n"))]
     try:
-        base_url(url)
+        for url in urls:
+            base_url(url)
     except ValueError as error:
         raise click.BadParameter(str(error)) from None
-    return url
+    return urls
 
 
 def _name(_: click.Context, __: click.Parameter, channel: str) -> str:
@@ -33,11 +40,14 @@ def _token(_: click.Context, __: click.Parameter, token: str | None) -> str | No
 CHANNEL = click.argument("channel", callback=_name)
 URL = click.option(
     "--url",
-    default="http://127.0.0.1:8000",
+    default=["http://127.0.0.1:8000"],
     show_default=True,
+    multiple=True,
     envvar="CARILLON_URL",
-    callback=_address,
-    help="Address of the server.",
+    callback=_addresses,
+    metavar="URL",
+    help="Address of the server. For servers that share a store, repeat the option, or write commas between "
+    "addresses: the command uses one that answers.",
 )
 CA_FILE = click.option(
     "--ca-file",

@@ -32,7 +32,7 @@ def pub(
     context: click.Context,
     channel: str,
     data: str,
-    url: str,
+    url: list[str],
     api_key: str | None,
     token: str | None,
     ca_file: str | None,
@@ -81,7 +81,7 @@ def pub(
                 text = "requires an API key: give --api-key, or --token to publish as a user"
                 if api_key:
                     text = "refuses this API key: give the http_api.key of the server by --api-key"
-                raise Failure(f"the HTTP API of {url} {text}") from None
+                raise Failure(f"the HTTP API of {client.url} {text}") from None
             if position is not None and position.offset:
                 click.echo(str(position))
 

@@ -48,7 +48,7 @@ def sub(
     transport: TransportName,
     as_json: bool,
     count: int | None,
-    url: str,
+    url: list[str],
     token: str | None,
     ca_file: str | None,
     insecure_tls: bool,

@@ -49,11 +49,17 @@ class Backoff:
         if self._connected_at is None:
             self._connected_at = self._clock()
 
-    def next_delay(self, at_least: float = 0.0) -> float:
-        """Returns the time to wait, seconds: `at_least`, which the server asked for, and the jitter."""
-        if self._connected_at is not None and self._clock() - self._connected_at >= self._stable:
+    def ended(self) -> bool:
+        """Notes that an attempt has ended. Returns whether it was a success: open for `stable` seconds."""
+        was_stable = self._connected_at is not None and self._clock() - self._connected_at >= self._stable
+        if was_stable:
             self._failures = 0
         self._connected_at = None
+        return was_stable
+
+    def next_delay(self, at_least: float = 0.0) -> float:
+        """Returns the time to wait, seconds: `at_least`, which the server asked for, and the jitter."""
+        self.ended()
         limit = min(self._max, self._min * 2 ** min(self._failures, 30))
         self._failures += 1
         return at_least + self._rng.uniform(0.0, limit)

@@ -105,6 +105,6 @@ class NetworkSource(ABC):
                 await self.feed.begun()
         except TimeoutError:
             raise ConnectError(
-                f"{self._settings.base_url} did not begin the subscription to {self.feed.channel!r} within "
+                f"{self._settings.names} did not begin the subscription to {self.feed.channel!r} within "
                 f"{patience_s:g} s: {self.token.trouble or self._reconnect.reason}"
             ) from None

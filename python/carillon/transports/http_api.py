@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import random
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import httpx
@@ -20,7 +21,7 @@ from ..errors import (
 from ..items import ClientInfo, History, Node, PresenceStats
 from ..position import Position
 from . import raw_json
-from .http_source import Bound, http_client
+from .http_source import Bound, HttpClients
 from .reconnect import refusal_of
 
 if TYPE_CHECKING:
@@ -38,16 +39,27 @@ _EPOCH_DIFFERS, _CONFLICT = 112, 113  # codes of errors
 
 
 class HttpApi:
-    """Publishes and reads with the key of the API."""
+    """Publishes and reads with the key of the API.
+
+    With several servers it begins with any of them. One that cannot be reached has done nothing, so the next
+    one is asked; the one that answered is asked first from then on.
+    """
 
     def __init__(self, settings: Settings, lifetime: Lifetime) -> None:
         self._settings = settings
         self._lifetime = lifetime
-        self._http = http_client(settings)
+        self._http = HttpClients(settings)
+        self._servers = [*settings.servers]
+        random.shuffle(self._servers)
 
     async def close(self) -> None:
-        """Closes the pool of connections."""
-        await self._http.aclose()
+        """Closes the pools of connections."""
+        await self._http.close()
+
+    @property
+    def url(self) -> str:
+        """Address of the server that is asked first."""
+        return self._servers[0].base_url
 
     async def publish(self, channel: str, publication: Publication) -> Position:
         """Publishes. JSON text is sent byte for byte."""
@@ -93,11 +105,29 @@ class HttpApi:
         headers = {"Content-Type": "application/json"}
         if self._settings.api_key:
             headers["X-API-Key"] = self._settings.api_key
-        url, patience_s = self._settings.base_url, self._settings.open_timeout
+        failures: list[ConnectError] = []
+        for server in [*self._servers]:
+            try:
+                response = await self._post(server, method, body, headers)
+                break
+            except ConnectError as error:
+                failures.append(error)
+                if self._servers[0] is server:  # else another call has seen it, too
+                    self._servers.append(self._servers.pop(0))
+        else:
+            if len(failures) == 1:
+                raise failures[0]
+            raise ConnectError("; ".join(map(str, failures))) from failures[-1].__cause__
+        return _result_of(response, read)
+
+    async def _post(
+        self, server: Settings, method: str, body: bytes, headers: dict[str, str]
+    ) -> httpx.Response:
+        url, patience_s = server.base_url, self._settings.open_timeout
         try:
             async with Bound(patience_s) as bound:
-                response = await self._lifetime.run(
-                    self._http.post(
+                return await self._lifetime.run(
+                    self._http.of(server).post(
                         f"{url}/api/{method}", content=body, headers=headers, extensions=bound.extensions
                     )
                 )
@@ -107,35 +137,36 @@ class HttpApi:
             ) from None
         except (httpx.ReadError, httpx.RemoteProtocolError, httpx.WriteError):
             raise ConnectionClosed(
-                0, "the connection was cut before the answer came: the command may be done, or not"
+                0, f"the connection to {url} was cut before the answer came: the command may be done, or not"
             ) from None
         except CarillonError:
             raise
         except Exception as error:
             reason = str(error) or type(error).__name__
             raise ConnectError(f"cannot reach {url}: {reason}") from error
-        if response.status_code == 401:
-            raise CommandError(401, "the HTTP API requires its key: give api_key")
-        if response.status_code != 200:
-            if refused := _error_that_is_the_body(response.content):
-                raise command_error(refused)
-            refusal = refusal_of(
-                response.status_code, response.headers, response.content, response.reason_phrase
-            )
-            raise CommandError(*refusal)
-        try:
-            for name, value, start, _ in raw_json.members(response.text):
-                if name == "error":
-                    raise command_error(value)
-                if name == "result":
-                    return read(response.text, start)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            if isinstance(error, CarillonError):
-                raise
-            raise CommandError(
-                200, f"the answer cannot be read ({error!r}): is this a Carillon server?"
-            ) from error
-        raise CommandError(200, "the answer holds neither a result nor an error")
+
+
+def _result_of(response: httpx.Response, read: Callable[[str, int], T]) -> T:
+    if response.status_code == 401:
+        raise CommandError(401, "the HTTP API requires its key: give api_key")
+    if response.status_code != 200:
+        if refused := _error_that_is_the_body(response.content):
+            raise command_error(refused)
+        refusal = refusal_of(response.status_code, response.headers, response.content, response.reason_phrase)
+        raise CommandError(*refusal)
+    try:
+        for name, value, start, _ in raw_json.members(response.text):
+            if name == "error":
+                raise command_error(value)
+            if name == "result":
+                return read(response.text, start)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, CarillonError):
+            raise
+        raise CommandError(
+            200, f"the answer cannot be read ({error!r}): is this a Carillon server?"
+        ) from error
+    raise CommandError(200, "the answer holds neither a result nor an error")
 
 
 def _fields(text: str, start: int) -> dict[str, Any]:

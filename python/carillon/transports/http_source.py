@@ -40,12 +40,32 @@ def http_client(settings: Settings) -> httpx.AsyncClient:
             verify=settings.tls or not settings.base_url.startswith("http:"),  # else it reads them in vain
             proxy=httpx.Proxy(settings.proxy, ssl_context=settings.proxy_tls) if settings.proxy else None,
             headers=settings.headers,
-            timeout=httpx.Timeout(None, connect=settings.open_timeout),
+            timeout=httpx.Timeout(None, connect=settings.attempt_timeout),
             limits=httpx.Limits(max_connections=None),
             trust_env=False,
         )
     except ImportError as error:
         raise ConnectError(f"cannot reach {settings.base_url} by way of a SOCKS proxy: {error}") from None
+
+
+class HttpClients:
+    """A client for each server: certificates and proxy depend on the address.
+
+    Raises:
+        ConnectError: The proxy needs a package that is not installed.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._clients = {server.base_url: http_client(server) for server in settings.servers}
+
+    def of(self, server: Settings) -> httpx.AsyncClient:
+        """The client for one server."""
+        return self._clients[server.base_url]
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        for client in self._clients.values():
+            await client.aclose()
 
 
 class Bound:
@@ -109,7 +129,7 @@ class HttpTransport:
         self._kind = kind
         self._settings = settings
         self._lifetime = lifetime
-        self._http = http_client(settings)
+        self._http = HttpClients(settings)
         self._token = Token(settings.credentials, settings)
 
     async def open(self) -> None:
@@ -117,8 +137,8 @@ class HttpTransport:
         self._lifetime.check()
 
     async def close(self) -> None:
-        """Closes the pool of connections."""
-        await self._http.aclose()
+        """Closes the pools of connections."""
+        await self._http.close()
 
     def source(self, channel: str, start: Start, credentials: Credentials) -> HttpSource:
         """A subscription, not yet started. Its own token stands in the place of the client's."""
@@ -135,17 +155,25 @@ class HttpSource(NetworkSource):
         self,
         settings: Settings,
         lifetime: Lifetime,
-        http: httpx.AsyncClient,
+        http: HttpClients,
         channel: str,
         start: Start,
         token: Token,
     ) -> None:
         super().__init__(settings, lifetime, Reconnect(settings), channel, start, token)
-        self._http = http
+        self._clients = http
         self._epoch = start.position.epoch if start.position else ""
         self._room = asyncio.Event()
         self._presented: str | None = None  # token of the newest request
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def _server(self) -> Settings:
+        return self._reconnect.server
+
+    @property
+    def _http(self) -> httpx.AsyncClient:
+        return self._clients.of(self._server)
 
     def _begin(self) -> None:
         self.feed.on_room = self._room.set
@@ -200,11 +228,9 @@ class HttpSource(NetworkSource):
             raise Refused(f"HTTP status {status}", retry_after_s(response.headers.get("Retry-After")))
         if response.is_redirect:
             place = response.headers["Location"]
-            raise ConnectError(
-                f"{self._settings.base_url} redirects to {place}: give the address of a server"
-            )
-        if status == 404 and (hint := endpoint_hint(self._settings.base_url)):
-            raise ConnectError(f"{self._settings.base_url} answers with HTTP status 404{hint}")
+            raise ConnectError(f"{self._server.base_url} redirects to {place}: give the address of a server")
+        if status == 404 and (hint := endpoint_hint(self._server.base_url)):
+            raise ConnectError(f"{self._server.base_url} answers with HTTP status 404{hint}")
         if status == 401:  # who the client is; 403 is about the channel
             code, reason = await _refusal_of(response)
             if code == TOKEN_EXPIRED:

@@ -34,6 +34,7 @@ class Settings:
         idle_timeout: Time without data after which an event stream counts as broken, seconds.
         poll_timeout: Time that one poll waits for publications, seconds.
         capacity: Maximum number of items in the queue of a subscription.
+        others: Settings of the same client for its other servers; empty with one address.
     """
 
     base_url: str
@@ -51,6 +52,25 @@ class Settings:
     idle_timeout: float = 45.0
     poll_timeout: float = 25.0
     capacity: int = 1024
+    others: tuple[Settings, ...] = ()
+
+    @property
+    def servers(self) -> tuple[Settings, ...]:
+        """The settings for each server, in the order in which the application names them."""
+        return (self, *self.others)
+
+    @property
+    def names(self) -> str:
+        """The addresses of all servers, for messages."""
+        return ", ".join(server.base_url for server in self.servers)
+
+    @property
+    def attempt_timeout(self) -> float:
+        """Longest time for one attempt, seconds: with several servers each gets a share of `open_timeout`.
+
+        So a server that hangs leaves time for the next one.
+        """
+        return self.open_timeout / len(self.servers)
 
     def backoff(self) -> Backoff:
         """Returns a new backoff with these delays."""

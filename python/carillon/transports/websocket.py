@@ -78,10 +78,15 @@ class WebSocketTransport:
         self._renewal = self._new_renewal(
             self._token, settings.backoff(), "refresh", {}, lifetime, ConnectDenied
         )
-        self._silence_s: float | None = settings.open_timeout
+        self._silence_s: float | None = settings.attempt_timeout
         self._heard_at = 0.0  # the newest message, by the clock of the loop
         self._is_filling = False  # a reader should get a turn of the loop
         self._has_pongs = False
+
+    @property
+    def url(self) -> str:
+        """Address of the server that it is connected to, or tries."""
+        return self._reconnect.url
 
     async def open(self) -> None:
         """Connects.
@@ -111,7 +116,7 @@ class WebSocketTransport:
             async with asyncio.timeout(patience_s):
                 await self._lifetime.until(self._is_ready)
         except TimeoutError:
-            url, reason = self._settings.base_url, self._token.trouble or self._reconnect.reason
+            url, reason = self._settings.names, self._token.trouble or self._reconnect.reason
             raise ConnectError(f"no connection to {url} within {patience_s:g} s: {reason}") from None
 
     # Commands.
@@ -170,7 +175,7 @@ class WebSocketTransport:
             async with asyncio.timeout(patience_s):
                 return await waiter
         except TimeoutError:
-            url = self._settings.base_url
+            url = self.url
             if self._outbox.is_unsent(number):
                 raise ConnectError(f"{url} took nothing within {patience_s:g} s: it was not sent") from None
             raise CommandTimeout(
@@ -182,33 +187,36 @@ class WebSocketTransport:
     # The connection.
 
     async def _connection(self) -> None:
-        url = self._settings.url("/connection/websocket").replace("http", "ws", 1)
-        tls: dict[str, Any] = {"ssl": self._settings.tls} if self._settings.tls else {}
-        if self._settings.proxy_tls:
-            tls["proxy_ssl"] = self._settings.proxy_tls
+        server = self._reconnect.server
+        url = server.url("/connection/websocket").replace("http", "ws", 1)
+        tls: dict[str, Any] = {"ssl": server.tls} if server.tls else {}
+        if server.proxy_tls:
+            tls["proxy_ssl"] = server.proxy_tls
         token = await self._token.current()
         try:
             async with _Connect(
                 url,
-                additional_headers=self._settings.headers,
-                open_timeout=self._settings.open_timeout,
+                additional_headers=server.headers,
+                open_timeout=self._settings.attempt_timeout,
                 close_timeout=1.0,
                 ping_interval=None,
                 max_size=None,
                 compression=None,
                 user_agent_header=self._settings.name,
-                proxy=self._settings.proxy,
+                proxy=server.proxy,
                 **tls,
             ) as socket:
                 await self._serve(socket, token)
         except InvalidStatus as error:
-            raise _refusal(self._settings.base_url, error) from None
+            raise _refusal(server.base_url, error) from None
 
     async def _serve(self, socket: ClientConnection, token: str | None) -> None:
         """Talks over a new connection until it ends, and tells what waited for answers over it."""
         self._is_connected = True
-        self._silence_s = self._settings.open_timeout
-        cut = ConnectionClosed(0, "the connection was cut before the answer came: it may be done, or not")
+        self._silence_s = self._settings.attempt_timeout
+        cut = ConnectionClosed(
+            0, f"the connection to {self.url} was cut before the answer came: it may be done, or not"
+        )
         try:
             hello = {"name": self._settings.name} | ({} if token is None else {"token": token})
             self._outbox.add(
