@@ -38,7 +38,7 @@ struct LoopShared {
   std::string version;
   ConnectionLog* log = nullptr;
   OtherGateways* others = nullptr;  ///< set before the first connection
-  std::string token_cookie;  ///< name of the cookie that may have a client's token; empty: none
+  std::string token_cookie;         ///< name of the cookie that may have a client's token; empty: none
   TransportSet switched_off = {};
   bool tells_time = false;  ///< clients get the time of day with the answer to their connect
   DeflateOptions deflate = {};

@@ -48,9 +48,8 @@ void Fleet::tell(Telling how, std::string_view to, std::string_view topic, std::
     if (!is_closed_ && (is_of_one || questions_.size() - asked_of_one_ < options_.questions_max)) {
       id = ++last_question_;
       if (is_of_one) ++asked_of_one_;
-      questions_[id] = {.done = done,
-                        .is_of_one = is_of_one,
-                        .deadline_ms = clock_.now_ms() + options_.answer_timeout_ms};
+      questions_[id] = {
+          .done = done, .is_of_one = is_of_one, .deadline_ms = clock_.now_ms() + options_.answer_timeout_ms};
     }
   }
   if (is_closed || (id == 0 && how == Telling::ask)) return done({});

@@ -93,7 +93,7 @@ class Fleet final : public GatewayListener {
   const std::function<void(std::function<void()>)> run_;
   std::map<std::string, Topic, std::less<>> topics_;
   std::mutex mutex_;
-  Questions questions_;          // by number, guarded by the mutex
+  Questions questions_;           // by number, guarded by the mutex
   std::size_t asked_of_one_ = 0;  // of them
   std::uint64_t last_question_ = 0;
   bool is_closed_ = false;

@@ -93,7 +93,8 @@ void FleetSessions::count(std::function<void(const std::optional<Count>&)> done)
         result.end == Fleet::End::answered || (result.end == Fleet::End::late && result.asked > 0);
     if (!is_known) return done(std::nullopt);
     const auto& answers = result.answers;
-    const auto draining = std::count(answers.begin(), answers.end(), kDraining) + (here_.is_draining() ? 1 : 0);
+    const auto draining =
+        std::count(answers.begin(), answers.end(), kDraining) + (here_.is_draining() ? 1 : 0);
     done(Count{.gateways = 1 + std::max(result.asked, answers.size()),
                .draining = static_cast<std::size_t>(draining),
                .silent = result.asked - std::min(result.asked, answers.size())});

@@ -14,12 +14,12 @@
 #include "session/access.hpp"
 #include "session/body_budget.hpp"
 #include "session/client_directory.hpp"
-#include "session/other_gateways.hpp"
 #include "session/connection_log.hpp"
 #include "session/deflation.hpp"
 #include "session/heartbeat.hpp"
 #include "session/http_message.hpp"
 #include "session/origin.hpp"
+#include "session/other_gateways.hpp"
 #include "session/outgoing.hpp"
 #include "session/personal_channel.hpp"
 #include "session/unsent_budget.hpp"
@@ -142,7 +142,7 @@ struct SessionContext {
   const std::string& token_cookie;  ///< name of the cookie that may have a client's token; empty: none
   const std::string& node;          ///< by which emulated clients name this gateway
   TransportSet switched_off;
-  bool tells_time;               ///< with the answer to a connect
+  bool tells_time;                  ///< with the answer to a connect
   ConnectionLog* log = nullptr;     ///< null: there is no log
   OtherGateways* others = nullptr;  ///< null: this gateway has its store to itself
 };

@@ -242,9 +242,9 @@ class Store {
   /// tell() reaches this gateway by this name, too: by it clients name their gateway, and it stays when
   /// another process takes over. Before the store is opened or restored.
   virtual void set_node(std::string_view /*node*/) {}
-  /// Tells a gateway (or a node), or all others if `to_gateway` is empty: each once, or not at all when the link to the
-  /// store fails. From one gateway to another messages keep their order. `done` gets the number of gateways
-  /// that are told, without this one. For questions: who asks does not wait for one that is away.
+  /// Tells a gateway (or a node), or all others if `to_gateway` is empty: each once, or not at all when the
+  /// link to the store fails. From one gateway to another messages keep their order. `done` gets the number
+  /// of gateways that are told, without this one. For questions: who asks does not wait for one that is away.
   virtual void tell(std::string_view /*to_gateway*/, std::string_view /*message*/,
                     std::function<void(StoreError, std::size_t)> done) {
     done(StoreError::none, 0);

@@ -224,8 +224,9 @@ void HttpSession::answer_emulation(Forwarding outcome) {
       return refuse(413, "data: is longer than websocket.message_size_limit of the gateway with the client");
     case Forwarding::refused: {
       HttpResponse response = unavailable();
-      return respond(response, "the gateway with the client cannot be reached now, or too many requests are "
-                               "under way (limits.forwarded_commands)");
+      return respond(response,
+                     "the gateway with the client cannot be reached now, or too many requests are "
+                     "under way (limits.forwarded_commands)");
     }
     case Forwarding::late:
       // Not 503: a proxy would repeat it.

@@ -69,9 +69,10 @@ function subscriptionOf({ channel, joinLeave = false, delta, tagsFilter, token, 
 }
 
 const commands = {
-  connect({ url, pingSlackMs = 10000, token, tokens }) {
+  connect({ url, commandsUrl, pingSlackMs = 10000, token, tokens }) {
     const address = new URL(url.replace(/^ws/, "http"));
-    const emulationEndpoint = `${address.origin}/emulation`;
+    // Its commands over HTTP may go to another gateway.
+    const emulationEndpoint = `${commandsUrl ?? address.origin}/emulation`;
     const endpoint = `${address.origin}/connection/${transport}${address.search}`;
     client = new Centrifuge(transport === "websocket" ? url : [{ transport, endpoint }], {
       websocket: WebSocket, fetch, readableStream: ReadableStream, eventsource: EventSource, emulationEndpoint,

@@ -9,6 +9,7 @@
 #include "hub/hub_fixture.hpp"
 #include "server/fleet_channels.hpp"
 #include "server/fleet_nodes.hpp"
+#include "server/fleet_sessions.hpp"
 #include "server/fleet_strategies.hpp"
 #include "store/forwarding_store.hpp"
 
@@ -25,13 +26,18 @@ class ToldStore final : public ForwardingStore<> {
   void tell(std::string_view to_gateway, std::string_view message,
             std::function<void(StoreError, std::size_t)> done) override {
     told.push_back(std::string(to_gateway) + '|' + std::string(message));
-    done(StoreError::none, others);
+    if (is_silent) return pending.push_back(std::move(done));
+    done(error, to_gateway.empty() ? others : of_that_name);
   }
   void order(std::string_view message, std::function<void(StoreError, std::size_t)> done) override {
     ordered.emplace_back(message);
     done(StoreError::none, others);
   }
   std::size_t others = 2;
+  std::size_t of_that_name = 1;
+  StoreError error = StoreError::none;
+  bool is_silent = false;  // it does not say what became of a message
+  std::vector<std::function<void(StoreError, std::size_t)>> pending;
   Texts told;
   Texts ordered;
 };
@@ -156,6 +162,142 @@ TEST_F(FleetQuestions, NamesThatAreNotUtf8LoseNoAnswer) {
   fleet.on_told("two", "answer 1\n{\"channels\":{\"b\":2}}");
   ASSERT_TRUE(page);
   EXPECT_EQ(page->subscribers, (std::map<std::string, std::uint64_t>{{"b", 2}}));
+}
+
+// ---- commands of clients over HTTP
+
+struct FleetCommands : FleetQuestions {
+  using Forwarding = OtherGateways::Forwarding;
+  static constexpr std::string_view kNode = "0b9f0d5c-4f0f-4a53-8c11-0e8b3f5ad0aa";
+  static constexpr std::string_view kSession = "11111111-2222-3333-4444-555555555555";
+
+  void forward(std::string_view commands, std::string_view node = kNode,
+               std::string_view session = kSession) {
+    sessions.forward(node, session, commands, [this](Forwarding outcome) { outcomes.push_back(outcome); });
+  }
+  [[nodiscard]] std::string asked(int number, std::string_view commands) const {
+    return std::string(kNode) + "|ask " + std::to_string(number) + " commands\n" + std::string(kSession) +
+           '\n' + std::string(commands);
+  }
+
+  Limits limits;
+  ClientDirectory directory{random};
+  BodyBudget bodies{limits.body_bytes_total};
+  bool is_draining = false;
+  FleetSessions sessions{fleet, {directory, bodies, limits, [this] { return is_draining; }}};
+  std::vector<Forwarding> outcomes;
+};
+
+TEST_F(FleetCommands, AreToldToTheNodeInTheirOrderAndByteForByte) {
+  const std::string binary("\x00\n\xff|", 4);
+  forward("first");
+  forward(binary);
+  EXPECT_EQ(shared.told, (Texts{asked(1, "first"), asked(2, binary)}));
+  EXPECT_TRUE(outcomes.empty()) << "nobody has taken them yet";
+  fleet.on_told("one", "answer 2\ntaken");
+  fleet.on_told("one", "answer 1\nunknown");
+  EXPECT_EQ(outcomes, (std::vector{Forwarding::taken, Forwarding::unknown}));
+}
+
+TEST_F(FleetCommands, AreTakenOnlyWhenAGatewayHasSaidSo) {
+  shared.of_that_name = 0;  // it has gone
+  forward("x");
+  shared.of_that_name = 1;
+  for (const StoreError error :
+       {StoreError::unavailable, StoreError::overloaded, StoreError::closed, StoreError::outcome_unknown}) {
+    shared.error = error;
+    forward("x");
+  }
+  shared.error = StoreError::none;
+  EXPECT_EQ(outcomes, (std::vector{Forwarding::unknown, Forwarding::refused, Forwarding::refused,
+                                   Forwarding::refused, Forwarding::late}));
+  outcomes.clear();
+  int number = 5;
+  for (const char* answer : {"busy", "too long", "", "of a later version"}) {
+    forward("x");
+    fleet.on_told("one", "answer " + std::to_string(++number) + "\n" + answer);
+  }
+  EXPECT_EQ(outcomes, (std::vector{Forwarding::refused, Forwarding::too_long, Forwarding::unknown,
+                                   Forwarding::unknown}));
+  outcomes.clear();
+  forward("x");
+  shared.is_silent = true;
+  forward("x");
+  clock.advance(999);
+  fleet.keep_house();
+  EXPECT_TRUE(outcomes.empty());
+  clock.advance(1);
+  fleet.keep_house();
+  EXPECT_EQ(outcomes, (std::vector{Forwarding::late, Forwarding::late}));
+  shared.pending[0](StoreError::none, 1);  // too late
+  fleet.on_told("one", "answer 10\ntaken");
+  EXPECT_EQ(outcomes.size(), 2U);
+}
+
+TEST_F(FleetCommands, OfAClientWithTwoProcessesInATakeoverAreTakenByOne) {
+  shared.of_that_name = 2;
+  forward("x");
+  fleet.on_told("old", "answer 1\nunknown");
+  EXPECT_TRUE(outcomes.empty());
+  fleet.on_told("new", "answer 1\ntaken");
+  EXPECT_EQ(outcomes, std::vector{Forwarding::taken});
+}
+
+TEST_F(FleetCommands, NoClientChoosesWhereTheyGoOrHowManyAreUnderWay) {
+  for (const std::string_view node : {"", "here", "abcdefgh", "../../../../../../../../../../../../",
+                                      "0B9F0D5C-4F0F-4A53-8C11-0E8B3F5AD0AA"})
+    forward("x", node);
+  forward("x", kNode, "11111111-2222-3333-4444-55555555555\n");
+  EXPECT_EQ(outcomes, std::vector(6, Forwarding::unknown));
+  EXPECT_TRUE(shared.told.empty());
+  outcomes.clear();
+  limits.forwarded_commands = 2;
+  for (int i = 0; i < 3; ++i) forward("x");
+  EXPECT_EQ(outcomes, std::vector{Forwarding::refused});
+  EXPECT_EQ(shared.told.size(), 2U);
+  fleet.on_told("one", "answer 1\ntaken");
+  forward("y");
+  EXPECT_EQ(shared.told.size(), 3U) << "there is room again";
+  fleet.ask("topic", "why", note());
+  EXPECT_EQ(shared.told.size(), 4U) << "they take no room from questions";
+  fleet.close();
+  EXPECT_EQ(outcomes.size(), 4U) << "each has an answer when the server stops";
+  forward("z");
+  EXPECT_EQ(outcomes.back(), Forwarding::refused);
+}
+
+TEST_F(FleetCommands, OfOthersAreTakenOnlyForAClientThatIsHere) {
+  for (const std::string& question : {std::string("no line"), std::string(kSession) + "\nx"})
+    fleet.on_told("one", "ask 7 commands\n" + question);
+  EXPECT_EQ(shared.told, (Texts{"one|answer 7\nunknown", "one|answer 7\nunknown"}));
+}
+
+TEST_F(FleetCommands, AFleetCountsThoseThatServeAndThoseThatAreSilent) {
+  std::vector<std::optional<OtherGateways::Count>> counts;
+  const auto count = [&] {
+    sessions.count([&](const std::optional<OtherGateways::Count>& found) { counts.push_back(found); });
+  };
+  count();
+  fleet.on_told("one", "answer 1\nserving");
+  fleet.on_told("two", "answer 1\ndraining");
+  is_draining = true;
+  count();
+  fleet.on_told("one", "answer 2\n");  // of a version that does not know the question
+  clock.advance(1'000);
+  fleet.keep_house();
+  shared.error = StoreError::unavailable;
+  count();
+  ASSERT_EQ(counts.size(), 3U);
+  EXPECT_EQ(counts[0]->gateways, 3U);
+  EXPECT_EQ(counts[0]->draining, 1U);
+  EXPECT_EQ(counts[0]->silent, 0U);
+  EXPECT_EQ(counts[1]->gateways, 3U);
+  EXPECT_EQ(counts[1]->draining, 1U);
+  EXPECT_EQ(counts[1]->silent, 1U);
+  EXPECT_FALSE(counts[2]);
+  shared.told.clear();
+  fleet.on_told("one", "ask 9 health\n");
+  EXPECT_EQ(shared.told, Texts{"one|answer 9\ndraining"});
 }
 
 }  // namespace

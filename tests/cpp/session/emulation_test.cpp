@@ -108,7 +108,7 @@ TEST_P(Emulation, ConnectAndSubscribeInTheFirstRequestAndCommandsInOthers) {
   world.run();
   EXPECT_EQ(world.loops[0]->counters.emulated(), 0U);
   EXPECT_FALSE(world.shared.directory.find(client.session).has_value());
-  EXPECT_EQ(client.send(R"({"id":4,"ping":{}})"), 204) << "of a client that has gone";
+  EXPECT_EQ(client.send(R"({"id":4,"ping":{}})"), 404) << "of a client that has gone";
 }
 
 TEST_P(Emulation, ADisconnectIsAPushAndTheEnd) {
@@ -185,6 +185,94 @@ TEST(EmulationRequests, AreRefusedForWhatIsWrongWithThem) {
   EXPECT_EQ(options.status, 204);
   EXPECT_EQ(options.header("allow"), "POST, OPTIONS");
   EXPECT_TRUE(client.is_open()) << "no other client notices";
+}
+
+/// Other gateways, played by the test.
+class PlayedGateways final : public OtherGateways {
+ public:
+  void forward(std::string_view node, std::string_view session, std::string_view commands,
+               std::function<void(Forwarding)> done) override {
+    asked.push_back(std::string(node) + '|' + std::string(session) + '|' + std::string(commands));
+    waiting.push_back(std::move(done));
+  }
+  void count(std::function<void(const std::optional<Count>&)> done) override { counted = std::move(done); }
+  std::vector<std::string> asked;
+  std::deque<std::function<void(Forwarding)>> waiting;
+  std::function<void(const std::optional<Count>&)> counted;
+};
+
+TEST(EmulationRequests, ForAnotherGatewayGetTheAnswerThatItGives) {
+  using Forwarding = OtherGateways::Forwarding;
+  PlayedGateways others;
+  World world;
+  world.shared.others = &others;
+  for (const auto& [outcome, status] :
+       {std::pair(Forwarding::taken, 204), std::pair(Forwarding::unknown, 404),
+        std::pair(Forwarding::too_long, 413), std::pair(Forwarding::refused, 503),
+        std::pair(Forwarding::late, 504)}) {
+    HttpClient client(world);
+    client.write(post("/emulation", R"({"session":"s","node":"another","data":"{}\n{}"})"));
+    world.run();
+    EXPECT_TRUE(client.responses.empty()) << "nobody has it yet";
+    EXPECT_EQ(world.loops[0]->counters.answers_due, 1U) << "a drain waits for the answer";
+    EXPECT_GT(world.shared.bodies.bytes(), 0) << "its memory counts as long as it waits";
+    ASSERT_EQ(others.waiting.size(), 1U);
+    EXPECT_EQ(others.asked.back(), "another|s|{}\n{}");
+    others.waiting.front()(outcome);
+    others.waiting.pop_front();
+    world.run();
+    ASSERT_EQ(client.responses.size(), 1U);
+    EXPECT_EQ(client.responses[0].status, status);
+    EXPECT_EQ(world.loops[0]->counters.answers_due, 0U);
+    EXPECT_EQ(world.shared.bodies.bytes(), 0);
+  }
+}
+
+TEST(EmulationRequests, ForAnotherGatewayMayBeBinaryAndOutliveTheirConnection) {
+  PlayedGateways others;
+  World world;
+  world.shared.others = &others;
+  const std::string data("\x01\x00\n\xff", 4);
+  const std::string body = std::string("\x0a\x01n\x12\x01s\x1a\x04", 8) + data;
+  {
+    HttpClient client(world);
+    client.write(post("/emulation", body, "application/octet-stream"));
+    world.run();
+    ASSERT_EQ(others.asked, std::vector<std::string>{"n|s|" + data});
+    client.cut();
+    world.run();
+  }
+  others.waiting.front()(OtherGateways::Forwarding::taken);  // too late: nobody is there
+  others.waiting.clear();
+  world.run();
+  EXPECT_EQ(world.shared.bodies.bytes(), 0);
+  EXPECT_EQ(world.loops[0]->counters.answers_due, 0U);
+}
+
+TEST(Health, OfTheFleetIsAskedForByName) {
+  PlayedGateways others;
+  World world;
+  world.shared.others = &others;
+  HttpClient client(world);
+  EXPECT_EQ(client.get("/health").body, "{}");
+  EXPECT_FALSE(others.counted) << "a probe asks nobody";
+  client.write("GET /health?fleet=true HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  world.run();
+  EXPECT_EQ(client.responses.size(), 1U) << "it waits";
+  others.counted(OtherGateways::Count{.gateways = 3, .draining = 1, .silent = 2});
+  world.run();
+  ASSERT_EQ(client.responses.size(), 2U);
+  EXPECT_EQ(client.responses[1].status, 200);
+  EXPECT_EQ(client.responses[1].body, R"({"fleet":{"gateways":3,"draining":1,"silent":2}})");
+  client.write("GET /health?fleet=true HTTP/1.1\r\nHost: localhost\r\n\r\n");
+  world.run();
+  others.counted(std::nullopt);
+  world.run();
+  EXPECT_EQ(client.responses.back().body, R"({"fleet":"unavailable"})");
+  world.shared.others = nullptr;
+  World alone;
+  HttpClient single(alone);
+  EXPECT_EQ(single.get("/health?fleet=true").body, R"({"fleet":{"gateways":1,"draining":0,"silent":0}})");
 }
 
 TEST(EmulationRequests, CommandsThatNobodyReadsEndTheirClientAlone) {

@@ -50,6 +50,22 @@ struct RedisToldSteps : RedisWorld {
   HeardLines heard;
 };
 
+TEST_F(RedisToldSteps, AGatewayHearsWhatIsToldToItsNode) {
+  log.set_node("node-1");
+  come_up();
+  const std::vector<Words> sent = take_sent();
+  const auto subscribes = [&](const Words& words) {
+    return name_of(words) == "SUBSCRIBE" &&
+           std::find(words.begin(), words.end(), keys.told("node-1")) != words.end();
+  };
+  EXPECT_TRUE(std::any_of(sent.begin(), sent.end(), subscribes));
+  machine.on_push(array_reply({"message", keys.told("node-1"), "gatewayB 1\nto the node"}));
+  machine.on_push(array_reply({"message", keys.told("node-1"), "gatewayB 1\nto the node"}));
+  machine.on_push(array_reply({"message", keys.told("node-2"), "gatewayB 2\nto another"}));
+  turn();
+  EXPECT_EQ(heard.take(), Texts{"gatewayB: to the node"});
+}
+
 TEST_F(RedisToldSteps, AGatewayHearsWhatOthersTellItAndAll) {
   start();
   StoreError error = StoreError::closed;

@@ -52,12 +52,14 @@ def test_only_the_secret_finds_the_client(keyed: Server) -> None:
     with httpx.stream("POST", f"{keyed.url}/connection/http_stream", content=CONNECT) as response:
         replies = messages(response)
         hello = next(replies)["connect"]
-        for session, commands in (
-            (hello["client"], "nonsense"),
-            (hello["session"], '{"id":7,"ping":{}}'),
+        for session, node, commands, status in (
+            (hello["client"], hello["node"], "nonsense", 404),
+            (hello["session"], hello["client"], "nonsense", 404),
+            (hello["session"], "", "nonsense", 404),
+            (hello["session"], hello["node"], '{"id":7,"ping":{}}', 204),
         ):
-            body = {"session": session, "node": hello["node"], "data": commands}
-            assert httpx.post(f"{keyed.url}/emulation", json=body).status_code == 204
+            body = {"session": session, "node": node, "data": commands}
+            assert httpx.post(f"{keyed.url}/emulation", json=body).status_code == status
         assert next(replies) == {"id": 7, "ping": {}}, "the nonsense has reached nobody"
 
 

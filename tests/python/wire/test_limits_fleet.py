@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from redis_fleet import a_stranger, on_redis
-from wire_clients import open_http
+from wire_clients import open_http, until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -43,5 +43,24 @@ async def test_fleet_questions(
         await asyncio.sleep(0.2)
         answer = await client.post("/api/channels", json={}, timeout=30)
         assert answer.json() == {"result": {"channels": {}}}, "nobody else was asked"
+        assert not first.done()
+        first.cancel()
+
+
+async def test_forwarded_commands(
+    carillon_server_factory: Callable[..., Server], carillon_redis: RedisServer
+) -> None:
+    """A gateway that hangs is played by Redis' own client, which listens and answers nothing."""
+    server = carillon_server_factory(
+        **on_redis(carillon_redis.url), limits={"fleet_answer_timeout_ms": 60_000, "forwarded_commands": 1}
+    )
+    node = "0b9f0d5c-4f0f-4a53-8c11-0e8b3f5ad0aa"
+    body = {"node": node, "session": node, "data": "{}"}
+    async with a_stranger(carillon_redis, node), open_http(server) as client:
+        first = asyncio.create_task(client.post("/emulation", json=body, timeout=90))
+        await until(lambda: server.stats()["body_bytes"] > 0)
+        answer = await client.post("/emulation", json=body, timeout=30)
+        assert answer.status_code == 503
+        assert "Retry-After" in answer.headers
         assert not first.done()
         first.cancel()
