@@ -58,7 +58,12 @@ def ports_of(servers: list[Server] | list[Process]) -> list[int]:
 async def a_stranger(redis: RedisServer, node: str = "") -> AsyncIterator[None]:
     """Counts as a gateway, or as this node, and owes an answer to every question."""
     stranger = await asyncio.create_subprocess_exec(
-        "redis-cli", "-p", str(redis.port), "subscribe", f"carillon:1:told:{node}", stdout=asyncio.subprocess.PIPE
+        "redis-cli",
+        "-p",
+        str(redis.port),
+        "subscribe",
+        f"carillon:1:told:{node}",
+        stdout=asyncio.subprocess.PIPE,
     )
     assert stranger.stdout is not None
     await stranger.stdout.readline()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import httpx
 from websockets.exceptions import WebSocketException
 
-from ..errors import CarillonError, ConnectError
+from ..errors import CarillonError, ConnectDenied, ConnectError
 from ..logs import logger
 from .token import TokenFailed
 
@@ -132,7 +132,9 @@ class Reconnect:
             except Refused as refused:
                 at_least, reason = refused.retry_after, refused.reason
                 self._was_reached = True
-            except ConnectError as error:  # of this address; a denial is about the client
+            except ConnectDenied:  # the client, whichever server it asks
+                raise
+            except ConnectError as error:
                 failure, reason = error, str(error).removeprefix(f"{self.url} ")
             except CarillonError:
                 raise
