@@ -27,17 +27,17 @@ void Fleet::order(std::string_view topic, std::string_view question, const Done&
 }
 
 void Fleet::ask_all(std::string_view topic, std::string_view question,
-                    std::function<void(const Result&)> done) {
-  tell(Telling::ask, "", topic, question, std::move(done));
+                    const std::function<void(const Result&)>& done) {
+  tell(Telling::ask, "", topic, question, done);
 }
 
 void Fleet::ask_one(std::string_view gateway, std::string_view topic, std::string_view question,
-                    std::function<void(const Result&)> done) {
-  tell(Telling::ask_one, gateway, topic, question, std::move(done));
+                    const std::function<void(const Result&)>& done) {
+  tell(Telling::ask_one, gateway, topic, question, done);
 }
 
 void Fleet::tell(Telling how, std::string_view to, std::string_view topic, std::string_view question,
-                 Finish done) {
+                 const Finish& done) {
   if (!is_shared()) return done({.answers = {}, .end = End::answered});
   std::uint64_t id = 0;
   bool is_closed = false;

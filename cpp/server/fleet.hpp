@@ -49,11 +49,12 @@ class Fleet final : public GatewayListener {
   /// `done` gets the others' answers, in any order, on any thread.
   void ask(std::string_view topic, std::string_view question, const Done& done);
   /// As ask(), with what became of it.
-  void ask_all(std::string_view topic, std::string_view question, std::function<void(const Result&)> done);
+  void ask_all(std::string_view topic, std::string_view question,
+               const std::function<void(const Result&)>& done);
   /// Asks one, by a name that it has for Store::tell(). The caller limits their number. To one gateway they
   /// come in the order of the calls, and it carries them out in this order.
   void ask_one(std::string_view gateway, std::string_view topic, std::string_view question,
-               std::function<void(const Result&)> done);
+               const std::function<void(const Result&)>& done);
   /// As ask(), for what all others shall do: one whose link to the store is away for a moment does it later,
   /// and its answer comes too late.
   void order(std::string_view topic, std::string_view question, const Done& done);
@@ -78,7 +79,8 @@ class Fleet final : public GatewayListener {
   };
   using Questions = std::map<std::uint64_t, Question>;
   enum class Telling : std::uint8_t { ask, ask_one, order };
-  void tell(Telling how, std::string_view to, std::string_view topic, std::string_view question, Finish done);
+  void tell(Telling how, std::string_view to, std::string_view topic, std::string_view question,
+            const Finish& done);
   /// The store has passed it on, or not.
   void on_passed(std::uint64_t id, StoreError error, std::size_t gateways);
   [[nodiscard]] Question take(Questions::iterator at);

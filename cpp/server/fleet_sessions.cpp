@@ -74,17 +74,22 @@ std::string_view FleetSessions::take(std::string_view question) {
 
 void FleetSessions::forward(std::string_view node, std::string_view session, std::string_view commands,
                             std::function<void(Forwarding)> done) {
-  if (!fleet_.is_shared() || !is_id(node) || !is_id(session)) return done(Forwarding::unknown);
+  auto counted = [this, done = std::move(done)](Forwarding outcome) {
+    outcomes_[static_cast<std::size_t>(outcome)].fetch_add(1, std::memory_order_relaxed);
+    done(outcome);
+  };
+  if (!fleet_.is_shared() || !is_id(node) || !is_id(session)) return counted(Forwarding::unknown);
   if (under_way_.fetch_add(1) >= here_.limits.forwarded_commands) {
     under_way_.fetch_sub(1);
-    return done(Forwarding::refused);
+    return counted(Forwarding::refused);
   }
   std::string question(session);
   question.append(1, '\n').append(commands);
-  fleet_.ask_one(node, "commands", question, [this, done = std::move(done)](const Fleet::Result& result) {
-    under_way_.fetch_sub(1);
-    done(outcome_of(result));
-  });
+  fleet_.ask_one(node, "commands", question,
+                 [this, counted = std::move(counted)](const Fleet::Result& result) {
+                   under_way_.fetch_sub(1);
+                   counted(outcome_of(result));
+                 });
 }
 
 void FleetSessions::count(std::function<void(const std::optional<Count>&)> done) {

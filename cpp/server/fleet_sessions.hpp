@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -30,6 +31,10 @@ class FleetSessions final : public OtherGateways {
 
   void forward(std::string_view node, std::string_view session, std::string_view commands,
                std::function<void(Forwarding)> done) override;
+  /// Requests for other gateways since the start, by what became of them.
+  [[nodiscard]] std::uint64_t forwarded(Forwarding outcome) const {
+    return outcomes_[static_cast<std::size_t>(outcome)].load(std::memory_order_relaxed);
+  }
   void count(std::function<void(const std::optional<Count>&)> done) override;
 
  private:
@@ -39,6 +44,7 @@ class FleetSessions final : public OtherGateways {
   Fleet& fleet_;
   const Here here_;
   std::atomic<std::int64_t> under_way_{0};
+  std::array<std::atomic<std::uint64_t>, kForwardings> outcomes_{};
 };
 
 }  // namespace carillon

@@ -48,6 +48,17 @@ HistogramCounts counts_of(const Shards& shards, Get get) {
   return sum;
 }
 
+void add_forwarded(Exposition& page, const FleetSessions& sessions) {
+  using Forwarding = OtherGateways::Forwarding;
+  page.counter("carillon_forwarded_commands_total",
+               "Requests to /emulation for another gateway, by what became of them.")
+      .sample(sessions.forwarded(Forwarding::taken), {{"result", "taken"}})
+      .sample(sessions.forwarded(Forwarding::unknown), {{"result", "unknown"}})
+      .sample(sessions.forwarded(Forwarding::too_long), {{"result", "too_long"}})
+      .sample(sessions.forwarded(Forwarding::refused), {{"result", "refused"}})
+      .sample(sessions.forwarded(Forwarding::late), {{"result", "late"}});
+}
+
 void add_connections(Exposition& page, const Shards& shards, const Gateway& gateway,
                      const GatewayShared& shared) {
   const auto open = [&](auto member) {
@@ -305,6 +316,7 @@ std::string Server::metrics() {
   page.gauge("carillon_info", "This server; always 1.")
       .sample(std::uint64_t{1}, {{"version", version_}, {"flush", gateway.flush_name()}});
   add_connections(page, shards, gateway, shared);
+  add_forwarded(page, network_->fleet_sessions);
   add_deliveries(page, shards, *hub_);
   add_fan_out(page, shards, *hub_);
   add_loops(page, shards);

@@ -19,6 +19,7 @@ class OtherGateways {
     refused,   ///< too much is under way, or the store passes nothing on: nothing was done
     late       ///< no answer in time: the commands may have arrived
   };
+  static constexpr std::size_t kForwardings = 5;
   /// Gateways that share the store, this one among them.
   struct Count {
     std::size_t gateways = 0;

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ipaddress
 from urllib.parse import unquote, urlsplit
 
-from .arguments import text
+from .arguments import kind, shown, text
 from .errors import ConfigError
 
 _ENDPOINTS = (
@@ -66,8 +66,10 @@ def server_urls(url: object) -> list[str]:
         ConfigError: The list is empty.
         TypeError: It is something else.
     """
-    if not isinstance(url, (list, tuple)):
+    if isinstance(url, str):
         return [text("url", url, may_be_empty=True)]
+    if not isinstance(url, (list, tuple)):
+        raise TypeError(f"url: {shown(url)} is {kind(url)}; give a str, or a list of them")
     if not url:
         raise ConfigError("url: the list is empty; give at least one address, as http://host:port")
     return [text(f"url[{place}]", each, may_be_empty=True) for place, each in enumerate(url)]

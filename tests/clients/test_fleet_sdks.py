@@ -98,3 +98,18 @@ def test_a_gateway_that_is_killed_loses_nothing(
         assert [each["data"] for each in sdk.events("publication", ROOM)] == list(range(21))
         assert sdk.events("subscribed", ROOM)[1]["recovered"]
         assert set(sdk.call("presence", channel=ROOM).values()) == {"ann"}
+
+
+@pytest.mark.node
+@pytest.mark.parametrize("transport", ["http_stream", "sse"])
+def test_an_sdk_whose_commands_reach_nobody_connects_again(
+    carillon_server_factory: Callable[..., Server], transport: str
+) -> None:
+    """It does not look at the status: a subscribe without a reply makes it connect again, after its 5 s."""
+    here, stranger = (carillon_server_factory() for _ in range(2))
+    with closing(Sdk("javascript", "json", transport)) as sdk:
+        sdk.connect(here.url, commandsUrl=stranger.url)
+        sdk.call("subscribe", channel=ROOM)
+        sdk.wait_for("connected", count=2, timeout=30)
+        assert [each["reason"] for each in sdk.events("connecting")][1:] == ["subscribe timeout"]
+        assert not sdk.events("subscribed", ROOM)

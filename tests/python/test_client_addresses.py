@@ -159,6 +159,8 @@ def test_addresses_are_checked() -> None:
         carillon.connect(["http://127.0.0.1:8000", "nonsense"])
     with pytest.raises(TypeError, match=r"url\[1\]: 5 is an int; give a str"):
         carillon.connect(["http://127.0.0.1:8000", 5])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match=r"url: None is a NoneType; give a str, or a list of them"):
+        carillon.connect(None)  # type: ignore[arg-type]
     client = carillon.connect(("http://127.0.0.1:1", "ws://127.0.0.1:2/", "http://127.0.0.1:1"))
     assert repr(client) == "<carillon.Client of http://127.0.0.1:1, http://127.0.0.1:2 over ws>"
     with pytest.raises(ConfigError, match="header Authorization, which is in use"):

@@ -197,6 +197,8 @@ TEST_F(FleetCommands, AreToldToTheNodeInTheirOrderAndByteForByte) {
   fleet.on_told("one", "answer 2\ntaken");
   fleet.on_told("one", "answer 1\nunknown");
   EXPECT_EQ(outcomes, (std::vector{Forwarding::taken, Forwarding::unknown}));
+  EXPECT_EQ(sessions.forwarded(Forwarding::taken), 1U);
+  EXPECT_EQ(sessions.forwarded(Forwarding::unknown), 1U);
 }
 
 TEST_F(FleetCommands, AreTakenOnlyWhenAGatewayHasSaidSo) {

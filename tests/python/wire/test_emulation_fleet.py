@@ -65,14 +65,17 @@ def gateways(
     """Starts that many servers on one Redis."""
 
     def start(count: int, **options: Any) -> list[Server]:
-        return [carillon_server_factory(**on_redis(carillon_redis.url), **options) for _ in range(count)]
+        return [carillon_server_factory(**on_redis(carillon_redis.url) | options) for _ in range(count)]
 
     return start
 
 
-def test_each_gateway_takes_commands_and_all_stay_in_order(gateways: Callable[..., list[Server]]) -> None:
+@pytest.mark.parametrize("threads", [1, 4])
+def test_each_gateway_takes_commands_and_all_stay_in_order(
+    gateways: Callable[..., list[Server]], threads: int
+) -> None:
     """A command is sent as soon as the one before it was taken, whichever gateway took that."""
-    servers = gateways(3)
+    servers = gateways(3, threads=threads)
     count = 150
     with streaming(servers[0].url) as client:
         for number in range(count):
@@ -90,6 +93,9 @@ def test_what_cannot_be_delivered_is_never_204(gateways: Callable[..., list[Serv
         assert client.post(there.url, publish_of(0), session=str(uuid.uuid4())) == 404, "no such client"
         assert client.post(there.url, publish_of(0)) == 204
         assert client.reply()["id"] == 2
+        page = there.metrics()
+        for result, count in (("taken", 1), ("unknown", 3), ("late", 0)):
+            assert f'carillon_forwarded_commands_total{{result="{result}"}} {count}\n' in page
     wait_until(lambda: here.stats()["emulated"] == 0)
     assert client.post(there.url, publish_of(1)) == 404, "the client has gone"
     assert [message.json() for message in here.history(ROOM, last=10).messages] == [0]
