@@ -131,6 +131,12 @@ ROWS: dict[str, list[Panel]] = {
             },
         ),
         Panel("Commands under way", "short", {"{{instance}}": "carillon_commands_under_way{@}"}),
+        Panel(
+            "Commands over HTTP for other gateways",
+            "cps",
+            {"{{result}}": rate("carillon_forwarded_commands_total", "result")},
+            description="By what became of them; only those that were taken were answered with 204.",
+        ),
     ],
     "Deliveries, bytes and latency": [
         Panel("Publications", "cps", {"{{namespace}}": rate("carillon_publications_total", "namespace")}),
