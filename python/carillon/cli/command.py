@@ -14,6 +14,7 @@ from .failure import told_in_a_sentence
 from .interrupts import INTERRUPTED
 from .nodes import nodes
 from .pub import pub
+from .rollout import rollout
 from .serve import serve
 from .store_command import store_group
 from .streams import output_that_leaves
@@ -46,5 +47,17 @@ def carillon() -> None:
     """
 
 
-for _command in (serve, pub, sub, top, nodes, bench, doctor, config_group, token_command, store_group):
+for _command in (
+    serve,
+    pub,
+    sub,
+    top,
+    nodes,
+    rollout,
+    bench,
+    doctor,
+    config_group,
+    token_command,
+    store_group,
+):
     carillon.add_command(_command)

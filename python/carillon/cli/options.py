@@ -10,6 +10,9 @@ import click
 if TYPE_CHECKING:
     from ..transports.route import Verify
 
+_UNITS_S = {"ms": 0.001, "s": 1, "m": 60}
+_SHORTEST, _LONGEST_S = "100ms", 3600
+
 
 # A comma, or white space in the environment variable, where another address follows.
 _BETWEEN = re.compile(r"[,\s]+(?=\w+://)|\s+")
@@ -35,6 +38,36 @@ def _name(_: click.Context, __: click.Parameter, channel: str) -> str:
 
 def _token(_: click.Context, __: click.Parameter, token: str | None) -> str | None:
     return token.strip() or None if token else None  # as a file or a shell has it
+
+
+def stripped(_: click.Context, __: click.Parameter, key: str | None) -> str | None:
+    """Reads a key as a file or a shell has it; None if it is empty."""
+    return key.strip() or None if key else None
+
+
+def duration(_: click.Context, __: click.Parameter, value: str | None) -> float | None:
+    """Reads a duration such as 500ms, 1s or 5m into seconds."""
+    return None if value is None else _seconds(value, _SHORTEST)
+
+
+def duration_or_none(_: click.Context, __: click.Parameter, value: str) -> float:
+    """Reads a duration that may be 0s into seconds."""
+    return _seconds(value, "0s")
+
+
+def _seconds(text: str, shortest: str) -> float:
+    try:
+        seconds = _plain_seconds(text)
+    except (KeyError, ValueError):
+        raise click.BadParameter(f"{text!r} is not a duration; write it as 500ms, 1s or 5m") from None
+    if not _plain_seconds(shortest) <= seconds <= _LONGEST_S:
+        raise click.BadParameter(f"{text!r} is out of range; give {shortest} to 60m")
+    return seconds
+
+
+def _plain_seconds(text: str) -> float:
+    number = text.rstrip("ms")
+    return float(number) * _UNITS_S[text[len(number) :] or "s"]
 
 
 CHANNEL = click.argument("channel", callback=_name)

@@ -14,7 +14,7 @@ import click
 
 from .failure import Failure, told_in_a_sentence
 from .interrupts import interruptible
-from .options import CA_FILE, INSECURE_TLS, verify
+from .options import CA_FILE, INSECURE_TLS, duration, stripped, verify
 from .streams import print_json, require_output
 
 if TYPE_CHECKING:
@@ -23,20 +23,6 @@ if TYPE_CHECKING:
     from ..server_figures import Figures
     from .metrics_reader import MetricsReader
     from .top_screen import Row, Terminal
-
-_UNITS_S = {"ms": 0.001, "s": 1, "m": 60}
-_SHORTEST_S, _LONGEST_S = 0.1, 3600
-
-
-def _duration(_: click.Context, __: click.Parameter, value: str) -> float:
-    number = value.rstrip("ms")
-    try:
-        seconds = float(number) * _UNITS_S[value[len(number) :] or "s"]
-    except (KeyError, ValueError):
-        raise click.BadParameter(f"{value!r} is not a duration; write it as 500ms, 1s or 5m") from None
-    if not _SHORTEST_S <= seconds <= _LONGEST_S:
-        raise click.BadParameter(f"{value!r} is out of range; give 100ms to 60m")
-    return seconds
 
 
 def _addresses(_: click.Context, __: click.Parameter, urls: tuple[str, ...]) -> tuple[str, ...]:
@@ -54,17 +40,13 @@ def _addresses(_: click.Context, __: click.Parameter, urls: tuple[str, ...]) -> 
     return urls
 
 
-def _key(_: click.Context, __: click.Parameter, key: str | None) -> str | None:
-    return key.strip() or None if key else None  # as a file or a shell has it
-
-
 @click.command()
 @click.argument("urls", nargs=-1, required=True, metavar="URL...", callback=_addresses)
 @click.option(
     "--api-key",
     "key",
     envvar="CARILLON_HTTP_API_KEY",
-    callback=_key,
+    callback=stripped,
     metavar="TEXT",
     help="Key of the HTTP API. It is sent to every URL; an http_server.internal_port needs none.",
 )
@@ -73,7 +55,7 @@ def _key(_: click.Context, __: click.Parameter, key: str | None) -> str | None:
     "interval_s",
     default="1s",
     show_default=True,
-    callback=_duration,
+    callback=duration,
     metavar="DURATION",
     help="Time between two readings.",
 )
@@ -82,7 +64,7 @@ def _key(_: click.Context, __: click.Parameter, key: str | None) -> str | None:
     "timeout_s",
     default="5s",
     show_default=True,
-    callback=_duration,
+    callback=duration,
     metavar="DURATION",
     help="Maximum time for a connect, and then for an answer.",
 )
@@ -179,7 +161,7 @@ class _Watched:
         await self.reader.close()
 
     async def _read(self) -> None:
-        from .metrics_reader import Unanswered
+        from .exchange import Unanswered
 
         try:
             self.figures, self.failure = await self.reader.read(), ""
