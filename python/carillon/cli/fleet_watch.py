@@ -115,7 +115,7 @@ class FleetWatch:
         return None
 
     async def refusals(self, look: Look, without: Gateway | None = None) -> tuple[Gateway, int] | None:
-        """Returns a gateway that has refused publications or connections since the first call, and how many.
+        """Returns a gateway that has refused connections or publications since the first call, and how many.
 
         A process that was not there then counts from its start.
         """

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..transports.route import Verify
 
 _PORTS = {"http": 80, "https": 443}
+# Not among them: a conflict, and a position that is not kept any more.
+_STORE_FAILURES = ("unavailable", "overloaded", "outcome_unknown", "full")
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +169,9 @@ class Gateway:
         return int(result["connections"])
 
     async def refused(self) -> float | None:
-        """Returns the number of publications and connections that it has refused; None if it does not say.
+        """Returns the number of connections, and calls of its store, that failed; None if it does not say.
 
-        It is the count of bad events of the availability objective, since the start of the process.
+        They count since the start of its process. What a publisher or a position has wrong is not in it.
 
         Raises:
             Unanswered: There is no answer.
@@ -178,13 +180,16 @@ class Gateway:
         if answer.status != HTTPStatus.OK:
             return None
         try:
-            family = parse(answer.body.decode(errors="replace")).get("carillon_objective_events_total")
+            page = parse(answer.body.decode(errors="replace"))
         except MalformedPage:
             return None
-        wanted = (("objective", "availability"), ("result", "bad"))
-        return (
-            next((each.value for each in family.samples if each.labels == wanted), None) if family else None
+        refused, failed = (
+            page.get(f"carillon_{each}_total") for each in ("refused_connections", "store_errors")
         )
+        if refused is None:
+            return None
+        samples = [each for each in failed.samples if _is_failure(dict(each.labels))] if failed else []
+        return sum(each.value for each in [*refused.samples, *samples])
 
     async def _call(self, method: str, fields: dict[str, Any]) -> dict[str, Any]:
         answer = await self._exchange.ask(
@@ -201,6 +206,10 @@ class Gateway:
             return f"401: {text}: give the http_api.key of the gateways by --api-key"
         _, reason = refusal_of(answer.status, answer.headers, answer.body, answer.phrase)
         return f"{answer.status} to POST /api/{method}: {reason}"
+
+
+def _is_failure(labels: dict[str, str]) -> bool:
+    return labels.get("error") in _STORE_FAILURES
 
 
 def _object(body: bytes) -> dict[str, Any]:

@@ -131,7 +131,7 @@ class Rollout:
             words.append(f"Replaced: {', '.join(map(name, self.replaced))}.")
         if self.step:
             words.append(f"{name(left[0])} is unfinished: {self.step}.")
-        elif left:
+        elif self.replaced and left:
             words.append("No gateway is unfinished.")
         if left and (self.step or self.replaced):
             rest = " ".join(each.place.text for each in left)
@@ -190,8 +190,8 @@ class Rollout:
         if refused:
             gateway, count = refused
             raise Stopped(
-                f"{self._fleet.name_of(gateway)} has refused {count} publications or connections since the "
-                "rollout began (carillon_objective_events_total); its log says why"
+                f"{self._fleet.name_of(gateway)} has refused {count} connections or publications since the "
+                "rollout began (carillon_refused_connections_total, carillon_store_errors_total); its log says why"
             )
 
     def _needed(self, clients: int) -> int:
