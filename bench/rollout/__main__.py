@@ -3,10 +3,10 @@
     python -m bench.rollout --proxy haproxy --clients 8000
 
 Starts a Redis, gateways with one thread each, and HAProxy or nginx with the files of deploy/. Subscribers on
-all transports and SDKs connect through the proxy; publishers use the HTTP API of the gateways, and repeat what
-was not acknowledged with its idempotency key. Every delivery is checked against what was acknowledged.
-Exit code 1: anything was lost, doubled, out of order or not recovered, or the rollout stopped. Everything runs
-on 127.0.0.1 and ends by itself.
+all transports and SDKs connect through the proxy. Publishers use the HTTP API of the gateways, and repeat
+what was not acknowledged with its idempotency key. Every delivery is checked against what was acknowledged.
+Exit code 1: anything was lost, doubled, out of order or not recovered, or the rollout stopped. Everything
+runs on 127.0.0.1 and ends by itself.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def roll(fleet: Fleet, options: argparse.Namespace) -> tuple[int, list[dict[str,
     """Runs the rollout. Returns its exit code, its steps and its error."""
     nodes = [f"127.0.0.1:{port}" for port in fleet.ports]
     command = [sys.executable, "-m", "carillon", "rollout", *nodes, "--json", "--restart", fleet.restart()]
-    command += ["--pause", options.pause, "--expect", str(options.expect)]
+    command += ["--pause", options.pause, "--interval", options.interval, "--expect", str(options.expect)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=ROLLOUT_S)
     return done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr.strip()
 
@@ -181,9 +181,9 @@ def print_report(
     beyond = sum(each["beyond"] for each in settled)
     print("subscribers:", ", ".join(f"{n:,} {t}" for t, n in merged(tallies, "transports").most_common()))
     print(
-        f"\nacknowledged {acknowledged:,} publications to {options.channels} channels, all in the order of their "
-        f"offsets: {'yes' if not published.wrong else f'no, {published.wrong} are not'}"
-        f"\nsent again without an answer: {published.repeated}; slowest acknowledgement {published.slowest_s:.2f} s"
+        f"\nacknowledged {acknowledged:,} publications to {options.channels} channels, {published.wrong} of "
+        f"them at another offset than their number\nsent again without an answer: {published.repeated}; "
+        f"slowest acknowledgement {published.slowest_s:.2f} s"
     )
     received = merged(tallies, "received")
     print(
@@ -204,11 +204,13 @@ def print_report(
         top = published.tops[each.channel]
         if each.offset != top:
             each.faults.append(f"is at {each.offset}, and the channel at {top}")
-        print(
-            f"SDK {each.kind}: connected {each.connects} times, {'; '.join(each.faults[:3]) or 'got everything'}"
-        )
+        found = "; ".join(each.faults[:3]) or "got everything"
+        print(f"SDK {each.kind}: connected {each.connects} times, {found}")
     faults = [fault for each in tallies for fault in each["first_faults"]] + published.errors
-    for text in [*faults[:20], *(name for each in settled for name in each["names"])]:
+    for text in [
+        *(f"{text} ({n} times)" for text, n in Counter(faults).most_common(20)),
+        *(name for each in settled for name in each["names"]),
+    ]:
         print(f"note: {text}")
     is_whole = not (
         lost or beyond or published.wrong or any(totals.values()) or any(c.faults for c in clients)
@@ -235,19 +237,20 @@ def main() -> int:
     parser.add_argument("--after", default=5.0, type=float, help="seconds after it (default 5)")
     parser.add_argument("--pace", default="5s", help="shutdown.pace of the gateways (default 5s)")
     parser.add_argument("--pause", default="2s", help="of the rollout (default 2s)")
+    parser.add_argument("--interval", default="1s", help="of the rollout (default 1s)")
     parser.add_argument("--expect", default=0.95, type=float, help="of the rollout (default 0.95)")
     parser.add_argument(
         "--other-python", default=sys.executable, metavar="PATH",
-        help="interpreter that the replacements run with, of another version of the package (default: this one)",
+        help="interpreter of the replacements, with another version of the package (default: this one)",
     )  # fmt: skip
     options = parser.parse_args()
     load = " ".join(f"{each:.1f}" for each in os.getloadavg())
     here = machine()
     print(
         f"{options.gateways} gateways (carillon {carillon.__version__}, 1 thread each) on one Redis behind "
-        f"{options.proxy} {version_of(options.proxy)}; {options.clients:,} clients without TLS on all transports, "
-        f"{options.sdks} of each SDK over TLS; {options.channels} channels, {options.rate:g} publications/s; "
-        f"pace {options.pace}\nreplacements: {options.other_python}\n"
+        f"{options.proxy} {version_of(options.proxy)}\n{options.clients:,} clients without TLS on all "
+        f"transports, {options.sdks} of each kind of SDK over TLS\n{options.channels} channels, "
+        f"{options.rate:g} publications/s; pace {options.pace}\nreplacements: {options.other_python}\n"
         f"{here['cpu']}, {here['cores']} cores, commit {here['commit']}, load average before: {load}",
         flush=True,
     )

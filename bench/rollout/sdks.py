@@ -106,9 +106,7 @@ class Sdk:
 def start(front: Front, channels: list[str], count: int) -> list[Sdk]:
     """Starts a number of each kind, and waits until all are subscribed; none without their packages."""
     if shutil.which("node") is None or not (CLIENTS / "node_modules").exists():
-        print(
-            "SDKs: none, because node or tests/clients/node_modules is missing (npm ci --prefix tests/clients)"
-        )
+        print("SDKs: none: node, or tests/clients/node_modules, is missing (npm ci --prefix tests/clients)")
         return []
     kinds = KINDS * count
     sdks = [Sdk(kind, front, channels[number % len(channels)]) for number, kind in enumerate(kinds)]

@@ -191,7 +191,7 @@ class Rollout:
             gateway, count = refused
             raise Stopped(
                 f"{self._fleet.name_of(gateway)} has refused {count} connections or publications since the "
-                "rollout began (carillon_refused_connections_total, carillon_store_errors_total); its log says why"
+                "rollout began (carillon_refused_connections_total, carillon_store_errors_total); see its log"
             )
 
     def _needed(self, clients: int) -> int:
