@@ -67,18 +67,21 @@ def _replaced(file: Path, replacements: dict[str, str]) -> str:
     return text
 
 
-def _with_gateways(text: str, first_line: str, ports: Sequence[int]) -> str:
-    """Repeats the lines of the two gateways, whose forms follow the first, for all of them."""
-    second_line = first_line.replace("10.0.0.11", "10.0.0.12").replace("gateway1", "gateway2")
-    if first_line not in text or second_line not in text:
+def _with_gateways(text: str, ports: Sequence[int]) -> str:
+    """Repeats each line of the first gateway for all of them, and removes those of the second."""
+    lines = []
+    for line in text.splitlines():
+        if "10.0.0.11:8000" in line:
+            for number, port in enumerate(ports, 1):
+                here = line.replace("10.0.0.11:8000", f"127.0.0.1:{port}")
+                lines.append(here.replace("gateway1", f"gateway{number}"))
+        elif "10.0.0.12:8000" not in line:
+            lines.append(line)
+    if f"127.0.0.1:{ports[0]}" not in "\n".join(lines):
         raise SystemExit(
-            f"deploy/ has no line {first_line.strip()!r} any more: change bench/rollout/proxies.py"
+            "the files of deploy/ have other gateways than before: change bench/rollout/proxies.py"
         )
-    lines = [
-        first_line.replace("10.0.0.11:8000", f"127.0.0.1:{port}").replace("gateway1", f"gateway{number}")
-        for number, port in enumerate(ports, 1)
-    ]
-    return text.replace(second_line, "").replace(first_line, "".join(lines))
+    return "\n".join(lines) + "\n"
 
 
 def haproxy(folder: Path, port: int, plain_port: int, gateways: Sequence[int]) -> list[str]:
@@ -93,8 +96,7 @@ def haproxy(folder: Path, port: int, plain_port: int, gateways: Sequence[int]) -
             "group haproxy": f"group {grp.getgrgid(os.getgid()).gr_name}",
         },
     )
-    text = _with_gateways(text, "    server gateway1 10.0.0.11:8000\n", gateways)
-    text = _with_gateways(text, "    server gateway1 10.0.0.11:8000 track carillon/gateway1\n", gateways)
+    text = _with_gateways(text, gateways)
     (folder / "haproxy.cfg").write_text(text)
     return [_program("haproxy"), "-db", "-f", str(folder / "haproxy.cfg")]
 
@@ -110,7 +112,7 @@ def nginx(folder: Path, port: int, plain_port: int, gateways: Sequence[int]) -> 
             "/var/log/nginx/carillon.log": str(folder / "log"),
         },
     )
-    text = _with_gateways(text, "    server 10.0.0.11:8000 max_fails=1 fail_timeout=2s;\n", gateways)
+    text = _with_gateways(text, gateways)
     bodies = " ".join(
         f"{each}_temp_path {folder};" for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )

@@ -27,7 +27,7 @@ def histogram_row(phase: str, tallies: Sequence[dict[str, Any]]) -> list[str]:
     slowest = max((each["slowest_ns"].get(phase, 0) for each in tallies), default=0)
     count = total.total()
     cells = [
-        f"{_percentile(total, share) / 1e6:.1f}" if count * (1 - share) >= 10 else "-"
+        f"{min(_percentile(total, share), slowest) / 1e6:.1f}" if count * (1 - share) >= 10 else "-"
         for share in (0.5, 0.99, 0.999)
     ]
     return [phase, f"{count:,}", *cells, f"{slowest / 1e6:.0f}"]

@@ -103,7 +103,5 @@ class Workers:
     def kill(self) -> None:
         """Ends what is left of them."""
         for process in self._processes:
-            process.join(5)
-            if process.is_alive():
-                process.kill()
-                process.join()
+            process.kill()
+            process.join()

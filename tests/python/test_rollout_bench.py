@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
+import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from carillon.testing import RedisServer
 from conftest import require, require_tool
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 ROOT = Path(__file__).resolve().parents[2]
 SCALE = (
-    "--gateways 3 --clients 60 --channels 6 --sdks 0 --workers 1 --before 1 --after 1 --pace 500ms --pause 0s "
-    "--interval 200ms --expect 0.8"
+    "--gateways 3 --clients 60 --channels 6 --sdks 0 --workers 1 --before 1 --after 1 --pace 500ms "
+    "--pause 0s --interval 200ms --expect 0.8"
 )
 
 
@@ -30,3 +36,42 @@ def test_a_fleet_behind_haproxy_is_replaced_and_nothing_is_lost() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lost 0, doubled 0, other data than at its offset 0, not recovered 0" in done.stdout
     assert done.stdout.count(" -> ") == 3, "gateways have been replaced"
+
+
+@pytest.fixture
+def make_subscriber(monkeypatch: pytest.MonkeyPatch) -> Callable[[], Any]:
+    """Makes subscribers that have begun behind offset 2 of the epoch `e`."""
+    monkeypatch.syspath_prepend(str(ROOT))
+    module = importlib.import_module("bench.rollout.subscribers")
+
+    def make() -> Any:
+        made = module.Subscriber(0, "room", "sse", module.Tally(), None)
+        status(made, 2, is_recovered=False)
+        return made
+
+    return make
+
+
+def status(to: Any, offset: int, *, is_recovered: bool) -> None:
+    body = {"recovered": is_recovered, "epoch": "e", "offset": offset}
+    to.on_event({"event": "status", "data": json.dumps(body)})
+
+
+def deliver(to: Any, *offsets: int, plus: int = 0) -> Any:
+    for offset in offsets:
+        to.on_event({"data": json.dumps({"offset": offset, "data": {"n": offset + plus, "at": 0}})})
+    return to.tally
+
+
+def test_the_judge_sees_each_kind_of_fault(make_subscriber: Callable[[], Any]) -> None:
+    well = deliver(make_subscriber(), 3, 4, 5)
+    assert (well.missing, well.repeated, well.changed, well.not_recovered) == (0, 0, 0, 0)
+    assert well.received == {"before": 3}
+    assert deliver(make_subscriber(), 3, 6).missing == 2
+    assert deliver(make_subscriber(), 3, 4, 3).repeated == 1
+    assert deliver(make_subscriber(), 3, plus=1).changed == 1, "something is twice in the log"
+    again = make_subscriber()
+    status(again, 2, is_recovered=True)
+    assert again.tally.not_recovered == 0
+    status(again, 9, is_recovered=False)
+    assert again.tally.not_recovered == 1
