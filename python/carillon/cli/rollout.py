@@ -174,7 +174,9 @@ def rollout(
     insecure_tls: bool,
     **settings: object,
 ) -> None:
-    """Replaces gateways of a fleet one after another, while its clients stay served.
+    """Replaces the gateways of a fleet in turn.
+
+    Clients stay served meanwhile: those of a gateway that drains reconnect to the others.
 
     NODES are addresses of the gateways themselves, not of a proxy in front of them: http://host:port,
     host:port as carillon nodes shows it, or NAME=URL if the two differ.
