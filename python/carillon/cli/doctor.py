@@ -27,7 +27,7 @@ _WANTED_DESCRIPTORS = 65536
 @config_file()
 @click.option("--store", metavar="URL", help="The store to look at, instead of the one of FILE.")
 def doctor(file: Path | None, store: str | None) -> None:
-    """Prints versions and limits, for bug reports, and looks at a Redis.
+    """Prints versions and limits for bug reports, and looks at a Redis.
 
     With FILE or --store it connects to Redis as a server would: with user, password, TLS and Sentinels of the
     configuration and the environment. It says which rights are missing, whether Redis may evict keys, and

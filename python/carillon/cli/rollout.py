@@ -174,7 +174,7 @@ def rollout(
     insecure_tls: bool,
     **settings: object,
 ) -> None:
-    """Replaces the gateways of a fleet in turn.
+    """Replaces the gateways of a fleet one after another.
 
     Clients stay served meanwhile: those of a gateway that drains reconnect to the others.
 

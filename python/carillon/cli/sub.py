@@ -53,7 +53,7 @@ def sub(
     ca_file: str | None,
     insecure_tls: bool,
 ) -> None:
-    """Prints the messages published to CHANNEL, until Ctrl-C or SIGTERM. Reconnects by itself after a cut.
+    """Prints the messages of CHANNEL, until Ctrl-C or SIGTERM. Reconnects by itself after a cut.
 
     Standard error has the cuts, the gaps and, at the end, the position to continue from.
     """
