@@ -417,3 +417,12 @@ def test_what_stops_is_an_object_too(make_fleet: Callable[..., Fleet]) -> None:
     (said,) = map(json.loads, done.stdout.splitlines())
     assert said["event"] == "stopped"
     assert said["reason"] in done.stderr
+
+
+def test_it_says_what_it_cannot_count(make_fleet: Callable[..., Fleet]) -> None:
+    fleet = make_fleet(2, "[prometheus]\nenabled = false\n")
+    done = fleet.run(*fleet.names, "--dry-run")
+    assert done.returncode == 0, done
+    notes = [line for line in done.stdout.splitlines() if "refused publications are not counted here" in line]
+    assert len(notes) == 2
+    assert "prometheus.enabled is false" in notes[0]

@@ -17,6 +17,8 @@ from .exchange import Answer, Exchange, Unanswered
 if TYPE_CHECKING:
     from ..transports.route import Verify
 
+DRAINS = "it drains"
+
 _PORTS = {"http": 80, "https": 443}
 # Not among them: a conflict, and a position that is not kept any more.
 _STORE_FAILURES = ("unavailable", "overloaded", "outcome_unknown", "full")
@@ -128,7 +130,7 @@ class Gateway:
             return str(error)
         health = _object(answer.body)
         if health.get("draining"):
-            return "it drains"
+            return DRAINS
         if answer.status != HTTPStatus.OK:
             return f"/health answers {answer.status}"
         if "store" in health:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .exchange import Unanswered
-from .gateway import Refused
+from .gateway import DRAINS, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -247,7 +247,8 @@ class Rollout:
 
         async def has_left(look: Look) -> bool:
             seen[:] = [look]
-            return not look.has(old.uid)
+            # A busy gateway may be missing in the registry for once.
+            return not look.has(old.uid) and await gateway.trouble() != DRAINS
 
         if not await self._until(gateway, settings.drain_timeout_s, has_left):
             left = next((each.clients for each in seen[0].registry if each.uid == old.uid), 0) if seen else 0
@@ -306,7 +307,7 @@ class Rollout:
             if not trouble and (new is None or new.uid == old.uid):
                 trouble = "the registry of the fleet has no new process at this address"
             if not trouble and new is not None and new.is_draining:
-                trouble = "it drains"
+                trouble = DRAINS
             healthy = 0 if trouble else healthy + 1
             return healthy >= settings.checks
 
