@@ -266,12 +266,22 @@ py::tuple line_to_python(const LogLine& line) {
   py::dict fields;
   if (!line.event.empty()) fields["event"] = line.event;
   for (const auto& [name, number] : line.numbers) fields[py::str(name)] = number;
+  for (const auto& [name, text] : line.texts) fields[py::str(name)] = text_of(text);
   if (line.is_connection) {
     fields["event"] = name_of(line.connection_event);
     fields["client"] = line.client;
     fields["user"] = text_of(line.user);
     if (line.connection_event == ConnectionEvent::refuse) fields["claimed_user"] = text_of(line.claimed_user);
     if (!line.channel.empty()) fields["channel"] = text_of(line.channel);
+    if (!line.request.empty()) fields["request"] = line.request;
+    if (line.connection_event == ConnectionEvent::close) {
+      py::list channels;
+      for (const std::string& channel : line.channels) channels.append(text_of(channel));
+      fields["channels"] = channels;
+      fields["subscriptions"] = line.subscriptions;
+    }
+    if (line.lost_from != 0) fields["lost_from"] = line.lost_from;
+    if (line.connection_event == ConnectionEvent::gap) fields["lost_to"] = line.lost_to;
     fields["peer"] = line.peer;
     fields["transport"] = name_of(line.transport);
     fields["code"] = line.code;
@@ -617,7 +627,14 @@ void bind_server(py::module_& m) {
       .def(
           "metrics", [](PyServer& self) { return self.get().metrics(); }, py::call_guard<WithoutGil>())
       .def(
-          "ledger", [](PyServer& self) { return self.get().ledger(); }, py::call_guard<WithoutGil>())
+          "ledger",
+          [](PyServer& self, const std::string& channel, const std::string& client) {
+            return self.get().ledger(channel, client);
+          },
+          py::arg("channel") = "", py::arg("client") = "", py::call_guard<WithoutGil>())
+      .def(
+          "answers", [](PyServer& self, Millis timeout_ms) { return self.get().answers(timeout_ms); },
+          py::arg("timeout_ms"), py::call_guard<WithoutGil>())
       .def(
           "connections", [](PyServer& self) { return self.get().connections(); },
           py::call_guard<WithoutGil>())

@@ -9,13 +9,14 @@
 namespace carillon {
 
 CentrifugeClient::CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
-                                   std::string claimed_user, std::shared_ptr<const ClientRequest> request)
+                                   std::string claimed_user, std::string request_id,
+                                   std::shared_ptr<const ClientRequest> request)
     : Session(context, outlet),
       link_(std::move(link)),
       layouts_(link_->layouts().data()),
       codec_(link_->codec()),
       phase_due_ms_(context.clock.now_ms() + context.limits.handshake_timeout_ms),
-      newcomer_(std::make_unique<Newcomer>(Newcomer{std::move(claimed_user)})),
+      newcomer_(std::make_unique<Newcomer>(Newcomer{std::move(claimed_user), std::move(request_id)})),
       request_(std::move(request)),
       lanes_(context.counters.commands_under_way, context.limits.concurrency) {
   context_.counters.open(link_->transport()).fetch_add(1, std::memory_order_relaxed);
@@ -259,14 +260,18 @@ void CentrifugeClient::on_closed() {
   phase_ = Phase::closed;
   lanes_.clear();
   queued_.reset();
-  for (Subscription& subscription : subscriptions_) end_subscription(subscription);
-  subscriptions_.clear();
+  ChannelsAtEnd channels;
+  for (Subscription& subscription : subscriptions_) {
+    channels.add(subscription.channel);
+    end_subscription(subscription);
+  }
   connect_.reset();
   if (context_.personal_channel.is_single_connection && !user_.empty())
     context_.newest_of_user.remove(user_, self());
   if (is_counted_) context_.user_connections.remove(user_);
   if (is_emulated()) context_.directory.remove(link_->session(), self());
-  log_close(link_->transport(), claimed_user());
+  log_close(link_->transport(), channels, claimed_user(), request_id());
+  subscriptions_.clear();
 }
 
 // ---- entries
@@ -281,6 +286,7 @@ void CentrifugeClient::on_gap(Cursor& cursor, const Gap& gap) {
   // recovered.
   for (Subscription& subscription : subscriptions_) {
     if (&subscription.cursor != &cursor) continue;
+    log_gap(link_->transport(), subscription.channel, gap);
     if (subscription.is_by_server) {  // its client cannot subscribe again, but connect again
       disconnect_with(kDisconnectInsufficientState);
       return;
@@ -301,7 +307,10 @@ void CentrifugeClient::on_gap(Cursor& cursor, const Gap& gap) {
   }
 }
 
-void CentrifugeClient::on_slow(Cursor& /*cursor*/) {
+void CentrifugeClient::on_slow(Cursor& cursor) {
+  for (const Subscription& subscription : subscriptions_) {
+    if (&subscription.cursor == &cursor) log_slow(link_->transport(), subscription.channel);
+  }
   context_.counters.slow.fetch_add(1, std::memory_order_relaxed);
   disconnect_with(kDisconnectSlow);
 }

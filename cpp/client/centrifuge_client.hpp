@@ -27,9 +27,11 @@ namespace carillon {
 /// knows nothing of frames, HTTP or sockets: its link does.
 class CentrifugeClient final : public Session {
  public:
-  /// `claimed_user`: the query's `user`, for Access. `request`: what it came with, if hooks want it.
+  /// `claimed_user`: the query's `user`, for Access. `request_id`: of its HTTP request, or empty. `request`: what
+  /// it came with, if hooks want it.
   CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
-                   std::string claimed_user, std::shared_ptr<const ClientRequest> request);
+                   std::string claimed_user, std::string request_id,
+                   std::shared_ptr<const ClientRequest> request);
   /// Continues a saved one. Its link still has to read the bytes that it had.
   CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
                    const ClientState& state);
@@ -93,6 +95,7 @@ class CentrifugeClient final : public Session {
   struct Connect;
   struct Newcomer {
     std::string claimed_user;
+    std::string request_id = {};
     std::string asked = {};  // its connect command, while a hook decides on it
   };
   class DeltaStart;
@@ -241,6 +244,8 @@ class CentrifugeClient final : public Session {
   [[nodiscard]] Question question(Operation operation, std::string_view channel,
                                   std::string_view data = {}) const;
   [[nodiscard]] std::string_view claimed_user() const;
+  /// Of the HTTP request that it came with, until it is identified; or empty.
+  [[nodiscard]] std::string_view request_id() const;
 
   [[nodiscard]] bool is_subscribed(std::string_view channel);
   Subscription* find(std::string_view channel);

@@ -148,9 +148,9 @@ void CentrifugeClient::answer_connect(std::uint32_t id, std::string_view data,
                                       std::string_view subscriptions) {
   phase_ = Phase::connected;
   phase_due_ms_ = kNoDeadline;
-  newcomer_.reset();
+  const std::unique_ptr<Newcomer> newcomer = std::move(newcomer_);
   if (!keeps_request()) request_.reset();
-  log_connect(link_->transport());
+  log_connect(link_->transport(), newcomer ? std::string_view(newcomer->request_id) : std::string_view());
   const Millis interval = context_.heartbeat.ping_interval_ms;
   if (interval >
       0) {  // the first one after a random part, so that a storm of connects makes no storm of pings
@@ -202,6 +202,10 @@ std::string_view CentrifugeClient::claimed_user() const {
   return newcomer_ ? std::string_view(newcomer_->claimed_user) : std::string_view();
 }
 
+std::string_view CentrifugeClient::request_id() const {
+  return newcomer_ ? std::string_view(newcomer_->request_id) : std::string_view();
+}
+
 void CentrifugeClient::deny(std::uint32_t id, Operation operation, std::string_view channel,
                             const Verdict& verdict) {
   if (verdict.is_undecided) {
@@ -234,12 +238,13 @@ void CentrifugeClient::log_refused(Operation operation, std::string_view channel
   if (!remedy.empty()) reason.append("; ").append(remedy);
   if (!count_refusal(reason)) return;
   log_refusal(link_->transport(), user_, {}, error.code, reason,
-              operation == Operation::rpc ? std::string_view() : channel);
+              operation == Operation::rpc ? std::string_view() : channel, request_id());
 }
 
 void CentrifugeClient::log_refused_connect(std::string_view user, std::uint32_t code, std::string reason) {
   if (!count_refusal(reason)) return;
-  log_refusal(link_->transport(), user, user.empty() ? claimed_user() : std::string_view(), code, reason);
+  log_refusal(link_->transport(), user, user.empty() ? claimed_user() : std::string_view(), code, reason,
+              {}, request_id());
 }
 
 bool CentrifugeClient::count_refusal(std::string& reason) {

@@ -92,6 +92,7 @@ bool CentrifugeClient::handle_subscribe(const Command& command) {
     deny(command.id, Operation::subscribe, command.channel, *verdict);
     return phase_ == Phase::connected;
   }
+  if (subscriptions_.empty()) context_.host.note_subscribe(outlet_);
   Subscription& subscription = add_subscription(command.channel, false);
   // A client that names a start asks for the recovery that this needs.
   const SubscriptionWishes wishes{command.is_recoverable || since, command.is_positioned,
@@ -206,6 +207,8 @@ SubscribeResult CentrifugeClient::result_of(Subscription& subscription, const Su
     result.epoch = outcome.start.epoch.text();
     result.offset = outcome.start.offset;
     result.is_recovered = outcome.is_recovered;
+    if (outcome.was_recovering && !outcome.is_recovered)
+      log_not_recovered(link_->transport(), subscription.channel, outcome.start.offset);
     if (outcome.start.offset < outcome.top && page_bytes > 0 && !outlet_.is_clogged) {
       // The first page of what is there already stands in the reply, as SDKs of this family know it; the pump
       // brings the rest.

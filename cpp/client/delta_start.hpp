@@ -24,6 +24,7 @@ class CentrifugeClient::DeltaStart final : public Sink {
   void on_gap(Cursor& cursor, const Gap& gap) override { client_->on_gap(cursor, gap); }
   void on_slow(Cursor& cursor) override { client_->on_slow(cursor); }
   void on_live(Cursor& cursor) override { client_->on_live(cursor); }
+  [[nodiscard]] std::string_view client_id() const override { return client_->client_id(); }
 
   /// Once everything has been sent: has the client got a base? Entries that the socket did not take went back
   /// to the cursor.

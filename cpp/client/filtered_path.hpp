@@ -19,6 +19,7 @@ class CentrifugeClient::FilteredPath final : public Sink {
   void on_gap(Cursor& cursor, const Gap& gap) override { client_->on_gap(cursor, gap); }
   void on_slow(Cursor& cursor) override { client_->on_slow(cursor); }
   void on_live(Cursor& cursor) override { client_->on_live(cursor); }
+  [[nodiscard]] std::string_view client_id() const override { return client_->client_id(); }
 
   [[nodiscard]] bool passes(const Entry& entry) const {
     return entry.kind != EntryKind::publication || filter_.passes(entry.publication.tags);

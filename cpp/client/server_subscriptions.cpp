@@ -190,6 +190,7 @@ void CentrifugeClient::subscribe(const SubscriptionGrant& grant, const std::opti
   if (find(grant.channel) != nullptr) return done(SubscribeAnswer::already_subscribed);
   if (has_all_channels()) return done(SubscribeAnswer::limit_exceeded);
   lanes_.begin();  // commands for this channel wait for it
+  if (subscriptions_.empty()) context_.host.note_subscribe(outlet_);
   Subscription& subscription = add_subscription(grant.channel, true);
   SubscriptionGrant granted = grant;
   if (since && !granted.overrides.force_recovery) granted.overrides.force_recovery = true;  // it is wanted

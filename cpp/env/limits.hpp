@@ -51,6 +51,7 @@ struct Limits {
   std::int64_t early_entries = 4'096;
   std::int64_t catching_up_channels = 1'000;
   std::int64_t stored_pages = 256;
+  std::int64_t log_records_per_s = 1'000;
   std::int64_t fleet_answer_timeout_ms = 1'000;
   std::int64_t fleet_questions = 1'000;
   std::int64_t forwarded_commands = 1'000;

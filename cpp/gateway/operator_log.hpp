@@ -28,6 +28,7 @@ struct OperatorNote {
   std::string_view event;  ///< one word for machines; a literal
   std::string message;
   std::vector<std::pair<std::string_view, std::int64_t>> numbers = {};  ///< for machines, by literal names
+  std::vector<std::pair<std::string_view, std::string>> texts = {};     ///< the same
 };
 
 /// Receives records for the operator. Thread-safe, must not block.

@@ -6,8 +6,14 @@ namespace carillon {
 
 void CatchUp::when_there_is_room(std::function<void()> ask) {
   std::unique_lock lock(mutex_);
+  if (under_way_ >= at_once_) ++waits_;
   waiting_.push_back(std::move(ask));
   let_in(lock);
+}
+
+CatchUp::Figures CatchUp::figures() const {
+  const std::lock_guard lock(mutex_);
+  return {under_way_, waiting_.size(), waits_};
 }
 
 void CatchUp::done() {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <functional>
 #include <mutex>
@@ -22,12 +23,20 @@ class CatchUp final {
   /// Another bound. Whoever has been let in stays.
   void set_at_once(std::size_t at_once);
 
+  struct Figures {
+    std::size_t under_way = 0;  ///< now
+    std::size_t waiting = 0;    ///< for room, now
+    std::uint64_t waits = 0;    ///< times that one had to wait for room, ever
+  };
+  [[nodiscard]] Figures figures() const;
+
  private:
   void let_in(std::unique_lock<std::mutex>& lock);
 
-  std::mutex mutex_;  // guards all below; not held while one asks
+  mutable std::mutex mutex_;  // guards all below; not held while one asks
   std::size_t at_once_;
   std::size_t under_way_ = 0;
+  std::uint64_t waits_ = 0;
   bool is_closed_ = false;
   bool is_letting_in_ = false;  // on some thread, maybe this one: a store may answer at once
   std::deque<std::function<void()>> waiting_;

@@ -246,7 +246,8 @@ class Hub final : public StoreListener, private PageSource {
   /// both as open and as ended). Of more than `rows_max` channels, those with the fewest problems are only in
   /// the sum. `done` runs on the thread of the last shard to answer; shards whose threads have died are only
   /// counted.
-  void ledger(std::function<void(Ledger)> done, std::size_t rows_max = Ledger::kAllRows);
+  void ledger(std::function<void(Ledger)> done, std::size_t rows_max = Ledger::kAllRows,
+              LedgerFilter filter = {});
 
   /// Bounded upkeep: trims by age, and makes unused channels dormant. Call it from time to time, from one
   /// thread.
@@ -277,6 +278,15 @@ class Hub final : public StoreListener, private PageSource {
   [[nodiscard]] std::uint64_t published() const { return published_.load(std::memory_order_relaxed); }
   /// Subscriptions that began with a position, since the start: those that got everything after it, and those
   /// that did not.
+  struct PageFigures {
+    std::uint64_t read = 0;          ///< pages with publications that the store has given, ever
+    std::uint64_t publications = 0;  ///< in them
+    CatchUp::Figures room;           ///< pages in memory or being read, and reads that wait for room
+  };
+  [[nodiscard]] PageFigures pages() const {
+    return {pages_read_.load(std::memory_order_relaxed), page_publications_.load(std::memory_order_relaxed),
+            page_room_->figures()};
+  }
   [[nodiscard]] std::uint64_t recovered() const { return recovered_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint64_t not_recovered() const { return not_recovered_.load(std::memory_order_relaxed); }
   /// Publications entered into inboxes since the start: the store writes of fan-out on write.
@@ -392,6 +402,8 @@ class Hub final : public StoreListener, private PageSource {
   HubLimits limits_;
   CatchUp catch_up_{limits_.catching_up_channels};
   std::shared_ptr<CatchUp> page_room_ = std::make_shared<CatchUp>(limits_.stored_pages);
+  std::atomic<std::uint64_t> pages_read_{0};
+  std::atomic<std::uint64_t> page_publications_{0};
   std::mutex recent_pages_mutex_;
   RecentPages recent_pages_{limits_.stored_pages / 2};  // the others are for who reads
   std::mutex shards_mutex_;                             // because publishes may run while the server stops

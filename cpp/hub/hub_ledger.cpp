@@ -20,6 +20,7 @@ struct Hub::LedgerWork {
   std::size_t missing = 0;
   Ledger ledger;
   std::size_t rows_max = 0;
+  LedgerFilter filter;
   std::size_t stripe = 0;   // whose channels' ended subscriptions are being added
   bool is_walking = false;  // it has begun
   std::function<void(Ledger)> done;
@@ -31,9 +32,10 @@ struct Hub::LedgerWork {
   }
 };
 
-void Hub::ledger(std::function<void(Ledger)> done, std::size_t rows_max) {
+void Hub::ledger(std::function<void(Ledger)> done, std::size_t rows_max, LedgerFilter filter) {
   auto work = std::make_shared<LedgerWork>();
   work->rows_max = rows_max;
+  work->filter = std::move(filter);
   work->done = std::move(done);
   {
     const std::lock_guard lock(ledger_mutex_);
@@ -65,7 +67,7 @@ void Hub::start_ledger(const std::shared_ptr<LedgerWork>& work) {
       shard->begin_ledger();
       Shard::in_pieces([shard, work, receipt = std::move(receipt)] {
         std::vector<LedgerRow> rows;
-        const bool has_more = shard->add_to_ledger(rows, kCursorsPerTurn);
+        const bool has_more = shard->add_to_ledger(rows, kCursorsPerTurn, work->filter);
         {
           const std::lock_guard lock(work->mutex);
           for (const LedgerRow& row : rows) work->row_of(row.channel) += row;
@@ -78,7 +80,7 @@ void Hub::start_ledger(const std::shared_ptr<LedgerWork>& work) {
 }
 
 void Hub::finish_ledger(const std::shared_ptr<LedgerWork>& work) {
-  {
+  if (work->filter.is_for_all()) {
     const std::lock_guard lock(forgotten_mutex_);
     if (forgotten_.account.published > 0 || forgotten_.unbalanced > 0)
       work->ledger.add(forgotten_, work->rows_max);
@@ -105,6 +107,7 @@ bool Hub::finish_piece(LedgerWork& work) {
 }
 
 bool Hub::add_ended_to_ledger(LedgerWork& work) {
+  if (!work.filter.client.empty()) return false;  // the accounts of ended subscriptions are of nobody
   std::size_t left = kChannelsPerTurn;
   while (left > 0 && work.stripe < kStripes) {
     Stripe& stripe = stripes_[work.stripe];
@@ -115,6 +118,7 @@ bool Hub::add_ended_to_ledger(LedgerWork& work) {
       --left;
       const std::lock_guard channel_lock(channel->mutex);
       if (channel->ended.published == 0 && channel->unbalanced == 0) continue;
+      if (!work.filter.has(channel->name)) continue;
       LedgerRow& row = work.row_of(channel->name);
       row.account += channel->ended;
       row.unbalanced += channel->unbalanced;

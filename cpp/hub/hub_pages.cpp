@@ -148,6 +148,10 @@ StoredPageRef Hub::page_of(Channel& channel, const ReadRange& range, const Page&
     count_into_gauge(entry);
     bytes += entry->cost_bytes();
   }
+  if (!entries.empty()) {
+    pages_read_.fetch_add(1, std::memory_order_relaxed);
+    page_publications_.fetch_add(entries.size(), std::memory_order_relaxed);
+  }
   const bool is_cut = !entries.empty() && read.has_more && entries.size() < range.entries_max;
   if (is_cut) {
     pages.part_entries = std::bit_floor(entries.size());

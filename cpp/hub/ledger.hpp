@@ -77,6 +77,15 @@ struct LedgerRow {
   }
 };
 
+/// What a ledger is asked for: the rows that match all of it.
+struct LedgerFilter {
+  std::string channel;  ///< empty: all
+  std::string client;   ///< open subscriptions of this client alone; empty: all, and ended ones
+
+  [[nodiscard]] bool is_for_all() const { return channel.empty() && client.empty(); }
+  [[nodiscard]] bool has(std::string_view name) const { return channel.empty() || channel == name; }
+};
+
 struct Ledger {
   std::vector<LedgerRow> rows;     ///< by name; one with an empty name sums forgotten channels
   std::size_t missing_shards = 0;  ///< whose threads have died: their open subscriptions are missing

@@ -811,7 +811,7 @@ void Shard::begin_ledger() {
   in_ledger_ = nullptr;
 }
 
-bool Shard::add_to_ledger(std::vector<LedgerRow>& rows, std::size_t cursors_max) {
+bool Shard::add_to_ledger(std::vector<LedgerRow>& rows, std::size_t cursors_max, const LedgerFilter& filter) {
   std::size_t left = cursors_max;
   while (left > 0) {
     if (in_ledger_ == nullptr) {
@@ -825,6 +825,9 @@ bool Shard::add_to_ledger(std::vector<LedgerRow>& rows, std::size_t cursors_max)
     const Cursor* cursor = nullptr;
     while (left > 0 && (cursor = in_ledger_->all_.next()) != nullptr) {
       --left;
+      const bool is_wanted =
+          filter.has(channel.name) && (filter.client.empty() || cursor->sink_->client_id() == filter.client);
+      if (!is_wanted) continue;
       const Account account = account_of(*cursor, channel);
       if (!account.is_balanced()) ++row.unbalanced;
       row.account += account;

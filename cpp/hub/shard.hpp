@@ -213,7 +213,7 @@ class Shard {
   void begin_ledger();
   /// Adds the accounts of the next `cursors_max` open subscriptions to `rows`, in which a channel may occur
   /// repeatedly. False: there are no more.
-  bool add_to_ledger(std::vector<LedgerRow>& rows, std::size_t cursors_max);
+  bool add_to_ledger(std::vector<LedgerRow>& rows, std::size_t cursors_max, const LedgerFilter& filter = {});
   /// Position of the cursor: it has taken everything up to it from the log.
   [[nodiscard]] static Position position_of(const Cursor& cursor);
 

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <string_view>
+
 #include "store/position.hpp"
 
 namespace carillon {
@@ -35,6 +37,8 @@ class Sink {
   /// The cursor has read everything for the first time since it was opened. The lock of its channel is held:
   /// nothing of the hub may be called in here.
   virtual void on_live(Cursor& /*cursor*/) {}
+  /// Id of the client whose subscription it is, for the ledger; empty: it has none.
+  [[nodiscard]] virtual std::string_view client_id() const { return {}; }
 };
 
 }  // namespace carillon

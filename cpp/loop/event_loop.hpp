@@ -169,6 +169,7 @@ class EventLoop final : private ConnectionHost {
   void read_on_later(Outlet& outlet) override;
   void reschedule(Outlet& outlet) override;
   void end_handshake(Outlet& outlet) override;
+  void note_subscribe(Outlet& outlet) override;
   void note_live(Outlet& outlet) override;
   [[nodiscard]] std::string peer(const Outlet& outlet) const override;
 

@@ -90,6 +90,12 @@ void EventLoop::reschedule(Outlet& outlet) {
 
 void EventLoop::end_handshake(Outlet& outlet) { end_handshake(connection_of(outlet)); }
 
+void EventLoop::note_subscribe(Outlet& outlet) {
+  std::int64_t& accepted_ns = connection_of(outlet).accepted_ns;
+  const std::int64_t handshake_ns = shared_.limits.handshake_timeout_ms * 1'000'000;
+  if (accepted_ns != 0 && machine_.now_ns() - accepted_ns > handshake_ns) accepted_ns = 0;
+}
+
 void EventLoop::note_live(Outlet& outlet) {
   const std::int64_t accepted_ns = std::exchange(connection_of(outlet).accepted_ns, 0);
   if (accepted_ns != 0) metrics_.connect_to_live.observe_ns(machine_.now_ns() - accepted_ns);

@@ -107,6 +107,8 @@ constexpr std::array kFields = [] {
       Field{"reverse", methods(history), &ApiRequest::is_reverse},
       Field{"pattern", methods(channels), &ApiRequest::pattern},
       Field{"limit", methods(ledger), &ApiRequest::rows},
+      Field{"channel", methods(ledger), &ApiRequest::channel},
+      Field{"client", methods(ledger), &ApiRequest::client},
       Field{"limit", methods(members, inbox), &ApiRequest::items_max},
       Field{"after", methods(members, presence, channels), &ApiRequest::after},
       Field{"users", methods(add_members, remove_members), &ApiRequest::users, "give a list of user ids"},

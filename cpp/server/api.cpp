@@ -501,7 +501,7 @@ void Api::ledger(const ApiRequest& request, Respond respond) {
         append_api_result(response.body, ledger_document(std::move(ledger), rows));
         respond(std::move(response));
       },
-      rows);
+      rows, {std::string(request.channel), std::string(request.client)});
 }
 
 void Api::info(Respond respond) {

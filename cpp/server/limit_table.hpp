@@ -143,6 +143,10 @@ inline constexpr std::array kLimitRows{
              "Maximum number of pages in memory at one time that clients read from the store because this "
              "process has no more of the history. A page has 256 publications or 1 MiB. Beyond it clients "
              "wait for their turn."},
+    LimitRow{"log_records_per_s", &Limits::log_records_per_s, "records", 0,
+             "Maximum number of log records of one event (connect, close, refuse, gap, …) per second; 0: "
+             "unlimited. Further ones are counted, and a record records_suppressed has their number, at most "
+             "every 10 s."},
     LimitRow{"fleet_answer_timeout_ms", &Limits::fleet_answer_timeout_ms, "ms", 1,
              "Maximum time for which the HTTP API waits for the answers of the other gateways that share the "
              "store, ms; the result then has the answers that were received."},

@@ -54,6 +54,7 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
       token_access(
           proxy_access, clock, token_access_options(config), make_verifier(config, config.token),
           config.has_subscription_token ? make_verifier(config, config.subscription_token) : nullptr),
+      log(clock, config.limits),
       origins(config.allowed_origins, config.insecure || config.api_insecure),
       api(hub, config.limits, clock,
           {config.api_key, config.insecure || config.api_insecure, version,

@@ -16,6 +16,7 @@
 #include "server/live_connections.hpp"
 #include "server/reload.hpp"
 #include "server/server.hpp"
+#include "server/shard_probe.hpp"
 #include "server/takeover.hpp"
 #include "session/access.hpp"
 #include "session/origin.hpp"
@@ -44,6 +45,7 @@ struct Server::Network {
   GatewayShared shared;
   Gateway gateway;
   LiveConnections connections{gateway};  // here
+  ShardProbe probe;
   Fleet fleet;
   FleetConnections all_connections{connections, fleet};  // of all gateways
   FleetChannels all_channels;

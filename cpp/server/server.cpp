@@ -155,6 +155,7 @@ void Server::keep_house() {
         network_->gateway.keep_house(clock_.now_ms());
         tell_store();
       }
+      network_->log.report_suppressed();
       memory_trim_.keep_house(clock_.now_ms());
       objectives_.sample(clock_.now_ms(), objective_counts());
       count_descriptors();
@@ -189,12 +190,15 @@ void Server::tell_new_epochs() {
 
 void Server::tell_store() {
   StoreFigures figures = store_->figures();
-  if (const std::uint64_t before = std::exchange(store_mistakes_, figures.mistakes);
-      before != figures.mistakes)
+  constexpr Millis kMistakesMs = 10'000;
+  if (figures.mistakes != store_mistakes_ && clock_.now_ms() >= store_mistakes_due_ms_) {
+    store_mistakes_due_ms_ = clock_.now_ms() + kMistakesMs;
+    const std::uint64_t before = std::exchange(store_mistakes_, figures.mistakes);
     network_->log.tell({LogLevel::error,
                         "store_mistake",
                         "the store goes on after an exception: " + figures.last_mistake,
                         {{"count", static_cast<std::int64_t>(figures.mistakes - before)}}});
+  }
   for (; store_warnings_ < figures.warnings.size(); ++store_warnings_)
     network_->log.tell({LogLevel::warning, "store_settings", figures.warnings[store_warnings_]});
   if (const auto channels = new_epochs_.look(figures.new_epochs, clock_.now_ms()))
@@ -247,6 +251,7 @@ void Server::stop() {
   house_.join();
   network_->fleet.close();  // nobody looks after the questions any more, and a drain waits for them
   network_->gateway.stop();
+  network_->log.report_suppressed(true);
   network_->access.clear();
   network_->reloads.clear();
   hub_->close();  // the accounts are closed: the ledger needs no thread any more
@@ -452,6 +457,17 @@ void Server::close_all_readers() {
 }
 
 // ---- what can be asked
+
+bool Server::answers(Millis timeout_ms) {
+  {
+    const std::lock_guard lifecycle(lifecycle_mutex_);
+    if (!is_running_) return false;
+    std::vector<Shard*> shards;
+    for (const auto& shard : network_->gateway.shards()) shards.push_back(&shard->shard());
+    network_->probe.ask(shards);
+  }
+  return network_->probe.is_answered(timeout_ms);
+}
 
 std::vector<std::string> Server::connections() {
   std::vector<std::string> ids;

@@ -169,7 +169,9 @@ class Server {
   /// Drops the client's connection without a close frame. False: no such client.
   bool cut(const std::string& client);
   /// JSON; see the Python documentation of `Server.ledger`.
-  [[nodiscard]] std::string ledger();
+  [[nodiscard]] std::string ledger(const std::string& channel = {}, const std::string& client = {});
+  /// Does every thread of the gateway answer within `timeout_ms`? False as well: the server does not run.
+  [[nodiscard]] bool answers(Millis timeout_ms);
 
   /// Sets the queues of log lines, of questions to hooks and of requests for a reload. Before start().
   void set_events(std::shared_ptr<LogQueue> log, std::shared_ptr<HookQueue> hooks,
@@ -253,6 +255,7 @@ class Server {
   NewEpochsReport new_epochs_;
   std::size_t store_warnings_ = 0;
   std::uint64_t store_mistakes_ = 0;
+  Millis store_mistakes_due_ms_ = 0;  // when the next ones may be logged
   std::mutex reload_mutex_;
   std::atomic<Millis> shutdown_pace_ms_;  // of config_, for threads that may not wait for the gate
   std::mutex lifecycle_mutex_;

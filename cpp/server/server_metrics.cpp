@@ -100,7 +100,8 @@ void add_connections(Exposition& page, const Shards& shards, const Gateway& gate
       .sample(open(&SessionCounters::commands_under_way));
   page.histogram(
           "carillon_connect_to_live_seconds",
-          "From the accept of a connection until the first subscription of its client has read everything.")
+          "From the accept of a connection until the first subscription of its client has read everything, if it "
+          "was asked for within limits.handshake_timeout_ms.")
       .sample(counts_of(shards, [](GatewayShard& shard) -> auto& { return shard.metrics().connect_to_live; }),
               Of::nanoseconds);
   page.gauge("carillon_draining", "1 while clients are asked to reconnect elsewhere.")
@@ -187,6 +188,17 @@ void add_store(Exposition& page, const StoreFigures& figures, const MeasuredStor
   page.gauge("carillon_inbox_users", "Users with an inbox.").sample(std::uint64_t{figures.inbox_users});
   page.gauge("carillon_store_wal_bytes", "Size of the write-ahead log of SQLite.")
       .sample(std::uint64_t{figures.wal_bytes});
+  const Hub::PageFigures pages = hub.pages();
+  page.counter("carillon_stored_pages_read_total", "Pages of histories that were read from the store for subscribers.")
+      .sample(pages.read);
+  page.counter("carillon_stored_page_publications_total", "Publications in these pages.")
+      .sample(pages.publications);
+  page.gauge("carillon_stored_pages", "Pages in memory, or being read.")
+      .sample(std::uint64_t{pages.room.under_way});
+  page.gauge("carillon_stored_pages_waiting", "Pages that wait for room (limits.stored_pages).")
+      .sample(std::uint64_t{pages.room.waiting});
+  page.counter("carillon_stored_page_waits_total", "Times that a page had to wait for room.")
+      .sample(pages.room.waits);
   if (store == nullptr) return;  // in memory it answers at once
   page.histogram("carillon_store_call_seconds", "How long the store took to answer, by call.");
   for (std::size_t i = 0; i < MeasuredStore::kCallNames.size(); ++i) {
@@ -326,6 +338,8 @@ std::string Server::metrics() {
   for (const auto& [event, count] : network_->log.events()) page.sample(count, {{"event", event}});
   page.counter("carillon_log_lines_lost_total", "Records that were lost because their queue was full.")
       .sample(network_->log.lost());
+  page.counter("carillon_log_records_suppressed_total", "Records over limits.log_records_per_s.")
+      .sample(network_->log.suppressed());
   add_objectives(page, objectives_, objective_counts(), clock_.now_ms());
   const std::uint64_t kernel_bytes =
       sum_of(shards, [](const GatewayShard& shard) { return shard.counters().kernel_bytes.load(); });

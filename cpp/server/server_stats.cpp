@@ -65,6 +65,7 @@ std::string Server::stats() {
                          {"connections", each.connections},
                          {"is_draining", each.is_draining}});
   }
+  const Hub::PageFigures pages = hub_->pages();
   const StoreFigures figures = store_->figures();
   const json document = {
       {"version", version_},
@@ -104,6 +105,11 @@ std::string Server::stats() {
       {"fanout_read_ns", adaptive.read_ns()},
       {"adaptive_factor", adaptive.factor()},
       {"history_bytes", hub_->history_bytes() + static_cast<std::int64_t>(figures.dormant_bytes)},
+      {"stored_pages", pages.room.under_way},
+      {"stored_pages_waiting", pages.room.waiting},
+      {"stored_pages_read", pages.read},
+      {"stored_page_publications", pages.publications},
+      {"stored_page_waits", pages.room.waits},
       {"store_trouble", figures.trouble},
       {"wal_bytes", figures.wal_bytes},
       {"body_bytes", network_->shared.bodies.bytes()},
@@ -128,6 +134,7 @@ std::string Server::stats() {
       {"bodies_refused", network_->shared.bodies.refused()},
       {"unsent_closed", network_->shared.unsent.closed()},
       {"log_lines_lost", network_->log.lost()},
+      {"log_records_suppressed", network_->log.suppressed()},
       {"hook_questions", network_->access.open()},
       {"hooks_undecided", network_->access.undecided()},
       {"hooks_refused", network_->access.refused()},
@@ -142,14 +149,15 @@ std::string Server::stats() {
   return document.dump();
 }
 
-std::string Server::ledger() {
+std::string Server::ledger(const std::string& channel, const std::string& client) {
   auto promise = std::make_shared<std::promise<Ledger>>();
   std::future<Ledger> future = promise->get_future();
   Ledger ledger;
   {
     // Not while stop() takes the shards away.
     const std::lock_guard lifecycle(lifecycle_mutex_);
-    hub_->ledger([promise](Ledger result) { promise->set_value(std::move(result)); });
+    hub_->ledger([promise](Ledger result) { promise->set_value(std::move(result)); },
+                  Ledger::kAllRows, {channel, client});
     if (is_running_ || has_stopped_) ledger = future.get();
   }
   return ledger_document(std::move(ledger));

@@ -10,6 +10,10 @@ std::string_view name_of(ConnectionEvent event) {
       return "close";
     case ConnectionEvent::refuse:
       return "refuse";
+    case ConnectionEvent::gap:
+      return "gap";
+    case ConnectionEvent::slow:
+      return "slow";
   }
   return "";
 }

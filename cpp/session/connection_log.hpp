@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string_view>
 
 #include "env/clock.hpp"
@@ -8,11 +10,15 @@
 
 namespace carillon {
 
-enum class ConnectionEvent : std::uint8_t { connect, close, refuse };
+/// gap: publications were lost for a subscription, and its client has been told. slow: a client is being closed
+/// because a subscription is too far behind.
+enum class ConnectionEvent : std::uint8_t { connect, close, refuse, gap, slow };
+inline constexpr std::size_t kConnectionEvents = 5;
 
 [[nodiscard]] std::string_view name_of(ConnectionEvent event);
 
-/// A client was accepted, has gone, or was refused: at connect, or a command of it.
+/// A client was accepted, has gone, or was refused: at connect, or a command of it. Or one of its subscriptions
+/// has lost something.
 struct ConnectionRecord {
   ConnectionEvent event = ConnectionEvent::connect;
   Transport transport = Transport::websocket;
@@ -25,8 +31,16 @@ struct ConnectionRecord {
   std::string_view reason;        ///< close, refuse
   Millis duration_ms = 0;         ///< close
   std::string_view claimed_user;  ///< refuse: the user that it claims to be, unproved
-  std::string_view channel;       ///< refuse: the channel that it asked for, if that was refused
+  std::string_view channel;       ///< refuse: the channel that it asked for, if that was refused; gap, slow
+  std::string_view request = {};  ///< connect, refuse: id of the HTTP request, if it has one
+  std::span<const std::string_view> channels = {};  ///< close: the first kChannelsLogged of its subscriptions
+  std::uint64_t subscriptions = 0;                  ///< close: number of them
+  std::uint64_t lost_from = 0;                      ///< gap: first offset that was lost; 0: it is not known
+  std::uint64_t lost_to = 0;                        ///< gap: last one; the subscription goes on behind it
 };
+
+/// Number of channels that the record of a close names.
+inline constexpr std::size_t kChannelsLogged = 10;
 
 /// Gets a record of every client that connects and disconnects, and of every request or command that is
 /// refused. Of polls it gets only those that fail, because there are too many. Thread-safe, must not block.

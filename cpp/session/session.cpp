@@ -5,7 +5,7 @@
 
 namespace carillon {
 
-void Session::log_connect(Transport transport) {
+void Session::log_connect(Transport transport, std::string_view request) {
   connected_ms_ = context_.clock.now_ms();
   context_.host.end_handshake(outlet_);
   if (context_.log != nullptr) {
@@ -15,14 +15,16 @@ void Session::log_connect(Transport transport) {
                          .peer = context_.host.peer(outlet_),
                          .reason = {},
                          .claimed_user = {},
-                         .channel = {}});
+                         .channel = {},
+                         .request = request});
   }
 }
 
-void Session::log_close(Transport transport, std::string_view claimed_user) {
+void Session::log_close(Transport transport, const ChannelsAtEnd& channels, std::string_view claimed_user,
+                        std::string_view request) {
   if (connected_ms_ == 0) {
     if (end_ && end_->is_goodbye && !is_refusal_logged_)
-      log_refusal(transport, user(), claimed_user, end_->code, end_->reason);
+      log_refusal(transport, user(), claimed_user, end_->code, end_->reason, {}, request);
     return;
   }
   note_end(0, "the client left");
@@ -31,16 +33,18 @@ void Session::log_close(Transport transport, std::string_view claimed_user) {
     end_->code = 0;
   }
   if (context_.log != nullptr) {
-    context_.log->write({ConnectionEvent::close,
-                         transport,
-                         client_id(),
-                         user(),
-                         context_.host.peer(outlet_),
-                         end_->code,
-                         end_->reason,
-                         context_.clock.now_ms() - connected_ms_,
-                         {},
-                         {}});
+    context_.log->write({.event = ConnectionEvent::close,
+                         .transport = transport,
+                         .client = client_id(),
+                         .user = user(),
+                         .peer = context_.host.peer(outlet_),
+                         .code = end_->code,
+                         .reason = end_->reason,
+                         .duration_ms = context_.clock.now_ms() - connected_ms_,
+                         .claimed_user = {},
+                         .channel = {},
+                         .channels = channels.names,
+                         .subscriptions = channels.count});
   }
   if (context_.access.has_hook(Operation::disconnect)) {
     Question notice;
@@ -57,7 +61,8 @@ void Session::log_close(Transport transport, std::string_view claimed_user) {
 }
 
 void Session::log_refusal(Transport transport, std::string_view user, std::string_view claimed_user,
-                          std::uint32_t code, std::string_view reason, std::string_view channel) {
+                          std::uint32_t code, std::string_view reason, std::string_view channel,
+                          std::string_view request) {
   is_refusal_logged_ = true;
   if (context_.log == nullptr) return;
   context_.log->write({.event = ConnectionEvent::refuse,
@@ -68,7 +73,49 @@ void Session::log_refusal(Transport transport, std::string_view user, std::strin
                        .code = static_cast<std::uint16_t>(code),
                        .reason = reason,
                        .claimed_user = claimed_user,
-                       .channel = channel});
+                       .channel = channel,
+                       .request = request});
+}
+
+void Session::log_loss(ConnectionRecord record) {
+  if (context_.log == nullptr) return;
+  const std::string peer = context_.host.peer(outlet_);
+  record.client = client_id();
+  record.user = user();
+  record.peer = peer;
+  context_.log->write(record);
+}
+
+void Session::log_gap(Transport transport, std::string_view channel, const Gap& gap,
+                      std::string_view request) {
+  const bool has_offsets = gap.lost_from <= gap.lost_to;
+  log_loss({.event = ConnectionEvent::gap,
+            .transport = transport,
+            .reason = gap.is_skip  ? "skipped by slow_consumer"
+                      : has_offsets ? "trimmed before the subscription could take them"
+                                    : "the channel has a new epoch",
+            .channel = channel,
+            .request = request,
+            .lost_from = has_offsets ? gap.lost_from : 0,
+            .lost_to = has_offsets ? gap.lost_to : gap.position.offset});
+}
+
+void Session::log_not_recovered(Transport transport, std::string_view channel, Offset start,
+                                std::string_view request) {
+  log_loss({.event = ConnectionEvent::gap,
+            .transport = transport,
+            .reason = "not recovered: the history does not reach back to the client's position, or recovery is not allowed",
+            .channel = channel,
+            .request = request,
+            .lost_to = start});
+}
+
+void Session::log_slow(Transport transport, std::string_view channel) {
+  log_loss({.event = ConnectionEvent::slow,
+            .transport = transport,
+            .code = kDisconnectSlow.code,
+            .reason = "too far behind; see slow_consumer of the channel",
+            .channel = channel});
 }
 
 std::optional<SessionState> Session::save() const {

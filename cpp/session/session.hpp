@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "protocol/centrifuge_codes.hpp"
 #include "session/session_context.hpp"
@@ -79,7 +80,7 @@ class Session : public Sink {
   /// Closes the connection, with a Centrifuge disconnect code where the transport has one.
   virtual void disconnect(std::uint16_t code, std::string_view reason) = 0;
   /// Id of the client, or empty.
-  [[nodiscard]] virtual std::string_view client_id() const { return {}; }
+  [[nodiscard]] std::string_view client_id() const override { return {}; }
   [[nodiscard]] virtual std::string_view user() const { return {}; }
   /// By which a client over HTTP sends its commands, or empty.
   [[nodiscard]] virtual std::string_view client_session() const { return {}; }
@@ -143,13 +144,32 @@ class Session : public Sink {
     return outlet_.pending_bytes() > static_cast<std::size_t>(context_.limits.backlog_bytes) ||
            (outlet_.is_clogged && context_.unsent.is_exceeded());
   }
-  /// The client is identified from now on.
-  void log_connect(Transport transport);
+  /// The client is identified from now on. `request`: id of the HTTP request that it came with, or empty.
+  void log_connect(Transport transport, std::string_view request = {});
+  /// Channels of a client that ends: the first ones, and how many there are.
+  struct ChannelsAtEnd {
+    std::vector<std::string_view> names = {};
+    std::uint64_t count = 0;
+
+    void add(std::string_view channel) {
+      if (++count <= kChannelsLogged) names.push_back(channel);
+    }
+  };
   /// The client has gone. If it was never accepted, and has been disconnected, that is a refusal.
-  void log_close(Transport transport, std::string_view claimed_user = {});
+  void log_close(Transport transport, const ChannelsAtEnd& channels, std::string_view claimed_user = {},
+                 std::string_view request = {});
   /// The client, its request or its command was refused.
   void log_refusal(Transport transport, std::string_view user, std::string_view claimed_user,
-                   std::uint32_t code, std::string_view reason, std::string_view channel = {});
+                   std::uint32_t code, std::string_view reason, std::string_view channel = {},
+                   std::string_view request = {});
+  /// The client has been told that a subscription has lost something.
+  void log_gap(Transport transport, std::string_view channel, const Gap& gap,
+               std::string_view request = {});
+  /// The same at the begin of a subscription, which is not recovered and goes on behind `start`.
+  void log_not_recovered(Transport transport, std::string_view channel, Offset start,
+                         std::string_view request = {});
+  /// A subscription of the client is too far behind.
+  void log_slow(Transport transport, std::string_view channel);
 
   SessionContext& context_;
   Outlet& outlet_;
@@ -166,6 +186,8 @@ class Session : public Sink {
   std::unique_ptr<End> end_;
   Millis connected_ms_ = 0;  // 0: not identified, or gone
   bool is_refusal_logged_ = false;
+
+  void log_loss(ConnectionRecord record);
 };
 
 /// Makes a session from the result of save(), on the current shard.

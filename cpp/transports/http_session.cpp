@@ -58,6 +58,16 @@ bool is_bad_request(int status) {
   return std::find(kStatuses.begin(), kStatuses.end(), status) != kStatuses.end();
 }
 
+/// The id that a proxy or a client gives a request, if it is one: it stands in answers and in the log.
+std::string_view valid_request_id(std::string_view header) {
+  constexpr std::size_t kBytes = 64;
+  const bool is_valid = header.size() <= kBytes && std::all_of(header.begin(), header.end(), [](char c) {
+                          return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
+                                 c == '-' || c == '_' || c == '.' || c == ':';
+                        });
+  return is_valid ? header : std::string_view();
+}
+
 /// A header for a message: what comes from outside is kept short, and ASCII.
 std::string told(std::string_view header) {
   std::string text(header.substr(0, 200));
@@ -242,6 +252,7 @@ bool HttpSession::answer_head(const HttpRequest& head) {
   cors_.clear();
   user_.clear();
   claimed_user_.clear();
+  request_id_ = valid_request_id(head.header("x-request-id"));
   transport_ = Transport::http;
   target_ = parse_http_target(head.target);
   if (!target_) {
@@ -250,6 +261,7 @@ bool HttpSession::answer_head(const HttpRequest& head) {
   }
   const HttpTarget& target = *target_;
   const std::string_view path = target.path;
+  if (path.starts_with(kApiPath)) need_request_id();
   transport_ = transport_of(path, context_);
   if (const auto user = target.find("user")) claimed_user_ = *user;
   const std::string_view origin = head.header("origin");
@@ -459,16 +471,17 @@ void HttpSession::respond(const HttpResponse& response, std::string_view reason)
   if (state_ != State::answering) return;
   if (is_bad_request(response.status)) context_.counters.bad_requests.fetch_add(1, std::memory_order_relaxed);
   if (response.status >= 400) {
+    need_request_id();
     if (reason.empty()) reason = response.reason;
     log_refusal(transport_, user_, claimed_user_, static_cast<std::uint32_t>(response.status), reason,
-                response.channel);
+                response.channel, request_id_);
   }
   send(response);
 }
 
 void HttpSession::send(const HttpResponse& response) {
   if (is_drained_) is_keep_alive_ = false;
-  std::string lines = cors_;
+  std::string lines = header_lines();
   if (!is_keep_alive_) {
     lines.append("Connection: close\r\n");
   } else if (is_http_1_0_) {
@@ -482,6 +495,16 @@ void HttpSession::send(const HttpResponse& response) {
   context_.output.add(outlet_, bytes);
   if (must_read_first()) await_departure();
   if (!is_answer_unsent_) answered();
+}
+
+void HttpSession::need_request_id() {
+  if (request_id_.empty()) request_id_ = make_client_id(context_.random);
+}
+
+std::string HttpSession::header_lines() const {
+  std::string lines = cors_;
+  if (!request_id_.empty()) lines.append("X-Request-Id: ").append(request_id_).append("\r\n");
+  return lines;
 }
 
 void HttpSession::await_departure() {
@@ -505,6 +528,7 @@ void HttpSession::refuse_unread(int status, std::string_view message) {
     cors_.clear();
     user_.clear();
     claimed_user_.clear();
+    request_id_.clear();
     transport_ = Transport::http;
   }
   refuse(status, message);
@@ -512,15 +536,16 @@ void HttpSession::refuse_unread(int status, std::string_view message) {
 
 void HttpSession::send_away(std::string_view reason) {
   // A browser's EventSource comes back after a stream that ends, and never after another status than 200.
+  need_request_id();
   std::string goodbye;
   if (transport_ == Transport::sse) {
-    append_sse_come_back(goodbye, context_, cors_);
+    append_sse_come_back(goodbye, context_, header_lines());
   } else if (transport_ == Transport::uni_sse) {
     goodbye = uni_sse_come_back();
   } else {
     return respond(unavailable(), reason);
   }
-  log_refusal(transport_, user_, claimed_user_, 200, reason);
+  log_refusal(transport_, user_, claimed_user_, 200, reason, {}, request_id_);
   end(goodbye);
 }
 

@@ -38,6 +38,7 @@ class HttpSession final : public Session {
   void drain() override;
   void disconnect(std::uint16_t code, std::string_view reason) override;
 
+  [[nodiscard]] std::string_view user() const override { return user_; }
   bool stage(Cursor& /*cursor*/, const Batch& /*batch*/) override { return false; }
   void on_gap(Cursor& /*cursor*/, const Gap& /*gap*/) override {}
 
@@ -89,6 +90,10 @@ class HttpSession final : public Session {
   /// empty, the text of the answer.
   void respond(const HttpResponse& response, std::string_view reason = {});
   void send(const HttpResponse& response);
+  /// Makes an id for the request, if it came without one.
+  void need_request_id();
+  /// The header lines of its answer that do not depend on what is answered.
+  [[nodiscard]] std::string header_lines() const;
   void await_departure();
   void hand_over(std::unique_ptr<Session> successor);
   /// hand_over() to a Centrifuge client.
@@ -130,6 +135,7 @@ class HttpSession final : public Session {
   std::unique_ptr<PollExchange> poll_;
   // Of the request under way:
   std::string cors_;          // header lines
+  std::string request_id_;    // as its header has it, or made; empty: it has none
   std::string user_;          // by its hook, for records
   std::string claimed_user_;  // the user that it claims to be, until then
   Transport transport_ = Transport::http;

@@ -66,7 +66,9 @@ void HttpSession::handle_upgrade(const HttpRequest& request, const HttpTarget& t
       headers = {{"Connection", "Upgrade"}, {"Upgrade", "websocket"}, {"Sec-WebSocket-Version", "13"}};
     return refuse(upgrade.refusal_status, upgrade.refusal_reason, std::move(headers));
   }
-  context_.output.add(outlet_, upgrade.response);
+  std::string response = upgrade.response;
+  if (!request_id_.empty()) response.insert(response.size() - 2, "X-Request-Id: " + request_id_ + "\r\n");
+  context_.output.add(outlet_, response);
   const auto message_bytes = static_cast<std::size_t>(context_.limits.message_bytes);
   std::unique_ptr<ClientLink> link;
   if (is_uni) {
@@ -116,7 +118,7 @@ void HttpSession::handle_stream(const HttpRequest& request, const HttpTarget& ta
   const std::string_view content_type = is_event_stream              ? "text/event-stream; charset=utf-8"
                                         : encoding == Encoding::json ? "application/x-ndjson"
                                                                      : "application/octet-stream";
-  context_.output.add(outlet_, head_of_stream(content_type, cors_));
+  context_.output.add(outlet_, head_of_stream(content_type, header_lines()));
   // So that EventSource is open at once. No "\r\n": version 2 of npm's eventsource, which SDKs still use,
   // takes the end of an event that comes with it for a part of that line end.
   if (is_event_stream) context_.output.add(outlet_, "\n");
@@ -153,11 +155,11 @@ void HttpSession::handle_uni_stream(const HttpRequest& request, const HttpTarget
   std::string session = make_client_id(context_.random);
   std::unique_ptr<ClientLink> link;
   if (transport_ == Transport::uni_sse) {
-    context_.output.add(outlet_, head_of_stream(UniSseLink::kContentType, cors_));
+    context_.output.add(outlet_, head_of_stream(UniSseLink::kContentType, header_lines()));
     context_.output.add(outlet_, UniSseLink::kBeginning);
     link = std::make_unique<UniSseLink>(std::move(session));
   } else {
-    context_.output.add(outlet_, head_of_stream(UniHttpStreamLink::kContentType, cors_));
+    context_.output.add(outlet_, head_of_stream(UniHttpStreamLink::kContentType, header_lines()));
     link = std::make_unique<UniHttpStreamLink>(std::move(session));
   }
   begin_client(std::move(link), request, target).on_message(asked);
@@ -168,7 +170,7 @@ std::string HttpSession::uni_sse_come_back() {
   std::string push;
   uni_json_codec().encode_push_disconnect(push, code.code, code.reason);
   UniSseLink({}).frame(push);
-  std::string goodbye = head_of_stream(UniSseLink::kContentType, cors_);
+  std::string goodbye = head_of_stream(UniSseLink::kContentType, header_lines());
   append_sse_retry_line(goodbye.append(UniSseLink::kBeginning),
                         jittered_retry_ms(context_.heartbeat, context_.random));
   return goodbye.append(push);
@@ -177,7 +179,7 @@ std::string HttpSession::uni_sse_come_back() {
 CentrifugeClient& HttpSession::begin_client(std::unique_ptr<ClientLink> link, const HttpRequest& request,
                                             const HttpTarget& target) {
   auto successor = std::make_unique<CentrifugeClient>(context_, outlet_, std::move(link),
-                                                      std::string(target.find("user").value_or("")),
+                                                      std::string(target.find("user").value_or("")), request_id_,
                                                       for_hooks(request, target));
   CentrifugeClient& client = *successor;
   hand_over(std::move(successor));
@@ -246,13 +248,15 @@ void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& targe
   // began; the widespread polyfill sends it as a parameter.
   std::string_view last_event_id = request.header("last-event-id");
   if (last_event_id.empty()) last_event_id = target.find("lastEventId").value_or("");
+  context_.host.note_subscribe(outlet_);
   std::string refusal;
   std::optional<PlainRequest> wanted =
       read_plain_request(Transport::sse, target, last_event_id, context_, refusal);
   if (!wanted) return refuse(400, refusal);
   admit({Transport::sse, std::move(*wanted), for_hooks(request, target), [this](PlainRequest admitted) {
            if (is_input_over_) return end({});
-           hand_over(std::make_unique<SseSession>(context_, outlet_, std::move(admitted), cors_));
+           hand_over(std::make_unique<SseSession>(context_, outlet_, std::move(admitted), header_lines(),
+                                                 request_id_));
          }});
 }
 
@@ -438,6 +442,10 @@ PollExchange::Owner HttpSession::owner_of_poll() {
     response.body = std::move(body);
     response.headers.emplace_back("X-Accel-Buffering", "no");
     respond(response);
+  };
+  owner.note_loss = [this](std::string_view channel, const Gap* gap, Offset start) {
+    if (gap != nullptr) return log_gap(Transport::poll, channel, *gap, request_id_);
+    log_not_recovered(Transport::poll, channel, start, request_id_);
   };
   owner.fail = [this] {
     await_departure();

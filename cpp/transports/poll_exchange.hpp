@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "session/session.hpp"
@@ -19,6 +20,8 @@ class PollExchange final : public Sink {
     std::function<void()> ready_soon;         ///< call finish_turn() before this turn's flush
     std::function<void(std::string)> answer;  ///< the body; once
     std::function<void()> fail;               ///< the store is not available
+    /// The client is told that it has lost publications: since a gap, or before its subscription's begin.
+    std::function<void(std::string_view channel, const Gap*, Offset start)> note_loss;
   };
   PollExchange(SessionContext& context, PlainRequest request, Millis deadline_ms, Owner owner);
   /// Continues a saved one.

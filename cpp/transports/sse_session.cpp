@@ -63,13 +63,13 @@ struct SseSession::Subscription {
 };
 
 SseSession::SseSession(SessionContext& context, Outlet& outlet, PlainRequest request,
-                       std::string_view extra_headers)
+                       std::string_view extra_headers, std::string_view request_id)
     : Session(context, outlet),
       identity_(std::move(request.identity)),
       client_(make_client_id(context.random)),
       comment_interval_ms_(some_comment_interval_ms(context)),
       expiry_due_ms_(expiry_ms()) {
-  log_connect(Transport::sse);
+  log_connect(Transport::sse, request_id);
   context_.counters.sse.fetch_add(1, std::memory_order_relaxed);
   std::string head;
   append_head(head, extra_headers);
@@ -146,6 +146,8 @@ SseSession::~SseSession() { context_.counters.sse.fetch_sub(1, std::memory_order
 
 void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome) {
   if (outcome.error != StoreError::none) return drain();  // EventSource comes back by itself
+  if (outcome.recovered() == false || subscription.is_not_recoverable)
+    log_not_recovered(Transport::sse, subscription.channel, outcome.start.offset);
   subscription.asked.reset();
   subscription.epoch = outcome.start.epoch;
   subscription.has_history = outcome.has_history;
@@ -241,6 +243,7 @@ void SseSession::stage_with_ids(Cursor& cursor, const Batch& batch) {
 void SseSession::on_gap(Cursor& cursor, const Gap& gap) {
   Subscription& subscription = *subscriptions_[cursor.mark()];
   subscription.epoch = gap.position.epoch;
+  log_gap(Transport::sse, subscription.channel, gap);
   // Without an id where there are several channels: entries of the others may stand before this event in the
   // turn and go back to their cursors if the kernel does not take them, while this event stays.
   write_status(subscription, false, gap.position.offset, subscriptions_.size() == 1);
@@ -309,8 +312,10 @@ void SseSession::on_closed() {
     if (subscription->has_notices)
       context_.hub.announce(subscription->channel, EntryKind::leave, info_json());
   }
+  ChannelsAtEnd channels;
+  for (const auto& subscription : subscriptions_) channels.add(subscription->channel);
+  log_close(Transport::sse, channels);
   subscriptions_.clear();
-  log_close(Transport::sse);
 }
 
 void SseSession::drain() { send_away(kDisconnectShutdown); }
@@ -319,6 +324,7 @@ void SseSession::on_slow(Cursor& cursor) {
   context_.shard.park(cursor);  // nothing comes behind the goodbye, not even the news of a gap
   if (is_ending_) return;       // another channel of it was slow in the same turn
   context_.counters.slow.fetch_add(1, std::memory_order_relaxed);
+  log_slow(Transport::sse, subscriptions_[cursor.mark()]->channel);
   send_away(kDisconnectSlow);
 }
 

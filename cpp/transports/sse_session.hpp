@@ -16,7 +16,8 @@ namespace carillon {
 class SseSession final : public Session {
  public:
   /// `extra_headers`: whole lines with CRLF.
-  SseSession(SessionContext& context, Outlet& outlet, PlainRequest request, std::string_view extra_headers);
+  SseSession(SessionContext& context, Outlet& outlet, PlainRequest request, std::string_view extra_headers,
+             std::string_view request_id = {});
   /// Continues a saved one.
   SseSession(SessionContext& context, Outlet& outlet, const SseState& state);
   ~SseSession() override;

@@ -1,16 +1,12 @@
 """Log records of the core, handed to `logging`; and the two forms in which the command line prints them.
 
-Loggers: `carillon.access` has one record per connect and one per close, with its reason, and one (`refuse`)
-per client, request or command that was refused: denied, over a limit, not valid, or during a drain. Of the
-refused commands of one connection the first ten have a record. Polls have records only if they were refused
-or failed; others would flood the log. `carillon.server` has records for the operator.
+Loggers: `carillon.access` has the records about clients, `carillon.server` those for the operator.
+docs/operations.md lists their events and fields. Of one event there are at most `limits.log_records_per_s`.
 
-A record is one line: what is no printable character is escaped in its text. It carries these attributes, so
-that a filter or a formatter need not read its text: `client`, `user`, `claimed_user` (of a refusal: the user
-that the client claims to be, unproved), `peer` (its address, `ip:port`), `transport`, `channel` (of a
-refusal: the refused channel), `event`, `code`, `reason`, `duration_ms` and other numbers. Those are as they
-came: a formatter that writes them escapes them. What is not known, such as the user of an anonymous client,
-is empty in a record, so that a formatter may name it. A JSON line lacks it.
+A record is one line: what is no printable character is escaped in its text. It carries its fields as
+attributes, so that a filter or a formatter need not read its text. Those are as they came: a formatter that
+writes them escapes them. What is not known, such as the user of an anonymous client, is empty in a record, so
+that a formatter may name it. A JSON line lacks it.
 """
 
 from __future__ import annotations
@@ -26,15 +22,9 @@ Format = Literal["text", "json"]
 
 _LOGGERS = {name: logger(name) for name in ("access", "server")}
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
-_FIELDS = (
-    *("client", "user", "claimed_user", "peer", "transport", "channel", "event", "code", "reason"),
-    "duration_ms",
-    *("connections", "limit", "turned_away", "backlog", "handshakes"),
-    *("asked", "left", "cut_off", "pace_ms", "deadline_ms"),
-    *("other_process", "left_behind", "pause_ms"),
-    "count",
-    "changes",
-)
+_FIRST = ("event", "client", "user", "claimed_user", "peer", "transport", "request", "channel")
+_OF_LOGGING = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName"}
+_IN_THE_TEXT = {"user", "claimed_user", "peer", "transport", "code", "reason"}  # of records about clients
 
 
 _LOG_LEVELS = {
@@ -54,7 +44,7 @@ def emit(event: tuple[Any, ...]) -> None:
     _, logger, level, message, fields = event
     target, number = _LOGGERS[logger], _LEVELS[level]
     if target.isEnabledFor(number):
-        target.log(number, "%s", message, extra={name: fields[name] for name in _FIELDS if name in fields})
+        target.log(number, "%s", message, extra=fields)
 
 
 def set_up(form: Format, level: str, has_access: bool) -> None:
@@ -78,8 +68,36 @@ def set_level(level: str) -> None:
     logging.getLogger("carillon").setLevel(_LOG_LEVELS[level.lower()])
 
 
+def _fields_of(record: logging.LogRecord) -> dict[str, Any]:
+    """Returns the fields that have a value: the event and who it is about first, then the others."""
+    found = {name: value for name, value in vars(record).items() if name not in _OF_LOGGING}
+    return {
+        name: found[name]
+        for name in (*(name for name in _FIRST if name in found), *sorted(found.keys() - set(_FIRST)))
+        if found[name] not in ("", [])
+    }
+
+
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    is_plain = isinstance(value, (int, float)) or (text.isprintable() and not set(text) & set(" \"'=[]{}"))
+    return text if is_plain or not isinstance(value, str) else json.dumps(text, ensure_ascii=False)
+
+
 class LineFormatter(logging.Formatter):
-    """One line of text per record, also with a traceback, whose line ends are escaped."""
+    """One line of text per record with its fields, also with a traceback, whose line ends are escaped.
+
+    Fields are written as `name=value` behind the text, without those that its text has already.
+    """
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
+        """Returns the text of the record, and its fields."""
+        fields = [
+            f"{name}={_shown(value)}"
+            for name, value in _fields_of(record).items()
+            if name not in _IN_THE_TEXT and not (name == "duration_ms" and value == 0)
+        ]
+        return " ".join((super().formatMessage(record), *fields))
 
     def format(self, record: logging.LogRecord) -> str:
         """Returns the record as one line."""
@@ -98,7 +116,7 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
-        line |= {name: value for name in _FIELDS if (value := getattr(record, name, "")) != ""}
+        line |= _fields_of(record)
         if record.exc_info:
             line["exception"] = self.formatException(record.exc_info)
         return one_line(json.dumps(line, ensure_ascii=False, default=str))

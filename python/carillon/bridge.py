@@ -134,7 +134,11 @@ class EventThread:
             return
         self._thread.join(patience_s)
         if self._thread.is_alive():
-            _log.warning("a hook blocks the thread %s: it is left behind", self._thread.name)
+            _log.warning(
+                "a hook blocks the thread %s: it is left behind",
+                self._thread.name,
+                extra={"event": "thread_left"},
+            )
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -160,7 +164,11 @@ class EventThread:
         try:
             self.loop.run_forever()
         except BaseException:  # a task that raises KeyboardInterrupt or SystemExit ends its loop
-            _log.exception("a task on the thread %s failed: the other tasks continue", self._thread.name)
+            _log.exception(
+                "a task on the thread %s failed: the other tasks continue",
+                self._thread.name,
+                extra={"event": "task_failed"},
+            )
 
     def _drain(self) -> int:
         events = self._core.drain(_BATCH)
@@ -168,7 +176,11 @@ class EventThread:
             try:
                 self._handle(event)
             except BaseException:
-                _log.exception("an event of the core could not be handled: %r", event[:3])
+                _log.exception(
+                    "an event of the core could not be handled: %r",
+                    event[:3],
+                    extra={"event": "event_failed"},
+                )
         return len(events)
 
 

@@ -160,6 +160,8 @@ class HookTable:
                 f"{operation} loop",
                 logging.ERROR,
                 f"on_{operation}: the event loop given as loop= is closed; {_consequence_of(operation)}",
+                event="hook_loop_closed",
+                hook=f"on_{operation}",
             )
             _resolve(core, number, _NOBODY)
             return
@@ -184,7 +186,15 @@ class HookTable:
             if not _belongs_to_the_hook(error):
                 raise
             if not self._is_closed:
-                self._log.write("on_disconnect failed", logging.ERROR, f"{about} failed", error)
+                self._log.write(
+                    "on_disconnect failed",
+                    logging.ERROR,
+                    f"{about} failed",
+                    error,
+                    event="hook_failed",
+                    hook="on_disconnect",
+                    **_subject_of(context),
+                )
         finally:
             _resolve(core, number, _NOTED)  # the next one may begin
 
@@ -205,6 +215,7 @@ class HookTable:
             where += f"({hook.pattern!r})"
             about = f" (method {context.method!r})"
         then = _consequence_of(operation)
+        subject = _subject_of(context)
         began = time.monotonic()
         try:
             async with asyncio.timeout(hook.deadline_s):
@@ -219,7 +230,9 @@ class HookTable:
         except _Meaningless as error:
             is_late = False
             text = f"{where}: {_place(hook.handler)} {error}{about}; {then}"
-            self._log.write(f"{where} meaningless", logging.ERROR, text)
+            self._log.write(
+                f"{where} meaningless", logging.ERROR, text, event="hook_meaningless", hook=where, **subject
+            )
             is_awaited = _resolve(core, number, _FAILED)
         except BaseException as error:
             if not _belongs_to_the_hook(error):
@@ -232,6 +245,9 @@ class HookTable:
                     logging.ERROR,
                     f"{where} failed{about}; {then}",
                     error,
+                    event="hook_failed",
+                    hook=where,
+                    **subject,
                 )
             is_awaited = _resolve(core, number, _LATE if is_late else _FAILED) or not is_late
         if self._is_closed:
@@ -241,10 +257,18 @@ class HookTable:
                 f"{where} did not answer within {hook.deadline_s:g} s{about}; {then}. A hook that blocks "
                 "delays the other hooks: use await"
             )
-            self._log.write(f"{where} late", logging.WARNING, text)
+            self._log.write(f"{where} late", logging.WARNING, text, event="hook_late", hook=where, **subject)
         elif not is_awaited:
             text = f"{where} was called too late{about}, because clients ask faster than hooks answer; {then}"
-            self._log.write(f"{where} crowded", logging.WARNING, text)
+            self._log.write(
+                f"{where} crowded", logging.WARNING, text, event="hook_crowded", hook=where, **subject
+            )
+
+
+def _subject_of(context: Context | DisconnectContext) -> dict[str, str]:
+    """Returns the fields of a record that say whom a question is about, without those that are not known."""
+    found = {name: getattr(context, name, None) for name in ("client", "user", "channel", "method")}
+    return {name: value for name, value in found.items() if isinstance(value, str) and value}
 
 
 def _consequence_of(operation: Operation) -> str:

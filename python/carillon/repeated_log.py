@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import logging
@@ -19,6 +19,7 @@ class _Repeated:
     level: int = 0
     message: str = ""
     error: BaseException | None = None
+    fields: dict[str, Any] = field(default_factory=dict)
     count: int = 0
 
 
@@ -35,7 +36,9 @@ class RepeatedLog:
         self._logger = logger
         self._repeated: dict[str, _Repeated] = {}
 
-    def write(self, kind: str, level: int, message: str, error: BaseException | None = None) -> None:
+    def write(
+        self, kind: str, level: int, message: str, error: BaseException | None = None, **fields: Any
+    ) -> None:
         """Logs a record, now or with the next one of its kind.
 
         Args:
@@ -43,13 +46,14 @@ class RepeatedLog:
             level: Level, as in `logging`.
             message: Text of the record.
             error: Exception whose traceback is logged, too; by default none.
+            fields: Fields of the record, with its `event`. A record for several has their number as `count`.
         """
         repeated = self._repeated.get(kind)
         if repeated is None:
-            self._logger.log(level, "%s", message, exc_info=error)
+            self._logger.log(level, "%s", message, exc_info=error, extra=fields)
             self._begin(kind)
         else:
-            self._repeated[kind] = _Repeated(level, message, error, repeated.count + 1)
+            self._repeated[kind] = _Repeated(level, message, error, fields, repeated.count + 1)
 
     def flush(self) -> None:
         """Logs the repeated records now."""
@@ -69,7 +73,8 @@ class RepeatedLog:
 
     def _write_repeated(self, repeated: _Repeated) -> None:
         if repeated.count:
-            message = repeated.message
+            message, fields = repeated.message, repeated.fields
             if repeated.count > 1:
+                fields = {**fields, "count": repeated.count}
                 message += f" ({repeated.count:,} times since the last such record)"
-            self._logger.log(repeated.level, "%s", message, exc_info=repeated.error)
+            self._logger.log(repeated.level, "%s", message, exc_info=repeated.error, extra=fields)

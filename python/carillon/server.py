@@ -149,6 +149,8 @@ class Server(HookDecorators, FanOutMethods):
         self._was_started = False
         self._has_ended = threading.Event()
         self._nowait_bridge: _core.Bridge | None = None
+        self._refused_nowait = 0  # not logged yet
+        self._refusals_due_s = 0.0
         self._nowait_ids = itertools.count(1)
         self._hooks = HookTable()
         self._loop = loop
@@ -553,13 +555,29 @@ class Server(HookDecorators, FanOutMethods):
             if self._nowait_bridge is None:
                 self._nowait_bridge = _core.Bridge(4096)
             bridge = self._nowait_bridge
-        for event in bridge.drain(4096):
-            if event[0] == "error":
-                _log.error("a publication was refused by the store: %s", event[2][1])
+        refusals = [event[2][1] for event in bridge.drain(4096) if event[0] == "error"]
+        if refusals:
+            self._report_refusals(refusals)
         try:
             core.publish_start(bridge, next(self._nowait_ids), channel, *what)
         except Exception as error:
             raise _refused(channel, error) from None
+
+    def _report_refusals(self, reasons: list[str]) -> None:
+        """Logs that publications of `publish_nowait` were refused: at most one record per second."""
+        with self._state_lock:
+            self._refused_nowait += len(reasons)
+            now = time.monotonic()
+            if now < self._refusals_due_s:
+                return
+            self._refusals_due_s = now + 1
+            count, self._refused_nowait = self._refused_nowait, 0
+        _log.error(
+            "publications of publish_nowait that the store refused: %d; the last one: %s",
+            count,
+            reasons[-1],
+            extra={"event": "publication_refused", "count": count},
+        )
 
     def publish_many(self, items: Iterable[tuple[str, Any]]) -> list[Position]:
         """Publishes many (channel, data) pairs in one call: all of them, or none if one is not valid.
@@ -709,6 +727,10 @@ class Server(HookDecorators, FanOutMethods):
     def connections(self) -> list[str]:
         """Returns the ids of the connections that are open now."""
         return self._running().connections()
+
+    def _answers(self, timeout_s: float) -> bool:
+        """Returns whether every thread of the server answers within `timeout_s`, for a watchdog."""
+        return self._running().answers(int(timeout_s * 1_000))
 
     def disconnect(self, client: str, code: int = 3503, reason: str = "force disconnect") -> bool:
         """Closes a connection.
@@ -910,8 +932,13 @@ class Server(HookDecorators, FanOutMethods):
         """
         return self._whole().metrics()
 
-    def ledger(self) -> dict[str, Any]:
+    def ledger(self, *, channel: str = "", client: str = "") -> dict[str, Any]:
         """Returns what became of every publication, by subscription: in all, and by channel.
+
+        Args:
+            channel: Name of the only channel, such as that of a log record; by default all channels.
+            client: Id of the only client: its open subscriptions alone. By default all subscriptions, and
+                those that have ended.
 
         It can be read after the server was stopped. `POST /api/ledger` returns the same for at most `limit`
         channels (100; at most 1,000): first those that do not balance, then those with most drops.
@@ -923,7 +950,7 @@ class Server(HookDecorators, FanOutMethods):
         - `channels`: the same, by channel.
         - `forgotten`: the same for all channels together that are not in memory any more, if there are any.
         """
-        ledger: dict[str, Any] = _json.loads(self._whole().ledger())
+        ledger: dict[str, Any] = _json.loads(self._whole().ledger(channel, client))
         return ledger
 
     def __repr__(self) -> str:

@@ -122,18 +122,17 @@ class ServiceNotifier:
 class Watchdog:
     """Sends `WATCHDOG=1` at half of the expected interval, as long as a check succeeds.
 
-    A check that takes longer than that is logged, and waited for. Only one runs at a time, so a server that
-    stands still gets no further ones.
-
     Args:
         notifier: Where the signs of life go.
-        check: Function that returns whether the server answers. It may block.
+        check: Function that returns whether the server answers within the seconds that it is given, or None if
+            the server does not run.
     """
 
-    def __init__(self, notifier: ServiceNotifier, check: Callable[[], bool]) -> None:
+    def __init__(self, notifier: ServiceNotifier, check: Callable[[float], bool | None]) -> None:
         self._notifier = notifier
         self._check = check
         self._interval_s = notifier.watchdog_s / 2
+        self._is_late = False
         self._has_ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="carillon-watchdog", daemon=True)
 
@@ -156,13 +155,8 @@ class Watchdog:
                 self._notifier.send("WATCHDOG=1")
 
     def _succeeds(self) -> bool:
-        results: list[bool] = []
-        checking = threading.Thread(
-            target=lambda: results.append(self._check()), name="carillon-check", daemon=True
-        )
-        checking.start()
-        checking.join(self._interval_s)
-        if checking.is_alive():
+        has_answered = self._check(self._interval_s)
+        if has_answered is False and not self._is_late:
             _log.error(
                 "a thread of the server has not answered for %.3g s: no WATCHDOG=1 is sent until it does, "
                 "and the service manager ends a process that sends none for %.3g s (WatchdogSec)",
@@ -170,18 +164,18 @@ class Watchdog:
                 self._notifier.watchdog_s,
                 extra={"event": "stands_still"},
             )
-            checking.join()
+        elif has_answered and self._is_late:
             _log.warning("all threads of the server answer again", extra={"event": "answers_again"})
-        return results == [True]
+        self._is_late = has_answered is False
+        return has_answered is True
 
 
-def answers(server: Server) -> bool:
-    """Returns whether every thread of the server is there and answers; blocks while one stands still."""
+def answers(server: Server, timeout_s: float) -> bool | None:
+    """Returns whether every thread of the server answers within `timeout_s`, or None if it does not run."""
     try:
-        server.connections()  # each shard thread lists its own
+        return server._answers(timeout_s) or (None if not server.is_running else False)
     except CarillonError:
-        return False
-    return server.is_running
+        return None
 
 
 def status_of(server: Server) -> str:

@@ -166,7 +166,7 @@ def serve(
         if takeover:
             notifier.become_main()
         is_demo = bool(server.settings["demo"])
-        watchdog = Watchdog(notifier, lambda: answers(server))
+        watchdog = Watchdog(notifier, lambda timeout_s: answers(server, timeout_s))
         with contextlib.ExitStack() as running:
             running.callback(watchdog.close)  # after the stop, which ends a check that waits
             running.callback(server.stop)

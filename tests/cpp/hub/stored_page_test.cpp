@@ -72,6 +72,40 @@ TEST_F(StoredPageTest, AResumeThatDoesNotFitTheRingGetsEverything) {
   EXPECT_TRUE(is_balanced());
 }
 
+TEST_F(StoredPageTest, PagesThatWereReadAreCounted) {
+  fill_store(95);
+  EXPECT_EQ(hub.pages().read, 0U);
+  PlainReader first(shard), second(shard);
+  subscribe(first, Since{epoch, false, 0});
+  subscribe(second, Since{epoch, false, 0});
+  const Hub::PageFigures pages = hub.pages();
+  EXPECT_EQ(pages.read, 10U) << "once for both";
+  EXPECT_EQ(pages.publications, 95U);
+  EXPECT_EQ(pages.room.under_way, 10U) << "the newest are kept for others";
+  EXPECT_EQ(pages.room.waiting, 0U);
+  EXPECT_EQ(pages.room.waits, 0U);
+}
+
+TEST_F(OnePageTest, PagesThatHadToWaitAreCounted) {
+  fill_store(60);
+  PlainReader first(shard), second(shard);
+  const auto answer = std::make_shared<std::optional<SubscribeOutcome>>();
+  start_subscribe(first, Since{epoch, false, 0}, answer);
+  start_subscribe(second, Since{epoch, false, 30}, answer);
+  while (hub.pages().room.waiting == 0 && store.run_one()) {
+    shard.bind_to_this_thread();
+    shard.turn();
+    Shard::unbind_this_thread();
+  }
+  EXPECT_EQ(hub.pages().room.under_way, 1U);
+  EXPECT_EQ(hub.pages().room.waiting, 1U);
+  settle();
+  EXPECT_EQ(first.taken, numbers(1, 60));
+  EXPECT_EQ(second.taken, numbers(31, 60));
+  EXPECT_EQ(hub.pages().room.waiting, 0U);
+  EXPECT_GE(hub.pages().room.waits, 1U);
+}
+
 TEST_F(StoredPageTest, WhoReadsPagesJoinsTheOthersThoughTheLogMovesOn) {
   fill_store(60);
   PlainReader live(shard), late(shard);
