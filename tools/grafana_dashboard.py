@@ -188,6 +188,15 @@ ROWS: dict[str, list[Panel]] = {
             {"{{instance}}": "carillon_store_calls_under_way{@}"},
         ),
         Panel(
+            "Pages of histories read from the store",
+            "short",
+            {
+                "read per second": rate("carillon_stored_pages_read_total"),
+                "in memory": total("carillon_stored_pages"),
+                "waiting for room": total("carillon_stored_pages_waiting"),
+            },
+        ),
+        Panel(
             "Memory of histories and inboxes, write-ahead log",
             "bytes",
             {

@@ -27,8 +27,8 @@ namespace carillon {
 /// knows nothing of frames, HTTP or sockets: its link does.
 class CentrifugeClient final : public Session {
  public:
-  /// `claimed_user`: the query's `user`, for Access. `request_id`: of its HTTP request, or empty. `request`: what
-  /// it came with, if hooks want it.
+  /// `claimed_user`: the query's `user`, for Access. `request_id`: of its HTTP request, or empty. `request`:
+  /// what it came with, if hooks want it.
   CentrifugeClient(SessionContext& context, Outlet& outlet, std::unique_ptr<ClientLink> link,
                    std::string claimed_user, std::string request_id,
                    std::shared_ptr<const ClientRequest> request);

@@ -243,8 +243,8 @@ void CentrifugeClient::log_refused(Operation operation, std::string_view channel
 
 void CentrifugeClient::log_refused_connect(std::string_view user, std::uint32_t code, std::string reason) {
   if (!count_refusal(reason)) return;
-  log_refusal(link_->transport(), user, user.empty() ? claimed_user() : std::string_view(), code, reason,
-              {}, request_id());
+  log_refusal(link_->transport(), user, user.empty() ? claimed_user() : std::string_view(), code, reason, {},
+              request_id());
 }
 
 bool CentrifugeClient::count_refusal(std::string& reason) {

@@ -81,8 +81,8 @@ void EventLog::report_suppressed(bool is_last) {
     tell({LogLevel::warning,
           "records_suppressed",
           "records of the event " + std::string(event) + " that were left out: " + std::to_string(count) +
-              "; there were more than limits.log_records_per_s (" + std::to_string(limits_.log_records_per_s) +
-              ")",
+              "; there were more than limits.log_records_per_s (" +
+              std::to_string(limits_.log_records_per_s) + ")",
           {{"count", static_cast<std::int64_t>(count)}, {"limit", limits_.log_records_per_s}},
           {{"suppressed_event", std::string(event)}}});
   }

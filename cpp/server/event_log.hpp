@@ -52,8 +52,8 @@ class LogQueue {
   virtual bool push(LogLine line) = 0;
 };
 
-/// Writes log lines to the queue, if there is one, at most limits.log_records_per_s of each event. What clients
-/// say is cut to kTextBytes. Set the queue before the server starts.
+/// Writes log lines to the queue, if there is one, at most limits.log_records_per_s of each event. What
+/// clients say is cut to kTextBytes. Set the queue before the server starts.
 class EventLog final : public ConnectionLog, public OperatorLog {
  public:
   static constexpr std::size_t kTextBytes = 1'024;
@@ -64,7 +64,8 @@ class EventLog final : public ConnectionLog, public OperatorLog {
   void tell(OperatorNote note) override;
   /// Number of records for the operator since the start, by event.
   [[nodiscard]] std::map<std::string_view, std::uint64_t> events() const;
-  /// Reports how many records were suppressed, where that is due. Call it from time to time; `is_last`: at the end.
+  /// Reports how many records were suppressed, where that is due. Call it from time to time; `is_last`: at
+  /// the end.
   void report_suppressed(bool is_last = false);
   /// Records over limits.log_records_per_s, ever.
   [[nodiscard]] std::uint64_t suppressed() const { return suppressed_.load(std::memory_order_relaxed); }

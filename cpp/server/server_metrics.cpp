@@ -98,10 +98,10 @@ void add_connections(Exposition& page, const Shards& shards, const Gateway& gate
       .sample(open(&SessionCounters::commands));
   page.gauge("carillon_commands_under_way", "Commands of clients that wait for a hook or the store.")
       .sample(open(&SessionCounters::commands_under_way));
-  page.histogram(
-          "carillon_connect_to_live_seconds",
-          "From the accept of a connection until the first subscription of its client has read everything, if it "
-          "was asked for within limits.handshake_timeout_ms.")
+  page.histogram("carillon_connect_to_live_seconds",
+                 "From the accept of a connection until the first subscription of its client has read "
+                 "everything, if it "
+                 "was asked for within limits.handshake_timeout_ms.")
       .sample(counts_of(shards, [](GatewayShard& shard) -> auto& { return shard.metrics().connect_to_live; }),
               Of::nanoseconds);
   page.gauge("carillon_draining", "1 while clients are asked to reconnect elsewhere.")
@@ -189,7 +189,8 @@ void add_store(Exposition& page, const StoreFigures& figures, const MeasuredStor
   page.gauge("carillon_store_wal_bytes", "Size of the write-ahead log of SQLite.")
       .sample(std::uint64_t{figures.wal_bytes});
   const Hub::PageFigures pages = hub.pages();
-  page.counter("carillon_stored_pages_read_total", "Pages of histories that were read from the store for subscribers.")
+  page.counter("carillon_stored_pages_read_total",
+               "Pages of histories that were read from the store for subscribers.")
       .sample(pages.read);
   page.counter("carillon_stored_page_publications_total", "Publications in these pages.")
       .sample(pages.publications);

@@ -156,8 +156,8 @@ std::string Server::ledger(const std::string& channel, const std::string& client
   {
     // Not while stop() takes the shards away.
     const std::lock_guard lifecycle(lifecycle_mutex_);
-    hub_->ledger([promise](Ledger result) { promise->set_value(std::move(result)); },
-                  Ledger::kAllRows, {channel, client});
+    hub_->ledger([promise](Ledger result) { promise->set_value(std::move(result)); }, Ledger::kAllRows,
+                 {channel, client});
     if (is_running_ || has_stopped_) ledger = future.get();
   }
   return ledger_document(std::move(ledger));

@@ -14,8 +14,8 @@ namespace carillon {
 /// Asks the threads of shards for a sign of life: each runs a task that does nothing else. Thread-safe.
 class ShardProbe {
  public:
-  /// Begins to ask, unless an earlier question is still unanswered. So a thread that stands still gets one task,
-  /// however often it is asked.
+  /// Begins to ask, unless an earlier question is still unanswered. So a thread that stands still gets one
+  /// task, however often it is asked.
   void ask(std::span<Shard* const> shards);
   /// Have all threads answered, within `timeout_ms` from now? Blocks until then.
   [[nodiscard]] bool is_answered(Millis timeout_ms);

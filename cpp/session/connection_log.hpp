@@ -10,15 +10,15 @@
 
 namespace carillon {
 
-/// gap: publications were lost for a subscription, and its client has been told. slow: a client is being closed
-/// because a subscription is too far behind.
+/// gap: publications were lost for a subscription, and its client has been told. slow: a client is being
+/// closed because a subscription is too far behind.
 enum class ConnectionEvent : std::uint8_t { connect, close, refuse, gap, slow };
 inline constexpr std::size_t kConnectionEvents = 5;
 
 [[nodiscard]] std::string_view name_of(ConnectionEvent event);
 
-/// A client was accepted, has gone, or was refused: at connect, or a command of it. Or one of its subscriptions
-/// has lost something.
+/// A client was accepted, has gone, or was refused: at connect, or a command of it. Or one of its
+/// subscriptions has lost something.
 struct ConnectionRecord {
   ConnectionEvent event = ConnectionEvent::connect;
   Transport transport = Transport::websocket;

@@ -91,7 +91,7 @@ void Session::log_gap(Transport transport, std::string_view channel, const Gap& 
   const bool has_offsets = gap.lost_from <= gap.lost_to;
   log_loss({.event = ConnectionEvent::gap,
             .transport = transport,
-            .reason = gap.is_skip  ? "skipped by slow_consumer"
+            .reason = gap.is_skip   ? "skipped by slow_consumer"
                       : has_offsets ? "trimmed before the subscription could take them"
                                     : "the channel has a new epoch",
             .channel = channel,
@@ -104,7 +104,8 @@ void Session::log_not_recovered(Transport transport, std::string_view channel, O
                                 std::string_view request) {
   log_loss({.event = ConnectionEvent::gap,
             .transport = transport,
-            .reason = "not recovered: the history does not reach back to the client's position, or recovery is not allowed",
+            .reason = "not recovered: the history does not reach back to the client's position, or recovery "
+                      "is not allowed",
             .channel = channel,
             .request = request,
             .lost_to = start});

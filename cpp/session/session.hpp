@@ -163,8 +163,7 @@ class Session : public Sink {
                    std::uint32_t code, std::string_view reason, std::string_view channel = {},
                    std::string_view request = {});
   /// The client has been told that a subscription has lost something.
-  void log_gap(Transport transport, std::string_view channel, const Gap& gap,
-               std::string_view request = {});
+  void log_gap(Transport transport, std::string_view channel, const Gap& gap, std::string_view request = {});
   /// The same at the begin of a subscription, which is not recovered and goes on behind `start`.
   void log_not_recovered(Transport transport, std::string_view channel, Offset start,
                          std::string_view request = {});

@@ -46,8 +46,8 @@ class ConnectionHost {
   virtual void reschedule(Outlet& outlet) = 0;
   /// The client has been accepted or refused: its handshake has ended. May be called repeatedly.
   virtual void end_handshake(Outlet& outlet) = 0;
-  /// The client asks for its first subscription. If its handshake could have ended long ago, what it did since
-  /// then is not a part of connect-to-live.
+  /// The client asks for its first subscription. If its handshake could have ended long ago, what it did
+  /// since then is not a part of connect-to-live.
   virtual void note_subscribe(Outlet& outlet) = 0;
   /// A subscription of the client has read everything: the first one ends what connect-to-live measures.
   virtual void note_live(Outlet& outlet) = 0;

@@ -179,8 +179,8 @@ std::string HttpSession::uni_sse_come_back() {
 CentrifugeClient& HttpSession::begin_client(std::unique_ptr<ClientLink> link, const HttpRequest& request,
                                             const HttpTarget& target) {
   auto successor = std::make_unique<CentrifugeClient>(context_, outlet_, std::move(link),
-                                                      std::string(target.find("user").value_or("")), request_id_,
-                                                      for_hooks(request, target));
+                                                      std::string(target.find("user").value_or("")),
+                                                      request_id_, for_hooks(request, target));
   CentrifugeClient& client = *successor;
   hand_over(std::move(successor));
   return client;
@@ -256,7 +256,7 @@ void HttpSession::handle_sse(const HttpRequest& request, const HttpTarget& targe
   admit({Transport::sse, std::move(*wanted), for_hooks(request, target), [this](PlainRequest admitted) {
            if (is_input_over_) return end({});
            hand_over(std::make_unique<SseSession>(context_, outlet_, std::move(admitted), header_lines(),
-                                                 request_id_));
+                                                  request_id_));
          }});
 }
 

@@ -265,7 +265,7 @@ class HookTable:
             )
 
 
-def _subject_of(context: Context | DisconnectContext) -> dict[str, str]:
+def _subject_of(context: Context | DisconnectContext) -> dict[str, Any]:
     """Returns the fields of a record that say whom a question is about, without those that are not known."""
     found = {name: getattr(context, name, None) for name in ("client", "user", "channel", "method")}
     return {name: value for name, value in found.items() if isinstance(value, str) and value}

@@ -879,6 +879,8 @@ class Server(HookDecorators, FanOutMethods):
             - `store_trouble`: why the store takes no publications now, or "".
             - `wal_bytes`: size of the write-ahead log of SQLite.
             - `history_bytes`: publications kept, their encoded forms, and the channels themselves.
+            - `stored_pages`: pages of histories, read from the store, that are in memory or being read.
+              `stored_pages_waiting`: pages that wait for room (`limits.stored_pages`).
             - `inbox_bytes`, `inbox_users`: members, their inboxes and read positions.
             - `body_bytes`: length of the request bodies that are being read or carried out.
             - `unsent_bytes`: memory of replies that clients do not read.
@@ -914,6 +916,9 @@ class Server(HookDecorators, FanOutMethods):
               `on_disconnect` beyond it.
             - `memory_trims`: times that freed memory was returned to the system.
             - `log_lines_lost`: records lost because the queue to `logging` was full.
+              `log_records_suppressed`: records beyond `limits.log_records_per_s`.
+            - `stored_pages_read`: pages read from the store for subscribers, with `stored_page_publications`.
+              `stored_page_waits`: times that one had to wait for room.
 
         Since the start, fan-out:
             - `inbox_entries`: entries written into inboxes at publish.

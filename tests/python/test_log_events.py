@@ -8,10 +8,13 @@ import logging
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pytest
 from carillon.access_log import JsonFormatter, LineFormatter, emit
 from carillon.repeated_log import RepeatedLog
+
+if TYPE_CHECKING:
+    import pytest
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "python/carillon"

@@ -15,6 +15,7 @@ import time
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 import websockets
 from wire_clients import Tcp, open_http, open_tcp, open_ws, poll, row_of, settled, until
@@ -339,3 +340,24 @@ async def test_kernel_backlog_bytes(serve: Callable[..., Server]) -> None:
             return delivered
 
     assert await taken(4096) < await taken(1 << 20)
+
+
+def test_log_records_per_s(serve: Callable[..., Server], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "carillon")
+    server = serve(limits={"log_records_per_s": 5})
+    total = 50
+    with httpx.Client(base_url=server.url, trust_env=False) as http:
+        for _ in range(total):
+            assert http.get("/nowhere").status_code == 404
+    server.stop()  # it reports what is left to be reported
+
+    def of(event: str) -> list[logging.LogRecord]:
+        return [each for each in caplog.records if each.__dict__.get("event") == event]
+
+    written = len(of("refuse"))
+    reports = [each.__dict__ for each in of("records_suppressed")]
+    assert 5 <= written < total
+    assert {each["suppressed_event"] for each in reports} == {"refuse"}
+    assert written + sum(each["count"] for each in reports) == total
+    assert server.stats()["log_records_suppressed"] == total - written
+    assert f"carillon_log_records_suppressed_total {total - written}\n" in server.metrics()
