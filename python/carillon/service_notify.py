@@ -124,8 +124,8 @@ class Watchdog:
 
     Args:
         notifier: Where the signs of life go.
-        check: Function that returns whether the server answers within the seconds that it is given, or None if
-            the server does not run.
+        check: Function that returns whether the server answers within the seconds that it is given, or None
+            if the server does not run.
     """
 
     def __init__(self, notifier: ServiceNotifier, check: Callable[[float], bool | None]) -> None:

@@ -271,9 +271,7 @@ def test_a_check_that_blocks_stops_the_signs_of_life(
     assert not any(each.name == "carillon-watchdog" for each in threading.enumerate())
 
 
-def test_a_check_that_fails_stops_them(
-    manager: ServiceManager, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_check_that_fails_stops_them(manager: ServiceManager, caplog: pytest.LogCaptureFixture) -> None:
     checks: list[None] = []
 
     def check(_timeout_s: float) -> None:
