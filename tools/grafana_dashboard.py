@@ -192,8 +192,10 @@ ROWS: dict[str, list[Panel]] = {
             "short",
             {
                 "read per second": rate("carillon_stored_pages_read_total"),
+                "publications in them per second": rate("carillon_stored_page_publications_total"),
                 "in memory": total("carillon_stored_pages"),
                 "waiting for room": total("carillon_stored_pages_waiting"),
+                "had to wait per second": rate("carillon_stored_page_waits_total"),
             },
         ),
         Panel(
@@ -299,6 +301,7 @@ ROWS: dict[str, list[Panel]] = {
             "Records for the operator",
             "cps",
             {
+                "left out": rate("carillon_log_records_suppressed_total"),
                 "{{event}}": rate("carillon_events_total", "event"),
                 "lost": rate("carillon_log_lines_lost_total"),
             },
