@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .costs import Costs, TransportCosts
     from .crossing import Crossover, crossover, judge_cost, noise_of
     from .fleet import Fleet, Population
+    from .fleet_check import MeasuredFleet, check_fleet
     from .model_check import check_model, error_of
     from .outcome import Simulation
     from .percentiles import percentile_ms
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from .plots_switch import plot_switch
     from .recommendation import Recommendation, recommend
     from .simulation import simulate
+    from .store_calibration import calibrate_store
+    from .store_costs import StoreCosts
     from .switching import watch_switch
     from .table import summary
     from .verdict import Limit, Verdict, judge, judge_counts, judge_samples
@@ -56,6 +59,10 @@ _HOMES = {
         "Fleet",
         "Population",
     ),
+    "fleet_check": (
+        "MeasuredFleet",
+        "check_fleet",
+    ),
     "model_check": (
         "check_model",
         "error_of",
@@ -79,6 +86,8 @@ _HOMES = {
         "recommend",
     ),
     "simulation": ("simulate",),
+    "store_calibration": ("calibrate_store",),
+    "store_costs": ("StoreCosts",),
     "switching": ("watch_switch",),
     "table": ("summary",),
     "verdict": (
@@ -99,15 +108,19 @@ __all__ = [
     "Fleet",
     "LabError",
     "Limit",
+    "MeasuredFleet",
     "Picture",
     "Population",
     "Recommendation",
     "Simulation",
+    "StoreCosts",
     "Transport",
     "TransportCosts",
     "Verdict",
     "Workload",
     "calibrate",
+    "calibrate_store",
+    "check_fleet",
     "check_model",
     "compare",
     "crossover",

@@ -120,12 +120,12 @@ def calibrate(*, seconds: float = 1.5, progress: bool = True) -> Costs:
             }
         ),
         spread=MappingProxyType({name: each.factors() for name, each in costs.items()}),
-        machine=_machine(),
+        machine=machine_now(),
     )
 
 
-def _machine() -> str:
-    """The circumstances that belong to costs; other programs that were busy meanwhile have spoilt them."""
+def machine_now() -> str:
+    """Returns the circumstances of costs; other programs that were busy meanwhile have spoilt them."""
     system = f"{system_name()}, {platform.machine()}"
     return f"{os.cpu_count()} cores, {system}, load average {os.getloadavg()[0]:.1f}"
 
@@ -354,6 +354,10 @@ def _in_rounds(server: RunningServer, work: Callable[[], None]) -> _Estimate:
 
 
 def _cpu_clock_us(server: RunningServer) -> float:
-    """CPU time of the server since its start, microseconds."""
-    clock = (~server.pid << 3) | 2  # the CPU clock of another process, as clock_getcpuclockid(3) makes it
+    return cpu_clock_us(server.pid)
+
+
+def cpu_clock_us(pid: int) -> float:
+    """Returns the CPU time of a process since its start, microseconds."""
+    clock = (~pid << 3) | 2  # the CPU clock of another process, as clock_getcpuclockid(3) makes it
     return time.clock_gettime_ns(clock) / 1e3

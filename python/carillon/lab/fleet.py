@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
 from .capacity import LabError
+from .store_costs import StoreCosts
 
 if TYPE_CHECKING:
     from .queues import Floats, Ints
+
+MEASURED = StoreCosts()
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fleet:
     """Gateways, and between them a broker that holds logs, members and inboxes.
 
-    The costs of a gateway come from `Costs`. The costs of the broker are assumed, not measured.
+    The costs of a gateway come from `Costs`. Those of the broker, and of the gateways for its sake, come from
+    `StoreCosts`: a Redis. `with_store` takes other ones. The network and the prices are assumed.
 
     Attributes:
         gateways: Number of gateways. Connections are spread over them. A single gateway has no broker.
@@ -30,6 +34,8 @@ class Fleet:
         broker_append_us: CPU time of the broker for a publication, microseconds.
         broker_gateway_us: The same for handing it to one gateway.
         broker_entry_us: The same for entering it into one inbox.
+        heard_us: CPU time of a gateway that hears a publication of another one, microseconds.
+        entry_us: CPU time of the gateway that walks over the members, for each of them, microseconds.
         network_ms: One way between gateway and broker, ms.
         gateway_per_hour: Price of a gateway per hour, in any currency.
     """
@@ -41,9 +47,11 @@ class Fleet:
     memory_gib: float = 16.0
     utilisation_max: float = 0.6
     broker_cores: int = 16
-    broker_append_us: float = 15.0
-    broker_gateway_us: float = 2.0
-    broker_entry_us: float = 0.5
+    broker_append_us: float = MEASURED.append_us
+    broker_gateway_us: float = MEASURED.gateway_us
+    broker_entry_us: float = MEASURED.entry_us
+    heard_us: float = MEASURED.gateway_heard_us
+    entry_us: float = MEASURED.gateway_entry_us
     network_ms: float = 0.25
     gateway_per_hour: float = 0.2
 
@@ -57,6 +65,21 @@ class Fleet:
                 raise LabError(f"{name}: {getattr(self, name)!r}; must be above 0")
         if self.utilisation_max > 1:
             raise LabError(f"utilisation_max: {self.utilisation_max!r}; give a share, 0 to 1")
+
+    def with_store(self, costs: StoreCosts) -> Self:
+        """Returns this fleet with the measured costs of a store. Its network stays as it is.
+
+        Example:
+            fleet = lab.Fleet(gateways=6).with_store(lab.calibrate_store())
+        """
+        return replace(
+            self,
+            broker_append_us=costs.append_us,
+            broker_gateway_us=costs.gateway_us,
+            broker_entry_us=costs.entry_us,
+            heard_us=costs.gateway_heard_us,
+            entry_us=costs.gateway_entry_us,
+        )
 
     @property
     def has_broker(self) -> bool:

@@ -47,6 +47,7 @@ def simulate(
     inbox_reads_per_s: float = 0.0,
     arrivals: Literal["poisson", "paced"] = "poisson",
     costs: Costs | None = None,
+    has_inboxes: bool = True,
     seed: int = 1,
 ) -> Simulation:
     """Simulates a fleet for some seconds: how long things take, and how busy every machine is.
@@ -78,6 +79,7 @@ def simulate(
         arrivals: `poisson`: publications at random moments; `paced`: at equal distances, as the load
             generator.
         costs: What `calibrate` has returned; by default the stored costs of another machine.
+        has_inboxes: Members have inboxes, as users of `add_members`; False: they are subscribers only.
         seed: Seed of all random numbers.
 
     Returns:
@@ -109,6 +111,7 @@ def simulate(
         inbox_reads_per_s=inbox_reads_per_s,
         is_paced=arrivals == "paced",
         costs=costs or Costs(),
+        has_inboxes=has_inboxes,
     )
     return _Run(settings, np.random.default_rng(seed)).play()
 
@@ -128,6 +131,7 @@ class _Settings:
     inbox_reads_per_s: float
     is_paced: bool
     costs: Costs
+    has_inboxes: bool
 
 
 class _Run:
@@ -179,7 +183,8 @@ class _Run:
     def play(self) -> Simulation:
         """Simulates everything, and sums it up."""
         fleet, costs = self.fleet, self.costs
-        entries = np.where(self.is_read, 0, self.members)[self.channel]
+        is_entered = ~self.is_read & self.settings.has_inboxes
+        entries = np.where(is_entered, self.members, 0)[self.channel]
         pushed = self._pushes()
         local, spread = self._entries(entries)
         reads = self._inbox_reads()
@@ -249,8 +254,20 @@ class _Run:
         written = np.flatnonzero(~self.is_read[self.channel])
         index, shard, count = self.placement.of(self.channel[written])
         service = count * self._write_us(np.ones(1)) * 1e-6
+        service = service + self._heard_s(written[index], shard)
         zero = np.zeros(len(index))
         return split(Jobs(shard, written[index], zero, service, count.astype(np.float64)), _VISIT)
+
+    def _heard_s(self, publication: Ints, shard: Ints) -> Floats:
+        """A gateway hears a publication once: its first shard with subscribers pays, unless it published."""
+        if not self.fleet.has_broker:
+            return np.zeros(len(shard))
+        gateway = shard // self.fleet.cores
+        _, first = np.unique(publication * self.fleet.gateways + gateway, return_index=True)
+        is_first = np.zeros(len(shard), bool)
+        is_first[first] = True
+        is_own = gateway == self.home[publication] // self.fleet.cores
+        return np.where(is_first & ~is_own, self.fleet.heard_us * 1e-6, 0.0)
 
     def _entries(self, entries: Ints) -> tuple[Jobs, Jobs]:
         """Write mode: inbox entries, within the one gateway, or spread over the partitions of the broker."""
@@ -266,7 +283,8 @@ class _Run:
         server = (self.channel[cause][index] + nth) % partitions
         service = share * self.fleet.broker_entry_us * 1e-6
         jobs = Jobs(server, cause[index], np.zeros(len(index)), service, share)
-        return nothing, split(jobs, _TURN_ENTRIES)
+        walker = Jobs(self.home[cause], cause, np.zeros(len(cause)), size * self.fleet.entry_us * 1e-6, size)
+        return split(walker, _TURN_ENTRIES), split(jobs, _TURN_ENTRIES)
 
     def _local_entries(self, cause: Ints, size: Floats) -> Jobs:
         """One shard walks over the members, a chunk in each of its turns, and delivers in between."""

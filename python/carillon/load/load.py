@@ -29,6 +29,8 @@ class Load:
         port: Port of the server.
         ports: Ports of several servers instead, each with an equal part of the connections. Every message is
             published to all of them at the same moment.
+        gateways: Ports of gateways that share a store instead, each with an equal part of the connections.
+            Every message is published to the first one only.
         transport: Transport of the subscribers.
         protocol: Protocol of the server. Carillon speaks `centrifuge`; the others are for comparisons.
         publish_by: Way of publishing: a WebSocket of the same protocol, or POST requests to the HTTP API.
@@ -70,6 +72,7 @@ class Load:
     host: str = "127.0.0.1"
     port: int = 8000
     ports: tuple[int, ...] = ()
+    gateways: tuple[int, ...] = ()
     transport: Transport = "ws"
     protocol: Protocol = "centrifuge"
     publish_by: PublishBy = "ws"
@@ -102,16 +105,26 @@ class Load:
 
     def __post_init__(self) -> None:
         """Raises LoadError for a value that is not possible."""
+        if self.ports and self.gateways:
+            raise LoadError("ports, gateways: both are given; give the ports of one of them")
         try:
-            self.native(0, max(1, len(self.ports))).check()
+            self.native(0, self.servers).check()
         except (TypeError, ValueError) as error:
             raise LoadError(str(error)) from None
+
+    @property
+    def servers(self) -> int:
+        """Number of servers that share the connections."""
+        return max(1, len(self.ports), len(self.gateways))
 
     def native(self, worker: int = 0, workers: int = 1) -> _core.LoadSettings:
         """Returns the settings of one worker, in the form of the native generator."""
         settings = _core.LoadSettings()
         for name, value in asdict(self).items():
-            setattr(settings, name, list(value) if isinstance(value, tuple) else value)
+            if name != "gateways":
+                setattr(settings, name, list(value) if isinstance(value, tuple) else value)
+        if self.gateways:  # the native generator sees one server: that of its worker
+            settings.port = self.gateways[worker % len(self.gateways)]
         settings.worker = worker
         settings.workers = workers
         return settings

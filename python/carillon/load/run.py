@@ -75,7 +75,7 @@ def run_load(
     Raises:
         LoadError: A worker failed.
     """
-    workers = workers_for(load.connections, max(1, len(load.ports)))
+    workers = workers_for(load.connections, load.servers)
     memory = Path("/dev/shm")
     with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
         board = _core.LoadBoard(board_path(folder), is_new=True)

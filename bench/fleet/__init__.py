@@ -1,0 +1,1 @@
+"""Six gateways on one Redis as one fleet: measured, and broken."""
