@@ -287,8 +287,8 @@ def run(args: argparse.Namespace) -> tuple[dict[str, Any], str, list[Promise]]:
             table(rows),
             "",
             f"A gateway is killed in its walk: another one walks {taken['taken_s']:.1f} s later, and has "
-            f"entered the remaining members after {taken['done_s']:.1f} s ({taken['left']:,.0f} inboxes "
-            f"by {taken['walkers']:.0f} gateway).",
+            f"entered the remaining members after {taken['done_s']:.1f} s. "
+            f"carillon_walk_members of the others counts {taken['left']:,.0f} of them.",
             f"{wrong['read']:,} inboxes read in {read_s:.0f} s: "
             + ", ".join(f"{name} {wrong[name]}" for name in ("missing", "twice", "foreign", "out of order")),
         ]

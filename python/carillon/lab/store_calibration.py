@@ -37,8 +37,8 @@ _ONE_THREAD = Placement(1, (), (), has_own_cores=False)
 def calibrate_store(*, seconds: float = 2.0, rounds: int = 3, gateways: int = _GATEWAYS) -> StoreCosts:
     """Measures what gateways on a Redis pay, with a `redis-server` and gateways that it starts and ends.
 
-    The CPU time of each process is read, which other programs disturb less than times of the day. Each cost is
-    measured in several rounds; `StoreCosts.spread` holds its least and largest value.
+    The CPU time of each process is read, which other programs disturb less than times of the day. Each cost
+    is measured in several rounds; `StoreCosts.spread` holds its least and largest value.
 
     Example:
         costs = lab.calibrate_store()
