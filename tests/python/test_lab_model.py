@@ -131,8 +131,8 @@ def test_times_of_an_idle_server_can_be_added_up() -> None:
 
 def test_the_broker_answers_a_publisher_when_all_inboxes_have_it() -> None:
     fleet = lab.Fleet(gateways=2, broker_cores=4)
-    found = paced("write", 40_000, 0.0, fleet=fleet)
-    entering_ms = 40_000 / fleet.broker_cores * fleet.broker_entry_us / 1e3
+    found = paced("write", 4_000, 0.0, fleet=fleet)
+    entering_ms = 4_000 / fleet.broker_cores * fleet.broker_entry_us / 1e3
     assert found.publish.percentile_s(0.5) * 1e3 >= entering_ms
     assert found.publish.percentile_s(0.99) * 1e3 == pytest.approx(entering_ms, abs=1.0)
     read = paced("read", 40_000, 0.0, fleet=fleet)

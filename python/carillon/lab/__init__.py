@@ -1,10 +1,12 @@
 """A laboratory for fan-out strategies: measure, model, draw, decide.
 
 `compare` runs real servers on this machine. `watch_switch` changes the strategy of a live channel.
-`calibrate` measures the cost of each piece of work here. `simulate` models fleets that no one machine holds,
-and `check_model` compares it with measurements. `recommend` chooses a strategy. The `plot_` functions draw
-the results, and `judge` chooses the words for a difference. The extra `lab` of the package brings numpy (for
-`simulate`), matplotlib (for the pictures) and pandas (without it, tables are lists of dicts).
+`calibrate` measures the cost of each piece of work here, `calibrate_crowd` that of a delivery on a full
+gateway, `calibrate_store` those of a shared Redis. `simulate` models fleets that no one machine holds, and
+`check_model` and `check_fleet` compare it with measurements. `recommend` chooses a strategy. The `plot_`
+functions draw the results, and `judge` chooses the words for a difference. The extra `lab` of the package
+brings numpy (for `simulate`), matplotlib (for the pictures) and pandas (without it, tables are lists of
+dicts).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from .comparison import compare
     from .costs import Costs, TransportCosts
     from .crossing import Crossover, crossover, judge_cost, noise_of
+    from .crowd_calibration import calibrate_crowd
     from .fleet import Fleet, Population
     from .fleet_check import MeasuredFleet, check_fleet
     from .model_check import check_model, error_of
@@ -55,6 +58,7 @@ _HOMES = {
         "judge_cost",
         "noise_of",
     ),
+    "crowd_calibration": ("calibrate_crowd",),
     "fleet": (
         "Fleet",
         "Population",
@@ -119,6 +123,7 @@ __all__ = [
     "Verdict",
     "Workload",
     "calibrate",
+    "calibrate_crowd",
     "calibrate_store",
     "check_fleet",
     "check_model",

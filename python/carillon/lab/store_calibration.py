@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 _GATEWAYS = 6
 _MEMBERS = 5_000
 _ENTERED = 4  # publications of a round, to all of these members
-_RATE = 200.0  # publications per second: each is appended alone, as `calibrate` publishes
 _WALK_S = 30.0
 _ONE_THREAD = Placement(1, (), (), has_own_cores=False)
 
@@ -119,7 +118,10 @@ class _Cost:
 
 
 def _load(redis_pid: int | None, servers: Sequence[RunningServer], seconds: float) -> _Cost:
-    """One subscriber at each gateway; publications at the first one."""
+    """One subscriber at each gateway; publications at the first one, each as soon as the one before is there.
+
+    So each is appended alone, and neither Redis nor a gateway sleeps for long.
+    """
     quiet_s = 0.5
     quiet_us = -cpu_clock_us(redis_pid) if redis_pid else 0.0
     time.sleep(quiet_s)
@@ -128,7 +130,7 @@ def _load(redis_pid: int | None, servers: Sequence[RunningServer], seconds: floa
         gateways=tuple(each.port for each in servers),
         channel=f"{CHANNEL}-heard",
         connections=len(servers),
-        rate_per_s=_RATE,
+        in_flight=1,
         seconds=seconds,
         warmup=10,
         awaits_replies=True,
