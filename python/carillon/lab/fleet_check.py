@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class MeasuredFleet:
     """One channel on gateways that share a Redis, as `python -m bench.fleet last --json FILE` measures it.
 
-    The defaults are the measurement in docs/performance.md.
+    The defaults are a measurement of 2026-11-30, in docs/performance.md.
 
     Attributes:
         gateways: Gateways, with one thread each.
@@ -37,17 +37,17 @@ class MeasuredFleet:
         machine: Machine, and its load average.
     """
 
-    gateways: int
-    subscribers: int
-    publish_rate: float
-    publications: int
-    deliveries: int
-    gateways_us: float
-    generator_us: float
-    last_p50_ms: float
-    host_cores: int
-    measured_on: str
-    machine: str
+    gateways: int = 6
+    subscribers: int = 50_000
+    publish_rate: float = 0.8
+    publications: int = 60
+    deliveries: int = 3_000_000
+    gateways_us: float = 389_000.0
+    generator_us: float = 502_000.0
+    last_p50_ms: float = 306.0
+    host_cores: int = 2
+    measured_on: str = "2026-11-30"
+    machine: str = "2 cores, load average 2 to 11 with the programs of the measurement"
 
     @classmethod
     def load(cls, path: str | Path) -> Self:
@@ -66,7 +66,7 @@ class MeasuredFleet:
 
 
 def check_fleet(
-    measured: MeasuredFleet, costs: Costs | None = None, store: StoreCosts | None = None
+    measured: MeasuredFleet | None = None, costs: Costs | None = None, store: StoreCosts | None = None
 ) -> Table:
     """Simulates a measured fleet, and puts both values side by side.
 
@@ -78,7 +78,7 @@ def check_fleet(
         lab.check_fleet(lab.MeasuredFleet.load("fleet.json"), lab.calibrate(), lab.calibrate_store())
 
     Args:
-        measured: The measurement.
+        measured: The measurement; by default the stored one.
         costs: What `calibrate` has returned; by default the stored costs of another machine.
         store: What `calibrate_store` has returned; by default the stored ones.
 
@@ -86,6 +86,7 @@ def check_fleet(
         A row per figure: `figure`, `kind` (`count` or `time`), `measured`, `modelled`, `ratio`
         (modelled / measured) and `error` (ratio - 1).
     """
+    measured = measured or MeasuredFleet()
     fleet = Fleet(gateways=measured.gateways, cores=1, broker_cores=1, network_ms=0.0)
     if store is not None:
         fleet = fleet.with_store(store)
