@@ -60,7 +60,7 @@ MAY_KNOW = {
         "store/redis/asio_redis_dial.cpp",
         "store/redis/asio_redis_link.cpp",
         "store/redis/boost_redis_impl.cpp",
-        "store/redis/redis_thread.cpp",
+        "store/redis/asio_redis_thread.cpp",
     },
     "openssl/": {"store/redis/asio_redis_dial.cpp"},
 }

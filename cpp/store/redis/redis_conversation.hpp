@@ -9,11 +9,11 @@
 
 #include "env/clock.hpp"
 #include "env/random.hpp"
+#include "store/redis/asio_redis_thread.hpp"
 #include "store/redis/redis_command.hpp"
 #include "store/redis/redis_link.hpp"
 #include "store/redis/redis_options.hpp"
 #include "store/redis/redis_reply.hpp"
-#include "store/redis/redis_thread.hpp"
 
 namespace carillon {
 
@@ -59,7 +59,7 @@ class RedisConversation final : private RedisLinkEvents {
   std::size_t pushes_ = 0;
   // On the thread.
   std::unique_ptr<RedisLink> link_;
-  RedisThread thread_;  // ends first
+  AsioRedisThread thread_;  // ends first
 };
 
 }  // namespace carillon

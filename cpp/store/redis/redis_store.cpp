@@ -1,5 +1,6 @@
 #include "store/redis/redis_store.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <new>
@@ -18,7 +19,6 @@
 #include "store/redis/redis_members.hpp"
 #include "store/redis/redis_presence.hpp"
 #include "store/redis/redis_settings.hpp"
-#include "store/redis/redis_thread.hpp"
 #include "store/redis/redis_unfinished_copy.hpp"
 
 namespace carillon {
@@ -72,7 +72,7 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
         members(owner.options_, keys, machine, log, gateways, owner.clock_),
         listener_(owner),
         clearing_(keys, machine, gateways, presence, members),
-        thread_([&owner](std::string_view what) { owner.note_mistake(what); }) {
+        thread_(owner.make_thread_([&owner](std::string_view what) { owner.note_mistake(what); })) {
     if (owner.listener_ != nullptr) log.set_listener(&listener_);
     if (owner.gateway_listener_ != nullptr) log.told().set_listener(&listener_);
     log.set_node(owner.node_);
@@ -82,9 +82,9 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
       members.on_beat(is_renamed);
       clearing_.on_beat();
     });
-    thread_.run([this] {
+    thread_->run([this] {
       if (server_ != nullptr) {
-        link_ = thread_.link(store_.options_.endpoint, store_.random_, *this);
+        link_ = thread_->link(store_.options_.endpoint, store_.random_, *this);
         server_->set_link(link_.get());
       }
       is_running_ = true;
@@ -96,7 +96,7 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
   /// Nothing runs on the thread any more.
   void stop() {
     if (std::exchange(is_stopped_, true)) return;
-    thread_.run([this] {
+    thread_->run([this] {
       log.close();
       machine.close();
       presence.close();
@@ -107,14 +107,18 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
   /// Any thread, also while what is posted to the store waits.
   void call(RedisCall call) {
     const auto shared = std::make_shared<RedisCall>(std::move(call));
-    thread_.post([this, shared] {
+    thread_->post([this, shared] {
       machine.call(std::move(*shared));
       wake();
     });
   }
+  /// Another thread waits for what this one does.
+  bool wait(std::unique_lock<std::mutex>& lock, Millis limit_ms, const std::function<bool()>& is_met) {
+    return thread_->wait(lock, store_.changed_, limit_ms, is_met);
+  }
   /// Any thread: on_turn() follows.
   void wake() {
-    if (!is_turn_due_.exchange(true)) thread_.post([this] { turn(); });
+    if (!is_turn_due_.exchange(true)) thread_->post([this] { turn(); });
   }
 
   void flush() {
@@ -157,7 +161,7 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
     const auto make_link = [this](const RedisAddress& node, RedisLinkEvents& events) {
       RedisEndpoint there = store_.options_.endpoint;
       there.server = node;
-      return thread_.link(there, store_.random_, events);
+      return thread_->link(there, store_.random_, events);
     };
     return std::make_unique<RedisCluster>(store_.options_, store_.clock_, store_.random_, make_link,
                                           [this] { wake(); });
@@ -167,7 +171,7 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
     if (is_running_) store_.on_turn(*this);
   }
   void tick() {
-    thread_.after(kTickMs, [this] {
+    thread_->after(kTickMs, [this] {
       if (is_running_) tick();
     });
     log.tick();
@@ -212,7 +216,7 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
   bool is_running_ = false;
   std::atomic<bool> is_turn_due_{false};
   bool is_stopped_ = false;
-  RedisThread thread_;  // ends first
+  const std::unique_ptr<RedisThread> thread_;  // ends first
 };
 
 /// What is posted waits for this object's end.
@@ -241,10 +245,12 @@ class RedisStore::Held final : public HeldStore {
   bool is_given_away_ = false;
 };
 
-RedisStore::RedisStore(const RedisOptions& options, const Clock& clock, RandomSource& random)
+RedisStore::RedisStore(const RedisOptions& options, const Clock& clock, RandomSource& random,
+                       MakeRedisThread make_thread)
     : options_(options),
       clock_(clock),
       random_(random),
+      make_thread_(std::move(make_thread)),
       forks_(forks_of_process()),
       gateway_(letters_of(random.next())) {}
 
@@ -288,9 +294,8 @@ void RedisStore::start() {
   {
     // The first try has to succeed: later ones are made as long as it takes.
     std::unique_lock lock(mutex_);
-    const auto limit = std::chrono::milliseconds(options_.endpoint.connect_timeout_ms +
-                                                 options_.endpoint.command_timeout_ms);
-    changed_.wait_for(lock, limit, [this] { return is_ready_ || !trouble_.empty(); });
+    const Millis limit_ms = options_.endpoint.connect_timeout_ms + options_.endpoint.command_timeout_ms;
+    parts_->wait(lock, limit_ms, [this] { return is_ready_ || !trouble_.empty(); });
     if (!is_ready_) trouble = trouble_.empty() ? "redis does not answer" : trouble_;
   }
   if (trouble.empty()) trouble = trouble_of_first_answers();
@@ -335,8 +340,8 @@ std::string RedisStore::trouble_of_first_answers() {
   }
   std::unique_lock lock(mutex_);
   const auto is_lost = [this] { return !is_ready_ && !trouble_.empty(); };
-  const auto limit = std::chrono::milliseconds(options_.endpoint.command_timeout_ms);
-  changed_.wait_for(lock, limit, [&] { return answers->missing == 0 || is_lost(); });
+  parts_->wait(lock, options_.endpoint.command_timeout_ms,
+               [&] { return answers->missing == 0 || is_lost(); });
   const std::lock_guard answers_lock(answers->mutex);
   if (!answers->unfit.empty()) return answers->unfit;
   return is_lost() ? trouble_ : answers->refusal;
@@ -374,8 +379,9 @@ std::unique_ptr<HeldStore> RedisStore::hold_still(Time until) {
   if (is_out_of_use()) throw StoreRefused("the store is closed");
   std::unique_lock lock(mutex_);
   if (is_closed_) throw StoreRefused("the store is closed");
-  const bool is_still =
-      changed_.wait_until(lock, until, [this] { return is_idle_ && is_ready_ && posted_.empty(); });
+  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Time::clock::now());
+  const bool is_still = parts_->wait(lock, std::max<Millis>(0, left.count()),
+                                     [this] { return is_idle_ && is_ready_ && posted_.empty(); });
   if (!is_still)
     throw StoreRefused("redis does not answer what is under way" +
                        (trouble_.empty() ? std::string() : ": " + trouble_));
@@ -384,7 +390,7 @@ std::unique_ptr<HeldStore> RedisStore::hold_still(Time until) {
 }
 
 void RedisStore::close(bool is_given_away) {
-  static constexpr std::chrono::milliseconds kLastAnswers{1'000};
+  static constexpr Millis kLastAnswersMs = 1'000;
   if (is_out_of_use() || !parts_) return;
   // What is not removed in time is what others clear up.
   if (!is_given_away) static_cast<void>(post([](Parts& parts) { parts.leave(); }));
@@ -394,7 +400,7 @@ void RedisStore::close(bool is_given_away) {
     is_held_ = false;
     parts_->wake();
     // What was accepted is carried out, unless Redis is away.
-    changed_.wait_for(lock, kLastAnswers, [this] { return is_idle_ || !is_ready_; });
+    parts_->wait(lock, kLastAnswersMs, [this] { return is_idle_ || !is_ready_; });
   }
   parts_->stop();
 }

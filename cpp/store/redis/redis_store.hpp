@@ -14,6 +14,7 @@
 #include "env/clock.hpp"
 #include "env/random.hpp"
 #include "store/owned_store.hpp"
+#include "store/redis/asio_redis_thread.hpp"
 #include "store/redis/redis_gateways.hpp"
 #include "store/redis/redis_options.hpp"
 
@@ -23,7 +24,8 @@ namespace carillon {
 /// callbacks come from it, or from the caller if a call is refused.
 class RedisStore final : public OwnedStore {
  public:
-  RedisStore(const RedisOptions& options, const Clock& clock, RandomSource& random);
+  RedisStore(const RedisOptions& options, const Clock& clock, RandomSource& random,
+             MakeRedisThread make_thread = make_asio_redis_thread);
   RedisStore(const RedisStore&) = delete;
   RedisStore& operator=(const RedisStore&) = delete;
   ~RedisStore() override;
@@ -107,6 +109,7 @@ class RedisStore final : public OwnedStore {
   const RedisOptions options_;
   const Clock& clock_;
   RandomSource& random_;
+  const MakeRedisThread make_thread_;
   const std::uint64_t forks_;  // of the process that has made it
   StoreListener* listener_ = nullptr;
   GatewayListener* gateway_listener_ = nullptr;

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <condition_variable>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string_view>
 
 #include "env/clock.hpp"
@@ -11,30 +13,30 @@
 
 namespace carillon {
 
-/// The thread on which all links to Redis live, and whoever uses them.
+/// Where all links to Redis live, and whoever uses them: one task after another. AsioRedisThread is a thread
+/// of this process; the simulator has one that runs in its time.
 class RedisThread {
  public:
-  /// `on_mistake` is told what a task has thrown, on this thread; the thread goes on. Without it nobody is.
-  explicit RedisThread(std::function<void(std::string_view)> on_mistake = {});
-  /// Waits for the task that runs; what has not begun is dropped. Every link must be gone by then.
-  ~RedisThread();
-  RedisThread(const RedisThread&) = delete;
-  RedisThread& operator=(const RedisThread&) = delete;
+  virtual ~RedisThread() = default;
 
   /// Runs `task` there, in order of the calls. Thread-safe.
-  void post(std::function<void()> task);
+  virtual void post(std::function<void()> task) = 0;
   /// The same, and waits until it has run. Not from this thread itself.
-  void run(const std::function<void()>& task);
+  virtual void run(const std::function<void()>& task) = 0;
   /// Runs `task` there, once, `delay_ms` from now. It cannot be taken back. Only from this thread itself.
-  void after(Millis delay_ms, std::function<void()> task);
+  virtual void after(Millis delay_ms, std::function<void()> task) = 0;
   /// A link that begins to connect at once. It is made, used and destroyed on this thread; `random` and
   /// `events` must outlive it. After its destruction no event comes.
-  [[nodiscard]] std::unique_ptr<RedisLink> link(const RedisEndpoint& endpoint, RandomSource& random,
-                                                RedisLinkEvents& events);
-
- private:
-  struct Parts;
-  std::unique_ptr<Parts> parts_;
+  [[nodiscard]] virtual std::unique_ptr<RedisLink> link(const RedisEndpoint& endpoint, RandomSource& random,
+                                                        RedisLinkEvents& events) = 0;
+  /// Another thread waits for what this one does, `limit_ms` at most: it looks at `is_met` under the lock
+  /// whenever `changed` is notified. Returns whether it is met.
+  virtual bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, Millis limit_ms,
+                    const std::function<bool()>& is_met) = 0;
 };
+
+/// Makes one. `on_mistake` is told what a task has thrown, on that thread; the thread goes on.
+using MakeRedisThread =
+    std::function<std::unique_ptr<RedisThread>(std::function<void(std::string_view)> on_mistake)>;
 
 }  // namespace carillon

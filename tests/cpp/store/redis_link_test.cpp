@@ -365,7 +365,7 @@ TEST_F(RedisLinkTest, ItMayBeDestroyedAtAnyTime) {
   SystemRandom random;
   for (int round = 0; round < 60; ++round) {
     Silent silent;
-    RedisThread thread;
+    AsioRedisThread thread;
     RedisEndpoint endpoint = redis.endpoint();
     if (round % 3 == 2) endpoint.unix_socket = "/nowhere";
     thread.run([&] { silent.link = thread.link(endpoint, random, silent); });
@@ -389,7 +389,7 @@ TEST_F(RedisLinkTest, ItMayBeDestroyedAtAnyTime) {
 TEST_F(RedisLinkTest, TheThreadOutlivesWhatATaskThrows) {
   std::mutex mutex;
   std::string told_mistake;
-  RedisThread thread([&](std::string_view mistake) {
+  AsioRedisThread thread([&](std::string_view mistake) {
     const std::lock_guard lock(mutex);
     told_mistake = mistake;
   });

@@ -12,7 +12,7 @@
 #include <vector>
 
 #include "env/random.hpp"
-#include "store/redis/redis_thread.hpp"
+#include "store/redis/asio_redis_thread.hpp"
 #include "store/redis_process.hpp"
 
 namespace carillon {
@@ -87,7 +87,7 @@ class LinkWatcher : public RedisLinkEvents {
     const std::lock_guard lock(mutex_);
     journal_.clear();
   }
-  RedisThread& thread() { return thread_; }
+  AsioRedisThread& thread() { return thread_; }
   RedisLink& link() { return *link_; }
 
   std::function<void(const RedisReply&)> on_each_reply;
@@ -103,7 +103,7 @@ class LinkWatcher : public RedisLinkEvents {
   std::condition_variable changed_;
   std::vector<std::string> journal_;
   SystemRandom random_;
-  RedisThread thread_;
+  AsioRedisThread thread_;
   std::unique_ptr<RedisLink> link_;
 };
 

@@ -1,4 +1,4 @@
-#include "store/redis/redis_thread.hpp"
+#include "store/redis/asio_redis_thread.hpp"
 
 #include <pthread.h>
 
@@ -19,7 +19,7 @@ namespace carillon {
 
 namespace asio = boost::asio;
 
-struct RedisThread::Parts {
+struct AsioRedisThread::Parts {
   asio::io_context io{1};
   asio::executor_work_guard<asio::io_context::executor_type> work{io.get_executor()};
   std::function<void(std::string_view)> on_mistake;
@@ -38,7 +38,7 @@ struct RedisThread::Parts {
   }
 };
 
-RedisThread::RedisThread(std::function<void(std::string_view)> on_mistake)
+AsioRedisThread::AsioRedisThread(std::function<void(std::string_view)> on_mistake)
     : parts_(std::make_unique<Parts>()) {
   parts_->on_mistake = std::move(on_mistake);
   // Signals are for the threads of the application.
@@ -50,14 +50,14 @@ RedisThread::RedisThread(std::function<void(std::string_view)> on_mistake)
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }
 
-RedisThread::~RedisThread() {
+AsioRedisThread::~AsioRedisThread() {
   parts_->io.stop();
   parts_->thread.join();
 }
 
-void RedisThread::post(std::function<void()> task) { asio::post(parts_->io, std::move(task)); }
+void AsioRedisThread::post(std::function<void()> task) { asio::post(parts_->io, std::move(task)); }
 
-void RedisThread::run(const std::function<void()>& task) {
+void AsioRedisThread::run(const std::function<void()>& task) {
   std::promise<void> done;
   asio::post(parts_->io, [&] {
     try {
@@ -70,7 +70,7 @@ void RedisThread::run(const std::function<void()>& task) {
   done.get_future().get();
 }
 
-void RedisThread::after(Millis delay_ms, std::function<void()> task) {
+void AsioRedisThread::after(Millis delay_ms, std::function<void()> task) {
   auto timer = std::make_unique<asio::steady_timer>(parts_->io, std::chrono::milliseconds(delay_ms));
   asio::steady_timer& waiting = *timer;
   waiting.async_wait([timer = std::move(timer), task = std::move(task)](const boost::system::error_code& ec) {
@@ -78,9 +78,18 @@ void RedisThread::after(Millis delay_ms, std::function<void()> task) {
   });
 }
 
-std::unique_ptr<RedisLink> RedisThread::link(const RedisEndpoint& endpoint, RandomSource& random,
-                                             RedisLinkEvents& events) {
+std::unique_ptr<RedisLink> AsioRedisThread::link(const RedisEndpoint& endpoint, RandomSource& random,
+                                                 RedisLinkEvents& events) {
   return make_redis_link(parts_->io, endpoint, random, events);
+}
+
+bool AsioRedisThread::wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed,
+                           Millis limit_ms, const std::function<bool()>& is_met) {
+  return changed.wait_for(lock, std::chrono::milliseconds(limit_ms), is_met);
+}
+
+std::unique_ptr<RedisThread> make_asio_redis_thread(std::function<void(std::string_view)> on_mistake) {
+  return std::make_unique<AsioRedisThread>(std::move(on_mistake));
 }
 
 }  // namespace carillon
