@@ -50,6 +50,7 @@ EXTERNAL = [
      {"gateway", "proxy", "server", "bindings", "load"}, False),
     (re.compile(r"openssl/"), {"token", "gateway"}, True),
     (re.compile(r"sqlite3\.h"), {"store"}, True),
+    (re.compile(r"lua\.hpp"), {"sim"}, True),
     (re.compile(r"(immintrin|emmintrin|arm_neon)\.h"), {"protocol"}, True),
     (re.compile(r"(pthread|unistd)\.h"),
      {"env", "store", "gateway", "proxy", "server", "bindings", "load", "lab"}, False),

@@ -41,6 +41,7 @@ need libssl-dev header openssl/ssl.h
 need libsqlite3-dev header sqlite3.h
 if [[ $purpose != run ]]; then
   need libgtest-dev header gtest/gtest.h
+  want liblua5.1-0-dev header lua5.1/lua.hpp
   want curl command -v curl
   want iproute2 command -v ip
   want redis-server command -v redis-server
