@@ -226,7 +226,7 @@ struct RedisLua::State {
       }
     }
     if (words.empty()) {
-      push_field(from, "err", "ERR Please specify at least one argument for this redis.call() call");
+      push_field(from, "err", "ERR Please specify at least one argument for this redis lib call");
       return true;
     }
     RedisExecution run{caller->keys, caller->random, caller->moment, caller->effects, words, true};

@@ -13,7 +13,7 @@ RedisReply echo(RedisExecution& run) { return redis_text(run.words[1]); }
 RedisReply accept(RedisExecution& /*run*/) { return redis_text("OK"); }
 
 RedisReply select(RedisExecution& run) {
-  if (!redis_integer(run.words[1])) return redis_error("ERR invalid DB index");
+  static_cast<void>(redis_integer_or_refuse(run.words[1]));
   return redis_text("OK");
 }
 

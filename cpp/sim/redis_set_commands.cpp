@@ -108,12 +108,12 @@ Members::const_iterator place_of_bound(const Members& members, std::string_view 
 // ZRANGEBYLEX key min max [LIMIT offset count]
 RedisReply zrangebylex(RedisExecution& run) {
   const std::size_t size = run.words.size();
-  if (!is_bound(run.words[2]) || !is_bound(run.words[3]))
-    return redis_error("ERR min or max not valid string range item");
   if (size != 4 && (size != 7 || !is_redis_word(run.words[4], "LIMIT")))
     return redis_error("ERR syntax error");
   const std::int64_t skipped = size == 4 ? 0 : redis_integer_or_refuse(run.words[5]);
   std::int64_t left = size == 4 ? -1 : redis_integer_or_refuse(run.words[6]);  // negative: all
+  if (!is_bound(run.words[2]) || !is_bound(run.words[3]))
+    return redis_error("ERR min or max not valid string range item");
   if (skipped != 0) return redis_error("ERR syntax error (the model has no offset but 0)");
   RedisKey* const key = run.find<RedisSortedSet>();
   RedisReply reply = redis_array();
