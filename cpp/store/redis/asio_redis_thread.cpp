@@ -83,9 +83,9 @@ std::unique_ptr<RedisLink> AsioRedisThread::link(const RedisEndpoint& endpoint, 
   return make_redis_link(parts_->io, endpoint, random, events);
 }
 
-bool AsioRedisThread::wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed,
-                           Millis limit_ms, const std::function<bool()>& is_met) {
-  return changed.wait_for(lock, std::chrono::milliseconds(limit_ms), is_met);
+bool AsioRedisThread::wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, Time until,
+                           const std::function<bool()>& is_met) {
+  return changed.wait_until(lock, until, is_met);
 }
 
 std::unique_ptr<RedisThread> make_asio_redis_thread(std::function<void(std::string_view)> on_mistake) {

@@ -25,7 +25,8 @@ class AsioRedisThread final : public RedisThread {
   void after(Millis delay_ms, std::function<void()> task) override;
   [[nodiscard]] std::unique_ptr<RedisLink> link(const RedisEndpoint& endpoint, RandomSource& random,
                                                 RedisLinkEvents& events) override;
-  bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, Millis limit_ms,
+  [[nodiscard]] Time now() const override { return Time::clock::now(); }
+  bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, Time until,
             const std::function<bool()>& is_met) override;
 
  private:

@@ -1,6 +1,5 @@
 #include "store/redis/redis_store.hpp"
 
-#include <algorithm>
 #include <chrono>
 #include <exception>
 #include <new>
@@ -114,7 +113,10 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
   }
   /// Another thread waits for what this one does.
   bool wait(std::unique_lock<std::mutex>& lock, Millis limit_ms, const std::function<bool()>& is_met) {
-    return thread_->wait(lock, store_.changed_, limit_ms, is_met);
+    return wait_until(lock, thread_->now() + std::chrono::milliseconds(limit_ms), is_met);
+  }
+  bool wait_until(std::unique_lock<std::mutex>& lock, Time until, const std::function<bool()>& is_met) {
+    return thread_->wait(lock, store_.changed_, until, is_met);
   }
   /// Any thread: on_turn() follows.
   void wake() {
@@ -379,9 +381,8 @@ std::unique_ptr<HeldStore> RedisStore::hold_still(Time until) {
   if (is_out_of_use()) throw StoreRefused("the store is closed");
   std::unique_lock lock(mutex_);
   if (is_closed_) throw StoreRefused("the store is closed");
-  const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - Time::clock::now());
-  const bool is_still = parts_->wait(lock, std::max<Millis>(0, left.count()),
-                                     [this] { return is_idle_ && is_ready_ && posted_.empty(); });
+  const bool is_still =
+      parts_->wait_until(lock, until, [this] { return is_idle_ && is_ready_ && posted_.empty(); });
   if (!is_still)
     throw StoreRefused("redis does not answer what is under way" +
                        (trouble_.empty() ? std::string() : ": " + trouble_));

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <chrono>
 #include <condition_variable>
 #include <functional>
 #include <memory>
@@ -17,6 +18,8 @@ namespace carillon {
 /// of this process; the simulator has one that runs in its time.
 class RedisThread {
  public:
+  using Time = std::chrono::steady_clock::time_point;
+
   virtual ~RedisThread() = default;
 
   /// Runs `task` there, in order of the calls. Thread-safe.
@@ -29,9 +32,11 @@ class RedisThread {
   /// `events` must outlive it. After its destruction no event comes.
   [[nodiscard]] virtual std::unique_ptr<RedisLink> link(const RedisEndpoint& endpoint, RandomSource& random,
                                                         RedisLinkEvents& events) = 0;
-  /// Another thread waits for what this one does, `limit_ms` at most: it looks at `is_met` under the lock
-  /// whenever `changed` is notified. Returns whether it is met.
-  virtual bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, Millis limit_ms,
+  /// The time by which wait() is limited.
+  [[nodiscard]] virtual Time now() const = 0;
+  /// Another thread waits for what this one does: it looks at `is_met` under the lock whenever `changed` is
+  /// notified. Returns whether it is met.
+  virtual bool wait(std::unique_lock<std::mutex>& lock, std::condition_variable& changed, Time until,
                     const std::function<bool()>& is_met) = 0;
 };
 

@@ -1,0 +1,90 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gateway/beast_http.hpp"
+#include "hub/hub.hpp"
+#include "loop/event_loop.hpp"
+#include "sim/judge.hpp"
+#include "sim/network.hpp"
+#include "sim/process.hpp"
+#include "sim/redis_server.hpp"
+#include "sim/trace.hpp"
+#include "store/owned_store.hpp"
+
+namespace carillon::sim {
+
+/// What all gateways of a world have in common.
+struct Surroundings {
+  VirtualTime& time;
+  Trace& trace;
+  Network& network;
+  RedisServer* redis = nullptr;  ///< none: each gateway has a store in memory
+  std::uint64_t seed = 1;
+  std::vector<ChannelRules::Rule> rules;
+  Heartbeat heartbeat;
+};
+
+/// A gateway: one process after another. Each has the store, the hub and an event loop that ship, over
+/// simulated threads, sockets and clocks.
+class Gateway {
+ public:
+  Gateway(Surroundings& surroundings, std::size_t index);
+  ~Gateway();
+  Gateway(const Gateway&) = delete;
+  Gateway& operator=(const Gateway&) = delete;
+
+  [[nodiscard]] const std::string& name() const { return name_; }
+  /// It accepts connections, and clients may stay.
+  [[nodiscard]] bool is_serving() const;
+  /// A process runs, or comes up or goes down.
+  [[nodiscard]] bool is_up() const { return process_ != nullptr; }
+
+  // ---- what happens to it; nothing while it is coming up or going down
+  /// Comes up, once its store can be opened; false: it could not.
+  bool start();
+  /// As after kill -9.
+  void crash();
+  /// Asks its clients to go elsewhere, stops when they have gone or after `patience_us`, and starts anew.
+  void replace(Millis pace_ms, Micros patience_us);
+  /// Another process takes over: connections and all. Nothing if sessions wait for answers.
+  bool take_over();
+  void stop_for(Micros us);
+  void jump_wall(Millis by_ms) { clock_.jump_wall(by_ms); }
+
+  // ---- what others do with it
+  /// False: nobody listens.
+  bool accept(const WireRef& wire);
+  using Published = std::function<void(const AppendResult&)>;
+  /// Publishes as its application would; false: there is no process that could. After a crash there is no
+  /// answer.
+  bool publish(const std::string& channel, const std::string& data, const std::string& key, Published done);
+
+  /// The log of a channel, where the store is in memory; empty if there is no process.
+  [[nodiscard]] Judge::Log log_of(const std::string& channel);
+  /// What does not add up in its ledger; empty: nothing.
+  [[nodiscard]] std::string trouble_of_ledger();
+  [[nodiscard]] std::size_t clients() const;
+
+ private:
+  struct Instance;
+  [[nodiscard]] std::unique_ptr<OwnedStore> make_store();
+  void close_when_empty(std::uint64_t generation, Micros until_us);
+
+  Surroundings& around_;
+  const std::size_t index_;
+  const std::string name_;
+  ProcessClock clock_;
+  BeastHttp http_;
+  std::uint64_t generation_ = 0;  // of the process
+  bool is_in_transition_ = false;
+  bool is_draining_ = false;
+  std::unique_ptr<Process> process_;  // null: there is none
+  std::unique_ptr<Instance> instance_;
+};
+
+}  // namespace carillon::sim

@@ -1,0 +1,112 @@
+#include "sim/judge.hpp"
+
+#include <utility>
+
+namespace carillon::sim {
+
+namespace {
+std::string position(const std::string& epoch, std::uint64_t offset) {
+  return epoch + ':' + std::to_string(offset);
+}
+}  // namespace
+
+void Judge::complain(std::string what) {
+  trace_.add("COMPLAINT ", what);
+  if (complaints_.size() < kComplaints) complaints_.push_back(std::move(what));
+}
+
+void Judge::note(const std::string& channel, const std::string& epoch, std::uint64_t offset,
+                 const std::string& data, const std::string& who) {
+  if (!published_[channel].contains(data))
+    complain(who + ": " + data + " of " + channel + " was never published");
+  const auto [found, is_new] = order_[channel].try_emplace({epoch, offset}, data);
+  if (!is_new && found->second != data)
+    complain("one order for all: " + channel + ' ' + position(epoch, offset) + " is " + found->second +
+             ", and " + data + " for " + who);
+  // A loss that was possible makes one new epoch, not more.
+  std::set<std::string>& epochs = epochs_[channel];
+  if (epochs.insert(epoch).second && epochs.size() > 1 + losses_possible_)
+    complain("epochs: " + channel + " has " + std::to_string(epochs.size()) +
+             ", though a loss was possible " + std::to_string(losses_possible_) + " times");
+}
+
+void Judge::on_acknowledged(const std::string& channel, const std::string& data, const std::string& epoch,
+                            std::uint64_t offset) {
+  trace_.add("acknowledged ", channel, ' ', data, " at ", position(epoch, offset));
+  ++acknowledged_count_;
+  note(channel, epoch, offset, data, "its publisher");
+  acknowledged_[channel][data] = {epoch, offset};
+}
+
+void Judge::on_all_lost() {
+  for (const auto& [channel, all] : acknowledged_) {
+    for (const auto& [data, where] : all) lost_.insert(data);
+  }
+}
+
+void Judge::on_start(const std::string& client, const std::string& channel, const Start& start) {
+  const char* const outcome = !start.recovered ? "new" : *start.recovered ? "recovered" : "not recovered";
+  trace_.add(client, " starts in ", channel, " at ", position(start.epoch, start.offset), ", ", outcome);
+  Place& place = places_[{client, channel}];
+  if (start.recovered) ++recoveries_;
+  if (start.recovered == true) {
+    // It goes on where it was, to the letter.
+    if (!place.has_started || place.epoch != start.epoch || place.offset != start.offset)
+      complain("recovery: " + client + " was at " + position(place.epoch, place.offset) + " of " + channel +
+               " and goes on at " + position(start.epoch, start.offset));
+  } else if (place.has_started) {
+    ++gaps_;
+    if (!start.recovered)
+      complain("recovery: " + client + " has named its position in " + channel +
+               ", and is not told what became of it");
+    else if (place.epoch == start.epoch && place.offset + history_size_ >= top_of_(channel))
+      complain("needless gap: " + client + " at " + position(place.epoch, place.offset) + " of " + channel +
+               " is told of a loss within the epoch");
+  }
+  place = {start.epoch, start.offset, true, true};
+}
+
+void Judge::on_publication(const std::string& client, const std::string& channel, std::uint64_t offset,
+                           const std::string& data) {
+  ++delivered_;
+  Place& place = places_[{client, channel}];
+  trace_.add(client, " gets ", channel, ' ', position(place.epoch, offset), ' ', data);
+  if (!place.is_live)
+    return complain("order: " + client + " gets " + data + " of " + channel + " before it starts there");
+  if (offset <= place.offset)
+    return complain("delivered twice: " + client + " gets " + position(place.epoch, offset) + " of " +
+                    channel + " again, behind " + std::to_string(place.offset));
+  if (offset != place.offset + 1)
+    complain("untold gap: " + client + " gets " + position(place.epoch, offset) + " of " + channel +
+             " after " + std::to_string(place.offset));
+  place.offset = offset;
+  note(channel, place.epoch, offset, data, client);
+}
+
+void Judge::on_away(const std::string& client, const std::string& channel) {
+  places_[{client, channel}].is_live = false;
+}
+
+void Judge::judge_log(const std::string& channel, const Log& log) {
+  std::set<std::string> kept;
+  for (const auto& [offset, data] : log.kept) {
+    if (!kept.insert(data).second) complain("published twice: " + data + " of " + channel);
+    note(channel, log.epoch, offset, data, "the log");
+  }
+  for (const auto& [data, where] : acknowledged_[channel]) {
+    const bool has_left = where.second + history_size_ <= log.top;
+    if (!has_left && !kept.contains(data) && !lost_.contains(data))
+      complain("lost: " + data + " of " + channel + ", acknowledged at " +
+               position(where.first, where.second));
+  }
+}
+
+std::string Judge::unrest_of(const std::string& client, const std::string& channel, const Log& log) {
+  const Place& place = places_[{client, channel}];
+  if (!place.is_live) return client + " is not live in " + channel;
+  if (place.epoch == log.epoch && place.offset == log.top) return {};
+  return client + " is at " + position(place.epoch, place.offset) + " of " + channel + ", whose top is " +
+         position(log.epoch, log.top);
+}
+
+}  // namespace carillon::sim

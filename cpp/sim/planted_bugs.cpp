@@ -1,0 +1,76 @@
+#include "sim/planted_bugs.hpp"
+
+#include <algorithm>
+#include <array>
+#include <iterator>
+
+namespace carillon::sim {
+
+namespace {
+
+constexpr PlantedBug kBugs[] = {
+    {"epoch_not_bumped", "a channel keeps its epoch under a primary that may have lost its end",
+     "if ARGV[4] ~= '1' then redis.call('HSET', KEYS[1], 'e', ARGV[3]) end", ""},
+    {"append_adopts_nothing", "an append does not look at the primary's identity",
+     "elseif known[3] ~= ARGV[1] then\n  return {'adopt'}", "elseif false then\n  return {'adopt'}"},
+    {"top_adopts_nothing", "a look at the top does not look at the primary's identity",
+     "if known[3] ~= ARGV[1] then return {'adopt'} end\nprolong", "prolong"},
+    {"read_adopts_nothing", "a read does not look at the primary's identity",
+     "if known[3] ~= ARGV[1] then return {'adopt'} end\nlocal entries_max", "local entries_max"},
+    {"tops_look_at_no_identity", "a look at many tops takes those of a lost log for new ones",
+     "local is_so = known[1] and known[3] == ARGV[1]", "local is_so = known[1]"},
+    {"retried_group_appended_again", "a group that is sent again is appended again",
+     "if tonumber(number) == tonumber(ARGV[5]) then return {'ok', epoch, text(first), members, answer} end",
+     ""},
+    {"late_group_appended", "a group that comes late, over a link that is gone, is appended",
+     "if tonumber(number) > tonumber(ARGV[5]) then return {'late'} end", ""},
+    {"flipped_fence", "groups are taken in the wrong order", "if tonumber(number) > tonumber(ARGV[5])",
+     "if tonumber(number) < tonumber(ARGV[5])"},
+    {"key_not_looked_up", "a publication with a known idempotency key is appended again",
+     "if ends and tonumber(ends) > now", "if false and tonumber(ends) > now"},
+    {"key_not_written", "no idempotency key is kept", "redis.call('SET', key, ends",
+     "local _ = (key .. ends"},
+    {"top_one_too_low", "the channel remembers a top that is one too low", "set('o', text(offset))",
+     "set('o', text(offset - 1))"},
+    {"single_not_announced", "an append of one publication is announced to nobody", "if #told > 0 then",
+     "if #told > 2 then"},
+    {"announced_one_too_high", "announcements have the next offset", "told[#told + 1] = position .. ' '",
+     "told[#told + 1] = text(offset + 1) .. ' '"},
+    {"announced_in_a_new_epoch", "announcements have an epoch of their own",
+     "announce(ARGV[7], 'a ' .. epoch", "announce(ARGV[7], 'a ' .. ARGV[3]"},
+    {"trimmed_one_too_many", "the history is one publication too short", "'MAXLEN', ARGV[9], id",
+     "'MAXLEN', ARGV[9] - 1, id"},
+    {"read_begins_one_late", "a read leaves its first publication out", "local from, to = tonumber(ARGV[4])",
+     "local from, to = tonumber(ARGV[4]) + 1"},
+    {"read_ends_one_early", "a read leaves its last publication out",
+     "math.min(tonumber(ARGV[5]), tonumber(known[2]))",
+     "math.min(tonumber(ARGV[5]), tonumber(known[2]) - 1)"},
+    {"read_in_another_epoch", "a read answers an epoch that nobody knows",
+     "local answer = {'ok', known[1], known[2], '0'}", "local answer = {'ok', ARGV[3], known[2], '0'}"},
+    {"same_epoch_after_a_loss", "a channel that was lost begins with the same epoch as every other",
+     "'e', ARGV[3], 'b', ARGV[3], 'o', 0", "'e', 'AAAAAAAA', 'b', 'AAAAAAAA', 'o', 0"},
+    {"group_answered_one_too_low", "publishers are answered the offset before theirs",
+     "answer = '=' .. text(first + 1)", "answer = '=' .. text(first)"},
+    {"single_answered_one_too_high", "a publisher is answered the offset after its own",
+     "    answer = position\n", "    answer = kind == 's' and text(offset + 1) or position\n"},
+    {"lost_announcement", "one announcement in three gets lost on a link that is well", "", "", 3},
+};
+
+}  // namespace
+
+std::span<const PlantedBug> planted_bugs() { return kBugs; }
+
+const PlantedBug* planted_bug(std::string_view name) {
+  const auto* const found = std::find_if(std::begin(kBugs), std::end(kBugs),
+                                         [&](const PlantedBug& bug) { return bug.name == name; });
+  return found == std::end(kBugs) ? nullptr : found;
+}
+
+std::string with_bug(const PlantedBug& bug, std::string script) {
+  if (bug.script_text.empty()) return script;
+  const std::size_t at = script.find(bug.script_text);
+  if (at != std::string::npos) script.replace(at, bug.script_text.size(), bug.replacement);
+  return script;
+}
+
+}  // namespace carillon::sim

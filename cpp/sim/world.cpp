@@ -1,0 +1,360 @@
+#include "sim/world.hpp"
+
+#include <algorithm>
+#include <map>
+#include <memory>
+#include <stdexcept>
+#include <utility>
+
+#include "sim/gateway.hpp"
+#include "sim/judge.hpp"
+#include "sim/planted_bugs.hpp"
+#include "sim/redis_server.hpp"
+#include "sim/subscriber.hpp"
+#include "store/entry_codec.hpp"
+#include "store/redis/redis_keys.hpp"
+
+namespace carillon::sim {
+
+namespace {
+
+constexpr Micros kCalmUs = 120'000'000;  // after the acts: so long everything may take to be calm again
+constexpr Micros kLookUs = 100'000;      // between two looks whether it is
+constexpr Micros kRestUs = 1'500'000;    // that it has to stay calm
+
+void check(const WorldOptions& options) {
+  const auto refuse = [](const char* what) { throw std::invalid_argument(what); };
+  if (options.gateways < 1 || options.gateways > 100) refuse("gateways: 1 to 100 are possible");
+  if (options.clients > 100'000) refuse("clients: at most 100,000 are possible");
+  if (options.channels < 1 || options.channels > 1'000) refuse("channels: 1 to 1,000 are possible");
+  if (options.publications > 1'000'000) refuse("publications: at most 1,000,000 are possible");
+  if (options.faults > 10'000) refuse("faults: at most 10,000 are possible");
+  if (options.history_size < 1) refuse("history_size: at least 1 is needed, for positions to exist");
+  if (options.duration_ms < 1 || options.duration_ms > 3'600'000)
+    refuse("duration_ms: 1 to 3,600,000 are possible");
+  if (!options.has_redis && options.gateways > 1)
+    refuse("gateways: without Redis there is one, whose log is in memory");
+  if (!options.bug.empty() && planted_bug(options.bug) == nullptr)
+    throw std::invalid_argument("bug: there is none with the name '" + options.bug +
+                                "'; planted_bugs() lists them");
+}
+
+class World {
+ public:
+  explicit World(const WorldOptions& options)
+      : options_(options),
+        trace_(time_, options.keeps_trace),
+        judge_(trace_, options.history_size, [this](const std::string& channel) { return top_of(channel); }),
+        network_(time_, options.seed),
+        redis_(time_, trace_, judge_, options.seed),
+        around_{.time = time_,
+                .trace = trace_,
+                .network = network_,
+                .redis = options.has_redis ? &redis_ : nullptr,
+                .seed = options.seed,
+                .rules = rules(options),
+                .heartbeat = {.ping_interval_ms = 2'000,
+                              .pong_timeout_ms = 1'500,
+                              .comment_interval_ms = 2'000,
+                              .sse_retry_ms = 100}},
+        chance_(options.seed, "world") {
+    if (const PlantedBug* bug = planted_bug(options.bug)) {
+      redis_.rewrite_script = [bug](std::string script) { return with_bug(*bug, std::move(script)); };
+      if (bug->loses_message_of > 0) {
+        redis_.passes_message = [this, bug](std::string_view, std::string_view) {
+          return chance_.below(bug->loses_message_of) != 0;
+        };
+      }
+    }
+    for (std::size_t i = 0; i < options.channels; ++i) channels_.push_back("c" + std::to_string(i));
+    for (std::size_t i = 0; i < options.gateways; ++i)
+      gateways_.push_back(std::make_unique<Gateway>(around_, i));
+    for (std::size_t i = 0; i < options.clients; ++i) subscribers_.push_back(make_subscriber(i));
+  }
+
+  Report run() {
+    for (const auto& gateway : gateways_) time_.after(0, [&gateway] { gateway->start(); });
+    time_.run_until(100'000);
+    for (const auto& subscriber : subscribers_) subscriber->begin();
+    const std::vector<Act> acts = plan_of(options_);
+    for (const Act& act : acts) time_.after(act.at_us, [this, act] { carry_out(act); });
+    time_.run_until(time_.now_us() + options_.duration_ms * 1'000);
+    calm_down();
+    judge();
+
+    Report report;
+    report.seed = options_.seed;
+    report.complaints = judge_.complaints();
+    report.trace_hash = trace_.hash();
+    report.trace_lines = trace_.count();
+    report.trace = std::move(trace_.lines());
+    for (const Act& act : acts) report.acts.push_back(text_of(act));
+    report.acknowledged = judge_.acknowledged();
+    report.delivered = judge_.delivered();
+    report.recoveries = judge_.recoveries();
+    report.gaps = judge_.gaps();
+    report.lost = judge_.lost();
+    report.events = time_.events();
+    report.simulated_ms = time_.now_us() / 1'000;
+    return report;
+  }
+
+ private:
+  static std::vector<ChannelRules::Rule> rules(const WorldOptions& options) {
+    ChannelOptions channel;
+    channel.history_size = options.history_size;
+    channel.history_ttl_ms = 3'600'000;
+    return {{"*", channel}};
+  }
+
+  std::unique_ptr<Subscriber> make_subscriber(std::size_t index) {
+    std::vector<std::string> mine;
+    for (std::size_t i = 0; i < channels_.size(); ++i) {
+      if (i == index % channels_.size() || chance_.percent(50)) mine.push_back(channels_[i]);
+    }
+    std::string name = "client" + std::to_string(index);
+    constexpr std::size_t kTransports = 3;
+    switch (index % kTransports) {
+      case 0:
+        return make_websocket_subscriber(around_, judge_, gateways_, std::move(name), std::move(mine));
+      case 1:
+        return make_sse_subscriber(around_, judge_, gateways_, std::move(name), std::move(mine));
+      default:
+        return make_poll_subscriber(around_, judge_, gateways_, std::move(name), std::move(mine));
+    }
+  }
+
+  // ---- publishers
+
+  /// A publication and its attempts: with one key, at one gateway after another, until it is acknowledged.
+  struct Attempt {
+    std::string channel;
+    std::string data;
+    std::uint64_t number = 0;  // of the attempt
+    bool is_done = false;
+  };
+
+  void publish(const std::string& channel) {
+    auto attempt = std::make_shared<Attempt>();
+    attempt->channel = channel;
+    attempt->data = std::to_string(++published_);
+    judge_.on_published(channel, attempt->data);
+    ++missing_;
+    try_to_publish(attempt);
+  }
+  void try_to_publish(const std::shared_ptr<Attempt>& attempt) {
+    if (attempt->is_done) return;
+    const std::uint64_t number = ++attempt->number;
+    const auto again = [this, attempt, number](Micros delay_us) {
+      time_.after(delay_us, [this, attempt, number] {
+        if (attempt->number == number) try_to_publish(attempt);
+      });
+    };
+    Gateway& gateway = *gateways_[chance_.below(gateways_.size())];
+    trace_.add("publishes ", attempt->data, " to ", attempt->channel, " at ", gateway.name());
+    const bool is_asked = gateway.publish(
+        attempt->channel, attempt->data, "key" + attempt->data,
+        [this, attempt, again](const AppendResult& result) {
+          if (attempt->is_done) return;
+          if (result.error != StoreError::none) {
+            trace_.add("not acknowledged: ", attempt->data, ", error ", static_cast<int>(result.error));
+            return again(chance_.between(20'000, 300'000));
+          }
+          attempt->is_done = true;
+          --missing_;
+          judge_.on_acknowledged(attempt->channel, attempt->data, std::string(result.position.epoch.text()),
+                                 result.position.offset);
+        });
+    again(is_asked ? 12'000'000 : chance_.between(50'000, 500'000));
+  }
+
+  // ---- acts
+
+  void carry_out(const Act& act) {
+    trace_.add(text_of(act));
+    const auto gateway = [&]() -> Gateway& { return *gateways_[act.target % gateways_.size()]; };
+    const auto subscriber = [&]() -> Subscriber& { return *subscribers_[act.target % subscribers_.size()]; };
+    if (subscribers_.empty() && act.what >= Happening::client_leaves &&
+        act.what <= Happening::client_vanishes)
+      return;
+    switch (act.what) {
+      case Happening::publish:
+        return publish(channels_[act.target]);
+      case Happening::client_leaves:
+        return subscriber().leave_for(act.us);
+      case Happening::client_is_cut:
+        return subscriber().cut();
+      case Happening::client_is_cut_off:
+        return subscriber().cut_off(act.us);
+      case Happening::client_is_slow:
+        return subscriber().stop_reading_for(act.us);
+      case Happening::client_vanishes:
+        return subscriber().vanish();
+      case Happening::gateway_crashes:
+        return crash(gateway(), act.us);
+      case Happening::gateway_is_replaced:
+        return gateway().replace(100, 3'000'000);
+      case Happening::gateway_is_taken_over:
+        gateway().take_over();
+        return;
+      case Happening::gateway_is_stopped:
+        return gateway().stop_for(act.us);
+      case Happening::clock_jumps:
+        return gateway().jump_wall(act.us / 1'000);
+      case Happening::redis_link_is_cut:
+        return redis_.cut_links(gateway().name());
+      case Happening::redis_links_are_cut:
+        return redis_.cut_links();
+      case Happening::redis_is_cut_off:
+        return redis_.cut_off(gateway().name(), act.us);
+      case Happening::redis_is_slow:
+        return redis_.stall(act.us);
+      case Happening::redis_fails_over:
+        return redis_.fail_over(act.count, act.us);
+      case Happening::redis_restarts:
+        return redis_.restart(act.count);
+      case Happening::redis_disk_is_full:
+        return redis_.fill_disk(act.us);
+      case Happening::redis_forgets:
+        return forget(channels_[act.target]);
+      case Happening::count:
+        break;
+    }
+  }
+
+  void crash(Gateway& gateway, Micros us) {
+    if (!options_.has_redis && gateway.is_serving()) {
+      judge_.on_loss_possible();  // its log was in memory
+      judge_.on_all_lost();
+    }
+    gateway.crash();
+    time_.after(us, [&gateway] { gateway.start(); });
+  }
+
+  void forget(const std::string& channel) {
+    for (const auto& [offset, data] : log_of(channel).kept) judge_.on_lost(data);
+    redis_.forget(keys_.channel(channel));
+  }
+
+  // ---- the end
+
+  /// What the store says now, read past all gateways.
+  Judge::Log log_of(const std::string& channel) {
+    Judge::Log log;
+    if (!options_.has_redis) return gateways_.front()->log_of(channel);
+    const RedisReply known = redis_.ask(RedisCommand{"HMGET", keys_.channel(channel), "e", "o"});
+    log.epoch = known[0].text;
+    log.top = static_cast<std::uint64_t>(known[1].number());
+    const RedisReply entries = redis_.ask(RedisCommand{"XRANGE", keys_.stream(channel), "-", "+"});
+    for (const RedisReply& each : entries.items) {
+      const std::uint64_t offset = std::stoull(each[0].text);
+      if (offset > log.top) continue;
+      const auto entry = decode_entry(each[1][1].text, offset);
+      if (entry) log.kept.emplace_back(offset, entry->publication.data);
+    }
+    return log;
+  }
+  std::uint64_t top_of(const std::string& channel) {
+    if (!options_.has_redis) return log_of(channel).top;
+    return static_cast<std::uint64_t>(redis_.ask(RedisCommand{"HGET", keys_.channel(channel), "o"}).number());
+  }
+
+  /// Every gateway is up, every publication acknowledged, every client where the log ends: and stays there.
+  [[nodiscard]] std::string unrest() {
+    for (const auto& gateway : gateways_) {
+      if (!gateway->is_up()) time_.after(0, [&gateway] { gateway->start(); });
+      if (!gateway->is_serving()) return gateway->name() + " does not serve";
+    }
+    if (redis_.is_split()) return "two servers take themselves for the primary of Redis";
+    if (missing_ > 0) return std::to_string(missing_) + " publications are not acknowledged";
+    std::map<std::string, Judge::Log> logs;
+    for (const std::string& channel : channels_) logs.emplace(channel, log_of(channel));
+    for (const auto& subscriber : subscribers_) {
+      for (const std::string& channel : subscriber->channels()) {
+        std::string why = judge_.unrest_of(subscriber->name(), channel, logs.at(channel));
+        if (!why.empty()) return why;
+      }
+    }
+    return {};
+  }
+
+  void calm_down() {
+    const Micros end_us = time_.now_us() + kCalmUs;
+    Micros calm_since_us = -1;
+    for (;;) {
+      std::string why = unrest();
+      if (!why.empty()) {
+        calm_since_us = -1;
+      } else if (calm_since_us < 0) {
+        calm_since_us = time_.now_us();
+      }
+      if (calm_since_us >= 0 && time_.now_us() - calm_since_us >= kRestUs) return;
+      if (time_.now_us() >= end_us)
+        return judge_.complain("no rest after " + std::to_string(kCalmUs / 1'000'000) + " s: " + why);
+      time_.run_until(time_.now_us() + kLookUs);
+    }
+  }
+
+  void judge() {
+    for (const std::string& channel : channels_) judge_.judge_log(channel, log_of(channel));
+    for (const auto& gateway : gateways_) {
+      const std::string trouble = gateway->trouble_of_ledger();
+      if (!trouble.empty()) judge_.complain("ledger of " + gateway->name() + ": " + trouble);
+    }
+  }
+
+  const WorldOptions options_;
+  VirtualTime time_;
+  Trace trace_;
+  Judge judge_;
+  Network network_;
+  RedisServer redis_;
+  Surroundings around_;
+  Chance chance_;
+  const RedisKeys keys_{"carillon"};
+  std::vector<std::string> channels_;
+  std::vector<std::unique_ptr<Gateway>> gateways_;
+  std::vector<std::unique_ptr<Subscriber>> subscribers_;
+  std::uint64_t published_ = 0;
+  std::uint64_t missing_ = 0;  // publications that are not acknowledged
+};
+
+}  // namespace
+
+Report run_world(const WorldOptions& options) {
+  check(options);
+  return World(options).run();
+}
+
+WorldOptions shrink_world(const WorldOptions& options, std::size_t runs_max) {
+  WorldOptions smallest = options;
+  std::vector<std::size_t> numbers;
+  for (const Act& act : plan_of(options)) numbers.push_back(act.number);
+  const auto fails = [&](const std::vector<std::size_t>& only) {
+    WorldOptions tried = options;
+    tried.only = only;
+    return !run_world(tried).complaints.empty();
+  };
+  // Half of them at a time, then a quarter, and so on down to single ones.
+  for (std::size_t share = std::max<std::size_t>(1, numbers.size() / 2); runs_max > 0;) {
+    bool is_smaller = false;
+    for (std::size_t begin = 0; begin < numbers.size() && runs_max > 0;) {
+      std::vector<std::size_t> rest(numbers);
+      const auto first = rest.begin() + static_cast<std::ptrdiff_t>(begin);
+      rest.erase(first, first + static_cast<std::ptrdiff_t>(std::min(share, rest.size() - begin)));
+      --runs_max;
+      if (!rest.empty() && fails(rest)) {
+        numbers = std::move(rest);
+        is_smaller = true;
+      } else {
+        begin += share;
+      }
+    }
+    if (share == 1 && !is_smaller) break;
+    if (share > 1) share /= 2;
+  }
+  smallest.only = numbers;
+  return smallest;
+}
+
+}  // namespace carillon::sim
