@@ -43,6 +43,9 @@ const RedisCommandRow* find_redis_command(std::string_view name) {
 RedisReply run_redis_command(RedisExecution& run) {
   const RedisCommandRow* const row = find_redis_command(run.words[0]);
   if (row == nullptr) {
+    // They belong to RedisData itself.
+    if (is_redis_word(run.words[0], "EVALSHA") || is_redis_word(run.words[0], "SCRIPT"))
+      return redis_error("ERR This Redis command is not allowed from script");
     return redis_error(run.is_in_script
                            ? "ERR Unknown Redis command called from script"
                            : "ERR unknown command '" + std::string(run.words[0]) + "' (of the model)");

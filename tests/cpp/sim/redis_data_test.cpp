@@ -235,11 +235,11 @@ TEST_F(RedisDataTest, CommandsWithoutKeysAndWrongNumbersOfWords) {
                                       RedisCommand{"SRANDMEMBER", "k"},
                                       RedisCommand{"LSET", "k", "0", "value"},
                                       RedisCommand{"ZRANGEBYLEX", "k", "-", "+", "LIMIT", "0"},
-                                      RedisCommand{"EVALSHA", "0123", "0"},
-                                      RedisCommand{"EVALSHA", "0123", "x"},
-                                      RedisCommand{"EVALSHA", "0123", "1"},
-                                      RedisCommand{"EVALSHA", "0123", "-1"},
-                                      RedisCommand{"EVALSHA", "0123"}})
+                                      RedisCommand{"EVALSHA", std::string(40, 'a'), "0"},
+                                      RedisCommand{"EVALSHA", std::string(40, 'a'), "x"},
+                                      RedisCommand{"EVALSHA", std::string(40, 'a'), "1"},
+                                      RedisCommand{"EVALSHA", std::string(40, 'a'), "-1"},
+                                      RedisCommand{"EVALSHA", std::string(40, 'a')}})
     pair->ask(command);
   pair->compare();
 }

@@ -3,7 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -22,14 +22,17 @@ namespace carillon::sim {
 struct ReplyOrder {
   std::size_t head = 0;  ///< items in front whose order counts
   std::size_t behind =
-      0;  ///< the others come in groups of so many, in any order; 0: all are compared as they are
-  bool is_deep = false;   ///< so do the items that are lists
-  bool is_count = false;  ///< only the number of items is compared
+      0;  ///< the size of the groups in which the others come, in any order; 0: all are in front
+  bool is_deep = false;      ///< so do the items that are lists
+  bool is_count = false;     ///< only the number of items is compared
+  std::size_t of_pairs = 0;  ///< the item that is a list of pairs in any order; 0: none
 };
 inline constexpr ReplyOrder kAsIs{};
 inline constexpr ReplyOrder kPairs{0, 2};
 inline constexpr ReplyOrder kAny{0, 1};
 inline constexpr ReplyOrder kCount{0, 0, false, true};
+
+using OrderOf = std::function<ReplyOrder(const RedisReply&)>;
 
 inline std::string shown(const RedisReply& reply, const ReplyOrder& order = kAsIs) {
   switch (reply.kind) {
@@ -47,7 +50,9 @@ inline std::string shown(const RedisReply& reply, const ReplyOrder& order = kAsI
   if (order.is_count) return std::to_string(reply.items.size()) + " items";
   std::vector<std::string> items;
   for (std::size_t i = 0; i < reply.items.size(); ++i) {
-    std::string item = shown(reply[i], order.is_deep ? ReplyOrder{0, order.behind} : kAsIs);
+    std::string item = shown(reply[i], order.is_deep                  ? ReplyOrder{0, order.behind}
+                                       : i > 0 && i == order.of_pairs ? ReplyOrder{0, 2}
+                                                                      : ReplyOrder{});
     const bool is_free = !order.is_deep && order.behind > 0 && i >= order.head;
     if (is_free && (i - order.head) % order.behind != 0) {
       items.back() += ' ' + item;
@@ -107,12 +112,13 @@ class RedisPair {
 
   /// Answers the model's reply.
   RedisReply ask(const RedisCommand& command, const ReplyOrder& order = kAsIs) {
-    return ask(command, command, order);
+    return ask(command, command, [order](const RedisReply&) { return order; });
   }
-  RedisReply run(RedisScript script, const std::vector<std::string>& keys, const RedisCommand& words,
-                 const ReplyOrder& order = kAsIs) {
+  RedisReply run(
+      RedisScript script, const std::vector<std::string>& keys, const RedisCommand& words,
+      const OrderOf& order_of = [](const RedisReply&) { return kAsIs; }) {
     const auto& [of_real, of_model] = hashes_[static_cast<std::size_t>(script)];
-    return ask(call_of(of_real, keys, words), call_of(of_model, keys, words), order);
+    return ask(call_of(of_real, keys, words), call_of(of_model, keys, words), order_of);
   }
   /// A script that does not ship, without keys.
   void run_text(const std::string& text) {
@@ -126,7 +132,8 @@ class RedisPair {
     }
     hashes_.emplace_back(of_real.text, of_model.text);
     const RedisCommand words{"one", "two"};
-    ask(call_of(of_real.text, {}, words), call_of(of_model.text, {}, words), kAsIs);
+    ask(call_of(of_real.text, {}, words), call_of(of_model.text, {}, words),
+        [](const RedisReply&) { return kAsIs; });
   }
   /// At once, where the two get different words.
   std::pair<RedisReply, RedisReply> run_both(RedisScript script, const std::vector<std::string>& keys,
@@ -135,7 +142,20 @@ class RedisPair {
     return {real_.ask(call_of(real_hash, keys, of_real)), execute(call_of(model_hash, keys, of_model))};
   }
 
-  /// Compares what was asked since the last time, and then all keys.
+  /// Compares what was asked since the last time.
+  void compare_replies() {
+    const std::vector<RedisReply> replies = real_.ask(std::exchange(commands_, {}));
+    const std::vector<Expected> expected = std::exchange(expected_, {});
+    for (std::size_t i = 0; i < replies.size(); ++i) {
+      std::string real = shown(replies[i], expected[i].order);
+      for (const auto& [of_real, of_model] : hashes_) {
+        if (const std::size_t at = real.find(of_real); at != std::string::npos)
+          real.replace(at, of_real.size(), of_model);
+      }
+      ASSERT_EQ(expected[i].reply, real) << "reply " << i << " to " << expected[i].command;
+    }
+  }
+  /// The same, and then all keys.
   void compare() {
     compare_replies();
     const RedisReply keys = real_.ask(RedisCommand{"KEYS", "*"});
@@ -196,24 +216,12 @@ class RedisPair {
     return reply;
   }
 
-  RedisReply ask(const RedisCommand& of_real, const RedisCommand& of_model, const ReplyOrder& order) {
+  RedisReply ask(const RedisCommand& of_real, const RedisCommand& of_model, const OrderOf& order_of) {
     RedisReply reply = execute(of_model);
+    const ReplyOrder order = order_of(reply);
     expected_.push_back({shown(of_model), shown(reply, order), order});
     commands_.push_back(of_real);
     return reply;
-  }
-
-  void compare_replies() {
-    const std::vector<RedisReply> replies = real_.ask(std::exchange(commands_, {}));
-    const std::vector<Expected> expected = std::exchange(expected_, {});
-    for (std::size_t i = 0; i < replies.size(); ++i) {
-      std::string real = shown(replies[i], expected[i].order);
-      for (const auto& [of_real, of_model] : hashes_) {
-        if (const std::size_t at = real.find(of_real); at != std::string::npos)
-          real.replace(at, of_real.size(), of_model);
-      }
-      ASSERT_EQ(expected[i].reply, real) << "reply " << i << " to " << expected[i].command;
-    }
   }
 
   void compare_lifetimes(const std::vector<std::string>& names) {
