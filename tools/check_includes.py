@@ -2,6 +2,7 @@
 
 Arrows of docs/design.md point down only: bindings -> server -> gateway -> loop -> transports -> client ->
 session -> requests -> protocol, hub -> store; session -> deflate; and server -> token, proxy -> session.
+The simulator stands above the loop, for tests alone: sim -> loop.
 The load generator stands beside them and uses none of them: bindings -> load. The laboratory measures the hub
 alone: bindings -> lab -> session, load.
 """

@@ -17,7 +17,7 @@ struct RedisData::Keys {
   // SCRIPT LOAD text
   RedisReply load(const RedisExecution& run) {
     if (run.words.size() != 3 || !is_redis_word(run.words[1], "LOAD"))
-      return redis_error("ERR unknown command 'SCRIPT' but for LOAD (of the model)");
+      return redis_error("ERR unknown subcommand of SCRIPT (the model has LOAD)");
     try {
       std::shared_ptr<const RedisScriptText> script = RedisLua::of_this_thread().load(run.words[2]);
       RedisReply reply = redis_text(script->hash);

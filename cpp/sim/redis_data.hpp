@@ -31,7 +31,7 @@ struct RedisEffects {
 struct RedisMoment {
   Millis wall_ms = 0;         ///< for TIME and lifetimes
   std::string_view identity;  ///< `master_replid` of INFO
-  bool is_primary = true;     ///< the role of INFO; a replica refuses what writes, except of its primary
+  bool is_primary = true;     ///< the role of INFO; a replica refuses commands that write
   /// The connections that hear a channel, which is what (S)PUBLISH answers; nullptr: none. The flag: sharded.
   const std::function<std::int64_t(std::string_view channel, bool is_sharded)>* hearers = nullptr;
 };
@@ -50,7 +50,8 @@ class RedisData {
   /// Carries one command out. Not (UN)SUBSCRIBE and what else belongs to a connection.
   [[nodiscard]] RedisReply execute(const RedisCommand& command, const RedisMoment& moment,
                                    RedisEffects& effects);
-  /// Carries out what a primary has changed (RedisEffects::changes), at the moment at which that did it.
+  /// Carries out what the primary has changed (RedisEffects::changes), on a replica too. `moment` is that of
+  /// the primary's command, so that lifetimes end at the same time.
   void follow(const std::vector<RedisCommand>& changes, const RedisMoment& moment);
   /// Forgets the scripts, as a restart does.
   void forget_scripts();

@@ -46,9 +46,9 @@ RedisReply run_redis_command(RedisExecution& run) {
     // They belong to RedisData itself.
     if (is_redis_word(run.words[0], "EVALSHA") || is_redis_word(run.words[0], "SCRIPT"))
       return redis_error("ERR This Redis command is not allowed from script");
-    return redis_error(run.is_in_script
-                           ? "ERR Unknown Redis command called from script"
-                           : "ERR unknown command '" + std::string(run.words[0]) + "' (of the model)");
+    return redis_error(run.is_in_script ? "ERR Unknown Redis command called from script"
+                                        : "ERR unknown command '" + std::string(run.words[0]) +
+                                              "' (the model does not have it)");
   }
   const auto size = static_cast<int>(run.words.size());
   if (row->words >= 0 ? size != row->words : size < -row->words) {

@@ -53,7 +53,7 @@ struct RedisExecution {
   }
 };
 
-/// `run` has the words of the command; `name` in upper case. Answers errors as well.
+/// Answers errors as well. EVALSHA and SCRIPT are not here: they belong to RedisData.
 [[nodiscard]] RedisReply run_redis_command(RedisExecution& run);
 
 /// What Lua gets of a reply that the link shows as a text or a number.

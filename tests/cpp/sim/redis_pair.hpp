@@ -164,18 +164,11 @@ class RedisPair {
     std::sort(names.begin(), names.end());
     ASSERT_EQ(model_.names(moment().wall_ms), names);
     for (const std::string& name : names) {
-      ask({"GET", name});
-      ask({"HGETALL", name}, kPairs);
-      ask({"LRANGE", name, "0", "-1"});
-      ask({"SRANDMEMBER", name, "1000000"}, kAny);
-      ask({"ZRANGEBYLEX", name, "-", "+"});
-      ask({"XRANGE", name, "-", "+"});
+      for (const auto& [command, order] : looks_at(name)) ask(command, order);
     }
     compare_replies();
     compare_lifetimes(names);
-    // A replica has the same by the changes alone.
-    ASSERT_EQ(replica_.bytes(), model_.bytes());
-    ASSERT_EQ(replica_.names(moment().wall_ms), names);
+    compare_replica(names);
   }
 
  private:
@@ -222,6 +215,29 @@ class RedisPair {
     expected_.push_back({shown(of_model), shown(reply, order), order});
     commands_.push_back(of_real);
     return reply;
+  }
+
+  /// All that a key can have: those of other kinds are refused.
+  static std::vector<std::pair<RedisCommand, ReplyOrder>> looks_at(const std::string& name) {
+    return {{{"GET", name}, kAsIs},
+            {{"HGETALL", name}, kPairs},
+            {{"LRANGE", name, "0", "-1"}, kAsIs},
+            {{"SRANDMEMBER", name, "1000000"}, kAny},
+            {{"ZRANGEBYLEX", name, "-", "+"}, kAsIs},
+            {{"XRANGE", name, "-", "+"}, kAsIs}};
+  }
+
+  /// It has got the changes alone.
+  void compare_replica(const std::vector<std::string>& names) {
+    const RedisMoment now = moment();
+    ASSERT_EQ(replica_.names(now.wall_ms), names);
+    ASSERT_EQ(replica_.bytes(), model_.bytes());
+    for (const std::string& name : names) {
+      ASSERT_EQ(replica_.lifetime_ms(name, now.wall_ms), model_.lifetime_ms(name, now.wall_ms)) << name;
+      for (const auto& [command, order] : looks_at(name))
+        ASSERT_EQ(shown(replica_.execute(command, now, effects_)),
+                  shown(model_.execute(command, now, effects_)));
+    }
   }
 
   void compare_lifetimes(const std::vector<std::string>& names) {

@@ -2,10 +2,12 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <chrono>
 #include <initializer_list>
 #include <set>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <vector>
 
 #include "doubles/seeds.hpp"
@@ -389,7 +391,10 @@ TEST_F(RedisScriptsTest, Orders) {
         reply->items[1].text = reply->items[1].text == "0-0" ? "0-0" : "";
       ASSERT_EQ(shown(model), shown(real)) << "step " << i;
     }
-    if (chance(3)) pair->ask({one_of({"DEL", "SET"}), key[0], "by somebody"});
+    if (!chance(3)) continue;
+    pair->ask({one_of({"DEL", "SET"}), key[0], "by somebody"});
+    ASSERT_NO_FATAL_FAILURE(pair->compare_replies());
+    std::this_thread::sleep_for(std::chrono::milliseconds(2));  // no id is given again
   }
 }
 
