@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "sim/redis_wire.hpp"
+#include "sim/redis/redis_wire.hpp"
 #include "store/memory_store.hpp"
 #include "store/redis/redis_store.hpp"
 
@@ -335,6 +335,13 @@ bool Gateway::publish(const std::string& channel, const std::string& data, const
 }
 
 std::size_t Gateway::clients() const { return instance_ ? instance_->loop.connections().size() : 0; }
+
+void Gateway::count_presence(const std::string& channel, std::function<void(std::uint64_t)> done) {
+  if (!instance_ || is_in_transition_) return;
+  instance_->hub.presence_counts(channel, [done = std::move(done)](const PresenceCounts& counts) {
+    if (counts.error == StoreError::none) done(counts.clients);
+  });
+}
 
 Judge::Log Gateway::log_of(const std::string& channel) {
   Judge::Log log;

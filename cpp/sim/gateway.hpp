@@ -12,7 +12,7 @@
 #include "sim/judge.hpp"
 #include "sim/network.hpp"
 #include "sim/process.hpp"
-#include "sim/redis_server.hpp"
+#include "sim/redis/redis_server.hpp"
 #include "sim/trace.hpp"
 #include "store/owned_store.hpp"
 
@@ -64,6 +64,8 @@ class Gateway {
   /// answer.
   bool publish(const std::string& channel, const std::string& data, const std::string& key, Published done);
 
+  /// `done` gets the number of clients that are present; never, if the store does not say.
+  void count_presence(const std::string& channel, std::function<void(std::uint64_t)> done);
   /// The log of a channel, where the store is in memory; empty if there is no process.
   [[nodiscard]] Judge::Log log_of(const std::string& channel);
   /// What does not add up in its ledger; empty: nothing.

@@ -93,6 +93,11 @@ void Judge::judge_log(const std::string& channel, const Log& log) {
     if (!kept.insert(data).second) complain("published twice: " + data + " of " + channel);
     note(channel, log.epoch, offset, data, "the log");
   }
+  // Where nothing was ever lost, the newest are there.
+  const std::uint64_t first = log.top > history_size_ ? log.top - history_size_ + 1 : 1;
+  if (!log.kept.empty() && log.kept.front().first > first && epochs_[channel].size() == 1)
+    complain("history: " + channel + " keeps nothing before " + std::to_string(log.kept.front().first) +
+             ", and should from " + std::to_string(first));
   for (const auto& [data, where] : acknowledged_[channel]) {
     const bool has_left = where.second + history_size_ <= log.top;
     if (!has_left && !kept.contains(data) && !lost_.contains(data))

@@ -6,6 +6,10 @@
 
 namespace carillon::sim {
 
+namespace {
+constexpr Micros kUnacknowledgedUs = 4'000'000;
+}
+
 WireRef Network::make(Peer& peer) {
   auto wire = std::make_shared<Wire>();
   wire->peer = &peer;
@@ -35,6 +39,11 @@ void Network::end_up(const WireRef& wire) {
     wire->has_ended = wire->has_news = true;
     if (wire->notify) wire->notify();
   });
+}
+
+void Network::vanish(const WireRef& wire) {
+  wire->peer = nullptr;
+  time_.after(kUnacknowledgedUs, [this, wire] { reset(wire); });
 }
 
 void Network::read_on(const WireRef& wire) {

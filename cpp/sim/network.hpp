@@ -72,8 +72,9 @@ class Network {
   void send_up(const WireRef& wire, std::string_view bytes);
   /// The client closes: its end follows what it has sent.
   void end_up(const WireRef& wire);
-  /// The client is gone, and tells nobody.
-  static void vanish(const WireRef& wire) { wire->peer = nullptr; }
+  /// The client is gone, and tells nobody: the gateway's kernel gives up when nothing is acknowledged for
+  /// long.
+  void vanish(const WireRef& wire);
   static void stop_reading(const WireRef& wire) { wire->is_reading = false; }
   void read_on(const WireRef& wire);
 

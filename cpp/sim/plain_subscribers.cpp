@@ -87,6 +87,7 @@ class SseSubscriber final : public PlainSubscriber {
 class PollSubscriber final : public PlainSubscriber {
  public:
   using PlainSubscriber::PlainSubscriber;
+  [[nodiscard]] bool has_presence() const override { return false; }
 
  private:
   void on_connected() override { ask(); }

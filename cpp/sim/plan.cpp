@@ -80,6 +80,7 @@ std::vector<Act> plan_of(const WorldOptions& options) {
     Act act;
     act.at_us = burst_us + chance.between(0, 30'000);
     act.target = static_cast<std::size_t>(chance.below(options.channels));
+    act.count = chance.percent(60) ? 1 : 0;
     acts.push_back(act);
   }
   for (std::size_t i = 0; i < options.faults; ++i) {
@@ -88,7 +89,10 @@ std::vector<Act> plan_of(const WorldOptions& options) {
     act.at_us = chance.percent(60) && !acts.empty()
                     ? acts[chance.below(options.publications)].at_us + chance.between(-20'000, 40'000)
                     : chance.between(0, end_us);
-    act.at_us = std::max<Micros>(0, act.at_us);
+    act.at_us = std::clamp<Micros>(act.at_us, 0, end_us);
+    // It is over when the acts are, so that all is calm soon afterwards.
+    if (act.what != Happening::clock_jumps)
+      act.us = std::min(act.us, std::max<Micros>(1'000, end_us - act.at_us));
     acts.push_back(act);
   }
   std::stable_sort(acts.begin(), acts.end(), [](const Act& a, const Act& b) { return a.at_us < b.at_us; });

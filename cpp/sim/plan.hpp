@@ -43,7 +43,7 @@ struct Act {
   Happening what = Happening::publish;
   std::size_t target = 0;
   Micros us = 0;
-  std::size_t count = 0;
+  std::size_t count = 0;  ///< of a publication: 1 if it has an idempotency key, and is tried until it is done
 };
 [[nodiscard]] std::string text_of(const Act& act);
 

@@ -124,7 +124,7 @@ void Subscriber::stop_reading_for(Micros us) {
 
 void Subscriber::vanish() {
   if (!wire_) return;
-  Network::vanish(wire_);
+  around_.network.vanish(wire_);
   reconnect(0);
 }
 

@@ -26,6 +26,8 @@ class Subscriber : private Peer {
 
   [[nodiscard]] const std::string& name() const { return name_; }
   [[nodiscard]] const std::vector<std::string>& channels() const { return channels_; }
+  /// Its connection counts in the presence of its channels.
+  [[nodiscard]] virtual bool has_presence() const { return true; }
   void begin() { connect_in(chance_.between(0, 50'000)); }
   /// It leaves, and comes back after a while.
   void leave_for(Micros us);

@@ -9,7 +9,7 @@
 #include "sim/gateway.hpp"
 #include "sim/judge.hpp"
 #include "sim/planted_bugs.hpp"
-#include "sim/redis_server.hpp"
+#include "sim/redis/redis_server.hpp"
 #include "sim/subscriber.hpp"
 #include "store/entry_codec.hpp"
 #include "store/redis/redis_keys.hpp"
@@ -18,9 +18,11 @@ namespace carillon::sim {
 
 namespace {
 
-constexpr Micros kCalmUs = 120'000'000;  // after the acts: so long everything may take to be calm again
-constexpr Micros kLookUs = 100'000;      // between two looks whether it is
-constexpr Micros kRestUs = 1'500'000;    // that it has to stay calm
+constexpr Micros kCalmUs = 20'000'000;     // after the acts: so long everything may take to be calm again
+constexpr Micros kCheckedUs = 60'000'000;  // the same, where only a comparison of positions finds it (40 s)
+constexpr Micros kPatienceUs = 3'000'000;  // of a publisher that gets no answer
+constexpr Micros kLookUs = 100'000;        // between two looks whether it is
+constexpr Micros kRestUs = 1'500'000;      // that it has to stay calm
 
 void check(const WorldOptions& options) {
   const auto refuse = [](const char* what) { throw std::invalid_argument(what); };
@@ -126,26 +128,29 @@ class World {
 
   // ---- publishers
 
-  /// A publication and its attempts: with one key, at one gateway after another, until it is acknowledged.
+  /// A publication and its attempts: with a key at one gateway after another, until it is acknowledged.
   struct Attempt {
     std::string channel;
     std::string data;
+    std::string key;           // empty: it is tried once, because a second try might publish it twice
     std::uint64_t number = 0;  // of the attempt
     bool is_done = false;
   };
 
-  void publish(const std::string& channel) {
+  void publish(const std::string& channel, bool has_key) {
     auto attempt = std::make_shared<Attempt>();
     attempt->channel = channel;
     attempt->data = std::to_string(++published_);
+    if (has_key) attempt->key = "key" + attempt->data;
     judge_.on_published(channel, attempt->data);
-    ++missing_;
+    if (has_key) ++missing_;
     try_to_publish(attempt);
   }
   void try_to_publish(const std::shared_ptr<Attempt>& attempt) {
     if (attempt->is_done) return;
     const std::uint64_t number = ++attempt->number;
     const auto again = [this, attempt, number](Micros delay_us) {
+      if (attempt->key.empty()) return;
       time_.after(delay_us, [this, attempt, number] {
         if (attempt->number == number) try_to_publish(attempt);
       });
@@ -153,19 +158,18 @@ class World {
     Gateway& gateway = *gateways_[chance_.below(gateways_.size())];
     trace_.add("publishes ", attempt->data, " to ", attempt->channel, " at ", gateway.name());
     const bool is_asked = gateway.publish(
-        attempt->channel, attempt->data, "key" + attempt->data,
-        [this, attempt, again](const AppendResult& result) {
+        attempt->channel, attempt->data, attempt->key, [this, attempt, again](const AppendResult& result) {
           if (attempt->is_done) return;
           if (result.error != StoreError::none) {
             trace_.add("not acknowledged: ", attempt->data, ", error ", static_cast<int>(result.error));
             return again(chance_.between(20'000, 300'000));
           }
           attempt->is_done = true;
-          --missing_;
+          if (!attempt->key.empty()) --missing_;
           judge_.on_acknowledged(attempt->channel, attempt->data, std::string(result.position.epoch.text()),
                                  result.position.offset);
         });
-    again(is_asked ? 12'000'000 : chance_.between(50'000, 500'000));
+    again(is_asked ? kPatienceUs : chance_.between(50'000, 500'000));
   }
 
   // ---- acts
@@ -179,7 +183,7 @@ class World {
       return;
     switch (act.what) {
       case Happening::publish:
-        return publish(channels_[act.target]);
+        return publish(channels_[act.target], act.count == 1);
       case Happening::client_leaves:
         return subscriber().leave_for(act.us);
       case Happening::client_is_cut:
@@ -234,6 +238,7 @@ class World {
   void forget(const std::string& channel) {
     for (const auto& [offset, data] : log_of(channel).kept) judge_.on_lost(data);
     redis_.forget(keys_.channel(channel));
+    has_forgotten_ = true;  // and nobody is told
   }
 
   // ---- the end
@@ -275,11 +280,31 @@ class World {
         if (!why.empty()) return why;
       }
     }
+    return unrest_of_presence();
+  }
+
+  /// Clients over WebSocket and event streams are present, and nobody else: none of a gateway that has died.
+  [[nodiscard]] std::string unrest_of_presence() {
+    std::map<std::string, std::uint64_t> expected;
+    for (const auto& subscriber : subscribers_) {
+      if (!subscriber->has_presence()) continue;
+      for (const std::string& channel : subscriber->channels()) ++expected[channel];
+    }
+    for (const std::string& channel : channels_) {
+      gateways_.front()->count_presence(
+          channel, [this, channel](std::uint64_t clients) { present_[channel] = clients; });
+    }
+    for (const std::string& channel : channels_) {
+      if (present_[channel] != expected[channel])
+        return "the presence of " + channel + " has " + std::to_string(present_[channel]) + " clients, and " +
+               std::to_string(expected[channel]) + " are there";
+    }
     return {};
   }
 
   void calm_down() {
-    const Micros end_us = time_.now_us() + kCalmUs;
+    const Micros end_us = time_.now_us() + (has_forgotten_ ? kCheckedUs : kCalmUs);
+    const Micros began_us = time_.now_us();
     Micros calm_since_us = -1;
     for (;;) {
       std::string why = unrest();
@@ -290,7 +315,8 @@ class World {
       }
       if (calm_since_us >= 0 && time_.now_us() - calm_since_us >= kRestUs) return;
       if (time_.now_us() >= end_us)
-        return judge_.complain("no rest after " + std::to_string(kCalmUs / 1'000'000) + " s: " + why);
+        return judge_.complain("no rest after " + std::to_string((time_.now_us() - began_us) / 1'000'000) +
+                               " s: " + why);
       time_.run_until(time_.now_us() + kLookUs);
     }
   }
@@ -315,8 +341,13 @@ class World {
   std::vector<std::string> channels_;
   std::vector<std::unique_ptr<Gateway>> gateways_;
   std::vector<std::unique_ptr<Subscriber>> subscribers_;
+  bool has_forgotten_ = false;
   std::uint64_t published_ = 0;
-  std::uint64_t missing_ = 0;  // publications that are not acknowledged
+  std::uint64_t missing_ = 0;                     // publications that are not acknowledged
+  std::map<std::string, std::uint64_t> present_;  // what the store said last
+  // What needs more never rests.
+  const std::uint64_t events_max_ =
+      1'000'000 + 40 * options_.clients * options_.channels * options_.publications;
 };
 
 }  // namespace

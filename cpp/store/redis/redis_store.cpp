@@ -205,6 +205,9 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
   }
   void on_new_primary() override {
     log.machine_listener().on_new_primary();
+    // Whoever has left, and is there again because that is lost, is there under the old name: others clear it up.
+    gateways.rename();
+    gateways.on_ready();
     presence.on_new_primary();
   }
   void on_doubt() override { log.machine_listener().on_doubt(); }

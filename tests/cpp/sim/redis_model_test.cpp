@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "doubles/seeded_random.hpp"
-#include "sim/redis_data.hpp"
+#include "sim/redis/redis_data.hpp"
 #include "store/redis/redis_scripts.hpp"
 
 namespace carillon::sim {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "doubles/seeded_random.hpp"
-#include "sim/redis_data.hpp"
+#include "sim/redis/redis_data.hpp"
 #include "store/redis/redis_conversation.hpp"
 #include "store/redis/redis_info.hpp"
 #include "store/redis/redis_scripts.hpp"

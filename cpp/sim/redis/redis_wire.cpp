@@ -1,4 +1,4 @@
-#include "sim/redis_wire.hpp"
+#include "sim/redis/redis_wire.hpp"
 
 #include <algorithm>
 #include <utility>

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "sim/redis_execution.hpp"
+#include "sim/redis/redis_execution.hpp"
 
 namespace carillon::sim {
 

@@ -1,4 +1,4 @@
-#include "sim/redis_keyspace.hpp"
+#include "sim/redis/redis_keyspace.hpp"
 
 #include <algorithm>
 

@@ -13,7 +13,7 @@
 #include "sim/chance.hpp"
 #include "sim/judge.hpp"
 #include "sim/pipe.hpp"
-#include "sim/redis_data.hpp"
+#include "sim/redis/redis_data.hpp"
 #include "sim/trace.hpp"
 #include "sim/virtual_time.hpp"
 #include "store/redis/redis_link.hpp"

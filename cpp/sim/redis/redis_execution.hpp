@@ -9,8 +9,8 @@
 #include <utility>
 #include <variant>
 
-#include "sim/redis_data.hpp"
-#include "sim/redis_keyspace.hpp"
+#include "sim/redis/redis_data.hpp"
+#include "sim/redis/redis_keyspace.hpp"
 
 namespace carillon::sim {
 

@@ -8,7 +8,7 @@
 #include <string>
 
 #include "sim/process.hpp"
-#include "sim/redis_server.hpp"
+#include "sim/redis/redis_server.hpp"
 #include "store/redis/redis_thread.hpp"
 
 namespace carillon::sim {

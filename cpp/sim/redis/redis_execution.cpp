@@ -1,4 +1,4 @@
-#include "sim/redis_execution.hpp"
+#include "sim/redis/redis_execution.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "sim/redis_server.hpp"
+#include "sim/redis/redis_server.hpp"
 
 #include <algorithm>
 #include <array>

@@ -1,8 +1,8 @@
 #include <array>
 #include <limits>
 
-#include "sim/redis_chosen.hpp"
-#include "sim/redis_execution.hpp"
+#include "sim/redis/redis_chosen.hpp"
+#include "sim/redis/redis_execution.hpp"
 
 namespace carillon::sim {
 

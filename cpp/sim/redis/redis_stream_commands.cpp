@@ -3,7 +3,7 @@
 #include <charconv>
 #include <limits>
 
-#include "sim/redis_execution.hpp"
+#include "sim/redis/redis_execution.hpp"
 
 namespace carillon::sim {
 

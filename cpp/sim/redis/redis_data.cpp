@@ -1,12 +1,12 @@
-#include "sim/redis_data.hpp"
+#include "sim/redis/redis_data.hpp"
 
 #include <array>
 #include <map>
 #include <stdexcept>
 
-#include "sim/redis_execution.hpp"
-#include "sim/redis_keyspace.hpp"
-#include "sim/redis_script.hpp"
+#include "sim/redis/redis_execution.hpp"
+#include "sim/redis/redis_keyspace.hpp"
+#include "sim/redis/redis_script.hpp"
 
 namespace carillon::sim {
 

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <array>
 
-#include "sim/redis_execution.hpp"
+#include "sim/redis/redis_execution.hpp"
 
 namespace carillon::sim {
 

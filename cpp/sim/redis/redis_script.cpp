@@ -1,4 +1,4 @@
-#include "sim/redis_script.hpp"
+#include "sim/redis/redis_script.hpp"
 
 #include <array>
 #include <charconv>

@@ -2,7 +2,7 @@
 #include <array>
 #include <limits>
 
-#include "sim/redis_execution.hpp"
+#include "sim/redis/redis_execution.hpp"
 
 namespace carillon::sim {
 

@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <array>
 
-#include "sim/redis_chosen.hpp"
-#include "sim/redis_execution.hpp"
+#include "sim/redis/redis_chosen.hpp"
+#include "sim/redis/redis_execution.hpp"
 
 namespace carillon::sim {
 
