@@ -26,6 +26,9 @@ struct RedisCall {
   RedisCommand words;                       ///< arguments from ARGV[4] on
   /// Its outcome is unknown when its answer does not come. If it is asked again, it has no further effect.
   bool is_write = false;
+  /// Over another link it may be wrong, because what it builds on may be lost with this one: it is given up
+  /// when the link is lost, and never sent again.
+  bool is_for_this_link = false;
   bool may_be_refused = false;  ///< then nobody lacks it: it is no trouble
   Millis deadline_ms = 0;       ///< 0: RedisOptions::wait_ms from now
   Done done;                    ///< once

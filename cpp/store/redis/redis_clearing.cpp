@@ -60,6 +60,7 @@ void RedisClearing::take_out(char list, const std::string& channel) {
   RedisCall call;
   call.words = RedisCommand{"SREM", keys_.of_gateway(list, gateway_), channel};
   call.is_write = true;
+  call.is_for_this_link = true;
   call.done = [](StoreError /*error*/, const RedisReply& /*reply*/) {};
   machine_.call(std::move(call));
 }

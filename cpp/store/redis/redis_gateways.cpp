@@ -57,6 +57,7 @@ void RedisGateways::beat() {
       return beat();
     }
     is_registered_ = true;
+    alive_until_ms_ = reply[1].number() + options_.dead_ms;
     on_beat_(!was_registered);
   };
   machine_.call(std::move(call));
@@ -124,6 +125,7 @@ void RedisGateways::forget(const std::string& gateway) {
   RedisCall call;
   call.words = RedisCommand{"HDEL", keys_.of_all("gateways"), gateway};
   call.is_write = true;
+  call.is_for_this_link = true;
   call.done = [](StoreError /*error*/, const RedisReply& /*reply*/) {};
   machine_.call(std::move(call));
 }

@@ -57,6 +57,11 @@ class RedisGateways {
   /// Ascends with each change of the records.
   [[nodiscard]] std::uint64_t looks() const { return looks_; }
 
+  /// Others know its name: what is written under it before is not cleared up if this gateway dies.
+  [[nodiscard]] bool is_registered() const { return is_registered_; }
+  /// The time, of Redis, at which others may call it dead, and clear up what is under its name.
+  [[nodiscard]] Millis alive_until_ms() const { return alive_until_ms_; }
+
   void on_ready();
   void tick();
   /// Takes another name with the next sign of life.
@@ -92,6 +97,7 @@ class RedisGateways {
   std::set<std::string, std::less<>> dead_;
   std::vector<GatewayRecord> records_;
   std::uint64_t looks_ = 0;
+  Millis alive_until_ms_ = 0;
 };
 
 }  // namespace carillon

@@ -191,7 +191,22 @@ void RedisMachine::on_link_down(const std::string& reason) {
     each->pending->was_lost = true;
     again_.push_front(std::move(each->pending));
   }
+  give_up_with_link();
   if (options_.while_unavailable == WhileUnavailable::fail) refuse_waiting();
+}
+
+void RedisMachine::give_up_with_link() {
+  std::vector<PendingRef> ended;
+  const auto take = [&](auto& queue) {
+    const auto begin = std::stable_partition(
+        queue.begin(), queue.end(), [](const PendingRef& each) { return !each->call.is_for_this_link; });
+    std::move(begin, queue.end(), std::back_inserter(ended));
+    queue.erase(begin, queue.end());
+  };
+  take(again_);
+  take(waiting_);
+  take(delayed_);
+  for (PendingRef& each : ended) give_up(std::move(each), StoreError::unavailable);
 }
 
 void RedisMachine::refuse_waiting() {

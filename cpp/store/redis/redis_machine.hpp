@@ -88,6 +88,7 @@ class RedisMachine final : public RedisCarrier, public RedisLinkEvents {
   void send(PendingRef pending);
   void adopt(PendingRef pending);
   void say_asking();
+  void give_up_with_link();
   void refuse_waiting();
   void load_scripts();
   void become_ready();

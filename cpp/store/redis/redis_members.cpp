@@ -353,6 +353,7 @@ RedisMembers::ListedChannels::iterator RedisMembers::unlist(ListedChannels::iter
   RedisCall call;
   call.words = RedisCommand{"SREM", keys_.of_gateway('w', gateways_.id()), listed->first};
   call.is_write = true;
+  call.is_for_this_link = true;
   call.done = ignore_answer;
   const auto next = listed_.erase(listed);
   machine_.call(std::move(call));

@@ -132,7 +132,7 @@ void RedisPresence::send_whole(const std::string& channel) {
 }
 
 void RedisPresence::flush() {
-  if (!machine_.is_ready()) return;
+  if (!machine_.is_ready() || !gateways_.is_registered()) return;
   while (under_way_ < kBatchesUnderWay) {
     if (due_.empty()) {
       if (to_send_.empty()) return;
@@ -158,8 +158,11 @@ void RedisPresence::send_batch(const std::string& channel, Changes& changes) {
   RedisCall call;
   call.script = RedisScript::presence_change;
   call.is_write = true;
+  call.is_for_this_link =
+      true;  // it has this gateway's name, under which others may have cleared up meanwhile
   call.keys = keys_of(channel);
   call.words.add(RedisGateways::kLifetimeMs).add(gateways_.names());
+  call.words.add(gateways_.alive_until_ms());
   bool has_members = false;
   const auto put = [&](const PresenceMember& member) {
     has_members = has_members || !is_leaving_;
@@ -187,8 +190,10 @@ void RedisPresence::send_batch(const std::string& channel, Changes& changes) {
   ++under_way_;
   if (has_members) list(channel);
   auto reads = changes.has_more() ? decltype(changes.reads){} : std::exchange(changes.reads, {});
-  call.done = [this, channel, clients = std::move(clients)](StoreError error, const RedisReply& /*reply*/) {
-    on_sent(channel, clients, error);
+  call.done = [this, channel, clients = std::move(clients)](StoreError error, const RedisReply& reply) {
+    is_in_doubt_ = is_in_doubt_ || error != StoreError::none;
+    const bool is_late = error == StoreError::none && reply[0].text == "late";
+    on_sent(channel, clients, is_late ? StoreError::unavailable : error);
   };
   machine_.call(std::move(call));  // `changes` may be gone
   for (const auto& [begun_ms, read] : reads) read();
@@ -240,6 +245,7 @@ void RedisPresence::unlist(const std::string& channel) {
   RedisCall call;
   call.words = RedisCommand{"SREM", keys_.of_gateway('c', gateways_.id()), channel};
   call.is_write = true;
+  call.is_for_this_link = true;
   call.done = ignore;  // then there is nothing to clear up in a channel of the list
   machine_.call(std::move(call));
 }

@@ -61,6 +61,8 @@ class RedisPresence {
   void tick();
   /// Removes all entries of this gateway; is_idle() then.
   void leave();
+  /// Did changes get no answer since the last call? Then they may still arrive.
+  [[nodiscard]] bool take_doubt() { return std::exchange(is_in_doubt_, false); }
   [[nodiscard]] bool is_idle() const { return changes_.empty() && to_send_.empty(); }
   /// Begins the reads that wait, behind RedisCarrier::close(), which answers them.
   void close();
@@ -108,6 +110,7 @@ class RedisPresence {
   const NameHash hash_;
   PresenceTable own_;
   bool is_leaving_ = false;
+  bool is_in_doubt_ = false;
   std::unordered_map<std::string, Changes> changes_;  // by channel; with something to do
   std::size_t clients_waiting_ = 0;                   // in changes_
   std::size_t under_way_ = 0;                         // batches

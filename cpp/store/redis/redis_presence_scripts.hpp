@@ -24,11 +24,13 @@ local function take_out(entry, user)
 end
 )lua";
 
-// KEYS: presence, its users. ARGV: -, -, -, lifetime, names of the gateway with a blank on both sides of
-// each, then of each client: client, user and entry from the zero byte on; without an entry: it has gone.
-// Only the gateway that has an entry removes it.
+// KEYS: presence, its users. ARGV: -, time, -, lifetime, names of the gateway with a blank on both sides of
+// each, the time until which others do not call it dead, then of each client: client, user and entry from the
+// zero byte on; without an entry: it has gone. Only the gateway that has an entry removes it. Answers ok; or
+// late: others may have cleared up behind the gateway, and what it adds now would stay for ever.
 inline constexpr std::string_view kPresenceChange = R"lua(
-for i = 6, #ARGV, 3 do
+if time() > tonumber(ARGV[6]) then return {'late'} end
+for i = 7, #ARGV, 3 do
   local client, user, tail = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local known = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. client .. '\0', '(' .. client .. '\1', 'LIMIT', 0, 1)[1]
   local known_gateway, known_user

@@ -200,13 +200,17 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
   }
   void on_ready() override {
     log.machine_listener().on_ready();
+    // What was under way over the lost link may still arrive, behind what is sent now: under the old name.
+    if (presence.take_doubt()) gateways.rename();
     gateways.on_ready();  // ahead of its presence: others have to know whose it is
     presence.on_ready();
   }
   void on_new_primary() override {
     log.machine_listener().on_new_primary();
-    // Whoever has left, and is there again because that is lost, is there under the old name: others clear it up.
+    // Whoever has left, and is there again because that is lost, is there under the old name: others clear it
+    // up.
     gateways.rename();
+    if (!machine.is_ready()) return;  // on_ready() follows
     gateways.on_ready();
     presence.on_new_primary();
   }

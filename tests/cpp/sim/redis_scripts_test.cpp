@@ -259,7 +259,7 @@ struct RedisScriptsTest : RedisPairTest {
     const std::string name = channel();
     const std::string who = gateway();
     RedisCommand command = words();
-    command.add("3600000").add(' ' + who + ' ');
+    command.add("3600000").add(' ' + who + ' ').add(one_of({"1", "99999999999999"}));
     for (std::uint64_t left = 1 + below(3); left > 0; --left) {
       const std::string of = user();
       command.add("client" + std::to_string(below(8))).add(of);
@@ -363,8 +363,8 @@ TEST_F(RedisScriptsTest, MembersOfChannelsThatOthersTouch) {
 TEST_F(RedisScriptsTest, PresenceAndGateways) {
   using T = RedisScriptsTest;
   play({&T::change_presence, &T::change_presence, &T::change_presence, &T::look_at_presence, &T::beat},
-       {"presence_change ok", "gateway_beat gone", "gateway_beat ok", "gateway_clear held",
-        "gateway_clear work", "gateway_clear done"});
+       {"presence_change ok", "presence_change late", "gateway_beat gone", "gateway_beat ok",
+        "gateway_clear held", "gateway_clear work", "gateway_clear done"});
 }
 
 // Redis' own time makes their ids, so the two are compared by what they keep.
