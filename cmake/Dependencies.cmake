@@ -65,18 +65,17 @@ if(NOT SQLite3_FOUND)
                       "sqlite-devel (Fedora), or pass -DSQLite3_INCLUDE_DIR and -DSQLite3_LIBRARY.")
 endif()
 
-# Of the simulator alone, which only tests use: Redis runs scripts in Lua 5.1.
+# Of the simulator alone (carillon.sim), which runs the scripts of Redis as Redis does: in Lua 5.1. Without it
+# everything else is built.
 set(CARILLON_LUA OFF)
-if(CARILLON_TESTS)
-  find_package(Lua51 QUIET)
-  if(LUA51_FOUND)
-    set(CARILLON_LUA ON)
-    add_library(carillon_lua INTERFACE)
-    target_include_directories(carillon_lua SYSTEM INTERFACE "${LUA_INCLUDE_DIR}")
-    target_link_libraries(carillon_lua INTERFACE ${LUA_LIBRARIES})
-  else()
-    message(STATUS "Lua 5.1 was not found, so the simulator (cpp/sim) and its tests are left out. Install "
-                   "liblua5.1-0-dev (Debian, Ubuntu) or compat-lua-devel (Fedora), or pass -DLUA_INCLUDE_DIR and "
-                   "-DLUA_LIBRARY.")
-  endif()
+find_package(Lua51 QUIET)
+if(LUA51_FOUND)
+  set(CARILLON_LUA ON)
+  add_library(carillon_lua INTERFACE)
+  target_include_directories(carillon_lua SYSTEM INTERFACE "${LUA_INCLUDE_DIR}")
+  target_link_libraries(carillon_lua INTERFACE ${LUA_LIBRARIES})
+else()
+  message(STATUS "Lua 5.1 was not found, so the simulator (carillon.sim) and its tests are left out. Install "
+                 "liblua5.1-0-dev (Debian, Ubuntu) or compat-lua-devel (Fedora), or pass -DLUA_INCLUDE_DIR and "
+                 "-DLUA_LIBRARY.")
 endif()

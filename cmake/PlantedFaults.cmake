@@ -1,7 +1,7 @@
 # The programs that contain the faults of cpp/env/planted_fault.hpp. Only the files in which a fault is planted are
 # compiled again; everything else is linked as it is. A faulty object defines what the library's own would, so that the
 # linker never takes the latter.
-set(faulty_hub cpp/hub/hub_subscribe.cpp cpp/hub/shard.cpp)
+set(faulty_hub cpp/hub/hub_announced.cpp cpp/hub/hub_subscribe.cpp cpp/hub/shard.cpp cpp/store/redis/redis_log.cpp)
 set(faulty_session ${faulty_hub} cpp/loop/event_loop.cpp cpp/session/outgoing.cpp)
 set(faulty_core ${faulty_session} cpp/gateway/send_flush.cpp cpp/gateway/uring_flush.cpp)
 
@@ -24,7 +24,12 @@ function(faulty_objects variable)
   set(${variable} "$<FILTER:$<TARGET_OBJECTS:carillon_faulty>,INCLUDE,(${pattern})>" PARENT_SCOPE)
 endfunction()
 
-foreach(name IN ITEMS hub session)
+set(faulty_sim ${faulty_session})
+set(with_faults hub session)
+if(CARILLON_LUA)
+  list(APPEND with_faults sim)
+endif()
+foreach(name IN LISTS with_faults)
   faulty_objects(objects ${faulty_${name}})
   add_executable(carillon_test_${name}_with_faults ${objects} $<TARGET_OBJECTS:carillon_test_${name}>)
   target_link_libraries(carillon_test_${name}_with_faults PRIVATE ${links_${name}} carillon_json GTest::gtest_main)
@@ -35,5 +40,7 @@ target_link_libraries(_core_with_faults PRIVATE carillon_server carillon_lab car
 set_target_properties(_core_with_faults PROPERTIES OUTPUT_NAME _core
   LIBRARY_OUTPUT_DIRECTORY "${CMAKE_CURRENT_BINARY_DIR}/with_faults/carillon")
 
-add_custom_target(carillon_with_faults DEPENDS
-  carillon_test_hub_with_faults carillon_test_session_with_faults _core_with_faults)
+add_custom_target(carillon_with_faults DEPENDS _core_with_faults)
+foreach(name IN LISTS with_faults)
+  add_dependencies(carillon_with_faults carillon_test_${name}_with_faults)
+endforeach()

@@ -37,6 +37,7 @@ class Tests:
 
 JOURNALS = Tests("session", "Journals.Are*:Journals.Equal*:Journals.Hold*")
 HUB_WORLDS = Tests("hub", "HubProperty.*")
+WORLDS = Tests("sim", "Worlds.OfThree*:Worlds.WhoseRedis*:Worlds.WithAShort*")
 TRANSPORTS = Tests("pytest", "tests/python/wire/test_transport_change.py")
 NOTICED_BY = {
     "lost_frame": TRANSPORTS,
@@ -45,6 +46,14 @@ NOTICED_BY = {
     "skipped_rewind": JOURNALS,
     "short_unsent": JOURNALS,
     "ignored_writability": JOURNALS,
+    "hole_not_filled": WORLDS,
+    "replaced_epoch_believed": WORLDS,
+    "reset_not_told": WORLDS,
+    "doubt_ignored": WORLDS,
+    "recovered_across_epochs": WORLDS,
+    "resumed_one_late": WORLDS,
+    "not_followed_again": WORLDS,
+    "new_primary_not_told": WORLDS,
 }
 
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "env/planted_fault.hpp"
 #include "hub/hub.hpp"
 
 namespace carillon {
@@ -21,7 +22,8 @@ void Hub::on_announced(const Announcement& announcement) {
     const Shard::HeldWakes wakes;
     const std::lock_guard lock(channel.mutex);
     if (channel.epoch.is_set() && channel.epoch != announcement.epoch) [[unlikely]] {
-      if (channel.is_replaced(announcement.epoch)) return;
+      if (channel.is_replaced(announcement.epoch) && !has_fault<PlantedFault::replaced_epoch_believed>())
+        return;
       is_unknown = keep_unconfirmed(channel, announcement.epoch, announcement.entry);
     } else {
       accept(channel, announcement.epoch, announcement.entry, 0);
@@ -33,7 +35,7 @@ void Hub::on_announced(const Announcement& announcement) {
   }
   if (is_unknown) check_top(channel.shared_from_this());
   if (is_walk_due) post_walk(channel.shared_from_this());
-  if (is_hole) fill_hole(channel.shared_from_this());
+  if (is_hole && !has_fault<PlantedFault::hole_not_filled>()) fill_hole(channel.shared_from_this());
   for (const auto& waiter : told) waiter.then(false);
 }
 
@@ -80,7 +82,7 @@ void Hub::append_early(Channel& channel) {
 }
 
 void Hub::reset(Channel& channel, const Epoch& epoch, Offset top) {
-  ++channel.resets;
+  if (!has_fault<PlantedFault::reset_not_told>()) ++channel.resets;
   if (channel.epoch != epoch) {
     if (channel.replaced_epochs.size() == Channel::kReplacedEpochs)
       channel.replaced_epochs.erase(channel.replaced_epochs.begin());
@@ -238,7 +240,9 @@ void Hub::believe(Channel& channel, const Position& top) {
   channel.known_top = std::max(channel.known_top, top.offset);
 }
 
-void Hub::on_doubt() { doubts_.fetch_add(1, std::memory_order_relaxed); }
+void Hub::on_doubt() {
+  if (!has_fault<PlantedFault::doubt_ignored>()) doubts_.fetch_add(1, std::memory_order_relaxed);
+}
 
 bool Hub::is_check_due(const Channel& channel, Millis now_ms) const {
   if (!store_.keeps_entries() || !channel.is_followed) return false;

@@ -118,7 +118,8 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
         const bool is_there = wanted >= kept && wanted <= result.top;
         Offset offset = is_there ? wanted : kept;
         if (is_position) {
-          const bool is_same_log = since->accepts(channel.epoch);
+          const bool is_same_log =
+              since->accepts(channel.epoch) || has_fault<PlantedFault::recovered_across_epochs>();
           // A position ahead of the log is nobody's: what is kept may have been read.
           const bool is_ahead = wanted > result.top;
           if (!is_there && is_same_log && (is_ahead || !since->takes_what_is_kept)) offset = result.top;
@@ -133,6 +134,7 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
           result.is_recovered = offset == 0;
         }
         result.start = {channel.epoch, offset};
+        if (has_fault<PlantedFault::resumed_one_late>() && offset < result.top) ++offset;
         Cursor& cursor = **pending->cursor;
         cursor.ticket_.reset();
         if (offset < in_log) cursor.page_ = std::move(pending->page);

@@ -283,6 +283,7 @@ bool Gateway::take_over() {
   }
   next->hub.restore(hub_state);
   held->give_away();
+  held.reset();  // the store is still only as long as it is held
   old.on_shard([&old] { old.loop.give_away_saved(); });
   next->store->begin();
   for (std::size_t i = 0; i < states.size(); ++i) {
@@ -291,7 +292,6 @@ bool Gateway::take_over() {
     next->on_shard([&] { next->loop.restore(states[i], descriptors[i], next->endpoint); });
   }
   process->die();
-  held.reset();
   instance_ = std::move(next);
   instance_->begin();
   instance_->post_turn();

@@ -38,10 +38,15 @@ void Judge::on_acknowledged(const std::string& channel, const std::string& data,
   acknowledged_[channel][data] = {epoch, offset};
 }
 
-void Judge::on_all_lost() {
-  for (const auto& [channel, all] : acknowledged_) {
-    for (const auto& [data, where] : all) lost_.insert(data);
+void Judge::on_all_lost(const std::string& channel) {
+  for (const auto& [name, all] : published_) {
+    if (channel.empty() || name == channel) lost_.insert(all.begin(), all.end());
   }
+}
+
+bool Judge::is_kept(const std::string& channel, const Place& place) const {
+  const auto [epoch, top] = top_of_(channel);
+  return epoch == place.epoch && place.offset + history_size_ >= top;
 }
 
 void Judge::on_start(const std::string& client, const std::string& channel, const Start& start) {
@@ -59,7 +64,7 @@ void Judge::on_start(const std::string& client, const std::string& channel, cons
     if (!start.recovered)
       complain("recovery: " + client + " has named its position in " + channel +
                ", and is not told what became of it");
-    else if (place.epoch == start.epoch && place.offset + history_size_ >= top_of_(channel))
+    else if (place.epoch == start.epoch && is_kept(channel, place))
       complain("needless gap: " + client + " at " + position(place.epoch, place.offset) + " of " + channel +
                " is told of a loss within the epoch");
   }

@@ -19,8 +19,10 @@ namespace carillon::sim {
 /// what publishers were answered, and what the simulated Redis has lost.
 class Judge {
  public:
-  /// `history_size`: publications of a channel that are kept. `top_of` asks the store for the newest offset.
-  Judge(Trace& trace, std::uint64_t history_size, std::function<std::uint64_t(const std::string&)> top_of)
+  /// `history_size`: publications of a channel that are kept. `top_of` asks the store for the
+  /// epoch and the newest offset of a channel.
+  Judge(Trace& trace, std::uint64_t history_size,
+        std::function<std::pair<std::string, std::uint64_t>(const std::string&)> top_of)
       : trace_(trace), history_size_(history_size), top_of_(std::move(top_of)) {}
 
   /// Where delivery starts for a client.
@@ -45,8 +47,8 @@ class Judge {
   // ---- what the store has done
   /// A publication that the store has lost, so that it may be in no log any more.
   void on_lost(const std::string& data) { lost_.insert(data); }
-  /// All that was acknowledged so far.
-  void on_all_lost();
+  /// All that was published to a channel so far; empty: to all channels.
+  void on_all_lost(const std::string& channel);
   /// The store may have lost something: every channel may begin a new epoch.
   void on_loss_possible() { ++losses_possible_; }
 
@@ -78,12 +80,14 @@ class Judge {
     bool is_live = false;
     bool has_started = false;
   };
+  /// Is everything behind it still there? False also if that cannot be known, because the epoch has ended.
+  [[nodiscard]] bool is_kept(const std::string& channel, const Place& place) const;
   void note(const std::string& channel, const std::string& epoch, std::uint64_t offset,
             const std::string& data, const std::string& who);
 
   Trace& trace_;
   const std::uint64_t history_size_;
-  const std::function<std::uint64_t(const std::string&)> top_of_;
+  const std::function<std::pair<std::string, std::uint64_t>(const std::string&)> top_of_;
   std::map<std::pair<std::string, std::string>, Place> places_;  // by client and channel
   std::map<std::string, std::map<std::pair<std::string, std::uint64_t>, std::string>> order_;  // by channel
   std::map<std::string, std::map<std::string, std::pair<std::string, std::uint64_t>>> acknowledged_;

@@ -4,6 +4,8 @@
 #include <array>
 #include <iterator>
 
+#include "store/redis/redis_scripts.hpp"
+
 namespace carillon::sim {
 
 namespace {
@@ -36,7 +38,7 @@ constexpr PlantedBug kBugs[] = {
     {"announced_one_too_high", "announcements have the next offset", "told[#told + 1] = position .. ' '",
      "told[#told + 1] = text(offset + 1) .. ' '"},
     {"trimmed_one_too_many", "the history is one publication too short", "'MAXLEN', ARGV[9], id",
-     "'MAXLEN', ARGV[9] - 1, id"},
+     "'MAXLEN', ARGV[9] - 1, id", 0, true},
     {"read_begins_one_late", "a read leaves its first publication out", "local from, to = tonumber(ARGV[4])",
      "local from, to = tonumber(ARGV[4]) + 1"},
     {"read_ends_one_early", "a read leaves its last publication out",
@@ -61,6 +63,14 @@ const PlantedBug* planted_bug(std::string_view name) {
   const auto* const found = std::find_if(std::begin(kBugs), std::end(kBugs),
                                          [&](const PlantedBug& bug) { return bug.name == name; });
   return found == std::end(kBugs) ? nullptr : found;
+}
+
+bool is_in_a_script(const PlantedBug& bug) {
+  for (std::size_t i = 0; i < kRedisScripts; ++i) {
+    if (redis_script_text(static_cast<RedisScript>(i)).find(bug.script_text) != std::string::npos)
+      return true;
+  }
+  return false;
 }
 
 std::string with_bug(const PlantedBug& bug, std::string script) {

@@ -15,12 +15,15 @@ struct PlantedBug {
   std::string_view script_text = {};
   std::string_view replacement = {};
   std::uint32_t loses_message_of = 0;  ///< one in so many messages is lost between Redis and gateways
+  bool needs_short_history = false;    ///< it shows where publications leave the history
 };
 
 /// All that need no program of their own.
 [[nodiscard]] std::span<const PlantedBug> planted_bugs();
 /// Null: there is none of that name.
 [[nodiscard]] const PlantedBug* planted_bug(std::string_view name);
+/// Is its text in one of the scripts that ship?
+[[nodiscard]] bool is_in_a_script(const PlantedBug& bug);
 /// The script with the bug; the same if it is in another one.
 [[nodiscard]] std::string with_bug(const PlantedBug& bug, std::string script);
 

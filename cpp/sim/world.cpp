@@ -229,14 +229,14 @@ class World {
   void crash(Gateway& gateway, Micros us) {
     if (!options_.has_redis && gateway.is_serving()) {
       judge_.on_loss_possible();  // its log was in memory
-      judge_.on_all_lost();
+      judge_.on_all_lost({});
     }
     gateway.crash();
     time_.after(us, [&gateway] { gateway.start(); });
   }
 
   void forget(const std::string& channel) {
-    for (const auto& [offset, data] : log_of(channel).kept) judge_.on_lost(data);
+    judge_.on_all_lost(channel);
     redis_.forget(keys_.channel(channel));
     has_forgotten_ = true;  // and nobody is told
   }
@@ -259,9 +259,13 @@ class World {
     }
     return log;
   }
-  std::uint64_t top_of(const std::string& channel) {
-    if (!options_.has_redis) return log_of(channel).top;
-    return static_cast<std::uint64_t>(redis_.ask(RedisCommand{"HGET", keys_.channel(channel), "o"}).number());
+  std::pair<std::string, std::uint64_t> top_of(const std::string& channel) {
+    if (!options_.has_redis) {
+      const Judge::Log log = log_of(channel);
+      return {log.epoch, log.top};
+    }
+    const RedisReply known = redis_.ask(RedisCommand{"HMGET", keys_.channel(channel), "e", "o"});
+    return {known[0].text, static_cast<std::uint64_t>(known[1].number())};
   }
 
   /// Every gateway is up, every publication acknowledged, every client where the log ends: and stays there.
@@ -386,6 +390,29 @@ WorldOptions shrink_world(const WorldOptions& options, std::size_t runs_max) {
   }
   smallest.only = numbers;
   return smallest;
+}
+
+std::string replay_command(const WorldOptions& options) {
+  const WorldOptions defaults;
+  std::string command = "python -m carillon.sim --seed " + std::to_string(options.seed);
+  const auto add = [&](std::string_view name, auto value, auto by_default) {
+    if (value != by_default) command.append(" --").append(name).append(" ").append(std::to_string(value));
+  };
+  add("gateways", options.gateways, defaults.gateways);
+  add("clients", options.clients, defaults.clients);
+  add("channels", options.channels, defaults.channels);
+  add("publications", options.publications, defaults.publications);
+  add("faults", options.faults, defaults.faults);
+  add("history-size", options.history_size, defaults.history_size);
+  add("duration-ms", options.duration_ms, defaults.duration_ms);
+  if (!options.has_redis) command += " --no-redis";
+  if (!options.may_lose) command += " --no-loss";
+  if (!options.bug.empty()) command += " --bug " + options.bug;
+  if (options.only.empty()) return command;
+  command += " --only ";
+  for (const std::size_t number : options.only) command += std::to_string(number) + ",";
+  command.pop_back();
+  return command;
 }
 
 }  // namespace carillon::sim

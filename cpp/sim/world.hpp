@@ -34,4 +34,7 @@ struct Report {
 /// `runs_max` worlds are run. The result has `only` set; its report fails.
 [[nodiscard]] WorldOptions shrink_world(const WorldOptions& options, std::size_t runs_max = 400);
 
+/// The line that plays a world again, for a shell.
+[[nodiscard]] std::string replay_command(const WorldOptions& options);
+
 }  // namespace carillon::sim

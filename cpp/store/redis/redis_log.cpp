@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "env/planted_fault.hpp"
 #include "store/entry_codec.hpp"
 #include "store/redis/redis_words.hpp"
 
@@ -242,6 +243,7 @@ void RedisLog::on_ready() {
   RedisCommand command{"SUBSCRIBE", keys_.told(""), keys_.told(gateway_)};
   if (!node_.empty()) command.add(keys_.told(node_));
   for (const auto& [channel, follow] : follows_) {
+    if (has_fault<PlantedFault::not_followed_again>()) break;
     command.add(keys_.announcements(channel));
     if (command.size() > kAtOnce) machine_.tell(std::exchange(command, RedisCommand{"SUBSCRIBE"}));
   }
@@ -250,6 +252,7 @@ void RedisLog::on_ready() {
 }
 
 void RedisLog::on_new_primary() {
+  if (has_fault<PlantedFault::new_primary_not_told>()) return;
   new_primary_ms_ = clock_.now_ms();
   if (options_.loss == RedisLoss::possible) {
     ++new_epochs_.news;

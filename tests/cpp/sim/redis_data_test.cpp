@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "doubles/seeds.hpp"
-#include "sim/redis/redis_pair.hpp"
+#include "sim/redis_pair.hpp"
 
 namespace carillon::sim {
 

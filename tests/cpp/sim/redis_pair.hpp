@@ -75,7 +75,7 @@ inline std::string shown(const RedisCommand& command) {
 }
 
 /// A source of chance that begins anew, for the seeds of one test.
-class Chance final : public RandomSource {
+class PairChance final : public RandomSource {
  public:
   void begin(std::uint64_t seed) { of_seed_ = std::make_unique<SeededRandom>(seed); }
   [[nodiscard]] std::uint64_t next() override { return of_seed_->next(); }
@@ -98,7 +98,7 @@ class RedisPair {
 
   [[nodiscard]] const std::string& identity() const { return identity_; }
   [[nodiscard]] RedisData& model() { return model_; }
-  [[nodiscard]] Chance& random() { return random_; }
+  [[nodiscard]] PairChance& random() { return random_; }
 
   /// Both are empty, and what chance does is a function of the seed.
   void begin(std::uint64_t seed) {
@@ -251,7 +251,7 @@ class RedisPair {
     }
   }
 
-  Chance random_;
+  PairChance random_;
   RedisConversation real_;
   RedisData model_;
   RedisData replica_;

@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "doubles/seeds.hpp"
-#include "sim/redis/redis_pair.hpp"
+#include "sim/redis_pair.hpp"
 #include "store/redis/redis_keys.hpp"
 
 namespace carillon::sim {

@@ -179,6 +179,17 @@ struct RedisClusterSteps : testing::Test {
     log.append(std::move(asked));
     turn();
   }
+  /// Others know the gateway: presence is written under its name from now on.
+  void register_at_once(RedisGateways& gateways) {
+    gateways.set_on_beat([](bool) {});
+    gateways.on_ready();
+    turn();
+    for (const std::uint16_t port : {7001, 7002, 7003}) {
+      for (const std::string& name : take_names(port))
+        reply(port, name == "gateway_beat" ? array_reply({"ok", "1000"}) : text_reply("OK"));
+    }
+    ASSERT_TRUE(gateways.is_registered());
+  }
   void answer_group(std::uint16_t port, const std::string& answers) {
     reply(port, array_reply({"ok", "AAAAAAAA", "99", "0", answers}));
   }
@@ -494,6 +505,7 @@ TEST_F(RedisClusterSteps, PresenceOnANodeThatIsAwayDoesNotHoldUpTheRest) {
   RedisGateways gateways(options, keys, "gatewayA", cluster, clock, random);
   RedisPresence presence(options, keys, cluster, gateways, clock, random);
   start();
+  register_at_once(gateways);
   link(7001).events.on_link_down("it is gone");
   for (int i = 0; i < static_cast<int>(RedisPresence::kBatchesUnderWay); ++i)
     presence.add(channel_in(1, i), {"client", "user", "{}"});
