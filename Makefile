@@ -115,11 +115,11 @@ $(DEV)/.stamp-tests: $(DEV)/build.ninja
 .PHONY: build build-tests
 build: system $(DEV)/build.ninja .venv/.stamp-editable ## build the extension into python/carillon (build/dev)
 	@echo "[3/$(STEPS)] build"
-	@$(BUILD) $(DEV) --target _core
+	@$(BUILD) $(DEV) --target carillon_python
 
 build-tests: system $(DEV)/.stamp-tests ## build the extension and the C++ tests
 	@echo "[3/$(STEPS)] build, with the C++ tests"
-	@$(BUILD) $(DEV) --target _core carillon_tests
+	@$(BUILD) $(DEV) --target carillon_python carillon_tests
 
 .PHONY: run
 run: build ## set up, build, and serve the demo page on 127.0.0.1:8000 (PORT=8001: there)
@@ -219,7 +219,7 @@ lint: build-tests .venv/.stamp-dev ## formats, include directions, clang-tidy, r
 	$(BIN)/ruff check --quiet
 	$(BIN)/ruff format --check --quiet
 	$(BIN)/mypy
-	MYPYPATH=python $(BIN)/stubtest carillon._core
+	MYPYPATH=python $(BIN)/stubtest carillon._core carillon._sim
 	printf '%s\n' $(TIDY_FILES) | xargs -P$$(nproc) -n1 $(BIN)/clang-tidy --quiet -p $(DEV)
 
 .PHONY: format
@@ -289,5 +289,5 @@ pins: .venv/.stamp-dev ## pin the newest versions that requirements/*.in allow
 .PHONY: clean
 clean: ## remove everything that was built or installed here
 	rm -rf build dist .venv tests/clients/node_modules .mypy_cache .pytest_cache .ruff_cache .hypothesis
-	rm -f python/carillon/_core*.so
+	rm -f python/carillon/_core*.so python/carillon/_sim*.so
 	find python tests -name __pycache__ -type d -exec rm -rf {} +

@@ -28,6 +28,8 @@ if(CARILLON_LUA)
   list(APPEND modules _sim)
 endif()
 
+add_custom_target(carillon_python DEPENDS ${modules})
+
 if(CARILLON_IN_PLACE)
   set(module_folder "${CMAKE_CURRENT_SOURCE_DIR}/python/carillon")
 else()

@@ -191,10 +191,19 @@ void Hub::read_up_to(const std::shared_ptr<PendingSubscribe>& pending, const Pos
     if (!is_same_log || range.last < range.first || range.last < pending->since->offset) range.last = 0;
   }
   if (range.last == 0) return try_start_again(pending, StoreError::none);  // it is there by now, or never was
-  read(pending->channel, range, [this, pending, top](const Page& page) {
+  read(pending->channel, range, [this, pending, top, range](const Page& page) {
     {
-      const std::lock_guard lock(pending->channel->mutex);
-      if (page.error == StoreError::none) accept_read(*pending->channel, page);
+      Channel& channel = *pending->channel;
+      const std::lock_guard lock(channel.mutex);
+      if (page.error == StoreError::none) accept_read(channel, page);
+      // What this hub has missed has left the store in part: its log goes on at the top, all who stand behind
+      // are told, and what is still there comes by pages.
+      const bool is_so_far = channel.epoch == top.epoch && channel.log.top() + 1 == range.first;
+      if (page.error == StoreError::not_held && is_so_far) {
+        reset(channel, channel.epoch, top.offset);
+        append_early(channel);
+        wake_shards(channel);
+      }
     }
     if (page.error == StoreError::none && page.has_more) return read_up_to(pending, top);
     try_start_again(pending, page.error);

@@ -194,6 +194,7 @@ void Gateway::crash() {
   instance_.reset();
   process_.reset();
   is_draining_ = false;
+  if (around_.redis == nullptr) around_.log_in_memory_ends();
 }
 
 void Gateway::replace(Millis pace_ms, Micros patience_us) {
@@ -216,6 +217,7 @@ void Gateway::close_when_empty(std::uint64_t generation, Micros until_us) {
     around_.time.after(0, [this] {
       instance_.reset();
       process_.reset();
+      if (around_.redis == nullptr) around_.log_in_memory_ends();
       is_in_transition_ = false;
       start();
     });

@@ -27,6 +27,7 @@ struct Surroundings {
   std::uint64_t seed = 1;
   std::vector<ChannelRules::Rule> rules;
   Heartbeat heartbeat;
+  std::function<void()> log_in_memory_ends = {};  ///< with its process
 };
 
 /// A gateway: one process after another. Each has the store, the hub and an event loop that ship, over

@@ -45,8 +45,11 @@ void Judge::on_all_lost(const std::string& channel) {
 }
 
 bool Judge::is_kept(const std::string& channel, const Place& place) const {
-  const auto [epoch, top] = top_of_(channel);
-  return epoch == place.epoch && place.offset + history_size_ >= top;
+  // Where publications leave the history and the store has lost its end, nobody may know how far it had come.
+  const auto all = published_.find(channel);
+  if (losses_possible_ > 0 && all != published_.end() && all->second.size() > history_size_) return false;
+  const std::optional<std::uint64_t> top = top_of_(channel, place.epoch);
+  return top && place.offset + history_size_ >= *top;
 }
 
 void Judge::on_start(const std::string& client, const std::string& channel, const Start& start) {

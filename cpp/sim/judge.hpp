@@ -19,10 +19,11 @@ namespace carillon::sim {
 /// what publishers were answered, and what the simulated Redis has lost.
 class Judge {
  public:
-  /// `history_size`: publications of a channel that are kept. `top_of` asks the store for the
-  /// epoch and the newest offset of a channel.
-  Judge(Trace& trace, std::uint64_t history_size,
-        std::function<std::pair<std::string, std::uint64_t>(const std::string&)> top_of)
+  /// `history_size`: publications of a channel that are kept. `top_of` asks the store for the newest offset
+  /// of a channel in an epoch, whichever server knows it; nothing: the epoch has ended.
+  using TopOf =
+      std::function<std::optional<std::uint64_t>(const std::string& channel, const std::string& epoch)>;
+  Judge(Trace& trace, std::uint64_t history_size, TopOf top_of)
       : trace_(trace), history_size_(history_size), top_of_(std::move(top_of)) {}
 
   /// Where delivery starts for a client.
@@ -87,7 +88,7 @@ class Judge {
 
   Trace& trace_;
   const std::uint64_t history_size_;
-  const std::function<std::pair<std::string, std::uint64_t>(const std::string&)> top_of_;
+  const TopOf top_of_;
   std::map<std::pair<std::string, std::string>, Place> places_;  // by client and channel
   std::map<std::string, std::map<std::pair<std::string, std::uint64_t>, std::string>> order_;  // by channel
   std::map<std::string, std::map<std::string, std::pair<std::string, std::uint64_t>>> acknowledged_;

@@ -46,7 +46,9 @@ class World {
   explicit World(const WorldOptions& options)
       : options_(options),
         trace_(time_, options.keeps_trace),
-        judge_(trace_, options.history_size, [this](const std::string& channel) { return top_of(channel); }),
+        judge_(
+            trace_, options.history_size,
+            [this](const std::string& channel, const std::string& epoch) { return top_of(channel, epoch); }),
         network_(time_, options.seed),
         redis_(time_, trace_, judge_, options.seed),
         around_{.time = time_,
@@ -60,6 +62,10 @@ class World {
                               .comment_interval_ms = 2'000,
                               .sse_retry_ms = 100}},
         chance_(options.seed, "world") {
+    around_.log_in_memory_ends = [this] {
+      judge_.on_loss_possible();
+      judge_.on_all_lost({});
+    };
     if (const PlantedBug* bug = planted_bug(options.bug)) {
       redis_.rewrite_script = [bug](std::string script) { return with_bug(*bug, std::move(script)); };
       if (bug->loses_message_of > 0) {
@@ -227,10 +233,6 @@ class World {
   }
 
   void crash(Gateway& gateway, Micros us) {
-    if (!options_.has_redis && gateway.is_serving()) {
-      judge_.on_loss_possible();  // its log was in memory
-      judge_.on_all_lost({});
-    }
     gateway.crash();
     time_.after(us, [&gateway] { gateway.start(); });
   }
@@ -259,13 +261,20 @@ class World {
     }
     return log;
   }
-  std::pair<std::string, std::uint64_t> top_of(const std::string& channel) {
+  /// Of whichever server knows the epoch.
+  std::optional<std::uint64_t> top_of(const std::string& channel, const std::string& epoch) {
+    std::optional<std::uint64_t> top;
     if (!options_.has_redis) {
       const Judge::Log log = log_of(channel);
-      return {log.epoch, log.top};
+      if (log.epoch == epoch) top = log.top;
+      return top;
     }
-    const RedisReply known = redis_.ask(RedisCommand{"HMGET", keys_.channel(channel), "e", "o"});
-    return {known[0].text, static_cast<std::uint64_t>(known[1].number())};
+    const RedisCommand question{"HMGET", keys_.channel(channel), "e", "o"};
+    for (const RedisReply& known : {redis_.ask(question), redis_.ask_other(question)}) {
+      if (known[0].text == epoch)
+        top = std::max(top.value_or(0), static_cast<std::uint64_t>(known[1].number()));
+    }
+    return top;
   }
 
   /// Every gateway is up, every publication acknowledged, every client where the log ends: and stays there.

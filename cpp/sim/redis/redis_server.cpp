@@ -295,9 +295,11 @@ void RedisServer::forget(const std::string& key) {
   static_cast<void>(execute(nodes_[primary_], RedisCommand{"DEL", key}));
 }
 
-RedisReply RedisServer::ask(const RedisCommand& command) {
+RedisReply RedisServer::ask(const RedisCommand& command) { return look(nodes_[primary_], command); }
+RedisReply RedisServer::ask_other(const RedisCommand& command) { return look(nodes_[1 - primary_], command); }
+
+RedisReply RedisServer::look(Node& node, const RedisCommand& command) {
   RedisEffects ignored;
-  Node& node = nodes_[primary_];
   return node.data.execute(command, {wall_ms(), node.identity, node.is_primary, nullptr}, ignored);
 }
 

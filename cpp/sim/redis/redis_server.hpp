@@ -75,6 +75,8 @@ class RedisServer {
   /// Two servers take themselves for the primary.
   [[nodiscard]] bool is_split() const { return nodes_[0].is_primary && nodes_[1].is_primary; }
   [[nodiscard]] RedisReply ask(const RedisCommand& command);
+  /// The same of the other server, which may still be taken for the primary.
+  [[nodiscard]] RedisReply ask_other(const RedisCommand& command);
   [[nodiscard]] std::uint64_t commands() const { return commands_; }
   [[nodiscard]] std::uint64_t messages() const { return messages_; }
 
@@ -95,6 +97,7 @@ class RedisServer {
   };
   void carry_out(const RedisConnectionRef& connection, const std::vector<RedisCommand>& commands);
   [[nodiscard]] RedisReply execute(Node& node, const RedisCommand& command);
+  [[nodiscard]] RedisReply look(Node& node, const RedisCommand& command);
   [[nodiscard]] bool subscribe(const RedisConnectionRef& connection, const RedisCommand& command);
   void deliver(std::size_t node, const RedisEffects& effects);
   void send_down(const RedisConnectionRef& connection, RedisReply reply, bool is_push);
