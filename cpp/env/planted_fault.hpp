@@ -21,13 +21,11 @@ enum class PlantedFault : unsigned char {
   kept_ticket,              ///< a cancelled subscribe is not forgotten
   ignored_writability,      ///< a socket that becomes writable is ignored
   hole_not_filled,          ///< what was announced beyond a hole waits for ever
-  replaced_epoch_believed,  ///< an announcement of an epoch that was replaced is taken
   reset_not_told,           ///< cursors do not learn that their log has begun anew
   doubt_ignored,            ///< tops are not compared when announcements may have been lost
   recovered_across_epochs,  ///< a position of another epoch is recovered
   resumed_one_late,         ///< a resume leaves out the first publication
   not_followed_again,       ///< a new link to Redis does not hear the channels that are followed
-  new_primary_not_told,     ///< nothing is compared when another server is the primary
 };
 
 #ifdef CARILLON_PLANTED_FAULTS
@@ -49,8 +47,6 @@ enum class PlantedFault : unsigned char {
       return "ignored_writability";
     case PlantedFault::hole_not_filled:
       return "hole_not_filled";
-    case PlantedFault::replaced_epoch_believed:
-      return "replaced_epoch_believed";
     case PlantedFault::reset_not_told:
       return "reset_not_told";
     case PlantedFault::doubt_ignored:
@@ -61,8 +57,6 @@ enum class PlantedFault : unsigned char {
       return "resumed_one_late";
     case PlantedFault::not_followed_again:
       return "not_followed_again";
-    case PlantedFault::new_primary_not_told:
-      return "new_primary_not_told";
   }
   return "";
 }
@@ -71,7 +65,7 @@ enum class PlantedFault : unsigned char {
 [[nodiscard]] inline std::atomic<int>& planted_fault() {
   static std::atomic<int> planted = [] {
     const char* const name = std::getenv("PLANTED_FAULT");
-    for (int i = 0; name != nullptr && i <= static_cast<int>(PlantedFault::new_primary_not_told); ++i) {
+    for (int i = 0; name != nullptr && i <= static_cast<int>(PlantedFault::not_followed_again); ++i) {
       if (name_of(static_cast<PlantedFault>(i)) == name) return i;
     }
     return -1;

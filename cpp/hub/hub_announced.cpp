@@ -22,8 +22,7 @@ void Hub::on_announced(const Announcement& announcement) {
     const Shard::HeldWakes wakes;
     const std::lock_guard lock(channel.mutex);
     if (channel.epoch.is_set() && channel.epoch != announcement.epoch) [[unlikely]] {
-      if (channel.is_replaced(announcement.epoch) && !has_fault<PlantedFault::replaced_epoch_believed>())
-        return;
+      if (channel.is_replaced(announcement.epoch)) return;
       is_unknown = keep_unconfirmed(channel, announcement.epoch, announcement.entry);
     } else {
       accept(channel, announcement.epoch, announcement.entry, 0);

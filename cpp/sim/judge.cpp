@@ -10,6 +10,11 @@ std::string position(const std::string& epoch, std::uint64_t offset) {
 }
 }  // namespace
 
+std::string brief(const std::string& data) {
+  const std::size_t begin = data.starts_with('"') ? 1 : 0;
+  return data.substr(begin, data.find_first_of(" \"", begin) - begin);
+}
+
 void Judge::complain(std::string what) {
   trace_.add("COMPLAINT ", what);
   if (complaints_.size() < kComplaints) complaints_.push_back(std::move(what));
@@ -18,11 +23,11 @@ void Judge::complain(std::string what) {
 void Judge::note(const std::string& channel, const std::string& epoch, std::uint64_t offset,
                  const std::string& data, const std::string& who) {
   if (!published_[channel].contains(data))
-    complain(who + ": " + data + " of " + channel + " was never published");
+    complain(who + ": " + brief(data) + " of " + channel + " was never published");
   const auto [found, is_new] = order_[channel].try_emplace({epoch, offset}, data);
   if (!is_new && found->second != data)
-    complain("one order for all: " + channel + ' ' + position(epoch, offset) + " is " + found->second +
-             ", and " + data + " for " + who);
+    complain("one order for all: " + channel + ' ' + position(epoch, offset) + " is " + brief(found->second) +
+             ", and " + brief(data) + " for " + who);
   // A loss that was possible makes one new epoch, not more.
   std::set<std::string>& epochs = epochs_[channel];
   if (epochs.insert(epoch).second && epochs.size() > 1 + losses_possible_)
@@ -32,7 +37,7 @@ void Judge::note(const std::string& channel, const std::string& epoch, std::uint
 
 void Judge::on_acknowledged(const std::string& channel, const std::string& data, const std::string& epoch,
                             std::uint64_t offset) {
-  trace_.add("acknowledged ", channel, ' ', data, " at ", position(epoch, offset));
+  trace_.add("acknowledged ", channel, ' ', brief(data), " at ", position(epoch, offset));
   ++acknowledged_count_;
   note(channel, epoch, offset, data, "its publisher");
   acknowledged_[channel][data] = {epoch, offset};
@@ -78,9 +83,10 @@ void Judge::on_publication(const std::string& client, const std::string& channel
                            const std::string& data) {
   ++delivered_;
   Place& place = places_[{client, channel}];
-  trace_.add(client, " gets ", channel, ' ', position(place.epoch, offset), ' ', data);
+  trace_.add(client, " gets ", channel, ' ', position(place.epoch, offset), ' ', brief(data));
   if (!place.is_live)
-    return complain("order: " + client + " gets " + data + " of " + channel + " before it starts there");
+    return complain("order: " + client + " gets " + brief(data) + " of " + channel +
+                    " before it starts there");
   if (offset <= place.offset)
     return complain("delivered twice: " + client + " gets " + position(place.epoch, offset) + " of " +
                     channel + " again, behind " + std::to_string(place.offset));
@@ -98,7 +104,7 @@ void Judge::on_away(const std::string& client, const std::string& channel) {
 void Judge::judge_log(const std::string& channel, const Log& log) {
   std::set<std::string> kept;
   for (const auto& [offset, data] : log.kept) {
-    if (!kept.insert(data).second) complain("published twice: " + data + " of " + channel);
+    if (!kept.insert(data).second) complain("published twice: " + brief(data) + " of " + channel);
     note(channel, log.epoch, offset, data, "the log");
   }
   // Where nothing was ever lost, the newest are there.
@@ -109,7 +115,7 @@ void Judge::judge_log(const std::string& channel, const Log& log) {
   for (const auto& [data, where] : acknowledged_[channel]) {
     const bool has_left = where.second + history_size_ <= log.top;
     if (!has_left && !kept.contains(data) && !lost_.contains(data))
-      complain("lost: " + data + " of " + channel + ", acknowledged at " +
+      complain("lost: " + brief(data) + " of " + channel + ", acknowledged at " +
                position(where.first, where.second));
   }
 }

@@ -14,6 +14,9 @@
 
 namespace carillon::sim {
 
+/// A publication's data for a line of text: without the quotes and blanks of a large one.
+[[nodiscard]] std::string brief(const std::string& data);
+
 /// What is known of a world from outside, and whether the promises are kept: one order for all, nothing
 /// acknowledged lost, nothing delivered twice, every gap told. It believes only what clients have received,
 /// what publishers were answered, and what the simulated Redis has lost.

@@ -33,7 +33,7 @@ class Peer {
 
 /// One connection. What the kernels of both sides hold is here; bytes under way outlive both ends.
 struct Wire {
-  static constexpr std::size_t kWindow = 16'384;  ///< bytes that are under way to the client, or unread there
+  static constexpr std::size_t kWindow = 4'096;  ///< bytes that are under way to the client, or unread there
 
   Peer* peer = nullptr;  ///< null: the client has gone
   int descriptor = -1;

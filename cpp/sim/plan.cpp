@@ -80,7 +80,7 @@ std::vector<Act> plan_of(const WorldOptions& options) {
     Act act;
     act.at_us = burst_us + chance.between(0, 30'000);
     act.target = static_cast<std::size_t>(chance.below(options.channels));
-    act.count = chance.percent(60) ? 1 : 0;
+    act.count = chance.percent(25) ? 2 : chance.percent(50) ? 1 : 0;
     acts.push_back(act);
   }
   for (std::size_t i = 0; i < options.faults; ++i) {

@@ -43,7 +43,8 @@ struct Act {
   Happening what = Happening::publish;
   std::size_t target = 0;
   Micros us = 0;
-  std::size_t count = 0;  ///< of a publication: 1 if it has an idempotency key, and is tried until it is done
+  /// Of a publication: 1 if it has an idempotency key, and is tried until it is done; 2 if it is large, too.
+  std::size_t count = 0;
 };
 [[nodiscard]] std::string text_of(const Act& act);
 

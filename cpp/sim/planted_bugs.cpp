@@ -52,6 +52,10 @@ constexpr PlantedBug kBugs[] = {
      "answer = '=' .. text(first + 1)", "answer = '=' .. text(first)"},
     {"single_answered_one_too_high", "a publisher is answered the offset after its own",
      "    answer = position\n", "    answer = kind == 's' and text(offset + 1) or position\n"},
+    {"presence_not_removed", "who leaves stays present", "if known and string.find(ARGV[5]",
+     "if false and string.find(ARGV[5]"},
+    {"presence_of_the_dead_kept", "the clients of a gateway that has died stay present",
+     "if gateway == ARGV[4] then take_out(entry, user) end", ""},
     {"lost_announcement", "one announcement in three gets lost on a link that is well", "", "", 3},
 };
 

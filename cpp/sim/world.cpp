@@ -21,6 +21,7 @@ namespace {
 constexpr Micros kCalmUs = 20'000'000;     // after the acts: so long everything may take to be calm again
 constexpr Micros kCheckedUs = 60'000'000;  // the same, where only a comparison of positions finds it (40 s)
 constexpr Micros kPatienceUs = 3'000'000;  // of a publisher that gets no answer
+constexpr std::size_t kLargeBytes = 900;   // a few of them fill the kernel's share of a slow client
 constexpr Micros kLookUs = 100'000;        // between two looks whether it is
 constexpr Micros kRestUs = 1'500'000;      // that it has to stay calm
 
@@ -143,11 +144,12 @@ class World {
     bool is_done = false;
   };
 
-  void publish(const std::string& channel, bool has_key) {
+  void publish(const std::string& channel, bool has_key, bool is_large) {
     auto attempt = std::make_shared<Attempt>();
     attempt->channel = channel;
     attempt->data = std::to_string(++published_);
-    if (has_key) attempt->key = "key" + attempt->data;
+    if (is_large) attempt->data = '"' + attempt->data + std::string(kLargeBytes, ' ') + '"';
+    if (has_key) attempt->key = "key" + brief(attempt->data);
     judge_.on_published(channel, attempt->data);
     if (has_key) ++missing_;
     try_to_publish(attempt);
@@ -162,12 +164,13 @@ class World {
       });
     };
     Gateway& gateway = *gateways_[chance_.below(gateways_.size())];
-    trace_.add("publishes ", attempt->data, " to ", attempt->channel, " at ", gateway.name());
+    trace_.add("publishes ", brief(attempt->data), " to ", attempt->channel, " at ", gateway.name());
     const bool is_asked = gateway.publish(
         attempt->channel, attempt->data, attempt->key, [this, attempt, again](const AppendResult& result) {
           if (attempt->is_done) return;
           if (result.error != StoreError::none) {
-            trace_.add("not acknowledged: ", attempt->data, ", error ", static_cast<int>(result.error));
+            trace_.add("not acknowledged: ", brief(attempt->data), ", error ",
+                       static_cast<int>(result.error));
             return again(chance_.between(20'000, 300'000));
           }
           attempt->is_done = true;
@@ -189,7 +192,7 @@ class World {
       return;
     switch (act.what) {
       case Happening::publish:
-        return publish(channels_[act.target], act.count == 1);
+        return publish(channels_[act.target], act.count > 0, act.count == 2);
       case Happening::client_leaves:
         return subscriber().leave_for(act.us);
       case Happening::client_is_cut:

@@ -223,7 +223,7 @@ void RedisServer::note_lost(const RedisCommand& added) {
     if (added[i] != "d") continue;
     const auto entry = decode_entry(added[i + 1], 1);
     if (!entry) return;
-    trace_.add("redis has lost ", entry->publication.data);
+    trace_.add("redis has lost ", brief(entry->publication.data));
     judge_.on_lost(entry->publication.data);
     return;
   }

@@ -252,7 +252,6 @@ void RedisLog::on_ready() {
 }
 
 void RedisLog::on_new_primary() {
-  if (has_fault<PlantedFault::new_primary_not_told>()) return;
   new_primary_ms_ = clock_.now_ms();
   if (options_.loss == RedisLoss::possible) {
     ++new_epochs_.news;

@@ -205,6 +205,21 @@ TEST_F(LateHubTest, AClientThatIsAheadOfThisHubIsRecoveredOnceTheHubHasCaughtUp)
   EXPECT_EQ(store.followed_channels(), 1) << "asking for the top follows nothing";
 }
 
+TEST_F(LateHubTest, AClientThatIsAheadOfAHubThatHasMissedWhatLeftTheHistoryIsRecovered) {
+  PlainReader first(shard), ahead(shard);
+  subscribe(first);
+  store.set_faults({.announcement_is_lost = 100});
+  for (int i = 1; i <= 7; ++i) publish(std::to_string(i));
+  settle();
+  store.trim("a", 1);  // the hub, which stands at 0, cannot read on from there
+  const auto answer = subscribe(ahead, Since{store.top("a").epoch, false, 5});
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->is_recovered);
+  EXPECT_EQ(answer->start.offset, 5U);
+  EXPECT_EQ(ahead.taken.size(), 2U);
+  EXPECT_FALSE(first.gaps.empty()) << "who was behind is told";
+}
+
 TEST_F(LateHubTest, AClientThatIsAheadByTheOnlyPublicationIsRecovered) {
   PlainReader first(shard), ahead(shard);
   subscribe(first);
