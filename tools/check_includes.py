@@ -36,7 +36,8 @@ MAY_INCLUDE = {
     "server": {"server", "token", "proxy", "gateway", "loop"} | UP_TO_TRANSPORTS,
     "load": {"load"},
     "lab": {"lab", "load", "session"} | BELOW_SESSION,
-    "bindings": {"bindings", "sim", "lab", "load", "server", "token", "proxy", "gateway", "loop"} | UP_TO_TRANSPORTS,
+    "bindings": {"bindings", "sim", "lab", "load", "server", "token", "proxy", "gateway", "loop"}
+    | UP_TO_TRANSPORTS,
 }
 
 # What a header from outside is called, the layers that may include it, and whether only in a .cpp file.

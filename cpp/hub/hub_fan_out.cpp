@@ -178,6 +178,11 @@ void Hub::on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch
       walk.retry_ms = clock_.now_ms() + delay - delay * spread / 32;
       if (++walk.failures % InboxWalk::kTriesAwaited == 0) told.swap(walk.waiters);
       has_more = false;
+    } else if (result.step.is_held && !walk.waiters.empty()) {
+      // Publishers are answered when the other gateway has come so far, or has died and this one goes on.
+      walk.failures = 0;
+      walk.retry_ms = clock_.now_ms() + InboxWalk::kRetryMs;  // keep_house asks again
+      has_more = false;
     } else {
       walk.failures = 0;
       has_more = walk.is_running = !result.step.is_done || walk.has_news;

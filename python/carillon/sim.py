@@ -1,9 +1,10 @@
 """The simulator: a fleet of gateways, its Redis and its clients under virtual time, and what happens to them.
 
-What runs is what ships: the hub, the sessions, the transports, the store and its scripts in Redis. Simulated are time,
-threads, sockets and Redis itself, with replication, failovers and lost messages. A world follows from its seed
-alone: the same seed makes the same trace, byte for byte. Afterwards the promises are checked: nothing acknowledged is
-lost, all clients have one order, nothing is delivered twice, every gap is told, every ledger balances.
+What runs is what ships: the hub, the sessions, the transports, the store and its scripts in Redis.
+Simulated are time, threads, sockets and Redis itself, with replication, failovers and lost messages. A
+world follows from its seed alone: the same seed makes the same trace, byte for byte. Afterwards the
+promises are checked: nothing acknowledged is lost, all clients have one order, nothing is delivered twice,
+every gap is told.
 
     report = carillon.sim.run(seed=17)
     assert report.is_ok, report
@@ -16,16 +17,19 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 try:
     from carillon import _sim
-except ImportError as missing:  # built without Lua
+except ImportError as _missing:  # built without Lua
     raise ImportError(
         "carillon.sim: this build has no simulator, because Lua 5.1 was not found when it was built; "
         "install liblua5.1-0-dev (Debian, Ubuntu) or compat-lua-devel (Fedora), and build the package again"
-    ) from missing
+    ) from _missing
 
 __all__ = ["Report", "hunt", "planted_bugs", "run", "shrink"]
 
@@ -153,8 +157,7 @@ def run(
     Args:
         seed: All that is left to chance follows from it.
         gateways: Processes that share one Redis. Default 3.
-        clients: A third each over WebSocket, event streams and polls; they reconnect and resume by themselves.
-            Default 9.
+        clients: A third each over WebSocket, event streams and polls. They resume by themselves. Default 9.
         channels: Default 2.
         publications: In all channels together. Default 40.
         faults: Things that happen to clients, gateways and Redis. Default 10.
@@ -205,7 +208,7 @@ def shrink(report: Report, *, runs: int = 400) -> Report:
 
 
 def hunt(seeds: Iterable[int], **options: object) -> Report | None:
-    """Plays one seed after another, and returns the report of the first that fails, made small; None: none does.
+    """Plays one seed after another. Returns the report of the first that fails, made small; None: none does.
 
     Args:
         seeds: For example `range(1, 1001)`.

@@ -231,7 +231,7 @@ void RedisMembers::begin_step(const std::string& channel, std::size_t members_ma
     if (reply[0].text == "walk") return enter_users(step, reply);
     if (reply[0].text == "done") return end_changes(step, reply);
     note(step->channel, true);
-    step->result.step.is_done = true;
+    step->result.step.is_done = step->result.step.is_held = true;
     step->done(step->result);
   };
   machine_.call(std::move(call));
