@@ -111,14 +111,14 @@ def test_the_world_of_the_notebook() -> None:
     worlds = {}
     for bug in ("", "epoch_not_bumped"):
         report = carillon.sim.run(
-            2082,
+            22_615,
             gateways=2,
             clients=3,
             channels=1,
             publications=10,
             faults=2,
             duration_ms=3_000,
-            only=range(1, 12),
+            only=[0, 1, 2, 3, 4, 6, 7, 8, 9, 10, 11],
             bug=bug,
             trace=True,
         )
