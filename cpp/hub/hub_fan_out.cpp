@@ -167,29 +167,34 @@ void Hub::walk(const std::shared_ptr<Channel>& channel) {
 void Hub::on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch, const EnterResult& result) {
   std::vector<InboxWalk::Waiter> told;
   bool has_more = true;
-  const bool is_entered = result.error == StoreError::none;
+  bool is_known = result.error == StoreError::none;
   {
     const std::lock_guard lock(channel->mutex);
     InboxWalk& walk = *channel->walk;
-    if (!is_entered) {
+    if (!is_known) {
       // keep_house asks again, the longer the later; some of many channels a little earlier than others.
       const Millis delay = InboxWalk::kRetryMs << std::min(walk.failures, InboxWalk::kDoublings);
       const auto spread = static_cast<Millis>(retries_.fetch_add(7, std::memory_order_relaxed) % 16);
       walk.retry_ms = clock_.now_ms() + delay - delay * spread / 32;
       if (++walk.failures % InboxWalk::kTriesAwaited == 0) told.swap(walk.waiters);
       has_more = false;
-    } else if (result.step.is_held && !walk.waiters.empty()) {
-      // Publishers are answered when the other gateway has come so far, or has died and this one goes on.
-      walk.failures = 0;
-      walk.retry_ms = clock_.now_ms() + InboxWalk::kRetryMs;  // keep_house asks again
-      has_more = false;
     } else {
       walk.failures = 0;
-      has_more = walk.is_running = !result.step.is_done || walk.has_news;
-      if (walk.epoch == epoch) {
-        walk.entered_to = std::max(walk.entered_to, result.step.entered_to);
+      if (walk.epoch == epoch) walk.entered_to = std::max(walk.entered_to, result.step.entered_to);
+      // Another gateway walks: publishers are answered when it has come so far, or has died and this one goes
+      // on.
+      const bool is_waiting = result.step.is_held && walk.has_waiter_behind(walk.entered_to);
+      if (is_waiting) walk.retry_ms = clock_.now_ms() + InboxWalk::kRetryMs;  // keep_house asks again
+      has_more = !is_waiting && (!result.step.is_done || walk.has_news);
+      walk.is_running = is_waiting || has_more;
+      walk.held = is_waiting ? walk.held + 1 : 0;
+      if (is_waiting && walk.held % InboxWalk::kHeldAwaited == 0) {
+        told.swap(walk.waiters);
+        is_known = false;
+      } else if (walk.epoch == epoch) {
         const auto later = std::partition(walk.waiters.begin(), walk.waiters.end(), [&](const auto& waiter) {
-          return waiter.offset <= walk.entered_to || !has_more;  // it had no members, or was read mode's
+          // Where nothing is left, it had no members, or was read mode's.
+          return waiter.offset <= walk.entered_to || !walk.is_running;
         });
         told.assign(std::make_move_iterator(walk.waiters.begin()), std::make_move_iterator(later));
         walk.waiters.erase(walk.waiters.begin(), later);
@@ -197,7 +202,7 @@ void Hub::on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch
     }
   }
   if (has_more) post_walk(channel);
-  for (const auto& waiter : told) waiter.then(is_entered);
+  for (const auto& waiter : told) waiter.then(is_known);
 }
 
 void Hub::end_walk(Channel& channel) {

@@ -192,20 +192,24 @@ void Hub::read_up_to(const std::shared_ptr<PendingSubscribe>& pending, const Pos
   }
   if (range.last == 0) return try_start_again(pending, StoreError::none);  // it is there by now, or never was
   read(pending->channel, range, [this, pending, top, range](const Page& page) {
+    bool is_taken = page.error == StoreError::none;
     {
       Channel& channel = *pending->channel;
       const std::lock_guard lock(channel.mutex);
-      if (page.error == StoreError::none) accept_read(channel, page);
-      // What this hub has missed has left the store in part: its log goes on at the top, all who stand behind
-      // are told, and what is still there comes by pages.
-      const bool is_so_far = channel.epoch == top.epoch && channel.log.top() + 1 == range.first;
+      // What this hub has missed has left the store in part: the log goes on behind it, and cursors before
+      // that get a gap.
+      const bool is_so_far = page.top.epoch == channel.epoch && channel.log.top() + 1 == range.first;
       if (page.error == StoreError::not_held && is_so_far) {
-        reset(channel, channel.epoch, top.offset);
+        reset(channel, channel.epoch, page.entries.empty() ? top.offset : page.entries.front()->offset - 1);
+        is_taken = true;
+      }
+      if (is_taken) accept_read(channel, page);
+      if (page.error == StoreError::not_held && is_taken) {
         append_early(channel);
         wake_shards(channel);
       }
     }
-    if (page.error == StoreError::none && page.has_more) return read_up_to(pending, top);
+    if (is_taken && page.has_more) return read_up_to(pending, top);
     try_start_again(pending, page.error);
   });
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -18,6 +19,7 @@ struct InboxWalk {
   };
   std::uint32_t number = 0;                     ///< selects the shard that writes, in turn
   static constexpr unsigned kTriesAwaited = 4;  ///< failures of the store after which publishers are answered
+  static constexpr unsigned kHeldAwaited = 60;  ///< answers that another gateway walks; the same
   static constexpr Millis kRetryMs = 250;       ///< doubled with each failure in a row
   static constexpr unsigned kDoublings = 5;
 
@@ -27,8 +29,14 @@ struct InboxWalk {
   bool has_news = false;     ///< something has been appended since the store was asked last
   bool is_given_up = false;  ///< no thread was left to go on
   unsigned failures = 0;     ///< of the store, in a row
+  unsigned held = 0;         ///< answers in a row that another gateway walks
   Millis retry_ms = 0;       ///< time of the next attempt; 0: nothing has failed
   std::vector<Waiter> waiters;
+
+  [[nodiscard]] bool has_waiter_behind(Offset offset) const {
+    return std::any_of(waiters.begin(), waiters.end(),
+                       [offset](const Waiter& waiter) { return waiter.offset > offset; });
+  }
 };
 
 }  // namespace carillon

@@ -56,6 +56,8 @@ constexpr PlantedBug kBugs[] = {
      "if false and string.find(ARGV[5]"},
     {"presence_of_the_dead_kept", "the clients of a gateway that has died stay present",
      "if gateway == ARGV[4] then take_out(entry, user) end", ""},
+    {"late_presence_added", "who comes late, behind the clearing, stays present for ever",
+     "  elseif is_late then\n    answer = 'late'\n", ""},
     {"lost_announcement", "one announcement in three gets lost on a link that is well", "", "", 3},
 };
 

@@ -15,7 +15,8 @@
 namespace carillon::sim {
 
 /// A client that stays: whenever it loses its connection it comes back, to any gateway, with its positions.
-/// It is written from the protocol and shares no code with the server. The transports are its subclasses.
+/// It is written from the protocol, and shares only the framing of what it sends with the server. The
+/// transports are its subclasses.
 class Subscriber : private Peer {
  public:
   Subscriber(Surroundings& surroundings, Judge& judge, std::vector<std::unique_ptr<Gateway>>& gateways,

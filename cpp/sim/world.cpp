@@ -330,7 +330,7 @@ class World {
         calm_since_us = time_.now_us();
       }
       if (calm_since_us >= 0 && time_.now_us() - calm_since_us >= kRestUs) return;
-      if (time_.now_us() >= end_us)
+      if (time_.now_us() >= end_us || time_.events() > events_max_)
         return judge_.complain("no rest after " + std::to_string((time_.now_us() - began_us) / 1'000'000) +
                                " s: " + why);
       time_.run_until(time_.now_us() + kLookUs);

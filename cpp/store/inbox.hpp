@@ -34,8 +34,8 @@ struct InboxContent {
 struct EnterStep {
   std::size_t entered = 0;  ///< publications that this step has written into inboxes
   Offset entered_to = 0;    ///< what was published in write mode up to here is in all inboxes
-  bool is_done = false;     ///< nothing waits to be entered, or is_held
-  bool is_held = false;     ///< another gateway walks: it is not known how far it has come
+  bool is_done = false;     ///< this gateway has nothing to enter now
+  bool is_held = false;     ///< because another one walks
 };
 
 }  // namespace carillon

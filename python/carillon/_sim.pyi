@@ -1,4 +1,8 @@
-class WorldOptions:
+from abc import ABCMeta
+
+class _NativeType(ABCMeta): ...  # stands for the metaclass of pybind11
+
+class WorldOptions(metaclass=_NativeType):
     seed: int
     gateways: int
     clients: int
@@ -14,7 +18,8 @@ class WorldOptions:
     only: list[int]
     def __init__(self) -> None: ...
 
-class Report:
+class Report(metaclass=_NativeType):
+    def __init__(self, *args: object, **kwargs: object) -> None: ...
     @property
     def seed(self) -> int: ...
     @property

@@ -92,6 +92,8 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - the name that logging calls
         """Returns the text of the record, and its fields."""
+        if record.name == _LOGGERS["access"].name:  # a client's text shall not look like a field
+            record.message = record.message.replace("=", "\\=")
         fields = [
             f"{name}={_shown(value)}"
             for name, value in _fields_of(record).items()

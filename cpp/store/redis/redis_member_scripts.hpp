@@ -71,10 +71,11 @@ return answer
 // A walk's hash: f and l its offsets, g the gateway that walks, t the end of its lease, a the last member
 // that has been entered. It enters what is between, also what was published in read mode meanwhile. KEYS:
 // hash, stream, walk, members, pending changes. ARGV: identity, time, -, gateway, members at most, lease,
-// dead gateways with a blank on both sides of each, lifetime, 1 to end changes of members as well.
-// Answers done and the top, then user and pending changes of some; held; or walk, first and last offset, the
-// member before, 1 if it was the first page, 1 if it is the last page, number of users to enter, then user
-// and pending changes of each; behind them those of whom only the changes are to be done.
+// dead gateways, and the names that this one had, with a blank on both sides of each, lifetime, 1 to end
+// changes of members as well. Answers done and the top, then user and pending changes of some; held, and up
+// to where all is entered; or walk, first and last offset, the member before, 1 if it was the first page, 1
+// if it is the last page, number of users to enter, then user and pending changes of each; behind them those
+// of whom only the changes are to be done.
 inline constexpr std::string_view kWalk = R"lua(
 local now = time()
 local known = redis.call('HMGET', KEYS[1], 'e', 'o', 'i', 'f')
@@ -93,7 +94,7 @@ if not walk[1] then
   redis.call('HSET', KEYS[3], 'f', walk[1], 'l', walk[2])
   redis.call('HDEL', KEYS[1], 'f')
 elseif walk[3] ~= ARGV[4] and tonumber(walk[4]) > now and not string.find(ARGV[7], ' ' .. walk[3] .. ' ', 1, true) then
-  return {'held'}
+  return {'held', text(tonumber(walk[1]) - 1)}
 end
 redis.call('HSET', KEYS[3], 'g', ARGV[4], 't', text(now + tonumber(ARGV[6])))
 redis.call('PEXPIRE', KEYS[3], ARGV[8])

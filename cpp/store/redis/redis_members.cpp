@@ -223,7 +223,8 @@ void RedisMembers::begin_step(const std::string& channel, std::size_t members_ma
   call.keys = keys_of(channel);
   for (const char kind : {'w', 'm', 'j'}) call.keys.push_back(keys_.of_channel(kind, channel));
   call.words.add(step->gateway).add(std::clamp<std::size_t>(members_max, 1, kEnteredAtOnce));
-  call.words.add(options_.walk_lease_ms).add(dead_gateways()).add(options_.limits.channel_lifetime_ms);
+  call.words.add(options_.walk_lease_ms).add(dead_gateways() + gateways_.names());
+  call.words.add(options_.limits.channel_lifetime_ms);
   call.words.add(std::string_view(ends_changes ? "1" : "0"));
   call.done = [this, step](StoreError error, const RedisReply& reply) {
     step->result.error = error;
@@ -232,6 +233,7 @@ void RedisMembers::begin_step(const std::string& channel, std::size_t members_ma
     if (reply[0].text == "done") return end_changes(step, reply);
     note(step->channel, true);
     step->result.step.is_done = step->result.step.is_held = true;
+    step->result.step.entered_to = whole_number(reply[1].text);
     step->done(step->result);
   };
   machine_.call(std::move(call));

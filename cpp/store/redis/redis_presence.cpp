@@ -58,6 +58,8 @@ std::size_t bytes_of(const PresenceMember& member) {
          member.chan_info_json.size() + kKeysBytes;
 }
 
+constexpr Millis kNever = Millis{1} << 53;  // Lua's numbers are doubles
+
 void ignore(StoreError /*error*/, const RedisReply& /*reply*/) {}
 
 }  // namespace
@@ -132,7 +134,7 @@ void RedisPresence::send_whole(const std::string& channel) {
 }
 
 void RedisPresence::flush() {
-  if (!machine_.is_ready() || !gateways_.is_registered()) return;
+  if (!machine_.is_ready() || !(gateways_.is_registered() || is_leaving_)) return;
   while (under_way_ < kBatchesUnderWay) {
     if (due_.empty()) {
       if (to_send_.empty()) return;
@@ -162,7 +164,9 @@ void RedisPresence::send_batch(const std::string& channel, Changes& changes) {
       true;  // it has this gateway's name, under which others may have cleared up meanwhile
   call.keys = keys_of(channel);
   call.words.add(RedisGateways::kLifetimeMs).add(gateways_.names());
-  call.words.add(gateways_.alive_until_ms());
+  // The nodes of a cluster have clocks of their own, so none of them can judge by another one's time.
+  const bool is_cluster = !options_.endpoint.cluster_nodes.empty();
+  call.words.add(is_cluster ? kNever : gateways_.alive_until_ms());
   bool has_members = false;
   const auto put = [&](const PresenceMember& member) {
     has_members = has_members || !is_leaving_;
@@ -191,7 +195,7 @@ void RedisPresence::send_batch(const std::string& channel, Changes& changes) {
   if (has_members) list(channel);
   auto reads = changes.has_more() ? decltype(changes.reads){} : std::exchange(changes.reads, {});
   call.done = [this, channel, clients = std::move(clients)](StoreError error, const RedisReply& reply) {
-    is_in_doubt_ = is_in_doubt_ || error != StoreError::none;
+    is_in_doubt_ = is_in_doubt_ || error == StoreError::outcome_unknown;
     const bool is_late = error == StoreError::none && reply[0].text == "late";
     on_sent(channel, clients, is_late ? StoreError::unavailable : error);
   };

@@ -27,9 +27,11 @@ end
 // KEYS: presence, its users. ARGV: -, time, -, lifetime, names of the gateway with a blank on both sides of
 // each, the time until which others do not call it dead, then of each client: client, user and entry from the
 // zero byte on; without an entry: it has gone. Only the gateway that has an entry removes it. Answers ok; or
-// late: others may have cleared up behind the gateway, and what it adds now would stay for ever.
+// late: others may have cleared up behind the gateway, and what it adds would stay for ever, so it adds
+// nothing.
 inline constexpr std::string_view kPresenceChange = R"lua(
-if time() > tonumber(ARGV[6]) then return {'late'} end
+local is_late = time() >= tonumber(ARGV[6])
+local answer = 'ok'
 for i = 7, #ARGV, 3 do
   local client, user, tail = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local known = redis.call('ZRANGEBYLEX', KEYS[1], '[' .. client .. '\0', '(' .. client .. '\1', 'LIMIT', 0, 1)[1]
@@ -37,6 +39,8 @@ for i = 7, #ARGV, 3 do
   if known then known_gateway, known_user = parse(known) end
   if tail == '' then
     if known and string.find(ARGV[5], ' ' .. known_gateway .. ' ', 1, true) then take_out(known, known_user) end
+  elseif is_late then
+    answer = 'late'
   elseif known ~= client .. tail then
     if known then take_out(known, known_user) end
     redis.call('ZADD', KEYS[1], 0, client .. tail)
@@ -45,7 +49,7 @@ for i = 7, #ARGV, 3 do
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
-return {'ok'}
+return {answer}
 )lua";
 
 // KEYS: presence, its users.

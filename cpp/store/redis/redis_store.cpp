@@ -207,8 +207,8 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
   }
   void on_new_primary() override {
     log.machine_listener().on_new_primary();
-    // Whoever has left, and is there again because that is lost, is there under the old name: others clear it
-    // up.
+    // A failover may restore entries of clients that have left. They have the old name, so others remove
+    // them.
     gateways.rename();
     if (!machine.is_ready()) return;  // on_ready() follows
     gateways.on_ready();

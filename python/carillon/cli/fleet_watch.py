@@ -49,6 +49,7 @@ class FleetWatch:
         self.gateways: tuple[Gateway, ...] = tuple(gateways)
         self._listed: dict[Gateway, str] = {}
         self._refused: dict[str, float] = {}  # by process
+        self._at_first: set[str] = set()  # processes that were there at the first count
         self._failures: dict[Gateway, int] = {}
         self.uncounted: set[Gateway] = set()
 
@@ -119,6 +120,8 @@ class FleetWatch:
 
         A process that was not there then counts from its start.
         """
+        if not self._at_first:
+            self._at_first = {each.uid for each in look.registry}
         for gateway in self.gateways:
             entry = self.entry_of(gateway, look)
             if gateway is without or gateway in look.troubles or entry is None or entry.is_draining:
@@ -130,7 +133,8 @@ class FleetWatch:
             if count is None:
                 self.uncounted.add(gateway)
                 continue
-            more = count - self._refused.setdefault(entry.uid, count)
+            first = count if entry.uid in self._at_first else 0
+            more = count - self._refused.setdefault(entry.uid, first)
             if more > 0:
                 return gateway, round(more)
         return None

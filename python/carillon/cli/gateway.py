@@ -133,6 +133,8 @@ class Gateway:
             return DRAINS
         if answer.status != HTTPStatus.OK:
             return f"/health answers {answer.status}"
+        if "keys" in health:
+            return f"no client with a token can connect: its keys are {health['keys']}"
         if "store" in health:
             return f"publications fail: its store is {health['store']}"
         return ""

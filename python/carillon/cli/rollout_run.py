@@ -134,8 +134,11 @@ class Rollout:
         elif self.replaced and left:
             words.append("No gateway is unfinished.")
         if left and (self.step or self.replaced):
-            rest = " ".join(each.place.text for each in left)
-            words.append(f"Go on, once all are healthy, with: carillon rollout {rest}")
+            rest = [each.place.text for each in left]
+            rest += [f"--watch {each.place.text}" for each in self._fleet.gateways if each not in left]
+            words.append(
+                f"Go on, once all are healthy, with: carillon rollout {' '.join(rest)} and the same options"
+            )
             if self.step and len(left) > 1:
                 words.append(f"(without {left[0].place.text} if its replacement runs by then)")
         return " ".join(words)
@@ -147,7 +150,8 @@ class Rollout:
         try:
             look = await self._fleet.look()
         except Unanswered as error:
-            raise Stopped(f"nothing was begun: {error}") from None
+            begun = "no further gateway was asked to drain" if self.replaced else "nothing was begun"
+            raise Stopped(f"{begun}: {error}") from None
         if is_first:
             await self._identify(look)
             look = await self._fleet.look()

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "doubles/seeded_random.hpp"
@@ -25,53 +26,83 @@ class HeldWalks final : public ForwardingStore<> {
     ++asked;
     EnterResult held;
     held.step.is_done = held.step.is_held = true;
+    held.step.entered_to = entered_to;
     done(held);
   }
   bool is_held = true;
+  Offset entered_to = 0;  // by the other gateway
   int asked = 0;
 
  private:
   Store& store_;
 };
 
-TEST(HeldWalk, APublisherIsAnsweredWhenTheOtherGatewayHasEnteredIt) {
-  VirtualClock clock;
-  SeededRandom random{1};
-  MemoryStore memory(clock, random, StoreLimits{});
-  HeldWalks store(memory);
-  Hub hub(clock, random, store, ChannelRules{}, HubLimits{});
-  Shard shard(0, TurnLimits{}, clock, [] {});
-  hub.set_shards({&shard});
-  const auto turn = [&] {
+struct HeldWalk : testing::Test {
+  HeldWalk() {
+    hub.set_shards({&shard});
+    hub.add_members("a", std::vector<std::string>{"ann", "bob"}, [](FanOutError, const MembersResult&) {});
+  }
+  ~HeldWalk() override {
+    hub.set_shards({});
+    hub.close();
+  }
+  void publish(const std::string& data) {
+    hub.publish("a", publication_of(data), {},
+                [this, data](const AppendResult& result) { answers.emplace_back(data, result.error); });
+  }
+  void turn() {
     shard.bind_to_this_thread();
     while (shard.turn()) {
     }
     Shard::unbind_this_thread();
-  };
-  const std::vector<std::string> users{"ann", "bob"};
-  hub.add_members("a", users, [](FanOutError, const MembersResult&) {});
-  int answers = 0;
-  hub.publish("a", publication_of("1"), {}, [&](const AppendResult& result) {
-    EXPECT_EQ(result.error, StoreError::none);
-    ++answers;
-  });
-  turn();
-  EXPECT_EQ(store.asked, 1);
-  EXPECT_EQ(answers, 0) << "nobody knows how far the other one has come";
-  for (int i = 0; i < 3; ++i) {
+  }
+  /// Time passes until the store is asked again.
+  void pass() {
     clock.advance(InboxWalk::kRetryMs);
     hub.keep_house();
     turn();
   }
-  EXPECT_EQ(store.asked, 4) << "it asks again and again, and not at once";
-  EXPECT_EQ(answers, 0);
-  store.is_held = false;
-  clock.advance(InboxWalk::kRetryMs);
-  hub.keep_house();
+
+  using Answers = std::vector<std::pair<std::string, StoreError>>;
+  VirtualClock clock;
+  SeededRandom random{1};
+  MemoryStore memory{clock, random, StoreLimits{}};
+  HeldWalks store{memory};
+  Hub hub{clock, random, store, ChannelRules{}, HubLimits{}};
+  Shard shard{0, TurnLimits{}, clock, [] {}};
+  Answers answers;
+};
+
+TEST_F(HeldWalk, PublishersAreAnsweredAsFarAsTheOtherGatewayHasCome) {
+  publish("1");
+  publish("2");
   turn();
-  EXPECT_EQ(answers, 1);
-  hub.set_shards({});
-  hub.close();
+  EXPECT_EQ(store.asked, 1);
+  EXPECT_EQ(answers, Answers{}) << "it has not come so far";
+  for (int i = 0; i < 3; ++i) pass();
+  EXPECT_EQ(store.asked, 4) << "it asks again and again, and not at once";
+  EXPECT_EQ(answers, Answers{});
+  store.entered_to = 1;
+  pass();
+  EXPECT_EQ(answers, (Answers{{"1", StoreError::none}}));
+  store.is_held = false;
+  pass();
+  EXPECT_EQ(answers, (Answers{{"1", StoreError::none}, {"2", StoreError::none}}));
+}
+
+TEST_F(HeldWalk, APublisherDoesNotWaitForEver) {
+  publish("1");
+  turn();
+  for (unsigned i = 1; i < InboxWalk::kHeldAwaited; ++i) {
+    EXPECT_EQ(answers, Answers{});
+    pass();
+  }
+  EXPECT_EQ(answers, (Answers{{"1", StoreError::unavailable}}))
+      << "it is stored; whether it is in all inboxes is unknown";
+  const int asked = store.asked;
+  pass();
+  pass();
+  EXPECT_LE(store.asked, asked + 1) << "nobody waits any more";
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <map>
 #include <set>
+#include <stop_token>
 #include <thread>
 
 #include "doubles/seeded_random.hpp"
@@ -51,13 +52,18 @@ struct Fleet : testing::Test {
     gateway->store->open();
     return gateway;
   }
-  /// Lets time pass until `is_so`, slowly enough that those who live can say so.
+  /// Lets time pass until `is_so`, slowly enough that those who live can say so; also while a call in it
+  /// waits.
   template <typename IsSo>
   [[nodiscard]] bool pass_until(IsSo&& is_so, Millis step_ms = 1'000) {
+    static constexpr std::chrono::milliseconds kStep{120};
+    const std::jthread passing([&](const std::stop_token& end) {
+      for (std::this_thread::sleep_for(kStep); !end.stop_requested(); std::this_thread::sleep_for(kStep))
+        clock.advance(step_ms);
+    });
     for (int i = 0; i < 200; ++i) {
       if (is_so()) return true;
-      clock.advance(step_ms);
-      std::this_thread::sleep_for(std::chrono::milliseconds(120));
+      std::this_thread::sleep_for(kStep);
     }
     return is_so();
   }
