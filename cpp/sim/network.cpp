@@ -10,11 +10,21 @@ namespace {
 constexpr Micros kUnacknowledgedUs = 4'000'000;
 }
 
+Network::~Network() {
+  for (const std::weak_ptr<Wire>& each : all_) {
+    if (const WireRef wire = each.lock()) {
+      wire->up.clear();
+      wire->down.clear();
+    }
+  }
+}
+
 WireRef Network::make(Peer& peer) {
   auto wire = std::make_shared<Wire>();
   wire->peer = &peer;
   wire->descriptor = next_descriptor_++;
   wires_.emplace(wire->descriptor, wire);
+  all_.push_back(wire);
   return wire;
 }
 

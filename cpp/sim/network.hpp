@@ -63,6 +63,10 @@ using WireRef = std::shared_ptr<Wire>;
 class Network {
  public:
   Network(VirtualTime& time, std::uint64_t seed) : time_(time), chance_(seed, "network") {}
+  /// What is under way holds its connection, and that what is under way: this ends it.
+  ~Network();
+  Network(const Network&) = delete;
+  Network& operator=(const Network&) = delete;
 
   /// A connection that nobody holds at the gateway's side yet.
   [[nodiscard]] WireRef make(Peer& peer);
@@ -98,6 +102,7 @@ class Network {
   VirtualTime& time_;
   Chance chance_;
   std::map<int, WireRef> wires_;
+  std::vector<std::weak_ptr<Wire>> all_;  // also those that the gateways have closed
   int next_descriptor_ = 100;
 };
 

@@ -46,6 +46,15 @@ RedisServer::RedisServer(VirtualTime& time, Trace& trace, Judge& judge, std::uin
   for (Node& node : nodes_) node.identity = new_identity();
 }
 
+RedisServer::~RedisServer() {
+  for (const std::weak_ptr<RedisConnection>& each : all_connections_) {
+    if (const RedisConnectionRef connection = each.lock()) {
+      connection->up.clear();
+      connection->down.clear();
+    }
+  }
+}
+
 std::string RedisServer::new_identity() {
   static constexpr std::string_view kDigits = "0123456789abcdef";
   std::string identity;
@@ -60,6 +69,7 @@ RedisConnectionRef RedisServer::connect(const std::string& gateway) {
   connection->gateway = gateway;
   connection->node = primary_;
   connections_.push_back(connection);
+  all_connections_.push_back(connection);
   return connection;
 }
 

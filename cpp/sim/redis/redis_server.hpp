@@ -42,6 +42,10 @@ using RedisConnectionRef = std::shared_ptr<RedisConnection>;
 class RedisServer {
  public:
   RedisServer(VirtualTime& time, Trace& trace, Judge& judge, std::uint64_t seed);
+  /// Ends what is under way: it holds its connection, and that what is under way.
+  ~RedisServer();
+  RedisServer(const RedisServer&) = delete;
+  RedisServer& operator=(const RedisServer&) = delete;
 
   /// Changes the text of each script that is loaded: how a bug is planted in one.
   std::function<std::string(std::string)> rewrite_script;
@@ -123,6 +127,7 @@ class RedisServer {
   Micros demoted_us_ = -10'000'000;
   Micros full_until_us_ = 0;
   std::vector<RedisConnectionRef> connections_;
+  std::vector<std::weak_ptr<RedisConnection>> all_connections_;
   const std::function<std::int64_t(std::string_view, bool)> hearers_ =
       [this](std::string_view channel, bool /*is_sharded*/) { return hearers(channel); };
   std::uint64_t commands_ = 0;
