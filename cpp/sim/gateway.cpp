@@ -137,10 +137,7 @@ struct Gateway::Instance {
 };
 
 Gateway::Gateway(Surroundings& surroundings, std::size_t index)
-    : around_(surroundings),
-      index_(index),
-      name_("gateway" + std::to_string(index)),
-      clock_(surroundings.time) {}
+    : around_(surroundings), name_("gateway" + std::to_string(index)), clock_(surroundings.time) {}
 
 Gateway::~Gateway() {
   if (process_) process_->die();

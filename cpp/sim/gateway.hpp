@@ -79,7 +79,6 @@ class Gateway {
   void close_when_empty(std::uint64_t generation, Micros until_us);
 
   Surroundings& around_;
-  const std::size_t index_;
   const std::string name_;
   ProcessClock clock_;
   BeastHttp http_;

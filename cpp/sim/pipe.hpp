@@ -24,8 +24,6 @@ class Pipe {
     wait(time, parts_, parts_->last_us);
   }
   void cut_off_until(Micros us) { parts_->cut_off_until_us = std::max(parts_->cut_off_until_us, us); }
-  /// When what is under way now has come out, unless it is cut off.
-  [[nodiscard]] Micros last_us() const { return parts_->last_us; }
   /// What is under way does not come out any more.
   void clear() { parts_->items.clear(); }
 

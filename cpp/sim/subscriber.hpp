@@ -54,10 +54,9 @@ class Subscriber : private Peer {
   // What a transport does.
   virtual void on_connected() = 0;
   virtual void on_text(std::string& pending) = 0;  ///< takes what is whole off its front
-  /// It goes elsewhere, or tries again.
   void send(std::string_view bytes);
+  /// It goes elsewhere, or tries again; 0: after the usual pause.
   void reconnect(Micros delay_us);
-  /// Something came: the connection lives.
   void start_in(const std::string& channel, const Judge::Start& start);
   void take(const std::string& channel, std::uint64_t offset, const std::string& data);
   void leave_channel(const std::string& channel) { judge_.on_away(name_, channel); }

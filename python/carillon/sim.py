@@ -18,7 +18,7 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -31,7 +31,7 @@ except ImportError as _missing:  # built without Lua
         "install liblua5.1-0-dev (Debian, Ubuntu) or compat-lua-devel (Fedora), and build the package again"
     ) from _missing
 
-__all__ = ["Report", "hunt", "planted_bugs", "run", "shrink"]
+__all__ = ["Report", "World", "hunt", "planted_bugs", "run", "shrink"]
 
 
 @dataclass(frozen=True)
@@ -74,46 +74,50 @@ class Report:
         return "\n".join([*lines, f"replay: {self.replay}"])
 
 
-def _options(
-    seed: int,
-    *,
-    gateways: int | None = None,
-    clients: int | None = None,
-    channels: int | None = None,
-    publications: int | None = None,
-    faults: int | None = None,
-    history_size: int | None = None,
-    duration_ms: int | None = None,
-    redis: bool = True,
-    losses: bool = True,
-    bug: str = "",
-    only: Sequence[int] = (),
-    trace: bool = False,
-) -> _sim.WorldOptions:
+class World(TypedDict, total=False):
+    """A world and what happens in it: the options of `run`, all with defaults."""
+
+    gateways: int
+    """Processes that share one Redis. Default 3; without Redis 1."""
+    clients: int
+    """A third each over WebSocket, event streams and polls. They resume by themselves. Default 9."""
+    channels: int
+    """Default 2."""
+    publications: int
+    """In all channels together. Default 40."""
+    faults: int
+    """Things that happen to clients, gateways and Redis. Default 10."""
+    history_size: int
+    """Publications that a channel keeps. Default 1,000."""
+    duration_ms: int
+    """The simulated time in which all of this happens. Default 20,000."""
+    redis: bool
+    """False: one gateway, with its log in memory."""
+    losses: bool
+    """Whether Redis may lose what it has acknowledged, in a failover or a restart. Default True."""
+    bug: str
+    """The name of one that is planted (see `planted_bugs`)."""
+    only: Sequence[int]
+    """Numbers of the acts that happen; the others are left out. Empty: all happen."""
+    trace: bool
+    """Whether the report has the lines of the trace."""
+
+
+_NUMBERS = ("gateways", "clients", "channels", "publications", "faults", "history_size", "duration_ms")
+_NATIVE_NAMES = {"redis": "has_redis", "losses": "may_lose", "trace": "keeps_trace"}
+
+
+def _options(seed: int, world: World) -> _sim.WorldOptions:
     options = _sim.WorldOptions()
     options.seed = seed
-    given = {
-        "gateways": gateways,
-        "clients": clients,
-        "channels": channels,
-        "publications": publications,
-        "faults": faults,
-        "history_size": history_size,
-        "duration_ms": duration_ms,
-    }
-    for name, value in given.items():
-        if value is None:
-            continue
-        if value < 0:
-            raise ValueError(f"{name}: {value} is negative")
-        setattr(options, name, value)
-    options.has_redis = redis
-    if not redis and gateways is None:
+    if not world.get("redis", True):
         options.gateways = 1
-    options.may_lose = losses
-    options.bug = bug
-    options.only = list(only)
-    options.keeps_trace = trace
+    for name, value in world.items():
+        if name not in World.__annotations__:
+            raise TypeError(f"{name}: a world has no such option; it has {', '.join(World.__annotations__)}")
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"{name}: {value} is negative")
+        setattr(options, _NATIVE_NAMES.get(name, name), list(value) if name == "only" else value)  # type: ignore[call-overload]
     return options
 
 
@@ -136,59 +140,18 @@ def _report(options: _sim.WorldOptions) -> Report:
     )
 
 
-def run(
-    seed: int = 1,
-    *,
-    gateways: int | None = None,
-    clients: int | None = None,
-    channels: int | None = None,
-    publications: int | None = None,
-    faults: int | None = None,
-    history_size: int | None = None,
-    duration_ms: int | None = None,
-    redis: bool = True,
-    losses: bool = True,
-    bug: str = "",
-    only: Sequence[int] = (),
-    trace: bool = False,
-) -> Report:
+def run(seed: int = 1, **world: Unpack[World]) -> Report:
     """Plays one world, on this thread, without the GIL.
 
     Args:
         seed: All that is left to chance follows from it.
-        gateways: Processes that share one Redis. Default 3.
-        clients: A third each over WebSocket, event streams and polls. They resume by themselves. Default 9.
-        channels: Default 2.
-        publications: In all channels together. Default 40.
-        faults: Things that happen to clients, gateways and Redis. Default 10.
-        history_size: Publications that a channel keeps. Default 1,000.
-        duration_ms: The simulated time in which all of this happens. Default 20,000.
-        redis: False: one gateway, with its log in memory.
-        losses: Whether Redis may lose what it has acknowledged, in a failover or a restart.
-        bug: The name of one that is planted (see `planted_bugs`).
-        only: Numbers of the acts that happen; the others are left out. Empty: all happen.
-        trace: Whether the report has the lines of the trace.
+        world: See `World`.
 
     Raises:
         ValueError: The options make no world; the message names the option.
+        TypeError: A world has no such option.
     """
-    return _report(
-        _options(
-            seed,
-            gateways=gateways,
-            clients=clients,
-            channels=channels,
-            publications=publications,
-            faults=faults,
-            history_size=history_size,
-            duration_ms=duration_ms,
-            redis=redis,
-            losses=losses,
-            bug=bug,
-            only=only,
-            trace=trace,
-        )
-    )
+    return _report(_options(seed, world))
 
 
 def shrink(report: Report, *, runs: int = 400) -> Report:
@@ -207,15 +170,15 @@ def shrink(report: Report, *, runs: int = 400) -> Report:
     return _report(_sim.shrink_world(_options_of(arguments, report.seed), runs))
 
 
-def hunt(seeds: Iterable[int], **options: object) -> Report | None:
+def hunt(seeds: Iterable[int], **world: Unpack[World]) -> Report | None:
     """Plays one seed after another. Returns the report of the first that fails, made small; None: none does.
 
     Args:
         seeds: For example `range(1, 1001)`.
-        options: As those of `run`.
+        world: See `World`.
     """
     for seed in seeds:
-        report = run(seed, **options)  # type: ignore[arg-type]
+        report = run(seed, **world)
         if not report.is_ok:
             return shrink(report)
     return None
@@ -234,8 +197,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--seed", type=int, help="play this seed alone, and print its trace")
     parser.add_argument("--first", type=int, default=1, help="the first of many seeds (default 1)")
     parser.add_argument("--seeds", type=int, default=1_000, help="how many are played (default 1,000)")
-    for name in ("gateways", "clients", "channels", "publications", "faults", "history-size", "duration-ms"):
-        parser.add_argument(f"--{name}", type=int)
+    for name in _NUMBERS:
+        parser.add_argument("--" + name.replace("_", "-"), type=int)
     parser.add_argument("--no-redis", action="store_true", help="one gateway, with its log in memory")
     parser.add_argument("--no-loss", action="store_true", help="Redis loses nothing that it has acknowledged")
     parser.add_argument("--bug", default="", help="plant this one; 'list' lists them")
@@ -244,21 +207,16 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _options_of(arguments: argparse.Namespace, seed: int, *, trace: bool = False) -> _sim.WorldOptions:
-    return _options(
-        seed,
-        gateways=arguments.gateways,
-        clients=arguments.clients,
-        channels=arguments.channels,
-        publications=arguments.publications,
-        faults=arguments.faults,
-        history_size=arguments.history_size,
-        duration_ms=arguments.duration_ms,
-        redis=not arguments.no_redis,
-        losses=not arguments.no_loss,
-        bug=arguments.bug,
-        only=[int(number) for number in arguments.only.split(",") if number],
-        trace=trace,
-    )
+    given = {name: getattr(arguments, name) for name in _NUMBERS}
+    world: World = {
+        "redis": not arguments.no_redis,
+        "losses": not arguments.no_loss,
+        "bug": arguments.bug,
+        "only": [int(number) for number in arguments.only.split(",") if number],
+        "trace": trace,
+    }
+    world.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
+    return _options(seed, world)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

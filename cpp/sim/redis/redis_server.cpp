@@ -98,7 +98,6 @@ void RedisServer::hang_up(const RedisConnectionRef& connection) {
 void RedisServer::carry_out(const RedisConnectionRef& connection, const std::vector<RedisCommand>& commands) {
   Node& node = nodes_[connection->node];
   for (const RedisCommand& command : commands) {
-    ++commands_;
     if (subscribe(connection, command)) continue;
     send_down(connection, execute(node, command), false);
   }
@@ -150,7 +149,6 @@ RedisReply RedisServer::execute(Node& node, const RedisCommand& command) {
 
 void RedisServer::deliver(std::size_t node, const RedisEffects& effects) {
   for (const RedisEffects::Message& message : effects.published) {
-    ++messages_;
     if (passes_message && !passes_message(message.channel, message.text)) continue;
     for (const RedisConnectionRef& each : connections_) {
       if (each->node == node && each->is_open && each->subscriptions.contains(message.channel))

@@ -53,7 +53,7 @@ class RedisServer {
   std::function<bool(std::string_view channel, std::string_view text)> passes_message;
 
   // ---- the network's side
-  /// Null: nobody listens there now.
+  /// To the primary of the moment.
   [[nodiscard]] RedisConnectionRef connect(const std::string& gateway);
   void receive(const RedisConnectionRef& connection, std::vector<RedisCommand> commands);
   void hang_up(const RedisConnectionRef& connection);
@@ -81,8 +81,6 @@ class RedisServer {
   [[nodiscard]] RedisReply ask(const RedisCommand& command);
   /// The same of the other server, which may still be taken for the primary.
   [[nodiscard]] RedisReply ask_other(const RedisCommand& command);
-  [[nodiscard]] std::uint64_t commands() const { return commands_; }
-  [[nodiscard]] std::uint64_t messages() const { return messages_; }
 
  private:
   /// What one command, or one script, has changed: a replica gets all of it or nothing.
@@ -130,8 +128,6 @@ class RedisServer {
   std::vector<std::weak_ptr<RedisConnection>> all_connections_;
   const std::function<std::int64_t(std::string_view, bool)> hearers_ =
       [this](std::string_view channel, bool /*is_sharded*/) { return hearers(channel); };
-  std::uint64_t commands_ = 0;
-  std::uint64_t messages_ = 0;
 };
 
 }  // namespace carillon::sim
