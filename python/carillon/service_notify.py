@@ -41,6 +41,7 @@ class ServiceNotifier:
         self._address = address
         self._lock = threading.Lock()
         self._is_closed = not address
+        self._is_ready = False
         self._is_stopping = False
         self._has_failed = False
 
@@ -74,6 +75,12 @@ class ServiceNotifier:
         """Makes this process the main one of its unit. After a takeover, before anything else can fail."""
         self.send(f"MAINPID={os.getpid()}")
 
+    def ready(self, *assignments: str) -> None:
+        """Says that the server has started: whoever waits for its unit goes on."""
+        with self._lock:
+            self._is_ready = True
+            self._send("READY=1", *assignments)
+
     def stop(self, *assignments: str) -> None:
         """Says that the server stops; later messages do not say that it is ready."""
         with self._lock:
@@ -87,16 +94,20 @@ class ServiceNotifier:
 
     @contextlib.contextmanager
     def reloading(self) -> Iterator[None]:
-        """In this block the service manager sees the configuration being reloaded."""
+        """In this block the service manager sees the configuration being reloaded.
+
+        Before the server is ready it sees nothing of it: READY=1 behind the reload would end the start early.
+        """
         with self._lock:
-            if not self._is_stopping:
+            is_told = self._is_ready and not self._is_stopping
+            if is_told:
                 now = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
                 self._send("RELOADING=1", f"MONOTONIC_USEC={now}")
         try:
             yield
         finally:
             with self._lock:
-                if not self._is_stopping:
+                if is_told and not self._is_stopping:
                     self._send("READY=1")
 
     def _send(self, *assignments: str) -> None:

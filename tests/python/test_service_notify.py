@@ -179,6 +179,18 @@ def test_a_reload_is_seen(manager: ServiceManager, launch: Callable[..., Process
     assert int(reloading["MONOTONIC_USEC"]) > 0
 
 
+def test_a_reload_during_the_start_does_not_end_the_start(manager: ServiceManager) -> None:
+    notifier = ServiceNotifier(manager.address)
+    with notifier.reloading():
+        pass
+    with notifier.reloading():
+        notifier.ready("STATUS=now")
+    assert manager.receive_rest() == [{"READY": "1", "STATUS": "now"}]
+    with notifier.reloading():
+        assert "RELOADING" in manager.receive()
+    assert manager.receive_rest() == [{"READY": "1"}]
+
+
 @contextlib.contextmanager
 def connected(port: int) -> Iterator[ClientConnection]:
     """A WebSocket client of the server."""

@@ -154,6 +154,7 @@ def serve(
                     raise ConfigError(_NO_ADDRESS.format(address)) from None
                 raise ConfigError(_DEMO_IS_PRIVATE) from None
             raise
+        server._reloads.around = notifier.reloading  # before anybody can ask for a reload
         if log_level is None:
             set_level(server.settings["log"]["level"])
         try:
@@ -179,9 +180,8 @@ def serve(
             _greet(server, log_format)
             for event, warning in config.warnings(server.settings):
                 _log.warning("%s", warning, extra={"event": event})
-            notifier.send("READY=1", status_of(server))
+            notifier.ready(status_of(server))
             say_ready(ready_fd)
-            server._reloads.around = notifier.reloading
             watchdog.start()
             _wait_for(stop_requests, server)
             timeout_s = config.seconds(server.settings["shutdown"]["timeout"])
