@@ -22,8 +22,8 @@ from typing import Any
 from carillon.descriptors import connections_max, raise_limit
 from carillon.load import LoadError
 
-from .fill.report import load_average, table
 from .loads import PAYLOAD_BYTES, NamedLoad
+from .report import load_average, table
 from .serving import (
     ROOT,
     ServingError,

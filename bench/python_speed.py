@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any
 import carillon
 from carillon.load import Load, LoadResult
 
-from .fill.report import Promise, load_average, settings_line, table
 from .fill.together import Together
 from .loads import PAYLOAD_BYTES
+from .report import Promise, load_average, settings_line, table
 from .serving import end_on_sigterm
 
 if TYPE_CHECKING:

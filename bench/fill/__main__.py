@@ -14,17 +14,13 @@ broken, or a run failed.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
-from pathlib import Path
-from typing import Any
 
 from carillon.descriptors import connections_max, raise_limit
-from carillon.load import LoadError
 
-from ..serving import ServingError, end_on_sigterm
+from ..parts import add_parts, parse_parts, run_parts
+from ..serving import end_on_sigterm
 from . import fleet, one, rounds
-from .report import Promise, table
 
 PARTS = {"one": one.run, "fleet": fleet.run, "rounds": rounds.run}
 
@@ -34,7 +30,7 @@ def parse() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     most = min(fleet.PROCESS_CONNECTIONS, connections_max())
-    parser.add_argument("parts", nargs="*", help="one, fleet, rounds (default: all)")
+    add_parts(parser, PARTS)
     parser.add_argument("--connections", type=int, help=f"default: {most:,}; 100,000; 10,000")
     parser.add_argument("--seconds", type=float, default=30.0, help="one: the window (default 30)")
     parser.add_argument(
@@ -48,11 +44,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rate", type=float, default=0.5, help="fleet: messages per second (default 0.5)")
     parser.add_argument("--messages", type=int, default=20, help="fleet: to everybody (default 20)")
     parser.add_argument("--pause", type=float, default=3.0, help="seconds between two runs (default 3)")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything there")
-    args = parser.parse_args()
-    if unknown := [part for part in args.parts if part not in PARTS]:
-        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
-    args.parts = args.parts or list(PARTS)
+    args = parse_parts(parser, PARTS)
     args.connections_one = args.connections or most
     args.connections_fleet = args.connections or 100_000
     args.connections_rounds = args.connections or 10_000
@@ -68,21 +60,7 @@ def main() -> int:
     end_on_sigterm()
     args = parse()
     raise_limit()
-    document: dict[str, Any] = {}
-    promises: list[Promise] = []
-    for part in args.parts:
-        try:
-            document[part], text, found = PARTS[part](args)
-        except (LoadError, ServingError) as error:
-            print(f"{part}: {error}", file=sys.stderr)
-            return 1
-        rows = [["", "measured", "promised", ""], *(each.row() for each in found)]
-        print(f"{text}\n\n{table(rows)}\n", flush=True)
-        promises += found
-        document[part]["promises"] = [each.to_dict() for each in found]
-    if args.json:
-        args.json.write_text(json.dumps(document, indent=1))
-    return 0 if all(each.is_kept for each in promises) else 1
+    return run_parts(PARTS, args)
 
 
 if __name__ == "__main__":

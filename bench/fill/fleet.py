@@ -13,8 +13,8 @@ from carillon.descriptors import connections_max
 from carillon.load import Load, LoadError, LoadResult, Progress, run_load
 
 from ..loads import PAYLOAD_BYTES, NamedLoad
+from ..report import Promise, load_average, settings_line, table
 from ..serving import Contestant, bare_loops, carillon, serving
-from .report import Promise, load_average, settings_line, table
 
 if TYPE_CHECKING:
     import argparse

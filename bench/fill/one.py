@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from carillon.load import Load, LoadError, LoadResult
 
 from ..loads import PAYLOAD_BYTES, NamedLoad
+from ..report import Promise, load_average, settings_line, table
 from ..serving import Contestant, cores, pinned, serving
-from .report import Promise, load_average, settings_line, table
 from .resumes import Resume, Resumes
 from .together import Together
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 from carillon.load import Load, run_load
 
 from ..loads import NamedLoad
+from ..report import Promise, load_average, settings_line, table
 from ..serving import carillon, serving
 from .fleet import clean
-from .report import Promise, load_average, settings_line, table
 
 if TYPE_CHECKING:
     import argparse

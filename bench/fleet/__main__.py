@@ -14,18 +14,15 @@ broken, or a run failed.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
-from pathlib import Path
-from typing import Any
 
 from carillon.descriptors import connections_max, raise_limit
-from carillon.load import LoadError
 from carillon.testing import RedisServer
 
-from ..fill.report import Promise, settings_line, table
-from ..serving import ServingError, end_on_sigterm
+from ..parts import add_parts, parse_parts, run_parts
+from ..report import settings_line
+from ..serving import end_on_sigterm
 from . import crash, inboxes, last, scrape
 
 PARTS = {"last": last.run, "crash": crash.run, "scrape": scrape.run, "inboxes": inboxes.run}
@@ -35,7 +32,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("parts", nargs="*", help=f"{', '.join(PARTS)} (default: all)")
+    add_parts(parser, PARTS)
     parser.add_argument("--gateways", type=int, default=6, help="default 6")
     parser.add_argument("--connections", type=int, default=100_000, help="last: in all (default 100,000)")
     parser.add_argument("--members", type=int, default=50_000, help="of the channel (default 50,000)")
@@ -51,10 +48,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--scrape-connections", type=int, default=19_000, help="default 19,000")
     parser.add_argument("--scrape-channels", type=int, default=100_000, help="default 100,000")
     parser.add_argument("--scrapes", type=int, default=20, help="default 20")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything there")
-    args = parser.parse_args()
-    if unknown := [part for part in args.parts if part not in PARTS]:
-        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    args = parse_parts(parser, PARTS)
     if args.gateways < 2:
         parser.error(f"--gateways {args.gateways}: give at least 2")
     if args.members > args.connections:
@@ -62,7 +56,6 @@ def parse() -> argparse.Namespace:
     each = max(args.connections // args.gateways, args.scrape_connections, args.crash_clients)
     if each > connections_max():
         parser.error(f"{each:,} connections of a process; it gets {connections_max():,} here")
-    args.parts = args.parts or list(PARTS)
     return args
 
 
@@ -76,22 +69,7 @@ def main() -> int:
     raise_limit()
     settings = {name: value for name, value in vars(args).items() if name not in ("parts", "json")}
     print(settings_line({"date": time.strftime("%F %T"), **settings}), flush=True)
-    document: dict[str, Any] = {"settings": settings}
-    promises: list[Promise] = []
-    for part in args.parts:
-        begin = time.monotonic()
-        try:
-            document[part], text, found = PARTS[part](args)
-        except (LoadError, ServingError) as error:
-            print(f"{part}: {error}", file=sys.stderr)
-            return 1
-        rows = [["", "measured", "promised", ""], *(each.row() for each in found)]
-        print(f"\n{text}\n\n{table(rows)}\n{part} took {time.monotonic() - begin:.0f} s", flush=True)
-        promises += found
-        document[part]["promises"] = [each.to_dict() for each in found]
-    if args.json:
-        args.json.write_text(json.dumps(document, indent=1))
-    return 0 if all(each.is_kept for each in promises) else 1
+    return run_parts(PARTS, args)
 
 
 if __name__ == "__main__":

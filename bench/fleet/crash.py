@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 from carillon import _core
 from carillon.load import Load, LoadError, LoadResult, Progress, run_load
 
-from ..fill.report import Promise, load_average, table
 from ..loads import PAYLOAD_BYTES
+from ..report import Promise, load_average, table
 from .gateways import fleet
 
 if TYPE_CHECKING:

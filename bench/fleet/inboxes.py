@@ -16,7 +16,7 @@ import carillon
 from carillon.errors import CarillonError
 from carillon.load import LoadError
 
-from ..fill.report import Promise, load_average, table
+from ..report import Promise, load_average, table
 from .gateways import HOST, fleet
 
 if TYPE_CHECKING:

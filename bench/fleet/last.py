@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from carillon.load import Load, LoadError, LoadResult, run_load
 
-from ..fill.report import Promise, load_average, table
 from ..loads import PAYLOAD_BYTES
+from ..report import Promise, load_average, table
 from .gateways import bare_loops_of, fleet
 from .holding import held, idle_loads
 from .redis_cost import Monitor

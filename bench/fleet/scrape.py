@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from carillon.load import Load
 from carillon.metrics_page import parse
 
-from ..fill.report import Promise, load_average, table
+from ..report import Promise, load_average, table
 from .gateways import HOST, fleet
 from .holding import HOLD_S, held
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import carillon
 from carillon.testing import RedisServer
 
-from bench.fill.report import load_average
+from bench.report import load_average
 from bench.serving import build_program, end_on_sigterm, machine
 
 from .cpu import cpu

@@ -1,11 +1,11 @@
-"""What the parts of a fill have in common: settings, promises, tables."""
+"""What the benchmarks print: settings, promises, tables."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import dataclass
 
-from ..serving import machine
+from .serving import machine
 
 
 @dataclass(frozen=True)
