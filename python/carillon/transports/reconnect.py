@@ -112,7 +112,6 @@ class Reconnect:
     def served(self) -> None:
         """Notes that the server serves the current attempt."""
         self._backoff.connected()
-        self._retry_after.pop(self.url, None)
         if self._is_away:
             _log.info("%s: connected again", self.url)
         self._is_away, self._was_reached = False, True
