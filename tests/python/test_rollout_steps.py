@@ -1,0 +1,236 @@
+"""The steps of `carillon rollout` over gateways that do what a test says, look by look."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from carillon.cli.exchange import Unanswered
+from carillon.cli.fleet_watch import FleetWatch, Look
+from carillon.cli.gateway import DRAINS, Gateway, Listed, place
+from carillon.cli.rollout_lines import Lines
+from carillon.cli.rollout_run import Rollout, Settings, Stopped, filled
+from carillon.testing import wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+SETTINGS = Settings(
+    pace_s=None,
+    deadline_s=None,
+    drain_timeout_s=5,
+    expect=1,
+    return_timeout_s=5,
+    restart=None,
+    restart_timeout_s=5,
+    start_timeout_s=5,
+    checks=3,
+    interval_s=0.001,
+    pause_s=0,
+)
+
+
+class Fleet:
+    """A registry, and the gateways that show it."""
+
+    def __init__(self, count: int) -> None:
+        self.registry = [
+            Listed(uid=f"process {i}", address=f"gateway{i}:80", version="1", clients=10, is_draining=False)
+            for i in range(count)
+        ]
+        self.gateways = [ScriptedGateway(self, i) for i in range(count)]
+        self.watch = FleetWatch(self.gateways)
+
+    def rollout(self, *numbers: int, settings: Settings = SETTINGS) -> Rollout:
+        return Rollout(self.watch, [self.gateways[i] for i in numbers], settings, Lines(as_json=True))
+
+
+class ScriptedGateway(Gateway):
+    """A gateway whose answers a test has written down.
+
+    Drained, it leaves the registry with its clients, which go to the last gateway; another process comes at
+    the next look.
+    """
+
+    def __init__(self, fleet: Fleet, number: int) -> None:
+        super().__init__(place(f"http://gateway{number}:80"), None, 1, verify=True)
+        self.fleet_of, self.number = fleet, number
+        self.troubles: list[str] = []  # of the next looks, then none
+        self.after_drain: list[str] = []  # those of the looks behind its drain
+        self.returns_as = f"process {number}, replaced"
+        self.failures = 0.0
+        self.drained_at = 0.0
+        self.looks = 0  # behind its drain
+
+    async def trouble(self) -> str:
+        if self.drained_at:
+            self.looks += 1
+            if self.looks == 2:
+                old = Listed(self.returns_as, f"gateway{self.number}:80", "2", 0, is_draining=False)
+                self.fleet_of.registry.append(old)
+        return self.troubles.pop(0) if self.troubles else ""
+
+    async def fleet(self) -> list[Listed]:
+        return [*self.fleet_of.registry]
+
+    async def drain(self, pace_s: float | None, deadline_s: float | None) -> int:
+        self.drained_at = time.monotonic()
+        registry = self.fleet_of.registry
+        leaving = next(each for each in registry if each.address == f"gateway{self.number}:80")
+        registry.remove(leaving)
+        registry[-1] = replace(registry[-1], clients=registry[-1].clients + leaving.clients)
+        self.troubles = [*self.after_drain]
+        return leaving.clients
+
+    async def refused(self) -> float:
+        return self.failures
+
+
+def look_at(fleet: Fleet, ill: Iterable[int] = ()) -> Look:
+    return Look(tuple(fleet.registry), {fleet.gateways[i]: "it is ill" for i in ill})
+
+
+async def test_all_are_replaced() -> None:
+    fleet = Fleet(3)
+    rollout = fleet.rollout(0, 1)
+    await rollout.run(is_dry=False)
+    assert rollout.replaced == fleet.gateways[:2]
+    assert {each.version for each in fleet.registry} == {"1", "2"}
+
+
+async def test_beside_an_old_process_that_ends_the_new_one_is_meant() -> None:
+    fleet = Fleet(2)
+    old = replace(fleet.registry[0], is_draining=True)
+    new = replace(fleet.registry[0], uid="another")
+    fleet.registry[:1] = [old, new]
+    assert fleet.watch.entry_of(fleet.gateways[0], look_at(fleet)) == new
+    fleet.registry.remove(new)
+    assert fleet.watch.entry_of(fleet.gateways[0], look_at(fleet)) == old
+
+
+async def test_a_gateway_is_ill_when_it_failed_several_times_in_a_row() -> None:
+    fleet = Fleet(2)
+    well, ill = look_at(fleet), look_at(fleet, [1])
+    for look in (ill, ill, well, ill, ill):
+        assert fleet.watch.ill(look, 3) is None
+    assert fleet.watch.ill(ill, 3) == (fleet.gateways[1], "it is ill")
+
+
+async def test_a_gateway_that_answers_must_be_in_the_registry_too() -> None:
+    fleet = Fleet(3)
+    assert await fleet.watch.identify(fleet.registry) == []
+    del fleet.registry[1]
+    look = await fleet.watch.look()
+    assert look.troubles == {fleet.gateways[1]: "it is not in the registry of the fleet"}
+
+
+async def test_refusals_count_from_the_first_look_and_those_of_a_new_process_from_its_start() -> None:
+    fleet = Fleet(2)
+    fleet.gateways[0].failures = 5
+    assert await fleet.watch.refusals(look_at(fleet)) is None
+    fleet.registry[1] = replace(fleet.registry[1], uid="another")
+    fleet.gateways[1].failures = 2
+    assert await fleet.watch.refusals(look_at(fleet)) == (fleet.gateways[1], 2)
+    fleet.gateways[1].failures = 0
+    fleet.gateways[0].failures = 6
+    assert await fleet.watch.refusals(look_at(fleet)) == (fleet.gateways[0], 1)
+
+
+async def test_a_gateway_that_is_missing_in_the_registry_has_not_left_while_it_drains() -> None:
+    fleet = Fleet(2)
+    fleet.gateways[0].after_drain = [DRAINS] * 40
+    rollout = fleet.rollout(0, settings=replace(SETTINGS, start_timeout_s=0.01))
+    fleet.gateways[0].returns_as = "process 0, replaced"
+    await rollout.run(is_dry=False)
+    assert fleet.gateways[0].looks > 40
+
+
+async def test_the_old_process_is_no_replacement() -> None:
+    fleet = Fleet(2)
+    fleet.gateways[0].returns_as = "process 0"
+    rollout = fleet.rollout(0, settings=replace(SETTINGS, start_timeout_s=0.05))
+    with pytest.raises(Stopped, match="the registry of the fleet has no new process at this address"):
+        await rollout.run(is_dry=False)
+    assert rollout.replaced == []
+
+
+@pytest.mark.parametrize(("again", "is_replaced"), [(3, True), (2, False)])
+async def test_a_replacement_is_healthy_several_times_in_a_row(again: int, is_replaced: bool) -> None:
+    fleet = Fleet(2)
+    # The first is asked for by the drain.
+    fleet.gateways[0].after_drain = ["", "", "", "it starts", *[""] * again, *["it starts"] * 10_000]
+    rollout = fleet.rollout(0, settings=replace(SETTINGS, start_timeout_s=0.2))
+    if is_replaced:
+        return await rollout.run(is_dry=False)
+    with pytest.raises(Stopped, match="not healthy 3 times in a row"):
+        await rollout.run(is_dry=False)
+    return None
+
+
+async def test_between_two_gateways_comes_the_pause_and_nobody_may_be_ill() -> None:
+    fleet = Fleet(3)
+    settings = replace(SETTINGS, pause_s=0.3)
+    await fleet.rollout(0, 1, settings=settings).run(is_dry=False)
+    assert fleet.gateways[1].drained_at - fleet.gateways[0].drained_at >= settings.pause_s
+
+    class Silent(ScriptedGateway):
+        async def trouble(self) -> str:
+            if any(each.drained_at for each in fleet.gateways):
+                return "it is ill"
+            return ""
+
+    fleet = Fleet(3)
+    fleet.gateways[2] = Silent(fleet, 2)
+    fleet.watch = FleetWatch(fleet.gateways)
+    with pytest.raises(Stopped, match="gateway2:80"):
+        await fleet.rollout(0, 1).run(is_dry=False)
+    assert not fleet.gateways[1].drained_at
+
+
+async def test_it_does_not_go_on_beside_another_rollout() -> None:
+    fleet = Fleet(3)
+
+    class Other(ScriptedGateway):
+        async def trouble(self) -> str:
+            if len(fleet.registry) == 3 and any(each.version == "2" for each in fleet.registry):
+                fleet.registry = [
+                    replace(each, is_draining=each.address == "gateway2:80") for each in fleet.registry
+                ]
+            return ""
+
+    fleet.gateways[2] = Other(fleet, 2)
+    fleet.watch = FleetWatch(fleet.gateways)
+    with pytest.raises(Stopped, match="no further gateway was asked to drain: gateway2:80 drains"):
+        await fleet.rollout(0, 1).run(is_dry=False)
+    assert not fleet.gateways[1].drained_at
+
+
+def test_words_of_a_command_are_quoted_for_the_shell() -> None:
+    (gateway, _), (entry, _) = Fleet(2).gateways, Fleet(2).registry
+    odd = replace(entry, address="it; reboot")
+    assert filled("start {node} {port} ${HOME}", gateway, odd) == "start 'it; reboot' 80 ${HOME}"
+
+
+async def test_a_command_that_takes_too_long_is_killed_with_all_that_it_has_started(tmp_path: Path) -> None:
+    fleet = Fleet(2)
+    command = f"sleep 300 & echo $! > {tmp_path}/pid; wait"
+    settings = replace(SETTINGS, restart=command, restart_timeout_s=0.5)
+    with pytest.raises(Stopped, match=r"did not end within 0\.5 s \(--restart-timeout\), and was killed"):
+        await fleet.rollout(0, settings=settings).run(is_dry=False)
+    status = Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}/stat")
+    wait_until(lambda: not status.exists() or status.read_text().rpartition(")")[2].split()[0] in "ZX")
+
+
+async def test_without_an_answer_of_anybody_nothing_begins() -> None:
+    fleet = Fleet(2)
+
+    class Mute(ScriptedGateway):
+        async def fleet(self) -> list[Listed]:
+            raise Unanswered("no answer")
+
+    fleet.watch = FleetWatch([Mute(fleet, 0), Mute(fleet, 1)])
+    with pytest.raises(Stopped, match=r"nothing was begun: http://gateway0:80: no answer"):
+        await fleet.rollout(0).run(is_dry=False)
