@@ -105,5 +105,21 @@ TEST_F(HeldWalk, APublisherDoesNotWaitForEver) {
   EXPECT_LE(store.asked, asked + 1) << "nobody waits any more";
 }
 
+TEST_F(HeldWalk, APublisherWaitsAsLongBehindOneWhoWasAnswered) {
+  publish("1");
+  turn();
+  for (unsigned i = 0; i < InboxWalk::kHeldAwaited / 2; ++i) pass();
+  store.entered_to = 1;
+  pass();
+  ASSERT_EQ(answers, (Answers{{"1", StoreError::none}}));
+  publish("2");
+  turn();
+  for (unsigned i = 1; i < InboxWalk::kHeldAwaited; ++i) {
+    ASSERT_EQ(answers.size(), 1U) << i;
+    pass();
+  }
+  EXPECT_EQ(answers.size(), 2U);
+}
+
 }  // namespace
 }  // namespace carillon

@@ -218,6 +218,21 @@ TEST_F(LateHubTest, AClientThatIsAheadOfAHubThatHasMissedWhatLeftTheHistoryIsRec
   EXPECT_EQ(answer->start.offset, 5U);
   EXPECT_EQ(ahead.taken.size(), 2U);
   EXPECT_FALSE(first.gaps.empty()) << "who was behind is told";
+  EXPECT_EQ(first.taken.size(), 6U) << "and gets all that is kept";
+}
+
+TEST_F(LateHubTest, AClientThatIsAheadOfAHubThatHasMissedAllIsRecovered) {
+  PlainReader first(shard), ahead(shard);
+  subscribe(first);
+  store.set_faults({.announcement_is_lost = 100});
+  for (const char* data : {"1", "2", "3"}) publish(data);
+  settle();
+  store.trim("a", 3);
+  const auto answer = subscribe(ahead, Since{store.top("a").epoch, false, 3});
+  ASSERT_TRUE(answer);
+  EXPECT_TRUE(answer->is_recovered);
+  EXPECT_EQ(answer->start.offset, 3U);
+  EXPECT_EQ(first.gaps.size(), 1U) << "who was behind is told, though nothing follows";
 }
 
 TEST_F(LateHubTest, AClientThatIsAheadByTheOnlyPublicationIsRecovered) {
