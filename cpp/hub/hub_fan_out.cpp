@@ -95,7 +95,12 @@ Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, Pub
 Hub::PublishDone Hub::enter_inboxes(std::string_view name, PublishDone done) {
   return [this, name = std::string(name), done = std::move(done)](const AppendResult& result) {
     const bool is_stored = result.error == StoreError::none && result.position.offset != 0;
-    if (!is_stored || result.members == 0 || is_closed_) return done(result);
+    if (!is_stored || result.members == 0) return done(result);
+    if (is_closed_) {  // it is stored, and nobody here walks any more
+      AppendResult told = result;
+      told.error = StoreError::unavailable;
+      return done(told);
+    }
     const auto channel = find_or_add(name);
     channel->fan_out.members = result.members;
     bool is_walk_due = false;

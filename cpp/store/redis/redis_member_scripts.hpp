@@ -68,20 +68,24 @@ table.insert(answer, 1, text(redis.call('ZCARD', KEYS[1])))
 return answer
 )lua";
 
-// A walk's hash: f and l its offsets, g the gateway that walks, t the end of its lease, a the last member
-// that has been entered. It enters what is between, also what was published in read mode meanwhile. KEYS:
-// hash, stream, walk, members, pending changes. ARGV: identity, time, -, gateway, members at most, lease,
-// dead gateways, and the names that this one had, with a blank on both sides of each, lifetime, 1 to end
-// changes of members as well. Answers done and the top, then user and pending changes of some; held, and up
-// to where all is entered; or walk, first and last offset, the member before, 1 if it was the first page, 1
-// if it is the last page, number of users to enter, then user and pending changes of each; behind them those
-// of whom only the changes are to be done.
+// A walk's hash: e its epoch, f and l its offsets, g the gateway that walks, t the end of its lease, a the
+// last member that has been entered. It enters what is between, also what was published in read mode
+// meanwhile. A walk of an epoch that is over is forgotten. KEYS: hash, stream, walk, members, pending changes.
+// ARGV: identity, time, -, gateway, members at most, lease, dead gateways, and the names that this one had,
+// with a blank on both sides of each, lifetime, 1 to end changes of members as well. Answers done and the top,
+// then user and pending changes of some; held, and up to where all is entered; or walk, first and last offset,
+// the member before, 1 if it was the first page, 1 if it is the last page, number of users to enter, then user
+// and pending changes of each; behind them those of whom only the changes are to be done.
 inline constexpr std::string_view kWalk = R"lua(
 local now = time()
 local known = redis.call('HMGET', KEYS[1], 'e', 'o', 'i', 'f')
 if not known[1] then return {'done', '0'} end
 if known[3] ~= ARGV[1] then return {'adopt'} end
-local walk = redis.call('HMGET', KEYS[3], 'f', 'l', 'g', 't', 'a')
+local walk = redis.call('HMGET', KEYS[3], 'f', 'l', 'g', 't', 'a', 'e')
+if walk[6] and walk[6] ~= known[1] then
+  redis.call('DEL', KEYS[3])
+  walk = {}
+end
 if not walk[1] then
   if not known[4] then
     local answer = {'done', known[2]}
@@ -91,7 +95,7 @@ if not walk[1] then
     return answer
   end
   walk = {known[4], known[2], ARGV[4], '0', false}
-  redis.call('HSET', KEYS[3], 'f', walk[1], 'l', walk[2])
+  redis.call('HSET', KEYS[3], 'e', known[1], 'f', walk[1], 'l', walk[2])
   redis.call('HDEL', KEYS[1], 'f')
 elseif walk[3] ~= ARGV[4] and tonumber(walk[4]) > now and not string.find(ARGV[7], ' ' .. walk[3] .. ' ', 1, true) then
   return {'held', text(tonumber(walk[1]) - 1)}

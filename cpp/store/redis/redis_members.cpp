@@ -324,6 +324,7 @@ void RedisMembers::end_step(const std::shared_ptr<Step>& step) {
     step->result.error = error;
     if (error == StoreError::none) {
       step->result.step.is_done = reply[0].text != "more";
+      step->result.step.is_held = reply[0].text == "lost";
       step->result.step.entered_to = whole_number(reply[1].text);
       if (step->result.step.is_done) note(step->channel, true);
     }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,8 +30,19 @@ class HeldWalks final : public ForwardingStore<> {
     held.step.entered_to = entered_to;
     done(held);
   }
+  void append(std::string_view channel, std::shared_ptr<Entry> entry, const AppendOptions& options,
+              std::function<void(const AppendResult&)> done) override {
+    store_.append(channel, std::move(entry), options,
+                  [this, done = std::move(done)](const AppendResult& result) {
+                    if (!is_late) return done(result);
+                    late.push_back([done, result] { done(result); });
+                  });
+  }
+  [[nodiscard]] bool keeps_entries() const override { return is_late; }
   bool is_held = true;
   Offset entered_to = 0;  // by the other gateway
+  bool is_late = false;   // the answer to an append, as of a store elsewhere
+  std::vector<std::function<void()>> late;
   int asked = 0;
 
  private:
@@ -119,6 +131,17 @@ TEST_F(HeldWalk, APublisherWaitsAsLongBehindOneWhoWasAnswered) {
     pass();
   }
   EXPECT_EQ(answers.size(), 2U);
+}
+
+TEST_F(HeldWalk, APublicationThatIsStoredWhenTheHubIsClosedIsInNoInbox) {
+  store.is_late = true;
+  publish("1");
+  turn();
+  hub.set_shards({});
+  hub.close();
+  ASSERT_EQ(store.late.size(), 1U);
+  store.late[0]();
+  EXPECT_EQ(answers, (Answers{{"1", StoreError::unavailable}})) << "nobody here walks any more";
 }
 
 }  // namespace

@@ -353,6 +353,20 @@ TEST_F(Fleet, AWalkerThatDoesNotComeBackLosesTheWalk) {
   EXPECT_EQ(b->calls.inbox("cid").entered.size(), 1U);
 }
 
+TEST_F(Fleet, AWalkOfALogThatIsGoneIsNoneOfTheNextLog) {
+  a->calls.add("a", {"ann", "bob", "cid"});
+  for (int i = 0; i < 3; ++i) a->calls.append("a", entry_of("x"));
+  a->calls.enter("a", 1);
+  const RedisKeys keys(options.prefix);
+  redis("del '" + keys.channel("a") + "' '" + keys.stream("a") + "'");  // while the walk is half done
+  a->calls.add("a", {"dee"});
+  EXPECT_EQ(a->calls.append("a", entry_of("y")).position.offset, 1U);
+  const EnterStep step = a->calls.enter("a", 1);
+  EXPECT_EQ(step.entered_to, 0U) << "publishers are answered up to here";
+  settle_walks(*a, "a", 1);
+  EXPECT_EQ(a->calls.enter("a", 1).entered_to, 1U);
+}
+
 TEST_F(Fleet, EnteringTwiceHasNoEffect) {
   a->calls.add("a", {"ann", "bob", "cid"});
   a->calls.append("a", entry_of("x"));
