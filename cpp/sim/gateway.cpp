@@ -1,5 +1,7 @@
 #include "sim/gateway.hpp"
 
+#include <limits>
+#include <span>
 #include <utility>
 
 #include "sim/redis/redis_wire.hpp"
@@ -37,7 +39,7 @@ struct Gateway::Instance {
         chance(gateway.around_.seed, gateway.name_ + "#" + std::to_string(gateway.generation_)),
         store(std::move(its_store)),
         rules(around.rules),
-        hub(gateway.clock_, chance, *store, rules, HubLimits{}),
+        hub(gateway.clock_, chance, *store, rules, around.hub_limits),
         access(rules, true),
         shared{.hub = hub,
                .access = access,
@@ -331,6 +333,59 @@ bool Gateway::publish(const std::string& channel, const std::string& data, const
     instance_->hub.publish(channel, std::move(publication), options, done);
   });
   return true;
+}
+
+// ---- members and inboxes
+
+bool Gateway::change_member(const std::string& channel, const std::string& user, bool is_added,
+                            std::function<void(bool)> done) {
+  if (!instance_ || is_in_transition_) return false;
+  process_->soon([this, channel, user, is_added, done = std::move(done)] {
+    const auto answer = [done](FanOutError error, const MembersResult& /*result*/) {
+      done(error == FanOutError::none);
+    };
+    if (is_added) return instance_->hub.add_members(channel, std::span(&user, 1), answer);
+    instance_->hub.remove_members(channel, std::span(&user, 1), answer);
+  });
+  return true;
+}
+
+bool Gateway::read_inbox(const std::string& user, std::size_t limit,
+                         std::function<void(const ShownInbox*)> done) {
+  if (!instance_ || is_in_transition_) return false;
+  process_->soon([this, user, limit, done = std::move(done)] {
+    instance_->hub.inbox(user, limit, [done](const Inbox& inbox) {
+      if (inbox.error != StoreError::none) return done(nullptr);
+      ShownInbox shown;
+      shown.has_more = inbox.has_more;
+      for (const InboxItem& item : inbox.items)
+        shown.items.push_back({item.channel, std::string(item.epoch.text()), item.first, item.last,
+                               item.entry ? item.entry->publication.data : std::string()});
+      done(&shown);
+    });
+  });
+  return true;
+}
+
+bool Gateway::mark_read(const std::string& user, const std::string& channel, std::uint64_t offset,
+                        std::function<void(bool)> done) {
+  if (!instance_ || is_in_transition_) return false;
+  process_->soon([this, user, channel, offset, done = std::move(done)] {
+    instance_->hub.mark_read(user, channel, offset, [done](FanOutError error, StoreError /*of_store*/) {
+      done(error == FanOutError::none);
+    });
+  });
+  return true;
+}
+
+bool Gateway::has_entered(const std::string& user, const std::string& channel, std::uint64_t offset) {
+  if (!instance_) return true;  // and nobody reads it any more
+  bool is_entered = false;
+  instance_->store->inbox(user, std::numeric_limits<std::size_t>::max(), [&](const InboxResult& result) {
+    for (const InboxRange& range : result.content.entered)
+      is_entered |= range.channel == channel && range.first <= offset && offset <= range.last;
+  });
+  return is_entered;
 }
 
 std::size_t Gateway::clients() const { return instance_ ? instance_->loop.connections().size() : 0; }

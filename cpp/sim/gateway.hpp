@@ -9,6 +9,7 @@
 #include "gateway/beast_http.hpp"
 #include "hub/hub.hpp"
 #include "loop/event_loop.hpp"
+#include "sim/inbox_judge.hpp"
 #include "sim/judge.hpp"
 #include "sim/network.hpp"
 #include "sim/process.hpp"
@@ -27,6 +28,7 @@ struct Surroundings {
   std::uint64_t seed = 1;
   std::vector<ChannelRules::Rule> rules;
   Heartbeat heartbeat;
+  HubLimits hub_limits = {};
   std::function<void()> log_in_memory_ends = {};  ///< with its process
 };
 
@@ -64,6 +66,17 @@ class Gateway {
   /// Publishes as its application would; false: there is no process that could. After a crash there is no
   /// answer.
   bool publish(const std::string& channel, const std::string& data, const std::string& key, Published done);
+
+  // Members and inboxes; false: there is no process. After a crash there is no answer.
+  bool change_member(const std::string& channel, const std::string& user, bool is_added,
+                     std::function<void(bool is_done)> done);
+  /// `done` gets nothing, if the store does not answer.
+  bool read_inbox(const std::string& user, std::size_t limit,
+                  std::function<void(const ShownInbox* shown)> done);
+  bool mark_read(const std::string& user, const std::string& channel, std::uint64_t offset,
+                 std::function<void(bool is_done)> done);
+  /// A walk has entered it into the inbox, whose store is in this process.
+  [[nodiscard]] bool has_entered(const std::string& user, const std::string& channel, std::uint64_t offset);
 
   /// `done` gets the number of clients that are present; never, if the store does not say.
   void count_presence(const std::string& channel, std::function<void(std::uint64_t)> done);

@@ -48,6 +48,12 @@ class Judge {
   /// Its subscription ends: it will name its position when it comes back.
   void on_away(const std::string& client, const std::string& channel);
 
+  /// A publication at its position, as somebody sees it who is no subscriber.
+  void on_shown(const std::string& channel, const std::string& epoch, std::uint64_t offset,
+                const std::string& data, const std::string& who) {
+    note(channel, epoch, offset, data, who);
+  }
+
   // ---- what the store has done
   /// A publication that the store has lost, so that it may be in no log any more.
   void on_lost(const std::string& data) { lost_.insert(data); }
@@ -73,6 +79,8 @@ class Judge {
   [[nodiscard]] std::uint64_t delivered() const { return delivered_; }
   [[nodiscard]] std::uint64_t gaps() const { return gaps_; }
   [[nodiscard]] std::uint64_t lost() const { return lost_.size(); }
+  [[nodiscard]] bool is_lost(const std::string& data) const { return lost_.contains(data); }
+  [[nodiscard]] std::uint64_t losses_possible() const { return losses_possible_; }
   [[nodiscard]] std::uint64_t recoveries() const { return recoveries_; }
 
  private:

@@ -29,12 +29,19 @@ constexpr std::array<std::string_view, kHappenings> kNames{
     "redis restarts",
     "redis disk is full",
     "redis forgets",
+    "member joins",
+    "member leaves",
+    "inbox is read",
 };
+// What is drawn from the first stream; what came later has streams of its own, so that seeds keep their acts.
+constexpr auto kLastFault = static_cast<std::int64_t>(Happening::redis_forgets);
 
 bool is_of_clients(Happening what) {
   return what >= Happening::client_leaves && what <= Happening::client_vanishes;
 }
-bool is_of_redis(Happening what) { return what >= Happening::redis_link_is_cut; }
+bool is_of_redis(Happening what) {
+  return what >= Happening::redis_link_is_cut && what <= Happening::redis_forgets;
+}
 bool loses(Happening what) {
   return what == Happening::redis_fails_over || what == Happening::redis_restarts ||
          what == Happening::redis_forgets;
@@ -43,7 +50,7 @@ bool loses(Happening what) {
 Act fault(Chance& chance, const WorldOptions& options) {
   Act act;
   do {
-    act.what = static_cast<Happening>(chance.between(1, static_cast<std::int64_t>(kHappenings) - 1));
+    act.what = static_cast<Happening>(chance.between(1, kLastFault));
   } while ((!options.has_redis && is_of_redis(act.what)) || (!options.may_lose && loses(act.what)));
   act.target =
       static_cast<std::size_t>(chance.below(is_of_clients(act.what)                ? options.clients
@@ -55,6 +62,25 @@ Act fault(Chance& chance, const WorldOptions& options) {
   if (act.what == Happening::redis_fails_over && chance.percent(40)) act.us = 0;
   if (act.what == Happening::clock_jumps) act.us = chance.between(-3'600, 3'600) * 1'000'000;
   return act;
+}
+
+bool is_earlier(const Act& a, const Act& b) { return a.at_us < b.at_us; }
+
+/// What members do: they read their inboxes, some join late, some leave.
+void add_acts_of_members(std::vector<Act>& acts, const WorldOptions& options) {
+  Chance chance(options.seed, "plan of members");
+  constexpr std::size_t kActsOfMember = 4;
+  for (std::size_t i = 0; i < options.members * kActsOfMember; ++i) {
+    Act act;
+    act.what = chance.percent(60)   ? Happening::inbox_is_read
+               : chance.percent(60) ? Happening::member_joins
+                                    : Happening::member_leaves;
+    act.target = static_cast<std::size_t>(chance.below(options.members * options.channels));
+    act.at_us = chance.between(0, options.duration_ms * 1'000);
+    if (act.what == Happening::inbox_is_read)
+      act.count = static_cast<std::size_t>(chance.percent(50) ? chance.between(1, 5) : 100);
+    acts.push_back(act);
+  }
 }
 
 }  // namespace
@@ -95,8 +121,10 @@ std::vector<Act> plan_of(const WorldOptions& options) {
       act.us = std::min(act.us, std::max<Micros>(1'000, end_us - act.at_us));
     acts.push_back(act);
   }
-  std::stable_sort(acts.begin(), acts.end(), [](const Act& a, const Act& b) { return a.at_us < b.at_us; });
+  std::stable_sort(acts.begin(), acts.end(), is_earlier);
+  add_acts_of_members(acts, options);
   for (std::size_t i = 0; i < acts.size(); ++i) acts[i].number = i;
+  std::stable_sort(acts.begin(), acts.end(), is_earlier);
   if (!options.only.empty()) {
     std::erase_if(acts, [&](const Act& act) {
       return std::find(options.only.begin(), options.only.end(), act.number) == options.only.end();

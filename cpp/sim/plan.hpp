@@ -31,6 +31,10 @@ enum class Happening : std::uint8_t {
   redis_restarts,    ///< losing `count` changes
   redis_disk_is_full,
   redis_forgets,  ///< a channel's hash
+  // Only where there are members. target: a user and a channel, see user_of().
+  member_joins,
+  member_leaves,
+  inbox_is_read,  ///< of a user, at most `count` items of it, which are then marked as read
   count           ///< not a happening
 };
 inline constexpr std::size_t kHappenings = static_cast<std::size_t>(Happening::count);
@@ -56,6 +60,7 @@ struct WorldOptions {
   std::size_t channels = 2;
   std::size_t publications = 40;
   std::size_t faults = 10;
+  std::size_t members = 0;  ///< users of whom each is a member of some channels, with an inbox; 0: no members
   std::size_t history_size = 1'000;  ///< publications that a channel keeps
   Millis duration_ms = 20'000;       ///< in which the acts happen
   bool has_redis = true;             ///< otherwise one gateway, with its log in memory
@@ -65,7 +70,16 @@ struct WorldOptions {
   std::vector<std::size_t> only;  ///< numbers of the acts that happen; empty: all
 };
 
-/// The acts of these options, in order of their time; those that are left out by `only` are missing.
+/// The user whom an act of members concerns, and the channel.
+[[nodiscard]] inline std::size_t user_of(const Act& act, const WorldOptions& options) {
+  return act.target / options.channels;
+}
+[[nodiscard]] inline std::size_t channel_of(const Act& act, const WorldOptions& options) {
+  return act.target % options.channels;
+}
+
+/// The acts of these options, in order of their time; those that are left out by `only` are missing. Faults
+/// and publications of a seed have the same numbers whatever else happens.
 [[nodiscard]] std::vector<Act> plan_of(const WorldOptions& options);
 
 }  // namespace carillon::sim

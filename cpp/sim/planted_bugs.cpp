@@ -59,6 +59,28 @@ constexpr PlantedBug kBugs[] = {
     {"late_presence_added", "who comes late, behind the clearing, stays present for ever",
      "  elseif is_late then\n    answer = 'late'\n", ""},
     {"lost_announcement", "one announcement in three gets lost on a link that is well", "", "", 3},
+    // Members and inboxes.
+    {"walk_not_released", "a walk belongs to the gateway that began it, also when that has died",
+     "tonumber(walk[4]) > now and not string.find(ARGV[7], ' ' .. walk[3] .. ' ', 1, true)", "true", 0, false,
+     true},
+    {"walk_ends_after_one_page", "a walk ends behind its first page of members",
+     "local is_last = #page <= limit", "local is_last = true", 0, false, true},
+    {"walk_tells_one_too_many", "a publisher is answered before all inboxes have its publication",
+     "if walk[1] then return {'more', text(tonumber(walk[1]) - 1)} end",
+     "if walk[1] then return {'more', walk[1]} end", 0, false, true},
+    {"held_walk_tells_one_too_many", "a publisher is answered before the walk of another gateway is over",
+     "return {'held', text(tonumber(walk[1]) - 1)}", "return {'held', walk[2]}", 0, false, true},
+    {"lost_walk_is_done", "a gateway that has lost its walk takes it for done", "return {'lost'}",
+     "return {'done', known[2]}", 0, false, true},
+    {"walk_of_a_lost_log", "a walk goes on in the log of the next epoch",
+     "if walk[6] and walk[6] ~= known[1] then", "if false then", 0, false, true},
+    {"entered_again", "an inbox gets a publication again when the walk is taken over",
+     "math.max(tonumber(ARGV[8]), newest.read + 1, newest.entered + 1)",
+     "math.max(tonumber(ARGV[8]), newest.read + 1)", 0, false, true},
+    {"change_of_member_not_noted", "a change of members is lost with the gateway that makes it",
+     "redis.call('HSET', KEYS[4], user, pending)", "", 0, false, true},
+    {"read_position_moves_back", "marking as read moves the position back",
+     "each.read = math.max(each.read, offset)", "each.read = offset", 0, false, true},
 };
 
 }  // namespace

@@ -16,6 +16,7 @@ struct PlantedBug {
   std::string_view replacement = {};
   std::uint32_t loses_message_of = 0;  ///< one in so many messages is lost between Redis and gateways
   bool needs_short_history = false;    ///< it shows where publications leave the history
+  bool needs_members = false;          ///< it shows where channels have members
 };
 
 /// All that need no program of their own.

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -29,6 +30,10 @@ class Subscriber : private Peer {
   [[nodiscard]] const std::vector<std::string>& channels() const { return channels_; }
   /// Its connection counts in the presence of its channels.
   [[nodiscard]] virtual bool has_presence() const { return true; }
+  /// Reads the inbox of the user that it is; false: it cannot now. Without an answer it has lost its
+  /// connection, or was refused.
+  using InboxShown = std::function<void(const ShownInbox& shown)>;
+  virtual bool read_inbox(std::size_t /*limit*/, const InboxShown& /*done*/) { return false; }
   void begin() { connect_in(chance_.between(0, 50'000)); }
   /// It leaves, and comes back after a while.
   void leave_for(Micros us);
@@ -90,7 +95,7 @@ class Subscriber : private Peer {
 
 [[nodiscard]] std::unique_ptr<Subscriber> make_websocket_subscriber(
     Surroundings& surroundings, Judge& judge, std::vector<std::unique_ptr<Gateway>>& gateways,
-    std::string name, std::vector<std::string> channels);
+    std::string name, std::vector<std::string> channels, std::string user = {});
 [[nodiscard]] std::unique_ptr<Subscriber> make_sse_subscriber(Surroundings& surroundings, Judge& judge,
                                                               std::vector<std::unique_ptr<Gateway>>& gateways,
                                                               std::string name,

@@ -13,7 +13,20 @@ using Json = nlohmann::json;
 /// The Centrifuge protocol in JSON over a WebSocket, as SDKs speak it (protocol.md sections 2 to 8).
 class WebSocketSubscriber final : public Subscriber {
  public:
-  using Subscriber::Subscriber;
+  /// `user`: whose inbox it reads; empty: it has none.
+  WebSocketSubscriber(Surroundings& surroundings, Judge& judge,
+                      std::vector<std::unique_ptr<Gateway>>& gateways, std::string name,
+                      std::vector<std::string> channels, std::string user)
+      : Subscriber(surroundings, judge, gateways, std::move(name), std::move(channels)),
+        user_(std::move(user)) {}
+
+  bool read_inbox(std::size_t limit, const InboxShown& done) override {
+    if (user_.empty() || !is_connected_) return false;
+    const std::uint32_t id = next_id_++;
+    called_[id] = done;
+    command(Json{{"id", id}, {"rpc", {{"method", "carillon.inbox"}, {"data", {{"limit", limit}}}}}});
+    return true;
+  }
 
  private:
   static constexpr std::uint32_t kConnectId = 1;
@@ -22,10 +35,11 @@ class WebSocketSubscriber final : public Subscriber {
     is_upgraded_ = false;
     next_id_ = kConnectId + 1;
     asked_.clear();
-    send(
-        "GET /connection/websocket HTTP/1.1\r\nHost: localhost:8000\r\nConnection: Upgrade\r\n"
-        "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
-        "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
+    called_.clear();
+    send("GET /connection/websocket" + (user_.empty() ? user_ : "?user=" + user_) +
+         " HTTP/1.1\r\nHost: localhost:8000\r\nConnection: Upgrade\r\n"
+         "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: "
+         "dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
     command(Json{{"id", kConnectId}, {"connect", Json::object()}});
     later(5'000'000, [this] {
       if (!is_connected_) reconnect(0);
@@ -104,6 +118,12 @@ class WebSocketSubscriber final : public Subscriber {
       for (const std::string& channel : channels()) subscribe(channel);
       return true;
     }
+    if (const auto called = called_.find(id); called != called_.end()) {
+      const InboxShown done = std::move(called->second);
+      called_.erase(called);
+      if (const auto answer = reply.find("rpc"); answer != reply.end()) done(shown(answer->at("data")));
+      return true;
+    }
     const auto asked = asked_.find(id);
     if (asked == asked_.end()) return true;
     const std::string channel = asked->second;
@@ -138,23 +158,43 @@ class WebSocketSubscriber final : public Subscriber {
     return true;
   }
 
+  [[nodiscard]] static ShownInbox shown(const Json& answer) {
+    ShownInbox inbox;
+    inbox.has_more = answer.value("has_more", false);
+    for (const Json& each : answer.at("items")) {
+      ShownInbox::Item item{each.value("channel", ""), each.value("epoch", "")};
+      if (const auto gap = each.find("gap"); gap != each.end()) {
+        item.first = gap->value("from", std::uint64_t{0});
+        item.last = gap->value("to", std::uint64_t{0});
+      } else {
+        item.first = item.last = each.value("offset", std::uint64_t{0});
+        item.data = each.at("data").dump();
+      }
+      inbox.items.push_back(std::move(item));
+    }
+    return inbox;
+  }
+
   void publication(const std::string& channel, const Json& publication) {
     take(channel, publication.value("offset", std::uint64_t{0}), publication.at("data").dump());
   }
 
+  const std::string user_;
   bool is_upgraded_ = false;
   bool is_connected_ = false;
   std::uint32_t next_id_ = kConnectId + 1;
   std::map<std::uint32_t, std::string> asked_;  // subscribes by their ids
+  std::map<std::uint32_t, InboxShown> called_;  // the same of reads of the inbox
 };
 
 }  // namespace
 
 std::unique_ptr<Subscriber> make_websocket_subscriber(Surroundings& surroundings, Judge& judge,
                                                       std::vector<std::unique_ptr<Gateway>>& gateways,
-                                                      std::string name, std::vector<std::string> channels) {
+                                                      std::string name, std::vector<std::string> channels,
+                                                      std::string user) {
   return std::make_unique<WebSocketSubscriber>(surroundings, judge, gateways, std::move(name),
-                                               std::move(channels));
+                                               std::move(channels), std::move(user));
 }
 
 }  // namespace carillon::sim

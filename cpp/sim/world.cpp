@@ -8,6 +8,7 @@
 
 #include "sim/gateway.hpp"
 #include "sim/judge.hpp"
+#include "sim/members.hpp"
 #include "sim/planted_bugs.hpp"
 #include "sim/redis/redis_server.hpp"
 #include "sim/subscriber.hpp"
@@ -18,18 +19,20 @@ namespace carillon::sim {
 
 namespace {
 
-constexpr Micros kCalmUs = 20'000'000;     // after the acts: so long everything may take to be calm again
-constexpr Micros kCheckedUs = 60'000'000;  // the same, where only a comparison of positions finds it (40 s)
-constexpr Micros kPatienceUs = 3'000'000;  // of a publisher that gets no answer
-constexpr std::size_t kLargeBytes = 900;   // a few of them fill the kernel's share of a slow client
-constexpr Micros kLookUs = 100'000;        // between two looks whether it is
-constexpr Micros kRestUs = 1'500'000;      // that it has to stay calm
+constexpr Micros kCalmUs = 20'000'000;      // after the acts: so long everything may take to be calm again
+constexpr Micros kCheckedUs = 60'000'000;   // the same, where only a comparison of positions finds it (40 s)
+constexpr Micros kPatienceUs = 3'000'000;   // of a publisher that gets no answer
+constexpr std::size_t kLargeBytes = 900;    // a few of them fill the kernel's share of a slow client
+constexpr Micros kLookUs = 100'000;         // between two looks whether it is
+constexpr Micros kRestUs = 1'500'000;       // that it has to stay calm
+constexpr std::size_t kMembersPerStep = 2;  // so that a walk takes some steps
 
 void check(const WorldOptions& options) {
   const auto refuse = [](const char* what) { throw std::invalid_argument(what); };
   if (options.gateways < 1 || options.gateways > 100) refuse("gateways: 1 to 100 are possible");
   if (options.clients > 100'000) refuse("clients: at most 100,000 are possible");
   if (options.channels < 1 || options.channels > 1'000) refuse("channels: 1 to 1,000 are possible");
+  if (options.members > 10'000) refuse("members: at most 10,000 are possible");
   if (options.publications > 1'000'000) refuse("publications: at most 1,000,000 are possible");
   if (options.faults > 10'000) refuse("faults: at most 10,000 are possible");
   if (options.history_size < 1) refuse("history_size: at least 1 is needed, for positions to exist");
@@ -61,11 +64,13 @@ class World {
                 .heartbeat = {.ping_interval_ms = 2'000,
                               .pong_timeout_ms = 1'500,
                               .comment_interval_ms = 2'000,
-                              .sse_retry_ms = 100}},
+                              .sse_retry_ms = 100},
+                .hub_limits = {.inbox_members_per_turn = kMembersPerStep}},
         chance_(options.seed, "world") {
     around_.log_in_memory_ends = [this] {
       judge_.on_loss_possible();
       judge_.on_all_lost({});
+      if (members_) members_->on_store_ended();
     };
     if (const PlantedBug* bug = planted_bug(options.bug)) {
       redis_.rewrite_script = [bug](std::string script) { return with_bug(*bug, std::move(script)); };
@@ -75,16 +80,20 @@ class World {
         };
       }
     }
-    for (std::size_t i = 0; i < options.channels; ++i) channels_.push_back("c" + std::to_string(i));
+    for (std::size_t i = 0; i < options.channels; ++i) channels_.push_back(name_of_channel(i));
     for (std::size_t i = 0; i < options.gateways; ++i)
       gateways_.push_back(std::make_unique<Gateway>(around_, i));
     for (std::size_t i = 0; i < options.clients; ++i) subscribers_.push_back(make_subscriber(i));
+    if (options.members == 0) return;
+    members_ = std::make_unique<Members>(around_, judge_, options_, channels_, gateways_, subscribers_);
+    redis_.on_lost = [this](const RedisCommand& command) { members_->on_change_lost(command); };
   }
 
   Report run() {
     for (const auto& gateway : gateways_) time_.after(0, [&gateway] { gateway->start(); });
     time_.run_until(100'000);
     for (const auto& subscriber : subscribers_) subscriber->begin();
+    if (members_) members_->begin();
     const std::vector<Act> acts = plan_of(options_);
     for (const Act& act : acts) time_.after(act.at_us, [this, act] { carry_out(act); });
     time_.run_until(time_.now_us() + options_.duration_ms * 1'000);
@@ -109,11 +118,15 @@ class World {
   }
 
  private:
+  static std::string name_of_channel(std::size_t index) { return "c" + std::to_string(index); }
   static std::vector<ChannelRules::Rule> rules(const WorldOptions& options) {
     ChannelOptions channel;
     channel.history_size = options.history_size;
     channel.history_ttl_ms = 3'600'000;
-    return {{"*", channel}};
+    std::vector<ChannelRules::Rule> rules{{"*", channel}};
+    for (std::size_t i = 0; options.members > 0 && i < options.channels; ++i)
+      rules.push_back({name_of_channel(i), Members::options_of(options, i, channel)});
+    return rules;
   }
 
   std::unique_ptr<Subscriber> make_subscriber(std::size_t index) {
@@ -125,7 +138,9 @@ class World {
     constexpr std::size_t kTransports = 3;
     switch (index % kTransports) {
       case 0:
-        return make_websocket_subscriber(around_, judge_, gateways_, std::move(name), std::move(mine));
+        return make_websocket_subscriber(
+            around_, judge_, gateways_, std::move(name), std::move(mine),
+            options_.members > 0 ? Members::name_of_user(index % options_.members) : std::string());
       case 1:
         return make_sse_subscriber(around_, judge_, gateways_, std::move(name), std::move(mine));
       default:
@@ -141,6 +156,7 @@ class World {
     std::string data;
     std::string key;           // empty: it is tried once, because a second try might publish it twice
     std::uint64_t number = 0;  // of the attempt
+    std::uint64_t losses = 0;  // that were possible before
     bool is_done = false;
   };
 
@@ -150,7 +166,9 @@ class World {
     attempt->data = std::to_string(++published_);
     if (is_large) attempt->data = '"' + attempt->data + std::string(kLargeBytes, ' ') + '"';
     if (has_key) attempt->key = "key" + brief(attempt->data);
+    attempt->losses = judge_.losses_possible();
     judge_.on_published(channel, attempt->data);
+    if (members_) members_->on_published(channel, attempt->data);
     if (has_key) ++missing_;
     try_to_publish(attempt);
   }
@@ -177,6 +195,9 @@ class World {
           if (!attempt->key.empty()) --missing_;
           judge_.on_acknowledged(attempt->channel, attempt->data, std::string(result.position.epoch.text()),
                                  result.position.offset);
+          if (members_)
+            members_->on_acknowledged(attempt->channel, attempt->data, result.position.offset,
+                                      attempt->losses);
         });
     again(is_asked ? kPatienceUs : chance_.between(50'000, 500'000));
   }
@@ -230,6 +251,10 @@ class World {
         return redis_.fill_disk(act.us);
       case Happening::redis_forgets:
         return forget(channels_[act.target]);
+      case Happening::member_joins:
+      case Happening::member_leaves:
+      case Happening::inbox_is_read:
+        return members_->carry_out(act);
       case Happening::count:
         break;
     }
@@ -242,6 +267,7 @@ class World {
 
   void forget(const std::string& channel) {
     judge_.on_all_lost(channel);
+    if (members_) members_->on_channel_lost(channel);
     redis_.forget(keys_.channel(channel));
     has_forgotten_ = true;  // and nobody is told
   }
@@ -296,7 +322,8 @@ class World {
         if (!why.empty()) return why;
       }
     }
-    return unrest_of_presence();
+    const std::string of_members = members_ ? members_->unrest() : std::string();
+    return of_members.empty() ? unrest_of_presence() : of_members;
   }
 
   /// Clients over WebSocket and event streams are present, and nobody else: none of a gateway that has died.
@@ -338,7 +365,11 @@ class World {
   }
 
   void judge() {
-    for (const std::string& channel : channels_) judge_.judge_log(channel, log_of(channel));
+    std::map<std::string, Judge::Log> logs;
+    for (const std::string& channel : channels_) {
+      judge_.judge_log(channel, logs[channel] = log_of(channel));
+    }
+    if (members_) members_->judge(logs);
     for (const auto& gateway : gateways_) {
       const std::string trouble = gateway->trouble_of_ledger();
       if (!trouble.empty()) judge_.complain("ledger of " + gateway->name() + ": " + trouble);
@@ -357,6 +388,7 @@ class World {
   std::vector<std::string> channels_;
   std::vector<std::unique_ptr<Gateway>> gateways_;
   std::vector<std::unique_ptr<Subscriber>> subscribers_;
+  std::unique_ptr<Members> members_;  // none: channels have no members
   bool has_forgotten_ = false;
   std::uint64_t published_ = 0;
   std::uint64_t missing_ = 0;                     // publications that are not acknowledged
@@ -377,10 +409,15 @@ WorldOptions shrink_world(const WorldOptions& options, std::size_t runs_max) {
   WorldOptions smallest = options;
   std::vector<std::size_t> numbers;
   for (const Act& act : plan_of(options)) numbers.push_back(act.number);
+  // The same promise: otherwise it may slide into another failure, which has nothing to do with the first.
+  const Report whole = run_world(options);
+  if (whole.complaints.empty()) return options;
+  const std::string_view kind = kind_of(whole.complaints.front());
   const auto fails = [&](const std::vector<std::size_t>& only) {
     WorldOptions tried = options;
     tried.only = only;
-    return !run_world(tried).complaints.empty();
+    const Report report = run_world(tried);
+    return !report.complaints.empty() && kind_of(report.complaints.front()) == kind;
   };
   // Half of them at a time, then a quarter, and so on down to single ones.
   for (std::size_t share = std::max<std::size_t>(1, numbers.size() / 2); runs_max > 0;) {
@@ -404,6 +441,8 @@ WorldOptions shrink_world(const WorldOptions& options, std::size_t runs_max) {
   return smallest;
 }
 
+std::string_view kind_of(std::string_view complaint) { return complaint.substr(0, complaint.find(':')); }
+
 std::string replay_command(const WorldOptions& options) {
   const WorldOptions defaults;
   std::string command = "python -m carillon.sim --seed " + std::to_string(options.seed);
@@ -413,6 +452,7 @@ std::string replay_command(const WorldOptions& options) {
   add("gateways", options.gateways, defaults.gateways);
   add("clients", options.clients, defaults.clients);
   add("channels", options.channels, defaults.channels);
+  add("members", options.members, defaults.members);
   add("publications", options.publications, defaults.publications);
   add("faults", options.faults, defaults.faults);
   add("history-size", options.history_size, defaults.history_size);

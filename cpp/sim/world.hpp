@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sim/plan.hpp"
@@ -30,8 +31,12 @@ struct Report {
 /// make no world.
 [[nodiscard]] Report run_world(const WorldOptions& options);
 
-/// The fewest acts of a failing world that still make it fail, by leaving out more and more of them. At most
-/// `runs_max` worlds are run. The result has `only` set; its report fails.
+/// The promise that a complaint is about: its text before the first colon.
+[[nodiscard]] std::string_view kind_of(std::string_view complaint);
+
+/// The fewest acts of a failing world that still break the same promise first, by leaving out more and more
+/// of them. At most `runs_max` worlds are run. The result has `only` set; its report fails. A world that does
+/// not fail is returned as it is.
 [[nodiscard]] WorldOptions shrink_world(const WorldOptions& options, std::size_t runs_max = 400);
 
 /// The line that plays a world again, for a shell.

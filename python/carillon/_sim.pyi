@@ -9,6 +9,7 @@ class WorldOptions(metaclass=_NativeType):
     channels: int
     publications: int
     faults: int
+    members: int
     history_size: int
     duration_ms: int
     has_redis: bool

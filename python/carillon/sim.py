@@ -87,6 +87,8 @@ class World(TypedDict, total=False):
     """In all channels together. Default 40."""
     faults: int
     """Things that happen to clients, gateways and Redis. Default 10."""
+    members: int
+    """Users, of whom each is a member of some channels and has an inbox. Default 0: there are no members."""
     history_size: int
     """Publications that a channel keeps. Default 1,000."""
     duration_ms: int
@@ -103,7 +105,16 @@ class World(TypedDict, total=False):
     """Whether the report has the lines of the trace."""
 
 
-_NUMBERS = ("gateways", "clients", "channels", "publications", "faults", "history_size", "duration_ms")
+_NUMBERS = (
+    "gateways",
+    "clients",
+    "channels",
+    "publications",
+    "faults",
+    "members",
+    "history_size",
+    "duration_ms",
+)
 _NATIVE_NAMES = {"redis": "has_redis", "losses": "may_lose", "trace": "keeps_trace"}
 
 

@@ -22,6 +22,7 @@ PYBIND11_MODULE(_sim, m) {
       .def_readwrite("channels", &sim::WorldOptions::channels)
       .def_readwrite("publications", &sim::WorldOptions::publications)
       .def_readwrite("faults", &sim::WorldOptions::faults)
+      .def_readwrite("members", &sim::WorldOptions::members)
       .def_readwrite("history_size", &sim::WorldOptions::history_size)
       .def_readwrite("duration_ms", &sim::WorldOptions::duration_ms)
       .def_readwrite("has_redis", &sim::WorldOptions::has_redis)

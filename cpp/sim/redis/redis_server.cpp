@@ -222,6 +222,7 @@ void RedisServer::note_lost(const std::deque<Change>& changes) {
   for (const Change& change : changes) {
     for (const RedisCommand& command : change.commands) {
       if (command[0] == "XADD") note_lost(command);
+      if (on_lost) on_lost(command);
     }
   }
 }

@@ -51,6 +51,8 @@ class RedisServer {
   std::function<std::string(std::string)> rewrite_script;
   /// Looks at each message that is published; false: it is lost on the way.
   std::function<bool(std::string_view channel, std::string_view text)> passes_message;
+  /// Hears each change of data that is lost.
+  std::function<void(const RedisCommand& change)> on_lost;
 
   // ---- the network's side
   /// To the primary of the moment.

@@ -47,6 +47,19 @@ WorldOptions small_history() {
   return options;
 }
 
+WorldOptions with_members() {
+  WorldOptions options;
+  options.members = 6;
+  return options;
+}
+
+WorldOptions of_bug(const PlantedBug& bug) {
+  WorldOptions options = bug.needs_members ? with_members() : WorldOptions{};
+  if (bug.needs_short_history) options.history_size = small_history().history_size;
+  options.bug = bug.name;
+  return options;
+}
+
 TEST(Worlds, OfThreeGatewaysKeepEveryPromise) { play({}, 500, 0); }
 
 TEST(Worlds, WithAShortHistoryKeepEveryPromise) { play(small_history(), 250, 100'000); }
@@ -65,11 +78,34 @@ TEST(Worlds, WithTheLogInMemoryKeepEveryPromise) {
   play(options, 150, 300'000);
 }
 
+TEST(Worlds, WithMembersKeepEveryPromise) { play(with_members(), 250, 400'000); }
+
+TEST(Worlds, WithMembersAndAShortHistoryKeepEveryPromise) {
+  WorldOptions options = with_members();
+  options.history_size = 6;
+  play(options, 150, 500'000);
+}
+
+TEST(Worlds, WithMembersWhoseRedisLosesNothingKeepEveryPromise) {
+  WorldOptions options = with_members();
+  options.may_lose = false;
+  options.faults = 14;
+  play(options, 150, 600'000);
+}
+
+TEST(Worlds, WithMembersAndTheLogInMemoryKeepEveryPromise) {
+  WorldOptions options = with_members();
+  options.has_redis = false;
+  options.gateways = 1;
+  play(options, 100, 700'000);
+}
+
 TEST(WorldTest, EqualSeedsHaveEqualTraces) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     WorldOptions options;
     options.seed = seed;
     options.keeps_trace = true;
+    options.members = seed % 2 == 0 ? 6 : 0;
     const Report first = run_world(options);
     const Report second = run_world(options);
     EXPECT_EQ(first.trace, second.trace);
@@ -88,6 +124,15 @@ TEST(WorldTest, LeavingOutActsLeavesTheOthersAsTheyWere) {
   ASSERT_EQ(some.acts.size(), 2U);
   for (const std::string& act : some.acts)
     EXPECT_NE(std::find(all.acts.begin(), all.acts.end(), act), all.acts.end()) << act;
+}
+
+TEST(WorldTest, MembersLeaveTheOtherActsAsTheyWere) {
+  WorldOptions options;
+  const Report without = run_world(options);
+  const Report with = run_world(with_members());
+  EXPECT_GT(with.acts.size(), without.acts.size());
+  for (const std::string& act : without.acts)
+    EXPECT_NE(std::find(with.acts.begin(), with.acts.end(), act), with.acts.end()) << act;
 }
 
 TEST(WorldTest, AFailingWorldShrinksToAFewActs) {
@@ -131,8 +176,7 @@ TEST_P(PlantedBugs, IsNoticed) {
   const PlantedBug& bug = planted_bugs()[GetParam()];
   constexpr std::uint64_t kSeeds = 10'000;
   // Without the bug the text must be there, or nothing is planted.
-  WorldOptions options = bug.needs_short_history ? small_history() : WorldOptions{};
-  options.bug = bug.name;
+  WorldOptions options = of_bug(bug);
   for (options.seed = 1; options.seed <= share_of_seeds(kSeeds); ++options.seed) {
     const Report report = run_world(options);
     if (report.complaints.empty()) continue;

@@ -1,0 +1,181 @@
+#include "sim/inbox_judge.hpp"
+
+#include <algorithm>
+
+namespace carillon::sim {
+
+// ---- memberships
+
+void InboxJudge::on_change_asked(const std::string& user, const std::string& channel, bool is_join) {
+  Standing& standing = standings_[{user, channel}];
+  if (is_join) {
+    standing.memberships.push_back({.join_asked = ++now_});
+  } else if (!standing.memberships.empty()) {
+    standing.memberships.back().leave_asked = ++now_;
+  }
+}
+
+void InboxJudge::on_changed(const std::string& user, const std::string& channel, bool is_join) {
+  trace_.add(user, is_join ? " is a member of " : " is not a member any more of ", channel);
+  Standing& standing = standings_[{user, channel}];
+  if (standing.memberships.empty()) return;
+  ++now_;
+  if (is_join && !standing.may_leave_late) standing.memberships.back().joined = now_;
+  if (!is_join && !standing.may_join_late) standing.memberships.back().left = now_;
+}
+
+void InboxJudge::on_unanswered(const std::string& user, const std::string& channel, bool is_join) {
+  Standing& standing = standings_[{user, channel}];
+  (is_join ? standing.may_join_late : standing.may_leave_late) = true;
+}
+
+void InboxJudge::on_membership_lost(const std::string& user, const std::string& channel) {
+  trace_.add("the membership of ", user, " in ", channel, " may be lost");
+  standings_[{user, channel}].is_lost = true;
+}
+
+void InboxJudge::on_all_memberships_lost(const std::string& channel) {
+  for (auto& [whose, standing] : standings_) {
+    if (whose.second == channel) standing.is_lost = true;
+  }
+}
+
+const InboxJudge::Standing* InboxJudge::standing_of(const std::string& user,
+                                                    const std::string& channel) const {
+  const auto found = standings_.find({user, channel});
+  return found == standings_.end() ? nullptr : &found->second;
+}
+
+bool InboxJudge::is_certain(const Standing& standing, const Published& published) {
+  if (standing.is_lost || published.acknowledged == 0) return false;
+  return std::any_of(
+      standing.memberships.begin(), standing.memberships.end(), [&](const Membership& membership) {
+        return membership.joined != 0 && published.asked > membership.joined &&
+               (membership.leave_asked == 0 || published.acknowledged < membership.leave_asked);
+      });
+}
+
+bool InboxJudge::is_possible(const Standing& standing, const Published& published) {
+  if (standing.is_lost) return true;
+  return std::any_of(
+      standing.memberships.begin(), standing.memberships.end(), [&](const Membership& membership) {
+        return (published.acknowledged == 0 || published.acknowledged > membership.join_asked) &&
+               (membership.left == 0 || published.asked < membership.left);
+      });
+}
+
+// ---- publications
+
+void InboxJudge::on_acknowledged(const std::string& channel, const std::string& data, std::uint64_t offset) {
+  Published& published = publications_[channel][data];
+  published.acknowledged = ++now_;
+  published.offset = offset;
+}
+
+bool InboxJudge::must_have(const std::string& user, const std::string& channel,
+                           const std::string& data) const {
+  const Standing* const standing = standing_of(user, channel);
+  return standing != nullptr && is_certain(*standing, publications_.at(channel).at(data));
+}
+
+// ---- inboxes
+
+void InboxJudge::on_mark_asked(const std::string& user, const std::string& channel, std::uint64_t offset) {
+  Standing& standing = standings_[{user, channel}];
+  standing.mark_asked = std::max(standing.mark_asked, offset);
+}
+
+void InboxJudge::on_marked(const std::string& user, const std::string& channel, std::uint64_t offset,
+                           std::uint64_t losses) {
+  if (judge_.losses_possible() != losses) return;  // it may be lost by now
+  Standing& standing = standings_[{user, channel}];
+  if (standing.losses != losses) standing.marked = 0;
+  standing.losses = losses;
+  standing.marked = std::max(standing.marked, offset);
+  trace_.add(user, " has marked ", channel, " as read up to ", offset);
+}
+
+std::uint64_t InboxJudge::mark_asked(const std::string& user, const std::string& channel) const {
+  const Standing* const standing = standing_of(user, channel);
+  return standing == nullptr ? 0 : standing->mark_asked;
+}
+
+InboxJudge::Begun InboxJudge::begin_read(const std::string& user, bool is_split) {
+  Begun begun{.at = ++now_, .losses = judge_.losses_possible(), .is_split = is_split, .marked = {}};
+  for (const auto& [whose, standing] : standings_) {
+    if (whose.first == user && standing.losses == begun.losses) begun.marked[whose.second] = standing.marked;
+  }
+  return begun;
+}
+
+void InboxJudge::on_read(const std::string& user, const Begun& begun, const ShownInbox& shown) {
+  trace_.add(user, " reads ", shown.items.size(), " items", shown.has_more ? ", and has more" : "");
+  const bool has_lost = begun.is_split || judge_.losses_possible() != begun.losses;
+  std::map<std::string, std::pair<std::string, std::uint64_t>> last;  // by channel: epoch and offset
+  std::set<std::pair<std::string, std::string>> seen;
+  std::map<std::string, std::vector<std::pair<std::uint64_t, std::uint64_t>>> gaps;
+  for (const ShownInbox::Item& item : shown.items) {
+    ++items_shown_;
+    const std::string what = item.channel + ':' + std::to_string(item.first);
+    const Standing* const standing = standing_of(user, item.channel);
+    // A membership has no epoch: what was unread when it ended may be shown beside the log of a later epoch.
+    const bool is_rejoined = standing != nullptr && standing->memberships.size() > 1;
+    const bool is_of_lost_channel =
+        standing != nullptr && (standing->is_lost || (is_rejoined && judge_.losses_possible() > 0));
+    auto& [epoch, before] = last[item.channel];
+    if (epoch != item.epoch) before = 0;  // offsets begin anew
+    if (item.first <= before && !is_of_lost_channel)
+      judge_.complain("inbox: " + user + " is shown " + what + " behind " + std::to_string(before) +
+                      ", twice or in the wrong order");
+    epoch = item.epoch;
+    before = item.last;
+    if (item.data.empty()) {
+      gaps[item.channel].emplace_back(item.first, item.last);
+      if (!is_trimmed_ && judge_.losses_possible() == 0)
+        judge_.complain("inbox: " + user + " is shown a gap at " + what + ", though nothing has been lost");
+      continue;
+    }
+    judge_.on_shown(item.channel, item.epoch, item.first, item.data, "the inbox of " + user);
+    if (!seen.emplace(item.channel, item.data).second && !is_of_lost_channel)
+      judge_.complain("inbox: " + user + " is shown " + brief(item.data) + " of " + item.channel + " twice");
+    // Until the older primary ends nobody knows which changes of members are lost with it.
+    if (!has_lost && (standing == nullptr || !is_possible(*standing, publications_[item.channel][item.data])))
+      judge_.complain("inbox: " + user + " is shown " + brief(item.data) + " of " + what +
+                      ", and was no member when it was published");
+    const auto marked = begun.marked.find(item.channel);
+    if (!has_lost && marked != begun.marked.end() && item.first <= marked->second)
+      judge_.complain("inbox: " + user + " is shown " + what + " again, though it was marked as read");
+  }
+  // Before the end the gateway may not have heard of a publication that others have acknowledged.
+  if (shown.has_more || has_lost || !begun.is_last) return;
+  for (const auto& [channel, publications] : publications_) {
+    const Standing* const standing = standing_of(user, channel);
+    if (standing == nullptr) continue;
+    for (const auto& [data, published] : publications) {
+      const bool is_due = published.acknowledged != 0 && published.acknowledged < begun.at &&
+                          published.offset > standing->mark_asked && is_certain(*standing, published);
+      if (!is_due || judge_.is_lost(data) || seen.contains({channel, data})) continue;
+      const std::uint64_t offset = published.offset;
+      const bool is_told = std::any_of(gaps[channel].begin(), gaps[channel].end(), [&](const auto& gap) {
+        return gap.first <= offset && offset <= gap.second;
+      });
+      if (!is_told)
+        judge_.complain("inbox: " + user + " lacks " + brief(data) + " of " + channel + ", acknowledged at " +
+                        std::to_string(offset));
+    }
+  }
+}
+
+void InboxJudge::judge_last_read(const std::string& user, const std::map<std::string, Judge::Log>& logs,
+                                 const ShownInbox& shown) {
+  for (const ShownInbox::Item& item : shown.items) {
+    if (!item.data.empty()) continue;
+    for (const auto& [offset, data] : logs.at(item.channel).kept) {
+      if (item.first <= offset && offset <= item.last)
+        judge_.complain("inbox: " + user + " is shown a gap in " + item.channel + " where the log has " +
+                        std::to_string(offset));
+    }
+  }
+}
+
+}  // namespace carillon::sim
