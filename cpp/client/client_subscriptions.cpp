@@ -150,6 +150,7 @@ void CentrifugeClient::open(Subscription& subscription, const std::optional<Sinc
     done = [done = std::move(done)](const SubscribeOutcome& outcome) {
       SubscribeOutcome told = outcome;
       told.was_recovering = true;
+      told.is_known = false;  // nobody has compared it
       done(told);
     };
   }
@@ -208,7 +209,7 @@ SubscribeResult CentrifugeClient::result_of(Subscription& subscription, const Su
     result.offset = outcome.start.offset;
     result.is_recovered = outcome.is_recovered;
     if (outcome.was_recovering && !outcome.is_recovered)
-      log_not_recovered(link_->transport(), subscription.channel, outcome.start.offset);
+      log_not_recovered(link_->transport(), subscription.channel, outcome);
     if (outcome.start.offset < outcome.top && page_bytes > 0 && !outlet_.is_clogged) {
       // The first page of what is there already stands in the reply, as SDKs of this family know it; the pump
       // brings the rest.

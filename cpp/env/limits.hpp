@@ -55,6 +55,8 @@ struct Limits {
   std::int64_t fleet_answer_timeout_ms = 1'000;
   std::int64_t fleet_questions = 1'000;
   std::int64_t forwarded_commands = 1'000;
+  std::int64_t forwarded_bytes = 16'777'216;
+  std::int64_t fleet_waiting_bytes = 16'777'216;
   std::int64_t dormant_channels = 1'000'000;
   std::int64_t channel_lifetime_ms = 720LL * 3'600 * 1'000;
   std::int64_t idempotency_keys = 100'000;

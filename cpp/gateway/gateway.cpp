@@ -119,20 +119,26 @@ Endpoint& Gateway::add_listener(const std::string& host, std::uint16_t port, Des
                                   shared_.limits.stall_timeout_ms};
   auto further = has_first_endpoint_ ? std::make_unique<Endpoint>() : nullptr;
   Endpoint& endpoint = further ? *further : shared_.endpoint;
-  const auto count_turned_away = [this] {
+  const auto count_without_descriptor = [this] {
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
-    shared_.over_limits.fetch_add(1, std::memory_order_relaxed);
     shared_.without_descriptor.fetch_add(1, std::memory_order_relaxed);
+  };
+  const auto count_closed_unread = [this, &endpoint] {
+    if (!endpoint.is_internal) shared_.closed_unread.fetch_add(1, std::memory_order_relaxed);
   };
   Listener::Handlers handlers{
       .accepted = [this, &endpoint](int descriptor) { accepted(descriptor, endpoint); },
       .to_refuse =
-          [this, &endpoint, count_turned_away](int descriptor) {
-            count_turned_away();
+          [this, &endpoint, count_without_descriptor](int descriptor) {
+            count_without_descriptor();
             shared_.admission.begin_refusal();
             adopt(descriptor, endpoint, true);
           },
-      .turned_away = count_turned_away,
+      .turned_away =
+          [count_without_descriptor, count_closed_unread] {
+            count_without_descriptor();
+            count_closed_unread();
+          },
       .failed = [this](const char* what) { fail("the listener", what, 0); }};
   std::unique_ptr<Listener> listener =  // without the mutex: a host name may take long to look up
       listening.is_open()
@@ -203,12 +209,13 @@ void Gateway::reload_limits() {
 }
 
 void Gateway::accepted(int descriptor, Endpoint& endpoint) {
-  const std::size_t open = connections();
+  // Operators are not refused because clients have taken all of theirs.
+  const std::size_t open = endpoint.is_internal ? endpoint.connections.load() : connections();
   shared_.accepted.fetch_add(1, std::memory_order_relaxed);
-  if (!endpoint.is_internal)
-    (open < connections_max_ ? shared_.within_limits : shared_.over_limits)
-        .fetch_add(1, std::memory_order_relaxed);
+  if (!endpoint.is_internal && open < connections_max_)
+    shared_.within_limits.fetch_add(1, std::memory_order_relaxed);
   if (open >= connections_max_ + 2 * kRefusalsAtOnce) {
+    if (!endpoint.is_internal) shared_.closed_unread.fetch_add(1, std::memory_order_relaxed);
     ::close(descriptor);
     shared_.admission.end_handshake();
     shared_.turned_away.fetch_add(1, std::memory_order_relaxed);

@@ -79,9 +79,10 @@ struct SubscribeOutcome {
   StoreError error = StoreError::none;
   bool was_recovering = false;  ///< a position was given, or the oldest publication of a log was asked for
   bool is_recovered = false;    ///< then everything behind the position, or the whole log, follows
-  bool has_history = false;     ///< the channel has positions
-  Position start;               ///< the first entry comes after this
-  Offset top = 0;               ///< newest offset when the subscription began
+  bool is_known = true;  ///< the position is one that the channel has, or has had, as far as is known here
+  bool has_history = false;  ///< the channel has positions
+  Position start;            ///< the first entry comes after this
+  Offset top = 0;            ///< newest offset when the subscription began
 
   /// For a status; nothing: there was nothing to recover.
   [[nodiscard]] std::optional<bool> recovered() const {
@@ -271,6 +272,7 @@ class Hub final : public StoreListener, private PageSource {
   void on_announced(const Announcement& announcement) override;
   void on_doubt() override;
   void on_history_removed(std::string_view channel, Epoch epoch, Offset up_to) override;
+  void on_walk_finished(std::size_t entered) override { count_entered(entered); }
 
   /// Whether the store takes publications now, as the server has seen it last.
   [[nodiscard]] bool has_store() const { return has_store_.load(std::memory_order_relaxed); }
@@ -411,6 +413,10 @@ class Hub final : public StoreListener, private PageSource {
   std::shared_ptr<BytesGauge> gauge_ = std::make_shared<BytesGauge>(0);
   PublicationCounters publications_{rules_};
   Histogram walk_members_{kSizeBounds};
+  void count_entered(std::size_t entered) {
+    inbox_entries_.fetch_add(entered, std::memory_order_relaxed);
+    walk_members_.observe(entered);
+  }
   std::atomic<std::uint64_t> published_{0};
   std::atomic<std::uint64_t> recovered_{0};
   std::atomic<std::uint64_t> not_recovered_{0};

@@ -163,8 +163,11 @@ void Hub::walk(const std::shared_ptr<Channel>& channel) {
                [this, channel, begin, epoch](const EnterResult& result) {
                  adaptive_.count_write(clock_.now_ns() - begin,
                                        channel->fan_out.strategy() == FanOut::adaptive);
-                 inbox_entries_.fetch_add(result.step.entered, std::memory_order_relaxed);
-                 if (result.error == StoreError::none) walk_members_.observe(result.step.entered);
+                 if (result.error == StoreError::none) {
+                   count_entered(result.step.entered);
+                 } else {
+                   inbox_entries_.fetch_add(result.step.entered, std::memory_order_relaxed);
+                 }
                  on_entered(channel, epoch, result);
                });
 }

@@ -125,6 +125,7 @@ void Hub::try_start(const std::shared_ptr<PendingSubscribe>& pending) {
           if (!is_there && is_same_log && (is_ahead || !since->takes_what_is_kept)) offset = result.top;
           result.was_recovering = true;
           result.is_recovered = is_there && is_same_log && result.has_history;
+          result.is_known = is_same_log ? !is_ahead : channel.is_replaced(since->epoch);
         } else if (is_start_wanted && since->kind == Since::Kind::cache) {
           if (!is_there) offset = std::max(kept, result.top - std::min<Offset>(result.top, 1));
           result.was_recovering = true;

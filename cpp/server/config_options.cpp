@@ -151,7 +151,7 @@ std::vector<ConfigOption> make_options() {
        1},
       {"store.waiting_bytes", "", &ServerConfig::store_waiting_bytes,
        "Maximum size of the publications that wait for SQLite or Redis, bytes; the same beyond it. In Redis "
-       "names of members that are added or removed, and messages between gateways, count as well.",
+       "the same size is for names of members that are added or removed and for messages between gateways.",
        1},
       {"store.waiting_calls", "", &ServerConfig::store_waiting_calls,
        "Maximum number of other calls that wait for SQLite or Redis: subscribes, histories, members. The "

@@ -24,8 +24,9 @@ std::string sentence(const LogLine& line) {
     text.append(" (claims to be ").append(line.claimed_user).append(")");
   }
   if (!line.peer.empty()) text.append(" from ").append(line.peer);
-  const bool is_loss =
-      line.connection_event == ConnectionEvent::gap || line.connection_event == ConnectionEvent::slow;
+  const bool is_loss = line.connection_event == ConnectionEvent::gap ||
+                       line.connection_event == ConnectionEvent::slow ||
+                       line.connection_event == ConnectionEvent::not_recovered;
   if (is_loss) text.append(" in '").append(line.channel).append("'");
   if (line.connection_event == ConnectionEvent::connect) return text;
   text.append(": ");

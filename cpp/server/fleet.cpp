@@ -59,7 +59,9 @@ void Fleet::tell(Telling how, std::string_view to, std::string_view topic, std::
     store_.order(message, [](StoreError, std::size_t) {});
     return done({});
   }
-  auto passed = [this, id](StoreError error, std::size_t gateways) { on_passed(id, error, gateways); };
+  auto passed = [this, id, held = done](StoreError error, std::size_t gateways) {
+    on_passed(id, error, gateways);
+  };
   if (how == Telling::order) {
     store_.order(message, std::move(passed));
   } else {
@@ -72,6 +74,8 @@ void Fleet::on_passed(std::uint64_t id, StoreError error, std::size_t gateways) 
   const auto found = questions_.find(id);
   if (found == questions_.end()) return;
   Question& question = found->second;
+  // The question may still arrive, and its answer: what its asker does next must not come ahead of it.
+  if (error == StoreError::outcome_unknown && question.is_of_one) return;
   question.is_told = true;
   question.result.asked = gateways;
   if (error == StoreError::none) return finish_if_answered(std::move(lock), id);
@@ -145,19 +149,40 @@ void Fleet::on_told(std::string_view from, std::string_view message) {
 void Fleet::on_question(std::string_view from, std::string_view id, std::string_view topic,
                         std::string_view question) {
   const auto found = topics_.find(topic);
-  // Of a later version: an empty answer, so that it need not wait.
-  const Topic* const known = found == topics_.end() ? nullptr : &found->second;
   Answer answer = [this, to = std::string(from), id = std::string(id)](const std::string& text) {
     store_.tell(to, "answer " + id + '\n' + text, [](StoreError, std::size_t) {});
   };
-  if (known == nullptr) return answer("");
-  run_([known, question = std::string(question), answer = std::move(answer)] {
+  // Of a later version: an empty answer, so that it need not wait.
+  if (found == topics_.end()) return answer("");
+  const auto act = [&topic = found->second.act, answer](std::string_view text) {
     try {
-      (*known)(question, answer);
+      topic(text, answer);
     } catch (const std::exception&) {
       answer("");  // it is written otherwise than here: by another version, or by somebody else
     }
+  };
+  if (found->second.kind == Kind::prompt) return act(question);
+  auto task = [act, text = std::string(question)] { act(text); };
+  if (found->second.kind == Kind::order) return run_(std::move(task));
+  if (!run(question.size(), std::move(task))) answer(std::string(kBusy));
+}
+
+bool Fleet::run(std::size_t bytes, std::function<void()> task) {
+  if (waiting_.fetch_add(1) >= options_.questions_max) {
+    waiting_.fetch_sub(1);
+    return false;
+  }
+  const auto memory =
+      std::make_shared<BodyBudget::Share>(waiting_memory_.take(static_cast<std::int64_t>(bytes)));
+  if (!memory->is_granted()) {
+    waiting_.fetch_sub(1);
+    return false;
+  }
+  run_([this, memory, task = std::move(task)] {
+    waiting_.fetch_sub(1);
+    task();
   });
+  return true;
 }
 
 }  // namespace carillon

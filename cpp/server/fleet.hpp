@@ -1,16 +1,19 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "env/clock.hpp"
+#include "session/body_budget.hpp"
 #include "store/store.hpp"
 
 namespace carillon {
@@ -34,25 +37,39 @@ class Fleet final : public GatewayListener {
   using Answer = std::function<void(std::string)>;
   /// How this gateway answers a question; any text.
   using Topic = std::function<void(std::string_view question, Answer answer)>;
+  /// The answer to a question that is refused because too many wait here.
+  static constexpr std::string_view kBusy = "busy";
   struct Options {
     Millis answer_timeout_ms = 1'000;   ///< for the answers of all; then those that are there count
     std::size_t questions_max = 1'000;  ///< under way; beyond it nobody is asked, and orders have no answers
+    std::int64_t waiting_bytes_max = 16'777'216;  ///< of questions that wait here; as many may wait
   };
   /// `run`: carries out what another gateway asks for, on a thread that may do so.
   Fleet(Store& store, const Clock& clock, Options options, std::function<void(std::function<void()>)> run)
       : store_(store), clock_(clock), options_(options), run_(std::move(run)) {}
 
-  /// Before the store is opened.
-  void set_topic(std::string name, Topic topic) {
-    topics_.insert_or_assign(std::move(name), std::move(topic));
+  // Topics are set before the store is opened.
+
+  /// A question waits its turn on the thread of `run`; kBusy if too many wait.
+  void set_topic(std::string name, Topic topic) { set(std::move(name), Kind::question, std::move(topic)); }
+  /// What all others shall do waits as well, and is never refused: the store limits kept orders.
+  void set_order(std::string name, Topic topic) { set(std::move(name), Kind::order, std::move(topic)); }
+  /// Called at once, on the store's thread: it refuses what it can, and gives the rest to run().
+  void set_prompt_topic(std::string name, Topic topic) {
+    set(std::move(name), Kind::prompt, std::move(topic));
   }
+  /// Has a question of this size carried out on the thread of `run`. `false`: too many wait there.
+  [[nodiscard]] bool run(std::size_t bytes, std::function<void()> task);
+  /// See Store::shared_time().
+  [[nodiscard]] std::optional<SharedTime> time() const { return store_.shared_time(); }
   /// `done` gets the others' answers, in any order, on any thread.
   void ask(std::string_view topic, std::string_view question, const Done& done);
   /// As ask(), with what became of it.
   void ask_all(std::string_view topic, std::string_view question,
                const std::function<void(const Result&)>& done);
   /// Asks one, by a name that it has for Store::tell(). The caller limits their number. To one gateway they
-  /// come in the order of the calls, and it carries them out in this order.
+  /// come in the order of the calls, and it carries them out in this order. `done` is released when the store
+  /// has let go of the question, too.
   void ask_one(std::string_view gateway, std::string_view topic, std::string_view question,
                const std::function<void(const Result&)>& done);
   /// As ask(), for what all others shall do: one whose link to the store is away for a moment does it later,
@@ -69,6 +86,11 @@ class Fleet final : public GatewayListener {
 
  private:
   using Finish = std::function<void(Result&&)>;
+  enum class Kind : std::uint8_t { question, order, prompt };
+  struct KnownTopic {
+    Kind kind = Kind::question;
+    Topic act;
+  };
   struct Question {
     Finish done;
     Result result = {};
@@ -84,6 +106,9 @@ class Fleet final : public GatewayListener {
   /// The store has passed it on, or not.
   void on_passed(std::uint64_t id, StoreError error, std::size_t gateways);
   [[nodiscard]] Question take(Questions::iterator at);
+  void set(std::string name, Kind kind, Topic topic) {
+    topics_.insert_or_assign(std::move(name), KnownTopic{kind, std::move(topic)});
+  }
   void on_question(std::string_view from, std::string_view id, std::string_view topic,
                    std::string_view question);
   /// Calls back if all have answered.
@@ -93,7 +118,9 @@ class Fleet final : public GatewayListener {
   const Clock& clock_;
   const Options options_;
   const std::function<void(std::function<void()>)> run_;
-  std::map<std::string, Topic, std::less<>> topics_;
+  std::map<std::string, KnownTopic, std::less<>> topics_;
+  std::atomic<std::size_t> waiting_{0};  // questions of others
+  BodyBudget waiting_memory_{options_.waiting_bytes_max};
   std::mutex mutex_;
   Questions questions_;           // by number, guarded by the mutex
   std::size_t asked_of_one_ = 0;  // of them

@@ -95,7 +95,7 @@ void add(Connections::Subscribed& sum, const std::string& answer) {
 
 FleetConnections::FleetConnections(Connections& here, Fleet& fleet) : here_(here), fleet_(fleet) {
   const auto set = [this](std::string topic, std::function<void(const json&, Fleet::Answer)> act) {
-    fleet_.set_topic(std::move(topic),
+    fleet_.set_order(std::move(topic),
                      [act = std::move(act)](std::string_view question, Fleet::Answer answer) {
                        const json value = json::parse(question, nullptr, false);
                        if (!value.is_object()) return answer("");

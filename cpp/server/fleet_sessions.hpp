@@ -5,9 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <mutex>
 #include <optional>
 #include <string_view>
+#include <vector>
 
+#include "env/clock.hpp"
 #include "env/limits.hpp"
 #include "server/fleet.hpp"
 #include "session/body_budget.hpp"
@@ -24,8 +27,12 @@ class FleetSessions final : public OtherGateways {
     const ClientDirectory& directory;
     BodyBudget& bodies;
     const Limits& limits;
+    const Clock& clock;
     std::function<bool()> is_draining;
   };
+  /// For this time the answers about the fleet's health are kept, ms: anybody may ask for it, and often.
+  static constexpr Millis kHealthMs = 1'000;
+
   /// Sets the topics by which others ask.
   FleetSessions(Fleet& fleet, Here here);
 
@@ -38,13 +45,27 @@ class FleetSessions final : public OtherGateways {
   void count(std::function<void(const std::optional<Count>&)> done) override;
 
  private:
-  /// The answer to another gateway that has commands for a client here.
-  [[nodiscard]] std::string_view take(std::string_view question);
+  using Counted = std::function<void(const std::optional<Count>&)>;
+  struct Delivery;
+  struct UnderWay;
+  /// Another gateway has commands for a client here. On the store's thread.
+  void hear(std::string_view question, const Fleet::Answer& answer);
+  /// The answer to them, on a thread that a takeover holds still.
+  [[nodiscard]] std::string_view deliver(Delivery& delivery);
+  [[nodiscard]] bool is_over(Millis deadline_ms) const;
+  void on_health(const Fleet::Result& result);
+  /// With this gateway, as it is now.
+  [[nodiscard]] std::optional<Count> with_this(std::optional<Count> others) const;
 
   Fleet& fleet_;
   const Here here_;
   std::atomic<std::int64_t> under_way_{0};
+  BodyBudget under_way_memory_{here_.limits.forwarded_bytes};
   std::array<std::atomic<std::uint64_t>, kForwardings> outcomes_{};
+  std::mutex mutex_;
+  std::vector<Counted> health_askers_;  // while the one question is under way
+  std::optional<Count> others_;         // nothing: they could not be asked
+  std::optional<Millis> others_ms_;     // when they answered
 };
 
 }  // namespace carillon

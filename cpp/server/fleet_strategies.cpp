@@ -11,7 +11,7 @@ using nlohmann::json;
 
 FleetStrategies::FleetStrategies(Hub& hub, const Limits& limits, Fleet& fleet)
     : here_(hub, limits), fleet_(fleet) {
-  fleet_.set_topic("strategy", [this](std::string_view question, const Fleet::Answer& answer) {
+  fleet_.set_order("strategy", [this](std::string_view question, const Fleet::Answer& answer) {
     const json value = json::parse(question, nullptr, false);
     const auto field = [&](const char* name) {
       return value.is_object() && value.contains(name) ? value[name] : json();

@@ -153,11 +153,20 @@ inline constexpr std::array kLimitRows{
     LimitRow{
         "fleet_questions", &Limits::fleet_questions, "questions", 1,
         "Maximum number of questions to the other gateways under way. Beyond it only this gateway answers a "
-        "question. Commands such as disconnect still go to all."},
+        "question. Commands such as disconnect still go to all. The same number of questions of other "
+        "gateways "
+        "may wait here; further ones are refused."},
     LimitRow{
         "forwarded_commands", &Limits::forwarded_commands, "requests", 1,
         "Maximum number of requests to /emulation under way to other gateways that share the store. Beyond "
         "it: 503. One that gets no answer within limits.fleet_answer_timeout_ms: 504."},
+    LimitRow{
+        "forwarded_bytes", &Limits::forwarded_bytes, "bytes", 1,
+        "Maximum size of the commands of these requests, bytes. Beyond it: 503. It is a memory limit of its "
+        "own: publications that wait for the store (store.waiting_bytes) keep theirs."},
+    LimitRow{"fleet_waiting_bytes", &Limits::fleet_waiting_bytes, "bytes", 1,
+             "Maximum size of the questions of other gateways, and of commands that they forward, that wait "
+             "here, bytes. Further ones are refused; the client with such a command gets 503."},
     LimitRow{"dormant_channels", &Limits::dormant_channels, "channels", 16,
              "Maximum number of dormant channels (neither in use nor with a history) whose epoch and offset "
              "are remembered. Beyond it the oldest is forgotten: clients see a new epoch."},

@@ -82,7 +82,8 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
               {config.host, static_cast<std::uint16_t>(config.port), threads_of(config), flush_of(config),
                config.internal_host, static_cast<std::uint16_t>(config.internal_port)}),
       fleet(store, clock,
-            {config.limits.fleet_answer_timeout_ms, static_cast<std::size_t>(config.limits.fleet_questions)},
+            {config.limits.fleet_answer_timeout_ms, static_cast<std::size_t>(config.limits.fleet_questions),
+             config.limits.fleet_waiting_bytes},
             [this](std::function<void()> task) {
               // On a thread that a takeover and a reload hold still.
               if (!gateway.shards().empty()) gateway.shards().front()->shard().post(std::move(task));
@@ -92,6 +93,7 @@ Server::Network::Network(const ServerConfig& config, OwnedStore& store, Hub& hub
       fleet_sessions(fleet, {.directory = shared.directory,
                              .bodies = shared.bodies,
                              .limits = config.limits,
+                             .clock = clock,
                              .is_draining = [this] { return shared.is_draining.load(); }}),
       nodes(fleet, [this](std::function<void(NodeInfo)> done) { describe(std::move(done)); }),
       takeover({.store = store,

@@ -49,6 +49,7 @@ constexpr std::array kFixedOptions{
     FixedOptions{"limits.proxy_idle_timeout_ms", "each thread has set up its requests to backends already"},
     FixedOptions{"limits.fleet_answer_timeout_ms", "it is read once, at the start"},
     FixedOptions{"limits.fleet_questions", "it is read once, at the start"},
+    FixedOptions{"limits.fleet_waiting_bytes", "it is read once, at the start"},
     FixedOptions{"limits.kernel_backlog_bytes", "it is set on the listening sockets"},
     FixedOptions{"limits.stall_timeout_ms", "it is set on the listening sockets"},
 };

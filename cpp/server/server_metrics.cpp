@@ -310,7 +310,11 @@ Objectives::Counts Server::objective_counts() const {
     for (const auto& [name, count] : hub_->publications().sums()) counts.availability.good += count;
   }
   counts.availability.good += network_->shared.within_limits.load();
-  counts.availability.bad += network_->shared.over_limits.load();
+  counts.availability.bad += network_->shared.closed_unread.load();
+  for (const auto& shard : shards) {
+    counts.availability.good += shard->counters().served_over_limit.load();
+    counts.availability.bad += shard->counters().refused.load();
+  }
   const HistogramCounts latencies =
       counts_of(shards, [](GatewayShard& shard) -> auto& { return shard.deliveries().publish_to_socket; });
   const auto objective_ns = static_cast<std::uint64_t>(objectives_.latency_ms) * 1'000'000;

@@ -14,6 +14,8 @@ std::string_view name_of(ConnectionEvent event) {
       return "gap";
     case ConnectionEvent::slow:
       return "slow";
+    case ConnectionEvent::not_recovered:
+      return "not_recovered";
   }
   return "";
 }

@@ -11,9 +11,10 @@
 namespace carillon {
 
 /// gap: publications were lost for a subscription, and its client has been told. slow: a client is being
-/// closed because a subscription is too far behind.
-enum class ConnectionEvent : std::uint8_t { connect, close, refuse, gap, slow };
-inline constexpr std::size_t kConnectionEvents = 5;
+/// closed because a subscription is too far behind. not_recovered: a client gave a position that the channel
+/// has not had. Anybody can invent one, so these are limited apart from what was really lost.
+enum class ConnectionEvent : std::uint8_t { connect, close, refuse, gap, slow, not_recovered };
+inline constexpr std::size_t kConnectionEvents = 6;
 
 [[nodiscard]] std::string_view name_of(ConnectionEvent event);
 

@@ -100,15 +100,17 @@ void Session::log_gap(Transport transport, std::string_view channel, const Gap& 
             .lost_to = has_offsets ? gap.lost_to : gap.position.offset});
 }
 
-void Session::log_not_recovered(Transport transport, std::string_view channel, Offset start,
-                                std::string_view request) {
-  log_loss({.event = ConnectionEvent::gap,
+void Session::log_not_recovered(Transport transport, std::string_view channel,
+                                const SubscribeOutcome& outcome, std::string_view request) {
+  log_loss({.event = outcome.is_known ? ConnectionEvent::gap : ConnectionEvent::not_recovered,
             .transport = transport,
-            .reason = "not recovered: the history does not reach back to the client's position, or recovery "
-                      "is not allowed",
+            .reason = outcome.is_known
+                          ? "not recovered: the history does not reach back to the client's position"
+                          : "not recovered: the channel has not had the client's position, or recovery is "
+                            "not allowed",
             .channel = channel,
             .request = request,
-            .lost_to = start});
+            .lost_to = outcome.start.offset});
 }
 
 void Session::log_slow(Transport transport, std::string_view channel) {

@@ -165,7 +165,7 @@ class Session : public Sink {
   /// The client has been told that a subscription has lost something.
   void log_gap(Transport transport, std::string_view channel, const Gap& gap, std::string_view request = {});
   /// The same at the begin of a subscription, which is not recovered and goes on behind `start`.
-  void log_not_recovered(Transport transport, std::string_view channel, Offset start,
+  void log_not_recovered(Transport transport, std::string_view channel, const SubscribeOutcome& outcome,
                          std::string_view request = {});
   /// A subscription of the client is too far behind.
   void log_slow(Transport transport, std::string_view channel);

@@ -73,6 +73,8 @@ struct SessionCounters {
   /// Number of times that reading commands paused at limits.commands_under_way, since the start.
   std::atomic<std::uint64_t> command_pauses{0};
   std::atomic<std::uint64_t> refused{0};  ///< over the limit of connections, since the start
+  /// Over it, and served all the same, such as a health probe; since the start.
+  std::atomic<std::uint64_t> served_over_limit{0};
   std::atomic<std::uint64_t> slow{0};     ///< closed with 3008, since the start
   std::atomic<std::uint64_t> no_pong{0};  ///< closed with 3012, since the start
   /// Dropped because the peer acknowledged nothing in time, since the start.

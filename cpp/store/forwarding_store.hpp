@@ -90,6 +90,7 @@ class ForwardingStore : public Interface {
   void order(std::string_view message, std::function<void(StoreError, std::size_t)> done) override {
     to_.order(message, std::move(done));
   }
+  [[nodiscard]] std::optional<SharedTime> shared_time() const override { return to_.shared_time(); }
   void keep_house() override { to_.keep_house(); }
   void close() override { to_.close(); }
 

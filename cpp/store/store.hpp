@@ -58,6 +58,14 @@ class StoreListener {
   virtual void on_doubt() {}
   /// The history of a followed channel was removed up to this offset, by whatever gateway.
   virtual void on_history_removed(std::string_view /*channel*/, Epoch /*epoch*/, Offset /*up_to*/) {}
+  /// A step of a walk that the store finishes for a gateway that has died has written into so many inboxes.
+  virtual void on_walk_finished(std::size_t /*entered*/) {}
+};
+
+/// The time of a clock that all gateways of a store share, ms: it is between these.
+struct SharedTime {
+  Millis earliest_ms = 0;
+  Millis latest_ms = 0;
 };
 
 /// Receives what other gateways tell. Called from any thread.
@@ -243,8 +251,9 @@ class Store {
   /// another process takes over. Before the store is opened or restored.
   virtual void set_node(std::string_view /*node*/) {}
   /// Tells a gateway (or a node), or all others if `to_gateway` is empty: each once, or not at all when the
-  /// link to the store fails. From one gateway to another messages keep their order. `done` gets the number
-  /// of gateways that are told, without this one. For questions: who asks does not wait for one that is away.
+  /// link to the store fails; without a link it fails at once. From one gateway to another messages keep
+  /// their order. `done` gets the number of gateways that are told, without this one, and is released when
+  /// the store has let go of the message. For questions: the asker does not wait for a gateway that is away.
   virtual void tell(std::string_view /*to_gateway*/, std::string_view /*message*/,
                     std::function<void(StoreError, std::size_t)> done) {
     done(StoreError::none, 0);
@@ -256,6 +265,9 @@ class Store {
   virtual void order(std::string_view /*message*/, std::function<void(StoreError, std::size_t)> done) {
     done(StoreError::none, 0);
   }
+
+  /// Nothing: it is not known yet, or there are no others.
+  [[nodiscard]] virtual std::optional<SharedTime> shared_time() const { return std::nullopt; }
 
   /// Bounded upkeep: forgets channels and keys past their lifetime. Call it from time to time, from one
   /// thread. It does not block.

@@ -285,8 +285,10 @@ bool HttpSession::answer_head(const HttpRequest& head) {
   }
   // The operator is heard, the application publishes, and clients that are here send their commands, also
   // when subscribers have taken every place.
-  const bool is_always_served =
-      path == kHealthPath || path == kMetricsPath || path == kEmulationPath || path.starts_with(kApiPath);
+  const bool is_always_served = context_.is_internal || path == kHealthPath || path == kMetricsPath ||
+                                path == kEmulationPath || path.starts_with(kApiPath);
+  if (is_over_limit_ && is_always_served && !context_.is_internal)
+    context_.counters.served_over_limit.fetch_add(1, std::memory_order_relaxed);
   if (is_over_limit_ && !is_always_served) {
     context_.counters.refused.fetch_add(1, std::memory_order_relaxed);
     send_away("over the limit of connections: client.connection_limit, or that of descriptors (ulimit -n)");

@@ -443,9 +443,11 @@ PollExchange::Owner HttpSession::owner_of_poll() {
     response.headers.emplace_back("X-Accel-Buffering", "no");
     respond(response);
   };
-  owner.note_loss = [this](std::string_view channel, const Gap* gap, Offset start) {
-    if (gap != nullptr) return log_gap(Transport::poll, channel, *gap, request_id_);
-    log_not_recovered(Transport::poll, channel, start, request_id_);
+  owner.note_gap = [this](std::string_view channel, const Gap& gap) {
+    log_gap(Transport::poll, channel, gap, request_id_);
+  };
+  owner.note_not_recovered = [this](std::string_view channel, const SubscribeOutcome& outcome) {
+    log_not_recovered(Transport::poll, channel, outcome, request_id_);
   };
   owner.fail = [this] {
     await_departure();

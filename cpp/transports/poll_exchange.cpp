@@ -102,7 +102,7 @@ void PollExchange::on_subscribed(Subscription& subscription, const SubscribeOutc
   subscription.epoch = outcome.start.epoch;
   subscription.has_history = outcome.has_history;
   add_status(subscription, outcome.recovered(), outcome.start.offset);
-  if (outcome.recovered() == false) owner_.note_loss(subscription.channel, nullptr, outcome.start.offset);
+  if (outcome.recovered() == false) owner_.note_not_recovered(subscription.channel, outcome);
   if (subscription.had_position && !outcome.is_recovered) has_news_ = true;  // a loss is reported at once
   if (has_news_) owner_.ready_soon();
 }
@@ -160,7 +160,7 @@ void PollExchange::on_gap(Cursor& cursor, const Gap& gap) {
     return;
   }
   subscription.epoch = gap.position.epoch;
-  owner_.note_loss(subscription.channel, &gap, 0);
+  owner_.note_gap(subscription.channel, gap);
   add_status(subscription, false, gap.position.offset);
 }
 

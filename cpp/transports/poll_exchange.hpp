@@ -20,8 +20,9 @@ class PollExchange final : public Sink {
     std::function<void()> ready_soon;         ///< call finish_turn() before this turn's flush
     std::function<void(std::string)> answer;  ///< the body; once
     std::function<void()> fail;               ///< the store is not available
-    /// The client is told that it has lost publications: since a gap, or before its subscription's begin.
-    std::function<void(std::string_view channel, const Gap*, Offset start)> note_loss;
+    /// The client is told that it has lost publications: in a gap, or before its subscription's begin.
+    std::function<void(std::string_view channel, const Gap&)> note_gap;
+    std::function<void(std::string_view channel, const SubscribeOutcome&)> note_not_recovered;
   };
   PollExchange(SessionContext& context, PlainRequest request, Millis deadline_ms, Owner owner);
   /// Continues a saved one.

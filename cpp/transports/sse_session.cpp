@@ -146,8 +146,11 @@ SseSession::~SseSession() { context_.counters.sse.fetch_sub(1, std::memory_order
 
 void SseSession::on_subscribed(Subscription& subscription, const SubscribeOutcome& outcome) {
   if (outcome.error != StoreError::none) return drain();  // EventSource comes back by itself
-  if (outcome.recovered() == false || subscription.is_not_recoverable)
-    log_not_recovered(Transport::sse, subscription.channel, outcome.start.offset);
+  if (outcome.recovered() == false || subscription.is_not_recoverable) {
+    SubscribeOutcome lost = outcome;
+    lost.is_known = lost.is_known && !subscription.is_not_recoverable;  // nobody has compared it
+    log_not_recovered(Transport::sse, subscription.channel, lost);
+  }
   subscription.asked.reset();
   subscription.epoch = outcome.start.epoch;
   subscription.has_history = outcome.has_history;

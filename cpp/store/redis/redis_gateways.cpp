@@ -44,7 +44,9 @@ void RedisGateways::beat() {
   if (!is_registered_) claim_layout();
   RedisCall call = call_of(is_registered_ ? "beat" : "new");
   call.is_write = true;
-  call.done = [this, id = id_, was_registered = is_registered_](StoreError error, const RedisReply& reply) {
+  call.done = [this, id = id_, was_registered = is_registered_, asked_ms = clock_.now_ms()](
+                  StoreError error, const RedisReply& reply) {
+    if (error == StoreError::none) seen_ = Seen{reply[1].number(), asked_ms, clock_.now_ms()};
     if (id != id_) return;  // its name until then
     is_under_way_ = false;
     if (error != StoreError::none) {
@@ -61,6 +63,14 @@ void RedisGateways::beat() {
     on_beat_(!was_registered);
   };
   machine_.call(std::move(call));
+}
+
+std::optional<SharedTime> RedisGateways::time() const {
+  if (!seen_) return std::nullopt;
+  // Redis answered between the two, and nobody knows when.
+  const Millis now = clock_.now_ms();
+  return SharedTime{.earliest_ms = seen_->redis_ms + now - seen_->heard_ms,
+                    .latest_ms = seen_->redis_ms + now - seen_->asked_ms};
 }
 
 void RedisGateways::claim_layout() {

@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <set>
 #include <string>
 #include <string_view>
@@ -62,6 +63,10 @@ class RedisGateways {
   /// The time, of Redis, at which others may call it dead, and clear up what is under its name.
   [[nodiscard]] Millis alive_until_ms() const { return alive_until_ms_; }
 
+  /// The time of Redis, as the last sign of life shows it; nothing before the first one. It is Redis' clock
+  /// because those of two machines differ.
+  [[nodiscard]] std::optional<SharedTime> time() const;
+
   void on_ready();
   void tick();
   /// Takes another name with the next sign of life.
@@ -97,6 +102,10 @@ class RedisGateways {
   std::set<std::string, std::less<>> dead_;
   std::vector<GatewayRecord> records_;
   std::uint64_t looks_ = 0;
+  struct Seen {
+    Millis redis_ms, asked_ms, heard_ms;  // the first by Redis' clock, the others by this machine's
+  };
+  std::optional<Seen> seen_;
   Millis alive_until_ms_ = 0;
 };
 

@@ -242,6 +242,8 @@ void RedisMembers::begin_step(const std::string& channel, std::size_t members_ma
 void RedisMembers::finish(const std::string& channel, std::function<void(StoreError)> done) {
   begin_step(channel, kEnteredAtOnce, true,
              [this, channel, done = std::move(done)](const EnterResult& result) {
+               const std::size_t entered = result.step.entered;
+               if (entered > 0 && listener_ != nullptr) listener_->on_walk_finished(entered);
                if (result.error != StoreError::none || result.step.is_done) return done(result.error);
                finish(channel, done);
              });

@@ -39,6 +39,8 @@ class RedisMembers {
   RedisMembers(const RedisOptions& options, const RedisKeys& keys, RedisCarrier& machine, RedisLog& log,
                RedisGateways& gateways, const Clock& clock);
 
+  /// Hears of the steps of finish().
+  void set_listener(StoreListener* listener) { listener_ = listener; }
   void change(const std::string& channel, std::vector<std::string> users, bool is_adding,
               std::function<void(const MembersResult&)> done);
   void list(const std::string& channel, std::string after, std::size_t limit,
@@ -100,6 +102,7 @@ class RedisMembers {
   RedisCarrier& machine_;
   RedisLog& log_;
   RedisGateways& gateways_;
+  StoreListener* listener_ = nullptr;
   const Clock& clock_;
   ListedChannels listed_;  // channels in this gateway's list
 };

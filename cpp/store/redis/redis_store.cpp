@@ -49,6 +49,9 @@ class RedisStore::GuardedListener final : public StoreListener, public GatewayLi
   void on_history_removed(std::string_view channel, Epoch epoch, Offset up_to) override {
     store_.guard([&] { store_.listener_->on_history_removed(channel, epoch, up_to); });
   }
+  void on_walk_finished(std::size_t entered) override {
+    store_.guard([&] { store_.listener_->on_walk_finished(entered); });
+  }
   void on_told(std::string_view from_gateway, std::string_view message) override {
     store_.guard([&] { store_.gateway_listener_->on_told(from_gateway, message); });
   }
@@ -72,7 +75,10 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
         listener_(owner),
         clearing_(keys, machine, gateways, presence, members),
         thread_(owner.make_thread_([&owner](std::string_view what) { owner.note_mistake(what); })) {
-    if (owner.listener_ != nullptr) log.set_listener(&listener_);
+    if (owner.listener_ != nullptr) {
+      log.set_listener(&listener_);
+      members.set_listener(&listener_);
+    }
     if (owner.gateway_listener_ != nullptr) log.told().set_listener(&listener_);
     log.set_node(owner.node_);
     machine.set_listener(this);
@@ -455,6 +461,8 @@ void RedisStore::on_turn(Parts& parts) {
     gateways_ = parts.gateways.records();
     gateways_ms_ = clock_.now_ms();
   }
+  time_ = parts.gateways.time();
+  time_ms_ = clock_.now_ms();
   new_epochs_ = parts.log.new_epochs();
   if (trouble_ != parts.machine.trouble()) trouble_ = parts.machine.trouble();
   changed_.notify_all();
@@ -462,18 +470,18 @@ void RedisStore::on_turn(Parts& parts) {
 
 // ---- calls
 
-bool RedisStore::take_room(std::atomic<std::size_t>& count, std::size_t count_max, std::size_t bytes) {
+bool RedisStore::take_room(Room& room, std::size_t count_max, std::size_t bytes) {
   // Both in any case: what is refused gives both back.
-  const std::size_t before = count.fetch_add(1);
-  const std::size_t all_bytes = bytes_.fetch_add(bytes) + bytes;
+  const std::size_t before = room.count.fetch_add(1);
+  const std::size_t all_bytes = room.bytes.fetch_add(bytes) + bytes;
   if (before < count_max && (bytes == 0 || all_bytes <= options_.waiting_bytes)) return true;
-  give_room_back(count, bytes);
+  give_room_back(room, bytes);
   return false;
 }
 
-void RedisStore::give_room_back(std::atomic<std::size_t>& count, std::size_t bytes) {
-  count.fetch_sub(1);
-  bytes_.fetch_sub(bytes);
+void RedisStore::give_room_back(Room& room, std::size_t bytes) {
+  room.count.fetch_sub(1);
+  room.bytes.fetch_sub(bytes);
 }
 
 template <typename Task>
@@ -571,6 +579,13 @@ void RedisStore::tell(std::string_view to_gateway, std::string_view message,
       [to = std::string(to_gateway), text = std::string(message)](Parts& parts, const auto& answer) {
         parts.log.told().tell(to, text, answer);
       });
+}
+
+std::optional<SharedTime> RedisStore::shared_time() const {
+  const std::lock_guard lock(mutex_);
+  if (!time_) return std::nullopt;
+  const Millis since = clock_.now_ms() - time_ms_;
+  return SharedTime{time_->earliest_ms + since, time_->latest_ms + since};
 }
 
 void RedisStore::order(std::string_view message, std::function<void(StoreError, std::size_t)> done) {

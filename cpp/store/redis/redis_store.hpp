@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -69,6 +70,7 @@ class RedisStore final : public OwnedStore {
   void set_node(std::string_view node) override { node_ = node; }
   void tell(std::string_view to_gateway, std::string_view message,
             std::function<void(StoreError, std::size_t)> done) override;
+  [[nodiscard]] std::optional<SharedTime> shared_time() const override;
   void order(std::string_view message, std::function<void(StoreError, std::size_t)> done) override;
   /// All that share this Redis, as they were at the last sign of life of this one. Thread-safe.
   [[nodiscard]] std::vector<GatewayRecord> gateways() const;
@@ -90,9 +92,14 @@ class RedisStore final : public OwnedStore {
   void look_at_settings();
   /// Runs `what` on the thread, in order; `false`: the store is closed, or it is the parent process's.
   [[nodiscard]] bool post(std::function<void(Parts&)> what);
-  /// Room of what waits for answers: one of `count`, up to `count_max`, and bytes.
-  [[nodiscard]] bool take_room(std::atomic<std::size_t>& count, std::size_t count_max, std::size_t bytes);
-  void give_room_back(std::atomic<std::size_t>& count, std::size_t bytes);
+  /// What waits for answers, wherever: until this store is idle, in a lane, or at Redis.
+  struct Room {
+    std::atomic<std::size_t> count{0};
+    std::atomic<std::size_t> bytes{0};
+  };
+  /// One, up to `count_max`, and bytes, up to RedisOptions::waiting_bytes.
+  [[nodiscard]] bool take_room(Room& room, std::size_t count_max, std::size_t bytes);
+  static void give_room_back(Room& room, std::size_t bytes);
   /// Posts a call that has room from now on until its answer. `done` is called at once if there is none.
   template <typename Call, typename... Answer>
   void ask(std::function<void(Answer...)> done, std::size_t bytes, Call call);
@@ -115,10 +122,9 @@ class RedisStore final : public OwnedStore {
   GatewayListener* gateway_listener_ = nullptr;
   const std::string gateway_;  // letters that name this process among the gateways
   std::string node_;           // another name of it, which a takeover hands on; empty: none
-  // What waits for answers, wherever: until this store is idle, in a lane, or at Redis.
-  std::atomic<std::size_t> appends_{0};
-  std::atomic<std::size_t> calls_{0};
-  std::atomic<std::size_t> bytes_{0};
+  // Of their own each: what clients have other gateways told takes nothing from publications.
+  Room appends_;
+  Room calls_;
   std::unique_ptr<Parts> parts_;  // null: it has not been opened
 
   mutable std::mutex mutex_;
@@ -137,6 +143,8 @@ class RedisStore final : public OwnedStore {
   std::vector<GatewayRecord> gateways_;
   std::uint64_t gateways_looks_ = 0;
   Millis gateways_ms_ = 0;  // when they were so
+  std::optional<SharedTime> time_;
+  Millis time_ms_ = 0;  // when it was so
 };
 
 }  // namespace carillon

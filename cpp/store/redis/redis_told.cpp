@@ -30,10 +30,14 @@ std::string RedisTold::numbered(std::uint64_t& last) { return gateway_ + ' ' + s
 
 void RedisTold::tell(std::string_view to_gateway, std::string_view message,
                      std::function<void(StoreError, std::size_t)> done) {
+  const std::string channel = keys_.told(to_gateway);
+  // A message that waits for a link would only use memory: its asker has given up by then.
+  if (!machine_.is_ready_for(channel)) return done(StoreError::unavailable, 0);
   RedisCall call;
-  call.words = RedisCommand{"PUBLISH", keys_.told(to_gateway)};
+  call.words = RedisCommand{"PUBLISH", channel};
   call.words.add(numbered(last_number_) + '\n' + std::string(message));
   call.is_write = true;
+  call.is_for_this_link = true;
   const bool is_own = to_gateway.empty() || to_gateway == gateway_;  // who tells all hears it as well
   call.done = [is_own, done = std::move(done)](StoreError error, const RedisReply& reply) {
     done(error, others_of(reply.number(), is_own));

@@ -33,6 +33,8 @@ class ToldStore final : public ForwardingStore<> {
     ordered.emplace_back(message);
     done(StoreError::none, others);
   }
+  [[nodiscard]] std::optional<SharedTime> shared_time() const override { return time; }
+  std::optional<SharedTime> time = SharedTime{.earliest_ms = 5'000, .latest_ms = 5'010};  // two clocks differ
   std::size_t others = 2;
   std::size_t of_that_name = 1;
   StoreError error = StoreError::none;
@@ -177,14 +179,14 @@ struct FleetCommands : FleetQuestions {
   }
   [[nodiscard]] std::string asked(int number, std::string_view commands) const {
     return std::string(kNode) + "|ask " + std::to_string(number) + " commands\n" + std::string(kSession) +
-           '\n' + std::string(commands);
+           " 6000\n" + std::string(commands);
   }
 
   Limits limits;
   ClientDirectory directory{random};
   BodyBudget bodies{limits.body_bytes_total};
   bool is_draining = false;
-  FleetSessions sessions{fleet, {directory, bodies, limits, [this] { return is_draining; }}};
+  FleetSessions sessions{fleet, {directory, bodies, limits, clock, [this] { return is_draining; }}};
   std::vector<Forwarding> outcomes;
 };
 
@@ -212,7 +214,10 @@ TEST_F(FleetCommands, AreTakenOnlyWhenAGatewayHasSaidSo) {
   }
   shared.error = StoreError::none;
   EXPECT_EQ(outcomes, (std::vector{Forwarding::unknown, Forwarding::refused, Forwarding::refused,
-                                   Forwarding::refused, Forwarding::late}));
+                                   Forwarding::refused}));
+  clock.advance(1'000);
+  fleet.keep_house();
+  EXPECT_EQ(outcomes.back(), Forwarding::late) << "the commands may arrive until then";
   outcomes.clear();
   int number = 5;
   for (const char* answer : {"busy", "too long", "", "of a later version"}) {
@@ -269,9 +274,68 @@ TEST_F(FleetCommands, NoClientChoosesWhereTheyGoOrHowManyAreUnderWay) {
 }
 
 TEST_F(FleetCommands, OfOthersAreTakenOnlyForAClientThatIsHere) {
-  for (const std::string& question : {std::string("no line"), std::string(kSession) + "\nx"})
+  for (const std::string& question :
+       {std::string("no line"), std::string(kSession) + "\nx", std::string(kSession) + " 9000\nx"})
     fleet.on_told("one", "ask 7 commands\n" + question);
-  EXPECT_EQ(shared.told, (Texts{"one|answer 7\nunknown", "one|answer 7\nunknown"}));
+  EXPECT_EQ(shared.told, (Texts{"one|answer 7\nunknown", "one|answer 7\nunknown", "one|answer 7\nunknown"}));
+}
+
+TEST_F(FleetCommands, HaveAMemoryLimitUntilTheStoreHasLetGoOfThem) {
+  limits.forwarded_bytes = 10;
+  shared.is_silent = true;
+  forward("12345678");
+  forward("123");
+  EXPECT_EQ(outcomes, std::vector{Forwarding::refused});
+  forward("12");
+  EXPECT_EQ(shared.told.size(), 2U);
+  clock.advance(1'000);
+  fleet.keep_house();
+  EXPECT_EQ(outcomes, (std::vector{Forwarding::refused, Forwarding::late, Forwarding::late}));
+  forward("1");
+  EXPECT_EQ(outcomes.back(), Forwarding::refused) << "the store still has the first two";
+  shared.pending.clear();
+  forward("1");
+  EXPECT_EQ(shared.told.size(), 3U);
+  shared.time.reset();
+  forward("");
+  EXPECT_EQ(outcomes.back(), Forwarding::refused) << "without a time there is no deadline";
+  shared.pending.clear();
+}
+
+TEST_F(FleetCommands, OfOthersAreRefusedBeforeTheyUseMemoryAndBehindTheirDeadline) {
+  std::vector<std::function<void()>> waiting;
+  Fleet busy(shared, clock, {.questions_max = 2, .waiting_bytes_max = 100},
+             [&](std::function<void()> task) { waiting.push_back(std::move(task)); });
+  FleetSessions here(busy, {directory, bodies, limits, clock, [] { return false; }});
+  const auto self = std::make_shared<Session*>(nullptr);
+  directory.add(kSession, *shards[0], self);
+  const auto told = [&](int number, const std::string& commands, const char* deadline = "5011") {
+    shared.told.clear();
+    busy.on_told("one", "ask " + std::to_string(number) + " commands\n" + std::string(kSession) + ' ' +
+                            deadline + '\n' + commands);
+    return shared.told.empty() ? std::string() : shared.told.back();
+  };
+  EXPECT_EQ(told(1, "x", "5010"), "one|answer 1\nbusy") << "its client may have got its answer";
+  EXPECT_EQ(told(2, std::string(90, 'x')), "one|answer 2\nbusy") << "fleet_waiting_bytes";
+  limits.body_bytes_total = 4;
+  EXPECT_EQ(told(3, "12345"), "one|answer 3\nbusy") << "body memory";
+  EXPECT_TRUE(waiting.empty());
+  EXPECT_EQ(bodies.bytes(), 0);
+  EXPECT_EQ(told(4, "1"), "");
+  EXPECT_EQ(told(5, "2"), "");
+  EXPECT_EQ(told(6, "3"), "one|answer 6\nbusy") << "two wait";
+  EXPECT_EQ(bodies.bytes(), 2);
+  waiting[0]();
+  EXPECT_EQ(shared.told.back(), "one|answer 4\ntaken");
+  shared.time->latest_ms = 5'011;  // it has waited too long
+  waiting[1]();
+  EXPECT_EQ(shared.told.back(), "one|answer 5\nbusy");
+  settle();
+  waiting.clear();
+  EXPECT_EQ(bodies.bytes(), 0);
+  shared.told.clear();
+  for (int i = 0; i < 3; ++i) busy.on_told("one", "ask 9 health\n");
+  EXPECT_EQ(shared.told, Texts{"one|answer 9\nbusy"}) << "questions have the same limit";
 }
 
 TEST_F(FleetCommands, AFleetCountsThoseThatServeAndThoseThatAreSilent) {
@@ -280,14 +344,24 @@ TEST_F(FleetCommands, AFleetCountsThoseThatServeAndThoseThatAreSilent) {
     sessions.count([&](const std::optional<OtherGateways::Count>& found) { counts.push_back(found); });
   };
   count();
+  count();
+  EXPECT_EQ(shared.told.size(), 1U) << "many requests are one question";
   fleet.on_told("one", "answer 1\nserving");
   fleet.on_told("two", "answer 1\ndraining");
+  ASSERT_EQ(counts.size(), 2U);
+  clock.advance(999);
+  count();
+  EXPECT_EQ(shared.told.size(), 1U) << "the answer is kept for a second";
+  EXPECT_EQ(counts.size(), 3U);
+  counts.erase(counts.begin(), counts.begin() + 2);
+  clock.advance(1);
   is_draining = true;
   count();
   fleet.on_told("one", "answer 2\n");  // of a version that does not know the question
   clock.advance(1'000);
   fleet.keep_house();
   shared.error = StoreError::unavailable;
+  clock.advance(1'000);
   count();
   ASSERT_EQ(counts.size(), 3U);
   EXPECT_EQ(counts[0]->gateways, 3U);

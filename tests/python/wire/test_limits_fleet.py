@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import time
+import uuid
 from typing import TYPE_CHECKING
 
 import pytest
@@ -64,3 +66,34 @@ async def test_forwarded_commands(
         assert "Retry-After" in answer.headers
         assert not first.done()
         first.cancel()
+
+
+async def test_forwarded_bytes(
+    carillon_server_factory: Callable[..., Server], carillon_redis: RedisServer
+) -> None:
+    server = carillon_server_factory(**on_redis(carillon_redis.url), limits={"forwarded_bytes": 100})
+    body = {"node": str(uuid.uuid4()), "session": str(uuid.uuid4())}
+    async with open_http(server) as client:
+        answer = await client.post("/emulation", json={**body, "data": "x" * 100}, timeout=30)
+        assert answer.status_code == 404, "it was asked for"
+        answer = await client.post("/emulation", json={**body, "data": "x" * 101}, timeout=30)
+        assert answer.status_code == 503
+
+
+async def test_fleet_waiting_bytes(
+    carillon_server_factory: Callable[..., Server], carillon_redis: RedisServer
+) -> None:
+    options = {**on_redis(carillon_redis.url), "limits": {"fleet_waiting_bytes": 200}}
+    here, there = (carillon_server_factory(**options) for _ in range(2))
+    async with (
+        open_http(there) as client,
+        open_http(here) as owner,
+        owner.stream("POST", "/connection/http_stream", json={"id": 1, "connect": {}}) as stream,
+    ):
+        hello = json.loads(await anext(stream.aiter_lines()))["connect"]
+        body = {name: hello[name] for name in ("session", "node")}
+        ping = json.dumps({"id": 2, "ping": {}})
+        answer = await client.post("/emulation", json={**body, "data": ping}, timeout=30)
+        assert answer.status_code == 204
+        answer = await client.post("/emulation", json={**body, "data": ping + " " * 200}, timeout=30)
+        assert answer.status_code == 503

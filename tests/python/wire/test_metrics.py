@@ -372,10 +372,26 @@ def test_sockets_over_the_limit_are_bad_and_never_take_a_good_one_back(serve: Ca
     open_ones = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(3)]
     wait_until(lambda: sockets("good") == 3)
     over = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(4)]
+    for one in over:
+        one.sendall(b"GET /sse?channel=a HTTP/1.1\r\nHost: localhost\r\n\r\n")
     wait_until(lambda: sockets("bad") == 4)
     assert sockets("good") == 3
+    for one in over:
+        one.close()
+    assert httpx.get(f"{server.url}/health").status_code == 200
+    assert (sockets("good"), sockets("bad")) == (4, 4), "a probe over the limit is served"
     for one in open_ones + over:
         one.close()
+
+
+def test_the_internal_address_has_the_limit_of_connections_apart(serve: Callable[..., Server]) -> None:
+    port = free_port()
+    server = serve(limits={"connections": 1}, config={"http_server": {"internal_port": port}})
+    with socket.create_connection(("127.0.0.1", server.port)):
+        wait_until(lambda: server.stats()["connections"] == 1)
+        answer = httpx.get(f"http://127.0.0.1:{port}/health")
+        assert answer.status_code == 200
+        assert "connection" not in answer.headers, "it is kept open: it is not over a limit"
 
 
 def test_a_hook_is_measured(serve: Callable[..., Server]) -> None:
