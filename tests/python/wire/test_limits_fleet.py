@@ -90,7 +90,8 @@ async def test_fleet_waiting_bytes(
         open_http(here) as owner,
         owner.stream("POST", "/connection/http_stream", json={"id": 1, "connect": {}}) as stream,
     ):
-        hello = json.loads(await anext(stream.aiter_lines()))["connect"]
+        lines = stream.aiter_lines()  # the connection is closed with it
+        hello = json.loads(await anext(lines))["connect"]
         body = {name: hello[name] for name in ("session", "node")}
         ping = json.dumps({"id": 2, "ping": {}})
         answer = await client.post("/emulation", json={**body, "data": ping}, timeout=30)
