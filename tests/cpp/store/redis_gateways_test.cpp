@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <map>
 #include <set>
@@ -404,6 +405,29 @@ TEST_F(Fleet, AnotherGoesOnWhenTheWalkerDies) {
     EXPECT_TRUE(inbox.merged.empty()) << user;
     EXPECT_EQ(entered(user), 2U) << user;
   }
+}
+
+/// Counts what a store writes into inboxes for gateways that have died.
+struct FinishedWalks final : StoreListener {
+  void on_announced(const Announcement& /*announcement*/) override {}
+  void on_walk_finished(std::size_t inboxes) override { entered += inboxes; }
+  std::atomic<std::size_t> entered{0};
+};
+
+TEST_F(Fleet, WhoGoesOnForADeadWalkerCountsWhatItEnters) {
+  Names users;
+  for (int i = 0; i < 700; ++i) users.push_back("u" + std::to_string(i));
+  a->calls.add("a", users);
+  a->calls.append("a", entry_of("x"));
+  EXPECT_EQ(a->calls.enter("a", 200).entered, 200U);
+  FinishedWalks finished;
+  auto last = make();
+  last->store->set_listener(&finished);
+  last->store->open();
+  a->die();
+  b->die();
+  EXPECT_TRUE(pass_until([&] { return finished.entered == 500; })) << finished.entered;
+  last->store->close();
 }
 
 TEST_F(Fleet, WhatNoWalkHasEnteredIsUnreadAllTheSame) {
