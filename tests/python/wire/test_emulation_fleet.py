@@ -101,6 +101,18 @@ def test_what_cannot_be_delivered_is_never_204(gateways: Callable[..., list[Serv
     assert [message.json() for message in here.history(ROOM, last=10).messages] == [0]
 
 
+def test_the_gateway_that_has_the_client_has_the_last_word_on_length(
+    carillon_redis: RedisServer, carillon_server_factory: Callable[..., Server]
+) -> None:
+    longest = 2_000
+    here = carillon_server_factory(**on_redis(carillon_redis.url), limits={"message_bytes": longest})
+    there = carillon_server_factory(**on_redis(carillon_redis.url))
+    with streaming(here.url) as client:
+        assert client.post(there.url, publish_of(0).ljust(longest)) == 204
+        assert client.post(there.url, publish_of(1).ljust(longest + 1)) == 413
+        assert client.reply()["id"] == 2
+
+
 def test_a_gateway_that_died_is_404_and_one_that_hangs_504(
     carillon_redis: RedisServer,
     carillon_server_factory: Callable[..., Server],
