@@ -234,3 +234,179 @@ async def test_without_an_answer_of_anybody_nothing_begins() -> None:
     fleet.watch = FleetWatch([Mute(fleet, 0), Mute(fleet, 1)])
     with pytest.raises(Stopped, match=r"nothing was begun: http://gateway0:80: no answer"):
         await fleet.rollout(0).run(is_dry=False)
+
+
+# One lost request, and what was never seen.
+
+
+@pytest.mark.parametrize("lost", [2, 3])
+async def test_a_gateway_that_misses_a_check_does_not_stop_the_beginning(lost: int) -> None:
+    fleet = Fleet(2)
+    fleet.gateways[1].troubles = ["timeout"] * lost
+    rollout = fleet.rollout(0)
+    if lost < SETTINGS.checks:
+        return await rollout.run(is_dry=False)
+    with pytest.raises(Stopped, match="nothing was begun: gateway1:80 is not healthy: timeout"):
+        await rollout.run(is_dry=False)
+    assert not fleet.gateways[0].drained_at
+    return None
+
+
+async def test_a_gateway_that_misses_a_check_between_two_does_not_stop_the_rollout() -> None:
+    fleet = Fleet(3)
+
+    class MissesOne(ScriptedGateway):
+        has_missed = False
+
+        async def trouble(self) -> str:
+            versions = [each.version for each in fleet.registry]
+            if rollout.replaced and not self.has_missed and versions.count("2") == 1:
+                self.has_missed = True
+                return "timeout"
+            return await super().trouble()
+
+    fleet.gateways[2] = MissesOne(fleet, 2)
+    fleet.watch = FleetWatch(fleet.gateways)
+    rollout = fleet.rollout(0, 1)
+    await rollout.run(is_dry=False)
+    assert fleet.gateways[2].has_missed  # type: ignore[attr-defined]
+    assert rollout.replaced == fleet.gateways[:2]
+
+
+class Registry(Fleet):
+    """A registry that lacks one gateway, or that nobody shows, in some looks."""
+
+    def __init__(self, count: int, looks: dict[int, str]) -> None:
+        super().__init__(count)
+        self.number = 0
+        self.looks = looks
+        self.gateways = [Shower(self, i) for i in range(count)]
+        self.watch = FleetWatch(self.gateways)
+
+
+class Shower(ScriptedGateway):
+    """A gateway that shows such a registry."""
+
+    fleet_of: Registry
+
+    async def fleet(self) -> list[Listed]:
+        if self.number == 0:
+            self.fleet_of.number += 1
+        what = self.fleet_of.looks.get(self.fleet_of.number)
+        if what == "nobody":
+            raise Unanswered("no answer")
+        return [each for each in await super().fleet() if each.address != what]
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+@pytest.mark.parametrize("what", ["nobody", "gateway0:80", "gateway1:80", "gateway2:80"])
+async def test_a_registry_that_lacks_a_gateway_for_once_is_no_baseline(number: int, what: str) -> None:
+    fleet = Registry(3, {number: what})
+    for each in fleet.gateways:
+        each.failures = 4  # from before the rollout
+    fleet.gateways[1].after_drain = [""] * 10
+    rollout = fleet.rollout(1)
+    await rollout.run(is_dry=False)
+    assert rollout.replaced == [fleet.gateways[1]]
+
+
+async def test_clients_of_a_gateway_that_was_missing_before_the_drain_are_not_those_that_came_back() -> None:
+    fleet = Registry(3, {2: "gateway2:80"})
+
+    class Loses(Shower):
+        async def drain(self, pace_s: float | None, deadline_s: float | None) -> int:
+            (asked,) = (each for each in fleet.registry if each.address == "gateway0:80")
+            fleet.registry.remove(asked)
+            self.drained_at = time.monotonic()
+            return asked.clients
+
+    fleet.gateways[0] = Loses(fleet, 0)
+    fleet.watch = FleetWatch(fleet.gateways)
+    settings = replace(SETTINGS, return_timeout_s=0.05)
+    with pytest.raises(Stopped, match="its clients did not come back: 0 more are at the others"):
+        await fleet.rollout(0, settings=settings).run(is_dry=False)
+
+
+class Unmeasured(ScriptedGateway):
+    """A gateway whose `/metrics` is not answered at first."""
+
+    unanswered = 0
+
+    async def refused(self) -> float | None:
+        if self.unanswered:
+            self.unanswered -= 1
+            raise Unanswered("timeout")
+        return self.failures
+
+
+@pytest.mark.parametrize("unanswered", [2, 3])
+async def test_refusals_are_not_compared_with_a_count_that_was_never_read(unanswered: int) -> None:
+    fleet = Fleet(2)
+    silent = fleet.gateways[1] = Unmeasured(fleet, 1)
+    silent.unanswered, silent.failures = unanswered, 7
+    fleet.watch = FleetWatch(fleet.gateways)
+    if unanswered < SETTINGS.checks:
+        return await fleet.rollout(0).run(is_dry=False)
+    with pytest.raises(Stopped, match="nothing was begun: gateway1:80 does not answer /metrics: timeout"):
+        await fleet.rollout(0).run(is_dry=False)
+    assert not fleet.gateways[0].drained_at
+    return None
+
+
+@pytest.mark.parametrize("looks", [1, 2])
+async def test_a_gateway_that_misses_a_check_while_it_drains_has_not_left(looks: int) -> None:
+    """It is missing in the registry at the same time, because it is busy."""
+    fleet = Fleet(2)
+    gateway = fleet.gateways[0]
+    gateway.after_drain = [*["timeout"] * looks, DRAINS, DRAINS, *["timeout"] * 3, *[""] * 3]
+    said: list[str] = []
+
+    class Noted(Lines):
+        def say(self, event: str, node: str = "", **fields: object) -> None:
+            said.append(f"{event} {len(gateway.troubles)}")
+
+    await Rollout(fleet.watch, [gateway], SETTINGS, Noted(as_json=True)).run(is_dry=False)
+    assert "left 3" in said, "after three timeouts in a row"
+
+
+class Deaf(ScriptedGateway):
+    """A gateway from which answers to a drain get lost.
+
+    `lost` of them, behind which it drains if it `drains`.
+    """
+
+    lost = 1
+    drains = False
+    asked = 0
+
+    async def drain(self, pace_s: float | None, deadline_s: float | None) -> int:
+        self.asked += 1
+        if self.lost >= self.asked:
+            if self.drains:
+                await super().drain(pace_s, deadline_s)
+                self.troubles = [DRAINS]
+            raise Unanswered("timeout")
+        return await super().drain(pace_s, deadline_s)
+
+
+@pytest.mark.parametrize(("lost", "drains", "asked"), [(1, True, 1), (2, False, 3)])
+async def test_a_lost_answer_to_a_drain_does_not_stop_the_rollout(
+    lost: int, drains: bool, asked: int
+) -> None:
+    fleet = Fleet(2)
+    deaf = fleet.gateways[0] = Deaf(fleet, 0)
+    deaf.lost, deaf.drains = lost, drains
+    fleet.watch = FleetWatch(fleet.gateways)
+    rollout = fleet.rollout(0)
+    await rollout.run(is_dry=False)
+    assert (deaf.asked, rollout.replaced) == (asked, [deaf])
+
+
+async def test_a_gateway_that_never_answers_the_drain_stops_the_rollout() -> None:
+    fleet = Fleet(2)
+    deaf = fleet.gateways[0] = Deaf(fleet, 0)
+    deaf.lost = 3
+    fleet.watch = FleetWatch(fleet.gateways)
+    with pytest.raises(Stopped, match="was asked to drain, and has not answered: timeout"):
+        await fleet.rollout(0).run(is_dry=False)
+    assert deaf.asked == SETTINGS.checks

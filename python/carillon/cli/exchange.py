@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from ..transports.route import Verify
 
+NOTHING_LISTENS = "refused: nothing listens at this port"
 _ANSWER_BYTES = 8 * 1024 * 1024  # the page of metrics of a server has 20 kB
 
 
@@ -119,6 +120,6 @@ def _reason_of(error: httpx.HTTPError) -> str:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED:
-            return "refused: nothing listens at this port"
+            return NOTHING_LISTENS
         cause = cause.__cause__ or cause.__context__
     return str(error) or type(error).__name__

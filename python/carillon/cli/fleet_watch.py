@@ -52,6 +52,7 @@ class FleetWatch:
         self._at_first: set[str] = set()  # processes that were there at the first count
         self._failures: dict[Gateway, int] = {}
         self.uncounted: set[Gateway] = set()
+        self._unanswered: dict[Gateway, str] = {}  # of the newest count
 
     async def identify(self, registry: Iterable[Listed]) -> list[Gateway]:
         """Finds each gateway in the registry. Returns those that are not there.
@@ -128,7 +129,8 @@ class FleetWatch:
                 continue
             try:
                 count = await gateway.refused()
-            except Unanswered:
+            except Unanswered as error:
+                self._unanswered[gateway] = str(error)
                 continue  # its health says so as well
             if count is None:
                 self.uncounted.add(gateway)
@@ -138,6 +140,15 @@ class FleetWatch:
             if more > 0:
                 return gateway, round(more)
         return None
+
+    def without_count(self, look: Look) -> dict[Gateway, str]:
+        """Gateways whose process has no count yet that later ones are compared with, and why."""
+        found = {}
+        for gateway in self.gateways:
+            entry = self.entry_of(gateway, look)
+            if gateway not in self.uncounted and entry is not None and entry.uid not in self._refused:
+                found[gateway] = self._unanswered.get(gateway, "it was not asked yet")
+        return found
 
 
 async def _address_of(gateway: Gateway, registry: Sequence[Listed]) -> str | None:

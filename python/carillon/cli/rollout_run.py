@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from .exchange import Unanswered
+from .exchange import NOTHING_LISTENS, Unanswered
 from .gateway import DRAINS, Refused
 
 if TYPE_CHECKING:
@@ -115,8 +115,8 @@ class Rollout:
                 if self._settings.pause_s:
                     self._lines.say("pause", seconds=self._settings.pause_s)
                     await self._until(None, self._settings.pause_s, _never)
-                await self._require_health()
-            await self._replace(gateway, number)
+                look = await self._require_health()
+            await self._replace(gateway, number, look)
             self.replaced.append(gateway)
             self.step = ""
         if not is_dry:
@@ -146,32 +146,62 @@ class Rollout:
     # The steps.
 
     async def _require_health(self, *, is_first: bool = False) -> Look:
-        """Returns what is there, if nothing is wrong."""
-        try:
-            look = await self._fleet.look()
-        except Unanswered as error:
-            begun = "no further gateway was asked to drain" if self.replaced else "nothing was begun"
-            raise Stopped(f"{begun}: {error}") from None
+        """Returns what is there, if nothing is wrong. One missed answer does not count as wrong.
+
+        All that is compared later begins with this look, so no gateway may be missing in it.
+        """
+        look, missing = await self._complete_look(is_first)
         if is_first:
-            await self._identify(look)
-            look = await self._fleet.look()
-        begun = "no further gateway was asked to drain" if self.replaced else "nothing was begun"
+            self._require_identity(look, missing)
         for gateway, trouble in look.troubles.items():
-            raise Stopped(f"{begun}: {self._fleet.name_of(gateway)} is not healthy: {trouble}")
+            raise Stopped(f"{self._begun}: {self._fleet.name_of(gateway)} is not healthy: {trouble}")
         for each in look.registry:
             if each.is_draining:
-                raise Stopped(f"{begun}: {each.address} drains")
+                raise Stopped(f"{self._begun}: {each.address} drains")
         if len(look.registry) < 2:
             raise Stopped(
-                f"{begun}: the fleet has no other gateway that could take the clients; "
+                f"{self._begun}: the fleet has no other gateway that could take the clients; "
                 "to replace a single one use carillon serve --takeover"
             )
         await self._require_publishing(look, None)
+        await self._require_first_counts(look)
         return look
 
-    async def _identify(self, look: Look) -> None:
+    @property
+    def _begun(self) -> str:
+        return "no further gateway was asked to drain" if self.replaced else "nothing was begun"
+
+    async def _complete_look(self, is_first: bool) -> tuple[Look, list[Gateway]]:
+        """Looks until all gateways answer and are in the registry, at most as often as `checks` says.
+
+        Returns the look, and, if it is the first one, the gateways that are not in its registry.
+        """
+        for check in range(1, self._settings.checks + 1):
+            try:
+                look = await self._fleet.look()
+            except Unanswered as error:
+                if check == self._settings.checks:
+                    raise Stopped(f"{self._begun}: {error}") from None
+            else:
+                missing = await self._fleet.identify(look.registry) if is_first else []
+                if check == self._settings.checks or not (look.troubles or missing):
+                    return look, missing
+            await asyncio.sleep(self._settings.interval_s)
+        raise AssertionError("checks is at least 1")
+
+    async def _require_first_counts(self, look: Look) -> None:
+        """Makes sure that each gateway has a count with which its later refusals are compared."""
+        for _ in range(1, self._settings.checks):
+            if not self._fleet.without_count(look):
+                return
+            await asyncio.sleep(self._settings.interval_s)
+            await self._require_publishing(look, None)
+        for gateway, why in self._fleet.without_count(look).items():
+            raise Stopped(f"{self._begun}: {self._fleet.name_of(gateway)} does not answer /metrics: {why}")
+
+    def _require_identity(self, look: Look, missing: list[Gateway]) -> None:
         addresses = ", ".join(each.address for each in look.registry)
-        for gateway in await self._fleet.identify(look.registry):
+        for gateway in missing:
             trouble = look.troubles.get(gateway)
             raise Stopped(
                 f"nothing was begun: {gateway.place.text} is not healthy: {trouble}"
@@ -214,15 +244,11 @@ class Rollout:
             then=f"run: {filled(restart, gateway, entry)}" if restart else "wait for its supervisor",
         )
 
-    async def _replace(self, gateway: Gateway, number: int) -> None:
+    async def _replace(self, gateway: Gateway, number: int, look: Look) -> None:
         begin_s = time.monotonic()
         name = self._fleet.name_of(gateway)
-        look = await self._look(None)
         old = self._fleet.entry_of(gateway, look)
-        if old is None:
-            raise Stopped(
-                f"{name} has left the registry before it was asked to drain; is it replaced by others?"
-            )
+        assert old is not None  # a healthy look has an entry for each gateway
         await self._drain(gateway, old, look.clients_without(old.uid))
         if self._settings.restart is not None:
             await self._restart(gateway, old)
@@ -240,7 +266,7 @@ class Rollout:
         begin_s = time.monotonic()
         self.step = "it was asked to drain, and ends by itself; its replacement is not started yet"
         try:
-            connections = await gateway.drain(settings.pace_s, settings.deadline_s)
+            connections = await self._ask_to_drain(gateway, old)
         except Refused as error:
             self.step = ""
             raise Stopped(f"{name} refuses to drain: {error}") from None
@@ -248,11 +274,15 @@ class Rollout:
             raise Stopped(f"{name} was asked to drain, and has not answered: {error}") from None
         self._lines.say("drain", name, connections=connections, clients=old.clients)
         seen: list[Look] = []
+        missed = 0
 
         async def has_left(look: Look) -> bool:
+            nonlocal missed
             seen[:] = [look]
-            # A busy gateway may be missing in the registry for once.
-            return not look.has(old.uid) and await gateway.trouble() != DRAINS
+            # A busy gateway may be missing in the registry for once, and not answer for once.
+            trouble = DRAINS if look.has(old.uid) else await gateway.trouble()
+            missed = 0 if trouble == DRAINS else missed + 1
+            return missed >= (1 if trouble in ("", NOTHING_LISTENS) else settings.checks)
 
         if not await self._until(gateway, settings.drain_timeout_s, has_left):
             left = next((each.clients for each in seen[0].registry if each.uid == old.uid), 0) if seen else 0
@@ -279,6 +309,22 @@ class Rollout:
         self._lines.say(
             "back", name, clients_back=back, clients=old.clients, seconds=time.monotonic() - begin_s
         )
+
+    async def _ask_to_drain(self, gateway: Gateway, old: Listed) -> int:
+        """Asks again if no answer comes and it does not drain. Returns the number of connections asked."""
+        settings = self._settings
+        for check in range(1, settings.checks + 1):
+            try:
+                return await gateway.drain(settings.pace_s, settings.deadline_s)
+            except Refused:
+                raise
+            except Unanswered:
+                if await gateway.trouble() == DRAINS:
+                    return old.clients  # the request has arrived
+                if check == settings.checks:
+                    raise
+            await asyncio.sleep(settings.interval_s)
+        raise AssertionError("checks is at least 1")
 
     async def _restart(self, gateway: Gateway, old: Listed) -> None:
         settings, name = self._settings, self._fleet.name_of(gateway)
