@@ -312,6 +312,8 @@ async def test_the_slowest_subscription_is_seen(serve: Callable[..., Server]) ->
     server = serve(limits={"kernel_backlog_bytes": 16_384})
     async with open_ws(server) as client:
         await client.subscribe("a")
+        kernel = client.socket.transport.get_extra_info("socket")
+        kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16_384)  # else it may grow and take everything
         client.socket.transport.pause_reading()
         for _ in range(300):
             server.publish("a", "x" * 20_000)
