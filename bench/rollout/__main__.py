@@ -35,7 +35,7 @@ from . import sdks
 from .fleet import Fleet
 from .proxies import COMMANDS, front, version_of
 from .publishers import Publishing, publish
-from .report import histogram_row, merged
+from .report import histogram_row, merged, transport_table
 from .workers import Workers
 
 LIVE_S = 300.0
@@ -195,6 +195,8 @@ def print_report(
     table = [["publish to delivery", "deliveries", "p50 ms", "p99 ms", "p99.9 ms", "max ms"]]
     table += [histogram_row(phase, tallies) for phase in ("before", "during", "after")]
     print(render(table))
+    print("\npublish to delivery by transport, before and during the roll:")
+    print(render(transport_table(tallies)))
     opened = merged(tallies, "opened")
     during = {s: n for s, n in opened.items() if rolled_s - 1 <= s <= rolled_s + during_s + 1}
     peak = max(during.values(), default=0)

@@ -49,8 +49,8 @@ class Tally:
     changed: int = 0
     not_recovered: int = 0
     first_faults: list[str] = field(default_factory=list)
-    latencies: dict[str, Counter[int]] = field(default_factory=dict)
-    slowest_ns: Counter[str] = field(default_factory=Counter)
+    latencies: dict[tuple[str, str], Counter[int]] = field(default_factory=dict)  # by phase and transport
+    slowest_ns: Counter[tuple[str, str]] = field(default_factory=Counter)
     phase: str = "before"
 
     def fault(self, text: str) -> None:
@@ -58,12 +58,13 @@ class Tally:
         if len(self.first_faults) < 10:
             self.first_faults.append(text)
 
-    def note(self, latency_ns: int) -> None:
+    def note(self, transport: str, latency_ns: int) -> None:
         """Counts a delivery."""
         self.received[self.phase] += 1
-        self.latencies.setdefault(self.phase, Counter())[bucket_of(latency_ns)] += 1
-        if latency_ns > self.slowest_ns[self.phase]:
-            self.slowest_ns[self.phase] = latency_ns
+        key = (self.phase, transport)
+        self.latencies.setdefault(key, Counter())[bucket_of(latency_ns)] += 1
+        if latency_ns > self.slowest_ns[key]:
+            self.slowest_ns[key] = latency_ns
 
 
 def bucket_of(value_ns: int) -> int:
@@ -269,7 +270,7 @@ class Subscriber:
             self.tally.missing += offset - self.offset - 1
             self.tally.fault(f"{self.transport} {self.channel}: {offset} after {self.offset}")
         self.offset = offset
-        self.tally.note(time.monotonic_ns() - data["at"])
+        self.tally.note(self.transport, time.monotonic_ns() - data["at"])
 
 
 _tasks: set[asyncio.Task[None]] = set()

@@ -36,6 +36,10 @@ def test_a_fleet_behind_haproxy_is_replaced_and_nothing_is_lost() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
     assert "lost 0, doubled 0, other data than at its offset 0, not recovered 0" in done.stdout
     assert done.stdout.count(" -> ") == 3, "gateways have been replaced"
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("| ws "))
+    _, before, _, _, during, *_ = (cell.strip() for cell in line.strip("|").split("|"))
+    assert int(before.replace(",", "")) > 0
+    assert int(during.replace(",", "")) > 0
 
 
 @pytest.fixture
@@ -75,3 +79,25 @@ def test_the_judge_sees_each_kind_of_fault(make_subscriber: Callable[[], Any]) -
     assert again.tally.not_recovered == 0
     status(again, 9, is_recovered=False)
     assert again.tally.not_recovered == 1
+
+
+def test_latencies_are_those_of_their_transport_and_their_phase(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(ROOT))
+    subscribers = importlib.import_module("bench.rollout.subscribers")
+    report = importlib.import_module("bench.rollout.report")
+    tally, other = subscribers.Tally(), subscribers.Tally()
+    for _ in range(1000):
+        tally.note("ws", 2_000_000)
+        other.note("sse", 50_000_000)
+    for _ in range(999):
+        tally.note("uni_ws", 3_000_000)
+    tally.phase = "during"
+    for _ in range(1000):
+        tally.note("ws", 80_000_000)
+    tallies = [vars(tally), vars(other)]
+    rows = {row[0]: row[1:] for row in report.transport_table(tallies)}
+    assert rows["ws"] == ["1,000", "2.0", "2", "1,000", "80.0", "80"]
+    assert rows["sse"] == ["1,000", "50.0", "50", "0", "-", "-"]
+    assert rows["uni_ws"] == ["999", "-", "3", "0", "-", "-"], "a percentile needs ten observations beyond it"
+    assert rows.keys() == {"transport", *subscribers.TRANSPORTS}
+    assert report.histogram_row("before", tallies) == ["before", "2,999", "3.1", "50.0", "-", "50"]
