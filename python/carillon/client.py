@@ -463,8 +463,8 @@ def connect(
             one again after a connection that was open for 5 seconds, or for this time if it is less.
         open_timeout: Longest time to wait for a connection, for the start of a subscription, or for the
             answer to a command, seconds; by default 15. A server waits up to `store.wait_ms` (10 s) for
-            its store before it answers: give more than that. With several addresses an attempt at one of them
-            has an equal share of it.
+            its store before it answers: give more than that. With several addresses each has an equal share
+            of it to be connected to.
         idle_timeout: Time without data after which an event stream counts as broken, seconds; by default 45.
         poll_timeout: Time that a poll waits for publications, seconds; by default 25.
         queue_size: Maximum number of items in the queue of a subscription; by default 1,024. A slower reader

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import random
@@ -15,15 +16,18 @@ from typing import TYPE_CHECKING, Literal
 import carillon
 import pytest
 from carillon import ConnectError, Message, Server, sync
+from carillon.acceptor import Acceptor
 from carillon.errors import ConfigError
 from carillon.testing import wait_until, wait_until_async
 from carillon.transports.reconnect import Reconnect, Refused
 from carillon.transports.settings import Settings
-from fake_servers import http_server, response
+from fake_servers import Peer, event_stream, http_server, response
 from redis_fleet import on_redis
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
     from carillon.testing import RedisServer
@@ -183,21 +187,90 @@ async def test_a_dead_address_is_passed_over(
             assert client.url == carillon_server.url
 
 
-@each_transport
+@pytest.fixture
+def in_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Clients try the addresses in the order in which they are given."""
+    monkeypatch.setattr("random.Random.shuffle", lambda *_: None)
+
+
+@contextlib.contextmanager
+def hanging_server(*, accepts: bool) -> Iterator[str]:
+    """The kernel accepts, and nobody answers; or the accept queue is full, so that it does not accept."""
+    with contextlib.ExitStack() as opened:
+        silent = opened.enter_context(socket.create_server(("127.0.0.1", 0), backlog=100 if accepts else 0))
+        for _ in range(0 if accepts else 4):
+            waiting = opened.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(silent.getsockname())
+        yield f"http://127.0.0.1:{silent.getsockname()[1]}"
+
+
+# What accepts and sends no event and no answer may wait for its store. A WebSocket is open before that.
+@pytest.mark.parametrize(
+    ("transport", "accepts"), [("ws", True), ("ws", False), ("sse", False), ("poll", False)]
+)
+@pytest.mark.usefixtures("in_order")
 async def test_a_server_that_hangs_leaves_time_for_the_next(
-    carillon_server: Server, transport: Literal["ws", "sse", "poll"]
+    carillon_server: Server, transport: Literal["ws", "sse", "poll"], accepts: bool
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as silent:  # the kernel accepts, and nobody answers
-        hanging = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        for _ in range(4):
-            async with (
-                carillon.connect(
-                    [hanging, carillon_server.url], transport=transport, open_timeout=3
-                ) as client,
-                client.subscribe(ROOM) as subscription,
-            ):
-                carillon_server.publish(ROOM, 1)
-                assert isinstance(await subscription.next(10), Message)
+    with hanging_server(accepts=accepts) as hanging:
+        async with (
+            carillon.connect([hanging, carillon_server.url], transport=transport, open_timeout=4) as client,
+            client.subscribe(ROOM) as subscription,
+        ):
+            carillon_server.publish(ROOM, 1)
+            assert isinstance(await subscription.next(10), Message)
+
+
+@contextlib.asynccontextmanager
+async def late_server(transport: str, delay_s: float) -> AsyncIterator[str]:
+    """A gateway that waits for its store before it answers a client."""
+    status = f'{{"channel":"{ROOM}","epoch":"e","offset":7}}'
+    polled = f'{{"publications":[],"since":"e:7","status":[{status}]}}'
+    answers = {
+        "sse": event_stream(f"event: status\nid: e:7\ndata: {status}"),
+        "poll": response("200 OK", polled, "Content-Type: application/json"),
+    }
+
+    async def talk(socket: ServerConnection) -> None:
+        peer = Peer(socket)
+        with contextlib.suppress(ConnectionClosed):
+            connect = await peer.command("connect")
+            await asyncio.sleep(delay_s)  # the store
+            await peer.reply(connect, connect={"client": "x", "version": "0"})
+            subscribe = await peer.command("subscribe")
+            await peer.reply(subscribe, subscribe={"epoch": "e", "offset": 7})
+            await socket.wait_closed()
+
+    async def hear(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            await asyncio.sleep(delay_s)
+            writer.write(answers[transport])
+            await writer.drain()
+            await reader.read()
+
+    if transport == "ws":
+        async with serve(talk, "127.0.0.1", 0) as server:
+            yield f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+    else:
+        async with Acceptor(hear) as acceptor:
+            yield f"http://127.0.0.1:{acceptor.port}"
+
+
+@each_transport
+@pytest.mark.usefixtures("in_order")
+async def test_a_server_that_waits_for_its_store_is_not_given_up_after_its_share(
+    dead: str, transport: Literal["ws", "sse", "poll"]
+) -> None:
+    others = [dead.replace("127.0.0.1", f"127.0.0.{number}") for number in range(2, 42)]
+    async with late_server(transport, 2.0) as late:
+        urls = [late, *others]
+        async with (
+            carillon.connect(urls, transport=transport, open_timeout=41) as client,  # 1 s for each
+            client.subscribe(ROOM) as subscription,
+        ):
+            assert subscription.position == carillon.Position(7, "e")
 
 
 @pytest.fixture

@@ -40,7 +40,7 @@ def http_client(settings: Settings) -> httpx.AsyncClient:
             verify=settings.tls or not settings.base_url.startswith("http:"),  # else it reads them in vain
             proxy=httpx.Proxy(settings.proxy, ssl_context=settings.proxy_tls) if settings.proxy else None,
             headers=settings.headers,
-            timeout=httpx.Timeout(None, connect=settings.attempt_timeout),
+            timeout=httpx.Timeout(None, connect=settings.connect_timeout),
             limits=httpx.Limits(max_connections=None),
             trust_env=False,
         )

@@ -38,7 +38,7 @@ class PollSource(HttpSource):
         query: dict[str, str | int] = {"channel": self.feed.channel, "timeout": f"{wait_s:g}"}
         query |= {"since": self._behind} if self._behind else self.feed.start.fields()
         authorization = await self._authorization()
-        async with Bound(wait_s + self._settings.attempt_timeout) as bound:
+        async with Bound(wait_s + self._settings.open_timeout) as bound:
             response = await self._http.get(
                 self._server.url("/poll", **query), headers=authorization, extensions=bound.extensions
             )

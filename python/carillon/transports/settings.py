@@ -65,10 +65,11 @@ class Settings:
         return ", ".join(server.base_url for server in self.servers)
 
     @property
-    def attempt_timeout(self) -> float:
-        """Longest time for one attempt, seconds: with several servers each gets a share of `open_timeout`.
+    def connect_timeout(self) -> float:
+        """Longest time to connect to one server, seconds: with several each has a share of `open_timeout`.
 
-        So a server that hangs leaves time for the next one.
+        So a server that cannot be reached leaves time for the next one. A server that was reached has the
+        whole `open_timeout` for its answer, because it may wait for its store.
         """
         return self.open_timeout / len(self.servers)
 

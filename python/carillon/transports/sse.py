@@ -29,13 +29,13 @@ class SseSource(HttpSource):
         usual_retry_ms: int | None = None
         authorization = await self._authorization()
         async with (
-            Bound(self._settings.attempt_timeout) as start,
+            Bound(self._settings.open_timeout) as start,
             self._http.stream(
                 "GET",
                 self._server.url("/sse", **query),
                 headers={"Accept": "text/event-stream", "Cache-Control": "no-store", **authorization},
                 timeout=httpx.Timeout(
-                    None, connect=self._settings.attempt_timeout, read=self._settings.idle_timeout
+                    None, connect=self._settings.connect_timeout, read=self._settings.idle_timeout
                 ),
                 extensions=start.extensions,
             ) as response,

@@ -78,7 +78,7 @@ class WebSocketTransport:
         self._renewal = self._new_renewal(
             self._token, settings.backoff(), "refresh", {}, lifetime, ConnectDenied
         )
-        self._silence_s: float | None = settings.attempt_timeout
+        self._silence_s: float | None = settings.open_timeout
         self._heard_at = 0.0  # the newest message, by the clock of the loop
         self._is_filling = False  # a reader should get a turn of the loop
         self._has_pongs = False
@@ -197,7 +197,7 @@ class WebSocketTransport:
             async with _Connect(
                 url,
                 additional_headers=server.headers,
-                open_timeout=self._settings.attempt_timeout,
+                open_timeout=self._settings.connect_timeout,  # with the upgrade, which waits for no store
                 close_timeout=1.0,
                 ping_interval=None,
                 max_size=None,
@@ -213,7 +213,7 @@ class WebSocketTransport:
     async def _serve(self, socket: ClientConnection, token: str | None) -> None:
         """Talks over a new connection until it ends, and tells what waited for answers over it."""
         self._is_connected = True
-        self._silence_s = self._settings.attempt_timeout
+        self._silence_s = self._settings.open_timeout
         cut = ConnectionClosed(
             0, f"the connection to {self.url} was cut before the answer came: it may be done, or not"
         )
