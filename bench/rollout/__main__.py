@@ -72,7 +72,7 @@ def run(options: argparse.Namespace, folder: Path) -> bool:
     with contextlib.ExitStack() as running:
         (folder / "redis").mkdir()
         redis = running.enter_context(RedisServer(folder / "redis"))
-        fleet = Fleet(folder, redis.url, options.pace, options.other_python)
+        fleet = Fleet(folder, redis.url, options.pace, options.first_python, options.other_python)
         running.callback(fleet.end)
         fleet.start(options.gateways)
         proxy = running.enter_context(front(options.proxy, folder, fleet.ports))
@@ -243,6 +243,10 @@ def main() -> int:
     parser.add_argument("--interval", default="1s", help="of the rollout (default 1s)")
     parser.add_argument("--expect", default=0.95, type=float, help="of the rollout (default 0.95)")
     parser.add_argument(
+        "--first-python", default=sys.executable, metavar="PATH",
+        help="interpreter of the gateways that are replaced (default: this one)",
+    )  # fmt: skip
+    parser.add_argument(
         "--other-python", default=sys.executable, metavar="PATH",
         help="interpreter of the replacements, with another version of the package (default: this one)",
     )  # fmt: skip
@@ -250,10 +254,11 @@ def main() -> int:
     load = " ".join(f"{each:.1f}" for each in os.getloadavg())
     here = machine()
     print(
-        f"{options.gateways} gateways (carillon {carillon.__version__}, 1 thread each) on one Redis behind "
+        f"{options.gateways} gateways (1 thread each) on one Redis behind "
         f"{options.proxy} {version_of(options.proxy)}\n{options.clients:,} clients without TLS on all "
         f"transports, {options.sdks} of each kind of SDK over TLS\n{options.channels} channels, "
-        f"{options.rate:g} publications/s; pace {options.pace}\nreplacements: {options.other_python}\n"
+        f"{options.rate:g} publications/s; pace {options.pace}\ncarillon {carillon.__version__}\n"
+        f"gateways at first: {options.first_python}\nreplacements: {options.other_python}\n"
         f"{here['cpu']}, {here['cores']} cores, commit {here['commit']}, load average before: {load}",
         flush=True,
     )

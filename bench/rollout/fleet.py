@@ -46,21 +46,23 @@ class Fleet:
         folder: Where configuration, logs and process ids are.
         redis: Address of the store.
         pace: Time over which a drain asks its clients to leave.
+        first_python: Interpreter of the gateways at first.
         other_python: Interpreter of the replacements.
     """
 
     folder: Path
     redis: str
     pace: str
+    first_python: str
     other_python: str
     ports: list[int] = field(default_factory=list)
 
     def start(self, count: int) -> None:
-        """Starts the first ones with this interpreter."""
+        """Starts the first ones."""
         (self.folder / "carillon.toml").write_text(CONFIG.format(redis=self.redis, pace=self.pace))
         self.ports = [free_port() for _ in range(count)]
         for port in self.ports:
-            subprocess.run(self._start(sys.executable, str(port)), shell=True, check=True)
+            subprocess.run(self._start(self.first_python, str(port)), shell=True, check=True)
         deadline = time.monotonic() + START_S
         while len(self.nodes()) < count:
             if time.monotonic() > deadline:
@@ -92,7 +94,9 @@ class Fleet:
                 time.sleep(0.05)
 
     def _start(self, python: str, port: str) -> str:
-        serve = f"{shlex.quote(python)} -m carillon serve --config {self.folder}/carillon.toml --port {port}"
+        # PYTHONPATH would give another interpreter the package of this one.
+        run = shlex.quote(python) if python == sys.executable else f"env -u PYTHONPATH {shlex.quote(python)}"
+        serve = f"{run} -m carillon serve --config {self.folder}/carillon.toml --port {port}"
         log = f"{self.folder}/gateway-{port}.log"
         return f"nohup {serve} --no-access-log >> {log} 2>&1 & echo $! >> {self.folder}/pids"
 
