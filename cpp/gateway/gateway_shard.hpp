@@ -34,10 +34,9 @@ struct GatewayShared : LoopShared {
   std::atomic<bool> is_draining{false};    ///< at every endpoint
   Endpoint endpoint;                       ///< the one of the configuration
   std::atomic<std::uint64_t> accepted{0};  ///< connections since the start
-  /// At the addresses of clients, since the start: within the limits; closed unread because of one. What
-  /// became of the others is known with their first request: see SessionCounters.
+  /// At the addresses of clients, since the start: within the limits. See LoopShared::closed_unread for those
+  /// that are not. What became of the others is known with their first request: see SessionCounters.
   std::atomic<std::uint64_t> within_limits{0};
-  std::atomic<std::uint64_t> closed_unread{0};
   std::atomic<std::uint64_t> without_descriptor{0};  ///< of `turned_away`: for lack of a descriptor
 };
 

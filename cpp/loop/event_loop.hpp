@@ -55,6 +55,8 @@ struct LoopShared {
   std::atomic<std::size_t> connections{0};  ///< open, or accepted and on their way to a loop
   /// Connections closed before a request was read, since the start: no descriptor, or no slot to refuse them.
   std::atomic<std::uint64_t> turned_away{0};
+  /// Those of clients that were closed unread because of a limit, and had no answer; since the start.
+  std::atomic<std::uint64_t> closed_unread{0};
   std::size_t refusals_per_loop = 32;  ///< maximum number of connections over the limit per loop
 };
 

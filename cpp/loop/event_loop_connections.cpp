@@ -32,7 +32,11 @@ Connection* EventLoop::add(int descriptor, bool is_over_limit, Endpoint& endpoin
   wheel_.schedule(place, deadline_of(place));
   if (is_over_limit) {
     if (Connection* oldest = over_limit_.add(place)) {
-      if (!oldest->is_lingering) shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
+      // One that has its answer is counted already, as refused or served.
+      if (!oldest->is_lingering && !oldest->is_close_wanted) {
+        shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
+        if (!oldest->endpoint->is_internal) shared_.closed_unread.fetch_add(1, std::memory_order_relaxed);
+      }
       oldest->is_cut = true;
       settle_later(*oldest);
     }

@@ -275,6 +275,30 @@ TEST(EventLoop, WhoWasOverTheLimitAndHasGoneTakesNoPlaceAmongThem) {
   EXPECT_EQ(world.shared.turned_away, 0U);
 }
 
+TEST(EventLoop, EachConnectionOverTheLimitIsRefusedServedOrClosedUnreadAndOnlyOneOfThem) {
+  World world;
+  const SessionCounters& counters = world.loops[0]->loop.counters();
+  std::vector<std::unique_ptr<HttpClient>> all;
+  const std::uint64_t most = world.shared.refusals_per_loop;
+  for (std::uint64_t i = 0; i < most; ++i) {
+    all.push_back(std::make_unique<HttpClient>(world, 0, true));
+    all.back()->ends_with_server = false;
+    const bool is_probe = i % 2 == 0;
+    EXPECT_EQ(all.back()->get(is_probe ? "/health" : "/poll?channel=a").status, is_probe ? 200 : 503);
+  }
+  const auto come = [&](std::uint64_t count) {
+    for (std::uint64_t i = 0; i < count; ++i) all.push_back(std::make_unique<HttpClient>(world, 0, true));
+    world.run();
+  };
+  come(most);
+  EXPECT_EQ(world.shared.closed_unread, 0U) << "those that were closed for them had their answers";
+  come(3);
+  EXPECT_EQ(world.shared.closed_unread, 3U) << "silent ones, the oldest, were closed for others";
+  EXPECT_EQ(world.shared.turned_away, 3U);
+  EXPECT_EQ(counters.served_over_limit, most / 2);
+  EXPECT_EQ(counters.refused, most / 2);
+}
+
 /// Is called when a connection ends, in the middle of its loop's turn.
 struct OnClose final : ConnectionLog {
   void write(const ConnectionRecord& record) override {
