@@ -46,13 +46,13 @@ void RedisGateways::beat() {
   call.is_write = true;
   call.done = [this, id = id_, was_registered = is_registered_, asked_ms = clock_.now_ms()](
                   StoreError error, const RedisReply& reply) {
-    if (error == StoreError::none) seen_ = Seen{reply[1].number(), asked_ms, clock_.now_ms()};
     if (id != id_) return;  // its name until then
     is_under_way_ = false;
     if (error != StoreError::none) {
       next_ms_ = clock_.now_ms() + options_.heartbeat_ms / 4;
       return;
     }
+    note_time({reply[1].number(), asked_ms, clock_.now_ms()});
     note(reply);
     if (reply[0].text == "gone") {
       rename();
@@ -63,6 +63,12 @@ void RedisGateways::beat() {
     on_beat_(!was_registered);
   };
   machine_.call(std::move(call));
+}
+
+void RedisGateways::note_time(const Seen& seen) {
+  // An answer that was slow, as behind a Redis that hung, says less than the one before it: with a doubt as
+  // long as a deadline, everything would be too late until the next sign of life.
+  if (!seen_ || seen.doubt_ms() <= std::max(seen_->doubt_ms(), kSureMs)) seen_ = seen;
 }
 
 std::optional<SharedTime> RedisGateways::time() const {
@@ -88,6 +94,7 @@ void RedisGateways::rename() {
   is_registered_ = false;
   is_under_way_ = false;
   next_ms_ = 0;
+  seen_.reset();  // another Redis may have another clock
 }
 
 void RedisGateways::look(Millis deadline_ms, std::function<void(StoreError)> done) {

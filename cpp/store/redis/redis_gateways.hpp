@@ -63,7 +63,7 @@ class RedisGateways {
   /// The time, of Redis, at which others may call it dead, and clear up what is under its name.
   [[nodiscard]] Millis alive_until_ms() const { return alive_until_ms_; }
 
-  /// The time of Redis, as the last sign of life shows it; nothing before the first one. It is Redis' clock
+  /// The time of Redis, as a recent sign of life shows it; nothing before the first one. It is Redis' clock
   /// because those of two machines differ.
   [[nodiscard]] std::optional<SharedTime> time() const;
 
@@ -79,6 +79,14 @@ class RedisGateways {
   void forget(const std::string& gateway);
 
  private:
+  /// When Redis was asked for its time, and what it said.
+  struct Seen {
+    Millis redis_ms, asked_ms, heard_ms;  // the first by Redis' clock, the others by this machine's
+    [[nodiscard]] Millis doubt_ms() const { return heard_ms - asked_ms; }
+  };
+  /// What is seen within this takes the place of anything earlier: clocks are set, and drift.
+  static constexpr Millis kSureMs = 200;
+  void note_time(const Seen& seen);
   void beat();
   /// A later version with another layout shall not start beside this gateway.
   void claim_layout();
@@ -102,9 +110,6 @@ class RedisGateways {
   std::set<std::string, std::less<>> dead_;
   std::vector<GatewayRecord> records_;
   std::uint64_t looks_ = 0;
-  struct Seen {
-    Millis redis_ms, asked_ms, heard_ms;  // the first by Redis' clock, the others by this machine's
-  };
   std::optional<Seen> seen_;
   Millis alive_until_ms_ = 0;
 };
