@@ -281,7 +281,9 @@ py::tuple line_to_python(const LogLine& line) {
       fields["subscriptions"] = line.subscriptions;
     }
     if (line.lost_from != 0) fields["lost_from"] = line.lost_from;
-    if (line.connection_event == ConnectionEvent::gap) fields["lost_to"] = line.lost_to;
+    if (line.connection_event == ConnectionEvent::gap ||
+        line.connection_event == ConnectionEvent::not_recovered)
+      fields["lost_to"] = line.lost_to;
     fields["peer"] = line.peer;
     fields["transport"] = name_of(line.transport);
     fields["code"] = line.code;

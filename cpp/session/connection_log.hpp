@@ -10,9 +10,10 @@
 
 namespace carillon {
 
-/// gap: publications were lost for a subscription, and its client has been told. slow: a client is being
-/// closed because a subscription is too far behind. not_recovered: a client gave a position that the channel
-/// has not had. Anybody can invent one, so these are limited apart from what was really lost.
+/// gap: publications were lost for an open subscription, and its client has been told. slow: a client is
+/// being closed because a subscription is too far behind. not_recovered: a subscription could not begin at
+/// the position that its client gave. Anybody can invent one, so these are limited apart from what was really
+/// lost.
 enum class ConnectionEvent : std::uint8_t { connect, close, refuse, gap, slow, not_recovered };
 inline constexpr std::size_t kConnectionEvents = 6;
 
@@ -37,7 +38,7 @@ struct ConnectionRecord {
   std::span<const std::string_view> channels = {};  ///< close: the first kChannelsLogged of its subscriptions
   std::uint64_t subscriptions = 0;                  ///< close: number of them
   std::uint64_t lost_from = 0;                      ///< gap: first offset that was lost; 0: it is not known
-  std::uint64_t lost_to = 0;                        ///< gap: last one; the subscription goes on behind it
+  std::uint64_t lost_to = 0;  ///< gap, not_recovered: the subscription goes on behind it
 };
 
 /// Number of channels that the record of a close names.

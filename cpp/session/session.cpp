@@ -102,12 +102,12 @@ void Session::log_gap(Transport transport, std::string_view channel, const Gap& 
 
 void Session::log_not_recovered(Transport transport, std::string_view channel,
                                 const SubscribeOutcome& outcome, std::string_view request) {
-  log_loss({.event = outcome.is_known ? ConnectionEvent::gap : ConnectionEvent::not_recovered,
+  // Never a gap: a client can have learned the epoch, and invented the offset.
+  log_loss({.event = ConnectionEvent::not_recovered,
             .transport = transport,
-            .reason = outcome.is_known
-                          ? "not recovered: the history does not reach back to the client's position"
-                          : "not recovered: the channel has not had the client's position, or recovery is "
-                            "not allowed",
+            .reason = outcome.is_known ? "the history does not reach back to the client's position"
+                                       : "the channel has not had the client's position, or recovery is "
+                                         "not allowed",
             .channel = channel,
             .request = request,
             .lost_to = outcome.start.offset});

@@ -59,11 +59,29 @@ async def test_an_invented_position_has_a_record_at_each_transport(
     assert set(found) == {"websocket", "sse", "poll"}
     for record in found.values():
         assert record.channel == "c"
-        assert "not recovered" in record.reason
+        # An SDK goes on with the next publication, and the others with the oldest that is kept.
+        assert record.lost_to == (3 if record.transport == "websocket" else 0)
+        assert "has not had" in record.reason
         assert not hasattr(record, "lost_from"), "nobody knows how many there were"
     assert found["websocket"].user == "ann"
     (connected,) = [each for each in access("connect") if each.transport == "websocket"]
     assert found["websocket"].client == connected.client
+
+
+async def test_an_invented_offset_of_the_right_epoch_is_no_gap_either(
+    serve: Callable[..., Server], access: Callable[[str], Records]
+) -> None:
+    server = serve(channels={"c": {"history_size": 2}})
+    for number in range(9):
+        position = server.publish("c", number)
+    async with open_ws(server) as ws, open_http(server) as http:
+        await ws.command(subscribe={"channel": "c", "recover": True, "epoch": position.epoch, "offset": 1})
+        async with open_sse(server, "c", since=f"{position.epoch}:1") as sse:
+            assert (await sse.status())["recovered"] is False
+        await poll(http, "c", since=f"{position.epoch}:1", timeout=0)
+    wait_until(lambda: len(access("not_recovered")) == 3)
+    assert not access("gap"), "whoever has subscribed once knows the epoch"
+    assert all("does not reach back" in record.reason for record in access("not_recovered"))
 
 
 async def test_a_gap_of_an_open_subscription_names_its_offsets(
