@@ -35,6 +35,7 @@ set(shards_hub 8)
 set(shards_session 8)
 set(shards_server 4)
 set(shards_store 4)
+set(shards_sim 4)
 # These wait for sockets and clocks more than they work: they begin first, and the others fill the gaps.
 set(waits store server gateway)
 
