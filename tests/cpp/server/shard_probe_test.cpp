@@ -42,5 +42,28 @@ TEST_F(ShardProbeTest, AThreadThatStandsStillIsNotAskedTwice) {
   EXPECT_TRUE(probe.is_answered(0));
 }
 
+TEST_F(ShardProbeTest, AQuestionAddsNoTaskWhileAnEarlierOneIsUnanswered) {
+  probe.ask(asked);
+  bool is_answered_by_first = false;
+  shards[0]->post([&] { is_answered_by_first = probe.is_answered(0); });
+  for (int i = 0; i < 3; ++i) probe.ask(asked);
+  run_turn();
+  EXPECT_TRUE(is_answered_by_first) << "later questions have put tasks into the mailbox, behind this one";
+}
+
+TEST_F(ShardProbeTest, AThreadThatHasDiedDoesNotAnswer) {
+  const std::array<Shard*, 2> both{&*shards[0], &*shards[1]};
+  probe.ask(both);
+  shards[1]->close();  // with the task in its mailbox
+  run_turn();
+  EXPECT_FALSE(probe.is_answered(0));
+  probe.ask(both);
+  run_turn();
+  EXPECT_FALSE(probe.is_answered(0)) << "it was dead before the question";
+  probe.ask(asked);
+  run_turn();
+  EXPECT_TRUE(probe.is_answered(0)) << "of the other thread";
+}
+
 }  // namespace
 }  // namespace carillon
