@@ -3,6 +3,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -69,9 +70,11 @@ class PlainReader final : public Sink {
   }
 
   void on_live(Cursor& /*caught_up*/) override { ++times_live; }
+  [[nodiscard]] std::string_view client_id() const override { return client; }
 
   Shard& shard;
   Cursor cursor;
+  std::string client;  // empty: it has no client
   bool is_full = false;
   bool is_gone = false;  // its connection ends while it is handed something
   bool closes_on_gap = false;

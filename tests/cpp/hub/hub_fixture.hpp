@@ -102,9 +102,9 @@ struct HubFixture : testing::Test {
     clock.advance(by_ms);
     hub.keep_house();
   }
-  Ledger ledger() {
+  Ledger ledger(LedgerFilter filter = {}) {
     std::optional<Ledger> answer;
-    hub.ledger([&](Ledger found) { answer = std::move(found); });
+    hub.ledger([&](Ledger found) { answer = std::move(found); }, Ledger::kAllRows, std::move(filter));
     settle();
     EXPECT_TRUE(answer);
     return answer.value_or(Ledger{});

@@ -138,6 +138,33 @@ TEST_F(LedgerTest, OfMoreRowsThanWantedThoseThatNeedALookAreKeptAndTheSumsAreOfA
   EXPECT_EQ(found->others.subscriptions, 9U);
 }
 
+TEST_F(LedgerTest, TheLedgerOfAClientHasItsOpenSubscriptionsAlone) {
+  PlainReader open(shard()), ended(shard()), other(shard()), elsewhere(shard());
+  open.client = ended.client = elsewhere.client = "ann";
+  other.client = "bob";
+  subscribe(open, "a");
+  subscribe(ended, "a");
+  subscribe(other, "a");
+  subscribe(elsewhere, "b");
+  publish("a", "1");
+  publish("b", "1");
+  settle();
+  unsubscribe(ended);
+  unsubscribe(elsewhere);
+  Ledger found = ledger({.client = "ann"});
+  ASSERT_EQ(found.rows.size(), 1U) << "a channel with ended subscriptions has no row";
+  EXPECT_EQ(found.rows[0].channel, "a");
+  EXPECT_EQ(found.rows[0].subscriptions, 1U);
+  EXPECT_EQ(found.rows[0].account.published, 1) << "an ended subscription is not counted";
+  EXPECT_EQ(found.rows[0].account.delivered, 1);
+  EXPECT_TRUE(ledger({.client = "nobody"}).rows.empty());
+  EXPECT_TRUE(ledger({.channel = "b", .client = "ann"}).rows.empty());
+  found = ledger({.channel = "a"});
+  ASSERT_EQ(found.rows.size(), 1U);
+  EXPECT_EQ(found.rows[0].subscriptions, 2U);
+  EXPECT_EQ(found.rows[0].account.published, 3) << "the ledger of a channel has the ended ones as well";
+}
+
 TEST_F(LedgerTest, OneLedgerWaitsForTheOther) {
   PlainReader reader(shard());
   subscribe(reader, "a");
