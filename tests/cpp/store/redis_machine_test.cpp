@@ -307,6 +307,41 @@ TEST_F(RedisSteps, WhatWasDelayedIsAnsweredAtItsTimeThoughOthersAreAhead) {
   }
 }
 
+TEST_F(RedisSteps, ACallForOneLinkEndsWithItWhereverItWaits) {
+  for (const std::string place : {"delayed", "sent", "waiting"}) {
+    come_up();
+    Texts answered;
+    const auto ask = [&](const std::string& key, bool is_for_this_link) {
+      RedisCall call;
+      call.words = RedisCommand{"SREM", key, "member"};
+      call.is_write = true;
+      call.is_for_this_link = is_for_this_link;
+      call.done = [&answered, key](StoreError error, const RedisReply&) {
+        answered.push_back(key + '=' + std::to_string(static_cast<int>(error)));
+      };
+      machine.call(std::move(call));
+    };
+    ask("this link", true);
+    ask("any link", false);
+    if (place != "waiting") turn();
+    if (place == "delayed") {
+      for (int i = 0; i < 2; ++i) reply(error_reply("LOADING not now"));
+    }
+    take_sent();
+    EXPECT_EQ(answered, Texts{}) << place;
+    go_down();
+    EXPECT_EQ(answered, Texts{"this link=" + (place == "sent" ? kUnknown : kUnavailable)}) << place;
+    come_up();
+    pass(options.endpoint.retry_pause_ms);
+    auto sent = take_sent();
+    std::erase_if(sent, [](const Words& words) { return words[0] != "SREM"; });
+    EXPECT_EQ(sent, (std::vector<Words>{{"SREM", "any link", "member"}})) << place;
+    go_down();
+    pass(options.wait_ms);
+    EXPECT_EQ(answered.size(), 2U) << place;
+  }
+}
+
 TEST_F(RedisSteps, WhatWaitedInItsLaneHasNoMoreTimeAtRedis) {
   come_up();
   append("a", "first");
