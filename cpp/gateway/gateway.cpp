@@ -119,25 +119,20 @@ Endpoint& Gateway::add_listener(const std::string& host, std::uint16_t port, Des
                                   shared_.limits.stall_timeout_ms};
   auto further = has_first_endpoint_ ? std::make_unique<Endpoint>() : nullptr;
   Endpoint& endpoint = further ? *further : shared_.endpoint;
-  const auto count_without_descriptor = [this] {
-    shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
-    shared_.without_descriptor.fetch_add(1, std::memory_order_relaxed);
-  };
-  const auto count_closed_unread = [this, &endpoint] {
-    if (!endpoint.is_internal) shared_.closed_unread.fetch_add(1, std::memory_order_relaxed);
-  };
   Listener::Handlers handlers{
       .accepted = [this, &endpoint](int descriptor) { accepted(descriptor, endpoint); },
       .to_refuse =
-          [this, &endpoint, count_without_descriptor](int descriptor) {
-            count_without_descriptor();
+          [this, &endpoint](int descriptor) {  // it is counted as refused when it is
+            shared_.without_descriptor.fetch_add(1, std::memory_order_relaxed);
+            to_refuse_.fetch_add(1, std::memory_order_relaxed);
             shared_.admission.begin_refusal();
             adopt(descriptor, endpoint, true);
           },
       .turned_away =
-          [count_without_descriptor, count_closed_unread] {
-            count_without_descriptor();
-            count_closed_unread();
+          [this, &endpoint] {
+            shared_.without_descriptor.fetch_add(1, std::memory_order_relaxed);
+            shared_.turned_away.fetch_add(1, std::memory_order_relaxed);
+            if (!endpoint.is_internal) shared_.closed_unread.fetch_add(1, std::memory_order_relaxed);
           },
       .failed = [this](const char* what) { fail("the listener", what, 0); }};
   std::unique_ptr<Listener> listener =  // without the mutex: a host name may take long to look up
@@ -330,7 +325,7 @@ void Gateway::keep_house(Millis now_ms) {
   tell_accept_pauses(now_ms);
   tell_unsent_closed(now_ms);
   using Kind = TurnAwayReport::News::Kind;
-  const auto [kind, count] = turn_away_report_.look(shared_.turned_away.load(), now_ms);
+  const auto [kind, count] = turn_away_report_.look(shared_.turned_away.load() + to_refuse_.load(), now_ms);
   if (kind == Kind::none) return;
   const std::uint64_t without_descriptor = shared_.without_descriptor.load();
   const bool is_out_of_descriptors =

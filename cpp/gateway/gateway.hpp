@@ -184,6 +184,8 @@ class Gateway {
   mutable std::mutex failure_mutex_;
   std::string failure_;
   std::uint64_t told_without_descriptor_ = 0;
+  // Accepted only to be refused, because descriptors had run out; since the start.
+  std::atomic<std::uint64_t> to_refuse_{0};
   TurnAwayReport turn_away_report_;
   TurnAwayReport unsent_report_;
   TurnAwayReport accept_pause_report_;

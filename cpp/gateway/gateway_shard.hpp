@@ -37,7 +37,8 @@ struct GatewayShared : LoopShared {
   /// At the addresses of clients, since the start: within the limits. See LoopShared::closed_unread for those
   /// that are not. What became of the others is known with their first request: see SessionCounters.
   std::atomic<std::uint64_t> within_limits{0};
-  std::atomic<std::uint64_t> without_descriptor{0};  ///< of `turned_away`: for lack of a descriptor
+  /// Closed unread, or accepted only to be refused, because descriptors had run out; since the start.
+  std::atomic<std::uint64_t> without_descriptor{0};
 };
 
 /// A thread with its event loop. It waits for events, ticks and calls of other threads.

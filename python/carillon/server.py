@@ -889,7 +889,9 @@ class Server(HookDecorators, FanOutMethods):
             - `accepted`.
             - `accept_pauses`: times that accepting paused because of a limit.
             - `turned_away`: connections closed before their request was read, because descriptors or slots
-              had run out; `without_descriptor` of them because of descriptors.
+              had run out.
+            - `without_descriptor`: connections that were closed in this way, or accepted only to be refused,
+              because descriptors had run out.
             - `refused`: over the limit of connections, or without a descriptor.
             - `handshake_timeouts`: no complete request, or no connect command, in time.
             - `bad_requests`: requests answered with 400, 405, 413, 415, 417, 426, 431 or 501, and WebSockets

@@ -146,6 +146,12 @@ def test_newcomers_are_refused_in_their_own_way_and_those_connected_notice_nothi
             others[-1].sendall(b"GET /sse?channel=other HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert len(others) < DESCRIPTORS
         all_hear(2)
+
+        def counts() -> tuple[int, int]:
+            result = publisher.post(f"{url}/api/stats", json={}).json()["result"]
+            return result["refused"], result["turned_away"]
+
+        refused, turned_away = counts()
         for _ in range(20):
             stream = answer(host, port, "GET /sse?channel=c HTTP/1.1")
             assert stream.startswith("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n")
@@ -156,6 +162,7 @@ def test_newcomers_are_refused_in_their_own_way_and_those_connected_notice_nothi
                 assert refusal.startswith("HTTP/1.1 503 ")
                 assert "\r\nRetry-After: " in refusal
         assert answer(host, port, "GET /health HTTP/1.1").startswith("HTTP/1.1 200 ")
+        assert counts() == (refused + 60, turned_away), "each is counted once, and the probe not at all"
         # It neither spins nor dies while more wait than it can take.
         silent = [stack.enter_context(socket.create_connection((host, port), timeout=5)) for _ in range(40)]
         before = cpu_s(serving.pid)
