@@ -71,7 +71,8 @@ Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, Pub
   return [channel, done = std::move(done)](const AppendResult& result) {
     const auto tell = [done, result](bool is_entered) {
       AppendResult told = result;
-      if (!is_entered) told.error = StoreError::unavailable;
+      // It is stored: whoever repeats it without a key would double it.
+      if (!is_entered) told.error = StoreError::outcome_unknown;
       done(told);
     };
     bool is_entered = true;
@@ -98,7 +99,7 @@ Hub::PublishDone Hub::enter_inboxes(std::string_view name, PublishDone done) {
     if (!is_stored || result.members == 0) return done(result);
     if (is_closed_) {  // it is stored, and nobody here walks any more
       AppendResult told = result;
-      told.error = StoreError::unavailable;
+      told.error = StoreError::outcome_unknown;
       return done(told);
     }
     const auto channel = find_or_add(name);
@@ -159,58 +160,62 @@ void Hub::walk(const std::shared_ptr<Channel>& channel) {
     epoch = channel->walk->epoch;
   }
   const std::int64_t begin = clock_.now_ns();
-  store_.enter(channel->name, limits_.inbox_members_per_turn,
-               [this, channel, begin, epoch](const EnterResult& result) {
-                 adaptive_.count_write(clock_.now_ns() - begin,
-                                       channel->fan_out.strategy() == FanOut::adaptive);
-                 if (result.error == StoreError::none) {
-                   count_entered(result.step.entered);
-                 } else {
-                   inbox_entries_.fetch_add(result.step.entered, std::memory_order_relaxed);
-                 }
-                 on_entered(channel, epoch, result);
-               });
+  store_.enter(
+      channel->name, limits_.inbox_members_per_turn,
+      [this, channel, begin, epoch](const EnterResult& result) {
+        if (result.step.entered > 0) {  // else it was a question: another gateway walks, or nothing is left
+          adaptive_.count_write(clock_.now_ns() - begin, channel->fan_out.strategy() == FanOut::adaptive);
+        }
+        if (result.error != StoreError::none) {
+          inbox_entries_.fetch_add(result.step.entered, std::memory_order_relaxed);
+        } else if (result.step.entered > 0) {
+          count_entered(result.step.entered);
+        }
+        on_entered(channel, epoch, result);
+      });
 }
 
 void Hub::on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch, const EnterResult& result) {
-  std::vector<InboxWalk::Waiter> told;
+  std::vector<InboxWalk::Waiter> entered, unknown;
   bool has_more = true;
-  bool is_known = result.error == StoreError::none;
   {
     const std::lock_guard lock(channel->mutex);
     InboxWalk& walk = *channel->walk;
-    if (!is_known) {
+    if (result.error != StoreError::none) {
       // keep_house asks again, the longer the later; some of many channels a little earlier than others.
       const Millis delay = InboxWalk::kRetryMs << std::min(walk.failures, InboxWalk::kDoublings);
       const auto spread = static_cast<Millis>(retries_.fetch_add(7, std::memory_order_relaxed) % 16);
       walk.retry_ms = clock_.now_ms() + delay - delay * spread / 32;
-      if (++walk.failures % InboxWalk::kTriesAwaited == 0) told.swap(walk.waiters);
+      if (++walk.failures % InboxWalk::kTriesAwaited == 0) unknown.swap(walk.waiters);
       has_more = false;
     } else {
       walk.failures = 0;
-      if (walk.epoch == epoch) walk.entered_to = std::max(walk.entered_to, result.step.entered_to);
+      const bool has_come_on = walk.epoch == epoch && result.step.entered_to > walk.entered_to;
+      if (has_come_on) walk.entered_to = result.step.entered_to;
       // Another gateway walks: publishers are answered when it has come so far, or has died and this one goes
       // on.
       const bool is_waiting = result.step.is_held && walk.has_waiter_behind(walk.entered_to);
       if (is_waiting) walk.retry_ms = clock_.now_ms() + InboxWalk::kRetryMs;  // keep_house asks again
       has_more = !is_waiting && (!result.step.is_done || walk.has_news);
       walk.is_running = is_waiting || has_more;
-      walk.held = is_waiting ? walk.held + 1 : 0;
-      if (is_waiting && walk.held % InboxWalk::kHeldAwaited == 0) {
-        told.swap(walk.waiters);
-        is_known = false;
-      } else if (walk.epoch == epoch) {
+      walk.held = is_waiting && !has_come_on ? walk.held + 1 : 0;
+      if (walk.epoch == epoch) {
         const auto later = std::partition(walk.waiters.begin(), walk.waiters.end(), [&](const auto& waiter) {
           // Where nothing is left, it had no members, or was read mode's.
           return waiter.offset <= walk.entered_to || !walk.is_running;
         });
-        told.assign(std::make_move_iterator(walk.waiters.begin()), std::make_move_iterator(later));
+        entered.assign(std::make_move_iterator(walk.waiters.begin()), std::make_move_iterator(later));
         walk.waiters.erase(walk.waiters.begin(), later);
+      }
+      if (walk.held == InboxWalk::kHeldAwaited) {
+        unknown.swap(walk.waiters);
+        walk.held = 0;
       }
     }
   }
   if (has_more) post_walk(channel);
-  for (const auto& waiter : told) waiter.then(is_known);
+  for (const auto& waiter : entered) waiter.then(true);
+  for (const auto& waiter : unknown) waiter.then(false);
 }
 
 void Hub::end_walk(Channel& channel) {

@@ -19,8 +19,9 @@ struct InboxWalk {
   };
   std::uint32_t number = 0;                     ///< selects the shard that writes, in turn
   static constexpr unsigned kTriesAwaited = 4;  ///< failures of the store after which publishers are answered
-  static constexpr unsigned kHeldAwaited = 60;  ///< answers that another gateway walks; the same
-  static constexpr Millis kRetryMs = 250;       ///< doubled with each failure in a row
+  static constexpr unsigned kHeldAwaited =
+      60;                                  ///< answers that another one walks, and is not further; the same
+  static constexpr Millis kRetryMs = 250;  ///< doubled with each failure in a row
   static constexpr unsigned kDoublings = 5;
 
   Epoch epoch;            ///< of all offsets here
@@ -29,7 +30,7 @@ struct InboxWalk {
   bool has_news = false;     ///< something has been appended since the store was asked last
   bool is_given_up = false;  ///< no thread was left to go on
   unsigned failures = 0;     ///< of the store, in a row
-  unsigned held = 0;         ///< answers in a row that another gateway walks
+  unsigned held = 0;         ///< answers in a row that another gateway walks and has come no further
   Millis retry_ms = 0;       ///< time of the next attempt; 0: nothing has failed
   std::vector<Waiter> waiters;
 

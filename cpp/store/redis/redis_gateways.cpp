@@ -68,7 +68,11 @@ void RedisGateways::beat() {
 void RedisGateways::note_time(const Seen& seen) {
   // An answer that was slow, as behind a Redis that hung, says less than the one before it: with a doubt as
   // long as a deadline, everything would be too late until the next sign of life.
-  if (!seen_ || seen.doubt_ms() <= std::max(seen_->doubt_ms(), kSureMs)) seen_ = seen;
+  // But clocks drift, and an old answer says less with each second.
+  const auto doubt_now_ms = [&] {
+    return seen_->doubt_ms() + (seen.heard_ms - seen_->heard_ms) / kDriftParts;
+  };
+  if (!seen_ || seen.doubt_ms() <= std::max(doubt_now_ms(), kSureMs)) seen_ = seen;
 }
 
 std::optional<SharedTime> RedisGateways::time() const {

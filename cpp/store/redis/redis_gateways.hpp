@@ -86,6 +86,7 @@ class RedisGateways {
   };
   /// What is seen within this takes the place of anything earlier: clocks are set, and drift.
   static constexpr Millis kSureMs = 200;
+  static constexpr Millis kDriftParts = 1'000;  ///< two clocks drift apart by one part in so many, at most
   void note_time(const Seen& seen);
   void beat();
   /// A later version with another layout shall not start beside this gateway.

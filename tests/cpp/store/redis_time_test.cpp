@@ -60,6 +60,17 @@ TEST_F(RedisTime, ASlowSignOfLifeDoesNotPutInDoubtWhatIsKnown) {
   EXPECT_EQ(gateways.time()->latest_ms, 70'150);
 }
 
+TEST_F(RedisTime, AnOldAnswerGivesWayToASlowOne) {
+  answer_beat(50'000, 10);
+  Millis redis_ms = 50'000;
+  for (Millis passed = 0; passed <= 2'000 * 1'000; passed += options.heartbeat_ms) {  // half an hour
+    next_beat();
+    redis_ms += options.heartbeat_ms + 300 + 1;  // its clock goes faster
+    answer_beat(redis_ms, 300);
+  }
+  EXPECT_GT(gateways.time()->latest_ms, redis_ms - 1'000) << "clocks drift apart";
+}
+
 TEST_F(RedisTime, OfAnotherRedisIsNotKnownBeforeItHasAnswered) {
   answer_beat(50'000);
   gateways.rename();  // as after a failover
