@@ -643,6 +643,10 @@ void Shard::attach(Cursor& cursor, const std::shared_ptr<Channel>& channel, Seq 
   if (home->live_.empty() && !home->batch_) {
     sync_live(*home, *link);
     call_ahead(*home);
+  } else if (link->cursors == 0) {  // All have left in the middle of a batch: what came since woke nobody.
+    link->taken = std::min(link->taken, home->live_seq_);
+    link->is_woken = true;
+    wake(channel.get());
   }
   ++link->cursors;
   channel->fan_out.subscribers.fetch_add(1, std::memory_order_relaxed);

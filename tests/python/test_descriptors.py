@@ -145,6 +145,8 @@ def test_newcomers_are_refused_in_their_own_way_and_those_connected_notice_nothi
             others.append(stack.enter_context(socket.create_connection((host, port), timeout=5)))
             others[-1].sendall(b"GET /sse?channel=other HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert len(others) < DESCRIPTORS
+        for one in others:  # the last of them are refused when they have asked
+            assert one.recv(4) == b"HTTP"
         all_hear(2)
 
         def counts() -> tuple[int, int]:

@@ -575,5 +575,38 @@ TEST_F(ShardTest, AChannelIsLetGoThoughItsLastSubscriberLeftInMidBatch) {
   EXPECT_EQ(hub.channels_in_use(), 0U);
 }
 
+TEST_F(ShardTest, WhoComesAfterAllHaveLeftInMidBatchGetsWhatWokeNobody) {
+  for (const bool is_recovering : {true, false}) {
+    Shard small(7, {.deliveries_per_turn = 1}, clock, [] {});
+    hub.set_shards({&small});
+    const std::string channel = is_recovering ? "a" : "live";
+    {
+      PlainReader first(small), second(small), third(small);
+      const SubscribeOutcome begin = subscribe(first, channel);
+      subscribe(second, channel);
+      publish(channel, "1");
+      small.bind_to_this_thread();
+      EXPECT_TRUE(small.turn());
+      small.unsubscribe(first.cursor);
+      small.unsubscribe(second.cursor);
+      Shard::unbind_this_thread();
+      if (is_recovering) publish(channel, "2");
+      subscribe(third, channel,
+                is_recovering ? std::optional(Since::from(begin.start.epoch.text(), 1)) : std::nullopt);
+      if (!is_recovering) publish(channel, "2");
+      small.bind_to_this_thread();
+      while (small.turn()) {
+      }
+      EXPECT_EQ(third.taken, numbers(2, 2)) << channel;
+      EXPECT_TRUE(third.cursor.is_live());
+      for (PlainReader* reader : {&first, &second, &third}) small.unsubscribe(reader->cursor);
+      while (small.turn()) {
+      }
+      Shard::unbind_this_thread();
+    }
+  }
+  hub.set_shards({});
+}
+
 }  // namespace
 }  // namespace carillon
