@@ -93,7 +93,7 @@ void add_found(InboxPart& part, const HistoryResult& found, std::size_t wanted) 
     add(entry, entry->offset, entry->offset);
     next = entry->offset + 1;
   }
-  // Nothing is there from here on, unless it is merely more than was asked for, or still to be announced.
+  // Nothing is there from here on, unless it is merely more than was asked for.
   const bool is_cut =
       found.entries.size() >= wanted && next <= range.last && found.entries.back()->offset < range.last;
   const Offset last = found.top.epoch == range.epoch ? std::min(range.last, found.top.offset) : range.last;
@@ -170,7 +170,7 @@ void Hub::resolve(const std::shared_ptr<InboxRead>& read, std::size_t index) {
   HistoryQuery query;
   query.limit = static_cast<std::int64_t>(std::min<std::uint64_t>(range.last + 1 - part.next, wanted));
   query.since = Since{range.epoch, false, part.next - 1};
-  history(range.channel, query, [this, read, index, limit = query.limit](const HistoryResult& found) {
+  const auto take = [this, read, index, limit = query.limit](const HistoryResult& found) {
     InboxPart& mine = read->parts[index];
     add_found(mine, found, static_cast<std::size_t>(limit));
     if (found.error == HistoryError::unavailable) mine.range = mine.ranges.size();
@@ -181,6 +181,13 @@ void Hub::resolve(const std::shared_ptr<InboxRead>& read, std::size_t index) {
       if (--read->missing > 0) return;
     }
     end_round(read);
+  };
+  history(range.channel, query, [this, range, query, take](const HistoryResult& found) {
+    // The inbox may tell of what has not been announced to this gateway yet.
+    const bool is_behind = found.top.epoch != range.epoch || found.top.offset < range.last;
+    if (is_behind && found.error != HistoryError::unavailable && store_.keeps_entries())
+      return read_history(range.channel, query, take);
+    take(found);
   });
 }
 

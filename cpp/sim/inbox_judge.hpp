@@ -62,7 +62,7 @@ class InboxJudge {
     std::uint64_t at = 0;
     std::uint64_t losses = 0;
     bool is_split = false;
-    bool is_last = false;                         ///< all gateways have heard of everything
+    bool is_last = false;                         ///< all is calm
     std::map<std::string, std::uint64_t> marked;  ///< by channel
   };
   /// `is_split`: the store has two primaries, of which the older may answer.

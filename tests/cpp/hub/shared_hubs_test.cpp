@@ -218,6 +218,24 @@ TEST_F(SharedHubs, EveryHundredthAnnouncementIsLostTheLastOneAmongThemAndEveryJo
   }
 }
 
+TEST_F(SharedHubs, AnInboxHasWhatItsGatewayHasNotHeardOfYet) {
+  gateways[1]->hub.add_members("a", std::vector<std::string>{"ann"},
+                               [](FanOutError, const MembersResult&) {});
+  settle();
+  ASSERT_TRUE(subscribe(*gateways[0], gateways[0]->reader));
+  gateways[0]->store.lose_all(true);
+  for (int i = 0; i < 3; ++i) publish(*gateways[1], std::to_string(i));
+  settle();
+  ASSERT_EQ(gateways[0]->reader.taken, Taken{});
+  Taken shown;
+  gateways[0]->hub.inbox("ann", 10, [&](const Inbox& inbox) {
+    for (const InboxItem& item : inbox.items)
+      shown.push_back(item.entry ? item.entry->publication.data : "gap");
+  });
+  settle();
+  EXPECT_EQ(shown, (Taken{"0", "1", "2"}));
+}
+
 TEST_F(SharedHubs, HistoryThatOneRemovesIsGoneFromTheRingsOfAll) {
   for (const auto& gateway : gateways) ASSERT_TRUE(subscribe(*gateway, gateway->reader));
   for (int i = 0; i < 5; ++i) publish(*gateways[0], std::to_string(i));
