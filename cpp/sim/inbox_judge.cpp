@@ -20,6 +20,9 @@ void InboxJudge::on_changed(const std::string& user, const std::string& channel,
   Standing& standing = standings_[{user, channel}];
   if (standing.memberships.empty()) return;
   ++now_;
+  if (const auto found = uncounted_.find(channel);
+      found != uncounted_.end() && found->second == kUntilAChange)
+    found->second = now_;
   if (is_join && !standing.may_leave_late) standing.memberships.back().joined = now_;
   if (!is_join && !standing.may_join_late) standing.memberships.back().left = now_;
 }
@@ -32,12 +35,7 @@ void InboxJudge::on_unanswered(const std::string& user, const std::string& chann
 void InboxJudge::on_membership_lost(const std::string& user, const std::string& channel) {
   trace_.add("the membership of ", user, " in ", channel, " may be lost");
   standings_[{user, channel}].is_lost = true;
-}
-
-void InboxJudge::on_all_memberships_lost(const std::string& channel) {
-  for (auto& [whose, standing] : standings_) {
-    if (whose.second == channel) standing.is_lost = true;
-  }
+  if (const auto found = uncounted_.find(channel); found != uncounted_.end()) found->second = kUntilAChange;
 }
 
 const InboxJudge::Standing* InboxJudge::standing_of(const std::string& user,
@@ -72,32 +70,39 @@ void InboxJudge::on_acknowledged(const std::string& channel, const std::string& 
   published.offset = offset;
 }
 
-bool InboxJudge::must_have(const std::string& user, const std::string& channel,
-                           const std::string& data) const {
+bool InboxJudge::must_be_entered(const std::string& user, const std::string& channel,
+                                 const std::string& data) const {
   const Standing* const standing = standing_of(user, channel);
-  return standing != nullptr && is_certain(*standing, publications_.at(channel).at(data));
+  const Published& published = publications_.at(channel).at(data);
+  const auto uncounted = uncounted_.find(channel);
+  return standing != nullptr && is_certain(*standing, published) && !may_be_read(*standing, published) &&
+         (uncounted == uncounted_.end() || published.asked > uncounted->second);
 }
 
 // ---- inboxes
 
 void InboxJudge::on_mark_asked(const std::string& user, const std::string& channel, std::uint64_t offset) {
-  Standing& standing = standings_[{user, channel}];
-  standing.mark_asked = std::max(standing.mark_asked, offset);
+  standings_[{user, channel}].marks.push_back({.offset = offset, .ended = 0});
 }
 
 void InboxJudge::on_marked(const std::string& user, const std::string& channel, std::uint64_t offset,
                            std::uint64_t losses) {
-  if (judge_.losses_possible() != losses) return;  // it may be lost by now
   Standing& standing = standings_[{user, channel}];
+  const auto mark = std::find_if(standing.marks.begin(), standing.marks.end(),
+                                 [&](const Mark& each) { return each.offset == offset && each.ended == 0; });
+  if (mark != standing.marks.end()) mark->ended = ++now_;
+  if (judge_.losses_possible() != losses) return;  // it may be lost by now
   if (standing.losses != losses) standing.marked = 0;
   standing.losses = losses;
   standing.marked = std::max(standing.marked, offset);
   trace_.add(user, " has marked ", channel, " as read up to ", offset);
 }
 
-std::uint64_t InboxJudge::mark_asked(const std::string& user, const std::string& channel) const {
-  const Standing* const standing = standing_of(user, channel);
-  return standing == nullptr ? 0 : standing->mark_asked;
+bool InboxJudge::may_be_read(const Standing& standing, const Published& published) {
+  // A mark that had ended before was of an earlier publication, in a log that was lost.
+  return std::any_of(standing.marks.begin(), standing.marks.end(), [&](const Mark& mark) {
+    return mark.offset >= published.offset && (mark.ended == 0 || mark.ended > published.asked);
+  });
 }
 
 InboxJudge::Begun InboxJudge::begin_read(const std::string& user, bool is_split) {
@@ -111,6 +116,8 @@ InboxJudge::Begun InboxJudge::begin_read(const std::string& user, bool is_split)
 void InboxJudge::on_read(const std::string& user, const Begun& begun, const ShownInbox& shown) {
   trace_.add(user, " reads ", shown.items.size(), " items", shown.has_more ? ", and has more" : "");
   const bool has_lost = begun.is_split || judge_.losses_possible() != begun.losses;
+  // What Redis has lost of a user's keys is written again a little later.
+  const bool is_settled = begun.is_last || judge_.losses_possible() == 0;
   std::map<std::string, std::pair<std::string, std::uint64_t>> last;  // by channel: epoch and offset
   std::set<std::pair<std::string, std::string>> seen;
   std::map<std::string, std::vector<std::pair<std::uint64_t, std::uint64_t>>> gaps;
@@ -118,10 +125,7 @@ void InboxJudge::on_read(const std::string& user, const Begun& begun, const Show
     ++items_shown_;
     const std::string what = item.channel + ':' + std::to_string(item.first);
     const Standing* const standing = standing_of(user, item.channel);
-    // A membership has no epoch: what was unread when it ended may be shown beside the log of a later epoch.
-    const bool is_rejoined = standing != nullptr && standing->memberships.size() > 1;
-    const bool is_of_lost_channel =
-        standing != nullptr && (standing->is_lost || (is_rejoined && judge_.losses_possible() > 0));
+    const bool is_of_lost_channel = standing != nullptr && standing->is_lost;
     auto& [epoch, before] = last[item.channel];
     if (epoch != item.epoch) before = 0;  // offsets begin anew
     if (item.first <= before && !is_of_lost_channel)
@@ -139,22 +143,21 @@ void InboxJudge::on_read(const std::string& user, const Begun& begun, const Show
     if (!seen.emplace(item.channel, item.data).second && !is_of_lost_channel)
       judge_.complain("inbox: " + user + " is shown " + brief(item.data) + " of " + item.channel + " twice");
     // Until the older primary ends nobody knows which changes of members are lost with it.
-    if (!has_lost && (standing == nullptr || !is_possible(*standing, publications_[item.channel][item.data])))
+    if (!has_lost && is_settled &&
+        (standing == nullptr || !is_possible(*standing, publications_[item.channel][item.data])))
       judge_.complain("inbox: " + user + " is shown " + brief(item.data) + " of " + what +
                       ", and was no member when it was published");
     const auto marked = begun.marked.find(item.channel);
     if (!has_lost && marked != begun.marked.end() && item.first <= marked->second)
       judge_.complain("inbox: " + user + " is shown " + what + " again, though it was marked as read");
   }
-  if (shown.has_more || has_lost) return;
-  // What Redis has lost of a user's keys is written again with the channel's next walk or change.
-  if (!begun.is_last && judge_.losses_possible() > 0) return;
+  if (shown.has_more || has_lost || !is_settled) return;
   for (const auto& [channel, publications] : publications_) {
     const Standing* const standing = standing_of(user, channel);
     if (standing == nullptr) continue;
     for (const auto& [data, published] : publications) {
       const bool is_due = published.acknowledged != 0 && published.acknowledged < begun.at &&
-                          published.offset > standing->mark_asked && is_certain(*standing, published);
+                          !may_be_read(*standing, published) && is_certain(*standing, published);
       if (!is_due || judge_.is_lost(data) || seen.contains({channel, data})) continue;
       const std::uint64_t offset = published.offset;
       const bool is_told = std::any_of(gaps[channel].begin(), gaps[channel].end(), [&](const auto& gap) {

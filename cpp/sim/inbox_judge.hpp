@@ -37,9 +37,10 @@ class InboxJudge {
   void on_changed(const std::string& user, const std::string& channel, bool is_join);
   /// It is asked again, and the first call may be carried out at any time.
   void on_unanswered(const std::string& user, const std::string& channel, bool is_join);
-  /// The store has lost a change of it, or the channel: nothing is promised any more.
+  /// The store has lost a change of it: nothing is promised any more.
   void on_membership_lost(const std::string& user, const std::string& channel);
-  void on_all_memberships_lost(const std::string& channel);
+  /// The store has lost their number: until the next change publishers do not wait for inboxes.
+  void on_number_lost(const std::string& channel) { uncounted_[channel] = kUntilAChange; }
   /// The store has begun anew, and knows none.
   void forget_memberships() { standings_.clear(); }
 
@@ -48,16 +49,15 @@ class InboxJudge {
     publications_[channel][data].asked = ++now_;
   }
   void on_acknowledged(const std::string& channel, const std::string& data, std::uint64_t offset);
-  /// It was a member, beyond doubt, when the publisher began and when it was answered.
-  [[nodiscard]] bool must_have(const std::string& user, const std::string& channel,
-                               const std::string& data) const;
+  /// It was a member, beyond doubt, when the publisher began and when it was answered, and has not read it.
+  [[nodiscard]] bool must_be_entered(const std::string& user, const std::string& channel,
+                                     const std::string& data) const;
 
   // ---- inboxes
   void on_mark_asked(const std::string& user, const std::string& channel, std::uint64_t offset);
   /// `losses`: Judge::losses_possible() when it was asked for.
   void on_marked(const std::string& user, const std::string& channel, std::uint64_t offset,
                  std::uint64_t losses);
-  [[nodiscard]] std::uint64_t mark_asked(const std::string& user, const std::string& channel) const;
   struct Begun {
     std::uint64_t at = 0;
     std::uint64_t losses = 0;
@@ -82,11 +82,15 @@ class InboxJudge {
     std::uint64_t leave_asked = 0;
     std::uint64_t left = 0;
   };
+  struct Mark {
+    std::uint64_t offset = 0;
+    std::uint64_t ended = 0;
+  };
   struct Standing {
     std::vector<Membership> memberships;
-    std::uint64_t marked = 0;      // as read, by what was answered
-    std::uint64_t mark_asked = 0;  // it may be marked up to here
-    std::uint64_t losses = 0;      // possible ones, when it was marked
+    std::vector<Mark> marks;
+    std::uint64_t marked = 0;  // as read, by what was answered
+    std::uint64_t losses = 0;  // possible ones, when it was marked
     bool is_lost = false;
     bool may_join_late = false;
     bool may_leave_late = false;
@@ -99,6 +103,8 @@ class InboxJudge {
   [[nodiscard]] const Standing* standing_of(const std::string& user, const std::string& channel) const;
   [[nodiscard]] static bool is_certain(const Standing& standing, const Published& published);
   [[nodiscard]] static bool is_possible(const Standing& standing, const Published& published);
+  /// The user has marked it as read, or a mark that covers it may still come.
+  [[nodiscard]] static bool may_be_read(const Standing& standing, const Published& published);
 
   Trace& trace_;
   Judge& judge_;
@@ -106,6 +112,8 @@ class InboxJudge {
   std::uint64_t now_ = 0;
   std::map<std::pair<std::string, std::string>, Standing> standings_;  // by user and channel
   std::map<std::string, std::map<std::string, Published>> publications_;
+  static constexpr std::uint64_t kUntilAChange = ~std::uint64_t{0};
+  std::map<std::string, std::uint64_t> uncounted_;  // channels, until when
   std::uint64_t items_shown_ = 0;
 };
 

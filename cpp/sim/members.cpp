@@ -130,8 +130,7 @@ void Members::on_acknowledged(const std::string& channel, const std::string& dat
   if (options_of(options_, index, {}).fan_out != FanOut::write) return;
   for (std::size_t user = 0; user < options_.members; ++user) {
     const std::string name = name_of_user(user);
-    if (!judge_.must_have(name, channel, data) || judge_.mark_asked(name, channel) >= offset) continue;
-    if (!has_entered(name, channel, offset))
+    if (judge_.must_be_entered(name, channel, data) && !has_entered(name, channel, offset))
       of_all_.complain("inbox: " + brief(data) + " of " + channel + " is acknowledged at " +
                        std::to_string(offset) + ", and not in the inbox of " + name);
   }

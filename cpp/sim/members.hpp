@@ -42,8 +42,8 @@ class Members {
                        std::uint64_t losses);
   /// Redis has lost this change.
   void on_change_lost(const RedisCommand& command);
-  /// The channel is gone, and nobody has been told.
-  void on_channel_lost(const std::string& channel) { judge_.on_all_memberships_lost(channel); }
+  /// Somebody has deleted its key.
+  void on_channel_deleted(const std::string& channel) { judge_.on_number_lost(channel); }
   /// All is gone, and the application knows: it makes those members again who were.
   void on_store_ended();
   /// Changes of members that are not answered; empty: there are none.

@@ -12,7 +12,7 @@ namespace {
 
 constexpr PlantedBug kBugs[] = {
     {"epoch_not_bumped", "a channel keeps its epoch under a primary that may have lost its end",
-     "if ARGV[4] ~= '1' then redis.call('HSET', KEYS[1], 'e', ARGV[3]) end", ""},
+     "if ARGV[4] ~= '1' then begin_epoch(known[3]) end", ""},
     {"append_adopts_nothing", "an append does not look at the primary's identity",
      "elseif known[3] ~= ARGV[1] then\n  return {'adopt'}", "elseif false then\n  return {'adopt'}"},
     {"top_adopts_nothing", "a look at the top does not look at the primary's identity",
@@ -75,10 +75,12 @@ constexpr PlantedBug kBugs[] = {
     {"walk_of_a_lost_log", "a walk goes on in the log of the next epoch",
      "if walk[6] and walk[6] ~= known[1] then", "if false then", 0, false, true},
     {"entered_again", "an inbox gets a publication again when the walk is taken over",
-     "math.max(tonumber(ARGV[8]), newest.read + 1, newest.entered + 1)",
-     "math.max(tonumber(ARGV[8]), newest.read + 1)", 0, false, true},
+     "math.max(tonumber(ARGV[10]), newest.read + 1, newest.entered + 1)",
+     "math.max(tonumber(ARGV[10]), newest.read + 1)", 0, false, true},
     {"change_of_member_not_noted", "a change of members is lost with the gateway that makes it",
      "redis.call('HSET', KEYS[4], user, pending)", "", 0, false, true},
+    {"position_of_a_lost_log", "who had read far in a log that was lost has read as far in the next one",
+     "if noted >= began then return nil end", "if true then return nil end", 0, false, true},
     {"read_position_moves_back", "marking as read moves the position back",
      "each.read = math.max(each.read, offset)", "each.read = offset", 0, false, true},
 };

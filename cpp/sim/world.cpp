@@ -267,7 +267,7 @@ class World {
 
   void forget(const std::string& channel) {
     judge_.on_all_lost(channel);
-    if (members_) members_->on_channel_lost(channel);
+    if (members_) members_->on_channel_deleted(channel);
     redis_.forget(keys_.channel(channel));
     has_forgotten_ = true;  // and nobody is told
   }

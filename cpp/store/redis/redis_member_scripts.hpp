@@ -10,23 +10,25 @@
 namespace carillon::redis_member_scripts {
 
 // KEYS: hash, stream, members, pending changes. ARGV: identity, time, new epoch, lifetime, + or -, users.
-// Answers ok, number of members, then user and pending changes ("number+top" and "number-top") of each whose
-// keys have to follow. The number is a time, so that it goes on when a failover has lost some of them.
+// Answers ok, number of members, u and s of the channel, then user and pending changes ("number+top" and
+// "number-top") of each whose keys have to follow. The number is a time, so that it goes on when a failover
+// has lost some of them, and tells in which epoch the top was.
 inline constexpr std::string_view kChangeMembers = R"lua(
 local now = time()
 local lifetime, sign = tonumber(ARGV[4]), ARGV[5]
-local known = redis.call('HMGET', KEYS[1], 'e', 'o', 'i', 'k')
+local known = redis.call('HMGET', KEYS[1], 'e', 'o', 'i', 'k', 'u', 's', 'm')
 if not known[1] then
-  if sign == '-' then return {'ok', '0'} end
+  if sign == '-' and redis.call('EXISTS', KEYS[3]) == 0 then return {'ok', '0', '0', ''} end
   make(now, lifetime)
-  known = {ARGV[3], '0', ARGV[1], false}
+  known = {ARGV[3], '0', ARGV[1], false, text(now), false, false}
 elseif known[3] ~= ARGV[1] then
   return {'adopt'}
 end
-local number = text(math.max(tonumber(known[4] or 0) + 1, now))
+local began = known[5] or '0'
+local number = text(math.max(tonumber(known[4] or 0) + 1, now, tonumber(began)))
 local change = number .. sign .. known[2]
 local has_pending = redis.call('EXISTS', KEYS[4]) == 1
-local answer, has_changed = {'ok', '0'}, false
+local answer, has_changed = {'ok', '0', began, known[6] or ''}, false
 for i = 6, #ARGV do
   local user = ARGV[i]
   local pending = has_pending and redis.call('HGET', KEYS[4], user)
@@ -45,8 +47,12 @@ for i = 6, #ARGV do
 end
 local members = redis.call('ZCARD', KEYS[3])
 if has_changed then
-  redis.call('HSET', KEYS[1], 'm', text(members), 'k', number)
+  redis.call('HSET', KEYS[1], 'k', number)
   redis.call('PEXPIRE', KEYS[4], text(lifetime))
+end
+-- Whoever has deleted the hash has not deleted the members.
+if has_changed or text(members) ~= (known[7] or '0') then
+  redis.call('HSET', KEYS[1], 'm', text(members))
   if members > 0 then redis.call('PERSIST', KEYS[1]) else redis.call('PEXPIRE', KEYS[1], text(lifetime)) end
 end
 answer[2] = text(members)
@@ -70,16 +76,17 @@ return answer
 
 // A walk's hash: e its epoch, f and l its offsets, g the gateway that walks, t the end of its lease, a the
 // last member that has been entered. It enters what is between, also what was published in read mode
-// meanwhile. A walk of an epoch that is over is forgotten. KEYS: hash, stream, walk, members, pending changes.
-// ARGV: identity, time, -, gateway, members at most, lease, dead gateways, and the names that this one had,
-// with a blank on both sides of each, lifetime, 1 to end changes of members as well. Answers done and the top,
-// then user and pending changes of some; held, and up to where all is entered; or walk, first and last offset,
-// the member before, 1 if it was the first page, 1 if it is the last page, number of users to enter, then user
-// and pending changes of each; behind them those of whom only the changes are to be done.
+// meanwhile. A walk of an epoch that is over is forgotten. KEYS: hash, stream, walk, members, pending
+// changes. ARGV: identity, time, -, gateway, members at most, lease, dead gateways, and the names that this
+// one had, with a blank on both sides of each, lifetime, 1 to end changes of members as well. Answers done,
+// the top, u and s of the channel, then user and pending changes of some; held, and up to where all is
+// entered; or walk, first and last offset, the member before, 1 if it was the first page, 1 if it is the last
+// page, number of users to enter, u and s of the channel, then user and pending changes of each; behind them
+// those of whom only the changes are to be done.
 inline constexpr std::string_view kWalk = R"lua(
 local now = time()
-local known = redis.call('HMGET', KEYS[1], 'e', 'o', 'i', 'f')
-if not known[1] then return {'done', '0'} end
+local known = redis.call('HMGET', KEYS[1], 'e', 'o', 'i', 'f', 'u', 's')
+if not known[1] then return {'done', '0', '0', ''} end
 if known[3] ~= ARGV[1] then return {'adopt'} end
 local walk = redis.call('HMGET', KEYS[3], 'f', 'l', 'g', 't', 'a', 'e')
 if walk[6] and walk[6] ~= known[1] then
@@ -88,7 +95,7 @@ if walk[6] and walk[6] ~= known[1] then
 end
 if not walk[1] then
   if not known[4] then
-    local answer = {'done', known[2]}
+    local answer = {'done', known[2], known[5] or '0', known[6] or ''}
     if ARGV[9] == '1' and redis.call('EXISTS', KEYS[5]) == 1 then
       for _, each in ipairs(redis.call('HRANDFIELD', KEYS[5], 100, 'WITHVALUES')) do answer[#answer + 1] = each end
     end
@@ -107,7 +114,8 @@ local from = walk[5] and '(' .. walk[5] or '-'
 local page = redis.call('ZRANGEBYLEX', KEYS[4], from, '+', 'LIMIT', 0, text(limit + 1))
 local is_last = #page <= limit
 if not is_last then page[#page] = nil end
-local answer = {'walk', walk[1], walk[2], walk[5] or '', walk[5] and '0' or '1', is_last and '1' or '0', text(#page)}
+local answer = {'walk', walk[1], walk[2], walk[5] or '', walk[5] and '0' or '1', is_last and '1' or '0',
+                text(#page), known[5] or '0', known[6] or ''}
 local has_pending = redis.call('EXISTS', KEYS[5]) == 1
 for _, user in ipairs(page) do
   answer[#answer + 1] = user
@@ -143,19 +151,20 @@ if known[4] then return {'more', text(tonumber(known[4]) - 1)} end
 return {'done', known[2]}
 )lua";
 
-// KEYS: hash, stream. ARGV: identity. Answers ok, epoch and top; an unknown channel has the top 0.
+// KEYS: hash, stream. ARGV: identity. Answers ok, epoch, top, u and s; an unknown channel has the top 0.
 inline constexpr std::string_view kStanding = R"lua(
-local known = redis.call('HMGET', KEYS[1], 'e', 'o', 'i')
-if not known[1] then return {'ok', '', '0'} end
+local known = redis.call('HMGET', KEYS[1], 'e', 'o', 'i', 'u', 's')
+if not known[1] then return {'ok', '', '0', '0', ''} end
 if known[3] ~= ARGV[1] then return {'adopt'} end
-return {'ok', known[1], known[2]}
+return {'ok', known[1], known[2], known[4] or '0', known[5] or ''}
 )lua";
 
 // Of a user: KEYS: memberships and inbox. The hash of memberships has for each channel, behind a c, the
 // number of the last change, and of each membership in order of time: the read position, the offset at which
-// the user was removed (0: it is a member), and up to where publications have been entered. Beside them: n
-// memberships, l memberships of channels that the user was removed from, i publications in the inbox, x 1 if
-// some of those channels were forgotten. The inbox is a list of runs, oldest first: offset, number, channel.
+// the user was removed (0: it is a member), and up to where publications have been entered; and behind a p,
+// if that is later than the last change, when the epoch of these positions began. Beside them: n memberships,
+// l memberships of channels that the user was removed from, i publications in the inbox, x 1 if some of those
+// channels were forgotten. The inbox is a list of runs, oldest first: offset, number, channel.
 inline constexpr std::string_view kUserPrelude = R"lua(
 local function standing_of(value)
   local standing = {number = 0}
@@ -167,8 +176,35 @@ local function standing_of(value)
   end
   return standing
 end
-local function load(channel) return standing_of(redis.call('HGET', KEYS[1], 'c' .. channel)) end
+local function parse_run(run)
+  local first, count, channel = string.match(run, '^(%d+) (%d+) (.*)$')
+  return tonumber(first), tonumber(count), channel
+end
+local function write_run(first, count, channel) return text(first) .. ' ' .. text(count) .. ' ' .. channel end
+local function take_out(channel, first, last)
+  local kept, taken = {}, 0
+  for _, run in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
+    local from, count, name = parse_run(run)
+    local to = from and from + count - 1
+    if not from or name ~= channel or from > last or to < first then
+      kept[#kept + 1] = run
+    else
+      taken = taken + math.min(to, last) + 1 - math.max(from, first)
+      if from < first then kept[#kept + 1] = write_run(from, first - from, name) end
+      if to > last then kept[#kept + 1] = write_run(last + 1, to - last, name) end
+    end
+  end
+  if taken == 0 then return end
+  redis.call('HINCRBY', KEYS[1], 'i', text(-taken))
+  redis.call('DEL', KEYS[2])
+  for _, run in ipairs(kept) do redis.call('RPUSH', KEYS[2], run) end
+end
 local function save(channel, standing)
+  if standing.number >= standing.began or #standing == 0 then
+    if standing.has_since then redis.call('HDEL', KEYS[1], 'p' .. channel) end
+  else
+    redis.call('HSET', KEYS[1], 'p' .. channel, text(standing.began))
+  end
   if #standing == 0 then
     -- The number stays for as long as a change can be on its way: a late one must not begin it anew.
     local remembered = 600000
@@ -195,28 +231,40 @@ local function save(channel, standing)
   end
   redis.call('HSET', KEYS[1], 'c' .. channel, table.concat(words, ' '))
 end
-local function parse_run(run)
-  local first, count, channel = string.match(run, '^(%d+) (%d+) (.*)$')
-  return tonumber(first), tonumber(count), channel
+-- Up to where positions count that were noted at a time; nothing: all of them. The epochs that are over ascend.
+local function limit_of(noted, began, ended)
+  if noted >= began then return nil end
+  local limit = 0
+  for since, last in string.gmatch(ended, '(%d+):(%d+)') do
+    last = tonumber(last)
+    limit = tonumber(since) <= noted and last or math.min(limit, last)
+  end
+  return limit
 end
-local function write_run(first, count, channel) return text(first) .. ' ' .. text(count) .. ' ' .. channel end
-local function take_out(channel, first, last)
-  local kept, taken = {}, 0
-  for _, run in ipairs(redis.call('LRANGE', KEYS[2], 0, -1)) do
-    local from, count, name = parse_run(run)
-    local to = from and from + count - 1
-    if not from or name ~= channel or from > last or to < first then
-      kept[#kept + 1] = run
+-- The memberships of a channel, with positions in its epoch; nothing: whoever asks knows an older one.
+local function load(channel, began, ended)
+  local known = redis.call('HMGET', KEYS[1], 'c' .. channel, 'p' .. channel)
+  local standing = standing_of(known[1])
+  standing.began, standing.has_since = began, known[2]
+  local since = tonumber(known[2] or standing.number)
+  if known[2] and since > began then return nil end
+  local limit = #standing > 0 and limit_of(since, began, ended)
+  if not limit then return standing end
+  local kept = {number = standing.number, began = began, has_since = standing.has_since}
+  for _, each in ipairs(standing) do
+    each.read, each.entered = math.min(each.read, limit), math.min(each.entered, limit)
+    local is_over = each.left > 0 and math.min(each.left, limit) <= each.read
+    if each.left > 0 then each.left = math.min(each.left, limit) end
+    if is_over then
+      redis.call('HINCRBY', KEYS[1], 'l', -1)
     else
-      taken = taken + math.min(to, last) + 1 - math.max(from, first)
-      if from < first then kept[#kept + 1] = write_run(from, first - from, name) end
-      if to > last then kept[#kept + 1] = write_run(last + 1, to - last, name) end
+      kept[#kept + 1] = each
     end
   end
-  if taken == 0 then return end
-  redis.call('HINCRBY', KEYS[1], 'i', text(-taken))
-  redis.call('DEL', KEYS[2])
-  for _, run in ipairs(kept) do redis.call('RPUSH', KEYS[2], run) end
+  take_out(channel, limit + 1, 2 ^ 53)
+  save(channel, kept)
+  kept.has_since = true
+  return kept
 end
 -- Of too many channels that the user was removed from, the one that has been so for longest is forgotten.
 local function forget_oldest(bound)
@@ -237,16 +285,20 @@ local function forget_oldest(bound)
     end
     take_out(oldest_channel, oldest[1].read + 1, oldest[1].left)
     table.remove(oldest, 1)
+    oldest.has_since = redis.call('HGET', KEYS[1], 'p' .. oldest_channel)
+    oldest.began = tonumber(oldest.has_since or oldest.number)
     save(oldest_channel, oldest)
     redis.call('HINCRBY', KEYS[1], 'l', -1)
     redis.call('HSET', KEYS[1], 'x', 1)
   end
 end
-local function change(channel, changes, bound, lifetime)
-  local standing = load(channel)
+local function change(channel, changes, began, ended, bound, lifetime)
+  local standing = load(channel, began, ended)
+  if not standing then return false end
   local is_changed = false
   for number, sign, offset in string.gmatch(changes, '(%d+)([+-])(%d+)') do
     number, offset = tonumber(number), tonumber(offset)
+    offset = math.min(offset, limit_of(number, began, ended) or offset)
     if number > standing.number then
       is_changed = true
       standing.number = number
@@ -266,7 +318,7 @@ local function change(channel, changes, bound, lifetime)
       end
     end
   end
-  if not is_changed then return end
+  if not is_changed then return true end
   save(channel, standing)
   forget_oldest(bound)
   for i = 1, 2 do
@@ -276,25 +328,28 @@ local function change(channel, changes, bound, lifetime)
       redis.call('PEXPIRE', KEYS[i], lifetime)
     end
   end
+  return true
 end
 )lua";
 
-// ARGV: -, -, -, channel, changes, channels left at most, lifetime.
+// ARGV: -, -, -, channel, u and s of it, changes, channels left at most, lifetime. Answers ok; or late: its
+// epoch is not the channel's any more.
 inline constexpr std::string_view kUserChange = R"lua(
-change(ARGV[4], ARGV[5], tonumber(ARGV[6]), ARGV[7])
+if not change(ARGV[4], ARGV[7], tonumber(ARGV[5]), ARGV[6], tonumber(ARGV[8]), ARGV[9]) then return {'late'} end
 return {'ok'}
 )lua";
 
-// ARGV: -, -, -, channel, changes, channels left at most, lifetime, first and last offset, bound of the
-// inbox. Answers ok, and the number of publications that are new in the inbox.
+// ARGV: as user_change, then first and last offset, bound of the inbox. Answers ok, and the number of
+// publications that are new in the inbox; or late.
 inline constexpr std::string_view kUserEnter = R"lua(
-local channel = ARGV[4]
-if ARGV[5] ~= '' then change(channel, ARGV[5], tonumber(ARGV[6]), ARGV[7]) end
-local standing = load(channel)
+local channel, began, ended = ARGV[4], tonumber(ARGV[5]), ARGV[6]
+if ARGV[7] ~= '' then change(channel, ARGV[7], began, ended, tonumber(ARGV[8]), ARGV[9]) end
+local standing = load(channel, began, ended)
+if not standing then return {'late'} end
 local newest = standing[#standing]
 if not newest or newest.left ~= 0 then return {'ok', '0'} end
-local first = math.max(tonumber(ARGV[8]), newest.read + 1, newest.entered + 1)
-local last, bound = tonumber(ARGV[9]), tonumber(ARGV[10])
+local first = math.max(tonumber(ARGV[10]), newest.read + 1, newest.entered + 1)
+local last, bound = tonumber(ARGV[11]), tonumber(ARGV[12])
 if first > last then return {'ok', '0'} end
 newest.entered = last
 save(channel, standing)
@@ -330,12 +385,13 @@ return {redis.call('HGET', KEYS[1], 'x') or '0', redis.call('HGETALL', KEYS[1]),
         redis.call('LRANGE', KEYS[2], 0, -1)}
 )lua";
 
-// ARGV: -, -, -, channel, offset, lifetime.
+// ARGV: -, -, -, channel, u and s of it, offset, lifetime. Answers ok or late.
 inline constexpr std::string_view kUserMarkRead = R"lua(
 if redis.call('EXISTS', KEYS[1]) == 0 then return {'ok'} end
-local channel, offset = ARGV[4], tonumber(ARGV[5])
-local standing = load(channel)
-local kept = {number = standing.number}
+local channel, offset = ARGV[4], tonumber(ARGV[7])
+local standing = load(channel, tonumber(ARGV[5]), ARGV[6])
+if not standing then return {'late'} end
+local kept = {number = standing.number, began = standing.began, has_since = standing.has_since}
 for _, each in ipairs(standing) do
   if each.left > 0 then
     each.read = math.max(each.read, math.min(offset, each.left))
@@ -351,7 +407,7 @@ end
 if #standing > 0 then save(channel, kept) end
 take_out(channel, 0, offset)
 -- The list was made anew.
-if tonumber(redis.call('HGET', KEYS[1], 'n') or 0) == 0 then redis.call('PEXPIRE', KEYS[2], ARGV[6]) end
+if tonumber(redis.call('HGET', KEYS[1], 'n') or 0) == 0 then redis.call('PEXPIRE', KEYS[2], ARGV[8]) end
 redis.call('HDEL', KEYS[1], 'x')
 return {'ok'}
 )lua";

@@ -23,10 +23,16 @@ struct MembershipInRedis {
   Offset read = 0;
   Offset left = 0;  // 0: it is a member
 };
-/// The value of a channel in the hash of a user's memberships.
-std::vector<MembershipInRedis> memberships_of(std::string_view value) {
-  std::vector<MembershipInRedis> memberships;
-  take_number(value);
+/// What a user's hash has of a channel.
+struct StandingInRedis {
+  std::uint64_t noted = 0;  // time by Redis: the positions are of the epoch that it was then
+  std::vector<MembershipInRedis> memberships = {};
+};
+StandingInRedis standing_of(std::string_view value, std::string_view epoch_began) {
+  StandingInRedis standing;
+  std::vector<MembershipInRedis>& memberships = standing.memberships;
+  standing.noted = take_number(value);
+  if (!epoch_began.empty()) standing.noted = whole_number(epoch_began);
   while (!value.empty()) {
     MembershipInRedis membership;
     membership.read = take_number(value);
@@ -34,7 +40,23 @@ std::vector<MembershipInRedis> memberships_of(std::string_view value) {
     take_number(value);
     memberships.push_back(membership);
   }
-  return memberships;
+  return standing;
+}
+/// Positions that were noted in an earlier epoch count up to where that has ended, as in the scripts.
+void limit_positions(StandingInRedis& standing, const RedisEpochTimes& times) {
+  if (standing.noted >= whole_number(times.began)) return;
+  Offset limit = 0;
+  for (std::string_view rest = times.ended; !rest.empty();) {
+    const std::uint64_t began = take_number(rest);
+    const Offset last = take_number(rest);
+    limit = began <= standing.noted ? last : std::min(limit, last);
+  }
+  std::erase_if(standing.memberships, [limit](MembershipInRedis& membership) {
+    membership.read = std::min(membership.read, limit);
+    if (membership.left == 0) return false;
+    membership.left = std::min(membership.left, limit);
+    return membership.left <= membership.read;
+  });
 }
 
 /// Unread publications of one membership.
@@ -80,6 +102,7 @@ struct RedisMembers::Change {
   MembersResult result;
   Millis deadline_ms = 0;   // of the users of one page
   std::size_t missing = 0;  // answers of users
+  RedisEpochTimes times;
   Pairs pending;
 };
 
@@ -110,8 +133,9 @@ void RedisMembers::change_some(const std::shared_ptr<Change>& change) {
     change->result.error = error_of(error, reply, "ok");
     if (change->result.error != StoreError::none) return change->done(change->result);
     change->result.members = whole_number(reply[1].text);
+    change->times = {reply[2].text, reply[3].text};
     change->pending.clear();
-    for (std::size_t i = 2; i + 1 < reply.items.size(); i += 2)
+    for (std::size_t i = 4; i + 1 < reply.items.size(); i += 2)
       change->pending.emplace_back(reply[i].text, reply[i + 1].text);
     const auto go_on = [this, change] {
       if (change->result.error != StoreError::none) return change->done(change->result);
@@ -123,10 +147,10 @@ void RedisMembers::change_some(const std::shared_ptr<Change>& change) {
     if (change->pending.empty()) return go_on();
     change->missing = change->pending.size();
     for (const auto& [user, changes] : Pairs(change->pending)) {
-      RedisCall of_user = change_of_user(change->channel, user, changes);
+      RedisCall of_user = change_of_user(change->channel, user, changes, change->times);
       of_user.deadline_ms = change->deadline_ms;
-      of_user.done = [change, go_on](StoreError told, const RedisReply& /*reply*/) {
-        if (told != StoreError::none) change->result.error = told;
+      of_user.done = [change, go_on](StoreError told, const RedisReply& answer) {
+        if (told = error_of(told, answer, "ok"); told != StoreError::none) change->result.error = told;
         if (--change->missing == 0) go_on();
       };
       machine_.call(std::move(of_user));
@@ -137,13 +161,14 @@ void RedisMembers::change_some(const std::shared_ptr<Change>& change) {
 }
 
 RedisCall RedisMembers::change_of_user(const std::string& channel, const std::string& user,
-                                       const std::string& changes) const {
+                                       const std::string& changes, const RedisEpochTimes& times) const {
   RedisCall call;
   call.script = RedisScript::user_change;
   call.is_write = true;
   call.keys = keys_of_user(user);
-  call.words.add(channel).add(changes).add(std::max<std::size_t>(options_.limits.inbox_entries, 1));
-  call.words.add(options_.limits.channel_lifetime_ms);
+  call.words.add(channel).add(times.began).add(times.ended).add(changes);
+  call.words.add(std::max<std::size_t>(options_.limits.inbox_entries, 1))
+      .add(options_.limits.channel_lifetime_ms);
   return call;
 }
 
@@ -155,7 +180,8 @@ void RedisMembers::settle(const std::string& channel, const Pairs& changes) {
     call.keys = {keys_.of_channel('j', channel)};
     const std::size_t end = std::min(changes.size(), next + kUsersAtOnce);
     for (; next < end; ++next) call.words.add(changes[next].first).add(changes[next].second);
-    call.done = ignore_answer;  // what stays there is done again by the next walk
+    call.is_for_this_link = true;  // a failover may have lost what the users' keys had
+    call.done = ignore_answer;     // what stays there is done again by the next walk
     machine_.call(std::move(call));
   }
 }
@@ -197,6 +223,7 @@ struct RedisMembers::Step {
   bool is_first_page = false;
   bool is_last_page = false;
   std::string last_member;
+  RedisEpochTimes times;
   Pairs pending;
   std::size_t missing = 0;  // answers of users
   EnterResult result;
@@ -251,10 +278,11 @@ void RedisMembers::finish(const std::string& channel, std::function<void(StoreEr
 
 void RedisMembers::end_changes(const std::shared_ptr<Step>& step, const RedisReply& reply) {
   step->result.step.entered_to = whole_number(reply[1].text);
-  for (std::size_t i = 2; i + 1 < reply.items.size(); i += 2)
+  step->times = {reply[2].text, reply[3].text};
+  for (std::size_t i = 4; i + 1 < reply.items.size(); i += 2)
     step->pending.emplace_back(reply[i].text, reply[i + 1].text);
   step->missing = step->pending.size() + 1;
-  const auto count = [this, step](StoreError error, const RedisReply& /*answer*/) {
+  const auto count = [this, step](StoreError error) {
     if (error != StoreError::none) step->result.error = error;
     if (--step->missing > 0) return;
     step->result.step.is_done = step->pending.empty();  // there may be more
@@ -263,12 +291,12 @@ void RedisMembers::end_changes(const std::shared_ptr<Step>& step, const RedisRep
     step->done(step->result);
   };
   for (const auto& [user, changes] : Pairs(step->pending)) {
-    RedisCall call = change_of_user(step->channel, user, changes);
+    RedisCall call = change_of_user(step->channel, user, changes, step->times);
     call.deadline_ms = step->deadline_ms;
-    call.done = count;
+    call.done = [count](StoreError error, const RedisReply& answer) { count(error_of(error, answer, "ok")); };
     machine_.call(std::move(call));
   }
-  count(StoreError::none, RedisReply{});
+  count(StoreError::none);
 }
 
 void RedisMembers::enter_users(const std::shared_ptr<Step>& step, const RedisReply& reply) {
@@ -278,35 +306,39 @@ void RedisMembers::enter_users(const std::shared_ptr<Step>& step, const RedisRep
   step->is_first_page = reply[4].text == "1";
   step->is_last_page = reply[5].text == "1";
   const std::size_t users = whole_number(reply[6].text);
+  step->times = {reply[7].text, reply[8].text};
   Pairs to_enter;
   Pairs to_change;
-  for (std::size_t i = 7; i + 1 < reply.items.size(); i += 2) {
+  for (std::size_t i = 9; i + 1 < reply.items.size(); i += 2) {
     Pairs& where = to_enter.size() < users ? to_enter : to_change;
     where.emplace_back(reply[i].text, reply[i + 1].text);
     if (!reply[i + 1].text.empty()) step->pending.push_back(where.back());
   }
   if (!to_enter.empty()) step->last_member = to_enter.back().first;
   step->missing = to_enter.size() + to_change.size() + 1;
-  const auto count = [this, step](StoreError error, const RedisReply& answer) {
-    if (error != StoreError::none) step->result.error = error;
-    step->result.step.entered += whole_number(answer[1].text);
+  const auto end = [this, step] {
     if (--step->missing == 0) end_step(step);
   };
+  const auto count = [step, end](StoreError error, const RedisReply& answer) {
+    if (error = error_of(error, answer, "ok"); error != StoreError::none) step->result.error = error;
+    step->result.step.entered += whole_number(answer[1].text);
+    end();
+  };
   for (const auto& [user, changes] : to_change) {
-    RedisCall call = change_of_user(step->channel, user, changes);
+    RedisCall call = change_of_user(step->channel, user, changes, step->times);
     call.deadline_ms = step->deadline_ms;
     call.done = count;
     machine_.call(std::move(call));
   }
   for (const auto& [user, changes] : to_enter) {
-    RedisCall call = change_of_user(step->channel, user, changes);
+    RedisCall call = change_of_user(step->channel, user, changes, step->times);
     call.deadline_ms = step->deadline_ms;
     call.script = RedisScript::user_enter;
     call.words.add(step->first).add(last).add(options_.limits.inbox_entries);
     call.done = count;
     machine_.call(std::move(call));
   }
-  count(StoreError::none, RedisReply{});
+  end();
 }
 
 void RedisMembers::end_step(const std::shared_ptr<Step>& step) {
@@ -368,18 +400,24 @@ RedisMembers::ListedChannels::iterator RedisMembers::unlist(ListedChannels::iter
 void RedisMembers::on_beat(bool is_renamed) {
   if (is_renamed) listed_.clear();  // others look after what was under way
   const Millis before = clock_.now_ms() - kListedMs;
-  std::vector<std::string> to_finish;
+  std::vector<std::string> now;
+  while (!to_finish_.empty() && now.size() < kFinishedAtOnce)
+    now.push_back(std::move(to_finish_.extract(to_finish_.begin()).value()));
   for (auto each = listed_.begin(); each != listed_.end();) {
     if (each->second.touched_ms > before) {
       ++each;
     } else if (!each->second.is_over) {  // nobody has come back to it after an error
-      if (to_finish.size() < kFinishedAtOnce) to_finish.push_back(each->first);
+      if (now.size() < kFinishedAtOnce) now.push_back(each->first);
       ++each;
     } else {
       each = unlist(each);
     }
   }
-  for (const std::string& channel : to_finish) finish(channel, [](StoreError /*error*/) {});
+  for (const std::string& channel : now) finish(channel, [](StoreError /*error*/) {});
+}
+
+void RedisMembers::on_new_primary() {
+  for (const auto& [channel, listed] : listed_) to_finish_.insert(channel);
 }
 
 void RedisMembers::leave() {
@@ -391,7 +429,7 @@ void RedisMembers::leave() {
 // ---- reading
 
 void RedisMembers::standing(const std::string& channel, Millis deadline_ms,
-                            std::function<void(const TopResult&)> done) {
+                            std::function<void(const TopResult&, const RedisEpochTimes&)> done) {
   RedisCall call;
   call.deadline_ms = deadline_ms;
   call.script = RedisScript::standing;
@@ -399,7 +437,7 @@ void RedisMembers::standing(const std::string& channel, Millis deadline_ms,
   call.done = [done = std::move(done)](StoreError error, const RedisReply& reply) {
     TopResult result{.error = error_of(error, reply, "ok")};
     result.top = {Epoch::parse(reply[1].text).value_or(Epoch{}), whole_number(reply[2].text)};
-    done(result);
+    done(result, {reply[3].text, reply[4].text});
   };
   machine_.call(std::move(call));
 }
@@ -407,26 +445,29 @@ void RedisMembers::standing(const std::string& channel, Millis deadline_ms,
 void RedisMembers::unread(const std::string& user, const std::string& channel,
                           std::function<void(const UnreadResult&)> done) {
   RedisCall call;
-  call.words = RedisCommand{"HGET", keys_.of_user('m', user), 'c' + channel};
+  call.words = RedisCommand{"HMGET", keys_.of_user('m', user), 'c' + channel, 'p' + channel};
   call.deadline_ms = deadline();
   call.done = [this, channel, deadline_ms = call.deadline_ms, done = std::move(done)](
                   StoreError error, const RedisReply& reply) {
-    if (error != StoreError::none || reply.is_nil()) return done({.error = error});
-    standing(channel, deadline_ms, [memberships = memberships_of(reply.text), done](const TopResult& known) {
-      UnreadResult result{.error = known.error};
-      for (const MembershipInRedis& membership : memberships) {
-        if (const auto unread = unread_of(membership, known.top.offset))
-          result.publications += unread->last + 1 - unread->next;
-      }
-      done(result);
-    });
+    if (error != StoreError::none || reply[0].is_nil()) return done({.error = error});
+    standing(channel, deadline_ms,
+             [own = standing_of(reply[0].text, reply[1].text), done](const TopResult& known,
+                                                                     const RedisEpochTimes& times) mutable {
+               UnreadResult result{.error = known.error};
+               limit_positions(own, times);
+               for (const MembershipInRedis& membership : own.memberships) {
+                 if (const auto unread = unread_of(membership, known.top.offset))
+                   result.publications += unread->last + 1 - unread->next;
+               }
+               done(result);
+             });
   };
   machine_.call(std::move(call));
 }
 
 struct RedisMembers::InboxRead {
   struct Channel {
-    std::vector<MembershipInRedis> memberships;
+    StandingInRedis standing;
     Position top;
     std::vector<Unread> unread = {};
     Offset left_out = std::numeric_limits<Offset>::max();  // the first that there was no room for
@@ -465,9 +506,15 @@ void RedisMembers::inbox(const std::string& user, std::size_t limit,
 
 void RedisMembers::read_tops(const std::shared_ptr<InboxRead>& read, const RedisReply& reply) {
   read->result.content.is_incomplete = reply[0].text == "1";
-  for (std::size_t i = 0; i + 1 < reply[1].items.size(); i += 2) {
-    const std::string& name = reply[1][i].text;
-    if (name.starts_with('c')) read->channels[name.substr(1)] = {memberships_of(reply[1][i + 1].text), {}};
+  std::map<std::string_view, std::string_view> fields;
+  for (std::size_t i = 0; i + 1 < reply[1].items.size(); i += 2)
+    fields[reply[1][i].text] = reply[1][i + 1].text;
+  for (const auto& [name, value] : fields) {
+    if (!name.starts_with('c')) continue;
+    std::string channel(name.substr(1));
+    const auto began = fields.find('p' + channel);
+    read->channels[std::move(channel)] = {
+        standing_of(value, began == fields.end() ? std::string_view() : began->second), {}};
   }
   for (const RedisReply& item : reply[2].items) {
     std::string_view rest = item.text;
@@ -486,10 +533,12 @@ void RedisMembers::read_tops(const std::shared_ptr<InboxRead>& read, const Redis
   };
   // Of all channels: what has not been entered yet, and what never will, is unread as well.
   for (auto& [name, channel] : read->channels) {
-    standing(name, read->deadline_ms, [count, &place = channel](const TopResult& known) {
-      place.top = known.top;
-      count(known.error);
-    });
+    standing(name, read->deadline_ms,
+             [count, &place = channel](const TopResult& known, const RedisEpochTimes& times) {
+               place.top = known.top;
+               limit_positions(place.standing, times);
+               count(known.error);
+             });
   }
   count(StoreError::none);
 }
@@ -503,7 +552,7 @@ void RedisMembers::answer_inbox(InboxRead& read) {
   };
   for (auto& [name, channel] : read.channels) {
     std::uint64_t count = 0;
-    for (const MembershipInRedis& membership : channel.memberships) {
+    for (const MembershipInRedis& membership : channel.standing.memberships) {
       const auto unread = unread_of(membership, channel.top.offset);
       if (!unread) continue;
       count += unread->last + 1 - unread->next;
@@ -517,7 +566,7 @@ void RedisMembers::answer_inbox(InboxRead& read) {
     if (found == read.channels.end() || found->second.unread.empty()) continue;
     InboxRead::Channel& channel = found->second;
     // Ranges of a channel ascend: nothing of a run is shown that is not unread.
-    const Offset first = std::max(run.first, channel.memberships.front().read + 1);
+    const Offset first = std::max(run.first, channel.standing.memberships.front().read + 1);
     const Offset end = std::min(run.first + run.count, channel.unread.back().last + 1);
     if (first >= end) continue;
     const std::uint64_t shown = std::min(room, end - first);
@@ -540,8 +589,8 @@ void RedisMembers::answer_inbox(InboxRead& read) {
 void RedisMembers::mark_read(const std::string& user, const std::string& channel, Offset offset,
                              std::function<void(StoreError)> done) {
   const Millis deadline_ms = deadline();
-  const auto mark = [this, user, channel, offset, deadline_ms,
-                     done = std::move(done)](const TopResult& known) {
+  const auto mark = [this, user, channel, offset, deadline_ms, done = std::move(done)](
+                        const TopResult& known, const RedisEpochTimes& times) {
     if (known.error != StoreError::none) return done(known.error);
     if (offset > known.top.offset) return done(StoreError::conflict);
     RedisCall call;
@@ -549,8 +598,9 @@ void RedisMembers::mark_read(const std::string& user, const std::string& channel
     call.is_write = true;
     call.keys = keys_of_user(user);
     call.deadline_ms = deadline_ms;
-    call.words.add(channel).add(offset).add(options_.limits.channel_lifetime_ms);
-    call.done = [done](StoreError error, const RedisReply& /*reply*/) { done(error); };
+    call.words.add(channel).add(times.began).add(times.ended).add(offset);
+    call.words.add(options_.limits.channel_lifetime_ms);
+    call.done = [done](StoreError error, const RedisReply& reply) { done(error_of(error, reply, "ok")); };
     machine_.call(std::move(call));
   };
   standing(channel, deadline_ms, mark);

@@ -19,6 +19,12 @@
 
 namespace carillon {
 
+/// As the hash of a channel has it, for positions that were noted in an earlier epoch.
+struct RedisEpochTimes {
+  std::string began;  ///< when the epoch began, by the time of Redis in ms
+  std::string ended;  ///< "began:offset" of those before it, ascending: the offset at which each ended
+};
+
 /// Members, read positions and inboxes in Redis (redis_member_scripts.hpp). All between a user's read
 /// position and the channel's top is unread, whether a walk has entered it or not: what is in no inbox is
 /// merged from the log. So a walk that nobody ends loses nothing, and entering twice has no effect.
@@ -59,6 +65,8 @@ class RedisMembers {
                  std::function<void(StoreError)> done);
 
   void on_beat(bool is_renamed);
+  /// The one before may have taken changes of users' keys with it whose channels' keys have come along.
+  void on_new_primary();
   /// What is over is not for others to end.
   void leave();
 
@@ -87,8 +95,9 @@ class RedisMembers {
   ListedChannels::iterator unlist(ListedChannels::iterator listed);
   void settle(const std::string& channel, const Pairs& changes);
   [[nodiscard]] RedisCall change_of_user(const std::string& channel, const std::string& user,
-                                         const std::string& changes) const;
-  void standing(const std::string& channel, Millis deadline_ms, std::function<void(const TopResult&)> done);
+                                         const std::string& changes, const RedisEpochTimes& times) const;
+  void standing(const std::string& channel, Millis deadline_ms,
+                std::function<void(const TopResult&, const RedisEpochTimes&)> done);
   void read_tops(const std::shared_ptr<InboxRead>& read, const RedisReply& reply);
   static void answer_inbox(InboxRead& read);
   [[nodiscard]] std::vector<std::string> keys_of(std::string_view channel) const;
@@ -104,7 +113,8 @@ class RedisMembers {
   RedisGateways& gateways_;
   StoreListener* listener_ = nullptr;
   const Clock& clock_;
-  ListedChannels listed_;  // channels in this gateway's list
+  ListedChannels listed_;            // channels in this gateway's list
+  std::set<std::string> to_finish_;  // of these something may have been lost
 };
 
 }  // namespace carillon

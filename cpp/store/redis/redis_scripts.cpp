@@ -42,13 +42,23 @@ end
 -- appended, v and w the last version and its epoch, x when the keys' lifetimes were last prolonged, t time to
 -- live of a publication, b the first epoch, by which keys know that their channel was not lost meanwhile, f the
 -- first offset that a walk over the members has to enter, k number of the last change of members, y when the
--- stream's lifetime was last prolonged, z cost of what the stream has no more, g:GATEWAY number, time and answer
--- of the last group that it appended. A channel with members does not expire.
+-- stream's lifetime was last prolonged, z cost of what the stream has no more, u when the epoch began, s when
+-- each of those before it began and at which offset it ended, g:GATEWAY number, time and answer of the last
+-- group that it appended. A channel with members does not expire.
 local function make(now, lifetime)
   -- A stream whose hash was lost has offsets that are given again.
   redis.call('DEL', KEYS[2])
-  redis.call('HSET', KEYS[1], 'e', ARGV[3], 'b', ARGV[3], 'o', 0, 'i', ARGV[1], 'x', text(now))
+  redis.call('HSET', KEYS[1], 'e', ARGV[3], 'b', ARGV[3], 'o', 0, 'i', ARGV[1], 'x', text(now), 'u', text(now))
   redis.call('PEXPIRE', KEYS[1], lifetime)
+end
+-- Positions of members that were noted before an epoch began may be beyond where the one before it ended.
+local function begin_epoch(top)
+  local known = redis.call('HMGET', KEYS[1], 'u', 's', 'k')
+  local ended = (known[2] and known[2] .. ' ' or '') .. (known[1] or '0') .. ':' .. top
+  local _, blanks = string.gsub(ended, ' ', '')
+  if blanks >= 8 then ended = string.match(ended, ' (.*)$') end
+  local began = math.max(time(), tonumber(known[1] or 0) + 1, tonumber(known[3] or 0) + 1)
+  redis.call('HSET', KEYS[1], 'e', ARGV[3], 'u', text(began), 's', ended)
 end
 local function prolong(now, last, lifetime, members)
   if last and now - last < lifetime / 16 and now >= last then return false end
@@ -66,10 +76,10 @@ local info = redis.call('INFO', 'replication')
 local role = string.match(info, 'role:(%a+)')
 local identity = string.match(info, 'master_replid:(%x+)')
 if role ~= 'master' then return {'not_primary'} end
-local known = redis.call('HMGET', KEYS[1], 'e', 'i')
+local known = redis.call('HMGET', KEYS[1], 'e', 'i', 'o')
 if known[1] and known[2] ~= identity then
   redis.call('HSET', KEYS[1], 'i', identity)
-  if ARGV[4] ~= '1' then redis.call('HSET', KEYS[1], 'e', ARGV[3]) end
+  if ARGV[4] ~= '1' then begin_epoch(known[3]) end
 end
 return {'is', identity}
 )lua";
@@ -194,7 +204,7 @@ if version and (version ~= known[6] or version_epoch ~= known[7]) then
   set('w', version_epoch)
 end
 if is_broken then
-  set('e', epoch)
+  begin_epoch(text(first))
   set('z', known[12])
 end
 if offset ~= first then

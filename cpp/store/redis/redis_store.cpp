@@ -216,6 +216,7 @@ class RedisStore::Parts final : private RedisLinkEvents, private RedisMachineLis
     // A failover may restore entries of clients that have left. They have the old name, so others remove
     // them.
     gateways.rename();
+    members.on_new_primary();
     if (!machine.is_ready()) return;  // on_ready() follows
     gateways.on_ready();
     presence.on_new_primary();

@@ -80,6 +80,16 @@ TEST(Worlds, WithTheLogInMemoryKeepEveryPromise) {
 
 TEST(Worlds, WithMembersKeepEveryPromise) { play(with_members(), 250, 400'000); }
 
+// Positions in a log that was lost; a change of members of which a failover has lost the half.
+TEST(Worlds, WithMembersThatOnceFailedKeepEveryPromise) {
+  for (const std::uint64_t seed : {62U, 474U, 1392U, 2486U, 3404U}) {
+    WorldOptions options = with_members();
+    options.seed = seed;
+    const Report report = run_world(options);
+    EXPECT_TRUE(report.complaints.empty()) << "seed " << seed << ": " << report.complaints.front();
+  }
+}
+
 TEST(Worlds, WithMembersAndAShortHistoryKeepEveryPromise) {
   WorldOptions options = with_members();
   options.history_size = 6;

@@ -653,5 +653,69 @@ TEST_F(RedisFailover, AServerThatIsNotThereIsRefusedWithTheReason) {
   }
 }
 
+/// Members have their positions in other keys than the log: in a cluster at other servers.
+class LostLog : public RedisFailover {
+ protected:
+  /// "first-last" of what each user has not read.
+  static std::string unread(RedisGateway& gateway, const std::string& user) {
+    std::string text;
+    const InboxContent inbox = gateway.calls->inbox(user);
+    for (const auto* ranges : {&inbox.entered, &inbox.merged}) {
+      for (const InboxRange& range : *ranges)
+        text += std::to_string(range.first) + '-' + std::to_string(range.last) + ' ';
+    }
+    return text + std::to_string(gateway.calls->unread(user, "a"));
+  }
+  static void append(RedisGateway& gateway, int count) {
+    for (; count > 0; --count) EXPECT_EQ(gateway.append("x").error, StoreError::none);
+  }
+};
+
+TEST_F(LostLog, IsNotReadAsFarAsTheOneBeforeIt) {
+  const RedisProcess server(in_memory());
+  RedisGateway gateway(server.endpoint(), options());
+  gateway.calls->add("a", {"ann", "bob", "cid"});
+  append(gateway, 5);
+  gateway.calls->enter("a");
+  EXPECT_EQ(gateway.calls->mark_read("ann", "a", 4), StoreError::none);
+  gateway.calls->remove("a", {"cid"});
+  EXPECT_EQ(unread(gateway, "cid"), "1-5 5");
+  const std::string hash = RedisKeys("test").channel("a");
+  server.cli("del '" + hash + "'");
+  append(gateway, 2);
+  EXPECT_EQ(unread(gateway, "ann"), "1-2 2") << "it had read four of another log";
+  EXPECT_EQ(unread(gateway, "bob"), "1-2 2");
+  EXPECT_EQ(unread(gateway, "cid"), "0") << "what it had not read is lost";
+  EXPECT_EQ(gateway.calls->mark_read("ann", "a", 1), StoreError::none);
+  gateway.calls->add("a", {"cid"});
+  append(gateway, 1);
+  gateway.calls->enter("a");
+  EXPECT_EQ(unread(gateway, "ann"), "3-3 2-2 2") << "entered, and in no inbox";
+  EXPECT_EQ(unread(gateway, "bob"), "3-3 1-2 3");
+  EXPECT_EQ(unread(gateway, "cid"), "3-3 1");
+}
+
+TEST_F(LostLog, WhoseEndIsLostIsReadUpToThereAndNoFurther) {
+  const RedisProcess server(in_memory());
+  RedisGateway gateway(server.endpoint(), options());
+  gateway.calls->add("a", {"ann", "bob"});
+  append(gateway, 5);
+  gateway.calls->enter("a");
+  EXPECT_EQ(gateway.calls->mark_read("ann", "a", 5), StoreError::none);
+  EXPECT_EQ(gateway.calls->mark_read("bob", "a", 1), StoreError::none);
+  // The server of the channel has failed over without its last two publications; that of the users has not.
+  const RedisKeys keys("test");
+  server.cli("hset '" + keys.channel("a") + "' o 3 i another");
+  server.cli("xtrim '" + keys.stream("a") + "' maxlen 0");
+  server.cli("xsetid '" + keys.stream("a") + "' 3-0");
+  append(gateway, 2);
+  EXPECT_EQ(unread(gateway, "ann"), "4-5 2");
+  EXPECT_EQ(unread(gateway, "bob"), "2-5 4");
+  gateway.calls->enter("a");
+  EXPECT_EQ(unread(gateway, "ann"), "4-5 2");
+  EXPECT_EQ(gateway.calls->mark_read("bob", "a", 3), StoreError::none);
+  EXPECT_EQ(unread(gateway, "bob"), "4-5 2");
+}
+
 }  // namespace
 }  // namespace carillon
