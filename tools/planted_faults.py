@@ -52,6 +52,7 @@ NOTICED_BY = {
     "recovered_across_epochs": WORLDS,
     "resumed_one_late": WORLDS,
     "not_followed_again": WORLDS,
+    "unknown_told_as_refused": WORLDS,
 }
 
 

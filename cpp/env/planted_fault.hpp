@@ -26,6 +26,7 @@ enum class PlantedFault : unsigned char {
   recovered_across_epochs,  ///< a position of another epoch is recovered
   resumed_one_late,         ///< a resume leaves out the first publication
   not_followed_again,       ///< a new link to Redis does not hear the channels that are followed
+  unknown_told_as_refused,  ///< a publisher without an answer is told that nothing was stored
 };
 
 #ifdef CARILLON_PLANTED_FAULTS
@@ -57,6 +58,8 @@ enum class PlantedFault : unsigned char {
       return "resumed_one_late";
     case PlantedFault::not_followed_again:
       return "not_followed_again";
+    case PlantedFault::unknown_told_as_refused:
+      return "unknown_told_as_refused";
   }
   return "";
 }
@@ -65,7 +68,7 @@ enum class PlantedFault : unsigned char {
 [[nodiscard]] inline std::atomic<int>& planted_fault() {
   static std::atomic<int> planted = [] {
     const char* const name = std::getenv("PLANTED_FAULT");
-    for (int i = 0; name != nullptr && i <= static_cast<int>(PlantedFault::not_followed_again); ++i) {
+    for (int i = 0; name != nullptr && i <= static_cast<int>(PlantedFault::unknown_told_as_refused); ++i) {
       if (name_of(static_cast<PlantedFault>(i)) == name) return i;
     }
     return -1;

@@ -155,6 +155,7 @@ std::unique_ptr<OwnedStore> Gateway::make_store() {
   options.url = "redis://simulated";
   options.heartbeat_ms = 1'000;
   options.dead_ms = 4'000;
+  options.presence_page_entries = 2;
   return std::make_unique<RedisStore>(options, clock_, chance, [this](const auto& /*on_mistake*/) {
     return std::make_unique<SimulatedRedisThread>(*process_, *around_.redis, name_);
   });
@@ -394,6 +395,13 @@ void Gateway::count_presence(const std::string& channel, std::function<void(std:
   if (!instance_ || is_in_transition_) return;
   instance_->hub.presence_counts(channel, [done = std::move(done)](const PresenceCounts& counts) {
     if (counts.error == StoreError::none) done(counts.clients);
+  });
+}
+
+void Gateway::list_presence(const std::string& channel, std::function<void(std::uint64_t)> done) {
+  if (!instance_ || is_in_transition_) return;
+  instance_->hub.presence(channel, {"", 1'000'000}, [done = std::move(done)](const PresenceResult& found) {
+    if (found.error == StoreError::none) done(found.members.size());
   });
 }
 

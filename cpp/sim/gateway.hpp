@@ -80,6 +80,8 @@ class Gateway {
 
   /// `done` gets the number of clients that are present; never, if the store does not say.
   void count_presence(const std::string& channel, std::function<void(std::uint64_t)> done);
+  /// The same by their names, read in pages: whoever reads them clears up behind gateways that have died.
+  void list_presence(const std::string& channel, std::function<void(std::uint64_t)> done);
   /// The log of a channel, where the store is in memory; empty if there is no process.
   [[nodiscard]] Judge::Log log_of(const std::string& channel);
   /// What does not add up in its ledger; empty: nothing.

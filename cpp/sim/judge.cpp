@@ -20,10 +20,20 @@ void Judge::complain(std::string what) {
   if (complaints_.size() < kComplaints) complaints_.push_back(std::move(what));
 }
 
+void Judge::on_refused(const std::string& channel, const std::string& data) {
+  refused_.insert(data);
+  for (const auto& [position, stored] : order_[channel]) {
+    if (stored == data) note(channel, position.first, position.second, data, "somebody");
+  }
+}
+
 void Judge::note(const std::string& channel, const std::string& epoch, std::uint64_t offset,
                  const std::string& data, const std::string& who) {
   if (!published_[channel].contains(data))
     complain(who + ": " + brief(data) + " of " + channel + " was never published");
+  if (refused_.contains(data))
+    complain("nothing was stored: so its publisher was told of " + brief(data) + " of " + channel + ", and " +
+             who + " has it");
   const auto [found, is_new] = order_[channel].try_emplace({epoch, offset}, data);
   if (!is_new && found->second != data)
     complain("one order for all: " + channel + ' ' + position(epoch, offset) + " is " + brief(found->second) +

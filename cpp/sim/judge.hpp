@@ -41,6 +41,9 @@ class Judge {
   void on_acknowledged(const std::string& channel, const std::string& data, const std::string& epoch,
                        std::uint64_t offset);
 
+  /// Its publisher was answered that nothing was stored, and has not tried again.
+  void on_refused(const std::string& channel, const std::string& data);
+
   // ---- what clients see
   void on_start(const std::string& client, const std::string& channel, const Start& start);
   void on_publication(const std::string& client, const std::string& channel, std::uint64_t offset,
@@ -106,6 +109,7 @@ class Judge {
   std::map<std::string, std::set<std::string>> published_;
   std::map<std::string, std::set<std::string>> epochs_;
   std::set<std::string> lost_;
+  std::set<std::string> refused_;
   std::vector<std::string> complaints_;
   std::uint64_t acknowledged_count_ = 0;
   std::uint64_t delivered_ = 0;

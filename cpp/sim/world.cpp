@@ -66,7 +66,8 @@ class World {
                               .comment_interval_ms = 2'000,
                               .sse_retry_ms = 100},
                 .hub_limits = {.inbox_members_per_turn = kMembersPerStep}},
-        chance_(options.seed, "world") {
+        chance_(options.seed, "world"),
+        presence_chance_(options.seed, "presence") {
     around_.log_in_memory_ends = [this] {
       judge_.on_loss_possible();
       judge_.on_all_lost({});
@@ -96,6 +97,7 @@ class World {
     if (members_) members_->begin();
     const std::vector<Act> acts = plan_of(options_);
     for (const Act& act : acts) time_.after(act.at_us, [this, act] { carry_out(act); });
+    if (options_.has_redis) list_presence();
     time_.run_until(time_.now_us() + options_.duration_ms * 1'000);
     calm_down();
     judge();
@@ -189,6 +191,8 @@ class World {
           if (result.error != StoreError::none) {
             trace_.add("not acknowledged: ", brief(attempt->data), ", error ",
                        static_cast<int>(result.error));
+            if (attempt->key.empty() && result.error != StoreError::outcome_unknown)
+              judge_.on_refused(attempt->channel, attempt->data);
             return again(chance_.between(20'000, 300'000));
           }
           attempt->is_done = true;
@@ -200,6 +204,15 @@ class World {
                                       attempt->losses);
         });
     again(is_asked ? kPatienceUs : chance_.between(50'000, 500'000));
+  }
+
+  /// Applications ask who is there, at any gateway.
+  void list_presence() {
+    time_.after(static_cast<Micros>(presence_chance_.between(50'000, 350'000)), [this] {
+      Gateway& gateway = *gateways_[presence_chance_.below(gateways_.size())];
+      gateway.list_presence(channels_[presence_chance_.below(channels_.size())], [](std::uint64_t) {});
+      if (time_.now_us() < options_.duration_ms * 1'000) list_presence();
+    });
   }
 
   // ---- acts
@@ -336,11 +349,15 @@ class World {
     for (const std::string& channel : channels_) {
       gateways_.front()->count_presence(
           channel, [this, channel](std::uint64_t clients) { present_[channel] = clients; });
+      gateways_.back()->list_presence(channel,
+                                      [this, channel](std::uint64_t clients) { listed_[channel] = clients; });
     }
     for (const std::string& channel : channels_) {
-      if (present_[channel] != expected[channel])
-        return "the presence of " + channel + " has " + std::to_string(present_[channel]) + " clients, and " +
-               std::to_string(expected[channel]) + " are there";
+      for (const std::uint64_t found : {present_[channel], listed_[channel]}) {
+        if (found != expected[channel])
+          return "the presence of " + channel + " has " + std::to_string(found) + " clients, and " +
+                 std::to_string(expected[channel]) + " are there";
+      }
     }
     return {};
   }
@@ -384,6 +401,7 @@ class World {
   RedisServer redis_;
   Surroundings around_;
   Chance chance_;
+  Chance presence_chance_;
   const RedisKeys keys_{"carillon"};
   std::vector<std::string> channels_;
   std::vector<std::unique_ptr<Gateway>> gateways_;
@@ -393,6 +411,7 @@ class World {
   std::uint64_t published_ = 0;
   std::uint64_t missing_ = 0;                     // publications that are not acknowledged
   std::map<std::string, std::uint64_t> present_;  // what the store said last
+  std::map<std::string, std::uint64_t> listed_;   // the same, of what was read in pages
   // What needs more never rests.
   const std::uint64_t events_max_ =
       1'000'000 + 40 * options_.clients * options_.channels * options_.publications;

@@ -173,6 +173,8 @@ void RedisLog::send_group(const std::string& channel, std::shared_ptr<Group> gro
 void RedisLog::answer_group(const Group& group, StoreError error, const RedisReply& reply) {
   // "late": the group was given up, and another one went on; nobody knows any more what became of it.
   if (error == StoreError::none && reply[0].text != "ok") error = StoreError::outcome_unknown;
+  if (has_fault<PlantedFault::unknown_told_as_refused>() && error == StoreError::outcome_unknown)
+    error = StoreError::unavailable;
   AppendResult result{.error = error};
   if (error != StoreError::none) {
     for (const RedisAppend& each : group) each.done(result);

@@ -69,6 +69,7 @@ struct RedisOptions {
   Millis orders_ms = 60'000;                ///< so long an order to all gateways is kept
   std::size_t orders = 1'000;               ///< that are kept at most; beyond it the oldest are forgotten
   std::size_t orders_bytes = 8UL << 20U;    ///< a large order leaves room for as many of its size
+  std::size_t presence_page_entries = 500;  ///< that are read, or cleared, at once
   std::string version;                      ///< of this gateway, as others see it
   StoreLimits limits;
   bool uses_own_clock = false;  ///< instead of Redis' own: for tests under a clock of theirs

@@ -321,7 +321,7 @@ struct RedisPresence::PageRead {
   std::function<void(const PresenceResult&)> done;
   PresenceResult result;
   std::size_t bytes = 0;
-  bool has_looked = false;  // who is alive has been asked for, because there was an unknown gateway
+  std::set<std::string> looked_for;  // unknown gateways, behind whose entries it was asked who is alive
   std::set<std::string> cleared;
 };
 
@@ -341,7 +341,7 @@ void RedisPresence::read_page(const std::shared_ptr<PageRead>& read) {
   call.words = RedisCommand{"ZRANGEBYLEX", keys_.of_channel('p', read->channel)};
   // Behind all entries of that client: gateways have letters only.
   call.words.add(read->after.empty() ? "-" : '(' + read->after + std::string("\0\xff", 2));
-  call.words.add("+").add("LIMIT").add(0).add(kPageEntries);
+  call.words.add("+").add("LIMIT").add(0).add(options_.presence_page_entries);
   call.deadline_ms = read->deadline_ms;
   call.done = [this, read](StoreError error, const RedisReply& reply) {
     if (error == StoreError::none) return on_page(read, reply);
@@ -356,8 +356,9 @@ void RedisPresence::on_page(const std::shared_ptr<PageRead>& read, const RedisRe
     if (!entry) continue;
     const bool is_alive = gateways_.is_alive(entry->gateway);
     if (!is_alive && !gateways_.is_dead(entry->gateway)) {
-      if (!read->has_looked) {  // it is new, or so long dead that nobody knows it any more
-        read->has_looked = true;
+      // It is new, or so long dead that nobody knows it any more. A look before its entry was seen says
+      // nothing.
+      if (read->looked_for.insert(entry->gateway).second) {
         return gateways_.look(read->deadline_ms, [this, read](StoreError error) {
           if (error == StoreError::none) return read_page(read);
           read->done({.error = error});
@@ -375,7 +376,7 @@ void RedisPresence::on_page(const std::shared_ptr<PageRead>& read, const RedisRe
     read->after = entry->member.client;
     if (is_alive) read->result.members.push_back(std::move(entry->member));
   }
-  if (reply.items.size() < kPageEntries) return read->done(read->result);
+  if (reply.items.size() < options_.presence_page_entries) return read->done(read->result);
   read->deadline_ms = clock_.now_ms() + options_.wait_ms;  // Redis answers
   read_page(read);
 }
@@ -413,7 +414,7 @@ void RedisPresence::clear(const std::string& channel, const std::string& gateway
     call.script = RedisScript::presence_clear;
     call.is_write = true;
     call.keys = keys_of(channel);
-    call.words.add(gateway).add(clearing->after).add(kPageEntries);
+    call.words.add(gateway).add(clearing->after).add(options_.presence_page_entries);
     call.done = [clearing](StoreError error, const RedisReply& reply) {
       if (error == StoreError::none && !reply.text.empty()) {
         clearing->after = reply.text;

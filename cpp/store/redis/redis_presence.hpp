@@ -33,7 +33,6 @@ class RedisPresence {
   static constexpr std::size_t kBatchClients = 100;
   static constexpr std::size_t kBatchBytes = 64 * 1024;
   static constexpr std::size_t kBatchesUnderWay = 64;
-  static constexpr std::size_t kPageEntries = 500;
   static constexpr Millis kRetryMs = 500;
   /// A read waits so long for this gateway's own changes, which are sent ahead of it.
   static constexpr Millis kReadWaitMs = 1'000;

@@ -1,7 +1,11 @@
 // The clock of Redis, as a gateway sees it by its signs of life.
 #include <algorithm>
+#include <optional>
+#include <string>
+#include <vector>
 
 #include "store/redis/redis_gateways.hpp"
+#include "store/redis/redis_presence.hpp"
 #include "store/redis_world.hpp"
 
 namespace carillon {
@@ -80,6 +84,43 @@ TEST_F(RedisTime, OfAnotherRedisIsNotKnownBeforeItHasAnswered) {
   reply(text_reply("OK"));
   answer_beat(90'000, 2'000);
   EXPECT_EQ(gateways.time()->latest_ms, 92'000) << "the first answer counts, however slow";
+}
+
+struct PresenceReads : RedisTime {
+  static std::string entry(const std::string& client, const std::string& gateway) {
+    return client + std::string(1, '\0') + gateway + "1:u2:{}0:";
+  }
+  /// Redis answers who is alive.
+  void list(const std::vector<std::string>& ids) {
+    std::vector<std::string> texts{"ok", "50000"};
+    for (const std::string& id : ids) texts.insert(texts.end(), {id, "50000", "other 1.2"});
+    reply(array_reply(texts));
+    answer_info();
+  }
+};
+
+TEST_F(PresenceReads, DoNotClearUpBehindAGatewayThatHasComeSinceTheyLooked) {
+  RedisPresence presence{options, keys, machine, gateways, clock, random};
+  list({gateways.id()});
+  take_sent();
+  std::optional<PresenceResult> result;
+  presence.page("news", "", 1'000'000, [&](const PresenceResult& found) { result = found; });
+  turn();
+  take_sent();
+  reply(array_reply({entry("1", "BBBBBBBB")}));
+  take_sent();
+  list({gateways.id(), "BBBBBBBB"});
+  take_sent();
+  reply(array_reply({entry("1", "BBBBBBBB"), entry("2", "CCCCCCCC")}));
+  take_sent();
+  list({gateways.id(), "BBBBBBBB", "CCCCCCCC"});
+  take_sent();
+  reply(array_reply({entry("2", "CCCCCCCC")}));
+  turn();
+  const Words sent = take_names();
+  EXPECT_EQ(std::count(sent.begin(), sent.end(), "presence_clear"), 0) << "it is alive";
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->members.size(), 2U);
 }
 
 }  // namespace
