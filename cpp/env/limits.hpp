@@ -76,6 +76,7 @@ struct Limits {
   std::int64_t inbox_bytes_total = 1'073'741'824;
   std::int64_t inbox_items = 1'000;
   std::int64_t inbox_members_per_turn = 1'024;
+  std::int64_t inbox_wait_ms = 12'000;
   std::int64_t members_per_request = 100'000;
   std::int64_t fanout_overrides = 10'000;
 

@@ -464,6 +464,7 @@ void Hub::keep_house() {
     std::vector<std::string> released;
     std::vector<std::shared_ptr<Channel>> holes;
     std::vector<std::shared_ptr<Channel>> walks;   // that the store has failed
+    std::vector<InboxWalk::Waiter> overdue;        // publishers that wait for one
     std::vector<std::shared_ptr<Channel>> checks;  // whose top is to be compared
     std::vector<std::shared_ptr<Channel>> deaf;    // with subscribers, and the store has refused to follow
     std::vector<std::pair<std::shared_ptr<Channel>, std::shared_ptr<ChannelPages::Fetch>>> fetches;  // failed
@@ -495,6 +496,10 @@ void Hub::keep_house() {
           channel.walk->retry_ms = 0;
           walks.push_back(channel.shared_from_this());
         }
+        if (channel.walk && !channel.walk->waiters.empty()) {
+          auto late = channel.walk->take_overdue(now, limits_.inbox_wait_ms);
+          std::move(late.begin(), late.end(), std::back_inserter(overdue));
+        }
         if (channel.is_unused()) unused.push_back(&channel);
       }
       for (Channel* channel : unused) {
@@ -508,6 +513,7 @@ void Hub::keep_house() {
     for (const auto& channel : deaf) follow(channel);
     for (const auto& [channel, fetch] : fetches) read_page(channel, fetch);
     for (const auto& channel : walks) post_walk(channel);
+    for (const auto& waiter : overdue) waiter.then(false);
   }
   forget_recent();
   store_.keep_house();

@@ -147,6 +147,7 @@ struct HubLimits {
   std::size_t early_entries =
       4'096;  ///< announced beyond a hole, per channel; beyond this number the hole becomes a gap
   std::size_t inbox_members_per_turn = 1'024;  ///< inboxes that one turn of a shard writes a publication to
+  Millis inbox_wait_ms = 12'000;  ///< so long a publisher waits for inboxes without a sign that they come
   std::size_t chosen_fan_outs = 10'000;  ///< channels with a strategy set at run time, which stay in memory
   std::size_t catching_up_channels = 1'000;  ///< that are compared with the store, or filled, at one time
   std::size_t stored_pages = 256;            ///< read from the store for cursors, in memory at one time
@@ -293,6 +294,11 @@ class Hub final : public StoreListener, private PageSource {
   [[nodiscard]] std::uint64_t not_recovered() const { return not_recovered_.load(std::memory_order_relaxed); }
   /// Publications entered into inboxes since the start: the store writes of fan-out on write.
   [[nodiscard]] std::uint64_t inbox_entries() const { return inbox_entries_.load(std::memory_order_relaxed); }
+  /// Publications that are stored, and were not known to be in all inboxes when their publishers were
+  /// answered.
+  [[nodiscard]] std::uint64_t inbox_timeouts() const {
+    return inbox_timeouts_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] std::uint64_t inbox_reads() const { return inbox_reads_.load(std::memory_order_relaxed); }
   /// Ranges of logs merged into inboxes, since the start.
   [[nodiscard]] std::uint64_t inbox_merges() const { return inbox_merges_.load(std::memory_order_relaxed); }
@@ -373,6 +379,8 @@ class Hub final : public StoreListener, private PageSource {
   [[nodiscard]] PublishDone after_inboxes(const std::shared_ptr<Channel>& channel, PublishDone done);
   /// Where the store keeps the entries, the hub that appended one enters it: others hear of it as well.
   [[nodiscard]] PublishDone enter_inboxes(std::string_view name, PublishDone done);
+  /// It is stored, and nobody knows whether it is in all inboxes.
+  void note_unknown_inboxes(AppendResult& result);
   bool add_to_walk(Channel& channel, const Position& position, std::vector<InboxWalk::Waiter>& told);
   void post_walk(const std::shared_ptr<Channel>& channel);
   void walk(const std::shared_ptr<Channel>& channel);
@@ -421,6 +429,7 @@ class Hub final : public StoreListener, private PageSource {
   std::atomic<std::uint64_t> recovered_{0};
   std::atomic<std::uint64_t> not_recovered_{0};
   std::atomic<std::uint64_t> inbox_entries_{0};
+  std::atomic<std::uint64_t> inbox_timeouts_{0};
   std::atomic<std::uint64_t> inbox_reads_{0};
   std::atomic<std::uint64_t> inbox_merges_{0};
   std::atomic<std::size_t> chosen_fan_outs_{0};

@@ -68,11 +68,10 @@ FanOutState Hub::fan_out(std::string_view name) {
 // ---- writing: a cursor that walks over the members with what is new, a bounded number of them per turn
 
 Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, PublishDone done) {
-  return [channel, done = std::move(done)](const AppendResult& result) {
-    const auto tell = [done, result](bool is_entered) {
+  return [this, channel, done = std::move(done)](const AppendResult& result) {
+    const auto tell = [this, done, result](bool is_entered) {
       AppendResult told = result;
-      // It is stored: whoever repeats it without a key would double it.
-      if (!is_entered) told.error = StoreError::outcome_unknown;
+      if (!is_entered) note_unknown_inboxes(told);
       done(told);
     };
     bool is_entered = true;
@@ -83,7 +82,7 @@ Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, Pub
       if (result.error == StoreError::none && walk != nullptr && walk->epoch == result.position.epoch &&
           offset > walk->entered_to) {
         if (walk->is_running) {
-          walk->waiters.push_back({offset, tell});
+          walk->waiters.push_back({offset, clock_.now_ms(), tell});
           return;
         }
         is_entered = !walk->is_given_up;
@@ -93,13 +92,19 @@ Hub::PublishDone Hub::after_inboxes(const std::shared_ptr<Channel>& channel, Pub
   };
 }
 
+void Hub::note_unknown_inboxes(AppendResult& result) {
+  // It is stored: whoever repeats it without a key would double it.
+  result.error = StoreError::outcome_unknown;
+  inbox_timeouts_.fetch_add(1, std::memory_order_relaxed);
+}
+
 Hub::PublishDone Hub::enter_inboxes(std::string_view name, PublishDone done) {
   return [this, name = std::string(name), done = std::move(done)](const AppendResult& result) {
     const bool is_stored = result.error == StoreError::none && result.position.offset != 0;
     if (!is_stored || result.members == 0) return done(result);
     if (is_closed_) {  // it is stored, and nobody here walks any more
       AppendResult told = result;
-      told.error = StoreError::outcome_unknown;
+      note_unknown_inboxes(told);
       return done(told);
     }
     const auto channel = find_or_add(name);
@@ -176,7 +181,7 @@ void Hub::walk(const std::shared_ptr<Channel>& channel) {
 }
 
 void Hub::on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch, const EnterResult& result) {
-  std::vector<InboxWalk::Waiter> entered, unknown;
+  std::vector<InboxWalk::Waiter> entered;
   bool has_more = true;
   {
     const std::lock_guard lock(channel->mutex);
@@ -186,19 +191,21 @@ void Hub::on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch
       const Millis delay = InboxWalk::kRetryMs << std::min(walk.failures, InboxWalk::kDoublings);
       const auto spread = static_cast<Millis>(retries_.fetch_add(7, std::memory_order_relaxed) % 16);
       walk.retry_ms = clock_.now_ms() + delay - delay * spread / 32;
-      if (++walk.failures % InboxWalk::kTriesAwaited == 0) unknown.swap(walk.waiters);
+      ++walk.failures;
       has_more = false;
     } else {
       walk.failures = 0;
-      const bool has_come_on = walk.epoch == epoch && result.step.entered_to > walk.entered_to;
-      if (has_come_on) walk.entered_to = result.step.entered_to;
+      const bool is_further = walk.epoch == epoch && result.step.entered_to > walk.entered_to;
+      if (is_further) walk.entered_to = result.step.entered_to;
+      const bool has_moved = result.step.is_held && result.step.held_at != walk.held_at;
+      if (has_moved) walk.held_at = result.step.held_at;
+      if (is_further || has_moved || result.step.entered > 0) walk.moved_ms = clock_.now_ms();
       // Another gateway walks: publishers are answered when it has come so far, or has died and this one goes
       // on.
       const bool is_waiting = result.step.is_held && walk.has_waiter_behind(walk.entered_to);
       if (is_waiting) walk.retry_ms = clock_.now_ms() + InboxWalk::kRetryMs;  // keep_house asks again
       has_more = !is_waiting && (!result.step.is_done || walk.has_news);
       walk.is_running = is_waiting || has_more;
-      walk.held = is_waiting && !has_come_on ? walk.held + 1 : 0;
       if (walk.epoch == epoch) {
         const auto later = std::partition(walk.waiters.begin(), walk.waiters.end(), [&](const auto& waiter) {
           // Where nothing is left, it had no members, or was read mode's.
@@ -207,15 +214,10 @@ void Hub::on_entered(const std::shared_ptr<Channel>& channel, const Epoch& epoch
         entered.assign(std::make_move_iterator(walk.waiters.begin()), std::make_move_iterator(later));
         walk.waiters.erase(walk.waiters.begin(), later);
       }
-      if (walk.held == InboxWalk::kHeldAwaited) {
-        unknown.swap(walk.waiters);
-        walk.held = 0;
-      }
     }
   }
   if (has_more) post_walk(channel);
   for (const auto& waiter : entered) waiter.then(true);
-  for (const auto& waiter : unknown) waiter.then(false);
 }
 
 void Hub::end_walk(Channel& channel) {

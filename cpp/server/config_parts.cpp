@@ -96,6 +96,7 @@ HubLimits hub_limits(const Limits& limits) {
   return {limits.history_bytes_total,
           static_cast<std::size_t>(limits.early_entries),
           static_cast<std::size_t>(limits.inbox_members_per_turn),
+          limits.inbox_wait_ms,
           static_cast<std::size_t>(limits.fanout_overrides),
           static_cast<std::size_t>(limits.catching_up_channels),
           static_cast<std::size_t>(limits.stored_pages)};

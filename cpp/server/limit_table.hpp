@@ -228,6 +228,11 @@ inline constexpr std::array kLimitRows{
     LimitRow{"inbox_members_per_turn", &Limits::inbox_members_per_turn, "members", 1,
              "Maximum number of inboxes that one turn writes a publication to. Later turns write the rest, "
              "with deliveries in between."},
+    LimitRow{
+        "inbox_wait_ms", &Limits::inbox_wait_ms, "ms", 1,
+        "Time that a publisher waits until its publication is in all inboxes, while nothing is written to "
+        "them, ms. Then its outcome is unknown (error 100, StoreOutcomeUnknown in Python): it is stored, and "
+        "some inboxes may not have it yet."},
     LimitRow{"members_per_request", &Limits::members_per_request, "members", 1,
              "Maximum number of members in one request or answer. A request for more is refused: API error "
              "107, ValueError in Python."},

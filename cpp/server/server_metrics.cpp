@@ -171,6 +171,10 @@ void add_fan_out(Exposition& page, const Shards& shards, const Hub& hub) {
       .sample(hub.walk_members().counts(), Of::plain);
   page.counter("carillon_inbox_entries_total", "Publications that were entered into inboxes.")
       .sample(hub.inbox_entries());
+  page.counter("carillon_inbox_timeouts_total",
+               "Publications that were stored, and perhaps not in all inboxes when their publishers were "
+               "answered.")
+      .sample(hub.inbox_timeouts());
   page.counter("carillon_inbox_reads_total", "Inboxes that were read.").sample(hub.inbox_reads());
   page.counter("carillon_inbox_merges_total", "Ranges of logs that were merged for them.")
       .sample(hub.inbox_merges());
@@ -309,6 +313,7 @@ Objectives::Counts Server::objective_counts() const {
   } else {
     for (const auto& [name, count] : hub_->publications().sums()) counts.availability.good += count;
   }
+  counts.availability.bad += hub_->inbox_timeouts();
   counts.availability.good += network_->shared.within_limits.load();
   counts.availability.bad += network_->shared.closed_unread.load();
   for (const auto& shard : shards) {

@@ -69,7 +69,7 @@ constexpr PlantedBug kBugs[] = {
      "if walk[1] then return {'more', text(tonumber(walk[1]) - 1)} end",
      "if walk[1] then return {'more', walk[1]} end", 0, false, true},
     {"held_walk_tells_one_too_many", "a publisher is answered before the walk of another gateway is over",
-     "return {'held', text(tonumber(walk[1]) - 1)}", "return {'held', walk[2]}", 0, false, true},
+     "return {'held', text(tonumber(walk[1]) - 1)", "return {'held', walk[2]", 0, false, true},
     {"lost_walk_is_done", "a gateway that has lost its walk takes it for done", "return {'lost'}",
      "return {'done', known[2]}", 0, false, true},
     {"walk_of_a_lost_log", "a walk goes on in the log of the next epoch",

@@ -32,10 +32,11 @@ struct InboxContent {
 
 /// One step of a walk over a channel's members.
 struct EnterStep {
-  std::size_t entered = 0;  ///< publications that this step has written into inboxes
-  Offset entered_to = 0;    ///< what was published in write mode up to here is in all inboxes
-  bool is_done = false;     ///< this gateway has nothing to enter now
-  bool is_held = false;     ///< because another one walks
+  std::size_t entered = 0;   ///< publications that this step has written into inboxes
+  Offset entered_to = 0;     ///< what was published in write mode up to here is in all inboxes
+  bool is_done = false;      ///< this gateway has nothing to enter now
+  bool is_held = false;      ///< because another one walks
+  std::string held_at = {};  ///< the member that it has come to: it moves as long as the other one works
 };
 
 }  // namespace carillon

@@ -79,10 +79,10 @@ return answer
 // meanwhile. A walk of an epoch that is over is forgotten. KEYS: hash, stream, walk, members, pending
 // changes. ARGV: identity, time, -, gateway, members at most, lease, dead gateways, and the names that this
 // one had, with a blank on both sides of each, lifetime, 1 to end changes of members as well. Answers done,
-// the top, u and s of the channel, then user and pending changes of some; held, and up to where all is
-// entered; or walk, first and last offset, the member before, 1 if it was the first page, 1 if it is the last
-// page, number of users to enter, u and s of the channel, then user and pending changes of each; behind them
-// those of whom only the changes are to be done.
+// the top, u and s of the channel, then user and pending changes of some; held, up to where all is entered,
+// and the last member that has been; or walk, first and last offset, the member before, 1 if it was the first
+// page, 1 if it is the last page, number of users to enter, u and s of the channel, then user and pending
+// changes of each; behind them those of whom only the changes are to be done.
 inline constexpr std::string_view kWalk = R"lua(
 local now = time()
 local known = redis.call('HMGET', KEYS[1], 'e', 'o', 'i', 'f', 'u', 's')
@@ -105,7 +105,7 @@ if not walk[1] then
   redis.call('HSET', KEYS[3], 'e', known[1], 'f', walk[1], 'l', walk[2])
   redis.call('HDEL', KEYS[1], 'f')
 elseif walk[3] ~= ARGV[4] and tonumber(walk[4]) > now and not string.find(ARGV[7], ' ' .. walk[3] .. ' ', 1, true) then
-  return {'held', text(tonumber(walk[1]) - 1)}
+  return {'held', text(tonumber(walk[1]) - 1), walk[5] or ''}
 end
 redis.call('HSET', KEYS[3], 'g', ARGV[4], 't', text(now + tonumber(ARGV[6])))
 redis.call('PEXPIRE', KEYS[3], ARGV[8])

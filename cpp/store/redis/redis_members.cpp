@@ -261,6 +261,7 @@ void RedisMembers::begin_step(const std::string& channel, std::size_t members_ma
     note(step->channel, true);
     step->result.step.is_done = step->result.step.is_held = true;
     step->result.step.entered_to = whole_number(reply[1].text);
+    step->result.step.held_at = reply[2].text;
     step->done(step->result);
   };
   machine_.call(std::move(call));

@@ -272,12 +272,13 @@ TEST_F(LateAnswersTest, AStoreThatCannotEnterIsAskedAgainLaterAndLater) {
     turn();
   }
   EXPECT_GE(store.enters, 4);
-  EXPECT_EQ(told, (std::vector{StoreError::outcome_unknown})) << "who publishes does not wait without an end";
+  EXPECT_EQ(told, std::vector<StoreError>{});
   for (int i = 0; i < 240; ++i) {  // a minute
     clock.advance(250);
     hub.keep_house();
     turn();
   }
+  EXPECT_EQ(told, (std::vector{StoreError::outcome_unknown})) << "who publishes does not wait without an end";
   EXPECT_LE(store.enters, 20);
   store.cannot_enter = false;
   clock.advance(8'000);

@@ -8,6 +8,7 @@ import time
 import uuid
 from typing import TYPE_CHECKING
 
+import carillon
 import pytest
 from redis_fleet import a_stranger, on_redis
 from wire_clients import open_http, until
@@ -98,3 +99,22 @@ async def test_fleet_waiting_bytes(
         assert answer.status_code == 204
         answer = await client.post("/emulation", json={**body, "data": ping + " " * 200}, timeout=30)
         assert answer.status_code == 503
+
+
+def test_inbox_wait_ms(carillon_server_factory: Callable[..., Server], carillon_redis: RedisServer) -> None:
+    """Another gateway that walks over the members, and does not come on, is played by its entry in Redis."""
+    server = carillon_server_factory(**on_redis(carillon_redis.url), limits={"inbox_wait_ms": 600})
+    server.add_members("a", ["ann"])
+    server.publish("a", 1)
+    channel = carillon_redis.cli("keys", "*ch:a").strip()
+    epoch = carillon_redis.cli("hget", channel, "e").strip()
+    held = ["e", epoch, "f", "2", "l", "2", "g", "somebody", "t", "1000000000000000"]
+    carillon_redis.cli("hset", channel.replace("}ch:", "}cw:"), *held)
+    began = time.monotonic()
+    with pytest.raises(carillon.StoreOutcomeUnknown):
+        server.publish("a", 2, idempotency_key="2")
+    assert 0.5 < time.monotonic() - began < 8  # the default would have been 12 s
+    assert server.unread("ann") == {"a": 2}, "it is stored"
+    page = server.metrics()
+    assert "\ncarillon_inbox_timeouts_total 1\n" in page
+    assert '\ncarillon_objective_events_total{objective="availability",result="bad"} 1\n' in page
