@@ -507,7 +507,8 @@ class Server(HookDecorators, FanOutMethods):
             TypeError: The payload or an option is of a type that cannot be published.
             StoreConflict: The channel is not as `expected_offset` or `version` has it; `top` is its position.
             StoreUnavailable: The store did not take it.
-            StoreOutcomeUnknown: The store may have taken it, or not; or it is stored, and some inboxes may lack it.
+            StoreOutcomeUnknown: The store may have taken it, or not; or it is stored, and some inboxes may
+                lack it.
         """
         core = self._running()
         what = core_arguments(channel, data, options)

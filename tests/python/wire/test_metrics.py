@@ -313,7 +313,7 @@ async def test_the_slowest_subscription_is_seen(serve: Callable[..., Server]) ->
     async with open_ws(server) as client:
         await client.subscribe("a")
         kernel = client.socket.transport.get_extra_info("socket")
-        # Else it may grow and take everything. Below a segment of the loopback (64 KiB) it would be read too slowly.
+        # Else it may grow and take everything. Below a segment of the loopback (64 KiB) reading is too slow.
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131_072)
         client.socket.transport.pause_reading()
         for _ in range(150):  # 3 MB: the log keeps 4 MiB, and who is further behind is unsubscribed
