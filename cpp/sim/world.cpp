@@ -97,7 +97,7 @@ class World {
     if (members_) members_->begin();
     const std::vector<Act> acts = plan_of(options_);
     for (const Act& act : acts) time_.after(act.at_us, [this, act] { carry_out(act); });
-    if (options_.has_redis) list_presence();
+    if (lists_presence()) list_presence();
     time_.run_until(time_.now_us() + options_.duration_ms * 1'000);
     calm_down();
     judge();
@@ -206,6 +206,8 @@ class World {
     again(is_asked ? kPatienceUs : chance_.between(50'000, 500'000));
   }
 
+  /// In the other worlds nobody clears up by reading, and gateways hear less of Redis.
+  [[nodiscard]] bool lists_presence() const { return options_.has_redis && options_.seed % 2 == 1; }
   /// Applications ask who is there, at any gateway.
   void list_presence() {
     time_.after(static_cast<Micros>(presence_chance_.between(50'000, 350'000)), [this] {
@@ -353,7 +355,8 @@ class World {
                                       [this, channel](std::uint64_t clients) { listed_[channel] = clients; });
     }
     for (const std::string& channel : channels_) {
-      for (const std::uint64_t found : {present_[channel], listed_[channel]}) {
+      for (const std::uint64_t found :
+           {present_[channel], lists_presence() ? listed_[channel] : expected[channel]}) {
         if (found != expected[channel])
           return "the presence of " + channel + " has " + std::to_string(found) + " clients, and " +
                  std::to_string(expected[channel]) + " are there";
