@@ -8,10 +8,10 @@
 
 namespace carillon {
 
-SqliteCheckpoints::SqliteCheckpoints(SqliteFile& file)
-    : file_(file), connection_(open_sqlite_connection(file.path(), file.vfs())) {
+SqliteCheckpoints::SqliteCheckpoints(SqliteFile& file, SqliteThreads& threads)
+    : file_(file), threads_(threads), connection_(open_sqlite_connection(file.path(), file.vfs())) {
   file_.when_closing([this] { connection_.close(); });
-  thread_ = std::thread([this] { run(); });
+  thread_ = threads_.start([this] { run(); });
 }
 
 void SqliteCheckpoints::request() {
@@ -19,7 +19,7 @@ void SqliteCheckpoints::request() {
     const std::lock_guard lock(mutex_);
     is_requested_ = true;
   }
-  is_due_.notify_one();
+  threads_.notify(is_due_);
 }
 
 void SqliteCheckpoints::stop() {
@@ -27,15 +27,15 @@ void SqliteCheckpoints::stop() {
     const std::lock_guard lock(mutex_);
     is_stopped_ = true;
   }
-  is_due_.notify_one();
-  if (thread_.joinable()) thread_.join();
+  threads_.notify(is_due_);
+  if (thread_.joinable()) threads_.join(thread_);
 }
 
 void SqliteCheckpoints::run() {
   for (;;) {
     {
       std::unique_lock lock(mutex_);
-      is_due_.wait(lock, [this] { return is_requested_ || is_stopped_; });
+      threads_.wait(lock, is_due_, SqliteThreads::kForever, [this] { return is_requested_ || is_stopped_; });
       if (is_stopped_) return;
       is_requested_ = false;
     }

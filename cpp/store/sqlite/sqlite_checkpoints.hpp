@@ -6,6 +6,7 @@
 
 #include "store/sqlite/sqlite_connection.hpp"
 #include "store/sqlite/sqlite_file.hpp"
+#include "store/sqlite/sqlite_threads.hpp"
 
 namespace carillon {
 
@@ -13,20 +14,25 @@ namespace carillon {
 /// go on meanwhile.
 class SqliteCheckpoints {
  public:
-  explicit SqliteCheckpoints(SqliteFile& file);
+  SqliteCheckpoints(SqliteFile& file, SqliteThreads& threads);
   SqliteCheckpoints(const SqliteCheckpoints&) = delete;
   SqliteCheckpoints& operator=(const SqliteCheckpoints&) = delete;
   ~SqliteCheckpoints() { stop(); }
 
   void request();
   /// While it is held, none runs. SQLite does not wait for another checkpoint.
-  [[nodiscard]] std::unique_lock<std::mutex> pause() { return std::unique_lock(working_); }
+  [[nodiscard]] std::unique_lock<std::mutex> pause() {
+    std::unique_lock lock(working_, std::defer_lock);
+    threads_.lock(lock);
+    return lock;
+  }
   void stop();
 
  private:
   void run();
 
   SqliteFile& file_;
+  SqliteThreads& threads_;
   SqliteConnection connection_;
   std::mutex working_;
   std::mutex mutex_;

@@ -125,6 +125,7 @@ SqliteLockFile::SqliteLockFile(const std::string& database_path, Descriptor sent
 }
 
 void SqliteLockFile::register_holder() const {
+  if (file_ < 0) return;
   const std::string own = std::to_string(::getpid());
   if (::ftruncate(file_, 0) != 0 || ::pwrite(file_, own.data(), own.size(), 0) < 0) {
     // The number is for the message only: a full disk must not keep the server from starting.

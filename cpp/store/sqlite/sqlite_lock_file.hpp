@@ -20,6 +20,9 @@ namespace carillon {
 /// process.
 class SqliteLockFile {
  public:
+  struct Nothing {};
+  /// Of a database that nobody else can reach.
+  explicit SqliteLockFile(Nothing /*nothing*/) {}
   /// Throws std::runtime_error with a sentence that says what to do.
   explicit SqliteLockFile(const std::string& database_path);
   /// The lock that another process holds, which sent its descriptor: both hold it then. Throws the same.

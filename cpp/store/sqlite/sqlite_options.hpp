@@ -7,6 +7,7 @@
 #include <string_view>
 
 #include "env/clock.hpp"
+#include "store/sqlite/sqlite_threads.hpp"
 #include "store/store_limits.hpp"
 
 namespace carillon {
@@ -46,6 +47,9 @@ struct SqliteOptions {
   StoreLimits limits;
   std::string boot_id;  ///< empty: the kernel's; a test's own otherwise
   std::string vfs;      ///< SQLite's file access; empty: its default
+  /// The file is known to the VFS alone: it has no lock beside it, and nothing but SQLite looks at it.
+  bool is_in_vfs_only = false;
+  SqliteThreads* threads = &SqliteThreads::of_system();
 };
 
 }  // namespace carillon

@@ -24,7 +24,7 @@ StoreError SqliteQueue::push(SqliteOperation& operation) {
     waiting_.push_back(std::move(operation));
     is_due = waiting_.size() == wanted_;
   }
-  if (is_due) is_due_.notify_one();
+  if (is_due) threads_.notify(is_due_);
   return StoreError::none;
 }
 
@@ -32,11 +32,12 @@ bool SqliteQueue::take(std::vector<SqliteOperation>& into, std::size_t wanted, s
   std::unique_lock lock(mutex_);
   if (linger_ns > 0 && waiting_.size() < wanted && !is_closed_) {
     wanted_ = wanted;
-    is_due_.wait_for(lock, std::chrono::nanoseconds(linger_ns),
-                     [&] { return waiting_.size() >= wanted || is_closed_; });
+    threads_.wait(lock, is_due_, threads_.now() + std::chrono::nanoseconds(linger_ns),
+                  [&] { return waiting_.size() >= wanted || is_closed_; });
     wanted_ = 1;
   }
-  is_due_.wait(lock, [&] { return !waiting_.empty() || is_house_due_ || is_closed_; });
+  threads_.wait(lock, is_due_, SqliteThreads::kForever,
+                [&] { return !waiting_.empty() || is_house_due_ || is_closed_; });
   into.clear();
   into.swap(waiting_);
   return !into.empty() || !is_closed_;
@@ -44,7 +45,8 @@ bool SqliteQueue::take(std::vector<SqliteOperation>& into, std::size_t wanted, s
 
 void SqliteQueue::take_after(std::vector<SqliteOperation>& into, Millis pause_ms) {
   std::unique_lock lock(mutex_);
-  is_due_.wait_for(lock, std::chrono::milliseconds(pause_ms), [&] { return is_closed_; });
+  threads_.wait(lock, is_due_, threads_.now() + std::chrono::milliseconds(pause_ms),
+                [&] { return is_closed_; });
   into.clear();
   into.swap(waiting_);
 }
@@ -66,7 +68,7 @@ void SqliteQueue::ask_for_house_keeping() {
     const std::lock_guard lock(mutex_);
     is_house_due_ = true;
   }
-  is_due_.notify_one();
+  threads_.notify(is_due_);
 }
 bool SqliteQueue::take_house_keeping() {
   const std::lock_guard lock(mutex_);
@@ -77,7 +79,7 @@ void SqliteQueue::close() {
     const std::lock_guard lock(mutex_);
     is_closed_ = true;
   }
-  is_due_.notify_one();
+  threads_.notify(is_due_);
 }
 bool SqliteQueue::is_closed() const {
   const std::lock_guard lock(mutex_);

@@ -15,7 +15,8 @@ namespace carillon {
 class SqliteQueue {
  public:
   explicit SqliteQueue(const SqliteOptions& options)
-      : appends_max_(options.waiting_appends),
+      : threads_(*options.threads),
+        appends_max_(options.waiting_appends),
         bytes_max_(options.waiting_bytes),
         calls_max_(options.waiting_calls) {}
 
@@ -36,6 +37,7 @@ class SqliteQueue {
   [[nodiscard]] bool is_closed() const;
 
  private:
+  SqliteThreads& threads_;
   const std::size_t appends_max_;
   const std::size_t bytes_max_;
   const std::size_t calls_max_;

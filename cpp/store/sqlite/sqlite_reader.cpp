@@ -12,11 +12,12 @@
 namespace carillon {
 
 SqliteReader::SqliteReader(SqliteFile& file, const SqliteGeneration& generation, const Clock& clock,
-                           std::size_t waiting)
+                           std::size_t waiting, SqliteThreads& threads)
     : file_(file),
       generation_(generation),
       clock_(clock),
       waiting_max_(waiting),
+      threads_(threads),
       connection_(open_sqlite_connection(file.path(), file.vfs())) {
   prepare();
   file_.when_closing([this] {
@@ -25,7 +26,7 @@ SqliteReader::SqliteReader(SqliteFile& file, const SqliteGeneration& generation,
     backward_ = {};
     connection_.close();
   });
-  thread_ = std::thread([this] { run(); });
+  thread_ = threads_.start([this] { run(); });
 }
 
 void SqliteReader::prepare() {
@@ -47,7 +48,7 @@ StoreError SqliteReader::push(Read& read) {
     is_first = waiting_.empty();
     waiting_.push_back(std::move(read));
   }
-  if (is_first) is_due_.notify_one();
+  if (is_first) threads_.notify(is_due_);
   return StoreError::none;
 }
 
@@ -56,8 +57,8 @@ void SqliteReader::stop() {
     const std::lock_guard lock(mutex_);
     is_stopped_ = true;
   }
-  is_due_.notify_one();
-  if (thread_.joinable()) thread_.join();
+  threads_.notify(is_due_);
+  if (thread_.joinable()) threads_.join(thread_);
 }
 
 void SqliteReader::run() {
@@ -66,7 +67,8 @@ void SqliteReader::run() {
     bool is_stopped = false;
     {
       std::unique_lock lock(mutex_);
-      is_due_.wait(lock, [this] { return !waiting_.empty() || is_stopped_; });
+      threads_.wait(lock, is_due_, SqliteThreads::kForever,
+                    [this] { return !waiting_.empty() || is_stopped_; });
       taken.swap(waiting_);
       is_stopped = is_stopped_;
     }

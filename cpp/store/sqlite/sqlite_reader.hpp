@@ -11,6 +11,7 @@
 #include "store/sqlite/sqlite_connection.hpp"
 #include "store/sqlite/sqlite_file.hpp"
 #include "store/sqlite/sqlite_generation.hpp"
+#include "store/sqlite/sqlite_threads.hpp"
 #include "store/store.hpp"
 
 namespace carillon {
@@ -25,7 +26,8 @@ class SqliteReader {
     std::function<void(const Page&)> done;
   };
 
-  SqliteReader(SqliteFile& file, const SqliteGeneration& generation, const Clock& clock, std::size_t waiting);
+  SqliteReader(SqliteFile& file, const SqliteGeneration& generation, const Clock& clock, std::size_t waiting,
+               SqliteThreads& threads);
   SqliteReader(const SqliteReader&) = delete;
   SqliteReader& operator=(const SqliteReader&) = delete;
   ~SqliteReader() { stop(); }
@@ -46,6 +48,7 @@ class SqliteReader {
   const SqliteGeneration& generation_;
   const Clock& clock_;
   const std::size_t waiting_max_;
+  SqliteThreads& threads_;
   SqliteConnection connection_;
   SqliteStatement channel_;
   SqliteStatement forward_;

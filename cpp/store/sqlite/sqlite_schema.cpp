@@ -146,22 +146,33 @@ void migrate(SqliteConnection& connection, const std::string& path, std::int64_t
   refuse(path, code, message);
 }
 
+void create_at(const std::string& place, const std::string& path, const std::string& vfs) {
+  SqliteConnection connection;
+  const auto access = place == path ? SqliteConnection::Access::create : SqliteConnection::Access::existing;
+  int code = connection.open(place, access, vfs);
+  if (code != SQLITE_OK) refuse(path, code, connection.message());
+  code = connection.execute("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL");
+  if (code == SQLITE_OK)
+    code = connection.execute(("PRAGMA application_id = " + std::to_string(kSqliteApplicationId)).c_str());
+  if (code != SQLITE_OK) refuse(path, code, connection.message());
+  migrate(connection, path, 0);
+  if (connection.execute("PRAGMA journal_mode = WAL") != SQLITE_OK)
+    refuse(path, "its file system cannot share memory, which SQLite needs; use a local disk");
+}
+
 /// Under another name until it is whole: a half-made database would be refused for ever.
 void create(const std::string& path, const std::string& vfs) {
   SqliteUnfinishedFile unfinished(path);
-  {
-    SqliteConnection connection;
-    int code = connection.open(unfinished.path(), SqliteConnection::Access::existing, vfs);
-    if (code != SQLITE_OK) refuse(path, code, connection.message());
-    code = connection.execute("PRAGMA journal_mode = DELETE; PRAGMA synchronous = FULL");
-    if (code == SQLITE_OK)
-      code = connection.execute(("PRAGMA application_id = " + std::to_string(kSqliteApplicationId)).c_str());
-    if (code != SQLITE_OK) refuse(path, code, connection.message());
-    migrate(connection, path, 0);
-    if (connection.execute("PRAGMA journal_mode = WAL") != SQLITE_OK)
-      refuse(path, "its file system cannot share memory, which SQLite needs; use a local disk");
-  }
+  create_at(unfinished.path(), path, vfs);
   unfinished.finish();
+}
+
+/// 1 if the VFS knows the file; its size does not matter.
+off_t size_in(const std::string& vfs, const std::string& path) {
+  sqlite3_vfs* const found = sqlite3_vfs_find(vfs.c_str());
+  int is_there = 0;
+  if (found != nullptr) found->xAccess(found, path.c_str(), SQLITE_ACCESS_EXISTS, &is_there);
+  return is_there;
 }
 
 std::string integrity(SqliteConnection& connection, const char* pragma) {
@@ -173,9 +184,9 @@ std::string integrity(SqliteConnection& connection, const char* pragma) {
 
 }  // namespace
 
-void prepare_sqlite_file(const std::string& path, const std::string& vfs) {
-  const off_t size = check_head(path, true);
-  if (size == 0) return create(path, vfs);
+void prepare_sqlite_file(const std::string& path, const std::string& vfs, bool is_in_vfs_only) {
+  const off_t size = is_in_vfs_only ? size_in(vfs, path) : check_head(path, true);
+  if (size == 0) return is_in_vfs_only ? create_at(path, path, vfs) : create(path, vfs);
   SqliteConnection connection;
   int code = connection.open(path, SqliteConnection::Access::existing, vfs);
   if (code != SQLITE_OK) refuse(path, code, "error " + std::to_string(code));

@@ -15,7 +15,8 @@ constexpr std::int64_t kSqliteSchemaVersion = 1;
 /// Makes the file, or checks it and brings its tables to this program's version. A file that is damaged,
 /// newer, of another program, locked or read-only is left as it is: throws std::runtime_error with a sentence
 /// that says what to do. The caller holds the lock file.
-void prepare_sqlite_file(const std::string& path, const std::string& vfs);
+/// `is_in_vfs_only`: the file is known to the VFS alone.
+void prepare_sqlite_file(const std::string& path, const std::string& vfs, bool is_in_vfs_only = false);
 
 /// Opens a connection to a prepared file for a store. Throws std::runtime_error.
 [[nodiscard]] SqliteConnection open_sqlite_connection(const std::string& path, const std::string& vfs);

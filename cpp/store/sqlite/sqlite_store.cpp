@@ -27,8 +27,13 @@ namespace {
 /// Beyond this number the members of one call are changed by several transactions: publishes run in between.
 constexpr std::size_t kMembersPerTransaction = 1'024;
 
+std::unique_ptr<SqliteLockFile> lock_of(const SqliteOptions& options) {
+  return options.is_in_vfs_only ? std::make_unique<SqliteLockFile>(SqliteLockFile::Nothing{})
+                                : std::make_unique<SqliteLockFile>(options.path);
+}
+
 SqliteConnection prepare_and_open(const SqliteOptions& options) {
-  prepare_sqlite_file(options.path, options.vfs);
+  prepare_sqlite_file(options.path, options.vfs, options.is_in_vfs_only);
   return open_sqlite_connection(options.path, options.vfs);
 }
 }  // namespace
@@ -38,12 +43,12 @@ struct SqliteStore::Parts {
   Parts(std::unique_ptr<SqliteLockFile> lock_file, const SqliteOptions& options, const SqliteLimits& limits,
         const Clock& clock, RandomSource& random, const NameHash& hash)
       : lock(std::move(lock_file)),
-        file(options.path, options.vfs),
+        file(options),
         first(prepare_and_open(options)),
         generation(first, options, random),
         members(hash, options.limits.inbox_entries, options.limits.inbox_bytes_total),
-        checkpoints(file),
-        reader(file, generation, clock, options.waiting_calls),
+        checkpoints(file, *options.threads),
+        reader(file, generation, clock, options.waiting_calls, *options.threads),
         queue(options),
         writer(options, limits, clock, random, file, with_members(options), generation, members, checkpoints,
                queue, hash) {
@@ -92,7 +97,7 @@ bool SqliteStore::is_out_of_use() const {
 
 void SqliteStore::open() {
   try {
-    open_with(std::make_unique<SqliteLockFile>(options_.path));
+    open_with(lock_of(options_));
     begin();
   } catch (const std::runtime_error& error) {
     throw StoreRefused(error.what());
@@ -137,7 +142,9 @@ void SqliteStore::restore(const StoreState& state, Descriptor descriptor) {
                        ", and this one would in " + url() +
                        "; give the same store, or let the clients leave (SIGTERM) and start anew");
   try {
-    open_with(std::make_unique<SqliteLockFile>(options_.path, std::move(descriptor)));
+    open_with(options_.is_in_vfs_only
+                  ? lock_of(options_)
+                  : std::make_unique<SqliteLockFile>(options_.path, std::move(descriptor)));
   } catch (const std::runtime_error& error) {
     throw StoreRefused(error.what());
   }

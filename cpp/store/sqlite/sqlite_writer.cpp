@@ -38,6 +38,7 @@ SqliteWriter::SqliteWriter(const SqliteOptions& options, const SqliteLimits& lim
                            SqliteCheckpoints& checkpoints, SqliteQueue& queue, const NameHash& hash)
     : clock_(clock),
       options_(options),
+      threads_(*options.threads),
       file_(file),
       generation_(generation),
       members_(members),
@@ -74,11 +75,11 @@ bool SqliteWriter::prepare() {
 void SqliteWriter::start(StoreListener* listener) {
   listener_ = listener;
   has_begun_ = true;
-  thread_ = std::thread([this] { run(); });
+  thread_ = threads_.start([this] { run(); });
 }
 
 void SqliteWriter::join() {
-  if (thread_.joinable()) thread_.join();
+  if (thread_.joinable()) threads_.join(thread_);
   if (!has_begun_) refuse_rest();
 }
 
@@ -122,7 +123,7 @@ std::string SqliteWriter::hold_still(std::chrono::steady_clock::time_point until
   ++stillness_number_;
   queue_.ask_for_house_keeping();  // an empty group, after what waits
   const bool is_decided =
-      stillness_changed_.wait_until(lock, until, [this] { return stillness_ != Stillness::asked; });
+      threads_.wait(lock, stillness_changed_, until, [this] { return stillness_ != Stillness::asked; });
   if (stillness_ == Stillness::held) return "";
   stillness_ = Stillness::none;
   return is_decided ? trouble() : "the disk did not take what waits in time";
@@ -131,13 +132,13 @@ std::string SqliteWriter::hold_still(std::chrono::steady_clock::time_point until
 void SqliteWriter::go_on() {
   const std::lock_guard lock(stillness_mutex_);
   stillness_ = Stillness::none;
-  stillness_changed_.notify_all();
+  threads_.notify(stillness_changed_);
 }
 
 void SqliteWriter::give_away() {
   const std::lock_guard lock(stillness_mutex_);
   stillness_ = Stillness::given_away;
-  stillness_changed_.notify_all();
+  threads_.notify(stillness_changed_);
 }
 
 std::uint64_t SqliteWriter::stillness_asked() {
@@ -158,8 +159,9 @@ bool SqliteWriter::stand_still(std::uint64_t asked) {
     std::unique_lock lock(stillness_mutex_);
     if (stillness_ == Stillness::asked && stillness_number_ == asked) {
       stillness_ = is_finished ? Stillness::held : Stillness::impossible;
-      stillness_changed_.notify_all();
-      stillness_changed_.wait(lock, [this] { return stillness_ != Stillness::held; });
+      threads_.notify(stillness_changed_);
+      threads_.wait(lock, stillness_changed_, SqliteThreads::kForever,
+                    [this] { return stillness_ != Stillness::held; });
     }
     is_given_away = stillness_ == Stillness::given_away;
   }
@@ -466,10 +468,10 @@ bool SqliteWriter::wait_to_retry() {
   refuse(refused_);
   refused_.clear();
   if (!queue_.is_closed()) return true;
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = threads_.now();
   if (!last_tries_until_) last_tries_until_ = now + std::chrono::milliseconds(kLastTriesMs);
   if (now >= *last_tries_until_) return false;
-  std::this_thread::sleep_for(std::chrono::milliseconds(kRetryMs));
+  threads_.sleep(std::chrono::milliseconds(kRetryMs));
   return true;
 }
 

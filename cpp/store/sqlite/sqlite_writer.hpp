@@ -112,6 +112,7 @@ class SqliteWriter {
 
   const Clock& clock_;
   const SqliteOptions options_;
+  SqliteThreads& threads_;
   SqliteFile& file_;
   SqliteGeneration& generation_;
   SqliteMembers& members_;
