@@ -51,7 +51,7 @@ EXTERNAL = [
     (re.compile(r"(sys/(socket|epoll|uio|un|eventfd)\.h|netinet/|arpa/|netdb\.h|poll\.h|liburing)"),
      {"gateway", "proxy", "server", "bindings", "load"}, False),
     (re.compile(r"openssl/"), {"token", "gateway"}, True),
-    (re.compile(r"sqlite3\.h"), {"store"}, True),
+    (re.compile(r"sqlite3\.h"), {"store", "sim"}, True),
     (re.compile(r"lua\.hpp"), {"sim"}, True),
     (re.compile(r"(immintrin|emmintrin|arm_neon)\.h"), {"protocol"}, True),
     (re.compile(r"(pthread|unistd)\.h"),

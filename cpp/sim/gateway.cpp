@@ -5,15 +5,21 @@
 #include <utility>
 
 #include "sim/redis/redis_wire.hpp"
+#include "sim/sqlite/simulated_sqlite_threads.hpp"
+#include "sim/sqlite/simulated_vfs.hpp"
 #include "store/memory_store.hpp"
 #include "store/redis/redis_store.hpp"
+#include "store/sqlite/sqlite_store.hpp"
 
 namespace carillon::sim {
 
 namespace {
 
 constexpr Micros kHouseUs = 250'000;
-constexpr Micros kHoldUs = 200'000;  // for the store to answer what is under way
+constexpr std::size_t kWalBytes = 96UL << 10U;  // so that it is copied to the database every now and then
+constexpr Micros kRestartUs = 500'000;          // after a start that has failed
+constexpr Micros kHistoryUs = 2'000'000;        // for the store to answer with a whole log
+constexpr Micros kHoldUs = 200'000;             // for the store to answer what is under way
 
 /// Nothing but the transports is asked for.
 class NoPages final : public HttpHandler {
@@ -31,13 +37,20 @@ class NoPages final : public HttpHandler {
 
 }  // namespace
 
+/// The threads of a store in SQLite, and its files.
+struct Gateway::WayToDisk {
+  WayToDisk(Process& process, SimulatedDisk& disk) : threads(process), vfs(disk, threads) {}
+  SimulatedSqliteThreads threads;
+  SimulatedVfs vfs;
+};
+
 /// What lives as long as the process.
 struct Gateway::Instance {
-  Instance(Gateway& gateway, Process& its_process, std::unique_ptr<OwnedStore> its_store)
+  Instance(Gateway& gateway, Process& its_process)
       : around(gateway.around_),
         process(its_process),
         chance(gateway.around_.seed, gateway.name_ + "#" + std::to_string(gateway.generation_)),
-        store(std::move(its_store)),
+        store(gateway.make_store(way)),
         rules(around.rules),
         hub(gateway.clock_, chance, *store, rules, around.hub_limits),
         access(rules, true),
@@ -55,7 +68,10 @@ struct Gateway::Instance {
     loop.set_flush(sockets);
     hub.set_shards({&loop.shard()});
   }
-  ~Instance() {
+  ~Instance() { end(); }
+  void end() {
+    if (std::exchange(has_ended, true)) return;
+    if (way) is_held = true;  // while its store is closed, the world goes on
     on_shard([this] { loop.stop(); });
     hub.close();
     on_shard([this] { loop.release(); });
@@ -107,6 +123,7 @@ struct Gateway::Instance {
   }
   void keep_house() {
     process.after(kHouseUs, [this] {
+      if (is_held && way) return keep_house();
       hub.set_has_store(store->figures().trouble.empty());
       hub.keep_house();
       store->keep_house();
@@ -121,6 +138,7 @@ struct Gateway::Instance {
   Surroundings& around;
   Process& process;
   Chance chance;
+  std::unique_ptr<WayToDisk> way;  // null: the store is not on a disk
   const std::unique_ptr<OwnedStore> store;
   const Limits limits;
   const ChannelRules rules;
@@ -132,6 +150,8 @@ struct Gateway::Instance {
   Endpoint endpoint{};
   SimulatedSockets sockets;
   EventLoop loop;
+  const std::shared_ptr<bool> is_answering = std::make_shared<bool>(true);
+  bool has_ended = false;
   bool is_held = false;  // no turn runs: another process is about to take over
   bool is_turn_posted = false;
   bool are_events_posted = false;
@@ -148,8 +168,20 @@ Gateway::~Gateway() {
 
 bool Gateway::is_serving() const { return instance_ != nullptr && !is_in_transition_ && !is_draining_; }
 
-std::unique_ptr<OwnedStore> Gateway::make_store() {
+std::unique_ptr<OwnedStore> Gateway::make_store(std::unique_ptr<WayToDisk>& way) {
   Chance& chance = process_->chance();
+  if (around_.disk != nullptr) {
+    way = std::make_unique<WayToDisk>(*process_, *around_.disk);
+    SqliteOptions options;
+    options.path = "/simulated/carillon.db";
+    options.durability = around_.durability;
+    options.boot_id = around_.disk->boot_id();
+    options.vfs = way->vfs.name();
+    options.is_in_vfs_only = true;
+    options.threads = &way->threads;
+    options.wal_bytes = kWalBytes;
+    return std::make_unique<SqliteStore>(options, clock_, chance);
+  }
   if (around_.redis == nullptr) return std::make_unique<MemoryStore>(clock_, chance, StoreLimits{});
   RedisOptions options;
   options.url = "redis://simulated";
@@ -166,7 +198,7 @@ bool Gateway::start() {
   is_in_transition_ = true;
   ++generation_;
   process_ = std::make_unique<Process>(around_.time, around_.seed, name_ + "/" + std::to_string(generation_));
-  auto instance = std::make_unique<Instance>(*this, *process_, make_store());
+  auto instance = std::make_unique<Instance>(*this, *process_);
   try {
     instance->store->open();  // the world goes on meanwhile
   } catch (const StoreRefused& refused) {
@@ -175,9 +207,11 @@ bool Gateway::start() {
     instance.reset();
     process_.reset();
     is_in_transition_ = false;
+    if (around_.disk != nullptr) around_.time.after(kRestartUs, [this] { start(); });
     return false;
   }
   instance_ = std::move(instance);
+  is_clean_ = false;
   instance_->begin();
   is_in_transition_ = is_draining_ = false;
   around_.trace.add(name_, " is up");
@@ -187,6 +221,7 @@ bool Gateway::start() {
 void Gateway::crash() {
   if (!instance_ || is_in_transition_) return;
   around_.trace.add(name_, " crashes");
+  if (around_.disk != nullptr) *instance_->is_answering = false;
   process_->die();
   // The kernel resets its connections; what it had not sent is gone.
   for (const auto& connection : instance_->loop.connections())
@@ -194,7 +229,33 @@ void Gateway::crash() {
   instance_.reset();
   process_.reset();
   is_draining_ = false;
-  if (around_.redis == nullptr) around_.log_in_memory_ends();
+  if (around_.disk == nullptr) return end_log();
+  if (around_.durability == Durability::async) around_.log_may_lose();
+}
+
+void Gateway::end_log() {
+  if (around_.redis == nullptr && around_.disk == nullptr) around_.log_in_memory_ends();
+}
+
+void Gateway::cut_power(Micros us) {
+  around_.disk->cut_power();
+  if (around_.durability != Durability::full && !is_clean_) around_.log_may_lose();
+  crash_without_disk(us);
+}
+
+void Gateway::crash_at_disk(std::uint64_t changes, Micros us) {
+  if (!instance_ || is_in_transition_) return;
+  instance_->way->vfs.end_after(
+      changes, [this, us] { around_.time.after(0, [this, us] { crash_without_disk(us); }); });
+}
+
+void Gateway::crash_without_disk(Micros us) {
+  if (is_in_transition_) {
+    around_.time.after(1'000, [this, us] { crash_without_disk(us); });
+    return;
+  }
+  if (instance_ && instance_->way->vfs.is_ended()) crash();
+  around_.time.after(us, [this] { start(); });
 }
 
 void Gateway::replace(Millis pace_ms, Micros patience_us) {
@@ -215,9 +276,15 @@ void Gateway::close_when_empty(std::uint64_t generation, Micros until_us) {
     is_in_transition_ = true;
     // Not from a task of its own process, which ends here.
     around_.time.after(0, [this] {
+      const std::uint64_t failures = around_.disk != nullptr ? around_.disk->failures() : 0;
+      instance_->end();
+      if (around_.disk != nullptr) {
+        is_clean_ = !instance_->way->vfs.is_ended() && around_.disk->failures() == failures;
+        if (!is_clean_ && around_.durability == Durability::async) around_.log_may_lose();
+      }
       instance_.reset();
       process_.reset();
-      if (around_.redis == nullptr) around_.log_in_memory_ends();
+      end_log();
       is_in_transition_ = false;
       start();
     });
@@ -266,7 +333,7 @@ bool Gateway::take_over() {
   auto process =
       std::make_unique<Process>(around_.time, around_.seed, name_ + "/" + std::to_string(generation_));
   std::swap(process_, process);  // now the old one is `process`
-  auto next = std::make_unique<Instance>(*this, *process_, make_store());
+  auto next = std::make_unique<Instance>(*this, *process_);
   const auto fail = [&](const char* why) {
     around_.trace.add(name_, " is not taken over: ", why);
     next->on_shard([&next] { next->loop.discard(); });
@@ -331,7 +398,10 @@ bool Gateway::publish(const std::string& channel, const std::string& data, const
     publication.content = ContentType::json;
     PublishOptions options;
     options.idempotency_key = key;
-    instance_->hub.publish(channel, std::move(publication), options, done);
+    instance_->hub.publish(channel, std::move(publication), options,
+                           [done, is_answering = instance_->is_answering](const AppendResult& result) {
+                             if (*is_answering) done(result);
+                           });
   });
   return true;
 }
@@ -406,17 +476,21 @@ void Gateway::list_presence(const std::string& channel, std::function<void(std::
 }
 
 Judge::Log Gateway::log_of(const std::string& channel) {
-  Judge::Log log;
-  if (!instance_) return log;
+  const auto log = std::make_shared<Judge::Log>();
+  if (!instance_) return *log;
+  const auto is_answered = std::make_shared<bool>(false);
   HistoryQuery query;
   query.limit = -1;
-  instance_->hub.history(channel, query, [&log](const HistoryResult& result) {
-    log.epoch = result.top.epoch.text();
-    log.top = result.top.offset;
+  instance_->hub.history(channel, query, [log, is_answered](const HistoryResult& result) {
+    *is_answered = true;
+    log->epoch = result.top.epoch.text();
+    log->top = result.top.offset;
     for (const EntryRef& entry : result.entries)
-      log.kept.emplace_back(entry->offset, entry->publication.data);
+      log->kept.emplace_back(entry->offset, entry->publication.data);
   });
-  return log;
+  if (around_.disk != nullptr)  // its store answers by a thread of its own
+    around_.time.run_until(around_.time.now_us() + kHistoryUs, [is_answered] { return *is_answered; });
+  return *log;
 }
 
 std::string Gateway::trouble_of_ledger() {

@@ -14,8 +14,10 @@
 #include "sim/network.hpp"
 #include "sim/process.hpp"
 #include "sim/redis/redis_server.hpp"
+#include "sim/sqlite/simulated_disk.hpp"
 #include "sim/trace.hpp"
 #include "store/owned_store.hpp"
+#include "store/sqlite/sqlite_options.hpp"
 
 namespace carillon::sim {
 
@@ -24,12 +26,15 @@ struct Surroundings {
   VirtualTime& time;
   Trace& trace;
   Network& network;
-  RedisServer* redis = nullptr;  ///< none: each gateway has a store in memory
+  RedisServer* redis = nullptr;   ///< none: the store is in memory, or on the disk
+  SimulatedDisk* disk = nullptr;  ///< with an SQLite file, which is one gateway's; none: see above
+  Durability durability = Durability::full;
   std::uint64_t seed = 1;
   std::vector<ChannelRules::Rule> rules;
   Heartbeat heartbeat;
   HubLimits hub_limits = {};
   std::function<void()> log_in_memory_ends = {};  ///< with its process
+  std::function<void()> log_may_lose = {};        ///< on the disk: its durability allows it
 };
 
 /// A gateway: one process after another. Each has the store, the hub and an event loop that ship, over
@@ -52,6 +57,10 @@ class Gateway {
   bool start();
   /// As after kill -9.
   void crash();
+  /// Its machine loses power, and starts anew after `us`.
+  void cut_power(Micros us);
+  /// It crashes just before it changes its disk, after `changes` more changes, and starts anew after `us`.
+  void crash_at_disk(std::uint64_t changes, Micros us);
   /// Asks its clients to go elsewhere, stops when they have gone or after `patience_us`, and starts anew.
   void replace(Millis pace_ms, Micros patience_us);
   /// Another process takes over: connections and all. Nothing if sessions wait for answers.
@@ -90,7 +99,11 @@ class Gateway {
 
  private:
   struct Instance;
-  [[nodiscard]] std::unique_ptr<OwnedStore> make_store();
+  struct WayToDisk;
+  void end_log();
+  /// Of a process whose way to its disk has ended. It may be going up or down just now.
+  void crash_without_disk(Micros us);
+  [[nodiscard]] std::unique_ptr<OwnedStore> make_store(std::unique_ptr<WayToDisk>& way);
   void close_when_empty(std::uint64_t generation, Micros until_us);
 
   Surroundings& around_;
@@ -100,6 +113,7 @@ class Gateway {
   std::uint64_t generation_ = 0;  // of the process
   bool is_in_transition_ = false;
   bool is_draining_ = false;
+  bool is_clean_ = false;             // all that was acknowledged is on the disk, and no process has it open
   std::unique_ptr<Process> process_;  // null: there is none
   std::unique_ptr<Instance> instance_;
 };

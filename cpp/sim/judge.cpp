@@ -1,5 +1,6 @@
 #include "sim/judge.hpp"
 
+#include <iterator>
 #include <utility>
 
 namespace carillon::sim {
@@ -57,6 +58,15 @@ void Judge::on_all_lost(const std::string& channel) {
   for (const auto& [name, all] : published_) {
     if (channel.empty() || name == channel) lost_.insert(all.begin(), all.end());
   }
+}
+
+std::optional<std::uint64_t> Judge::newest_of(const std::string& channel, const std::string& epoch) const {
+  const auto seen = order_.find(channel);
+  if (seen == order_.end()) return std::nullopt;
+  const auto behind = seen->second.upper_bound({epoch, UINT64_MAX});
+  if (behind == seen->second.begin()) return std::nullopt;
+  const auto& [where, data] = *std::prev(behind);
+  return where.first == epoch ? std::optional(where.second) : std::nullopt;
 }
 
 bool Judge::is_kept(const std::string& channel, const Place& place) const {

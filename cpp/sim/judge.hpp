@@ -65,6 +65,10 @@ class Judge {
   /// The store may have lost something: every channel may begin a new epoch.
   void on_loss_possible() { ++losses_possible_; }
 
+  /// The highest offset that anybody has seen in the epoch; nothing: nobody has seen any.
+  [[nodiscard]] std::optional<std::uint64_t> newest_of(const std::string& channel,
+                                                       const std::string& epoch) const;
+
   // ---- the end
   struct Log {
     std::string epoch;

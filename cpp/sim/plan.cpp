@@ -32,6 +32,11 @@ constexpr std::array<std::string_view, kHappenings> kNames{
     "member joins",
     "member leaves",
     "inbox is read",
+    "power is cut",
+    "disk is full",
+    "disk fails",
+    "disk is slow",
+    "gateway crashes at disk",
 };
 // What is drawn from the first stream; what came later has streams of its own, so that seeds keep their acts.
 constexpr auto kLastFault = static_cast<std::int64_t>(Happening::redis_forgets);
@@ -83,6 +88,27 @@ void add_acts_of_members(std::vector<Act>& acts, const WorldOptions& options) {
   }
 }
 
+/// What happens to the disk: as much as happens to all others.
+void add_acts_of_disk(std::vector<Act>& acts, const WorldOptions& options) {
+  Chance chance(options.seed, "plan of disk");
+  constexpr std::int64_t kFirst = static_cast<std::int64_t>(Happening::power_is_cut);
+  constexpr std::int64_t kLast = static_cast<std::int64_t>(Happening::gateway_crashes_at_disk);
+  const Micros end_us = options.duration_ms * 1'000;
+  const std::size_t others = acts.size();
+  for (std::size_t i = 0; i < options.faults; ++i) {
+    Act act;
+    act.what = static_cast<Happening>(chance.between(kFirst, kLast));
+    const Micros near_us = others == 0 ? 0 : acts[chance.below(others)].at_us;
+    act.at_us = chance.percent(70) ? near_us + chance.between(-20'000, 40'000) : chance.between(0, end_us);
+    act.at_us = std::clamp<Micros>(act.at_us, 0, end_us);
+    act.us = chance.percent(70) ? chance.between(1'000, 800'000) : chance.between(800'000, 9'000'000);
+    act.us = std::min(act.us, std::max<Micros>(1'000, end_us - act.at_us));
+    if (act.what == Happening::gateway_crashes_at_disk)
+      act.count = static_cast<std::size_t>(chance.between(0, 40));
+    acts.push_back(act);
+  }
+}
+
 }  // namespace
 
 std::string_view name_of(Happening happening) { return kNames[static_cast<std::size_t>(happening)]; }
@@ -123,6 +149,7 @@ std::vector<Act> plan_of(const WorldOptions& options) {
   }
   std::stable_sort(acts.begin(), acts.end(), is_earlier);
   add_acts_of_members(acts, options);
+  if (!options.sqlite.empty()) add_acts_of_disk(acts, options);
   for (std::size_t i = 0; i < acts.size(); ++i) acts[i].number = i;
   std::stable_sort(acts.begin(), acts.end(), is_earlier);
   if (!options.only.empty()) {

@@ -35,7 +35,13 @@ enum class Happening : std::uint8_t {
   member_joins,
   member_leaves,
   inbox_is_read,  ///< of a user, at most `count` items of it, which are then marked as read
-  count           ///< not a happening
+  // Only where there is a disk.
+  power_is_cut,             ///< of the gateway's machine, which starts anew after `us`
+  disk_is_full,             ///< for `us`
+  disk_fails,               ///< some writes and syncs, for `us`
+  disk_is_slow,             ///< for `us`
+  gateway_crashes_at_disk,  ///< after `count` more changes of the disk, and starts anew after `us`
+  count                     ///< not a happening
 };
 inline constexpr std::size_t kHappenings = static_cast<std::size_t>(Happening::count);
 [[nodiscard]] std::string_view name_of(Happening happening);
@@ -64,6 +70,7 @@ struct WorldOptions {
   std::size_t history_size = 1'000;  ///< publications that a channel keeps
   Millis duration_ms = 20'000;       ///< in which the acts happen
   bool has_redis = true;             ///< otherwise one gateway, with its log in memory
+  std::string sqlite = {};           ///< one gateway, with an SQLite file of this durability; empty: none
   bool may_lose = true;              ///< Redis may lose what it has acknowledged
   bool keeps_trace = false;
   std::string bug;                ///< name of a planted one (planted_bugs.hpp); empty: none

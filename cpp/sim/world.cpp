@@ -38,6 +38,10 @@ void check(const WorldOptions& options) {
   if (options.history_size < 1) refuse("history_size: at least 1 is needed, for positions to exist");
   if (options.duration_ms < 1 || options.duration_ms > 3'600'000)
     refuse("duration_ms: 1 to 3,600,000 are possible");
+  if (!options.sqlite.empty() && !durability_named(options.sqlite))
+    refuse("sqlite: a durability is needed: full, normal or async");
+  if (!options.sqlite.empty() && (options.has_redis || !options.may_lose || options.members > 0))
+    refuse("sqlite: such a world has no Redis, no members, and loses what its durability allows");
   if (!options.has_redis && options.gateways > 1)
     refuse("gateways: without Redis there is one, whose log is in memory");
   if (!options.bug.empty() && planted_bug(options.bug) == nullptr)
@@ -55,10 +59,13 @@ class World {
             [this](const std::string& channel, const std::string& epoch) { return top_of(channel, epoch); }),
         network_(time_, options.seed),
         redis_(time_, trace_, judge_, options.seed),
+        disk_(time_, trace_, options.seed),
         around_{.time = time_,
                 .trace = trace_,
                 .network = network_,
                 .redis = options.has_redis ? &redis_ : nullptr,
+                .disk = options.sqlite.empty() ? nullptr : &disk_,
+                .durability = durability_named(options.sqlite).value_or(Durability::full),
                 .seed = options.seed,
                 .rules = rules(options),
                 .heartbeat = {.ping_interval_ms = 2'000,
@@ -72,6 +79,10 @@ class World {
       judge_.on_loss_possible();
       judge_.on_all_lost({});
       if (members_) members_->on_store_ended();
+    };
+    around_.log_may_lose = [this] {
+      judge_.on_loss_possible();
+      judge_.on_all_lost({});
     };
     if (const PlantedBug* bug = planted_bug(options.bug)) {
       redis_.rewrite_script = [bug](std::string script) { return with_bug(*bug, std::move(script)); };
@@ -124,7 +135,8 @@ class World {
   static std::vector<ChannelRules::Rule> rules(const WorldOptions& options) {
     ChannelOptions channel;
     channel.history_size = options.history_size;
-    channel.history_ttl_ms = 3'600'000;
+    // SQLite asks the time of day, which jumps by up to an hour at a time.
+    channel.history_ttl_ms = options.sqlite.empty() ? 3'600'000 : 30LL * 24 * 3'600'000;
     std::vector<ChannelRules::Rule> rules{{"*", channel}};
     for (std::size_t i = 0; options.members > 0 && i < options.channels; ++i)
       rules.push_back({name_of_channel(i), Members::options_of(options, i, channel)});
@@ -270,6 +282,16 @@ class World {
       case Happening::member_leaves:
       case Happening::inbox_is_read:
         return members_->carry_out(act);
+      case Happening::power_is_cut:
+        return gateways_.front()->cut_power(act.us);
+      case Happening::disk_is_full:
+        return disk_.be_full_for(act.us);
+      case Happening::disk_fails:
+        return disk_.fail_for(act.us);
+      case Happening::disk_is_slow:
+        return disk_.be_slow_for(act.us);
+      case Happening::gateway_crashes_at_disk:
+        return gateways_.front()->crash_at_disk(act.count, act.us);
       case Happening::count:
         break;
     }
@@ -308,6 +330,7 @@ class World {
   /// Of whichever server knows the epoch.
   std::optional<std::uint64_t> top_of(const std::string& channel, const std::string& epoch) {
     std::optional<std::uint64_t> top;
+    if (!options_.sqlite.empty()) return judge_.newest_of(channel, epoch);
     if (!options_.has_redis) {
       const Judge::Log log = log_of(channel);
       if (log.epoch == epoch) top = log.top;
@@ -402,6 +425,7 @@ class World {
   Judge judge_;
   Network network_;
   RedisServer redis_;
+  SimulatedDisk disk_;
   Surroundings around_;
   Chance chance_;
   Chance presence_chance_;
@@ -479,7 +503,11 @@ std::string replay_command(const WorldOptions& options) {
   add("faults", options.faults, defaults.faults);
   add("history-size", options.history_size, defaults.history_size);
   add("duration-ms", options.duration_ms, defaults.duration_ms);
-  if (!options.has_redis) command += " --no-redis";
+  if (!options.sqlite.empty()) {
+    command += " --sqlite " + options.sqlite;
+  } else if (!options.has_redis) {
+    command += " --no-redis";
+  }
   if (!options.may_lose) command += " --no-loss";
   if (!options.bug.empty()) command += " --bug " + options.bug;
   if (options.only.empty()) return command;

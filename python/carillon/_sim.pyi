@@ -13,6 +13,7 @@ class WorldOptions(metaclass=_NativeType):
     history_size: int
     duration_ms: int
     has_redis: bool
+    sqlite: str
     may_lose: bool
     keeps_trace: bool
     bug: str

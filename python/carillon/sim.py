@@ -18,7 +18,7 @@ import argparse
 import sys
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypedDict, Unpack
+from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -32,6 +32,9 @@ except ImportError as _missing:  # built without Lua
     ) from _missing
 
 __all__ = ["Report", "World", "hunt", "planted_bugs", "run", "shrink"]
+
+
+Durability = Literal["full", "normal", "async"]
 
 
 @dataclass(frozen=True)
@@ -95,6 +98,8 @@ class World(TypedDict, total=False):
     """The simulated time in which all of this happens. Default 20,000."""
     redis: bool
     """False: one gateway, with its log in memory."""
+    sqlite: Durability
+    """One gateway, with its log in an SQLite file of this durability, on a simulated disk."""
     losses: bool
     """Whether Redis may lose what it has acknowledged, in a failover or a restart. Default True."""
     bug: str
@@ -122,6 +127,9 @@ def _options(seed: int, world: World) -> _sim.WorldOptions:
     options = _sim.WorldOptions()
     options.seed = seed
     if not world.get("redis", True):
+        options.gateways = 1
+    if "sqlite" in world:
+        options.has_redis = False
         options.gateways = 1
     for name, value in world.items():
         if name not in World.__annotations__:
@@ -211,6 +219,9 @@ def _parser() -> argparse.ArgumentParser:
     for name in _NUMBERS:
         parser.add_argument("--" + name.replace("_", "-"), type=int)
     parser.add_argument("--no-redis", action="store_true", help="one gateway, with its log in memory")
+    parser.add_argument(
+        "--sqlite", choices=get_args(Durability), help="one gateway, with an SQLite file of this durability"
+    )
     parser.add_argument("--no-loss", action="store_true", help="Redis loses nothing that it has acknowledged")
     parser.add_argument("--bug", default="", help="plant this one; 'list' lists them")
     parser.add_argument("--only", default="", help="numbers of the acts that happen, such as 4,9,12")
@@ -220,12 +231,14 @@ def _parser() -> argparse.ArgumentParser:
 def _options_of(arguments: argparse.Namespace, seed: int, *, trace: bool = False) -> _sim.WorldOptions:
     given = {name: getattr(arguments, name) for name in _NUMBERS}
     world: World = {
-        "redis": not arguments.no_redis,
+        "redis": not (arguments.no_redis or arguments.sqlite),
         "losses": not arguments.no_loss,
         "bug": arguments.bug,
         "only": [int(number) for number in arguments.only.split(",") if number],
         "trace": trace,
     }
+    if arguments.sqlite:
+        world["sqlite"] = arguments.sqlite
     world.update({name: value for name, value in given.items() if value is not None})  # type: ignore[typeddict-item]
     return _options(seed, world)
 

@@ -26,6 +26,7 @@ PYBIND11_MODULE(_sim, m) {
       .def_readwrite("history_size", &sim::WorldOptions::history_size)
       .def_readwrite("duration_ms", &sim::WorldOptions::duration_ms)
       .def_readwrite("has_redis", &sim::WorldOptions::has_redis)
+      .def_readwrite("sqlite", &sim::WorldOptions::sqlite)
       .def_readwrite("may_lose", &sim::WorldOptions::may_lose)
       .def_readwrite("keeps_trace", &sim::WorldOptions::keeps_trace)
       .def_readwrite("bug", &sim::WorldOptions::bug)

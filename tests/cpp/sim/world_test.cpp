@@ -53,6 +53,15 @@ WorldOptions with_members() {
   return options;
 }
 
+/// One gateway with an SQLite file, on a disk that fills, fails, is slow and loses power.
+WorldOptions with_sqlite(const std::string& durability) {
+  WorldOptions options;
+  options.has_redis = false;
+  options.gateways = 1;
+  options.sqlite = durability;
+  return options;
+}
+
 WorldOptions of_bug(const PlantedBug& bug) {
   WorldOptions options = bug.needs_members ? with_members() : WorldOptions{};
   if (bug.needs_short_history) options.history_size = small_history().history_size;
@@ -126,6 +135,17 @@ TEST(WorldTest, EqualSeedsHaveEqualTraces) {
   }
 }
 
+TEST(WorldTest, EqualSeedsWithADiskHaveEqualTraces) {
+  for (const char* const durability : {"full", "normal", "async"}) {
+    WorldOptions options = with_sqlite(durability);
+    options.seed = 3;
+    options.keeps_trace = true;
+    const Report first = run_world(options);
+    EXPECT_EQ(first.trace, run_world(options).trace);
+    EXPECT_GT(first.acknowledged, 10U);
+  }
+}
+
 TEST(WorldTest, LeavingOutActsLeavesTheOthersAsTheyWere) {
   WorldOptions options;
   const Report all = run_world(options);
@@ -170,6 +190,11 @@ TEST(WorldTest, OptionsThatMakeNoWorldAreRefusedByName) {
   options = {};
   options.bug = "no such bug";
   EXPECT_NE(message_of(options).find("no such bug"), std::string::npos);
+  options = {};
+  options.sqlite = "full";
+  EXPECT_NE(message_of(options).find("sqlite"), std::string::npos) << "beside Redis";
+  options = with_sqlite("half");
+  EXPECT_NE(message_of(options).find("durability"), std::string::npos);
   options = {};
   options.has_redis = false;
   EXPECT_NE(message_of(options).find("gateways"), std::string::npos);
