@@ -180,6 +180,7 @@ std::unique_ptr<OwnedStore> Gateway::make_store(std::unique_ptr<WayToDisk>& way)
     options.is_in_vfs_only = true;
     options.threads = &way->threads;
     options.wal_bytes = kWalBytes;
+    options.limits.idempotency_window_ms = 30LL * 24 * 3'600'000;  // by the time of day, which jumps
     return std::make_unique<SqliteStore>(options, clock_, chance);
   }
   if (around_.redis == nullptr) return std::make_unique<MemoryStore>(clock_, chance, StoreLimits{});

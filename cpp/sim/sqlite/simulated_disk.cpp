@@ -54,7 +54,8 @@ SimulatedDisk::Outcome SimulatedDisk::write(File& file, std::size_t offset, std:
     return Outcome::full;
   }
   const bool has_failed = fails(25);
-  if (has_failed) bytes = bytes.substr(0, chance_.below(bytes.size() / kSector + 1) * kSector);
+  if (has_failed)
+    bytes = bytes.substr(0, bytes.size() <= kSector ? 0 : chance_.below(bytes.size() / kSector) * kSector);
   File::Change change{offset, std::string(bytes)};
   if (!bytes.empty()) {
     supersede(file, change);
@@ -74,7 +75,7 @@ SimulatedDisk::Outcome SimulatedDisk::truncate(File& file, std::size_t size) {
 
 SimulatedDisk::Outcome SimulatedDisk::sync(File& file) {
   if (fails(40)) {
-    for (File::Change& change : file.changes) change.is_doubtful = true;
+    for (File::Change& change : file.changes) change.is_doubtful = !change.is_cut;
     return Outcome::failed;
   }
   std::vector<File::Change> doubtful;

@@ -48,8 +48,9 @@ void SqliteCheckpoints::run() {
       }
     }
     const auto working = pause();
-    // One that fails is made up for by the next one.
-    sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    const int code =
+        sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    if ((code & 0xff) == SQLITE_IOERR) has_failed_ = true;
   }
 }
 

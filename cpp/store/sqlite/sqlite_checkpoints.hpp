@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <thread>
@@ -27,12 +28,15 @@ class SqliteCheckpoints {
     return lock;
   }
   void stop();
+  /// Has one failed, since this was asked? Then the kernel may take for written what is not on the disk.
+  [[nodiscard]] bool take_failure() { return has_failed_.exchange(false); }
 
  private:
   void run();
 
   SqliteFile& file_;
   SqliteThreads& threads_;
+  std::atomic<bool> has_failed_{false};
   SqliteConnection connection_;
   std::mutex working_;
   std::mutex mutex_;

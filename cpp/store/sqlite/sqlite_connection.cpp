@@ -64,6 +64,10 @@ int SqliteConnection::open(const std::string& path, Access access, const std::st
 
 void SqliteConnection::set_lock_wait(int ms) { sqlite3_busy_timeout(database_.get(), ms); }
 
+void SqliteConnection::set_checkpoint_on_close(bool is_wanted) {
+  sqlite3_db_config(database_.get(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, is_wanted ? 0 : 1, nullptr);
+}
+
 SqliteStatement SqliteConnection::prepare(std::string_view sql) {
   sqlite3_stmt* statement = nullptr;
   sqlite3_prepare_v3(database_.get(), sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT,

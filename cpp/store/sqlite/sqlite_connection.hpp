@@ -65,6 +65,8 @@ class SqliteConnection {
   void close() { database_.reset(); }
   [[nodiscard]] bool is_open() const { return database_ != nullptr; }
 
+  /// Whether the last connection copies the WAL into the database file, and removes it.
+  void set_checkpoint_on_close(bool is_wanted);
   [[nodiscard]] SqliteStatement prepare(std::string_view sql);
   /// Runs statements without parameters; results are ignored.
   [[nodiscard]] int execute(const char* sql);

@@ -12,6 +12,7 @@
 #include <stdexcept>
 
 #include "store/sqlite/sqlite_lock_file.hpp"
+#include "store/sqlite/sqlite_log_rewrite.hpp"
 #include "store/sqlite/sqlite_unfinished_file.hpp"
 
 namespace carillon {
@@ -196,6 +197,10 @@ void prepare_sqlite_file(const std::string& path, const std::string& vfs, bool i
     refuse(path, "a newer Carillon wrote the file (its tables have version " + std::to_string(version) +
                      ", this program knows " + std::to_string(kSqliteSchemaVersion) +
                      "); run that version, or restore a backup of this one");
+  // Before it is closed, which copies the log: the last run may have had a failed fsync.
+  code = connection.execute("PRAGMA wal_autocheckpoint = 0");
+  if (code == SQLITE_OK) code = rewrite_sqlite_log(connection);
+  if (code != SQLITE_OK) refuse(path, code, sqlite3_errstr(code));
   if (size <= kCheckedAtOpenBytes) {
     const std::string trouble = integrity(connection, "PRAGMA quick_check(1)");
     if (!trouble.empty()) {
@@ -227,6 +232,8 @@ SqliteConnection open_sqlite_connection(const std::string& path, const std::stri
       "PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0; "
       "PRAGMA secure_delete = FAST");
   if (code != SQLITE_OK) refuse(path, code, connection.message());
+  // After a failed fsync a checkpoint must begin anew, and the one of closing would not.
+  connection.set_checkpoint_on_close(false);
   return connection;
 }
 

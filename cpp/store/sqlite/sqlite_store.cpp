@@ -124,8 +124,8 @@ void SqliteStore::close() {
   parts_->reader.stop();
   parts_->checkpoints.stop();
   // Calls that have begun may still use the queue and the members; the database is closed for all of them.
-  parts_->writer.close();
   static_cast<void>(parts_->file.close_all());
+  parts_->writer.close();
   parts_->lock->release();
 }
 

@@ -65,6 +65,7 @@ int SqliteTransaction::find_key(const SqliteChannel& channel, std::string_view k
 
 SqliteOutcome SqliteTransaction::fail(int code, bool is_commit) {
   trouble_ = connection_->message();
+  has_disk_failed_ = (code & 0xff) == SQLITE_IOERR;
   if (!connection_->is_autocommit()) static_cast<void>(connection_->execute("ROLLBACK"));
   if (is_commit && !is_surely_not_committed(code)) return SqliteOutcome::unknown;
   return is_about_one_operation(code) ? SqliteOutcome::unwritable : SqliteOutcome::refused;

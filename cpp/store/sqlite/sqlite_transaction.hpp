@@ -40,6 +40,8 @@ class SqliteTransaction {
   [[nodiscard]] SqliteOutcome write(std::span<SqliteOperation> group, std::span<SqliteChannel* const> dirty,
                                     Millis wall_ms);
   /// In SQLite's words, why the last write() did not commit.
+  /// The disk has reported an error to the last one: it may have lost more than this.
+  [[nodiscard]] bool has_disk_failed() const { return has_disk_failed_; }
   [[nodiscard]] const std::string& trouble() const { return trouble_; }
 
  private:
@@ -64,6 +66,7 @@ class SqliteTransaction {
   SqliteStatement erase_entries_;
   std::string body_;
   std::string trouble_;
+  bool has_disk_failed_ = false;
 };
 
 }  // namespace carillon

@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <variant>
 
+#include "store/sqlite/sqlite_log_rewrite.hpp"
 #include "store/sqlite/sqlite_schema.hpp"
 
 namespace carillon {
@@ -108,8 +109,7 @@ void SqliteWriter::run() {
     if (!queue_.take(taken_, last_group_, linger_ns)) break;
     last_group_ = taken_.size();
     process(taken_);
-    if (queue_.take_house_keeping() && (connection_.is_open() || reopen()) && generation_.is_marked())
-      upkeep_.step(clock_.wall_ms());
+    if (queue_.take_house_keeping() && is_usable() && generation_.is_marked()) upkeep_.step(clock_.wall_ms());
     bound_wal();
     if (asked != 0 && !stand_still(asked)) return;
     if (asked != stillness_asked()) queue_.ask_for_house_keeping();  // the next group, which may be empty
@@ -152,10 +152,7 @@ bool SqliteWriter::stand_still(std::uint64_t asked) {
   bool is_given_away = false;
   {
     const auto alone = file_.close_all();
-    // Whoever opens it next goes on with the log; to copy that takes as long as the disk likes.
-    if (connection_.is_open())
-      sqlite3_db_config(connection_.handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);
-    release();
+    release();  // whoever opens it next goes on with the log; to copy that takes as long as the disk likes
     std::unique_lock lock(stillness_mutex_);
     if (stillness_ == Stillness::asked && stillness_number_ == asked) {
       stillness_ = is_finished ? Stillness::held : Stillness::impossible;
@@ -166,7 +163,7 @@ bool SqliteWriter::stand_still(std::uint64_t asked) {
     is_given_away = stillness_ == Stillness::given_away;
   }
   if (!is_given_away) {
-    static_cast<void>(reopen(false));  // else the next group does it
+    static_cast<void>(reopen(is_in_doubt_));  // else the next group does it
     return true;
   }
   queue_.close();
@@ -184,7 +181,7 @@ void SqliteWriter::process(Group operations) {
 
 std::size_t SqliteWriter::process_group(Group operations) {
   // Without the database neither a channel nor a key can be looked up.
-  if (is_forbidden_.load(std::memory_order_relaxed) || (!connection_.is_open() && !reopen())) {
+  if (is_forbidden_.load(std::memory_order_relaxed) || !is_usable()) {
     refuse(operations);
     return operations.size();
   }
@@ -401,16 +398,30 @@ void SqliteWriter::roll_back() {
 
 /// Before something is acknowledged that is not written yet: else nobody would know that it may be lost.
 bool SqliteWriter::mark_in_use() {
-  if (!is_to_write() || generation_.mark_in_use(connection_) == SQLITE_OK) return true;
-  set_trouble(connection_.message());
+  if (!is_to_write()) return true;
+  const int code = generation_.mark_in_use(connection_);
+  if (code == SQLITE_OK) return true;
+  note(code);
   return false;
+}
+
+/// An error that is not of a transaction.
+void SqliteWriter::note(int code) {
+  set_trouble(sqlite3_errstr(code));  // a rollback has taken the connection's own
+  if ((code & 0xff) == SQLITE_IOERR) is_in_doubt_ = true;
+}
+
+/// The database is open, and nothing in it depends on what only the kernel has.
+bool SqliteWriter::is_usable() {
+  if (checkpoints_.take_failure()) is_in_doubt_ = true;
+  return (connection_.is_open() && !is_in_doubt_) || reopen();
 }
 
 bool SqliteWriter::is_to_write() const { return !dirty_.empty() || has_key_ || members_.unwritten() > 0; }
 
 SqliteOutcome SqliteWriter::write(Group group) {
   if (!is_to_write()) return SqliteOutcome::committed;
-  if (!connection_.is_open() && !reopen()) return SqliteOutcome::refused;
+  if (!is_usable()) return SqliteOutcome::refused;
   const std::int64_t begin_ns = clock_.now_ns();
   const SqliteOutcome outcome = transaction_.write(group, dirty_, wall_ms_);
   commit_ns_ = clock_.now_ns() - begin_ns;
@@ -419,6 +430,7 @@ SqliteOutcome SqliteWriter::write(Group group) {
     if (has_trouble_) set_trouble("");
   } else {
     set_trouble(transaction_.trouble());
+    if (transaction_.has_disk_failed()) is_in_doubt_ = true;
   }
   return outcome;
 }
@@ -484,15 +496,14 @@ bool SqliteWriter::reopen(bool is_in_doubt) {
     set_trouble(error.what());
     return false;
   }
-  // What is in the WAL may be only in the kernel's memory, whose pages a failed fsync marks as written. Once
-  // it is in the database file, and that is on disk, nothing depends on them.
   int code = SQLITE_OK;
-  if (is_in_doubt) code = connection_.execute("PRAGMA synchronous = FULL");
+  if (is_in_doubt) code = rewrite_sqlite_log(connection_);
+  if (is_in_doubt && code == SQLITE_OK) code = connection_.execute("PRAGMA synchronous = FULL");
   if (is_in_doubt && code == SQLITE_OK)
     code = sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, nullptr,
                                      nullptr);
   if (code != SQLITE_OK) {
-    set_trouble(connection_.message());
+    set_trouble(sqlite3_errstr(code));
     connection_.close();
     return false;
   }
@@ -501,8 +512,14 @@ bool SqliteWriter::reopen(bool is_in_doubt) {
     release();
     return false;
   }
+  is_in_doubt_ = false;
   set_trouble("");
   return true;
+}
+
+void SqliteWriter::close() {
+  if (connection_.is_open() && !is_in_doubt_) connection_.set_checkpoint_on_close(true);
+  release();
 }
 
 void SqliteWriter::release() {
@@ -686,10 +703,10 @@ void SqliteWriter::bound_wal() {
     const SqliteNoWait no_wait(connection_);
     int left = 0;
     bound_from_ = bytes + kCheckpointBytes;
-    if (sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, &left,
-                                  nullptr) == SQLITE_OK &&
-        left <= 0)
-      wal_bytes_ = checkpoint_asked_ = bound_from_ = 0;
+    const int code =
+        sqlite3_wal_checkpoint_v2(connection_.handle(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, &left, nullptr);
+    if (code == SQLITE_OK && left <= 0) wal_bytes_ = checkpoint_asked_ = bound_from_ = 0;
+    if ((code & 0xff) == SQLITE_IOERR) note(code);
   } else if (bytes >= checkpoint_asked_ + std::min(kCheckpointBytes, options_.wal_bytes / 2)) {
     checkpoint_asked_ = bytes;
     checkpoints_.request();
@@ -697,11 +714,13 @@ void SqliteWriter::bound_wal() {
 }
 
 bool SqliteWriter::finish() {
-  if (!connection_.is_open() && !reopen()) return false;
+  if (!is_usable()) return false;
   if (members_.unwritten() > 0 && write({}) != SqliteOutcome::committed) return false;
   // Without the mark the next run has new epochs where something may be lost.
-  return !is_lossless_ || generation_.mark_clean(connection_) == SQLITE_OK ||
-         options_.durability == Durability::full;
+  if (!is_lossless_) return true;
+  const int code = generation_.mark_clean(connection_);
+  if (code != SQLITE_OK) note(code);
+  return code == SQLITE_OK || options_.durability == Durability::full;
 }
 
 }  // namespace carillon

@@ -47,7 +47,7 @@ class SqliteWriter {
   /// The queue has been closed: waits until all is written and answered, and the clean mark with it.
   void join();
   /// Afterwards.
-  void close() { release(); }
+  void close();
 
   /// Writes and answers all that waits, marks a clean end, and closes the database. Returns why it cannot, or
   /// not by `until`, and goes on; empty: it waits for one of the next two.
@@ -106,6 +106,8 @@ class SqliteWriter {
   /// `is_in_doubt`: what is in the log may not be on disk, whatever the kernel says.
   [[nodiscard]] bool reopen(bool is_in_doubt = true);
   [[nodiscard]] bool prepare();
+  [[nodiscard]] bool is_usable();
+  void note(int code);
   void release();
   void bound_wal();
   void set_trouble(std::string text);
@@ -137,7 +139,8 @@ class SqliteWriter {
   std::size_t bound_from_ = 0;        // the same, from which it is bounded again
   bool has_key_ = false;              // the group has one to write
   bool has_trouble_ = false;
-  bool is_lossless_ = true;  // all that was acknowledged has been written
+  bool is_in_doubt_ = false;  // a write or a sync has failed
+  bool is_lossless_ = true;   // all that was acknowledged has been written
 
   enum class Stillness : std::uint8_t { none, asked, impossible, held, given_away };
   std::mutex stillness_mutex_;

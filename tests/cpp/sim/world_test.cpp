@@ -119,6 +119,10 @@ TEST(Worlds, WithMembersAndTheLogInMemoryKeepEveryPromise) {
   play(options, 100, 700'000);
 }
 
+TEST(Worlds, WithAnSqliteFileOfFullDurabilityKeepEveryPromise) { play(with_sqlite("full"), 60, 800'000); }
+
+TEST(Worlds, WithAnSqliteFileOfNormalDurabilityKeepEveryPromise) { play(with_sqlite("normal"), 60, 900'000); }
+
 TEST(WorldTest, EqualSeedsHaveEqualTraces) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     WorldOptions options;
