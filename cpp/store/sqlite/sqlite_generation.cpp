@@ -97,16 +97,17 @@ int SqliteGeneration::write(SqliteConnection& connection, bool is_clean) const {
 }
 
 int SqliteGeneration::mark_in_use(SqliteConnection& connection) {
-  if (is_marked_) return SQLITE_OK;
+  if (mark_ == Mark::in_use) return SQLITE_OK;
   const int code = write(connection, false);
-  if (code == SQLITE_OK) is_marked_ = true;
+  mark_ = code == SQLITE_OK ? Mark::in_use : Mark::unknown;
   return code;
 }
 
 int SqliteGeneration::mark_clean(SqliteConnection& connection) {
-  if (!is_marked_) return SQLITE_OK;  // nothing was written: it is as the last run left it
+  // As found: nothing was written.
+  if (mark_ == Mark::as_found || mark_ == Mark::clean) return SQLITE_OK;
   const int code = write(connection, true);
-  if (code == SQLITE_OK) is_marked_ = false;
+  mark_ = code == SQLITE_OK ? Mark::clean : Mark::unknown;
   return code;
 }
 

@@ -30,7 +30,7 @@ class SqliteGeneration {
   /// Records that the database is in use, and with which durability: must be on disk before anything is
   /// acknowledged. SQLITE_OK or an error.
   [[nodiscard]] int mark_in_use(SqliteConnection& connection);
-  [[nodiscard]] bool is_marked() const { return is_marked_; }
+  [[nodiscard]] bool is_marked() const { return mark_ == Mark::in_use; }
   /// Records that all that was acknowledged is there.
   [[nodiscard]] int mark_clean(SqliteConnection& connection);
 
@@ -40,7 +40,9 @@ class SqliteGeneration {
   std::int64_t number_ = 0;
   SipKey salt_;
   bool is_new_ = false;
-  bool is_marked_ = false;
+  /// What the file says. Of a mark whose commit has failed nobody knows: it may be read from the log later.
+  enum class Mark : std::uint8_t { as_found, in_use, clean, unknown };
+  Mark mark_ = Mark::as_found;
   std::string durability_;
   std::string boot_id_;
 };

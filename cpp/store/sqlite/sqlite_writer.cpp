@@ -126,7 +126,9 @@ std::string SqliteWriter::hold_still(std::chrono::steady_clock::time_point until
       threads_.wait(lock, stillness_changed_, until, [this] { return stillness_ != Stillness::asked; });
   if (stillness_ == Stillness::held) return "";
   stillness_ = Stillness::none;
-  return is_decided ? trouble() : "the disk did not take what waits in time";
+  if (!is_decided) return "the disk did not take what waits in time";
+  const std::string why = trouble();  // it may have passed
+  return why.empty() ? "the disk did not take the mark of a clean end" : why;
 }
 
 void SqliteWriter::go_on() {
