@@ -52,9 +52,10 @@ struct SqliteOperation {
     std::function<void(StoreError)> done;
     StoreError error = StoreError::none;
   };
-  /// Called when everything before it has been written.
+  /// Called when everything before it has been written; with an error, if that is not so.
   struct Barrier {
-    std::function<void()> done;
+    std::function<void(StoreError)> done;
+    StoreError error = StoreError::none;
   };
   static constexpr std::size_t kNoDuplicate = SIZE_MAX;
 

@@ -261,8 +261,8 @@ void SqliteStore::read(std::string_view channel, const ReadRange& range,
   }
   // What has been announced may not be written yet.
   const auto shared = std::make_shared<SqliteReader::Read>(std::move(read));
-  SqliteOperation operation{{}, SqliteOperation::Barrier{[this, shared] {
-                              const StoreError error = parts_->reader.push(*shared);
+  SqliteOperation operation{{}, SqliteOperation::Barrier{[this, shared](StoreError error) {
+                              if (error == StoreError::none) error = parts_->reader.push(*shared);
                               if (error != StoreError::none) shared->done({.error = error});
                             }}};
   const StoreError error = parts_->queue.push(operation);

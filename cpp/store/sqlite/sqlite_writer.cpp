@@ -246,6 +246,9 @@ bool SqliteWriter::assign(Group group, std::size_t index) {
     const SqliteChannel* const known = channels_.known(operation.channel);
     if (known != nullptr && known->pending.top != known->committed.top) return false;
   }
+  // The group is answered before it is written: what waits for that comes after it.
+  if (std::holds_alternative<SqliteOperation::Barrier>(operation.what) && (!dirty_.empty() || has_key_))
+    return false;
   return std::visit(
       [&](auto& what) {
         using What = std::decay_t<decltype(what)>;
@@ -626,7 +629,7 @@ void SqliteWriter::answer(Group group) {
           } else if constexpr (std::is_same_v<What, SqliteOperation::ChangeMembers>) {
             what.done(what.result);
           } else if constexpr (std::is_same_v<What, SqliteOperation::Barrier>) {
-            what.done();
+            what.done(what.error);
           }
         },
         operation.what);
@@ -683,7 +686,8 @@ void SqliteWriter::refuse(Group operations, StoreError error) {
           } else if constexpr (std::is_same_v<What, SqliteOperation::ChangeMembers>) {
             what.result.error = error;
           } else if constexpr (std::is_same_v<What, SqliteOperation::MarkRead> ||
-                               std::is_same_v<What, SqliteOperation::RemoveHistory>) {
+                               std::is_same_v<What, SqliteOperation::RemoveHistory> ||
+                               std::is_same_v<What, SqliteOperation::Barrier>) {
             what.error = error;
           }
         },

@@ -123,6 +123,8 @@ TEST(Worlds, WithAnSqliteFileOfFullDurabilityKeepEveryPromise) { play(with_sqlit
 
 TEST(Worlds, WithAnSqliteFileOfNormalDurabilityKeepEveryPromise) { play(with_sqlite("normal"), 60, 900'000); }
 
+TEST(Worlds, WithAnSqliteFileOfAsyncDurabilityKeepEveryPromise) { play(with_sqlite("async"), 60, 1'000'000); }
+
 TEST(WorldTest, EqualSeedsHaveEqualTraces) {
   for (std::uint64_t seed = 1; seed <= 5; ++seed) {
     WorldOptions options;
