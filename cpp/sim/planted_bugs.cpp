@@ -83,6 +83,13 @@ constexpr PlantedBug kBugs[] = {
      "if noted >= began then return nil end", "if true then return nil end", 0, false, true},
     {"read_position_moves_back", "marking as read moves the position back",
      "each.read = math.max(each.read, offset)", "each.read = offset", 0, false, true},
+    // SQLite: what its store relies on.
+    {"sync_writes_nothing", "an fsync writes nothing to the disk", "", "", 0, false, false, "full",
+     SimulatedDisk::Bug::sync_writes_nothing},
+    {"sync_error_hidden", "the store does not see that an fsync has failed", "", "", 0, false, false, "full",
+     SimulatedDisk::Bug::sync_error_hidden},
+    {"boot_not_noticed", "a loss of power is taken for the end of a process", "", "", 0, false, false,
+     "normal", SimulatedDisk::Bug::boot_not_noticed},
 };
 
 }  // namespace

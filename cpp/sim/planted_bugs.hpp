@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+#include "sim/sqlite/simulated_disk.hpp"
+
 namespace carillon::sim {
 
 /// A bug that is planted on purpose, to prove that the simulator notices it.
@@ -17,6 +19,8 @@ struct PlantedBug {
   std::uint32_t loses_message_of = 0;  ///< one in so many messages is lost between Redis and gateways
   bool needs_short_history = false;    ///< it shows where publications leave the history
   bool needs_members = false;          ///< it shows where channels have members
+  std::string_view sqlite = {};  ///< it is in the disk, and shows with an SQLite file of this durability
+  SimulatedDisk::Bug of_disk = SimulatedDisk::Bug::none;
 };
 
 /// All that need no program of their own.

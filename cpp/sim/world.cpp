@@ -85,6 +85,7 @@ class World {
       judge_.on_all_lost({});
     };
     if (const PlantedBug* bug = planted_bug(options.bug)) {
+      disk_.plant(bug->of_disk);
       redis_.rewrite_script = [bug](std::string script) { return with_bug(*bug, std::move(script)); };
       if (bug->loses_message_of > 0) {
         redis_.passes_message = [this, bug](std::string_view, std::string_view) {

@@ -74,9 +74,10 @@ SimulatedDisk::Outcome SimulatedDisk::truncate(File& file, std::size_t size) {
 }
 
 SimulatedDisk::Outcome SimulatedDisk::sync(File& file) {
+  if (bug_ == Bug::sync_writes_nothing) return Outcome::done;
   if (fails(40)) {
     for (File::Change& change : file.changes) change.is_doubtful = !change.is_cut;
-    return Outcome::failed;
+    return bug_ == Bug::sync_error_hidden ? Outcome::done : Outcome::failed;
   }
   std::vector<File::Change> doubtful;
   for (File::Change& change : file.changes) {
@@ -102,7 +103,7 @@ void SimulatedDisk::remove(std::string_view name) {
 }
 
 void SimulatedDisk::cut_power() {
-  ++boots_;
+  if (bug_ != Bug::boot_not_noticed) ++boots_;
   for (bool* const is_ended : ways_) *is_ended = true;
   full_until_us_ = failing_until_us_ = slow_until_us_ = 0;
   // The disk has written everything, nothing, or some of it.

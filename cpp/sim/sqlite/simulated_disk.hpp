@@ -19,6 +19,10 @@ class SimulatedDisk {
   SimulatedDisk(const VirtualTime& time, Trace& trace, std::uint64_t seed)
       : time_(time), trace_(trace), chance_(seed, "disk") {}
 
+  /// What is wrong with it, on purpose.
+  enum class Bug : std::uint8_t { none, sync_writes_nothing, sync_error_hidden, boot_not_noticed };
+  void plant(Bug bug) { bug_ = bug; }
+
   enum class Outcome : std::uint8_t { done, full, failed };
 
   /// A region of the memory that SQLite's connections share, and the locks that they have.
@@ -86,6 +90,7 @@ class SimulatedDisk {
   Micros full_until_us_ = 0;
   Micros failing_until_us_ = 0;
   Micros slow_until_us_ = 0;
+  Bug bug_ = Bug::none;
   std::uint64_t boots_ = 1;
   std::uint64_t failures_ = 0;
 };

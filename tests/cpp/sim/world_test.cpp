@@ -64,6 +64,7 @@ WorldOptions with_sqlite(const std::string& durability) {
 
 WorldOptions of_bug(const PlantedBug& bug) {
   WorldOptions options = bug.needs_members ? with_members() : WorldOptions{};
+  if (!bug.sqlite.empty()) options = with_sqlite(std::string(bug.sqlite));
   if (bug.needs_short_history) options.history_size = small_history().history_size;
   options.bug = bug.name;
   return options;
