@@ -74,3 +74,18 @@ def test_options_that_make_no_world_are_refused_by_name(options: dict[str, int],
 def test_only_a_failing_world_can_be_shrunk() -> None:
     with pytest.raises(ValueError, match="did not fail"):
         carillon.sim.shrink(carillon.sim.run(1))
+
+
+def test_a_world_with_an_sqlite_file_is_replayed_by_its_command_line(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    report = next(
+        found
+        for seed in range(1, 200)
+        if not (found := carillon.sim.run(seed, sqlite="normal", bug="boot_not_noticed")).is_ok
+    )
+    arguments = report.replay.split()[3:]
+    assert arguments[arguments.index("--sqlite") + 1] == "normal"
+    assert carillon.sim.main(arguments) == 1
+    assert report.complaints[0] in capsys.readouterr().out
+    assert carillon.sim.run(report.seed, sqlite="normal").is_ok
