@@ -188,7 +188,7 @@ std::unique_ptr<OwnedStore> Gateway::make_store(std::unique_ptr<WayToDisk>& way)
   options.url = "redis://simulated";
   options.heartbeat_ms = 1'000;
   options.dead_ms = 4'000;
-  options.presence_page_entries = 2;
+  if (around_.seed % 2 == 1) options.presence_page_entries = 2;
   return std::make_unique<RedisStore>(options, clock_, chance, [this](const auto& /*on_mistake*/) {
     return std::make_unique<SimulatedRedisThread>(*process_, *around_.redis, name_);
   });
