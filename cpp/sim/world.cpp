@@ -509,13 +509,27 @@ std::string replay_command(const WorldOptions& options) {
   } else if (!options.has_redis) {
     command += " --no-redis";
   }
-  if (!options.may_lose) command += " --no-loss";
+  if (!options.may_lose) command += " --no-losses";
   if (!options.bug.empty()) command += " --bug " + options.bug;
   if (options.only.empty()) return command;
   command += " --only ";
   for (const std::size_t number : options.only) command += std::to_string(number) + ",";
   command.pop_back();
   return command;
+}
+
+WorldOptions world_of(std::string_view name) {
+  WorldOptions options;
+  options.bug = name;
+  const PlantedBug* const bug = planted_bug(name);
+  if (bug == nullptr) return options;  // run_world refuses it
+  if (bug->needs_members) options.members = 6;
+  if (bug->needs_short_history) options.history_size = 6;
+  if (bug->sqlite.empty()) return options;
+  options.has_redis = false;
+  options.gateways = 1;
+  options.sqlite = bug->sqlite;
+  return options;
 }
 
 }  // namespace carillon::sim

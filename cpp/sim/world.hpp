@@ -41,5 +41,7 @@ struct Report {
 
 /// The line that plays a world again, for a shell.
 [[nodiscard]] std::string replay_command(const WorldOptions& options);
+/// A world in which the planted bug shows; seeds are still to be tried.
+[[nodiscard]] WorldOptions world_of(std::string_view bug);
 
 }  // namespace carillon::sim

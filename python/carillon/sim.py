@@ -15,13 +15,15 @@ every gap is told.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypedDict, Unpack, get_args
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
 try:
     from carillon import _sim
@@ -31,7 +33,7 @@ except ImportError as _missing:  # built without Lua
         "install liblua5.1-0-dev (Debian, Ubuntu) or compat-lua-devel (Fedora), and build the package again"
     ) from _missing
 
-__all__ = ["Report", "World", "hunt", "planted_bugs", "run", "shrink"]
+__all__ = ["Report", "World", "hunt", "planted_bugs", "run", "shrink", "world_of"]
 
 
 Durability = Literal["full", "normal", "async"]
@@ -69,6 +71,13 @@ class Report:
     def is_ok(self) -> bool:
         """Whether every promise was kept."""
         return not self.complaints
+
+    def __repr__(self) -> str:
+        # pytest shows this, cut to 240 characters, where a test says `assert report.is_ok, report`.
+        if self.is_ok:
+            return f"<seed {self.seed}: all is well>"
+        complaint = self.complaints[0]
+        return f"<{complaint if len(complaint) <= 90 else complaint[:87] + '...'}; replay: {self.replay}>"
 
     def __str__(self) -> str:
         if self.is_ok:
@@ -120,12 +129,45 @@ _NUMBERS = (
     "history_size",
     "duration_ms",
 )
+_MEANINGS = {
+    "gateways": "processes that share one Redis",
+    "clients": "a third each over WebSocket, event streams and polls",
+    "channels": "how many there are",
+    "publications": "in all channels together",
+    "faults": "things that happen to clients, gateways and Redis",
+    "members": "users with an inbox, each a member of some channels",
+    "history_size": "publications that a channel keeps",
+    "duration_ms": "simulated time in which all of this happens",
+}
+_SEEDS_MAX = 2**64 - 1
 _NATIVE_NAMES = {"redis": "has_redis", "losses": "may_lose", "trace": "keeps_trace"}
+
+
+def _whole(name: str, value: object, most: int = 2**63 - 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"{name}: {value!r} is no whole number")
+    if not 0 <= value <= most:
+        raise ValueError(f"{name}: {value} is not from 0 to {most}")
+    return value
+
+
+def _native(name: str, value: object) -> object:
+    """Returns the value of an option as the native module takes it."""
+    if name == "only":
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            raise TypeError(f"only: {value!r} is no list of numbers; give one, such as [4, 9, 12]")
+        return [_whole("only", number) for number in value]
+    if name in _NUMBERS:
+        return _whole(name, value)
+    kind = str if name in {"bug", "sqlite"} else bool
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: {value!r} is no {'text' if kind is str else 'flag; give True or False'}")
+    return value
 
 
 def _options(seed: int, world: World) -> _sim.WorldOptions:
     options = _sim.WorldOptions()
-    options.seed = seed
+    options.seed = _whole("seed", seed, _SEEDS_MAX)
     if not world.get("redis", True):
         options.gateways = 1
     if "sqlite" in world:
@@ -134,14 +176,17 @@ def _options(seed: int, world: World) -> _sim.WorldOptions:
     for name, value in world.items():
         if name not in World.__annotations__:
             raise TypeError(f"{name}: a world has no such option; it has {', '.join(World.__annotations__)}")
-        if isinstance(value, int) and value < 0:
-            raise ValueError(f"{name}: {value} is negative")
-        setattr(options, _NATIVE_NAMES.get(name, name), list(value) if name == "only" else value)  # type: ignore[call-overload]
+        setattr(options, _NATIVE_NAMES.get(name, name), _native(name, value))
     return options
 
 
 def _report(options: _sim.WorldOptions) -> Report:
     found = _sim.run_world(options)
+    happened = {int(act.split()[0].removeprefix("#")) for act in found.acts}
+    if missing := sorted(set(options.only) - happened):
+        raise ValueError(
+            f"only: this world has no act {missing[0]}; play it without `only` to see the numbers of its acts"
+        )
     return Report(
         seed=found.seed,
         complaints=found.complaints,
@@ -168,7 +213,7 @@ def run(seed: int = 1, **world: Unpack[World]) -> Report:
 
     Raises:
         ValueError: The options make no world; the message names the option.
-        TypeError: A world has no such option.
+        TypeError: A world has no such option, or its value is of another type.
     """
     return _report(_options(seed, world))
 
@@ -195,11 +240,18 @@ def hunt(seeds: Iterable[int], **world: Unpack[World]) -> Report | None:
     Args:
         seeds: For example `range(1, 1001)`.
         world: See `World`.
+
+    Raises:
+        ValueError: There are no seeds, or the options make no world.
+        TypeError: A world has no such option, or its value is of another type.
     """
+    report = None
     for seed in seeds:
         report = run(seed, **world)
         if not report.is_ok:
             return shrink(report)
+    if report is None:
+        raise ValueError("seeds: there are none; give some, such as range(1, 1001)")
     return None
 
 
@@ -208,23 +260,64 @@ def planted_bugs() -> dict[str, str]:
     return dict(_sim.planted_bugs())
 
 
+def world_of(bug: str) -> World:
+    """Returns the options of a world in which a planted bug shows, such as one with members.
+
+    Example:
+        report = carillon.sim.hunt(range(1, 200), **carillon.sim.world_of("walk_not_released"))
+
+    Raises:
+        ValueError: There is no such bug.
+    """
+    if bug not in planted_bugs():
+        raise ValueError(f"bug: there is none named {bug!r}; planted_bugs() lists them")
+    there, usual = _sim.world_of(bug), _sim.WorldOptions()
+    world: World = {"bug": bug}
+    if there.sqlite:
+        world["sqlite"] = there.sqlite  # type: ignore[typeddict-item]
+    if there.members != usual.members:
+        world["members"] = there.members
+    if there.history_size != usual.history_size:
+        world["history_size"] = there.history_size
+    return world
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(number) for number in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of numbers, such as 4,9,12") from None
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m carillon.sim",
         description="Plays simulated worlds, and says which promises were not kept.",
     )
     parser.add_argument("--seed", type=int, help="play this seed alone, and print its trace")
-    parser.add_argument("--first", type=int, default=1, help="the first of many seeds (default 1)")
-    parser.add_argument("--seeds", type=int, default=1_000, help="how many are played (default 1,000)")
+    parser.add_argument("--first", type=int, help="the first of many seeds (default 1)")
+    parser.add_argument("--seeds", type=int, help="how many are played (default 1,000)")
+    defaults = _sim.WorldOptions()
     for name in _NUMBERS:
-        parser.add_argument("--" + name.replace("_", "-"), type=int)
+        default = f"{getattr(defaults, name):,}"
+        if name == "gateways":
+            default += "; 1 with --no-redis or --sqlite"
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            type=int,
+            help=f"{_MEANINGS[name]} (default {default})",
+        )
     parser.add_argument("--no-redis", action="store_true", help="one gateway, with its log in memory")
     parser.add_argument(
         "--sqlite", choices=get_args(Durability), help="one gateway, with an SQLite file of this durability"
     )
-    parser.add_argument("--no-loss", action="store_true", help="Redis loses nothing that it has acknowledged")
+    parser.add_argument(
+        "--no-losses", action="store_true", help="Redis loses nothing that it has acknowledged"
+    )
     parser.add_argument("--bug", default="", help="plant this one; 'list' lists them")
-    parser.add_argument("--only", default="", help="numbers of the acts that happen, such as 4,9,12")
+    parser.add_argument(
+        "--only", type=_numbers, default=[], help="numbers of the acts that happen, such as 4,9,12"
+    )
     return parser
 
 
@@ -232,9 +325,9 @@ def _options_of(arguments: argparse.Namespace, seed: int, *, trace: bool = False
     given = {name: getattr(arguments, name) for name in _NUMBERS}
     world: World = {
         "redis": not (arguments.no_redis or arguments.sqlite),
-        "losses": not arguments.no_loss,
+        "losses": not arguments.no_losses,
         "bug": arguments.bug,
-        "only": [int(number) for number in arguments.only.split(",") if number],
+        "only": arguments.only,
         "trace": trace,
     }
     if arguments.sqlite:
@@ -243,30 +336,50 @@ def _options_of(arguments: argparse.Namespace, seed: int, *, trace: bool = False
     return _options(seed, world)
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command line. Returns 1 if a promise was not kept."""
-    parser = _parser()
-    arguments = parser.parse_args(argv)
-    if arguments.bug == "list":
-        for name, what in planted_bugs().items():
-            print(f"{name:<30} {what}")
-        return 0
+def _play_one(arguments: argparse.Namespace) -> int:
+    if arguments.seeds is not None or arguments.first is not None:
+        raise ValueError("--seed plays one world; leave --seeds and --first out, or --seed")
+    report = _report(_options_of(arguments, arguments.seed, trace=True))
+    print("\n".join([*report.trace, str(report)]))
+    return 0 if report.is_ok else 1
+
+
+def _play_many(arguments: argparse.Namespace) -> int:
+    first = 1 if arguments.first is None else arguments.first
+    seeds = 1_000 if arguments.seeds is None else arguments.seeds
+    if seeds < 1:
+        raise ValueError(f"--seeds: {seeds} worlds say nothing; give 1 or more")
+    began = time.monotonic()
+    played = 0
     try:
-        if arguments.seed is not None:
-            report = _report(_options_of(arguments, arguments.seed, trace=True))
-            print("\n".join([*report.trace, str(report)]))
-            return 0 if report.is_ok else 1
-        began = time.monotonic()
-        for number in range(arguments.seeds):
-            report = _report(_options_of(arguments, arguments.first + number))
+        for played in range(seeds):
+            report = _report(_options_of(arguments, first + played))
             if not report.is_ok:
                 print(shrink(report))
                 return 1
+    except KeyboardInterrupt:
+        print(f"stopped: {played} worlds of {seeds}, all is well so far", file=sys.stderr)
+        return 130
+    took = max(time.monotonic() - began, 0.001)
+    print(f"{seeds} worlds, all is well; {seeds * 60 / took:,.0f} a minute")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command line. Returns 1 if a promise was not kept, and 130 if it was stopped."""
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.bug == "list":
+            for name, what in planted_bugs().items():
+                print(f"{name:<30} {what}")
+            return 0
+        return _play_many(arguments) if arguments.seed is None else _play_one(arguments)
     except ValueError as refused:
         parser.error(str(refused))
-    took = max(time.monotonic() - began, 0.001)
-    print(f"{arguments.seeds} worlds, all is well; {arguments.seeds * 60 / took:,.0f} a minute")
-    return 0
+    except BrokenPipeError:  # such as `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
 
 
 if __name__ == "__main__":

@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
 import subprocess
 import sys
+import time
+from pathlib import Path
+from typing import Any
 
 import carillon.sim
 import pytest
@@ -89,3 +95,109 @@ def test_a_world_with_an_sqlite_file_is_replayed_by_its_command_line(
     assert carillon.sim.main(arguments) == 1
     assert report.complaints[0] in capsys.readouterr().out
     assert carillon.sim.run(report.seed, sqlite="normal").is_ok
+
+
+def test_the_world_of_each_bug_is_one_that_can_be_played() -> None:
+    for bug in carillon.sim.planted_bugs():
+        world = carillon.sim.world_of(bug)
+        assert world["bug"] == bug
+        carillon.sim.run(1, **world)
+    assert carillon.sim.world_of("walk_not_released")["members"] == 6
+    with pytest.raises(ValueError, match="no_such_bug"):
+        carillon.sim.world_of("no_such_bug")
+
+
+def test_a_failing_test_shows_how_to_play_the_world_again(tmp_path: Path) -> None:
+    (tmp_path / "test_mine.py").write_text(
+        "import carillon.sim\n"
+        "def test_mine():\n"
+        "    report = carillon.sim.run(3, bug='epoch_not_bumped')\n"
+        "    assert report.is_ok, report\n"
+    )
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:nbmake",
+        "test_mine.py",
+    ]
+    shown = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    report = carillon.sim.run(3, bug="epoch_not_bumped")
+    assert shown.returncode == 1
+    assert f"replay: {report.replay}>" in shown.stdout
+    assert report.complaints[0][:80] in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "named"),
+    [
+        ({"clients": "many"}, TypeError, "clients: 'many' is no whole number"),
+        ({"clients": True}, TypeError, "clients: True"),
+        ({"redis": 0}, TypeError, "redis: 0 is no flag"),
+        ({"bug": 3}, TypeError, "bug: 3"),
+        ({"only": "4,9"}, TypeError, "only: '4,9'"),
+        ({"only": [9_999]}, ValueError, "only: this world has no act 9999"),
+        ({"seed": -1}, ValueError, "seed: -1"),
+        ({"gatewys": 3}, TypeError, "gatewys"),
+    ],
+)
+def test_clumsy_options_are_named(options: dict[str, Any], error: type[Exception], named: str) -> None:
+    with pytest.raises(error, match=re.escape(named)):
+        carillon.sim.run(**options)
+
+
+def test_a_hunt_without_seeds_says_so() -> None:
+    with pytest.raises(ValueError, match="seeds: there are none"):
+        carillon.sim.hunt([])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (["--seeds", "0"], "--seeds: 0 worlds say nothing"),
+        (["--seed", "-1"], "seed: -1"),
+        (["--only", "a"], "'a' is no list of numbers"),
+        (["--seed", "3", "--seeds", "9"], "--seed plays one world"),
+        (["--seed", "3", "--only", "9999"], "no act 9999"),
+    ],
+)
+def test_clumsy_commands_are_refused_with_a_sentence(
+    arguments: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        carillon.sim.main(arguments)
+    assert ended.value.code == 2
+    assert named in capsys.readouterr().err
+
+
+def test_a_reader_that_goes_away_ends_the_command_without_a_traceback() -> None:
+    shown = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m carillon.sim --seed 1 | head -1"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert shown.stdout.count("\n") == 1
+    assert shown.stderr == ""
+
+
+def cpu_s(pid: int) -> float:
+    """CPU time of a process so far."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_ctrl_c_says_how_far_it_has_come() -> None:
+    command = [sys.executable, "-m", "carillon.sim", "--seeds", "1000000"]
+    hunting = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    while cpu_s(hunting.pid) < 1.5:  # it has begun to play
+        time.sleep(0.05)
+    hunting.send_signal(signal.SIGINT)
+    _, errors = hunting.communicate(timeout=30)
+    assert hunting.returncode == 130
+    assert re.fullmatch(r"stopped: \d+ worlds of 1000000, all is well so far\n", errors)

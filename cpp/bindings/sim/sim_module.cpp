@@ -60,6 +60,7 @@ PYBIND11_MODULE(_sim, m) {
       },
       py::arg("options"), py::arg("runs_max"));
   m.def("replay_command", &sim::replay_command, py::arg("options"));
+  m.def("world_of", &sim::world_of, py::arg("bug"));
   m.def("planted_bugs", [] {
     std::vector<std::pair<std::string, std::string>> bugs;
     for (const sim::PlantedBug& bug : sim::planted_bugs()) bugs.emplace_back(bug.name, bug.what);

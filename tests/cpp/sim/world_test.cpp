@@ -62,14 +62,6 @@ WorldOptions with_sqlite(const std::string& durability) {
   return options;
 }
 
-WorldOptions of_bug(const PlantedBug& bug) {
-  WorldOptions options = bug.needs_members ? with_members() : WorldOptions{};
-  if (!bug.sqlite.empty()) options = with_sqlite(std::string(bug.sqlite));
-  if (bug.needs_short_history) options.history_size = small_history().history_size;
-  options.bug = bug.name;
-  return options;
-}
-
 TEST(Worlds, OfThreeGatewaysKeepEveryPromise) { play({}, 500, 0); }
 
 TEST(Worlds, WithAShortHistoryKeepEveryPromise) { play(small_history(), 250, 100'000); }
@@ -218,7 +210,7 @@ TEST_P(PlantedBugs, IsNoticed) {
   const PlantedBug& bug = planted_bugs()[GetParam()];
   constexpr std::uint64_t kSeeds = 10'000;
   // Without the bug the text must be there, or nothing is planted.
-  WorldOptions options = of_bug(bug);
+  WorldOptions options = world_of(bug.name);
   for (options.seed = 1; options.seed <= share_of_seeds(kSeeds); ++options.seed) {
     const Report report = run_world(options);
     if (report.complaints.empty()) continue;
