@@ -248,6 +248,7 @@ ROWS: dict[str, list[Panel]] = {
                 "entries": rate("carillon_inbox_entries_total"),
                 "reads": rate("carillon_inbox_reads_total"),
                 "ranges merged": rate("carillon_inbox_merges_total"),
+                "publishers that waited in vain": rate("carillon_inbox_timeouts_total"),
             },
         ),
         Panel("Inboxes per step of a walk", "short", percentiles("carillon_walk_members")),

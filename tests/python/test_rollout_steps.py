@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from carillon.cli.exchange import Unanswered
+from carillon.cli.exchange import NOTHING_LISTENS, Unanswered
 from carillon.cli.fleet_watch import FleetWatch, Look
 from carillon.cli.gateway import DRAINS, Gateway, Listed, place
 from carillon.cli.rollout_lines import Lines
@@ -358,15 +358,61 @@ async def test_a_gateway_that_misses_a_check_while_it_drains_has_not_left(looks:
     """It is missing in the registry at the same time, because it is busy."""
     fleet = Fleet(2)
     gateway = fleet.gateways[0]
-    gateway.after_drain = [*["timeout"] * looks, DRAINS, DRAINS, *["timeout"] * 3, *[""] * 3]
-    said: list[str] = []
+    gateway.after_drain = [*["timeout"] * looks, DRAINS, DRAINS, *["timeout"] * 2, NOTHING_LISTENS, *[""] * 3]
+    said = Noted(gateway)
+    await Rollout(fleet.watch, [gateway], SETTINGS, said).run(is_dry=False)
+    assert "left 3" in said.events, "when nothing listens any more"
 
-    class Noted(Lines):
-        def say(self, event: str, node: str = "", **fields: object) -> None:
-            said.append(f"{event} {len(gateway.troubles)}")
 
-    await Rollout(fleet.watch, [gateway], SETTINGS, Noted(as_json=True)).run(is_dry=False)
-    assert "left 3" in said, "after three timeouts in a row"
+class Noted(Lines):
+    """What was printed, each with the number of answers that the gateway still has to give."""
+
+    def __init__(self, gateway: ScriptedGateway) -> None:
+        super().__init__(as_json=True)
+        self.events: list[str] = []
+        self.fields: list[dict[str, object]] = []
+        self.gateway = gateway
+
+    def say(self, event: str, node: str = "", **fields: object) -> None:
+        self.events.append(f"{event} {len(self.gateway.troubles)}")
+        self.fields.append(fields)
+
+
+async def test_a_gateway_that_hangs_in_its_drain_has_not_ended() -> None:
+    """Its replacement would run beside it."""
+    fleet = Fleet(2)
+    gateway = fleet.gateways[0]
+    gateway.after_drain = [DRAINS, *["timeout"] * 9]
+    rollout = fleet.rollout(0)
+    with pytest.raises(Stopped, match=r"does not answer any more while it drains \(timeout\)"):
+        await rollout.run(is_dry=False)
+    assert rollout.replaced == []
+
+
+async def test_a_replacement_that_does_not_count_its_refusals_is_named() -> None:
+    class Uncounted(ScriptedGateway):
+        async def refused(self) -> float | None:  # type: ignore[override]
+            return None if self.drained_at else 0.0
+
+    fleet = Fleet(3)
+    fleet.gateways[0] = Uncounted(fleet, 0)
+    fleet.watch = FleetWatch(fleet.gateways)
+    said = Noted(fleet.gateways[0])
+    rollout = Rollout(fleet.watch, fleet.gateways[:2], SETTINGS, said)
+    await rollout.run(is_dry=False)
+    assert [each.split()[0] for each in said.events].count("uncounted") == 1
+
+
+async def test_who_waits_is_told_for_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("carillon.cli.rollout_run._TOLD_S", 0.01)
+    fleet = Fleet(2)
+    gateway = fleet.gateways[0]
+    gateway.after_drain = [*[DRAINS] * 40, NOTHING_LISTENS, *["it starts"] * 40]
+    said = Noted(gateway)
+    await Rollout(fleet.watch, [gateway], SETTINGS, said).run(is_dry=False)
+    states = {str(each["state"]) for each in said.fields if "state" in each}
+    assert "0 clients are still there" in states
+    assert "its replacement is not there: it starts" in states
 
 
 class Deaf(ScriptedGateway):

@@ -181,18 +181,22 @@ class Gateway:
             Unanswered: There is no answer.
         """
         answer = await self._exchange.ask("GET", f"{self._url}/metrics", is_last=True)
-        if answer.status != HTTPStatus.OK:
+        if answer.status == HTTPStatus.NOT_FOUND:
             return None
+        if answer.status != HTTPStatus.OK:
+            raise Unanswered(f"/metrics answers {answer.status}")
         try:
             page = parse(answer.body.decode(errors="replace"))
         except MalformedPage:
             return None
-        refused, failed = (
-            page.get(f"carillon_{each}_total") for each in ("refused_connections", "store_errors")
+        refused, failed, waited = (
+            page.get(f"carillon_{each}_total")
+            for each in ("refused_connections", "store_errors", "inbox_timeouts")
         )
         if refused is None:
             return None
         samples = [each for each in failed.samples if _is_failure(dict(each.labels))] if failed else []
+        samples += waited.samples if waited else []
         return sum(each.value for each in [*refused.samples, *samples])
 
     async def _call(self, method: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
+from ..address import base_url
 from ..errors import CommandError
+from .exchange import Exchange, Unanswered
 from .failure import Failure, told_in_a_sentence
 from .interrupts import interruptible
 from .options import API_KEY, CA_FILE, INSECURE_TLS, URL, verify
 
 if TYPE_CHECKING:
     from ..items import Node
+    from ..transports.route import Verify
 
 _UNAUTHORIZED = 401
+_TIMEOUT_S = 5
 _SHOWN = 60  # characters of an address or a version
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3_600, 86_400
 
@@ -32,8 +37,9 @@ def nodes(
 ) -> None:
     """Lists the servers that share a store.
 
-    The server at --url asks the others. A server that does not answer it in time is missing. The command
-    uses the HTTP API, which requires an API key unless the server is insecure.
+    The server at --url asks the others. If one does not answer it in time, or the store is not available, the
+    list is not whole: the command says so and ends with exit code 1. It uses the HTTP API, which requires an
+    API key unless the server is insecure.
     """
     from .. import sync
 
@@ -51,8 +57,33 @@ def nodes(
             raise Failure(
                 f"the HTTP API of {client.url} {text}: give the http_api.key of the server by --api-key"
             ) from None
+        missing = asyncio.run(_missing(client.url, verify(ca_file, insecure_tls)))
     for line in map(json.dumps, map(asdict, found)) if as_json else table_of(found):
         click.echo(line)
+    if missing:
+        raise Failure(missing)
+
+
+async def _missing(url: str, verify_by: Verify) -> str:
+    """Why the list may lack servers; empty: it is whole."""
+    exchange = Exchange(url, None, _TIMEOUT_S, verify_by)
+    try:
+        answer = await exchange.ask("GET", f"{base_url(url)}/health?fleet=true", is_last=True)
+        health = json.loads(answer.body)
+    except (Unanswered, ValueError):
+        return ""  # a proxy may not pass it on
+    finally:
+        await exchange.close()
+    if not isinstance(health, dict):
+        return ""
+    fleet = health.get("fleet")
+    if fleet == "unavailable" or "store" in health:
+        return f"{url} cannot ask other servers, because its store is not available: they may be missing here"
+    silent = fleet.get("silent", 0) if isinstance(fleet, dict) else 0
+    limit = "within limits.fleet_answer_timeout_ms"
+    if silent == 1:
+        return f"1 server has not answered {url} {limit}, and is missing here"
+    return f"{silent} servers have not answered {url} {limit}, and are missing here" if silent else ""
 
 
 def table_of(found: list[Node]) -> list[str]:

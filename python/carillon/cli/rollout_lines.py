@@ -19,6 +19,7 @@ _TEXTS = {
     "plan": "version {version}, {clients:,} clients: would drain it, wait for {clients_expected:,} of them "
     "elsewhere, and {then}",
     "drain": "asked {connections:,} connections to leave, of {clients:,} clients",
+    "waits": "waits: {state}; {seconds:.0f} s of {limit_s:g} s",
     "left": "has left after {seconds:.1f} s",
     "back": "the others have {clients_back:,} clients more, {seconds:.1f} s after the beginning; it had "
     "{clients:,}",

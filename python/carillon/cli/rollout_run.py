@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _PLACEHOLDER = re.compile(r"(?<!\$)\{(\w+)\}")
 _SHOWN = 200  # characters of what a command has said
 _OUTPUT_BYTES = 64 * 1024
+_TOLD_S = 5.0  # between two lines about the same wait
 
 
 class Stopped(Exception):  # noqa: N818
@@ -87,6 +88,7 @@ class Rollout:
         self._lines = lines
         self.replaced: list[Gateway] = []
         self.step: str = ""
+        self._said_uncounted: set[Gateway] | None = None  # None: before the first line
 
     async def run(self, *, is_dry: bool) -> None:
         """Replaces all of them.
@@ -105,8 +107,7 @@ class Rollout:
             clients=sum(each.clients for each in look.registry),
             to_replace=len(self._to_replace),
         )
-        for gateway in sorted(self._fleet.uncounted, key=self._fleet.name_of):
-            self._lines.say("uncounted", self._fleet.name_of(gateway))
+        self._say_uncounted()
         for number, gateway in enumerate(self._to_replace, 1):
             if is_dry:
                 self._say_plan(gateway, look)
@@ -225,8 +226,18 @@ class Rollout:
             gateway, count = refused
             raise Stopped(
                 f"{self._fleet.name_of(gateway)} has refused {count} connections or publications since the "
-                "rollout began (carillon_refused_connections_total, carillon_store_errors_total); see its log"
+                "rollout began (carillon_refused_connections_total, carillon_store_errors_total, "
+                "carillon_inbox_timeouts_total); see its log"
             )
+        if self._said_uncounted is not None:
+            self._say_uncounted()
+
+    def _say_uncounted(self) -> None:
+        """Says of which gateways refusals are not counted; a replacement may be one of them, too."""
+        said = self._said_uncounted or set()
+        for gateway in sorted(self._fleet.uncounted - said, key=self._fleet.name_of):
+            self._lines.say("uncounted", self._fleet.name_of(gateway))
+        self._said_uncounted = {*self._fleet.uncounted}
 
     def _needed(self, clients: int) -> int:
         return math.floor(clients * self._settings.expect)
@@ -273,19 +284,27 @@ class Rollout:
         except Unanswered as error:
             raise Stopped(f"{name} was asked to drain, and has not answered: {error}") from None
         self._lines.say("drain", name, connections=connections, clients=old.clients)
-        seen: list[Look] = []
+        left = old.clients
         missed = 0
 
         async def has_left(look: Look) -> bool:
-            nonlocal missed
-            seen[:] = [look]
-            # A busy gateway may be missing in the registry for once, and not answer for once.
+            nonlocal left, missed
+            left = next((each.clients for each in look.registry if each.uid == old.uid), 0)
+            # A busy gateway may be missing in the list for once, and not answer for once.
             trouble = DRAINS if look.has(old.uid) else await gateway.trouble()
             missed = 0 if trouble == DRAINS else missed + 1
-            return missed >= (1 if trouble in ("", NOTHING_LISTENS) else settings.checks)
+            if trouble in ("", NOTHING_LISTENS):
+                return True
+            if missed >= settings.checks:  # it hangs, or its machine has gone: a process may still be there
+                raise Stopped(
+                    f"{name} does not answer any more while it drains ({trouble}), so nobody knows whether "
+                    "it has ended; make sure of that before its replacement is started"
+                )
+            return False
 
-        if not await self._until(gateway, settings.drain_timeout_s, has_left):
-            left = next((each.clients for each in seen[0].registry if each.uid == old.uid), 0) if seen else 0
+        if not await self._until(
+            gateway, settings.drain_timeout_s, has_left, lambda: f"{left:,} clients are still there"
+        ):
             raise Stopped(
                 f"{name}: the drain did not end within {settings.drain_timeout_s:g} s (--drain-timeout); "
                 f"{left:,} clients are still there"
@@ -300,7 +319,12 @@ class Rollout:
             back = look.clients_without(old.uid) - others
             return back >= needed
 
-        if not await self._until(gateway, settings.return_timeout_s, are_back):
+        if not await self._until(
+            gateway,
+            settings.return_timeout_s,
+            are_back,
+            lambda: f"{max(back, 0):,} more clients are at the others, of {needed:,} that are expected",
+        ):
             raise Stopped(
                 f"{name}: its clients did not come back: {max(back, 0):,} more are at the others, and "
                 f"{needed:,} of its {old.clients:,} were expected (--expect {settings.expect:g}) within "
@@ -361,7 +385,12 @@ class Rollout:
             healthy = 0 if trouble else healthy + 1
             return healthy >= settings.checks
 
-        if not await self._until(gateway, settings.start_timeout_s, is_healthy):
+        if not await self._until(
+            gateway,
+            settings.start_timeout_s,
+            is_healthy,
+            lambda: f"its replacement is not there: {trouble}" if trouble else "its replacement is healthy",
+        ):
             who = "its replacement" if settings.restart else "its supervisor's replacement"
             raise Stopped(
                 f"{name}: {who} was not healthy {settings.checks} times in a row within "
@@ -380,16 +409,34 @@ class Rollout:
     # Waiting.
 
     async def _until(
-        self, gateway: Gateway | None, limit_s: float, condition: Callable[[Look], Awaitable[bool]]
+        self,
+        gateway: Gateway | None,
+        limit_s: float,
+        condition: Callable[[Look], Awaitable[bool]],
+        state: Callable[[], str] | None = None,
     ) -> bool:
-        """Looks at the fleet again and again until a condition holds. Returns whether it did in time."""
-        end_s = time.monotonic() + limit_s
+        """Looks at the fleet again and again until a condition holds. Returns whether it did in time.
+
+        Now and then it prints the state, so that nobody has to guess what it waits for.
+        """
+        begin_s = time.monotonic()
+        told_s = begin_s
         while True:
             if await condition(await self._look(gateway)):
                 return True
-            left_s = end_s - time.monotonic()
+            now_s = time.monotonic()
+            left_s = begin_s + limit_s - now_s
             if left_s <= 0:
                 return False
+            if gateway is not None and state is not None and now_s - told_s >= _TOLD_S:
+                told_s = now_s
+                self._lines.say(
+                    "waits",
+                    self._fleet.name_of(gateway),
+                    state=state(),
+                    seconds=now_s - begin_s,
+                    limit_s=limit_s,
+                )
             await asyncio.sleep(min(self._settings.interval_s, left_s))
 
     async def _look(self, without: Gateway | None) -> Look:

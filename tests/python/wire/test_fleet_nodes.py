@@ -71,6 +71,23 @@ async def test_who_does_not_answer_in_time_is_missing(
     async with a_stranger(carillon_redis):
         (node,) = await asyncio.to_thread(nodes_of, server)
         assert node.address == f"127.0.0.1:{server.port}"
+        shown = await asyncio.to_thread(run, "--url", server.url)
+        assert shown.returncode == 1
+        assert f"127.0.0.1:{server.port}" in shown.stdout
+        assert f"1 server has not answered {server.url} within" in shown.stderr
+
+
+async def test_a_list_without_redis_says_that_it_may_not_be_whole(
+    carillon_server_factory: Callable[..., Server], carillon_redis: RedisServer
+) -> None:
+    server = carillon_server_factory(**on_redis(carillon_redis.url), limits=PATIENT)
+    assert (await asyncio.to_thread(run, "--url", server.url)).returncode == 0
+    carillon_redis.kill()
+    await asyncio.to_thread(wait_until, lambda: "store" in httpx.get(f"{server.url}/health").json(), 20)
+    shown = await asyncio.to_thread(run, "--url", server.url)
+    assert shown.returncode == 1
+    assert f"127.0.0.1:{server.port}" in shown.stdout
+    assert "because its store is not available: they may be missing here" in shown.stderr
 
 
 def test_the_command_lists_them(
