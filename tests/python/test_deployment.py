@@ -227,6 +227,13 @@ def test_a_drain_fails_the_readiness_and_not_the_liveness(
     assert server.child.wait(FAR) == 0
 
 
+def test_both_times_of_the_watchdog_in_the_unit_are_one() -> None:
+    unit = (ROOT / "deploy/systemd/carillon.service").read_text()
+    (expected,) = re.findall(r"^WatchdogSec=(\d+)s$", unit, re.MULTILINE)
+    (told,) = re.findall(r"WATCHDOG_USEC=(\d+) ", unit)
+    assert int(told) == int(expected) * 1_000_000
+
+
 # The image.
 
 
@@ -247,6 +254,12 @@ def stage(number: int) -> list[tuple[str, str]]:
 def last_of(name: str) -> str:
     (only,) = [rest for each, rest in stage(1) if each == name]
     return only
+
+
+def test_the_image_builds_its_own_extensions() -> None:
+    """A checkout may have those of another machine, the simulator among them."""
+    (removed,) = [rest for name, rest in instructions() if name == "RUN" and "rm -f" in rest]
+    assert "rm -f python/carillon/_*.so" in removed
 
 
 def test_every_instruction_is_known_and_complete() -> None:
