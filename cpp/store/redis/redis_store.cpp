@@ -462,8 +462,9 @@ void RedisStore::on_turn(Parts& parts) {
     gateways_ = parts.gateways.records();
     gateways_ms_ = clock_.now_ms();
   }
-  time_ = parts.gateways.time();
+  // In this order: a pause between the two makes deadlines seem over, and never lets one pass.
   time_ms_ = clock_.now_ms();
+  time_ = parts.gateways.time();
   new_epochs_ = parts.log.new_epochs();
   if (trouble_ != parts.machine.trouble()) trouble_ = parts.machine.trouble();
   changed_.notify_all();
