@@ -13,8 +13,8 @@ STRESS_SECONDS ?= 5
 # Every commit plays other random worlds, and the same ones each time.
 SEED_BASE ?= $(shell printf %d 0x$$(git rev-parse --short=7 HEAD 2>/dev/null || echo 1))
 FUZZ_SECONDS ?= 3
-# Under AddressSanitizer each commit runs another quarter of the wire tests; without it, all. All: WIRE_SHARE=0/1.
-WIRE_SHARE ?= $(SEED_BASE)/4
+# Under AddressSanitizer each commit runs another eighth of the wire tests; without it, all. All: WIRE_SHARE=0/1.
+WIRE_SHARE ?= $(SEED_BASE)/8
 
 BIN := .venv/bin
 DEV := build/dev
