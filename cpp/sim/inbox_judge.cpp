@@ -20,9 +20,13 @@ void InboxJudge::on_changed(const std::string& user, const std::string& channel,
   Standing& standing = standings_[{user, channel}];
   if (standing.memberships.empty()) return;
   ++now_;
-  if (const auto found = uncounted_.find(channel);
-      found != uncounted_.end() && found->second == kUntilAChange)
-    found->second = now_;
+  const Membership& changed = standing.memberships.back();
+  const auto uncounted = uncounted_.find(channel);
+  if (uncounted != uncounted_.end() &&
+      (is_join ? changed.join_asked : changed.leave_asked) > uncounted->second.lost) {
+    uncounted->second.at = now_;
+    uncounted->second.losses = judge_.losses_possible();
+  }
   if (is_join && !standing.may_leave_late) standing.memberships.back().joined = now_;
   if (!is_join && !standing.may_join_late) standing.memberships.back().left = now_;
 }
@@ -35,7 +39,7 @@ void InboxJudge::on_unanswered(const std::string& user, const std::string& chann
 void InboxJudge::on_membership_lost(const std::string& user, const std::string& channel) {
   trace_.add("the membership of ", user, " in ", channel, " may be lost");
   standings_[{user, channel}].is_lost = true;
-  if (const auto found = uncounted_.find(channel); found != uncounted_.end()) found->second = kUntilAChange;
+  if (const auto found = uncounted_.find(channel); found != uncounted_.end()) found->second.at = 0;
 }
 
 const InboxJudge::Standing* InboxJudge::standing_of(const std::string& user,
@@ -53,13 +57,19 @@ bool InboxJudge::is_certain(const Standing& standing, const Published& published
       });
 }
 
-bool InboxJudge::is_possible(const Standing& standing, const Published& published) {
+bool InboxJudge::is_possible(const Standing& standing, const std::string& channel,
+                             const std::string& data) const {
   if (standing.is_lost) return true;
-  return std::any_of(
-      standing.memberships.begin(), standing.memberships.end(), [&](const Membership& membership) {
-        return (published.acknowledged == 0 || published.acknowledged > membership.join_asked) &&
-               (membership.left == 0 || published.asked < membership.left);
-      });
+  const auto found = publications_.at(channel).find(data);
+  if (found == publications_.at(channel).end()) return false;
+  const Published& published = found->second;
+  // What was lost with its idempotency key is stored again by an attempt that comes late.
+  const bool may_come_late = published.acknowledged == 0 || judge_.is_lost(data);
+  return std::any_of(standing.memberships.begin(), standing.memberships.end(),
+                     [&](const Membership& membership) {
+                       return (may_come_late || published.acknowledged > membership.join_asked) &&
+                              (membership.left == 0 || published.asked < membership.left);
+                     });
 }
 
 // ---- publications
@@ -76,7 +86,9 @@ bool InboxJudge::must_be_entered(const std::string& user, const std::string& cha
   const Published& published = publications_.at(channel).at(data);
   const auto uncounted = uncounted_.find(channel);
   return standing != nullptr && is_certain(*standing, published) && !may_be_read(*standing, published) &&
-         (uncounted == uncounted_.end() || published.asked > uncounted->second);
+         (uncounted == uncounted_.end() ||
+          (uncounted->second.at > 0 && published.asked > uncounted->second.at &&
+           uncounted->second.losses == judge_.losses_possible()));
 }
 
 // ---- inboxes
@@ -143,8 +155,7 @@ void InboxJudge::on_read(const std::string& user, const Begun& begun, const Show
     if (!seen.emplace(item.channel, item.data).second && !is_of_lost_channel)
       judge_.complain("inbox: " + user + " is shown " + brief(item.data) + " of " + item.channel + " twice");
     // Until the older primary ends nobody knows which changes of members are lost with it.
-    if (!has_lost && is_settled &&
-        (standing == nullptr || !is_possible(*standing, publications_[item.channel][item.data])))
+    if (!has_lost && is_settled && (standing == nullptr || !is_possible(*standing, item.channel, item.data)))
       judge_.complain("inbox: " + user + " is shown " + brief(item.data) + " of " + what +
                       ", and was no member when it was published");
     const auto marked = begun.marked.find(item.channel);

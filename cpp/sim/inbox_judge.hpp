@@ -40,7 +40,7 @@ class InboxJudge {
   /// The store has lost a change of it: nothing is promised any more.
   void on_membership_lost(const std::string& user, const std::string& channel);
   /// The store has lost their number: until the next change publishers do not wait for inboxes.
-  void on_number_lost(const std::string& channel) { uncounted_[channel] = kUntilAChange; }
+  void on_number_lost(const std::string& channel) { uncounted_[channel] = {.lost = ++now_}; }
   /// The store has begun anew, and knows none.
   void forget_memberships() { standings_.clear(); }
 
@@ -102,7 +102,8 @@ class InboxJudge {
   };
   [[nodiscard]] const Standing* standing_of(const std::string& user, const std::string& channel) const;
   [[nodiscard]] static bool is_certain(const Standing& standing, const Published& published);
-  [[nodiscard]] static bool is_possible(const Standing& standing, const Published& published);
+  [[nodiscard]] bool is_possible(const Standing& standing, const std::string& channel,
+                                 const std::string& data) const;
   /// The user has marked it as read, or a mark that covers it may still come.
   [[nodiscard]] static bool may_be_read(const Standing& standing, const Published& published);
 
@@ -112,8 +113,13 @@ class InboxJudge {
   std::uint64_t now_ = 0;
   std::map<std::pair<std::string, std::string>, Standing> standings_;  // by user and channel
   std::map<std::string, std::map<std::string, Published>> publications_;
-  static constexpr std::uint64_t kUntilAChange = ~std::uint64_t{0};
-  std::map<std::string, std::uint64_t> uncounted_;  // channels, until when
+  /// When it was counted again (0: it was not), and the possible losses until then.
+  struct Counted {
+    std::uint64_t lost = 0;
+    std::uint64_t at = 0;
+    std::uint64_t losses = 0;
+  };
+  std::map<std::string, Counted> uncounted_;  // channels whose number was lost
   std::uint64_t items_shown_ = 0;
 };
 

@@ -78,18 +78,23 @@ void Members::on_store_ended() {
 void Members::ask(Wishes& wishes) {
   const std::uint64_t attempt = ++wishes.attempt;
   const bool is_join = wishes.wanted.front();
-  const bool is_asked = any_gateway().change_member(
-      wishes.channel, wishes.user, is_join, [this, &wishes, attempt, is_join](bool is_done) {
-        if (wishes.attempt != attempt) return;
-        if (!is_done) {
-          judge_.on_unanswered(wishes.user, wishes.channel, is_join);
-          return retry(wishes, attempt, chance_.between(20'000, 300'000));
-        }
-        judge_.on_changed(wishes.user, wishes.channel, is_join);
-        ++wishes.attempt;
-        wishes.wanted.pop_front();
-        if (!wishes.wanted.empty()) ask_first(wishes);
-      });
+  const bool is_asked =
+      any_gateway().change_member(wishes.channel, wishes.user, is_join,
+                                  [this, &wishes, attempt, is_join, was_split = is_split()](bool is_done) {
+                                    if (wishes.attempt != attempt) return;
+                                    if (!is_done) {
+                                      judge_.on_unanswered(wishes.user, wishes.channel, is_join);
+                                      return retry(wishes, attempt, chance_.between(20'000, 300'000));
+                                    }
+                                    judge_.on_changed(wishes.user, wishes.channel, is_join);
+                                    // The older primary says of one who has joined at the other that there is
+                                    // nothing to leave.
+                                    if (was_split || is_split())
+                                      judge_.on_membership_lost(wishes.user, wishes.channel);
+                                    ++wishes.attempt;
+                                    wishes.wanted.pop_front();
+                                    if (!wishes.wanted.empty()) ask_first(wishes);
+                                  });
   retry(wishes, attempt, is_asked ? kPatienceUs : chance_.between(50'000, 500'000));
 }
 

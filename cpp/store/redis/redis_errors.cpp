@@ -74,6 +74,9 @@ std::string missing_redis_right(std::string_view text, std::string_view script) 
 }
 
 std::string explain_redis_error(std::string_view text, std::string_view script) {
+  if (text.starts_with("OOM"))
+    return std::string(text) +
+           " (raise maxmemory of redis, or shorten histories: docs/redis.md, section Faults)";
   const std::string missing = missing_redis_right(text, script);
   if (missing.empty()) return std::string(text);
   const std::string what = missing == "~"   ? "the keys of store.prefix (~PREFIX:*)"

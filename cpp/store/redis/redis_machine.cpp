@@ -327,7 +327,7 @@ void RedisMachine::on_error(PendingRef pending, const RedisReply& reply) {
       return link_->renew("this redis is a replica");
     case RedisErrorKind::later:
     case RedisErrorKind::no_room:
-      note_trouble(reply.text);
+      note_trouble(explain_redis_error(reply.text));
       if (router_ != nullptr && kind == RedisErrorKind::later) router_->on_map_doubt();
       if (options_.while_unavailable == WhileUnavailable::fail)
         return give_up(std::move(pending), StoreError::unavailable);

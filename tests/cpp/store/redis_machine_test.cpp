@@ -702,6 +702,8 @@ TEST(RedisErrors, TellWhichRightIsMissing) {
                 "NOPERM this user has no permissions to access one of the channels used as arguments"),
             "&");
   EXPECT_EQ(missing_redis_right("OOM command not allowed when used memory > 'maxmemory'."), "");
+  EXPECT_EQ(explain_redis_error("OOM no"),
+            "OOM no (raise maxmemory of redis, or shorten histories: docs/redis.md, section Faults)");
   const std::string append = redis_script_text(RedisScript::append);
   const auto of_append = [&](std::string_view line) {
     return missing_redis_right(refused_in_script(RedisScript::append, line), append);
