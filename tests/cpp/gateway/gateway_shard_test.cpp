@@ -272,7 +272,7 @@ TEST_P(GatewayShardTest, ADrainIsSpreadOverItsTime) {
 
 TEST_P(GatewayShardTest, AnEndWaitsForTheRestOfACutFrame) {
   connect(kStream);
-  ASSERT_TRUE(becomes([this] { return gateway_shard.counters().sse == 1; }));
+  ASSERT_TRUE(becomes([this] { return hub.subscriptions() == 1; }));
   hub.publish("c", {.data = std::string(1'000'000, ' ')}, {}, [](const AppendResult&) {});
   // Cut in two, for the socket cannot hold it.
   ASSERT_TRUE(becomes([this] {
