@@ -209,7 +209,7 @@ TEST_F(RedisSteps, WhatRedisCannotDoNowIsAskedAgainAfterAPause) {
     turn();
     const SentGroup group = group_of(take_sent().at(0));
     reply(error_reply(error + " not now"));
-    EXPECT_EQ(machine.trouble(), error + " not now");
+    EXPECT_EQ(machine.trouble(), explain_redis_error(error + " not now"));
     EXPECT_TRUE(take_sent().empty()) << error;
     pass(options.endpoint.retry_pause_ms);
     auto sent = take_sent();
